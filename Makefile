@@ -1,0 +1,51 @@
+# `make demo` and `make test` are all a newcomer needs; both set the engines up first (setup/engines.py).
+
+CHECKPOINT ?= demo
+PYTHON ?= python3
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+PROGRAMS := t2m-tui t2m-torch t2m-mlx
+
+.PHONY: demo test check install engines build screenshots
+
+# Open the terminal UI on the demo, or on CHECKPOINT=model.pt. Without a terminal: the report, then the measurements, as text.
+demo: build
+	@if [ -t 0 ] && [ -t 1 ]; then \
+	  exec $(RELEASE)/t2m-tui "$(CHECKPOINT)"; \
+	else \
+	  $(RELEASE)/t2m-tui inspect "$(CHECKPOINT)" && echo && $(RELEASE)/t2m-tui verify "$(CHECKPOINT)" --trials 3 --dtype f32,f16,bf16; \
+	fi
+
+# The whole suite, with both engines.
+test: build
+	@if cargo nextest --version >/dev/null 2>&1; then run="cargo nextest run"; else run="cargo test"; fi; \
+	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" $$run --features engine-tests
+
+# What a change has to pass besides the tests.
+check: engines
+	cargo fmt --check
+	cargo clippy --all-targets --features engine-tests -- -D warnings
+	cargo clippy --release --features torch --bin t2m-torch -- -D warnings
+	cargo clippy --release --features mlx --bin t2m-mlx -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+# Copy the three programs into Cargo's bin folder. They find their libraries in the cache from any directory.
+install: build
+	@mkdir -p "$(BIN)"
+	@for program in $(PROGRAMS); do install -m 755 "$(RELEASE)/$$program" "$(BIN)/$$program" && echo "installed $(BIN)/$$program"; done
+
+engines:
+	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) was not found: apt install python3 python3-venv, or Xcode's command line tools" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "setup: cargo was not found: install Rust with rustup" >&2; exit 1; }
+	@$(PYTHON) setup/engines.py
+
+# One program at a time: a cargo feature turned on for one must not make another link its engine.
+build: engines
+	cargo build --release --bin t2m-tui
+	cargo build --release --features torch --bin t2m-torch
+	cargo build --release --features mlx --bin t2m-mlx
+
+# Draw screenshots/ anew, with the program's own drawing code and both engines.
+screenshots: build
+	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" cargo run --example screenshots

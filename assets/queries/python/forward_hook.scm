@@ -1,0 +1,3 @@
+; Hooks around forward, set on a module or on every module.
+((call function: [(identifier) @name (attribute attribute: (identifier) @name)]) @blocker
+  (#match? @name "^register_(module_)?forward_(pre_)?hook$"))

@@ -1,0 +1,169 @@
+//! Draws `screenshots/*.svg` and `*.png` with the program's own drawing code: `make screenshots`.
+//!
+//! What is drawn is the built-in demo, measured by both engines while this runs (T2M_TORCH and T2M_MLX name them): no
+//! number in a picture is made up.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use resvg::{tiny_skia, usvg};
+use t2m_tui::open::{Opened, Options, open};
+use t2m_tui::source::highlight;
+use t2m_tui::tui::action::{Action, Command, Effect, HighlightJob, Highlighted, Pane};
+use t2m_tui::tui::document::Document;
+use t2m_tui::tui::draw::render;
+use t2m_tui::tui::keymap::Keymap;
+use t2m_tui::tui::state::{Screen, State};
+use t2m_tui::tui::svg::svg;
+use t2m_tui::tui::theme::Theme;
+use t2m_tui::tui::update::update;
+use t2m_tui::verify::{Event, Runner};
+
+/// Pixels of the PNG for one of the SVG.
+const ZOOM: f32 = 1.5;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A registry that takes GroupNorm's flag away.
+const WRONG: &str = "[[layer]]\nclass = \"torch.nn.modules.normalization.GroupNorm\"\nargs = {}\n";
+
+fn main() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
+    fs::create_dir_all(&folder).unwrap();
+    let mut options = usvg::Options::default();
+    Arc::make_mut(&mut options.fontdb).load_system_fonts();
+    let save = |name: &str, state: State, size: (u16, u16)| picture(&folder, &options, name, state, size);
+
+    let demo = Take::of(Vec::new());
+    let attention = "caption.blocks.0.attention";
+    save("main", demo.measured("dark", attention), (160, 45));
+    save("light", demo.measured("light", attention), (160, 45));
+    save("running", demo.running("dark", attention, 5), (160, 45));
+    save("blockers", blockers(demo.measured("dark", "sound")), (160, 45));
+    save("whole-model", demo.measured("dark", ""), (160, 45));
+    save("help", help(demo.measured("dark", attention)), (160, 45));
+    save("medium", demo.measured("dark", attention), (100, 30));
+    save("narrow", demo.measured("dark", attention), (58, 16));
+
+    let registry = std::env::temp_dir().join(format!("t2m-screenshots-{}.toml", std::process::id()));
+    fs::write(&registry, WRONG).unwrap();
+    save("broken", Take::of(vec![registry.clone()]).measured("dark", "picture.blocks.0.norm1"), (160, 45));
+    fs::remove_file(registry).unwrap();
+}
+
+/// The demo and all that was heard while it was measured once.
+struct Take {
+    opened: Opened,
+    events: Vec<Event>,
+}
+
+impl Take {
+    fn of(registries: Vec<PathBuf>) -> Take {
+        let opened = open(&Options { checkpoint: "demo".into(), registries, ..Options::default() }).unwrap();
+        let mut state = state_of(&opened, "dark");
+        let request = act(&mut state, Action::Command(Command::RunAll))
+            .into_iter()
+            .find_map(|effect| if let Effect::Submit(request) = effect { Some(request) } else { None })
+            .expect("the demo has layers to run");
+        let (sender, events) = crossbeam_channel::unbounded();
+        let runner = Runner::start(opened.clone(), DEADLINE, sender);
+        runner.submit(request);
+        let mut heard = Vec::new();
+        for event in &events {
+            let done = matches!(event, Event::Done { .. });
+            heard.push(event);
+            if done {
+                break;
+            }
+        }
+        Take { opened, events: heard }
+    }
+
+    /// The screen after all of it, at a module.
+    fn measured(&self, theme: &str, path: &str) -> State {
+        self.state(theme, path, self.events.len())
+    }
+
+    /// The screen in the middle of it: after so many trials of the module.
+    fn running(&self, theme: &str, path: &str, trials: usize) -> State {
+        let id = self.opened.model.find(path).unwrap();
+        let is_trial = |event: &&Event| matches!(event, Event::Trial { module, .. } if *module == id);
+        let mut seen = 0;
+        let until = self.events.iter().position(|event| {
+            seen += usize::from(is_trial(&event));
+            seen == trials
+        });
+        self.state(theme, path, until.unwrap() + 1)
+    }
+
+    fn state(&self, theme: &str, path: &str, events: usize) -> State {
+        let mut state = state_of(&self.opened, theme);
+        act(&mut state, Action::Command(Command::RunAll));
+        for event in &self.events[..events] {
+            act(&mut state, Action::Verify(event.clone()));
+        }
+        if let Screen::Open(view) = &mut state.screen {
+            let document = view.document.clone();
+            view.tree.reveal(&document, self.opened.model.find(path).unwrap());
+        }
+        state
+    }
+}
+
+fn state_of(opened: &Opened, theme: &str) -> State {
+    let theme = Theme::load(theme, |_| None).unwrap();
+    let mut state = State::new("demo".to_owned(), theme, Keymap::built_in().unwrap());
+    act(&mut state, Action::Opened(Arc::new(Document::of(opened))));
+    state
+}
+
+fn act(state: &mut State, action: Action) -> Vec<Effect> {
+    let effects = update(state, action);
+    colour(state, &effects);
+    effects
+}
+
+/// What the highlighting thread would do.
+fn colour(state: &mut State, effects: &[Effect]) {
+    for effect in effects {
+        if let Effect::Highlight(HighlightJob { class, text, lines, dark }) = effect {
+            let runs = highlight::python(text, lines.clone(), *dark);
+            update(state, Action::Highlighted(Highlighted { class: class.clone(), lines: lines.clone(), runs }));
+        }
+    }
+}
+
+/// Draw a state and write it as SVG and PNG.
+fn picture(folder: &Path, options: &usvg::Options, name: &str, mut state: State, size: (u16, u16)) {
+    let area = Rect::new(0, 0, size.0, size.1);
+    let wanted = render(&mut state, area, &mut Buffer::empty(area));
+    colour(&mut state, &wanted);
+    let mut buffer = Buffer::empty(area);
+    render(&mut state, area, &mut buffer);
+    let svg = svg(&buffer, &state.theme);
+    let tree = usvg::Tree::from_str(&svg, options).expect("the picture is SVG");
+    let (width, height) = (tree.size().width() * ZOOM, tree.size().height() * ZOOM);
+    let mut pixels = tiny_skia::Pixmap::new(width as u32, height as u32).unwrap();
+    resvg::render(&tree, tiny_skia::Transform::from_scale(ZOOM, ZOOM), &mut pixels.as_mut());
+    fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
+    pixels.save_png(folder.join(format!("{name}.png"))).unwrap();
+    println!("screenshots/{name}.svg, .png");
+}
+
+fn blockers(mut state: State) -> State {
+    act(&mut state, Action::Command(Command::NextBlocker));
+    if let Screen::Open(view) = &mut state.screen {
+        view.focus = Pane::Source;
+    }
+    state
+}
+
+fn help(mut state: State) -> State {
+    act(&mut state, Action::Command(Command::Help));
+    state
+}

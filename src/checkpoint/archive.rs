@@ -1,0 +1,336 @@
+//! Zip archives as torch writes them.
+//!
+//! Only the central directory counts: local headers of torch's archives hold zeros for the sizes and checksums, and
+//! checksums may be wrong on purpose (torch can leave them out). A record's data offset comes from its local header,
+//! which is read when the data is.
+
+use std::io::Read;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+use rawzip::{CompressionMethod, ZipLocator};
+
+use super::error::name_for_message;
+use super::{Bytes, Error};
+
+/// Length of an end-of-central-directory record without its comment (zip specification 4.3.16).
+const END_SIZE: u64 = 22;
+/// How far from the end of the file that record can begin: its comment is at most 65,535 bytes.
+const END_SEARCH: u64 = END_SIZE + 65_535;
+/// Length of a local header without name and extra field (zip specification 4.3.7).
+const LOCAL_SIZE: u64 = 30;
+/// Length of a central directory entry without its texts (zip specification 4.3.12).
+const CENTRAL_SIZE: u64 = 46;
+/// Inflated records may always be this long, and longer only in proportion to the compressed bytes.
+const INFLATE_LIMIT: u64 = 64 << 20;
+/// That proportion.
+const INFLATE_RATIO: u64 = 100;
+/// Records read whole (pickles, texts) may not be longer: a pickle of a checkpoint with a million tensors is a tenth.
+const RECORD_LIMIT: u64 = 1 << 30;
+
+/// The records of an archive, by their names below the root folder.
+#[derive(Debug)]
+pub struct Archive {
+    /// The folder that all records are in, as the writer named it (the file's stem).
+    pub root: String,
+    /// Records by name, without the root (`data.pkl`, `data/0`), in the directory's order.
+    records: IndexMap<String, Record>,
+    /// The first record outside the root folder, and where its directory entry is.
+    pub stray: Option<(String, u64)>,
+    /// What is unusual but harmless.
+    pub warnings: Vec<String>,
+}
+
+/// One record as the central directory describes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Record {
+    /// Where its local header begins.
+    pub header: u64,
+    /// Bytes in the file.
+    pub compressed: u64,
+    /// Bytes of content.
+    pub size: u64,
+    /// How it is stored.
+    pub method: Method,
+}
+
+/// How a record is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// As it is.
+    Stored,
+    /// Compressed with deflate.
+    Deflated,
+    /// Compressed in a way that is not read, or encrypted.
+    Other,
+}
+
+impl Archive {
+    /// Read the central directory.
+    ///
+    /// # Errors
+    /// The directory is missing, damaged or ambiguous, or a record lies outside the file.
+    pub fn open(path: &Path, bytes: &Bytes) -> Result<Archive, Error> {
+        let damaged = |record: &str, offset: u64, what: String| Error::Archive {
+            path: path.to_path_buf(),
+            record: record.to_owned(),
+            offset,
+            what,
+        };
+        let end = find_end(path, bytes)?;
+        let misplaced = || {
+            let what = format!("the central directory is said to begin at byte {}, where it is not", end.directory);
+            damaged("end of the central directory", end.offset, what)
+        };
+        if end.directory >= end.offset {
+            return Err(misplaced());
+        }
+        let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
+        let archive = ZipLocator::new()
+            .max_search_space(END_SIZE)
+            .locate_in_reader(bytes, &mut buffer, end.offset + END_SIZE)
+            .map_err(|(_, error)| {
+                damaged(
+                    "end of the central directory",
+                    end.offset,
+                    format!("{error}; the archive is damaged or cut off"),
+                )
+            })?;
+        let directory = archive.directory_offset();
+        // rawzip looks for a directory elsewhere if it is not where it should be; torch's archives have nothing to repair.
+        if end.directory != directory {
+            return Err(misplaced());
+        }
+        let mut found = Archive { root: String::new(), records: IndexMap::new(), stray: None, warnings: end.warnings };
+        let (mut count, mut place) = (0u64, directory);
+        // An entry is 46 bytes or more, so a declared number cannot reserve more than the file justifies.
+        let most = archive.entries_hint().min((end.offset - directory) / CENTRAL_SIZE);
+        found.records.reserve(usize::try_from(most).unwrap_or_default());
+        let mut entries = archive.entries(&mut buffer);
+        while let Some(entry) = entries.next_entry().map_err(|error| {
+            damaged("central directory", place, format!("entry {count} is damaged: {error}; download the file again"))
+        })? {
+            place = entry.central_directory_offset();
+            count += 1;
+            found.add(&entry, directory).map_err(|(record, what)| damaged(&record, place, what))?;
+        }
+        if count != archive.entries_hint() {
+            let what = format!("holds {count} entries where {} are declared", archive.entries_hint());
+            return Err(damaged("central directory", directory, what));
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, entry: &rawzip::ZipFileHeaderRecord<'_>, directory: u64) -> Result<(), (String, String)> {
+        let path = entry.file_path();
+        let full = String::from_utf8_lossy(path.as_ref());
+        let refuse = |what: String| Err((format!("record `{}`", name_for_message(&full)), what));
+        let (root, mut name) = full.split_once('/').unwrap_or(("", &full));
+        if self.records.is_empty() {
+            self.root = root.to_owned();
+        } else if root != self.root {
+            name = &full;
+            self.stray.get_or_insert_with(|| (full.to_string(), entry.central_directory_offset()));
+        }
+        let (header, compressed) = (entry.local_header_offset(), entry.compressed_size_hint());
+        let last = [LOCAL_SIZE, path.as_ref().len() as u64, compressed]
+            .iter()
+            .try_fold(header, |sum, &part| sum.checked_add(part));
+        if last.is_none_or(|last| last > directory) {
+            return refuse(format!(
+                "its {compressed} bytes behind the local header at byte {header} reach past the central directory at {directory}"
+            ));
+        }
+        let method = match entry.compression_method() {
+            _ if entry.flags().is_encrypted() => Method::Other,
+            CompressionMethod::STORE if compressed == entry.uncompressed_size_hint() => Method::Stored,
+            CompressionMethod::DEFLATE => Method::Deflated,
+            _ => Method::Other,
+        };
+        match self.records.entry(name.to_owned()) {
+            Entry::Occupied(_) => refuse("is there twice; readers disagree on which one counts".to_owned()),
+            Entry::Vacant(place) => {
+                place.insert(Record { header, compressed, size: entry.uncompressed_size_hint(), method });
+                Ok(())
+            }
+        }
+    }
+
+    /// The record of that exact name.
+    pub fn find(&self, name: &str) -> Option<Record> {
+        self.records.get(name).copied()
+    }
+
+    /// The record `FOLDER/KEY` and its number in the directory. `guess` is the number to try first: storages are written in
+    /// the order in which the pickle names them.
+    pub fn find_storage(&self, folder: &str, key: &str, guess: usize) -> Option<(usize, Record)> {
+        let is_it = |name: &str| name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) == Some(key);
+        match self.records.get_index(guess) {
+            Some((name, record)) if is_it(name) => Some((guess, *record)),
+            _ => self.records.get_full(format!("{folder}/{key}").as_str()).map(|(index, _, record)| (index, *record)),
+        }
+    }
+
+    /// Names of all records.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.records.keys().map(String::as_str)
+    }
+
+    /// The whole content of a record: a pickle or a text, never a tensor.
+    ///
+    /// # Errors
+    /// It is too long, compressed in a way that is not read, inflates beyond what is sensible, or is outside the file.
+    pub fn read(&mut self, path: &Path, bytes: &Bytes, name: &str, record: Record) -> Result<Vec<u8>, Error> {
+        let damaged = |what: String| Error::Archive {
+            path: path.to_path_buf(),
+            record: format!("record `{}`", name_for_message(name)),
+            offset: record.header,
+            what,
+        };
+        let limit = match record.method {
+            Method::Stored => RECORD_LIMIT,
+            Method::Deflated => INFLATE_LIMIT.max(record.compressed.saturating_mul(INFLATE_RATIO)).min(RECORD_LIMIT),
+            Method::Other => {
+                return Err(damaged("is encrypted, or compressed in a way torch does not write".to_owned()));
+            }
+        };
+        if record.size > limit {
+            return Err(damaged(format!("is {} bytes long; {limit} is the most that is read", record.size)));
+        }
+        let local = LocalHeader::read(bytes, record.header)?.map_err(damaged)?;
+        if local.size != 0 && local.size != u32::MAX && u64::from(local.size) != record.size {
+            self.warnings.push(format!(
+                "Record `{}` is {} bytes long in the central directory and {} in its local header; the first was used.",
+                name_for_message(name),
+                record.size,
+                local.size
+            ));
+        }
+        let content = bytes.read_range(local.data, record.compressed)?;
+        let content = content.ok_or_else(|| damaged("reaches past the end of the file".to_owned()))?;
+        if record.method == Method::Stored {
+            return Ok(content);
+        }
+        let mut inflated = Vec::new();
+        let mut decoder = flate2::read::DeflateDecoder::new(content.as_slice()).take(record.size + 1);
+        decoder.read_to_end(&mut inflated).map_err(|error| damaged(format!("cannot be inflated: {error}")))?;
+        if inflated.len() as u64 != record.size {
+            return Err(damaged(format!("does not inflate to the {} bytes it is said to have", record.size)));
+        }
+        Ok(inflated)
+    }
+}
+
+/// Where a record's data begins, from its local header.
+///
+/// # Errors
+/// The file cannot be read; the inner error says what is wrong with the header.
+pub(super) fn data_offset(bytes: &Bytes, header: u64) -> Result<Result<u64, String>, Error> {
+    Ok(LocalHeader::read(bytes, header)?.map(|local| local.data))
+}
+
+struct LocalHeader {
+    data: u64,
+    size: u32,
+}
+
+impl LocalHeader {
+    fn read(bytes: &Bytes, offset: u64) -> Result<Result<LocalHeader, String>, Error> {
+        let mut buffer = [0u8; LOCAL_SIZE as usize];
+        let found = bytes.read_at_most(offset, &mut buffer)?;
+        Ok(LocalHeader::parse(found, offset).ok_or_else(|| format!("there is no local header at byte {offset}")))
+    }
+
+    fn parse(found: &[u8], offset: u64) -> Option<LocalHeader> {
+        if !found.starts_with(b"PK\x03\x04") {
+            return None;
+        }
+        let name = u16::from_le_bytes(found.get(26..28)?.try_into().ok()?);
+        let extra = u16::from_le_bytes(found.get(28..30)?.try_into().ok()?);
+        let size = u32::from_le_bytes(found.get(22..26)?.try_into().ok()?);
+        let data = offset.checked_add(LOCAL_SIZE + u64::from(name) + u64::from(extra))?;
+        Some(LocalHeader { data, size })
+    }
+}
+
+struct End {
+    offset: u64,
+    /// Where it, or the ZIP64 record it leaves that to, says the directory begins.
+    directory: u64,
+    warnings: Vec<String>,
+}
+
+/// Find the one end-of-central-directory record whose comment reaches the end of the file. A record inside the comment
+/// of another one, put there to make readers disagree, does not.
+fn find_end(path: &Path, bytes: &Bytes) -> Result<End, Error> {
+    let length = bytes.length();
+    let start = length.saturating_sub(END_SEARCH);
+    let damaged = |offset: u64, what: &str| Error::Archive {
+        path: path.to_path_buf(),
+        record: "zip archive".to_owned(),
+        offset,
+        what: what.to_owned(),
+    };
+    let mut buffer = vec![0; usize::try_from(length - start).unwrap_or_default()];
+    let tail = bytes.read_at_most(start, &mut buffer)?;
+    let mut exact = Vec::new();
+    let mut last = None;
+    for (position, window) in tail.windows(END_SIZE as usize).enumerate() {
+        if !window.starts_with(b"PK\x05\x06") {
+            continue;
+        }
+        let (Some(&[a, b, c, d]), Some(&[low, high])) = (window.get(16..20), window.get(20..22)) else { continue };
+        let directory = u32::from_le_bytes([a, b, c, d]);
+        let offset = start + position as u64;
+        let end = End { offset, directory: directory.into(), warnings: Vec::new() };
+        let reach = offset + END_SIZE + u64::from(u16::from_le_bytes([low, high]));
+        match reach.cmp(&length) {
+            std::cmp::Ordering::Equal => exact.push(end),
+            std::cmp::Ordering::Less => last = Some((end, length - reach)),
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+    if exact.len() > 1 {
+        let offset = exact.first().map_or(start, |end| end.offset);
+        return Err(damaged(
+            offset,
+            "two ends of the central directory fit the end of the file; readers disagree on which counts",
+        ));
+    }
+    let end = match (exact.pop(), last) {
+        (Some(end), _) => Ok(end),
+        (None, Some((end, behind))) => {
+            let warnings = vec![format!("{behind} bytes behind the end of the archive were not looked at.")];
+            Ok(End { warnings, ..end })
+        }
+        (None, None) => Err(damaged(
+            length,
+            "no end of a central directory in the last 65,557 bytes: the file is cut off; download or copy it again",
+        )),
+    }?;
+    if end.directory != u64::from(u32::MAX) {
+        return Ok(end);
+    }
+    let directory = zip64_directory(bytes, end.offset)?;
+    let directory =
+        directory.ok_or_else(|| damaged(end.offset, "the ZIP64 record that the archive refers to is missing"))?;
+    Ok(End { directory, ..end })
+}
+
+/// The directory's offset in the ZIP64 end record (zip specification 4.3.14), found by its locator in front of the end.
+fn zip64_directory(bytes: &Bytes, end: u64) -> Result<Option<u64>, Error> {
+    let number = |bytes: &[u8], at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let Some(position) = end.checked_sub(20) else { return Ok(None) };
+    let mut locator = [0u8; 20];
+    let locator = bytes.read_at_most(position, &mut locator)?;
+    let Some(position) = number(locator, 8).filter(|_| locator.starts_with(b"PK\x06\x07")) else { return Ok(None) };
+    let mut record = [0u8; 56];
+    let record = bytes.read_at_most(position, &mut record)?;
+    Ok(number(record, 48).filter(|_| record.starts_with(b"PK\x06\x06")))
+}
+
+/// Whether a file that begins like this is a zip archive. torch wants the first record at the very beginning.
+pub(super) fn is_zip(head: &[u8]) -> bool {
+    head.starts_with(b"PK\x03\x04")
+}

@@ -1,0 +1,93 @@
+//! What can be wrong with a checkpoint.
+
+use std::path::{Path, PathBuf};
+
+use crate::escape::escape;
+
+/// An error with the file, the place in it, and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system said no.
+    #[error("{}: cannot be read: {source}", shown(path))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The path is no regular file.
+    #[error("{}: {what}", shown(path))]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is and what to give instead.
+        what: String,
+    },
+    /// The content is not one of the formats that are read.
+    #[error("{}: {what}", shown(path))]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it is and what to do.
+        what: String,
+    },
+    /// The zip archive is damaged.
+    #[error("{}: {record}, byte {offset}: {what}", shown(path))]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// The record, or the part of the archive.
+        record: String,
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// The pickle is damaged, or does what no checkpoint does.
+    #[error("{}: {record}, byte {offset}: {what}", shown(path))]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        record: String,
+        /// Where in the record.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The safetensors header is damaged.
+    #[error("{}: safetensors header, byte {offset}: {what}", shown(path))]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// The bytes of a tensor cannot be had.
+    #[error("{}: tensor `{tensor}`: {what}", shown(path))]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// Why not.
+        what: String,
+    },
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
+}
+
+/// A name out of a file, safe for a terminal and cut to a length that fits a message.
+pub(super) fn name_for_message(name: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut shown: String = escape(name).chars().take(LONGEST + 1).collect();
+    if shown.chars().count() > LONGEST {
+        shown = shown.chars().take(LONGEST).collect();
+        shown.push('…');
+    }
+    shown
+}

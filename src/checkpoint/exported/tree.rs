@@ -1,0 +1,249 @@
+//! The module tree of an exported program, out of its graph: every node says which modules it ran in.
+
+use std::collections::HashMap;
+
+use serde_json::Map;
+
+use super::super::error::name_for_message;
+use super::super::hyper;
+use super::super::literal::{Argument, Call};
+use super::super::{FoundModule, OpUse, OwnTensor, Tensor};
+use super::schema::{Graph, Node, Program};
+
+/// Deeper than any model.
+const DEEPEST: usize = 500;
+/// Bytes of all module paths together, for each byte of the program and at least.
+const PATH_BYTES_PER_BYTE: u64 = 8;
+const PATH_BYTES_AT_LEAST: u64 = 16 << 20;
+/// More modules than any model has.
+const MOST_MODULES: usize = 1_000_000;
+/// Different places kept for each op of a module.
+const MOST_PLACES: usize = 16;
+/// Calls kept of each of torch's own layers.
+const MOST_CALLS: usize = 1000;
+
+/// Modules in the making.
+#[derive(Debug)]
+pub(super) struct Tree {
+    modules: Vec<Entry>,
+    index: HashMap<String, usize>,
+    path_bytes: u64,
+    most_path_bytes: u64,
+    pub ops: Vec<OpUse>,
+    op_index: HashMap<(usize, String), usize>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    path: String,
+    class: String,
+    children: Vec<usize>,
+    tensors: Vec<OwnTensor>,
+    calls: Vec<Call>,
+}
+
+impl Tree {
+    /// The modules of a program of `bytes` bytes: first those of the call graph, whose order is that of `named_modules`,
+    /// then those that a node names besides.
+    ///
+    /// # Errors
+    /// In words: paths are too deep or too many.
+    pub fn new(program: &Program, bytes: u64) -> Result<Tree, String> {
+        let mut tree = Tree {
+            modules: vec![Entry::default()],
+            index: HashMap::from([(String::new(), 0)]),
+            path_bytes: 0,
+            most_path_bytes: (bytes.saturating_mul(PATH_BYTES_PER_BYTE)).max(PATH_BYTES_AT_LEAST),
+            ops: Vec::new(),
+            op_index: HashMap::new(),
+        };
+        for call in &program.graph_module.module_call_graph {
+            tree.module(without_call_number(&call.fqn))?;
+        }
+        let mut graphs = vec![&program.graph_module.graph];
+        while let Some(graph) = graphs.pop() {
+            tree.add_graph(graph, &mut graphs)?;
+        }
+        Ok(tree)
+    }
+
+    fn add_graph<'a>(&mut self, graph: &'a Graph, inner: &mut Vec<&'a Graph>) -> Result<(), String> {
+        for node in &graph.nodes {
+            let mut module = 0;
+            for part in node.metadata.nn_module_stack.split(';').filter(|part| !part.is_empty()) {
+                let Some((_, rest)) = part.split_once(',') else { continue };
+                let Some((path, class)) = rest.rsplit_once(',') else { continue };
+                module = self.module(without_call_number(path))?;
+                if let Some(entry) = self.modules.get_mut(module).filter(|entry| entry.class.is_empty()) {
+                    entry.class = class.to_owned();
+                }
+            }
+            self.count(module, node);
+            let is_layer = |entry: &&mut Entry| entry.class.starts_with("torch.") && entry.calls.len() < MOST_CALLS;
+            if let Some(entry) = self.modules.get_mut(module).filter(is_layer) {
+                entry.calls.push(call(node));
+            }
+            inner.extend(node.inputs.iter().filter_map(|input| input.arg.as_graph.as_ref().map(|sub| &sub.graph)));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, module: usize, node: &Node) {
+        let index = *self.op_index.entry((module, node.target.clone())).or_insert(self.ops.len());
+        if index == self.ops.len() {
+            let module = self.modules.get(module).map(|entry| entry.path.clone()).unwrap_or_default();
+            self.ops.push(OpUse { module, op: node.target.clone(), count: 0, places: Vec::new() });
+        }
+        let Some(op) = self.ops.get_mut(index) else { return };
+        op.count += 1;
+        let place = place(&node.metadata.stack_trace).filter(|place| !op.places.contains(place));
+        if op.places.len() < MOST_PLACES {
+            op.places.extend(place);
+        }
+    }
+
+    /// The index of the module at a path, added with those above it if it is new.
+    fn module(&mut self, path: &str) -> Result<usize, String> {
+        if let Some(&known) = self.index.get(path) {
+            return Ok(known);
+        }
+        let mut parent = 0;
+        let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+        for (depth, end) in ends.enumerate() {
+            let path = path.get(..end).unwrap_or_default();
+            if let Some(&known) = self.index.get(path) {
+                parent = known;
+                continue;
+            }
+            self.path_bytes += path.len() as u64;
+            if depth >= DEEPEST {
+                return Err(format!("module `{}` is nested deeper than {DEEPEST} levels", name_for_message(path)));
+            }
+            if self.path_bytes > self.most_path_bytes {
+                return Err(format!("the paths of its modules take more than {} bytes", self.most_path_bytes));
+            }
+            let new = self.modules.len();
+            if new >= MOST_MODULES {
+                return Err(format!("names more than {MOST_MODULES} modules"));
+            }
+            self.modules.push(Entry { path: path.to_owned(), ..Entry::default() });
+            self.index.insert(path.to_owned(), new);
+            if let Some(parent) = self.modules.get_mut(parent) {
+                parent.children.push(new);
+            }
+            parent = new;
+        }
+        Ok(parent)
+    }
+
+    /// Give a tensor to the module that its full name says.
+    ///
+    /// # Errors
+    /// As [`Tree::new`].
+    pub fn own(&mut self, full_name: &str, mut tensor: OwnTensor) -> Result<(), String> {
+        let (path, name) = full_name.rsplit_once('.').unwrap_or(("", full_name));
+        let module = self.module(path)?;
+        name.clone_into(&mut tensor.name);
+        if let Some(entry) = self.modules.get_mut(module) {
+            entry.tensors.push(tensor);
+        }
+        Ok(())
+    }
+
+    /// The modules in `named_modules` order. Those that no node ran in have no class.
+    pub fn finish(mut self, tensors: &[Tensor]) -> (Vec<FoundModule>, Vec<OpUse>) {
+        let mut found = Vec::with_capacity(self.modules.len());
+        let mut waiting = vec![0];
+        while let Some(next) = waiting.pop() {
+            let Some(entry) = self.modules.get_mut(next).map(std::mem::take) else { continue };
+            waiting.extend(entry.children.iter().rev());
+            let shape = |name: &str| {
+                let own = entry.tensors.iter().find(|own| own.name == name)?;
+                Some(tensors.get(own.tensor?)?.shape.as_slice())
+            };
+            let attributes =
+                if entry.class.is_empty() { Map::new() } else { hyper::attributes(&entry.class, &entry.calls, &shape) };
+            found.push(FoundModule { path: entry.path, class: entry.class, attributes, tensors: entry.tensors });
+        }
+        (found, self.ops)
+    }
+}
+
+/// A module's second call has the path `fc@1`.
+fn without_call_number(path: &str) -> &str {
+    let number = |(_, number): &(&str, &str)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    path.rsplit_once('@').filter(number).map_or(path, |(path, _)| path)
+}
+
+fn call(node: &Node) -> Call {
+    let mut parts = node.target.rsplit('.');
+    // torch.ops.aten.conv2d.default: the overload is behind the name.
+    let (_, name) = (parts.next(), parts.next());
+    let named = |input: &super::schema::Input| Argument { name: Some(input.name.clone()), value: input.arg.constant() };
+    Call { op: name.unwrap_or(&node.target).to_owned(), args: node.inputs.iter().map(named).collect() }
+}
+
+/// The innermost frame that is not torch's own: file and line.
+fn place(trace: &str) -> Option<(String, usize)> {
+    let frames = trace.lines().rev().filter_map(|line| {
+        let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
+        let line = rest.split(',').next()?.parse().ok()?;
+        Some((file, line))
+    });
+    let is_torch = |file: &str| file.contains("-packages/") && file.contains("/torch/");
+    frames.filter(|(file, _)| !is_torch(file)).map(|(file, line)| (file.to_owned(), line)).next()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn program(nodes: &Value, modules: &Value) -> Program {
+        serde_json::from_value(json!({"graph_module": {"graph": {"nodes": nodes}, "module_call_graph": modules}}))
+            .unwrap()
+    }
+
+    fn node(stack: &str) -> Value {
+        json!({"target": "torch.ops.aten.relu.default", "metadata": {"nn_module_stack": stack}})
+    }
+
+    #[test]
+    fn modules_come_in_named_modules_order_whatever_runs_first() {
+        let nodes = json!([
+            node("L,,m.Net;140,b,m.B;9,b.x,m.X"),
+            node("L,,m.Net;12@1,a@1,m.A"),
+            {"target": "torch.ops.higher_order.cond", "inputs": [
+                {"name": "yes", "arg": {"as_graph": {"name": "g", "graph": {"nodes": [node("L,,m.Net;7,c,m.C")]}}}}]},
+        ]);
+        let modules = json!([{"fqn": ""}, {"fqn": "a"}, {"fqn": "a@1"}, {"fqn": "b.y"}]);
+        let (modules, ops) = Tree::new(&program(&nodes, &modules), 0).unwrap().finish(&[]);
+        let found: Vec<_> = modules.iter().map(|module| (module.path.as_str(), module.class.as_str())).collect();
+        let expected = [("", "m.Net"), ("a", "m.A"), ("b", "m.B"), ("b.y", ""), ("b.x", "m.X"), ("c", "m.C")];
+        assert_eq!(found, expected);
+        assert_eq!(
+            ops.iter().map(|op| (op.module.as_str(), op.count)).collect::<Vec<_>>(),
+            [("b.x", 1), ("a", 1), ("", 1), ("c", 1)]
+        );
+    }
+
+    #[test]
+    fn paths_are_bounded() {
+        let deep = json!([{"fqn": vec!["a"; 501].join(".")}]);
+        assert!(Tree::new(&program(&json!([]), &deep), 0).unwrap_err().contains("deeper than 500"));
+        let long: Vec<Value> = (0..200)
+            .map(|number| json!({"fqn": format!("{number}{}", ".b".repeat(490) + &"x".repeat(100_000))}))
+            .collect();
+        assert!(Tree::new(&program(&json!([]), &json!(long)), 0).unwrap_err().contains("bytes"));
+    }
+
+    #[test]
+    fn a_place_is_the_users() {
+        let trace = "File \"/home/me/torch/net.py\", line 9, in forward\n    return s(x)\n  File \"/x/site-packages/torch/nn/modules/conv.py\", line 5, in f\n    y";
+        assert_eq!(place(trace), Some(("/home/me/torch/net.py".to_owned(), 9)));
+        assert_eq!(place("nothing"), None);
+    }
+}

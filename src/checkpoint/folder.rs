@@ -1,0 +1,158 @@
+//! Folders: as Hugging Face keeps models, as `torch.distributed.checkpoint` writes them, or with one checkpoint in them.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::error::name_for_message;
+use super::{Bytes, Checkpoint, Error, Format, dcp};
+
+/// Names of a folder that are looked at.
+const MOST_NAMES: usize = 10_000;
+/// Names in an error message.
+const NAMED: usize = 12;
+/// A longer config.json is none.
+const LONGEST_CONFIG: u64 = 16 << 20;
+/// Files that can be checkpoints, by their extensions.
+const EXTENSIONS: [&str; 5] = ["safetensors", "pt", "pth", "ckpt", "bin"];
+/// What libraries call the model's weights where the folder holds other files of tensors as well, the best first.
+const USUAL: [&str; 8] = [
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+    "diffusion_pytorch_model.bin",
+    "adapter_model.safetensors",
+];
+
+/// Open the checkpoint that a folder is, or that is in it.
+///
+/// # Errors
+/// There is none, or more than one; the message lists what was found.
+pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
+    if path.join(dcp::METADATA).is_file() {
+        return dcp::open(path);
+    }
+    let listing = Listing::read(path)?;
+    let has_config = listing.files.iter().any(|name| name == "config.json");
+    let name = listing.checkpoint().map_err(|what| Error::NotAFile { path: path.to_path_buf(), what })?;
+    let mut checkpoint = Checkpoint::open(&path.join(name))?;
+    checkpoint.path = path.to_path_buf();
+    checkpoint.metadata.insert("file".to_owned(), Value::from(name));
+    if has_config {
+        checkpoint.format = Format::HfFolder;
+        match config(&path.join("config.json")) {
+            Ok(config) => {
+                checkpoint.root_class = root_class(&config);
+                checkpoint.metadata.insert("config".to_owned(), Value::Object(config));
+            }
+            Err(why) => checkpoint.warnings.push(format!("config.json was not used: {why}.")),
+        }
+    }
+    Ok(checkpoint)
+}
+
+/// The names in a folder, in order.
+struct Listing {
+    files: Vec<String>,
+    folders: Vec<String>,
+}
+
+impl Listing {
+    fn read(path: &Path) -> Result<Listing, Error> {
+        let io_error = |source| Error::Io { path: path.to_path_buf(), source };
+        let mut listing = Listing { files: Vec::new(), folders: Vec::new() };
+        for entry in std::fs::read_dir(path).map_err(io_error)?.take(MOST_NAMES) {
+            let entry = entry.map_err(io_error)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // Links are followed: caches keep the files elsewhere.
+            match std::fs::metadata(entry.path()) {
+                Ok(kind) if kind.is_file() => listing.files.push(name),
+                Ok(kind) if kind.is_dir() => listing.folders.push(name),
+                _ => {}
+            }
+        }
+        listing.files.sort_unstable();
+        listing.folders.sort_unstable();
+        Ok(listing)
+    }
+
+    /// The file to open: one with a usual name, the only index, or the only checkpoint.
+    fn checkpoint(&self) -> Result<&str, String> {
+        let usual = USUAL.iter().find_map(|usual| self.files.iter().find(|name| name == usual));
+        if let Some(name) = usual {
+            return Ok(name);
+        }
+        let indices = self.files.iter().filter(|name| name.ends_with(".index.json"));
+        let files = self.files.iter().filter(|name| {
+            let extension = Path::new(name.as_str()).extension();
+            extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
+        });
+        let (indices, files): (Vec<&String>, Vec<&String>) = (indices.collect(), files.collect());
+        match (indices.as_slice(), files.as_slice()) {
+            ([index], _) => Ok(index),
+            ([], [file]) => Ok(file),
+            ([], []) => Err(format!(
+                "is a folder without a checkpoint: {}; give the checkpoint's file or folder",
+                self.describe()
+            )),
+            ([], files) => Err(format!("is a folder with several checkpoints; give one of them: {}", list(files))),
+            (indices, _) => {
+                Err(format!("is a folder with several sharded checkpoints; give one of them: {}", list(indices)))
+            }
+        }
+    }
+
+    fn describe(&self) -> String {
+        let folders: Vec<String> = self.folders.iter().map(|name| format!("{name}/")).collect();
+        let names: Vec<&String> = folders.iter().chain(&self.files).collect();
+        if names.is_empty() { "it is empty".to_owned() } else { format!("it holds {}", list(&names)) }
+    }
+}
+
+fn list(names: &[&String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(NAMED).map(|name| name_for_message(name)).collect();
+    if let Some(more) = names.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        shown.push(format!("and {more} more"));
+    }
+    shown.join(", ")
+}
+
+fn config(path: &Path) -> Result<Map<String, Value>, String> {
+    let bytes = Bytes::open(path).map_err(|error| error.to_string())?;
+    if bytes.length() > LONGEST_CONFIG {
+        return Err(format!("it has {} bytes", bytes.length()));
+    }
+    let text = bytes.read_range(0, bytes.length()).map_err(|error| error.to_string())?.unwrap_or_default();
+    serde_json::from_slice(&text).map_err(|error| name_for_message(&error.to_string()))
+}
+
+/// The class of the whole model, by the conventions of the libraries that write such folders.
+fn root_class(config: &Map<String, Value>) -> Option<String> {
+    let text = |key: &str| config.get(key)?.as_str();
+    // diffusers
+    if let Some(class) = text("_class_name") {
+        return is_name(class).then(|| format!("diffusers.{class}"));
+    }
+    let class = config.get("architectures")?.get(0)?.as_str().filter(|class| is_name(class))?;
+    // Models with code of their own name its file.
+    let mapped = config.get("auto_map").and_then(Value::as_object);
+    let own = mapped.into_iter().flatten().filter_map(|(_, place)| {
+        let place = place.as_str()?;
+        place.rsplit_once("--").map_or(Some(place), |(_, place)| Some(place))
+    });
+    let mut own = own.filter(|place| place.rsplit('.').next() == Some(class) && place.split('.').all(is_name));
+    if let Some(own) = own.next() {
+        return Some(own.to_owned());
+    }
+    let family = text("model_type")?.replace('-', "_");
+    is_name(&family).then(|| format!("transformers.models.{family}.modeling_{family}.{class}"))
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 200
+        && text.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        && text.chars().all(|character| character.is_alphanumeric() || character == '_')
+}

@@ -1,0 +1,221 @@
+//! Python literals and calls in the text that TorchScript writes: read, never evaluated.
+
+use serde_json::{Number, Value};
+
+/// Deepest nesting of lists and tuples, and of brackets in arguments: so no character is looked at more often than this.
+const DEEPEST: usize = 8;
+/// Longest argument list that is read, in characters.
+const LONGEST_ARGUMENTS: usize = 1024;
+/// Calls of one class that are kept.
+const MOST_CALLS: usize = 1_000;
+/// Arguments of a call that are kept: no op whose arguments are asked for has more.
+const MOST_ARGUMENTS: usize = 16;
+
+/// The call of an op, with what its text says of the arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Call {
+    /// Name of the op without its namespace (`conv2d`).
+    pub op: String,
+    /// Positional arguments first, as Python wants it.
+    pub args: Vec<Argument>,
+}
+
+/// One argument of a [`Call`].
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Argument {
+    /// Its name, where it is written.
+    pub name: Option<String>,
+    /// A literal; `None` for any other expression.
+    pub value: Option<Value>,
+}
+
+/// A number, text, truth value, None, or lists and tuples of them, as JSON; tuples become arrays. `None` for anything else.
+pub(super) fn literal(text: &str) -> Option<Value> {
+    let (value, rest) = value(text.trim(), 0)?;
+    rest.trim().is_empty().then_some(value)
+}
+
+/// One value and the text behind it.
+fn value(text: &str, depth: usize) -> Option<(Value, &str)> {
+    let text = text.trim_start();
+    match text.chars().next()? {
+        '[' => sequence(text.get(1..)?, ']', depth),
+        '(' => sequence(text.get(1..)?, ')', depth),
+        quote @ ('"' | '\'') => string(text.get(1..)?, quote),
+        _ => {
+            let end = text.find([',', ')', ']', ' ', '\n']).unwrap_or(text.len());
+            let (word, rest) = text.split_at(end);
+            Some((scalar(word)?, rest))
+        }
+    }
+}
+
+fn sequence(text: &str, close: char, depth: usize) -> Option<(Value, &str)> {
+    if depth >= DEEPEST {
+        return None;
+    }
+    let mut values = Vec::new();
+    let mut rest = text.trim_start();
+    let mut commas = 0;
+    loop {
+        if let Some(rest) = rest.strip_prefix(close) {
+            // `(1)` is the number one.
+            let single = close == ')' && commas == 0 && values.len() == 1;
+            return Some((if single { values.pop()? } else { Value::Array(values) }, rest));
+        }
+        let (item, behind) = value(rest, depth + 1)?;
+        values.push(item);
+        rest = behind.trim_start();
+        match rest.strip_prefix(',') {
+            Some(behind) => (rest, commas) = (behind.trim_start(), commas + 1),
+            None if rest.starts_with(close) => {}
+            None => return None,
+        }
+    }
+}
+
+/// The text up to the closing quote.
+fn string(text: &str, quote: char) -> Option<(Value, &str)> {
+    let mut found = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '\\' => found.push(match characters.next()?.1 {
+                'n' => '\n',
+                't' => '\t',
+                same @ ('\\' | '"' | '\'') => same,
+                _ => return None,
+            }),
+            _ if character == quote => return Some((Value::from(found), text.get(at + quote.len_utf8()..)?)),
+            _ => found.push(character),
+        }
+    }
+    None
+}
+
+fn scalar(word: &str) -> Option<Value> {
+    match word {
+        "None" => return Some(Value::Null),
+        "True" => return Some(Value::Bool(true)),
+        "False" => return Some(Value::Bool(false)),
+        _ => {}
+    }
+    if let Ok(number) = word.parse::<i64>() {
+        return Some(Value::from(number));
+    }
+    let numeric = word.starts_with(|first: char| first.is_ascii_digit() || "-.".contains(first));
+    let number = word.parse::<f64>().ok().filter(|number| numeric && number.is_finite())?;
+    Number::from_f64(number).map(Value::Number)
+}
+
+/// Every call of `torch.<op>` in a text, in order, nested ones too.
+pub(super) fn calls(text: &str) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find("torch.")) {
+        let start = at + found;
+        at = start + "torch.".len();
+        let before = text.get(..start).and_then(|before| before.chars().next_back());
+        if calls.len() >= MOST_CALLS {
+            break;
+        }
+        if before.is_some_and(|before| before == '.' || before == '_' || before.is_alphanumeric()) {
+            continue;
+        }
+        let rest = text.get(at..).unwrap_or_default();
+        let end = rest.find(|character: char| character != '_' && !character.is_ascii_alphanumeric());
+        let (op, rest) = rest.split_at(end.unwrap_or(rest.len()));
+        if let Some(args) = rest.strip_prefix('(').and_then(arguments) {
+            calls.push(Call { op: op.to_owned(), args });
+        }
+    }
+    calls
+}
+
+/// The arguments up to the closing parenthesis.
+fn arguments(text: &str) -> Option<Vec<Argument>> {
+    let mut args = Vec::new();
+    let (mut start, mut depth, mut quote, mut escaped) = (0, 0usize, None, false);
+    for (at, character) in text.char_indices().take(LONGEST_ARGUMENTS) {
+        match (quote, character) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '(' | '[' | '{') if depth >= DEEPEST => return None,
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') if depth > 0 => depth -= 1,
+            (None, ',' | ')') if depth == 0 => {
+                let written = text.get(start..at)?.trim();
+                if !written.is_empty() && args.len() < MOST_ARGUMENTS {
+                    args.push(argument(written));
+                }
+                if character == ')' {
+                    return Some(args);
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn argument(written: &str) -> Argument {
+    let named = written.split_once('=').filter(|(name, value)| {
+        !value.starts_with('=') && name.chars().all(|character| character == '_' || character.is_ascii_alphanumeric())
+    });
+    match named {
+        Some((name, value)) => Argument { name: Some(name.to_owned()), value: literal(value) },
+        None => Argument { name: None, value: literal(written) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn literals_are_read_as_python_reads_them() {
+        assert_eq!(literal("(2, 2)"), Some(json!([2, 2])));
+        assert_eq!(literal("(4,)"), Some(json!([4])));
+        assert_eq!(literal("(4)"), Some(json!(4)));
+        assert_eq!(literal(r#"["weight", "bias", ]"#), Some(json!(["weight", "bias"])));
+        assert_eq!(literal("9.9999999999999995e-07"), Some(json!(1e-6)));
+        assert_eq!(literal("0."), Some(json!(0.0)));
+        assert_eq!(literal("-3"), Some(json!(-3)));
+        assert_eq!(literal(r#""a\"b\\""#), Some(json!("a\"b\\")));
+        assert_eq!(literal("None"), Some(json!(null)));
+        assert_eq!(literal("[[1, 2], [], (True,)]"), Some(json!([[1, 2], [], [true]])));
+    }
+
+    #[test]
+    fn what_is_no_literal_is_not_guessed() {
+        for text in ["CONSTANTS.c0", "inf", "x", "[1, x]", "(1, 2", "1 2", "\"open", "99999999999999999999999x", ""] {
+            assert_eq!(literal(text), None, "{text}");
+        }
+        assert_eq!(literal(&"[".repeat(100_000)), None);
+    }
+
+    #[test]
+    fn calls_are_found_nested_and_named() {
+        let text =
+            "y = torch.gelu(torch.add(x, f(1, [2]), alpha=2), approximate=\"ta,n)h\")\n z = __torch__.torch.f(1)";
+        let calls = calls(text);
+        assert_eq!(calls.iter().map(|call| call.op.as_str()).collect::<Vec<_>>(), ["gelu", "add"]);
+        let expected = Argument { name: Some("approximate".to_owned()), value: Some(json!("ta,n)h")) };
+        assert_eq!(calls.first().and_then(|call| call.args.get(1)), Some(&expected));
+        assert_eq!(calls.get(1).map(|call| call.args.len()), Some(3));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[\\[\\](),.=\"'a-f0-9 torch.x\\\\é\n-]{0,200}") {
+            let _ = (literal(&text), calls(&text), calls(&format!("torch.a({text}")));
+        }
+    }
+}

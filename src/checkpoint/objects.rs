@@ -1,0 +1,178 @@
+//! Pickled modules: found by their structure, walked as `named_modules(remove_duplicate=False)` walks them.
+
+use super::error::name_for_message;
+use super::pickle::{Fault, NodeId, Pickle, Printer, class_of, key_text};
+use super::rebuild::Rebuilder;
+use super::{FoundModule, OwnTensor, TensorKind};
+
+/// Deeper than any model, shallower than any stack.
+const DEEPEST: usize = 500;
+/// Work that a module costs: the memory that it takes, more or less.
+const MODULE_WORK: u64 = 500;
+
+/// Dicts of hooks that a module carries.
+const HOOKS: [&str; 8] = [
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+];
+
+/// The `__dict__` of a module: any object whose state has `_modules` and `_parameters`, whatever its class. Classes that
+/// reduce to a call, such as `GraphModule`, have it among their arguments.
+pub(super) fn module_state(pickle: &Pickle, id: NodeId) -> Option<NodeId> {
+    let object = pickle.object(id)?;
+    let is_module = |state: &NodeId| {
+        let has = |key: &str| pickle.get(*state, key).is_some_and(|value| pickle.is_dict(value));
+        has("_modules") && has("_parameters")
+    };
+    let state = pickle.state(&object);
+    // With __slots__ the state is a pair: the __dict__ and the slots.
+    let pair = state.and_then(|state| pickle.tuple(state)).unwrap_or_default();
+    let args = pickle.tuple(object.args).unwrap_or_default().iter().take(4);
+    state.iter().chain(pair.first()).chain(args).copied().find(is_module)
+}
+
+struct Level {
+    id: NodeId,
+    path: String,
+    /// Children not visited yet, the next one last.
+    children: Children,
+}
+
+/// All modules from a root module down, each with its tensors, which are added to the rebuilder.
+///
+/// # Errors
+/// Modules contain themselves, are too deep, or unfold to too many paths; or a tensor is wrong.
+pub(super) fn modules(rebuilder: &mut Rebuilder<'_>, root: NodeId) -> Result<Vec<FoundModule>, Fault> {
+    walk(rebuilder, root, &|rebuilder, path, id| {
+        let module = module(rebuilder, path, id)?;
+        Ok((module, children(rebuilder, path, id)))
+    })
+}
+
+/// Names and values of the modules in a module.
+pub(super) type Children = Vec<(String, NodeId)>;
+
+/// Reads the module at a path, and finds its children.
+pub(super) type ReadModule<'r> =
+    dyn Fn(&mut Rebuilder<'_>, &str, NodeId) -> Result<(FoundModule, Children), Fault> + 'r;
+
+/// All modules from a root down, `read` giving each with its children.
+///
+/// # Errors
+/// As [`modules`].
+pub(super) fn walk(
+    rebuilder: &mut Rebuilder<'_>,
+    root: NodeId,
+    read: &ReadModule<'_>,
+) -> Result<Vec<FoundModule>, Fault> {
+    let pickle = rebuilder.pickle;
+    let mut found = Vec::new();
+    let mut levels: Vec<Level> = Vec::new();
+    let mut next = Some((String::new(), root));
+    loop {
+        if let Some((path, id)) = next.take() {
+            let fault = |what: String| Fault { offset: pickle.offset(id), what };
+            let named = || name_for_message(&path);
+            if levels.iter().any(|level| level.id == id) {
+                return Err(fault(format!("module `{}` contains itself", named())));
+            }
+            if levels.len() >= DEEPEST {
+                return Err(fault(format!("module `{}` is nested deeper than {DEEPEST} levels", named())));
+            }
+            // One module can stand at many paths, but a few must not unfold to millions.
+            if !pickle.spend(MODULE_WORK + path.len() as u64) {
+                return pickle.check_work().map(|()| found);
+            }
+            let (module, mut children) = read(rebuilder, &path, id)?;
+            found.push(module);
+            children.reverse();
+            levels.push(Level { id, path, children });
+        }
+        let Some(level) = levels.last_mut() else { return Ok(found) };
+        match level.children.pop() {
+            Some((name, id)) => next = Some((join(&level.path, name), id)),
+            None => {
+                levels.pop();
+            }
+        }
+    }
+}
+
+fn children(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Children {
+    let pickle = rebuilder.pickle;
+    let modules = module_state(pickle, id).and_then(|state| pickle.get(state, "_modules"));
+    let Some(entries) = modules.and_then(|modules| pickle.entries(modules)) else { return Vec::new() };
+    let mut children = Vec::new();
+    for (key, child) in entries {
+        if pickle.object(child).is_some() {
+            children.push((key_text(pickle, key), child));
+        } else if !pickle.is_none(child) {
+            let child = name_for_message(&join(path, key_text(pickle, key)));
+            rebuilder.warn(format!("`{child}` stands among the modules but is none."));
+        }
+    }
+    children
+}
+
+fn module(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<FoundModule, Fault> {
+    let pickle = rebuilder.pickle;
+    let class = pickle.object(id).and_then(|object| class_of(pickle, &object).map(str::to_owned)).unwrap_or_default();
+    let class = match class.as_str() {
+        "torch.fx.graph_module.reduce_graph_module" => "torch.fx.graph_module.GraphModule".to_owned(),
+        _ => class,
+    };
+    let mut module =
+        FoundModule { path: path.to_owned(), class, attributes: serde_json::Map::new(), tensors: Vec::new() };
+    let Some(state) = module_state(pickle, id) else { return Ok(module) };
+    for (dict, kind) in [("_parameters", TensorKind::Parameter), ("_buffers", TensorKind::Buffer)] {
+        let Some(entries) = pickle.get(state, dict).and_then(|dict| pickle.entries(dict)) else { continue };
+        for (key, value) in entries {
+            let name = key_text(pickle, key);
+            let tensor = match pickle.is_none(value) {
+                true => None,
+                false => rebuilder.add(value, join(path, name.clone()))?,
+            };
+            if tensor.is_none() && !pickle.is_none(value) {
+                let name = name_for_message(&join(path, name));
+                rebuilder.warn(format!("`{name}` stands among the tensors but is none."));
+            } else {
+                module.tensors.push(OwnTensor { name, kind, tensor });
+            }
+        }
+    }
+    let mut printer = Printer::for_attributes();
+    for (key, value) in pickle.entries(state).into_iter().flatten() {
+        let name = key_text(pickle, key);
+        if HOOKS.contains(&name.as_str()) {
+            if pickle.entries(value).is_some_and(|mut hooks| hooks.next().is_some()) {
+                let path = if path.is_empty() {
+                    "the root module".to_owned()
+                } else {
+                    format!("`{}`", name_for_message(path))
+                };
+                // A hook around forward changes what the module computes: it is kept with the hyper-parameters.
+                if matches!(name.as_str(), "_forward_hooks" | "_forward_pre_hooks") {
+                    module.attributes.insert(name.clone(), printer.value(pickle, value));
+                }
+                let hooks = name.trim_start_matches('_').replace('_', " ");
+                rebuilder.warn(format!(
+                    "Saved with {path} are {hooks}, which are not run: the model may compute something else."
+                ));
+            }
+        } else if !name.starts_with('_') && name != "training" {
+            module.attributes.insert(name, printer.value(pickle, value));
+        }
+    }
+    Ok(module)
+}
+
+/// A dotted path.
+pub(super) fn join(path: &str, name: String) -> String {
+    if path.is_empty() { name } else { format!("{path}.{name}") }
+}

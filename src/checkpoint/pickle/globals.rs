@@ -1,0 +1,94 @@
+//! Classes and functions that a pickle mentions.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+/// More different globals than any checkpoint has; a limit, because each costs more memory than it takes in the file.
+const MOST_GLOBALS: usize = 100_000;
+
+/// A class or function by name. It is never imported.
+#[derive(Debug, Clone)]
+pub struct Global {
+    /// Full name, modules of Python 2 under their present names (`builtins.set`).
+    pub name: String,
+    /// Whether torch's `weights_only` unpickler accepts it.
+    pub allowed: bool,
+    /// How often it is mentioned.
+    pub count: u64,
+    /// Offset of the first mention.
+    pub offset: u64,
+}
+
+/// Finds the index of a global by its module and name.
+#[derive(Debug, Default)]
+pub(super) struct Interner {
+    index: HashMap<Vec<u8>, u32>,
+    key: Vec<u8>,
+}
+
+impl Interner {
+    /// The index in `globals`, where it is added if it is new; `None` where there are too many.
+    pub fn intern(&mut self, globals: &mut Vec<Global>, module: &[u8], name: &[u8], offset: u64) -> Option<u32> {
+        self.key.clear();
+        self.key.extend_from_slice(module);
+        self.key.push(b'\n');
+        self.key.extend_from_slice(name);
+        if let Some(&index) = self.index.get(&self.key) {
+            if let Some(global) = globals.get_mut(index as usize) {
+                global.count += 1;
+            }
+            return Some(index);
+        }
+        if globals.len() >= MOST_GLOBALS {
+            return None;
+        }
+        let index = globals.len() as u32;
+        let name = format!("{}.{}", present_module(&String::from_utf8_lossy(module)), String::from_utf8_lossy(name));
+        let allowed = ALLOWED.contains(name.as_str());
+        globals.push(Global { name, allowed, count: 1, offset });
+        self.index.insert(self.key.clone(), index);
+        Some(index)
+    }
+}
+
+/// Modules of Python 2 that protocols 0 to 2 still name, under their present names (`_compat_pickle.IMPORT_MAPPING`).
+fn present_module(name: &str) -> &str {
+    match name {
+        "__builtin__" => "builtins",
+        "copy_reg" => "copyreg",
+        "cPickle" => "pickle",
+        "UserDict" | "UserList" | "UserString" => "collections",
+        "exceptions" => "builtins",
+        other => other,
+    }
+}
+
+/// The names that torch's `weights_only` unpickler accepts, one a line.
+static ALLOWED: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    include_str!("../../../assets/registry/pickle_globals.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_torchs() {
+        assert_eq!(ALLOWED.len(), 144);
+        assert!(ALLOWED.contains("torch._utils._rebuild_tensor_v2"));
+        assert!(!ALLOWED.contains("posix.system"));
+    }
+
+    #[test]
+    fn a_global_is_counted_and_renamed() {
+        let (mut interner, mut globals) = (Interner::default(), Vec::new());
+        assert_eq!(interner.intern(&mut globals, b"__builtin__", b"set", 2), Some(0));
+        assert_eq!(interner.intern(&mut globals, b"os", b"system", 20), Some(1));
+        assert_eq!(interner.intern(&mut globals, b"__builtin__", b"set", 40), Some(0));
+        assert_eq!((globals[0].name.as_str(), globals[0].count, globals[0].allowed), ("builtins.set", 2, true));
+        assert!(!globals[1].allowed);
+    }
+}

@@ -1,0 +1,573 @@
+//! The machine: a stack, marks and a memo, as `pickle.py` describes them.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use super::globals::Interner;
+use super::{
+    Chain, Encoding, Extra, Fault, How, NOTHING, Node, NodeId, Object, Pickle, Run, Span, WORK, WORK_PER_BYTE, opcode,
+    split,
+};
+
+/// The longest module or class name, in bytes: names are copied, and one text can serve many globals.
+const LONGEST_NAME: u32 = 1_000;
+
+impl Pickle {
+    /// Read one pickle that begins at `start` in `data`.
+    ///
+    /// # Errors
+    /// The fault, and what was read up to it (its globals are worth reporting).
+    pub fn load(data: Vec<u8>, start: usize) -> Result<Pickle, (Fault, Box<Pickle>)> {
+        let work = WORK.saturating_add((data.len() as u64).saturating_mul(WORK_PER_BYTE));
+        let pickle = Pickle {
+            data,
+            nodes: Vec::new(),
+            pool: Vec::new(),
+            runs: Vec::new(),
+            objects: Vec::new(),
+            extras: Vec::new(),
+            globals: Vec::new(),
+            extensions: Vec::new(),
+            root: NodeId(0),
+            end: start,
+            work: Cell::new(work),
+            wants: None,
+        };
+        let mut machine = Machine {
+            pickle,
+            position: start,
+            opcode: start,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: Vec::new(),
+            far_memo: HashMap::new(),
+            interner: Interner::default(),
+        };
+        match machine.run() {
+            Ok(()) => Ok(machine.pickle),
+            Err(what) => Err((Fault { offset: machine.opcode as u64, what }, Box::new(machine.pickle))),
+        }
+    }
+}
+
+struct Machine {
+    pickle: Pickle,
+    position: usize,
+    /// Offset of the opcode at work.
+    opcode: usize,
+    stack: Vec<NodeId>,
+    /// Stack heights.
+    marks: Vec<u32>,
+    /// Picklers number their memo from 0 without gaps; other numbers go to `far_memo`.
+    memo: Vec<NodeId>,
+    far_memo: HashMap<u32, NodeId>,
+    interner: Interner,
+}
+
+/// The fault in words; the offset is that of the opcode at work.
+type Step<T = ()> = Result<T, String>;
+
+impl Machine {
+    fn run(&mut self) -> Step {
+        // Indices and offsets are 32 bits wide, and an opcode makes at most two values.
+        if self.pickle.data.len() > i32::MAX as usize {
+            return Err("the pickle is longer than 2 GiB, which is not read".to_owned());
+        }
+        loop {
+            self.opcode = self.position;
+            let Some(&code) = self.pickle.data.get(self.position) else {
+                self.pickle.wants = Some(self.position + 1);
+                return Err("the pickle ends without STOP: it is cut off".to_owned());
+            };
+            self.position += 1;
+            if code == opcode::STOP {
+                self.pickle.root = self.pop()?;
+                self.pickle.end = self.position;
+                return Ok(());
+            }
+            self.step(code)?;
+        }
+    }
+
+    fn step(&mut self, code: u8) -> Step {
+        use opcode::*;
+        match code {
+            BINGET => {
+                let index = self.byte()?;
+                self.recall(index.into())
+            }
+            LONG_BINGET => {
+                let index = self.u32()?;
+                self.recall(index)
+            }
+            GET => {
+                let index = self.decimal()?;
+                self.recall(index)
+            }
+            BINPUT => {
+                let index = self.byte()?;
+                self.remember(index.into())
+            }
+            LONG_BINPUT => {
+                let index = self.u32()?;
+                self.remember(index)
+            }
+            PUT => {
+                let index = self.decimal()?;
+                self.remember(index)
+            }
+            MEMOIZE => self.remember((self.memo.len() + self.far_memo.len()) as u32),
+            MARK => {
+                self.marks.push(self.stack.len() as u32);
+                Ok(())
+            }
+            POP => match self.marks.last() {
+                // As in pickle.py: POP right behind MARK takes the mark.
+                Some(&mark) if mark as usize == self.stack.len() => self.pop_mark().map(|_| ()),
+                _ => self.pop().map(|_| ()),
+            },
+            POP_MARK => {
+                let mark = self.pop_mark()?;
+                self.stack.truncate(mark);
+                Ok(())
+            }
+            DUP => {
+                let top = self.top()?;
+                self.stack.push(top);
+                Ok(())
+            }
+            PROTO => match self.byte()? {
+                0..=5 => Ok(()),
+                other => Err(format!("pickle protocol {other} is not known; the highest is 5")),
+            },
+            FRAME => self.u64().map(|_| ()),
+            NEXT_BUFFER => self.push(Node::Buffer),
+            READONLY_BUFFER => self.top().map(|_| ()),
+            TUPLE | TUPLE1 | TUPLE2 | TUPLE3 | EMPTY_TUPLE | LIST | EMPTY_LIST | DICT | EMPTY_DICT | EMPTY_SET
+            | FROZENSET => self.container(code),
+            APPEND | APPENDS | SETITEM | SETITEMS | ADDITEMS => self.fill(code),
+            GLOBAL | STACK_GLOBAL | REDUCE | NEWOBJ | NEWOBJ_EX | INST | OBJ | BUILD | EXT1 | EXT2 | EXT4 | PERSID
+            | BINPERSID => self.object(code),
+            _ => self.scalar(code),
+        }
+    }
+
+    fn scalar(&mut self, code: u8) -> Step {
+        use opcode::*;
+        let node = match code {
+            NONE => Node::None,
+            NEWTRUE => Node::Bool(true),
+            NEWFALSE => Node::Bool(false),
+            BININT => Node::Int(split(i64::from(self.u32()? as i32) as u64)),
+            BININT1 => Node::Int(split(self.byte()?.into())),
+            BININT2 => Node::Int(split(self.u16()?.into())),
+            LONG1 => {
+                let length = self.byte()?;
+                self.long(length.into())?
+            }
+            LONG4 => {
+                let length = self.u32()?;
+                let length = i32::try_from(length).map_err(|_| "LONG4 has a negative length")?;
+                self.long(length as u64)?
+            }
+            INT | LONG => self.integer_line()?,
+            FLOAT => {
+                let line = self.line()?;
+                let text = std::str::from_utf8(self.pickle.span(line)).unwrap_or_default().trim();
+                let value: f64 = text.parse().map_err(|_| "FLOAT is not followed by a number")?;
+                Node::Float(split(value.to_bits()))
+            }
+            BINFLOAT => Node::Float(split(u64::from_be_bytes(self.array()?))),
+            SHORT_BINUNICODE => self.sized(1, |span| Node::Text(span, Encoding::Utf8))?,
+            BINUNICODE => self.sized(4, |span| Node::Text(span, Encoding::Utf8))?,
+            BINUNICODE8 => self.sized(8, |span| Node::Text(span, Encoding::Utf8))?,
+            SHORT_BINSTRING => self.sized(1, |span| Node::Text(span, Encoding::Latin1))?,
+            BINSTRING => self.sized(4, |span| Node::Text(span, Encoding::Latin1))?,
+            STRING => Node::Text(self.line()?, Encoding::Quoted),
+            UNICODE => Node::Text(self.line()?, Encoding::RawUnicode),
+            SHORT_BINBYTES => self.sized(1, Node::Bytes)?,
+            BINBYTES => self.sized(4, Node::Bytes)?,
+            BINBYTES8 | BYTEARRAY8 => self.sized(8, Node::Bytes)?,
+            _ => return Err(format!("0x{code:02x} is no pickle opcode: the pickle is damaged")),
+        };
+        self.push(node)
+    }
+
+    fn container(&mut self, code: u8) -> Step {
+        use opcode::*;
+        let count = match code {
+            TUPLE1 => 1,
+            TUPLE2 => 2,
+            TUPLE3 => 3,
+            TUPLE | LIST | DICT | FROZENSET => self.stack.len() - self.pop_mark()?,
+            _ => 0,
+        };
+        if code == DICT && count % 2 == 1 {
+            return Err("DICT has a key without a value".to_owned());
+        }
+        let span = self.take(count, code)?;
+        let node = match code {
+            LIST | EMPTY_LIST => Node::List(self.chain(span)),
+            DICT | EMPTY_DICT => Node::Dict(self.chain(span)),
+            EMPTY_SET => Node::Set(Chain::EMPTY),
+            FROZENSET => Node::FrozenSet(span),
+            _ => Node::Tuple(span),
+        };
+        self.push(node)
+    }
+
+    /// APPEND(S), SETITEM(S) and ADDITEMS: they fill the container below their items.
+    fn fill(&mut self, code: u8) -> Step {
+        use opcode::*;
+        let name = opcode::name(code).unwrap_or_default();
+        let count = match code {
+            APPEND => 1,
+            SETITEM => 2,
+            _ => self.stack.len() - self.pop_mark()?,
+        };
+        let pairs = matches!(code, SETITEM | SETITEMS);
+        if pairs && count % 2 == 1 {
+            return Err(format!("{name} has a key without a value"));
+        }
+        let items = self.take(count, code)?;
+        let target = self.top()?;
+        let chain = match (self.pickle.node(target), code) {
+            (Node::List(chain), APPEND | APPENDS) | (Node::Set(chain), ADDITEMS) => chain,
+            (Node::Dict(chain), SETITEM | SETITEMS) => chain,
+            (Node::Object(_), _) => return self.fill_object(target, items, pairs, name),
+            (other, _) => return Err(format!("{name} on {}, which no checkpoint does", kind(other))),
+        };
+        let grown = self.extend(chain, items);
+        let node = self.pickle.nodes.get_mut(target.0 as usize).map(|(node, _)| node);
+        if let Some(Node::List(chain) | Node::Set(chain) | Node::Dict(chain)) = node {
+            *chain = grown;
+        }
+        Ok(())
+    }
+
+    fn fill_object(&mut self, target: NodeId, items: Span, pairs: bool, name: &str) -> Step {
+        let callable =
+            self.pickle.object(target).and_then(|object| self.pickle.callable_name(&object)).unwrap_or_default();
+        if is_tensor_call(callable) {
+            return Err(format!(
+                "{name} on a tensor, which corrupts memory in torch before 2.10 (CVE-2026-24747); refused"
+            ));
+        }
+        let Some(extra) = self.extra(target) else { return Ok(()) };
+        let chain = if pairs { extra.items } else { extra.appended };
+        let grown = self.extend(chain, items);
+        if let Some(extra) = self.extra_mut(target) {
+            *(if pairs { &mut extra.items } else { &mut extra.appended }) = grown;
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, code: u8) -> Step {
+        use opcode::*;
+        match code {
+            GLOBAL => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.push_global(module, name)
+            }
+            STACK_GLOBAL => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let (Node::Text(module, _), Node::Text(name, _)) = (self.pickle.node(module), self.pickle.node(name))
+                else {
+                    return Err("STACK_GLOBAL without two texts".to_owned());
+                };
+                self.push_global(module, name)
+            }
+            REDUCE | NEWOBJ => {
+                let (args, callable) = (self.pop()?, self.pop()?);
+                self.push_object(if code == REDUCE { How::Call } else { How::New }, callable, args)
+            }
+            NEWOBJ_EX => {
+                let (_keywords, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                self.push_object(How::New, callable, args)
+            }
+            INST => {
+                let (module, name) = (self.line()?, self.line()?);
+                let count = self.stack.len() - self.pop_mark()?;
+                let args = self.take(count, code)?;
+                self.push_global(module, name)?;
+                let callable = self.pop()?;
+                self.push(Node::Tuple(args))?;
+                let args = self.pop()?;
+                self.push_object(How::Call, callable, args)
+            }
+            OBJ => {
+                let count = self.stack.len() - self.pop_mark()?;
+                let args = self.take(count.checked_sub(1).ok_or("OBJ without a class")?, code)?;
+                let callable = self.pop()?;
+                self.push(Node::Tuple(args))?;
+                let args = self.pop()?;
+                self.push_object(How::Call, callable, args)
+            }
+            BUILD => {
+                let state = self.pop()?;
+                let target = self.top()?;
+                if !matches!(self.pickle.node(target), Node::Object(_)) {
+                    return Err(format!("BUILD on {}, which no checkpoint does", kind(self.pickle.node(target))));
+                }
+                if let Some(extra) = self.extra_mut(target) {
+                    extra.state = Some(state);
+                }
+                Ok(())
+            }
+            EXT1 | EXT2 | EXT4 => {
+                let number = match code {
+                    EXT1 => self.byte()?.into(),
+                    EXT2 => self.u16()?.into(),
+                    _ => self.u32()?,
+                };
+                self.pickle.extensions.push((self.opcode as u32, number));
+                self.push(Node::Extension(number))
+            }
+            PERSID => {
+                let line = self.line()?;
+                self.push(Node::Text(line, Encoding::RawUnicode))?;
+                let id = self.pop()?;
+                self.push(Node::Persistent(id))
+            }
+            _ => {
+                let id = self.pop()?;
+                self.push(Node::Persistent(id))
+            }
+        }
+    }
+
+    fn push(&mut self, node: Node) -> Step {
+        self.stack.push(NodeId(self.pickle.nodes.len() as u32));
+        self.pickle.nodes.push((node, self.opcode as u32));
+        Ok(())
+    }
+
+    fn push_global(&mut self, module: Span, name: Span) -> Step {
+        let length = module.length.max(name.length);
+        if length > LONGEST_NAME {
+            return Err(format!("a class or function whose name is {length} bytes long"));
+        }
+        let Pickle { data, globals, .. } = &mut self.pickle;
+        let part = |span: Span| data.get(span.start as usize..(span.start + span.length) as usize).unwrap_or_default();
+        let index = self.interner.intern(globals, part(module), part(name), self.opcode as u64);
+        self.push(Node::Global(index.ok_or("more than 100,000 different globals: this is no checkpoint")?))
+    }
+
+    fn push_object(&mut self, how: How, callable: NodeId, args: NodeId) -> Step {
+        let index = self.pickle.objects.len() as u32;
+        self.pickle
+            .objects
+            .push((Object { how, callable, args, extra: NOTHING }, NodeId(self.pickle.nodes.len() as u32)));
+        self.push(Node::Object(index))
+    }
+
+    fn extra_mut(&mut self, id: NodeId) -> Option<&mut Extra> {
+        let Node::Object(index) = self.pickle.node(id) else { return None };
+        let (object, _) = self.pickle.objects.get_mut(index as usize)?;
+        if object.extra == NOTHING {
+            object.extra = self.pickle.extras.len() as u32;
+            self.pickle.extras.push(Extra { state: None, items: Chain::EMPTY, appended: Chain::EMPTY });
+        }
+        self.pickle.extras.get_mut(object.extra as usize)
+    }
+
+    fn extra(&mut self, id: NodeId) -> Option<Extra> {
+        self.extra_mut(id).map(|extra| *extra)
+    }
+
+    /// Move the topmost values to the pool.
+    fn take(&mut self, count: usize, code: u8) -> Step<Span> {
+        let floor = self.marks.last().map_or(0, |&mark| mark as usize);
+        let start = self.stack.len().checked_sub(count).filter(|&start| start >= floor).ok_or_else(|| {
+            format!("{} finds too few values on the stack (stack underflow)", opcode::name(code).unwrap_or("an opcode"))
+        })?;
+        let span = Span { start: self.pickle.pool.len() as u32, length: count as u32 };
+        self.pickle.pool.extend(self.stack.drain(start..));
+        Ok(span)
+    }
+
+    fn chain(&mut self, span: Span) -> Chain {
+        self.extend(Chain::EMPTY, span)
+    }
+
+    /// The chain with the newest values of the pool at its end.
+    fn extend(&mut self, chain: Chain, span: Span) -> Chain {
+        if span.length == 0 {
+            return chain;
+        }
+        if let Some(last) = self.pickle.runs.get_mut(chain.last as usize)
+            && last.span.start + last.span.length == span.start
+        {
+            last.span.length += span.length;
+            return chain;
+        }
+        let new = self.pickle.runs.len() as u32;
+        self.pickle.runs.push(Run { span, next: NOTHING });
+        match self.pickle.runs.get_mut(chain.last as usize) {
+            Some(last) => {
+                last.next = new;
+                Chain { last: new, ..chain }
+            }
+            None => Chain { first: new, last: new },
+        }
+    }
+
+    fn pop(&mut self) -> Step<NodeId> {
+        self.top()?;
+        self.stack.pop().ok_or_else(|| "stack underflow".to_owned())
+    }
+
+    /// The topmost value, unless a mark lies above it.
+    fn top(&self) -> Step<NodeId> {
+        let floor = self.marks.last().map_or(0, |&mark| mark as usize);
+        let above_mark = self.stack.len() > floor;
+        self.stack.last().filter(|_| above_mark).copied().ok_or_else(|| {
+            let code = self.pickle.data.get(self.opcode).and_then(|&code| opcode::name(code)).unwrap_or("an opcode");
+            format!("{code} finds too few values on the stack (stack underflow)")
+        })
+    }
+
+    fn pop_mark(&mut self) -> Step<usize> {
+        let mark = self.marks.pop().ok_or("there is no mark on the stack")? as usize;
+        if mark > self.stack.len() { Err("the mark lies above the stack".to_owned()) } else { Ok(mark) }
+    }
+
+    fn remember(&mut self, index: u32) -> Step {
+        let value = self.top()?;
+        if index as usize == self.memo.len() {
+            self.memo.push(value);
+        } else if let Some(place) = self.memo.get_mut(index as usize) {
+            *place = value;
+        } else {
+            self.far_memo.insert(index, value);
+        }
+        Ok(())
+    }
+
+    fn recall(&mut self, index: u32) -> Step {
+        let value = self.memo.get(index as usize).or_else(|| self.far_memo.get(&index));
+        let value = *value.ok_or_else(|| format!("memo entry {index} was never set"))?;
+        if let Node::Global(global) = self.pickle.node(value)
+            && let Some(global) = self.pickle.globals.get_mut(global as usize)
+        {
+            global.count += 1;
+        }
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn long(&mut self, length: u64) -> Step<Node> {
+        let span = self.span(length)?;
+        let bytes = self.pickle.span(span);
+        if bytes.len() > 8 {
+            return Ok(Node::BigInt(span));
+        }
+        let filler = if bytes.last().is_some_and(|&byte| byte >= 0x80) { 0xff } else { 0 };
+        let mut value = [filler; 8];
+        for (to, from) in value.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Ok(Node::Int(split(u64::from_le_bytes(value))))
+    }
+
+    /// The lines of INT and LONG: `01` and `00` are True and False, `12L` is 12.
+    fn integer_line(&mut self) -> Step<Node> {
+        let line = self.line()?;
+        let text = std::str::from_utf8(self.pickle.span(line)).unwrap_or_default();
+        let digits = text.trim().trim_end_matches('L');
+        Ok(match (text, digits.parse::<i64>()) {
+            ("01", _) => Node::Bool(true),
+            ("00", _) => Node::Bool(false),
+            (_, Ok(value)) => Node::Int(split(value as u64)),
+            _ if !digits.is_empty() && digits.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) => {
+                Node::Digits(Span { start: line.start, length: digits.len() as u32 })
+            }
+            _ => return Err("INT or LONG is not followed by a number".to_owned()),
+        })
+    }
+
+    fn sized(&mut self, width: usize, node: impl FnOnce(Span) -> Node) -> Step<Node> {
+        let length = match width {
+            1 => self.byte()?.into(),
+            4 => self.u32()?.into(),
+            _ => self.u64()?,
+        };
+        self.span(length).map(node)
+    }
+
+    fn span(&mut self, length: u64) -> Step<Span> {
+        let remaining = self.pickle.data.len().saturating_sub(self.position) as u64;
+        if length > remaining {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            self.pickle.wants = Some(self.position.saturating_add(length));
+            return Err(format!("a length of {length} where {remaining} bytes remain"));
+        }
+        let span = Span { start: self.position as u32, length: length as u32 };
+        self.position += length as usize;
+        Ok(span)
+    }
+
+    /// Up to the next line end, which is skipped.
+    fn line(&mut self) -> Step<Span> {
+        let rest = self.pickle.data.get(self.position..).unwrap_or_default();
+        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+            self.pickle.wants = Some(self.pickle.data.len() + 1);
+            return Err("a line without an end: the pickle is cut off".to_owned());
+        };
+        let line = self.span(length as u64)?;
+        self.position += 1;
+        Ok(line)
+    }
+
+    fn decimal(&mut self) -> Step<u32> {
+        let line = self.line()?;
+        let text = std::str::from_utf8(self.pickle.span(line)).unwrap_or_default();
+        text.trim().parse().map_err(|_| "a memo number that is no number".to_owned())
+    }
+
+    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
+        let span = self.span(N as u64)?;
+        self.pickle.span(span).try_into().map_err(|_| "the pickle is cut off".to_owned())
+    }
+
+    fn byte(&mut self) -> Step<u8> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn u16(&mut self) -> Step<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Step<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Step<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+/// Calls that make a tensor or a parameter.
+pub(super) fn is_tensor_call(name: &str) -> bool {
+    name.starts_with("torch._utils._rebuild_")
+        || matches!(name, "torch._tensor._rebuild_from_type_v2" | "torch.nn.parameter.Parameter" | "torch.Tensor")
+}
+
+fn kind(node: Node) -> &'static str {
+    match node {
+        Node::None => "None",
+        Node::Bool(_) => "a bool",
+        Node::Int(_) | Node::BigInt(_) | Node::Digits(_) => "an int",
+        Node::Float(_) => "a float",
+        Node::Text(..) => "a text",
+        Node::Bytes(_) | Node::Buffer => "bytes",
+        Node::Tuple(_) => "a tuple",
+        Node::FrozenSet(_) | Node::Set(_) => "a set",
+        Node::List(_) => "a list",
+        Node::Dict(_) => "a dict",
+        Node::Global(_) => "a class or function",
+        Node::Object(_) => "an object",
+        Node::Persistent(_) => "a storage",
+        Node::Extension(_) => "an extension code",
+    }
+}

@@ -1,0 +1,55 @@
+//! Source text that a checkpoint carries.
+
+use std::collections::HashSet;
+
+use super::EmbeddedSource;
+use super::pickle::Pickle;
+
+/// A longer text is nothing that someone wrote.
+const LONGEST: u64 = 4 << 20;
+/// All texts together: a pickle can mention one text many times.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Counts the texts that are kept, and those that are not.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    bytes: u64,
+    left_out: usize,
+}
+
+impl Budget {
+    /// Whether a text of so many bytes is kept.
+    pub fn takes(&mut self, bytes: u64) -> bool {
+        let fits = bytes <= LONGEST && self.bytes + bytes <= MOST_BYTES;
+        if fits {
+            self.bytes += bytes;
+        } else {
+            self.left_out += 1;
+        }
+        fits
+    }
+
+    /// Say how many were not.
+    pub fn report(&self, warnings: &mut Vec<String>) {
+        if self.left_out > 0 {
+            warnings.push(format!("Source texts that were left out for their size: {}.", self.left_out));
+        }
+    }
+}
+
+/// The sources of classes that are stored with them, each class once.
+pub(super) fn embedded(pickle: &Pickle, warnings: &mut Vec<String>) -> Vec<EmbeddedSource> {
+    let (mut found, mut seen, mut kept) = (Vec::new(), HashSet::new(), Budget::default());
+    for (class, file, text) in pickle.persistent_ids().filter_map(|id| pickle.stored_class(id)) {
+        let (Some(name), Some(text)) = (pickle.global_name(class), pickle.text(text)) else { continue };
+        let file = pickle.text(file).unwrap_or_default();
+        if seen.insert(class) && kept.takes((name.len() + file.len() + text.len()) as u64) {
+            // Lines count from the class, not from the beginning of its file.
+            let file = format!("{file} (class {})", name.rsplit('.').next().unwrap_or_default());
+            let (class, text) = (name.to_owned(), text.into_owned());
+            found.push(EmbeddedSource { class, file, text, line: 1, record: "the pickle".to_owned() });
+        }
+    }
+    kept.report(warnings);
+    found
+}

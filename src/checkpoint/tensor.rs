@@ -1,0 +1,302 @@
+//! Tensors: their description in a file, and their bytes once read.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::error::name_for_message;
+use super::layout::{self, Layout};
+use super::{Bytes, Checkpoint, Error, archive, torch_zip};
+
+/// A view with repeated elements (stride 0) is written out up to this many bytes even if its storage is smaller.
+const EXPANDED_LIMIT: u64 = 64 << 20;
+
+/// Index of a tensor in [`Checkpoint::tensors`].
+pub type TensorId = usize;
+
+/// A tensor as the file describes it. Its bytes stay on disk.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// Full name (`layer1.0.conv1.weight`).
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Logical shape.
+    pub shape: Vec<u64>,
+    /// Step between elements along each axis, in elements.
+    pub strides: Vec<u64>,
+    /// First element, in elements from the storage's beginning.
+    pub offset: u64,
+    /// Index in [`Checkpoint::storages`]; `None` where the file holds no bytes for it.
+    pub storage: Option<usize>,
+    /// Whether autograd would have tracked it.
+    pub requires_grad: bool,
+    /// The first tensor with the same storage, offset, shape, strides and dtype (tied weights), if that is another one.
+    pub shared_with: Option<TensorId>,
+    /// Why its bytes cannot be read, in a sentence.
+    pub problem: Option<String>,
+}
+
+/// A run of bytes in a file that tensors view.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The key in the file.
+    pub key: String,
+    /// Index in the checkpoint's list of files.
+    pub file: usize,
+    /// First byte. For a zip record this is the local header's offset until the record is read.
+    pub offset: StorageOffset,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Where the tensor lived (`cpu`, `cuda:0`).
+    pub location: String,
+    /// Whether elements are stored most significant byte first.
+    pub big_endian: bool,
+}
+
+/// Where a storage begins. A zip record's data begins behind its local header, which is read when the bytes are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageOffset {
+    /// The first data byte.
+    Data(u64),
+    /// A zip local header in front of the data.
+    ZipLocalHeader(u64),
+    /// A `torch.save` archive of its own, which holds one tensor and nothing else.
+    Archive(u64),
+}
+
+/// Element types, with the names PyTorch gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Dtype {
+    Float64,
+    Float32,
+    Float16,
+    #[serde(rename = "bfloat16")]
+    BFloat16,
+    Int64,
+    Int32,
+    Int16,
+    Int8,
+    #[serde(rename = "uint64")]
+    UInt64,
+    #[serde(rename = "uint32")]
+    UInt32,
+    #[serde(rename = "uint16")]
+    UInt16,
+    #[serde(rename = "uint8")]
+    UInt8,
+    Bool,
+    Complex32,
+    Complex64,
+    Complex128,
+    #[serde(rename = "float8_e4m3fn")]
+    Float8E4M3FN,
+    #[serde(rename = "float8_e5m2")]
+    Float8E5M2,
+    #[serde(rename = "float8_e4m3fnuz")]
+    Float8E4M3FNUZ,
+    #[serde(rename = "float8_e5m2fnuz")]
+    Float8E5M2FNUZ,
+    #[serde(rename = "float8_e8m0fnu")]
+    Float8E8M0FNU,
+    QInt8,
+    QUInt8,
+    QInt32,
+    /// A type that is not read; the tensor's problem names it.
+    Unknown,
+}
+
+impl Dtype {
+    /// PyTorch's name without `torch.`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::Float64 => "float64",
+            Dtype::Float32 => "float32",
+            Dtype::Float16 => "float16",
+            Dtype::BFloat16 => "bfloat16",
+            Dtype::Int64 => "int64",
+            Dtype::Int32 => "int32",
+            Dtype::Int16 => "int16",
+            Dtype::Int8 => "int8",
+            Dtype::UInt64 => "uint64",
+            Dtype::UInt32 => "uint32",
+            Dtype::UInt16 => "uint16",
+            Dtype::UInt8 => "uint8",
+            Dtype::Bool => "bool",
+            Dtype::Complex32 => "complex32",
+            Dtype::Complex64 => "complex64",
+            Dtype::Complex128 => "complex128",
+            Dtype::Float8E4M3FN => "float8_e4m3fn",
+            Dtype::Float8E5M2 => "float8_e5m2",
+            Dtype::Float8E4M3FNUZ => "float8_e4m3fnuz",
+            Dtype::Float8E5M2FNUZ => "float8_e5m2fnuz",
+            Dtype::Float8E8M0FNU => "float8_e8m0fnu",
+            Dtype::QInt8 => "qint8",
+            Dtype::QUInt8 => "quint8",
+            Dtype::QInt32 => "qint32",
+            Dtype::Unknown => "unknown",
+        }
+    }
+
+    /// The type of that name, with or without `torch.`; other names of the same type (`half`, `float`, `long`) as well.
+    pub fn from_name(name: &str) -> Option<Dtype> {
+        let name = name.strip_prefix("torch.").unwrap_or(name);
+        Some(match name {
+            "double" => Dtype::Float64,
+            "float" => Dtype::Float32,
+            "half" => Dtype::Float16,
+            "long" => Dtype::Int64,
+            "int" => Dtype::Int32,
+            "short" => Dtype::Int16,
+            "chalf" => Dtype::Complex32,
+            "cfloat" => Dtype::Complex64,
+            "cdouble" => Dtype::Complex128,
+            _ => *ALL.iter().find(|dtype| dtype.name() == name)?,
+        })
+    }
+
+    /// Whether elements are real or complex numbers with a fraction.
+    pub fn is_floating(self) -> bool {
+        self.name().contains("float") || self.name().contains("complex")
+    }
+
+    /// Bytes of the numbers that a byte order applies to: a complex element is two of them.
+    pub(super) fn part_size(self) -> usize {
+        match self {
+            Dtype::Complex32 | Dtype::Complex64 | Dtype::Complex128 => self.size() / 2,
+            _ => self.size(),
+        }
+    }
+
+    /// Bytes of one element; 1 for an unknown type.
+    pub fn size(self) -> usize {
+        match self {
+            Dtype::Complex128 => 16,
+            Dtype::Float64 | Dtype::Int64 | Dtype::UInt64 | Dtype::Complex64 => 8,
+            Dtype::Float32 | Dtype::Int32 | Dtype::UInt32 | Dtype::Complex32 | Dtype::QInt32 => 4,
+            Dtype::Float16 | Dtype::BFloat16 | Dtype::Int16 | Dtype::UInt16 => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Every type with a name of its own.
+const ALL: [Dtype; 24] = [
+    Dtype::Float64,
+    Dtype::Float32,
+    Dtype::Float16,
+    Dtype::BFloat16,
+    Dtype::Int64,
+    Dtype::Int32,
+    Dtype::Int16,
+    Dtype::Int8,
+    Dtype::UInt64,
+    Dtype::UInt32,
+    Dtype::UInt16,
+    Dtype::UInt8,
+    Dtype::Bool,
+    Dtype::Complex32,
+    Dtype::Complex64,
+    Dtype::Complex128,
+    Dtype::Float8E4M3FN,
+    Dtype::Float8E5M2,
+    Dtype::Float8E4M3FNUZ,
+    Dtype::Float8E5M2FNUZ,
+    Dtype::Float8E8M0FNU,
+    Dtype::QInt8,
+    Dtype::QUInt8,
+    Dtype::QInt32,
+];
+
+/// A tensor's bytes: row-major, contiguous, little-endian.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorData {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// `shape.product() * dtype.size()` bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Tensor {
+    /// Number of elements; the largest number where it does not fit.
+    pub fn elements(&self) -> u64 {
+        layout::elements(&self.shape).unwrap_or(u64::MAX)
+    }
+}
+
+/// See [`Checkpoint::read`].
+pub(super) fn read(checkpoint: &Checkpoint, id: TensorId) -> Result<TensorData, Error> {
+    let fail = |tensor: &str, what: String| Error::Tensor {
+        path: checkpoint.path.clone(),
+        tensor: name_for_message(tensor),
+        what,
+    };
+    let tensor = checkpoint.tensors.get(id).ok_or_else(|| fail("", format!("there is no tensor number {id}")))?;
+    let fail = |what: String| fail(&tensor.name, what);
+    if let Some(problem) = &tensor.problem {
+        return Err(fail(problem.clone()));
+    }
+    let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
+    let shape = shape.ok_or_else(|| fail("is too large for this machine".to_owned()))?;
+    let layout = Layout { shape: &tensor.shape, strides: &tensor.strides, offset: tensor.offset };
+    let reach = layout.reach().map_err(&fail)?;
+    if reach.is_empty() {
+        return Ok(TensorData { dtype: tensor.dtype, shape, bytes: Vec::new() });
+    }
+    let storage = tensor.storage.and_then(|index| checkpoint.storages.get(index));
+    let storage = storage.ok_or_else(|| fail("the file holds no bytes for it".to_owned()))?;
+    let file = checkpoint.files.get(storage.file);
+    let file = file.ok_or_else(|| fail("its file is not open".to_owned()))?;
+    if let StorageOffset::Archive(offset) = storage.offset {
+        return read_archived(file, offset, storage.bytes, tensor).map_err(fail);
+    }
+    let size = tensor.dtype.size() as u64;
+    let range = bytes_of(&reach, size).filter(|range| range.end <= storage.bytes);
+    let range =
+        range.ok_or_else(|| fail(format!("reaches element {} of a storage of {} bytes", reach.end, storage.bytes)))?;
+    let span = range.end - range.start;
+    let wanted = layout::elements(&tensor.shape).and_then(|count| count.checked_mul(size));
+    let wanted = wanted.filter(|&bytes| bytes <= span.max(EXPANDED_LIMIT)).ok_or_else(|| {
+        fail(format!("is an expanded view of {span} bytes that would be too large written out; it is not written out"))
+    })?;
+    let begin = match storage.offset {
+        StorageOffset::Data(offset) | StorageOffset::Archive(offset) => offset,
+        StorageOffset::ZipLocalHeader(header) => archive::data_offset(file, header)?.map_err(&fail)?,
+    };
+    let position = begin.checked_add(range.start).ok_or_else(|| fail("lies outside the file".to_owned()))?;
+    let mut bytes = file.read_range(position, span)?.ok_or_else(|| {
+        fail(format!("its {span} bytes at byte {position} are not in the file any more, or do not fit in memory"))
+    })?;
+    if !layout.is_contiguous() {
+        bytes = layout
+            .gather(&bytes, &reach, tensor.dtype.size(), wanted)
+            .ok_or_else(|| fail(format!("its {wanted} bytes do not fit in memory")))?;
+    }
+    if storage.big_endian {
+        for part in bytes.chunks_exact_mut(tensor.dtype.part_size()) {
+            part.reverse();
+        }
+    }
+    Ok(TensorData { dtype: tensor.dtype, shape, bytes })
+}
+
+/// A tensor out of an archive of its own.
+fn read_archived(file: &Bytes, offset: u64, length: u64, expected: &Tensor) -> Result<TensorData, String> {
+    let place = format!("its archive of {length} bytes at byte {offset}");
+    let gone = || format!("{place} is not in the file any more, or does not fit in memory");
+    let bytes = file.read_range(offset, length).map_err(|error| error.to_string())?.ok_or_else(gone)?;
+    let inner = torch_zip::open(Path::new("part"), Bytes::Owned(bytes)).map_err(|error| format!("{place}: {error}"))?;
+    match inner.tensors.first() {
+        Some(found) if found.dtype == expected.dtype && found.shape == expected.shape => {
+            inner.read(0).map_err(|error| format!("{place}: {error}"))
+        }
+        _ => Err(format!("{place} holds something else than the tensor described")),
+    }
+}
+
+fn bytes_of(elements: &Range<u64>, size: u64) -> Option<Range<u64>> {
+    Some(elements.start.checked_mul(size)?..elements.end.checked_mul(size)?)
+}

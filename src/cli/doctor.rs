@@ -1,0 +1,142 @@
+//! `t2m-tui doctor`: what a verify or a bug report would want to know of this machine.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{BAD_ANSWER, Common, Failure, Format, output};
+use crate::engine::client::CancelToken;
+use crate::engine::process::Program;
+use crate::engine::{Client, EngineInfo, Side};
+use crate::escape::escape;
+use crate::registry::Registry;
+use crate::source::Sources;
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// How long an engine may take to greet: libtorch alone loads for most of a second.
+const GREETING: Duration = Duration::from_secs(30);
+
+/// Print what was found. Exit code 1 if an engine is not usable.
+///
+/// # Errors
+/// A source or registry file cannot be used, or stdout is closed.
+pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+    let registry = Registry::load(&common.registry)?;
+    let mut sources = Sources::new(&common.source)?;
+    if let Some(python) = &common.python {
+        sources.add_python(python)?;
+    }
+    let engines = [Side::Torch, Side::Mlx].map(|side| (side, greet(side)));
+    let well = engines.iter().all(|(_, greeting)| greeting.is_ok());
+    match args.format {
+        Format::Json => {
+            output::print_line(&serde_json::to_string_pretty(&report_json(&engines, &registry, &sources))?)?
+        }
+        Format::Text | Format::Md => output::print(report_text(&engines, &registry, &sources).as_bytes())?,
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(BAD_ANSWER) })
+}
+
+fn greet(side: Side) -> Result<EngineInfo, String> {
+    Client::new(side, GREETING, CancelToken::default(), Box::new(|_, _| {})).info().map_err(|error| error.to_string())
+}
+
+fn report_json(engines: &[(Side, Result<EngineInfo, String>)], registry: &Registry, sources: &Sources) -> Value {
+    let engine = |side: Side| {
+        let greeting = engines.iter().find(|(known, _)| *known == side).map(|(_, greeting)| greeting);
+        let program = Program::find(side).map(|program| program.path.display().to_string()).ok();
+        match greeting {
+            Some(Ok(info)) => {
+                json!({"program": program, "version": info.version, "device": info.device, "flags": info.flags, "protocol": info.protocol})
+            }
+            Some(Err(reason)) => json!({"program": program, "error": reason}),
+            None => Value::Null,
+        }
+    };
+    json!({
+        "schema": 1,
+        "version": env!("CARGO_PKG_VERSION"),
+        "engines": {"torch": engine(Side::Torch), "mlx": engine(Side::Mlx)},
+        "terminal": terminal().into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<serde_json::Map<_, _>>(),
+        "registry": {"layers": registry.layers.len(), "ops": registry.ops.len(), "rules": registry.rules.len()},
+        "sources": sources.describe(),
+    })
+}
+
+fn report_text(engines: &[(Side, Result<EngineInfo, String>)], registry: &Registry, sources: &Sources) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write_text(&mut out, engines, registry, sources);
+    out
+}
+
+fn write_text(
+    out: &mut String,
+    engines: &[(Side, Result<EngineInfo, String>)],
+    registry: &Registry,
+    sources: &Sources,
+) -> std::fmt::Result {
+    writeln!(out, "t2m-tui {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "\nengines")?;
+    for (side, greeting) in engines {
+        match greeting {
+            Ok(info) => {
+                let flags: String = info.flags.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+                writeln!(
+                    out,
+                    "  {:<10} {} {} on {}{flags}",
+                    side.program(),
+                    side.library(),
+                    info.version,
+                    info.device
+                )?;
+            }
+            Err(reason) => writeln!(out, "  {:<10} not usable: {reason}", side.program())?,
+        }
+        if let Ok(program) = Program::find(*side) {
+            writeln!(out, "  {:<10} {}", "", program.path.display())?;
+        }
+    }
+    writeln!(out, "\nterminal")?;
+    for (name, value) in terminal() {
+        if let Some(value) = value.as_str() {
+            writeln!(out, "  {name:<10} {}", escape(value))?;
+        }
+    }
+    writeln!(
+        out,
+        "\nregistry\n  {} layers, {} ops, {} weight rules",
+        registry.layers.len(),
+        registry.ops.len(),
+        registry.rules.len()
+    )?;
+    writeln!(out, "\nsources")?;
+    let described = sources.describe();
+    if described.is_empty() {
+        writeln!(out, "  none; --source or --python names some")?;
+    }
+    described.iter().try_for_each(|source| writeln!(out, "  {source}"))
+}
+
+fn terminal() -> Vec<(&'static str, Value)> {
+    let variable = |name: &str| std::env::var(name).map_or(Value::Null, Value::from);
+    let size = ratatui::crossterm::terminal::size().ok().filter(|_| std::io::stdout().is_terminal());
+    vec![
+        ("stdout", json!(if std::io::stdout().is_terminal() { "a terminal" } else { "not a terminal" })),
+        ("size", size.map_or(Value::Null, |(columns, rows)| json!(format!("{columns}×{rows}")))),
+        ("TERM", variable("TERM")),
+        ("COLORTERM", variable("COLORTERM")),
+        ("NO_COLOR", variable("NO_COLOR")),
+        ("LANG", variable("LANG")),
+    ]
+}

@@ -1,0 +1,175 @@
+//! The command line: what can be asked, and one file a subcommand.
+
+pub mod doctor;
+pub mod inspect;
+pub mod output;
+pub mod screen;
+pub mod verify;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::escape::escape_lines;
+use crate::open::Options;
+
+/// The exit code for an answer that is bad: something drifts, is broken or failed.
+pub const BAD_ANSWER: u8 = 1;
+/// The exit code for a call or an input that is wrong.
+pub const WRONG_INPUT: u8 = 2;
+/// The exit code after an interrupt.
+pub const INTERRUPTED: u8 = 130;
+
+/// `t2m-tui`
+#[derive(Debug, Parser)]
+#[command(
+    name = "t2m-tui",
+    version,
+    about = "Triage PyTorch checkpoints for Apple's MLX, with every conversion measured in both engines",
+    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
+)]
+pub struct Cli {
+    /// File to open in the terminal UI; `demo` is the built-in checkpoint. Without a terminal: what `inspect` prints.
+    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Python source of the model: a .py file, a folder, or a site-packages (repeatable)
+    #[arg(long, value_name = "PATH", global = true)]
+    pub source: Vec<PathBuf>,
+    /// A Python whose sys.path is searched for source; it is asked for the path only
+    #[arg(long, value_name = "EXE", global = true)]
+    pub python: Option<PathBuf>,
+    /// Registry file that adds rows or changes built-in ones (repeatable)
+    #[arg(long, value_name = "FILE.toml", global = true)]
+    pub registry: Vec<PathBuf>,
+    /// Colours: auto, dark, light, or a theme file
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "auto", global = true)]
+    pub theme: String,
+    /// How many colours to use
+    #[arg(long, value_enum, default_value = "auto", global = true)]
+    pub color: Color,
+    /// Draw with ASCII characters alone
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Say more on stderr
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What is in a checkpoint and how it converts
+    Inspect(inspect::Args),
+    /// Run its layers in libtorch and in MLX and compare
+    Verify(verify::Args),
+    /// Engines, versions, devices, terminal, sources
+    Doctor(doctor::Args),
+    /// Completions for a shell, on stdout
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual page, on stdout
+    Man,
+}
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Format {
+    Text,
+    Json,
+    Md,
+}
+
+/// Levels of colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// What the terminal says it can
+    Auto,
+    /// None
+    Never,
+    /// The terminal's own sixteen
+    #[value(name = "16")]
+    Ansi,
+    /// 256
+    #[value(name = "256")]
+    Indexed,
+    /// 24 bits
+    True,
+}
+
+/// What goes wrong at the edge: a message that stands for itself.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// Parse the arguments and do what they say.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(failure) if output::is_broken_pipe(failure.as_ref()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("t2m-tui: {}", escape_lines(&failure.to_string()));
+            ExitCode::from(WRONG_INPUT)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
+        Some(Command::Verify(args)) => verify::run(&cli.common, &args),
+        Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "t2m-tui", &mut script);
+            output::print(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            output::print(&page)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => match cli.checkpoint {
+            Some(checkpoint) if std::io::stdout().is_terminal() => screen::run(&cli.common, checkpoint),
+            Some(checkpoint) => inspect::run(&cli.common, &inspect::Args::text(checkpoint)),
+            None => {
+                Cli::command().print_help()?;
+                Ok(ExitCode::from(WRONG_INPUT))
+            }
+        },
+    }
+}
+
+impl Common {
+    /// What is to be opened, with these options' help.
+    pub fn options(&self, checkpoint: PathBuf) -> Options {
+        Options {
+            checkpoint,
+            sources: self.source.clone(),
+            python: self.python.clone(),
+            registries: self.registry.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

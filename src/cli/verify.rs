@@ -1,0 +1,191 @@
+//! `t2m-tui verify`
+
+use std::collections::HashSet;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use crossbeam_channel::RecvTimeoutError;
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::{BAD_ANSWER, Common, Failure, INTERRUPTED, output};
+use crate::checkpoint::Dtype;
+use crate::engine::EngineState;
+use crate::escape::escape;
+use crate::model::ModuleId;
+use crate::open::{Opened, open};
+use crate::report::{self, verify as text};
+use crate::verify::{Event, Request, Runner};
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// File to read; `demo` is the built-in checkpoint
+    checkpoint: PathBuf,
+    /// Only modules whose path matches, `layer1.*` (repeatable); all layers without it
+    #[arg(long, value_name = "GLOB")]
+    layers: Vec<String>,
+    /// Inputs to try for each layer and dtype
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    trials: u16,
+    /// float32 gives the verdict and is always run; the others are shown beside it
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32")]
+    dtype: Vec<TrialDtype>,
+    /// Seed of the first input; the others count up
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    seed: u64,
+    /// What to print; jsonl is one line a layer as it finishes
+    #[arg(long, value_enum, default_value = "text")]
+    format: VerifyFormat,
+    /// Seconds after which an engine that does not answer counts as hung
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    deadline: u64,
+}
+
+/// Dtypes that a trial can be run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum TrialDtype {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// What `verify` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum VerifyFormat {
+    Text,
+    Json,
+    Jsonl,
+    Md,
+}
+
+/// How often the loop looks whether an interrupt came.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Run the layers and print what was measured.
+///
+/// # Errors
+/// The checkpoint cannot be opened, no layer matches, or stdout is closed.
+pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+    let opened = open(&common.options(args.checkpoint.clone()))?;
+    let modules = select(&opened, &args.layers)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+
+    let (events, received) = crossbeam_channel::unbounded();
+    let runner = Runner::start(opened.clone(), Duration::from_secs(args.deadline), events);
+    let total = modules.len();
+    let request = Request { modules, trials: usize::from(args.trials), dtypes: dtypes(&args.dtype), seed: args.seed };
+    runner.submit(request);
+
+    let mut run = text::Run::default();
+    let mut told = HashSet::new();
+    if args.format == VerifyFormat::Text {
+        output::print_line(&text::heading_text())?;
+    }
+    loop {
+        if interrupted.load(Ordering::SeqCst) {
+            runner.cancel();
+            eprintln!("t2m-tui: interrupted after {} of {total} layers", run.layers.len());
+            if args.format == VerifyFormat::Json {
+                output::print_line(&serde_json::to_string_pretty(&run.json(&opened))?)?;
+            }
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        let event = match received.recv_timeout(POLL) {
+            Ok(Event::Done { .. }) => break,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(format!(
+                    "the run ended after {} of {total} layers, which is a bug of ours",
+                    run.layers.len()
+                )
+                .into());
+            }
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => continue,
+        };
+        // An engine that is not there is said once, not for every layer.
+        if let Event::Engine(side, EngineState::Down(reason)) = &event
+            && told.insert((*side, reason.clone()))
+        {
+            eprintln!("t2m-tui: {reason}");
+        }
+        progress(common, &opened, &event, run.layers.len(), total);
+        if let Some(layer) = run.take(event) {
+            clear_progress();
+            match args.format {
+                VerifyFormat::Text => output::print_line(&text::layer_text(&opened, layer))?,
+                VerifyFormat::Jsonl => output::print_line(&text::layer_json(&opened, layer).to_string())?,
+                VerifyFormat::Json | VerifyFormat::Md => {}
+            }
+        }
+    }
+    match args.format {
+        VerifyFormat::Text => output::print_line(&format!("\n{}", run.summary_text()))?,
+        VerifyFormat::Json => output::print_line(&serde_json::to_string_pretty(&run.json(&opened))?)?,
+        VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
+        VerifyFormat::Jsonl => {}
+    }
+    Ok(if run.is_bad() { ExitCode::from(BAD_ANSWER) } else { ExitCode::SUCCESS })
+}
+
+/// The modules to run: all that count as layers, or those whose path matches.
+fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
+    if globs.is_empty() {
+        return Ok(report::layers(opened).collect());
+    }
+    for glob in globs {
+        let one = glob_set(std::slice::from_ref(glob))?;
+        if !report::layers(opened).any(|id| one.is_match(&opened.model.modules[id].path)) {
+            return Err(no_match(opened, glob));
+        }
+    }
+    let set = glob_set(globs)?;
+    Ok(report::layers(opened).filter(|&id| set.is_match(&opened.model.modules[id].path)).collect())
+}
+
+fn no_match(opened: &Opened, glob: &str) -> Failure {
+    let path = escape(&opened.checkpoint.path.to_string_lossy()).into_owned();
+    format!("{path}: no layer's path matches --layers {glob}; `t2m-tui inspect` lists the paths, and `name.*` means what is below `name`").into()
+}
+
+fn glob_set(globs: &[String]) -> Result<GlobSet, Failure> {
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        builder.add(Glob::new(glob).map_err(|error| format!("--layers {glob}: {error}"))?);
+    }
+    Ok(builder.build()?)
+}
+
+/// float32 first, each once.
+fn dtypes(asked: &[TrialDtype]) -> Vec<Dtype> {
+    let half = [(TrialDtype::F16, Dtype::Float16), (TrialDtype::Bf16, Dtype::BFloat16)];
+    let extra = half.iter().filter(|(name, _)| asked.contains(name)).map(|(_, dtype)| *dtype);
+    std::iter::once(Dtype::Float32).chain(extra).collect()
+}
+
+/// Progress goes to stderr: a line that is written over on a terminal, engine messages otherwise.
+fn progress(common: &Common, opened: &Opened, event: &Event, done: usize, total: usize) {
+    match event {
+        Event::Engine(side, state) if common.verbose => eprintln!("t2m-tui: {}: {state:?}", side.program()),
+        Event::Started { module, .. } if std::io::stderr().is_terminal() => {
+            eprint!("\r\x1b[K{}/{total} {}", done + 1, escape(&opened.model.modules[*module].path));
+            let _ = std::io::stderr().flush();
+        }
+        _ => {}
+    }
+}
+
+fn clear_progress() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}

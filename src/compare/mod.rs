@@ -1,0 +1,100 @@
+//! Comparing two outputs: statistics of the error, the bound it is held against, the verdict.
+
+pub mod statistics;
+pub mod tolerance;
+
+use crate::checkpoint::Dtype;
+
+/// One seeded input through both engines, in one dtype.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// The dtype both engines were asked for.
+    pub dtype: Dtype,
+    /// Seed of the input.
+    pub seed: u64,
+    /// Shapes of the inputs as torch takes them.
+    pub input_shapes: Vec<Vec<usize>>,
+    /// Shape of the output as torch gives it.
+    pub output_shape: Vec<usize>,
+    /// Largest absolute difference. Infinite where one side is NaN and the other is not.
+    pub max_abs: f64,
+    /// Mean absolute difference.
+    pub mean_abs: f64,
+    /// Largest difference relative to torch's value, over the elements with |torch| above the tolerance.
+    pub max_rel: f64,
+    /// 99th percentile of the absolute difference.
+    pub p99_abs: f64,
+    /// Cosine of the two outputs as vectors; 1 where both are zero, NaN where their shapes differ.
+    pub cosine: f64,
+    /// Where the largest difference is, in torch's layout.
+    pub worst_index: Vec<usize>,
+    /// The bound for `ok`.
+    pub tolerance: f64,
+    /// What the bound is relative to (the largest |output|, for norms with an offset more).
+    pub scale: f64,
+    /// Largest distance of torch's output to torch in f64.
+    pub torch_vs_f64: f64,
+    /// Largest distance of MLX's output to torch in f64.
+    pub mlx_vs_f64: f64,
+    /// What MLX answered in, whatever was asked.
+    pub mlx_dtype: Dtype,
+    /// Milliseconds of libtorch's forward.
+    pub ms_torch: f64,
+    /// Milliseconds of MLX's forward, evaluated.
+    pub ms_mlx: f64,
+    /// Shape of MLX's output, brought to torch's layout. Where it is not torch's, no number but the shapes is measured.
+    pub mlx_shape: Vec<usize>,
+    /// Judged by the rule of this dtype.
+    pub verdict: Verdict,
+}
+
+impl Trial {
+    /// What is wrong with the answer besides its numbers: another shape or another dtype than torch's.
+    pub fn complaint(&self) -> Option<String> {
+        if self.mlx_shape != self.output_shape {
+            return Some(format!("MLX's output has shape {:?}, torch's {:?}", self.mlx_shape, self.output_shape));
+        }
+        let (asked, got) = (self.dtype.name(), self.mlx_dtype.name());
+        (asked != got).then(|| format!("MLX answered in {got} where {asked} was asked"))
+    }
+}
+
+/// What was measured, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Not a bit differs.
+    Exact,
+    /// Within the tolerance.
+    Ok,
+    /// Above the tolerance, below 1e-3 of the scale.
+    Drift,
+    /// Above that: the conversion is wrong.
+    Broken,
+    /// An engine said no or died.
+    Failed,
+    /// Nothing was measured.
+    NotRun,
+}
+
+impl Verdict {
+    /// Every verdict, best first.
+    pub const ALL: [Verdict; 6] =
+        [Verdict::Exact, Verdict::Ok, Verdict::Drift, Verdict::Broken, Verdict::Failed, Verdict::NotRun];
+
+    /// The word in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Exact => "exact",
+            Verdict::Ok => "ok",
+            Verdict::Drift => "drift",
+            Verdict::Broken => "broken",
+            Verdict::Failed => "failed",
+            Verdict::NotRun => "not-run",
+        }
+    }
+
+    /// Whether a conversion with this verdict may be trusted.
+    pub fn passes(self) -> bool {
+        matches!(self, Verdict::Exact | Verdict::Ok)
+    }
+}

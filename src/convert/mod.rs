@@ -1,0 +1,42 @@
+//! From a torch module to its MLX twin: which layer, with which arguments, and how each tensor moves.
+//!
+//! A [`Plan`] is all that verify runs and all that the writer will write: the same moves, the same code.
+
+pub mod input;
+pub mod recipes;
+pub mod weights;
+
+use crate::compare::tolerance::Bound;
+use crate::engine::ModuleSpec;
+
+pub use input::Input;
+pub use recipes::plan;
+pub use weights::{Move, Rule};
+
+/// How one module is converted and how that is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The torch layer: class and attributes.
+    pub torch: ModuleSpec,
+    /// The MLX layer: name and arguments.
+    pub mlx: ModuleSpec,
+    /// Where each MLX tensor comes from.
+    pub weights: Vec<Move>,
+    /// Inputs to measure with, and how MLX wants them laid out.
+    pub inputs: Vec<Input>,
+    /// Permutation that brings MLX's output back to torch's layout; `None` where it is the same.
+    pub output: Option<Vec<usize>>,
+    /// What the tolerance is made of.
+    pub bound: Bound,
+    /// What is done beyond a rename, in words. Empty for a direct conversion.
+    pub steps: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A hyper-parameter that changes the result is not known.
+    Incomplete(String),
+    /// This configuration has no conversion.
+    Unsupported(String),
+}

@@ -1,0 +1,74 @@
+//! MultiheadAttention.
+
+use super::site::{Draft, Site};
+use crate::compare::tolerance::Bound;
+use crate::convert::input::Values;
+use crate::convert::{Input, Move, Refusal, Rule};
+
+const PROJECTIONS: [&str; 3] = ["query_proj", "key_proj", "value_proj"];
+
+/// Query, key and value of a cross attention: 2 sequences of 7 positions looking at 9.
+pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
+    let heads = site.number("num_heads")?;
+    for name in ["bias_k", "bias_v"] {
+        if site.has(name) {
+            return Err(Refusal::Unsupported(format!("`{name}` (add_bias_kv) has no counterpart in MLX's layer")));
+        }
+    }
+    if site.flag("add_zero_attn")? {
+        return Err(Refusal::Unsupported("`add_zero_attn` has no counterpart in MLX's layer".to_owned()));
+    }
+    let batch_first = site.flag("batch_first")?;
+    let [_, width] = site.shape_of_rank("out_proj.weight")?;
+    let (key_width, value_width) = if site.has("in_proj_weight") {
+        (width, width)
+    } else {
+        let [_, key] = site.shape_of_rank("k_proj_weight")?;
+        let [_, value] = site.shape_of_rank("v_proj_weight")?;
+        (key, value)
+    };
+
+    let input = |positions: usize, width: usize| {
+        let (shape, to_mlx) = if batch_first {
+            (vec![2, positions, width], None)
+        } else {
+            (vec![positions, 2, width], Some(vec![1, 0, 2]))
+        };
+        Input { shape, values: Values::Normal(1.0), to_mlx }
+    };
+    let mut draft = Draft::new(Vec::new(), Bound::Contraction(width.max(key_width).max(value_width)))
+        .arg("num_heads", heads)
+        .weights(moves(site))
+        .step(if site.has("in_proj_weight") { "split in_proj" } else { "q, k and v projections renamed" });
+    draft.inputs = vec![input(7, width), input(9, key_width), input(9, value_width)];
+    if site.has("in_proj_bias") || site.has("out_proj.bias") {
+        draft = draft.step("bias=True");
+    }
+    if !batch_first {
+        draft.output = Some(vec![1, 0, 2]);
+        draft = draft.step("batch first");
+    }
+    Ok(draft)
+}
+
+fn moves(site: &Site<'_>) -> Vec<Move> {
+    let rule = || site.weight_rule(1);
+    let mut moves = Vec::new();
+    for (index, (projection, letter)) in PROJECTIONS.iter().zip(["q", "k", "v"]).enumerate() {
+        let (from, part) = if site.has("in_proj_weight") {
+            ("in_proj_weight".to_owned(), Some((index, 3)))
+        } else {
+            (format!("{letter}_proj_weight"), None)
+        };
+        moves.push(Move { from, to: format!("{projection}.weight"), rule: rule(), part });
+        if site.has("in_proj_bias") {
+            let from = "in_proj_bias".to_owned();
+            moves.push(Move { from, to: format!("{projection}.bias"), rule: Rule::identity(), part: Some((index, 3)) });
+        }
+    }
+    moves.push(Move { rule: rule(), ..Move::keep("out_proj.weight") });
+    if site.has("out_proj.bias") {
+        moves.push(Move::keep("out_proj.bias"));
+    }
+    moves
+}

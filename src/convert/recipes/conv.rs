@@ -1,0 +1,101 @@
+//! Convolutions and transposed convolutions in one and two dimensions.
+
+use serde_json::json;
+
+use super::MOST_ELEMENTS;
+use super::site::{Draft, Site, unexpected};
+use crate::compare::tolerance::Bound;
+use crate::convert::{Move, Refusal};
+
+/// `[2, in, *n]` → `[2, out, *m]`.
+pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
+    let shape = site.shape("weight")?; // [out, in/groups, *kernel]
+    let (per_group, kernel) = (shape.get(1).copied().unwrap_or(1), shape.get(2..).unwrap_or(&[]));
+    let stride = site.numbers("stride", kernel.len())?;
+    let dilation = site.numbers("dilation", kernel.len())?;
+    let groups = site.number("groups")?;
+    let mode = site.attribute("padding_mode")?;
+    let mode = mode.as_str().ok_or_else(|| unexpected("padding_mode", mode))?;
+    let padding = padding(site, kernel, &dilation)?;
+
+    let pads: Vec<usize> = padding.iter().map(|[low, high]| (*low).max(*high)).collect();
+    let size = spatial(kernel, &dilation, &pads);
+    let terms = per_group * kernel.iter().product::<usize>();
+    let mut draft = Draft::new([vec![2, per_group * groups], size].concat(), Bound::Contraction(terms))
+        .channels_last()
+        .arg("stride", stride)
+        .arg("padding", json!(padding))
+        .arg("dilation", dilation)
+        .arg("groups", groups)
+        .arg("padding_mode", mode)
+        .weights(site.moves(&["bias"]));
+    if mode != "zeros" {
+        draft = draft.step(format!("pad {mode} first"));
+    } else if let Some([low, high]) = padding.iter().find(|[low, high]| low != high) {
+        draft = draft.step(format!("pad ({low}, {high}) first"));
+    }
+    Ok(draft)
+}
+
+/// `[2, in, *n]` → `[2, out, *m]`.
+pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
+    let shape = site.shape("weight")?; // [in, out/groups, *kernel]
+    let (inputs, kernel) = (shape.first().copied().unwrap_or(1), shape.get(2..).unwrap_or(&[]));
+    let stride = site.numbers("stride", kernel.len())?;
+    let dilation = site.numbers("dilation", kernel.len())?;
+    let groups = site.number("groups")?.max(1);
+
+    // An output element sees ⌈kernel/stride⌉ taps along each axis.
+    let taps: usize = kernel.iter().zip(&stride).map(|(kernel, stride)| kernel.div_ceil((*stride).max(1))).product();
+    let weight = Move { rule: site.weight_rule(groups), ..Move::keep("weight") };
+    let bias = site.has("bias").then(|| Move::keep("bias"));
+    let pads = site.numbers("padding", kernel.len())?;
+    let size = transposed_spatial(kernel, &stride, &pads);
+    // The output grows with the stride: the input's cap alone does not bound it.
+    let outputs = size.iter().zip(&stride).try_fold(inputs, |product, (n, stride)| product.checked_mul(n * stride));
+    if outputs.is_none_or(|elements| elements > MOST_ELEMENTS) {
+        return Err(Refusal::Unsupported(format!("its output with stride {stride:?} would be too large to measure")));
+    }
+    let mut draft = Draft::new([vec![2, inputs], size].concat(), Bound::Contraction(inputs / groups * taps))
+        .channels_last()
+        .arg("stride", stride)
+        .arg("padding", pads)
+        .arg("output_padding", site.numbers("output_padding", kernel.len())?)
+        .arg("dilation", dilation)
+        .arg("groups", groups)
+        .weights(std::iter::once(weight).chain(bias).collect());
+    if groups > 1 {
+        let dimensions = kernel.len();
+        draft = draft.step(format!(
+            "mx.conv_transpose{dimensions}d with groups, which the layer has not; weight moved group by group"
+        ));
+    }
+    Ok(draft)
+}
+
+/// Padding before and behind along each axis. torch's 'same' puts the odd one behind.
+fn padding(site: &Site<'_>, kernel: &[usize], dilation: &[usize]) -> Result<Vec<[usize; 2]>, Refusal> {
+    match site.attribute("padding")?.as_str() {
+        Some("valid") => Ok(vec![[0, 0]; kernel.len()]),
+        Some("same") => Ok(kernel
+            .iter()
+            .zip(dilation)
+            .map(|(kernel, dilation)| dilation * (kernel.max(&1) - 1))
+            .map(|total| [total / 2, total - total / 2])
+            .collect()),
+        _ => Ok(site.numbers("padding", kernel.len())?.into_iter().map(|both| [both, both]).collect()),
+    }
+}
+
+/// An input size for each axis: room for the dilated kernel and for the padding (a reflected border must be shorter than
+/// the input) and some more, no two axes alike.
+fn spatial(kernel: &[usize], dilation: &[usize], padding: &[usize]) -> Vec<usize> {
+    let reach = |axis: usize| dilation[axis].saturating_mul(kernel[axis].max(1) - 1).saturating_add(1);
+    (0..kernel.len()).map(|axis| reach(axis).max(padding[axis]).saturating_add(6 + 2 * axis)).collect()
+}
+
+/// The same for a transposed convolution, whose padding takes away from the output.
+fn transposed_spatial(kernel: &[usize], stride: &[usize], padding: &[usize]) -> Vec<usize> {
+    let taken = |axis: usize| (2 * padding[axis]).div_ceil(stride[axis].max(1));
+    (0..kernel.len()).map(|axis| kernel[axis].max(1).saturating_add(taken(axis)).saturating_add(6 + 2 * axis)).collect()
+}

@@ -1,0 +1,203 @@
+//! What a recipe sees of a module, and what it fills in.
+
+use serde_json::{Map, Value};
+
+use super::MOST_STEPS;
+use crate::checkpoint::{Checkpoint, TensorId};
+use crate::compare::tolerance::Bound;
+use crate::convert::input::Values;
+use crate::convert::{Input, Move, Plan, Refusal, Rule};
+use crate::engine::ModuleSpec;
+use crate::model::{Model, Module, ModuleId};
+use crate::registry::{Layer, Registry};
+
+/// A module in its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The file.
+    pub checkpoint: &'a Checkpoint,
+    /// Its tree.
+    pub model: &'a Model,
+    /// The module.
+    pub id: ModuleId,
+    /// Its row.
+    pub row: &'a Layer,
+    /// All rows and rules.
+    pub registry: &'a Registry,
+}
+
+/// A plan in the making.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Another MLX layer than the row's.
+    pub mlx: Option<&'static str>,
+    pub args: Map<String, Value>,
+    pub weights: Vec<Move>,
+    pub inputs: Vec<Input>,
+    pub output: Option<Vec<usize>>,
+    pub bound: Bound,
+    pub steps: Vec<String>,
+}
+
+impl<'a> Site<'a> {
+    /// The module itself.
+    pub fn module(&self) -> &'a Module {
+        &self.model.modules[self.id]
+    }
+
+    /// A tensor of the module or of a module below it, by its name relative to the module; `None` where it is None.
+    pub fn tensor(&self, name: &str) -> Option<TensorId> {
+        tensor(self.model, self.id, name)
+    }
+
+    /// Whether there is such a tensor.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensor(name).is_some()
+    }
+
+    /// Shape of a tensor that the layer cannot be without.
+    pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>, Refusal> {
+        let id = self.tensor(name).ok_or_else(|| Refusal::Incomplete(format!("the file holds no `{name}` for it")))?;
+        let too_large = |_| Refusal::Unsupported(format!("`{name}` is larger than this machine can address"));
+        let shape = &self.checkpoint.tensors[id].shape;
+        shape.iter().map(|&axis| usize::try_from(axis).map_err(too_large)).collect()
+    }
+
+    /// The same, with a fixed number of axes.
+    pub(super) fn shape_of_rank<const N: usize>(&self, name: &str) -> Result<[usize; N], Refusal> {
+        let shape = self.shape(name)?;
+        let wrong =
+            |shape: Vec<usize>| Refusal::Unsupported(format!("`{name}` has shape {shape:?}, {N} axes were expected"));
+        shape.try_into().map_err(wrong)
+    }
+
+    /// A hyper-parameter that the result depends on.
+    pub(super) fn attribute(&self, name: &str) -> Result<&'a Value, Refusal> {
+        let missing = || Refusal::Incomplete(format!("the file does not say `{name}`, and the result depends on it"));
+        self.module().attributes.get(name).ok_or_else(missing)
+    }
+
+    pub(super) fn number(&self, name: &str) -> Result<usize, Refusal> {
+        let value = self.attribute(name)?;
+        value.as_u64().and_then(|value| usize::try_from(value).ok()).ok_or_else(|| unexpected(name, value))
+    }
+
+    pub(super) fn float(&self, name: &str) -> Result<f64, Refusal> {
+        let value = self.attribute(name)?;
+        value.as_f64().ok_or_else(|| unexpected(name, value))
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        let value = self.attribute(name)?;
+        value.as_bool().ok_or_else(|| unexpected(name, value))
+    }
+
+    /// One number for each of `axes` spatial axes; a single number stands for all of them.
+    pub(super) fn numbers(&self, name: &str, axes: usize) -> Result<Vec<usize>, Refusal> {
+        let value = self.attribute(name)?;
+        let whole = |value: &Value| value.as_u64().and_then(|value| usize::try_from(value).ok());
+        let numbers = match value {
+            Value::Array(values) => values.iter().map(whole).collect::<Option<Vec<usize>>>(),
+            single => whole(single).map(|number| vec![number; axes]),
+        };
+        let fits = |numbers: &Vec<usize>| numbers.len() == axes && numbers.iter().all(|&number| number <= MOST_STEPS);
+        numbers.filter(fits).ok_or_else(|| unexpected(name, value))
+    }
+
+    /// The row's layout for `weight`.
+    pub(super) fn weight_rule(&self, groups: usize) -> Rule {
+        let layout = self.row.rule.as_deref().and_then(|name| self.registry.rule(name));
+        match layout {
+            Some(layout) => {
+                let groups = if layout.grouped { groups } else { 1 };
+                Rule { name: layout.name.clone(), axes: layout.axes.clone(), groups }
+            }
+            None => Rule::identity(),
+        }
+    }
+
+    /// Moves for `weight` by the row's layout and for the other named tensors unchanged, each if it is there.
+    pub(super) fn moves(&self, others: &[&str]) -> Vec<Move> {
+        let weight = self.has("weight").then(|| Move { rule: self.weight_rule(1), ..Move::keep("weight") });
+        let others = others.iter().filter(|name| self.has(name)).map(|name| Move::keep(name));
+        weight.into_iter().chain(others).collect()
+    }
+}
+
+/// A tensor of a module or of a module below it, by its name relative to the module; `None` where it is None.
+pub fn tensor(model: &Model, id: ModuleId, name: &str) -> Option<TensorId> {
+    let module = model.modules.get(id)?;
+    let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };
+    let path = if module.path.is_empty() { below.to_owned() } else { format!("{}.{below}", module.path) };
+    model.modules[id..module.end].iter().find(|module| module.path == path)?.tensor(own)
+}
+
+impl Draft {
+    /// A draft with one normal input of that shape, given to both sides alike.
+    pub fn new(shape: Vec<usize>, bound: Bound) -> Draft {
+        let input = Input { shape, values: Values::Normal(1.0), to_mlx: None };
+        Draft {
+            mlx: None,
+            args: Map::new(),
+            weights: Vec::new(),
+            inputs: vec![input],
+            output: None,
+            bound,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Channels move last for MLX and back again: torch's axes are (N, C, …).
+    pub fn channels_last(mut self) -> Draft {
+        for input in &mut self.inputs {
+            let rank = input.shape.len();
+            input.to_mlx = Some(std::iter::once(0).chain(2..rank).chain([1]).collect());
+            self.output = Some([0, rank - 1].into_iter().chain(1..rank - 1).collect());
+        }
+        self
+    }
+
+    pub fn arg(mut self, name: &str, value: impl Into<Value>) -> Draft {
+        self.args.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn weights(mut self, weights: Vec<Move>) -> Draft {
+        self.weights = weights;
+        self
+    }
+
+    pub fn step(mut self, text: impl Into<String>) -> Draft {
+        self.steps.push(text.into());
+        self
+    }
+
+    /// The plan, with the row's arguments over the recipe's.
+    pub fn finish(mut self, site: &Site<'_>) -> Plan {
+        self.args.extend(site.row.args.clone());
+        for (name, value) in &site.row.args {
+            let value = match value {
+                Value::Bool(true) => "True".to_owned(),
+                Value::Bool(false) => "False".to_owned(),
+                other => other.to_string(),
+            };
+            self.steps.push(format!("{name}={value}"));
+        }
+        let module = site.module();
+        let kind = self.mlx.map(str::to_owned).or_else(|| site.row.mlx.clone()).unwrap_or_default();
+        Plan {
+            torch: ModuleSpec { kind: module.class.clone(), args: module.attributes.clone() },
+            mlx: ModuleSpec { kind, args: self.args },
+            weights: self.weights,
+            inputs: self.inputs,
+            output: self.output,
+            bound: self.bound,
+            steps: self.steps,
+        }
+    }
+}
+
+/// A hyper-parameter holds something that torch's own layer would not.
+pub(super) fn unexpected(name: &str, value: &Value) -> Refusal {
+    Refusal::Unsupported(format!("`{name}` is {value}, which this layer does not know"))
+}

@@ -1,0 +1,188 @@
+//! Reading a layer's arguments: JSON values by name, with errors that name the layer and the argument.
+
+use serde_json::Value;
+
+use super::ModuleSpec;
+
+/// The arguments of one layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Args<'a> {
+    module: &'a ModuleSpec,
+}
+
+impl<'a> Args<'a> {
+    /// The arguments of this layer.
+    pub fn new(module: &'a ModuleSpec) -> Args<'a> {
+        Args { module }
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn integer(&self, name: &str) -> Result<i64, String> {
+        self.get(name)?.as_i64().ok_or_else(|| self.wrong(name, "a whole number"))
+    }
+
+    /// A whole number of 1 and more.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn count(&self, name: &str) -> Result<i64, String> {
+        let number = self.integer(name)?;
+        if number >= 1 { Ok(number) } else { Err(self.wrong(name, "a whole number above 0")) }
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn number(&self, name: &str) -> Result<f64, String> {
+        self.get(name)?.as_f64().ok_or_else(|| self.wrong(name, "a number"))
+    }
+
+    /// A number, or `None` where the value is null.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn number_or_none(&self, name: &str) -> Result<Option<f64>, String> {
+        if self.is_none(name)? { Ok(None) } else { self.number(name).map(Some) }
+    }
+
+    /// A whole number, or `None` where the value is null.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn integer_or_none(&self, name: &str) -> Result<Option<i64>, String> {
+        if self.is_none(name)? { Ok(None) } else { self.integer(name).map(Some) }
+    }
+
+    /// True or false.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn flag(&self, name: &str) -> Result<bool, String> {
+        self.get(name)?.as_bool().ok_or_else(|| self.wrong(name, "true or false"))
+    }
+
+    /// A word.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn text(&self, name: &str) -> Result<&'a str, String> {
+        self.get(name)?.as_str().ok_or_else(|| self.wrong(name, "a word"))
+    }
+
+    /// Whole numbers, one for each of `axes` axes; a single number stands for all of them.
+    ///
+    /// # Errors
+    /// They are missing, something else, or too few or many.
+    pub fn integers(&self, name: &str, axes: usize) -> Result<Vec<i64>, String> {
+        if let Some(number) = self.get(name)?.as_i64() {
+            return Ok(vec![number; axes]);
+        }
+        let numbers = self.list(name)?;
+        if numbers.len() == axes { Ok(numbers) } else { Err(self.wrong(name, &format!("{axes} whole numbers"))) }
+    }
+
+    /// Whole numbers, as many as there are; a single number is a list of one.
+    ///
+    /// # Errors
+    /// They are missing or something else.
+    pub fn list(&self, name: &str) -> Result<Vec<i64>, String> {
+        let value = self.get(name)?;
+        if let Some(number) = value.as_i64() {
+            return Ok(vec![number]);
+        }
+        let numbers = value.as_array().and_then(|items| items.iter().map(Value::as_i64).collect());
+        numbers.ok_or_else(|| self.wrong(name, "a list of whole numbers"))
+    }
+
+    /// Pairs of whole numbers, one for each of `axes` axes (padding before and after).
+    ///
+    /// # Errors
+    /// They are missing, something else, or too few or many.
+    pub fn pairs(&self, name: &str, axes: usize) -> Result<Vec<(i64, i64)>, String> {
+        let pair = |item: &Value| match item.as_array()?.as_slice() {
+            [low, high] => Some((low.as_i64()?, high.as_i64()?)),
+            _ => None,
+        };
+        let pairs: Option<Vec<_>> =
+            self.get(name)?.as_array().and_then(|items| items.iter().map(pair).collect::<Option<Vec<_>>>());
+        match pairs {
+            Some(pairs) if pairs.len() == axes => Ok(pairs),
+            _ => Err(self.wrong(name, &format!("{axes} pairs of whole numbers"))),
+        }
+    }
+
+    /// Whether the value is null.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub fn is_none(&self, name: &str) -> Result<bool, String> {
+        Ok(self.get(name)?.is_null())
+    }
+
+    /// Whether the argument is there at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.module.args.contains_key(name)
+    }
+
+    /// The value as it is.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub fn get(&self, name: &str) -> Result<&'a Value, String> {
+        self.module.args.get(name).ok_or_else(|| format!("{}: the argument `{name}` is missing", self.module.kind))
+    }
+
+    /// The message for a value that is not what the layer takes.
+    pub fn wrong(&self, name: &str, wanted: &str) -> String {
+        let value = self.module.args.get(name).unwrap_or(&Value::Null);
+        format!("{}: the argument `{name}` is {value}, not {wanted}", self.module.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use serde_json::{Value, json};
+
+    use super::{Args, ModuleSpec};
+
+    fn spec(args: Value) -> ModuleSpec {
+        let Value::Object(args) = args else { panic!("not an object") };
+        ModuleSpec { kind: "nn.Conv2d".to_owned(), args }
+    }
+
+    #[test]
+    fn a_single_number_stands_for_every_axis() {
+        let spec = spec(json!({"stride": 2, "dilation": [1, 3], "padding": [[0, 1], [2, 2]], "eps": null}));
+        let args = Args::new(&spec);
+        assert_eq!(args.integers("stride", 2), Ok(vec![2, 2]));
+        assert_eq!(args.integers("dilation", 2), Ok(vec![1, 3]));
+        assert_eq!(args.pairs("padding", 2), Ok(vec![(0, 1), (2, 2)]));
+        assert_eq!(args.number_or_none("eps"), Ok(None));
+    }
+
+    #[test]
+    fn errors_name_the_layer_and_the_argument() {
+        let spec = spec(json!({"stride": [1, 2, 3], "groups": 0, "eps": "small", "padding": [[0], [1, 1]]}));
+        let args = Args::new(&spec);
+        let said = [
+            args.integers("stride", 2).unwrap_err(),
+            args.count("groups").unwrap_err(),
+            args.number("eps").unwrap_err(),
+            args.pairs("padding", 2).unwrap_err(),
+            args.flag("affine").unwrap_err(),
+        ];
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        nn.Conv2d: the argument `stride` is [1,2,3], not 2 whole numbers
+        nn.Conv2d: the argument `groups` is 0, not a whole number above 0
+        nn.Conv2d: the argument `eps` is "small", not a number
+        nn.Conv2d: the argument `padding` is [[0],[1,1]], not 2 pairs of whole numbers
+        nn.Conv2d: the argument `affine` is missing
+        "#);
+    }
+}

@@ -1,0 +1,43 @@
+//! Multi-head attention.
+
+use mlx_rs::Array;
+use mlx_rs::module::Module;
+use mlx_rs::nn;
+use mlx_rs::quantization::MaybeQuantized;
+
+use super::linear::projection;
+use super::tensor::Weights;
+use super::{Forward, Problem, inputs, int32};
+use crate::engine::args::Args;
+
+/// `nn.MultiHeadAttention` by mlx-rs's module: inputs queries `[N, L, ·]`, keys and values `[N, S, ·]`. The tensors have
+/// the Python module's names (`out_proj` is mlx-rs's `output_proj`).
+pub(super) fn multi_head(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+    let heads = int32(args.count("num_heads")?, "num_heads")?;
+    let _ = build(heads, weights)?;
+    Ok(Box::new(move |weights, given| {
+        let [queries, keys, values]: [&Array; 3] = inputs(given)?;
+        if [queries, keys, values].iter().any(|input| input.ndim() != 3) {
+            return Err(Problem("attention takes inputs of three axes: batch, length, width".to_owned()));
+        }
+        Ok(build(heads, weights)?.forward((queries, keys, values))?)
+    }))
+}
+
+fn build(num_heads: i32, weights: &Weights) -> Result<nn::MultiHeadAttention, Problem> {
+    let part = |name: &str| -> Result<MaybeQuantized<nn::Linear>, Problem> {
+        let layer = projection(weights, &format!("{name}."))?;
+        let (out, _) = layer.shape();
+        if out % num_heads != 0 {
+            return Err(Problem(format!("{name} gives {out} features, which {num_heads} heads cannot share")));
+        }
+        Ok(MaybeQuantized::Original(layer))
+    };
+    Ok(nn::MultiHeadAttention {
+        num_heads,
+        query_proj: part("query_proj")?,
+        key_proj: part("key_proj")?,
+        value_proj: part("value_proj")?,
+        output_proj: MaybeQuantized::Original(projection(weights, "out_proj.")?),
+    })
+}

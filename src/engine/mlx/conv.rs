@@ -1,0 +1,165 @@
+//! Convolutions in one and two dimensions, channels last.
+
+use mlx_rs::module::{Module, Param};
+use mlx_rs::ops::indexing::take_axis;
+use mlx_rs::{Array, nn, ops};
+
+use super::tensor::Weights;
+use super::{Forward, Problem, inputs, int32};
+use crate::engine::args::Args;
+use crate::engine::padding::{Mode, overruns, reach, sources, width};
+
+/// `nn.Conv1d`, `nn.Conv2d` by mlx-rs's modules: weight `[out, *kernel, in / groups]`, optional bias `[out]`, input
+/// `[N, *, C]`. Padding that is not the same on both sides, not zeros, or not [safe](overruns) is done by ops before.
+pub(super) fn conv(args: Args, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+    let stride = at_least(1, args, "stride", axes)?;
+    let dilation = at_least(1, args, "dilation", axes)?;
+    let groups = int32(args.count("groups")?, "groups")?;
+    let padding = sides(args, axes)?;
+    let mode = Mode::named(args.text("padding_mode")?)
+        .ok_or_else(|| args.wrong("padding_mode", "zeros, reflect, replicate or circular"))?;
+    check_weight(weights, axes, groups)?;
+    Ok(Box::new(move |weights, given| {
+        let [input] = inputs(given)?;
+        let weight = weights.get("weight")?;
+        let size = check_input(input, weight, axes, groups)?;
+        let mut inside = mode == Mode::Zeros;
+        for ((size, kernel), ((low, high), (stride, dilation))) in
+            size.iter().zip(kernel(weight)).zip(padding.iter().zip(stride.iter().zip(&dilation)))
+        {
+            let (window, padded) = (reach(*kernel, *dilation) + 1, i64::from(*size) + i64::from(low + high));
+            if window > padded {
+                return Err(Problem(format!("a kernel of {window} does not fit into an input of {padded}")));
+            }
+            let output = (padded - window) / i64::from(*stride) + 1;
+            inside &= low == high && !overruns(i64::from(*low), i64::from(*stride), output);
+        }
+        let width: Vec<i32> = padding.iter().map(|(low, _)| if inside { *low } else { 0 }).collect();
+        let padded = if inside { input.clone() } else { pad(input, &padding, mode)? };
+        let (weight, bias) = (Param::new(weight.clone()), Param::new(weights.find("bias").cloned()));
+        Ok(match (stride.as_slice(), width.as_slice(), dilation.as_slice()) {
+            (&[stride], &[padding], &[dilation]) => {
+                nn::Conv1d { weight, bias, stride, padding, dilation, groups }.forward(&padded)?
+            }
+            (&[s0, s1], &[p0, p1], &[d0, d1]) => {
+                let (stride, padding, dilation) = ((s0, s1), (p0, p1), (d0, d1));
+                nn::Conv2d { weight, bias, stride, padding, dilation, groups }.forward(&padded)?
+            }
+            _ => return Err(Problem(format!("MLX's side has no convolution over {axes} axes"))),
+        })
+    }))
+}
+
+/// `nn.ConvTranspose1d`, `nn.ConvTranspose2d` by ops, as mlx-rs's modules take neither groups nor dilation: weight
+/// `[out, *kernel, in / groups]`, optional bias `[out]`, input `[N, *, C]`.
+pub(super) fn transposed(args: Args, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+    let stride = at_least(1, args, "stride", axes)?;
+    let dilation = at_least(1, args, "dilation", axes)?;
+    let padding = at_least(0, args, "padding", axes)?;
+    let more = at_least(0, args, "output_padding", axes)?;
+    let groups = int32(args.count("groups")?, "groups")?;
+    check_weight(weights, axes, groups)?;
+    Ok(Box::new(move |weights, given| {
+        let [input] = inputs(given)?;
+        let weight = weights.get("weight")?;
+        let size = check_input(input, weight, axes, groups)?;
+        // MLX runs it as a convolution of the input with zeros between its elements, padded by what the kernel reaches.
+        let mut implied = Vec::with_capacity(axes);
+        let mut unsafe_inside = false;
+        for ((size, kernel), ((padding, more), dilation)) in
+            size.iter().zip(kernel(weight)).zip(padding.iter().zip(&more).zip(&dilation))
+        {
+            let reach = reach(*kernel, *dilation);
+            let low = reach - i64::from(*padding);
+            let high = low + i64::from(*more);
+            unsafe_inside |= overruns(low, 1, i64::from(*size) + low + high - reach);
+            implied.push((low, high));
+        }
+        let output = if unsafe_inside && stride.iter().all(|&stride| stride == 1) {
+            let implied = implied.iter().map(|&(low, high)| Some((width(low)?, width(high)?)));
+            let implied: Option<Vec<_>> = implied.collect();
+            let implied =
+                implied.ok_or_else(|| Problem("MLX would overrun its memory with this padding".to_owned()))?;
+            let padded = pad(input, &implied, Mode::Zeros)?;
+            let ones = vec![1; axes];
+            let (ones, zeros, dilation) = (ones.as_slice(), vec![0; axes], dilation.as_slice());
+            ops::conv_general(padded, weight, ones, zeros.as_slice(), dilation, ones, groups, true)?
+        } else {
+            match (stride.as_slice(), padding.as_slice(), dilation.as_slice(), more.as_slice()) {
+                (&[s], &[p], &[d], &[o]) => ops::conv_transpose1d(input, weight, s, p, d, o, groups)?,
+                (&[s0, s1], &[p0, p1], &[d0, d1], &[o0, o1]) => {
+                    ops::conv_transpose2d(input, weight, (s0, s1), (p0, p1), (d0, d1), (o0, o1), groups)?
+                }
+                _ => return Err(Problem(format!("MLX's side has no transposed convolution over {axes} axes"))),
+            }
+        };
+        Ok(match weights.find("bias") {
+            Some(bias) => output.add(bias)?,
+            None => output,
+        })
+    }))
+}
+
+fn at_least(least: i64, args: Args, name: &str, axes: usize) -> Result<Vec<i32>, Problem> {
+    let numbers = args.integers(name, axes)?;
+    if numbers.iter().any(|&number| number < least) {
+        return Err(args.wrong(name, &format!("whole numbers from {least} on")).into());
+    }
+    numbers.into_iter().map(|number| int32(number, name)).collect()
+}
+
+/// Padding before and after, for each axis.
+fn sides(args: Args, axes: usize) -> Result<Vec<(i32, i32)>, Problem> {
+    let pairs = args.pairs("padding", axes)?;
+    let widths = pairs.into_iter().map(|(low, high)| Some((width(low)?, width(high)?)));
+    widths.collect::<Option<_>>().ok_or_else(|| args.wrong("padding", "whole numbers from 0 on").into())
+}
+
+fn kernel(weight: &Array) -> &[i32] {
+    match weight.shape() {
+        [_, kernel @ .., _] => kernel,
+        _ => &[],
+    }
+}
+
+fn check_weight(weights: &Weights, axes: usize, groups: i32) -> Result<(), Problem> {
+    let shape = weights.get("weight")?.shape();
+    match shape.first() {
+        Some(out) if shape.len() == axes + 2 && out % groups == 0 && shape.iter().all(|&axis| axis > 0) => {
+            weights.vector("bias", *out).map(|_| ())
+        }
+        _ => Err(Problem(format!("the weight's shape {shape:?} does not fit {axes} axes and {groups} groups"))),
+    }
+}
+
+/// The input's length along each axis of the kernel.
+fn check_input<'a>(input: &'a Array, weight: &Array, axes: usize, groups: i32) -> Result<&'a [i32], Problem> {
+    let shape = input.shape();
+    let wanted = weight.shape().last().and_then(|&width| width.checked_mul(groups));
+    match shape {
+        [_, size @ .., channels] if shape.len() == axes + 2 && Some(*channels) == wanted => Ok(size),
+        _ => Err(Problem(format!(
+            "an input of shape {shape:?} does not fit a weight of shape {:?} with {groups} groups",
+            weight.shape()
+        ))),
+    }
+}
+
+/// Pad the axes between the first and the last.
+fn pad(input: &Array, padding: &[(i32, i32)], mode: Mode) -> Result<Array, Problem> {
+    if mode == Mode::Zeros {
+        let mut widths = vec![(0, 0)];
+        widths.extend(padding);
+        widths.push((0, 0));
+        return Ok(ops::pad(input, widths.as_slice(), None, None)?);
+    }
+    let mut padded = input.clone();
+    for (axis, &(low, high)) in (1i32..).zip(padding) {
+        if (low, high) != (0, 0) {
+            let sources = sources(padded.dim(axis), low, high, mode)?;
+            let indices = Array::from_slice(&sources, &[sources.len() as i32]);
+            padded = take_axis(&padded, &indices, axis)?;
+        }
+    }
+    Ok(padded)
+}

@@ -1,0 +1,61 @@
+//! Linear and embedding layers.
+
+use mlx_rs::module::{Module, Param};
+use mlx_rs::nn;
+use mlx_rs::{Array, Dtype};
+
+use super::tensor::Weights;
+use super::{Forward, Problem, inputs};
+
+/// `nn.Linear` by mlx-rs's module: weight `[out, in]`, optional bias `[out]`.
+pub(super) fn linear(weights: &Weights) -> Result<Forward, Problem> {
+    let _ = projection(weights, "")?;
+    Ok(Box::new(|weights, given| {
+        let [input] = inputs(given)?;
+        Ok(projection(weights, "")?.forward(input)?)
+    }))
+}
+
+/// mlx-rs's linear layer from the tensors whose names begin so.
+pub(super) fn projection(weights: &Weights, prefix: &str) -> Result<nn::Linear, Problem> {
+    let name = format!("{prefix}weight");
+    let weight = weights.get(&name)?;
+    let &[out, _] = weight.shape() else {
+        return Err(Problem(format!("the shape of `{name}` is {:?}; it needs two axes", weight.shape())));
+    };
+    let bias = weights.vector(&format!("{prefix}bias"), out)?;
+    Ok(nn::Linear { weight: Param::new(weight.clone()), bias: Param::new(bias) })
+}
+
+/// `nn.Embedding` by mlx-rs's module: weight `[rows, width]`, any shape of whole numbers in.
+pub(super) fn embedding(weights: &Weights) -> Result<Forward, Problem> {
+    rows(weights)?;
+    Ok(Box::new(|weights, given| {
+        let [ids] = inputs(given)?;
+        Ok(nn::Embedding { weight: Param::new(weights.get("weight")?.clone()) }.forward(ids)?)
+    }))
+}
+
+/// Whether all ids name a row. MLX does not check: it reads other memory.
+pub(super) fn check_ids(weights: &Weights, given: &[Array]) -> Result<(), Problem> {
+    let [ids] = inputs(given)?;
+    if !matches!(ids.dtype(), Dtype::Int32 | Dtype::Int64) {
+        return Err(Problem(format!("an embedding takes int32 or int64 ids, not {:?}", ids.dtype())));
+    }
+    if ids.size() == 0 {
+        return Ok(());
+    }
+    let (least, most) = (ids.min(None)?.item_cast::<i64>(), ids.max(None)?.item_cast::<i64>());
+    let rows = i64::from(rows(weights)?);
+    if least < 0 || most >= rows {
+        return Err(Problem(format!("the ids go from {least} to {most}, the embedding's rows from 0 to {}", rows - 1)));
+    }
+    Ok(())
+}
+
+fn rows(weights: &Weights) -> Result<i32, Problem> {
+    match weights.get("weight")?.shape() {
+        &[rows, _] => Ok(rows),
+        shape => Err(Problem(format!("the shape of `weight` is {shape:?}; it needs two axes"))),
+    }
+}

@@ -1,0 +1,183 @@
+//! The MLX side: one function a family of layers, on MLX's default device, through mlx-rs's own modules where they compute
+//! what MLX's Python modules do, and through its ops elsewhere. Each function says which.
+//!
+//! A layer is known by its Python name (`nn.Conv2d`), its tensors have MLX's names and layouts, activations are
+//! channels-last. The output's dtype is whatever MLX gave: some of mlx-rs's modules promote half precision to float32.
+//!
+//! MLX reports most mistakes, but checks that a crash or a silent wrong result would hide are made here first.
+
+mod activation;
+mod attention;
+mod conv;
+mod linear;
+mod norm;
+mod tensor;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use mlx_rs::error::Exception;
+use mlx_rs::{Array, Device, DeviceType};
+use serde_json::{Map, Value};
+
+use self::tensor::Weights;
+use super::args::Args;
+use super::serve::{Engine, serve};
+use super::{EngineInfo, ModuleSpec, protocol};
+use crate::checkpoint::{Dtype, TensorData};
+
+/// MLX reads it once, before its first op. Off, float32 stays float32 in matrix products.
+const TF32: &str = "MLX_ENABLE_TF32";
+
+/// Runs a layer on its inputs. Weights and inputs are in the compute dtype and evaluated; the output need not be.
+type Forward = Box<dyn Fn(&Weights, &[Array]) -> Result<Array, Problem>>;
+
+/// Why a layer cannot be built or run: the engine's words, or MLX's.
+#[derive(Debug)]
+struct Problem(String);
+
+impl From<String> for Problem {
+    fn from(text: String) -> Problem {
+        Problem(text)
+    }
+}
+
+impl From<Exception> for Problem {
+    /// mlx-c appends where in its own C++ it was thrown; that part is left out.
+    fn from(exception: Exception) -> Problem {
+        let text = exception.what().trim();
+        let said = match text.rsplit_once(" at ") {
+            Some((said, place)) if place.contains(".cpp:") => said,
+            _ => text,
+        };
+        Problem(said.trim_end().to_owned())
+    }
+}
+
+/// MLX behind the engine protocol.
+#[derive(Default)]
+pub struct Mlx {
+    layer: Option<Layer>,
+}
+
+struct Layer {
+    is_embedding: bool,
+    forward: Forward,
+    weights: Weights,
+}
+
+/// The main function of `t2m-mlx`. Starts itself again where TF32 is not off in its environment.
+pub fn main() -> ExitCode {
+    if std::env::var_os(TF32).is_none_or(|value| value != "0") {
+        let error = match std::env::current_exe() {
+            Ok(program) => Command::new(program).args(std::env::args_os().skip(1)).env(TF32, "0").exec(),
+            Err(error) => error,
+        };
+        eprintln!("t2m-mlx needs {TF32}=0 in its environment and cannot start itself with it: {error}");
+        return ExitCode::from(2);
+    }
+    serve("t2m-mlx", Mlx::default)
+}
+
+impl Engine for Mlx {
+    fn info(&self) -> EngineInfo {
+        let mut flags = Map::new();
+        flags.insert(TF32.to_owned(), std::env::var(TF32).map_or(Value::Null, Value::String));
+        EngineInfo {
+            protocol: protocol::VERSION,
+            engine: "t2m-mlx".to_owned(),
+            version: tensor::version(),
+            device: device().to_owned(),
+            flags,
+        }
+    }
+
+    fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
+        self.layer = None;
+        let weights = Weights::new(&tensors).map_err(|problem| problem.0)?;
+        let forward = build(&module.kind, Args::new(module), &weights).map_err(|problem| problem.0)?;
+        self.layer = Some(Layer { is_embedding: module.kind == "nn.Embedding", forward, weights });
+        Ok(())
+    }
+
+    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(TensorData, f64), String> {
+        let layer = self.layer.as_ref().ok_or("no layer is loaded")?;
+        let run = || {
+            let dtype = tensor::compute_dtype(compute)?;
+            let weights = layer.weights.cast(dtype)?;
+            let inputs = inputs.iter().map(|input| tensor::cast(&tensor::from_data(input)?, dtype));
+            let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+            if layer.is_embedding {
+                linear::check_ids(&weights, &inputs)?;
+            }
+            let begun = Instant::now();
+            let output = (layer.forward)(&weights, &inputs)?;
+            output.eval()?;
+            let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
+            Ok((tensor::to_data(&output)?, milliseconds))
+        };
+        run().map_err(|problem: Problem| problem.0)
+    }
+}
+
+/// `gpu` on Apple silicon, `cpu` where MLX was built without one.
+fn device() -> &'static str {
+    match Device::try_default().and_then(|device| device.get_type()) {
+        Ok(DeviceType::Gpu) => "gpu",
+        _ => "cpu",
+    }
+}
+
+/// Check the arguments and the tensors, and make the function that runs the layer.
+fn build(kind: &str, args: Args, weights: &Weights) -> Result<Forward, Problem> {
+    match kind {
+        "nn.Linear" => linear::linear(weights),
+        "nn.Embedding" => linear::embedding(weights),
+        "nn.Conv1d" => conv::conv(args, weights, 1),
+        "nn.Conv2d" => conv::conv(args, weights, 2),
+        "nn.ConvTranspose1d" => conv::transposed(args, weights, 1),
+        "nn.ConvTranspose2d" => conv::transposed(args, weights, 2),
+        "nn.LayerNorm" => norm::layer(args, weights),
+        "nn.RMSNorm" => norm::rms(args, weights),
+        "nn.GroupNorm" => norm::group(args, weights),
+        "nn.BatchNorm" => norm::batch(args, weights),
+        "nn.InstanceNorm" => norm::instance(args, weights),
+        "nn.MultiHeadAttention" => attention::multi_head(args, weights),
+        "nn.GELU" => activation::gelu(args),
+        "nn.LeakyReLU" => activation::leaky_relu(args),
+        "nn.Softmax" => activation::softmax(args),
+        "nn.Dropout" => activation::dropout(args),
+        "nn.ReLU" => Ok(activation::unary(|| mlx_rs::nn::Relu)),
+        "nn.SiLU" => Ok(activation::unary(|| mlx_rs::nn::Silu)),
+        "nn.Tanh" => Ok(activation::unary(|| mlx_rs::nn::Tanh)),
+        "nn.Sigmoid" => Ok(activation::unary(|| mlx_rs::nn::Sigmoid)),
+        _ => Err(Problem(format!("MLX's side does not know the layer {kind}"))),
+    }
+}
+
+/// The inputs, as many as the layer takes.
+fn inputs<const N: usize>(inputs: &[Array]) -> Result<[&Array; N], Problem> {
+    let given = inputs.len();
+    let inputs: Result<&[Array; N], _> = inputs.try_into();
+    Ok(inputs.map_err(|_| Problem(format!("the layer takes {N} inputs, not {given}")))?.each_ref())
+}
+
+/// The length of the last axis, the channels. The input must have this many axes or more.
+fn channels(input: &Array, least_axes: usize) -> Result<i32, Problem> {
+    let shape = input.shape();
+    match shape.last() {
+        Some(&last) if shape.len() >= least_axes => Ok(last),
+        _ => Err(Problem(format!("the input's shape is {shape:?}; the layer needs {least_axes} axes or more"))),
+    }
+}
+
+/// A number as MLX takes it.
+fn int32(number: i64, name: &str) -> Result<i32, Problem> {
+    i32::try_from(number).map_err(|_| Problem(format!("the argument `{name}` is {number}, more than MLX can take")))
+}
+
+/// A float as MLX takes it.
+fn float32(number: f64) -> f32 {
+    number as f32
+}

@@ -1,0 +1,140 @@
+//! The libtorch side: one function a family of layers, in eval mode, without autograd, on the CPU.
+//!
+//! A layer is known by the full path of its class, its hyper-parameters are the instance's attributes, and its tensors have
+//! the names of its state dict. What the Python class does around the call (defaults, padding modes, the order of
+//! operations in attention) is done here the same way.
+
+mod activation;
+mod attention;
+mod conv;
+mod linear;
+mod norm;
+mod tensor;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde_json::Map;
+use tch::Tensor;
+
+use self::tensor::Weights;
+use super::args::Args;
+use super::serve::{Engine, serve};
+use super::{EngineInfo, ModuleSpec, protocol};
+use crate::checkpoint::{Dtype, TensorData};
+
+/// The version that the headers named at build time; tch 0.26 is made for 2.13.0.
+const VERSION: &str = match option_env!("T2M_TORCH_VERSION") {
+    Some(version) => version,
+    None => "2.13.0",
+};
+
+/// Runs a layer on its inputs. Weights and inputs are in the compute dtype.
+type Forward = Box<dyn Fn(&Weights, &[Tensor]) -> Result<Tensor, Problem>>;
+
+/// Why a layer cannot be built or run: the engine's words, or libtorch's first line.
+#[derive(Debug)]
+struct Problem(String);
+
+impl From<String> for Problem {
+    fn from(text: String) -> Problem {
+        Problem(text)
+    }
+}
+
+impl From<tch::TchError> for Problem {
+    /// libtorch appends where in C++ it was thrown; that part is left out.
+    fn from(error: tch::TchError) -> Problem {
+        let text = match error {
+            tch::TchError::Torch(text) => text,
+            other => other.to_string(),
+        };
+        let said = text.lines().take_while(|line| {
+            let line = line.trim_start();
+            !line.starts_with("Exception raised from") && !line.starts_with("frame #")
+        });
+        Problem(said.map(str::trim_end).collect::<Vec<_>>().join("\n").trim().to_owned())
+    }
+}
+
+/// libtorch behind the engine protocol.
+#[derive(Default)]
+pub struct Torch {
+    layer: Option<(Forward, Weights)>,
+}
+
+/// The main function of `t2m-torch`.
+pub fn main() -> ExitCode {
+    serve("t2m-torch", Torch::default)
+}
+
+impl Engine for Torch {
+    fn info(&self) -> EngineInfo {
+        EngineInfo {
+            protocol: protocol::VERSION,
+            engine: "t2m-torch".to_owned(),
+            version: VERSION.to_owned(),
+            device: "cpu".to_owned(),
+            flags: Map::new(),
+        }
+    }
+
+    fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
+        self.layer = None;
+        let weights = Weights::new(&tensors).map_err(|problem| problem.0)?;
+        let forward = build(&module.kind, Args::new(module), &weights).map_err(|problem| problem.0)?;
+        self.layer = Some((forward, weights));
+        Ok(())
+    }
+
+    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(TensorData, f64), String> {
+        let (forward, weights) = self.layer.as_ref().ok_or("no layer is loaded")?;
+        let run = || {
+            let kind = tensor::compute_kind(compute)?;
+            let weights = weights.cast(kind)?;
+            let inputs = inputs.iter().map(|input| tensor::cast(&tensor::from_data(input)?, kind));
+            let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+            let begun = Instant::now();
+            let output = tch::no_grad(|| forward(&weights, &inputs))?;
+            let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
+            Ok((tensor::to_data(&output)?, milliseconds))
+        };
+        run().map_err(|problem: Problem| problem.0)
+    }
+}
+
+/// Check the arguments and the tensors, and make the function that runs the layer.
+fn build(kind: &str, args: Args, weights: &Weights) -> Result<Forward, Problem> {
+    let unknown = || Problem(format!("libtorch's side does not know the class {kind}"));
+    let class = kind.strip_prefix("torch.nn.modules.").ok_or_else(unknown)?;
+    match class {
+        "linear.Linear" | "linear.NonDynamicallyQuantizableLinear" => linear::linear(weights),
+        "sparse.Embedding" => linear::embedding(args, weights),
+        "conv.Conv1d" => conv::conv(args, weights, 1),
+        "conv.Conv2d" => conv::conv(args, weights, 2),
+        "conv.ConvTranspose1d" => conv::transposed(args, weights, 1),
+        "conv.ConvTranspose2d" => conv::transposed(args, weights, 2),
+        "normalization.LayerNorm" => norm::layer(args),
+        "normalization.RMSNorm" => norm::rms(args),
+        "normalization.GroupNorm" => norm::group(args),
+        "batchnorm.BatchNorm1d" | "batchnorm.BatchNorm2d" => norm::batch(args, weights),
+        "instancenorm.InstanceNorm1d" | "instancenorm.InstanceNorm2d" => norm::instance(args, weights),
+        "activation.MultiheadAttention" => attention::multi_head(args, weights),
+        "activation.GELU" => activation::gelu(args),
+        "activation.LeakyReLU" => activation::leaky_relu(args),
+        "activation.Softmax" => activation::softmax(args),
+        "activation.ReLU" => Ok(activation::unary(Tensor::f_relu)),
+        "activation.SiLU" => Ok(activation::unary(Tensor::f_silu)),
+        "activation.Tanh" => Ok(activation::unary(Tensor::f_tanh)),
+        "activation.Sigmoid" => Ok(activation::unary(Tensor::f_sigmoid)),
+        "dropout.Dropout" => Ok(activation::unary(|input| Ok(input.shallow_clone()))),
+        _ => Err(unknown()),
+    }
+}
+
+/// The inputs, as many as the layer takes.
+fn inputs<const N: usize>(inputs: &[Tensor]) -> Result<[&Tensor; N], Problem> {
+    let given = inputs.len();
+    let inputs: Result<&[Tensor; N], _> = inputs.try_into();
+    Ok(inputs.map_err(|_| Problem(format!("the layer takes {N} inputs, not {given}")))?.each_ref())
+}

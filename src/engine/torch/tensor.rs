@@ -1,0 +1,92 @@
+//! Tensors from the pipe to libtorch and back, and a layer's tensors by name.
+
+use std::collections::HashMap;
+
+use tch::{Kind, Tensor};
+
+use super::Problem;
+use crate::checkpoint::{Dtype, TensorData};
+
+/// A layer's parameters and buffers by name.
+pub(super) struct Weights(HashMap<String, Tensor>);
+
+impl Weights {
+    /// As they came, in their own dtypes.
+    pub fn new(tensors: &[(String, TensorData)]) -> Result<Weights, Problem> {
+        let tensor = |(name, data): &(String, TensorData)| match from_data(data) {
+            Ok(tensor) => Ok((name.clone(), tensor)),
+            Err(Problem(text)) => Err(Problem(format!("{name}: {text}"))),
+        };
+        tensors.iter().map(tensor).collect::<Result<_, _>>().map(Weights)
+    }
+
+    /// The same with floating-point tensors in this dtype.
+    pub fn cast(&self, kind: Kind) -> Result<Weights, Problem> {
+        let tensors = self.0.iter().map(|(name, tensor)| Ok((name.clone(), cast(tensor, kind)?)));
+        tensors.collect::<Result<_, Problem>>().map(Weights)
+    }
+
+    /// A tensor that the layer cannot do without.
+    pub fn get(&self, name: &str) -> Result<&Tensor, Problem> {
+        self.find(name).ok_or_else(|| Problem(format!("the layer's tensor `{name}` is missing")))
+    }
+
+    /// A tensor that the layer may have.
+    pub fn find(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
+    }
+}
+
+/// The dtypes that layers run in.
+pub(super) fn compute_kind(dtype: Dtype) -> Result<Kind, Problem> {
+    match dtype {
+        Dtype::Float64 | Dtype::Float32 | Dtype::Float16 | Dtype::BFloat16 => kind(dtype),
+        other => Err(Problem(format!("libtorch's side does not compute in {}", other.name()))),
+    }
+}
+
+/// A floating-point tensor in this dtype; any other as it is.
+pub(super) fn cast(tensor: &Tensor, kind: Kind) -> Result<Tensor, Problem> {
+    match tensor.f_kind()? {
+        Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16 => Ok(tensor.f_to_dtype(kind, false, false)?),
+        _ => Ok(tensor.shallow_clone()),
+    }
+}
+
+pub(super) fn from_data(data: &TensorData) -> Result<Tensor, Problem> {
+    let shape: Vec<i64> = data.shape.iter().map(|&axis| axis as i64).collect();
+    Ok(Tensor::f_from_data_size(&data.bytes, &shape, kind(data.dtype)?)?)
+}
+
+pub(super) fn to_data(tensor: &Tensor) -> Result<TensorData, Problem> {
+    let tensor = tensor.f_contiguous()?;
+    let dtype = dtype(tensor.f_kind()?)?;
+    let mut bytes = vec![0; tensor.numel() * dtype.size()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    let shape = tensor.size().into_iter().map(|axis| axis as usize).collect();
+    Ok(TensorData { dtype, shape, bytes })
+}
+
+/// Dtypes that cross the pipe, with libtorch's names.
+const KINDS: [(Dtype, Kind); 10] = [
+    (Dtype::Float64, Kind::Double),
+    (Dtype::Float32, Kind::Float),
+    (Dtype::Float16, Kind::Half),
+    (Dtype::BFloat16, Kind::BFloat16),
+    (Dtype::Int64, Kind::Int64),
+    (Dtype::Int32, Kind::Int),
+    (Dtype::Int16, Kind::Int16),
+    (Dtype::Int8, Kind::Int8),
+    (Dtype::UInt8, Kind::Uint8),
+    (Dtype::Bool, Kind::Bool),
+];
+
+fn kind(dtype: Dtype) -> Result<Kind, Problem> {
+    let found = KINDS.iter().find(|(ours, _)| *ours == dtype);
+    found.map(|(_, kind)| *kind).ok_or_else(|| Problem(format!("libtorch's side takes no {} tensors", dtype.name())))
+}
+
+fn dtype(kind: Kind) -> Result<Dtype, Problem> {
+    let found = KINDS.iter().find(|(_, theirs)| *theirs == kind);
+    found.map(|(dtype, _)| *dtype).ok_or_else(|| Problem(format!("libtorch's side gives no {kind:?} tensors")))
+}

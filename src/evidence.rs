@@ -1,0 +1,125 @@
+//! What constructors in the source say of modules that the file names only: class and hyper-parameters, held against the
+//! shapes in the file.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::checkpoint::Tensor;
+use crate::model::{Evidence, Model, Module};
+use crate::registry::constructors::{Axis, Constructor};
+use crate::source::Sources;
+use crate::source::constructors::{self, Built};
+
+/// Warnings that are given one by one.
+const WARNINGS: usize = 20;
+
+/// Give inferred modules the classes and hyper-parameters that the constructors of the model's class write out. The class is
+/// the one of the sources whose constructor assigns the names at the top of the model; nothing happens where none does or
+/// several do.
+///
+/// A module whose tensors say otherwise stays as it was; the warnings tell which.
+pub fn from_source(tensors: &[Tensor], model: &mut Model, sources: &Sources) -> Vec<String> {
+    if model.modules.iter().all(|module| module.evidence != Evidence::Inferred) {
+        return Vec::new();
+    }
+    let Some(built) = constructors::modules(sources, &top_names(model)) else { return Vec::new() };
+    let mut warnings = Vec::new();
+    for module in model.modules.iter_mut().filter(|module| module.evidence == Evidence::Inferred) {
+        let Some(built) = built.get(&module.path) else { continue };
+        match attributes(module, tensors, built) {
+            Ok(attributes) => {
+                module.class.clone_from(&built.class);
+                module.alternatives.clear();
+                (module.evidence, module.confidence) = (Evidence::Source, 1.0);
+                module.attributes = attributes;
+            }
+            Err(reason) => warnings.push(format!(
+                "{}:{} builds `{}` as {}, but {reason}: it is left as names and shapes suggest",
+                built.file,
+                built.line,
+                module.path,
+                built.class.rsplit('.').next().unwrap_or(&built.class),
+            )),
+        }
+    }
+    let rest = warnings.len().saturating_sub(WARNINGS);
+    warnings.truncate(WARNINGS);
+    if rest > 0 {
+        warnings.push(format!("{rest} more modules differ from what the source builds"));
+    }
+    warnings
+}
+
+/// Names of the root's children and of its own tensors.
+fn top_names(model: &Model) -> BTreeSet<&str> {
+    let children = model.modules.iter().filter(|module| module.parent == Some(0)).map(|module| module.name.as_str());
+    let own = model.modules.first().into_iter().flat_map(|root| &root.tensors).map(|own| own.name.as_str());
+    children.chain(own).collect()
+}
+
+/// The attributes of a module that was built so, or why its tensors cannot be its.
+fn attributes(module: &Module, tensors: &[Tensor], built: &Built) -> Result<Map<String, Value>, String> {
+    let Some(constructor) = built.constructor else { return Ok(Map::new()) };
+    let mut values = built.arguments.clone();
+    check(module, tensors, constructor, &mut values)?;
+    Ok(values.into_iter().filter(|(name, _)| constructor.keeps(name)).collect())
+}
+
+/// Hold arguments against the tensors, and fill in those that only the tensors tell.
+fn check(
+    module: &Module,
+    tensors: &[Tensor],
+    constructor: &Constructor,
+    values: &mut Map<String, Value>,
+) -> Result<(), String> {
+    if constructor.weight.is_empty() {
+        let fits = module.tensors.is_empty() || module.class == constructor.class;
+        return if fits { Ok(()) } else { Err("the file has tensors that it would not have".to_owned()) };
+    }
+    let affine = ["affine", "elementwise_affine"].iter().all(|name| values.get(*name) != Some(&Value::Bool(false)));
+    let weight = module.tensor("weight").and_then(|id| tensors.get(id));
+    match weight {
+        Some(_) if !affine => return Err("the file has a `weight` that it would not have".to_owned()),
+        Some(weight) => {
+            let wrong = || format!("the file's `weight` has shape {:?}", weight.shape);
+            fill(&constructor.weight, &weight.shape, values).ok_or_else(wrong)?;
+        }
+        None if affine => return Err("the file has no `weight` for it".to_owned()),
+        None => {}
+    }
+    let bias = module.tensor("bias").is_some();
+    match values.get("bias").and_then(Value::as_bool) {
+        Some(told) if affine && told != bias => Err(format!("the file has {} `bias`", if bias { "a" } else { "no" })),
+        _ => Ok(()),
+    }
+}
+
+/// Match a shape with what the arguments say of it; `None` where they contradict each other.
+fn fill(axes: &[Axis], shape: &[u64], values: &mut Map<String, Value>) -> Option<()> {
+    let mut shape = shape.iter().copied();
+    for axis in axes {
+        match axis {
+            Axis::Argument(name) => agree(values, name, shape.next()?.into())?,
+            Axis::Quotient(of, by) => {
+                let part = shape.next()?;
+                if let Some(by) = values.get(by) {
+                    agree(values, of, part.checked_mul(by.as_u64()?)?.into())?;
+                }
+            }
+            Axis::Each(tuple) => agree(values, tuple, Value::from(shape.by_ref().collect::<Vec<u64>>()))?,
+        }
+    }
+    shape.next().is_none().then_some(())
+}
+
+/// Set a value, or hold it against the one that is there.
+fn agree(values: &mut Map<String, Value>, name: &str, value: Value) -> Option<()> {
+    match values.get(name) {
+        Some(known) => (*known == value).then_some(()),
+        None => {
+            values.insert(name.to_owned(), value);
+            Some(())
+        }
+    }
+}

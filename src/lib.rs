@@ -1,0 +1,37 @@
+//! The library behind `t2m-tui`: opens PyTorch checkpoints without running their code, says how each layer converts to
+//! Apple's MLX, and measures it by running both engines side by side.
+//!
+//! The way of the data, each module knowing only those before it:
+//!
+//! | module | turns | into |
+//! |---|---|---|
+//! | [`checkpoint`] | a file | tensors, pickled modules, metadata |
+//! | [`model`] | a checkpoint | one tree of modules |
+//! | [`registry`] | `assets/registry/*.toml` | what is known of each class, op, rule and blocker |
+//! | [`source`] | a class path | its `forward`, the blockers in it |
+//! | [`evidence`] | model, source | classes and hyper-parameters that constructors write out |
+//! | [`triage`] | model, registry, source | a status with a reason for each module |
+//! | [`open`] | a path and options | all of the above, once |
+//! | [`convert`] | a module and its registry row | a plan: MLX module, weight moves, input layout |
+//! | [`compare`] | two outputs | error statistics, tolerance, verdict |
+//! | [`engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
+//! | [`verify`] | modules and engines | trials with verdicts, as events |
+//! | [`report`] | all of it | text, JSON, Markdown |
+//! | [`tui`] | all of it | the screen |
+
+pub mod checkpoint;
+pub mod cli;
+pub mod compare;
+pub mod convert;
+pub mod demo;
+pub mod engine;
+pub mod escape;
+pub mod evidence;
+pub mod model;
+pub mod open;
+pub mod registry;
+pub mod report;
+pub mod source;
+pub mod triage;
+pub mod tui;
+pub mod verify;

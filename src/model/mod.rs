@@ -1,0 +1,109 @@
+//! One tree of modules out of a checkpoint, whatever its format: a flat arena in pre-order.
+
+pub mod attributes;
+pub mod infer;
+pub mod tree;
+
+use serde_json::{Map, Value};
+
+use crate::checkpoint::OwnTensor;
+
+pub use tree::build;
+
+/// Index of a module in [`Model::modules`].
+pub type ModuleId = usize;
+
+/// The module tree. `modules[0]` is the root; a module's descendants are `id + 1 .. modules[id].end`.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// Pre-order, as `named_modules(remove_duplicate=False)` lists them.
+    pub modules: Vec<Module>,
+}
+
+/// One module: what it is and how that is known.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// Dotted path, `""` for the root.
+    pub path: String,
+    /// Last part of the path.
+    pub name: String,
+    /// 0 for the root.
+    pub depth: usize,
+    /// `None` for the root.
+    pub parent: Option<ModuleId>,
+    /// One past the last descendant.
+    pub end: ModuleId,
+    /// Full class path (`torch.nn.modules.conv.Conv2d`), for inferred ones too; empty where nothing is known.
+    pub class: String,
+    /// Other classes that fit as well, where names and shapes cannot tell ("LayerNorm or GroupNorm").
+    pub alternatives: Vec<String>,
+    /// How the class is known.
+    pub evidence: Evidence,
+    /// 0 to 1; 1 where the class was in the file.
+    pub confidence: f32,
+    /// Hyper-parameters.
+    pub attributes: Map<String, Value>,
+    /// Its own parameters and buffers.
+    pub tensors: Vec<OwnTensor>,
+    /// Elements of its own parameters (buffers not counted where the file tells them apart).
+    pub parameters: u64,
+    /// The same over the module and its descendants, a shared tensor counted once.
+    pub total_parameters: u64,
+}
+
+/// How a class is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// A pickled object says so.
+    Exact,
+    /// A constructor call in the Python source says so.
+    Source,
+    /// Names and shapes suggest it.
+    Inferred,
+}
+
+impl Evidence {
+    /// The word in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Evidence::Exact => "exact",
+            Evidence::Source => "source",
+            Evidence::Inferred => "inferred",
+        }
+    }
+}
+
+impl Module {
+    /// The class without its package: `Conv2d`.
+    pub fn short_class(&self) -> &str {
+        self.class.rsplit('.').next().unwrap_or("")
+    }
+
+    /// Whether it has no children.
+    pub fn is_leaf(&self, id: ModuleId) -> bool {
+        self.end == id + 1
+    }
+
+    /// Its own tensor of that name, unless it is `None`.
+    pub fn tensor(&self, name: &str) -> Option<crate::checkpoint::TensorId> {
+        self.tensors.iter().find(|own| own.name == name).and_then(|own| own.tensor)
+    }
+}
+
+impl Model {
+    /// Give the root a class that something beside the weights tells, such as a folder's config.json, unless it has one.
+    pub fn name_root(&mut self, class: &str) {
+        if let Some(root) = self.modules.first_mut()
+            && root.class.is_empty()
+        {
+            root.class = class.to_owned();
+            // The file names the class; its module follows from the library's conventions.
+            root.confidence = 0.9;
+        }
+    }
+
+    /// The module at a path.
+    pub fn find(&self, path: &str) -> Option<ModuleId> {
+        self.modules.iter().position(|module| module.path == path)
+    }
+}

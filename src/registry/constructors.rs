@@ -1,0 +1,192 @@
+//! How torch's layers are constructed: `assets/registry/constructors.toml`.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value};
+
+/// The constructor of one layer of torch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constructor {
+    /// Full path of the class.
+    pub class: String,
+    /// The arguments in order.
+    pub arguments: Vec<Argument>,
+    /// Number of axes that one number in `tuples` stands for.
+    axes: usize,
+    tuples: Vec<String>,
+    dropped: Vec<String>,
+    /// Shape of `weight`; empty where there is none.
+    pub weight: Vec<Axis>,
+}
+
+/// One argument.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Argument {
+    /// Its name.
+    pub name: String,
+    /// What it is where the call does not give it.
+    default: Default,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Default {
+    Required,
+    Value(Value),
+    SameAs(String),
+}
+
+/// One axis of a weight, or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Axis {
+    /// The value of an argument.
+    Argument(String),
+    /// The quotient of two arguments.
+    Quotient(String, String),
+    /// One axis for each number of a tuple.
+    Each(String),
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    constructor: Vec<Row>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    class: String,
+    arguments: Vec<String>,
+    #[serde(default)]
+    axes: usize,
+    #[serde(default)]
+    tuples: Vec<String>,
+    #[serde(default)]
+    dropped: Vec<String>,
+    #[serde(default)]
+    weight: Vec<String>,
+}
+
+impl From<Row> for Constructor {
+    fn from(row: Row) -> Constructor {
+        let Row { class, arguments, axes, tuples, dropped, weight } = row;
+        let arguments = arguments.iter().map(|text| Argument::read(text)).collect();
+        let weight = weight.iter().map(|text| Axis::read(text)).collect();
+        Constructor { class, arguments, axes, tuples, dropped, weight }
+    }
+}
+
+impl Argument {
+    fn read(text: &str) -> Argument {
+        let (name, default) = match text.split_once(" = ") {
+            None => (text, Default::Required),
+            Some((name, default)) => match serde_json::from_str(&default.replace('\'', "\"")) {
+                Ok(value) => (name, Default::Value(value)),
+                Err(_) => (name, Default::SameAs(default.to_owned())),
+            },
+        };
+        Argument { name: name.to_owned(), default }
+    }
+}
+
+impl Axis {
+    /// Whether the shape tells the value of this argument, of a quotient the dividend.
+    pub fn tells(&self, argument: &str) -> bool {
+        let (Axis::Argument(name) | Axis::Each(name) | Axis::Quotient(name, _)) = self;
+        name == argument
+    }
+
+    fn read(text: &str) -> Axis {
+        match (text.split_once(" / "), text.strip_prefix('*')) {
+            (Some((of, by)), _) => Axis::Quotient(of.to_owned(), by.to_owned()),
+            (None, Some(tuple)) => Axis::Each(tuple.to_owned()),
+            (None, None) => Axis::Argument(text.to_owned()),
+        }
+    }
+}
+
+/// The constructor that a call of this full name (`torch.nn.Conv2d`, `torch.nn.modules.conv.Conv2d`) reaches.
+pub fn constructor(called: &str) -> Option<&'static Constructor> {
+    let name = called.strip_prefix("torch.nn.")?;
+    let known = CONSTRUCTORS.get(called.rsplit('.').next()?)?;
+    (!name.contains('.') || known.class == called).then_some(known)
+}
+
+/// The built-in table by the last part of the class; empty if it cannot be read, which a test rules out.
+static CONSTRUCTORS: LazyLock<HashMap<String, Constructor>> = LazyLock::new(|| {
+    let file: Result<File, _> = toml::from_str(include_str!("../../assets/registry/constructors.toml"));
+    let rows = file.map(|file| file.constructor).unwrap_or_default();
+    let short = |row: &Row| row.class.rsplit('.').next().unwrap_or_default().to_owned();
+    rows.into_iter().map(|row| (short(&row), row.into())).collect()
+});
+
+impl Constructor {
+    /// The attributes of the layer out of the arguments of a call, `None` for those whose value is not known; arguments that
+    /// are left out get their defaults if `complete`. What is not known is left out.
+    pub fn attributes(&self, mut given: HashMap<String, Option<Value>>, complete: bool) -> Map<String, Value> {
+        let mut values: Map<String, Value> = Map::new();
+        for Argument { name, default } in &self.arguments {
+            let value = match (given.remove(name), default) {
+                (Some(Some(Value::Null)), Default::SameAs(other)) => values.get(other).cloned(),
+                (Some(value), _) => value,
+                (None, Default::Value(value)) if complete => Some(value.clone()),
+                (None, Default::SameAs(other)) if complete => values.get(other).cloned(),
+                (None, _) => None,
+            };
+            values.extend(value.map(|value| (name.clone(), self.spread(name, value))));
+        }
+        values
+    }
+
+    /// Whether the layer keeps an argument as an attribute.
+    pub fn keeps(&self, argument: &str) -> bool {
+        !self.dropped.iter().any(|dropped| dropped == argument)
+    }
+
+    fn spread(&self, name: &str, value: Value) -> Value {
+        let spread = value.is_i64() && self.tuples.iter().any(|tuple| tuple == name);
+        if spread { Value::Array(vec![value; self.axes]) } else { value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_read_and_consistent() {
+        assert!(CONSTRUCTORS.len() > 30);
+        for row in CONSTRUCTORS.values() {
+            let known = |name: &String| row.arguments.iter().any(|argument| argument.name == *name);
+            assert!(row.tuples.iter().chain(&row.dropped).all(known), "{}", row.class);
+            assert!(row.tuples.is_empty() == (row.axes == 0), "{}", row.class);
+            for axis in &row.weight {
+                let named = match axis {
+                    Axis::Argument(name) | Axis::Each(name) => known(name),
+                    Axis::Quotient(of, by) => known(of) && known(by),
+                };
+                assert!(named, "{}: {axis:?}", row.class);
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_become_attributes() {
+        let conv = constructor("torch.nn.Conv2d").unwrap();
+        let given = [("in_channels", Some(json!(3))), ("out_channels", None), ("kernel_size", Some(json!([3, 5])))];
+        let given: HashMap<String, Option<Value>> =
+            given.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let attributes = conv.attributes(given.clone(), true);
+        assert_eq!((&attributes["kernel_size"], &attributes["stride"]), (&json!([3, 5]), &json!([1, 1])));
+        assert!(!attributes.contains_key("out_channels") && attributes["padding_mode"] == "zeros");
+        assert_eq!(conv.attributes(given, false).len(), 2);
+        let attention = constructor("torch.nn.modules.activation.MultiheadAttention").unwrap();
+        let given = HashMap::from([("embed_dim".to_owned(), Some(json!(8)))]);
+        assert_eq!(attention.attributes(given, true)["kdim"], 8);
+        assert!(constructor("torch.nn.utils.Conv2d").is_none() && constructor("mine.Conv2d").is_none());
+    }
+}

@@ -1,0 +1,211 @@
+//! What is known of layers, ops, rules and blockers: `assets/registry/*.toml`, built in, checked when loaded, and a
+//! user's files on top.
+
+pub mod blockers;
+pub mod constructors;
+pub mod layers;
+pub mod ops;
+pub mod rules;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+pub use layers::{Layer, RowStatus};
+pub use ops::Op;
+pub use rules::LayoutRule;
+
+/// The registry: built-in rows, with a user's files applied.
+#[derive(Debug)]
+pub struct Registry {
+    /// Layers, in file order.
+    pub layers: Vec<Layer>,
+    /// Ops, in file order.
+    pub ops: Vec<Op>,
+    /// Weight layouts, in file order.
+    pub rules: Vec<LayoutRule>,
+    by_class: HashMap<String, usize>,
+    by_op: HashMap<String, usize>,
+}
+
+/// A registry file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("{path}: cannot read the registry file: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or not what a registry file holds. The message has line and column.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        message: String,
+    },
+    /// A row contradicts itself or the rest.
+    #[error("{path}: the row of {row}: {message}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Class, op or rule.
+        row: String,
+        /// What is wrong and what to write.
+        message: String,
+    },
+}
+
+const LAYERS: (&str, &str) = ("assets/registry/layers.toml", include_str!("../../assets/registry/layers.toml"));
+const OPS: (&str, &str) = ("assets/registry/ops.toml", include_str!("../../assets/registry/ops.toml"));
+const RULES: (&str, &str) = ("assets/registry/rules.toml", include_str!("../../assets/registry/rules.toml"));
+
+impl Registry {
+    /// The built-in registry with the user's files applied in order: a `[[layer]]` whose class has a row changes the
+    /// fields it names, any other adds a row.
+    ///
+    /// # Errors
+    /// A file cannot be read, is not a registry file, or makes a row that cannot be.
+    pub fn load(files: &[PathBuf]) -> Result<Registry, Error> {
+        let rules = rules::parse(Path::new(RULES.0), RULES.1)?;
+        let ops = ops::parse(Path::new(OPS.0), OPS.1)?;
+        let by_op = ops.iter().enumerate().map(|(index, op)| (op.torch.clone(), index)).collect();
+        let mut registry = Registry { layers: Vec::new(), ops, rules, by_class: HashMap::new(), by_op };
+        registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
+        for path in files {
+            let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            registry.apply(path, &text)?;
+        }
+        Ok(registry)
+    }
+
+    /// The row of a class, by its full path.
+    pub fn layer(&self, class: &str) -> Option<&Layer> {
+        self.by_class.get(class).map(|&index| &self.layers[index])
+    }
+
+    /// The row of an op, called in this way (`torch.softmax`, `F.softmax`, `x.softmax`) or in another that means the same.
+    pub fn op(&self, called: &str) -> Option<&Op> {
+        ops::spellings(called).iter().find_map(|name| self.ops.get(*self.by_op.get(name)?))
+    }
+
+    /// The weight layout of that name.
+    pub fn rule(&self, name: &str) -> Option<&LayoutRule> {
+        self.rules.iter().find(|rule| rule.name == name)
+    }
+
+    fn apply(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        for patch in layers::parse(path, text)? {
+            let row_error = |message| Error::Row { path: path.to_owned(), row: patch.class.clone(), message };
+            let index = match self.by_class.get(&patch.class) {
+                Some(&index) => {
+                    let changed = layers::changed(&self.layers[index], &patch).map_err(row_error)?;
+                    // A row that stands for several classes is changed for the named one alone.
+                    if self.layers[index].class == patch.class {
+                        self.layers[index] = changed;
+                        index
+                    } else {
+                        self.layers.push(changed);
+                        self.layers.len() - 1
+                    }
+                }
+                None => {
+                    self.layers.push(layers::complete(&patch).map_err(row_error)?);
+                    self.layers.len() - 1
+                }
+            };
+            layers::check(&self.layers[index], &self.rules).map_err(row_error)?;
+            let classes = std::iter::once(&patch.class).chain(patch.also.iter().flatten());
+            self.by_class.extend(classes.map(|class| (class.clone(), index)));
+        }
+        Ok(())
+    }
+}
+
+/// Parse a file of rows; serde's message carries line and column.
+fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, Error> {
+    toml::from_str(text)
+        .map_err(|error| Error::Parse { path: path.to_owned(), message: error.to_string().trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn with(text: &str) -> Result<Registry, Error> {
+        let mut registry = Registry::load(&[]).unwrap();
+        registry.apply(Path::new("mine.toml"), text)?;
+        Ok(registry)
+    }
+
+    #[test]
+    fn the_seed_is_whole() {
+        let registry = Registry::load(&[]).unwrap();
+        let supported = registry.layers.iter().filter(|layer| layer.seed && layer.status != RowStatus::Unsupported);
+        assert_eq!(supported.count(), 24);
+        assert_eq!(registry.ops.iter().filter(|op| op.seed).count(), 28);
+        assert_eq!(registry.rules.iter().filter(|rule| rule.seed).count(), 6);
+        let notable = [
+            "pooling.MaxPool1d",
+            "pooling.MaxPool2d",
+            "pooling.MaxPool3d",
+            "pooling.AvgPool1d",
+            "pooling.AvgPool2d",
+            "pooling.AvgPool3d",
+            "pooling.AdaptiveAvgPool2d",
+            "rnn.LSTM",
+            "rnn.GRU",
+            "rnn.RNN",
+            "conv.Conv3d",
+            "conv.ConvTranspose3d",
+            "transformer.TransformerEncoder",
+            "transformer.TransformerDecoder",
+        ];
+        for class in notable {
+            let row = registry.layer(&format!("torch.nn.modules.{class}")).unwrap();
+            assert!(row.difficulty.is_some(), "{class}");
+        }
+    }
+
+    #[test]
+    fn a_user_file_changes_the_fields_it_names() {
+        let registry = with("[[layer]]\nclass = \"torch.nn.modules.conv.Conv2d\"\nrule = \"identity\"\n").unwrap();
+        let row = registry.layer("torch.nn.modules.conv.Conv2d").unwrap();
+        assert_eq!((row.rule.as_deref(), row.mlx.as_deref()), (Some("identity"), Some("nn.Conv2d")));
+        assert_eq!(registry.layer("torch.nn.modules.conv.Conv1d").unwrap().rule.as_deref(), Some("conv1d"));
+    }
+
+    #[test]
+    fn a_user_file_adds_a_class_of_its_own() {
+        let registry = with("[[layer]]\nclass = \"mine.Linear\"\nstatus = \"direct\"\nmlx = \"nn.Linear\"\nrecipe = \"linear\"\nrule = \"identity\"\nreason = \"A Linear.\"\n").unwrap();
+        assert_eq!(registry.layer("mine.Linear").unwrap().recipe.as_deref(), Some("linear"));
+        assert!(registry.layer("Linear").is_none(), "classes are known by their full path");
+    }
+
+    #[test]
+    fn one_class_of_a_shared_row_is_changed_alone() {
+        let registry =
+            with("[[layer]]\nclass = \"torch.nn.modules.pooling.MaxPool2d\"\ndifficulty = \"easy\"\n").unwrap();
+        let difficulty = |class: &str| registry.layer(&format!("torch.nn.modules.pooling.{class}")).unwrap().difficulty;
+        assert_ne!(difficulty("MaxPool2d"), difficulty("MaxPool1d"));
+        assert_eq!(
+            registry.layer("torch.nn.modules.pooling.MaxPool2d").unwrap().class,
+            "torch.nn.modules.pooling.MaxPool2d"
+        );
+    }
+
+    #[test]
+    fn faults_name_the_place() {
+        let message = |text: &str| with(text).unwrap_err().to_string();
+        let unknown_key = message("[[layer]]\nclass = \"a.B\"\nrules = \"identity\"\n");
+        assert!(unknown_key.contains("mine.toml") && unknown_key.contains("line 3, column 1"), "{unknown_key}");
+        let unknown_rule = message("[[layer]]\nclass = \"torch.nn.modules.conv.Conv2d\"\nrule = \"conv9d\"\n");
+        assert!(unknown_rule.contains("conv9d") && unknown_rule.contains("conv2d"), "{unknown_rule}");
+        let no_status = message("[[layer]]\nclass = \"a.B\"\nreason = \"x\"\n");
+        assert!(no_status.contains("a.B") && no_status.contains("status"), "{no_status}");
+    }
+}

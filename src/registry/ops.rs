@@ -1,0 +1,125 @@
+//! Rows of `ops.toml`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::{Error, parse_toml};
+
+/// One torch op as called in a `forward`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Op {
+    /// The call; `x.` stands for a tensor's method, `F.` for torch.nn.functional.
+    pub torch: String,
+    /// What to call instead; `no_op` where the call is left out.
+    pub mlx: String,
+    /// How far the two agree.
+    pub status: OpStatus,
+    /// Argument names that change.
+    #[serde(default)]
+    pub renames: BTreeMap<String, String>,
+    /// What goes wrong and what to write.
+    pub trap: Option<String>,
+    /// Whether the project's first support matrix listed it.
+    #[serde(default)]
+    pub seed: bool,
+}
+
+impl OpStatus {
+    /// The word in JSON and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            OpStatus::Direct => "direct",
+            OpStatus::Trap => "trap",
+        }
+    }
+}
+
+/// How far a torch op and its MLX counterpart agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpStatus {
+    /// The same meaning, perhaps renamed arguments.
+    Direct,
+    /// Another meaning in some uses; the row says which.
+    Trap,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    op: Vec<Op>,
+}
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Op>, Error> {
+    let ops = parse_toml::<File>(path, text)?.op;
+    let mut seen = HashSet::new();
+    for op in &ops {
+        let fault =
+            |message: &str| Error::Row { path: path.to_owned(), row: op.torch.clone(), message: message.to_owned() };
+        if !seen.insert(op.torch.as_str()) {
+            return Err(fault("there are two rows of it; keep one"));
+        }
+        if op.status == OpStatus::Trap && op.trap.is_none() {
+            return Err(fault("a trap needs a text that says what goes wrong"));
+        }
+    }
+    Ok(ops)
+}
+
+/// The ways to write an op that mean the same, `called` first: torch has most of them as a function and as a method, many
+/// in torch.nn.functional as well, and some with an underscore to write in place.
+pub(super) fn spellings(called: &str) -> Vec<String> {
+    let Some((space, name)) = called.split_once('.').filter(|(space, _)| SPACES.contains(space)) else {
+        return vec![called.to_owned()];
+    };
+    let others = SPACES.iter().filter(|other| **other != space);
+    let spaces: Vec<&str> = std::iter::once(space).chain(others.copied()).collect();
+    let names = std::iter::once(name).chain(name.strip_suffix('_'));
+    names.flat_map(|name| spaces.iter().map(move |space| format!("{space}.{name}"))).collect()
+}
+
+const SPACES: [&str; 3] = ["torch", "F", "x"];
+
+/// Whether tensors have a method of this name, with or without an underscore behind it, that computes a tensor.
+pub fn is_tensor_method(name: &str) -> bool {
+    METHODS.contains(name) || name.strip_suffix('_').is_some_and(|name| METHODS.contains(name))
+}
+
+static METHODS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    let lines = include_str!("../../assets/registry/tensor_methods.txt").lines();
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+});
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::Registry;
+    use super::*;
+
+    #[test]
+    fn an_op_is_found_by_any_of_its_spellings() {
+        let registry = Registry::load(&[]).unwrap();
+        let row = |called: &str| registry.op(called).map(|op| op.torch.as_str());
+        assert_eq!(row("F.softmax"), Some("F.softmax"));
+        assert_eq!(row("torch.softmax"), Some("F.softmax"));
+        assert_eq!(row("x.relu_"), Some("F.relu"));
+        assert_eq!(row("torch.flatten"), Some("x.flatten"));
+        assert_eq!(row("torch.linalg.softmax"), None);
+        assert_eq!(row("x.no_such_op"), None);
+        assert_eq!(row(""), None);
+    }
+
+    #[test]
+    fn every_row_can_be_called() {
+        for op in Registry::load(&[]).unwrap().ops {
+            let (space, name) = op.torch.split_once('.').unwrap();
+            assert!(SPACES.contains(&space) || ["torch.linalg", "einops"].contains(&space), "{}", op.torch);
+            assert!(space != "x" || is_tensor_method(name) || matches!(name, "T" | "mT"), "{} is no method", op.torch);
+            assert!(!op.mlx.is_empty() && op.trap.as_deref() != Some(""), "{}", op.torch);
+        }
+    }
+}

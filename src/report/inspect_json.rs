@@ -1,0 +1,129 @@
+//! `inspect --format json`: one object, schema 1. Fields are added, never renamed.
+
+use serde_json::{Map, Value, json};
+
+use super::{blockers, ops, parameters, status_counts};
+use crate::checkpoint::Tensor;
+use crate::model::ModuleId;
+use crate::open::Opened;
+
+/// The whole report.
+pub fn inspect(opened: &Opened) -> Value {
+    let modules: Vec<Value> = (0..opened.model.modules.len()).map(|id| module(opened, id)).collect();
+    let found: Vec<Value> = blockers(opened)
+        .map(|(id, file, blocker)| {
+            let module = &opened.model.modules[id];
+            json!({
+                "module": module.path, "class": module.class, "pattern": blocker.pattern, "severity": blocker.severity,
+                "file": file, "line": blocker.line, "column": blocker.column, "text": blocker.text,
+                "explanation": blocker.explanation, "hint": blocker.hint,
+            })
+        })
+        .collect();
+    json!({
+        "schema": 1,
+        "checkpoint": checkpoint(opened),
+        "modules": modules,
+        "tensors": tensors(opened),
+        "summary": summary(opened, found.len()),
+        "blockers": found,
+        "ops": ops::json(opened),
+        "pickle": pickle(opened),
+        "warnings": opened.checkpoint.warnings,
+    })
+}
+
+fn checkpoint(opened: &Opened) -> Value {
+    let checkpoint = &opened.checkpoint;
+    let mut metadata = checkpoint.metadata.clone();
+    if !checkpoint.wrappers.is_empty() {
+        metadata.insert("wrappers".to_owned(), json!(checkpoint.wrappers));
+    }
+    json!({
+        "path": checkpoint.path, "format": checkpoint.format.name(), "bytes": checkpoint.bytes,
+        "tensors": checkpoint.tensors.len(), "parameters": parameters(&opened.model), "shards": checkpoint.shards,
+        "metadata": metadata,
+    })
+}
+
+fn module(opened: &Opened, id: ModuleId) -> Value {
+    let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
+    let source = opened.triage.source(&module.class);
+    let tensors =
+        module.tensors.iter().filter(|own| own.tensor.is_some()).map(|own| full_name(&module.path, &own.name));
+    let mut value = Map::new();
+    let mut put = |name: &str, field: Value| value.insert(name.to_owned(), field);
+    put("path", json!(module.path));
+    put("class", json!(module.class));
+    put("evidence", json!(module.evidence.name()));
+    put("confidence", json!(f64::from((module.confidence * 1000.0).round()) / 1000.0));
+    put("status", json!(triaged.status));
+    if let Some(difficulty) = triaged.difficulty {
+        put("difficulty", json!(difficulty));
+    }
+    for (name, text) in [("mlx", &triaged.mlx), ("rule", &triaged.rule), ("recipe", &triaged.recipe)] {
+        if let Some(text) = text {
+            put(name, json!(text));
+        }
+    }
+    put("reason", json!(triaged.reason));
+    if !module.alternatives.is_empty() {
+        put("alternatives", json!(module.alternatives));
+    }
+    put("attributes", Value::Object(module.attributes.clone()));
+    put("parameters", json!(module.parameters));
+    put("tensors", tensors.collect());
+    if let Some(source) = source {
+        let line = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
+        put("source", json!({"file": source.file, "line": line}));
+    }
+    put("blockers", json!(source.map_or(0, |source| source.blockers.len() + source.inherited.len())));
+    Value::Object(value)
+}
+
+fn tensors(opened: &Opened) -> Vec<Value> {
+    let mut owners = vec![""; opened.checkpoint.tensors.len()];
+    for module in &opened.model.modules {
+        for id in module.tensors.iter().filter_map(|own| own.tensor) {
+            if let Some(owner) = owners.get_mut(id) {
+                *owner = &module.path;
+            }
+        }
+    }
+    let describe = |(tensor, module): (&Tensor, &&str)| {
+        let elements = tensor.shape.iter().fold(1u64, |product, &axis| product.saturating_mul(axis));
+        let mut value = json!({
+            "name": tensor.name, "dtype": tensor.dtype.name(), "shape": tensor.shape,
+            "bytes": elements.saturating_mul(tensor.dtype.size() as u64), "module": module,
+        });
+        if let Some(first) = tensor.shared_with.and_then(|id| opened.checkpoint.tensors.get(id)) {
+            value["shared_with"] = json!(first.name);
+        }
+        if let Some(problem) = &tensor.problem {
+            value["problem"] = json!(problem);
+        }
+        value
+    };
+    opened.checkpoint.tensors.iter().zip(&owners).map(describe).collect()
+}
+
+fn summary(opened: &Opened, blockers: usize) -> Value {
+    let layers: Map<String, Value> =
+        status_counts(opened).into_iter().map(|(status, count)| (status.name().to_owned(), json!(count))).collect();
+    let coverage = opened.triage.coverage;
+    json!({
+        "layers": layers,
+        "coverage": {"layers": coverage.layers, "parameters": coverage.parameters},
+        "blockers": blockers,
+    })
+}
+
+fn pickle(opened: &Opened) -> Value {
+    let Some(report) = &opened.checkpoint.pickle else { return json!({"globals": [], "refused": []}) };
+    let global = |global: &crate::checkpoint::PickleGlobal| json!({"name": global.name, "allowed": global.allowed, "count": global.count});
+    json!({"globals": report.globals.iter().map(global).collect::<Vec<Value>>(), "refused": report.refused})
+}
+
+fn full_name(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,214 @@
+//! `inspect` for people: text for a terminal, Markdown for a report.
+
+use std::fmt::Write;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::{blockers, bytes, code_cell, count, ops, parameters, status_counts};
+use crate::escape::escape;
+use crate::model::{Evidence, attributes};
+use crate::open::Opened;
+use crate::triage::ModuleTriage;
+
+/// No column of the listing is wider, in terminal cells; what is longer sticks out.
+const WIDEST: usize = 48;
+
+/// The report as text.
+pub fn text(opened: &Opened) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write_text(&mut out, opened);
+    out
+}
+
+fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
+    let coverage = opened.triage.coverage;
+    writeln!(out, "{}", headline(opened))?;
+    let found = blockers(opened).count();
+    writeln!(
+        out,
+        "listed as convertible: {} % of layers, {} % of parameters; {found} blocker{}",
+        percent(coverage.layers),
+        percent(coverage.parameters),
+        if found == 1 { "" } else { "s" },
+    )?;
+    for warning in &opened.checkpoint.warnings {
+        writeln!(out, "warning: {}", escape(warning))?;
+    }
+    writeln!(out)?;
+    let rows: Vec<Row> = rows(opened).collect();
+    let indented = |row: &Row| format!("{:indent$}{}", "", row.name, indent = 2 * row.depth);
+    let widest = |width: &dyn Fn(&Row) -> usize| rows.iter().map(width).max().unwrap_or(0).min(WIDEST);
+    let name_width = widest(&|row| indented(row).width());
+    let class_width = widest(&|row| row.class.width());
+    for row in &rows {
+        let (name, class) = (padded(&indented(row), name_width), padded(&row.class, class_width));
+        writeln!(out, "{name}  {class}  {:<11}  {}", row.status, row.words)?;
+    }
+    writeln!(out)?;
+    let counts = status_counts(opened);
+    let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
+    writeln!(out, "modules: {}", counts.join(", "))?;
+    for (id, file, blocker) in blockers(opened) {
+        let place = format!("{file}:{}:{}", blocker.line, blocker.column);
+        writeln!(out, "\n{}  {} {}", escape(&place), escape(&blocker.pattern), blocker.severity.name())?;
+        writeln!(out, "    in {}: {}", name_of(opened, id), escape(&blocker.text))?;
+        writeln!(out, "    {} {}", escape(&blocker.explanation), escape(&blocker.hint))?;
+    }
+    write_ops(out, opened)?;
+    write_pickle(out, opened)
+}
+
+fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
+    let found = ops::ops(opened);
+    if !found.is_empty() {
+        writeln!(out, "\nops in the forwards (?: its receiver is not known to be a tensor)")?;
+    }
+    for op in &found {
+        let name = format!("{}{}", op.torch, if op.guess { "?" } else { "" });
+        let instead = format!("{} → {} ×{}", escape(&name), op.mlx().unwrap_or("?"), op.count);
+        let line = format!("    {:<7} {instead:<46} {}", op.status(), ops::words(op));
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// What in the pickle is neither torch's safe list nor a class of the model's own modules: those are what a whole
+/// pickled module is made of, the rest is worth a look.
+fn write_pickle(out: &mut String, opened: &Opened) -> std::fmt::Result {
+    let Some(report) = &opened.checkpoint.pickle else { return Ok(()) };
+    let is_module = |name: &str| opened.model.modules.iter().any(|module| module.class == name);
+    let outside = report.globals.iter().filter(|global| !global.allowed);
+    let (modules, foreign): (Vec<_>, Vec<_>) = outside.partition(|global| is_module(&global.name));
+    if !modules.is_empty() {
+        writeln!(
+            out,
+            "\nthe pickle holds objects of {} module classes: torch would load it with weights_only=False alone",
+            modules.len()
+        )?;
+    }
+    if !foreign.is_empty() {
+        writeln!(out, "\nthe pickle names what torch's weights_only list does not know; nothing was imported or run:")?;
+    }
+    for global in &foreign {
+        writeln!(out, "    {} ×{}", escape(&global.name), global.count)?;
+    }
+    for refused in report.refused.iter().filter(|refused| foreign.iter().any(|global| refused.contains(&global.name))) {
+        writeln!(out, "    refused: {}", escape(refused))?;
+    }
+    Ok(())
+}
+
+/// The report as Markdown.
+pub fn markdown(opened: &Opened) -> String {
+    let mut out = String::new();
+    let _ = write_markdown(&mut out, opened);
+    out
+}
+
+fn write_markdown(out: &mut String, opened: &Opened) -> std::fmt::Result {
+    let coverage = opened.triage.coverage;
+    writeln!(out, "# {}\n", headline(opened))?;
+    writeln!(
+        out,
+        "Listed as convertible: {} % of layers, {} % of parameters.\n",
+        percent(coverage.layers),
+        percent(coverage.parameters)
+    )?;
+    writeln!(out, "| module | class | status | what is known |\n|---|---|---|---|")?;
+    for row in rows(opened) {
+        writeln!(out, "| `{}` | {} | {} | {} |", code_cell(&row.path), cell(&row.class), row.status, cell(&row.words))?;
+    }
+    let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
+    for (id, file, blocker) in blockers(opened) {
+        out.push_str(heading.take().unwrap_or(""));
+        let place = format!("{file}:{}", blocker.line);
+        let (pattern, hint) = (code_cell(&blocker.pattern), cell(&blocker.hint));
+        writeln!(
+            out,
+            "| `{pattern}` {} | {} | `{}` | {hint} |",
+            blocker.severity.name(),
+            cell(&place),
+            code_cell(&name_of(opened, id))
+        )?;
+    }
+    let mut heading = Some("\n| op | MLX | status | count | what changes |\n|---|---|---|---|---|\n");
+    for op in ops::ops(opened) {
+        out.push_str(heading.take().unwrap_or(""));
+        let (torch, mlx) =
+            (code_cell(&op.torch), op.mlx().map_or("?".to_owned(), |mlx| format!("`{}`", code_cell(mlx))));
+        let status = if op.guess { format!("{}, a guess", op.status()) } else { op.status().to_owned() };
+        writeln!(out, "| `{torch}` | {mlx} | {status} | {} | {} |", op.count, cell(&ops::words(&op)))?;
+    }
+    Ok(())
+}
+
+/// Rounded down: 99.9 % is not all of it.
+fn percent(share: f64) -> u64 {
+    (share * 100.0) as u64
+}
+
+fn cell(text: &str) -> String {
+    escape(text).replace('|', "\\|").replace('<', "&lt;")
+}
+
+fn headline(opened: &Opened) -> String {
+    let checkpoint = &opened.checkpoint;
+    format!(
+        "{} · {} · {} parameters · {}",
+        escape(&checkpoint.path.to_string_lossy()),
+        checkpoint.format.name(),
+        count(parameters(&opened.model)),
+        bytes(checkpoint.bytes),
+    )
+}
+
+fn name_of(opened: &Opened, id: usize) -> String {
+    let path = &opened.model.modules[id].path;
+    if path.is_empty() { "the root".to_owned() } else { escape(path).into_owned() }
+}
+
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{:gap$}", "", gap = width.saturating_sub(text.width()))
+}
+
+struct Row {
+    path: String,
+    depth: usize,
+    name: String,
+    class: String,
+    status: &'static str,
+    words: String,
+}
+
+fn rows(opened: &Opened) -> impl Iterator<Item = Row> {
+    opened.model.modules.iter().zip(&opened.triage.modules).map(|(module, triaged)| {
+        let class = match (module.class.is_empty(), module.evidence) {
+            (true, _) => "?".to_owned(),
+            (false, Evidence::Inferred) => format!("~{}?", module.short_class()),
+            (false, _) => module.short_class().to_owned(),
+        };
+        let (path, name) =
+            if module.path.is_empty() { ("(root)", "(root)") } else { (module.path.as_str(), module.name.as_str()) };
+        Row {
+            path: escape(path).into_owned(),
+            depth: module.depth,
+            name: escape(name).into_owned(),
+            class: escape(format!("{class} {}", attributes::describe(module)).trim_end()).into_owned(),
+            status: triaged.status.name(),
+            words: escape(&words(triaged)).into_owned(),
+        }
+    })
+}
+
+/// What converts says into what, with the recipe; what does not says why.
+fn words(triaged: &ModuleTriage) -> String {
+    match (&triaged.plan, &triaged.mlx, &triaged.recipe) {
+        (Some(_), Some(mlx), Some(recipe)) => format!("→ {mlx}: {recipe}"),
+        (Some(_), Some(mlx), None) => format!("→ {mlx}"),
+        _ => match triaged.difficulty {
+            Some(difficulty) => format!("{}: {}", difficulty.name(), triaged.reason),
+            None => triaged.reason.clone(),
+        },
+    }
+}

@@ -1,0 +1,105 @@
+//! The torch ops of a model's own forwards, each with what the registry knows of it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::{Map, Value, json};
+
+use crate::open::Opened;
+use crate::registry::Op;
+use crate::registry::ops::OpStatus;
+
+/// One op with every place where it is written.
+#[derive(Debug)]
+pub struct OpSummary<'a> {
+    /// As the registry spells it (`F.relu`), or as it was called where the registry has no row.
+    pub torch: String,
+    /// The registry's row.
+    pub row: Option<&'a Op>,
+    /// How often it is written, each module of a class counted: two blocks with two `F.relu` make four.
+    pub count: usize,
+    /// Every place was taken for this op by the name of a method alone: its receiver is not known to be a tensor.
+    pub guess: bool,
+    /// File, 1-based line, and whether the place is a guess; each once, in order.
+    pub places: BTreeSet<(&'a str, usize, bool)>,
+}
+
+impl OpSummary<'_> {
+    /// `direct`, `trap`, or `none` for an op without a row.
+    pub fn status(&self) -> &'static str {
+        self.row.map_or("none", |row| row.status.name())
+    }
+
+    /// What to call instead.
+    pub fn mlx(&self) -> Option<&str> {
+        self.row.map(|row| row.mlx.as_str())
+    }
+
+    fn rank(&self) -> u8 {
+        match self.row.map(|row| row.status) {
+            None => 0,
+            Some(OpStatus::Trap) => 1,
+            Some(OpStatus::Direct) => 2,
+        }
+    }
+}
+
+/// All ops of the classes whose source was found: those without a row first, then traps; within them the most frequent first.
+pub fn ops(opened: &Opened) -> Vec<OpSummary<'_>> {
+    let mut instances: HashMap<&str, usize> = HashMap::new();
+    for module in &opened.model.modules {
+        *instances.entry(&module.class).or_default() += 1;
+    }
+    let mut found: HashMap<&str, OpSummary<'_>> = HashMap::new();
+    for (class, source) in &opened.triage.classes {
+        let modules = instances.get(class.as_str()).copied().unwrap_or(0);
+        for used in source.ops.iter().filter(|_| modules > 0) {
+            let row = opened.registry.op(&used.name);
+            if used.operator && row.is_none() {
+                continue;
+            }
+            let torch = row.map_or(used.name.as_str(), |row| row.torch.as_str());
+            let new = || OpSummary { torch: torch.to_owned(), row, count: 0, guess: true, places: BTreeSet::new() };
+            let op = found.entry(torch).or_insert_with(new);
+            op.count += modules;
+            op.guess &= used.guess;
+            op.places.insert((used.file.as_deref().unwrap_or(&source.file), used.line, used.guess));
+        }
+    }
+    let mut ops: Vec<OpSummary<'_>> = found.into_values().collect();
+    ops.sort_by(|a, b| (a.rank(), b.count, &a.torch).cmp(&(b.rank(), a.count, &b.torch)));
+    ops
+}
+
+/// The ops as `inspect --format json` lists them.
+pub fn json(opened: &Opened) -> Vec<Value> {
+    ops(opened).iter().map(op).collect()
+}
+
+fn op(op: &OpSummary<'_>) -> Value {
+    let places = op.places.iter().map(|(file, line, guess)| json!({"file": file, "line": line, "guess": guess}));
+    let mut value = Map::new();
+    let mut put = |name: &str, field: Value| value.insert(name.to_owned(), field);
+    put("torch", json!(op.torch));
+    put("mlx", json!(op.mlx()));
+    put("status", json!(op.status()));
+    put("count", json!(op.count));
+    put("guess", json!(op.guess));
+    if let Some(row) = op.row {
+        if let Some(trap) = &row.trap {
+            put("trap", json!(trap));
+        }
+        if !row.renames.is_empty() {
+            put("renames", json!(row.renames));
+        }
+    }
+    put("places", places.collect());
+    Value::Object(value)
+}
+
+/// What a reader is told of an op beside its counterpart: renamed arguments, then the trap.
+pub fn words(op: &OpSummary<'_>) -> String {
+    let Some(row) = op.row else { return "no row of the registry covers this op".to_owned() };
+    let renames: Vec<String> = row.renames.iter().map(|(from, to)| format!("{from} → {to}")).collect();
+    let parts = [renames.join(", "), row.trap.clone().unwrap_or_default()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<String>>().join("; ")
+}

@@ -1,0 +1,244 @@
+//! `verify`, collected from the runner's events: text, JSON, one JSON line a layer, Markdown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use crate::checkpoint::Dtype;
+use crate::compare::{Trial, Verdict};
+use crate::engine::{EngineInfo, EngineState, Side};
+use crate::escape::escape;
+use crate::model::ModuleId;
+use crate::open::Opened;
+use crate::verify::Event;
+
+/// What a run has shown so far.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Finished layers in order.
+    pub layers: Vec<Layer>,
+    /// What each engine said of itself when it last greeted.
+    pub engines: BTreeMap<&'static str, EngineInfo>,
+    trials: Vec<Trial>,
+}
+
+/// A finished layer.
+#[derive(Debug)]
+pub struct Layer {
+    /// Which.
+    pub module: ModuleId,
+    /// The verdict of its float32 trials.
+    pub verdict: Verdict,
+    /// Why, where there is something to say.
+    pub reason: Option<String>,
+    /// Its trials in order.
+    pub trials: Vec<Trial>,
+}
+
+impl Run {
+    /// Take an event in; returns the layer that it finished.
+    pub fn take(&mut self, event: Event) -> Option<&Layer> {
+        match event {
+            Event::Engine(side, EngineState::Ready(info)) => {
+                self.engines.insert(side.program(), info);
+            }
+            Event::Started { .. } => self.trials.clear(),
+            Event::Trial { trial, .. } => self.trials.push(*trial),
+            Event::Finished { module, verdict, reason } => {
+                let trials = std::mem::take(&mut self.trials);
+                self.layers.push(Layer { module, verdict, reason, trials });
+                return self.layers.last();
+            }
+            Event::Engine(..) | Event::Done { .. } => {}
+        }
+        None
+    }
+
+    /// Number of layers of each verdict, best first; those that do not occur are left out.
+    pub fn counts(&self) -> Vec<(Verdict, usize)> {
+        let count = |verdict: &Verdict| self.layers.iter().filter(|layer| layer.verdict == *verdict).count();
+        Verdict::ALL.iter().map(|verdict| (*verdict, count(verdict))).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Whether a layer is drift, broken or failed.
+    pub fn is_bad(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.verdict, Verdict::Drift | Verdict::Broken | Verdict::Failed))
+    }
+
+    /// The whole run as one JSON object, schema 1.
+    pub fn json(&self, opened: &Opened) -> Value {
+        let layers: Vec<Value> = self.layers.iter().map(|layer| layer_json(opened, layer)).collect();
+        let summary: Map<String, Value> =
+            self.counts().into_iter().map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
+        json!({
+            "schema": 1,
+            "engines": {"torch": self.engine_json(Side::Torch), "mlx": self.engine_json(Side::Mlx)},
+            "layers": layers,
+            "summary": summary,
+        })
+    }
+
+    fn engine_json(&self, side: Side) -> Value {
+        let Some(info) = self.engines.get(side.program()) else { return Value::Null };
+        let mut value = json!({"version": info.version, "device": info.device, "flags": info.flags});
+        if side == Side::Mlx {
+            let off = info.flags.get("MLX_ENABLE_TF32").is_some_and(|flag| flag == "0");
+            value["tf32"] = json!(!off);
+        }
+        value
+    }
+
+    /// One line a verdict, and what measured it.
+    pub fn summary_text(&self) -> String {
+        let counts: Vec<String> =
+            self.counts().iter().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
+        let engines: Vec<String> = [Side::Torch, Side::Mlx].iter().filter_map(|side| self.engine_text(*side)).collect();
+        let layers = format!("layers: {}", counts.join(", "));
+        let measured = self.layers.iter().any(|layer| !layer.trials.is_empty());
+        if measured {
+            format!("{layers}\nmeasured with {}", engines.join(", "))
+        } else {
+            format!("{layers}\nnothing was measured")
+        }
+    }
+
+    fn engine_text(&self, side: Side) -> Option<String> {
+        let info = self.engines.get(side.program())?;
+        let flags: String = info.flags.iter().map(|(name, value)| format!(", {name}={}", plain(value))).collect();
+        Some(format!("{} {} ({}{flags})", side.library(), info.version, info.device))
+    }
+
+    /// The run as a Markdown table.
+    pub fn markdown(&self, opened: &Opened) -> String {
+        let mut out = String::from(
+            "| layer | class | MLX | f32 max abs | tolerance | torch to f64 | mlx to f64 | verdict |\n|---|---|---|---|---|---|---|---|\n",
+        );
+        for layer in &self.layers {
+            let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
+            let [error, tolerance, torch, mlx] = worst(layer, Dtype::Float32)
+                .map_or([const { String::new() }; 4], |trial| {
+                    [trial.max_abs, trial.tolerance, trial.torch_vs_f64, trial.mlx_vs_f64].map(number)
+                });
+            let reason = layer
+                .reason
+                .as_deref()
+                .map(|reason| format!(": {}", escape(reason).replace('|', "\\|")))
+                .unwrap_or_default();
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                out,
+                "| `{}` | {} | {} | {error} | {tolerance} | {torch} | {mlx} | {}{reason} |",
+                super::code_cell(&module.path),
+                escape(module.short_class()).replace('|', "\\|"),
+                triaged.mlx.as_deref().unwrap_or(""),
+                layer.verdict.name(),
+            );
+        }
+        format!("{out}\n{}\n", self.summary_text())
+    }
+}
+
+/// The heading of [`layer_text`]'s columns.
+pub fn heading_text() -> String {
+    format!("{:<36} {:<46} {:>9} {:>9}  verdict", "layer", "class → MLX", "max abs", "tolerance")
+}
+
+/// A finished layer on one line, its half-precision trials on lines below.
+pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
+    let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
+    let target = triaged.mlx.as_deref().map(|mlx| format!(" → {mlx}")).unwrap_or_default();
+    let path = if module.path.is_empty() { "(root)" } else { &module.path };
+    let mut line = format!("{:<36} {:<46}", escape(path), escape(&format!("{}{target}", module.short_class())));
+    let reason = layer.reason.as_deref().map(|reason| format!(": {}", escape(reason))).unwrap_or_default();
+    let numbers = |trial: Option<&Trial>| match trial {
+        Some(trial) => format!(" {:>9} {:>9}", number(trial.max_abs), number(trial.tolerance)),
+        None => format!(" {:>9} {:>9}", "", ""),
+    };
+    let _ = write!(line, "{}  {}{reason}", numbers(worst(layer, Dtype::Float32)), layer.verdict.name());
+    for dtype in [Dtype::Float16, Dtype::BFloat16] {
+        if let Some(trial) = worst(layer, dtype) {
+            let note = trial.complaint().map(|note| format!(": {note}")).unwrap_or_default();
+            let _ = write!(
+                line,
+                "\n{:<36} {:<46}{}  {}{note}",
+                "",
+                dtype.name(),
+                numbers(Some(trial)),
+                trial.verdict.name()
+            );
+        }
+    }
+    line
+}
+
+/// The trial with the largest error of that dtype.
+pub fn worst(layer: &Layer, dtype: Dtype) -> Option<&Trial> {
+    layer.trials.iter().filter(|trial| trial.dtype == dtype).max_by(|a, b| a.max_abs.total_cmp(&b.max_abs))
+}
+
+/// `6.0e-07`; `0` for an exact zero.
+pub fn number(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let text = format!("{value:.1e}");
+    match text.split_once("e-") {
+        Some((mantissa, exponent)) => format!("{mantissa}e-{exponent:0>2}"),
+        None => text.split_once('e').map_or(text.clone(), |(mantissa, exponent)| format!("{mantissa}e+{exponent:0>2}")),
+    }
+}
+
+/// A finished layer as JSON.
+pub fn layer_json(opened: &Opened, layer: &Layer) -> Value {
+    let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
+    let mut value = json!({
+        "path": module.path, "class": module.class, "status": triaged.status, "verdict": layer.verdict.name(),
+    });
+    if let Some(reason) = &layer.reason {
+        value["reason"] = json!(reason);
+    }
+    value["trials"] = layer.trials.iter().map(trial_json).collect();
+    value
+}
+
+fn trial_json(trial: &Trial) -> Value {
+    // JSON has no infinity: where outputs cannot be subtracted the numbers are null.
+    json!({
+        "dtype": short_dtype(trial.dtype), "seed": trial.seed, "input_shapes": trial.input_shapes,
+        "output_shape": trial.output_shape, "max_abs": trial.max_abs, "mean_abs": trial.mean_abs,
+        "max_rel": trial.max_rel, "p99_abs": trial.p99_abs, "cosine": trial.cosine, "worst_index": trial.worst_index,
+        "tolerance": trial.tolerance, "scale": trial.scale, "torch_vs_f64": trial.torch_vs_f64,
+        "mlx_vs_f64": trial.mlx_vs_f64, "mlx_dtype": short_dtype(trial.mlx_dtype), "ms_torch": trial.ms_torch,
+        "ms_mlx": trial.ms_mlx, "verdict": trial.verdict.name(),
+    })
+}
+
+/// The dtype as the command line takes it.
+fn short_dtype(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::Float32 => "f32",
+        Dtype::Float16 => "f16",
+        Dtype::BFloat16 => "bf16",
+        other => other.name(),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_have_two_digits_of_exponent() {
+        assert_eq!(number(6.04e-7), "6.0e-07");
+        assert_eq!(number(1.5e-12), "1.5e-12");
+        assert_eq!(number(0.44), "4.4e-01");
+        assert_eq!(number(12.0), "1.2e+01");
+        assert_eq!(number(0.0), "0");
+        assert_eq!(number(f64::INFINITY), "inf");
+    }
+}

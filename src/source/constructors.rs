@@ -1,0 +1,496 @@
+//! What the constructors of a model's classes build: the layers with their arguments, by the path they get in the model.
+//!
+//! `__init__` is read, not run: plain statements in order, with the values that are written out. Whatever a condition or a
+//! loop assigns is not known.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tree_sitter::Node;
+
+use super::imports::Imports;
+use super::literals::{self, Scope, Values, plain_string};
+use super::locate::{Found, Sources};
+use super::python::{Module, preorder};
+use super::reach::is_super;
+use crate::registry::constructors::{Constructor, constructor};
+
+/// Modules that are followed, and how deep they are nested.
+const MODULES: usize = 10_000;
+const DEPTH: usize = 16;
+/// Turns of a comprehension that are followed.
+const TURNS: i64 = 1_024;
+/// Classes that are tried as the root.
+const CANDIDATES: usize = 2_000;
+
+/// One module that a constructor builds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Built {
+    /// Full path of the class, torch's or the source's.
+    pub class: String,
+    /// How torch constructs it; `None` for classes of the source and for containers.
+    pub constructor: Option<&'static Constructor>,
+    /// Arguments whose values are known, by name, defaults included.
+    pub arguments: Map<String, Value>,
+    /// The file of the call, …
+    pub file: String,
+    /// … and its 1-based line.
+    pub line: usize,
+}
+
+/// Modules by their path.
+pub type Modules = BTreeMap<String, Built>;
+
+/// What the class whose constructor assigns these attributes builds. `None` if no class of the sources does, or several do
+/// equally well. The root is under the empty path.
+pub fn modules(sources: &Sources, names: &BTreeSet<&str>) -> Option<Modules> {
+    let imports = Imports::new(sources);
+    let mut best: Vec<(usize, Found)> = Vec::new();
+    let mut seen = HashSet::new();
+    for found in sources.classes().into_iter().take(CANDIDATES) {
+        // The same file may be named twice.
+        if !seen.insert((found.file.clone(), found.name.clone())) {
+            continue;
+        }
+        let assigned = assigned(&imports.family(found.clone()));
+        if names.is_empty() || !names.iter().all(|name| assigned.contains(*name)) {
+            continue;
+        }
+        let spare = assigned.len() - names.len();
+        if best.first().is_none_or(|(least, _)| spare <= *least) {
+            best.retain(|(least, _)| *least == spare);
+            best.push((spare, found));
+        }
+    }
+    let [(_, root)] = best.as_slice() else { return None };
+    let line = root.module.class(&root.name)?.node.start_position().row + 1;
+    let mut builder = Builder { imports, families: HashMap::new(), constants: HashMap::new(), modules: Modules::new() };
+    let [mut modules, once, again] = [0, 1, 7].map(|shift| {
+        builder.modules.clear();
+        builder.insert("", dotted(sources, root), None, Map::new(), (root, line));
+        builder.construct("", root, Arguments { complete: true, shift, ..Arguments::default() }, 0);
+        std::mem::take(&mut builder.modules)
+    });
+    // How the root itself was called is nowhere to be seen. What changes with its defaults is dropped; the number of turns
+    // of a loop and what the shapes in the file bear out may stay.
+    for (path, built) in &mut modules {
+        let Some(constructor) = built.constructor else { continue };
+        let others = [once.get(path), again.get(path)].map(|other| other.filter(|other| other.class == built.class));
+        built.arguments.retain(|name, value| {
+            let same = |other: &Option<&Built>| other.is_some_and(|other| other.arguments.get(name) == Some(value));
+            constructor.weight.iter().any(|axis| axis.tells(name)) || others.iter().all(same)
+        });
+    }
+    Some(modules)
+}
+
+/// Names of the modules, parameters and buffers that the constructors of a class and its bases assign.
+fn assigned(family: &[Found]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for found in family {
+        let Some(init) = found.module.class(&found.name).and_then(|class| class.method("__init__")) else { continue };
+        let module = &found.module;
+        let receiver = module.receiver(init.node).unwrap_or("self");
+        preorder(init.node, |node, _| {
+            let call = |value: Node<'_>| matches!(value.kind(), "call" | "conditional_expression" | "assignment");
+            if node.kind() == "assignment" && node.child_by_field_name("right").is_some_and(call) {
+                let target = node.child_by_field_name("left").and_then(|left| own_name(module, left, receiver));
+                names.extend(target.map(str::to_owned));
+            }
+            names.extend(registered(module, node).map(|(name, _)| name.to_owned()));
+            true
+        });
+    }
+    names
+}
+
+/// `self.name`
+fn own_name<'t>(module: &'t Module, node: Node<'t>, receiver: &str) -> Option<&'t str> {
+    let name = module.slice(node).strip_prefix(receiver)?.strip_prefix('.')?;
+    (!name.contains(['.', '[', '('])).then_some(name)
+}
+
+/// Name and value of `self.add_module("name", value)` and its like.
+fn registered<'t>(module: &'t Module, node: Node<'t>) -> Option<(&'t str, Node<'t>)> {
+    let method = node.child_by_field_name("function")?.child_by_field_name("attribute")?;
+    let adds = ["add_module", "register_module", "register_buffer", "register_parameter"];
+    let arguments = node.child_by_field_name("arguments").filter(|_| adds.contains(&module.slice(method)))?;
+    Some((plain_string(module, arguments.named_child(0)?)?, arguments.named_child(1)?))
+}
+
+/// The full path of a class by where its file is.
+fn dotted(sources: &Sources, found: &Found) -> String {
+    let module = match &found.path {
+        None => sources.text_module(&found.file).unwrap_or_default().to_owned(),
+        Some(path) => {
+            let folders = sources.folders();
+            let inside = folders.iter().find_map(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
+            let parts = inside.with_extension("");
+            let parts: Vec<&str> = parts.iter().filter_map(|part| part.to_str()).collect();
+            parts.strip_suffix(&["__init__"]).unwrap_or(&parts).join(".")
+        }
+    };
+    if module.is_empty() { found.name.clone() } else { format!("{module}.{}", found.name) }
+}
+
+/// The arguments of a call.
+#[derive(Debug, Default)]
+struct Arguments {
+    positional: Vec<Option<Value>>,
+    named: HashMap<String, Option<Value>>,
+    /// Added to defaults, to see what depends on them; a default that is no whole number is not known then.
+    shift: i64,
+    /// Nothing was handed on as `*args` or `**kwargs`: what is not given is left to its default.
+    complete: bool,
+}
+
+impl Arguments {
+    fn read(scope: &Scope<'_>, call: Node<'_>) -> Arguments {
+        let mut arguments = Arguments { complete: true, ..Arguments::default() };
+        let Some(list) = call.child_by_field_name("arguments") else { return arguments };
+        for argument in list.named_children(&mut list.walk()).filter(|child| !child.is_extra()) {
+            match argument.kind() {
+                "keyword_argument" => {
+                    let (name, value) = (argument.child_by_field_name("name"), argument.child_by_field_name("value"));
+                    if let (Some(name), Some(value)) = (name, value) {
+                        arguments.named.insert(scope.module.slice(name).to_owned(), scope.value(value));
+                    }
+                }
+                "list_splat" | "dictionary_splat" => arguments.complete = false,
+                _ if arguments.complete => arguments.positional.push(scope.value(argument)),
+                _ => {}
+            }
+        }
+        arguments
+    }
+
+    /// By name, for parameters in this order.
+    fn by_name(self, parameters: impl Iterator<Item = String>) -> (Values, bool) {
+        let mut named = self.named;
+        named.extend(parameters.zip(self.positional));
+        (named, self.complete)
+    }
+}
+
+struct Builder<'a> {
+    imports: Imports<'a>,
+    families: HashMap<(usize, String), Rc<Vec<Found>>>,
+    /// Of the class that is made and of the file with its constructor, by what `Place` and the receiver say.
+    constants: HashMap<(usize, usize, String), Rc<(Values, Values)>>,
+    modules: Modules,
+}
+
+/// Where a constructor is read.
+struct Place<'p> {
+    /// Path of the module that it makes.
+    path: &'p str,
+    family: &'p [Found],
+    /// The member of the family whose constructor it is.
+    member: usize,
+    depth: usize,
+}
+
+impl Builder<'_> {
+    fn insert(
+        &mut self,
+        path: &str,
+        class: String,
+        constructor: Option<&'static Constructor>,
+        arguments: Map<String, Value>,
+        (found, line): (&Found, usize),
+    ) {
+        let built = Built { class, constructor, arguments, file: found.file.clone(), line };
+        self.modules.insert(path.to_owned(), built);
+    }
+
+    fn family(&mut self, class: &Found) -> Rc<Vec<Found>> {
+        let key = (std::ptr::from_ref::<Module>(&class.module) as usize, class.name.clone());
+        if let Some(known) = self.families.get(&key) {
+            return Rc::clone(known);
+        }
+        let family = Rc::new(self.imports.family(class.clone()));
+        self.families.insert(key, Rc::clone(&family));
+        family
+    }
+
+    fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Rc<(Values, Values)> {
+        let key = (place.family.as_ptr() as usize, place.member, receiver.to_owned());
+        let read = || {
+            let file = literals::constants(&found.module, found.module.root(), &[]);
+            Rc::new((class_constants(place.family, receiver), file))
+        };
+        Rc::clone(self.constants.entry(key).or_insert_with(read))
+    }
+
+    /// Read the constructor of a class as it is called for the module at `path`.
+    fn construct(&mut self, path: &str, class: &Found, arguments: Arguments, depth: usize) {
+        let family = self.family(class);
+        self.initialise(&Place { path, family: &family, member: 0, depth }, arguments);
+    }
+
+    /// The `__init__` of the first member from `place.member` on that has one.
+    fn initialise(&mut self, place: &Place<'_>, arguments: Arguments) {
+        if place.depth > DEPTH {
+            return;
+        }
+        let init = |found: &Found| found.module.class(&found.name).is_some_and(|it| it.method("__init__").is_some());
+        let Some(member) = (place.member..place.family.len()).find(|at| place.family.get(*at).is_some_and(init)) else {
+            return;
+        };
+        let Some(found) = place.family.get(member) else { return };
+        let module = Arc::clone(&found.module);
+        let Some(init) = module.class(&found.name).and_then(|class| class.method("__init__")) else { return };
+        let place = Place { member, ..*place };
+        let receiver = module.receiver(init.node).unwrap_or("self");
+        let constants = self.constants(&place, found, receiver);
+        let outer = [&constants.0, &constants.1];
+        let mut values = parameters(&module, init.node, arguments, outer);
+        let Some(body) = init.node.child_by_field_name("body") else { return };
+        for statement in body.named_children(&mut body.walk()) {
+            let reader = Reader { module: &module, found, receiver, outer, place: &place };
+            self.statement(&reader, statement, &mut values);
+        }
+    }
+
+    fn statement(&mut self, reader: &Reader<'_>, statement: Node<'_>, values: &mut Values) {
+        let module = reader.module;
+        let inner = statement.named_child(0).filter(|_| statement.kind() == "expression_statement");
+        let Some(inner) = inner else {
+            // A condition or a loop: what it assigns is not known.
+            literals::forget(module, statement, values);
+            preorder(statement, |node, _| {
+                let target = literals::targets(node).and_then(|left| own_name(module, left, reader.receiver));
+                if let Some(name) = target.or_else(|| registered(module, node).map(|(name, _)| name)) {
+                    self.remove(&join(reader.place.path, name));
+                }
+                true
+            });
+            return;
+        };
+        match inner.kind() {
+            "assignment" => self.assignment(reader, inner, values),
+            "call" => self.called(reader, inner, values),
+            _ => literals::forget(module, statement, values),
+        }
+    }
+
+    fn assignment(&mut self, reader: &Reader<'_>, assignment: Node<'_>, values: &mut Values) {
+        let sides = (assignment.child_by_field_name("left"), assignment.child_by_field_name("right"));
+        let (Some(left), Some(right)) = sides else { return };
+        if !matches!(left.kind(), "identifier" | "attribute") || right.kind() == "assignment" {
+            return literals::forget(reader.module, assignment, values);
+        }
+        if let Some(name) = own_name(reader.module, left, reader.receiver) {
+            let path = join(reader.place.path, name);
+            self.remove(&path);
+            self.module(reader, &path, right, values, reader.place.depth);
+        }
+        let value = reader.scope(values).value(right);
+        values.insert(reader.module.slice(left).to_owned(), value);
+    }
+
+    fn called(&mut self, reader: &Reader<'_>, call: Node<'_>, values: &mut Values) {
+        let Place { path, family, member, depth } = *reader.place;
+        let function = call.child_by_field_name("function");
+        let object = function.and_then(|function| function.child_by_field_name("object"));
+        let name = function.and_then(|function| function.child_by_field_name("attribute"));
+        let named = name.map_or("", |name| reader.module.slice(name));
+        if named == "__init__" && object.is_some_and(|object| is_super(reader.module, object)) {
+            let arguments = Arguments::read(&reader.scope(values), call);
+            self.initialise(&Place { path, family, member: member + 1, depth: depth + 1 }, arguments);
+        } else if let Some((name, value)) = registered(reader.module, call) {
+            let path = join(path, name);
+            self.remove(&path);
+            self.module(reader, &path, value, values, depth);
+        } else if object.is_some_and(|object| reader.module.slice(object) == reader.receiver) {
+            // A method may set anything.
+            let own = format!("{}.", reader.receiver);
+            values.retain(|name, _| !name.starts_with(&own));
+        }
+    }
+
+    /// What was built at a path is not what is there in the end.
+    fn remove(&mut self, path: &str) {
+        let below = format!("{path}.");
+        self.modules.remove(path);
+        let paths = self.modules.range(below.clone()..).map(|(path, _)| path);
+        let gone: Vec<String> = paths.take_while(|path| path.starts_with(&below)).cloned().collect();
+        for path in &gone {
+            self.modules.remove(path);
+        }
+    }
+
+    /// The module that an expression makes, and those within it.
+    fn module(&mut self, reader: &Reader<'_>, path: &str, node: Node<'_>, values: &Values, depth: usize) {
+        let Some(function) = node.child_by_field_name("function").filter(|_| node.kind() == "call") else { return };
+        let written = reader.module.slice(function);
+        let root = written.split('.').next().unwrap_or(written);
+        if depth > DEPTH || self.modules.len() >= MODULES || values.contains_key(root) {
+            return;
+        }
+        let place = (reader.found, node.start_position().row + 1);
+        let full = reader.module.resolve(written);
+        if let Some(kind) = container(&full) {
+            self.insert(path, format!("torch.nn.modules.container.{kind}"), None, Map::new(), place);
+            return self.elements(reader, path, node, values, depth + 1);
+        }
+        let arguments = Arguments::read(&reader.scope(values), node);
+        if let Some(known) = constructor(&full) {
+            let (given, complete) = arguments.by_name(known.arguments.iter().map(|argument| argument.name.clone()));
+            let given = known.attributes(given, complete);
+            return self.insert(path, known.class.clone(), Some(known), given, place);
+        }
+        if let Some(class) = self.imports.class(reader.found, written) {
+            let name = dotted(self.imports.sources(), &class);
+            self.insert(path, name, None, Map::new(), place);
+            self.construct(path, &class, arguments, depth + 1);
+        }
+    }
+
+    /// What a container is made of: arguments, a list, a list comprehension over a range, pairs of name and module.
+    fn elements(&mut self, reader: &Reader<'_>, path: &str, call: Node<'_>, values: &Values, depth: usize) {
+        let Some(list) = call.child_by_field_name("arguments") else { return };
+        let only = list.named_child(0).filter(|_| list.named_child_count() == 1);
+        let only =
+            only.map(|node| if node.kind() == "list_splat" { node.named_child(0).unwrap_or(node) } else { node });
+        match only {
+            Some(node) if node.kind() == "list_comprehension" => self.turns(reader, path, node, values, depth),
+            Some(node) if matches!(node.kind(), "list" | "tuple") => self.row(reader, path, node, values, depth),
+            Some(node) if node.kind() == "dictionary" => self.pairs(reader, path, node, values, depth),
+            Some(node) if reader.module.slice(node).starts_with("OrderedDict(") => {
+                self.elements(reader, path, node, values, depth);
+            }
+            _ => self.row(reader, path, list, values, depth),
+        }
+    }
+
+    fn row(&mut self, reader: &Reader<'_>, path: &str, list: Node<'_>, values: &Values, depth: usize) {
+        let mut cursor = list.walk();
+        let children = list.named_children(&mut cursor).filter(|child| !child.is_extra());
+        for (number, child) in children.enumerate() {
+            match child.kind() {
+                "list_splat" => break,
+                "tuple" => self.pair(reader, path, (child.named_child(0), child.named_child(1)), values, depth),
+                _ => self.module(reader, &join(path, &number.to_string()), child, values, depth),
+            }
+        }
+    }
+
+    fn pairs(&mut self, reader: &Reader<'_>, path: &str, dictionary: Node<'_>, values: &Values, depth: usize) {
+        for pair in dictionary.named_children(&mut dictionary.walk()) {
+            let pair = (pair.child_by_field_name("key"), pair.child_by_field_name("value"));
+            self.pair(reader, path, pair, values, depth);
+        }
+    }
+
+    fn pair(
+        &mut self,
+        reader: &Reader<'_>,
+        path: &str,
+        pair: (Option<Node<'_>>, Option<Node<'_>>),
+        values: &Values,
+        depth: usize,
+    ) {
+        if let (Some(name), Some(module)) = pair
+            && let Some(name) = plain_string(reader.module, name)
+        {
+            self.module(reader, &join(path, name), module, values, depth);
+        }
+    }
+
+    /// `[Block(width) for _ in range(4)]`
+    fn turns(&mut self, reader: &Reader<'_>, path: &str, node: Node<'_>, values: &Values, depth: usize) {
+        let (Some(body), Some(clause)) = (node.child_by_field_name("body"), node.named_child(1)) else { return };
+        let (Some(left), Some(right)) = (clause.child_by_field_name("left"), clause.child_by_field_name("right"))
+        else {
+            return;
+        };
+        let range = right.child_by_field_name("function").is_some_and(|it| reader.module.slice(it) == "range");
+        let arguments = Arguments::read(&reader.scope(values), right);
+        let [Some(count)] = arguments.positional.as_slice() else { return };
+        let plain = range && node.named_child_count() == 2 && left.kind() == "identifier";
+        let mut values = values.clone();
+        for turn in 0..count.as_i64().filter(|count| plain && *count <= TURNS).unwrap_or(0) {
+            if self.modules.len() >= MODULES {
+                break;
+            }
+            values.insert(reader.module.slice(left).to_owned(), Some(Value::from(turn)));
+            self.module(reader, &join(path, &turn.to_string()), body, &values, depth);
+        }
+    }
+}
+
+/// The constructor that is read, and what its names mean outside of it.
+struct Reader<'r> {
+    module: &'r Module,
+    found: &'r Found,
+    receiver: &'r str,
+    outer: [&'r Values; 2],
+    place: &'r Place<'r>,
+}
+
+impl<'r> Reader<'r> {
+    fn scope<'s>(&self, values: &'s Values) -> Scope<'s>
+    where
+        'r: 's,
+    {
+        let [class, file] = self.outer;
+        Scope { module: self.module, values: vec![values, class, file] }
+    }
+}
+
+/// Constants in the bodies of a class and its bases, as `self.NAME` and as `Class.NAME`.
+fn class_constants(family: &[Found], receiver: &str) -> Values {
+    let mut values = Values::new();
+    for found in family {
+        let Some(body) = found.module.class(&found.name).and_then(|it| it.node.child_by_field_name("body")) else {
+            continue;
+        };
+        let file = literals::constants(&found.module, found.module.root(), &[]);
+        for (name, value) in literals::constants(&found.module, body, &[&file]) {
+            values.entry(format!("{receiver}.{name}")).or_insert_with(|| value.clone());
+            values.entry(format!("{}.{name}", found.name)).or_insert(value);
+        }
+    }
+    values
+}
+
+/// What the parameters of a constructor hold when it is called in this way.
+fn parameters(module: &Module, function: Node<'_>, arguments: Arguments, outer: [&Values; 2]) -> Values {
+    let Some(list) = function.child_by_field_name("parameters") else { return Values::new() };
+    let mut cursor = list.walk();
+    let parameters = list.named_children(&mut cursor).filter(|child| !child.is_extra()).skip(1);
+    let (mut positional, mut defaults) = (Vec::new(), Vec::new());
+    let mut by_place = true;
+    for parameter in parameters {
+        by_place &= !matches!(parameter.kind(), "list_splat_pattern" | "keyword_separator");
+        let name = parameter.child_by_field_name("name").or_else(|| parameter.named_child(0)).unwrap_or(parameter);
+        let name = module.slice(name).to_owned();
+        positional.extend(by_place.then(|| name.clone()));
+        defaults.push((name, parameter.child_by_field_name("value")));
+    }
+    let shift = arguments.shift;
+    let (mut given, complete) = arguments.by_name(positional.into_iter());
+    let scope = Scope { module, values: outer.to_vec() };
+    let value = |(name, default): (String, Option<Node<'_>>)| {
+        let default = || default.filter(|_| complete).and_then(|default| scope.value(default));
+        let default = || match default()? {
+            value if shift == 0 => Some(value),
+            value => value.as_i64()?.checked_add(shift).map(Value::from),
+        };
+        let value = given.remove(&name).unwrap_or_else(default);
+        (name, value)
+    };
+    defaults.into_iter().map(value).collect()
+}
+
+fn container(class: &str) -> Option<&str> {
+    let name = class.strip_prefix("torch.nn.")?;
+    matches!(name, "Sequential" | "ModuleList" | "ModuleDict").then_some(name)
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,100 @@
+//! Python files on disk: read whole, decoded as Python would, parsed once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::python::Module;
+
+/// Larger files are not read: no model is written by hand in four mebibytes.
+pub(super) const SIZE_LIMIT: u64 = 4 << 20;
+
+/// Files that were asked for, parsed; `None` for those that cannot be.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    parsed: Mutex<HashMap<PathBuf, Option<Arc<Module>>>>,
+}
+
+impl Files {
+    /// The file, if it is a regular file of a bearable size in an encoding we know. Each is read and parsed once.
+    pub(super) fn module(&self, path: &Path) -> Option<Arc<Module>> {
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = parsed.get(path) {
+            return known.clone();
+        }
+        let module = read(path).and_then(|text| Module::parse(text.into())).map(Arc::new);
+        parsed.insert(path.to_owned(), module.clone());
+        module
+    }
+}
+
+/// The text of a file; `None` where [`Files::module`] gives none.
+pub(super) fn read(path: &Path) -> Option<String> {
+    // A pipe or a device would be waited on.
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > SIZE_LIMIT {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+    File::open(path).ok()?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > SIZE_LIMIT {
+        return None;
+    }
+    decode(bytes)
+}
+
+/// Python source as text: UTF-8 unless a comment in the first two lines says Latin-1 (PEP 263); a byte order mark is left
+/// out, and every line ends in `\n`. `None` for other encodings and for bytes that are not what they should be.
+pub(super) fn decode(mut bytes: Vec<u8>) -> Option<String> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    let text = match declared_encoding(&bytes).as_deref() {
+        None | Some("utf-8" | "utf8" | "ascii" | "us-ascii") => String::from_utf8(bytes).ok()?,
+        Some("latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1") => bytes.into_iter().map(char::from).collect(),
+        Some(_) => return None,
+    };
+    Some(unix_lines(text))
+}
+
+/// Lines that end in `\r\n` or `\r`, as Python reads them, made to end in `\n`.
+pub(super) fn unix_lines(text: String) -> String {
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text }
+}
+
+/// The name behind `coding:` or `coding=` in a comment of the first two lines, in lower case and with hyphens.
+fn declared_encoding(bytes: &[u8]) -> Option<String> {
+    for line in bytes.split(|byte| *byte == b'\n').take(2) {
+        let line = String::from_utf8_lossy(line.get(..line.len().min(200))?);
+        let Some(comment) = line.trim_start_matches([' ', '\t', '\x0c']).strip_prefix('#') else { continue };
+        let Some((_, rest)) = comment.split_once("coding") else { continue };
+        let Some(rest) = rest.strip_prefix([':', '=']) else { continue };
+        let of_name = |character: &char| character.is_ascii_alphanumeric() || "-_.".contains(*character);
+        let name: String = rest.trim_start().chars().take_while(of_name).collect();
+        return Some(name.to_ascii_lowercase().replace('_', "-"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_decoded_as_python_does() {
+        let decoded = |bytes: &[u8]| decode(bytes.to_vec());
+        assert_eq!(decoded("\u{feff}é = 1\r\ny = 2\rz".as_bytes()).as_deref(), Some("é = 1\ny = 2\nz"));
+        assert_eq!(
+            decoded(b"# -*- coding: latin-1 -*-\n\xe9 = 1").as_deref(),
+            Some("# -*- coding: latin-1 -*-\né = 1")
+        );
+        let vim = decoded(b"#!/x\n# vim: set fileencoding=ISO_8859_1 :\n\xe9");
+        assert!(vim.is_some_and(|text| text.ends_with("\né")));
+        assert_eq!(decoded(b"\n\n# coding: latin-1\n\xe9"), None, "only the first two lines count");
+        assert_eq!(decoded(b"# coding: shift_jis\nx = 1"), None);
+        assert_eq!(decoded(b"\xff\xfex\0"), None, "UTF-16");
+        assert_eq!(decoded(b""), Some(String::new()));
+    }
+}

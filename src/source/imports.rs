@@ -1,0 +1,140 @@
+//! Following bases of a class into other files, by the imports of the file that names them.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::locate::{Found, Sources, split, splits};
+use super::python::Module;
+
+/// Classes of one family that are followed.
+const FAMILY: usize = 64;
+/// Places where files are looked for, and re-exports on the way to one of them.
+const FILES: u32 = 8_192;
+const HOPS: usize = 8;
+/// Folders above a file in which its absolute imports are looked for.
+const FOLDERS: usize = 4;
+
+/// Looks for classes that a file names.
+pub(super) struct Imports<'a> {
+    sources: &'a Sources,
+    left: Cell<u32>,
+}
+
+impl<'a> Imports<'a> {
+    pub(super) fn new(sources: &'a Sources) -> Imports<'a> {
+        Imports { sources, left: Cell::new(FILES) }
+    }
+
+    /// The class, then its bases wherever they are, each base followed before the next. Those of torch are left out.
+    pub(super) fn family(&self, class: Found) -> Vec<Found> {
+        let mut family: Vec<Found> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut waiting = vec![class];
+        while let Some(class) = waiting.pop() {
+            let new = seen.insert((std::ptr::from_ref::<Module>(&class.module), class.name.clone()));
+            if family.len() >= FAMILY || !new {
+                continue;
+            }
+            waiting.extend(self.bases(&class));
+            family.push(class);
+        }
+        family
+    }
+
+    /// The bases that are found, the last first.
+    fn bases(&self, class: &Found) -> Vec<Found> {
+        let Some(read) = class.module.class(&class.name) else { return Vec::new() };
+        read.bases.iter().rev().filter_map(|base| self.class(class, base)).collect()
+    }
+
+    /// The class that a dotted name means inside of `from`, in its file or another.
+    pub(super) fn class(&self, from: &Found, dotted: &str) -> Option<Found> {
+        match from.module.name_seen_from(&from.name, dotted) {
+            Some(name) => Some(Found { name: name.to_owned(), ..from.clone() }),
+            None => self.named_in(from, dotted, 0),
+        }
+    }
+
+    pub(super) fn sources(&self) -> &'a Sources {
+        self.sources
+    }
+
+    /// The class that a dotted name stands for in the file of `from`, if the file does not define it itself.
+    fn named_in(&self, from: &Found, dotted: &str, hops: usize) -> Option<Found> {
+        let first = dotted.split('.').next().unwrap_or(dotted);
+        if hops > HOPS {
+            return None;
+        }
+        if from.module.is_imported(first) {
+            return self.imported(from, &from.module.resolve(dotted), hops);
+        }
+        from.module.star_imports().iter().find_map(|module| {
+            let joined = if module.ends_with('.') { format!("{module}{dotted}") } else { format!("{module}.{dotted}") };
+            self.imported(from, &joined, hops)
+        })
+    }
+
+    /// The class of a full path, which begins with dots if it is relative to the package that `from` is in.
+    fn imported(&self, from: &Found, full: &str, hops: usize) -> Option<Found> {
+        let name = full.trim_start_matches('.');
+        let level = full.len() - name.len();
+        if name.starts_with("torch.") {
+            return None;
+        }
+        let parts = split(name)?;
+        let folders = match (&from.path, level) {
+            (Some(path), 0) => {
+                path.ancestors().skip(1).take(FOLDERS).map(Path::to_owned).chain(self.sources.folders()).collect()
+            }
+            (Some(path), level) => path.ancestors().nth(level).map(Path::to_owned).into_iter().collect(),
+            (None, 0) => self.sources.folders(),
+            (None, _) => Vec::new(),
+        };
+        let in_folder = |folder: &PathBuf| self.below(folder, &parts, &from.origin, hops);
+        folders.iter().find_map(in_folder).or_else(|| self.in_texts(from, &parts, level, hops))
+    }
+
+    fn below(&self, folder: &Path, parts: &[&str], origin: &str, hops: usize) -> Option<Found> {
+        splits(parts).find_map(|(module, name)| {
+            let mut path = folder.to_owned();
+            path.extend(module);
+            let file = (!module.is_empty()).then(|| path.with_extension("py"));
+            file.into_iter().chain([path.join("__init__.py")]).find_map(|path| {
+                self.burn()?;
+                let file = path.display().to_string();
+                let module = self.sources.files().module(&path)?;
+                self.within(
+                    Found { module, name: name.clone(), file, origin: origin.to_owned(), path: Some(path) },
+                    hops,
+                )
+            })
+        })
+    }
+
+    /// Text that is no file knows its module's name alone.
+    fn in_texts(&self, from: &Found, parts: &[&str], level: usize, hops: usize) -> Option<Found> {
+        let own = self.sources.text_module(&from.file).unwrap_or_default();
+        let mut package: Vec<&str> = own.split('.').filter(|part| level > 0 && !part.is_empty()).collect();
+        package.truncate(package.len().saturating_sub(level));
+        let full: Vec<&str> = package.into_iter().chain(parts.iter().copied()).collect();
+        splits(&full).find_map(|(module, name)| {
+            self.burn()?;
+            self.within(Found { name, ..self.sources.text(&module.join("."))? }, hops)
+        })
+    }
+
+    /// The class in this file, or where this file has it from.
+    fn within(&self, found: Found, hops: usize) -> Option<Found> {
+        if found.module.class(&found.name).is_some() {
+            return Some(found);
+        }
+        let name = found.name.clone();
+        self.named_in(&found, &name, hops + 1)
+    }
+
+    fn burn(&self) -> Option<()> {
+        self.left.set(self.left.get().checked_sub(1)?);
+        Some(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Values that source writes out: literals, names of constants, simple arithmetic. Anything else is not known.
+
+use std::collections::HashMap;
+
+use serde_json::{Number, Value};
+use tree_sitter::Node;
+
+use super::python::{Module, preorder};
+
+/// How deep expressions are followed.
+const DEPTH: usize = 32;
+/// Elements of a tuple or list that are kept.
+const ELEMENTS: usize = 256;
+
+/// Values by name as written (`width`, `self.width`); `None` for a name whose value is not known.
+pub(super) type Values = HashMap<String, Option<Value>>;
+
+/// What names mean in one place: the first that knows a name is asked.
+pub(super) struct Scope<'a> {
+    pub module: &'a Module,
+    pub values: Vec<&'a Values>,
+}
+
+impl Scope<'_> {
+    /// The value of an expression; tuples are arrays, None is null.
+    pub(super) fn value(&self, node: Node<'_>) -> Option<Value> {
+        self.at(node, 0)
+    }
+
+    fn at(&self, node: Node<'_>, depth: usize) -> Option<Value> {
+        if depth > DEPTH {
+            return None;
+        }
+        let text = self.module.slice(node);
+        let field = |name: &str| self.at(node.child_by_field_name(name)?, depth + 1);
+        match node.kind() {
+            "integer" => text.replace('_', "").parse::<i64>().ok().map(Value::from),
+            "float" => float(text.replace('_', "").parse().ok()?),
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            "none" => Some(Value::Null),
+            "string" => plain_string(self.module, node).map(Value::from),
+            "parenthesized_expression" => self.at(node.named_child(0)?, depth + 1),
+            "tuple" | "list" => {
+                let mut cursor = node.walk();
+                let elements = node.named_children(&mut cursor).filter(|child| !child.is_extra()).take(ELEMENTS + 1);
+                let elements: Option<Vec<Value>> = elements.map(|element| self.at(element, depth + 1)).collect();
+                elements.filter(|elements| elements.len() <= ELEMENTS).map(Value::Array)
+            }
+            "identifier" | "attribute" => self.values.iter().find_map(|values| values.get(text))?.clone(),
+            "unary_operator" if text.starts_with('-') => arithmetic("-", &Value::from(0), &field("argument")?),
+            "binary_operator" => {
+                let operator = self.module.slice(node.child_by_field_name("operator")?);
+                arithmetic(operator, &field("left")?, &field("right")?)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The text of a string without escapes, prefixes and braces.
+pub(super) fn plain_string<'t>(module: &'t Module, node: Node<'t>) -> Option<&'t str> {
+    let text = module.slice(node);
+    let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+    (!inner.contains(['\\', quote, '\n'])).then_some(inner)
+}
+
+fn float(value: f64) -> Option<Value> {
+    Number::from_f64(value).map(Value::Number)
+}
+
+/// Python's arithmetic on two numbers; `None` where it is not on plain numbers or leaves their range.
+fn arithmetic(operator: &str, left: &Value, right: &Value) -> Option<Value> {
+    if let (Some(a), Some(b)) = (left.as_i64(), right.as_i64()) {
+        let whole = match operator {
+            "+" => a.checked_add(b),
+            "-" => a.checked_sub(b),
+            "*" => a.checked_mul(b),
+            "//" => floor_divide(a, b),
+            "%" => a.checked_sub(floor_divide(a, b)?.checked_mul(b)?),
+            "**" => a.checked_pow(u32::try_from(b).ok()?),
+            "/" if b != 0 => return float(a as f64 / b as f64),
+            _ => None,
+        };
+        return whole.map(Value::from);
+    }
+    let (a, b) = (left.as_f64()?, right.as_f64()?);
+    match operator {
+        "+" => float(a + b),
+        "-" => float(a - b),
+        "*" => float(a * b),
+        "/" if b != 0.0 => float(a / b),
+        _ => None,
+    }
+}
+
+fn floor_divide(a: i64, b: i64) -> Option<i64> {
+    let quotient = a.checked_div(b)?;
+    let exact = quotient.checked_mul(b)? == a;
+    if exact || (a < 0) == (b < 0) { Some(quotient) } else { quotient.checked_sub(1) }
+}
+
+/// The constants that a body assigns, a file's or a class's: names that are assigned once, and there.
+pub(super) fn constants(module: &Module, body: Node<'_>, known: &[&Values]) -> Values {
+    let mut values = Values::new();
+    let mut cursor = body.walk();
+    for statement in body.named_children(&mut cursor) {
+        let assignment = statement.named_child(0).filter(|child| child.kind() == "assignment");
+        let sides = assignment.and_then(|it| Some((it.child_by_field_name("left")?, it.child_by_field_name("right")?)));
+        match sides {
+            Some((left, right)) if left.kind() == "identifier" => {
+                let name = module.slice(left).to_owned();
+                let mut scopes = vec![&values];
+                scopes.extend(known);
+                let value = Scope { module, values: scopes }.value(right).filter(|_| !values.contains_key(&name));
+                values.insert(name, value);
+            }
+            _ => forget(module, statement, &mut values),
+        }
+    }
+    values
+}
+
+/// Make every name that a statement assigns one whose value is not known.
+pub(super) fn forget(module: &Module, statement: Node<'_>, values: &mut Values) {
+    preorder(statement, |node, _| {
+        if let Some(targets) = targets(node) {
+            preorder(targets, |target, _| {
+                let name = matches!(target.kind(), "identifier" | "attribute");
+                if name {
+                    values.insert(module.slice(target).to_owned(), None);
+                }
+                !name
+            });
+        }
+        !matches!(node.kind(), "function_definition" | "class_definition" | "lambda")
+    });
+}
+
+/// What a node assigns to.
+pub(super) fn targets(node: Node<'_>) -> Option<Node<'_>> {
+    match node.kind() {
+        "assignment" | "augmented_assignment" | "for_statement" => node.child_by_field_name("left"),
+        "named_expression" => node.child_by_field_name("name"),
+        "as_pattern" => node.child_by_field_name("alias"),
+        "delete_statement" => node.named_child(0),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Values {
+        let module = Module::parse(text.into()).unwrap();
+        constants(&module, module.root(), &[])
+    }
+
+    #[test]
+    fn literals_and_arithmetic_are_read_as_python_does() {
+        let values = read(
+            "a = 3\nb = a * 4 - 1\nc = (a, 0.5, 'same', None, True)\nd = -7 // 2\ne = -7 % 3\nf = 7 / 2\ng = 2 ** 10\nh = 1_000\ni = -0.5 * a",
+        );
+        let expected = [
+            ("b", json!(11)),
+            ("c", json!([3, 0.5, "same", null, true])),
+            ("d", json!(-4)),
+            ("e", json!(2)),
+            ("f", json!(3.5)),
+            ("g", json!(1024)),
+            ("h", json!(1000)),
+            ("i", json!(-1.5)),
+        ];
+        for (name, value) in expected {
+            assert_eq!(values[name], Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_not_known() {
+        let values = read(
+            "a = 1\na = 2\nb = 1\nif x:\n    b = 2\nc = f(3)\nd = 1 // 0\ne = 9999999999 ** 9\nf = gone\ng = f'{a}'\nh = 0x10\nj = 1\nj += 1\nk = 1\nfor k in x: pass\nl = 1e999\nm = True + 'a'\nn = -9223372036854775807 - 1\no = n // -1",
+        );
+        for name in "abcdefgjklmo".chars().map(String::from).chain(["h".to_owned()]) {
+            assert_eq!(values[&name], None, "{name}");
+        }
+    }
+}

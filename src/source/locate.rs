@@ -1,0 +1,464 @@
+//! Where source is looked for.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::files::{self, Files, SIZE_LIMIT};
+use super::imports::Imports;
+use super::python::Module;
+use super::reach::{Lineage, Member};
+use super::{ClassSource, blockers, held, interpreter, ops};
+
+/// Files, and bytes in them, that are looked through for a class whose module a folder does not have.
+const SEARCH_FILES: usize = 2_000;
+const SEARCH_BYTES: u64 = 64 << 20;
+/// Folders within folders that are searched.
+const SEARCH_DEPTH: usize = 8;
+/// Parts of a dotted path; a hostile checkpoint may name a class with thousands.
+const PARTS: usize = 32;
+/// Bytes of a part: what file systems take.
+const PART_LENGTH: usize = 200;
+
+/// Everything that was named as source, searched in order.
+#[derive(Debug, Default)]
+pub struct Sources {
+    roots: Vec<Root>,
+    files: Files,
+}
+
+#[derive(Debug)]
+enum Root {
+    File(PathBuf),
+    Folder {
+        path: PathBuf,
+        index: OnceLock<Index>,
+    },
+    /// A site-packages or another folder of `sys.path`: only the file that the class path names is looked at.
+    Packages {
+        path: PathBuf,
+        origin: &'static str,
+    },
+    Text {
+        module: String,
+        file: String,
+        origin: String,
+        parsed: Option<Arc<Module>>,
+    },
+}
+
+/// Files of a folder by the names of the classes in them.
+type Index = HashMap<String, Vec<PathBuf>>;
+
+/// A file or text that may hold a class: what is in it, what to call it, and where it came from.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub module: Arc<Module>,
+    /// The class's qualified name in it.
+    pub name: String,
+    /// What to call the file.
+    pub file: String,
+    pub origin: String,
+    /// Where the file is; `None` for text that is no file.
+    pub path: Option<PathBuf>,
+}
+
+/// A source that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A path that does not exist or cannot be read.
+    #[error("source {}: {error}; name a .py file, a folder, or a site-packages folder", path.display())]
+    Unreadable {
+        /// As given.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A path to something else.
+    #[error("source {}: neither a .py file nor a folder; name the file that defines the model, or a folder above it", path.display())]
+    NotPython {
+        /// As given.
+        path: PathBuf,
+    },
+    /// A file that no one wrote by hand.
+    #[error("source {}: {bytes} bytes; files above 4 MiB are not read. Name the file that defines the model", path.display())]
+    TooLarge {
+        /// As given.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A Python that does not tell its path.
+    #[error("python {}: {reason}; name a Python 3 that runs, or its site-packages folder by --source", path.display())]
+    Python {
+        /// As given.
+        path: PathBuf,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+impl Sources {
+    /// Python files, folders with Python files below them, or site-packages folders; each is read when a class is looked for.
+    ///
+    /// # Errors
+    /// A path does not exist, is neither a Python file nor a folder, or is a file of more than 4 MiB.
+    pub fn new(paths: &[PathBuf]) -> Result<Sources, Error> {
+        let roots = paths.iter().map(|path| Root::new(path)).collect::<Result<Vec<Root>, Error>>()?;
+        Ok(Sources { roots, files: Files::default() })
+    }
+
+    /// Add the folders on the `sys.path` of a Python. It is asked for the path only, and given twenty seconds to answer.
+    ///
+    /// # Errors
+    /// It cannot be run, fails, or does not answer.
+    pub fn add_python(&mut self, python: &Path) -> Result<(), Error> {
+        let folders =
+            interpreter::path_of(python).map_err(|reason| Error::Python { path: python.to_owned(), reason })?;
+        let existing = folders.into_iter().filter(|folder| folder.is_dir());
+        self.roots.extend(existing.map(|path| Root::Packages { path, origin: "from --python" }));
+        Ok(())
+    }
+
+    /// Add text that is not in a file: `module` is the dotted module name (`vision.net`), `file` the name to show,
+    /// `origin` where it came from, in words. With an empty `module` it serves a class of any module, as a file does.
+    pub fn add_text(&mut self, module: &str, file: &str, origin: &str, text: &str) {
+        let parsed = Module::parse(files::unix_lines(text.to_owned()).into()).map(Arc::new);
+        let (module, file, origin) = (module.to_owned(), file.to_owned(), origin.to_owned());
+        self.roots.push(Root::Text { module, file, origin, parsed });
+    }
+
+    /// Add the source of one class, with or without the rest of its file, such as a checkpoint carries: `class` is the full
+    /// path, `file` the name to show, `origin` where it came from, in words.
+    pub fn add_class(&mut self, class: &str, file: &str, origin: &str, text: &str) {
+        let text = dedent(&files::unix_lines(text.to_owned()));
+        let Some(parsed) = Module::parse(text.into()).map(Arc::new) else { return };
+        let Some(parts) = split(class) else { return };
+        // Of a nested class the text can begin with the class itself.
+        let module = splits(&parts).find(|(_, name)| parsed.class(name).is_some()).map(|(module, _)| module.join("."));
+        let Some(module) = module.filter(|module| !module.is_empty()) else { return };
+        let (file, origin) = (file.to_owned(), origin.to_owned());
+        self.roots.push(Root::Text { module, file, origin, parsed: Some(parsed) });
+    }
+
+    /// Where is looked, in order, each in words.
+    pub fn describe(&self) -> Vec<String> {
+        let words = |root: &Root| match root {
+            Root::File(path) => format!("file {}", path.display()),
+            Root::Folder { path, .. } => format!("folder {}", path.display()),
+            Root::Packages { path, origin } => format!("packages {} ({origin})", path.display()),
+            Root::Text { file, origin, .. } => format!("{file} ({origin})"),
+        };
+        self.roots.iter().map(words).collect()
+    }
+
+    /// Find a class by its full path (`vision.net.Block`), with its forward and blockers.
+    ///
+    /// A file at the place that the path names comes first, whatever the order of the sources. After it, a file or folder
+    /// serves a class of the same name from any module, since a script's classes are called `__main__.Net`; classes of
+    /// torch itself are taken from torch alone. Bases are followed within the file, and into other files by its imports.
+    pub fn class(&self, class: &str) -> Option<ClassSource> {
+        let parts = split(class)?;
+        let exact = self.roots.iter().find_map(|root| root.exact(&parts, &self.files));
+        let anywhere = || self.roots.iter().find_map(|root| root.anywhere(&parts, &self.files));
+        let found = exact.or_else(|| if parts.first() == Some(&"torch") { None } else { anywhere() })?;
+        describe(Imports::new(self).family(found))
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Folders in which absolute imports may be looked for.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let folders = |root: &Root| match root {
+            Root::File(path) => path.parent().map(Path::to_owned).into_iter().collect(),
+            Root::Folder { path, .. } => {
+                std::iter::once(path.as_path()).chain(path.parent()).map(Path::to_owned).collect()
+            }
+            Root::Packages { path, .. } => vec![path.clone()],
+            Root::Text { .. } => Vec::new(),
+        };
+        self.roots.iter().flat_map(folders).collect()
+    }
+
+    /// Every class in the files, folders and texts, packages left out, by file and name.
+    pub(super) fn classes(&self) -> Vec<Found> {
+        let mut classes: Vec<Found> = Vec::new();
+        for root in &self.roots {
+            let mut files = match root {
+                Root::File(path) => vec![path.clone()],
+                Root::Folder { path, index } => {
+                    index.get_or_init(|| classes_below(path)).values().flatten().cloned().collect()
+                }
+                Root::Packages { .. } => Vec::new(),
+                Root::Text { .. } => {
+                    let names = root.as_text(String::new()).into_iter().flat_map(|text| names_in(&text.module));
+                    classes.extend(names.filter_map(|name| root.as_text(name)));
+                    continue;
+                }
+            };
+            files.sort();
+            files.dedup();
+            for path in files {
+                let names = self.files.module(&path).into_iter().flat_map(|module| names_in(&module));
+                classes.extend(names.filter_map(|name| in_file(&path, &name, &self.files)));
+            }
+        }
+        classes
+    }
+
+    /// The module name of a text, by what its file is called.
+    pub(super) fn text_module(&self, called: &str) -> Option<&str> {
+        self.roots.iter().find_map(|root| match root {
+            Root::Text { module, file, .. } if file == called => Some(module.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The text of that module name, with no class chosen in it.
+    pub(super) fn text(&self, name: &str) -> Option<Found> {
+        self.roots.iter().find_map(|root| match root {
+            Root::Text { module, .. } if !module.is_empty() && module == name => root.as_text(String::new()),
+            _ => None,
+        })
+    }
+}
+
+impl Root {
+    fn new(path: &Path) -> Result<Root, Error> {
+        let path = path.to_owned();
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(Error::Unreadable { path, error }),
+        };
+        if metadata.is_dir() {
+            let packages = matches!(name_of(&path).as_deref(), Some("site-packages" | "dist-packages"));
+            return Ok(if packages {
+                Root::Packages { path, origin: "from --source" }
+            } else {
+                Root::Folder { path, index: OnceLock::new() }
+            });
+        }
+        match metadata.len() {
+            _ if !metadata.is_file() || !is_python(&path) => Err(Error::NotPython { path }),
+            bytes if bytes > SIZE_LIMIT => Err(Error::TooLarge { path, bytes }),
+            _ => Ok(Root::File(path)),
+        }
+    }
+
+    /// The class in the module that its path names.
+    fn exact(&self, parts: &[&str], files: &Files) -> Option<Found> {
+        match self {
+            Root::File(path) => {
+                let stem = path.file_stem()?.to_str()?;
+                let named = |module: &[&str]| module.last() == Some(&stem);
+                splits(parts).filter(|(module, _)| named(module)).find_map(|(_, name)| in_file(path, &name, files))
+            }
+            Root::Folder { path, .. } => below(path, parts, files, "from --source").or_else(|| {
+                let own = name_of(path)?;
+                let rest = parts.split_first().filter(|(first, _)| **first == own)?.1;
+                below(path, rest, files, "from --source")
+            }),
+            Root::Packages { path, origin } => below(path, parts, files, origin),
+            Root::Text { module, .. } => {
+                let named = |own: &[&str]| !module.is_empty() && own.join(".") == *module;
+                splits(parts).filter(|(own, _)| named(own)).find_map(|(_, name)| self.in_text(&name))
+            }
+        }
+    }
+
+    /// A class of the same qualified name, or else of the last part of it, in any module.
+    fn anywhere(&self, parts: &[&str], files: &Files) -> Option<Found> {
+        match self {
+            Root::File(path) => splits(parts).rev().find_map(|(_, name)| in_file(path, &name, files)),
+            Root::Folder { path, index } => {
+                let index = index.get_or_init(|| classes_below(path));
+                let candidates = index.get(*parts.last()?)?;
+                let best = |name: &str| {
+                    let holding = candidates.iter().filter_map(|file| in_file(file, name, files));
+                    // The first of those whose path is most like the class's.
+                    holding.rev().max_by_key(|found| likeness(&found.file, parts))
+                };
+                splits(parts).rev().find_map(|(_, name)| best(&name))
+            }
+            Root::Packages { .. } => None,
+            Root::Text { module, .. } if module.is_empty() || module == "__main__" => {
+                splits(parts).rev().find_map(|(_, name)| self.in_text(&name))
+            }
+            Root::Text { .. } => None,
+        }
+    }
+
+    fn in_text(&self, name: &str) -> Option<Found> {
+        self.as_text(name.to_owned()).filter(|found| found.module.class(name).is_some())
+    }
+
+    fn as_text(&self, name: String) -> Option<Found> {
+        let Root::Text { file, origin, parsed, .. } = self else { return None };
+        Some(Found { module: parsed.clone()?, name, file: file.clone(), origin: origin.clone(), path: None })
+    }
+}
+
+/// What is to be shown of a class, which comes first, and its bases. The file shown is the one with `forward`.
+fn describe(family: Vec<Found>) -> Option<ClassSource> {
+    let members = family
+        .iter()
+        .filter_map(|found| Some(Member { module: &found.module, class: found.module.class(&found.name)? }));
+    let lineage = Lineage { members: members.collect() };
+    let (own, entry) = (family.first()?, lineage.entry());
+    let at = entry.map_or(0, |entry| entry.owner);
+    let shown = family.get(at)?;
+    let first_shown = if shown.file == own.file { 0 } else { at };
+    let line = |member: &Member<'_>| member.class.node.start_position().row + 1;
+    let mut origin = own.origin.clone();
+    if at > 0 {
+        origin += &format!(", forward inherited from {}", shown.name);
+    }
+    if shown.file != own.file {
+        origin += &format!(" ({} is in {}:{})", own.name, own.file, line(lineage.members.first()?));
+    }
+    let attributes = held::attributes(&lineage);
+    let mut inherited = Vec::new();
+    let mut seen = HashSet::from([shown.file.as_str()]);
+    for other in family.iter().filter(|other| seen.insert(&other.file)) {
+        let found = blockers::find(&lineage, &attributes, &other.module);
+        inherited.extend(found.into_iter().map(|blocker| (other.file.clone(), blocker)));
+    }
+    let file_of = |module: &Module| {
+        let found = family.iter().find(|found| std::ptr::eq(&*found.module, module))?;
+        (found.file != shown.file).then(|| found.file.clone())
+    };
+    Some(ClassSource {
+        file: shown.file.clone(),
+        origin,
+        text: Arc::clone(shown.module.text()),
+        class_line: line(lineage.members.get(first_shown)?),
+        forward: entry.map(|entry| entry.method.lines()),
+        blockers: blockers::find(&lineage, &attributes, &shown.module),
+        inherited,
+        mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
+        ops: ops::find(&lineage, &attributes, file_of),
+    })
+}
+
+/// Qualified names of the classes of a file, sorted.
+fn names_in(module: &Module) -> Vec<String> {
+    let mut names: Vec<String> = module.bases().map(|(name, _)| name.to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The text with the indentation of its first line taken off every line: a class in a function is stored as it stands there.
+fn dedent(text: &str) -> String {
+    let indent = text.len() - text.trim_start_matches([' ', '\t']).len();
+    let indent = text.get(..indent).unwrap_or_default();
+    if indent.is_empty() {
+        return text.to_owned();
+    }
+    text.split_inclusive('\n').map(|line| line.strip_prefix(indent).unwrap_or(line)).collect()
+}
+
+/// A class's path in parts, each fit to be a file's name: a checkpoint may claim any path, `../../etc/passwd` too.
+pub(super) fn split(class: &str) -> Option<Vec<&str>> {
+    let parts: Vec<&str> = class.split('.').take(PARTS + 1).collect();
+    let fit = |part: &&str| {
+        let mut characters = part.chars();
+        let begins = characters.next().is_some_and(|first| first.is_alphabetic() || first == '_');
+        begins
+            && part.len() <= PART_LENGTH
+            && characters.all(|character| character.is_alphanumeric() || character == '_')
+    };
+    let named = parts.iter().all(|part| fit(part) || *part == "<locals>");
+    (named && parts.len() <= PARTS).then_some(parts)
+}
+
+/// Every way to read parts as a module and a qualified name in it, the shortest name first.
+pub(super) fn splits<'a>(parts: &'a [&'a str]) -> impl DoubleEndedIterator<Item = (&'a [&'a str], String)> {
+    (0..parts.len()).rev().map(|at| {
+        let (module, name) = parts.split_at(at);
+        (module, name.join("."))
+    })
+}
+
+/// The class in `folder/a/b.py` or `folder/a/b/__init__.py`, for each reading of the parts.
+fn below(folder: &Path, parts: &[&str], files: &Files, origin: &str) -> Option<Found> {
+    splits(parts).filter(|(module, _)| !module.contains(&"<locals>")).find_map(|(module, name)| {
+        let mut path = folder.to_owned();
+        path.extend(module);
+        // No part holds a dot, so this adds the extension.
+        let file = (!module.is_empty()).then(|| path.with_extension("py"));
+        let found = file.into_iter().chain([path.join("__init__.py")]).find_map(|path| in_file(&path, &name, files))?;
+        Some(Found { origin: origin.to_owned(), ..found })
+    })
+}
+
+fn in_file(path: &Path, name: &str, files: &Files) -> Option<Found> {
+    let module = files.module(path)?;
+    module.class(name)?;
+    let (file, origin) = (path.display().to_string(), "from --source".to_owned());
+    Some(Found { module, name: name.to_owned(), file, origin, path: Some(path.to_owned()) })
+}
+
+/// Which files below a folder define which classes: by the lines that begin with `class`, no more than a few thousand files.
+fn classes_below(folder: &Path) -> Index {
+    let mut index = Index::new();
+    let (mut files, mut bytes) = (0, 0);
+    let mut waiting = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = waiting.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let mut entries: Vec<_> = entries.filter_map(Result::ok).take(SEARCH_FILES).collect();
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            // The type of the entry itself: links are not followed, so that none leads out or round.
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = entry.path();
+            if kind.is_dir() && depth < SEARCH_DEPTH && is_searched(&path) {
+                waiting.push((path, depth + 1));
+            } else if kind.is_file() && is_python(&path) && files < SEARCH_FILES && bytes < SEARCH_BYTES {
+                let Some(text) = files::read(&path) else { continue };
+                (files, bytes) = (files + 1, bytes + text.len() as u64);
+                for name in class_names(&text) {
+                    let holding = index.entry(name.to_owned()).or_default();
+                    if holding.last() != Some(&path) {
+                        holding.push(path.clone());
+                    }
+                }
+            }
+        }
+    }
+    index
+}
+
+fn class_names(text: &str) -> impl Iterator<Item = &str> {
+    let statements = text.lines().filter_map(|line| line.trim_start().strip_prefix("class "));
+    statements.filter_map(|rest| {
+        rest.trim_start().split(|character: char| !character.is_alphanumeric() && character != '_').next()
+    })
+}
+
+/// How many parts of a class's path, from its end, are parts of a file's path, from its end.
+fn likeness(file: &str, parts: &[&str]) -> usize {
+    let file = file.strip_suffix(".py").unwrap_or(file);
+    let file = file.strip_suffix("/__init__").unwrap_or(file);
+    let folders = file.rsplit(['/', '\\']);
+    let module = parts.iter().rev().skip(1);
+    folders.zip(module).take_while(|(folder, part)| folder == *part).count()
+}
+
+fn is_searched(folder: &Path) -> bool {
+    let name = name_of(folder).unwrap_or_default();
+    let skipped =
+        name.starts_with('.') || matches!(&*name, "__pycache__" | "node_modules" | "site-packages" | "dist-packages");
+    !skipped && !folder.join("pyvenv.cfg").exists()
+}
+
+fn is_python(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "py")
+}
+
+/// The last part of a path, of `.` and `..` too.
+fn name_of(path: &Path) -> Option<String> {
+    let path = std::fs::canonicalize(path).ok()?;
+    Some(path.file_name()?.to_str()?.to_owned())
+}

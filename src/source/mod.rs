@@ -1,0 +1,69 @@
+//! Python source as text: finding a class's `forward` and what in it blocks a conversion.
+//!
+//! Source is read, parsed with tree-sitter and shown; it is never imported or run.
+
+mod autograd;
+mod bindings;
+pub mod blockers;
+pub mod constructors;
+mod files;
+mod held;
+pub mod highlight;
+mod imports;
+mod interpreter;
+mod literals;
+pub mod locate;
+mod names;
+pub mod ops;
+pub mod python;
+mod reach;
+mod tensors;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use crate::registry::blockers::Severity;
+pub use locate::Sources;
+pub use ops::OpUse;
+
+/// A class found in source text.
+#[derive(Debug, Clone)]
+pub struct ClassSource {
+    /// The path to show: as found, or `demo/…` for built-in text. Where `forward` is inherited, the base's file.
+    pub file: String,
+    /// Where the text came from, in words (`from --source`).
+    pub origin: String,
+    /// The whole file.
+    pub text: Arc<str>,
+    /// 1-based line of the `class` statement.
+    pub class_line: usize,
+    /// 1-based lines of `forward`, end excluded; `None` where the class has none of its own.
+    pub forward: Option<Range<usize>>,
+    /// What stands in the way, by line.
+    pub blockers: Vec<Blocker>,
+    /// What stands in the way in files of bases that `forward` reaches into: the file, and the blocker in it.
+    pub inherited: Vec<(String, Blocker)>,
+    /// Lines in `forward` (1-based) that mention `self.<name>`, with that name: links to child modules.
+    pub mentions: Vec<(usize, String)>,
+    /// The torch ops of `forward` and of the methods it uses, one for each place where one is written.
+    pub ops: Vec<OpUse>,
+}
+
+/// A construct in source that stops or silently changes a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocker {
+    /// The registry's name of the pattern (`.item()`).
+    pub pattern: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in characters.
+    pub column: usize,
+    /// The construct as written, on one line.
+    pub text: String,
+    /// What happens.
+    pub explanation: String,
+    /// What to write instead.
+    pub hint: String,
+}

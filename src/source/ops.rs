@@ -1,0 +1,161 @@
+//! Which torch ops the methods that run call, by the names that the op registry knows them by.
+//!
+//! A call of a function is resolved through the file's imports. A call of a method belongs to torch if its receiver is a
+//! tensor; where that is not to be told, the method's name decides and the use is marked as a guess.
+
+use std::collections::HashSet;
+
+use tree_sitter::Node;
+
+use super::names::{Attributes, Names};
+use super::python::{Module, preorder};
+use super::reach::{Lineage, Reached, is_super};
+use super::tensors::{self, Tensors};
+use crate::registry::ops::is_tensor_method;
+
+/// Uses of one class that are kept; text made by hand has a few hundred.
+const LIMIT: usize = 5_000;
+
+/// One op written in a forward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpUse {
+    /// As the registry spells it: `torch.cat`, `F.relu`, `x.view`; of a submodule in full, `torch.linalg.norm`.
+    pub name: String,
+    /// Written as an operator or a property (`a + b`, `x.T`): said to be this op only if the registry has a row of it.
+    pub operator: bool,
+    /// The receiver of a method is not known to be a tensor.
+    pub guess: bool,
+    /// The file, where it is another than the class's own: the method is a base's.
+    pub file: Option<String>,
+    /// 1-based line of the op's name.
+    pub line: usize,
+}
+
+/// The ops in the methods that run, each method's by line; `file_of` names the file of a method that is not in the class's own.
+pub(super) fn find(
+    lineage: &Lineage<'_>,
+    attributes: &Attributes,
+    file_of: impl Fn(&Module) -> Option<String>,
+) -> Vec<OpUse> {
+    let layers = tensors::layers(lineage);
+    let mut uses = Vec::new();
+    let mut reached = lineage.reached();
+    reached.sort_by_key(|reached| (reached.owner, reached.method.node.start_byte()));
+    for Reached { module, method, .. } in reached {
+        let tensors = Tensors::new(module, method.node, attributes, &layers);
+        let names = Names::new(module, method.node, attributes);
+        let receiver = module.receiver(method.node).unwrap_or("self");
+        let scan = Scan { module, tensors, names, receiver };
+        let file = file_of(module);
+        let mut called = HashSet::new();
+        preorder(method.node, |node, _| {
+            if uses.len() < LIMIT {
+                let found = scan.op(node, &mut called);
+                uses.extend(found.map(|found| found.at(file.clone())));
+            }
+            true
+        });
+    }
+    uses
+}
+
+/// One method that is looked through.
+struct Scan<'t, 'a> {
+    module: &'t Module,
+    tensors: Tensors<'t, 'a>,
+    names: Names<'t, 'a>,
+    receiver: &'t str,
+}
+
+/// An op, and the node that its line is taken from.
+struct Found<'t> {
+    name: String,
+    operator: bool,
+    guess: bool,
+    place: Node<'t>,
+}
+
+impl Found<'_> {
+    fn at(self, file: Option<String>) -> OpUse {
+        let line = self.place.start_position().row + 1;
+        OpUse { name: self.name, operator: self.operator, guess: self.guess, file, line }
+    }
+}
+
+impl<'t> Scan<'t, '_> {
+    /// The op that a node is; `called` collects the functions of calls, which are no properties.
+    fn op(&self, node: Node<'t>, called: &mut HashSet<usize>) -> Option<Found<'t>> {
+        match node.kind() {
+            "call" => {
+                let function = node.child_by_field_name("function")?;
+                called.insert(function.id());
+                self.called(function, node.child_by_field_name("arguments"))
+            }
+            "attribute" if !called.contains(&node.id()) => self.property(node),
+            "binary_operator" => self.operator(node),
+            _ => None,
+        }
+    }
+
+    fn called(&self, function: Node<'t>, arguments: Option<Node<'t>>) -> Option<Found<'t>> {
+        let place = function.child_by_field_name("attribute").unwrap_or(function);
+        if let Some(full) = self.tensors.imported(function) {
+            let name = tensors::canonical(&full)?;
+            return Some(Found { name, operator: false, guess: false, place });
+        }
+        let object = function.child_by_field_name("object")?;
+        let method = self.module.slice(place);
+        if !is_tensor_method(method) || self.is_no_tensor(object) {
+            return None;
+        }
+        let guess = !self.tensors.is_tensor(object);
+        // `line.split(",")`
+        let first = arguments.and_then(|arguments| arguments.named_child(0));
+        if guess && first.is_some_and(|first| first.kind() == "string") {
+            return None;
+        }
+        Some(Found { name: format!("x.{method}"), operator: false, guess, place })
+    }
+
+    /// `x.T` and `x.mT`
+    fn property(&self, node: Node<'t>) -> Option<Found<'t>> {
+        let (object, name) = (node.child_by_field_name("object")?, node.child_by_field_name("attribute")?);
+        let known = matches!(self.module.slice(name), "T" | "mT") && self.tensors.is_tensor(object);
+        let name = format!("x.{}", self.module.slice(name));
+        known.then_some(Found { name, operator: true, guess: false, place: node })
+    }
+
+    fn operator(&self, node: Node<'t>) -> Option<Found<'t>> {
+        let place = node.child_by_field_name("operator")?;
+        let name = match self.module.slice(place) {
+            "+" => "torch.add",
+            "-" => "torch.sub",
+            "*" => "torch.mul",
+            "/" => "torch.div",
+            "//" => "torch.floor_divide",
+            "%" => "torch.remainder",
+            "**" => "torch.pow",
+            "@" => "torch.matmul",
+            _ => return None,
+        };
+        let guess = !self.tensors.is_tensor(node);
+        // Arithmetic on what may as well be numbers is not worth a guess; nothing but arrays is multiplied by `@`.
+        let told = !guess || name == "torch.matmul";
+        told.then(|| Found { name: name.to_owned(), operator: true, guess, place })
+    }
+
+    /// `self`, `super()`, a number, a string, a container, a module or a class.
+    fn is_no_tensor(&self, object: Node<'t>) -> bool {
+        let text = self.module.slice(object);
+        match object.kind() {
+            "identifier" if text == self.receiver => true,
+            "call" if is_super(self.module, object) => true,
+            _ if self.names.is_host(object) || self.tensors.imported(object).is_some() => true,
+            _ => tensors::root_name(object).is_some_and(|root| {
+                let root = self.module.slice(root);
+                let capital = root.starts_with(|first: char| first.is_uppercase());
+                root != self.receiver && capital && !self.tensors.is_bound(root, object.start_byte())
+            }),
+        }
+    }
+}

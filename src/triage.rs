@@ -1,0 +1,345 @@
+//! Joins model, registry and source: a status with a reason for every module.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::checkpoint::{Checkpoint, TensorKind};
+use crate::convert::recipes::{self, Site};
+use crate::convert::{Plan, Refusal};
+use crate::model::{Model, Module, ModuleId};
+use crate::registry::{Registry, RowStatus};
+use crate::source::{ClassSource, Sources};
+
+/// What the registry says of a module (the words are ARCHITECTURE.md's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The MLX layer of the same meaning, weights unchanged or by one rule.
+    Direct,
+    /// Convertible, but more than a rename.
+    Recipe,
+    /// A hyper-parameter that changes the result is not known.
+    Incomplete,
+    /// No conversion.
+    Unsupported,
+    /// Sequential, ModuleList, ModuleDict.
+    Container,
+    /// A module of the user's own with a forward of its own.
+    Custom,
+    /// A leaf that no row covers.
+    Unknown,
+}
+
+impl Status {
+    /// Every status, in the order the screen lists them.
+    pub const ALL: [Status; 7] = [
+        Status::Direct,
+        Status::Recipe,
+        Status::Incomplete,
+        Status::Unsupported,
+        Status::Container,
+        Status::Custom,
+        Status::Unknown,
+    ];
+
+    /// The word in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Direct => "direct",
+            Status::Recipe => "recipe",
+            Status::Incomplete => "incomplete",
+            Status::Unsupported => "unsupported",
+            Status::Container => "container",
+            Status::Custom => "custom",
+            Status::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the module counts as convertible.
+    pub fn converts(self) -> bool {
+        matches!(self, Status::Direct | Status::Recipe)
+    }
+}
+
+/// How hard an unsupported layer would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Difficulty {
+    /// A line or two of MLX.
+    Easy,
+    /// A composition of MLX ops.
+    Medium,
+    /// Needs a work-around that changes the model's code.
+    Hard,
+    /// Not worth converting by a tool.
+    OutOfScope,
+}
+
+impl Difficulty {
+    /// The word in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Difficulty::Easy => "easy",
+            Difficulty::Medium => "medium",
+            Difficulty::Hard => "hard",
+            Difficulty::OutOfScope => "out-of-scope",
+        }
+    }
+}
+
+/// Triage of a whole model.
+#[derive(Debug, Default)]
+pub struct Triage {
+    /// One for each module of the model, by the same index.
+    pub modules: Vec<ModuleTriage>,
+    /// Source of each class that was found, by full class path.
+    pub classes: BTreeMap<String, ClassSource>,
+    /// How much of the model the registry lists as convertible.
+    pub coverage: Coverage,
+}
+
+/// What is known of one module.
+#[derive(Debug, Clone)]
+pub struct ModuleTriage {
+    /// The verdict of the registry.
+    pub status: Status,
+    /// For `unsupported`.
+    pub difficulty: Option<Difficulty>,
+    /// The MLX layer (`nn.Conv2d`).
+    pub mlx: Option<String>,
+    /// Name of the weight rule.
+    pub rule: Option<String>,
+    /// What the conversion does beyond a rename, in words (`split in_proj, bias=True`).
+    pub recipe: Option<String>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What the conversion would do; there for `direct` and `recipe` alone.
+    pub plan: Option<Plan>,
+}
+
+/// From this confidence on an inferred class is taken for the class, though others cannot be excluded …
+const SURE: f32 = 0.9;
+
+/// … unless the model has one of the others for certain: where some weights are transposed (Conv1D of transformers), a
+/// square one may be as well.
+fn is_sure(model: &Model, module: &Module) -> bool {
+    let elsewhere =
+        |class: &String| model.modules.iter().any(|other| other.class == *class && other.alternatives.is_empty());
+    module.confidence >= SURE && !module.alternatives.iter().any(elsewhere)
+}
+
+/// Triage a model: its classes' sources are looked up once each, every module gets its status.
+pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sources: &Sources) -> Triage {
+    let mut triage = Triage::default();
+    for module in &model.modules {
+        // torch's own layers are told by the registry; looking up thousands of them would show nothing new.
+        let known = module.class.starts_with("torch.");
+        if !known && !module.class.is_empty() && !triage.classes.contains_key(&module.class) {
+            triage.classes.extend(sources.class(&module.class).map(|source| (module.class.clone(), source)));
+        }
+    }
+    for id in 0..model.modules.len() {
+        let triaged = triage_module(checkpoint, model, registry, &triage, id);
+        triage.modules.push(triaged);
+    }
+    triage.coverage = triage.count_coverage(checkpoint, model);
+    triage
+}
+
+fn triage_module(
+    checkpoint: &Checkpoint,
+    model: &Model,
+    registry: &Registry,
+    triage: &Triage,
+    id: ModuleId,
+) -> ModuleTriage {
+    let module = &model.modules[id];
+    if !module.alternatives.is_empty() && !all_containers(module, registry) && !is_sure(model, module) {
+        return without_row(Status::Incomplete, ambiguity(module));
+    }
+    if let Some(reason) = overridden(module) {
+        return without_row(Status::Custom, reason);
+    }
+    let Some(row) = registry.layer(&module.class) else {
+        return no_row(module, module.is_leaf(id), triage.source(&module.class));
+    };
+    let mut triaged = ModuleTriage {
+        status: Status::Unsupported,
+        difficulty: row.difficulty,
+        mlx: row.mlx.clone(),
+        rule: row.rule.clone(),
+        recipe: None,
+        reason: row.reason.clone(),
+        plan: None,
+    };
+    match row.status {
+        RowStatus::Container => triaged.status = Status::Container,
+        RowStatus::Unsupported => {}
+        RowStatus::Direct | RowStatus::Recipe => {
+            let site = Site { checkpoint, model, id, row, registry };
+            match recipes::plan(&site) {
+                Ok(plan) => {
+                    let direct = row.status == RowStatus::Direct && plan.steps.is_empty();
+                    triaged.status = if direct { Status::Direct } else { Status::Recipe };
+                    triaged.recipe = (!plan.steps.is_empty()).then(|| plan.steps.join(", "));
+                    triaged.mlx = Some(plan.mlx.kind.clone());
+                    triaged.plan = Some(plan);
+                }
+                Err(Refusal::Incomplete(reason)) => (triaged.status, triaged.reason) = (Status::Incomplete, reason),
+                Err(Refusal::Unsupported(reason)) => {
+                    // The layer converts, this configuration of it does not: rewriting the call is the usual way out.
+                    triaged.difficulty = Some(Difficulty::Medium);
+                    triaged.reason = reason;
+                }
+            }
+        }
+    }
+    triaged
+}
+
+/// What was saved with an instance may compute something else than its class: a forward of its own, a hook.
+fn overridden(module: &Module) -> Option<String> {
+    if module.attributes.get("forward").is_some_and(|forward| !forward.is_null()) {
+        return Some("This instance was saved with a forward of its own, which stands in for its class's.".to_owned());
+    }
+    let hook = ["_forward_hooks", "_forward_pre_hooks"].iter().find(|name| module.attributes.contains_key(**name))?;
+    let hook = hook.trim_start_matches('_').replace('_', " ");
+    Some(format!(
+        "It was saved with {hook}, which may change what it computes: call their function where it is called."
+    ))
+}
+
+/// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
+fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTriage {
+    let forward = source.and_then(|source| Some(format!("{}:{}", source.file, source.forward.as_ref()?.start)));
+    let torch = module.class.starts_with("torch.");
+    let (status, reason) = match (module.class.is_empty(), leaf, forward) {
+        (true, true, _) => (Status::Unknown, "Names and shapes do not tell what it is.".to_owned()),
+        (true, false, _) => {
+            (Status::Custom, "The file does not say its class: only its children are known.".to_owned())
+        }
+        (false, _, Some(place)) if !torch => {
+            (Status::Custom, format!("Its own forward ({place}) has to be ported; its children convert."))
+        }
+        (false, false, _) if torch => (
+            Status::Custom,
+            "A composite of torch without a row: its forward has to be rebuilt from its children.".to_owned(),
+        ),
+        (false, false, _) => {
+            let reason = "A class of your own: its forward has to be ported; give its source with --source.";
+            (Status::Custom, reason.to_owned())
+        }
+        (false, true, _) => {
+            (Status::Unknown, "No row of the registry covers this class; --registry adds rows.".to_owned())
+        }
+    };
+    without_row(status, reason)
+}
+
+/// Sequential, ModuleList or ModuleDict: whichever it is, its children are what converts.
+fn all_containers(module: &Module, registry: &Registry) -> bool {
+    let classes = std::iter::once(&module.class).chain(&module.alternatives);
+    let mut rows = classes.map(|class| registry.layer(class));
+    rows.all(|row| row.is_some_and(|row| row.status == RowStatus::Container))
+}
+
+fn ambiguity(module: &Module) -> String {
+    let classes = std::iter::once(&module.class).chain(&module.alternatives);
+    let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
+    format!("Names and shapes allow {}: the class has to be known.", names.join(" or "))
+}
+
+fn without_row(status: Status, reason: String) -> ModuleTriage {
+    ModuleTriage { status, difficulty: None, mlx: None, rule: None, recipe: None, reason, plan: None }
+}
+
+impl Triage {
+    /// The source of a class, if it was found.
+    pub fn source(&self, class: &str) -> Option<&ClassSource> {
+        self.classes.get(class)
+    }
+
+    /// Elements of the parameters that a converting module owns, each tensor once however many modules share it.
+    fn converting_parameters(&self, checkpoint: &Checkpoint, model: &Model) -> u64 {
+        let mut seen = HashSet::new();
+        let mut elements = 0;
+        let mut id = 0;
+        while id < model.modules.len() {
+            let end = if self.modules[id].status.converts() {
+                // What converts takes its children's tensors with it (MultiheadAttention's out_proj).
+                model.modules[id].end
+            } else {
+                id
+            };
+            for own in model.modules[id..end].iter().flat_map(|module| &module.tensors) {
+                let tensor = own
+                    .tensor
+                    .filter(|_| own.kind != TensorKind::Buffer)
+                    .and_then(|id| Some((id, checkpoint.tensors.get(id)?)));
+                if let Some((id, tensor)) = tensor
+                    && seen.insert(tensor.shared_with.unwrap_or(id))
+                {
+                    elements += tensor.elements();
+                }
+            }
+            id = end.max(id + 1);
+        }
+        elements
+    }
+
+    fn count_coverage(&self, checkpoint: &Checkpoint, model: &Model) -> Coverage {
+        if model.modules.is_empty() {
+            return Coverage { layers: 1.0, parameters: 1.0 };
+        }
+        let tally = self.tally(model, 0);
+        let total = model.modules[0].total_parameters;
+        let converting = self.converting_parameters(checkpoint, model);
+        let share = |part: u64, whole: u64| if whole == 0 { 1.0 } else { (part as f64 / whole as f64).min(1.0) };
+        Coverage { layers: share(tally.converting as u64, tally.leaves as u64), parameters: share(converting, total) }
+    }
+}
+
+/// Shares of the model that convert.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Coverage {
+    /// Of the leaf layers, the share that is direct or recipe; 1 when there are none.
+    pub layers: f64,
+    /// Of the parameters, the share that sits in such layers.
+    pub parameters: f64,
+}
+
+/// Sum of statuses below (and with) one module.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Leaf layers that convert.
+    pub converting: usize,
+    /// Leaf layers in all.
+    pub leaves: usize,
+    /// Blockers in the source of the module and its descendants, each module counting its own class.
+    pub blockers: usize,
+}
+
+impl Triage {
+    /// Tally of the subtree at `id`.
+    pub fn tally(&self, model: &crate::model::Model, id: ModuleId) -> Tally {
+        let mut tally = Tally::default();
+        for at in id..model.modules[id].end {
+            let (module, triaged) = (&model.modules[at], &self.modules[at]);
+            let blockers = |source: &ClassSource| source.blockers.len() + source.inherited.len();
+            tally.blockers += self.source(&module.class).map_or(0, blockers);
+            if counts_as_layer(triaged.status, module.is_leaf(at)) {
+                tally.leaves += 1;
+                tally.converting += usize::from(triaged.status.converts());
+            }
+        }
+        tally
+    }
+}
+
+/// Whether a module is one of the layers that coverage counts: it converts as a whole, is refused as a whole, or is a leaf.
+pub fn counts_as_layer(status: Status, leaf: bool) -> bool {
+    match status {
+        Status::Direct | Status::Recipe | Status::Incomplete | Status::Unsupported => true,
+        Status::Unknown | Status::Custom => leaf,
+        Status::Container => false,
+    }
+}

@@ -1,0 +1,148 @@
+//! What can happen to the screen, and what it can ask of the world.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::document::Document;
+use super::layout::Layout;
+use crate::source::highlight::Run;
+use crate::verify;
+
+/// The three panes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pane {
+    /// The module tree.
+    Tree,
+    /// The source of a class.
+    Source,
+    /// The measurement.
+    Live,
+}
+
+impl Pane {
+    /// In the order of the tab key.
+    pub const ALL: [Pane; 3] = [Pane::Tree, Pane::Source, Pane::Live];
+
+    /// The word on its tab.
+    pub fn title(self) -> &'static str {
+        match self {
+            Pane::Tree => "Modules",
+            Pane::Source => "Source",
+            Pane::Live => "Measured",
+        }
+    }
+}
+
+/// What a key stands for. `assets/keymap.toml` uses these names in kebab-case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Command {
+    Run,
+    RunAll,
+    Cancel,
+    Filter,
+    Find,
+    FindNext,
+    FindPrevious,
+    NextBlocker,
+    PreviousBlocker,
+    NextPane,
+    PreviousPane,
+    Down,
+    Up,
+    Left,
+    Right,
+    Fold,
+    FoldAll,
+    UnfoldAll,
+    HalfDown,
+    HalfUp,
+    PageDown,
+    PageUp,
+    Top,
+    Bottom,
+    Help,
+    Mouse,
+    Suspend,
+    Quit,
+    Interrupt,
+    Accept,
+    Dismiss,
+    Erase,
+    EraseAll,
+    Toggle,
+    Clear,
+}
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// A key with a meaning was pressed.
+    Command(Command),
+    /// A character was typed where text is awaited.
+    Text(char),
+    /// Text was pasted.
+    Paste(String),
+    /// The left mouse button went down: column and row of the screen.
+    Click(u16, u16),
+    /// The wheel was turned over a column and row: rows to scroll, downwards positive.
+    Wheel(u16, u16, i32),
+    /// The checkpoint is open.
+    Opened(Arc<Document>),
+    /// It could not be opened: the whole message.
+    OpenFailed(String),
+    /// A measurement went on.
+    Verify(verify::Event),
+    /// Source lines have their colours now.
+    Highlighted(Highlighted),
+    /// A thread that is not the screen's panicked: its message.
+    WorkerPanicked(String),
+    /// A frame was drawn: where things went.
+    Drawn(Box<Layout>),
+    /// Time for the next picture of a spinner.
+    Tick,
+}
+
+/// What the runtime must do.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Leave, with this exit code.
+    Quit(u8),
+    /// Give the terminal back and stop until continued.
+    Suspend,
+    /// Measure.
+    Submit(verify::Request),
+    /// Stop measuring.
+    Cancel,
+    /// Colour source lines, off this thread.
+    Highlight(HighlightJob),
+    /// Capture the mouse, or let it go.
+    Mouse(bool),
+}
+
+/// Lines of a file to be coloured.
+#[derive(Debug, Clone)]
+pub struct HighlightJob {
+    /// Full path of the class whose file it is.
+    pub class: String,
+    /// The whole file.
+    pub text: Arc<str>,
+    /// 1-based, end excluded.
+    pub lines: Range<usize>,
+    /// Whether the background is dark.
+    pub dark: bool,
+}
+
+/// Coloured lines.
+#[derive(Debug, Clone)]
+pub struct Highlighted {
+    /// The job's class.
+    pub class: String,
+    /// The job's lines.
+    pub lines: Range<usize>,
+    /// One list of runs a line.
+    pub runs: Vec<Vec<Run>>,
+}

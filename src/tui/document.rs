@@ -1,0 +1,261 @@
+//! What the screen shows of an opened checkpoint, with the sums it would not want to recompute at every frame.
+
+use std::sync::Arc;
+
+use crate::model::{Model, Module, ModuleId, attributes};
+use crate::open::Opened;
+use crate::source::{Blocker, ClassSource};
+use crate::triage::{Coverage, ModuleTriage, Tally, Triage, counts_as_layer};
+
+/// A checkpoint as the screen sees it. It does not change once made.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The file, as it was named.
+    pub name: String,
+    /// Name of the format.
+    pub format: String,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// What a careful reader should know.
+    pub warnings: Vec<String>,
+    /// The modules.
+    pub model: Arc<Model>,
+    /// Their triage.
+    pub triage: Arc<Triage>,
+    /// Share of the model that converts.
+    pub coverage: Coverage,
+    /// Says in one line what a module is, beginning with its class.
+    pub describe: fn(&Module) -> String,
+    tallies: Vec<Tally>,
+    runnable: Vec<u32>,
+    /// How many runnable modules come before each.
+    ranks: Vec<u32>,
+}
+
+/// Source to show for a module.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// The module whose class it is: the module itself or its nearest ancestor with source.
+    pub owner: ModuleId,
+    /// The source.
+    pub source: &'a ClassSource,
+}
+
+/// One blocker in one module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The module.
+    pub module: ModuleId,
+    /// 1-based line in the source of its class.
+    pub line: usize,
+}
+
+impl Document {
+    /// From an opened checkpoint.
+    pub fn of(opened: &Opened) -> Document {
+        let checkpoint = &opened.checkpoint;
+        let name = checkpoint.path.file_name().unwrap_or(checkpoint.path.as_os_str()).to_string_lossy().into_owned();
+        let mut document = Document::new(name, opened.model.clone(), opened.triage.clone());
+        document.format = checkpoint.format.name().to_owned();
+        document.bytes = checkpoint.bytes;
+        document.warnings.clone_from(&checkpoint.warnings);
+        document
+    }
+
+    /// From a model and its triage; format, size and warnings are left empty.
+    pub fn new(name: String, model: Arc<Model>, triage: Arc<Triage>) -> Document {
+        let tallies = tallies(&model, &triage);
+        let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
+        let ranks = ranks(&triage);
+        let coverage = triage.coverage;
+        Document {
+            name,
+            format: String::new(),
+            bytes: 0,
+            warnings: Vec::new(),
+            model,
+            triage,
+            coverage,
+            describe: line,
+            tallies,
+            runnable,
+            ranks,
+        }
+    }
+
+    /// Number of modules.
+    pub fn len(&self) -> usize {
+        self.model.modules.len()
+    }
+
+    /// Whether there is no module at all.
+    pub fn is_empty(&self) -> bool {
+        self.model.modules.is_empty()
+    }
+
+    /// A module.
+    pub fn module(&self, id: ModuleId) -> Option<&Module> {
+        self.model.modules.get(id)
+    }
+
+    /// Its triage.
+    pub fn triage(&self, id: ModuleId) -> Option<&ModuleTriage> {
+        self.triage.modules.get(id)
+    }
+
+    /// Sum of statuses over a module and what is below it.
+    pub fn tally(&self, id: ModuleId) -> Tally {
+        self.tallies.get(id).copied().unwrap_or_default()
+    }
+
+    /// How many modules of the subtree can be measured.
+    pub fn runnable(&self, id: ModuleId) -> u32 {
+        self.runnable.get(id).copied().unwrap_or(0)
+    }
+
+    /// Its place among the modules of the subtree at `root` that can be measured.
+    pub fn rank(&self, id: ModuleId, root: ModuleId) -> usize {
+        let rank = |id: ModuleId| self.ranks.get(id).copied().unwrap_or(0);
+        rank(id).saturating_sub(rank(root)) as usize
+    }
+
+    /// Parameters of the whole model.
+    pub fn parameters(&self) -> u64 {
+        total_parameters(&self.model)
+    }
+
+    /// Blockers in the module's own class.
+    pub fn blockers(&self, id: ModuleId) -> &[Blocker] {
+        let source = self.module(id).and_then(|module| self.triage.source(&module.class));
+        source.map_or(&[], |source| &source.blockers)
+    }
+
+    /// Every module that can be measured at `id` or below.
+    pub fn runnable_below(&self, id: ModuleId) -> Vec<ModuleId> {
+        let end = self.module(id).map_or(id, |module| module.end);
+        (id..end).filter(|&at| self.triage(at).is_some_and(|triage| triage.plan.is_some())).collect()
+    }
+
+    /// The source to show for a module.
+    pub fn source(&self, id: ModuleId) -> Option<Shown<'_>> {
+        let mut at = Some(id);
+        while let Some(owner) = at {
+            let module = self.module(owner)?;
+            if let Some(source) = self.triage.source(&module.class) {
+                return Some(Shown { owner, source });
+            }
+            at = module.parent;
+        }
+        None
+    }
+
+    /// The child of `owner` by this name.
+    pub fn child(&self, owner: ModuleId, name: &str) -> Option<ModuleId> {
+        let end = self.module(owner)?.end;
+        let mut at = owner + 1;
+        while at < end {
+            let module = self.module(at)?;
+            if module.name == name {
+                return Some(at);
+            }
+            at = module.end.max(at + 1);
+        }
+        None
+    }
+
+    /// The direct child of `owner` on the way to `id`.
+    pub fn child_towards(&self, owner: ModuleId, id: ModuleId) -> Option<ModuleId> {
+        let mut at = id;
+        loop {
+            let parent = self.module(at)?.parent?;
+            if parent == owner {
+                return Some(at);
+            }
+            at = parent;
+        }
+    }
+
+    /// The blocker after (or before) a place, in the order of modules and lines, going round at the end.
+    pub fn blocker_from(&self, from: Place, forward: bool) -> Option<Place> {
+        if self.tally(0).blockers == 0 {
+            return None;
+        }
+        let here = self.blocker_lines(from.module);
+        let next = if forward {
+            here.iter().find(|&&line| line > from.line)
+        } else {
+            here.iter().rev().find(|&&line| line < from.line)
+        };
+        if let Some(&line) = next {
+            return Some(Place { module: from.module, line });
+        }
+        let count = self.len();
+        (1..=count).find_map(|step| {
+            let module = if forward { (from.module + step) % count } else { (from.module + count - step) % count };
+            let lines = self.blocker_lines(module);
+            let line = if forward { lines.first() } else { lines.last() };
+            line.map(|&line| Place { module, line })
+        })
+    }
+
+    fn blocker_lines(&self, id: ModuleId) -> Vec<usize> {
+        let mut lines: Vec<usize> = self.blockers(id).iter().map(|blocker| blocker.line).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        lines
+    }
+}
+
+/// For each module the sum of `own` over its subtree.
+fn sum_up(model: &Model, own: impl Fn(ModuleId) -> u32) -> Vec<u32> {
+    let mut sums: Vec<u32> = (0..model.modules.len()).map(own).collect();
+    for id in (0..sums.len()).rev() {
+        let below = sums.get(id).copied().unwrap_or(0);
+        if let Some(sum) = parent_of(model, id).and_then(|parent| sums.get_mut(parent)) {
+            *sum += below;
+        }
+    }
+    sums
+}
+
+fn ranks(triage: &Triage) -> Vec<u32> {
+    let runnable = triage.modules.iter().map(|at| u32::from(at.plan.is_some()));
+    runnable.scan(0, |before, own| Some(std::mem::replace(before, *before + own))).collect()
+}
+
+fn tallies(model: &Model, triage: &Triage) -> Vec<Tally> {
+    let own = |id: ModuleId, module: &Module| {
+        let status = triage.modules.get(id).map(|triaged| triaged.status);
+        let layer = status.is_some_and(|status| counts_as_layer(status, module.is_leaf(id)));
+        Tally {
+            converting: usize::from(layer && status.is_some_and(|status| status.converts())),
+            leaves: usize::from(layer),
+            blockers: triage.source(&module.class).map_or(0, |source| source.blockers.len() + source.inherited.len()),
+        }
+    };
+    let mut tallies: Vec<Tally> = model.modules.iter().enumerate().map(|(id, module)| own(id, module)).collect();
+    for id in (0..tallies.len()).rev() {
+        let below = tallies.get(id).copied().unwrap_or_default();
+        if let Some(sum) = parent_of(model, id).and_then(|parent| tallies.get_mut(parent)) {
+            sum.converting += below.converting;
+            sum.leaves += below.leaves;
+            sum.blockers += below.blockers;
+        }
+    }
+    tallies
+}
+
+/// The parent, which in pre-order always comes before its child.
+fn parent_of(model: &Model, id: ModuleId) -> Option<ModuleId> {
+    model.modules.get(id).and_then(|module| module.parent).filter(|&parent| parent < id)
+}
+
+/// The class and what matters of its hyper-parameters.
+fn line(module: &Module) -> String {
+    let words = attributes::describe(module);
+    if words.is_empty() { module.short_class().to_owned() } else { format!("{} {words}", module.short_class()) }
+}
+
+fn total_parameters(model: &Model) -> u64 {
+    model.modules.first().map_or(0, |root| root.total_parameters)
+}

@@ -1,0 +1,278 @@
+//! Errors on a logarithmic axis: a dot a measurement, the tolerance as a dashed line, exact zero on a floor of its own.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::text;
+use crate::compare::Verdict;
+use crate::tui::theme::Theme;
+
+/// Columns of the axis labels with their tick: `1e-5 ┤`.
+const AXIS: u16 = 6;
+/// Fewest decades on the axis.
+const DECADES: i32 = 4;
+/// Widest distance between two dots.
+const WIDEST: f64 = 7.0;
+
+/// One measurement.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    /// Its place on the horizontal axis, from 0.
+    pub slot: usize,
+    /// Largest absolute error; 0, infinite and NaN have places of their own. NaN where an engine failed.
+    pub value: f64,
+    /// Mean absolute error.
+    pub mean: f64,
+    /// The bound.
+    pub tolerance: f64,
+    /// Colour of the dot.
+    pub verdict: Verdict,
+}
+
+/// What to draw.
+#[derive(Debug, Clone, Default)]
+pub struct Chart<'a> {
+    /// The measurements.
+    pub points: Vec<Point>,
+    /// How many there will be, so that dots keep their places while others arrive.
+    pub slots: usize,
+    /// Below the axis: what the dots are.
+    pub caption: &'a str,
+    /// Whether the axis counts them.
+    pub numbered: bool,
+}
+
+/// Decades from the bottom to the top of the axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scale {
+    low: i32,
+    high: i32,
+}
+
+impl Scale {
+    fn of(points: &[Point]) -> Scale {
+        let usable = |value: f64| (value.is_finite() && value > 0.0).then(|| value.log10());
+        let values = points.iter().filter_map(|point| usable(point.value));
+        let tolerances = points.iter().filter_map(|point| usable(point.tolerance));
+        let top = values.clone().chain(tolerances.clone()).fold(f64::NEG_INFINITY, f64::max);
+        let bottom = values.chain(tolerances).fold(f64::INFINITY, f64::min);
+        // An error above its bound must not share the topmost row with it.
+        let above = points.iter().any(|point| point.value > point.tolerance && usable(point.value) == Some(top));
+        let high = if top.is_finite() { (top + if above { 0.2 } else { 0.0 }).ceil() as i32 } else { -4 };
+        let low = if bottom.is_finite() { bottom.floor() as i32 } else { high };
+        Scale { low: low.min(high - DECADES), high }
+    }
+
+    /// Row from the top, for a value above 0, on an axis of so many rows.
+    fn row(self, value: f64, rows: u16) -> u16 {
+        let share = (f64::from(self.high) - value.log10()) / f64::from(self.high - self.low);
+        (share * f64::from(rows.saturating_sub(1))).round().clamp(0.0, f64::from(rows.saturating_sub(1))) as u16
+    }
+}
+
+/// Draw it. Nothing is drawn where there is no room for an axis.
+pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, chart: &Chart<'_>) {
+    if area.height < 5 || area.width < AXIS + 8 {
+        return;
+    }
+    // Below the decades: the floor for exact zero, and the axis.
+    let plot = Rect { x: area.x + AXIS, width: area.width - AXIS, height: area.height - 2, ..area };
+    let scale = Scale::of(&chart.points);
+    draw_axis(theme, area, plot, scale, buffer);
+    let tolerance = one_tolerance(&chart.points);
+    if let Some(tolerance) = tolerance {
+        draw_tolerance(theme, plot, scale, tolerance, buffer);
+    }
+    let last = chart.points.iter().map(|point| point.slot + 1).max().unwrap_or(1);
+    let slots = chart.slots.max(last);
+    let width = usize::from(plot.width.saturating_sub(2));
+    let caption = caption(chart, width);
+    let room = if slots > width / 2 { width } else { width.saturating_sub(text::width(&caption)) };
+    // Columns from dot to dot. Below 1 several share a column, and the worst is drawn last.
+    let step = (room as f64 / slots as f64).min(WIDEST);
+    let column = |index: usize| ((index as f64 + 0.5) * step) as usize;
+    let mut points: Vec<&Point> = chart.points.iter().collect();
+    points.sort_by_key(|point| point.verdict);
+    let style = Dots { theme, plot, scale, own_tolerance: tolerance.is_none(), with_mean: step >= 2.0 };
+    for point in points {
+        style.draw(plot.x + 1 + column(point.slot) as u16, point, buffer);
+    }
+    draw_bottom(theme, area, chart.numbered.then_some(slots), &caption, &column, step, buffer);
+}
+
+/// The bound all points share, if they do (a scale that differs from input to input moves it a little).
+fn one_tolerance(points: &[Point]) -> Option<f64> {
+    let most = points.iter().map(|point| point.tolerance).fold(f64::NEG_INFINITY, f64::max);
+    let least = points.iter().map(|point| point.tolerance).fold(f64::INFINITY, f64::min);
+    (least > 0.0 && most.is_finite() && most <= least * 1.5).then_some(least)
+}
+
+fn draw_axis(theme: &Theme, area: Rect, plot: Rect, scale: Scale, buffer: &mut Buffer) {
+    for row in 0..=plot.height {
+        let decade = (scale.low..=scale.high).rev().find(|&at| scale.row(10f64.powi(at), plot.height) == row);
+        let label = match decade {
+            _ if row == plot.height => Some("0".to_owned()),
+            Some(decade) => Some(format!("1e{decade}")),
+            None => None,
+        };
+        let rule = if label.is_some() { '┤' } else { '│' };
+        let line = format!("{:>width$}{rule}", label.unwrap_or_default(), width = usize::from(AXIS));
+        text::put_text(buffer, area.x, area.y + row, usize::from(AXIS) + 1, &line, theme.muted());
+    }
+}
+
+fn draw_tolerance(theme: &Theme, plot: Rect, scale: Scale, tolerance: f64, buffer: &mut Buffer) {
+    let y = plot.y + scale.row(tolerance, plot.height);
+    let style = theme.verdict(Verdict::Drift);
+    let line = "┄".repeat(usize::from(plot.width.saturating_sub(1)));
+    text::put_text(buffer, plot.x + 1, y, usize::from(plot.width - 1), &line, style);
+    let label = format!(" tolerance {} ", text::error(tolerance));
+    if let Some(x) = plot.right().checked_sub(label.len() as u16 + 2).filter(|&x| x > plot.x + 2) {
+        text::put_text(buffer, x, y, label.len(), &label, style);
+    }
+}
+
+/// How dots are drawn.
+struct Dots<'a> {
+    theme: &'a Theme,
+    plot: Rect,
+    scale: Scale,
+    /// Whether each has its own bound beside it.
+    own_tolerance: bool,
+    /// Whether the mean hangs below it.
+    with_mean: bool,
+}
+
+impl Dots<'_> {
+    /// Row of an error above 0. One that rounds to the row of its bound goes to the side of it where it belongs.
+    fn row_of(&self, point: &Point) -> u16 {
+        let row = |value: f64| self.scale.row(value, self.plot.height);
+        let here = row(point.value);
+        let bounded = point.tolerance > 0.0 && point.tolerance.is_finite() && row(point.tolerance) == here;
+        let shown = match point.value > point.tolerance {
+            true if bounded => here.saturating_sub(1),
+            false if bounded => (here + 1).min(self.plot.height.saturating_sub(1)),
+            _ => here,
+        };
+        self.plot.y + shown
+    }
+
+    fn draw(&self, x: u16, point: &Point, buffer: &mut Buffer) {
+        let (theme, plot) = (self.theme, self.plot);
+        let style = theme.verdict(point.verdict);
+        let row = |value: f64| plot.y + self.scale.row(value, plot.height);
+        let usable = |value: f64| value > 0.0 && value.is_finite();
+        let mut set = |y: u16, sign: char, style: Style| {
+            if let Some(cell) = buffer.cell_mut((x, y)).filter(|_| x < plot.right()) {
+                cell.set_char(sign).set_style(style);
+            }
+        };
+        if self.own_tolerance && usable(point.tolerance) {
+            set(row(point.tolerance), '┄', theme.verdict(Verdict::Drift));
+        }
+        if point.value == 0.0 {
+            return set(plot.bottom(), '=', style);
+        }
+        if !point.value.is_finite() {
+            let sign = match point.verdict {
+                Verdict::Failed => '!',
+                _ if point.value.is_nan() => 'N',
+                _ => '∞',
+            };
+            return set(plot.y, sign, style);
+        }
+        if self.with_mean && usable(point.mean) {
+            for y in self.row_of(point) + 1..row(point.mean) {
+                set(y, '┊', theme.faint());
+            }
+            set(row(point.mean), '∙', theme.muted());
+        }
+        set(self.row_of(point), '●', style);
+    }
+}
+
+/// What the dots are, where that leaves them room.
+fn caption(chart: &Chart<'_>, width: usize) -> String {
+    let captions = [format!("  {}: ● max  ∙ mean ", chart.caption), format!(" {} ", chart.caption)];
+    captions.into_iter().find(|caption| text::width(caption) * 2 <= width).unwrap_or_default()
+}
+
+/// The axis at the bottom, with the number of each dot where there is room.
+fn draw_bottom(
+    theme: &Theme,
+    area: Rect,
+    numbers: Option<usize>,
+    caption: &str,
+    column: &impl Fn(usize) -> usize,
+    step: f64,
+    buffer: &mut Buffer,
+) {
+    let y = area.bottom() - 1;
+    let width = usize::from(area.width - AXIS);
+    text::put_text(buffer, area.x + AXIS, y, width, &format!("└{}", "─".repeat(width - 1)), theme.faint());
+    if step >= 2.0 {
+        let every = if step >= 3.0 { 1 } else { 2 };
+        for index in (0..numbers.unwrap_or(0)).step_by(every) {
+            let label = (index + 1).to_string();
+            let x = usize::from(area.x + AXIS) + 1 + column(index);
+            text::put_text(buffer, x as u16, y, label.len(), &label, theme.muted());
+        }
+    }
+    let x = area.right().saturating_sub(text::width(caption) as u16);
+    text::put_text(buffer, x, y, width, caption, theme.muted());
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn point(value: f64) -> Point {
+        Point { slot: 0, value, mean: value / 10.0, tolerance: 9.4e-6, verdict: Verdict::Ok }
+    }
+
+    #[test]
+    fn the_scale_holds_errors_and_bound_and_does_not_jump() {
+        assert_eq!(Scale::of(&[point(6e-7)]), Scale { low: -9, high: -5 });
+        assert_eq!(Scale::of(&[point(6e-7), point(0.0), point(f64::NAN)]), Scale { low: -9, high: -5 });
+        assert_eq!(Scale::of(&[point(0.3), point(2e-11)]), Scale { low: -11, high: 0 });
+        assert_eq!(Scale::of(&[]), Scale { low: -8, high: -4 });
+    }
+
+    #[test]
+    fn a_dot_is_always_on_its_side_of_the_bound() {
+        let theme = Theme::load("dark", |_| None).unwrap();
+        for (value, above) in [(9.3e-6, false), (9.5e-6, true), (1.1e-5, true), (7.9e-6, false), (5e-5, true)] {
+            let area = Rect::new(0, 0, 40, 9);
+            let mut buffer = Buffer::empty(area);
+            let chart = Chart { points: vec![point(value)], slots: 1, ..Chart::default() };
+            draw(&theme, area, &mut buffer, &chart);
+            let rows = crate::tui::snapshot::rows(&buffer);
+            let row = |sign: char| rows.iter().position(|row| row.contains(sign)).unwrap();
+            assert_eq!(row('●') < row('┄'), above, "{value}: {rows:#?}");
+            assert_ne!(row('●'), row('┄'), "{value}: {rows:#?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_or_none_at_all_has_a_place_of_its_own() {
+        let theme = Theme::load("dark", |_| None).unwrap();
+        let area = Rect::new(0, 0, 40, 9);
+        let mut buffer = Buffer::empty(area);
+        let values = [0.0, f64::NAN, f64::INFINITY, 3e-7];
+        let points = values.iter().enumerate().map(|(slot, &value)| Point { slot, ..point(value) }).collect();
+        draw(&theme, area, &mut buffer, &Chart { points, slots: 4, ..Chart::default() });
+        let rows = crate::tui::snapshot::rows(&buffer);
+        assert!(rows[7].starts_with("     0┤") && rows[7].contains('='), "{rows:#?}");
+        assert!(rows[0].contains('N') && rows[0].contains('∞'), "{rows:#?}");
+        assert_eq!(rows.iter().filter(|row| row.contains('●')).count(), 1, "{rows:#?}");
+    }
+
+    #[test]
+    fn rows_run_from_the_largest_error_to_the_smallest() {
+        let scale = Scale { low: -8, high: -4 };
+        assert_eq!((scale.row(1e-4, 9), scale.row(1e-6, 9), scale.row(1e-8, 9)), (0, 4, 8));
+        assert_eq!((scale.row(1.0, 9), scale.row(1e-30, 9)), (0, 8), "what is outside stays on the edge");
+    }
+}

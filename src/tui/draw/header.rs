@@ -1,0 +1,118 @@
+//! The line at the top: which file, how much of it, and how much of that converts.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+
+use super::text;
+use crate::escape::escape;
+use crate::tui::glyphs;
+use crate::tui::state::{State, View};
+use crate::tui::theme::Theme;
+
+/// Rows it takes on a screen of that size.
+pub fn rows(area: Rect) -> u16 {
+    if (60..120).contains(&area.width) && area.height >= 24 { 2 } else { 1 }
+}
+
+/// Draw it.
+pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer) {
+    let columns = usize::from(area.width);
+    let theme = &state.theme;
+    if area.height > 1 {
+        text::put(buffer, area.x, area.y, columns, &file(theme, view, columns));
+        text::put(buffer, area.x, area.y + 1, columns, &bars(theme, view, 16, true));
+        return;
+    }
+    // The richest right-hand side that leaves the file its place.
+    let variants = [(12, true), (6, true), (0, true), (0, false)].map(|(bar, words)| bars(theme, view, bar, words));
+    let wish = file(theme, view, columns).width().min(columns / 2 + 8);
+    let fitting = variants.iter().find(|right| right.width() + wish + 2 <= columns);
+    let right = fitting.or(variants.last().filter(|right| right.width() + 12 <= columns));
+    let taken = right.map_or(0, |right| right.width() + 1);
+    if let Some(right) = right {
+        text::put(buffer, area.right() - taken as u16, area.y, taken, right);
+    }
+    let room = columns.saturating_sub(taken + 1);
+    text::put(buffer, area.x, area.y, room, &file(theme, view, room));
+}
+
+/// File, format, parameters, size: as many of them as fit.
+fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
+    let document = &view.document;
+    let name = text::clip(&escape(&document.name), columns.saturating_sub(1));
+    let mut used = 1 + text::width(&name);
+    let mut spans = vec![Span::raw(" "), Span::styled(name, theme.title(true))];
+    let facts = [
+        document.format.clone(),
+        format!("{} parameters", text::count(document.parameters())),
+        text::bytes(document.bytes),
+    ];
+    for fact in facts.into_iter().filter(|fact| !fact.is_empty()) {
+        used += 3 + text::width(&fact);
+        if used > columns {
+            break;
+        }
+        spans.push(Span::styled(" · ", theme.faint()));
+        spans.push(Span::styled(fact, theme.muted()));
+    }
+    Line::from(spans)
+}
+
+/// The two shares that people come for, and the number of blockers.
+fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
+    let coverage = view.document.coverage;
+    let mut spans = Vec::new();
+    for (word, share) in [("layers", coverage.layers), ("parameters", coverage.parameters)] {
+        spans.push(Span::raw(" "));
+        if words {
+            spans.push(Span::styled(format!("{word} "), theme.muted()));
+        }
+        let full = filled(share, bar);
+        spans.push(Span::styled(glyphs::BAR.to_string().repeat(full), theme.bar()));
+        spans.push(Span::styled(glyphs::BAR_EMPTY.to_string().repeat(bar - full), theme.faint()));
+        let percent = format!("{}{}%", if bar > 0 { " " } else { "" }, percent(share));
+        spans.push(Span::styled(percent, theme.text().add_modifier(Modifier::BOLD)));
+        spans.push(Span::raw(" "));
+    }
+    let blockers = view.document.tally(0).blockers;
+    let style = if blockers == 0 { theme.muted() } else { theme.severity(crate::source::Severity::Breaks) };
+    spans.push(Span::styled(format!(" {} {blockers}", glyphs::FLAG), style));
+    Line::from(spans)
+}
+
+/// Whole percents that say 100 or 0 only where it is all or nothing.
+fn percent(share: f64) -> u32 {
+    let rounded = (share * 100.0).round() as u32;
+    match rounded {
+        100 if share < 1.0 => 99,
+        0 if share > 0.0 => 1,
+        rounded => rounded,
+    }
+}
+
+/// Cells of a bar that are full: none only of nothing, all only of all.
+fn filled(share: f64, bar: usize) -> usize {
+    let full = (share * bar as f64).round() as usize;
+    if bar < 2 {
+        return full.min(bar);
+    }
+    match full {
+        0 if share > 0.0 => 1,
+        full if full >= bar && share < 1.0 => bar - 1,
+        full => full.min(bar),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{filled, percent};
+
+    #[test]
+    fn full_means_full_and_empty_means_empty() {
+        assert_eq!((percent(1.0), percent(0.999), percent(0.001), percent(0.0)), (100, 99, 1, 0));
+        assert_eq!((filled(1.0, 10), filled(0.99, 10), filled(0.01, 10), filled(0.0, 10)), (10, 9, 1, 0));
+        assert_eq!(filled(0.5, 0), 0);
+    }
+}

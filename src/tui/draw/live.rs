@@ -1,0 +1,155 @@
+//! The measurement of the selected layer, or of all layers below the selected module.
+//!
+//! It always says what was done, by whom, on what, and against which bound.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use super::chart::{self, Chart, Point};
+use super::{Place, numbers, text, tree};
+use crate::compare::Verdict;
+use crate::engine::{EngineState, Side};
+use crate::escape::escape;
+use crate::model::ModuleId;
+use crate::tui::layout::Layout;
+use crate::tui::measured::{Layer, Progress};
+use crate::tui::state::{State, View};
+use crate::tui::theme::Theme;
+
+/// Narrowest pane that has chart and numbers side by side.
+const SIDE_BY_SIDE: u16 = 64;
+/// Rows of a chart above the numbers, and the fewest rows that the pane must have for it.
+const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
+
+/// Draw the pane.
+pub fn draw(state: &State, view: &View, place: Place, buffer: &mut Buffer, layout: &mut Layout) {
+    let id = view.tree.selected;
+    titles(state, view, id, place, buffer);
+    let chart = chart_of(view, id);
+    let (chart_area, text_area) = split(place.inner, chart.is_some());
+    if let (Some(chart), Some(area)) = (&chart, chart_area) {
+        chart::draw(&state.theme, area, buffer, chart);
+    }
+    let lines = numbers::lines(state, view, id, usize::from(text_area.width));
+    let below = lines.len().saturating_sub(usize::from(text_area.height));
+    let top = view.live_top.min(below);
+    text::put_lines(buffer, text_area, lines.get(top..).unwrap_or_default());
+    layout.live = Some((text_area, below - top));
+    tree::scrollbar(state, place, top, usize::from(text_area.height), lines.len(), buffer);
+}
+
+/// Where chart and text go.
+fn split(inner: Rect, chart: bool) -> (Option<Rect>, Rect) {
+    let padded = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    if !chart {
+        return (None, padded);
+    }
+    if inner.width >= SIDE_BY_SIDE {
+        let width = (inner.width * 2 / 5).clamp(28, 72);
+        let rest = Rect { x: inner.x + width + 2, width: inner.width.saturating_sub(width + 3), ..inner };
+        return (Some(Rect { width, ..inner }), rest);
+    }
+    if let Some(&(height, _)) = CHARTS_ABOVE.iter().find(|(_, least)| inner.height >= *least) {
+        let rest = Rect { y: inner.y + height, height: inner.height - height, ..padded };
+        return (Some(Rect { height, ..inner }), rest);
+    }
+    (None, padded)
+}
+
+/// The layer and what it becomes on the left, the engines on the right.
+fn titles(state: &State, view: &View, id: ModuleId, place: Place, buffer: &mut Buffer) {
+    let theme = &state.theme;
+    let (Some(module), Some(triage)) = (view.document.module(id), view.document.triage(id)) else { return };
+    let name = if module.path.is_empty() { "the whole model" } else { &module.path };
+    let mut words = escape(module.short_class()).into_owned();
+    if let Some(mlx) = &triage.mlx {
+        words = format!("{words} → {}", escape(mlx));
+    }
+    let steps = triage.plan.as_ref().map(|plan| plan.steps.join(", ")).filter(|steps| !steps.is_empty());
+    let mut spans = vec![
+        Span::styled("─ ", theme.border(place.focus)),
+        Span::styled(escape(name).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
+        Span::styled(format!("  {words} "), theme.status(triage.status)),
+    ];
+    if let Some(steps) = steps {
+        spans.push(Span::styled(format!("· {} ", escape(&steps)), theme.muted()));
+    }
+    place.write_titles(buffer, &Line::from(spans), &engines(theme, view));
+}
+
+/// `libtorch 2.13.0 cpu ↔ mlx 0.32.2 gpu`
+fn engines(theme: &Theme, view: &View) -> Line<'static> {
+    let mut spans = vec![Span::raw(" ")];
+    for (side, engine) in [(Side::Torch, &view.measured.torch), (Side::Mlx, &view.measured.mlx)] {
+        if side == Side::Mlx {
+            spans.push(Span::styled(" ↔ ", theme.faint()));
+        }
+        let (words, style) = engine_words(theme, engine);
+        spans.push(Span::styled(format!("{} {words}", side.library()), style));
+    }
+    spans.push(Span::raw(" "));
+    Line::from(spans)
+}
+
+fn engine_words(theme: &Theme, engine: &EngineState) -> (String, Style) {
+    match engine {
+        EngineState::Idle => ("not started".to_owned(), theme.muted()),
+        EngineState::Starting => ("starting".to_owned(), theme.running()),
+        EngineState::Ready(info) => (escape(&format!("{} {}", info.version, info.device)).into_owned(), theme.text()),
+        EngineState::Down(_) => ("is down".to_owned(), theme.verdict(Verdict::Failed)),
+    }
+}
+
+/// The errors of the layer's trials, or of the layers below.
+fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
+    if let Some(layer) = view.measured.layer(id) {
+        return chart_of_trials(layer);
+    }
+    if view.measured.sum(id).is_empty() {
+        return None;
+    }
+    let document = &view.document;
+    let points: Vec<Point> = view
+        .measured
+        .below(document, id)
+        .filter_map(|(at, layer)| {
+            let slot = document.rank(at, id);
+            match (layer.worst(), layer.verdict()) {
+                (Some(trial), verdict) => Some(Point {
+                    slot,
+                    value: trial.max_abs,
+                    mean: trial.mean_abs,
+                    tolerance: trial.tolerance,
+                    verdict: verdict.unwrap_or(trial.verdict),
+                }),
+                (None, Some(verdict @ Verdict::Failed)) => {
+                    Some(Point { slot, value: f64::NAN, mean: 0.0, tolerance: f64::NAN, verdict })
+                }
+                (None, _) => None,
+            }
+        })
+        .collect();
+    Some(Chart { points, slots: document.runnable(id) as usize, caption: "layers in order", numbered: false })
+}
+
+fn chart_of_trials(layer: &Layer) -> Option<Chart<'static>> {
+    let points: Vec<Point> = layer
+        .judged()
+        .enumerate()
+        .map(|(slot, trial)| Point {
+            slot,
+            value: trial.max_abs,
+            mean: trial.mean_abs,
+            tolerance: trial.tolerance,
+            verdict: trial.verdict,
+        })
+        .collect();
+    let coming = match layer.progress {
+        Progress::Running(trials) => trials,
+        Progress::Queued | Progress::Done(..) => 0,
+    };
+    let slots = coming.max(points.len());
+    (slots > 0).then_some(Chart { points, slots, caption: "trial", numbered: true })
+}

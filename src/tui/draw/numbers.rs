@@ -1,0 +1,385 @@
+//! The words and numbers of a measurement, as lines.
+
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use serde_json::{Map, Value};
+
+use super::{spinner, text};
+use crate::compare::tolerance::Bound;
+use crate::compare::{Trial, Verdict};
+use crate::convert::Plan;
+use crate::convert::input::Values;
+use crate::engine::{EngineState, ModuleSpec, Side};
+use crate::escape::escape;
+use crate::model::ModuleId;
+use crate::triage::Status;
+use crate::tui::glyphs;
+use crate::tui::measured::{Layer, Progress};
+use crate::tui::state::{State, View};
+use crate::tui::theme::Theme;
+
+/// Columns of a label and its value, with the gap behind.
+const PAIR: usize = 26;
+/// Columns of a label.
+const LABEL: usize = 11;
+/// Most layers in the list of the worst ones.
+const WORST: usize = 200;
+
+/// Everything there is to say of a module's measurement, in lines of at most `columns`.
+pub fn lines(state: &State, view: &View, id: ModuleId, columns: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    for (side, engine) in [(Side::Torch, &view.measured.torch), (Side::Mlx, &view.measured.mlx)] {
+        if let EngineState::Down(reason) = engine {
+            let words = format!("{} is down: {reason}", side.library());
+            paragraph(&mut lines, &words, columns, state.theme.verdict(Verdict::Failed));
+        }
+    }
+    match view.measured.layer(id) {
+        Some(layer) => of_layer(state, layer, columns, &mut lines),
+        None if !view.measured.sum(id).is_empty() => return of_subtree(state, view, id, columns, lines),
+        None => {}
+    }
+    if let Some(plan) = view.document.triage(id).and_then(|triage| triage.plan.as_ref()) {
+        if view.measured.layer(id).is_none() {
+            lines.push(Line::from(vec![
+                Span::styled("Not measured yet. ", state.theme.text()),
+                Span::styled("space", state.theme.key()),
+                Span::styled(" runs this:", state.theme.text()),
+            ]));
+        }
+        lines.push(Line::default());
+        of_plan(&state.theme, plan, columns, &mut lines);
+    } else if view.measured.layer(id).is_none() {
+        no_plan(state, view, id, columns, &mut lines);
+    }
+    lines
+}
+
+fn paragraph(lines: &mut Vec<Line<'static>>, words: &str, columns: usize, style: Style) {
+    lines.extend(text::wrap(&escape(words), columns).into_iter().map(|row| Line::styled(row, style)));
+}
+
+fn of_layer(state: &State, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let theme = &state.theme;
+    let worst = layer.worst();
+    match &layer.progress {
+        Progress::Queued => lines.push(Line::styled("· queued: other layers are before it", theme.muted())),
+        Progress::Running(trials) => {
+            let words = format!("{} trial {} of {trials}", spinner(state.tick), layer.trials.len() + 1);
+            lines.push(Line::styled(words, theme.running().add_modifier(Modifier::BOLD)));
+        }
+        Progress::Done(verdict, reason) => {
+            let style = theme.verdict(*verdict);
+            let mut spans = vec![Span::styled(
+                format!("{} {}", glyphs::verdict(*verdict), verdict.name()),
+                style.add_modifier(Modifier::BOLD),
+            )];
+            if let Some(trial) = worst {
+                spans.push(Span::styled(format!("   {}", against_tolerance(trial)), theme.text()));
+            }
+            lines.push(Line::from(spans));
+            if let Some(reason) = reason {
+                paragraph(lines, reason, columns, if verdict.passes() { theme.muted() } else { style });
+            }
+        }
+    }
+    let Some(trial) = worst else { return };
+    if let Some(words) = against_f64(trial) {
+        paragraph(lines, &words, columns, theme.muted());
+    }
+    if trial.mlx_dtype != trial.dtype {
+        let words =
+            format!("{} asked for {}, MLX answered in {}", glyphs::FLAG, trial.dtype.name(), trial.mlx_dtype.name());
+        paragraph(lines, &words, columns, theme.verdict(Verdict::Drift));
+    }
+    lines.push(Line::default());
+    lines.extend(in_columns(theme, pairs(theme, layer, trial), columns));
+    lines.extend(other_dtypes(theme, layer, trial, columns));
+}
+
+/// The error in terms of its bound.
+fn against_tolerance(trial: &Trial) -> String {
+    let (error, bound) = (text::error(trial.max_abs), text::error(trial.tolerance));
+    let ratio = trial.max_abs / trial.tolerance;
+    match ratio {
+        _ if trial.max_abs == 0.0 => "not a bit differs".to_owned(),
+        ratio if !ratio.is_finite() => format!("{error} against a tolerance of {bound}"),
+        ratio if ratio < 0.005 => format!("{error}, under 1 % of the tolerance"),
+        ratio if ratio <= 1.0 => format!("{error}, {:.0} % of the tolerance", ratio * 100.0),
+        ratio if ratio < 10.0 => format!("{error}, {ratio:.1} times the tolerance"),
+        ratio => format!("{error}, {} times the tolerance", text::count(ratio as u64)),
+    }
+}
+
+/// Who is nearer to f64: that tells a rounding difference from a wrong conversion.
+fn against_f64(trial: &Trial) -> Option<String> {
+    let (torch, mlx) = (trial.torch_vs_f64, trial.mlx_vs_f64);
+    if trial.max_abs == 0.0 || !torch.is_finite() || !mlx.is_finite() || torch + mlx == 0.0 {
+        return None;
+    }
+    Some(match mlx / torch {
+        ratio if ratio < 0.5 => "MLX is nearer to f64 than libtorch is".to_owned(),
+        ratio if ratio <= 2.0 => "both are equally near to f64".to_owned(),
+        ratio if ratio <= 10.0 => "libtorch is nearer to f64".to_owned(),
+        _ => "libtorch is much nearer to f64: the difference is MLX's".to_owned(),
+    })
+}
+
+type Pair = (&'static str, String, Style);
+
+fn pairs(theme: &Theme, layer: &Layer, trial: &Trial) -> Vec<Pair> {
+    let plain = theme.text();
+    let verdict = theme.verdict(trial.verdict).add_modifier(Modifier::BOLD);
+    let inputs = trial.input_shapes.iter().map(|axes| text::shape(axes)).collect::<Vec<_>>().join(", ");
+    let mlx_dtype = if trial.mlx_dtype == trial.dtype { plain } else { theme.verdict(Verdict::Drift) };
+    let count = layer.judged().count();
+    vec![
+        ("max abs", text::error(trial.max_abs), verdict),
+        ("mean abs", text::error(trial.mean_abs), plain),
+        ("p99 abs", text::error(trial.p99_abs), plain),
+        ("max rel", text::error(trial.max_rel), plain),
+        ("cosine", format!("{:.7}", trial.cosine), plain),
+        ("worst at", format!("({})", join(&trial.worst_index)), plain),
+        ("torch↔f64", text::error(trial.torch_vs_f64), plain),
+        ("mlx↔f64", text::error(trial.mlx_vs_f64), plain),
+        ("tolerance", text::error(trial.tolerance), theme.verdict(Verdict::Drift)),
+        ("scale", text::error(trial.scale), plain),
+        ("torch", format!("{:.2} ms", trial.ms_torch), plain),
+        ("mlx", format!("{:.2} ms", trial.ms_mlx), plain),
+        ("dtype", trial.dtype.name().to_owned(), plain),
+        ("mlx dtype", trial.mlx_dtype.name().to_owned(), mlx_dtype),
+        ("seed", trial.seed.to_string(), plain),
+        ("trials", format!("worst of {count}"), plain),
+        ("input", inputs, plain),
+        ("output", text::shape(&trial.output_shape), plain),
+    ]
+}
+
+fn join(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Pairs in as many columns as fit, each read from top to bottom.
+fn in_columns(theme: &Theme, pairs: Vec<Pair>, columns: usize) -> Vec<Line<'static>> {
+    let across = (columns / PAIR).clamp(1, 3);
+    let rows = pairs.len().div_ceil(across);
+    let width = columns / across;
+    (0..rows)
+        .map(|row| {
+            let mut spans = Vec::new();
+            for column in 0..across {
+                let Some((label, value, style)) = pairs.get(column * rows + row) else { continue };
+                let value = text::clip(&escape(value), width.saturating_sub(LABEL + 1));
+                let gap = width.saturating_sub(LABEL + text::width(&value));
+                let fill = LABEL.saturating_sub(text::width(label));
+                spans.push(Span::styled(format!("{label}{}", " ".repeat(fill)), theme.muted()));
+                spans.push(Span::styled(value, *style));
+                spans.push(Span::raw(" ".repeat(gap)));
+            }
+            Line::from(spans)
+        })
+        .collect()
+}
+
+/// One line for each dtype that is extra.
+fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) -> Vec<Line<'static>> {
+    let mut dtypes = Vec::new();
+    for trial in &layer.trials {
+        if trial.dtype != judged.dtype && !dtypes.contains(&trial.dtype) {
+            dtypes.push(trial.dtype);
+        }
+    }
+    let of = |trial: &Trial| {
+        let style = theme.verdict(trial.verdict);
+        let mut spans = vec![
+            Span::styled(format!("{:<LABEL$}", trial.dtype.name()), theme.muted()),
+            Span::styled(format!("{} {:<7}", glyphs::verdict(trial.verdict), trial.verdict.name()), style),
+            Span::styled(text::clip(&against_tolerance(trial), columns.saturating_sub(LABEL + 9)), theme.text()),
+        ];
+        if trial.mlx_dtype != trial.dtype {
+            let words = format!("  {} MLX answered in {}", glyphs::FLAG, trial.mlx_dtype.name());
+            spans.push(Span::styled(words, theme.verdict(Verdict::Drift)));
+        }
+        Line::from(spans)
+    };
+    let mut lines: Vec<Line> = dtypes.into_iter().filter_map(|dtype| layer.worst_in(dtype)).map(of).collect();
+    if !lines.is_empty() {
+        lines.insert(0, Line::default());
+    }
+    lines
+}
+
+/// What would be run, in words.
+fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let mut rows = vec![("torch", call(&plan.torch)), ("mlx", call(&plan.mlx))];
+    let moves: Vec<String> = plan.weights.iter().map(move_words).collect();
+    rows.push(("weights", if moves.is_empty() { "none".to_owned() } else { moves.join("; ") }));
+    if !plan.steps.is_empty() {
+        rows.push(("steps", plan.steps.join("; ")));
+    }
+    let inputs: Vec<String> = plan.inputs.iter().map(input_words).collect();
+    rows.push(("input", inputs.join("; ")));
+    if let Some(axes) = &plan.output {
+        rows.push(("output", format!("axes {} back to torch's layout", join(axes))));
+    }
+    rows.push(("bound", bound_words(plan.bound)));
+    for (label, words) in rows {
+        let wrapped = text::wrap(&escape(&words), columns.saturating_sub(LABEL));
+        for (index, row) in wrapped.into_iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            lines.push(Line::from(vec![
+                Span::styled(format!("{label:<LABEL$}"), theme.muted()),
+                Span::styled(row, theme.text()),
+            ]));
+        }
+    }
+}
+
+/// A layer as a call: `nn.Conv2d(in_channels=3, …)`.
+fn call(spec: &ModuleSpec) -> String {
+    let name = spec.kind.rsplit_once(".modules.").map_or(spec.kind.as_str(), |_| {
+        // torch.nn.modules.conv.Conv2d is written as people know it.
+        spec.kind.rsplit('.').next().unwrap_or("")
+    });
+    format!("{name}({})", arguments(&spec.args))
+}
+
+fn arguments(args: &Map<String, Value>) -> String {
+    args.iter().map(|(name, value)| format!("{name}={}", python(value))).collect::<Vec<_>>().join(", ")
+}
+
+/// A plain value as Python writes it.
+fn python(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Array(items) => format!("({})", items.iter().map(python).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+fn move_words(step: &crate::convert::Move) -> String {
+    let part = step.part.map_or(String::new(), |(index, of)| format!(" part {} of {of}", index + 1));
+    let axes = step.rule.axes.as_ref().map_or(String::new(), |axes| format!(", axes {}", join(axes)));
+    if part.is_empty() && axes.is_empty() && step.from == step.to {
+        format!("{} as it is", step.from)
+    } else {
+        format!("{}{part} → {}{axes}", step.from, step.to)
+    }
+}
+
+fn input_words(input: &crate::convert::Input) -> String {
+    let values = match input.values {
+        Values::Normal(1.0) => "normal".to_owned(),
+        Values::Normal(scale) => format!("normal × {scale}"),
+        Values::Ids(below) => format!("ids below {below}"),
+    };
+    let axes = input.to_mlx.as_ref().map_or(String::new(), |axes| format!(", axes {} for MLX", join(axes)));
+    format!("{} {values}{axes}", text::shape(&input.shape))
+}
+
+fn bound_words(bound: Bound) -> String {
+    match bound {
+        Bound::Copy => "elements are moved, not computed: not a bit may differ".to_owned(),
+        Bound::Pointwise => "one element in, one out".to_owned(),
+        Bound::Contraction(terms) => format!("rounding of sums over {terms} products"),
+        Bound::Norm(terms) => format!("rounding of a norm over {terms} elements"),
+    }
+}
+
+/// Why a module cannot be measured, and what can be done below it.
+fn no_plan(state: &State, view: &View, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let theme = &state.theme;
+    let Some(triage) = view.document.triage(id) else { return };
+    let word = match triage.difficulty {
+        Some(difficulty) => format!("{}, {}", triage.status.name(), difficulty.name()),
+        None => triage.status.name().to_owned(),
+    };
+    let style = theme.status(triage.status).add_modifier(Modifier::BOLD);
+    lines.push(Line::styled(format!("{} {word}", glyphs::status(triage.status)), style));
+    paragraph(lines, &triage.reason, columns, theme.text());
+    let below = view.document.runnable(id);
+    if below > 0 {
+        lines.push(Line::default());
+        let words = if below == 1 { "1 layer".to_owned() } else { format!("{below} layers") };
+        lines.push(Line::from(vec![
+            Span::styled("space", theme.key()),
+            Span::styled(format!(" runs the {words} below it that can be measured"), theme.muted()),
+        ]));
+    }
+    if matches!(triage.status, Status::Incomplete) {
+        lines.push(Line::default());
+        paragraph(lines, "--source PATH names the Python that says it", columns, theme.muted());
+    }
+}
+
+/// Verdicts below a module, and its worst layers first.
+fn of_subtree(
+    state: &State,
+    view: &View,
+    id: ModuleId,
+    columns: usize,
+    mut lines: Vec<Line<'static>>,
+) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let (sum, runnable) = (view.measured.sum(id), view.document.runnable(id));
+    let mut spans = vec![Span::styled(
+        format!("{} of {runnable} layers pass", sum.passed()),
+        theme.text().add_modifier(Modifier::BOLD),
+    )];
+    if sum.running > 0 {
+        spans.push(Span::styled(format!("   {} {} to go", spinner(state.tick), sum.running), theme.running()));
+    }
+    lines.push(Line::from(spans));
+    let mut counts = Vec::new();
+    for verdict in Verdict::ALL.into_iter().filter(|verdict| sum.of(*verdict) > 0) {
+        let words = format!("{} {} {}   ", glyphs::verdict(verdict), sum.of(verdict), verdict.name());
+        counts.push(Span::styled(words, theme.verdict(verdict)));
+    }
+    lines.push(Line::from(counts));
+    lines.push(Line::default());
+    let mut layers: Vec<(ModuleId, &Layer)> =
+        view.measured.below(&view.document, id).filter(|(_, layer)| layer.verdict().is_some()).collect();
+    layers.sort_by(|(_, left), (_, right)| {
+        right.verdict().cmp(&left.verdict()).then(badness(right).total_cmp(&badness(left)))
+    });
+    for (at, layer) in layers.into_iter().take(WORST) {
+        lines.push(worst_line(state, view, id, at, layer, columns));
+    }
+    lines
+}
+
+/// The error as a multiple of its bound; infinite where it cannot be said.
+fn badness(layer: &Layer) -> f64 {
+    layer.worst().map_or(0.0, |trial| if trial.max_abs == 0.0 { 0.0 } else { (trial.max_abs / trial.tolerance).abs() })
+}
+
+fn worst_line(
+    state: &State,
+    view: &View,
+    root: ModuleId,
+    id: ModuleId,
+    layer: &Layer,
+    columns: usize,
+) -> Line<'static> {
+    let theme = &state.theme;
+    let path = |id: ModuleId| view.document.module(id).map_or("", |module| module.path.as_str());
+    let verdict = layer.verdict().unwrap_or(Verdict::NotRun);
+    let prefix = path(root);
+    let name = path(id).strip_prefix(prefix).unwrap_or(path(id)).trim_start_matches('.');
+    let words = match (&layer.progress, layer.worst()) {
+        (Progress::Done(Verdict::Failed | Verdict::NotRun, Some(reason)), _)
+        | (Progress::Done(_, Some(reason)), None) => escape(reason).into_owned(),
+        (_, Some(trial)) => against_tolerance(trial),
+        _ => verdict.name().to_owned(),
+    };
+    let room = (columns / 3).clamp(10, 32);
+    let name = text::clip(&escape(name), room);
+    let pad = " ".repeat(room - text::width(&name).min(room));
+    Line::from(vec![
+        Span::styled(format!("{} ", glyphs::verdict(verdict)), theme.verdict(verdict)),
+        Span::styled(format!("{name}{pad}  "), theme.text()),
+        Span::styled(text::clip(&words, columns.saturating_sub(room + 4)), theme.verdict(verdict)),
+    ])
+}

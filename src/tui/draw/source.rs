@@ -1,0 +1,309 @@
+//! The source of the selected module's class, or of the nearest one around it: code, blockers under their lines, and
+//! notes where a line calls a child.
+
+use std::collections::HashMap;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthChar;
+
+use super::{Place, overlay, text, tree};
+use crate::escape::escape;
+use crate::model::ModuleId;
+use crate::source::highlight::Run;
+use crate::source::{Blocker, ClassSource};
+use crate::tui::document::{Document, Shown};
+use crate::tui::glyphs;
+use crate::tui::layout::{Layout, SourceArea};
+use crate::tui::state::{State, View};
+
+/// Columns of a tab stop.
+const TAB: usize = 4;
+/// Rows that each half of a blocker's note may take.
+const NOTE_ROWS: usize = 2;
+
+/// Draw the pane.
+pub fn draw(state: &State, view: &View, place: Place, buffer: &mut Buffer, layout: &mut Layout) {
+    let Some(shown) = view.document.source(view.tree.selected) else {
+        layout.source = Some(SourceArea { area: place.inner, ..SourceArea::default() });
+        return no_source(state, view, place, buffer);
+    };
+    titles(state, &view.document, shown, place, buffer);
+    let sheet = Sheet::new(state, view, shown, place.inner);
+    layout.source = Some(sheet.draw(buffer));
+    let count = shown.source.text.lines().count();
+    tree::scrollbar(state, place, view.source.top.saturating_sub(1), usize::from(place.inner.height), count, buffer);
+}
+
+fn titles(state: &State, document: &Document, shown: Shown<'_>, place: Place, buffer: &mut Buffer) {
+    let (theme, source) = (&state.theme, shown.source);
+    let line = source.forward.as_ref().map_or(source.class_line, |forward| forward.start);
+    let class = document.module(shown.owner).map_or("", |module| module.short_class());
+    let what = if source.forward.is_some() { format!("{class}.forward") } else { class.to_owned() };
+    let left = Line::from(vec![
+        Span::styled("─ ", theme.border(place.focus)),
+        Span::styled(escape(&what).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
+        Span::styled(format!("  {}:{line} ", escape(&source.file)), theme.muted()),
+    ]);
+    let right = Line::from(Span::styled(format!(" {} ", escape(&source.origin)), theme.muted()));
+    place.write_titles(buffer, &left, &right);
+}
+
+/// Everything that is the same for all lines of one drawing.
+struct Sheet<'a> {
+    state: &'a State,
+    view: &'a View,
+    owner: ModuleId,
+    source: &'a ClassSource,
+    area: Rect,
+    /// Columns of the line numbers.
+    digits: usize,
+    /// What each line mentions.
+    mentions: HashMap<usize, Vec<&'a str>>,
+    runs: Option<&'a crate::tui::action::Highlighted>,
+}
+
+impl<'a> Sheet<'a> {
+    fn new(state: &'a State, view: &'a View, shown: Shown<'a>, area: Rect) -> Sheet<'a> {
+        let mut mentions: HashMap<usize, Vec<&str>> = HashMap::new();
+        for (line, name) in &shown.source.mentions {
+            mentions.entry(*line).or_default().push(name);
+        }
+        let class = view.document.module(shown.owner).map_or("", |module| module.class.as_str());
+        let digits = shown.source.text.lines().count().max(100).to_string().len();
+        let runs = view.source.colours.get(class);
+        Sheet { state, view, owner: shown.owner, source: shown.source, area, digits, mentions, runs }
+    }
+
+    /// Columns in front of the code: a mark, the number, a rule.
+    fn gutter(&self) -> usize {
+        self.digits + 4
+    }
+
+    fn draw(&self, buffer: &mut Buffer) -> SourceArea {
+        let top = self.view.source.top.max(1);
+        let mut drawn = SourceArea { area: self.area, lines: top..top, links: Vec::new() };
+        let mut y = self.area.top();
+        for (line, code) in (1..).zip(self.source.text.lines()).skip(top - 1) {
+            if y >= self.area.bottom() {
+                break;
+            }
+            self.draw_line(buffer, y, line, code, &mut drawn);
+            drawn.lines.end = line + 1;
+            y += 1;
+            for blocker in self.source.blockers.iter().filter(|blocker| blocker.line == line) {
+                y = self.draw_note(buffer, y, blocker);
+            }
+        }
+        drawn
+    }
+
+    fn draw_line(&self, buffer: &mut Buffer, y: u16, line: usize, code: &str, drawn: &mut SourceArea) {
+        let theme = &self.state.theme;
+        let blockers: Vec<&Blocker> = self.source.blockers.iter().filter(|blocker| blocker.line == line).collect();
+        let pointed = self.view.source.line == Some(line);
+        let in_forward = self.source.forward.as_ref().is_some_and(|forward| forward.contains(&line));
+        let mark = match blockers.iter().map(|blocker| blocker.severity).min() {
+            Some(severity) => Span::styled(glyphs::FLAG.to_string(), theme.severity(severity)),
+            None if pointed => Span::styled(glyphs::MARK.to_string(), theme.mark()),
+            None => Span::raw(" "),
+        };
+        let number = format!("{line:>width$} ", width = self.digits);
+        let gutter = Line::from(vec![
+            mark,
+            Span::styled(number, if in_forward { theme.muted() } else { theme.faint() }),
+            Span::styled("│ ", theme.faint()),
+        ]);
+        let width = usize::from(self.area.width);
+        text::put(buffer, self.area.x, y, width, &gutter);
+        let runs = self.runs.and_then(|done| done.runs.get(line.checked_sub(done.lines.start)?));
+        let room = width.saturating_sub(self.gutter());
+        let styled = |at: usize, character: usize| self.style_at(runs, &blockers, at, character);
+        let code = styled_code(code, self.view.source.left, room, styled);
+        let code_width = code.width();
+        text::put(buffer, self.area.x + self.gutter() as u16, y, room, &code);
+        if let Some(names) = self.mentions.get(&line) {
+            self.draw_links(buffer, y, names, code_width, drawn);
+        }
+        if pointed {
+            let row = Rect { y, height: 1, ..self.area };
+            overlay(buffer, row, theme.linked().add_modifier(Modifier::BOLD));
+        }
+    }
+
+    /// Style of the character at a byte (for colours) and at a place in the line (for blockers).
+    fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[&Blocker], byte: usize, character: usize) -> Style {
+        let mut style = self.state.theme.text();
+        if let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) {
+            let (red, green, blue) = run.colour;
+            style = style.fg(Color::Rgb(red, green, blue));
+            if run.bold {
+                style = style.add_modifier(Modifier::BOLD);
+            }
+            if run.italic {
+                style = style.add_modifier(Modifier::ITALIC);
+            }
+        }
+        let inside = |blocker: &&&Blocker| {
+            let start = blocker.column.saturating_sub(1);
+            (start..start + blocker.text.chars().count().max(1)).contains(&character)
+        };
+        match blockers.iter().find(inside) {
+            Some(blocker) => {
+                style.patch(self.state.theme.severity(blocker.severity)).add_modifier(Modifier::UNDERLINED)
+            }
+            None => style,
+        }
+    }
+
+    /// `← layer1.0.conv1 ✓` at the right edge: each child that the line mentions, and what was measured of it. Shorter
+    /// where there is no room.
+    fn draw_links(&self, buffer: &mut Buffer, y: u16, names: &[&str], code: usize, drawn: &mut SourceArea) {
+        let document = &self.view.document;
+        let children: Vec<ModuleId> = names.iter().filter_map(|name| document.child(self.owner, name)).collect();
+        let Some(&first) = children.first() else { return };
+        drawn.links.push((y, first));
+        let room = usize::from(self.area.width).saturating_sub(self.gutter() + code + 2);
+        let mut lines = vec![self.links(&children, false), self.links(&[first], false)];
+        if children.len() == 1 {
+            lines.insert(0, self.links(&children, true));
+        }
+        if let Some(line) = lines.into_iter().find(|line| line.width() <= room) {
+            let columns = line.width();
+            text::put(buffer, self.area.right() - columns as u16 - 1, y, columns, &line);
+        }
+    }
+
+    fn links(&self, children: &[ModuleId], full: bool) -> Line<'static> {
+        let (document, theme) = (&self.view.document, &self.state.theme);
+        let mut spans = vec![Span::styled("←", theme.faint())];
+        for &child in children {
+            let Some(module) = document.module(child) else { continue };
+            let name = escape(if full { &module.path } else { &module.name });
+            let status = document.triage(child).map_or(theme.muted(), |triage| theme.status(triage.status));
+            spans.push(Span::styled(format!(" {name}"), status));
+            if let Some((sign, style)) = tree::sign(self.state, self.view, child) {
+                spans.push(Span::styled(format!(" {sign}"), style));
+            }
+        }
+        Line::from(spans)
+    }
+
+    /// What happens and what to write instead, under the construct. Returns the row below.
+    fn draw_note(&self, buffer: &mut Buffer, mut y: u16, blocker: &Blocker) -> u16 {
+        let theme = &self.state.theme;
+        let width = usize::from(self.area.width);
+        let column = blocker.column.saturating_sub(1).saturating_sub(self.view.source.left);
+        let start = self.gutter() + column.min(width.saturating_sub(self.gutter()) / 4);
+        let room = width.saturating_sub(start + 3);
+        if room < 8 {
+            return y;
+        }
+        let severity = theme.severity(blocker.severity);
+        let what =
+            format!("{} {}: {}", blocker.severity.name(), escape(&blocker.pattern), escape(&blocker.explanation));
+        let halves = [
+            (glyphs::FLAG, what, severity, severity.add_modifier(Modifier::BOLD)),
+            ('→', escape(&blocker.hint).into_owned(), theme.text(), theme.text()),
+        ];
+        for (sign, words, style, first_style) in halves {
+            for (index, row) in text::wrap_to(&words, room, NOTE_ROWS).into_iter().enumerate() {
+                if y >= self.area.bottom() {
+                    return y;
+                }
+                let rule = format!("{}│ ", " ".repeat(self.digits + 2));
+                text::put_text(buffer, self.area.x, y, width, &rule, theme.faint());
+                let x = self.area.x + start as u16;
+                if index == 0 {
+                    text::put_text(buffer, x, y, 2, &sign.to_string(), severity);
+                }
+                let (head, tail) = row.split_once(' ').filter(|_| index == 0).unwrap_or(("", &row));
+                let head = if head.is_empty() { String::new() } else { format!("{head} ") };
+                let line = Line::from(vec![Span::styled(head, first_style), Span::styled(tail.to_owned(), style)]);
+                text::put(buffer, x + 2, y, room, &line);
+                y += 1;
+            }
+        }
+        y
+    }
+}
+
+/// Code from column `left` on, in `room` columns: tabs widened, everything unsafe spelt out, each character in its style.
+fn styled_code(code: &str, left: usize, room: usize, style: impl Fn(usize, usize) -> Style) -> Line<'static> {
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    let mut column = 0;
+    let mut cut = false;
+    for (index, (byte, character)) in code.char_indices().enumerate() {
+        if column >= left + room {
+            cut = true;
+            break;
+        }
+        let mut encoded = [0u8; 4];
+        let shown = match character {
+            '\t' => " ".repeat(TAB - column % TAB),
+            _ => escape(character.encode_utf8(&mut encoded)).into_owned(),
+        };
+        let style = style(byte, index);
+        for character in shown.chars() {
+            let columns = character.width().unwrap_or(0);
+            if column >= left && column + columns <= left + room {
+                match spans.last_mut() {
+                    Some(span) if span.style == style => span.content.to_mut().push(character),
+                    _ => spans.push(Span::styled(character.to_string(), style)),
+                }
+            }
+            column += columns;
+        }
+    }
+    if cut && let Some(last) = spans.last_mut() {
+        last.content.to_mut().pop();
+        last.content.to_mut().push('…');
+    }
+    if left > 0
+        && let Some(first) = spans.first_mut()
+    {
+        // A sign that there is more on the left.
+        let rest: String = first.content.chars().skip(1).collect();
+        first.content = format!("…{rest}").into();
+    }
+    Line::from(spans)
+}
+
+/// Why there is nothing to show, and how to change that.
+fn no_source(state: &State, view: &View, place: Place, buffer: &mut Buffer) {
+    let theme = &state.theme;
+    let document = &view.document;
+    let root_class = document.module(0).map_or("", |root| root.class.as_str());
+    let module = document.module(view.tree.selected);
+    let own_class = module.map(|module| module.class.as_str()).filter(|class| !class.starts_with("torch."));
+    let class = own_class.filter(|class| !class.is_empty()).unwrap_or(root_class);
+    let (what, how) = if class.is_empty() {
+        (
+            "A state dict has tensors and their names. It does not say which classes made them, nor their forward."
+                .to_owned(),
+            "Name the Python that defines the model, and its forward is shown here with everything in it that blocks a port:",
+        )
+    } else if class.starts_with("torch.") {
+        (format!("{class} is PyTorch's own: there is no forward to port."), "Source of your own classes comes with:")
+    } else {
+        (
+            format!("The file names the class {class} and does not hold its code."),
+            "Name the Python that defines it, and its forward is shown here with everything in it that blocks a port:",
+        )
+    };
+    let columns = usize::from(place.inner.width.saturating_sub(4));
+    let mut lines = vec![Line::default()];
+    let push = |lines: &mut Vec<Line<'static>>, words: &str, style: Style| {
+        lines
+            .extend(text::wrap(&escape(words), columns).into_iter().map(|row| Line::styled(format!("  {row}"), style)));
+        lines.push(Line::default());
+    };
+    push(&mut lines, &what, theme.text());
+    push(&mut lines, how, theme.muted());
+    let command = format!("t2m-tui --source PATH {}", document.name);
+    push(&mut lines, &command, theme.key());
+    push(&mut lines, "PATH: a .py file, a folder with them, or a site-packages. It is read, never run.", theme.muted());
+    text::put_lines(buffer, place.inner, &lines);
+}

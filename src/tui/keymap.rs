@@ -1,0 +1,232 @@
+//! Keys and what they mean, from `assets/keymap.toml`. Footer, help and manual are made from the same table.
+
+use std::collections::HashMap;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serde::Deserialize;
+
+use super::action::Command;
+
+const TABLE: &str = include_str!("../../assets/keymap.toml");
+
+/// What has the keyboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The panes.
+    #[default]
+    Main,
+    /// The line where a search is typed.
+    Find,
+    /// The list of statuses.
+    Filter,
+    /// The help.
+    Help,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// What it is part of.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Heading in the help.
+    pub group: String,
+    /// What happens.
+    pub command: Command,
+    /// Names of the keys.
+    pub keys: Vec<String>,
+    /// What happens, in words.
+    pub help: String,
+    /// The same in a word or two, where the bottom line shows it.
+    #[serde(default)]
+    pub footer: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    binding: Vec<Binding>,
+}
+
+/// A key with its modifiers. Shift is part of a character, not a modifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    code: KeyCode,
+    control: bool,
+    shift: bool,
+}
+
+/// A table of keys that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not the TOML that is expected.
+    #[error("keymap.toml: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// A key's name is not known.
+    #[error(
+        "keymap.toml: \"{0}\" is no key; write a character, or enter, space, tab, up, pagedown, ctrl-c and the like"
+    )]
+    Key(String),
+    /// Two bindings have the same key.
+    #[error("keymap.toml: the key \"{0}\" is bound twice in one mode")]
+    Twice(String),
+}
+
+/// The table, ready for use.
+#[derive(Debug, Clone, Default)]
+pub struct Keymap {
+    /// The rows, in order.
+    pub bindings: Vec<Binding>,
+    commands: HashMap<(Mode, Key), Command>,
+}
+
+impl Keymap {
+    /// The built-in table.
+    ///
+    /// # Errors
+    /// Never with the table in the repository; a test loads it.
+    pub fn built_in() -> Result<Keymap, Error> {
+        Keymap::parse(TABLE)
+    }
+
+    /// Read a table.
+    ///
+    /// # Errors
+    /// It is no such TOML, names an unknown key, command or field, or binds a key twice.
+    pub fn parse(text: &str) -> Result<Keymap, Error> {
+        let Table { binding: bindings } = toml::from_str(text)?;
+        let mut commands = HashMap::new();
+        for binding in &bindings {
+            for name in &binding.keys {
+                let key = parse_key(name).ok_or_else(|| Error::Key(name.clone()))?;
+                if commands.insert((binding.mode, key), binding.command).is_some() {
+                    return Err(Error::Twice(name.clone()));
+                }
+            }
+        }
+        Ok(Keymap { bindings, commands })
+    }
+
+    /// What a key means now. The keys that leave or suspend the program mean so everywhere.
+    pub fn command(&self, mode: Mode, event: &KeyEvent) -> Option<Command> {
+        let key = Key::of(event)?;
+        let everywhere = [Command::Interrupt, Command::Suspend];
+        self.commands
+            .get(&(mode, key))
+            .or_else(|| self.commands.get(&(Mode::Main, key)).filter(|command| everywhere.contains(command)))
+            .copied()
+    }
+
+    /// The rows of one mode, in order.
+    pub fn of(&self, mode: Mode) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |binding| binding.mode == mode)
+    }
+}
+
+impl Key {
+    fn of(event: &KeyEvent) -> Option<Key> {
+        let control = event.modifiers.contains(KeyModifiers::CONTROL);
+        if event.modifiers.contains(KeyModifiers::ALT) {
+            return None;
+        }
+        Some(match event.code {
+            KeyCode::Char(character) if control => {
+                Key { code: KeyCode::Char(character.to_ascii_lowercase()), control, shift: false }
+            }
+            KeyCode::Char(_) => Key { code: event.code, control, shift: false },
+            KeyCode::BackTab => Key { code: KeyCode::Tab, control, shift: true },
+            code => Key { code, control, shift: event.modifiers.contains(KeyModifiers::SHIFT) },
+        })
+    }
+}
+
+/// The character that a key types, if it types one.
+pub fn typed(event: &KeyEvent) -> Option<char> {
+    match event.code {
+        KeyCode::Char(character) if !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
+            Some(character)
+        }
+        _ => None,
+    }
+}
+
+fn parse_key(name: &str) -> Option<Key> {
+    let (mut rest, mut control, mut shift) = (name, false, false);
+    loop {
+        if let Some(behind) = rest.strip_prefix("ctrl-").filter(|behind| !behind.is_empty()) {
+            (rest, control) = (behind, true);
+        } else if let Some(behind) = rest.strip_prefix("shift-").filter(|behind| !behind.is_empty()) {
+            (rest, shift) = (behind, true);
+        } else {
+            break;
+        }
+    }
+    let code = match rest {
+        "enter" => KeyCode::Enter,
+        "esc" => KeyCode::Esc,
+        "space" => KeyCode::Char(' '),
+        "tab" => KeyCode::Tab,
+        "backspace" => KeyCode::Backspace,
+        "up" => KeyCode::Up,
+        "down" => KeyCode::Down,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "home" => KeyCode::Home,
+        "end" => KeyCode::End,
+        "pageup" => KeyCode::PageUp,
+        "pagedown" => KeyCode::PageDown,
+        _ => {
+            let mut characters = rest.chars();
+            let character = characters.next()?;
+            if characters.next().is_some() || shift {
+                return None;
+            }
+            KeyCode::Char(character)
+        }
+    };
+    Some(Key { code, control, shift })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn press(code: KeyCode, modifiers: KeyModifiers) -> KeyEvent {
+        KeyEvent::new(code, modifiers)
+    }
+
+    #[test]
+    fn the_built_in_table_loads_and_every_mode_can_be_left() {
+        let keymap = Keymap::built_in().unwrap();
+        for mode in [Mode::Main, Mode::Find, Mode::Filter, Mode::Help] {
+            let escape = press(KeyCode::Esc, KeyModifiers::NONE);
+            assert!(keymap.command(mode, &escape).is_some(), "{mode:?} has no way out");
+            let interrupt = press(KeyCode::Char('c'), KeyModifiers::CONTROL);
+            assert_eq!(keymap.command(mode, &interrupt), Some(Command::Interrupt));
+        }
+    }
+
+    #[test]
+    fn shift_belongs_to_characters_and_to_tab() {
+        let keymap = Keymap::built_in().unwrap();
+        let find = |code, modifiers| keymap.command(Mode::Main, &press(code, modifiers));
+        assert_eq!(find(KeyCode::Char('G'), KeyModifiers::SHIFT), Some(Command::Bottom));
+        assert_eq!(find(KeyCode::Char('g'), KeyModifiers::NONE), Some(Command::Top));
+        assert_eq!(find(KeyCode::BackTab, KeyModifiers::SHIFT), Some(Command::PreviousPane));
+        assert_eq!(find(KeyCode::Char('-'), KeyModifiers::NONE), Some(Command::FoldAll));
+        assert_eq!(find(KeyCode::Char('q'), KeyModifiers::ALT), None);
+    }
+
+    #[test]
+    fn mistakes_in_a_table_are_named() {
+        let row = |rest: &str| format!("[[binding]]\ngroup = \"x\"\ncommand = \"quit\"\nhelp = \"x\"\n{rest}");
+        let error = |text: &str| Keymap::parse(text).unwrap_err().to_string();
+        assert!(error(&row("keys = [\"ctrl-\"]")).contains("\"ctrl-\" is no key"));
+        assert!(error(&row("keys = [\"q\", \"q\"]")).contains("bound twice"));
+        assert!(error(&row("keys = [\"q\"]\ncolour = 1")).contains("unknown field `colour`"));
+        assert!(error(&row("keys = [\"q\"]").replace("\"quit\"", "\"quite\"")).contains("unknown variant `quite`"));
+    }
+}

@@ -1,0 +1,388 @@
+//! The loop: waits for something to happen, lets the state change, does what it asks for, and draws at most every 16 ms.
+//!
+//! Threads: this one draws; one reads the keyboard, one waits for signals, one opens the checkpoint, one colours source,
+//! and the runner of [`crate::verify`] measures. They talk to this one over channels alone.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, after, never, select, unbounded};
+use ratatui::Terminal;
+use ratatui::backend::{Backend, CrosstermBackend};
+use ratatui::crossterm::event::{self, Event, KeyEventKind, MouseButton, MouseEventKind};
+use ratatui::crossterm::style::force_color_output;
+
+use super::action::{Action, Effect, HighlightJob, Highlighted};
+use super::document::Document;
+use super::draw::render;
+use super::keymap::{self, Keymap, typed};
+use super::state::{Screen, State, Trials};
+use super::term::{self, Console, Guard, Wish};
+use super::theme::{self, Level, Theme};
+use super::update::update;
+use crate::escape::escape_lines;
+use crate::open;
+use crate::source::highlight;
+use crate::verify;
+
+/// Shortest time between two frames.
+const FRAME: Duration = Duration::from_millis(16);
+/// Time between two pictures of a spinner.
+const TICK: Duration = Duration::from_millis(120);
+/// Rows that one notch of the wheel moves.
+const WHEEL: i32 = 3;
+/// How long an engine may take to answer before it counts as hung.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Messages taken in before a frame is drawn.
+const BATCH: usize = 4096;
+
+/// How the screen is to be.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// What to open, and with which help.
+    pub open: open::Options,
+    /// `auto`, `dark`, `light`, or a file.
+    pub theme: String,
+    /// Colours the terminal has; [`Level::detect`] finds out.
+    pub level: Level,
+    /// Draw with ASCII alone.
+    pub ascii: bool,
+    /// Capture the mouse.
+    pub mouse: bool,
+    /// What a run does.
+    pub trials: Trials,
+}
+
+/// Why there is no screen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The theme.
+    #[error(transparent)]
+    Theme(#[from] theme::Error),
+    /// The table of keys.
+    #[error(transparent)]
+    Keymap(#[from] keymap::Error),
+    /// The terminal.
+    #[error("the terminal cannot be used: {0}; `t2m-tui inspect` prints the same without one")]
+    Terminal(#[from] io::Error),
+}
+
+/// Runs measurements, as [`verify::Runner`] does.
+pub trait Verifier {
+    /// Ask for a run.
+    fn submit(&self, request: verify::Request);
+    /// End what runs.
+    fn cancel(&self);
+}
+
+impl Verifier for verify::Runner {
+    fn submit(&self, request: verify::Request) {
+        verify::Runner::submit(self, request);
+    }
+
+    fn cancel(&self) {
+        verify::Runner::cancel(self);
+    }
+}
+
+/// Starts a verifier that sends its events there.
+pub type StartFn = Box<dyn FnOnce(Sender<verify::Event>) -> Box<dyn Verifier> + Send>;
+
+/// An opened checkpoint, and how to measure it.
+pub struct Loaded {
+    /// What is shown.
+    pub document: Arc<Document>,
+    /// Called once, on the screen's thread.
+    pub verifier: StartFn,
+}
+
+/// Opens the checkpoint, on a thread of its own.
+pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
+
+/// What the threads tell the loop.
+pub enum Message {
+    /// A key, the mouse, a new size.
+    Input(Event),
+    /// The keyboard is gone.
+    InputClosed,
+    /// A signal came.
+    Signal(Wish),
+    /// The checkpoint is open, or is not.
+    Opened(Result<Loaded, String>),
+    /// Source has its colours.
+    Highlighted(Highlighted),
+    /// A thread panicked.
+    Panicked(String),
+}
+
+/// Open the screen, stay until the user leaves, and return the exit code: 0, 2 where the checkpoint could not be opened,
+/// 130 after ctrl-c, 128 and more after a signal. The terminal is as it was before, whatever happened.
+///
+/// # Errors
+/// The theme cannot be used, or there is no terminal.
+pub fn run(options: RunOptions) -> Result<u8, Error> {
+    let request = options.open.clone();
+    let open = move || {
+        let opened = open::open(&request).map_err(|error| error.to_string())?;
+        let document = Arc::new(Document::of(&opened));
+        let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
+        Ok(Loaded { document, verifier })
+    };
+    run_with(options, Box::new(open))
+}
+
+/// The same with another way to open a checkpoint.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(options: RunOptions, open: OpenFn) -> Result<u8, Error> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let theme = Theme::load(&options.theme, variable)?.at(options.level);
+    let mut state = State::new(options.open.checkpoint.display().to_string(), theme, Keymap::built_in()?);
+    state.ascii = options.ascii;
+    state.mouse = options.mouse;
+    state.trials = options.trials;
+    // What level means was decided before; NO_COLOR must not be asked a second time behind our back.
+    force_color_output(options.level != Level::Never);
+
+    let (messages, inbox) = unbounded();
+    let panics = messages.clone();
+    let mut guard = Guard::take(options.mouse, move |words| drop(panics.send(Message::Panicked(words))))?;
+    let _signals = term::listen(messages.clone(), Message::Signal)?;
+    spawn("input", messages.clone(), read_input)?;
+    let (jobs, job_inbox) = unbounded();
+    spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;
+    spawn("opener", messages, move |messages| drop(messages.send(Message::Opened(open()))))?;
+
+    let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+    let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs);
+    drop(guard);
+    if let Screen::Failed(message, _) = &state.screen {
+        eprintln!("t2m-tui: {}", escape_lines(message));
+    }
+    code
+}
+
+fn spawn(
+    name: &str,
+    messages: Sender<Message>,
+    work: impl FnOnce(&Sender<Message>) + Send + 'static,
+) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(move || work(&messages)).map(drop)
+}
+
+fn read_input(messages: &Sender<Message>) {
+    loop {
+        let message = event::read().map_or(Message::InputClosed, Message::Input);
+        let closed = matches!(message, Message::InputClosed);
+        if messages.send(message).is_err() || closed {
+            return;
+        }
+    }
+}
+
+/// Colour source. Of several jobs that wait, only the newest is wanted.
+fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
+    while let Ok(mut job) = jobs.recv() {
+        while let Ok(newer) = jobs.try_recv() {
+            job = newer;
+        }
+        let runs = highlight::python(&job.text, job.lines.clone(), job.dark);
+        let done = Highlighted { class: job.class, lines: job.lines, runs };
+        if messages.send(Message::Highlighted(done)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Everything that the loop keeps besides the state.
+struct World<'a> {
+    console: &'a mut dyn Console,
+    jobs: &'a Sender<HighlightJob>,
+    verifier: Option<Box<dyn Verifier>>,
+    events: (Sender<verify::Event>, Receiver<verify::Event>),
+    /// The next frame must be drawn on a cleared screen.
+    clear: bool,
+}
+
+/// The loop itself, over any terminal. Returns the exit code.
+///
+/// # Errors
+/// The terminal is gone.
+pub fn event_loop<B: Backend>(
+    terminal: &mut Terminal<B>,
+    console: &mut dyn Console,
+    state: &mut State,
+    inbox: &Receiver<Message>,
+    jobs: &Sender<HighlightJob>,
+) -> Result<u8, Error>
+where
+    B::Error: Send + Sync + 'static,
+{
+    let mut world = World { console, jobs, verifier: None, events: unbounded(), clear: false };
+    let mut drawn: Option<Instant> = None;
+    let mut dirty = true;
+    let mut ticked = Instant::now();
+    loop {
+        let due = drawn.map_or(Duration::ZERO, |at| FRAME.saturating_sub(at.elapsed()));
+        if dirty && due.is_zero() {
+            dirty = false;
+            drawn = Some(Instant::now());
+            if let Some(code) = frame(terminal, state, &mut world)? {
+                return Ok(code);
+            }
+        }
+        let redraw = if dirty { after(due) } else { never() };
+        let tick = if state.is_moving() { after(TICK.saturating_sub(ticked.elapsed())) } else { never() };
+        let code = select! {
+            recv(inbox) -> message => match message {
+                Ok(message) => {
+                    dirty = true;
+                    take_in(state, message, inbox, &mut world)?
+                }
+                Err(_) => Some(0),
+            },
+            recv(world.events.1) -> event => {
+                dirty = true;
+                let mut code = None;
+                let first = event.into_iter();
+                let events: Vec<_> = first.chain(world.events.1.try_iter().take(BATCH)).collect();
+                for event in events {
+                    code = code.or(perform(state, Action::Verify(event), &mut world)?);
+                }
+                code
+            }
+            recv(tick) -> _ => {
+                dirty = true;
+                ticked = Instant::now();
+                perform(state, Action::Tick, &mut world)?
+            }
+            recv(redraw) -> _ => None,
+        };
+        if let Some(code) = code {
+            return Ok(code);
+        }
+    }
+}
+
+/// Draw one frame, inside a bracket that lets the terminal show it at once.
+fn frame<B: Backend>(terminal: &mut Terminal<B>, state: &mut State, world: &mut World<'_>) -> Result<Option<u8>, Error>
+where
+    B::Error: Send + Sync + 'static,
+{
+    world.console.begin_frame()?;
+    if std::mem::take(&mut world.clear) {
+        // Not Terminal::clear: that asks the terminal for its cursor, and the answer goes to the thread that reads keys.
+        let size = terminal.size().map_err(io::Error::other)?;
+        terminal.resize(size.into()).map_err(io::Error::other)?;
+    }
+    let mut effects = Vec::new();
+    terminal.draw(|frame| effects = render(state, frame.area(), frame.buffer_mut())).map_err(io::Error::other)?;
+    world.console.end_frame()?;
+    do_all(effects, world)
+}
+
+/// Take in a message and those that wait behind it.
+fn take_in(
+    state: &mut State,
+    first: Message,
+    inbox: &Receiver<Message>,
+    world: &mut World<'_>,
+) -> Result<Option<u8>, Error> {
+    let mut next = Some(first);
+    for _ in 0..BATCH {
+        let Some(message) = next else { break };
+        if let Some(code) = on_message(state, message, world)? {
+            return Ok(Some(code));
+        }
+        next = inbox.try_recv().ok();
+    }
+    Ok(None)
+}
+
+fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Result<Option<u8>, Error> {
+    let action = match message {
+        Message::Input(event) => match action_of(state, event) {
+            Some(action) => action,
+            None => return Ok(None),
+        },
+        Message::InputClosed | Message::Signal(Wish::End(_)) => {
+            // A terminal that was closed sends both; the signal's code is the better one, 129 stands for it.
+            return Ok(Some(if let Message::Signal(Wish::End(code)) = message { code } else { 129 }));
+        }
+        Message::Signal(Wish::Suspend) => {
+            suspend(world)?;
+            return Ok(None);
+        }
+        Message::Signal(Wish::Continued) => {
+            world.console.retake()?;
+            world.clear = true;
+            return Ok(None);
+        }
+        Message::Opened(Ok(loaded)) => {
+            world.verifier = Some((loaded.verifier)(world.events.0.clone()));
+            Action::Opened(loaded.document)
+        }
+        Message::Opened(Err(message)) => Action::OpenFailed(message),
+        Message::Highlighted(done) => Action::Highlighted(done),
+        Message::Panicked(words) => Action::WorkerPanicked(words),
+    };
+    perform(state, action, world)
+}
+
+/// What an event of the terminal means now.
+pub fn action_of(state: &State, event: Event) -> Option<Action> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => {
+            let mode = state.mode();
+            let command = state.keymap.command(mode, &key).map(Action::Command);
+            command.or_else(|| typed(&key).map(Action::Text))
+        }
+        Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(mouse.column, mouse.row)),
+            MouseEventKind::ScrollDown => Some(Action::Wheel(mouse.column, mouse.row, WHEEL)),
+            MouseEventKind::ScrollUp => Some(Action::Wheel(mouse.column, mouse.row, -WHEEL)),
+            _ => None,
+        },
+        Event::Paste(text) => Some(Action::Paste(text)),
+        _ => None,
+    }
+}
+
+/// Change the state, and do what it asks for. `Some` ends the loop.
+fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<u8>, Error> {
+    do_all(update(state, action), world)
+}
+
+fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<u8>, Error> {
+    for effect in effects {
+        match effect {
+            Effect::Quit(code) => return Ok(Some(code)),
+            Effect::Suspend => suspend(world)?,
+            Effect::Mouse(on) => world.console.set_mouse(on)?,
+            Effect::Submit(request) => {
+                if let Some(verifier) = &world.verifier {
+                    verifier.submit(request);
+                }
+            }
+            Effect::Cancel => {
+                if let Some(verifier) = &world.verifier {
+                    verifier.cancel();
+                }
+            }
+            Effect::Highlight(job) => {
+                // The highlighter ends with the program; that it ended before was reported as its panic.
+                let _ = world.jobs.send(job);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn suspend(world: &mut World<'_>) -> Result<(), Error> {
+    world.console.suspend()?;
+    world.clear = true;
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! A drawn buffer as an SVG picture.
+//!
+//! Borders, blocks, braille and the signs of the screen are vector shapes, so that they meet at the edges of their cells
+//! and look alike whatever font there is; everything else is text in a monospace font.
+
+use std::fmt::Write;
+
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::style::{Color, Modifier};
+
+use super::snapshot::visible;
+use super::theme::{Rgb, Theme};
+
+/// Width of a cell: the advance of DejaVu Sans Mono at the font size below.
+const WIDTH: f64 = 8.43;
+/// Height of a cell.
+const HEIGHT: f64 = 18.0;
+/// Size of the font.
+const FONT: f64 = 14.0;
+/// Baseline of the text, from the top of its cell.
+const BASELINE: f64 = 13.4;
+/// Space around the screen.
+const MARGIN: f64 = 14.0;
+/// Fonts, the first that there is.
+const FONTS: &str = "'DejaVu Sans Mono', Menlo, Consolas, monospace";
+
+/// The picture, on the background that the theme is meant for.
+pub fn svg(buffer: &Buffer, theme: &Theme) -> String {
+    let (columns, rows) = (f64::from(buffer.area.width), f64::from(buffer.area.height));
+    let (width, height) = (columns * WIDTH + 2.0 * MARGIN, rows * HEIGHT + 2.0 * MARGIN);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
+         viewBox=\"0 0 {width:.2} {height:.2}\">\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{}\"/>\n\
+         <g transform=\"translate({MARGIN} {MARGIN})\" font-family=\"{FONTS}\" font-size=\"{FONT}\">\n",
+        hex(theme.background)
+    );
+    let painter = Painter { theme };
+    for (y, row) in buffer.content.chunks(usize::from(buffer.area.width).max(1)).enumerate() {
+        painter.row(&mut svg, row, y as f64 * HEIGHT);
+    }
+    svg.push_str("</g>\n</svg>\n");
+    svg
+}
+
+struct Painter<'a> {
+    theme: &'a Theme,
+}
+
+impl Painter<'_> {
+    fn row(&self, svg: &mut String, row: &[Cell], y: f64) {
+        let cells: Vec<(usize, &Cell)> = visible(row).collect();
+        for run in cells.chunk_by(|left, right| self.background(left.1) == self.background(right.1)) {
+            let (Some((first, cell)), Some((last, _))) = (run.first(), run.last()) else { continue };
+            if let Some(colour) = self.background(cell) {
+                let (x, width) = (*first as f64 * WIDTH, (last - first + 1) as f64 * WIDTH);
+                let _ = writeln!(
+                    svg,
+                    "<rect x=\"{x:.2}\" y=\"{y}\" width=\"{width:.2}\" height=\"{HEIGHT}\" fill=\"{colour}\"/>"
+                );
+            }
+        }
+        let alike = |left: &(usize, &Cell), right: &(usize, &Cell)| {
+            left.0 + 1 == right.0
+                && self.foreground(left.1) == self.foreground(right.1)
+                && left.1.modifier == right.1.modifier
+                && is_plain(left.1)
+                && is_plain(right.1)
+        };
+        for run in cells.chunk_by(alike) {
+            let (Some((first, cell)), Some((last, _))) = (run.first(), run.last()) else { continue };
+            let words: String = run.iter().map(|(_, cell)| cell.symbol()).collect();
+            let blank = words.trim().is_empty();
+            let (x, colour) = (*first as f64 * WIDTH, self.foreground(cell));
+            let width = (last - first + 1) as f64 * WIDTH;
+            if cell.modifier.contains(Modifier::UNDERLINED) {
+                let line = y + BASELINE + 2.5;
+                let _ = writeln!(
+                    svg,
+                    "<path d=\"M{x:.2} {line:.1}h{width:.2}\" stroke=\"{colour}\" stroke-width=\"1\" fill=\"none\"/>"
+                );
+            }
+            if blank {
+                continue;
+            }
+            match words.chars().next().and_then(|sign| shape(sign, x, y)) {
+                Some(drawing) => self.shape(svg, &drawing, &colour),
+                None => self.text(svg, &words, cell, x, y, &colour, run.len()),
+            }
+        }
+    }
+
+    fn shape(&self, svg: &mut String, drawing: &Drawing, colour: &str) {
+        let _ = match drawing {
+            Drawing::Stroke(path) => writeln!(
+                svg,
+                "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"1.3\" fill=\"none\" stroke-linecap=\"round\"/>"
+            ),
+            Drawing::Fill(path) => writeln!(svg, "<path d=\"{path}\" fill=\"{colour}\"/>"),
+        };
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn text(&self, svg: &mut String, words: &str, cell: &Cell, x: f64, y: f64, colour: &str, cells: usize) {
+        let weight = if cell.modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
+        let slant = if cell.modifier.contains(Modifier::ITALIC) { " font-style=\"italic\"" } else { "" };
+        let lead = words.len() - words.trim_start().len();
+        let (x, cells) = (x + lead as f64 * WIDTH, cells - lead);
+        let words = words.trim_start();
+        let cells = cells - (words.len() - words.trim_end().len());
+        let length = if cells > 1 {
+            format!(" textLength=\"{:.2}\" lengthAdjust=\"spacingAndGlyphs\"", cells as f64 * WIDTH)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x:.2}\" y=\"{:.1}\" fill=\"{colour}\" xml:space=\"preserve\"{weight}{slant}{length}>{}</text>",
+            y + BASELINE,
+            xml(words.trim_end())
+        );
+    }
+
+    fn foreground(&self, cell: &Cell) -> String {
+        if cell.modifier.contains(Modifier::REVERSED) {
+            return self.colour(cell.bg).unwrap_or_else(|| hex(self.theme.background));
+        }
+        self.colour(cell.fg).unwrap_or_else(|| hex(self.theme.foreground))
+    }
+
+    /// `None` where the background of the picture shows.
+    fn background(&self, cell: &Cell) -> Option<String> {
+        if cell.modifier.contains(Modifier::REVERSED) {
+            return Some(self.colour(cell.fg).unwrap_or_else(|| hex(self.theme.foreground)));
+        }
+        self.colour(cell.bg)
+    }
+
+    /// `None` for the terminal's own; the sixteen are those of xterm.
+    fn colour(&self, colour: Color) -> Option<String> {
+        Some(match colour {
+            Color::Rgb(red, green, blue) => hex(Rgb(red, green, blue)),
+            Color::DarkGray => "#7f7f7f".to_owned(),
+            Color::Gray => "#c0c0c0".to_owned(),
+            Color::Red => "#cd0000".to_owned(),
+            Color::Green => "#00cd00".to_owned(),
+            Color::Yellow => "#cdcd00".to_owned(),
+            Color::Blue => "#0000ee".to_owned(),
+            Color::Magenta => "#cd00cd".to_owned(),
+            Color::Cyan => "#00cdcd".to_owned(),
+            Color::LightRed => "#ff5f5f".to_owned(),
+            Color::LightGreen => "#5fff5f".to_owned(),
+            Color::LightYellow => "#ffff5f".to_owned(),
+            Color::LightBlue => "#5c9cff".to_owned(),
+            Color::LightMagenta => "#ff5fff".to_owned(),
+            Color::LightCyan => "#5fffff".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// ASCII takes exactly one cell a character in every monospace font; anything else is placed on its own.
+fn is_plain(cell: &Cell) -> bool {
+    cell.symbol().is_ascii()
+}
+
+fn hex(rgb: Rgb) -> String {
+    format!("#{:02x}{:02x}{:02x}", rgb.0, rgb.1, rgb.2)
+}
+
+fn xml(words: &str) -> String {
+    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+enum Drawing {
+    Stroke(String),
+    Fill(String),
+}
+
+/// A sign as a path in the cell at `x`, `y`; `None` for those that are text.
+fn shape(sign: char, x: f64, y: f64) -> Option<Drawing> {
+    let (w, h) = (WIDTH, HEIGHT);
+    let (mx, my, right, bottom) = (x + w / 2.0, y + h / 2.0, x + w, y + h);
+    let circle = |radius: f64| {
+        format!(
+            "M{:.2} {my:.2}a{radius} {radius} 0 1 0 {d} 0a{radius} {radius} 0 1 0 -{d} 0z",
+            mx - radius,
+            d = 2.0 * radius
+        )
+    };
+    let lines = |parts: &[[f64; 4]]| {
+        let path = parts.iter().map(|[a, b, c, d]| format!("M{a:.2} {b:.2}L{c:.2} {d:.2}"));
+        Some(Drawing::Stroke(path.collect()))
+    };
+    let (left_half, right_half) = ([x, my, mx, my], [mx, my, right, my]);
+    let (upper, lower) = ([mx, y, mx, my], [mx, my, mx, bottom]);
+    let corner = |from: [f64; 2], to: [f64; 2]| {
+        let [fx, fy] = from;
+        let [tx, ty] = to;
+        Some(Drawing::Stroke(format!("M{fx:.2} {fy:.2}Q{mx:.2} {my:.2} {tx:.2} {ty:.2}")))
+    };
+    let polygon = |points: &[[f64; 2]]| {
+        let path = points
+            .iter()
+            .enumerate()
+            .map(|(index, [a, b])| format!("{}{:.2} {:.2}", if index == 0 { 'M' } else { 'L' }, mx + a, my + b));
+        format!("{}z", path.collect::<String>())
+    };
+    match sign {
+        '─' => lines(&[[x, my, right, my]]),
+        '┃' => Some(Drawing::Fill(format!("M{:.2} {y:.2}h3v{h}h-3z", mx - 1.5))),
+        '│' => lines(&[[mx, y, mx, bottom]]),
+        '┄' => lines(&[[x + 1.4, my, x + w * 0.45, my], [x + w * 0.75, my, right - 0.6, my]]),
+        '┊' => lines(&[[mx, y + 2.0, mx, y + 5.5], [mx, y + 10.0, mx, y + 13.5]]),
+        '├' => lines(&[[mx, y, mx, bottom], right_half]),
+        '┤' => lines(&[[mx, y, mx, bottom], left_half]),
+        '└' => lines(&[upper, right_half]),
+        '┬' => lines(&[left_half, right_half, lower]),
+        '╭' => corner([mx, bottom], [right, my]),
+        '╮' => corner([mx, bottom], [x, my]),
+        '╰' => corner([mx, y], [right, my]),
+        '╯' => corner([mx, y], [x, my]),
+        '▌' => Some(Drawing::Fill(format!("M{x:.2} {y:.2}h{:.2}v{h}h-{:.2}z", w * 0.4, w * 0.4))),
+        '▰' => Some(Drawing::Fill(polygon(&[[-2.2, -4.2], [4.0, -4.2], [2.2, 4.2], [-4.0, 4.2]]))),
+        '▱' => Some(Drawing::Stroke(polygon(&[[-1.9, -3.6], [3.5, -3.6], [1.9, 3.6], [-3.5, 3.6]]))),
+        '●' => Some(Drawing::Fill(circle(3.7))),
+        '○' => Some(Drawing::Stroke(circle(3.2))),
+        '∙' => Some(Drawing::Fill(circle(1.5))),
+        '◐' => Some(Drawing::Fill(format!(
+            "{}M{mx:.2} {:.2}a2.6 2.6 0 0 1 0 5.2z",
+            // The ring runs the other way round than the half disc that is cut out of it.
+            circle(3.7),
+            my - 2.6
+        ))),
+        '◇' => Some(Drawing::Stroke(polygon(&[[0.0, -4.2], [3.9, 0.0], [0.0, 4.2], [-3.9, 0.0]]))),
+        '▢' => Some(Drawing::Stroke(polygon(&[[-3.1, -3.1], [3.1, -3.1], [3.1, 3.1], [-3.1, 3.1]]))),
+        '▸' => Some(Drawing::Fill(polygon(&[[-2.2, -3.6], [3.0, 0.0], [-2.2, 3.6]]))),
+        '▾' => Some(Drawing::Fill(polygon(&[[-3.6, -2.2], [3.6, -2.2], [0.0, 3.0]]))),
+        '✓' => lines(&[[mx - 3.4, my + 0.4, mx - 1.0, my + 3.2], [mx - 1.0, my + 3.2, mx + 3.4, my - 3.8]]),
+        '✗' => lines(&[[mx - 3.0, my - 3.2, mx + 3.0, my + 3.4], [mx + 3.0, my - 3.2, mx - 3.0, my + 3.4]]),
+        '⚑' => Some(Drawing::Fill(format!(
+            "M{:.2} {:.2}h1.3v11h-1.3zM{:.2} {:.2}l6.2 2.6l-6.2 2.8z",
+            mx - 3.2,
+            my - 5.0,
+            mx - 1.9,
+            my - 5.0
+        ))),
+        '\u{2800}'..='\u{28ff}' => Some(Drawing::Fill(braille(sign, x, y))),
+        _ => None,
+    }
+}
+
+/// The dots of a braille pattern.
+fn braille(sign: char, x: f64, y: f64) -> String {
+    const DOTS: [(f64, f64); 8] =
+        [(0.3, 0.2), (0.3, 0.4), (0.3, 0.6), (0.7, 0.2), (0.7, 0.4), (0.7, 0.6), (0.3, 0.8), (0.7, 0.8)];
+    let pattern = sign as u32 - 0x2800;
+    let dots = DOTS.iter().enumerate().filter(|(index, _)| pattern & (1 << index) != 0);
+    dots.map(|(_, (dx, dy))| {
+        format!("M{:.2} {:.2}a1.2 1.2 0 1 0 2.4 0a1.2 1.2 0 1 0 -2.4 0z", x + dx * WIDTH - 1.2, y + dy * HEIGHT)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ratatui::layout::Rect;
+    use ratatui::style::Style;
+
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_and_signs_are_shapes() {
+        let theme = Theme::load("dark", |_| None).unwrap();
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 8, 1));
+        buffer.set_string(0, 0, "a<b", Style::new().bold());
+        buffer.set_string(4, 0, "●⣾", Style::new().fg(Color::Rgb(1, 2, 3)));
+        let svg = svg(&buffer, &theme);
+        assert!(svg.contains("font-weight=\"bold\"") && svg.contains(">a&lt;b</text>"));
+        assert_eq!(svg.matches("fill=\"#010203\"").count(), 2);
+        assert!(!svg.contains('●'));
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    }
+}

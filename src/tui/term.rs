@@ -1,0 +1,202 @@
+//! The terminal: taken, given back however the program ends, suspended, and the signals that ask for that.
+//!
+//! Whatever is switched on is switched off again in the reverse order, by [`restore`], which may be called at any time and
+//! any number of times: when the guard is dropped, by the panic hook, before a stop.
+
+use std::io::{self, Write};
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::Sender;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
+};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::{Handle, Signals};
+
+/// Whether the terminal is ours at the moment.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// End, with the exit code that shells give that signal.
+    End(u8),
+    /// Stop until continued.
+    Suspend,
+    /// We were continued, whoever stopped us: the terminal may be in any state.
+    Continued,
+}
+
+/// What the loop needs of a terminal besides drawing.
+pub trait Console {
+    /// A frame begins.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn begin_frame(&mut self) -> io::Result<()>;
+    /// The frame is complete.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn end_frame(&mut self) -> io::Result<()>;
+    /// Capture the mouse or let it go.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn set_mouse(&mut self, on: bool) -> io::Result<()>;
+    /// Give the terminal back, stop, and take it again when continued.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn suspend(&mut self) -> io::Result<()>;
+    /// Take the terminal again, whatever state it is in.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn retake(&mut self) -> io::Result<()>;
+}
+
+type Hook = dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync;
+
+/// Holds the terminal. Dropping it gives the terminal back and the panic hook of before.
+pub struct Guard {
+    mouse: bool,
+    /// We stopped and took the terminal again ourselves: the signal that says so is still to come.
+    resumed: bool,
+    hook: Arc<Hook>,
+}
+
+impl Guard {
+    /// Take the terminal: raw, on the alternate screen, with bracketed paste and, if asked for, the mouse.
+    ///
+    /// A panic of this thread then gives the terminal back before it is printed. A panic of any other thread leaves the
+    /// terminal alone; its message goes to `panics`.
+    ///
+    /// # Errors
+    /// There is no terminal.
+    pub fn take(mouse: bool, panics: impl Fn(String) + Send + Sync + 'static) -> io::Result<Guard> {
+        let hook: Arc<Hook> = Arc::from(panic::take_hook());
+        let (before, screen) = (hook.clone(), thread::current().id());
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().id() == screen {
+                restore();
+                before(info);
+            } else {
+                panics(describe(info));
+            }
+        }));
+        let guard = Guard { mouse, resumed: false, hook };
+        take(mouse)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        restore();
+        // The hook cannot be changed by a thread that panics, and need not be.
+        if !thread::panicking() {
+            let hook = self.hook.clone();
+            panic::set_hook(Box::new(move |info| hook(info)));
+        }
+    }
+}
+
+impl Console for Guard {
+    fn begin_frame(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), BeginSynchronizedUpdate)
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), EndSynchronizedUpdate)
+    }
+
+    fn set_mouse(&mut self, on: bool) -> io::Result<()> {
+        self.mouse = on;
+        if on { execute!(io::stdout(), EnableMouseCapture) } else { execute!(io::stdout(), DisableMouseCapture) }
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        restore();
+        // The whole group, so that a shell or a script above us sees the job stop.
+        rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
+        self.resumed = true;
+        take(self.mouse)
+    }
+
+    fn retake(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.resumed) {
+            return Ok(());
+        }
+        // Somebody else may have changed the modes: they are set anew, not believed.
+        let _ = disable_raw_mode();
+        take(self.mouse)
+    }
+}
+
+fn take(mouse: bool) -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)?;
+    if mouse { execute!(io::stdout(), EnableMouseCapture) } else { Ok(()) }
+}
+
+/// Give the terminal back, if it is ours. Errors are of no use here: the terminal may be gone.
+pub fn restore() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut out = io::stdout();
+    let _ =
+        execute!(out, EndSynchronizedUpdate, DisableMouseCapture, DisableBracketedPaste, Show, LeaveAlternateScreen);
+    let _ = out.flush();
+    let _ = disable_raw_mode();
+}
+
+/// Where a panic happened and what it said, on one line.
+fn describe(info: &panic::PanicHookInfo<'_>) -> String {
+    let payload = info.payload();
+    let words = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("a thread").to_owned();
+    let place = info.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
+    format!("{name} panicked{place}: {}", words.unwrap_or("no message"))
+}
+
+/// Ends the listening when dropped.
+pub struct SignalGuard(Handle);
+
+impl Drop for SignalGuard {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Listen for the signals that end, stop and continue a program, on a thread of their own.
+///
+/// # Errors
+/// The system does not let us.
+pub fn listen<M: Send + 'static>(wishes: Sender<M>, message: fn(Wish) -> M) -> io::Result<SignalGuard> {
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
+    let guard = SignalGuard(signals.handle());
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            let wish = match signal {
+                SIGTSTP => Wish::Suspend,
+                SIGCONT => Wish::Continued,
+                ending => Wish::End(128 + ending as u8),
+            };
+            if wishes.send(message(wish)).is_err() {
+                break;
+            }
+        }
+    })?;
+    Ok(guard)
+}

@@ -1,0 +1,511 @@
+//! What an action does to the state. Pure: whatever touches the world comes back as an [`Effect`].
+
+use std::sync::Arc;
+
+use super::action::{Action, Command, Effect, HighlightJob, Pane};
+use super::keymap::Mode;
+use super::layout::{Layout, Shape};
+use super::state::{Find, Screen, State, View};
+use super::tree::{Filter, indent};
+use crate::model::ModuleId;
+use crate::source::ClassSource;
+use crate::triage::Status;
+use crate::verify;
+
+/// Lines coloured at once, around those on show.
+const HIGHLIGHT_MARGIN: usize = 150;
+/// Columns that the source moves sideways at once.
+const SIDEWAYS: usize = 8;
+/// Rows that the notes of a blocker take, about.
+const NOTE_ROWS: usize = 3;
+/// Exit code after an interrupt.
+const INTERRUPTED: u8 = 130;
+/// Exit code where the checkpoint could not be opened.
+const WRONG_INPUT: u8 = 2;
+/// Rows of the filter: the statuses, and "measured badly".
+pub const FILTER_ROWS: usize = Status::ALL.len() + 1;
+
+/// Change the state; return what is to be done outside.
+pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match action {
+        Action::Command(Command::Interrupt) => effects.push(Effect::Quit(INTERRUPTED)),
+        Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
+        Action::Opened(document) => state.screen = Screen::Open(Box::new(View::new(document))),
+        Action::OpenFailed(message) => state.screen = Screen::Failed(message, 0),
+        Action::WorkerPanicked(message) => worker_panicked(state, &message),
+        Action::Drawn(layout) => {
+            if let (Screen::Open(view), Some((_, top))) = (&mut state.screen, layout.tree) {
+                view.tree.top = top;
+            }
+            state.layout = *layout;
+        }
+        Action::Tick => state.tick = state.tick.wrapping_add(1),
+        action => {
+            if matches!(action, Action::Command(_) | Action::Click(..)) {
+                state.notice = None;
+            }
+            on_screen(state, action, &mut effects);
+        }
+    }
+    if let Screen::Open(view) = &mut state.screen {
+        follow_selection(view, &state.layout);
+        effects.extend(ask_for_colours(view, &state.layout, state.theme.dark));
+    }
+    effects
+}
+
+fn on_screen(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
+    match (&mut state.screen, action) {
+        (Screen::Opening(_), Action::Command(Command::Quit)) => effects.push(Effect::Quit(0)),
+        (Screen::Failed(..), Action::Command(Command::Quit | Command::Dismiss)) => {
+            effects.push(Effect::Quit(WRONG_INPUT));
+        }
+        (Screen::Failed(_, top), Action::Command(Command::Down)) => *top += 1,
+        (Screen::Failed(_, top), Action::Command(Command::Up)) => *top = top.saturating_sub(1),
+        (Screen::Open(_), Action::Command(command)) => on_command(state, command, effects),
+        (Screen::Open(view), Action::Text(character)) if view.mode == Mode::Find => {
+            edit_find(view, |text| text.push(character));
+        }
+        (Screen::Open(view), Action::Paste(pasted)) if view.mode == Mode::Find => {
+            edit_find(view, |text| text.extend(pasted.chars().filter(|character| !character.is_control())));
+        }
+        (Screen::Open(_), Action::Click(column, row)) => click(state, column, row, effects),
+        (Screen::Open(_), Action::Wheel(column, row, by)) => wheel(state, column, row, by),
+        (Screen::Open(view), Action::Verify(event)) => measured(view, event),
+        (Screen::Open(view), Action::Highlighted(done)) => {
+            view.source.colours.insert(done.class.clone(), done);
+        }
+        _ => {}
+    }
+}
+
+fn worker_panicked(state: &mut State, message: &str) {
+    let message = format!("this is a bug in t2m-tui: {message}");
+    match &mut state.screen {
+        Screen::Opening(_) => state.screen = Screen::Failed(message, 0),
+        Screen::Failed(..) => {}
+        Screen::Open(view) => {
+            view.measured.requests = 0;
+            let document = view.document.clone();
+            view.measured.forget_unfinished(&document);
+            state.notice = Some(message);
+        }
+    }
+}
+
+fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
+    let Screen::Open(view) = &mut state.screen else { return };
+    match view.mode {
+        Mode::Find => in_find(view, command),
+        Mode::Filter => in_filter(view, command),
+        Mode::Help => in_help(view, command, state.layout.overlay.map_or(0, |(_, below)| below)),
+        Mode::Main => in_main(state, command, effects),
+    }
+}
+
+fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
+    let shape = state.layout.shape;
+    let Screen::Open(view) = &mut state.screen else { return };
+    let document = view.document.clone();
+    match command {
+        Command::Quit => effects.push(Effect::Quit(0)),
+        Command::Run => run(state, state_selected, effects),
+        Command::RunAll => run(state, |_| 0, effects),
+        Command::Cancel if view.measured.is_running() => {
+            effects.push(Effect::Cancel);
+            state.notice = Some("cancelling".to_owned());
+        }
+        Command::Cancel => state.notice = Some("nothing runs".to_owned()),
+        Command::Filter => view.mode = Mode::Filter,
+        Command::Find => {
+            view.mode = Mode::Find;
+            view.find = Some(Find { text: String::new(), matches: Vec::new(), before: view.tree.clone() });
+        }
+        Command::FindNext => next_match(view, true),
+        Command::FindPrevious => next_match(view, false),
+        Command::NextBlocker | Command::PreviousBlocker => {
+            match document.blocker_from(view.place(), command == Command::NextBlocker) {
+                Some(place) => {
+                    view.tree.reveal(&document, place.module);
+                    show(view, Pane::Source, shape);
+                    view.source.jump = Some(place.line);
+                }
+                None => state.notice = Some("no blockers in the source that was found".to_owned()),
+            }
+        }
+        Command::NextPane => focus_by(view, 1),
+        Command::PreviousPane => focus_by(view, 2),
+        Command::FoldAll => view.tree.fold_all(&document, true),
+        Command::UnfoldAll => view.tree.fold_all(&document, false),
+        Command::Fold => {
+            let selected = view.tree.selected;
+            view.tree.toggle(&document, selected);
+        }
+        Command::Help => (view.mode, view.help_top) = (Mode::Help, 0),
+        Command::Mouse => {
+            state.mouse = !state.mouse;
+            state.notice =
+                Some(if state.mouse { "mouse on" } else { "mouse off: the terminal selects text" }.to_owned());
+            effects.push(Effect::Mouse(state.mouse));
+        }
+        Command::Dismiss => {
+            view.find = None;
+            view.tree.filter = Filter::default();
+            view.tree.apply_filter(&document, &view.measured);
+        }
+        _ => move_in(state, command),
+    }
+}
+
+fn state_selected(view: &View) -> ModuleId {
+    view.tree.selected
+}
+
+/// Ask for the measurement of everything below a module.
+fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>) {
+    let shape = state.layout.shape;
+    let Screen::Open(view) = &mut state.screen else { return };
+    let root = root(view);
+    let runnable = view.document.runnable_below(root);
+    let pending = |id: &ModuleId| view.measured.layer(*id).is_some_and(|layer| layer.verdict().is_none());
+    let modules: Vec<ModuleId> = runnable.iter().copied().filter(|id| !pending(id)).collect();
+    if modules.is_empty() {
+        let name = view.document.module(root).map_or("", |module| module.path.as_str());
+        let name = if name.is_empty() { "the model" } else { name };
+        state.notice = Some(if runnable.is_empty() {
+            format!("nothing to run: {} has no conversion", crate::escape::escape(name))
+        } else {
+            "it runs already".to_owned()
+        });
+        return;
+    }
+    if shape == Shape::Two {
+        show(view, Pane::Live, shape);
+    }
+    let document = view.document.clone();
+    view.measured.queue(&document, &modules);
+    let trials = &state.trials;
+    effects.push(Effect::Submit(verify::Request {
+        modules,
+        trials: trials.count,
+        dtypes: trials.dtypes.clone(),
+        seed: trials.seed,
+    }));
+}
+
+fn measured(view: &mut View, event: verify::Event) {
+    let document = view.document.clone();
+    let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
+    view.measured.apply(&document, event);
+    if done && view.tree.filter.bad {
+        view.tree.apply_filter(&document, &view.measured);
+    }
+}
+
+fn move_in(state: &mut State, command: Command) {
+    let Screen::Open(view) = &mut state.screen else { return };
+    let page = state.layout.page(view.focus) as i64;
+    let by = match command {
+        Command::Down => 1,
+        Command::Up => -1,
+        Command::HalfDown => (page / 2).max(1),
+        Command::HalfUp => -(page / 2).max(1),
+        Command::PageDown => (page - 1).max(1),
+        Command::PageUp => -(page - 1).max(1),
+        Command::Top => i64::MIN / 2,
+        Command::Bottom => i64::MAX / 2,
+        Command::Left | Command::Right => return sideways(view, command == Command::Right),
+        _ => return,
+    };
+    match view.focus {
+        Pane::Tree => view.tree.step(by),
+        pane => scroll(view, &state.layout, pane, by),
+    }
+}
+
+fn sideways(view: &mut View, right: bool) {
+    let document = view.document.clone();
+    match (view.focus, right) {
+        (Pane::Tree, true) => view.tree.enter(&document),
+        (Pane::Tree, false) => view.tree.leave(&document),
+        (Pane::Source, true) => view.source.left = (view.source.left + SIDEWAYS).min(200),
+        (Pane::Source, false) => view.source.left = view.source.left.saturating_sub(SIDEWAYS),
+        (Pane::Live, _) => {}
+    }
+}
+
+/// Scroll a pane that has no cursor.
+fn scroll(view: &mut View, layout: &Layout, pane: Pane, by: i64) {
+    let below = layout.live.map_or(0, |(_, below)| below);
+    let page_of_source = layout.page(Pane::Source);
+    let moved = |top: usize, last: usize| (top as i64).saturating_add(by).clamp(0, last as i64) as usize;
+    match pane {
+        Pane::Tree => {
+            view.tree.top = moved(view.tree.top, view.tree.rows.len().saturating_sub(1));
+            view.tree.follow = false;
+        }
+        Pane::Source => {
+            let lines = shown_lines(view);
+            view.source.top = moved(view.source.top, lines.saturating_sub(page_of_source / 2)).max(1);
+        }
+        Pane::Live => view.live_top = moved(view.live_top, view.live_top + below),
+    }
+}
+
+fn shown_lines(view: &View) -> usize {
+    view.document.source(view.tree.selected).map_or(1, |shown| shown.source.text.lines().count())
+}
+
+fn focus_by(view: &mut View, by: usize) {
+    let at = Pane::ALL.iter().position(|&pane| pane == view.focus).unwrap_or(0);
+    focus(view, Pane::ALL.get((at + by) % Pane::ALL.len()).copied().unwrap_or(Pane::Tree));
+}
+
+fn focus(view: &mut View, pane: Pane) {
+    view.focus = pane;
+    if pane != Pane::Tree {
+        view.lower = pane;
+    }
+}
+
+/// Bring a pane into view; where there is one pane only, that means going there.
+fn show(view: &mut View, pane: Pane, shape: Shape) {
+    view.lower = pane;
+    if view.focus != Pane::Tree || matches!(shape, Shape::One | Shape::Tiny) {
+        focus(view, pane);
+    }
+}
+
+fn in_find(view: &mut View, command: Command) {
+    match command {
+        Command::Accept => {
+            view.mode = Mode::Main;
+            if view.find.as_ref().is_some_and(|find| find.matches.is_empty()) {
+                view.find = None;
+            }
+        }
+        Command::Dismiss => {
+            view.mode = Mode::Main;
+            if let Some(find) = view.find.take() {
+                view.tree = find.before;
+            }
+        }
+        Command::Erase => edit_find(view, |text| {
+            text.pop();
+        }),
+        Command::EraseAll => edit_find(view, String::clear),
+        Command::FindNext => next_match(view, true),
+        Command::FindPrevious => next_match(view, false),
+        _ => {}
+    }
+}
+
+/// Change what is searched for, and go to the first match from where the search began.
+fn edit_find(view: &mut View, edit: impl FnOnce(&mut String)) {
+    let document = view.document.clone();
+    let Some(find) = &mut view.find else { return };
+    edit(&mut find.text);
+    find.matches = Find::search(&document, &find.text);
+    let start = find.before.selected;
+    let target = find.matches.iter().find(|&&id| id >= start).or(find.matches.first()).copied();
+    view.tree = find.before.clone();
+    if let Some(target) = target {
+        view.tree.reveal(&document, target);
+    }
+}
+
+fn next_match(view: &mut View, forward: bool) {
+    let document = view.document.clone();
+    let Some(find) = &view.find else { return };
+    let here = view.tree.selected;
+    let target = if forward {
+        find.matches.iter().find(|&&id| id > here).or(find.matches.first())
+    } else {
+        find.matches.iter().rev().find(|&&id| id < here).or(find.matches.last())
+    };
+    if let Some(&target) = target {
+        view.tree.reveal(&document, target);
+    }
+}
+
+fn in_filter(view: &mut View, command: Command) {
+    match command {
+        Command::Down => view.filter_row = (view.filter_row + 1) % FILTER_ROWS,
+        Command::Up => view.filter_row = (view.filter_row + FILTER_ROWS - 1) % FILTER_ROWS,
+        Command::Toggle => toggle_filter(view),
+        Command::Clear => {
+            view.tree.filter = Filter::default();
+            view.tree.apply_filter(&view.document.clone(), &view.measured);
+        }
+        Command::Accept | Command::Dismiss => view.mode = Mode::Main,
+        _ => {}
+    }
+}
+
+fn toggle_filter(view: &mut View) {
+    let filter = &mut view.tree.filter;
+    match Status::ALL.get(view.filter_row) {
+        Some(status) if !filter.statuses.remove(status) => drop(filter.statuses.insert(*status)),
+        Some(_) => {}
+        None => filter.bad = !filter.bad,
+    }
+    view.tree.apply_filter(&view.document.clone(), &view.measured);
+}
+
+fn in_help(view: &mut View, command: Command, below: usize) {
+    match command {
+        Command::Down if below > 0 => view.help_top += below.min(5),
+        Command::Up => view.help_top = view.help_top.saturating_sub(5),
+        Command::Dismiss => view.mode = Mode::Main,
+        _ => {}
+    }
+}
+
+fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
+    let layout = state.layout.clone();
+    let at = ratatui::layout::Position::new(column, row);
+    if let Some(&(_, command)) = layout.keys.iter().find(|(area, _)| area.contains(at)) {
+        return on_command(state, command, effects);
+    }
+    let Screen::Open(view) = &mut state.screen else { return };
+    match view.mode {
+        Mode::Help => view.mode = Mode::Main,
+        Mode::Filter => match layout.overlay {
+            Some((area, _)) if area.contains(at) => {
+                let clicked = usize::from(row - area.y);
+                if clicked < FILTER_ROWS {
+                    view.filter_row = clicked;
+                    toggle_filter(view);
+                }
+            }
+            _ => view.mode = Mode::Main,
+        },
+        Mode::Find | Mode::Main => {
+            if view.mode == Mode::Find {
+                in_find(view, Command::Accept);
+            }
+            if let Some(&(_, pane)) = layout.tabs.iter().find(|(area, _)| area.contains(at)) {
+                return focus(view, pane);
+            }
+            match layout.pane_at(column, row) {
+                Some(Pane::Tree) => click_tree(view, &layout, column, row),
+                Some(Pane::Source) => click_source(view, &layout, row),
+                Some(Pane::Live) => focus(view, Pane::Live),
+                None => {}
+            }
+        }
+    }
+}
+
+fn click_tree(view: &mut View, layout: &Layout, column: u16, row: u16) {
+    focus(view, Pane::Tree);
+    let Some((area, top)) = layout.tree else { return };
+    view.tree.follow = true;
+    let Some(&id) = view.tree.rows.get(top + usize::from(row - area.y)) else { return };
+    view.tree.selected = id;
+    let depth = view.document.module(id).map_or(0, |module| module.depth);
+    let marker = usize::from(area.x) + 1 + indent(depth);
+    if (marker..marker + 2).contains(&usize::from(column)) {
+        view.tree.toggle(&view.document.clone(), id);
+    }
+}
+
+/// A line that names a child selects it.
+fn click_source(view: &mut View, layout: &Layout, row: u16) {
+    focus(view, Pane::Source);
+    let links = layout.source.as_ref().map(|source| source.links.as_slice()).unwrap_or_default();
+    if let Some(&(_, child)) = links.iter().find(|(at, _)| *at == row) {
+        view.tree.reveal(&view.document.clone(), child);
+    }
+}
+
+fn wheel(state: &mut State, column: u16, row: u16, by: i32) {
+    let Screen::Open(view) = &mut state.screen else { return };
+    match view.mode {
+        Mode::Help => in_help(
+            view,
+            if by > 0 { Command::Down } else { Command::Up },
+            state.layout.overlay.map_or(0, |(_, below)| below),
+        ),
+        Mode::Filter => in_filter(view, if by > 0 { Command::Down } else { Command::Up }),
+        Mode::Find | Mode::Main => {
+            if let Some(pane) = state.layout.pane_at(column, row) {
+                scroll(view, &state.layout, pane, i64::from(by));
+            }
+        }
+    }
+}
+
+/// Let the source pane show what belongs to the selection: its class, and the line that calls it. Waits until the pane
+/// was drawn once, since where to scroll depends on its height.
+fn follow_selection(view: &mut View, layout: &Layout) {
+    let document = view.document.clone();
+    let selected = view.tree.selected;
+    let Some(area) = &layout.source else { return };
+    let height = usize::from(area.area.height);
+    let Some(shown) = document.source(selected) else {
+        view.source.owner = None;
+        view.source.line = None;
+        return;
+    };
+    let child = document.child_towards(shown.owner, selected).and_then(|child| document.module(child));
+    let called = child.and_then(|child| shown.source.mentions.iter().find(|(_, name)| *name == child.name));
+    let called = called.map(|(line, _)| *line);
+    let arrived = view.source.owner != Some(shown.owner);
+    if arrived {
+        let forward = shown.source.forward.clone().unwrap_or(shown.source.class_line..shown.source.class_line + 1);
+        let whole_class = rows_between(shown.source, shown.source.class_line, forward.end) <= height;
+        let first = if whole_class { shown.source.class_line } else { forward.start.saturating_sub(1).max(1) };
+        view.source.owner = Some(shown.owner);
+        view.source.left = 0;
+        view.source.line = None;
+        view.source.top = first;
+        // A file that fits is shown from its beginning.
+        if rows_between(shown.source, 1, shown.source.text.lines().count() + 1) <= height {
+            view.source.top = 1;
+        }
+    }
+    if let Some(line) = view.source.jump.take() {
+        point_at(view, shown.source, line, height);
+    } else if called.is_some() && view.source.line != called {
+        view.source.line = called;
+        point_at(view, shown.source, called.unwrap_or(1), height);
+    } else if called.is_none() && !document.blockers(selected).iter().any(|at| Some(at.line) == view.source.line) {
+        view.source.line = None;
+    }
+}
+
+/// Rows that these lines take, the notes of their blockers included.
+fn rows_between(source: &ClassSource, first: usize, end: usize) -> usize {
+    let notes = source.blockers.iter().filter(|blocker| (first..end).contains(&blocker.line)).count();
+    end.saturating_sub(first) + notes * NOTE_ROWS
+}
+
+/// Highlight a line, and scroll to it where it is out of view.
+fn point_at(view: &mut View, source: &ClassSource, line: usize, height: usize) {
+    view.source.line = Some(line);
+    if line < view.source.top || rows_between(source, view.source.top, line + 1) > height {
+        view.source.top = line.saturating_sub(height / 3).max(1);
+    }
+}
+
+/// The lines on show may not have their colours yet.
+fn ask_for_colours(view: &mut View, layout: &Layout, dark: bool) -> Option<Effect> {
+    layout.source.as_ref()?;
+    let document = Arc::clone(&view.document);
+    let shown = document.source(view.tree.selected)?;
+    let class = &document.module(shown.owner)?.class;
+    let count = shown.source.text.lines().count();
+    let top = view.source.top.min(count.max(1));
+    let wanted = top..(top + layout.page(Pane::Source)).min(count + 1);
+    let covers = |lines: &std::ops::Range<usize>| lines.start <= wanted.start && lines.end >= wanted.end;
+    let here = view.source.colours.get(class).is_some_and(|colours| covers(&colours.lines));
+    let asked = view.source.asked.as_ref().is_some_and(|(asked, lines)| asked == class && covers(lines));
+    if here || asked {
+        return None;
+    }
+    let lines = wanted.start.saturating_sub(HIGHLIGHT_MARGIN).max(1)..(wanted.end + HIGHLIGHT_MARGIN).min(count + 1);
+    view.source.asked = Some((class.clone(), lines.clone()));
+    Some(Effect::Highlight(HighlightJob { class: class.clone(), text: shown.source.text.clone(), lines, dark }))
+}

@@ -1,0 +1,167 @@
+//! The command line without engines: inspect, errors, exit codes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{file, json, program, run, stderr};
+use serde_json::Value;
+
+#[test]
+fn inspect_knows_every_status_and_every_seed_blocker_of_the_demo() {
+    let output = run(&["inspect", "demo", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = json(&output);
+    assert_eq!(report["schema"], 1);
+    assert_eq!(report["checkpoint"]["format"], "torch-zip");
+    assert_eq!(report["checkpoint"]["parameters"], 40_192);
+    let layers = &report["summary"]["layers"];
+    for status in ["direct", "recipe", "incomplete", "unsupported", "container", "custom", "unknown"] {
+        assert!(layers[status].as_u64().unwrap_or(0) > 0, "no {status} in {layers:#}");
+    }
+    let patterns: Vec<&str> =
+        report["blockers"].as_array().unwrap().iter().map(|blocker| blocker["pattern"].as_str().unwrap()).collect();
+    for pattern in
+        [".copy_(", "torch.autograd.Function", ".item()", "register_forward_hook", "register_backward_hook", "+="]
+    {
+        assert!(patterns.contains(&pattern), "no {pattern} in {patterns:?}");
+    }
+    let item = report["blockers"].as_array().unwrap().iter().find(|blocker| blocker["pattern"] == ".item()").unwrap();
+    assert_eq!((item["module"].as_str(), item["file"].as_str()), (Some("picture"), Some("demo/scene.py")));
+    assert!(item["text"].as_str().unwrap().contains("x.abs().mean().item()"));
+}
+
+#[test]
+fn every_module_has_a_status_with_a_reason_and_evidence() {
+    let report = json(&run(&["inspect", "demo", "--format", "json"]));
+    let modules = report["modules"].as_array().unwrap();
+    assert_eq!(modules[0]["path"], "");
+    assert_eq!(modules[0]["class"], "scene.Scene");
+    for module in modules {
+        assert!(!module["reason"].as_str().unwrap().is_empty(), "{module:#}");
+        assert_eq!(module["evidence"], "exact");
+        assert_eq!(module["confidence"], 1.0);
+    }
+    let module = |path: &str| modules.iter().find(|module| module["path"] == path).unwrap();
+    let attention = module("caption.blocks.0.attention");
+    assert_eq!(attention["status"], "recipe");
+    assert_eq!(attention["recipe"], "split in_proj, bias=True");
+    assert_eq!(attention["attributes"]["num_heads"], 4);
+    let conv = module("picture.blocks.0.conv2");
+    assert_eq!(conv["attributes"]["padding"], serde_json::json!([1, 2]));
+    assert_eq!((conv["status"].as_str(), conv["rule"].as_str()), (Some("direct"), Some("conv2d")));
+    assert_eq!(module("caption.act")["status"], "incomplete");
+    assert_eq!(module("picture.pool")["difficulty"], "hard");
+}
+
+#[test]
+fn coverage_counts_layers_and_each_parameter_once() {
+    let coverage = |path: &str| json(&run(&["inspect", path, "--format", "json"]))["summary"]["coverage"].clone();
+    let demo = coverage("demo");
+    assert_eq!(demo["layers"], 48.0 / 52.0);
+    // All but the LSTM's weights; the incomplete GELU and the pool have none.
+    let lstm = f64::from(4 * 12 * (10 + 12) + 2 * 4 * 12);
+    assert!((demo["parameters"].as_f64().unwrap() - (1.0 - lstm / 40_192.0)).abs() < 1e-12, "{demo}");
+    // A tied weight sits in two layers and counts once.
+    let tied = coverage("tests/fixtures/module.pt")["parameters"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&tied), "{tied}");
+}
+
+#[test]
+fn text_and_markdown_say_the_same() {
+    let text = String::from_utf8(run(&["inspect", "demo"]).stdout).unwrap();
+    let markdown = String::from_utf8(run(&["inspect", "demo", "--format", "md"]).stdout).unwrap();
+    for report in [&text, &markdown] {
+        for part in ["Softmax", "MultiheadAttention", "split in_proj", "demo/scene.py:", "out-of-scope", "→ nn.Conv2d"]
+        {
+            assert!(report.contains(part), "no {part} in\n{report}");
+        }
+    }
+}
+
+#[test]
+fn without_a_terminal_the_report_is_printed() {
+    let plain = run(&["demo"]);
+    assert_eq!(plain.status.code(), Some(0));
+    assert_eq!(plain.stdout, run(&["inspect", "demo"]).stdout);
+}
+
+#[test]
+fn fail_under_turns_the_exit_code() {
+    assert_eq!(run(&["inspect", "demo", "--fail-under", "0.5"]).status.code(), Some(0));
+    assert_eq!(run(&["inspect", "demo", "--fail-under", "1"]).status.code(), Some(1));
+    assert_eq!(run(&["inspect", "demo", "--fail-under", "2"]).status.code(), Some(2));
+}
+
+#[test]
+fn wrong_inputs_exit_with_2_and_name_the_file() {
+    let (_folder, text) = file("notes.pt", "this is not a checkpoint");
+    let output = program().arg("inspect").arg(&text).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("notes.pt"), "{}", stderr(&output));
+
+    let missing = run(&["inspect", "no/such.pt"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(stderr(&missing).contains("no/such.pt"));
+
+    let glob = run(&["verify", "demo", "--layers", "nothing.*"]);
+    assert_eq!(glob.status.code(), Some(2));
+    assert!(stderr(&glob).contains("nothing.*"), "{}", stderr(&glob));
+
+    let source = run(&["inspect", "demo", "--source", "no/such/folder"]);
+    assert_eq!(source.status.code(), Some(2));
+    assert!(stderr(&source).contains("no/such/folder"));
+
+    let (_folder, registry) = file("mine.toml", "[[layer]]\nclass = \"a.B\"\nwrong = 1\n");
+    let output = program().args(["inspect", "demo", "--registry"]).arg(&registry).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("line 3, column 1"), "{}", stderr(&output));
+    assert_eq!(run(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child = program()
+        .args(["inspect", "demo", "--format", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn completions_and_manual_page_are_written() {
+    let bash = String::from_utf8(run(&["completions", "bash"]).stdout).unwrap();
+    assert!(bash.contains("t2m-tui") && bash.contains("--layers"));
+    let man = String::from_utf8(run(&["man"]).stdout).unwrap();
+    assert!(man.contains(".TH t2m-tui"), "{man}");
+}
+
+#[test]
+fn the_program_links_no_engine() {
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_t2m-tui")).unwrap();
+    for library in ["libtorch_cpu", "libc10.", "libmlx."] {
+        assert!(
+            !binary.windows(library.len()).any(|window| window == library.as_bytes()),
+            "{library} is named in t2m-tui"
+        );
+    }
+}
+
+#[test]
+fn source_is_found_for_an_override_file_too() {
+    let (_folder, registry) = file(
+        "mine.toml",
+        "[[layer]]\nclass = \"scene.Residual\"\nstatus = \"unsupported\"\ndifficulty = \"easy\"\nreason = \"Ours.\"\n",
+    );
+    let output = program().args(["inspect", "demo", "--format", "json", "--registry"]).arg(&registry).output().unwrap();
+    let report = json(&output);
+    let residual: Vec<&Value> =
+        report["modules"].as_array().unwrap().iter().filter(|module| module["class"] == "scene.Residual").collect();
+    assert_eq!(residual.len(), 2);
+    assert!(residual.iter().all(|module| module["status"] == "unsupported" && module["reason"] == "Ours."));
+}

@@ -1,0 +1,253 @@
+//! The client and an engine that misbehaves in every way: each end is told in words, and the next run works.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use t2m_tui::checkpoint::{Dtype, TensorData};
+use t2m_tui::engine::client::{CancelToken, Client, Error, Output};
+use t2m_tui::engine::process::Program;
+use t2m_tui::engine::{EngineState, ModuleSpec, Side};
+
+/// `examples/fake-engine.rs`, built where a test run for this file alone did not build it.
+fn fake_engine() -> PathBuf {
+    static BUILD: Once = Once::new();
+    let here = std::env::current_exe().unwrap();
+    let path = here.parent().unwrap().with_file_name("examples").join("fake-engine");
+    BUILD.call_once(|| {
+        let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+        let fresh = changed(&path).is_ok_and(|built| {
+            ["examples/fake-engine.rs", "src/engine/serve.rs", "src/engine/protocol.rs"]
+                .iter()
+                .all(|source| changed(&Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap() < built)
+        });
+        if !fresh {
+            let built = Command::new(env!("CARGO")).args(["build", "--example", "fake-engine"]).status().unwrap();
+            assert!(built.success());
+        }
+    });
+    path
+}
+
+struct Bench {
+    client: Client,
+    cancel: CancelToken,
+    states: Receiver<(Side, EngineState)>,
+}
+
+fn bench(arguments: &[&str], deadline: Duration) -> Bench {
+    let (sender, states) = unbounded();
+    let cancel = CancelToken::default();
+    let program = Program { path: fake_engine(), arguments: arguments.iter().map(Into::into).collect() };
+    let listener = Box::new(move |side, state| drop(sender.send((side, state))));
+    let client = Client::new(Side::Mlx, deadline, cancel.clone(), listener).with_program(program);
+    Bench { client, cancel, states }
+}
+
+fn patient() -> Bench {
+    bench(&[], Duration::from_secs(60))
+}
+
+fn input() -> TensorData {
+    TensorData { dtype: Dtype::Float32, shape: vec![2, 1], bytes: vec![0, 1, 2, 3, 4, 5, 6, 7] }
+}
+
+impl Bench {
+    fn start(&mut self, kind: &str) -> Result<(), Error> {
+        let module = ModuleSpec { kind: kind.to_owned(), args: serde_json::Map::new() };
+        self.client.start_load(&module, &[("weight".to_owned(), input())])?;
+        self.client.finish_load()?;
+        self.client.start_run(&[input()], Dtype::Float32)
+    }
+
+    fn run(&mut self, kind: &str) -> Result<Output, Error> {
+        self.start(kind)?;
+        self.client.finish_run()
+    }
+
+    /// Runs a layer that works, on whatever is left of the engine.
+    fn works(&mut self) {
+        assert_eq!(self.run("echo"), Ok(Output { tensor: input(), milliseconds: 0.25 }));
+    }
+
+    /// What the screen would have heard so far.
+    fn heard(&self) -> Vec<String> {
+        let word = |(side, state)| {
+            assert_eq!(side, Side::Mlx);
+            match state {
+                EngineState::Idle => "idle".to_owned(),
+                EngineState::Starting => "starting".to_owned(),
+                EngineState::Ready(info) => format!("ready: {} {}", info.engine, info.version),
+                EngineState::Down(reason) => format!("down: {reason}"),
+            }
+        };
+        self.states.try_iter().map(word).collect()
+    }
+}
+
+#[test]
+fn a_layer_is_loaded_and_run_on_an_engine_started_once() {
+    let mut bench = patient();
+    assert_eq!(bench.heard(), [] as [String; 0]);
+    bench.works();
+    bench.works();
+    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"]);
+    assert_eq!(bench.client.info().unwrap().flags["MLX_ENABLE_TF32"], "0");
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let mut bench = patient();
+    let gone = Program { path: "/nowhere/t2m-mlx".into(), arguments: Vec::new() };
+    bench.client = bench.client.with_program(gone);
+    let reason = bench.client.info().unwrap_err().to_string();
+    assert!(reason.starts_with("/nowhere/t2m-mlx cannot be started: No such file"), "{reason}");
+    assert_eq!(bench.heard(), ["starting".to_owned(), format!("down: {reason}")]);
+    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.works();
+}
+
+#[test]
+fn an_abort_in_the_middle_of_a_run_is_a_result() {
+    let mut bench = patient();
+    let reason = "t2m-mlx: engine crashed: signal 6 (SIGABRT); \
+                  it said: first words / corrupted \\u{1b}[31msize vs. prev_size";
+    assert_eq!(bench.run("abort"), Err(Error::Down(reason.to_owned())));
+    bench.works();
+    let ready = "ready: fake-engine 1.2.3";
+    assert_eq!(bench.heard(), ["starting", ready, &format!("down: {reason}"), "starting", ready]);
+}
+
+#[test]
+fn an_exit_is_told_with_its_code() {
+    let mut bench = patient();
+    assert_eq!(bench.run("exit"), Err(Error::Down("t2m-mlx: engine exited with code 3".to_owned())));
+    bench.works();
+    let mut silent = crate::bench(&["--silent"], Duration::from_secs(60));
+    let reason = "t2m-mlx: engine exited with code 3; it said: no licence";
+    assert_eq!(silent.client.info(), Err(Error::Down(reason.to_owned())));
+}
+
+#[test]
+fn a_death_between_two_requests_is_noticed_at_the_next() {
+    let mut bench = patient();
+    let module = ModuleSpec { kind: "die-idle".to_owned(), args: serde_json::Map::new() };
+    bench.client.start_load(&module, &[]).unwrap();
+    bench.client.finish_load().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let reason = "t2m-mlx: engine exited with code 7".to_owned();
+    assert_eq!(bench.client.start_run(&[input()], Dtype::Float32), Err(Error::Down(reason)));
+    bench.works();
+}
+
+#[test]
+fn an_engine_that_hangs_is_ended_at_the_deadline() {
+    let mut bench = bench(&[], Duration::from_millis(500));
+    let reason = "t2m-mlx: engine did not answer within 0.5 s and was ended".to_owned();
+    assert_eq!(bench.run("hang"), Err(Error::Down(reason)));
+    bench.works();
+}
+
+#[test]
+fn another_protocol_is_told_with_both_numbers() {
+    let mut bench = bench(&["--other-protocol"], Duration::from_secs(60));
+    let reason = "t2m-mlx: engine speaks protocol 2, this program speaks 1; install both from the same version";
+    assert_eq!(bench.client.info(), Err(Error::Down(reason.to_owned())));
+    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.works();
+}
+
+#[test]
+fn garbage_on_the_pipe_ends_the_engine() {
+    let mut bench = bench(&["--garbage"], Duration::from_secs(60));
+    let reason = "t2m-mlx: engine wrote what is not its protocol and was ended: \
+                  this is not a frame of the engine protocol";
+    assert_eq!(bench.run("echo"), Err(Error::Down(reason.to_owned())));
+    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.works();
+}
+
+#[test]
+fn a_library_may_print_and_panic() {
+    let mut bench = patient();
+    assert_eq!(bench.run("print").unwrap().tensor, input());
+    assert_eq!(bench.run("panic"), Err(Error::Refused("shapes (2,3) and (4,5) do not fit".to_owned())));
+    assert_eq!(bench.run("refuse"), Err(Error::Refused("no layer of 1 tensors".to_owned())));
+    bench.works();
+    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"], "it is one engine all the time");
+}
+
+#[test]
+fn replies_to_older_requests_are_dropped() {
+    let mut bench = bench(&["--stale"], Duration::from_secs(60));
+    bench.works();
+    bench.works();
+}
+
+#[test]
+fn a_cancelled_run_ends_at_once_where_the_engine_goes_along() {
+    let mut bench = patient();
+    bench.start("slow").unwrap();
+    let cancel = bench.cancel.clone();
+    let canceller = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        cancel.cancel();
+    });
+    assert_eq!(bench.client.finish_run(), Err(Error::Cancelled));
+    canceller.join().unwrap();
+    bench.works();
+    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"], "nobody was killed");
+}
+
+#[test]
+fn a_cancelled_run_that_goes_on_is_killed_after_a_grace_period() {
+    let mut bench = patient();
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let mut args = serde_json::Map::new();
+    args.insert("started".to_owned(), started.to_str().unwrap().into());
+    bench.client.start_load(&ModuleSpec { kind: "hang".to_owned(), args }, &[]).unwrap();
+    bench.client.finish_load().unwrap();
+    bench.client.start_run(&[input()], Dtype::Float32).unwrap();
+    let begun = Instant::now();
+    while !started.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run never began");
+        thread::sleep(Duration::from_millis(5));
+    }
+    bench.cancel.cancel();
+    let begun = Instant::now();
+    assert_eq!(bench.client.finish_run(), Err(Error::Cancelled));
+    assert!(begun.elapsed() < Duration::from_secs(30), "it did not wait for the deadline");
+    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3", "idle"]);
+    bench.works();
+}
+
+#[test]
+fn an_abandoned_request_does_not_answer_the_next_one() {
+    let mut bench = patient();
+    bench.start("slow").unwrap();
+    bench.works();
+    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"]);
+}
+
+#[test]
+fn a_run_needs_a_layer() {
+    let mut bench = patient();
+    let reason = "t2m-mlx: engine holds no layer; load one first".to_owned();
+    assert_eq!(bench.client.start_run(&[input()], Dtype::Float32), Err(Error::Down(reason)));
+    let reason = "t2m-mlx: engine was asked nothing".to_owned();
+    assert_eq!(bench.client.finish_run(), Err(Error::Down(reason)));
+}
+
+#[test]
+fn dropping_the_client_ends_the_engine() {
+    let mut bench = patient();
+    bench.start("hang").unwrap();
+    let begun = Instant::now();
+    drop(bench.client);
+    assert!(begun.elapsed() < Duration::from_secs(30), "it did not wait for the run");
+}
