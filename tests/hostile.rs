@@ -99,6 +99,11 @@ fn bombs_depths_and_cycles_are_harmless() {
     let checkpoint = open(torch(&cycle.pickle())).unwrap();
     assert_eq!(checkpoint.metadata["self"], "(back to byte 2)");
     assert!(checkpoint.warnings[0].contains("no tensors"));
+    // A dict among its own keys, and a million dicts that are keys of each other.
+    let own_key = code().raw(b"}q\x00h\x00").int(1).raw(b"s");
+    assert_eq!(open(torch(&own_key.pickle())).unwrap().metadata[r#"{"…":1}"#], 1);
+    let keys = code().raw(&b"}".repeat(1_000_000)).raw(&b"Ns".repeat(999_999));
+    assert_eq!(open(torch(&keys.pickle())).unwrap().metadata[r#"{"…":null}"#], serde_json::Value::Null);
 }
 
 /// A module of class `m.Net` with these children.

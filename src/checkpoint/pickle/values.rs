@@ -22,6 +22,8 @@ pub struct Printer {
     budget: usize,
     longest_text: usize,
     expand: bool,
+    /// A key is being written. Containers that are keys in it are left out: a dict can be its own key.
+    in_key: bool,
 }
 
 enum Frame<'a> {
@@ -39,17 +41,17 @@ enum Begun<'a> {
 impl Printer {
     /// For attributes: objects are only named.
     pub fn for_attributes() -> Printer {
-        Printer { budget: 1_000, longest_text: 1_000, expand: false }
+        Printer { budget: 1_000, longest_text: 1_000, expand: false, in_key: false }
     }
 
     /// For metadata: objects show their state, such as the fields of an `argparse.Namespace`.
     pub fn for_metadata() -> Printer {
-        Printer { budget: 20_000, longest_text: 10_000, expand: true }
+        Printer { budget: 20_000, longest_text: 10_000, expand: true, in_key: false }
     }
 
     /// For a line of text.
     pub fn for_messages() -> Printer {
-        Printer { budget: 12, longest_text: 80, expand: false }
+        Printer { budget: 12, longest_text: 80, expand: false, in_key: false }
     }
 
     /// One value.
@@ -79,7 +81,7 @@ impl Printer {
 
     /// The next member of a container. Without a budget the rest of it is one `…`.
     fn next(&self, pickle: &Pickle, frame: &mut Frame<'_>) -> Option<NodeId> {
-        let next = frame.next(pickle)?;
+        let next = frame.next(pickle, self)?;
         if self.budget == 0 {
             frame.add(Value::from(ELLIPSIS));
             return None;
@@ -197,12 +199,16 @@ impl Frame<'_> {
         }
     }
 
-    fn next(&mut self, pickle: &Pickle) -> Option<NodeId> {
+    fn next(&mut self, pickle: &Pickle, printer: &Printer) -> Option<NodeId> {
         match self {
             Frame::Array { rest, .. } => rest.next(),
             Frame::Map { rest, key, .. } => {
                 let (name, value) = rest.as_mut()?.next()?;
-                *key = key_text(pickle, name);
+                *key = match pickle.text(name) {
+                    Some(text) => text.into_owned(),
+                    None if printer.in_key => ELLIPSIS.to_owned(),
+                    None => key_text(pickle, name),
+                };
                 Some(value)
             }
         }
@@ -220,7 +226,7 @@ impl Frame<'_> {
 pub(crate) fn key_text(pickle: &Pickle, key: NodeId) -> String {
     match pickle.text(key) {
         Some(text) => text.into_owned(),
-        None => match Printer::for_messages().value(pickle, key) {
+        None => match (Printer { in_key: true, ..Printer::for_messages() }).value(pickle, key) {
             Value::String(text) => text,
             other => other.to_string(),
         },
