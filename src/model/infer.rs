@@ -70,11 +70,30 @@ struct Context {
 struct Shapes<'a> {
     module: &'a Module,
     tensors: &'a [Tensor],
+    /// What its weight is computed from, where it is computed.
+    source: Option<WeightSource>,
+}
+
+/// A weight that is no tensor of its own: torch computes it from others before each forward.
+#[derive(Clone, Copy)]
+struct WeightSource {
+    /// A tensor of the weight's shape.
+    tensor: TensorId,
+    /// By `torch.nn.utils.parametrize`, which changes the class, and not by a hook, which does not.
+    parametrized: bool,
 }
 
 impl<'a> Shapes<'a> {
+    fn new(model: &'a Model, id: usize, tensors: &'a [Tensor]) -> Option<Shapes<'a>> {
+        let module = model.modules.get(id)?;
+        Some(Shapes { module, tensors, source: weight_source(model, id) })
+    }
+
     fn get(&self, name: &str) -> Option<&'a [u64]> {
-        let id: TensorId = self.module.tensor(name)?;
+        let id: TensorId = match self.source {
+            Some(source) if name == "weight" => source.tensor,
+            _ => self.module.tensor(name)?,
+        };
         self.tensors.get(id).map(|tensor| tensor.shape.as_slice())
     }
 
@@ -100,17 +119,23 @@ impl<'a> Shapes<'a> {
 pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i64>]) {
     let mut context = Context { is_convnet: is_convnet(model, tensors), ..Context::default() };
     for id in 0..model.modules.len() {
-        let Some(module) = model.modules.get(id) else { continue };
-        let shapes = Shapes { module, tensors };
+        let Some(shapes) = Shapes::new(model, id, tensors) else { continue };
         let version = versions.get(id).copied().flatten();
-        let guess = if module.tensors.is_empty() {
+        let guess = if shapes.module.tensors.is_empty() && shapes.source.is_none() {
             container(model, id)
         } else {
-            wrapper(&shapes).or_else(|| by_marks(&shapes, &context)).or_else(|| by_weight(&shapes, &context, version))
+            let surroundings = Surroundings { model, id, version };
+            packed(&shapes)
+                .or_else(|| by_marks(&shapes, &context))
+                .or_else(|| by_weight(&shapes, &context, &surroundings))
         };
         remember(&shapes, guess.as_ref(), &mut context);
+        let parametrized = shapes.source.is_some_and(|source| source.parametrized);
         if let (Some(guess), Some(module)) = (guess, model.modules.get_mut(id)) {
-            module.class = guess.class.to_owned();
+            module.class = match guess.class.rsplit_once('.') {
+                Some((_, name)) if parametrized => format!("torch.nn.utils.parametrize.Parametrized{name}"),
+                _ => guess.class.to_owned(),
+            };
             module.confidence = guess.confidence;
             module.alternatives = guess.alternatives.into_iter().map(str::to_owned).collect();
             module.attributes = guess.attributes;
@@ -122,7 +147,8 @@ pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i6
 fn is_convnet(model: &Model, tensors: &[Tensor]) -> bool {
     let (mut convolutions, mut matrices) = (0usize, 0usize);
     for module in &model.modules {
-        match (Shapes { module, tensors }).get("weight").map(<[u64]>::len) {
+        let weight = module.tensor("weight").and_then(|weight| tensors.get(weight));
+        match weight.map(|weight| weight.shape.len()) {
             Some(3..=5) => convolutions += 1,
             Some(2) => matrices += 1,
             Some(1) if has_word(&module.name, &["ln", "layernorm", "layer_norm"]) => return false,
@@ -165,16 +191,31 @@ fn container(model: &Model, id: usize) -> Option<Guess> {
     Some(Guess::new(sequential, 0.5).or(&[list]))
 }
 
-/// Layers whose weight is computed, packed or adapted: the names of their tensors give them away.
-fn wrapper(shapes: &Shapes<'_>) -> Option<Guess> {
+/// The tensor that a module's weight is computed from, by weight norm, spectral norm, pruning or a parametrization.
+fn weight_source(model: &Model, id: usize) -> Option<WeightSource> {
+    let module = model.modules.get(id)?;
+    let own = |names: [&str; 2]| module.tensor(names[0]).and(module.tensor(names[1]));
+    // Spectral norm has a `weight_v` too, of one axis.
+    let by_hook = own(["weight_u", "weight_orig"])
+        .or_else(|| own(["weight_mask", "weight_orig"]))
+        .or_else(|| own(["weight_g", "weight_v"]));
+    if let Some(tensor) = by_hook {
+        return Some(WeightSource { tensor, parametrized: false });
+    }
+    let below = model.modules.get(id + 1..module.end)?;
+    let list = below.iter().take_while(|child| child.path.len() <= module.path.len() + PARAMETRIZED.len() + 1);
+    let list = list.filter(|child| child.depth == module.depth + 2).find(|child| child.path.ends_with(PARAMETRIZED))?;
+    let tensor = list.tensor("original1").or_else(|| list.tensor("original"))?;
+    Some(WeightSource { tensor, parametrized: true })
+}
+
+/// Where `torch.nn.utils.parametrize` keeps what a weight is computed from.
+const PARAMETRIZED: &str = "parametrizations.weight";
+
+/// Layers whose weight is packed or adapted, and parametrizations: the names of their tensors give them away.
+fn packed(shapes: &Shapes<'_>) -> Option<Guess> {
     let has = |names: &[&str]| names.iter().all(|name| shapes.has(name));
-    let class = if has(&["weight_orig", "weight_mask"]) {
-        "torch.nn.utils.prune.CustomFromMask"
-    } else if has(&["weight_orig", "weight_u"]) {
-        "torch.nn.utils.spectral_norm.SpectralNorm"
-    } else if has(&["weight_g", "weight_v"]) {
-        "torch.nn.utils.weight_norm.WeightNorm"
-    } else if has(&["original0", "original1"]) || has(&["original"]) {
+    let class = if has(&["original0", "original1"]) || has(&["original"]) {
         "torch.nn.utils.parametrize.ParametrizationList"
     } else if has(&["qweight", "qzeros", "scales"]) {
         "auto_gptq.nn_modules.qlinear.QuantLinear"
@@ -252,37 +293,82 @@ fn recurrent(shapes: &Shapes<'_>) -> Option<Guess> {
     )
 }
 
+/// Where a module stands in the tree, and its version in `_metadata`.
+struct Surroundings<'a> {
+    model: &'a Model,
+    id: usize,
+    version: Option<i64>,
+}
+
+impl Surroundings<'_> {
+    /// The name that describes the module: of numbered members of a list, the list's.
+    fn telling_name(&self) -> String {
+        let mut at = self.model.modules.get(self.id);
+        while let Some(module) = at {
+            if !module.name.bytes().all(|byte| byte.is_ascii_digit()) {
+                return module.name.to_ascii_lowercase();
+            }
+            at = module.parent.and_then(|parent| self.model.modules.get(parent));
+        }
+        String::new()
+    }
+
+    /// Whether one of the first modules beside it is such a one.
+    fn has_sibling(&self, is_it: impl Fn(&Module) -> bool) -> bool {
+        const LOOKED_AT: usize = 16;
+        let modules = &self.model.modules;
+        let parent = modules.get(self.id).and_then(|module| module.parent);
+        let Some((parent, end)) = parent.and_then(|id| Some((id, modules.get(id)?.end))) else { return false };
+        let after = |module: &usize| modules.get(*module).map(|sibling| sibling.end).filter(|next| *next < end);
+        let siblings = std::iter::successors(Some(parent + 1), after).take(LOOKED_AT);
+        siblings.filter_map(|sibling| modules.get(sibling)).any(is_it)
+    }
+}
+
 /// Layers with a weight, and perhaps a bias: the shapes decide, and where they cannot, the names.
-fn by_weight(shapes: &Shapes<'_>, context: &Context, version: Option<i64>) -> Option<Guess> {
-    if !shapes.only(&["weight", "bias"]) {
+fn by_weight(shapes: &Shapes<'_>, context: &Context, surroundings: &Surroundings<'_>) -> Option<Guess> {
+    let computed = ["weight_g", "weight_v", "weight_orig", "weight_u", "weight_mask"];
+    let known: &[&str] = if shapes.source.is_some() { &computed } else { &["weight"] };
+    if !shapes.only(&[known, &["bias"]].concat()) {
         return None;
     }
     let weight = shapes.get("weight")?;
     let bias = shapes.get("bias");
     match (weight, bias) {
-        (&[length], _) => vector(shapes, length, bias.is_some(), context, version),
+        (&[length], _) => vector(shapes, length, bias.is_some(), context, surroundings),
         (_, Some(bias)) if bias == weight => Some(Guess::new(LAYER_NORM, 0.8).with("normalized_shape", json!(weight))),
         (_, Some(bias)) if bias.len() != 1 => None,
-        (&[rows, columns], _) => matrix(shapes, rows, columns),
+        (&[rows, columns], _) => matrix(shapes, rows, columns, surroundings),
         ([outer, inner, kernel @ ..], _) if kernel.len() <= 3 => convolution(shapes, *outer, *inner, kernel, context),
         _ => None,
     }
 }
 
-fn matrix(shapes: &Shapes<'_>, rows: u64, columns: u64) -> Option<Guess> {
+fn matrix(shapes: &Shapes<'_>, rows: u64, columns: u64, surroundings: &Surroundings<'_>) -> Option<Guess> {
     let linear = |confidence| Guess::new(LINEAR, confidence).with("in_features", columns).with("out_features", rows);
     let transposed = "transformers.pytorch_utils.Conv1D";
+    let conv1d = |confidence| Guess::new(transposed, confidence).with("nx", rows).with("nf", columns);
     match shapes.vector("bias") {
+        // GPT-2's `c_proj` beside its `c_attn`, which is not square.
+        Some(bias)
+            if bias == rows && rows == columns && surroundings.has_sibling(|other| other.class == transposed) =>
+        {
+            Some(conv1d(0.9).or(&[LINEAR]))
+        }
         Some(bias) if bias == rows && rows == columns => Some(linear(0.9).or(&[transposed])),
         Some(bias) if bias == rows => Some(linear(0.95)),
-        Some(bias) if bias == columns => Some(Guess::new(transposed, 0.9).with("nx", rows).with("nf", columns)),
+        Some(bias) if bias == columns => Some(conv1d(0.9)),
         Some(_) => None,
         None => {
-            let path = shapes.module.path.to_ascii_lowercase();
-            let name = path.rsplit('.').next().unwrap_or_default();
+            let name = &surroundings.telling_name();
             let like_embedding = name.contains("embed")
-                || has_word(name, &["wte", "wpe", "tok", "shared", "relative_attention_bias", "tokens"]);
-            if like_embedding && !name.contains("proj") && !name.contains("head") {
+                || name == "shared"
+                || has_word(
+                    name,
+                    &["wte", "wpe", "tok", "emb", "token", "tokens", "codebook", "relative_attention_bias"],
+                );
+            let like_linear = ["proj", "head", "dense", "patch"].iter().any(|part| name.contains(part));
+            if like_embedding && !like_linear {
                 let guess = Guess::new(EMBEDDING, 0.85).or(&[LINEAR]);
                 return Some(guess.with("num_embeddings", rows).with("embedding_dim", columns));
             }
@@ -329,7 +415,13 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
 }
 
 /// Weights of one axis: normalisations, mostly.
-fn vector(shapes: &Shapes<'_>, length: u64, bias: bool, context: &Context, version: Option<i64>) -> Option<Guess> {
+fn vector(
+    shapes: &Shapes<'_>,
+    length: u64,
+    bias: bool,
+    context: &Context,
+    surroundings: &Surroundings<'_>,
+) -> Option<Guess> {
     let name = shapes.module.name.to_ascii_lowercase();
     if !bias {
         let rms = name.contains("rmsnorm") || has_word(&name, &["rms", "rms_norm"]);
@@ -346,14 +438,20 @@ fn vector(shapes: &Shapes<'_>, length: u64, bias: bool, context: &Context, versi
         return None;
     }
     // `_NormBase` raises the version to 2: batch and instance norms, here without statistics.
-    if version == Some(2) {
+    if surroundings.version == Some(2) {
         let index = context.dimensions.filter(|&dimensions| dimensions > 0).map_or(1, |dimensions| dimensions - 1);
         let class = INSTANCE_NORM.get(index).copied().unwrap_or(INSTANCE_NORM[1]);
         let guess = Guess::new(class, 0.7).or(&INSTANCE_NORM).or(&BATCH_NORM);
         return Some(guess.with("num_features", length).with("affine", true).with("track_running_stats", false));
     }
-    Some(if context.is_convnet {
-        Guess::new(GROUP_NORM, 0.6).or(&[LAYER_NORM]).with("num_channels", length)
+    // `norm1`, `conv1`, `norm2`, `conv2`: the residual block of autoencoders.
+    let is_resnet = context.dimensions.is_some_and(|dimensions| dimensions > 0)
+        && has_word(&name, &["norm"])
+        && !name.contains("layer")
+        && ["conv1", "conv2"].iter().all(|conv| surroundings.has_sibling(|sibling| sibling.name == *conv));
+    let named = has_word(&name, &["groupnorm", "group_norm", "gn"]);
+    Some(if named || context.is_convnet || is_resnet {
+        Guess::new(GROUP_NORM, if named { 0.8 } else { 0.6 }).or(&[LAYER_NORM]).with("num_channels", length)
     } else {
         Guess::new(LAYER_NORM, 0.75).or(&[GROUP_NORM]).with("normalized_shape", json!([length]))
     })
@@ -458,9 +556,6 @@ mod tests {
             let names: Vec<String> = names.iter().map(|name| format!("a.{name}")).collect();
             guess(&names.iter().map(|name| (name.as_str(), shape)).collect::<Vec<_>>())
         };
-        assert_eq!(class(&["weight_g", "weight_v", "bias"]), "WeightNorm");
-        assert_eq!(class(&["weight_orig", "weight_u", "weight_v"]), "SpectralNorm");
-        assert_eq!(class(&["weight_orig", "weight_mask"]), "CustomFromMask");
         assert_eq!(class(&["qweight", "qzeros", "scales"]), "QuantLinear");
         assert_eq!(class(&["weight", "SCB"]), "Linear8bitLt");
     }
