@@ -120,7 +120,6 @@ fn raw(protocol: u32, stale: bool) -> io::Result<()> {
                 }
             }
             Request::Cancel { .. } => {}
-            Request::Shutdown => break,
         }
     }
     Ok(())

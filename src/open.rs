@@ -1,9 +1,10 @@
 //! Opening a checkpoint all the way to its triage: what every subcommand and the screen begin with.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, PickleGlobal, PickleReport};
 use crate::demo;
 use crate::evidence;
 use crate::model::{self, Model};
@@ -35,6 +36,38 @@ pub struct Opened {
     pub registry: Arc<Registry>,
     /// What became of that.
     pub triage: Arc<Triage>,
+}
+
+/// What a pickle mentions outside of torch's `weights_only` list.
+#[derive(Debug)]
+pub struct Outside<'a> {
+    /// How many of them are classes of the model's own modules, which is what a whole pickled module is made of.
+    pub module_classes: usize,
+    /// The others, which are worth a look: the dangerous ones first, else in first-seen order.
+    pub foreign: Vec<&'a PickleGlobal>,
+    /// Those of the refused calls that are of the others.
+    pub refused: Vec<&'a str>,
+}
+
+impl Opened {
+    /// What the checkpoint's pickle mentions outside of torch's list; `None` where the format has no pickle.
+    pub fn outside(&self) -> Option<Outside<'_>> {
+        self.checkpoint.pickle.as_ref().map(|report| outside(report, &self.model))
+    }
+}
+
+fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
+    let classes: HashSet<&str> = model.modules.iter().map(|module| module.class.as_str()).collect();
+    let (modules, mut foreign): (Vec<&PickleGlobal>, Vec<&PickleGlobal>) = report
+        .globals
+        .iter()
+        .filter(|global| !global.allowed)
+        .partition(|global| classes.contains(global.name.as_str()) && !global.dangerous);
+    foreign.sort_by_key(|global| !global.dangerous);
+    let modules: HashSet<&str> = modules.iter().map(|global| global.name.as_str()).collect();
+    let of_module = |refused: &str| refused.split_once('(').is_some_and(|(name, _)| modules.contains(name));
+    let refused = report.refused.iter().map(String::as_str).filter(|refused| !of_module(refused)).collect();
+    Outside { module_classes: modules.len(), foreign, refused }
 }
 
 /// Why it could not be opened: readable as it is.

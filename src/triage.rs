@@ -121,10 +121,8 @@ const SURE: f32 = 0.9;
 
 /// … unless the model has one of the others for certain: where some weights are transposed (Conv1D of transformers), a
 /// square one may be as well.
-fn is_sure(model: &Model, module: &Module) -> bool {
-    let elsewhere =
-        |class: &String| model.modules.iter().any(|other| other.class == *class && other.alternatives.is_empty());
-    module.confidence >= SURE && !module.alternatives.iter().any(elsewhere)
+fn is_sure(module: &Module, certain: &HashSet<&str>) -> bool {
+    module.confidence >= SURE && !module.alternatives.iter().any(|class| certain.contains(class.as_str()))
 }
 
 /// Triage a model: its classes' sources are looked up once each, every module gets its status.
@@ -137,8 +135,10 @@ pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sourc
             triage.classes.extend(sources.class(&module.class).map(|source| (module.class.clone(), source)));
         }
     }
+    let unambiguous = model.modules.iter().filter(|module| module.alternatives.is_empty());
+    let certain: HashSet<&str> = unambiguous.map(|module| module.class.as_str()).collect();
     for id in 0..model.modules.len() {
-        let triaged = triage_module(checkpoint, model, registry, &triage, id);
+        let triaged = triage_module(checkpoint, model, registry, &triage, &certain, id);
         triage.modules.push(triaged);
     }
     triage.coverage = triage.count_coverage(checkpoint, model);
@@ -150,10 +150,11 @@ fn triage_module(
     model: &Model,
     registry: &Registry,
     triage: &Triage,
+    certain: &HashSet<&str>,
     id: ModuleId,
 ) -> ModuleTriage {
     let module = &model.modules[id];
-    if !module.alternatives.is_empty() && !all_containers(module, registry) && !is_sure(model, module) {
+    if !module.alternatives.is_empty() && !all_containers(module, registry) && !is_sure(module, certain) {
         return without_row(Status::Incomplete, ambiguity(module));
     }
     if let Some(reason) = overridden(module) {

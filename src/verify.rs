@@ -2,18 +2,22 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use crate::checkpoint::{Dtype, TensorData};
 use crate::compare::statistics::{difference, unravel};
+use crate::compare::tolerance::{self, Bound};
 use crate::compare::{Trial, Verdict};
 use crate::convert::{Input, Plan, recipes, weights};
 use crate::engine::client::{self, CancelToken, Client, Output};
 use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
 use crate::open::Opened;
+
+/// How long the end of the program waits for the thread that runs; the engines end with their pipes in any case.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -107,10 +111,16 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        self.cancel();
+        self.cancel.end();
         // Closing the queue ends the worker's loop, and with it both engines.
         self.requests = crossbeam_channel::unbounded().0;
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        // It may be in the middle of reading a large tensor: nobody waits for that.
+        let until = Instant::now() + LEAVING;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if thread.is_finished() {
             let _ = thread.join();
         }
     }
@@ -127,6 +137,8 @@ struct Worker {
 /// Why a module has no verdict by comparison.
 enum Stop {
     Failed(String),
+    /// What came out says nothing of the conversion.
+    Mute(String),
     Cancelled,
 }
 
@@ -168,23 +180,28 @@ impl Worker {
             return false;
         };
         self.tell(Event::Started { module, trials: request.trials * request.dtypes.len() });
-        let mut judged = (Verdict::NotRun, None);
+        let (mut verdict, mut reason) = (Verdict::NotRun, None);
         for &dtype in &request.dtypes {
-            match self.run_dtype(request, generation, module, plan, dtype) {
-                // float32 gives the verdict; half precision cannot tell a mistake from rounding and is shown beside it.
-                Ok(outcome) if dtype == Dtype::Float32 => judged = outcome,
-                Ok(_) => {}
-                Err(Stop::Failed(reason)) => {
-                    judged = (Verdict::Failed, Some(reason));
-                    break;
-                }
+            let (judged, said) = match self.run_dtype(request, generation, module, plan, dtype) {
+                Ok(outcome) => outcome,
+                Err(Stop::Failed(reason)) => (Verdict::Failed, Some(reason)),
+                Err(Stop::Mute(reason)) => (Verdict::NotRun, Some(reason)),
                 Err(Stop::Cancelled) => {
                     self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
                     return true;
                 }
+            };
+            // float32 gives the verdict; half precision cannot tell a mistake from rounding and is shown beside it.
+            if dtype == Dtype::Float32 {
+                (verdict, reason) = (judged, said);
+                if !matches!(verdict, Verdict::Exact | Verdict::Ok | Verdict::Drift | Verdict::Broken) {
+                    break;
+                }
+            } else if judged == Verdict::Failed {
+                reason = reason.or_else(|| said.map(|said| format!("in {}: {said}", dtype.name())));
             }
         }
-        self.tell(finished(judged.0, judged.1));
+        self.tell(finished(verdict, reason));
         false
     }
 
@@ -198,17 +215,21 @@ impl Worker {
         dtype: Dtype,
     ) -> Result<(Verdict, Option<String>), Stop> {
         let weights = Weights::read(&self.opened, module, plan, dtype).map_err(Stop::Failed)?;
-        self.torch.start_load(&plan.torch, &weights.torch).map_err(|error| stop(Side::Torch, error))?;
-        let started = self.mlx.start_load(&plan.mlx, &weights.mlx).map_err(|error| stop(Side::Mlx, error));
+        let (has_weights, cancelled_out) = (!weights.torch.is_empty(), weights.cancelled_out(plan));
+        self.torch.start_load(generation, &plan.torch, &weights.torch).map_err(|error| stop(Side::Torch, error))?;
+        let started = self.mlx.start_load(generation, &plan.mlx, &weights.mlx).map_err(|error| stop(Side::Mlx, error));
+        // The engines have them now; a large layer need not be held twice.
+        drop(weights);
         self.torch.finish_load().map_err(|error| stop(Side::Torch, error))?;
         started.and_then(|()| self.mlx.finish_load().map_err(|error| stop(Side::Mlx, error)))?;
+        let terms = Terms { plan, dtype, has_weights, cancelled_out };
 
         let (mut worst, mut reason) = (Verdict::Exact, None);
         for seed in (0..request.trials as u64).map(|trial| request.seed.wrapping_add(trial)) {
             if self.cancel.generation() != generation {
                 return Err(Stop::Cancelled);
             }
-            let trial = self.run_trial(plan, &weights, dtype, seed)?;
+            let trial = self.run_trial(generation, &terms, seed)?;
             worst = worst.max(trial.verdict);
             reason = reason.or_else(|| trial.complaint());
             self.tell(Event::Trial { module, trial: Box::new(trial) });
@@ -216,20 +237,24 @@ impl Worker {
         Ok((worst, reason))
     }
 
-    fn run_trial(&mut self, plan: &Plan, weights: &Weights, dtype: Dtype, seed: u64) -> Result<Trial, Stop> {
+    fn run_trial(&mut self, generation: u64, terms: &Terms<'_>, seed: u64) -> Result<Trial, Stop> {
+        let (plan, dtype) = (terms.plan, terms.dtype);
         let inputs: Vec<TensorData> =
             plan.inputs.iter().enumerate().map(|(at, input)| input.generate(seed, at, dtype)).collect();
         let for_mlx = inputs.iter().zip(&plan.inputs).map(|(data, input)| mlx_input(data, input));
         let for_mlx: Vec<TensorData> = for_mlx.collect::<Result<_, _>>().map_err(Stop::Failed)?;
 
         // Both work at the same time; the f64 arbiter runs after, so that it does not share the clock.
-        self.torch.start_run(&inputs, dtype).map_err(|error| stop(Side::Torch, error))?;
-        let started = self.mlx.start_run(&for_mlx, dtype).map_err(|error| stop(Side::Mlx, error));
+        self.torch.start_run(generation, &inputs, dtype).map_err(|error| stop(Side::Torch, error))?;
+        let started = self.mlx.start_run(generation, &for_mlx, dtype).map_err(|error| stop(Side::Mlx, error));
         let torch = self.torch.finish_run().map_err(|error| stop(Side::Torch, error))?;
         let mlx = started.and_then(|()| self.mlx.finish_run().map_err(|error| stop(Side::Mlx, error)))?;
-        self.torch.start_run(&inputs, Dtype::Float64).map_err(|error| stop(Side::Torch, error))?;
+        self.torch.start_run(generation, &inputs, Dtype::Float64).map_err(|error| stop(Side::Torch, error))?;
         let arbiter = self.torch.finish_run().map_err(|error| stop(Side::Torch, error))?;
-        judge(plan, weights, dtype, seed, &inputs, &Outputs { torch, mlx, arbiter }).map_err(Stop::Failed)
+        if self.cancel.generation() != generation {
+            return Err(Stop::Cancelled);
+        }
+        terms.judge(seed, &inputs, &Outputs { torch, mlx, arbiter })
     }
 
     fn tell(&self, event: Event) {
@@ -280,8 +305,19 @@ impl Weights {
         Ok(read)
     }
 
-    fn scale_weight(&self) -> Option<Vec<f64>> {
-        self.torch.iter().find(|(name, _)| name == "weight").and_then(|(_, weight)| weight.to_f64())
+    /// The largest number that cancels within the layer: where a stored mean is taken off and a bias like it added, the
+    /// output is small and its error is not.
+    fn cancelled_out(&self, plan: &Plan) -> f64 {
+        let values = |name| self.torch.iter().find(|(known, _)| known == name).and_then(|(_, data)| data.to_f64());
+        let (Bound::StoredNorm, Some(mean), Some(variance)) =
+            (plan.bound, values("running_mean"), values("running_var"))
+        else {
+            return 0.0;
+        };
+        let weight = values("weight").unwrap_or_else(|| vec![1.0; mean.len()]);
+        let epsilon = plan.torch.args.get("eps").and_then(serde_json::Value::as_f64).unwrap_or_default();
+        let shifts = mean.iter().zip(&variance).zip(&weight).map(|((m, v), w)| m * w / (v + epsilon).sqrt());
+        tolerance::scale(&shifts.collect::<Vec<f64>>())
     }
 }
 
@@ -298,65 +334,86 @@ struct Outputs {
     arbiter: Output,
 }
 
-/// Compare the outputs of one trial.
-fn judge(
-    plan: &Plan,
-    weights: &Weights,
+/// What the trials of a module in one dtype have in common.
+struct Terms<'a> {
+    plan: &'a Plan,
     dtype: Dtype,
-    seed: u64,
-    inputs: &[TensorData],
-    outputs: &Outputs,
-) -> Result<Trial, String> {
-    let mlx = match &plan.output {
-        Some(axes) if axes.len() == outputs.mlx.tensor.shape.len() => {
-            weights::permute(&outputs.mlx.tensor, axes).map_err(|error| error.to_string())?
-        }
-        _ => outputs.mlx.tensor.clone(),
-    };
-    let numbers = |tensor: &TensorData| tensor.to_f64().ok_or_else(|| format!("an output in {}", tensor.dtype.name()));
-    let (reference, output) = (numbers(&outputs.torch.tensor)?, numbers(&mlx)?);
-    let exact = numbers(&outputs.arbiter.tensor)?;
-    // Two outputs of nothing but NaN agree, and say nothing of the conversion.
-    if !reference.is_empty() && !reference.iter().any(|value| value.is_finite()) {
-        return Err(format!("torch's output in {} holds no finite number: there is nothing to compare", dtype.name()));
-    }
-    let input: Vec<f64> = inputs.first().and_then(TensorData::to_f64).unwrap_or_default();
-    let scale = plan.bound.scale(&reference, &input, weights.scale_weight().as_deref());
-    let tolerance = plan.bound.tolerance(dtype, scale);
-    let shape = outputs.torch.tensor.shape.clone();
+    has_weights: bool,
+    /// See [`Weights::cancelled_out`].
+    cancelled_out: f64,
+}
 
-    let mut trial = Trial {
-        dtype,
-        seed,
-        input_shapes: inputs.iter().map(|input| input.shape.clone()).collect(),
-        output_shape: shape.clone(),
-        max_abs: f64::INFINITY,
-        mean_abs: f64::INFINITY,
-        max_rel: f64::INFINITY,
-        p99_abs: f64::INFINITY,
-        cosine: f64::NAN,
-        worst_index: Vec::new(),
-        tolerance,
-        scale,
-        torch_vs_f64: difference(&exact, &reference, 0.0).max_abs,
-        mlx_vs_f64: f64::INFINITY,
-        mlx_dtype: outputs.mlx.tensor.dtype,
-        ms_torch: outputs.torch.milliseconds,
-        ms_mlx: outputs.mlx.milliseconds,
-        mlx_shape: mlx.shape.clone(),
-        verdict: Verdict::Broken,
-    };
-    // Outputs of different shapes cannot be subtracted: nothing is shown but that.
-    if mlx.shape == shape {
-        let apart = difference(&reference, &output, tolerance);
-        trial.max_abs = apart.max_abs;
-        trial.mean_abs = apart.mean_abs;
-        trial.max_rel = apart.max_rel;
-        trial.p99_abs = apart.p99_abs;
-        trial.cosine = apart.cosine;
-        trial.worst_index = unravel(apart.worst, &shape);
-        trial.mlx_vs_f64 = difference(&exact, &output, 0.0).max_abs;
-        trial.verdict = plan.bound.judge(dtype, scale, apart.max_abs);
+impl Terms<'_> {
+    /// Compare the outputs of one trial.
+    fn judge(&self, seed: u64, inputs: &[TensorData], outputs: &Outputs) -> Result<Trial, Stop> {
+        let (plan, dtype) = (self.plan, self.dtype);
+        let mlx = match &plan.output {
+            Some(axes) if axes.len() == outputs.mlx.tensor.shape.len() => {
+                weights::permute(&outputs.mlx.tensor, axes).map_err(|error| Stop::Failed(error.to_string()))?
+            }
+            _ => outputs.mlx.tensor.clone(),
+        };
+        let numbers = |tensor: &TensorData| {
+            tensor.to_f64().ok_or_else(|| Stop::Failed(format!("an output in {}", tensor.dtype.name())))
+        };
+        let (reference, output) = (numbers(&outputs.torch.tensor)?, numbers(&mlx)?);
+        let exact = numbers(&outputs.arbiter.tensor)?;
+        self.check(&reference)?;
+        let scale = tolerance::scale(&reference).max(self.cancelled_out);
+        let tolerance = plan.bound.tolerance(dtype, scale);
+        let shape = outputs.torch.tensor.shape.clone();
+
+        let mut trial = Trial {
+            dtype,
+            seed,
+            input_shapes: inputs.iter().map(|input| input.shape.clone()).collect(),
+            output_shape: shape.clone(),
+            max_abs: f64::INFINITY,
+            mean_abs: f64::INFINITY,
+            max_rel: f64::INFINITY,
+            p99_abs: f64::INFINITY,
+            cosine: f64::NAN,
+            worst_index: Vec::new(),
+            tolerance,
+            scale,
+            torch_vs_f64: difference(&exact, &reference, 0.0).max_abs,
+            mlx_vs_f64: f64::INFINITY,
+            mlx_dtype: outputs.mlx.tensor.dtype,
+            ms_torch: outputs.torch.milliseconds,
+            ms_mlx: outputs.mlx.milliseconds,
+            mlx_shape: mlx.shape.clone(),
+            verdict: Verdict::Broken,
+        };
+        // Outputs of different shapes cannot be subtracted: nothing is shown but that.
+        if mlx.shape == shape {
+            let apart = difference(&reference, &output, tolerance);
+            trial.max_abs = apart.max_abs;
+            trial.mean_abs = apart.mean_abs;
+            trial.max_rel = apart.max_rel;
+            trial.p99_abs = apart.p99_abs;
+            trial.cosine = apart.cosine;
+            trial.worst_index = unravel(apart.worst, &shape);
+            trial.mlx_vs_f64 = difference(&exact, &output, 0.0).max_abs;
+            trial.verdict = plan.bound.judge(dtype, scale, apart.max_abs);
+        }
+        Ok(trial)
     }
-    Ok(trial)
+
+    /// Whether torch's output says anything of the conversion. Two outputs of nothing but NaN agree, and so do two of
+    /// nothing but zeros, whatever the weights were moved to.
+    fn check(&self, reference: &[f64]) -> Result<(), Stop> {
+        if reference.is_empty() {
+            return Ok(());
+        }
+        if !reference.iter().any(|value| value.is_finite()) {
+            let dtype = self.dtype.name();
+            let reason = format!("torch's output in {dtype} holds no finite number: there is nothing to compare");
+            return Err(Stop::Failed(reason));
+        }
+        if self.has_weights && reference.iter().all(|value| *value == 0.0 || !value.is_finite()) {
+            let reason = "these weights make torch's output all zero, which any conversion of them would";
+            return Err(Stop::Mute(reason.to_owned()));
+        }
+        Ok(())
+    }
 }

@@ -1,9 +1,8 @@
 //! The client and an engine that misbehaves in every way: each end is told in words, and the next run works.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Once;
+mod common;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,26 +11,6 @@ use t2m_tui::checkpoint::{Dtype, TensorData};
 use t2m_tui::engine::client::{CancelToken, Client, Error, Output};
 use t2m_tui::engine::process::Program;
 use t2m_tui::engine::{EngineState, ModuleSpec, Side};
-
-/// `examples/fake-engine.rs`, built where a test run for this file alone did not build it.
-fn fake_engine() -> PathBuf {
-    static BUILD: Once = Once::new();
-    let here = std::env::current_exe().unwrap();
-    let path = here.parent().unwrap().with_file_name("examples").join("fake-engine");
-    BUILD.call_once(|| {
-        let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
-        let fresh = changed(&path).is_ok_and(|built| {
-            ["examples/fake-engine.rs", "src/engine/serve.rs", "src/engine/protocol.rs"]
-                .iter()
-                .all(|source| changed(&Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap() < built)
-        });
-        if !fresh {
-            let built = Command::new(env!("CARGO")).args(["build", "--example", "fake-engine"]).status().unwrap();
-            assert!(built.success());
-        }
-    });
-    path
-}
 
 struct Bench {
     client: Client,
@@ -42,7 +21,8 @@ struct Bench {
 fn bench(arguments: &[&str], deadline: Duration) -> Bench {
     let (sender, states) = unbounded();
     let cancel = CancelToken::default();
-    let program = Program { path: fake_engine(), arguments: arguments.iter().map(Into::into).collect() };
+    let program =
+        Program { path: common::example("fake-engine"), arguments: arguments.iter().map(Into::into).collect() };
     let listener = Box::new(move |side, state| drop(sender.send((side, state))));
     let client = Client::new(Side::Mlx, deadline, cancel.clone(), listener).with_program(program);
     Bench { client, cancel, states }
@@ -59,9 +39,9 @@ fn input() -> TensorData {
 impl Bench {
     fn start(&mut self, kind: &str) -> Result<(), Error> {
         let module = ModuleSpec { kind: kind.to_owned(), args: serde_json::Map::new() };
-        self.client.start_load(&module, &[("weight".to_owned(), input())])?;
+        self.client.start_load(self.cancel.generation(), &module, &[("weight".to_owned(), input())])?;
         self.client.finish_load()?;
-        self.client.start_run(&[input()], Dtype::Float32)
+        self.client.start_run(self.cancel.generation(), &[input()], Dtype::Float32)
     }
 
     fn run(&mut self, kind: &str) -> Result<Output, Error> {
@@ -107,7 +87,7 @@ fn a_missing_program_is_named() {
     let reason = bench.client.info().unwrap_err().to_string();
     assert!(reason.starts_with("/nowhere/t2m-mlx cannot be started: No such file"), "{reason}");
     assert_eq!(bench.heard(), ["starting".to_owned(), format!("down: {reason}")]);
-    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.client = bench.client.with_program(Program { path: common::example("fake-engine"), arguments: Vec::new() });
     bench.works();
 }
 
@@ -136,11 +116,11 @@ fn an_exit_is_told_with_its_code() {
 fn a_death_between_two_requests_is_noticed_at_the_next() {
     let mut bench = patient();
     let module = ModuleSpec { kind: "die-idle".to_owned(), args: serde_json::Map::new() };
-    bench.client.start_load(&module, &[]).unwrap();
+    bench.client.start_load(0, &module, &[]).unwrap();
     bench.client.finish_load().unwrap();
     thread::sleep(Duration::from_millis(300));
     let reason = "t2m-mlx: engine exited with code 7".to_owned();
-    assert_eq!(bench.client.start_run(&[input()], Dtype::Float32), Err(Error::Down(reason)));
+    assert_eq!(bench.client.start_run(0, &[input()], Dtype::Float32), Err(Error::Down(reason)));
     bench.works();
 }
 
@@ -157,7 +137,7 @@ fn another_protocol_is_told_with_both_numbers() {
     let mut bench = bench(&["--other-protocol"], Duration::from_secs(60));
     let reason = "t2m-mlx: engine speaks protocol 2, this program speaks 1; install both from the same version";
     assert_eq!(bench.client.info(), Err(Error::Down(reason.to_owned())));
-    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.client = bench.client.with_program(Program { path: common::example("fake-engine"), arguments: Vec::new() });
     bench.works();
 }
 
@@ -167,7 +147,7 @@ fn garbage_on_the_pipe_ends_the_engine() {
     let reason = "t2m-mlx: engine wrote what is not its protocol and was ended: \
                   this is not a frame of the engine protocol";
     assert_eq!(bench.run("echo"), Err(Error::Down(reason.to_owned())));
-    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.client = bench.client.with_program(Program { path: common::example("fake-engine"), arguments: Vec::new() });
     bench.works();
 }
 
@@ -210,9 +190,9 @@ fn a_cancelled_run_that_goes_on_is_killed_after_a_grace_period() {
     let started = folder.path().join("started");
     let mut args = serde_json::Map::new();
     args.insert("started".to_owned(), started.to_str().unwrap().into());
-    bench.client.start_load(&ModuleSpec { kind: "hang".to_owned(), args }, &[]).unwrap();
+    bench.client.start_load(0, &ModuleSpec { kind: "hang".to_owned(), args }, &[]).unwrap();
     bench.client.finish_load().unwrap();
-    bench.client.start_run(&[input()], Dtype::Float32).unwrap();
+    bench.client.start_run(0, &[input()], Dtype::Float32).unwrap();
     let begun = Instant::now();
     while !started.exists() {
         assert!(begun.elapsed() < Duration::from_secs(60), "the run never began");
@@ -238,7 +218,7 @@ fn an_abandoned_request_does_not_answer_the_next_one() {
 fn a_run_needs_a_layer() {
     let mut bench = patient();
     let reason = "t2m-mlx: engine holds no layer; load one first".to_owned();
-    assert_eq!(bench.client.start_run(&[input()], Dtype::Float32), Err(Error::Down(reason)));
+    assert_eq!(bench.client.start_run(0, &[input()], Dtype::Float32), Err(Error::Down(reason)));
     let reason = "t2m-mlx: engine was asked nothing".to_owned();
     assert_eq!(bench.client.finish_run(), Err(Error::Down(reason)));
 }

@@ -95,9 +95,9 @@ fn run(client: &mut Client, layer: &Layer, inputs: &[TensorData], compute: Dtype
     let Value::Object(args) = layer.args.clone() else { panic!("arguments are an object") };
     let module = ModuleSpec { kind: layer.kind.to_owned(), args };
     let tensors: Vec<_> = layer.tensors.iter().map(|(name, array)| ((*name).to_owned(), data(array))).collect();
-    client.start_load(&module, &tensors)?;
+    client.start_load(0, &module, &tensors)?;
     client.finish_load()?;
-    client.start_run(inputs, compute)?;
+    client.start_run(0, inputs, compute)?;
     client.finish_run()
 }
 

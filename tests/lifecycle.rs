@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::file;
 use common::pty::Terminal;
+use common::{example, file};
 
 /// What leaves raw mode recognisable in stty's output.
 fn cooked(terminal: &Terminal) -> bool {
@@ -21,6 +21,8 @@ fn assert_restored(terminal: &Terminal) {
     let last = |sequence: &str| raw.rfind(sequence);
     assert!(last("\x1b[?25h") > last("\x1b[?25l"), "the cursor is still hidden");
     assert!(last("\x1b[?1000l") >= last("\x1b[?1000h"), "the mouse is still captured");
+    assert!(last("\x1b[?2004l") > last("\x1b[?2004h"), "pasting is still bracketed");
+    assert!(cooked(terminal), "the terminal is still raw: {}", terminal.settings());
 }
 
 fn start(arguments: &[&str]) -> Terminal {
@@ -74,6 +76,30 @@ fn sigterm_and_sighup_restore() {
         assert!(!status.success(), "{signal}");
         assert_restored(&terminal);
     }
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_its_message() {
+    let mut terminal = Terminal::start_program(&example("panicking-screen"), &[], &[], 120, 30);
+    let status = terminal.wait_end();
+    assert!(!status.success());
+    assert_restored(&terminal);
+    assert!(terminal.text().contains("a panic on the screen's thread"), "{}", terminal.text());
+}
+
+#[test]
+fn ctrl_z_stops_and_continuing_comes_back() {
+    let mut terminal = start(&["demo"]);
+    terminal.send("\x1a");
+    terminal.wait_stopped();
+    assert_restored(&terminal);
+    terminal.signal("CONT");
+    terminal.wait_for("Scene");
+    assert!(terminal.is_alternate());
+    assert!(!cooked(&terminal));
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+    assert_restored(&terminal);
 }
 
 #[test]

@@ -120,7 +120,6 @@ fn cancelling_reaches_the_runner_and_frees_what_was_queued() {
     command(&mut state, Command::RunAll);
     assert!(state.is_moving());
     assert!(matches!(command(&mut state, Command::Cancel)[..], [Effect::Cancel]));
-    act(&mut state, Action::Verify(Event::Done { cancelled: true }));
     assert!(!state.is_moving());
     assert!(view(&state).measured.layer(id("head")).is_none());
 }
@@ -306,7 +305,34 @@ fn a_panic_elsewhere_is_told_and_the_screen_stays() {
     command(&mut state, Command::RunAll);
     act(&mut state, Action::WorkerPanicked("verify panicked at x.rs:1: boom".to_owned()));
     assert!(state.notice.as_ref().unwrap().contains("this is a bug in t2m-tui: verify panicked at x.rs:1: boom"));
-    assert!(!state.is_moving());
+    // The runner goes on after a panic over a layer.
+    assert!(state.is_moving());
+}
+
+#[test]
+fn half_precision_is_run_where_it_is_asked_for() {
+    let mut state = open();
+    command(&mut state, Command::Half);
+    let dtypes =
+        |effects: &[Effect]| submitted(effects).unwrap().dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>();
+    assert_eq!(dtypes(&command(&mut state, Command::Run)), ["float32", "float16", "bfloat16"]);
+    command(&mut state, Command::Cancel);
+    command(&mut state, Command::Half);
+    assert_eq!(dtypes(&command(&mut state, Command::Run)), ["float32"]);
+}
+
+#[test]
+fn what_is_started_after_a_cancellation_outlives_it() {
+    let mut state = open();
+    command(&mut state, Command::RunAll);
+    command(&mut state, Command::Cancel);
+    assert!(!state.is_moving(), "what was queued is free at once");
+    select(&mut state, "head");
+    assert!(submitted(&command(&mut state, Command::Run)).is_some());
+    act(&mut state, Action::Verify(Event::Done { cancelled: true }));
+    assert!(view(&state).measured.layer(id("head")).is_some(), "the end of the cancelled run is not the new one's");
+    act(&mut state, Action::Verify(Event::Done { cancelled: false }));
+    assert!(view(&state).measured.layer(id("head")).is_none());
 }
 
 /// Notes what the loop asks of the terminal.
@@ -360,7 +386,9 @@ fn run(messages: Vec<Message>) -> (u8, Vec<&'static str>, State) {
     }
     let log = Rc::new(RefCell::new(Vec::new()));
     let mut terminal = Terminal::new(TestBackend::new(160, 45)).unwrap();
-    let code = event_loop(&mut terminal, &mut FakeConsole(log.clone()), &mut state, &inbox, &jobs).unwrap();
+    let mut verifier = None;
+    let code =
+        event_loop(&mut terminal, &mut FakeConsole(log.clone()), &mut state, &inbox, &jobs, &mut verifier).unwrap();
     let log = log.borrow().clone();
     (code, log, state)
 }

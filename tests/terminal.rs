@@ -54,15 +54,49 @@ fn an_engine_killed_in_mid_run_is_a_failed_verdict_and_the_next_run_works() {
 fn a_cancelled_run_ends_and_the_next_one_works() {
     let mut terminal = Terminal::start(&["demo"], &[], 140, 42);
     terminal.wait_for("Scene");
+    select(&mut terminal, "picture.stem.0", "Conv2d → nn.Conv2d");
+    terminal.send(" ");
+    terminal.wait("a first verdict", |screen| screen.contains("✓ ok"));
+
+    // Stopped, the engine answers nothing: without the cancellation the run would never end.
+    let engine = child_of(terminal.pid(), "t2m-mlx");
+    signal("STOP", engine);
     terminal.send("a");
     terminal.wait_for("queued");
     terminal.send("x");
-    terminal.wait("the run's end", |screen| !screen.contains("queued"));
+    terminal.wait_for("cancelled");
+    terminal.wait("nothing to be queued", |screen| !screen.contains("queued"));
     select(&mut terminal, "choose", "Softmax → nn.Softmax");
     terminal.send(" ");
     terminal.wait("a verdict", |screen| screen.contains("✓ ok"));
     terminal.send("q");
     assert_eq!(terminal.wait_end().exit_code(), 0);
+}
+
+#[test]
+fn leaving_does_not_wait_for_an_engine_that_hangs() {
+    let mut terminal = Terminal::start(&["demo"], &[], 140, 42);
+    terminal.wait_for("Scene");
+    select(&mut terminal, "picture.stem.0", "Conv2d → nn.Conv2d");
+    terminal.send(" ");
+    terminal.wait("a first verdict", |screen| screen.contains("✓ ok"));
+    let engine = child_of(terminal.pid(), "t2m-mlx");
+    signal("STOP", engine);
+    terminal.send("a");
+    terminal.wait_for("queued");
+    let started = std::time::Instant::now();
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(!terminal.is_alternate());
+    assert!(!is_alive(engine), "the engine was left behind");
+}
+
+/// Whether a process is there and no zombie.
+fn is_alive(process: u32) -> bool {
+    let output = std::process::Command::new("ps").args(["-o", "stat=", "-p", &process.to_string()]).output().unwrap();
+    let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    !state.is_empty() && !state.starts_with('Z')
 }
 
 /// The process id of a child program.

@@ -139,3 +139,162 @@ fn doctor_greets_both_engines() {
     assert_eq!(report["engines"]["torch"]["version"], "2.13.0");
     assert_eq!(report["engines"]["mlx"]["flags"]["MLX_ENABLE_TF32"], "0");
 }
+
+/// Classes and hyper-parameters of the tensors in [`net`].
+const NET: &str = "\
+import torch.nn as nn
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return x
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.LayerNorm(8192)
+        self.rms = nn.RMSNorm(8192, eps=1e-5)
+        self.zero = nn.Conv2d(3, 3, 3)
+        self.steep = nn.Linear(64, 8, bias=False)
+        self.far = nn.BatchNorm2d(4)
+        self.own = Scaled()
+        self.packed = nn.Linear(3, 2, bias=False)
+";
+
+/// A state dict in a safetensors file, and the source that goes with it.
+fn net() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf) {
+    use safetensors::tensor::{Dtype, TensorView};
+    let floats = |values: Vec<f32>| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    // One gain that towers over the others.
+    let gains: Vec<f32> = (0..8192).map(|index| if index == 77 { 30.0 } else { 1.0 }).collect();
+    let steep: Vec<f32> = (0..512).map(|index| 1e6 * ((index * 37 % 101) as f32 / 50.0 - 1.0)).collect();
+    let mixed: Vec<f32> = (0..6).map(|index| index as f32 - 2.5).collect();
+    let tensors: Vec<(&str, Vec<usize>, Dtype, Vec<u8>)> = vec![
+        ("layer.weight", vec![8192], Dtype::F32, floats(gains.clone())),
+        ("layer.bias", vec![8192], Dtype::F32, floats(vec![0.0; 8192])),
+        ("rms.weight", vec![8192], Dtype::F32, floats(gains)),
+        ("zero.weight", vec![3, 3, 3, 3], Dtype::F32, floats(vec![0.0; 81])),
+        ("zero.bias", vec![3], Dtype::F32, floats(vec![0.0; 3])),
+        ("steep.weight", vec![8, 64], Dtype::F32, floats(steep)),
+        ("far.weight", vec![4], Dtype::F32, floats(vec![1.0, 2.0, 0.5, 1.5])),
+        ("far.bias", vec![4], Dtype::F32, floats(vec![1000.0, 1000.0, 500.0, 750.0])),
+        ("far.running_mean", vec![4], Dtype::F32, floats(vec![1000.0, 500.0, 1000.0, 500.0])),
+        ("far.running_var", vec![4], Dtype::F32, floats(vec![1.0; 4])),
+        ("far.num_batches_tracked", vec![], Dtype::I64, vec![0; 8]),
+        ("own.weight", vec![2, 3], Dtype::F32, floats(mixed.clone())),
+        ("packed.weight", vec![2, 3], Dtype::I8, vec![1, 2, 3, 4, 5, 6]),
+    ];
+    let views =
+        tensors.iter().map(|(name, shape, dtype, data)| (*name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let (model, source) = (folder.path().join("net.safetensors"), folder.path().join("net.py"));
+    std::fs::write(&model, safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::write(&source, NET).unwrap();
+    (folder, model, source)
+}
+
+/// `verify` on [`net`], with a registry file.
+fn verify_net(layers: &str, registry: &str, more: &[&str]) -> (Option<i32>, Value) {
+    let (folder, model, source) = net();
+    let rows = folder.path().join("rows.toml");
+    std::fs::write(&rows, registry).unwrap();
+    let mut command = program();
+    command.args(["verify", "--format", "json", "--layers", layers]).args(more);
+    let output = command.arg("--source").arg(source).arg("--registry").arg(rows).arg(model).output().unwrap();
+    (output.status.code(), json(&output))
+}
+
+#[test]
+fn an_epsilon_ten_times_too_small_shows_in_wide_norms_too() {
+    let (code, right) = verify_net("{layer,rms}", "", &[]);
+    assert_eq!((code, &right["summary"]["ok"]), (Some(0), &Value::from(2)), "{right:#}");
+    let wrong = "\
+        [[layer]]\nclass = \"torch.nn.modules.normalization.LayerNorm\"\nargs = { eps = 1e-6 }\n\
+        [[layer]]\nclass = \"torch.nn.modules.normalization.RMSNorm\"\nargs = { eps = 1e-6 }\n";
+    let (code, wrong) = verify_net("{layer,rms}", wrong, &["--trials", "1"]);
+    assert_eq!((code, &wrong["summary"]["broken"]), (Some(1), &Value::from(2)), "{wrong:#}");
+}
+
+#[test]
+fn weights_that_make_everything_zero_prove_nothing() {
+    let identity = "[[layer]]\nclass = \"torch.nn.modules.conv.Conv2d\"\nrule = \"identity\"\n";
+    for registry in ["", identity] {
+        let (code, report) = verify_net("zero", registry, &[]);
+        let zero = layer(&report, "zero");
+        assert_eq!((code, zero["verdict"].as_str()), (Some(0), Some("not-run")), "{zero:#}");
+        assert!(zero["reason"].as_str().unwrap().contains("all zero"), "{zero:#}");
+    }
+}
+
+#[test]
+fn half_precision_does_not_make_the_verdict() {
+    let (code, report) = verify_net("steep", "", &["--dtype", "f32,f16,bf16", "--trials", "2"]);
+    let steep = layer(&report, "steep");
+    assert_eq!((code, steep["verdict"].as_str()), (Some(0), Some("ok")), "{steep:#}");
+    assert!(steep["reason"].as_str().unwrap().contains("in float16"), "{steep:#}");
+    let dtypes =
+        |dtype: &str| steep["trials"].as_array().unwrap().iter().filter(|trial| trial["dtype"] == dtype).count();
+    assert_eq!((dtypes("f32"), dtypes("f16"), dtypes("bf16")), (2, 0, 2));
+}
+
+#[test]
+fn what_cancels_within_a_batch_norm_counts_for_its_scale() {
+    let (code, report) = verify_net("far", "", &[]);
+    let far = layer(&report, "far");
+    assert_eq!((code, far["verdict"].as_str()), (Some(0), Some("ok")), "{far:#}");
+    assert!(far["trials"][0]["scale"].as_f64().unwrap() >= 999.0, "{far:#}");
+    let (_, wrong) = verify_net(
+        "far",
+        "[[layer]]\nclass = \"torch.nn.modules.batchnorm.BatchNorm2d\"\nargs = { eps = 1e-2 }\n",
+        &["--trials", "1"],
+    );
+    assert_eq!(layer(&wrong, "far")["verdict"], "broken", "{wrong:#}");
+}
+
+#[test]
+fn a_softmax_is_held_against_its_own_output() {
+    let report = json(&run(&["verify", "demo", "--layers", "choose", "--format", "json"]));
+    let scale = layer(&report, "choose")["trials"][0]["scale"].as_f64().unwrap();
+    assert!(scale <= 1.0, "{report:#}");
+}
+
+#[test]
+fn quantised_weights_are_not_taken_for_numbers() {
+    let (code, report) = verify_net("packed", "", &[]);
+    let packed = layer(&report, "packed");
+    assert_eq!((code, packed["verdict"].as_str()), (Some(0), Some("not-run")), "{packed:#}");
+    assert_eq!(packed["status"], "unsupported");
+    assert!(packed["reason"].as_str().unwrap().contains("int8"), "{packed:#}");
+}
+
+#[test]
+fn a_class_of_ones_own_is_measured_as_the_layer_that_its_row_names() {
+    let row = "\
+        [[layer]]\nclass = \"net.Scaled\"\ntorch = \"torch.nn.modules.linear.Linear\"\nstatus = \"direct\"\n\
+        mlx = \"nn.Linear\"\nrecipe = \"linear\"\nrule = \"identity\"\nreason = \"A Linear of our own.\"\n";
+    let (code, report) = verify_net("own", row, &[]);
+    let own = layer(&report, "own");
+    assert_eq!((code, own["class"].as_str()), (Some(0), Some("net.Scaled")), "{own:#}");
+    assert!(matches!(own["verdict"].as_str(), Some("exact" | "ok")), "{own:#}");
+}
+
+#[test]
+fn an_interrupt_ends_a_run_with_what_there_is() {
+    use std::io::{BufRead, BufReader};
+    let mut child = program()
+        .args(["verify", "demo", "--format", "jsonl", "--trials", "2000"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["path"], "picture.stem.0");
+    let kill = std::process::Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let started = std::time::Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // 52 layers of 2,000 trials take minutes.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}

@@ -213,6 +213,8 @@ pub struct PickleGlobal {
     pub name: String,
     /// Whether torch's `weights_only` unpickler knows it; in a TorchScript archive, its own classes too.
     pub allowed: bool,
+    /// Whether it is one that pickles are abused with (`posix.system`, `builtins.eval`).
+    pub dangerous: bool,
     /// How often it is mentioned.
     pub count: u64,
 }

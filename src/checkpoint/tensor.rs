@@ -156,6 +156,11 @@ impl Dtype {
         })
     }
 
+    /// Whether layers compute with it: real numbers with a fraction that need no scale.
+    pub fn is_real(self) -> bool {
+        matches!(self, Dtype::Float64 | Dtype::Float32 | Dtype::Float16 | Dtype::BFloat16)
+    }
+
     /// Whether elements are real or complex numbers with a fraction.
     pub fn is_floating(self) -> bool {
         self.name().contains("float") || self.name().contains("complex")

@@ -30,7 +30,7 @@ pub struct Trial {
     pub worst_index: Vec<usize>,
     /// The bound for `ok`.
     pub tolerance: f64,
-    /// What the bound is relative to (the largest |output|, for norms with an offset more).
+    /// What the bound is relative to: the largest |output|, or what cancels within the layer where that is larger.
     pub scale: f64,
     /// Largest distance of torch's output to torch in f64.
     pub torch_vs_f64: f64,
@@ -48,7 +48,17 @@ pub struct Trial {
     pub verdict: Verdict,
 }
 
+/// The worst of some trials: by verdict, then by how much of its own tolerance each takes.
+pub fn worst<'a>(trials: impl Iterator<Item = &'a Trial>) -> Option<&'a Trial> {
+    trials.max_by(|a, b| a.verdict.cmp(&b.verdict).then(a.excess().total_cmp(&b.excess())))
+}
+
 impl Trial {
+    /// The error in units of the tolerance; 0 where there is none.
+    pub fn excess(&self) -> f64 {
+        if self.max_abs == 0.0 { 0.0 } else { (self.max_abs / self.tolerance).abs() }
+    }
+
     /// What is wrong with the answer besides its numbers: another shape or another dtype than torch's.
     pub fn complaint(&self) -> Option<String> {
         if self.mlx_shape != self.output_shape {
@@ -62,7 +72,7 @@ impl Trial {
 /// What was measured, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
-    /// Not a bit differs.
+    /// No element differs.
     Exact,
     /// Within the tolerance.
     Ok,

@@ -17,11 +17,16 @@ pub struct Input {
     pub to_mlx: Option<Vec<usize>>,
 }
 
+/// A fiftieth: far above what float16 can tell from 0 when it is squared.
+const SMALL: f32 = 0.02;
+
 /// What an input is filled with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Values {
     /// Standard normal, times this.
     Normal(f32),
+    /// Standard normal, and every other item along the first axis a fiftieth of it: a norm's epsilon shows on small input.
+    AndSmall,
     /// Whole numbers from 0 to below this, as int64 for torch and int32 for MLX.
     Ids(u64),
 }
@@ -34,16 +39,23 @@ impl Input {
         random.set_stream(position as u64);
         let count: usize = self.shape.iter().product();
         match self.values {
-            Values::Normal(scale) => {
-                let normal = (0..count).map(|_| scale * Distribution::<f32>::sample(&StandardNormal, &mut random));
-                let values: Vec<f32> = normal.collect();
-                let full = TensorData::from_f32(&self.shape, &values);
-                full.cast(dtype).unwrap_or(full)
+            Values::Normal(scale) => self.normal(&mut random, dtype, |_| scale),
+            Values::AndSmall => {
+                let item = self.shape.iter().skip(1).product::<usize>().max(1);
+                self.normal(&mut random, dtype, |index| if index / item % 2 == 1 { SMALL } else { 1.0 })
             }
             Values::Ids(below) => {
                 let ids: Vec<i64> = (0..count).map(|_| random.random_range(0..below.max(1)) as i64).collect();
                 TensorData::from_i64(&self.shape, &ids)
             }
         }
+    }
+
+    fn normal(&self, random: &mut ChaCha8Rng, dtype: Dtype, scale: impl Fn(usize) -> f32) -> TensorData {
+        let count: usize = self.shape.iter().product();
+        let sample = |index| scale(index) * Distribution::<f32>::sample(&StandardNormal, random);
+        let values: Vec<f32> = (0..count).map(sample).collect();
+        let full = TensorData::from_f32(&self.shape, &values);
+        full.cast(dtype).unwrap_or(full)
     }
 }

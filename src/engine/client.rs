@@ -1,6 +1,6 @@
 //! Asking an engine: one request at a time, with a deadline; its death is an answer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::checkpoint::{Dtype, TensorData};
 
 /// How long a cancelled computation may go on before the engine is killed.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long an answer that has arrived may take to be read.
+const READING: Duration = Duration::from_millis(100);
 /// The least time an engine has to greet. libtorch takes about a second from a cold disk.
 const GREETING: Duration = Duration::from_secs(20);
 
@@ -45,8 +47,8 @@ pub struct Output {
 
 /// Cuts the present waits of its clients short, from any thread.
 ///
-/// It needs no reset: each cancellation begins a new generation, and requests sent afterwards belong to that one. Whoever
-/// makes several requests in a row compares [`CancelToken::generation`] between them.
+/// It needs no reset: each cancellation begins a new generation. Requests name the generation that their run began in, and
+/// those of an older one are refused.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken {
     shared: Arc<Shared>,
@@ -55,6 +57,7 @@ pub struct CancelToken {
 #[derive(Debug, Default)]
 struct Shared {
     generation: AtomicU64,
+    ended: AtomicBool,
     last: Mutex<Option<Instant>>,
     waiting: Mutex<Vec<Sender<()>>>,
 }
@@ -66,6 +69,12 @@ impl CancelToken {
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
         let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|client| !matches!(client.try_send(()), Err(TrySendError::Disconnected(()))));
+    }
+
+    /// Cancel for good: an engine that is still at work is killed at once.
+    pub fn end(&self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.cancel();
     }
 
     /// How often it was cancelled so far. A run that began at another number is cancelled.
@@ -82,6 +91,9 @@ impl CancelToken {
 
     /// Until when an engine that was told to stop may go on.
     fn patience(&self) -> Instant {
+        if self.shared.ended.load(Ordering::SeqCst) {
+            return Instant::now();
+        }
         let last = *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.unwrap_or_else(Instant::now) + GRACE
     }
@@ -162,15 +174,22 @@ impl Client {
         }
     }
 
-    /// Send a layer and its tensors. The reply is awaited by [`Client::finish_load`].
+    /// Send a layer and its tensors, for the run that began in this generation. The reply is awaited by
+    /// [`Client::finish_load`].
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub fn start_load(&mut self, module: &ModuleSpec, tensors: &[(String, TensorData)]) -> Result<(), Error> {
+    pub fn start_load(
+        &mut self,
+        generation: u64,
+        module: &ModuleSpec,
+        tensors: &[(String, TensorData)],
+    ) -> Result<(), Error> {
         self.settle();
         self.info()?;
+        self.check(generation)?;
         let headers = tensors.iter().map(|(name, tensor)| TensorHeader::of(name, tensor)).collect();
-        let (id, generation) = (self.next_id(), self.cancel.generation());
+        let id = self.next_id();
         let request = Request::Load { id, generation, module: module.clone(), tensors: headers };
         self.send(&request, id, generation, &tensors.iter().map(|(_, tensor)| tensor).collect::<Vec<_>>())
     }
@@ -190,8 +209,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says; [`Error::Down`] where the engine died since, and its layer with it.
-    pub fn start_run(&mut self, inputs: &[TensorData], compute: Dtype) -> Result<(), Error> {
+    pub fn start_run(&mut self, generation: u64, inputs: &[TensorData], compute: Dtype) -> Result<(), Error> {
         self.settle();
+        self.check(generation)?;
         if let Some(reason) = self.bury_the_dead() {
             return Err(Error::Down(reason));
         }
@@ -199,7 +219,7 @@ impl Client {
             return Err(Error::Down(self.sentence("holds no layer; load one first")));
         }
         let headers = inputs.iter().map(|tensor| TensorHeader::of("", tensor)).collect();
-        let (id, generation) = (self.next_id(), self.cancel.generation());
+        let id = self.next_id();
         let request = Request::Run { id, generation, inputs: headers, compute };
         self.send(&request, id, generation, &inputs.iter().collect::<Vec<_>>())
     }
@@ -217,6 +237,11 @@ impl Client {
             Ok(None) => Err(self.ended("sent no output and was ended")),
             Err(error) => Err(self.ended(&format!("sent a broken output and was ended: {error}"))),
         }
+    }
+
+    /// Whether the run of that generation is still wanted.
+    fn check(&self, generation: u64) -> Result<(), Error> {
+        if generation == self.cancel.generation() { Ok(()) } else { Err(Error::Cancelled) }
     }
 
     /// Start the program and greet it.
@@ -332,7 +357,11 @@ impl Client {
             select! {
                 recv(process.incoming()) -> incoming => return Waited::Incoming(incoming.unwrap_or(Incoming::Closed)),
                 recv(self.cancelled) -> _ => {}
-                default(left) => return Waited::TooLong,
+                // Where this program was stopped and continued, the answer may be there and not read yet.
+                default(left) => return match process.incoming().recv_timeout(READING) {
+                    Ok(incoming) => Waited::Incoming(incoming),
+                    Err(_) => Waited::TooLong,
+                },
             }
         }
     }

@@ -56,7 +56,7 @@ pub struct TensorHeader {
     pub shape: Vec<usize>,
 }
 
-/// From t2m-tui to an engine.
+/// From t2m-tui to an engine. Closing the pipe ends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
@@ -92,8 +92,6 @@ pub enum Request {
         /// The newest unwanted generation.
         generation: u64,
     },
-    /// End. Closing the pipe does the same.
-    Shutdown,
 }
 
 /// From an engine to t2m-tui.

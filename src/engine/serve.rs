@@ -122,7 +122,6 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
                 }
             }
             Request::Cancel { .. } => {}
-            Request::Shutdown => break,
         }
     }
     Ok(())

@@ -14,6 +14,8 @@ use crate::triage::Difficulty;
 pub struct Layer {
     /// Full class path.
     pub class: String,
+    /// The layer of torch that a class from elsewhere computes like, which stands in for it in a measurement.
+    pub torch: Option<String>,
     /// What converting it takes, at the least: a configuration may take more.
     pub status: RowStatus,
     /// The MLX layer as Python names it.
@@ -52,6 +54,7 @@ pub enum RowStatus {
 pub(super) struct Patch {
     pub class: String,
     pub also: Option<Vec<String>>,
+    torch: Option<String>,
     status: Option<RowStatus>,
     mlx: Option<String>,
     recipe: Option<String>,
@@ -78,6 +81,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
     let patch = patch.clone();
     Ok(Layer {
         class: patch.class,
+        torch: patch.torch.or_else(|| row.torch.clone()),
         status: patch.status.unwrap_or(row.status),
         mlx: patch.mlx.or_else(|| row.mlx.clone()),
         recipe: patch.recipe.or_else(|| row.recipe.clone()),
@@ -95,6 +99,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
     let status = patch.status.ok_or("a new row needs a status: direct, recipe, unsupported or container")?;
     Ok(Layer {
         class: patch.class,
+        torch: patch.torch,
         status,
         mlx: patch.mlx,
         recipe: patch.recipe,
@@ -118,6 +123,13 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
         RowStatus::Direct | RowStatus::Recipe => {
             if row.mlx.is_none() {
                 return Err("what converts needs `mlx`, the MLX layer".to_owned());
+            }
+            let of_torch = |class: &str| class.starts_with("torch.nn.modules.");
+            if !of_torch(row.torch.as_deref().unwrap_or(&row.class)) {
+                return Err(
+                    "a class from elsewhere needs `torch`, the layer of torch.nn.modules that it computes like"
+                        .to_owned(),
+                );
             }
             match &row.recipe {
                 Some(recipe) if recipes::names().any(|name| name == recipe) => Ok(()),

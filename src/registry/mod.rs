@@ -103,7 +103,7 @@ impl Registry {
                 Some(&index) => {
                     let changed = layers::changed(&self.layers[index], &patch).map_err(row_error)?;
                     // A row that stands for several classes is changed for the named one alone.
-                    if self.layers[index].class == patch.class {
+                    if self.by_class.values().filter(|&&row| row == index).count() == 1 {
                         self.layers[index] = changed;
                         index
                     } else {
@@ -135,6 +135,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::triage::Difficulty;
+
+    const OWN: &str = r#"
+        [[layer]]
+        class = "mine.Linear"
+        torch = "torch.nn.modules.linear.Linear"
+        status = "direct"
+        mlx = "nn.Linear"
+        recipe = "linear"
+        rule = "identity"
+        reason = "A Linear."
+    "#;
 
     fn with(text: &str) -> Result<Registry, Error> {
         let mut registry = Registry::load(&[]).unwrap();
@@ -181,8 +193,10 @@ mod tests {
 
     #[test]
     fn a_user_file_adds_a_class_of_its_own() {
-        let registry = with("[[layer]]\nclass = \"mine.Linear\"\nstatus = \"direct\"\nmlx = \"nn.Linear\"\nrecipe = \"linear\"\nrule = \"identity\"\nreason = \"A Linear.\"\n").unwrap();
+        let registry = with(OWN).unwrap();
         assert_eq!(registry.layer("mine.Linear").unwrap().recipe.as_deref(), Some("linear"));
+        let unnamed = with(&OWN.replace("torch = ", "# torch = ")).unwrap_err().to_string();
+        assert!(unnamed.contains("mine.Linear") && unnamed.contains("`torch`"), "{unnamed}");
         assert!(registry.layer("Linear").is_none(), "classes are known by their full path");
     }
 
@@ -192,6 +206,11 @@ mod tests {
             with("[[layer]]\nclass = \"torch.nn.modules.pooling.MaxPool2d\"\ndifficulty = \"easy\"\n").unwrap();
         let difficulty = |class: &str| registry.layer(&format!("torch.nn.modules.pooling.{class}")).unwrap().difficulty;
         assert_ne!(difficulty("MaxPool2d"), difficulty("MaxPool1d"));
+        // Nor does the class that gave a row its name take the others with it.
+        let lstm = with("[[layer]]\nclass = \"torch.nn.modules.rnn.LSTM\"\ndifficulty = \"easy\"\n").unwrap();
+        let difficulty = |class: &str| lstm.layer(&format!("torch.nn.modules.rnn.{class}")).unwrap().difficulty;
+        assert_eq!(difficulty("LSTM"), Some(Difficulty::Easy));
+        assert_eq!(difficulty("GRU"), Some(Difficulty::OutOfScope));
         assert_eq!(
             registry.layer("torch.nn.modules.pooling.MaxPool2d").unwrap().class,
             "torch.nn.modules.pooling.MaxPool2d"

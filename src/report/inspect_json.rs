@@ -120,7 +120,13 @@ fn summary(opened: &Opened, blockers: usize) -> Value {
 
 fn pickle(opened: &Opened) -> Value {
     let Some(report) = &opened.checkpoint.pickle else { return json!({"globals": [], "refused": []}) };
-    let global = |global: &crate::checkpoint::PickleGlobal| json!({"name": global.name, "allowed": global.allowed, "count": global.count});
+    let global = |global: &crate::checkpoint::PickleGlobal| {
+        let mut row = json!({"name": global.name, "allowed": global.allowed, "count": global.count});
+        if global.dangerous {
+            row["dangerous"] = json!(true);
+        }
+        row
+    };
     json!({"globals": report.globals.iter().map(global).collect::<Vec<Value>>(), "refused": report.refused})
 }
 

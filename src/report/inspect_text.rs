@@ -76,24 +76,22 @@ fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
 /// What in the pickle is neither torch's safe list nor a class of the model's own modules: those are what a whole
 /// pickled module is made of, the rest is worth a look.
 fn write_pickle(out: &mut String, opened: &Opened) -> std::fmt::Result {
-    let Some(report) = &opened.checkpoint.pickle else { return Ok(()) };
-    let is_module = |name: &str| opened.model.modules.iter().any(|module| module.class == name);
-    let outside = report.globals.iter().filter(|global| !global.allowed);
-    let (modules, foreign): (Vec<_>, Vec<_>) = outside.partition(|global| is_module(&global.name));
-    if !modules.is_empty() {
+    let Some(outside) = opened.outside() else { return Ok(()) };
+    if outside.module_classes > 0 {
         writeln!(
             out,
             "\nthe pickle holds objects of {} module classes: torch would load it with weights_only=False alone",
-            modules.len()
+            outside.module_classes
         )?;
     }
-    if !foreign.is_empty() {
+    if !outside.foreign.is_empty() {
         writeln!(out, "\nthe pickle names what torch's weights_only list does not know; nothing was imported or run:")?;
     }
-    for global in &foreign {
-        writeln!(out, "    {} ×{}", escape(&global.name), global.count)?;
+    for global in &outside.foreign {
+        let danger = if global.dangerous { "  DANGEROUS: it could run code if it were called" } else { "" };
+        writeln!(out, "    {} ×{}{danger}", escape(&global.name), global.count)?;
     }
-    for refused in report.refused.iter().filter(|refused| foreign.iter().any(|global| refused.contains(&global.name))) {
+    for refused in &outside.refused {
         writeln!(out, "    refused: {}", escape(refused))?;
     }
     Ok(())

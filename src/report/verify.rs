@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::Dtype;
-use crate::compare::{Trial, Verdict};
+use crate::compare::{self, Trial, Verdict};
 use crate::engine::{EngineInfo, EngineState, Side};
 use crate::escape::escape;
 use crate::model::ModuleId;
@@ -174,7 +174,7 @@ pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
 
 /// The trial with the largest error of that dtype.
 pub fn worst(layer: &Layer, dtype: Dtype) -> Option<&Trial> {
-    layer.trials.iter().filter(|trial| trial.dtype == dtype).max_by(|a, b| a.max_abs.total_cmp(&b.max_abs))
+    compare::worst(layer.trials.iter().filter(|trial| trial.dtype == dtype))
 }
 
 /// `6.0e-07`; `0` for an exact zero.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
+use crate::checkpoint::PickleGlobal;
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::source::{Blocker, ClassSource};
@@ -18,6 +21,8 @@ pub struct Document {
     pub bytes: u64,
     /// What a careful reader should know.
     pub warnings: Vec<String>,
+    /// What the panel about the file says.
+    pub about: About,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -30,6 +35,69 @@ pub struct Document {
     runnable: Vec<u32>,
     /// How many runnable modules come before each.
     ranks: Vec<u32>,
+}
+
+/// What is in the file besides modules.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// The path as it was given.
+    pub path: String,
+    /// Number of files.
+    pub shards: usize,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// What the state dict was wrapped in, outermost first.
+    pub wrappers: Vec<String>,
+    /// Values that are no tensors.
+    pub metadata: Map<String, Value>,
+    /// What the pickle mentions; `None` where there is no pickle.
+    pub pickle: Option<Pickle>,
+}
+
+/// What a pickle mentions.
+#[derive(Debug, Clone, Default)]
+pub struct Pickle {
+    /// Classes of the model's own modules outside of torch's list.
+    pub module_classes: usize,
+    /// Everything else outside of it.
+    pub foreign: Vec<PickleGlobal>,
+    /// Calls that would have been made.
+    pub refused: Vec<String>,
+    /// What torch's list knows.
+    pub allowed: Vec<PickleGlobal>,
+}
+
+impl About {
+    fn of(opened: &Opened) -> About {
+        let checkpoint = &opened.checkpoint;
+        let globals = checkpoint.pickle.iter().flat_map(|report| &report.globals);
+        let allowed: Vec<PickleGlobal> = globals.filter(|global| global.allowed).cloned().collect();
+        About {
+            path: checkpoint.path.to_string_lossy().into_owned(),
+            shards: checkpoint.shards,
+            tensors: checkpoint.tensors.len(),
+            wrappers: checkpoint.wrappers.clone(),
+            metadata: checkpoint.metadata.clone(),
+            pickle: opened.outside().map(|outside| Pickle {
+                module_classes: outside.module_classes,
+                foreign: outside.foreign.into_iter().cloned().collect(),
+                refused: outside.refused.into_iter().map(str::to_owned).collect(),
+                allowed,
+            }),
+        }
+    }
+
+    /// What must be said on opening: names in the pickle that are neither torch's nor the model's classes.
+    pub fn alarm(&self) -> Option<String> {
+        let foreign = &self.pickle.as_ref()?.foreign;
+        let first = foreign.first()?;
+        let more = match foreign.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        let what = if first.dangerous { "could run code with" } else { "names" };
+        Some(format!("the pickle {what} {}{more}, outside torch's weights_only list; nothing was run: i", first.name))
+    }
 }
 
 /// Source to show for a module.
@@ -59,6 +127,7 @@ impl Document {
         document.format = checkpoint.format.name().to_owned();
         document.bytes = checkpoint.bytes;
         document.warnings.clone_from(&checkpoint.warnings);
+        document.about = About::of(opened);
         document
     }
 
@@ -73,6 +142,7 @@ impl Document {
             format: String::new(),
             bytes: 0,
             warnings: Vec::new(),
+            about: About::default(),
             model,
             triage,
             coverage,
@@ -200,6 +270,9 @@ impl Document {
 
     fn blocker_lines(&self, id: ModuleId) -> Vec<usize> {
         let mut lines: Vec<usize> = self.blockers(id).iter().map(|blocker| blocker.line).collect();
+        // Those in files of bases are told at the class.
+        let source = self.module(id).and_then(|module| self.triage.source(&module.class));
+        lines.extend(source.filter(|source| !source.inherited.is_empty()).map(|source| source.class_line));
         lines.sort_unstable();
         lines.dedup();
         lines

@@ -22,6 +22,8 @@ pub enum Mode {
     Filter,
     /// The help.
     Help,
+    /// The panel about the file.
+    About,
 }
 
 /// One row of the table.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::document::Document;
 use crate::checkpoint::Dtype;
-use crate::compare::{Trial, Verdict};
+use crate::compare::{self, Trial, Verdict};
 use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
 use crate::verify::Event;
@@ -36,17 +36,14 @@ impl Layer {
         self.trials.iter().filter(move |trial| !any || trial.dtype == Dtype::Float32)
     }
 
-    /// The worst of them, NaN worst of all.
+    /// The worst of them.
     pub fn worst(&self) -> Option<&Trial> {
-        self.judged().max_by(|left, right| compare_errors(left.max_abs, right.max_abs))
+        compare::worst(self.judged())
     }
 
     /// The worst trial in another dtype.
     pub fn worst_in(&self, dtype: Dtype) -> Option<&Trial> {
-        self.trials
-            .iter()
-            .filter(|trial| trial.dtype == dtype)
-            .max_by(|left, right| compare_errors(left.max_abs, right.max_abs))
+        compare::worst(self.trials.iter().filter(|trial| trial.dtype == dtype))
     }
 
     /// The verdict, once there is one.
@@ -56,11 +53,6 @@ impl Layer {
             _ => None,
         }
     }
-}
-
-/// Orders errors; NaN is above infinity.
-fn compare_errors(left: f64, right: f64) -> std::cmp::Ordering {
-    left.abs().total_cmp(&right.abs())
 }
 
 /// Sum over a subtree.
@@ -194,8 +186,8 @@ impl Measured {
                 let trials = self.remove(document, module).map(|layer| layer.trials).unwrap_or_default();
                 self.set(document, module, Layer { progress: Progress::Done(verdict, reason), trials });
             }
-            Event::Done { cancelled } => {
-                self.requests = if cancelled { 0 } else { self.requests.saturating_sub(1) };
+            Event::Done { .. } => {
+                self.requests = self.requests.saturating_sub(1);
                 if self.requests == 0 {
                     self.forget_unfinished(document);
                 }

@@ -157,8 +157,11 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<u8, Error> {
     spawn("opener", messages, move |messages| drop(messages.send(Message::Opened(open()))))?;
 
     let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-    let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs);
+    let mut verifier = None;
+    let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut verifier);
+    // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
+    drop(verifier);
     if let Screen::Failed(message, _) = &state.screen {
         eprintln!("t2m-tui: {}", escape_lines(message));
     }
@@ -201,13 +204,13 @@ fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
 struct World<'a> {
     console: &'a mut dyn Console,
     jobs: &'a Sender<HighlightJob>,
-    verifier: Option<Box<dyn Verifier>>,
+    verifier: &'a mut Option<Box<dyn Verifier>>,
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     /// The next frame must be drawn on a cleared screen.
     clear: bool,
 }
 
-/// The loop itself, over any terminal. Returns the exit code.
+/// The loop itself, over any terminal. Returns the exit code, and leaves the verifier, once there is one, to the caller.
 ///
 /// # Errors
 /// The terminal is gone.
@@ -217,11 +220,12 @@ pub fn event_loop<B: Backend>(
     state: &mut State,
     inbox: &Receiver<Message>,
     jobs: &Sender<HighlightJob>,
+    verifier: &mut Option<Box<dyn Verifier>>,
 ) -> Result<u8, Error>
 where
     B::Error: Send + Sync + 'static,
 {
-    let mut world = World { console, jobs, verifier: None, events: unbounded(), clear: false };
+    let mut world = World { console, jobs, verifier, events: unbounded(), clear: false };
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -322,7 +326,7 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
             return Ok(None);
         }
         Message::Opened(Ok(loaded)) => {
-            world.verifier = Some((loaded.verifier)(world.events.0.clone()));
+            *world.verifier = Some((loaded.verifier)(world.events.0.clone()));
             Action::Opened(loaded.document)
         }
         Message::Opened(Err(message)) => Action::OpenFailed(message),
@@ -363,12 +367,12 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<u8>, Err
             Effect::Suspend => suspend(world)?,
             Effect::Mouse(on) => world.console.set_mouse(on)?,
             Effect::Submit(request) => {
-                if let Some(verifier) = &world.verifier {
+                if let Some(verifier) = &*world.verifier {
                     verifier.submit(request);
                 }
             }
             Effect::Cancel => {
-                if let Some(verifier) = &world.verifier {
+                if let Some(verifier) = &*world.verifier {
                     verifier.cancel();
                 }
             }

@@ -83,8 +83,8 @@ pub struct View {
     pub lower: Pane,
     /// What has the keyboard.
     pub mode: Mode,
-    /// First row of the help on show.
-    pub help_top: usize,
+    /// First row on show of the help, or of the panel about the file.
+    pub overlay_top: usize,
     /// The row of the filter that the cursor is on.
     pub filter_row: usize,
     /// The search, typed or kept.
@@ -175,7 +175,7 @@ impl View {
             focus: Pane::Tree,
             lower: Pane::Source,
             mode: Mode::Main,
-            help_top: 0,
+            overlay_top: 0,
             filter_row: 0,
             find: None,
             document,

@@ -7,6 +7,7 @@ use super::keymap::Mode;
 use super::layout::{Layout, Shape};
 use super::state::{Find, Screen, State, View};
 use super::tree::{Filter, indent};
+use crate::checkpoint::Dtype;
 use crate::model::ModuleId;
 use crate::source::ClassSource;
 use crate::triage::Status;
@@ -31,7 +32,10 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(INTERRUPTED)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
-        Action::Opened(document) => state.screen = Screen::Open(Box::new(View::new(document))),
+        Action::Opened(document) => {
+            state.notice = document.about.alarm();
+            state.screen = Screen::Open(Box::new(View::new(document)));
+        }
         Action::OpenFailed(message) => state.screen = Screen::Failed(message, 0),
         Action::WorkerPanicked(message) => worker_panicked(state, &message),
         Action::Drawn(layout) => {
@@ -85,12 +89,8 @@ fn worker_panicked(state: &mut State, message: &str) {
     match &mut state.screen {
         Screen::Opening(_) => state.screen = Screen::Failed(message, 0),
         Screen::Failed(..) => {}
-        Screen::Open(view) => {
-            view.measured.requests = 0;
-            let document = view.document.clone();
-            view.measured.forget_unfinished(&document);
-            state.notice = Some(message);
-        }
+        // The runner goes on after a panic over a layer, and says that the layer failed.
+        Screen::Open(_) => state.notice = Some(message),
     }
 }
 
@@ -99,7 +99,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     match view.mode {
         Mode::Find => in_find(view, command),
         Mode::Filter => in_filter(view, command),
-        Mode::Help => in_help(view, command, state.layout.overlay.map_or(0, |(_, below)| below)),
+        Mode::Help | Mode::About => in_overlay(view, command, state.layout.overlay.map_or(0, |(_, below)| below)),
         Mode::Main => in_main(state, command, effects),
     }
 }
@@ -114,7 +114,8 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::RunAll => run(state, |_| 0, effects),
         Command::Cancel if view.measured.is_running() => {
             effects.push(Effect::Cancel);
-            state.notice = Some("cancelling".to_owned());
+            view.measured.forget_unfinished(&document);
+            state.notice = Some("cancelled".to_owned());
         }
         Command::Cancel => state.notice = Some("nothing runs".to_owned()),
         Command::Filter => view.mode = Mode::Filter,
@@ -142,7 +143,17 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
             let selected = view.tree.selected;
             view.tree.toggle(&document, selected);
         }
-        Command::Help => (view.mode, view.help_top) = (Mode::Help, 0),
+        Command::Help => (view.mode, view.overlay_top) = (Mode::Help, 0),
+        Command::About => (view.mode, view.overlay_top) = (Mode::About, 0),
+        Command::Half => {
+            let half = [Dtype::Float16, Dtype::BFloat16];
+            let dtypes = &mut state.trials.dtypes;
+            let on = !dtypes.iter().any(|dtype| half.contains(dtype));
+            dtypes.retain(|dtype| !half.contains(dtype));
+            dtypes.extend(half.into_iter().filter(|_| on));
+            let words = if on { "runs are in float16 and bfloat16 too" } else { "runs are in float32 alone" };
+            state.notice = Some(words.to_owned());
+        }
         Command::Mouse => {
             state.mouse = !state.mouse;
             state.notice =
@@ -353,10 +364,10 @@ fn toggle_filter(view: &mut View) {
     view.tree.apply_filter(&view.document.clone(), &view.measured);
 }
 
-fn in_help(view: &mut View, command: Command, below: usize) {
+fn in_overlay(view: &mut View, command: Command, below: usize) {
     match command {
-        Command::Down if below > 0 => view.help_top += below.min(5),
-        Command::Up => view.help_top = view.help_top.saturating_sub(5),
+        Command::Down if below > 0 => view.overlay_top += below.min(5),
+        Command::Up => view.overlay_top = view.overlay_top.saturating_sub(5),
         Command::Dismiss => view.mode = Mode::Main,
         _ => {}
     }
@@ -370,7 +381,7 @@ fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
     }
     let Screen::Open(view) = &mut state.screen else { return };
     match view.mode {
-        Mode::Help => view.mode = Mode::Main,
+        Mode::Help | Mode::About => view.mode = Mode::Main,
         Mode::Filter => match layout.overlay {
             Some((area, _)) if area.contains(at) => {
                 let clicked = usize::from(row - area.y);
@@ -423,7 +434,7 @@ fn click_source(view: &mut View, layout: &Layout, row: u16) {
 fn wheel(state: &mut State, column: u16, row: u16, by: i32) {
     let Screen::Open(view) = &mut state.screen else { return };
     match view.mode {
-        Mode::Help => in_help(
+        Mode::Help | Mode::About => in_overlay(
             view,
             if by > 0 { Command::Down } else { Command::Up },
             state.layout.overlay.map_or(0, |(_, below)| below),

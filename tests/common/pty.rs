@@ -1,6 +1,7 @@
 //! The program in a pseudo-terminal: keys in, a screen out.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,21 @@ pub struct Terminal {
 impl Terminal {
     /// Start the program with these arguments and environment in a terminal of that size.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)], columns: u16, rows: u16) -> Terminal {
+        let program = Path::new(env!("CARGO_BIN_EXE_t2m-tui"));
+        Terminal::start_program(program, arguments, environment, columns, rows)
+    }
+
+    /// The same with another program.
+    pub fn start_program(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        columns: u16,
+        rows: u16,
+    ) -> Terminal {
         let pair =
             native_pty_system().openpty(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_t2m-tui"));
+        let mut command = CommandBuilder::new(program);
         command.args(arguments);
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
@@ -120,10 +133,27 @@ impl Terminal {
         }
     }
 
+    /// Wait until the program was stopped, as by ctrl-z.
+    pub fn wait_stopped(&self) {
+        let start = Instant::now();
+        loop {
+            let output = std::process::Command::new("ps").args(["-o", "stat=", "-p", &self.pid().to_string()]).output();
+            if String::from_utf8_lossy(&output.unwrap().stdout).starts_with('T') {
+                // What it wrote last may still be on its way.
+                std::thread::sleep(Duration::from_millis(100));
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "the program does not stop; the screen is:\n{}", self.text());
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// The terminal's settings, as stty prints them.
     pub fn settings(&self) -> String {
         let tty = self.master.tty_name().unwrap();
-        let output = std::process::Command::new("stty").arg("-F").arg(tty).arg("-a").output().unwrap();
+        let flag = if cfg!(target_os = "linux") { "-F" } else { "-f" };
+        let output = std::process::Command::new("stty").arg(flag).arg(tty).arg("-a").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }

@@ -64,12 +64,22 @@ fn present_module(name: &str) -> &str {
 }
 
 /// The names that torch's `weights_only` unpickler accepts, one a line.
-static ALLOWED: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    include_str!("../../../assets/registry/pickle_globals.txt")
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect()
-});
+static ALLOWED: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| names(include_str!("../../../assets/registry/pickle_globals.txt")));
+
+/// Modules and functions that pickles are abused with.
+static DANGEROUS: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| names(include_str!("../../../assets/registry/pickle_dangerous.txt")));
+
+fn names(list: &'static str) -> HashSet<&'static str> {
+    list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// Whether a global is one that pickles are abused with, or is in a module of such.
+pub(super) fn is_dangerous(name: &str) -> bool {
+    let prefixes = name.match_indices('.').filter_map(|(dot, _)| name.get(..dot));
+    !ALLOWED.contains(name) && prefixes.chain([name]).any(|prefix| DANGEROUS.contains(prefix))
+}
 
 #[cfg(test)]
 mod tests {
@@ -80,6 +90,16 @@ mod tests {
         assert_eq!(ALLOWED.len(), 144);
         assert!(ALLOWED.contains("torch._utils._rebuild_tensor_v2"));
         assert!(!ALLOWED.contains("posix.system"));
+    }
+
+    #[test]
+    fn what_pickles_are_abused_with_is_known() {
+        for name in ["posix.system", "os.path.join", "builtins.eval", "torch.hub.load", "importlib.import_module"] {
+            assert!(is_dangerous(name), "{name}");
+        }
+        for name in ["builtins.set", "torch._utils._rebuild_tensor_v2", "osmium.Net", "builtins.evaluate", "mine.os"] {
+            assert!(!is_dangerous(name), "{name}");
+        }
     }
 
     #[test]

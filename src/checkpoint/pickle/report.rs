@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::error::name_for_message;
 use super::super::{PickleGlobal, PickleReport};
+use super::globals::is_dangerous;
 use super::values::Printer;
 use super::{Node, Object, Pickle};
 
@@ -16,7 +17,12 @@ pub fn report(pickle: &Pickle) -> PickleReport {
     let globals = pickle
         .globals
         .iter()
-        .map(|global| PickleGlobal { name: global.name.clone(), allowed: global.allowed, count: global.count })
+        .map(|global| PickleGlobal {
+            name: global.name.clone(),
+            allowed: global.allowed,
+            dangerous: is_dangerous(&global.name),
+            count: global.count,
+        })
         .collect();
     let mut order: Vec<(Object, u64, u64)> = Vec::new();
     let mut places = HashMap::new();

@@ -9,11 +9,7 @@ use crate::convert::input::Values;
 
 /// Input of an activation, `[3, 5, 97]`, wide enough in value to reach the flat parts of every curve.
 fn draft(bound: Bound) -> Draft {
-    let mut draft = Draft::new(vec![3, 5, 97], bound);
-    for input in &mut draft.inputs {
-        input.values = Values::Normal(3.0);
-    }
-    draft
+    Draft::new(vec![3, 5, 97], bound).values(Values::Normal(3.0))
 }
 
 /// The same function of each element.

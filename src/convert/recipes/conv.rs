@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::MOST_ELEMENTS;
-use super::site::{Draft, Site, unexpected};
+use super::site::{Draft, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::{Move, Refusal};
 
@@ -20,9 +19,15 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
 
     let pads: Vec<usize> = padding.iter().map(|[low, high]| (*low).max(*high)).collect();
     let size = spatial(kernel, &dilation, &pads);
-    let terms = per_group * kernel.iter().product::<usize>();
-    let mut draft = Draft::new([vec![2, per_group * groups], size].concat(), Bound::Contraction(terms))
+    let terms = product(&[&[per_group], kernel].concat())?;
+    let channels = product(&[per_group, groups])?;
+    let outputs = shape.first().copied().unwrap_or(1);
+    // An output axis is no longer than the padded input's.
+    let padded = size.iter().zip(&padding).map(|(size, [low, high])| size.saturating_add(*low).saturating_add(*high));
+    let largest = [2, outputs].into_iter().chain(padded).collect();
+    let mut draft = Draft::new([vec![2, channels], size].concat(), Bound::Contraction(terms))
         .channels_last()
+        .output_shape(largest)
         .arg("stride", stride)
         .arg("padding", json!(padding))
         .arg("dilation", dilation)
@@ -46,21 +51,28 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     let groups = site.number("groups")?.max(1);
 
     // An output element sees ⌈kernel/stride⌉ taps along each axis.
-    let taps: usize = kernel.iter().zip(&stride).map(|(kernel, stride)| kernel.div_ceil((*stride).max(1))).product();
+    let taps: Vec<usize> =
+        kernel.iter().zip(&stride).map(|(kernel, stride)| kernel.div_ceil((*stride).max(1))).collect();
     let weight = Move { rule: site.weight_rule(groups), ..Move::keep("weight") };
     let bias = site.has("bias").then(|| Move::keep("bias"));
     let pads = site.numbers("padding", kernel.len())?;
     let size = transposed_spatial(kernel, &stride, &pads);
-    // The output grows with the stride: the input's cap alone does not bound it.
-    let outputs = size.iter().zip(&stride).try_fold(inputs, |product, (n, stride)| product.checked_mul(n * stride));
-    if outputs.is_none_or(|elements| elements > MOST_ELEMENTS) {
-        return Err(Refusal::Unsupported(format!("its output with stride {stride:?} would be too large to measure")));
-    }
-    let mut draft = Draft::new([vec![2, inputs], size].concat(), Bound::Contraction(inputs / groups * taps))
+    let output_padding = site.numbers("output_padding", kernel.len())?;
+    let outputs = product(&[shape.get(1).copied().unwrap_or(1), groups])?;
+    // (n - 1)·stride + dilation·(kernel - 1) + output_padding + 1, the padding not taken off.
+    let grown = |axis: usize| {
+        let reach = dilation[axis].saturating_mul(kernel[axis].saturating_sub(1));
+        let steps = (size[axis] - 1).saturating_mul(stride[axis]);
+        steps.saturating_add(reach).saturating_add(output_padding[axis]).saturating_add(1)
+    };
+    let largest = [2, outputs].into_iter().chain((0..kernel.len()).map(grown)).collect();
+    let terms = product(&[&[inputs / groups], taps.as_slice()].concat())?;
+    let mut draft = Draft::new([vec![2, inputs], size.clone()].concat(), Bound::Contraction(terms))
         .channels_last()
+        .output_shape(largest)
         .arg("stride", stride)
         .arg("padding", pads)
-        .arg("output_padding", site.numbers("output_padding", kernel.len())?)
+        .arg("output_padding", output_padding)
         .arg("dilation", dilation)
         .arg("groups", groups)
         .weights(std::iter::once(weight).chain(bias).collect());

@@ -11,11 +11,13 @@ use super::{Plan, Refusal};
 use site::Draft;
 pub use site::{Site, tensor};
 
-/// No input is larger: a hyper-parameter out of a damaged or hostile file must not ask for all memory. 64 Mi elements are
-/// 256 MiB in float32.
-const MOST_ELEMENTS: usize = 64 << 20;
-/// Nor any hyper-parameter that sizes are multiplied with.
-const MOST_STEPS: usize = 1 << 20;
+/// No input and no output is larger: a hyper-parameter out of a damaged or hostile file must not ask for all memory.
+/// 16 Mi elements are 64 MiB in float32, and some 600 MiB of numbers to compare.
+const MOST_ELEMENTS: usize = 16 << 20;
+/// Nor any hyper-parameter that is a step, a kernel or a shape …
+const MOST_STEPS: usize = 16 << 20;
+/// … or counts features.
+const MOST_UNITS: usize = 1 << 31;
 
 type Recipe = fn(&Site<'_>) -> Result<Draft, Refusal>;
 
@@ -52,12 +54,19 @@ pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
     let name = site.row.recipe.as_deref().ok_or_else(unsupported)?;
     let (_, recipe) = RECIPES.iter().find(|(known, _)| *known == name).ok_or_else(unsupported)?;
     let draft = recipe(site)?;
-    for input in &draft.inputs {
-        let elements = input.shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis));
-        if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
-            let shape = &input.shape;
+    let inputs = draft.inputs.iter().map(|input| ("an input that fits it", &input.shape));
+    for (what, shape) in inputs.chain([("its output", &draft.output_shape)]) {
+        if site::product(shape).is_ok_and(|elements| elements <= MOST_ELEMENTS) {
+            continue;
+        }
+        return Err(Refusal::Unsupported(format!("{what} would have the shape {shape:?}, too large to measure with")));
+    }
+    for movement in &draft.weights {
+        let tensor = site.tensor(&movement.from).and_then(|id| site.checkpoint.tensors.get(id));
+        if let Some(dtype) = tensor.map(|tensor| &tensor.dtype).filter(|dtype| !dtype.is_real()) {
+            let (from, dtype) = (&movement.from, dtype.name());
             return Err(Refusal::Unsupported(format!(
-                "an input that fits it would have the shape {shape:?}, too large to measure with"
+                "`{from}` is {dtype}: torch does not compute this layer with it; scales that belong to it are not applied"
             )));
         }
     }

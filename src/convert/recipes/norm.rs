@@ -2,27 +2,30 @@
 
 use serde_json::{Value, json};
 
-use super::site::{Draft, Site};
+use super::site::{Draft, Site, product};
 use crate::compare::tolerance::Bound;
 use crate::convert::Refusal;
+use crate::convert::input::Values;
 
 /// Spatial sizes for a norm's input of that many dimensions: no two alike, none square.
 const SPATIAL: [&[usize]; 3] = [&[], &[13], &[7, 9]];
 
-/// `[3, 5, *normalized_shape]`.
+/// `[4, 5, *normalized_shape]`.
 pub(super) fn layer_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
-    let draft = Draft::new([vec![3, 5], shape.clone()].concat(), Bound::Norm(shape.iter().product()))
+    let draft = Draft::new([vec![4, 5], shape.clone()].concat(), Bound::Norm(product(&shape)?))
+        .values(Values::AndSmall)
         .arg("normalized_shape", json!(shape))
         .arg("eps", site.float("eps")?)
         .weights(site.moves(&["bias"]));
     Ok(if shape.len() > 1 { draft.step("the last axes flattened to one") } else { draft })
 }
 
-/// `[3, 5, *normalized_shape]`.
+/// `[4, 5, *normalized_shape]`.
 pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
-    let draft = Draft::new([vec![3, 5], shape.clone()].concat(), Bound::Norm(shape.iter().product()))
+    let draft = Draft::new([vec![4, 5], shape.clone()].concat(), Bound::Norm(product(&shape)?))
+        .values(Values::AndSmall)
         .arg("normalized_shape", json!(shape))
         .weights(site.moves(&[]));
     match site.attribute("eps")? {
@@ -37,7 +40,8 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// `[2, channels, 7, 9]`.
 pub(super) fn group_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (groups, channels) = (site.number("num_groups")?.max(1), site.number("num_channels")?);
-    Ok(Draft::new(vec![2, channels, 7, 9], Bound::Norm(channels / groups * 63))
+    Ok(Draft::new(vec![2, channels, 7, 9], Bound::Norm(product(&[channels / groups, 63])?))
+        .values(Values::AndSmall)
         .channels_last()
         .arg("num_groups", groups)
         .arg("pytorch_compatible", false) // MLX's default; the registry's row says otherwise
@@ -49,9 +53,9 @@ pub(super) fn group_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
 pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let spatial = spatial(site)?;
     let tracked = site.has("running_mean") && site.has("running_var");
-    // With stored statistics an element is scaled and shifted; without them, summed over batch and space.
-    let terms = if tracked { 1 } else { 4 * spatial.iter().product::<usize>() };
-    Ok(Draft::new([vec![4, features(site)?], spatial.to_vec()].concat(), Bound::Norm(terms))
+    // Without stored statistics it is normalised over batch and space.
+    let bound = if tracked { Bound::StoredNorm } else { Bound::Norm(4 * spatial.iter().product::<usize>()) };
+    Ok(Draft::new([vec![4, features(site)?], spatial.to_vec()].concat(), bound)
         .channels_last()
         .arg("eps", site.float("eps")?)
         .arg("track_running_stats", tracked)
@@ -69,6 +73,7 @@ pub(super) fn instance_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let spatial = spatial(site)?;
     let terms = spatial.iter().product();
     Ok(Draft::new([vec![4, features(site)?], spatial.to_vec()].concat(), Bound::Norm(terms))
+        .values(Values::AndSmall)
         .channels_last()
         .arg("eps", site.float("eps")?)
         .weights(site.moves(&["bias"])))
@@ -84,7 +89,7 @@ fn normalized_shape(site: &Site<'_>) -> Result<Vec<usize>, Refusal> {
 
 fn features(site: &Site<'_>) -> Result<usize, Refusal> {
     match site.shape("weight").or_else(|_| site.shape("running_mean")) {
-        Ok(shape) => Ok(shape.iter().product()),
+        Ok(shape) => product(&shape),
         Err(_) => site.number("num_features"),
     }
 }

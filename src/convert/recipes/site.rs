@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::MOST_STEPS;
+use super::{MOST_STEPS, MOST_UNITS};
 use crate::checkpoint::{Checkpoint, TensorId};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
@@ -35,6 +35,8 @@ pub(super) struct Draft {
     pub weights: Vec<Move>,
     pub inputs: Vec<Input>,
     pub output: Option<Vec<usize>>,
+    /// Shape of torch's output, or one that is no smaller.
+    pub output_shape: Vec<usize>,
     pub bound: Bound,
     pub steps: Vec<String>,
 }
@@ -79,7 +81,8 @@ impl<'a> Site<'a> {
 
     pub(super) fn number(&self, name: &str) -> Result<usize, Refusal> {
         let value = self.attribute(name)?;
-        value.as_u64().and_then(|value| usize::try_from(value).ok()).ok_or_else(|| unexpected(name, value))
+        let number = value.as_u64().and_then(|value| usize::try_from(value).ok());
+        number.ok_or_else(|| unexpected(name, value)).and_then(|number| bounded(name, number, MOST_UNITS))
     }
 
     pub(super) fn float(&self, name: &str) -> Result<f64, Refusal> {
@@ -100,8 +103,8 @@ impl<'a> Site<'a> {
             Value::Array(values) => values.iter().map(whole).collect::<Option<Vec<usize>>>(),
             single => whole(single).map(|number| vec![number; axes]),
         };
-        let fits = |numbers: &Vec<usize>| numbers.len() == axes && numbers.iter().all(|&number| number <= MOST_STEPS);
-        numbers.filter(fits).ok_or_else(|| unexpected(name, value))
+        let numbers = numbers.filter(|numbers| numbers.len() == axes).ok_or_else(|| unexpected(name, value))?;
+        numbers.into_iter().map(|number| bounded(name, number, MOST_STEPS)).collect()
     }
 
     /// The row's layout for `weight`.
@@ -135,13 +138,14 @@ pub fn tensor(model: &Model, id: ModuleId, name: &str) -> Option<TensorId> {
 impl Draft {
     /// A draft with one normal input of that shape, given to both sides alike.
     pub fn new(shape: Vec<usize>, bound: Bound) -> Draft {
-        let input = Input { shape, values: Values::Normal(1.0), to_mlx: None };
+        let input = Input { shape: shape.clone(), values: Values::Normal(1.0), to_mlx: None };
         Draft {
             mlx: None,
             args: Map::new(),
             weights: Vec::new(),
             inputs: vec![input],
             output: None,
+            output_shape: shape,
             bound,
             steps: Vec::new(),
         }
@@ -159,6 +163,20 @@ impl Draft {
 
     pub fn arg(mut self, name: &str, value: impl Into<Value>) -> Draft {
         self.args.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// What its inputs are filled with.
+    pub fn values(mut self, values: Values) -> Draft {
+        for input in &mut self.inputs {
+            input.values = values;
+        }
+        self
+    }
+
+    /// The shape that comes out, where it is not the input's.
+    pub fn output_shape(mut self, shape: Vec<usize>) -> Draft {
+        self.output_shape = shape;
         self
     }
 
@@ -186,7 +204,10 @@ impl Draft {
         let module = site.module();
         let kind = self.mlx.map(str::to_owned).or_else(|| site.row.mlx.clone()).unwrap_or_default();
         Plan {
-            torch: ModuleSpec { kind: module.class.clone(), args: module.attributes.clone() },
+            torch: ModuleSpec {
+                kind: site.row.torch.clone().unwrap_or_else(|| module.class.clone()),
+                args: module.attributes.clone(),
+            },
             mlx: ModuleSpec { kind, args: self.args },
             weights: self.weights,
             inputs: self.inputs,
@@ -195,6 +216,17 @@ impl Draft {
             steps: self.steps,
         }
     }
+}
+
+fn bounded(name: &str, number: usize, most: usize) -> Result<usize, Refusal> {
+    let too_large = || Refusal::Unsupported(format!("`{name}` is {number}, too large to measure with"));
+    if number <= most { Ok(number) } else { Err(too_large()) }
+}
+
+/// A product of sizes out of a file.
+pub(super) fn product(sizes: &[usize]) -> Result<usize, Refusal> {
+    let product = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    product.ok_or_else(|| Refusal::Unsupported(format!("sizes of {sizes:?} are too large to measure with")))
 }
 
 /// A hyper-parameter holds something that torch's own layer would not.

@@ -76,6 +76,14 @@ fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
         spans.push(Span::styled(percent, theme.text().add_modifier(Modifier::BOLD)));
         spans.push(Span::raw(" "));
     }
+    let about = &view.document.about;
+    let foreign = about.pickle.as_ref().map_or(0, |pickle| pickle.foreign.len());
+    if foreign > 0 {
+        spans.push(Span::styled(format!(" {} pickle", glyphs::FLAG), theme.severity(crate::source::Severity::Breaks)));
+    }
+    if !view.document.warnings.is_empty() {
+        spans.push(Span::styled(format!(" ! {}", view.document.warnings.len()), theme.notice()));
+    }
     let blockers = view.document.tally(0).blockers;
     let style = if blockers == 0 { theme.muted() } else { theme.severity(crate::source::Severity::Breaks) };
     spans.push(Span::styled(format!(" {} {blockers}", glyphs::FLAG), style));

@@ -27,7 +27,7 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
     let size = ((columns * width + 2) as u16, rows as u16 + 2);
     let inner = popup(buffer, area, size, &state.theme, "Help");
     let below = rows.saturating_sub(usize::from(inner.height));
-    let top = view.help_top.min(below);
+    let top = view.overlay_top.min(below);
     let shown = |lines: &[Line<'static>]| lines.iter().skip(top).cloned().collect::<Vec<_>>();
     text::put_lines(buffer, inner, &shown(&left));
     if columns == 2 {
@@ -108,7 +108,7 @@ fn signs(state: &State, width: usize) -> Vec<Line<'static>> {
     }
     for verdict in Verdict::ALL {
         let words = match verdict {
-            Verdict::Exact => "not a bit differs",
+            Verdict::Exact => "no element differs",
             Verdict::Ok => "within the tolerance",
             Verdict::Drift => "above the tolerance, below 1e-3 of the scale",
             Verdict::Broken => "above that: the conversion is wrong",

@@ -3,6 +3,7 @@
 //! Everything is drawn in full colour and with all its signs; what the terminal cannot show is replaced at the end, in the
 //! finished buffer. Text that comes from a file goes through [`crate::escape::escape`] first.
 
+pub mod about;
 pub mod chart;
 pub mod filter;
 pub mod footer;
@@ -109,6 +110,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mu
     match view.mode {
         Mode::Help => help::draw(state, view, body, buffer, layout),
         Mode::Filter => filter::draw(state, view, body, buffer, layout),
+        Mode::About => about::draw(state, view, body, buffer, layout),
         Mode::Main | Mode::Find => {}
     }
 }

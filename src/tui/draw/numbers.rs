@@ -102,7 +102,7 @@ fn against_tolerance(trial: &Trial) -> String {
     let (error, bound) = (text::error(trial.max_abs), text::error(trial.tolerance));
     let ratio = trial.max_abs / trial.tolerance;
     match ratio {
-        _ if trial.max_abs == 0.0 => "not a bit differs".to_owned(),
+        _ if trial.max_abs == 0.0 => "no element differs".to_owned(),
         ratio if !ratio.is_finite() => format!("{error} against a tolerance of {bound}"),
         ratio if ratio < 0.005 => format!("{error}, under 1 % of the tolerance"),
         ratio if ratio <= 1.0 => format!("{error}, {:.0} % of the tolerance", ratio * 100.0),
@@ -273,6 +273,7 @@ fn input_words(input: &crate::convert::Input) -> String {
     let values = match input.values {
         Values::Normal(1.0) => "normal".to_owned(),
         Values::Normal(scale) => format!("normal × {scale}"),
+        Values::AndSmall => "normal, half of them × 0.02".to_owned(),
         Values::Ids(below) => format!("ids below {below}"),
     };
     let axes = input.to_mlx.as_ref().map_or(String::new(), |axes| format!(", axes {} for MLX", join(axes)));
@@ -281,10 +282,11 @@ fn input_words(input: &crate::convert::Input) -> String {
 
 fn bound_words(bound: Bound) -> String {
     match bound {
-        Bound::Copy => "elements are moved, not computed: not a bit may differ".to_owned(),
+        Bound::Copy => "elements are moved, not computed: none may differ".to_owned(),
         Bound::Pointwise => "one element in, one out".to_owned(),
         Bound::Contraction(terms) => format!("rounding of sums over {terms} products"),
         Bound::Norm(terms) => format!("rounding of a norm over {terms} elements"),
+        Bound::StoredNorm => "one element in, one out, by stored statistics".to_owned(),
     }
 }
 
@@ -352,7 +354,7 @@ fn of_subtree(
 
 /// The error as a multiple of its bound; infinite where it cannot be said.
 fn badness(layer: &Layer) -> f64 {
-    layer.worst().map_or(0.0, |trial| if trial.max_abs == 0.0 { 0.0 } else { (trial.max_abs / trial.tolerance).abs() })
+    layer.worst().map_or(0.0, Trial::excess)
 }
 
 fn worst_line(

@@ -94,7 +94,11 @@ impl<'a> Sheet<'a> {
             drawn.lines.end = line + 1;
             y += 1;
             for blocker in self.source.blockers.iter().filter(|blocker| blocker.line == line) {
-                y = self.draw_note(buffer, y, blocker);
+                y = self.draw_note(buffer, y, blocker, None);
+            }
+            let inherited = self.source.inherited.iter().filter(|_| line == self.source.class_line);
+            for (file, blocker) in inherited {
+                y = self.draw_note(buffer, y, blocker, Some(file));
             }
         }
         drawn
@@ -105,7 +109,9 @@ impl<'a> Sheet<'a> {
         let blockers: Vec<&Blocker> = self.source.blockers.iter().filter(|blocker| blocker.line == line).collect();
         let pointed = self.view.source.line == Some(line);
         let in_forward = self.source.forward.as_ref().is_some_and(|forward| forward.contains(&line));
-        let mark = match blockers.iter().map(|blocker| blocker.severity).min() {
+        let inherited = self.source.inherited.iter().filter(|_| line == self.source.class_line);
+        let here = blockers.iter().copied().chain(inherited.map(|(_, blocker)| blocker));
+        let mark = match here.map(|blocker| blocker.severity).min() {
             Some(severity) => Span::styled(glyphs::FLAG.to_string(), theme.severity(severity)),
             None if pointed => Span::styled(glyphs::MARK.to_string(), theme.mark()),
             None => Span::raw(" "),
@@ -191,19 +197,22 @@ impl<'a> Sheet<'a> {
         Line::from(spans)
     }
 
-    /// What happens and what to write instead, under the construct. Returns the row below.
-    fn draw_note(&self, buffer: &mut Buffer, mut y: u16, blocker: &Blocker) -> u16 {
+    /// What happens and what to write instead, under the construct, or under the class for one in another file that the
+    /// class inherits from. Returns the row below.
+    fn draw_note(&self, buffer: &mut Buffer, mut y: u16, blocker: &Blocker, elsewhere: Option<&str>) -> u16 {
         let theme = &self.state.theme;
         let width = usize::from(self.area.width);
-        let column = blocker.column.saturating_sub(1).saturating_sub(self.view.source.left);
+        let column = if elsewhere.is_some() { 0 } else { blocker.column.saturating_sub(1) };
+        let column = column.saturating_sub(self.view.source.left);
         let start = self.gutter() + column.min(width.saturating_sub(self.gutter()) / 4);
         let room = width.saturating_sub(start + 3);
         if room < 8 {
             return y;
         }
         let severity = theme.severity(blocker.severity);
-        let what =
-            format!("{} {}: {}", blocker.severity.name(), escape(&blocker.pattern), escape(&blocker.explanation));
+        let place = elsewhere.map_or(String::new(), |file| format!(" in {}:{}", escape(file), blocker.line));
+        let (name, pattern) = (blocker.severity.name(), escape(&blocker.pattern));
+        let what = format!("{name} {pattern}{place}: {}", escape(&blocker.explanation));
         let halves = [
             (glyphs::FLAG, what, severity, severity.add_modifier(Modifier::BOLD)),
             ('→', escape(&blocker.hint).into_owned(), theme.text(), theme.text()),

@@ -1,0 +1,175 @@
+//! The panel about the file: what it is, what its pickle would have run, what it warns of, what is beside the weights.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use serde_json::Value;
+
+use super::{popup, text};
+use crate::checkpoint::PickleGlobal;
+use crate::escape::escape;
+use crate::source::Severity;
+use crate::tui::document::{About, Document, Pickle};
+use crate::tui::glyphs;
+use crate::tui::layout::Layout;
+use crate::tui::state::{State, View};
+use crate::tui::theme::Theme;
+
+/// Most columns.
+const WIDTH: u16 = 110;
+/// Most lines of each list.
+const MOST: usize = 200;
+/// Columns of the names of facts.
+const NAMES: usize = 12;
+
+/// Draw it over the panes.
+pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mut Layout) {
+    let width = area.width.min(WIDTH);
+    let mut sheet = Sheet { theme: &state.theme, columns: usize::from(width.saturating_sub(4)), lines: Vec::new() };
+    sheet.file(&view.document);
+    sheet.warnings(&view.document.warnings);
+    if let Some(pickle) = &view.document.about.pickle {
+        sheet.pickle(pickle);
+    }
+    sheet.metadata(&view.document.about);
+    let rows = sheet.lines.len();
+    let inner = popup(buffer, area, (width, rows as u16 + 2), &state.theme, "About the file");
+    let below = rows.saturating_sub(usize::from(inner.height));
+    let top = view.overlay_top.min(below);
+    let shown: Vec<Line<'static>> = sheet.lines.into_iter().skip(top).collect();
+    text::put_lines(buffer, inner, &shown);
+    if below > top {
+        let words = format!(" {} more ", below - top);
+        let x = inner.right().saturating_sub(words.len() as u16 + 1);
+        text::put_text(buffer, x, inner.bottom(), words.len(), &words, state.theme.notice());
+    }
+    layout.overlay = Some((inner, below - top));
+}
+
+struct Sheet<'a> {
+    theme: &'a Theme,
+    columns: usize,
+    lines: Vec<Line<'static>>,
+}
+
+impl Sheet<'_> {
+    fn heading(&mut self, words: &str) {
+        if !self.lines.is_empty() {
+            self.lines.push(Line::default());
+        }
+        self.lines.push(Line::from(Span::styled(format!(" {words}"), self.theme.title(true))));
+    }
+
+    /// A paragraph, indented.
+    fn words(&mut self, words: &str, style: Style) {
+        let rows = text::wrap(&escape(words), self.columns.saturating_sub(2));
+        self.lines.extend(rows.into_iter().map(|row| Line::styled(format!("   {row}"), style)));
+    }
+
+    fn fact(&mut self, name: &str, value: &str) {
+        let value = text::clip(&escape(value), self.columns.saturating_sub(NAMES + 2));
+        self.lines.push(Line::from(vec![
+            Span::styled(format!("   {name:<NAMES$}"), self.theme.muted()),
+            Span::styled(value, self.theme.text()),
+        ]));
+    }
+
+    fn file(&mut self, document: &Document) {
+        let about = &document.about;
+        self.heading("File");
+        self.fact("path", &about.path);
+        let files = if about.shards == 1 { "1 file".to_owned() } else { format!("{} files", about.shards) };
+        self.fact("format", &format!("{}, {files}, {}", document.format, text::bytes(document.bytes)));
+        self.fact("holds", &format!("{} tensors in {} modules", about.tensors, document.len()));
+        if !about.wrappers.is_empty() {
+            self.fact("unwrapped", &about.wrappers.join(" "));
+        }
+    }
+
+    fn warnings(&mut self, warnings: &[String]) {
+        if warnings.is_empty() {
+            return;
+        }
+        self.heading("Warnings");
+        for warning in warnings.iter().take(MOST) {
+            self.words(warning, self.theme.notice());
+        }
+        self.rest(warnings.len());
+    }
+
+    fn rest(&mut self, count: usize) {
+        if count > MOST {
+            self.words(&format!("… {} more", count - MOST), self.theme.muted());
+        }
+    }
+
+    fn pickle(&mut self, pickle: &Pickle) {
+        self.heading("Pickle");
+        let (text, muted) = (self.theme.text(), self.theme.muted());
+        if pickle.module_classes > 0 {
+            let count = pickle.module_classes;
+            self.words(&format!("Objects of {count} module classes, as in every model that was saved whole."), text);
+        }
+        match (pickle.foreign.is_empty(), pickle.module_classes) {
+            (true, 0) => self.words("Everything in it is on torch's weights_only list. Nothing was run.", text),
+            (true, _) => self.words("torch would load it with weights_only=False alone. Nothing was run here.", text),
+            (false, _) => {
+                let words = "Outside of torch's weights_only list, which torch would import. Nothing was run here:";
+                self.words(words, text);
+            }
+        }
+        self.globals(&pickle.foreign);
+        if !pickle.refused.is_empty() && !pickle.foreign.is_empty() {
+            self.words("It would have called:", text);
+            for call in pickle.refused.iter().take(MOST) {
+                self.words(call, self.theme.severity(Severity::Breaks));
+            }
+            self.rest(pickle.refused.len());
+        }
+        if !pickle.allowed.is_empty() {
+            self.words("On torch's list:", muted);
+            self.globals(&pickle.allowed);
+        }
+    }
+
+    fn globals(&mut self, globals: &[PickleGlobal]) {
+        for global in globals.iter().take(MOST) {
+            let (sign, style) = match (global.dangerous, global.allowed) {
+                (true, _) => (glyphs::FLAG, self.theme.severity(Severity::Breaks)),
+                (false, false) => (glyphs::FLAG, self.theme.severity(Severity::Differs)),
+                (false, true) => (' ', self.theme.muted()),
+            };
+            let count = format!(" ×{}", global.count);
+            let name = text::clip(&escape(&global.name), self.columns.saturating_sub(6 + count.len()));
+            let danger = if global.dangerous { "  it could run code" } else { "" };
+            self.lines.push(Line::from(vec![
+                Span::styled(format!("   {sign} {name}"), style),
+                Span::styled(count, self.theme.muted()),
+                Span::styled(danger, style),
+            ]));
+        }
+        self.rest(globals.len());
+    }
+
+    fn metadata(&mut self, about: &About) {
+        if about.metadata.is_empty() {
+            return;
+        }
+        self.heading("Beside the weights");
+        for (name, value) in about.metadata.iter().take(MOST) {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let name = text::clip(&escape(name), self.columns / 3);
+            let room = self.columns.saturating_sub(text::width(&name) + 4);
+            let value = text::clip(&escape(&value), room);
+            self.lines.push(Line::from(vec![
+                Span::styled(format!("   {name}  "), self.theme.muted()),
+                Span::styled(value, self.theme.text()),
+            ]));
+        }
+        self.rest(about.metadata.len());
+    }
+}
