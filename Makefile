@@ -36,7 +36,7 @@ install: build
 	@for program in $(PROGRAMS); do install -m 755 "$(RELEASE)/$$program" "$(BIN)/$$program" && echo "installed $(BIN)/$$program"; done
 
 engines:
-	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) was not found: apt install python3 python3-venv, or Xcode's command line tools" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) was not found: apt install python3 python3-pip, or Xcode's command line tools" >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo "setup: cargo was not found: install Rust with rustup" >&2; exit 1; }
 	@$(PYTHON) setup/engines.py
 

@@ -4,7 +4,7 @@
 What it makes, under $T2M_CACHE (default ~/.cache/t2m-tui):
 
     libtorch-<version>/   include/ and lib/ out of the PyPI wheel, without CUDA
-    tools-<n>/            a virtual environment with cmake (and ninja, libclang; bindgen beside them on Linux)
+    tools-<n>/            cmake; on Linux ninja, libclang and bindgen as well
     mlx-<version>/        Linux: libmlx and its headers out of the PyPI wheel
     mlxc-<version>-<key>/ Linux: libmlxc.a and bindings.rs, what mlx-sys's build script makes on macOS
 
@@ -85,9 +85,8 @@ def check_machine():
              ("c++", "apt install g++" if LINUX else "xcode-select --install"),
              ("cc", "apt install gcc" if LINUX else "xcode-select --install")]
     missing = [f"  {name}: {how}" for name, how in needs if shutil.which(name) is None]
-    for module, how in [("pip", "apt install python3-pip"), ("venv", "apt install python3-venv"), ("ensurepip", "apt install python3-venv")]:
-        if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode != 0:
-            missing.append(f"  Python's {module}: {how if LINUX else 'install Python 3 from its own site or Homebrew'}")
+    if subprocess.run([sys.executable, "-c", "import pip"], capture_output=True).returncode != 0:
+        missing.append(f"  Python's pip: {'apt install python3-pip' if LINUX else 'install Python 3 from its own site or Homebrew'}")
     if not LINUX and subprocess.run(["xcrun", "-sdk", "macosx", "metal", "--version"], capture_output=True).returncode != 0:
         missing.append("  the Metal compiler: install Xcode, then `xcodebuild -downloadComponent MetalToolchain`")
     if missing:
@@ -120,9 +119,8 @@ def step(name, title, make):
     started = time.monotonic()
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=CACHE))
     try:
-        made = make(partial)  # a step that cannot be moved afterwards says where it made itself
-        if made is None:
-            partial.rename(final)
+        make(partial)
+        partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     say(f"{title}: done, {size(final)} in {time.monotonic() - started:.0f} s")
@@ -147,18 +145,13 @@ def make_libtorch(out):
 
 
 def make_tools(out):
-    """A virtual environment cannot be moved: it is made in place, and a marker says that it is whole."""
-    final = CACHE / f"tools-{TOOLS}"
-    building = CACHE / "partial-tools"  # removed by sweep() when interrupted
-    run([sys.executable, "-m", "venv", building])
     packages = [f"cmake=={CMAKE}"] + ([f"ninja=={NINJA}", f"libclang=={LIBCLANG}"] if LINUX else [])
-    run([building / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", building / "site", *packages])
+    run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", out / "site", *packages])
     if LINUX:
         say(f"compiling bindgen {BINDGEN}")
-        run(["cargo", "install", "--quiet", "--locked", "--root", building, f"bindgen-cli@{BINDGEN}"],
+        run(["cargo", "install", "--quiet", "--locked", "--root", out, f"bindgen-cli@{BINDGEN}"],
             env={**os.environ, "CARGO_TARGET_DIR": str(out / "target")}, cwd=out)
-    building.rename(final)
-    return final
+        shutil.rmtree(out / "target")
 
 
 def make_mlx(out):

@@ -298,3 +298,19 @@ fn an_interrupt_ends_a_run_with_what_there_is() {
     // 52 layers of 2,000 trials take minutes.
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
+
+/// Numbers differ from machine to machine; everything else that the README shows is what the program prints.
+#[test]
+fn the_readme_shows_what_verify_prints() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let (_, behind) = readme.split_once("`t2m-tui verify demo --layers 'caption.blocks.0.*'` prints\n\n").unwrap();
+    let shown: Vec<&str> = behind.lines().take_while(|line| !line.starts_with("Exit codes")).collect();
+    let output = run(&["verify", "demo", "--layers", "caption.blocks.0.*"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let words = |text: &str| {
+        let is_the_same =
+            |word: &&str| word.parse::<f64>().is_err() && !matches!(*word, "exact" | "ok" | "exact," | "ok,");
+        text.split_whitespace().filter(is_the_same).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(words(&shown.join("\n")), words(&printed));
+}

@@ -23,10 +23,10 @@ use super::serve::{Engine, serve};
 use super::{EngineInfo, ModuleSpec, protocol};
 use crate::checkpoint::{Dtype, TensorData};
 
-/// The version that the headers named at build time; tch 0.26 is made for 2.13.0.
+/// The version that the headers named at build time.
 const VERSION: &str = match option_env!("T2M_TORCH_VERSION") {
     Some(version) => version,
-    None => "2.13.0",
+    None => "unknown",
 };
 
 /// Runs a layer on its inputs. Weights and inputs are in the compute dtype.
