@@ -146,7 +146,7 @@ def make_libtorch(out):
 
 def make_tools(out):
     packages = [f"cmake=={CMAKE}"] + ([f"ninja=={NINJA}", f"libclang=={LIBCLANG}"] if LINUX else [])
-    run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", out / "site", *packages])
+    run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--root-user-action=ignore", "--target", out / "site", *packages])
     if LINUX:
         say(f"compiling bindgen {BINDGEN}")
         run(["cargo", "install", "--quiet", "--locked", "--root", out, f"bindgen-cli@{BINDGEN}"],

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::checkpoint::{Checkpoint, TensorKind};
+use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
 use crate::convert::{Plan, Refusal};
-use crate::model::{Model, Module, ModuleId};
+use crate::model::{Model, Module, ModuleId, reparametrized};
 use crate::registry::{Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
 
@@ -116,6 +116,9 @@ pub struct ModuleTriage {
     pub plan: Option<Plan>,
 }
 
+/// A module that torch.fx traced: the file holds the code that it was traced to.
+const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
+
 /// From this confidence on an inferred class is taken for the class, though others cannot be excluded …
 const SURE: f32 = 0.9;
 
@@ -129,8 +132,9 @@ fn is_sure(module: &Module, certain: &HashSet<&str>) -> bool {
 pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sources: &Sources) -> Triage {
     let mut triage = Triage::default();
     for module in &model.modules {
-        // torch's own layers are told by the registry; looking up thousands of them would show nothing new.
-        let known = module.class.starts_with("torch.");
+        // torch's own layers are told by the registry; looking up thousands of them would show nothing new. A GraphModule's
+        // forward was made for this model.
+        let known = module.class.starts_with("torch.") && module.class != GRAPH_MODULE;
         if !known && !module.class.is_empty() && !triage.classes.contains_key(&module.class) {
             triage.classes.extend(sources.class(&module.class).map(|source| (module.class.clone(), source)));
         }
@@ -156,6 +160,16 @@ fn triage_module(
     let module = &model.modules[id];
     if !module.alternatives.is_empty() && !all_containers(module, registry) && !is_sure(module, certain) {
         return without_row(Status::Incomplete, ambiguity(module));
+    }
+    if let Some((how, _)) = reparametrized::weight(model, id) {
+        let reason = how.reason().to_owned();
+        return ModuleTriage { difficulty: Some(Difficulty::Easy), ..without_row(Status::Unsupported, reason) };
+    }
+    let mut tensors = module.tensors.iter().filter_map(|own| checkpoint.tensors.get(own.tensor?));
+    if tensors.any(Tensor::is_uninitialised) {
+        let reason =
+            "A lazy module that never saw an input: its tensors have no shape yet. Run the model once and save again.";
+        return without_row(Status::Incomplete, reason.to_owned());
     }
     if let Some(reason) = overridden(module) {
         return without_row(Status::Custom, reason);
@@ -212,7 +226,7 @@ fn overridden(module: &Module) -> Option<String> {
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
 fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTriage {
     let forward = source.and_then(|source| Some(format!("{}:{}", source.file, source.forward.as_ref()?.start)));
-    let torch = module.class.starts_with("torch.");
+    let torch = module.class.starts_with("torch.") && module.class != GRAPH_MODULE;
     let (status, reason) = match (module.class.is_empty(), leaf, forward) {
         (true, true, _) => (Status::Unknown, "Names and shapes do not tell what it is.".to_owned()),
         (true, false, _) => {

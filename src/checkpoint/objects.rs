@@ -10,16 +10,13 @@ const DEEPEST: usize = 500;
 /// Work that a module costs: the memory that it takes, more or less.
 const MODULE_WORK: u64 = 500;
 
-/// Dicts of hooks that a module carries.
-const HOOKS: [&str; 8] = [
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
+/// Dicts of hooks that a module carries, and what becomes different without them. Hooks around saving and loading a state
+/// dict have done their work.
+const HOOKS: [(&str, &str); 4] = [
+    ("_forward_hooks", "the model may compute something else"),
+    ("_forward_pre_hooks", "the model may compute something else"),
+    ("_backward_hooks", "gradients may be others"),
+    ("_backward_pre_hooks", "gradients may be others"),
 ];
 
 /// The `__dict__` of a module: any object whose state has `_modules` and `_parameters`, whatever its class. Classes that
@@ -149,8 +146,9 @@ fn module(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<Found
     let mut printer = Printer::for_attributes();
     for (key, value) in pickle.entries(state).into_iter().flatten() {
         let name = key_text(pickle, key);
-        if HOOKS.contains(&name.as_str()) {
-            if pickle.entries(value).is_some_and(|mut hooks| hooks.next().is_some()) {
+        if let Some((_, consequence)) = HOOKS.iter().find(|(hook, _)| *hook == name) {
+            let mut hooks = pickle.entries(value).into_iter().flatten();
+            if hooks.any(|(_, hook)| !is_torchs_own(pickle, hook)) {
                 let path = if path.is_empty() {
                     "the root module".to_owned()
                 } else {
@@ -161,15 +159,27 @@ fn module(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<Found
                     module.attributes.insert(name.clone(), printer.value(pickle, value));
                 }
                 let hooks = name.trim_start_matches('_').replace('_', " ");
-                rebuilder.warn(format!(
-                    "Saved with {path} are {hooks}, which are not run: the model may compute something else."
-                ));
+                rebuilder.warn(format!("Saved with {path} are {hooks}, which are not run: {consequence}."));
             }
         } else if !name.starts_with('_') && name != "training" {
             module.attributes.insert(name, printer.value(pickle, value));
         }
     }
     Ok(module)
+}
+
+/// Hooks of weight norm, spectral norm and pruning, whose tensors tell what they do, and those that lazy modules wait with.
+fn is_torchs_own(pickle: &Pickle, hook: NodeId) -> bool {
+    let Some(object) = pickle.object(hook) else { return false };
+    let name = pickle.callable_name(&object).unwrap_or_default();
+    let waits = || {
+        let method = pickle.tuple(object.args).and_then(|args| args.get(1).copied());
+        name == "builtins.getattr" && method.is_some_and(|method| pickle.is_text(method, "_infer_parameters"))
+    };
+    ["torch.nn.utils.weight_norm.", "torch.nn.utils.spectral_norm.", "torch.nn.utils.prune."]
+        .iter()
+        .any(|module| name.starts_with(module))
+        || waits()
 }
 
 /// A dotted path.

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::error::name_for_message;
 use super::layout::Layout;
 use super::pickle::{Fault, NodeId, Object, Pickle};
-use super::tensor::{Storage, StorageOffset};
+use super::tensor::{Storage, StorageOffset, UNINITIALISED};
 use super::{Dtype, Tensor, TensorId};
 
 /// More axes than torch has operators for.
@@ -445,7 +445,7 @@ fn draft(pickle: &Pickle, object: Object) -> Result<Draft, String> {
                 return Ok(draft);
             }
             "torch.nn.parameter.UninitializedParameter" | "torch.nn.parameter.UninitializedBuffer" => {
-                draft.problem = Some("was never initialised (a lazy module): it has no shape".to_owned());
+                draft.problem = Some(UNINITIALISED.to_owned());
                 return Ok(draft);
             }
             _ => {

@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use super::EmbeddedSource;
 use super::pickle::Pickle;
 
+/// How a module that torch.fx traced is pickled: with the code that it was traced to.
+const GRAPH_MODULE: &str = "torch.fx.graph_module.reduce_graph_module";
+
 /// A longer text is nothing that someone wrote.
 const LONGEST: u64 = 4 << 20;
 /// All texts together: a pickle can mention one text many times.
@@ -37,7 +40,7 @@ impl Budget {
     }
 }
 
-/// The sources of classes that are stored with them, each class once.
+/// The sources of classes that are stored with them, each class once, and the code of a traced module.
 pub(super) fn embedded(pickle: &Pickle, warnings: &mut Vec<String>) -> Vec<EmbeddedSource> {
     let (mut found, mut seen, mut kept) = (Vec::new(), HashSet::new(), Budget::default());
     for (class, file, text) in pickle.persistent_ids().filter_map(|id| pickle.stored_class(id)) {
@@ -49,6 +52,20 @@ pub(super) fn embedded(pickle: &Pickle, warnings: &mut Vec<String>) -> Vec<Embed
             let (class, text) = (name.to_owned(), text.into_owned());
             found.push(EmbeddedSource { class, file, text, line: 1, record: "the pickle".to_owned() });
         }
+    }
+    for code in pickle.calls(GRAPH_MODULE).filter_map(|call| pickle.get(*pickle.tuple(call.args)?.first()?, "_code")) {
+        let Some(code) = pickle.text(code).filter(|code| found.is_empty() && kept.takes(code.len() as u64)) else {
+            continue;
+        };
+        let indented: Vec<String> =
+            code.trim().lines().map(|line| format!("    {line}").trim_end().to_owned()).collect();
+        found.push(EmbeddedSource {
+            class: "torch.fx.graph_module.GraphModule".to_owned(),
+            file: "(traced by torch.fx)".to_owned(),
+            text: format!("class GraphModule(torch.nn.Module):\n{}\n", indented.join("\n")),
+            line: 1,
+            record: "the pickle".to_owned(),
+        });
     }
     kept.report(warnings);
     found

@@ -107,6 +107,16 @@ pub enum Dtype {
     Unknown,
 }
 
+/// The problem of a lazy module's tensor.
+pub(super) const UNINITIALISED: &str = "was never initialised (a lazy module): it has no shape";
+
+impl Tensor {
+    /// Whether it belongs to a lazy module that never ran: its shape is not known.
+    pub fn is_uninitialised(&self) -> bool {
+        self.problem.as_deref() == Some(UNINITIALISED)
+    }
+}
+
 impl Dtype {
     /// PyTorch's name without `torch.`.
     pub fn name(self) -> &'static str {

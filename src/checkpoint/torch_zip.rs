@@ -9,8 +9,8 @@ use super::pickle::{self, Fault, Pickle, Printer};
 use super::rebuild::{self, Found, Rebuilder};
 use super::tensor::StorageOffset;
 use super::{
-    Bytes, Checkpoint, Content, EmbeddedSource, Error, Format, detect, exported, objects, optimizer, state_dict,
-    torch_package, torchscript,
+    Bytes, Checkpoint, Content, EmbeddedSource, Error, Format, detect, exported, objects, optimizer, sources,
+    state_dict, torch_package, torchscript,
 };
 
 /// The record that holds the saved object.
@@ -52,13 +52,14 @@ pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Ch
         what: fault.what + globals,
     };
     let pickle = Pickle::load(data, 0).map_err(|(reason, pickle)| fault(reason, &pickle.refused_globals()))?;
-    let warnings = std::mem::take(&mut archive.warnings);
+    let mut warnings = std::mem::take(&mut archive.warnings);
+    let sources = sources::embedded(&pickle, &mut warnings);
     let find = storages(&archive, "data");
     let mut rebuilder = Rebuilder::new(&pickle, &find, big_endian);
     let parts = rebuild::check_persistent_ids(&pickle)
         .and_then(|()| contents(&mut rebuilder))
         .map_err(|reason| fault(reason, &pickle.refused_globals()))?;
-    Ok(parts.checkpoint(path, Format::TorchZip, bytes, rebuilder, Vec::new(), warnings))
+    Ok(parts.checkpoint(path, Format::TorchZip, bytes, rebuilder, sources, warnings))
 }
 
 /// Finds the storages in a folder of the archive. Most files are asked in the order they were written in, so the record

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Module;
+use super::reparametrized::Reparametrized;
 
 /// The hyper-parameters that people ask for first: `3→64 k7 s2 p3`, `4·16`, `768→3072`, `8 heads·64`, `p 0.1`. Defaults are
 /// left out, and so is what is not known. Empty where nothing is to say. Values are those of the file and not escaped.
@@ -52,6 +53,7 @@ pub fn describe(module: &Module) -> String {
         }
         _ => &mut words,
     };
+    words.push(Reparametrized::by_hook(module).map(|how| how.name().to_owned()));
     words.0
 }
 

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::reparametrized::{self, Reparametrized};
 use super::{Model, Module};
 use crate::checkpoint::{Tensor, TensorId};
 
@@ -70,31 +71,23 @@ struct Context {
 struct Shapes<'a> {
     module: &'a Module,
     tensors: &'a [Tensor],
-    /// What its weight is computed from, where it is computed.
-    source: Option<WeightSource>,
-}
-
-/// A weight that is no tensor of its own: torch computes it from others before each forward.
-#[derive(Clone, Copy)]
-struct WeightSource {
-    /// A tensor of the weight's shape.
-    tensor: TensorId,
-    /// By `torch.nn.utils.parametrize`, which changes the class, and not by a hook, which does not.
-    parametrized: bool,
+    /// How its weight is computed, where it is, and a tensor of the weight's shape.
+    computed: Option<(Reparametrized, TensorId)>,
 }
 
 impl<'a> Shapes<'a> {
     fn new(model: &'a Model, id: usize, tensors: &'a [Tensor]) -> Option<Shapes<'a>> {
         let module = model.modules.get(id)?;
-        Some(Shapes { module, tensors, source: weight_source(model, id) })
+        Some(Shapes { module, tensors, computed: reparametrized::weight(model, id) })
     }
 
     fn get(&self, name: &str) -> Option<&'a [u64]> {
-        let id: TensorId = match self.source {
-            Some(source) if name == "weight" => source.tensor,
+        let id: TensorId = match self.computed {
+            Some((_, tensor)) if name == "weight" => tensor,
             _ => self.module.tensor(name)?,
         };
-        self.tensors.get(id).map(|tensor| tensor.shape.as_slice())
+        let tensor = self.tensors.get(id).filter(|tensor| !tensor.is_uninitialised())?;
+        Some(tensor.shape.as_slice())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -121,16 +114,17 @@ pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i6
     for id in 0..model.modules.len() {
         let Some(shapes) = Shapes::new(model, id, tensors) else { continue };
         let version = versions.get(id).copied().flatten();
-        let guess = if shapes.module.tensors.is_empty() && shapes.source.is_none() {
-            container(model, id)
+        let guess = if shapes.module.tensors.is_empty() && shapes.computed.is_none() {
+            container(model, id).or_else(|| parametrization(model, id))
         } else {
             let surroundings = Surroundings { model, id, version };
             packed(&shapes)
+                .or_else(|| parametrization(model, id))
                 .or_else(|| by_marks(&shapes, &context))
                 .or_else(|| by_weight(&shapes, &context, &surroundings))
         };
         remember(&shapes, guess.as_ref(), &mut context);
-        let parametrized = shapes.source.is_some_and(|source| source.parametrized);
+        let parametrized = matches!(shapes.computed, Some((Reparametrized::Parametrized, _)));
         if let (Some(guess), Some(module)) = (guess, model.modules.get_mut(id)) {
             module.class = match guess.class.rsplit_once('.') {
                 Some((_, name)) if parametrized => format!("torch.nn.utils.parametrize.Parametrized{name}"),
@@ -191,26 +185,30 @@ fn container(model: &Model, id: usize) -> Option<Guess> {
     Some(Guess::new(sequential, 0.5).or(&[list]))
 }
 
-/// The tensor that a module's weight is computed from, by weight norm, spectral norm, pruning or a parametrization.
-fn weight_source(model: &Model, id: usize) -> Option<WeightSource> {
+/// The modules in which `torch.nn.utils.parametrize` keeps its own.
+fn parametrization(model: &Model, id: usize) -> Option<Guess> {
     let module = model.modules.get(id)?;
-    let own = |names: [&str; 2]| module.tensor(names[0]).and(module.tensor(names[1]));
-    // Spectral norm has a `weight_v` too, of one axis.
-    let by_hook = own(["weight_u", "weight_orig"])
-        .or_else(|| own(["weight_mask", "weight_orig"]))
-        .or_else(|| own(["weight_g", "weight_v"]));
-    if let Some(tensor) = by_hook {
-        return Some(WeightSource { tensor, parametrized: false });
+    if module.name == "parametrizations" && module.tensors.is_empty() {
+        return Some(Guess::new("torch.nn.modules.container.ModuleDict", 0.95));
     }
-    let below = model.modules.get(id + 1..module.end)?;
-    let list = below.iter().take_while(|child| child.path.len() <= module.path.len() + PARAMETRIZED.len() + 1);
-    let list = list.filter(|child| child.depth == module.depth + 2).find(|child| child.path.ends_with(PARAMETRIZED))?;
-    let tensor = list.tensor("original1").or_else(|| list.tensor("original"))?;
-    Some(WeightSource { tensor, parametrized: true })
+    let parent = model.modules.get(module.parent?)?;
+    let grandparent = model.modules.get(parent.parent?)?;
+    if grandparent.name != "parametrizations" {
+        return None;
+    }
+    let has = |name: &str| module.tensor(name).is_some();
+    let class = if has("_u") && has("_v") {
+        "torch.nn.utils.parametrizations._SpectralNorm"
+    } else if has("base") {
+        "torch.nn.utils.parametrizations._Orthogonal"
+    } else if module.tensors.is_empty() && parent.tensor("original0").is_some() && parent.tensor("original1").is_some()
+    {
+        "torch.nn.utils.parametrizations._WeightNorm"
+    } else {
+        return None;
+    };
+    Some(Guess::new(class, 0.95))
 }
-
-/// Where `torch.nn.utils.parametrize` keeps what a weight is computed from.
-const PARAMETRIZED: &str = "parametrizations.weight";
 
 /// Layers whose weight is packed or adapted, and parametrizations: the names of their tensors give them away.
 fn packed(shapes: &Shapes<'_>) -> Option<Guess> {
@@ -225,6 +223,8 @@ fn packed(shapes: &Shapes<'_>) -> Option<Guess> {
         "bitsandbytes.nn.modules.Linear8bitLt"
     } else if has(&["lora_A", "lora_B"]) {
         "loralib.layers.Linear"
+    } else if has(&["scale", "zero_point"]) && shapes.only(&["scale", "zero_point", "_packed_params.dtype"]) {
+        "torch.ao.nn.quantized.modules.linear.Linear"
     } else {
         return None;
     };
@@ -328,7 +328,7 @@ impl Surroundings<'_> {
 /// Layers with a weight, and perhaps a bias: the shapes decide, and where they cannot, the names.
 fn by_weight(shapes: &Shapes<'_>, context: &Context, surroundings: &Surroundings<'_>) -> Option<Guess> {
     let computed = ["weight_g", "weight_v", "weight_orig", "weight_u", "weight_mask"];
-    let known: &[&str] = if shapes.source.is_some() { &computed } else { &["weight"] };
+    let known: &[&str] = if shapes.computed.is_some() { &computed } else { &["weight"] };
     if !shapes.only(&[known, &["bias"]].concat()) {
         return None;
     }

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod infer;
+pub mod reparametrized;
 pub mod tree;
 
 use serde_json::{Map, Value};

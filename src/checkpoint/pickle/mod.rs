@@ -337,6 +337,15 @@ impl Pickle {
         self.nodes.iter().filter_map(|(node, _)| if let Node::Persistent(id) = node { Some(*id) } else { None })
     }
 
+    /// Every object that a call of this function would have made, in the order of their opcodes.
+    pub fn calls(&self, name: &str) -> impl Iterator<Item = Object> {
+        let function = self.globals.iter().position(|global| global.name == name);
+        let calls = self.objects.iter().map(|(object, _)| *object);
+        calls.filter(move |call| {
+            matches!((self.node(call.callable), function), (Node::Global(at), Some(function)) if at as usize == function)
+        })
+    }
+
     fn extra(&self, object: &Object) -> Option<Extra> {
         self.extras.get(object.extra as usize).copied()
     }

@@ -1,0 +1,81 @@
+//! Weights that are no tensors of their own: torch computes them from others before each forward.
+
+use super::{Model, Module, ModuleId};
+use crate::checkpoint::TensorId;
+
+/// How a weight is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reparametrized {
+    /// `weight_g · weight_v / ‖weight_v‖`, by a hook (`torch.nn.utils.weight_norm`).
+    WeightNorm,
+    /// `weight_orig / σ`, by a hook (`torch.nn.utils.spectral_norm`).
+    SpectralNorm,
+    /// `weight_orig · weight_mask`, by a hook (`torch.nn.utils.prune`).
+    Pruned,
+    /// By `torch.nn.utils.parametrize`, which changes the class as well.
+    Parametrized,
+}
+
+/// Where `torch.nn.utils.parametrize` keeps what a weight is computed from.
+const PARAMETRIZED: &str = "parametrizations.weight";
+
+impl Reparametrized {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reparametrized::WeightNorm => "weight norm",
+            Reparametrized::SpectralNorm => "spectral norm",
+            Reparametrized::Pruned => "pruned",
+            Reparametrized::Parametrized => "parametrized",
+        }
+    }
+
+    /// Why the layer cannot be converted as it is, and the way out.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Reparametrized::WeightNorm => {
+                "Its weight is computed from weight_g and weight_v (weight norm): make it plain with torch.nn.utils.remove_weight_norm and save again."
+            }
+            Reparametrized::SpectralNorm => {
+                "Its weight is computed from weight_orig and weight_u (spectral norm): make it plain with torch.nn.utils.remove_spectral_norm and save again."
+            }
+            Reparametrized::Pruned => {
+                "Its weight is computed from weight_orig and weight_mask (pruning): make it plain with torch.nn.utils.prune.remove and save again."
+            }
+            Reparametrized::Parametrized => {
+                "Its weight is computed by a parametrization: make it plain with torch.nn.utils.parametrize.remove_parametrizations and save again."
+            }
+        }
+    }
+
+    /// By a hook: the names of the module's own tensors tell.
+    pub fn by_hook(module: &Module) -> Option<Reparametrized> {
+        Some(hooked(module)?.0)
+    }
+}
+
+fn hooked(module: &Module) -> Option<(Reparametrized, TensorId)> {
+    let both = |one: &str, other: &str| module.tensor(one).and(module.tensor(other));
+    // Spectral norm has a `weight_v` too, of one axis.
+    [
+        (Reparametrized::SpectralNorm, both("weight_u", "weight_orig")),
+        (Reparametrized::Pruned, both("weight_mask", "weight_orig")),
+        (Reparametrized::WeightNorm, both("weight_g", "weight_v")),
+    ]
+    .into_iter()
+    .find_map(|(how, tensor)| Some((how, tensor?)))
+}
+
+/// How a module's weight is computed, and the tensor that has the weight's shape; `None` where it is plain.
+pub fn weight(model: &Model, id: ModuleId) -> Option<(Reparametrized, TensorId)> {
+    let module = model.modules.get(id)?;
+    if let Some(found) = hooked(module) {
+        return Some(found);
+    }
+    let below = model.modules.get(id + 1..module.end)?;
+    let longest = module.path.len() + PARAMETRIZED.len() + 1;
+    let near = below.iter().take_while(|child| child.path.len() <= longest);
+    let list = near.filter(|child| child.depth == module.depth + 2).find(|child| child.path.ends_with(PARAMETRIZED))?;
+    let tensor = list.tensor("original1").or_else(|| list.tensor("original"))?;
+    Some((Reparametrized::Parametrized, tensor))
+}
