@@ -230,7 +230,7 @@ fn text_from_the_file_cannot_reach_the_terminal_as_it_is() {
     let Screen::Open(view) = &mut state.screen else { panic!() };
     let mut document = (*view.document).clone();
     let mut model = (*document.model).clone();
-    model.modules[2].name = "ev\u{1b}]0;il\u{202e}".to_owned();
+    model.modules[2].name = "ev\u{1b}]0;il\u{202e}".into();
     document.name = "a\u{9b}31mb.pt".to_owned();
     document.model = model.into();
     act(&mut state, Action::Opened(document.into()));

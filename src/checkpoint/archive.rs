@@ -7,6 +7,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use compact_str::CompactString;
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 use rawzip::{CompressionMethod, ZipLocator};
@@ -35,7 +37,7 @@ pub struct Archive {
     /// The folder that all records are in, as the writer named it (the file's stem).
     pub root: String,
     /// Records by name, without the root (`data.pkl`, `data/0`), in the directory's order.
-    records: IndexMap<String, Record>,
+    records: IndexMap<CompactString, Record, RandomState>,
     /// The first record outside the root folder, and where its directory entry is.
     pub stray: Option<(String, u64)>,
     /// What is unusual but harmless.
@@ -102,7 +104,8 @@ impl Archive {
         if end.directory != directory {
             return Err(misplaced());
         }
-        let mut found = Archive { root: String::new(), records: IndexMap::new(), stray: None, warnings: end.warnings };
+        let mut found =
+            Archive { root: String::new(), records: IndexMap::default(), stray: None, warnings: end.warnings };
         let (mut count, mut place) = (0u64, directory);
         // An entry is 46 bytes or more, so a declared number cannot reserve more than the file justifies.
         let most = archive.entries_hint().min((end.offset - directory) / CENTRAL_SIZE);
@@ -148,7 +151,7 @@ impl Archive {
             CompressionMethod::DEFLATE => Method::Deflated,
             _ => Method::Other,
         };
-        match self.records.entry(name.to_owned()) {
+        match self.records.entry(name.into()) {
             Entry::Occupied(_) => refuse("is there twice; readers disagree on which one counts".to_owned()),
             Entry::Vacant(place) => {
                 place.insert(Record { header, compressed, size: entry.uncompressed_size_hint(), method });
@@ -174,7 +177,7 @@ impl Archive {
 
     /// Names of all records.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.records.keys().map(String::as_str)
+        self.records.keys().map(CompactString::as_str)
     }
 
     /// The whole content of a record: a pickle or a text, never a tensor.

@@ -106,11 +106,11 @@ impl Bytes {
     pub fn read_range(&self, offset: u64, length: u64) -> Result<Option<Vec<u8>>, Error> {
         let Some(end) = offset.checked_add(length) else { return Ok(None) };
         let Ok(size) = usize::try_from(length) else { return Ok(None) };
-        let mut bytes = Vec::new();
-        if end > self.length() || bytes.try_reserve_exact(size).is_err() {
+        if end > self.length() || Vec::<u8>::new().try_reserve_exact(size).is_err() {
             return Ok(None);
         }
-        bytes.resize(size, 0);
+        // Zeroed by the system, page by page as they are filled.
+        let mut bytes = vec![0; size];
         let found = self.read_at_most(offset, &mut bytes)?.len();
         Ok((found == size).then_some(bytes))
     }

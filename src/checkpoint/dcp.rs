@@ -11,7 +11,7 @@ use super::layout::{self, contiguous_strides};
 use super::pickle::{self, NodeId, Pickle, Printer};
 use super::stream::Stream;
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Content, Dtype, Error, Format, Storage, Tensor, sharded, state_dict};
+use super::{Bytes, Checkpoint, Content, Dtype, Error, Format, Sizes, Storage, Tensor, sharded, state_dict};
 
 /// The file that describes the others.
 pub(super) const METADATA: &str = ".metadata";
@@ -159,8 +159,8 @@ fn tops(texts: &mut Texts<'_>, paths: NodeId) -> Result<HashMap<String, String>,
     Ok(tops)
 }
 
-fn sizes(pickle: &Pickle, id: Option<NodeId>) -> Option<Vec<u64>> {
-    let sizes: Option<Vec<u64>> = pickle.items(id?)?.take(MOST_AXES + 1).map(|size| unsigned(pickle, size)).collect();
+fn sizes(pickle: &Pickle, id: Option<NodeId>) -> Option<Sizes> {
+    let sizes: Option<Sizes> = pickle.items(id?)?.take(MOST_AXES + 1).map(|size| unsigned(pickle, size)).collect();
     sizes.filter(|sizes| sizes.len() <= MOST_AXES)
 }
 
@@ -213,7 +213,7 @@ impl Reader<'_> {
         let chunks = field(pickle, facts, "chunks").and_then(|chunks| pickle.items(chunks));
         let mut chunks = chunks.into_iter().flatten();
         let (first, more) = (chunks.next(), chunks.next().is_some());
-        let whole = |chunk: NodeId| sizes(pickle, field(pickle, chunk, "sizes")).is_some_and(|sizes| sizes == shape);
+        let whole = |chunk: NodeId| sizes(pickle, field(pickle, chunk, "sizes")).is_some_and(|sizes| *sizes == *shape);
         if more || !first.is_some_and(whole) {
             let what = "is stored in chunks, which are not put together; consolidate the checkpoint first";
             return Err(what.to_owned());
@@ -230,11 +230,10 @@ impl Reader<'_> {
             return Err(format!("its {size} bytes at byte {offset} are not in `{shown}`, which has {length}"));
         }
         Ok(Storage {
-            key: name.to_owned(),
+            key: name.into(),
             file,
             offset: StorageOffset::Archive(segment.offset),
             bytes: segment.length,
-            location: "cpu".to_owned(),
             big_endian: false,
         })
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::tensor::Sizes;
+
 /// Product of the sizes; `None` where it does not fit 64 bits.
 pub fn elements(shape: &[u64]) -> Option<u64> {
     if shape.contains(&0) {
@@ -11,8 +13,8 @@ pub fn elements(shape: &[u64]) -> Option<u64> {
 }
 
 /// Strides of a row-major tensor without gaps; saturating where they do not fit.
-pub fn contiguous_strides(shape: &[u64]) -> Vec<u64> {
-    let mut strides = vec![1; shape.len()];
+pub fn contiguous_strides(shape: &[u64]) -> Sizes {
+    let mut strides = Sizes::from_elem(1, shape.len());
     let mut step = 1u64;
     for (stride, size) in strides.iter_mut().zip(shape).rev() {
         *stride = step;

@@ -33,11 +33,12 @@ mod torchscript;
 
 use std::path::{Path, PathBuf};
 
+use compact_str::CompactString;
 use serde_json::{Map, Value};
 
 pub use bytes::Bytes;
 pub use error::Error;
-pub use tensor::{Dtype, Storage, Tensor, TensorData, TensorId};
+pub use tensor::{Dtype, Sizes, Storage, Tensor, TensorData, TensorId};
 
 /// An opened checkpoint: headers and pickle are read, tensor bytes are not.
 #[derive(Debug)]
@@ -150,7 +151,7 @@ pub struct FoundModule {
 #[derive(Debug, Clone)]
 pub struct OwnTensor {
     /// Name within the module (`weight`).
-    pub name: String,
+    pub name: CompactString,
     /// Parameter, buffer, or not known (a bare state dict does not say).
     pub kind: TensorKind,
     /// The tensor, or `None` where the module holds None under that name (`bias=False`).

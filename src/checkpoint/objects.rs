@@ -139,7 +139,7 @@ fn module(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<Found
                 let name = name_for_message(&join(path, name));
                 rebuilder.warn(format!("`{name}` stands among the tensors but is none."));
             } else {
-                module.tensors.push(OwnTensor { name, kind, tensor });
+                module.tensors.push(OwnTensor { name: name.into(), kind, tensor });
             }
         }
     }

@@ -9,7 +9,7 @@ use super::pickle::{NodeId, Pickle, Printer, key_text};
 use super::rebuild::Rebuilder;
 use super::state_dict::{is_optimiser, optimiser};
 use super::stream;
-use super::{Content, TensorKind};
+use super::{Content, Sizes, TensorKind};
 
 /// More names are not written out.
 const MOST_NAMES: usize = 10_000;
@@ -22,6 +22,9 @@ const BUFFERS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"
 
 /// Add `"parameters": [names]`, in the optimiser's order, to each optimiser beside the weights.
 pub(super) fn name_moments(rebuilder: &Rebuilder<'_>, content: &Content, metadata: &mut Map<String, Value>) {
+    if metadata.is_empty() {
+        return;
+    }
     let pickle = rebuilder.pickle;
     let parameters = parameters(rebuilder, content);
     for (key, value) in pickle.entries(pickle.root()).into_iter().flatten() {
@@ -97,7 +100,7 @@ fn fits(rebuilder: &Rebuilder<'_>, parameters: &[usize], optimiser: NodeId) -> O
 }
 
 /// Shapes of a parameter's moments; counters have none.
-fn moment_shapes(rebuilder: &Rebuilder<'_>, pickle: &Pickle, moments: NodeId) -> Vec<Vec<u64>> {
+fn moment_shapes(rebuilder: &Rebuilder<'_>, pickle: &Pickle, moments: NodeId) -> Vec<Sizes> {
     let values = pickle.entries(moments).into_iter().flatten().take(MOST_MOMENTS).map(|(_, value)| value);
     values.filter_map(|value| rebuilder.shape(value)).filter(|shape| !shape.is_empty()).collect()
 }

@@ -8,7 +8,7 @@ use super::error::name_for_message;
 use super::layout::Layout;
 use super::pickle::{Fault, NodeId, Object, Pickle};
 use super::tensor::{Storage, StorageOffset, UNINITIALISED};
-use super::{Dtype, Tensor, TensorId};
+use super::{Dtype, Sizes, Tensor, TensorId};
 
 /// More axes than torch has operators for.
 const MOST_AXES: usize = 64;
@@ -100,6 +100,12 @@ impl<'a> Rebuilder<'a> {
         }
     }
 
+    /// Make room for so many more tensors.
+    pub fn reserve(&mut self, count: usize) {
+        self.tensors.reserve(count);
+        self.storages.reserve(count);
+    }
+
     /// Tensors that are described outside the pickle, and the storages that they view; first of all calls.
     pub fn give(&mut self, tensors: HashMap<i64, Tensor>, storages: Vec<Storage>) {
         self.first_in = vec![None; storages.len()];
@@ -134,7 +140,7 @@ impl<'a> Rebuilder<'a> {
     }
 
     /// The shape of a tensor, listed or not.
-    pub fn shape(&self, id: NodeId) -> Option<Vec<u64>> {
+    pub fn shape(&self, id: NodeId) -> Option<Sizes> {
         if let Some(given) = self.given(id) {
             return Some(given.shape.clone());
         }
@@ -267,11 +273,10 @@ impl<'a> Rebuilder<'a> {
         }
         let index = self.storages.len();
         self.storages.push(Storage {
-            key: id.key.to_string(),
+            key: (&*id.key).into(),
             file: 0,
             offset: found.offset,
             bytes: declared.min(found.bytes),
-            location: id.location.to_string(),
             big_endian: self.big_endian,
         });
         self.first_in.push(None);
@@ -321,10 +326,7 @@ pub(super) fn storage_id(pickle: &Pickle, tuple: NodeId) -> Option<Result<Storag
         Ok(length) => length,
         Err(_) => return Some(Err(format!("a storage of {} elements", pickle.int(length)?))),
     };
-    let dtype = match class.rsplit('.').next()? {
-        "UntypedStorage" => None,
-        _ => Some(storage_dtype(class)),
-    };
+    let dtype = (!class.ends_with(".UntypedStorage")).then(|| storage_dtype(class));
     Some(Ok(StorageId { dtype, key, location, length }))
 }
 
@@ -356,20 +358,8 @@ fn named_dtype(name: &str) -> Result<Dtype, String> {
 }
 
 fn is_tensor(pickle: &Pickle, object: &Object) -> bool {
-    let Some(name) = pickle.callable_name(object) else { return false };
-    match name.strip_prefix("torch._utils._rebuild_") {
-        Some(_) => true,
-        None => {
-            matches!(
-                name,
-                "torch._tensor._rebuild_from_type_v2"
-                    | "torch.nn.parameter.Parameter"
-                    | "torch.nn.parameter.Buffer"
-                    | "torch.nn.parameter.UninitializedParameter"
-                    | "torch.nn.parameter.UninitializedBuffer"
-            ) || (legacy_class(name).is_some() && pickle.state(object).is_some())
-        }
-    }
+    let Some(global) = pickle.global(object.callable) else { return false };
+    global.makes_tensor || (legacy_class(&global.name).is_some() && pickle.state(object).is_some())
 }
 
 /// `torch.FloatTensor` and its like: tensors as torch wrote them before it had rebuild functions.
@@ -474,10 +464,10 @@ fn lazy_view(pickle: &Pickle, metadata: Option<NodeId>) -> Option<String> {
     (is_set("conj") || is_set("neg")).then(|| "is a conjugated or negated view, which is not computed".to_owned())
 }
 
-fn sizes(pickle: &Pickle, id: Option<NodeId>, what: &str) -> Result<Vec<u64>, String> {
-    let Some(id) = id else { return Ok(Vec::new()) };
+fn sizes(pickle: &Pickle, id: Option<NodeId>, what: &str) -> Result<Sizes, String> {
+    let Some(id) = id else { return Ok(Sizes::new()) };
     let items = pickle.items(id).ok_or_else(|| format!("a {what} that is no tuple"))?;
-    let mut sizes = Vec::new();
+    let mut sizes = Sizes::new();
     for item in items {
         let size = pickle.int(item).ok_or_else(|| format!("a {what} that is no integer of 64 bits"))?;
         sizes.push(u64::try_from(size).map_err(|_| format!("negative {what} {size}"))?);

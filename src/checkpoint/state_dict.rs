@@ -1,8 +1,9 @@
 //! Finding the weights in what was saved: a state dict, a module, or a training checkpoint around either.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
+use foldhash::fast::RandomState;
 use serde_json::{Map, Value, json};
 
 use super::Tensor;
@@ -193,7 +194,9 @@ pub(super) fn flatten(
 ) -> Result<(), Fault> {
     let pickle = rebuilder.pickle;
     let mut printer = Printer::for_metadata();
-    let mut levels = vec![Level { id: root, path: String::new(), members: members(rebuilder, root) }];
+    let members_of_root = members(rebuilder, root);
+    rebuilder.reserve(members_of_root.len());
+    let mut levels = vec![Level { id: root, path: String::new(), members: members_of_root }];
     while let Some(level) = levels.last_mut() {
         let Some((key, value)) = level.members.pop() else {
             levels.pop();
@@ -264,8 +267,8 @@ fn members(rebuilder: &mut Rebuilder<'_>, container: NodeId) -> Vec<(Key, NodeId
 fn settle_duplicates(rebuilder: &mut Rebuilder<'_>, members: &mut Vec<(Key, NodeId)>) {
     let pickle = rebuilder.pickle;
     let text = |key: &Key| if let Key::Name(key) = key { pickle.text(*key) } else { None };
-    let hasher = RandomState::new();
-    let mut hashes = HashSet::with_capacity(members.len());
+    let hasher = RandomState::default();
+    let mut hashes = HashSet::with_capacity_and_hasher(members.len(), RandomState::default());
     let mut repeated = false;
     for (key, _) in members.iter() {
         if let Some(text) = text(key) {

@@ -3,12 +3,18 @@
 use std::ops::Range;
 use std::path::Path;
 
+use compact_str::CompactString;
+use smallvec::SmallVec;
+
 use super::error::name_for_message;
 use super::layout::{self, Layout};
 use super::{Bytes, Checkpoint, Error, archive, torch_zip};
 
 /// A view with repeated elements (stride 0) is written out up to this many bytes even if its storage is smaller.
 const EXPANDED_LIMIT: u64 = 64 << 20;
+
+/// Sizes or strides. Checkpoints of a hundred thousand tensors are no rarity, so up to four axes are kept in place.
+pub type Sizes = SmallVec<[u64; 4]>;
 
 /// Index of a tensor in [`Checkpoint::tensors`].
 pub type TensorId = usize;
@@ -21,9 +27,9 @@ pub struct Tensor {
     /// Element type.
     pub dtype: Dtype,
     /// Logical shape.
-    pub shape: Vec<u64>,
+    pub shape: Sizes,
     /// Step between elements along each axis, in elements.
-    pub strides: Vec<u64>,
+    pub strides: Sizes,
     /// First element, in elements from the storage's beginning.
     pub offset: u64,
     /// Index in [`Checkpoint::storages`]; `None` where the file holds no bytes for it.
@@ -39,16 +45,14 @@ pub struct Tensor {
 /// A run of bytes in a file that tensors view.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    /// The key in the file.
-    pub key: String,
+    /// The key in the file; empty where a storage has none but its tensor's name.
+    pub key: CompactString,
     /// Index in the checkpoint's list of files.
     pub file: usize,
     /// First byte. For a zip record this is the local header's offset until the record is read.
     pub offset: StorageOffset,
     /// Length in bytes.
     pub bytes: u64,
-    /// Where the tensor lived (`cpu`, `cuda:0`).
-    pub location: String,
     /// Whether elements are stored most significant byte first.
     pub big_endian: bool,
 }

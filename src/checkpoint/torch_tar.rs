@@ -10,7 +10,7 @@ use super::pickle::{self, Fault, Pickle};
 use super::rebuild::{self, Found, Rebuilder};
 use super::stream::{self, Stream};
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Dtype, Error, Format, Storage, Tensor, sources, torch_zip};
+use super::{Bytes, Checkpoint, Dtype, Error, Format, Sizes, Storage, Tensor, sources, torch_zip};
 
 /// Length of a header, and of the blocks that members are made of.
 const BLOCK: u64 = 512;
@@ -139,7 +139,7 @@ fn read_storages(stream: &mut Stream<'_>) -> Result<Storages, Error> {
         let described = stream.pickle()?;
         let fields = stream::items(&described, described.root());
         let class = fields.get(2).and_then(|class| described.global_name(*class));
-        let (Some(class), &[key, location, _]) = (class, fields.as_slice()) else {
+        let (Some(class), &[key, _, _]) = (class, fields.as_slice()) else {
             return Err(stream.error(place, "a storage is no tuple of key, location and class".to_owned()));
         };
         let key = stream::key(&described, key)
@@ -156,7 +156,7 @@ fn read_storages(stream: &mut Stream<'_>) -> Result<Storages, Error> {
         };
         let offset = StorageOffset::Data(stream.position);
         stream.skip(bytes, &shown)?;
-        storages.add(key, offset, bytes, stream::key(&described, location).unwrap_or_default(), dtype);
+        storages.add(key, offset, bytes, dtype);
     }
     if stream.left() > 0 {
         let place = stream.position;
@@ -180,9 +180,9 @@ fn count(stream: &mut Stream<'_>) -> Result<i64, Error> {
 }
 
 impl Storages {
-    fn add(&mut self, key: String, offset: StorageOffset, bytes: u64, location: String, dtype: Dtype) {
+    fn add(&mut self, key: String, offset: StorageOffset, bytes: u64, dtype: Dtype) {
         self.by_key.insert(key.clone(), self.list.len());
-        self.list.push(Storage { key, file: 0, offset, bytes, location, big_endian: false });
+        self.list.push(Storage { key: key.into(), file: 0, offset, bytes, big_endian: false });
         self.dtypes.push(dtype);
     }
 
@@ -198,8 +198,7 @@ impl Storages {
         if offset.checked_add(bytes)? > root.bytes {
             return None;
         }
-        let location = root.location.clone();
-        self.add(stream::key(pickle, key)?, StorageOffset::Data(begin + offset), bytes, location, dtype);
+        self.add(stream::key(pickle, key)?, StorageOffset::Data(begin + offset), bytes, dtype);
         Some(())
     }
 }
@@ -226,8 +225,8 @@ fn read_tensors(stream: &mut Stream<'_>, storages: &Storages) -> Result<HashMap<
             u64::try_from(value)
                 .map_err(|_| stream.error(place, format!("{what}: a size, stride or offset of {value}")))
         };
-        let shape = (0..axes).map(|_| number(stream)).collect::<Result<Vec<u64>, Error>>()?;
-        let strides = (0..axes).map(|_| number(stream)).collect::<Result<Vec<u64>, Error>>()?;
+        let shape = (0..axes).map(|_| number(stream)).collect::<Result<Sizes, Error>>()?;
+        let strides = (0..axes).map(|_| number(stream)).collect::<Result<Sizes, Error>>()?;
         let offset = number(stream)?;
         let name = stream::key(&described, storage).unwrap_or_default();
         let Some((index, storage, dtype)) = storages

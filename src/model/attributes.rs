@@ -196,7 +196,7 @@ mod tests {
         let Value::Object(attributes) = attributes else { panic!("not an object") };
         describe(&Module {
             path: String::new(),
-            name: String::new(),
+            name: Default::default(),
             depth: 0,
             parent: None,
             end: 1,

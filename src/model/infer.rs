@@ -32,6 +32,9 @@ const INSTANCE_NORM: [&str; 3] = [
     "torch.nn.modules.instancenorm.InstanceNorm3d",
 ];
 
+/// A layer has no more tensors of its own: an LSTM of 32 layers both ways has 256.
+const MOST_TENSORS: usize = 256;
+
 /// What a rule found.
 struct Guess {
     class: &'static str,
@@ -114,7 +117,9 @@ pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i6
     for id in 0..model.modules.len() {
         let Some(shapes) = Shapes::new(model, id, tensors) else { continue };
         let version = versions.get(id).copied().flatten();
-        let guess = if shapes.module.tensors.is_empty() && shapes.computed.is_none() {
+        let guess = if shapes.module.tensors.len() > MOST_TENSORS {
+            None
+        } else if shapes.module.tensors.is_empty() && shapes.computed.is_none() {
             container(model, id).or_else(|| parametrization(model, id))
         } else {
             let surroundings = Surroundings { model, id, version };
@@ -306,7 +311,7 @@ impl Surroundings<'_> {
         let mut at = self.model.modules.get(self.id);
         while let Some(module) = at {
             if !module.name.bytes().all(|byte| byte.is_ascii_digit()) {
-                return module.name.to_ascii_lowercase();
+                return module.name.as_str().to_ascii_lowercase();
             }
             at = module.parent.and_then(|parent| self.model.modules.get(parent));
         }
@@ -480,7 +485,7 @@ mod tests {
         let tensor = |(name, shape): &(&str, &[u64])| Tensor {
             name: (*name).to_owned(),
             dtype: Dtype::Float32,
-            shape: shape.to_vec(),
+            shape: (*shape).into(),
             strides: crate::checkpoint::layout::contiguous_strides(shape),
             offset: 0,
             storage: None,

@@ -5,6 +5,7 @@ pub mod infer;
 pub mod reparametrized;
 pub mod tree;
 
+use compact_str::CompactString;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::OwnTensor;
@@ -27,7 +28,7 @@ pub struct Module {
     /// Dotted path, `""` for the root.
     pub path: String,
     /// Last part of the path.
-    pub name: String,
+    pub name: CompactString,
     /// 0 for the root.
     pub depth: usize,
     /// `None` for the root.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use compact_str::CompactString;
+use foldhash::fast::RandomState;
 use serde_json::Map;
 
 use super::{Evidence, Model, Module, ModuleId, infer};
@@ -31,7 +33,7 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
 
 impl Module {
     /// A module of which only the place is known.
-    fn at(path: String, name: String, depth: usize, parent: Option<ModuleId>) -> Module {
+    fn at(path: String, name: CompactString, depth: usize, parent: Option<ModuleId>) -> Module {
         Module {
             path,
             name,
@@ -69,7 +71,7 @@ fn from_modules(found: &[FoundModule]) -> Model {
             };
         }
         let parent = open.last().copied();
-        let module = Module::at(found.path.clone(), name.to_owned(), open.len(), parent);
+        let module = Module::at(found.path.clone(), name.into(), open.len(), parent);
         modules.push(Module {
             class: found.class.clone(),
             evidence: Evidence::Exact,
@@ -99,11 +101,12 @@ fn close(model: &mut Model) {
 }
 
 /// A module while children can still be added to it.
-struct Draft {
-    path: String,
+struct Draft<'a> {
+    path: &'a str,
     parent: Option<usize>,
     children: Vec<usize>,
-    tensors: Vec<OwnTensor>,
+    /// How many tensors it will have.
+    tensors: usize,
     version: Option<i64>,
 }
 
@@ -119,13 +122,13 @@ fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model,
             }
         }
     }
-    for (id, tensor) in tensors.iter().enumerate() {
-        let (path, name) = split(&tensor.name);
-        let own = OwnTensor { name: name.to_owned(), kind: kind(name), tensor: Some(id) };
-        let module = drafts.at(path);
-        if let Some(draft) = drafts.list.get_mut(module) {
-            draft.tensors.push(own);
+    let mut owners = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let owner = drafts.at(split(&tensor.name).0);
+        if let Some(draft) = drafts.list.get_mut(owner) {
+            draft.tensors += 1;
         }
+        owners.push(owner);
     }
     // Children in first-seen order, depth first.
     let mut model = Model { modules: Vec::with_capacity(drafts.list.len()) };
@@ -133,32 +136,47 @@ fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model,
     let mut places: Vec<ModuleId> = vec![0; drafts.list.len()];
     let mut waiting = vec![root];
     while let Some(id) = waiting.pop() {
-        let Some(draft) = drafts.list.get_mut(id) else { continue };
+        let Some(draft) = drafts.list.get(id) else { continue };
         if let Some(place) = places.get_mut(id) {
             *place = model.modules.len();
         }
         let parent = draft.parent.and_then(|parent| places.get(parent)).copied();
         let above = parent.and_then(|parent| model.modules.get(parent));
         let depth = above.map_or(0, |above| above.depth + 1);
-        let name = draft.path.rsplit('.').next().unwrap_or_default().to_owned();
-        let module = Module::at(std::mem::take(&mut draft.path), name, depth, parent);
-        model.modules.push(Module { tensors: std::mem::take(&mut draft.tensors), ..module });
+        let name = rsplit(draft.path).map_or(draft.path, |(_, name)| name);
+        let module = Module::at(draft.path.to_owned(), name.into(), depth, parent);
+        model.modules.push(Module { tensors: Vec::with_capacity(draft.tensors), ..module });
         ordered.push(draft.version);
         waiting.extend(draft.children.iter().rev());
+    }
+    for (id, (tensor, owner)) in tensors.iter().zip(owners).enumerate() {
+        let name = split(&tensor.name).1;
+        let module = places.get(owner).and_then(|place| model.modules.get_mut(*place));
+        if let Some(module) = module {
+            module.tensors.push(OwnTensor { name: name.into(), kind: kind(name), tensor: Some(id) });
+        }
     }
     close(&mut model);
     (model, ordered)
 }
 
 #[derive(Default)]
-struct Drafts {
-    list: Vec<Draft>,
-    by_path: HashMap<String, usize>,
+struct Drafts<'a> {
+    list: Vec<Draft<'a>>,
+    by_path: HashMap<&'a str, usize, RandomState>,
+    /// The module that was asked for last: tensors of one module stand together.
+    last: usize,
 }
 
-impl Drafts {
+impl<'a> Drafts<'a> {
     /// The module at a path; it and what is above it are added where they are missing.
-    fn at(&mut self, path: &str) -> usize {
+    fn at(&mut self, path: &'a str) -> usize {
+        match self.list.get(self.last) {
+            // The root comes first.
+            Some(_) if path.is_empty() => return 0,
+            Some(draft) if draft.path == path => return self.last,
+            _ => {}
+        }
         let mut missing = Vec::new();
         let mut rest = Some(path);
         let mut parent = None;
@@ -170,7 +188,7 @@ impl Drafts {
             missing.push(path);
             rest = match path {
                 "" => None,
-                _ => Some(path.rsplit_once('.').map_or("", |(above, _)| above)),
+                _ => Some(rsplit(path).map_or("", |(above, _)| above)),
             };
         }
         for path in missing.into_iter().rev() {
@@ -178,17 +196,12 @@ impl Drafts {
             if let Some(above) = parent.and_then(|parent: usize| self.list.get_mut(parent)) {
                 above.children.push(id);
             }
-            self.list.push(Draft {
-                path: path.to_owned(),
-                parent,
-                children: Vec::new(),
-                tensors: Vec::new(),
-                version: None,
-            });
-            self.by_path.insert(path.to_owned(), id);
+            self.list.push(Draft { path, parent, children: Vec::new(), tensors: 0, version: None });
+            self.by_path.insert(path, id);
             parent = Some(id);
         }
-        parent.unwrap_or(0)
+        self.last = parent.unwrap_or(0);
+        self.last
     }
 }
 
@@ -196,9 +209,15 @@ fn is_path(path: &str) -> bool {
     path.len() <= LONGEST_NAME && path.bytes().filter(|&byte| byte == b'.').count() < DEEPEST
 }
 
+/// What is before and behind the last dot. Names are short: looking at bytes one by one is the fastest.
+fn rsplit(name: &str) -> Option<(&str, &str)> {
+    let dot = name.as_bytes().iter().rposition(|&byte| byte == b'.')?;
+    Some((name.get(..dot)?, name.get(dot + 1..)?))
+}
+
 /// Module path and own name of a tensor.
 fn split(name: &str) -> (&str, &str) {
-    match name.rsplit_once('.') {
+    match rsplit(name) {
         _ if name.len() > LONGEST_NAME => ("", name),
         Some((path, _)) if !is_path(path) => {
             let cut = name.match_indices('.').nth(DEEPEST - 1).map_or(0, |(cut, _)| cut);
@@ -230,13 +249,13 @@ fn count_parameters(model: &mut Model, tensors: &[Tensor]) {
         trained.then(|| (tensor.shared_with.unwrap_or(id), tensor.elements()))
     };
     // Where each tensor was met last. A tensor met again counts for no module that holds both places.
-    let mut met: HashMap<TensorId, ModuleId> = HashMap::new();
+    let mut met: Vec<Option<ModuleId>> = vec![None; tensors.len()];
     let mut corrections: Vec<(ModuleId, u64)> = Vec::new();
     for id in 0..model.modules.len() {
         let Some(module) = model.modules.get(id) else { continue };
         let mut own = 0u64;
         for (tensor, elements) in module.tensors.iter().filter_map(counts) {
-            let before = met.insert(tensor, id);
+            let before = met.get_mut(tensor).and_then(|met| met.replace(id));
             if before == Some(id) {
                 continue;
             }

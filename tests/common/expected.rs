@@ -85,7 +85,7 @@ fn own_tensors(checkpoint: &Checkpoint, module: &FoundModule) -> Vec<Own> {
     };
     let own = module.tensors.iter().filter_map(|own| {
         let tensor = &checkpoint.tensors[own.tensor?];
-        Some((own.name.clone(), kind(own.kind).to_owned(), tensor.shape.clone()))
+        Some((own.name.to_string(), kind(own.kind).to_owned(), tensor.shape.to_vec()))
     });
     own.collect()
 }

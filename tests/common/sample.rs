@@ -94,7 +94,7 @@ pub fn document() -> Arc<Document> {
         let guessed = *name == "norm2";
         modules.push(Module {
             path,
-            name: (*name).to_owned(),
+            name: (*name).into(),
             depth: *depth,
             parent,
             end: id + 1,
@@ -133,7 +133,7 @@ pub fn document() -> Arc<Document> {
 pub fn wide_document(count: usize) -> Arc<Document> {
     let mut modules = Vec::new();
     let module = |path: String, depth: usize, parent: Option<ModuleId>, end: ModuleId| Module {
-        name: path.rsplit('.').next().unwrap_or("").to_owned(),
+        name: path.rsplit('.').next().unwrap_or("").into(),
         path,
         depth,
         parent,

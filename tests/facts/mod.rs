@@ -28,7 +28,7 @@ pub fn compare(checkpoint: &Checkpoint, expected: &Value) {
     for (id, tensor) in checkpoint.tensors.iter().enumerate() {
         let facts = &expected[&tensor.name];
         assert_eq!(
-            json!([tensor.dtype.name(), tensor.shape]),
+            json!([tensor.dtype.name(), tensor.shape.as_slice()]),
             json!([facts["dtype"], facts["shape"]]),
             "{}",
             tensor.name

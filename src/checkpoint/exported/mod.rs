@@ -21,7 +21,7 @@ use super::torch_zip::{self, byte_order, check_folder};
 use super::{
     Bytes, Checkpoint, Content, Dtype, Error, Format, FoundModule, OwnTensor, Storage, Tensor, TensorId, TensorKind,
 };
-use schema::{Config, Payload, Program, TensorMeta};
+use schema::{Config, Payload, Program};
 use tree::Tree;
 
 /// Says which layout it is.
@@ -194,7 +194,7 @@ impl Reader<'_> {
                 });
                 None
             }
-            Some(place) => Some(self.storage(record, place, meta, big_endian)),
+            Some(place) => Some(self.storage(record, place, big_endian)),
         };
         let reach = Layout { shape: &shape, strides: &strides, offset }.reach().map_err(&fault)?;
         if let Some(storage) = storage.and_then(|index| self.checkpoint.storages.get(index)) {
@@ -205,24 +205,30 @@ impl Reader<'_> {
             }
         }
         let requires_grad = meta.requires_grad;
-        let tensor = Tensor { name, dtype, shape, strides, offset, storage, requires_grad, shared_with: None, problem };
+        let tensor = Tensor {
+            name,
+            dtype,
+            shape: shape.into(),
+            strides: strides.into(),
+            offset,
+            storage,
+            requires_grad,
+            shared_with: None,
+            problem,
+        };
         self.checkpoint.tensors.push(tensor);
         Ok(())
     }
 
-    fn storage(&mut self, record: String, place: Record, meta: &TensorMeta, big_endian: bool) -> usize {
+    fn storage(&mut self, record: String, place: Record, big_endian: bool) -> usize {
         let storages = &mut self.checkpoint.storages;
         let index = *self.indices.entry(record.clone()).or_insert(storages.len());
         if index == storages.len() {
             storages.push(Storage {
-                key: record,
+                key: record.into(),
                 file: 0,
                 offset: StorageOffset::ZipLocalHeader(place.header),
                 bytes: place.size,
-                location: match meta.device.index {
-                    Some(index) => format!("{}:{index}", meta.device.kind),
-                    None => meta.device.kind.clone(),
-                },
                 big_endian,
             });
         }
@@ -289,7 +295,7 @@ impl Reader<'_> {
             let tensor = names.remove(full_name);
             absent += usize::from(tensor.is_none());
             if tensor.is_some() {
-                tree.own(full_name, OwnTensor { name: String::new(), kind, tensor }).map_err(&fault)?;
+                tree.own(full_name, OwnTensor { name: Default::default(), kind, tensor }).map_err(&fault)?;
             }
         }
         let (modules, ops) = tree.finish(&self.checkpoint.tensors);

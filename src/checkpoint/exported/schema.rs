@@ -178,8 +178,6 @@ pub(super) struct TensorMeta {
     /// Whether it is trained.
     #[serde(default)]
     pub requires_grad: bool,
-    /// Where it was.
-    pub device: Device,
 }
 
 /// A size. One that is an expression is no size of a stored tensor.
@@ -188,17 +186,6 @@ pub(super) struct TensorMeta {
 pub(super) struct SymInt {
     /// The number.
     pub as_int: Option<i64>,
-}
-
-/// Where a tensor was.
-#[derive(Debug, serde::Deserialize)]
-pub(super) struct Device {
-    /// `cpu`, `cuda`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Number of the device.
-    #[serde(default)]
-    pub index: Option<i64>,
 }
 
 impl Argument {

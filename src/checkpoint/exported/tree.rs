@@ -143,7 +143,7 @@ impl Tree {
     pub fn own(&mut self, full_name: &str, mut tensor: OwnTensor) -> Result<(), String> {
         let (path, name) = full_name.rsplit_once('.').unwrap_or(("", full_name));
         let module = self.module(path)?;
-        name.clone_into(&mut tensor.name);
+        tensor.name = name.into();
         if let Some(entry) = self.modules.get_mut(module) {
             entry.tensors.push(tensor);
         }

@@ -13,6 +13,8 @@ pub struct Global {
     pub name: String,
     /// Whether torch's `weights_only` unpickler accepts it.
     pub allowed: bool,
+    /// Whether a call of it gives a tensor or a parameter: asked of every object, so told once.
+    pub makes_tensor: bool,
     /// How often it is mentioned.
     pub count: u64,
     /// Offset of the first mention.
@@ -44,8 +46,8 @@ impl Interner {
         }
         let index = globals.len() as u32;
         let name = format!("{}.{}", present_module(&String::from_utf8_lossy(module)), String::from_utf8_lossy(name));
-        let allowed = ALLOWED.contains(name.as_str());
-        globals.push(Global { name, allowed, count: 1, offset });
+        let (allowed, makes_tensor) = (ALLOWED.contains(name.as_str()), makes_tensor(&name));
+        globals.push(Global { name, allowed, makes_tensor, count: 1, offset });
         self.index.insert(self.key.clone(), index);
         Some(index)
     }
@@ -61,6 +63,19 @@ fn present_module(name: &str) -> &str {
         "exceptions" => "builtins",
         other => other,
     }
+}
+
+/// torch's functions and classes that make tensors.
+fn makes_tensor(name: &str) -> bool {
+    name.starts_with("torch._utils._rebuild_")
+        || matches!(
+            name,
+            "torch._tensor._rebuild_from_type_v2"
+                | "torch.nn.parameter.Parameter"
+                | "torch.nn.parameter.Buffer"
+                | "torch.nn.parameter.UninitializedParameter"
+                | "torch.nn.parameter.UninitializedBuffer"
+        )
 }
 
 /// The names that torch's `weights_only` unpickler accepts, one a line.

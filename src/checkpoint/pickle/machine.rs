@@ -19,10 +19,12 @@ impl Pickle {
     /// The fault, and what was read up to it (its globals are worth reporting).
     pub fn load(data: Vec<u8>, start: usize) -> Result<Pickle, (Fault, Box<Pickle>)> {
         let work = WORK.saturating_add((data.len() as u64).saturating_mul(WORK_PER_BYTE));
+        // torch writes some eight bytes for each value. What is reserved and not used costs nothing.
+        let likely = data.len() / 8;
         let pickle = Pickle {
             data,
-            nodes: Vec::new(),
-            pool: Vec::new(),
+            nodes: Vec::with_capacity(likely),
+            pool: Vec::with_capacity(likely),
             runs: Vec::new(),
             objects: Vec::new(),
             extras: Vec::new(),
@@ -39,7 +41,7 @@ impl Pickle {
             opcode: start,
             stack: Vec::new(),
             marks: Vec::new(),
-            memo: Vec::new(),
+            memo: Vec::with_capacity(likely),
             far_memo: HashMap::new(),
             interner: Interner::default(),
         };

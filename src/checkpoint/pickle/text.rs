@@ -7,7 +7,7 @@ use super::Encoding;
 /// The text; bytes that are no text are replaced by U+FFFD.
 pub(super) fn decode(bytes: &[u8], encoding: Encoding) -> Cow<'_, str> {
     match encoding {
-        Encoding::Utf8 => String::from_utf8_lossy(bytes),
+        Encoding::Utf8 => std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed),
         Encoding::Latin1 => latin1(bytes),
         Encoding::Quoted => unescape(unquote(bytes)),
         Encoding::RawUnicode => unescape_unicode(bytes),
