@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn info(protocol: u32) -> EngineInfo {
     let text = |text: &str| text.to_owned();
-    EngineInfo { protocol, engine: text("fake-engine"), version: text("1.2.3"), device: text("cpu"), flags: Map::new() }
+    EngineInfo { protocol, engine: text("t2m-mlx"), version: text("1.2.3"), device: text("cpu"), flags: Map::new() }
 }
 
 #[derive(Default)]

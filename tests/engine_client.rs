@@ -75,7 +75,7 @@ fn a_layer_is_loaded_and_run_on_an_engine_started_once() {
     assert_eq!(bench.heard(), [] as [String; 0]);
     bench.works();
     bench.works();
-    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"]);
+    assert_eq!(bench.heard(), ["starting", "ready: t2m-mlx 1.2.3"]);
     assert_eq!(bench.client.info().unwrap().flags["MLX_ENABLE_TF32"], "0");
 }
 
@@ -98,7 +98,7 @@ fn an_abort_in_the_middle_of_a_run_is_a_result() {
                   it said: first words / corrupted \\u{1b}[31msize vs. prev_size";
     assert_eq!(bench.run("abort"), Err(Error::Down(reason.to_owned())));
     bench.works();
-    let ready = "ready: fake-engine 1.2.3";
+    let ready = "ready: t2m-mlx 1.2.3";
     assert_eq!(bench.heard(), ["starting", ready, &format!("down: {reason}"), "starting", ready]);
 }
 
@@ -109,7 +109,24 @@ fn an_exit_is_told_with_its_code() {
     bench.works();
     let mut silent = crate::bench(&["--silent"], Duration::from_secs(60));
     let reason = "t2m-mlx: engine exited with code 3; it said: no licence";
-    assert_eq!(silent.client.info(), Err(Error::Down(reason.to_owned())));
+    let down = || Err(Error::Down(reason.to_owned()));
+    assert_eq!(silent.client.info(), down());
+    // It is not tried again for every layer of a run, only when somebody asks for another.
+    assert_eq!(silent.client.info(), down());
+    assert_eq!(silent.heard(), ["starting".to_owned(), format!("down: {reason}")]);
+    silent.client.allow_start();
+    assert_eq!(silent.client.info(), down());
+    assert_eq!(silent.heard(), ["starting".to_owned(), format!("down: {reason}")]);
+}
+
+#[test]
+fn the_other_engine_in_its_place_is_noticed() {
+    let program = Program { path: common::example("fake-engine"), arguments: Vec::new() };
+    let listener = Box::new(|_, _| ());
+    let mut client = Client::new(Side::Torch, Duration::from_secs(60), CancelToken::default(), listener);
+    client = client.with_program(program);
+    let reason = "t2m-torch: engine is none: the program is a t2m-mlx; T2M_TORCH has to name a t2m-torch".to_owned();
+    assert_eq!(client.info(), Err(Error::Down(reason)));
 }
 
 #[test]
@@ -158,7 +175,7 @@ fn a_library_may_print_and_panic() {
     assert_eq!(bench.run("panic"), Err(Error::Refused("shapes (2,3) and (4,5) do not fit".to_owned())));
     assert_eq!(bench.run("refuse"), Err(Error::Refused("no layer of 1 tensors".to_owned())));
     bench.works();
-    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"], "it is one engine all the time");
+    assert_eq!(bench.heard(), ["starting", "ready: t2m-mlx 1.2.3"], "it is one engine all the time");
 }
 
 #[test]
@@ -180,7 +197,7 @@ fn a_cancelled_run_ends_at_once_where_the_engine_goes_along() {
     assert_eq!(bench.client.finish_run(), Err(Error::Cancelled));
     canceller.join().unwrap();
     bench.works();
-    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"], "nobody was killed");
+    assert_eq!(bench.heard(), ["starting", "ready: t2m-mlx 1.2.3"], "nobody was killed");
 }
 
 #[test]
@@ -202,7 +219,7 @@ fn a_cancelled_run_that_goes_on_is_killed_after_a_grace_period() {
     let begun = Instant::now();
     assert_eq!(bench.client.finish_run(), Err(Error::Cancelled));
     assert!(begun.elapsed() < Duration::from_secs(30), "it did not wait for the deadline");
-    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3", "idle"]);
+    assert_eq!(bench.heard(), ["starting", "ready: t2m-mlx 1.2.3", "idle"]);
     bench.works();
 }
 
@@ -211,7 +228,7 @@ fn an_abandoned_request_does_not_answer_the_next_one() {
     let mut bench = patient();
     bench.start("slow").unwrap();
     bench.works();
-    assert_eq!(bench.heard(), ["starting", "ready: fake-engine 1.2.3"]);
+    assert_eq!(bench.heard(), ["starting", "ready: t2m-mlx 1.2.3"]);
 }
 
 #[test]

@@ -6,6 +6,11 @@
 //! c = 3/4 for sums of products, c = 1/4 for norms, whose terms enter under a root and divided by K. Measured with tch 0.26 and
 //! mlx 0.32 on CPU over 80 configurations of up to 50 seeds, sound conversions stay below it by a third or more.
 //!
+//! Some layers amplify rounding, by what is in their weights: a softmax over large logits, a norm over two elements. There
+//! torch is as far from the truth as MLX is. The same run in f64 tells, and four times torch's own distance from it is
+//! allowed in any case: 3 for an MLX that rounds three times as badly, 1 for torch. What only MLX loses is drift, and is so
+//! shown: a batch norm with a stored mean of 1000 that its bias cancels (torch folds the two, MLX subtracts first).
+//!
 //! The mildest mistake is a norm's epsilon that is too small. On input of variance 1 it moves the output by ε'/2 relative
 //! to it, which the bound would hide from some 4,000 normalised elements on: half of the input is therefore fifty times
 //! smaller, where the same mistake is a thousand times larger and the rounding the same. In half precision both engines
@@ -26,8 +31,6 @@ pub enum Bound {
     Contraction(usize),
     /// Normalised over that many elements.
     Norm(usize),
-    /// Normalised by stored statistics: an element is scaled and shifted.
-    StoredNorm,
 }
 
 /// Above the tolerance and up to this share of the scale is drift, beyond it the conversion is wrong.
@@ -36,13 +39,22 @@ const BROKEN_F32: f64 = 1e-3;
 const BROKEN_HALF: f64 = 8.0;
 /// Roundings that every layer has.
 const BASE: f64 = 4.0;
+/// So many times torch's own distance from f64 two engines may be apart.
+const OWN_ERROR: f64 = 4.0;
 
 impl Bound {
-    /// The largest absolute difference that rounding explains, for outputs of that scale.
-    pub fn tolerance(self, dtype: Dtype, scale: f64) -> f64 {
+    /// The largest absolute difference that rounding explains, for outputs of that scale, where torch itself is so far from
+    /// torch in f64.
+    pub fn tolerance(self, dtype: Dtype, scale: f64, torch_vs_f64: f64) -> f64 {
+        let own = if torch_vs_f64.is_finite() { OWN_ERROR * torch_vs_f64 } else { 0.0 };
+        self.rounding(dtype, scale).max(own)
+    }
+
+    /// The bound for a layer that does not amplify the rounding of its terms.
+    fn rounding(self, dtype: Dtype, scale: f64) -> f64 {
         let growth = match self {
             Bound::Copy => return 0.0,
-            Bound::Pointwise | Bound::StoredNorm => 0.25,
+            Bound::Pointwise => 0.25,
             Bound::Contraction(terms) => 0.75 * (terms as f64).sqrt(),
             Bound::Norm(terms) => 0.25 * (terms as f64).sqrt(),
         };
@@ -50,15 +62,15 @@ impl Bound {
         epsilon(dtype) * scale * roundings
     }
 
-    /// The verdict on a difference.
-    pub fn judge(self, dtype: Dtype, scale: f64, max_abs: f64) -> Verdict {
+    /// The verdict on a difference, held against a tolerance.
+    pub fn judge(self, dtype: Dtype, scale: f64, tolerance: f64, max_abs: f64) -> Verdict {
         let broken = match dtype {
             Dtype::Float32 => BROKEN_F32 * scale,
             _ => BROKEN_HALF * epsilon(dtype) * scale,
         };
         if max_abs == 0.0 {
             Verdict::Exact
-        } else if max_abs <= self.tolerance(dtype, scale) {
+        } else if max_abs <= tolerance {
             Verdict::Ok
         } else if max_abs <= broken {
             Verdict::Drift
@@ -68,8 +80,7 @@ impl Bound {
     }
 }
 
-/// The scale S of an output: its largest finite |element|. Where a layer adds what then cancels (a stored mean against a
-/// bias), the error is relative to what cancelled, and the caller takes the larger of the two.
+/// The scale S of an output: its largest finite |element|.
 pub fn scale(values: &[f64]) -> f64 {
     values.iter().filter(|value| value.is_finite()).fold(0.0, |largest, value| value.abs().max(largest))
 }
@@ -90,18 +101,18 @@ mod tests {
 
     #[test]
     fn the_bound_grows_with_the_root_of_the_terms() {
-        let ulps = |bound: Bound| bound.tolerance(Dtype::Float32, 1.0) / epsilon(Dtype::Float32);
+        let ulps = |bound: Bound| bound.tolerance(Dtype::Float32, 1.0, 0.0) / epsilon(Dtype::Float32);
         assert_eq!(ulps(Bound::Contraction(4096)), 52.0);
         assert_eq!(ulps(Bound::Norm(4096)), 20.0);
         assert_eq!(ulps(Bound::Copy), 0.0);
-        assert_eq!(Bound::Contraction(4096).tolerance(Dtype::BFloat16, 1.0), 4.0 / 128.0);
+        assert_eq!(Bound::Contraction(4096).tolerance(Dtype::BFloat16, 1.0, 0.0), 4.0 / 128.0);
     }
 
     #[test]
     fn verdicts_lie_where_the_rule_says() {
         let bound = Bound::Contraction(64);
-        let judge = |max_abs| bound.judge(Dtype::Float32, 2.0, max_abs);
-        let tolerance = bound.tolerance(Dtype::Float32, 2.0);
+        let tolerance = bound.tolerance(Dtype::Float32, 2.0, 0.0);
+        let judge = |max_abs| bound.judge(Dtype::Float32, 2.0, tolerance, max_abs);
         assert_eq!(judge(0.0), Verdict::Exact);
         assert_eq!(judge(tolerance), Verdict::Ok);
         assert_eq!(judge(tolerance * 1.01), Verdict::Drift);
@@ -113,9 +124,21 @@ mod tests {
 
     #[test]
     fn nothing_but_zero_passes_a_copy() {
-        assert_eq!(Bound::Copy.judge(Dtype::Float32, 1.0, 0.0), Verdict::Exact);
-        assert_eq!(Bound::Copy.judge(Dtype::Float32, 1.0, 1e-9), Verdict::Drift);
-        assert_eq!(Bound::Pointwise.judge(Dtype::Float32, 0.0, 1e-30), Verdict::Broken);
+        let judge = |bound: Bound, scale, max_abs| {
+            bound.judge(Dtype::Float32, scale, bound.tolerance(Dtype::Float32, scale, 0.0), max_abs)
+        };
+        assert_eq!(judge(Bound::Copy, 1.0, 0.0), Verdict::Exact);
+        assert_eq!(judge(Bound::Copy, 1.0, 1e-9), Verdict::Drift);
+        assert_eq!(judge(Bound::Pointwise, 0.0, 1e-30), Verdict::Broken);
+    }
+
+    #[test]
+    fn where_torch_itself_is_off_more_is_allowed() {
+        let tolerance = |own| Bound::Pointwise.tolerance(Dtype::Float32, 1.0, own);
+        assert_eq!(tolerance(1e-3), 4e-3);
+        assert_eq!(tolerance(1e-9), tolerance(0.0));
+        assert_eq!(tolerance(f64::INFINITY), tolerance(0.0), "an overflow explains nothing");
+        assert_eq!(Bound::Pointwise.judge(Dtype::Float32, 1.0, 4e-3, 3e-3), Verdict::Ok);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::checkpoint::{Dtype, TensorData};
 const GRACE: Duration = Duration::from_secs(2);
 /// How long an answer that has arrived may take to be read.
 const READING: Duration = Duration::from_millis(100);
-/// The least time an engine has to greet. libtorch takes about a second from a cold disk.
+/// How long an engine may take to greet. libtorch takes about a second from a cold disk.
 const GREETING: Duration = Duration::from_secs(20);
 
 /// Why there is no answer.
@@ -111,6 +111,8 @@ pub struct Client {
     cancelled: Receiver<()>,
     listener: Listener,
     running: Option<Running>,
+    /// Why it could not be started. It is not tried again until somebody asks for that: each try may take long.
+    unstartable: Option<String>,
     last_id: u64,
 }
 
@@ -141,12 +143,22 @@ impl Client {
     /// started yet. `deadline` is for each request.
     pub fn new(side: Side, deadline: Duration, cancel: CancelToken, listener: Listener) -> Client {
         let cancelled = cancel.listen();
-        Client { side, program: None, deadline, cancel, cancelled, listener, running: None, last_id: 0 }
+        Client {
+            side,
+            program: None,
+            deadline,
+            cancel,
+            cancelled,
+            listener,
+            running: None,
+            unstartable: None,
+            last_id: 0,
+        }
     }
 
     /// The same client with this program instead of the one that [`Program::find`] finds.
     pub fn with_program(self, program: Program) -> Client {
-        Client { program: Some(program), ..self }
+        Client { program: Some(program), unstartable: None, ..self }
     }
 
     /// Start the engine if need be and return what it said of itself.
@@ -157,6 +169,9 @@ impl Client {
         self.bury_the_dead();
         if let Some(running) = &self.running {
             return Ok(running.info.clone());
+        }
+        if let Some(reason) = &self.unstartable {
+            return Err(Error::Down(reason.clone()));
         }
         self.tell(EngineState::Starting);
         match self.start() {
@@ -170,8 +185,16 @@ impl Client {
                 self.tell(EngineState::Idle);
                 Err(Error::Cancelled)
             }
-            Err(error) => Err(self.down(error.to_string())),
+            Err(error) => {
+                self.unstartable = Some(error.to_string());
+                Err(self.down(error.to_string()))
+            }
         }
+    }
+
+    /// Let an engine that could not be started be tried again.
+    pub fn allow_start(&mut self) {
+        self.unstartable = None;
     }
 
     /// Send a layer and its tensors, for the run that began in this generation. The reply is awaited by
@@ -253,11 +276,18 @@ impl Client {
         };
         let mut process = Process::start(&program).map_err(Error::Down)?;
         process.send(encode(&Request::Hello { protocol: protocol::VERSION }, &[])?);
-        let patience = self.deadline.max(GREETING);
-        let how = match self.wait(&process, Some(generation), Instant::now() + patience) {
-            Waited::Incoming(Incoming::Reply(Reply::Hello(info), _)) if info.protocol == protocol::VERSION => {
+        let how = match self.wait(&process, Some(generation), Instant::now() + GREETING) {
+            Waited::Incoming(Incoming::Reply(Reply::Hello(info), _))
+                if info.protocol == protocol::VERSION && info.engine == self.side.program() =>
+            {
                 return Ok(Running { process, info, pending: None });
             }
+            Waited::Incoming(Incoming::Reply(Reply::Hello(info), _)) if info.protocol == protocol::VERSION => format!(
+                "is none: the program is a {}; {} has to name a {}",
+                info.engine,
+                self.side.variable(),
+                self.side.program()
+            ),
             Waited::Incoming(Incoming::Reply(Reply::Hello(info), _)) => format!(
                 "speaks protocol {}, this program speaks {}; install both from the same version",
                 info.protocol,
@@ -266,7 +296,7 @@ impl Client {
             Waited::Incoming(Incoming::Reply(..)) => "did not greet and was ended".to_owned(),
             Waited::Incoming(Incoming::Closed) => process.end(),
             Waited::Incoming(Incoming::Garbage(error)) => garbage(&error),
-            Waited::TooLong => too_long(patience),
+            Waited::TooLong => too_long(GREETING),
             Waited::Cancelled => return Err(Error::Cancelled),
         };
         Err(Error::Down(self.sentence(&how)))

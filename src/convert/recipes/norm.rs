@@ -54,7 +54,7 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let spatial = spatial(site)?;
     let tracked = site.has("running_mean") && site.has("running_var");
     // Without stored statistics it is normalised over batch and space.
-    let bound = if tracked { Bound::StoredNorm } else { Bound::Norm(4 * spatial.iter().product::<usize>()) };
+    let bound = if tracked { Bound::Pointwise } else { Bound::Norm(4 * spatial.iter().product::<usize>()) };
     Ok(Draft::new([vec![4, features(site)?], spatial.to_vec()].concat(), bound)
         .channels_last()
         .arg("eps", site.float("eps")?)

@@ -286,7 +286,6 @@ fn bound_words(bound: Bound) -> String {
         Bound::Pointwise => "one element in, one out".to_owned(),
         Bound::Contraction(terms) => format!("rounding of sums over {terms} products"),
         Bound::Norm(terms) => format!("rounding of a norm over {terms} elements"),
-        Bound::StoredNorm => "one element in, one out, by stored statistics".to_owned(),
     }
 }
 
