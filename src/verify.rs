@@ -297,15 +297,15 @@ impl Weights {
     fn read(opened: &Opened, module: ModuleId, plan: &Plan, dtype: Dtype) -> Result<Weights, String> {
         let mut read = Weights { torch: Vec::new(), mlx: Vec::new() };
         for movement in &plan.weights {
-            let known = read.torch.iter().position(|(name, _)| *name == movement.from);
-            let index = match known {
-                Some(index) => index,
-                None => {
-                    read.torch.push((movement.from.clone(), read_tensor(opened, module, &movement.from, dtype)?));
-                    read.torch.len() - 1
+            for name in &movement.from {
+                if !read.torch.iter().any(|(known, _)| known == name) {
+                    read.torch.push((name.clone(), read_tensor(opened, module, name, dtype)?));
                 }
-            };
-            let moved = movement.apply(&read.torch[index].1).map_err(|error| error.to_string())?;
+            }
+            let source = |name: &String| read.torch.iter().find(|(known, _)| known == name).map(|(_, data)| data);
+            let sources: Vec<&TensorData> = movement.from.iter().filter_map(source).collect();
+            let moved = movement.apply(&sources).map_err(|error| error.to_string())?;
+            let moved = moved.cast(dtype).unwrap_or(moved);
             read.mlx.push((movement.to.clone(), moved));
         }
         Ok(read)

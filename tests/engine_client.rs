@@ -38,7 +38,7 @@ fn input() -> TensorData {
 
 impl Bench {
     fn start(&mut self, kind: &str) -> Result<(), Error> {
-        let module = ModuleSpec { kind: kind.to_owned(), args: serde_json::Map::new() };
+        let module = ModuleSpec { kind: kind.to_owned(), ..ModuleSpec::default() };
         self.client.start_load(self.cancel.generation(), &module, &[("weight".to_owned(), input())])?;
         self.client.finish_load()?;
         self.client.start_run(self.cancel.generation(), &[input()], Dtype::Float32)
@@ -132,7 +132,7 @@ fn the_other_engine_in_its_place_is_noticed() {
 #[test]
 fn a_death_between_two_requests_is_noticed_at_the_next() {
     let mut bench = patient();
-    let module = ModuleSpec { kind: "die-idle".to_owned(), args: serde_json::Map::new() };
+    let module = ModuleSpec { kind: "die-idle".to_owned(), ..ModuleSpec::default() };
     bench.client.start_load(0, &module, &[]).unwrap();
     bench.client.finish_load().unwrap();
     thread::sleep(Duration::from_millis(300));
@@ -207,7 +207,7 @@ fn a_cancelled_run_that_goes_on_is_killed_after_a_grace_period() {
     let started = folder.path().join("started");
     let mut args = serde_json::Map::new();
     args.insert("started".to_owned(), started.to_str().unwrap().into());
-    bench.client.start_load(0, &ModuleSpec { kind: "hang".to_owned(), args }, &[]).unwrap();
+    bench.client.start_load(0, &ModuleSpec { kind: "hang".to_owned(), args, ..ModuleSpec::default() }, &[]).unwrap();
     bench.client.finish_load().unwrap();
     bench.client.start_run(0, &[input()], Dtype::Float32).unwrap();
     let begun = Instant::now();

@@ -93,7 +93,7 @@ fn assert_within(roundings: f32, k: usize, torch: &Layer, mlx: &Layer) {
 
 fn run(client: &mut Client, layer: &Layer, inputs: &[TensorData], compute: Dtype) -> Result<Output, Error> {
     let Value::Object(args) = layer.args.clone() else { panic!("arguments are an object") };
-    let module = ModuleSpec { kind: layer.kind.to_owned(), args };
+    let module = ModuleSpec { kind: layer.kind.to_owned(), args, ..ModuleSpec::default() };
     let tensors: Vec<_> = layer.tensors.iter().map(|(name, array)| ((*name).to_owned(), data(array))).collect();
     client.start_load(0, &module, &tensors)?;
     client.finish_load()?;
@@ -209,7 +209,7 @@ fn embeddings_are_exact_and_their_ids_are_checked() {
     assert!(refusal(bench.torch(&torch, &[long(&[0, 1])], Dtype::Float32)).contains("max_norm"));
 }
 
-/// One convolution on both sides. `padding` is torch's, `sides` MLX's.
+/// One convolution on both sides. `padding` is torch's, `sides` what MLX is given: its own where it has such, else before.
 #[allow(clippy::too_many_arguments)]
 fn convolution(bench: &mut Bench, weight: &[usize], input: &[usize], args: Value, sides: Value) {
     let axes = weight.len() - 2;
@@ -219,7 +219,14 @@ fn convolution(bench: &mut Bench, weight: &[usize], input: &[usize], args: Value
     let mut mine = json!({"stride": ones, "padding": 0, "dilation": ones, "groups": groups, "padding_mode": mode});
     mine.as_object_mut().unwrap().extend(args.as_object().unwrap().clone());
     let mut theirs = mine.clone();
-    theirs["padding"] = sides;
+    let theirs_all = theirs.as_object_mut().unwrap();
+    theirs_all.remove("padding_mode");
+    let widths: Vec<(u64, u64)> = serde_json::from_value(sides.clone()).unwrap();
+    if mode == "zeros" && widths.iter().all(|(low, high)| low == high) {
+        theirs_all.insert("padding".to_owned(), widths.iter().map(|(low, _)| *low).collect());
+    } else {
+        theirs_all.extend([("padding", json!(0)), ("pad", sides), ("pad_mode", mode)].map(|(k, v)| (k.to_owned(), v)));
+    }
     let kernel = bench.normal(weight);
     let bias = bench.normal(&weight[..1]);
     let k = weight[1..].iter().product();
@@ -293,6 +300,7 @@ fn transposed(bench: &mut Bench, weight: &[usize], input: &[usize], args: Value)
         _ => ("torch.nn.modules.conv.ConvTranspose2d", "nn.ConvTranspose2d"),
     };
     let torch = layer(torch, all.clone(), vec![("weight", kernel.clone()), ("bias", bias.clone())]);
+    all.as_object_mut().unwrap().remove("padding_mode");
     let mlx = layer(mlx, all, vec![("weight", transposed_weight(&kernel, groups)), ("bias", bias)]);
     let input = bench.normal(input);
     bench.agree_last(torch, mlx, input, k);
@@ -319,16 +327,27 @@ fn layer_norms_agree() {
         let args = json!({"normalized_shape": shape, "eps": 1e-5});
         let input = bench.normal(&[&[3, 5], shape.as_slice()].concat());
         let torch = layer("torch.nn.modules.normalization.LayerNorm", args.clone(), tensors.clone());
-        bench.agree(torch, layer("nn.LayerNorm", args.clone(), tensors.clone()), std::slice::from_ref(&input), 32);
+        let dims: usize = shape.iter().product();
+        let theirs = |eps: f64| json!({"dims": dims, "normalized_shape": shape, "eps": eps});
+        let flat = |tensors: &Tensors| -> Tensors {
+            tensors
+                .iter()
+                .map(|(name, array)| (*name, array.clone().into_shape_with_order(vec![dims]).unwrap()))
+                .collect()
+        };
+        bench.agree(torch, layer("nn.LayerNorm", theirs(1e-5), flat(&tensors)), std::slice::from_ref(&input), 32);
 
         tensors.truncate(1);
         let torch = layer("torch.nn.modules.normalization.RMSNorm", args.clone(), tensors.clone());
-        bench.agree(torch, layer("nn.RMSNorm", args, tensors.clone()), std::slice::from_ref(&input), 32);
+        let rms = |eps: f64| match affine {
+            0 => layer("mx.fast.rms_norm", json!({"normalized_shape": shape, "eps": eps}), vec![]),
+            _ => layer("nn.RMSNorm", theirs(eps), flat(&tensors)),
+        };
+        bench.agree(torch, rms(1e-5), std::slice::from_ref(&input), 32);
         // Without an eps torch takes the dtype's smallest step.
         let args = json!({"normalized_shape": shape, "eps": null});
         let torch = layer("torch.nn.modules.normalization.RMSNorm", args, tensors.clone());
-        let args = json!({"normalized_shape": shape, "eps": f32::EPSILON});
-        bench.agree(torch, layer("nn.RMSNorm", args, tensors), &[input], 32);
+        bench.agree(torch, rms(f64::from(f32::EPSILON)), &[input], 32);
     }
 }
 
@@ -373,8 +392,11 @@ fn batch_and_instance_norms_agree() {
                 let name = format!("torch.nn.modules.instancenorm.InstanceNorm{class}").into_boxed_str();
                 let torch = layer(Box::leak(name), args.clone(), tensors.clone());
                 // With running statistics it is a batch norm.
-                let mlx = if tracked { "nn.BatchNorm" } else { "nn.InstanceNorm" };
-                bench.agree_last(torch, layer(mlx, args, tensors), input, 100);
+                let mlx = match tracked {
+                    true => layer("nn.BatchNorm", args, tensors),
+                    false => layer("nn.InstanceNorm", json!({"eps": 1e-3}), tensors),
+                };
+                bench.agree_last(torch, mlx, input, 100);
             }
         }
     }
@@ -447,9 +469,9 @@ fn activations_agree() {
         ("activation.Tanh", json!({}), "nn.Tanh", json!({})),
         ("activation.Sigmoid", json!({}), "nn.Sigmoid", json!({})),
         ("activation.LeakyReLU", json!({"negative_slope": 0.2}), "nn.LeakyReLU", json!({"negative_slope": 0.2})),
-        ("activation.Softmax", json!({"dim": -1}), "nn.Softmax", json!({"precise": false})),
-        ("activation.Softmax", json!({"dim": 1}), "nn.Softmax", json!({"axis": 1, "precise": true})),
-        ("activation.Softmax", json!({"dim": null}), "nn.Softmax", json!({"axis": 0, "precise": true})),
+        ("activation.Softmax", json!({"dim": -1}), "nn.Softmax", json!({})),
+        ("activation.Softmax", json!({"dim": 1}), "mx.softmax", json!({"axis": 1, "precise": true})),
+        ("activation.Softmax", json!({"dim": null}), "mx.softmax", json!({"axis": 0, "precise": true})),
         ("dropout.Dropout", json!({"p": 0.5}), "nn.Dropout", json!({"p": 0.5})),
     ] {
         let torch: &'static str = Box::leak(format!("torch.nn.modules.{torch}").into_boxed_str());
@@ -489,8 +511,8 @@ fn wrong_layers_are_refused_in_words_and_the_engines_live_on() {
     let mut bench = Bench::new();
     let input = [data(&bench.normal(&[2, 6, 5]))];
     let weight = |bench: &mut Bench, shape: &[usize]| vec![("weight", bench.normal(shape))];
-    let conv = json!({"stride": 1, "padding": [[0, 0]], "dilation": 1, "groups": 1, "padding_mode": "zeros"});
-    let wide = json!({"stride": 1, "padding": [[9, 9]], "dilation": 1, "groups": 1, "padding_mode": "reflect"});
+    let conv = json!({"stride": 1, "padding": 0, "dilation": 1, "groups": 1});
+    let wide = json!({"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "pad": [[9, 9]], "pad_mode": "reflect"});
     let batch = json!({"eps": 1e-5, "track_running_stats": true});
     let group = json!({"num_groups": 4, "eps": 1e-5, "pytorch_compatible": true});
     let mlx = [
@@ -498,6 +520,8 @@ fn wrong_layers_are_refused_in_words_and_the_engines_live_on() {
         layer("nn.Linear", json!({}), vec![]),
         layer("nn.Linear", json!({}), weight(&mut bench, &[4])),
         layer("nn.Linear", json!({}), weight(&mut bench, &[4, 7])),
+        layer("nn.Linear", json!({"input_dims": 6}), weight(&mut bench, &[4, 7])),
+        layer("nn.Linear", json!({"bias": true}), weight(&mut bench, &[4, 5])),
         layer("nn.Conv1d", json!({}), weight(&mut bench, &[4, 3, 5])),
         layer("nn.Conv1d", conv.clone(), weight(&mut bench, &[4, 3, 7])),
         layer("nn.Conv1d", conv.clone(), weight(&mut bench, &[4, 3])),
@@ -505,8 +529,9 @@ fn wrong_layers_are_refused_in_words_and_the_engines_live_on() {
         layer("nn.Conv1d", wide, weight(&mut bench, &[4, 3, 5])),
         layer("nn.BatchNorm", batch, weight(&mut bench, &[5])),
         layer("nn.GroupNorm", group, vec![]),
-        layer("nn.LayerNorm", json!({"normalized_shape": [4], "eps": 1e-5}), vec![]),
-        layer("nn.Softmax", json!({"axis": 5, "precise": false}), vec![]),
+        layer("nn.LayerNorm", json!({"dims": 4, "eps": 1e-5}), vec![]),
+        layer("nn.LayerNorm", json!({"dims": 5, "eps": 1e-5, "pytorch_compatible": true}), vec![]),
+        layer("mx.softmax", json!({"axis": 5, "precise": false}), vec![]),
         layer("nn.MultiHeadAttention", json!({"num_heads": 2}), vec![]),
     ];
     let said = mlx.map(|layer| format!("{}: {}", layer.kind, refusal(bench.mlx(&layer, &input, Dtype::Float32))));

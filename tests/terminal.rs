@@ -66,7 +66,7 @@ fn a_cancelled_run_ends_and_the_next_one_works() {
     terminal.send("x");
     terminal.wait_for("cancelled");
     terminal.wait("nothing to be queued", |screen| !screen.contains("queued"));
-    select(&mut terminal, "choose", "Softmax → nn.Softmax");
+    select(&mut terminal, "choose", "Softmax → mx.softmax");
     terminal.send(" ");
     terminal.wait("a verdict", |screen| screen.contains("✓ ok"));
     terminal.send("q");

@@ -160,6 +160,8 @@ class Net(nn.Module):
         self.far = nn.BatchNorm2d(4)
         self.own = Scaled()
         self.packed = nn.Linear(3, 2, bias=False)
+        self.lean = nn.GroupNorm(2, 4, bias=False)
+        self.dense = nn.Linear(3, 2)
 ";
 
 /// A state dict in a safetensors file, and the source that goes with it.
@@ -183,6 +185,9 @@ fn net() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf) {
         ("far.running_var", vec![4], Dtype::F32, floats(vec![1.0; 4])),
         ("far.num_batches_tracked", vec![], Dtype::I64, vec![0; 8]),
         ("own.weight", vec![2, 3], Dtype::F32, floats(mixed.clone())),
+        ("lean.weight", vec![4], Dtype::F32, floats(vec![1.0, -2.0, 0.5, 1.5])),
+        ("dense.weight", vec![2, 3], Dtype::F32, floats(mixed)),
+        ("dense.bias", vec![2], Dtype::F32, floats(vec![0.7, -0.4])),
         ("packed.weight", vec![2, 3], Dtype::I8, vec![1, 2, 3, 4, 5, 6]),
     ];
     let views =
@@ -268,6 +273,27 @@ fn quantised_weights_are_not_taken_for_numbers() {
     assert_eq!((code, packed["verdict"].as_str()), (Some(0), Some("not-run")), "{packed:#}");
     assert_eq!(packed["status"], "unsupported");
     assert!(packed["reason"].as_str().unwrap().contains("int8"), "{packed:#}");
+}
+
+#[test]
+fn a_norm_without_bias_gets_one_of_zeros() {
+    let (code, report) = verify_net("lean", "", &[]);
+    let lean = layer(&report, "lean");
+    assert_eq!((code, lean["verdict"].as_str()), (Some(0), Some("ok")), "{lean:#}");
+}
+
+#[test]
+fn a_rows_argument_is_obeyed_or_refused() {
+    let with = |args: &str| {
+        let row = format!("[[layer]]\nclass = \"torch.nn.modules.linear.Linear\"\nargs = {{ {args} }}\n");
+        let (code, report) = verify_net("dense", &row, &["--trials", "1"]);
+        (code, layer(&report, "dense").clone())
+    };
+    let (code, dropped) = with("bias = false");
+    assert_eq!((code, dropped["verdict"].as_str()), (Some(1), Some("broken")), "{dropped:#}");
+    let (code, unknown) = with("biases = true");
+    assert_eq!((code, unknown["verdict"].as_str()), (Some(1), Some("failed")), "{unknown:#}");
+    assert!(unknown["reason"].as_str().unwrap().contains("there is no argument `biases`"), "{unknown:#}");
 }
 
 #[test]

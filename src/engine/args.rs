@@ -1,19 +1,36 @@
 //! Reading a layer's arguments: JSON values by name, with errors that name the layer and the argument.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::ModuleSpec;
 
-/// The arguments of one layer.
-#[derive(Debug, Clone, Copy)]
+/// The arguments of one layer, and which of them were asked for.
+#[derive(Debug)]
 pub struct Args<'a> {
     module: &'a ModuleSpec,
+    read: RefCell<HashSet<String>>,
 }
 
 impl<'a> Args<'a> {
     /// The arguments of this layer.
     pub fn new(module: &'a ModuleSpec) -> Args<'a> {
-        Args { module }
+        Args { module, read: RefCell::default() }
+    }
+
+    /// Whether all arguments were asked for: one that a layer does not know would be dropped without a word.
+    ///
+    /// # Errors
+    /// Names the first that was not.
+    pub fn all_read(&self) -> Result<(), String> {
+        let read = self.read.borrow();
+        let mut names = self.module.args.keys().chain(self.module.around.keys());
+        match names.find(|name| !read.contains(name.as_str())) {
+            Some(name) => Err(format!("{}: there is no argument `{name}`", self.module.kind)),
+            None => Ok(()),
+        }
     }
 
     /// A whole number.
@@ -63,6 +80,26 @@ impl<'a> Args<'a> {
     /// It is missing or something else.
     pub fn flag(&self, name: &str) -> Result<bool, String> {
         self.get(name)?.as_bool().ok_or_else(|| self.wrong(name, "true or false"))
+    }
+
+    /// True or false, or this where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn flag_or(&self, name: &str, otherwise: bool) -> Result<bool, String> {
+        if self.has(name) { self.flag(name) } else { Ok(otherwise) }
+    }
+
+    /// Sizes that the tensors tell as well, one for each axis: where the argument is there it has to say the same.
+    ///
+    /// # Errors
+    /// It says something else.
+    pub fn agree(&self, name: &str, sizes: &[i32]) -> Result<(), String> {
+        let sizes: Vec<i64> = sizes.iter().map(|&size| i64::from(size)).collect();
+        if self.has(name) && self.integers(name, sizes.len())? != sizes {
+            return Err(self.wrong(name, &format!("{sizes:?} as its tensors have it")));
+        }
+        Ok(())
     }
 
     /// A word.
@@ -125,7 +162,7 @@ impl<'a> Args<'a> {
 
     /// Whether the argument is there at all.
     pub fn has(&self, name: &str) -> bool {
-        self.module.args.contains_key(name)
+        self.find(name).is_some()
     }
 
     /// The value as it is.
@@ -133,12 +170,17 @@ impl<'a> Args<'a> {
     /// # Errors
     /// It is missing.
     pub fn get(&self, name: &str) -> Result<&'a Value, String> {
-        self.module.args.get(name).ok_or_else(|| format!("{}: the argument `{name}` is missing", self.module.kind))
+        self.find(name).ok_or_else(|| format!("{}: the argument `{name}` is missing", self.module.kind))
+    }
+
+    fn find(&self, name: &str) -> Option<&'a Value> {
+        self.read.borrow_mut().insert(name.to_owned());
+        self.module.args.get(name).or_else(|| self.module.around.get(name))
     }
 
     /// The message for a value that is not what the layer takes.
     pub fn wrong(&self, name: &str, wanted: &str) -> String {
-        let value = self.module.args.get(name).unwrap_or(&Value::Null);
+        let value = self.find(name).unwrap_or(&Value::Null);
         format!("{}: the argument `{name}` is {value}, not {wanted}", self.module.kind)
     }
 }
@@ -153,7 +195,7 @@ mod tests {
 
     fn spec(args: Value) -> ModuleSpec {
         let Value::Object(args) = args else { panic!("not an object") };
-        ModuleSpec { kind: "nn.Conv2d".to_owned(), args }
+        ModuleSpec { kind: "nn.Conv2d".to_owned(), args, ..ModuleSpec::default() }
     }
 
     #[test]

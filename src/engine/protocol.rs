@@ -36,12 +36,15 @@ pub struct EngineInfo {
 
 /// A layer as one engine knows it: a name and its arguments. For torch the full class path and the instance's attributes,
 /// for MLX the layer's Python name (`nn.Conv2d`) and the arguments that the conversion chose.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModuleSpec {
     /// `torch.nn.modules.conv.Conv2d`, `nn.Conv2d`
     pub kind: String,
-    /// Hyper-parameters.
+    /// Hyper-parameters; for MLX the keyword arguments of the Python call.
     pub args: Map<String, Value>,
+    /// What is done around the call, which is no argument of it: padding by other values than zeros.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub around: Map<String, Value>,
 }
 
 /// A tensor's description; its bytes follow in the payload.
@@ -232,7 +235,7 @@ mod tests {
             let request = Request::Load {
                 id,
                 generation,
-                module: ModuleSpec { kind: "nn.Linear".to_owned(), args: Map::new() },
+                module: ModuleSpec { kind: "nn.Linear".to_owned(), ..ModuleSpec::default() },
                 tensors: tensors.iter().map(|(name, tensor)| TensorHeader::of(name, tensor)).collect(),
             };
             let mut frame = Vec::new();

@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn load(id: u64, kind: &str) -> Request {
-        let module = ModuleSpec { kind: kind.to_owned(), args: Map::new() };
+        let module = ModuleSpec { kind: kind.to_owned(), ..ModuleSpec::default() };
         Request::Load { id, generation: id, module, tensors: Vec::new() }
     }
 

@@ -216,6 +216,7 @@ fn plan(class: &str, short: &str, mlx: &str) -> Plan {
     let spec = |kind: &str, args: Value| ModuleSpec {
         kind: kind.to_owned(),
         args: args.as_object().cloned().unwrap_or_default(),
+        ..ModuleSpec::default()
     };
     let (args, shape, bound) = match short {
         "Conv2d" => (
@@ -230,18 +231,12 @@ fn plan(class: &str, short: &str, mlx: &str) -> Plan {
     };
     let conv = short == "Conv2d";
     let to_last = conv.then(|| vec![0, 2, 3, 1]);
-    let identity = Rule::identity();
     let weights = if short == "MultiheadAttention" {
-        let part = |index: usize, to: &str| Move {
-            from: "in_proj_weight".to_owned(),
-            to: format!("{to}.weight"),
-            rule: identity.clone(),
-            part: Some((index, 3)),
-        };
+        let part = |index: usize, to: &str| Move::part("in_proj_weight", format!("{to}.weight"), index, 3);
         vec![part(0, "query_proj"), part(1, "key_proj"), part(2, "value_proj")]
     } else {
-        let rule = if conv { Rule { name: "conv2d".to_owned(), axes: to_last.clone(), groups: 1 } } else { identity };
-        vec![Move { from: "weight".to_owned(), to: "weight".to_owned(), rule, part: None }]
+        let rule = if conv { Rule::axes("conv2d", &[0, 2, 3, 1]) } else { Rule::identity() };
+        vec![Move::keep("weight").by(rule)]
     };
     Plan {
         torch: spec(class, args.clone()),

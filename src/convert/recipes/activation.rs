@@ -54,10 +54,14 @@ pub(super) fn softmax(site: &Site<'_>) -> Result<Draft, Refusal> {
     };
     let shape = vec![5, 7, 11, 6];
     let axis = usize::try_from(dim.rem_euclid(4)).unwrap_or(0);
-    let draft = Draft::new(shape.clone(), Bound::Norm(shape[axis])).arg("axis", dim);
+    let draft = Draft::new(shape.clone(), Bound::Norm(shape[axis]));
     Ok(match dim {
-        -1 => draft.arg("precise", false), // what nn.Softmax does
-        _ => draft.arg("precise", true).step(format!("mx.softmax(x, axis={dim}, precise=True)")),
+        -1 => draft,
+        _ => draft
+            .named("mx.softmax")
+            .arg("axis", dim)
+            .arg("precise", true)
+            .step("a function, as the axis is not the last"),
     })
 }
 

@@ -3,7 +3,7 @@
 use super::site::{Draft, Site};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
-use crate::convert::{Input, Move, Refusal, Rule};
+use crate::convert::{Input, Move, Refusal};
 
 const PROJECTIONS: [&str; 3] = ["query_proj", "key_proj", "value_proj"];
 
@@ -36,12 +36,18 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
         };
         Input { shape, values: Values::Normal(1.0), to_mlx }
     };
+    let biased = site.has("in_proj_bias") || site.has("out_proj.bias");
     let mut draft = Draft::new(Vec::new(), Bound::Contraction(width.max(key_width).max(value_width)))
+        .arg("dims", width)
         .arg("num_heads", heads)
+        .arg("query_input_dims", width)
+        .arg("key_input_dims", key_width)
+        .arg("value_input_dims", value_width)
+        .arg("bias", biased)
         .weights(moves(site))
         .step(if site.has("in_proj_weight") { "split in_proj" } else { "q, k and v projections renamed" });
     draft.inputs = vec![input(7, width), input(9, key_width), input(9, value_width)];
-    if site.has("in_proj_bias") || site.has("out_proj.bias") {
+    if biased {
         draft = draft.step("bias=True");
     }
     if !batch_first {
@@ -52,21 +58,19 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
 }
 
 fn moves(site: &Site<'_>) -> Vec<Move> {
-    let rule = || site.weight_rule(1);
     let mut moves = Vec::new();
     for (index, (projection, letter)) in PROJECTIONS.iter().zip(["q", "k", "v"]).enumerate() {
-        let (from, part) = if site.has("in_proj_weight") {
-            ("in_proj_weight".to_owned(), Some((index, 3)))
+        let to = format!("{projection}.weight");
+        moves.push(if site.has("in_proj_weight") {
+            Move::part("in_proj_weight", to, index, 3)
         } else {
-            (format!("{letter}_proj_weight"), None)
-        };
-        moves.push(Move { from, to: format!("{projection}.weight"), rule: rule(), part });
+            Move::rename(format!("{letter}_proj_weight"), to)
+        });
         if site.has("in_proj_bias") {
-            let from = "in_proj_bias".to_owned();
-            moves.push(Move { from, to: format!("{projection}.bias"), rule: Rule::identity(), part: Some((index, 3)) });
+            moves.push(Move::part("in_proj_bias", format!("{projection}.bias"), index, 3));
         }
     }
-    moves.push(Move { rule: rule(), ..Move::keep("out_proj.weight") });
+    moves.push(Move::keep("out_proj.weight"));
     if site.has("out_proj.bias") {
         moves.push(Move::keep("out_proj.bias"));
     }

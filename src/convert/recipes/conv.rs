@@ -1,6 +1,6 @@
 //! Convolutions and transposed convolutions in one and two dimensions.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::site::{Draft, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
@@ -28,18 +28,29 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut draft = Draft::new([vec![2, channels], size].concat(), Bound::Contraction(terms))
         .channels_last()
         .output_shape(largest)
-        .arg("stride", stride)
-        .arg("padding", json!(padding))
-        .arg("dilation", dilation)
+        .arg("in_channels", channels)
+        .arg("out_channels", outputs)
+        .arg("kernel_size", per_axis(kernel))
+        .arg("stride", per_axis(&stride));
+    // Only zeros, and as many on both sides, are padding of MLX's own.
+    let inside = mode == "zeros" && padding.iter().all(|[low, high]| low == high);
+    let inner: Vec<usize> = padding.iter().map(|[low, _]| if inside { *low } else { 0 }).collect();
+    draft = draft
+        .arg("padding", per_axis(&inner))
+        .arg("dilation", per_axis(&dilation))
         .arg("groups", groups)
-        .arg("padding_mode", mode)
+        .arg("bias", site.has("bias"))
         .weights(site.moves(&["bias"]));
-    if mode != "zeros" {
-        draft = draft.step(format!("pad {mode} first"));
-    } else if let Some([low, high]) = padding.iter().find(|[low, high]| low != high) {
-        draft = draft.step(format!("pad ({low}, {high}) first"));
+    if inside || padding.iter().all(|both| *both == [0, 0]) {
+        return Ok(draft);
     }
-    Ok(draft)
+    draft = draft.around("pad", json!(padding)).around("pad_mode", mode);
+    Ok(if mode == "zeros" {
+        let [low, high] = padding.iter().find(|[low, high]| low != high).copied().unwrap_or_default();
+        draft.step(format!("pad ({low}, {high}) first"))
+    } else {
+        draft.step(format!("pad {mode} first"))
+    })
 }
 
 /// `[2, in, *n]` → `[2, out, *m]`.
@@ -53,7 +64,7 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     // An output element sees ⌈kernel/stride⌉ taps along each axis.
     let taps: Vec<usize> =
         kernel.iter().zip(&stride).map(|(kernel, stride)| kernel.div_ceil((*stride).max(1))).collect();
-    let weight = Move { rule: site.weight_rule(groups), ..Move::keep("weight") };
+    let weight = Move::keep("weight").by(site.weight_rule(groups));
     let bias = site.has("bias").then(|| Move::keep("bias"));
     let pads = site.numbers("padding", kernel.len())?;
     let size = transposed_spatial(kernel, &stride, &pads);
@@ -69,20 +80,29 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     let terms = product(&[&[inputs / groups], taps.as_slice()].concat())?;
     let mut draft = Draft::new([vec![2, inputs], size.clone()].concat(), Bound::Contraction(terms))
         .channels_last()
-        .output_shape(largest)
-        .arg("stride", stride)
-        .arg("padding", pads)
-        .arg("output_padding", output_padding)
-        .arg("dilation", dilation)
-        .arg("groups", groups)
-        .weights(std::iter::once(weight).chain(bias).collect());
-    if groups > 1 {
-        let dimensions = kernel.len();
-        draft = draft.step(format!(
-            "mx.conv_transpose{dimensions}d with groups, which the layer has not; weight moved group by group"
-        ));
+        .output_shape(largest);
+    if groups == 1 {
+        draft = draft.arg("in_channels", inputs).arg("out_channels", outputs).arg("kernel_size", per_axis(kernel));
     }
-    Ok(draft)
+    draft = draft
+        .arg("stride", per_axis(&stride))
+        .arg("padding", per_axis(&pads))
+        .arg("dilation", per_axis(&dilation))
+        .arg("output_padding", per_axis(&output_padding))
+        .weights(std::iter::once(weight).chain(bias).collect());
+    if groups == 1 {
+        return Ok(draft.arg("bias", site.has("bias")));
+    }
+    let function = format!("mx.conv_transpose{}d", kernel.len());
+    Ok(draft
+        .named(function)
+        .arg("groups", groups)
+        .step("a function, as the layer has no groups; weight moved group by group"))
+}
+
+/// As MLX's layers take it: a number for one axis, a list for more.
+fn per_axis(numbers: &[usize]) -> Value {
+    if let [number] = numbers { json!(number) } else { json!(numbers) }
 }
 
 /// Padding before and behind along each axis. torch's 'same' puts the odd one behind.

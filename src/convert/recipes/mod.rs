@@ -61,10 +61,10 @@ pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
         }
         return Err(Refusal::Unsupported(format!("{what} would have the shape {shape:?}, too large to measure with")));
     }
-    for movement in &draft.weights {
-        let tensor = site.tensor(&movement.from).and_then(|id| site.checkpoint.tensors.get(id));
+    for from in draft.weights.iter().flat_map(|movement| &movement.from) {
+        let tensor = site.tensor(from).and_then(|id| site.checkpoint.tensors.get(id));
         if let Some(dtype) = tensor.map(|tensor| &tensor.dtype).filter(|dtype| !dtype.is_real()) {
-            let (from, dtype) = (&movement.from, dtype.name());
+            let dtype = dtype.name();
             return Err(Refusal::Unsupported(format!(
                 "`{from}` is {dtype}: torch does not compute this layer with it; scales that belong to it are not applied"
             )));

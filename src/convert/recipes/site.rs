@@ -6,6 +6,7 @@ use super::{MOST_STEPS, MOST_UNITS};
 use crate::checkpoint::{Checkpoint, TensorId};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
+use crate::convert::weights::Layout;
 use crate::convert::{Input, Move, Plan, Refusal, Rule};
 use crate::engine::ModuleSpec;
 use crate::model::{Model, Module, ModuleId};
@@ -30,8 +31,11 @@ pub struct Site<'a> {
 #[derive(Debug)]
 pub(super) struct Draft {
     /// Another MLX layer than the row's.
-    pub mlx: Option<&'static str>,
+    pub mlx: Option<String>,
+    /// Keyword arguments of the Python call.
     pub args: Map<String, Value>,
+    /// What is done around the call.
+    pub around: Map<String, Value>,
     pub weights: Vec<Move>,
     pub inputs: Vec<Input>,
     pub output: Option<Vec<usize>>,
@@ -113,7 +117,8 @@ impl<'a> Site<'a> {
         match layout {
             Some(layout) => {
                 let groups = if layout.grouped { groups } else { 1 };
-                Rule { name: layout.name.clone(), axes: layout.axes.clone(), groups }
+                let axes = layout.axes.clone().map(|axes| Layout::Axes { axes, groups });
+                Rule { name: layout.name.clone(), layout: axes.unwrap_or(Layout::Keep) }
             }
             None => Rule::identity(),
         }
@@ -121,7 +126,7 @@ impl<'a> Site<'a> {
 
     /// Moves for `weight` by the row's layout and for the other named tensors unchanged, each if it is there.
     pub(super) fn moves(&self, others: &[&str]) -> Vec<Move> {
-        let weight = self.has("weight").then(|| Move { rule: self.weight_rule(1), ..Move::keep("weight") });
+        let weight = self.has("weight").then(|| Move::keep("weight").by(self.weight_rule(1)));
         let others = others.iter().filter(|name| self.has(name)).map(|name| Move::keep(name));
         weight.into_iter().chain(others).collect()
     }
@@ -142,6 +147,7 @@ impl Draft {
         Draft {
             mlx: None,
             args: Map::new(),
+            around: Map::new(),
             weights: Vec::new(),
             inputs: vec![input],
             output: None,
@@ -163,6 +169,17 @@ impl Draft {
 
     pub fn arg(mut self, name: &str, value: impl Into<Value>) -> Draft {
         self.args.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same layer under another name.
+    pub fn named(mut self, mlx: impl Into<String>) -> Draft {
+        self.mlx = Some(mlx.into());
+        self
+    }
+
+    pub fn around(mut self, name: &str, value: impl Into<Value>) -> Draft {
+        self.around.insert(name.to_owned(), value.into());
         self
     }
 
@@ -192,8 +209,10 @@ impl Draft {
 
     /// The plan, with the row's arguments over the recipe's.
     pub fn finish(mut self, site: &Site<'_>) -> Plan {
-        self.args.extend(site.row.args.clone());
         for (name, value) in &site.row.args {
+            let around = self.around.contains_key(name);
+            let args = if around { &mut self.around } else { &mut self.args };
+            args.insert(name.clone(), value.clone());
             let value = match value {
                 Value::Bool(true) => "True".to_owned(),
                 Value::Bool(false) => "False".to_owned(),
@@ -202,13 +221,14 @@ impl Draft {
             self.steps.push(format!("{name}={value}"));
         }
         let module = site.module();
-        let kind = self.mlx.map(str::to_owned).or_else(|| site.row.mlx.clone()).unwrap_or_default();
+        let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
         Plan {
             torch: ModuleSpec {
                 kind: site.row.torch.clone().unwrap_or_else(|| module.class.clone()),
                 args: module.attributes.clone(),
+                ..ModuleSpec::default()
             },
-            mlx: ModuleSpec { kind, args: self.args },
+            mlx: ModuleSpec { kind, args: self.args, around: self.around },
             weights: self.weights,
             inputs: self.inputs,
             output: self.output,

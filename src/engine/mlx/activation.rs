@@ -19,7 +19,7 @@ where
 }
 
 /// `nn.GELU` by mlx-rs's module: `approx` is `none` (by erf), `precise` (by tanh) or `fast` (by a sigmoid).
-pub(super) fn gelu(args: Args) -> Result<Forward, Problem> {
+pub(super) fn gelu(args: &Args<'_>) -> Result<Forward, Problem> {
     let approximate = || match args.text("approx")? {
         "none" => Ok(nn::GeluApprox::None),
         "precise" => Ok(nn::GeluApprox::Precise),
@@ -34,7 +34,7 @@ pub(super) fn gelu(args: Args) -> Result<Forward, Problem> {
 }
 
 /// `nn.LeakyReLU` by mlx-rs's module.
-pub(super) fn leaky_relu(args: Args) -> Result<Forward, Problem> {
+pub(super) fn leaky_relu(args: &Args<'_>) -> Result<Forward, Problem> {
     let neg_slope = float32(args.number("negative_slope")?);
     Ok(Box::new(move |_, given| {
         let [input] = inputs(given)?;
@@ -42,20 +42,26 @@ pub(super) fn leaky_relu(args: Args) -> Result<Forward, Problem> {
     }))
 }
 
-/// `nn.Softmax` by mlx-rs's module over `axis` (the last without one), or by its op where `precise` asks for sums in
-/// float32, which the module cannot do.
-pub(super) fn softmax(args: Args) -> Result<Forward, Problem> {
-    let axis = if args.has("axis") { args.integer_or_none("axis")? } else { None };
-    let axis = int32(axis.unwrap_or(-1), "axis")?;
-    let precise = args.flag("precise")?;
+/// `nn.Softmax` by mlx-rs's module: over the last axis.
+pub(super) fn softmax_layer() -> Forward {
+    Box::new(move |_, given| {
+        let [input] = inputs(given)?;
+        Ok(nn::Softmax { axis: -1 }.forward(input)?)
+    })
+}
+
+/// `mx.softmax` over `axis`; `precise` sums in float32.
+pub(super) fn softmax(args: &Args<'_>) -> Result<Forward, Problem> {
+    let axis = int32(args.integer("axis")?, "axis")?;
+    let precise = args.flag_or("precise", false)?;
     Ok(Box::new(move |_, given| {
         let [input] = inputs(given)?;
-        Ok(if precise { ops::softmax_axis(input, axis, true)? } else { nn::Softmax { axis }.forward(input)? })
+        Ok(ops::softmax_axis(input, axis, precise)?)
     }))
 }
 
 /// `nn.Dropout` by mlx-rs's module, in eval mode: the input itself.
-pub(super) fn dropout(args: Args) -> Result<Forward, Problem> {
+pub(super) fn dropout(args: &Args<'_>) -> Result<Forward, Problem> {
     let one_minus_p = 1.0 - float32(args.number("p")?);
     Ok(Box::new(move |_, given| {
         let [input] = inputs(given)?;

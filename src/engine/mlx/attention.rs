@@ -12,21 +12,34 @@ use crate::engine::args::Args;
 
 /// `nn.MultiHeadAttention` by mlx-rs's module: inputs queries `[N, L, ·]`, keys and values `[N, S, ·]`. The tensors have
 /// the Python module's names (`out_proj` is mlx-rs's `output_proj`).
-pub(super) fn multi_head(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let heads = int32(args.count("num_heads")?, "num_heads")?;
-    let _ = build(heads, weights)?;
+    let biased = args.flag_or("bias", weights.find("query_proj.bias").is_some())?;
+    let layer = build(heads, biased, weights)?;
+    let width = |part: &MaybeQuantized<nn::Linear>| match part {
+        MaybeQuantized::Original(layer) => layer.shape(),
+        MaybeQuantized::Quantized(_) => (0, 0),
+    };
+    args.agree("dims", &[width(&layer.output_proj).0])?;
+    for (name, part) in [
+        ("query_input_dims", &layer.query_proj),
+        ("key_input_dims", &layer.key_proj),
+        ("value_input_dims", &layer.value_proj),
+    ] {
+        args.agree(name, &[width(part).1])?;
+    }
     Ok(Box::new(move |weights, given| {
         let [queries, keys, values]: [&Array; 3] = inputs(given)?;
         if [queries, keys, values].iter().any(|input| input.ndim() != 3) {
             return Err(Problem("attention takes inputs of three axes: batch, length, width".to_owned()));
         }
-        Ok(build(heads, weights)?.forward((queries, keys, values))?)
+        Ok(build(heads, biased, weights)?.forward((queries, keys, values))?)
     }))
 }
 
-fn build(num_heads: i32, weights: &Weights) -> Result<nn::MultiHeadAttention, Problem> {
+fn build(num_heads: i32, biased: bool, weights: &Weights) -> Result<nn::MultiHeadAttention, Problem> {
     let part = |name: &str| -> Result<MaybeQuantized<nn::Linear>, Problem> {
-        let layer = projection(weights, &format!("{name}."))?;
+        let layer = projection(weights, &format!("{name}."), biased)?;
         let (out, _) = layer.shape();
         if out % num_heads != 0 {
             return Err(Problem(format!("{name} gives {out} features, which {num_heads} heads cannot share")));
@@ -38,6 +51,6 @@ fn build(num_heads: i32, weights: &Weights) -> Result<nn::MultiHeadAttention, Pr
         query_proj: part("query_proj")?,
         key_proj: part("key_proj")?,
         value_proj: part("value_proj")?,
-        output_proj: MaybeQuantized::Original(projection(weights, "out_proj.")?),
+        output_proj: MaybeQuantized::Original(projection(weights, "out_proj.", biased)?),
     })
 }

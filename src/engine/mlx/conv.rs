@@ -10,33 +10,36 @@ use crate::engine::args::Args;
 use crate::engine::padding::{Mode, overruns, reach, sources, width};
 
 /// `nn.Conv1d`, `nn.Conv2d` by mlx-rs's modules: weight `[out, *kernel, in / groups]`, optional bias `[out]`, input
-/// `[N, *, C]`. Padding that is not the same on both sides, not zeros, or not [safe](overruns) is done by ops before.
-pub(super) fn conv(args: Args, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+/// `[N, *, C]`. What is around it, `pad` before and after each axis in a `pad_mode`, is done by ops before; so is its own
+/// padding where that is not [safe](overruns).
+pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     let stride = at_least(1, args, "stride", axes)?;
     let dilation = at_least(1, args, "dilation", axes)?;
     let groups = int32(args.count("groups")?, "groups")?;
-    let padding = sides(args, axes)?;
-    let mode = Mode::named(args.text("padding_mode")?)
-        .ok_or_else(|| args.wrong("padding_mode", "zeros, reflect, replicate or circular"))?;
-    check_weight(weights, axes, groups)?;
+    let inner = at_least(0, args, "padding", axes)?;
+    let (pad_first, mode) = around(args, axes)?;
+    let biased = check_weight(args, weights, axes, groups)?;
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
+        let input = &pad(input, &pad_first, mode)?;
         let weight = weights.get("weight")?;
         let size = check_input(input, weight, axes, groups)?;
-        let mut inside = mode == Mode::Zeros;
-        for ((size, kernel), ((low, high), (stride, dilation))) in
-            size.iter().zip(kernel(weight)).zip(padding.iter().zip(stride.iter().zip(&dilation)))
+        let mut inside = true;
+        for ((size, kernel), (padding, (stride, dilation))) in
+            size.iter().zip(kernel(weight)).zip(inner.iter().zip(stride.iter().zip(&dilation)))
         {
-            let (window, padded) = (reach(*kernel, *dilation) + 1, i64::from(*size) + i64::from(low + high));
+            let (window, padded) = (reach(*kernel, *dilation) + 1, i64::from(*size) + 2 * i64::from(*padding));
             if window > padded {
                 return Err(Problem(format!("a kernel of {window} does not fit into an input of {padded}")));
             }
             let output = (padded - window) / i64::from(*stride) + 1;
-            inside &= low == high && !overruns(i64::from(*low), i64::from(*stride), output);
+            inside &= !overruns(i64::from(*padding), i64::from(*stride), output);
         }
-        let width: Vec<i32> = padding.iter().map(|(low, _)| if inside { *low } else { 0 }).collect();
-        let padded = if inside { input.clone() } else { pad(input, &padding, mode)? };
-        let (weight, bias) = (Param::new(weight.clone()), Param::new(weights.find("bias").cloned()));
+        let width: Vec<i32> = inner.iter().map(|&padding| if inside { padding } else { 0 }).collect();
+        let both: Vec<(i32, i32)> = inner.iter().map(|&padding| (padding, padding)).collect();
+        let padded = if inside { input.clone() } else { pad(input, &both, Mode::Zeros)? };
+        let bias = Param::new(weights.vector_if(biased, "bias", weight.dim(0))?);
+        let weight = Param::new(weight.clone());
         Ok(match (stride.as_slice(), width.as_slice(), dilation.as_slice()) {
             (&[stride], &[padding], &[dilation]) => {
                 nn::Conv1d { weight, bias, stride, padding, dilation, groups }.forward(&padded)?
@@ -50,15 +53,16 @@ pub(super) fn conv(args: Args, weights: &Weights, axes: usize) -> Result<Forward
     }))
 }
 
-/// `nn.ConvTranspose1d`, `nn.ConvTranspose2d` by ops, as mlx-rs's modules take neither groups nor dilation: weight
-/// `[out, *kernel, in / groups]`, optional bias `[out]`, input `[N, *, C]`.
-pub(super) fn transposed(args: Args, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+/// `nn.ConvTranspose1d`, `nn.ConvTranspose2d` by ops, as mlx-rs's modules take no dilation, and `mx.conv_transpose1d`,
+/// `mx.conv_transpose2d`, which take groups: weight `[out, *kernel, in / groups]`, optional bias `[out]`, input
+/// `[N, *, C]`.
+pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     let stride = at_least(1, args, "stride", axes)?;
     let dilation = at_least(1, args, "dilation", axes)?;
     let padding = at_least(0, args, "padding", axes)?;
     let more = at_least(0, args, "output_padding", axes)?;
-    let groups = int32(args.count("groups")?, "groups")?;
-    check_weight(weights, axes, groups)?;
+    let groups = if args.has("groups") { int32(args.count("groups")?, "groups")? } else { 1 };
+    let biased = check_weight(args, weights, axes, groups)?;
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
         let weight = weights.get("weight")?;
@@ -93,14 +97,14 @@ pub(super) fn transposed(args: Args, weights: &Weights, axes: usize) -> Result<F
                 _ => return Err(Problem(format!("MLX's side has no transposed convolution over {axes} axes"))),
             }
         };
-        Ok(match weights.find("bias") {
+        Ok(match weights.vector_if(biased, "bias", weight.dim(0))? {
             Some(bias) => output.add(bias)?,
             None => output,
         })
     }))
 }
 
-fn at_least(least: i64, args: Args, name: &str, axes: usize) -> Result<Vec<i32>, Problem> {
+fn at_least(least: i64, args: &Args<'_>, name: &str, axes: usize) -> Result<Vec<i32>, Problem> {
     let numbers = args.integers(name, axes)?;
     if numbers.iter().any(|&number| number < least) {
         return Err(args.wrong(name, &format!("whole numbers from {least} on")).into());
@@ -108,11 +112,16 @@ fn at_least(least: i64, args: Args, name: &str, axes: usize) -> Result<Vec<i32>,
     numbers.into_iter().map(|number| int32(number, name)).collect()
 }
 
-/// Padding before and after, for each axis.
-fn sides(args: Args, axes: usize) -> Result<Vec<(i32, i32)>, Problem> {
-    let pairs = args.pairs("padding", axes)?;
-    let widths = pairs.into_iter().map(|(low, high)| Some((width(low)?, width(high)?)));
-    widths.collect::<Option<_>>().ok_or_else(|| args.wrong("padding", "whole numbers from 0 on").into())
+/// Padding before and after each axis that is done before the layer, and how.
+fn around(args: &Args<'_>, axes: usize) -> Result<(Vec<(i32, i32)>, Mode), Problem> {
+    if !args.has("pad") {
+        return Ok((vec![(0, 0); axes], Mode::Zeros));
+    }
+    let mode = Mode::named(args.text("pad_mode")?);
+    let mode = mode.ok_or_else(|| args.wrong("pad_mode", "zeros, reflect, replicate or circular"))?;
+    let widths = args.pairs("pad", axes)?.into_iter().map(|(low, high)| Some((width(low)?, width(high)?)));
+    let widths = widths.collect::<Option<_>>().ok_or_else(|| args.wrong("pad", "whole numbers from 0 on"))?;
+    Ok((widths, mode))
 }
 
 fn kernel(weight: &Array) -> &[i32] {
@@ -122,11 +131,18 @@ fn kernel(weight: &Array) -> &[i32] {
     }
 }
 
-fn check_weight(weights: &Weights, axes: usize, groups: i32) -> Result<(), Problem> {
+/// Whether the weight is one of such a layer, and whether there is a bias.
+fn check_weight(args: &Args<'_>, weights: &Weights, axes: usize, groups: i32) -> Result<bool, Problem> {
+    let biased = args.flag_or("bias", weights.find("bias").is_some())?;
     let shape = weights.get("weight")?.shape();
-    match shape.first() {
-        Some(out) if shape.len() == axes + 2 && out % groups == 0 && shape.iter().all(|&axis| axis > 0) => {
-            weights.vector("bias", *out).map(|_| ())
+    match shape {
+        [out, kernel @ .., per_group]
+            if kernel.len() == axes && out % groups == 0 && shape.iter().all(|&axis| axis > 0) =>
+        {
+            args.agree("out_channels", &[*out])?;
+            args.agree("in_channels", &[per_group.saturating_mul(groups)])?;
+            args.agree("kernel_size", kernel)?;
+            weights.vector_if(biased, "bias", *out).map(|_| biased)
         }
         _ => Err(Problem(format!("the weight's shape {shape:?} does not fit {axes} axes and {groups} groups"))),
     }
@@ -147,6 +163,9 @@ fn check_input<'a>(input: &'a Array, weight: &Array, axes: usize, groups: i32) -
 
 /// Pad the axes between the first and the last.
 fn pad(input: &Array, padding: &[(i32, i32)], mode: Mode) -> Result<Array, Problem> {
+    if padding.iter().all(|&both| both == (0, 0)) {
+        return Ok(input.clone());
+    }
     if mode == Mode::Zeros {
         let mut widths = vec![(0, 0)];
         widths.extend(padding);

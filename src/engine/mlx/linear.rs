@@ -6,30 +6,36 @@ use mlx_rs::{Array, Dtype};
 
 use super::tensor::Weights;
 use super::{Forward, Problem, inputs};
+use crate::engine::args::Args;
 
 /// `nn.Linear` by mlx-rs's module: weight `[out, in]`, optional bias `[out]`.
-pub(super) fn linear(weights: &Weights) -> Result<Forward, Problem> {
-    let _ = projection(weights, "")?;
-    Ok(Box::new(|weights, given| {
+pub(super) fn linear(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
+    let biased = args.flag_or("bias", weights.find("bias").is_some())?;
+    let (out, input) = projection(weights, "", biased)?.shape();
+    args.agree("input_dims", &[input])?;
+    args.agree("output_dims", &[out])?;
+    Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
-        Ok(projection(weights, "")?.forward(input)?)
+        Ok(projection(weights, "", biased)?.forward(input)?)
     }))
 }
 
 /// mlx-rs's linear layer from the tensors whose names begin so.
-pub(super) fn projection(weights: &Weights, prefix: &str) -> Result<nn::Linear, Problem> {
+pub(super) fn projection(weights: &Weights, prefix: &str, biased: bool) -> Result<nn::Linear, Problem> {
     let name = format!("{prefix}weight");
     let weight = weights.get(&name)?;
     let &[out, _] = weight.shape() else {
         return Err(Problem(format!("the shape of `{name}` is {:?}; it needs two axes", weight.shape())));
     };
-    let bias = weights.vector(&format!("{prefix}bias"), out)?;
+    let bias = if biased { Some(weights.vector(&format!("{prefix}bias"), out)?) } else { None };
     Ok(nn::Linear { weight: Param::new(weight.clone()), bias: Param::new(bias) })
 }
 
 /// `nn.Embedding` by mlx-rs's module: weight `[rows, width]`, any shape of whole numbers in.
-pub(super) fn embedding(weights: &Weights) -> Result<Forward, Problem> {
-    rows(weights)?;
+pub(super) fn embedding(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
+    let [rows, width] = table(weights)?;
+    args.agree("num_embeddings", &[rows])?;
+    args.agree("dims", &[width])?;
     Ok(Box::new(|weights, given| {
         let [ids] = inputs(given)?;
         Ok(nn::Embedding { weight: Param::new(weights.get("weight")?.clone()) }.forward(ids)?)
@@ -46,16 +52,16 @@ pub(super) fn check_ids(weights: &Weights, given: &[Array]) -> Result<(), Proble
         return Ok(());
     }
     let (least, most) = (ids.min(None)?.item_cast::<i64>(), ids.max(None)?.item_cast::<i64>());
-    let rows = i64::from(rows(weights)?);
+    let rows = i64::from(table(weights)?[0]);
     if least < 0 || most >= rows {
         return Err(Problem(format!("the ids go from {least} to {most}, the embedding's rows from 0 to {}", rows - 1)));
     }
     Ok(())
 }
 
-fn rows(weights: &Weights) -> Result<i32, Problem> {
+fn table(weights: &Weights) -> Result<[i32; 2], Problem> {
     match weights.get("weight")?.shape() {
-        &[rows, _] => Ok(rows),
+        &[rows, width] => Ok([rows, width]),
         shape => Err(Problem(format!("the shape of `weight` is {shape:?}; it needs two axes"))),
     }
 }

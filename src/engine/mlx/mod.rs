@@ -96,7 +96,9 @@ impl Engine for Mlx {
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
         self.layer = None;
         let weights = Weights::new(&tensors).map_err(|problem| problem.0)?;
-        let forward = build(&module.kind, Args::new(module), &weights).map_err(|problem| problem.0)?;
+        let args = Args::new(module);
+        let forward = build(&module.kind, &args, &weights).map_err(|problem| problem.0)?;
+        args.all_read()?;
         self.layer = Some(Layer { is_embedding: module.kind == "nn.Embedding", forward, weights });
         Ok(())
     }
@@ -130,23 +132,25 @@ fn device() -> &'static str {
 }
 
 /// Check the arguments and the tensors, and make the function that runs the layer.
-fn build(kind: &str, args: Args, weights: &Weights) -> Result<Forward, Problem> {
+fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     match kind {
-        "nn.Linear" => linear::linear(weights),
-        "nn.Embedding" => linear::embedding(weights),
+        "nn.Linear" => linear::linear(args, weights),
+        "nn.Embedding" => linear::embedding(args, weights),
         "nn.Conv1d" => conv::conv(args, weights, 1),
         "nn.Conv2d" => conv::conv(args, weights, 2),
-        "nn.ConvTranspose1d" => conv::transposed(args, weights, 1),
-        "nn.ConvTranspose2d" => conv::transposed(args, weights, 2),
+        "nn.ConvTranspose1d" | "mx.conv_transpose1d" => conv::transposed(args, weights, 1),
+        "nn.ConvTranspose2d" | "mx.conv_transpose2d" => conv::transposed(args, weights, 2),
         "nn.LayerNorm" => norm::layer(args, weights),
         "nn.RMSNorm" => norm::rms(args, weights),
+        "mx.fast.rms_norm" => norm::fast_rms(args),
         "nn.GroupNorm" => norm::group(args, weights),
         "nn.BatchNorm" => norm::batch(args, weights),
         "nn.InstanceNorm" => norm::instance(args, weights),
         "nn.MultiHeadAttention" => attention::multi_head(args, weights),
         "nn.GELU" => activation::gelu(args),
         "nn.LeakyReLU" => activation::leaky_relu(args),
-        "nn.Softmax" => activation::softmax(args),
+        "nn.Softmax" => Ok(activation::softmax_layer()),
+        "mx.softmax" => activation::softmax(args),
         "nn.Dropout" => activation::dropout(args),
         "nn.ReLU" => Ok(activation::unary(|| mlx_rs::nn::Relu)),
         "nn.SiLU" => Ok(activation::unary(|| mlx_rs::nn::Silu)),

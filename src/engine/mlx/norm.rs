@@ -7,55 +7,69 @@ use super::tensor::Weights;
 use super::{Forward, Problem, channels, float32, inputs, int32};
 use crate::engine::args::Args;
 
-/// `nn.LayerNorm` by mlx-rs's module, over the last axes made one: optional weight and bias of that shape.
-pub(super) fn layer(args: Args, weights: &Weights) -> Result<Forward, Problem> {
-    let (shape, eps) = (normalized_shape(args)?, float32(args.number("eps")?));
-    for name in ["weight", "bias"] {
-        flat(weights, name, &shape)?;
-    }
+/// `nn.LayerNorm` by mlx-rs's module, over the last axes made one: optional weight and bias, flat.
+pub(super) fn layer(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
+    let (dims, eps) = (int32(args.count("dims")?, "dims")?, float32(args.number("eps")?));
+    let shape = normalized_shape(args, dims)?;
+    let affine = args.flag_or("affine", weights.find("weight").is_some())?;
+    let biased = affine && args.flag_or("bias", weights.find("bias").is_some())?;
+    weights.vector_if(affine, "weight", dims)?;
+    weights.vector_if(biased, "bias", dims)?;
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
-        let (weight, bias) = (flat(weights, "weight", &shape)?, flat(weights, "bias", &shape)?);
-        let dimensions = shape.iter().product();
-        let mut layer = nn::LayerNorm { dimensions, eps, weight: Param::new(weight), bias: Param::new(bias) };
+        let weight = Param::new(weights.vector_if(affine, "weight", dims)?);
+        let bias = Param::new(weights.vector_if(biased, "bias", dims)?);
+        let mut layer = nn::LayerNorm { dimensions: dims, eps, weight, bias };
         over_last_axes(input, &shape, |rows| Ok(layer.forward(rows)?))
     }))
 }
 
-/// `nn.RMSNorm` by mlx-rs's module, or by its `fast::rms_norm` without a weight, which the module cannot be.
-pub(super) fn rms(args: Args, weights: &Weights) -> Result<Forward, Problem> {
-    let (shape, eps) = (normalized_shape(args)?, float32(args.number("eps")?));
-    flat(weights, "weight", &shape)?;
+/// `nn.RMSNorm` by mlx-rs's module: a flat weight.
+pub(super) fn rms(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
+    let (dims, eps) = (int32(args.count("dims")?, "dims")?, float32(args.number("eps")?));
+    let shape = normalized_shape(args, dims)?;
+    weights.vector("weight", dims)?;
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
-        let weight = flat(weights, "weight", &shape)?;
-        over_last_axes(input, &shape, |rows| match weight {
-            Some(weight) => Ok(nn::RmsNorm { weight: Param::new(weight), eps }.forward(rows)?),
-            None => Ok(fast::rms_norm(rows, None, eps)?),
-        })
+        let mut layer = nn::RmsNorm { weight: Param::new(weights.vector("weight", dims)?), eps };
+        over_last_axes(input, &shape, |rows| Ok(layer.forward(rows)?))
+    }))
+}
+
+/// `mx.fast.rms_norm` without a weight, which the layer cannot be.
+pub(super) fn fast_rms(args: &Args<'_>) -> Result<Forward, Problem> {
+    let eps = float32(args.number("eps")?);
+    if args.has("weight") && !args.is_none("weight")? {
+        return Err(args.wrong("weight", "None").into());
+    }
+    let shape = if args.has("normalized_shape") { axes(args)? } else { vec![] };
+    Ok(Box::new(move |_, given| {
+        let [input] = inputs(given)?;
+        let last = [channels(input, 1)?];
+        let shape = if shape.is_empty() { last.as_slice() } else { shape.as_slice() };
+        over_last_axes(input, shape, |rows| Ok(fast::rms_norm(rows, None, eps)?))
     }))
 }
 
 /// `nn.BatchNorm` by mlx-rs's module, in eval mode: by the running statistics, or by the batch's (with the biased
 /// variance) where there are none.
-pub(super) fn batch(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn batch(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let (tracked, eps) = (args.flag("track_running_stats")?, float32(args.number("eps")?));
+    let pair = Affine::read(args, weights, "num_features")?;
     if tracked {
         weights.get("running_mean")?;
         weights.get("running_var")?;
     }
-    pair(weights)?;
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
-        let feature_count = channels(input, 2)?;
-        let vector = |name| weights.vector(name, feature_count).map(Param::new);
-        let statistic = |name| if tracked { vector(name) } else { Ok(Param::new(None)) };
+        let feature_count = pair.channels(input, 2)?;
+        let statistic = |name| weights.vector_if(tracked, name, feature_count).map(Param::new);
         let mut layer = nn::BatchNorm {
             feature_count,
             eps: Array::from_f32(eps),
             momentum: Array::from_f32(nn::BatchNorm::DEFAULT_MOMENTUM),
-            weight: vector("weight")?,
-            bias: vector("bias")?,
+            weight: pair.weight(weights, feature_count)?,
+            bias: pair.bias(weights, feature_count)?,
             running_mean: statistic("running_mean")?,
             running_var: statistic("running_var")?,
             training: false,
@@ -65,14 +79,14 @@ pub(super) fn batch(args: Args, weights: &Weights) -> Result<Forward, Problem> {
 }
 
 /// `nn.GroupNorm` by mlx-rs's module. Not `pytorch_compatible`, it takes every `num_groups`-th channel for a group.
-pub(super) fn group(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn group(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let group_count = int32(args.count("num_groups")?, "num_groups")?;
     let eps = float32(args.number("eps")?);
     let pytorch_compatible = args.flag("pytorch_compatible")?;
-    pair(weights)?;
+    let pair = Affine::read(args, weights, "dims")?;
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
-        let dimensions = channels(input, 2)?;
+        let dimensions = pair.channels(input, 2)?;
         if dimensions % group_count != 0 {
             return Err(Problem(format!("{dimensions} channels cannot be split into {group_count} groups")));
         }
@@ -81,54 +95,86 @@ pub(super) fn group(args: Args, weights: &Weights) -> Result<Forward, Problem> {
             dimensions,
             eps: Array::from_f32(eps),
             pytorch_compatible,
-            weight: Param::new(weights.vector("weight", dimensions)?),
-            bias: Param::new(weights.vector("bias", dimensions)?),
+            weight: pair.weight(weights, dimensions)?,
+            bias: pair.bias(weights, dimensions)?,
         };
         Ok(layer.forward(input)?)
     }))
 }
 
 /// `nn.InstanceNorm` by mlx-rs's module.
-pub(super) fn instance(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn instance(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let eps = float32(args.number("eps")?);
-    pair(weights)?;
+    let pair = Affine::read(args, weights, "dims")?;
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
-        let dimensions = channels(input, 3)?;
+        let dimensions = pair.channels(input, 3)?;
         let mut layer = nn::InstanceNorm {
             dimensions,
             eps: Array::from_f32(eps),
-            weight: Param::new(weights.vector("weight", dimensions)?),
-            bias: Param::new(weights.vector("bias", dimensions)?),
+            weight: pair.weight(weights, dimensions)?,
+            bias: pair.bias(weights, dimensions)?,
         };
         Ok(layer.forward(input)?)
     }))
 }
 
-/// mlx-rs's modules use weight and bias together or not at all: one alone would be dropped without a word.
-fn pair(weights: &Weights) -> Result<(), Problem> {
-    if weights.find("weight").is_some() != weights.find("bias").is_some() {
-        return Err(Problem("the layer has a weight or a bias alone; mlx-rs would use neither".to_owned()));
-    }
-    Ok(())
+/// Weight and bias of a norm over channels: both or neither, as in MLX's layers.
+#[derive(Clone, Copy)]
+struct Affine {
+    affine: bool,
+    dims: Option<i32>,
 }
 
-fn normalized_shape(args: Args) -> Result<Vec<i32>, Problem> {
+impl Affine {
+    fn read(args: &Args<'_>, weights: &Weights, dims: &str) -> Result<Affine, Problem> {
+        let affine = args.flag_or("affine", weights.find("weight").is_some())?;
+        if affine {
+            weights.get("weight")?;
+            weights.get("bias")?;
+        }
+        let dims = if args.has(dims) { Some(int32(args.count(dims)?, dims)?) } else { None };
+        Ok(Affine { affine, dims })
+    }
+
+    fn channels(self, input: &Array, least_axes: usize) -> Result<i32, Problem> {
+        let channels = channels(input, least_axes)?;
+        match self.dims {
+            Some(dims) if dims != channels => {
+                Err(Problem(format!("an input of {channels} channels does not fit a norm of {dims}")))
+            }
+            _ => Ok(channels),
+        }
+    }
+
+    fn weight(self, weights: &Weights, dims: i32) -> Result<Param<Option<Array>>, Problem> {
+        weights.vector_if(self.affine, "weight", dims).map(Param::new)
+    }
+
+    fn bias(self, weights: &Weights, dims: i32) -> Result<Param<Option<Array>>, Problem> {
+        weights.vector_if(self.affine, "bias", dims).map(Param::new)
+    }
+}
+
+/// The last axes that are normalised as one: the layer itself knows their product alone.
+fn normalized_shape(args: &Args<'_>, dims: i32) -> Result<Vec<i32>, Problem> {
+    if !args.has("normalized_shape") {
+        return Ok(vec![dims]);
+    }
+    let shape = axes(args)?;
+    if shape.iter().map(|&axis| i64::from(axis)).product::<i64>() != i64::from(dims) {
+        return Err(args.wrong("normalized_shape", &format!("axes whose product is {dims}")).into());
+    }
+    Ok(shape)
+}
+
+fn axes(args: &Args<'_>) -> Result<Vec<i32>, Problem> {
     let shape = args.list("normalized_shape")?;
     let elements = shape.iter().try_fold(1i64, |product, &axis| product.checked_mul(axis));
     if shape.is_empty() || shape.iter().any(|&axis| axis < 1) || elements.is_none_or(|n| n > i64::from(i32::MAX)) {
         return Err(args.wrong("normalized_shape", "a list of axes that MLX can take").into());
     }
     shape.into_iter().map(|axis| int32(axis, "normalized_shape")).collect()
-}
-
-/// An optional tensor of the normalised shape, as a vector.
-fn flat(weights: &Weights, name: &str, shape: &[i32]) -> Result<Option<Array>, Problem> {
-    match weights.find(name) {
-        None => Ok(None),
-        Some(array) if array.shape() == shape => Ok(Some(array.reshape(&[shape.iter().product()])?)),
-        Some(array) => Err(Problem(format!("the shape of `{name}` is {:?}, not {shape:?}", array.shape()))),
-    }
 }
 
 /// Apply a function over one last axis to several.

@@ -39,14 +39,18 @@ impl Weights {
         self.0.get(name)
     }
 
-    /// The same, with its length checked: MLX would broadcast a wrong one without a word.
-    pub fn vector(&self, name: &str, length: i32) -> Result<Option<Array>, Problem> {
-        match self.find(name) {
-            Some(array) if array.shape() != [length] => {
-                Err(Problem(format!("the shape of `{name}` is {:?}, not [{length}]", array.shape())))
-            }
-            found => Ok(found.cloned()),
+    /// A vector that the layer cannot do without, with its length checked: MLX would broadcast a wrong one without a word.
+    pub fn vector(&self, name: &str, length: i32) -> Result<Array, Problem> {
+        let array = self.get(name)?;
+        if array.shape() == [length] {
+            return Ok(array.clone());
         }
+        Err(Problem(format!("the shape of `{name}` is {:?}, not [{length}]", array.shape())))
+    }
+
+    /// The same where it is wanted.
+    pub fn vector_if(&self, wanted: bool, name: &str, length: i32) -> Result<Option<Array>, Problem> {
+        if wanted { self.vector(name, length).map(Some) } else { Ok(None) }
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn unary(function: fn(&Tensor) -> Result<Tensor, TchError>) -> Forwar
 }
 
 /// `GELU` with `approximate` `none` or `tanh`.
-pub(super) fn gelu(args: Args) -> Result<Forward, Problem> {
+pub(super) fn gelu(args: &Args<'_>) -> Result<Forward, Problem> {
     let approximate = args.text("approximate")?.to_owned();
     Ok(Box::new(move |_, given| {
         let [input] = inputs(given)?;
@@ -24,7 +24,7 @@ pub(super) fn gelu(args: Args) -> Result<Forward, Problem> {
 
 /// `LeakyReLU`. tch's own has a fixed slope; libtorch's derivative, which multiplies what it is given by 1 or the slope,
 /// gives the same when it is given the input itself.
-pub(super) fn leaky_relu(args: Args) -> Result<Forward, Problem> {
+pub(super) fn leaky_relu(args: &Args<'_>) -> Result<Forward, Problem> {
     let slope = args.number("negative_slope")?;
     Ok(Box::new(move |_, given| {
         let [input] = inputs(given)?;
@@ -33,7 +33,7 @@ pub(super) fn leaky_relu(args: Args) -> Result<Forward, Problem> {
 }
 
 /// `Softmax`. Without a `dim`, torch takes the first axis of tensors with 0, 1 or 3 axes and the second of others.
-pub(super) fn softmax(args: Args) -> Result<Forward, Problem> {
+pub(super) fn softmax(args: &Args<'_>) -> Result<Forward, Problem> {
     let axis = args.integer_or_none("dim")?;
     Ok(Box::new(move |_, given| {
         let [input] = inputs(given)?;

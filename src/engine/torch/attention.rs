@@ -11,7 +11,7 @@ type Projections = [(Tensor, Option<Tensor>); 3];
 
 /// `MultiheadAttention`: inputs query `[N, L, E]`, key and value `[N, S, ·]` (batch second unless `batch_first`). The
 /// output is the attention output alone, without the weights.
-pub(super) fn multi_head(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let heads = args.count("num_heads")?;
     let batch_first = args.flag("batch_first")?;
     if args.flag("add_zero_attn")? || weights.find("bias_k").is_some() || weights.find("bias_v").is_some() {

@@ -17,7 +17,7 @@ enum Padding {
 }
 
 /// `Conv1d`, `Conv2d`: weight `[out, in / groups, *kernel]`, optional bias `[out]`, input `[N, C, *]`.
-pub(super) fn conv(args: Args, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     let kernel = kernel(weights, axes)?;
     let stride = args.integers("stride", axes)?;
     let dilation = args.integers("dilation", axes)?;
@@ -42,7 +42,7 @@ pub(super) fn conv(args: Args, weights: &Weights, axes: usize) -> Result<Forward
 }
 
 /// `ConvTranspose1d`, `ConvTranspose2d`: weight `[in, out / groups, *kernel]`, optional bias `[out]`, input `[N, C, *]`.
-pub(super) fn transposed(args: Args, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     kernel(weights, axes)?;
     let stride = args.integers("stride", axes)?;
     let padding = args.integers("padding", axes)?;
@@ -70,7 +70,7 @@ fn kernel(weights: &Weights, axes: usize) -> Result<Vec<i64>, Problem> {
     }
 }
 
-fn padding(args: Args, kernel: &[i64], dilation: &[i64]) -> Result<Padding, Problem> {
+fn padding(args: &Args<'_>, kernel: &[i64], dilation: &[i64]) -> Result<Padding, Problem> {
     let mode = args.text("padding_mode")?;
     let named = args.get("padding")?.as_str();
     if !matches!(mode, "zeros" | "reflect" | "replicate" | "circular") {

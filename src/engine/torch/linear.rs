@@ -16,7 +16,7 @@ pub(super) fn linear(weights: &Weights) -> Result<Forward, Problem> {
 }
 
 /// `Embedding`: weight `[rows, width]`, any shape of whole numbers in. `padding_idx` only matters in training.
-pub(super) fn embedding(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn embedding(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     weights.get("weight")?;
     if !args.is_none("max_norm")? {
         return Err(Problem(

@@ -82,7 +82,7 @@ impl Engine for Torch {
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
         self.layer = None;
         let weights = Weights::new(&tensors).map_err(|problem| problem.0)?;
-        let forward = build(&module.kind, Args::new(module), &weights).map_err(|problem| problem.0)?;
+        let forward = build(&module.kind, &Args::new(module), &weights).map_err(|problem| problem.0)?;
         self.layer = Some((forward, weights));
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Engine for Torch {
 }
 
 /// Check the arguments and the tensors, and make the function that runs the layer.
-fn build(kind: &str, args: Args, weights: &Weights) -> Result<Forward, Problem> {
+fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let unknown = || Problem(format!("libtorch's side does not know the class {kind}"));
     let class = kind.strip_prefix("torch.nn.modules.").ok_or_else(unknown)?;
     match class {

@@ -10,7 +10,7 @@ use crate::engine::args::Args;
 const MOMENTUM: f64 = 0.0;
 
 /// `LayerNorm` over the last axes, with or without weight and bias.
-pub(super) fn layer(args: Args) -> Result<Forward, Problem> {
+pub(super) fn layer(args: &Args<'_>) -> Result<Forward, Problem> {
     let (shape, eps) = (args.list("normalized_shape")?, args.number("eps")?);
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
@@ -19,7 +19,7 @@ pub(super) fn layer(args: Args) -> Result<Forward, Problem> {
 }
 
 /// `RMSNorm` over the last axes. Without an eps libtorch takes the smallest step of the dtype it computes in.
-pub(super) fn rms(args: Args) -> Result<Forward, Problem> {
+pub(super) fn rms(args: &Args<'_>) -> Result<Forward, Problem> {
     let (shape, eps) = (args.list("normalized_shape")?, args.number_or_none("eps")?);
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
@@ -28,7 +28,7 @@ pub(super) fn rms(args: Args) -> Result<Forward, Problem> {
 }
 
 /// `GroupNorm` over `[N, C, *]`.
-pub(super) fn group(args: Args) -> Result<Forward, Problem> {
+pub(super) fn group(args: &Args<'_>) -> Result<Forward, Problem> {
     let (groups, eps) = (args.count("num_groups")?, args.number("eps")?);
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
@@ -38,7 +38,7 @@ pub(super) fn group(args: Args) -> Result<Forward, Problem> {
 
 /// `BatchNorm1d`, `BatchNorm2d` over `[N, C, *]`: by the running statistics, or by the batch's where there are none. In
 /// eval mode torch asks for the buffers and not for `track_running_stats`.
-pub(super) fn batch(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn batch(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let eps = args.number("eps")?;
     let tracked = weights.find("running_mean").is_some() && weights.find("running_var").is_some();
     Ok(Box::new(move |weights, given| {
@@ -50,7 +50,7 @@ pub(super) fn batch(args: Args, weights: &Weights) -> Result<Forward, Problem> {
 }
 
 /// `InstanceNorm1d`, `InstanceNorm2d` over `[N, C, *]`: by each instance's statistics, or by the running ones if kept.
-pub(super) fn instance(args: Args, weights: &Weights) -> Result<Forward, Problem> {
+pub(super) fn instance(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let (tracked, eps) = (tracked(args, weights)?, args.number("eps")?);
     Ok(Box::new(move |weights, given| {
         let [input] = inputs(given)?;
@@ -60,7 +60,7 @@ pub(super) fn instance(args: Args, weights: &Weights) -> Result<Forward, Problem
     }))
 }
 
-fn tracked(args: Args, weights: &Weights) -> Result<bool, Problem> {
+fn tracked(args: &Args<'_>, weights: &Weights) -> Result<bool, Problem> {
     let tracked = args.flag("track_running_stats")?;
     if tracked {
         weights.get("running_mean")?;

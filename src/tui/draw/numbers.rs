@@ -9,6 +9,7 @@ use crate::compare::tolerance::Bound;
 use crate::compare::{Trial, Verdict};
 use crate::convert::Plan;
 use crate::convert::input::Values;
+use crate::convert::weights::{Fold, Layout};
 use crate::engine::{EngineState, ModuleSpec, Side};
 use crate::escape::escape;
 use crate::model::ModuleId;
@@ -241,7 +242,11 @@ fn call(spec: &ModuleSpec) -> String {
         // torch.nn.modules.conv.Conv2d is written as people know it.
         spec.kind.rsplit('.').next().unwrap_or("")
     });
-    format!("{name}({})", arguments(&spec.args))
+    let mut call = format!("{name}({})", arguments(&spec.args));
+    if !spec.around.is_empty() {
+        call.push_str(&format!(" after {}", arguments(&spec.around)));
+    }
+    call
 }
 
 fn arguments(args: &Map<String, Value>) -> String {
@@ -260,12 +265,25 @@ fn python(value: &Value) -> String {
 }
 
 fn move_words(step: &crate::convert::Move) -> String {
-    let part = step.part.map_or(String::new(), |(index, of)| format!(" part {} of {of}", index + 1));
-    let axes = step.rule.axes.as_ref().map_or(String::new(), |axes| format!(", axes {}", join(axes)));
-    if part.is_empty() && axes.is_empty() && step.from == step.to {
-        format!("{} as it is", step.from)
+    let from = step.from.join(" + ");
+    let fold = match &step.fold {
+        Fold::One => String::new(),
+        Fold::Part { index, of } => format!(" part {} of {of}", index + 1),
+        Fold::Sum => " added up".to_owned(),
+        Fold::GruBias => " added up, but for the hidden one of n".to_owned(),
+        Fold::WeightNorm { .. } => " as g·v/‖v‖".to_owned(),
+        Fold::Zeros(shape) => format!("zeros {}", text::shape(shape)),
+    };
+    let layout = match &step.rule.layout {
+        Layout::Keep => String::new(),
+        Layout::Flatten => ", flattened".to_owned(),
+        Layout::Axes { axes, groups: 1 } => format!(", axes {}", join(axes)),
+        Layout::Axes { axes, groups } => format!(", axes {} in each of {groups} groups", join(axes)),
+    };
+    if fold.is_empty() && layout.is_empty() && from == step.to {
+        format!("{from} as it is")
     } else {
-        format!("{}{part} → {}{axes}", step.from, step.to)
+        format!("{from}{fold} → {}{layout}", step.to)
     }
 }
 
