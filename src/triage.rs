@@ -6,7 +6,7 @@ use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
 use crate::convert::{Plan, Refusal};
 use crate::model::{Model, Module, ModuleId, reparametrized};
-use crate::registry::{Registry, RowStatus};
+use crate::registry::{Layer, Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
 
 /// What the registry says of a module (the words are ARCHITECTURE.md's).
@@ -174,7 +174,11 @@ fn triage_module(
     if let Some(reason) = overridden(module) {
         return without_row(Status::Custom, reason);
     }
-    let Some(row) = registry.layer(&module.class) else {
+    let inherited = match registry.layer(&module.class) {
+        Some(_) => None,
+        None => as_its_base(module, registry, triage.source(&module.class)),
+    };
+    let Some(row) = inherited.as_ref().or_else(|| registry.layer(&module.class)) else {
         return no_row(module, module.is_leaf(id), triage.source(&module.class));
     };
     let mut triaged = ModuleTriage {
@@ -223,6 +227,17 @@ fn overridden(module: &Module) -> Option<String> {
     ))
 }
 
+/// The row of a class that is a layer of torch with another name: it inherits the forward and changes nothing.
+fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource>) -> Option<Layer> {
+    let source = source?;
+    let base = registry.torch_class(source.stands_for.as_deref()?)?;
+    let row = registry.layer(base)?;
+    let short = base.rsplit('.').next().unwrap_or(base);
+    let reason = format!("A {short} with a name of its own ({}:{}). {}", source.file, source.class_line, row.reason);
+    let torch = row.torch.clone().or_else(|| Some(base.to_owned()));
+    Some(Layer { class: module.class.clone(), torch, reason, ..row.clone() })
+}
+
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
 fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTriage {
     let forward = source.and_then(|source| Some(format!("{}:{}", source.file, source.forward.as_ref()?.start)));
@@ -233,7 +248,8 @@ fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTr
             (Status::Custom, "The file does not say its class: only its children are known.".to_owned())
         }
         (false, _, Some(place)) if !torch => {
-            (Status::Custom, format!("Its own forward ({place}) has to be ported; its children convert."))
+            let children = if leaf { "." } else { "; its children convert." };
+            (Status::Custom, format!("Its own forward ({place}) has to be ported{children}"))
         }
         (false, false, _) if torch => (
             Status::Custom,
@@ -244,7 +260,12 @@ fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTr
             (Status::Custom, reason.to_owned())
         }
         (false, true, _) => {
-            (Status::Unknown, "No row of the registry covers this class; --registry adds rows.".to_owned())
+            let reason = if torch || source.is_some() {
+                "No row of the registry covers this class; --registry adds rows."
+            } else {
+                "A class of your own: --source shows what it computes, --registry says which layer it is like."
+            };
+            (Status::Unknown, reason.to_owned())
         }
     };
     without_row(status, reason)

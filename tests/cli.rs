@@ -165,3 +165,78 @@ fn source_is_found_for_an_override_file_too() {
     assert_eq!(residual.len(), 2);
     assert!(residual.iter().all(|module| module["status"] == "unsupported" && module["reason"] == "Ours."));
 }
+
+/// A class of one's own that is a layer of torch, used twice, with a blocker beside it.
+const NET: &str = "\
+import torch.nn as nn
+
+
+class Same(nn.Linear):
+    pass
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = Same(3, 3)
+
+    def forward(self, x):
+        x[x > 0] = 0
+        return self.fc(x) * x.mean().item()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = Block()
+        self.second = Block()
+
+    def forward(self, x):
+        return self.second(self.first(x))
+";
+
+/// `inspect` or another command on a state dict of [`NET`], with more arguments.
+fn run_net(command: &str, more: &[&str]) -> std::process::Output {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, source) = (folder.path().join("net.safetensors"), folder.path().join("net.py"));
+    let data = [1u8; 36];
+    let tensor = |count: usize| {
+        let shape = if count == 9 { vec![3, 3] } else { vec![3] };
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &data[..4 * count]).unwrap()
+    };
+    let names = [("first.fc.weight", 9), ("first.fc.bias", 3), ("second.fc.weight", 9), ("second.fc.bias", 3)];
+    let views = names.map(|(name, count)| (name, tensor(count)));
+    std::fs::write(&model, safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::write(&source, NET).unwrap();
+    program().arg(command).arg(model).arg("--source").arg(source).args(more).output().unwrap()
+}
+
+#[test]
+fn a_blocker_is_told_once_with_the_modules_that_run_it() {
+    let report = String::from_utf8(run_net("inspect", &[]).stdout).unwrap();
+    assert_eq!(report.matches("net.py:15").count(), 1, "{report}");
+    assert!(report.contains("in first, second: x.mean().item()"), "{report}");
+    let markdown = String::from_utf8(run_net("inspect", &["--format", "md"]).stdout).unwrap();
+    assert!(markdown.contains("`first, second`"), "{markdown}");
+    let json = json(&run_net("inspect", &["--format", "json"]));
+    let modules = json["blockers"].as_array().unwrap().iter().filter(|blocker| blocker["line"] == 15);
+    assert_eq!(modules.count(), 2, "scripts get one for each module");
+}
+
+#[test]
+fn a_container_is_no_layer_but_has_some() {
+    let output = run_net("verify", &["--layers", "first"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("first is no layer but what layers are in"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--layers 'first.*'"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_registry_row_for_a_bare_class_name_says_what_a_full_path_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("rows.toml");
+    std::fs::write(&rows, "[[layer]]\nclass = \"Conv2d\"\nstatus = \"container\"\nreason = \"x\"\n").unwrap();
+    let output = run(&["inspect", "demo", "--registry", rows.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("torch.nn.modules.conv.Conv2d"), "{}", stderr(&output));
+}

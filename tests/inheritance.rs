@@ -148,3 +148,25 @@ fn circles_and_fans_of_imports_end() {
     sources.add_text("m", "m.py", "from a test", &text);
     assert!(sources.class("m.C0").unwrap().forward.is_none() && sources.class("m.C480").unwrap().forward.is_some());
 }
+
+#[test]
+fn a_class_that_changes_nothing_stands_for_its_base() {
+    let stands_for = |text: &str| {
+        let folder = folder(&[("net.py", &format!("import torch.nn as nn\nfrom mixins import Other\n{text}"))]);
+        find(folder.path(), "net.Net").stands_for
+    };
+    let init = "    def __init__(self):\n        super().__init__(3, 4, 2)\n";
+    for (text, base) in [
+        ("class Net(nn.Conv2d):\n    pass\n".to_owned(), Some("torch.nn.Conv2d")),
+        (format!("class Net(nn.Conv2d):\n{init}"), Some("torch.nn.Conv2d")),
+        (format!("class Base(nn.Linear):\n    pass\nclass Net(Base):\n{init}"), Some("torch.nn.Linear")),
+        (format!("class Net(nn.Conv2d):\n{init}    def forward(self, x):\n        return x\n"), None),
+        ("class Net(nn.Conv2d):\n    def _conv_forward(self, *args):\n        return 0\n".to_owned(), None),
+        ("class Net(nn.Conv2d):\n    @property\n    def weight(self):\n        return 0\n".to_owned(), None),
+        ("class Net(nn.Conv2d):\n    forward = other\n".to_owned(), None),
+        ("class Net(Other, nn.Conv2d):\n    pass\n".to_owned(), None),
+        ("class Net(nn.Conv2d, nn.Linear):\n    pass\n".to_owned(), None),
+    ] {
+        assert_eq!(stands_for(&text).as_deref(), base, "{text}");
+    }
+}

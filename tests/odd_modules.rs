@@ -50,6 +50,12 @@ fn wrappers_and_lists_of_parameters_are_containers() {
 }
 
 #[test]
+fn modules_are_found_in_tuples_lists_and_objects() {
+    insta::assert_snapshot!("in_tuple", inspect("in_tuple.pt"));
+    insta::assert_snapshot!("trainer", inspect("trainer.pt"));
+}
+
+#[test]
 fn a_traced_module_brings_the_code_that_it_was_traced_to() {
     insta::assert_snapshot!("graph_module", inspect("graph_module.pt"));
     let opened = t2m_tui::open::open(&t2m_tui::open::Options {

@@ -131,6 +131,7 @@ fn suspicious() -> State {
         metadata: [("epoch".to_owned(), json!(12)), ("args".to_owned(), json!({"lr": 0.001, "note": "a\u{1b}[31mb"}))]
             .into_iter()
             .collect(),
+        unreadable: vec![("mask.indices".to_owned(), "is sparse, which no layer is computed with".to_owned())],
         pickle: Some(Pickle {
             module_classes: 9,
             foreign: vec![global("posix.system", false, true, 1), global("acme.config.Config", false, false, 2)],

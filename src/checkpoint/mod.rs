@@ -134,7 +134,7 @@ pub enum Content {
 }
 
 /// One pickled module. Child modules follow it in the list; the path says where it belongs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct FoundModule {
     /// Dotted path from the root, `""` for the root.
     pub path: String,

@@ -3,12 +3,15 @@
 use super::error::name_for_message;
 use super::pickle::{Fault, NodeId, Pickle, Printer, class_of, key_text};
 use super::rebuild::Rebuilder;
+use super::state_dict::parts;
 use super::{FoundModule, OwnTensor, TensorKind};
 
 /// Deeper than any model, shallower than any stack.
 const DEEPEST: usize = 500;
 /// Work that a module costs: the memory that it takes, more or less.
 const MODULE_WORK: u64 = 500;
+/// Containers around a module are looked through to this depth.
+pub(super) const MOST_CONTAINERS: usize = 4;
 
 /// Dicts of hooks that a module carries, and what becomes different without them. Hooks around saving and loading a state
 /// dict have done their work.
@@ -41,15 +44,49 @@ struct Level {
     children: Children,
 }
 
-/// All modules from a root module down, each with its tensors, which are added to the rebuilder.
+/// All modules from a root down, each with its tensors, which are added to the rebuilder. The root is a module, or a
+/// container that [holds modules](holds_module): containers then stand as modules without a class.
 ///
 /// # Errors
 /// Modules contain themselves, are too deep, or unfold to too many paths; or a tensor is wrong.
 pub(super) fn modules(rebuilder: &mut Rebuilder<'_>, root: NodeId) -> Result<Vec<FoundModule>, Fault> {
     walk(rebuilder, root, &|rebuilder, path, id| {
+        let pickle = rebuilder.pickle;
+        if module_state(pickle, id).is_none() && holds_module(rebuilder, id, MOST_CONTAINERS) {
+            return container(rebuilder, path, id);
+        }
         let module = module(rebuilder, path, id)?;
         Ok((module, children(rebuilder, path, id)))
     })
+}
+
+/// Whether there is a module in a dict, a list, a tuple or an object that is none, or in such ones in it, so many deep.
+pub(super) fn holds_module(rebuilder: &Rebuilder<'_>, container: NodeId, depth: usize) -> bool {
+    let pickle = rebuilder.pickle;
+    depth > 0
+        && parts(pickle, container).any(|(_, value)| {
+            !rebuilder.is_tensor(value)
+                && (module_state(pickle, value).is_some() || holds_module(rebuilder, value, depth - 1))
+        })
+}
+
+/// A container that holds modules: those are its children, and the tensors beside them its own.
+fn container(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<(FoundModule, Children), Fault> {
+    let pickle = rebuilder.pickle;
+    let object = pickle.object(id).filter(|_| !pickle.is_dict(id) && pickle.items(id).is_none());
+    let class = object.and_then(|object| class_of(pickle, &object).map(str::to_owned)).unwrap_or_default();
+    let mut found = FoundModule { path: path.to_owned(), class, ..FoundModule::default() };
+    let mut children = Vec::new();
+    for (key, value) in parts(pickle, id) {
+        let name = key.text(pickle);
+        if rebuilder.is_tensor(value) {
+            let tensor = rebuilder.add(value, join(path, name.clone()))?;
+            found.tensors.push(OwnTensor { name: name.into(), kind: TensorKind::Unknown, tensor });
+        } else if module_state(pickle, value).is_some() || holds_module(rebuilder, value, MOST_CONTAINERS) {
+            children.push((name, value));
+        }
+    }
+    Ok((found, children))
 }
 
 /// Names and values of the modules in a module.

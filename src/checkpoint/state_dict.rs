@@ -48,20 +48,21 @@ pub(super) struct Unwrapped {
     pub metadata: Map<String, Value>,
 }
 
-/// Follow the keys that hold the weights.
+/// Follow the keys that hold the weights: of dicts, of lists and tuples, and attributes of objects that are no modules.
 pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>) -> Unwrapped {
     let pickle = rebuilder.pickle;
     let mut found = Unwrapped { inner: pickle.root(), wrappers: Vec::new(), metadata: Map::new() };
     let mut printer = Printer::for_metadata();
     for _ in 0..MOST_WRAPPERS {
-        if module_state(pickle, found.inner).is_some() || !pickle.is_dict(found.inner) {
+        if module_state(pickle, found.inner).is_some() {
             break;
         }
-        let Some((name, inner)) = weights_in(rebuilder, found.inner) else { break };
+        let Some((key, inner)) = weights_in(rebuilder, found.inner) else { break };
+        let name = key.text(pickle);
         let around = found.wrappers.join(".");
         let mut others = Vec::new();
-        for (key, value) in pickle.entries(found.inner).into_iter().flatten() {
-            let key = key_text(pickle, key);
+        for (key, value) in parts(pickle, found.inner) {
+            let key = key.text(pickle);
             if key == name {
                 continue;
             }
@@ -71,8 +72,8 @@ pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>) -> Unwrapped {
             keep(&mut found.metadata, join(&around, key), || summary(rebuilder, &mut printer, value));
         }
         if !others.is_empty() {
-            let shown = name_for_message(&name);
-            rebuilder.warn(format!("`{}` holds weights too; only `{shown}` is shown.", others.join("`, `")));
+            let (shown, hold) = (name_for_message(&name), if others.len() == 1 { "holds" } else { "hold" });
+            rebuilder.warn(format!("`{}` {hold} weights too; only `{shown}` is shown.", others.join("`, `")));
         }
         found.wrappers.push(name);
         found.inner = inner;
@@ -80,24 +81,37 @@ pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>) -> Unwrapped {
     found
 }
 
-/// The key of a dict that holds the weights: a usual one, or the only one that holds any.
-fn weights_in(rebuilder: &Rebuilder<'_>, dict: NodeId) -> Option<(String, NodeId)> {
+/// The key under which the weights are: a usual one, or the only one that holds any.
+fn weights_in(rebuilder: &Rebuilder<'_>, container: NodeId) -> Option<(Key, NodeId)> {
     let pickle = rebuilder.pickle;
-    // The dict is gone through once: a state dict has many keys, and tensors are the cheapest to rule out.
-    let is_usual = |key: NodeId| WRAPPERS.iter().position(|usual| pickle.is_text(key, usual));
-    let candidates = pickle.entries(dict)?.filter(|(_, value)| !rebuilder.is_tensor(*value));
-    let usual = candidates.filter_map(|(key, value)| Some((is_usual(key)?, value)));
-    let usual = usual.filter(|(_, value)| holds_weights(rebuilder, *value)).min_by_key(|(rank, _)| *rank);
-    if let Some((rank, value)) = usual {
-        return WRAPPERS.get(rank).map(|key| ((*key).to_owned(), value));
+    // A state dict has many keys, and tensors are the cheapest to rule out.
+    let is_usual = |key: Key| match key {
+        Key::Name(key) => WRAPPERS.iter().position(|usual| pickle.is_text(key, usual)),
+        Key::Index(_) => None,
+    };
+    let candidates = parts(pickle, container).filter(|(_, value)| !rebuilder.is_tensor(*value));
+    let usual = candidates.filter_map(|(key, value)| Some((is_usual(key)?, key, value)));
+    let usual = usual.filter(|(_, _, value)| holds_weights(rebuilder, *value)).min_by_key(|(rank, ..)| *rank);
+    if let Some((_, key, value)) = usual {
+        return Some((key, value));
     }
-    if pickle.entries(dict)?.any(|(_, value)| rebuilder.is_tensor(value)) {
+    if parts(pickle, container).any(|(_, value)| rebuilder.is_tensor(value)) {
         return None;
     }
-    let mut holders = pickle.entries(dict)?.filter(|(_, value)| holds_weights(rebuilder, *value));
-    let (key, value) = holders.next()?;
-    // Several modules cannot be shown as one; several dicts can.
-    (module_state(pickle, value).is_some() || holders.next().is_none()).then(|| (key_text(pickle, key), value))
+    let mut holders = parts(pickle, container).filter(|(_, value)| holds_weights(rebuilder, *value));
+    let found = holders.next()?;
+    holders.next().is_none().then_some(found)
+}
+
+/// Keys and values of a dict, places and items of a list or tuple, attributes and values of another object.
+pub(super) fn parts(pickle: &Pickle, container: NodeId) -> impl Iterator<Item = (Key, NodeId)> {
+    let state = || pickle.object(container).and_then(|object| pickle.state(&object));
+    let entries = pickle.entries(container);
+    let items = if entries.is_none() { pickle.items(container) } else { None };
+    let attributes =
+        if entries.is_none() && items.is_none() { state().and_then(|state| pickle.entries(state)) } else { None };
+    let named = entries.or(attributes).into_iter().flatten().map(|(key, value)| (Key::Name(key), value));
+    named.chain(items.into_iter().flatten().enumerate().map(|(index, value)| (Key::Index(index), value)))
 }
 
 /// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimiser's state is not.
@@ -106,15 +120,13 @@ fn holds_weights(rebuilder: &Rebuilder<'_>, value: NodeId) -> bool {
     if module_state(pickle, value).is_some() {
         return true;
     }
-    let Some(entries) = pickle.entries(value) else { return false };
     if is_optimiser(pickle, value) {
         return false;
     }
-    entries.clone().any(|(_, value)| rebuilder.is_tensor(value))
-        || entries.take(100).any(|(_, inner)| {
-            let inner_entries = pickle.entries(inner).filter(|_| !is_optimiser(pickle, inner));
-            module_state(pickle, inner).is_some()
-                || inner_entries.into_iter().flatten().any(|(_, value)| rebuilder.is_tensor(value))
+    let has_tensor = |value: NodeId| parts(pickle, value).any(|(_, value)| rebuilder.is_tensor(value));
+    has_tensor(value)
+        || parts(pickle, value).take(100).any(|(_, inner)| {
+            module_state(pickle, inner).is_some() || (!is_optimiser(pickle, inner) && has_tensor(inner))
         })
 }
 
@@ -169,13 +181,13 @@ struct Level {
 
 /// A member's name in its container.
 #[derive(Clone, Copy)]
-enum Key {
+pub(super) enum Key {
     Name(NodeId),
     Index(usize),
 }
 
 impl Key {
-    fn text(self, pickle: &Pickle) -> String {
+    pub fn text(self, pickle: &Pickle) -> String {
         match self {
             Key::Name(key) => key_text(pickle, key),
             Key::Index(index) => index.to_string(),
@@ -248,17 +260,8 @@ fn is_container(pickle: &Pickle, value: NodeId) -> bool {
 /// The members of a dict, list, tuple or object with a state, in reverse; a key that comes twice counts once, as in Python.
 fn members(rebuilder: &mut Rebuilder<'_>, container: NodeId) -> Vec<(Key, NodeId)> {
     let pickle = rebuilder.pickle;
-    let state = pickle.object(container).and_then(|object| pickle.state(&object));
-    let entries = pickle.entries(container).or_else(|| state.and_then(|state| pickle.entries(state)));
-    let mut members: Vec<(Key, NodeId)> = match (entries, pickle.items(container)) {
-        (Some(entries), _) => {
-            let mut members = entries.map(|(key, value)| (Key::Name(key), value)).collect();
-            settle_duplicates(rebuilder, &mut members);
-            members
-        }
-        (None, Some(items)) => items.enumerate().map(|(index, value)| (Key::Index(index), value)).collect(),
-        (None, None) => Vec::new(),
-    };
+    let mut members: Vec<(Key, NodeId)> = parts(pickle, container).collect();
+    settle_duplicates(rebuilder, &mut members);
     members.reverse();
     members
 }

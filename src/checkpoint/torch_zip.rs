@@ -159,7 +159,9 @@ pub(super) fn contents(rebuilder: &mut Rebuilder<'_>) -> Result<Parts, Fault> {
 fn read_contents(rebuilder: &mut Rebuilder<'_>) -> Result<Parts, Fault> {
     let pickle = rebuilder.pickle;
     let state_dict::Unwrapped { inner, mut wrappers, mut metadata } = state_dict::unwrap(rebuilder);
-    if objects::module_state(pickle, inner).is_some() {
+    if objects::module_state(pickle, inner).is_some()
+        || objects::holds_module(rebuilder, inner, objects::MOST_CONTAINERS)
+    {
         let content = Content::Modules(objects::modules(rebuilder, inner)?);
         optimizer::name_moments(rebuilder, &content, &mut metadata);
         return Ok(Parts { content, metadata, wrappers });

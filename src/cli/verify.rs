@@ -95,8 +95,11 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         if interrupted.load(Ordering::SeqCst) {
             runner.cancel();
             eprintln!("t2m-tui: interrupted after {} of {total} layers", run.layers.len());
-            if args.format == VerifyFormat::Json {
-                output::print_line(&serde_json::to_string_pretty(&run.json(&opened))?)?;
+            match args.format {
+                VerifyFormat::Json => output::print_line(&serde_json::to_string_pretty(&run.json(&opened))?)?,
+                VerifyFormat::Text => output::print_line(&format!("\n{}", run.summary_text()))?,
+                VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
+                VerifyFormat::Jsonl => {}
             }
             return Ok(ExitCode::from(INTERRUPTED));
         }
@@ -154,6 +157,16 @@ fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
 
 fn no_match(opened: &Opened, glob: &str) -> Failure {
     let path = escape(&opened.checkpoint.path.to_string_lossy()).into_owned();
+    // The plainest mistake is to name what the layers are in.
+    if let Some(id) = opened.model.modules.iter().position(|module| module.path == glob) {
+        let (module, status) = (&opened.model.modules[id], opened.triage.modules[id].status.name());
+        let what =
+            if module.class.is_empty() { String::new() } else { format!(", a {}", escape(module.short_class())) };
+        return format!(
+            "{path}: {glob} is no layer but what layers are in ({status}{what}); --layers '{glob}.*' runs those"
+        )
+        .into();
+    }
     format!("{path}: no layer's path matches --layers {glob}; `t2m-tui inspect` lists the paths, and `name.*` means what is below `name`").into()
 }
 

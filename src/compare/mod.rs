@@ -30,7 +30,7 @@ pub struct Trial {
     pub worst_index: Vec<usize>,
     /// The bound for `ok`.
     pub tolerance: f64,
-    /// What the bound is relative to: the largest |output|, or what cancels within the layer where that is larger.
+    /// What the bound is relative to: the largest |output|.
     pub scale: f64,
     /// Largest distance of torch's output to torch in f64.
     pub torch_vs_f64: f64,

@@ -113,6 +113,10 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
 
 /// Whether a row can be: what converts has a target and a recipe, what does not says how hard it would be.
 pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
+    if !row.class.contains('.') {
+        let inspect = "`t2m-tui inspect --format json` shows each module's";
+        return Err(format!("a class is known by its full path, such as torch.nn.modules.conv.Conv2d; {inspect}"));
+    }
     if let Some(rule) = &row.rule
         && !rules.iter().any(|known| known.name == *rule)
     {

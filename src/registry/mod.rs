@@ -86,6 +86,16 @@ impl Registry {
         self.by_class.get(class).map(|&index| &self.layers[index])
     }
 
+    /// The full class path of a layer of torch that code names so: `torch.nn.Conv2d` is `torch.nn.modules.conv.Conv2d`.
+    pub fn torch_class(&self, named: &str) -> Option<&str> {
+        if let Some((class, _)) = self.by_class.get_key_value(named) {
+            return Some(class);
+        }
+        let short = named.strip_prefix("torch.nn.").filter(|short| !short.contains('.'))?;
+        let mut classes = self.by_class.keys().filter(|class| class.starts_with("torch.nn.modules."));
+        classes.find(|class| class.rsplit('.').next() == Some(short)).map(String::as_str)
+    }
+
     /// The row of an op, called in this way (`torch.softmax`, `F.softmax`, `x.softmax`) or in another that means the same.
     pub fn op(&self, called: &str) -> Option<&Op> {
         ops::spellings(called).iter().find_map(|name| self.ops.get(*self.by_op.get(name)?))

@@ -4,14 +4,18 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{blockers, bytes, code_cell, count, ops, parameters, status_counts};
+use super::{
+    BlockerPlace, blocker_places, bytes, code_cell, count, layers, ops, parameters, severity_counts, status_counts,
+};
 use crate::escape::escape;
-use crate::model::{Evidence, attributes};
+use crate::model::{Evidence, ModuleId, attributes};
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
 
 /// No column of the listing is wider, in terminal cells; what is longer sticks out.
 const WIDEST: usize = 48;
+/// So many tensors that cannot be read are listed; they are bad in the same way, most often.
+const MOST_UNREADABLE: usize = 20;
 
 /// The report as text.
 pub fn text(opened: &Opened) -> String {
@@ -22,16 +26,12 @@ pub fn text(opened: &Opened) -> String {
 }
 
 fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
-    let coverage = opened.triage.coverage;
     writeln!(out, "{}", headline(opened))?;
-    let found = blockers(opened).count();
-    writeln!(
-        out,
-        "listed as convertible: {} % of layers, {} % of parameters; {found} blocker{}",
-        percent(coverage.layers),
-        percent(coverage.parameters),
-        if found == 1 { "" } else { "s" },
-    )?;
+    if !opened.checkpoint.wrappers.is_empty() {
+        writeln!(out, "found under: {}", escape(&opened.checkpoint.wrappers.join(" → ")))?;
+    }
+    let places = blocker_places(opened);
+    writeln!(out, "{}; blockers: {}", coverage(opened), severity_counts(&places))?;
     for warning in &opened.checkpoint.warnings {
         writeln!(out, "warning: {}", escape(warning))?;
     }
@@ -49,14 +49,32 @@ fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
     let counts = status_counts(opened);
     let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
     writeln!(out, "modules: {}", counts.join(", "))?;
-    for (id, file, blocker) in blockers(opened) {
+    for BlockerPlace { file, blocker, modules } in places {
         let place = format!("{file}:{}:{}", blocker.line, blocker.column);
         writeln!(out, "\n{}  {} {}", escape(&place), escape(&blocker.pattern), blocker.severity.name())?;
-        writeln!(out, "    in {}: {}", name_of(opened, id), escape(&blocker.text))?;
+        writeln!(out, "    in {}: {}", names_of(opened, &modules), escape(&blocker.text))?;
         writeln!(out, "    {} {}", escape(&blocker.explanation), escape(&blocker.hint))?;
     }
+    write_unreadable(out, opened)?;
     write_ops(out, opened)?;
     write_pickle(out, opened)
+}
+
+/// Tensors that cannot be read, and why.
+fn write_unreadable(out: &mut String, opened: &Opened) -> std::fmt::Result {
+    let tensors = opened.checkpoint.tensors.iter();
+    let problems: Vec<(&str, &str)> =
+        tensors.filter_map(|tensor| Some((tensor.name.as_str(), tensor.problem.as_deref()?))).collect();
+    if !problems.is_empty() {
+        writeln!(out, "\ntensors that cannot be read")?;
+    }
+    for (name, problem) in problems.iter().take(MOST_UNREADABLE) {
+        writeln!(out, "    {}: {}", escape(name), escape(problem))?;
+    }
+    match problems.len().saturating_sub(MOST_UNREADABLE) {
+        0 => Ok(()),
+        more => writeln!(out, "    and {more} more"),
+    }
 }
 
 fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
@@ -105,20 +123,15 @@ pub fn markdown(opened: &Opened) -> String {
 }
 
 fn write_markdown(out: &mut String, opened: &Opened) -> std::fmt::Result {
-    let coverage = opened.triage.coverage;
     writeln!(out, "# {}\n", headline(opened))?;
-    writeln!(
-        out,
-        "Listed as convertible: {} % of layers, {} % of parameters.\n",
-        percent(coverage.layers),
-        percent(coverage.parameters)
-    )?;
+    let places = blocker_places(opened);
+    writeln!(out, "{}; blockers: {}\n", coverage(opened), severity_counts(&places))?;
     writeln!(out, "| module | class | status | what is known |\n|---|---|---|---|")?;
     for row in rows(opened) {
         writeln!(out, "| `{}` | {} | {} | {} |", code_cell(&row.path), cell(&row.class), row.status, cell(&row.words))?;
     }
     let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
-    for (id, file, blocker) in blockers(opened) {
+    for BlockerPlace { file, blocker, modules } in places {
         out.push_str(heading.take().unwrap_or(""));
         let place = format!("{file}:{}", blocker.line);
         let (pattern, hint) = (code_cell(&blocker.pattern), cell(&blocker.hint));
@@ -127,7 +140,7 @@ fn write_markdown(out: &mut String, opened: &Opened) -> std::fmt::Result {
             "| `{pattern}` {} | {} | `{}` | {hint} |",
             blocker.severity.name(),
             cell(&place),
-            code_cell(&name_of(opened, id))
+            code_cell(&names_of(opened, &modules))
         )?;
     }
     let mut heading = Some("\n| op | MLX | status | count | what changes |\n|---|---|---|---|---|\n");
@@ -161,9 +174,29 @@ fn headline(opened: &Opened) -> String {
     )
 }
 
-fn name_of(opened: &Opened, id: usize) -> String {
-    let path = &opened.model.modules[id].path;
-    if path.is_empty() { "the root".to_owned() } else { escape(path).into_owned() }
+/// Modules by their paths: the first few, and how many more there are.
+fn names_of(opened: &Opened, modules: &[ModuleId]) -> String {
+    const SHOWN: usize = 4;
+    let name = |&id: &ModuleId| {
+        let path = &opened.model.modules[id].path;
+        if path.is_empty() { "the root".to_owned() } else { escape(path).into_owned() }
+    };
+    let names: Vec<String> = modules.iter().take(SHOWN).map(name).collect();
+    match modules.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+/// How much of the model converts by the registry, in words.
+fn coverage(opened: &Opened) -> String {
+    let (layers, parameters) = (layers(opened).count(), parameters(&opened.model));
+    if layers == 0 && parameters == 0 {
+        return "no layers".to_owned();
+    }
+    let coverage = opened.triage.coverage;
+    let (layers, parameters) = (percent(coverage.layers), percent(coverage.parameters));
+    format!("listed as convertible: {layers} % of layers, {parameters} % of parameters")
 }
 
 fn padded(text: &str, width: usize) -> String {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{Model, ModuleId};
 use crate::open::Opened;
-use crate::source::Blocker;
+use crate::source::{Blocker, Severity};
 use crate::triage::{Status, counts_as_layer};
 
 /// Number of modules of each status, in the order the screen lists them; those that do not occur are left out.
@@ -31,6 +31,40 @@ pub fn blockers(opened: &Opened) -> impl Iterator<Item = (ModuleId, &str, &Block
             own.chain(inherited).map(move |(file, blocker)| (id, file, blocker))
         })
     })
+}
+
+/// A blocker where it is written, with the modules that run it.
+#[derive(Debug)]
+pub struct BlockerPlace<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// What is there.
+    pub blocker: &'a Blocker,
+    /// In tree order.
+    pub modules: Vec<ModuleId>,
+}
+
+/// Every blocker once, however many modules run it: the worst first, then by file and line.
+pub fn blocker_places(opened: &Opened) -> Vec<BlockerPlace<'_>> {
+    let mut places: BTreeMap<_, BlockerPlace<'_>> = BTreeMap::new();
+    for (id, file, blocker) in blockers(opened) {
+        let key = (blocker.severity, file, blocker.line, blocker.column, &blocker.pattern);
+        let place = places.entry(key).or_insert(BlockerPlace { file, blocker, modules: Vec::new() });
+        place.modules.push(id);
+    }
+    places.into_values().collect()
+}
+
+/// `2 break, 1 differs, 3 harmless`; `none`.
+pub fn severity_counts(places: &[BlockerPlace<'_>]) -> String {
+    let words = [(Severity::Breaks, "break", "breaks"), (Severity::Differs, "differ", "differs")];
+    let words = words.into_iter().chain([(Severity::Harmless, "harmless", "harmless")]);
+    let counts = words.filter_map(|(severity, several, one)| {
+        let count = places.iter().filter(|place| place.blocker.severity == severity).count();
+        (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { several }))
+    });
+    let counts: Vec<String> = counts.collect();
+    if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
 }
 
 /// The modules that coverage counts and verify lists.

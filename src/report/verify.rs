@@ -209,9 +209,14 @@ fn trial_json(trial: &Trial) -> Value {
         "output_shape": trial.output_shape, "max_abs": trial.max_abs, "mean_abs": trial.mean_abs,
         "max_rel": trial.max_rel, "p99_abs": trial.p99_abs, "cosine": trial.cosine, "worst_index": trial.worst_index,
         "tolerance": trial.tolerance, "scale": trial.scale, "torch_vs_f64": trial.torch_vs_f64,
-        "mlx_vs_f64": trial.mlx_vs_f64, "mlx_dtype": short_dtype(trial.mlx_dtype), "ms_torch": trial.ms_torch,
-        "ms_mlx": trial.ms_mlx, "verdict": trial.verdict.name(),
+        "mlx_vs_f64": trial.mlx_vs_f64, "mlx_dtype": short_dtype(trial.mlx_dtype), "ms_torch": microseconds(trial.ms_torch),
+        "ms_mlx": microseconds(trial.ms_mlx), "verdict": trial.verdict.name(),
     })
+}
+
+/// Milliseconds to three places: the clock tells no more.
+fn microseconds(milliseconds: f64) -> f64 {
+    (milliseconds * 1e3).round() / 1e3
 }
 
 /// The dtype as the command line takes it.

@@ -335,6 +335,7 @@ fn describe(family: Vec<Found>) -> Option<ClassSource> {
         text: Arc::clone(shown.module.text()),
         class_line: line(lineage.members.get(first_shown)?),
         forward: entry.map(|entry| entry.method.lines()),
+        stands_for: if entry.is_none() { lineage.plain_base() } else { None },
         blockers: blockers::find(&lineage, &attributes, &shown.module),
         inherited,
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),

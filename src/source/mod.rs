@@ -39,6 +39,8 @@ pub struct ClassSource {
     pub class_line: usize,
     /// 1-based lines of `forward`, end excluded; `None` where the class has none of its own.
     pub forward: Option<Range<usize>>,
+    /// The class of torch whose forward it inherits and nothing of which it changes, as its file names it (`torch.nn.Conv2d`).
+    pub stands_for: Option<String>,
     /// What stands in the way, by line.
     pub blockers: Vec<Blocker>,
     /// What stands in the way in files of bases that `forward` reaches into: the file, and the blocker in it.
@@ -47,6 +49,14 @@ pub struct ClassSource {
     pub mentions: Vec<(usize, String)>,
     /// The torch ops of `forward` and of the methods it uses, one for each place where one is written.
     pub ops: Vec<OpUse>,
+}
+
+impl ClassSource {
+    /// How many blockers stop or change a port: those that are harmless are shown, but not counted.
+    pub fn serious(&self) -> usize {
+        let all = self.blockers.iter().chain(self.inherited.iter().map(|(_, blocker)| blocker));
+        all.filter(|blocker| blocker.severity != Severity::Harmless).count()
+    }
 }
 
 /// A construct in source that stops or silently changes a port.

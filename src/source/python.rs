@@ -374,6 +374,11 @@ impl<'t> Class<'t> {
         self.methods.values().copied()
     }
 
+    /// Names of the methods, those that are only another name included.
+    pub fn method_names(&self) -> impl Iterator<Item = &'t str> {
+        self.methods.keys().chain(self.aliases.keys()).copied()
+    }
+
     /// The method of this name, or the one that `name = other` in the class body stands for.
     pub fn method(&self, name: &str) -> Option<Method<'t>> {
         let aliased = || self.aliases.get(name).and_then(|other| self.methods.get(other));

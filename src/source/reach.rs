@@ -6,6 +6,9 @@ use tree_sitter::Node;
 
 use super::python::{Class, Method, Module, preorder};
 
+/// Methods that do not change what a module computes once it is built.
+const PLAIN: [&str; 6] = ["__init__", "extra_repr", "__repr__", "reset_parameters", "_init_weights", "init_weights"];
+
 /// A class with its bases, in the order in which methods are looked for.
 #[derive(Debug)]
 pub(super) struct Lineage<'t> {
@@ -33,6 +36,21 @@ impl<'t> Lineage<'t> {
     /// The method that runs when the module is called: `forward`, or `__call__` where there is none.
     pub(super) fn entry(&self) -> Option<Reached<'t>> {
         ["forward", "__call__"].iter().find_map(|name| self.method(0, name))
+    }
+
+    /// The class of torch at the end of the lineage, if no member defines a method that could change what it computes, and
+    /// every other base is a member too.
+    pub(super) fn plain_base(&self) -> Option<String> {
+        if self.members.iter().flat_map(|member| member.class.method_names()).any(|name| !PLAIN.contains(&name)) {
+            return None;
+        }
+        let bases =
+            self.members.iter().flat_map(|member| member.class.bases.iter().map(|base| member.module.resolve(base)));
+        let (torch, others): (Vec<String>, Vec<String>) = bases.partition(|base| base.starts_with("torch."));
+        match torch.as_slice() {
+            [base] if others.len() + 1 == self.members.len() => Some(base.clone()),
+            _ => None,
+        }
     }
 
     /// The method of this name of the first member from `from` on that has it.

@@ -1,5 +1,6 @@
 //! What the screen shows of an opened checkpoint, with the sums it would not want to recompute at every frame.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -7,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::checkpoint::PickleGlobal;
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
-use crate::source::{Blocker, ClassSource};
+use crate::source::{Blocker, ClassSource, Severity};
 use crate::triage::{Coverage, ModuleTriage, Tally, Triage, counts_as_layer};
 
 /// A checkpoint as the screen sees it. It does not change once made.
@@ -31,6 +32,8 @@ pub struct Document {
     pub coverage: Coverage,
     /// Says in one line what a module is, beginning with its class.
     pub describe: fn(&Module) -> String,
+    /// Places in source that stop or change a port, each once however many modules run it.
+    pub flags: usize,
     tallies: Vec<Tally>,
     runnable: Vec<u32>,
     /// How many runnable modules come before each.
@@ -52,6 +55,8 @@ pub struct About {
     pub metadata: Map<String, Value>,
     /// What the pickle mentions; `None` where there is no pickle.
     pub pickle: Option<Pickle>,
+    /// Tensors that cannot be read, and why.
+    pub unreadable: Vec<(String, String)>,
 }
 
 /// What a pickle mentions.
@@ -84,6 +89,11 @@ impl About {
                 refused: outside.refused.into_iter().map(str::to_owned).collect(),
                 allowed,
             }),
+            unreadable: checkpoint
+                .tensors
+                .iter()
+                .filter_map(|tensor| Some((tensor.name.to_string(), tensor.problem.clone()?)))
+                .collect(),
         }
     }
 
@@ -136,7 +146,7 @@ impl Document {
         let tallies = tallies(&model, &triage);
         let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
         let ranks = ranks(&triage);
-        let coverage = triage.coverage;
+        let (coverage, flags) = (triage.coverage, flags(&model, &triage));
         Document {
             name,
             format: String::new(),
@@ -147,6 +157,7 @@ impl Document {
             triage,
             coverage,
             describe: line,
+            flags,
             tallies,
             runnable,
             ranks,
@@ -200,6 +211,13 @@ impl Document {
         source.map_or(&[], |source| &source.blockers)
     }
 
+    /// How many blockers in the module's own class stop or change a port, and how bad the worst of all is.
+    pub fn serious(&self, id: ModuleId) -> (usize, Severity) {
+        let source = self.module(id).and_then(|module| self.triage.source(&module.class));
+        let worst = self.blockers(id).iter().map(|blocker| blocker.severity).min();
+        (source.map_or(0, ClassSource::serious), worst.unwrap_or(Severity::Breaks))
+    }
+
     /// Every module that can be measured at `id` or below.
     pub fn runnable_below(&self, id: ModuleId) -> Vec<ModuleId> {
         let end = self.module(id).map_or(id, |module| module.end);
@@ -247,9 +265,6 @@ impl Document {
 
     /// The blocker after (or before) a place, in the order of modules and lines, going round at the end.
     pub fn blocker_from(&self, from: Place, forward: bool) -> Option<Place> {
-        if self.tally(0).blockers == 0 {
-            return None;
-        }
         let here = self.blocker_lines(from.module);
         let next = if forward {
             here.iter().find(|&&line| line > from.line)
@@ -303,7 +318,7 @@ fn tallies(model: &Model, triage: &Triage) -> Vec<Tally> {
         Tally {
             converting: usize::from(layer && status.is_some_and(|status| status.converts())),
             leaves: usize::from(layer),
-            blockers: triage.source(&module.class).map_or(0, |source| source.blockers.len() + source.inherited.len()),
+            blockers: triage.source(&module.class).map_or(0, ClassSource::serious),
         }
     };
     let mut tallies: Vec<Tally> = model.modules.iter().enumerate().map(|(id, module)| own(id, module)).collect();
@@ -316,6 +331,18 @@ fn tallies(model: &Model, triage: &Triage) -> Vec<Tally> {
         }
     }
     tallies
+}
+
+fn flags(model: &Model, triage: &Triage) -> usize {
+    let classes: HashSet<&str> = model.modules.iter().map(|module| module.class.as_str()).collect();
+    let sources = classes.into_iter().filter_map(|class| triage.source(class));
+    let blockers = sources.flat_map(|source| {
+        let own = source.blockers.iter().map(|blocker| (source.file.as_str(), blocker));
+        own.chain(source.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker)))
+    });
+    let serious = blockers.filter(|(_, blocker)| blocker.severity != Severity::Harmless);
+    let places = serious.map(|(file, blocker)| (file, blocker.line, blocker.column, blocker.pattern.as_str()));
+    places.collect::<HashSet<_>>().len()
 }
 
 /// The parent, which in pre-order always comes before its child.

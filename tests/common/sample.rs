@@ -278,6 +278,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             text: text.into(),
             class_line,
             forward: Some(start..end),
+            stands_for: None,
             blockers,
             mentions: mentions.collect(),
             inherited: Vec::new(),

@@ -281,7 +281,10 @@ impl Machine {
             }
             REDUCE | NEWOBJ => {
                 let (args, callable) = (self.pop()?, self.pop()?);
-                self.push_object(if code == REDUCE { How::Call } else { How::New }, callable, args)
+                match self.nested_class(callable, args) {
+                    Some(global) => self.push(Node::Global(global)),
+                    None => self.push_object(if code == REDUCE { How::Call } else { How::New }, callable, args),
+                }
             }
             NEWOBJ_EX => {
                 let (_keywords, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
@@ -353,6 +356,20 @@ impl Machine {
         let part = |span: Span| data.get(span.start as usize..(span.start + span.length) as usize).unwrap_or_default();
         let index = self.interner.intern(globals, part(module), part(name), self.opcode as u64);
         self.push(Node::Global(index.ok_or("more than 100,000 different globals: this is no checkpoint")?))
+    }
+
+    /// `getattr(Outer, "Inner")`: how protocols before 4 name a class within a class. It is a name like any other.
+    fn nested_class(&mut self, callable: NodeId, args: NodeId) -> Option<u32> {
+        if self.pickle.global_name(callable)? != "builtins.getattr" {
+            return None;
+        }
+        let &[outer, inner] = self.pickle.tuple(args)? else { return None };
+        let (outer, inner) = (self.pickle.global_name(outer)?.to_owned(), self.pickle.text(inner)?.into_owned());
+        if outer.len() + inner.len() > LONGEST_NAME as usize {
+            return None;
+        }
+        let offset = self.opcode as u64;
+        self.interner.intern(&mut self.pickle.globals, outer.as_bytes(), inner.as_bytes(), offset)
     }
 
     fn push_object(&mut self, how: How, callable: NodeId, args: NodeId) -> Step {

@@ -126,7 +126,7 @@ fn features(site: &Site<'_>) -> Result<usize, Refusal> {
 }
 
 fn spatial(site: &Site<'_>) -> Result<&'static [usize], Refusal> {
-    let digit = site.module().class.chars().rev().find_map(|letter| letter.to_digit(10));
+    let digit = site.torch_class().chars().rev().find_map(|letter| letter.to_digit(10));
     let sizes = digit.and_then(|digit| SPATIAL.get(digit as usize).copied());
     sizes
         .ok_or_else(|| Refusal::Unsupported("the class does not say how many dimensions it normalises over".to_owned()))

@@ -51,6 +51,11 @@ impl<'a> Site<'a> {
         &self.model.modules[self.id]
     }
 
+    /// The class of torch that it computes like.
+    pub(super) fn torch_class(&self) -> &'a str {
+        self.row.torch.as_deref().unwrap_or(&self.module().class)
+    }
+
     /// A tensor of the module or of a module below it, by its name relative to the module; `None` where it is None.
     pub fn tensor(&self, name: &str) -> Option<TensorId> {
         tensor(self.model, self.id, name)
@@ -224,7 +229,7 @@ impl Draft {
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
         Plan {
             torch: ModuleSpec {
-                kind: site.row.torch.clone().unwrap_or_else(|| module.class.clone()),
+                kind: site.torch_class().to_owned(),
                 args: module.attributes.clone(),
                 ..ModuleSpec::default()
             },

@@ -29,6 +29,7 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
     let mut sheet = Sheet { theme: &state.theme, columns: usize::from(width.saturating_sub(4)), lines: Vec::new() };
     sheet.file(&view.document);
     sheet.warnings(&view.document.warnings);
+    sheet.unreadable(&view.document.about.unreadable);
     if let Some(pickle) = &view.document.about.pickle {
         sheet.pickle(pickle);
     }
@@ -102,6 +103,17 @@ impl Sheet<'_> {
         if count > MOST {
             self.words(&format!("… {} more", count - MOST), self.theme.muted());
         }
+    }
+
+    fn unreadable(&mut self, tensors: &[(String, String)]) {
+        if tensors.is_empty() {
+            return;
+        }
+        self.heading("Tensors that cannot be read");
+        for (name, problem) in tensors.iter().take(MOST) {
+            self.words(&format!("{name}: {problem}"), self.theme.notice());
+        }
+        self.rest(tensors.len());
     }
 
     fn pickle(&mut self, pickle: &Pickle) {

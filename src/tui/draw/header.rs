@@ -60,7 +60,7 @@ fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The two shares that people come for, and the number of blockers.
+/// The two shares that people come for, and the number of places in source that stop or change a port.
 fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
     let coverage = view.document.coverage;
     let mut spans = Vec::new();
@@ -84,7 +84,7 @@ fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
     if !view.document.warnings.is_empty() {
         spans.push(Span::styled(format!(" ! {}", view.document.warnings.len()), theme.notice()));
     }
-    let blockers = view.document.tally(0).blockers;
+    let blockers = view.document.flags;
     let style = if blockers == 0 { theme.muted() } else { theme.severity(crate::source::Severity::Breaks) };
     spans.push(Span::styled(format!(" {} {blockers}", glyphs::FLAG), style));
     Line::from(spans)

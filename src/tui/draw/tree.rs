@@ -9,7 +9,6 @@ use super::{Place, overlay, spinner, text};
 use crate::compare::Verdict;
 use crate::escape::escape;
 use crate::model::{Evidence, Module, ModuleId};
-use crate::source::Severity;
 use crate::tui::document::Document;
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
@@ -140,11 +139,10 @@ fn draw_row(state: &State, view: &View, id: ModuleId, row: Rect, focus: bool, co
         text::put_text(buffer, row.x + at as u16, row.y, MEASURED, &words, shade(style));
     }
     if let Some(at) = columns.blockers {
-        let own = document.blockers(id);
-        let hidden = if view.tree.is_folded(id) { document.tally(id).blockers } else { own.len() };
+        let (own, worst) = document.serious(id);
+        let hidden = if view.tree.is_folded(id) { document.tally(id).blockers } else { own };
         if hidden > 0 {
             let words = format!("{}{hidden}", glyphs::FLAG);
-            let worst = own.iter().map(|blocker| blocker.severity).min().unwrap_or(Severity::Breaks);
             text::put_text(buffer, row.x + at as u16, row.y, BLOCKERS, &words, shade(theme.severity(worst)));
         }
     }
