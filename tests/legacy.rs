@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
 mod facts;
 
 use std::path::Path;
@@ -130,69 +131,7 @@ mod training {
 mod hostile {
     use super::*;
 
-    /// A text as a protocol 2 pickle has it.
-    fn text(text: &str) -> Vec<u8> {
-        [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
-    }
-
-    fn long(value: i64) -> Vec<u8> {
-        [b"\x8a\x08".as_slice(), &value.to_le_bytes()].concat()
-    }
-
-    /// A stream with one tensor `w` of four floats in the storage `5`.
-    struct Stream {
-        protocol: i64,
-        little_endian: bool,
-        /// In the pickle.
-        declared: i64,
-        /// In front of the storage.
-        written: [u8; 8],
-        keys: Vec<u8>,
-        elements: Vec<u8>,
-    }
-
-    impl Default for Stream {
-        fn default() -> Stream {
-            let elements = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-            let keys = [b"\x80\x02]".as_slice(), &text("5"), b"a."].concat();
-            Stream { protocol: 1001, little_endian: true, declared: 4, written: 4i64.to_le_bytes(), keys, elements }
-        }
-    }
-
-    impl Stream {
-        fn bytes(&self) -> Vec<u8> {
-            let flag: &[u8] = if self.little_endian { b"\x88" } else { b"\x89" };
-            [
-                b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02".as_slice(),
-                &long(self.protocol),
-                b".\x80\x02}",
-                &text("little_endian"),
-                flag,
-                b"s.\x80\x02}",
-                &text("w"),
-                b"ctorch._utils\n_rebuild_tensor_v2\n((",
-                &text("storage"),
-                b"ctorch\nFloatStorage\n",
-                &text("5"),
-                &text("cpu"),
-                &long(self.declared),
-                b"NtQK\0K\x04\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRs.",
-                &self.keys,
-                &self.written,
-                &self.elements,
-            ]
-            .concat()
-        }
-
-        fn open(&self) -> Result<Checkpoint, String> {
-            let bytes = Bytes::Owned(self.bytes());
-            Checkpoint::from_bytes(Path::new("hostile.pth"), bytes).map_err(|error| error.to_string())
-        }
-
-        fn values(&self) -> Vec<f32> {
-            self.open().unwrap().read(0).unwrap().to_f32().unwrap()
-        }
-    }
+    use crate::common::legacy::{Stream, text};
 
     #[test]
     fn a_sound_stream_reads() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, missing_docs)]
 
 pub mod archive;
+pub mod legacy;
 pub mod pty;
 pub mod sample;
 
