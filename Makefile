@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release
 BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 PROGRAMS := t2m-tui t2m-torch t2m-mlx
 
-.PHONY: demo test check install engines build screenshots
+.PHONY: demo test check install engines build screenshots fuzz
 
 # Open the terminal UI on the demo, or on CHECKPOINT=model.pt. Without a terminal: the report, then the measurements, as text.
 demo: build
@@ -28,6 +28,7 @@ check: engines
 	cargo clippy --all-targets --features engine-tests -- -D warnings
 	cargo clippy --release --features torch --bin t2m-torch -- -D warnings
 	cargo clippy --release --features mlx --bin t2m-mlx -- -D warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
 # Copy the three programs into Cargo's bin folder. They find their libraries in the cache from any directory.
@@ -49,3 +50,11 @@ build: engines
 # Draw screenshots/ anew, with the program's own drawing code and both engines.
 screenshots: build
 	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" cargo run --example screenshots
+
+# Fuzz one reader (pickle, archive, safetensors, legacy, torchscript, exported, index, source, protocol) on stable Rust.
+FUZZ ?= pickle
+FUZZ_SECONDS ?= 600
+fuzz:
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "fuzz: cargo install cargo-fuzz" >&2; exit 1; }
+	@test -d fuzz/corpus || $(PYTHON) fuzz/seeds.py
+	cargo fuzz run --sanitizer none $(FUZZ) -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536

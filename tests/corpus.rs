@@ -6,13 +6,12 @@
 //! Groups: 0x code execution, 2x-4x structure of the pickle, 5x-7x tensors, 8x-9x zip, 10x legacy and foreign files, 12x-13x
 //! safetensors. More of each kind is in `hostile.rs` and `legacy.rs`.
 
-// The counting allocator only counts and hands on to the system's.
-#![allow(unsafe_code, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod common;
+#[path = "common/memory.rs"]
+mod memory;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use common::archive::*;
@@ -20,37 +19,6 @@ use common::legacy::{Stream, text};
 use common::{program, stderr};
 use t2m_tui::checkpoint::Checkpoint;
 use t2m_tui::model;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let now = NOW.fetch_add(size, Ordering::Relaxed) + size;
-        PEAK.fetch_max(now - layout.size(), Ordering::Relaxed);
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What a file must come to.
 enum Expect {
@@ -473,14 +441,11 @@ fn every_row_comes_to_what_it_must() {
         let number: u32 = name.split(' ').next().and_then(|number| number.parse().ok()).unwrap();
         let path = folder.path().join(if number >= 120 { "x.safetensors" } else { "x.pt" });
         std::fs::write(&path, &bytes).unwrap();
-        let (base, begun) = (NOW.load(Ordering::Relaxed), Instant::now());
-        PEAK.store(base, Ordering::Relaxed);
-        let opened = Checkpoint::open(&path);
-        let said = opened.as_ref().map_or_else(ToString::to_string, facts);
+        let begun = Instant::now();
+        let (said, peak) =
+            memory::peak_of(|| Checkpoint::open(&path).as_ref().map_or_else(ToString::to_string, facts));
         let took = begun.elapsed().as_secs_f64() * 1e3;
-        let peak = PEAK.load(Ordering::Relaxed) - base;
-        drop(opened);
-        let bound = (64 << 20) + 8 * bytes.len();
+        let bound = memory::bound(bytes.len());
         let mut fault = |what: String| faults.push(format!("{name}: {what}"));
         if peak > bound {
             fault(format!("takes {peak} bytes, more than {bound}"));
