@@ -70,7 +70,7 @@ impl Engine for Fake {
     }
 
     #[allow(clippy::panic)]
-    fn run(&mut self, mut inputs: Vec<TensorData>, _compute: Dtype) -> Result<(TensorData, f64), String> {
+    fn run(&mut self, mut inputs: Vec<TensorData>, _compute: Dtype) -> Result<(Vec<TensorData>, f64), String> {
         if let Some(path) = &self.started {
             std::fs::write(path, "").map_err(|error| error.to_string())?;
         }
@@ -91,7 +91,7 @@ impl Engine for Fake {
             "panic" => panic!("shapes (2,3) and (4,5) do not fit"),
             _ => {}
         }
-        Ok((inputs.pop().ok_or("no input")?, 0.25))
+        Ok((vec![inputs.pop().ok_or("no input")?], 0.25))
     }
 }
 
@@ -111,11 +111,11 @@ fn raw(protocol: u32, stale: bool) -> io::Result<()> {
             Request::Run { id, generation, inputs, .. } => {
                 let old = TensorData { dtype: Dtype::Int8, shape: vec![1], bytes: vec![99] };
                 let header = TensorHeader::of("", &old);
-                let reply = Reply::Ran { id: id - 1, generation, output: header, milliseconds: 9.0 };
+                let reply = Reply::Ran { id: id - 1, generation, outputs: vec![header], milliseconds: 9.0 };
                 write_frame(&mut output, &reply, &[&old])?;
                 if let Some(header) = inputs.into_iter().next() {
                     let input = TensorData { dtype: header.dtype, shape: header.shape.clone(), bytes: payload };
-                    let reply = Reply::Ran { id, generation, output: header, milliseconds: 0.25 };
+                    let reply = Reply::Ran { id, generation, outputs: vec![header], milliseconds: 0.25 };
                     write_frame(&mut output, &reply, &[&input])?;
                 }
             }

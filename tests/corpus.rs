@@ -442,8 +442,7 @@ fn every_row_comes_to_what_it_must() {
         let path = folder.path().join(if number >= 120 { "x.safetensors" } else { "x.pt" });
         std::fs::write(&path, &bytes).unwrap();
         let begun = Instant::now();
-        let (said, peak) =
-            memory::peak_of(|| Checkpoint::open(&path).as_ref().map_or_else(ToString::to_string, facts));
+        let (said, peak) = memory::peak_of(|| Checkpoint::open(&path).as_ref().map_or_else(ToString::to_string, facts));
         let took = begun.elapsed().as_secs_f64() * 1e3;
         let bound = memory::bound(bytes.len());
         let mut fault = |what: String| faults.push(format!("{name}: {what}"));

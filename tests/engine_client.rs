@@ -51,7 +51,7 @@ impl Bench {
 
     /// Runs a layer that works, on whatever is left of the engine.
     fn works(&mut self) {
-        assert_eq!(self.run("echo"), Ok(Output { tensor: input(), milliseconds: 0.25 }));
+        assert_eq!(self.run("echo"), Ok(Output { tensors: vec![input()], milliseconds: 0.25 }));
     }
 
     /// What the screen would have heard so far.
@@ -152,7 +152,7 @@ fn an_engine_that_hangs_is_ended_at_the_deadline() {
 #[test]
 fn another_protocol_is_told_with_both_numbers() {
     let mut bench = bench(&["--other-protocol"], Duration::from_secs(60));
-    let reason = "t2m-mlx: engine speaks protocol 2, this program speaks 1; install both from the same version";
+    let reason = "t2m-mlx: engine speaks protocol 3, this program speaks 2; install both from the same version";
     assert_eq!(bench.client.info(), Err(Error::Down(reason.to_owned())));
     bench.client = bench.client.with_program(Program { path: common::example("fake-engine"), arguments: Vec::new() });
     bench.works();
@@ -171,7 +171,7 @@ fn garbage_on_the_pipe_ends_the_engine() {
 #[test]
 fn a_library_may_print_and_panic() {
     let mut bench = patient();
-    assert_eq!(bench.run("print").unwrap().tensor, input());
+    assert_eq!(bench.run("print").unwrap().tensors[0], input());
     assert_eq!(bench.run("panic"), Err(Error::Refused("shapes (2,3) and (4,5) do not fit".to_owned())));
     assert_eq!(bench.run("refuse"), Err(Error::Refused("no layer of 1 tensors".to_owned())));
     bench.works();

@@ -62,8 +62,8 @@ impl Bench {
     fn difference(&mut self, torch: &Layer, mlx: &Layer, inputs: &[ArrayD<f32>], last: bool) -> f32 {
         let mine: Vec<TensorData> = inputs.iter().map(data).collect();
         let theirs: Vec<TensorData> = inputs.iter().map(|x| if last { data(&to_last(x)) } else { data(x) }).collect();
-        let expected = floats(&self.torch(torch, &mine, Dtype::Float32).expect(torch.kind).tensor);
-        let got = floats(&self.mlx(mlx, &theirs, Dtype::Float32).expect(mlx.kind).tensor);
+        let expected = floats(&self.torch(torch, &mine, Dtype::Float32).expect(torch.kind).tensors[0]);
+        let got = floats(&self.mlx(mlx, &theirs, Dtype::Float32).expect(mlx.kind).tensors[0]);
         let got = if last { to_first(&got) } else { got };
         assert_eq!(got.shape(), expected.shape(), "{} {}", mlx.kind, mlx.args);
         let scale = expected.iter().fold(0f32, |most, y| most.max(y.abs()));
@@ -196,8 +196,8 @@ fn embeddings_are_exact_and_their_ids_are_checked() {
         let bytes = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         TensorData { dtype: Dtype::Int32, shape: vec![2, ids.len() / 2], bytes }
     };
-    let expected = bench.torch(&torch, &[long(&[0, 10, 3, 3, 7, 1])], Dtype::Float32).unwrap().tensor;
-    let got = bench.mlx(&mlx, &[int(&[0, 10, 3, 3, 7, 1])], Dtype::Float32).unwrap().tensor;
+    let expected = bench.torch(&torch, &[long(&[0, 10, 3, 3, 7, 1])], Dtype::Float32).unwrap().tensors.remove(0);
+    let got = bench.mlx(&mlx, &[int(&[0, 10, 3, 3, 7, 1])], Dtype::Float32).unwrap().tensors.remove(0);
     assert_eq!(got, expected);
     assert_eq!(got.shape, [2, 3, 6]);
 
@@ -430,9 +430,9 @@ fn attention(bench: &mut Bench, bias: bool, batch_first: bool, widths: Option<(u
     let swap = |x: &ArrayD<f32>| x.clone().permuted_axes(vec![1, 0, 2]);
     let for_torch: Vec<_> = inputs.iter().map(|x| if batch_first { data(x) } else { data(&swap(x)) }).collect();
     let for_mlx: Vec<_> = inputs.iter().map(data).collect();
-    let expected = floats(&bench.torch(&torch, &for_torch, Dtype::Float32).unwrap().tensor);
+    let expected = floats(&bench.torch(&torch, &for_torch, Dtype::Float32).unwrap().tensors[0]);
     let expected = if batch_first { expected } else { swap(&expected) };
-    let got = floats(&bench.mlx(&mlx, &for_mlx, Dtype::Float32).unwrap().tensor);
+    let got = floats(&bench.mlx(&mlx, &for_mlx, Dtype::Float32).unwrap().tensors[0]);
     let scale = expected.iter().fold(0f32, |most, y| most.max(y.abs()));
     let worst = got.iter().zip(&expected).fold(0f32, |most, (y, x)| most.max((y - x).abs()));
     assert_eq!(got.shape(), [3, 7, 24]);
@@ -492,17 +492,17 @@ fn other_dtypes_are_computed_and_told() {
     let torch = layer("torch.nn.modules.linear.Linear", json!({}), tensors.clone());
     let mlx = layer("nn.Linear", json!({}), tensors);
     for dtype in [Dtype::Float32, Dtype::Float16, Dtype::BFloat16] {
-        assert_eq!(bench.torch(&torch, &input, dtype).unwrap().tensor.dtype, dtype);
-        assert_eq!(bench.mlx(&mlx, &input, dtype).unwrap().tensor.dtype, dtype);
+        assert_eq!(bench.torch(&torch, &input, dtype).unwrap().tensors[0].dtype, dtype);
+        assert_eq!(bench.mlx(&mlx, &input, dtype).unwrap().tensors[0].dtype, dtype);
     }
-    assert_eq!(bench.torch(&torch, &input, Dtype::Float64).unwrap().tensor.dtype, Dtype::Float64);
+    assert_eq!(bench.torch(&torch, &input, Dtype::Float64).unwrap().tensors[0].dtype, Dtype::Float64);
     assert_eq!(refusal(bench.mlx(&mlx, &input, Dtype::Float64)), "MLX's side does not compute in float64");
     assert_eq!(refusal(bench.torch(&torch, &input, Dtype::Int8)), "libtorch's side does not compute in int8");
 
     let torch = layer("torch.nn.modules.activation.LeakyReLU", json!({"negative_slope": 0.01}), vec![]);
-    assert_eq!(bench.torch(&torch, &input, Dtype::Float16).unwrap().tensor.dtype, Dtype::Float16);
+    assert_eq!(bench.torch(&torch, &input, Dtype::Float16).unwrap().tensors[0].dtype, Dtype::Float16);
     let mlx = layer("nn.LeakyReLU", json!({"negative_slope": 0.01}), vec![]);
-    let promoted = bench.mlx(&mlx, &input, Dtype::Float16).unwrap().tensor.dtype;
+    let promoted = bench.mlx(&mlx, &input, Dtype::Float16).unwrap().tensors[0].dtype;
     assert_eq!(promoted, Dtype::Float32, "mlx-rs multiplies by a float32 slope");
 }
 

@@ -20,8 +20,8 @@ fuzz_target!(|data: &[u8]| {
         }
         let mut replies = Cursor::new(data);
         while let Ok(Some((reply, payload))) = read_frame::<Reply>(&mut replies) {
-            if let Reply::Ran { output, .. } = reply {
-                let _ = split_payload(std::slice::from_ref(&output), payload);
+            if let Reply::Ran { outputs, .. } = reply {
+                let _ = split_payload(&outputs, payload);
             }
         }
     });

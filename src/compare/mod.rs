@@ -14,6 +14,8 @@ pub struct Trial {
     pub seed: u64,
     /// Shapes of the inputs as torch takes them.
     pub input_shapes: Vec<Vec<usize>>,
+    /// Which of several outputs the numbers are of: the worst one.
+    pub output: Option<String>,
     /// Shape of the output as torch gives it.
     pub output_shape: Vec<usize>,
     /// Largest absolute difference. Infinite where one side is NaN and the other is not.

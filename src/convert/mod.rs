@@ -24,12 +24,21 @@ pub struct Plan {
     pub weights: Vec<Move>,
     /// Inputs to measure with, and how MLX wants them laid out.
     pub inputs: Vec<Input>,
-    /// Permutation that brings MLX's output back to torch's layout; `None` where it is the same.
-    pub output: Option<Vec<usize>>,
+    /// What comes out, one or more.
+    pub outputs: Vec<Output>,
     /// What the tolerance is made of.
     pub bound: Bound,
     /// What is done beyond a rename, in words. Empty for a direct conversion.
     pub steps: Vec<String>,
+}
+
+/// One output of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// `output`, `h_n`, `weights`.
+    pub name: &'static str,
+    /// Permutation that brings MLX's layout back to torch's; `None` where it is the same.
+    pub to_torch: Option<Vec<usize>>,
 }
 
 /// Why there is no plan.

@@ -39,8 +39,8 @@ pub type Listener = Box<dyn Fn(Side, EngineState) + Send>;
 /// What a layer gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// In the dtype that came out.
-    pub tensor: TensorData,
+    /// In the dtypes that came out; one or more.
+    pub tensors: Vec<TensorData>,
     /// Time of the forward alone.
     pub milliseconds: f64,
 }
@@ -247,17 +247,17 @@ impl Client {
         self.send(&request, id, generation, &inputs.iter().collect::<Vec<_>>())
     }
 
-    /// Wait for the output.
+    /// Wait for the outputs.
     ///
     /// # Errors
     /// As [`Error`] says.
     pub fn finish_run(&mut self) -> Result<Output, Error> {
-        let (Reply::Ran { output, milliseconds, .. }, payload) = self.finish()? else {
+        let (Reply::Ran { outputs, milliseconds, .. }, payload) = self.finish()? else {
             return Err(self.ended("answered another question and was ended"));
         };
-        match protocol::split_payload(std::slice::from_ref(&output), payload).map(|mut tensors| tensors.pop()) {
-            Ok(Some(tensor)) => Ok(Output { tensor, milliseconds }),
-            Ok(None) => Err(self.ended("sent no output and was ended")),
+        match protocol::split_payload(&outputs, payload) {
+            Ok(tensors) if tensors.is_empty() => Err(self.ended("sent no output and was ended")),
+            Ok(tensors) => Ok(Output { tensors, milliseconds }),
             Err(error) => Err(self.ended(&format!("sent a broken output and was ended: {error}"))),
         }
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::checkpoint::{Dtype, TensorData};
 
 /// Raised with every change of meaning. Both sides must agree to the number.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest header that is read, in bytes.
 const MAX_HEADER: u32 = 16 << 20;
@@ -110,14 +110,14 @@ pub enum Reply {
         /// The request's.
         generation: u64,
     },
-    /// The layer was run. Payload: its output.
+    /// The layer was run. Payload: its outputs.
     Ran {
         /// The request's.
         id: u64,
         /// The request's.
         generation: u64,
-        /// In the dtype that came out, whatever was asked.
-        output: TensorHeader,
+        /// In the dtypes that came out, whatever was asked.
+        outputs: Vec<TensorHeader>,
         /// Time of the forward alone, evaluated.
         milliseconds: f64,
     },

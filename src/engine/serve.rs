@@ -34,12 +34,12 @@ pub trait Engine {
     /// Why the layer cannot be built. There is no layer then.
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String>;
 
-    /// Run the layer on its positional inputs, with floating-point tensors cast to `compute`. Returns the output in the
-    /// dtype that came out, and the milliseconds of the forward alone.
+    /// Run the layer on its positional inputs, with floating-point tensors cast to `compute`. Returns the outputs in the
+    /// dtypes that came out, and the milliseconds of the forward alone.
     ///
     /// # Errors
     /// What the library says.
-    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(TensorData, f64), String>;
+    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(Vec<TensorData>, f64), String>;
 }
 
 /// The main function of an engine program. `start` makes the engine once standard output is safe.
@@ -113,10 +113,10 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
                     caught(|| engine.run(data, compute))
                 });
                 match done {
-                    Ok((tensor, milliseconds)) => {
-                        let header = TensorHeader::of("", &tensor);
-                        let reply = Reply::Ran { id, generation, output: header, milliseconds };
-                        write_frame(&mut output, &reply, &[&tensor])?;
+                    Ok((tensors, milliseconds)) => {
+                        let outputs = tensors.iter().map(|tensor| TensorHeader::of("", tensor)).collect();
+                        let reply = Reply::Ran { id, generation, outputs, milliseconds };
+                        write_frame(&mut output, &reply, &tensors.iter().collect::<Vec<_>>())?;
                     }
                     Err(message) => write_frame(&mut output, &Reply::Failed { id, generation, message }, &[])?,
                 }
@@ -239,11 +239,11 @@ mod tests {
             if self.0 == "no" { Err(format!("will not, with {} tensors", tensors.len())) } else { Ok(()) }
         }
 
-        fn run(&mut self, mut inputs: Vec<TensorData>, _: Dtype) -> Result<(TensorData, f64), String> {
+        fn run(&mut self, mut inputs: Vec<TensorData>, _: Dtype) -> Result<(Vec<TensorData>, f64), String> {
             if self.0 == "panic" {
                 panic!("the library says {}", 42);
             }
-            Ok((inputs.pop().ok_or("no input")?, 0.5))
+            Ok((vec![inputs.pop().ok_or("no input")?], 0.5))
         }
     }
 
@@ -265,7 +265,7 @@ mod tests {
             .map(|(reply, payload)| match reply {
                 Reply::Hello(info) => format!("hello from {}", info.engine),
                 Reply::Loaded { id, .. } => format!("{id} loaded"),
-                Reply::Ran { id, output, .. } => format!("{id} ran {:?} {payload:?}", output.shape),
+                Reply::Ran { id, outputs, .. } => format!("{id} ran {:?} {payload:?}", outputs[0].shape),
                 Reply::Failed { id, message, .. } => format!("{id} failed: {message}"),
             })
             .collect()
@@ -309,7 +309,7 @@ mod tests {
         let other = Request::Hello { protocol: VERSION + 1 };
         assert_eq!(
             talk(&[(load(1, "yes"), None), (other, None), (load(2, "yes"), None)]),
-            ["1 failed: say hello in protocol 1 first", "hello from echo", "2 failed: say hello in protocol 1 first"]
+            ["1 failed: say hello in protocol 2 first", "hello from echo", "2 failed: say hello in protocol 2 first"]
         );
     }
 

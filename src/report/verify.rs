@@ -204,14 +204,18 @@ pub fn layer_json(opened: &Opened, layer: &Layer) -> Value {
 
 fn trial_json(trial: &Trial) -> Value {
     // JSON has no infinity: where outputs cannot be subtracted the numbers are null.
-    json!({
+    let mut value = json!({
         "dtype": short_dtype(trial.dtype), "seed": trial.seed, "input_shapes": trial.input_shapes,
         "output_shape": trial.output_shape, "max_abs": trial.max_abs, "mean_abs": trial.mean_abs,
         "max_rel": trial.max_rel, "p99_abs": trial.p99_abs, "cosine": trial.cosine, "worst_index": trial.worst_index,
         "tolerance": trial.tolerance, "scale": trial.scale, "torch_vs_f64": trial.torch_vs_f64,
         "mlx_vs_f64": trial.mlx_vs_f64, "mlx_dtype": short_dtype(trial.mlx_dtype), "ms_torch": microseconds(trial.ms_torch),
         "ms_mlx": microseconds(trial.ms_mlx), "verdict": trial.verdict.name(),
-    })
+    });
+    if let Some(output) = &trial.output {
+        value["output"] = json!(output);
+    }
+    value
 }
 
 /// Milliseconds to three places: the clock tells no more.

@@ -151,6 +151,8 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<u8, Error> {
     let panics = messages.clone();
     let mut guard = Guard::take(options.mouse, move |words| drop(panics.send(Message::Panicked(words))))?;
     let _signals = term::listen(messages.clone(), Message::Signal)?;
+    // From here on a change of size is heard: the thread below may first run after the first frame.
+    let _ = event::poll(Duration::ZERO);
     spawn("input", messages.clone(), read_input)?;
     let (jobs, job_inbox) = unbounded();
     spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;

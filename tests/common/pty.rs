@@ -115,8 +115,9 @@ impl Terminal {
 
     /// Change the terminal's size.
     pub fn resize(&self, columns: u16, rows: u16) {
-        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
+        // The screen first: the program may draw at the new size before this thread comes to its next line.
         self.screen.lock().unwrap().screen_mut().set_size(rows.try_into().unwrap(), columns.try_into().unwrap());
+        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
     }
 
     /// Wait until the program ends.

@@ -12,7 +12,7 @@ use t2m_tui::checkpoint::Dtype;
 use t2m_tui::compare::tolerance::Bound;
 use t2m_tui::compare::{Trial, Verdict};
 use t2m_tui::convert::input::Values;
-use t2m_tui::convert::{Input, Move, Plan, Rule};
+use t2m_tui::convert::{Input, Move, Output, Plan, Rule};
 use t2m_tui::engine::{EngineInfo, EngineState, ModuleSpec, Side};
 use t2m_tui::model::{Evidence, Model, Module, ModuleId};
 use t2m_tui::source::highlight::Run;
@@ -243,7 +243,7 @@ fn plan(class: &str, short: &str, mlx: &str) -> Plan {
         mlx: spec(mlx, args),
         weights,
         inputs: vec![Input { shape, values: Values::Normal(1.0), to_mlx: to_last }],
-        output: conv.then(|| vec![0, 3, 1, 2]),
+        outputs: vec![Output { name: "output", to_torch: conv.then(|| vec![0, 3, 1, 2]) }],
         bound,
         steps: steps(short),
     }
@@ -447,6 +447,7 @@ pub fn trial(seed: u64, share: f64) -> Trial {
         dtype: Dtype::Float32,
         seed,
         input_shapes: vec![vec![2, 24, 64]],
+        output: None,
         output_shape: vec![2, 24, 64],
         mlx_shape: vec![2, 24, 64],
         max_abs,

@@ -51,7 +51,7 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
         draft = draft.step("bias=True");
     }
     if !batch_first {
-        draft.output = Some(vec![1, 0, 2]);
+        draft.outputs[0].to_torch = Some(vec![1, 0, 2]);
         draft = draft.step("batch first");
     }
     Ok(draft)

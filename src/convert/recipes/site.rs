@@ -7,7 +7,7 @@ use crate::checkpoint::{Checkpoint, TensorId};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Layout;
-use crate::convert::{Input, Move, Plan, Refusal, Rule};
+use crate::convert::{Input, Move, Output, Plan, Refusal, Rule};
 use crate::engine::ModuleSpec;
 use crate::model::{Model, Module, ModuleId};
 use crate::registry::{Layer, Registry};
@@ -38,7 +38,7 @@ pub(super) struct Draft {
     pub around: Map<String, Value>,
     pub weights: Vec<Move>,
     pub inputs: Vec<Input>,
-    pub output: Option<Vec<usize>>,
+    pub outputs: Vec<Output>,
     /// Shape of torch's output, or one that is no smaller.
     pub output_shape: Vec<usize>,
     pub bound: Bound,
@@ -155,7 +155,7 @@ impl Draft {
             around: Map::new(),
             weights: Vec::new(),
             inputs: vec![input],
-            output: None,
+            outputs: vec![Output { name: "output", to_torch: None }],
             output_shape: shape,
             bound,
             steps: Vec::new(),
@@ -167,7 +167,9 @@ impl Draft {
         for input in &mut self.inputs {
             let rank = input.shape.len();
             input.to_mlx = Some(std::iter::once(0).chain(2..rank).chain([1]).collect());
-            self.output = Some([0, rank - 1].into_iter().chain(1..rank - 1).collect());
+            for output in &mut self.outputs {
+                output.to_torch = Some([0, rank - 1].into_iter().chain(1..rank - 1).collect());
+            }
         }
         self
     }
@@ -236,7 +238,7 @@ impl Draft {
             mlx: ModuleSpec { kind, args: self.args, around: self.around },
             weights: self.weights,
             inputs: self.inputs,
-            output: self.output,
+            outputs: self.outputs,
             bound: self.bound,
             steps: self.steps,
         }

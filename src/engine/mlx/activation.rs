@@ -4,7 +4,7 @@ use mlx_rs::error::Exception;
 use mlx_rs::module::Module;
 use mlx_rs::{Array, nn, ops};
 
-use super::{Forward, Problem, float32, inputs, int32};
+use super::{Forward, Problem, float32, inputs, int32, single};
 use crate::engine::args::Args;
 
 /// A module of mlx-rs without arguments.
@@ -12,7 +12,7 @@ pub(super) fn unary<M>(module: fn() -> M) -> Forward
 where
     M: for<'a> Module<&'a Array, Output = Array, Error = Exception> + 'static,
 {
-    Box::new(move |_, given| {
+    single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(module().forward(input)?)
     })
@@ -27,7 +27,7 @@ pub(super) fn gelu(args: &Args<'_>) -> Result<Forward, Problem> {
         _ => Err(args.wrong("approx", "none, precise or fast")),
     };
     let approximate = approximate()?;
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(nn::Gelu { approximate }.forward(input)?)
     }))
@@ -36,7 +36,7 @@ pub(super) fn gelu(args: &Args<'_>) -> Result<Forward, Problem> {
 /// `nn.LeakyReLU` by mlx-rs's module.
 pub(super) fn leaky_relu(args: &Args<'_>) -> Result<Forward, Problem> {
     let neg_slope = float32(args.number("negative_slope")?);
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(nn::LeakyRelu { neg_slope }.forward(input)?)
     }))
@@ -44,7 +44,7 @@ pub(super) fn leaky_relu(args: &Args<'_>) -> Result<Forward, Problem> {
 
 /// `nn.Softmax` by mlx-rs's module: over the last axis.
 pub(super) fn softmax_layer() -> Forward {
-    Box::new(move |_, given| {
+    single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(nn::Softmax { axis: -1 }.forward(input)?)
     })
@@ -54,7 +54,7 @@ pub(super) fn softmax_layer() -> Forward {
 pub(super) fn softmax(args: &Args<'_>) -> Result<Forward, Problem> {
     let axis = int32(args.integer("axis")?, "axis")?;
     let precise = args.flag_or("precise", false)?;
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(ops::softmax_axis(input, axis, precise)?)
     }))
@@ -63,7 +63,7 @@ pub(super) fn softmax(args: &Args<'_>) -> Result<Forward, Problem> {
 /// `nn.Dropout` by mlx-rs's module, in eval mode: the input itself.
 pub(super) fn dropout(args: &Args<'_>) -> Result<Forward, Problem> {
     let one_minus_p = 1.0 - float32(args.number("p")?);
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(nn::Dropout { one_minus_p, training: false }.forward(input)?)
     }))

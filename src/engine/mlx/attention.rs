@@ -7,7 +7,7 @@ use mlx_rs::quantization::MaybeQuantized;
 
 use super::linear::projection;
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs, int32};
+use super::{Forward, Problem, inputs, int32, single};
 use crate::engine::args::Args;
 
 /// `nn.MultiHeadAttention` by mlx-rs's module: inputs queries `[N, L, ·]`, keys and values `[N, S, ·]`. The tensors have
@@ -28,7 +28,7 @@ pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, 
     ] {
         args.agree(name, &[width(part).1])?;
     }
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [queries, keys, values]: [&Array; 3] = inputs(given)?;
         if [queries, keys, values].iter().any(|input| input.ndim() != 3) {
             return Err(Problem("attention takes inputs of three axes: batch, length, width".to_owned()));

@@ -5,7 +5,7 @@ use mlx_rs::ops::indexing::take_axis;
 use mlx_rs::{Array, nn, ops};
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs, int32};
+use super::{Forward, Problem, inputs, int32, single};
 use crate::engine::args::Args;
 use crate::engine::padding::{Mode, overruns, reach, sources, width};
 
@@ -19,7 +19,7 @@ pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Fo
     let inner = at_least(0, args, "padding", axes)?;
     let (pad_first, mode) = around(args, axes)?;
     let biased = check_weight(args, weights, axes, groups)?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let input = &pad(input, &pad_first, mode)?;
         let weight = weights.get("weight")?;
@@ -63,7 +63,7 @@ pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Res
     let more = at_least(0, args, "output_padding", axes)?;
     let groups = if args.has("groups") { int32(args.count("groups")?, "groups")? } else { 1 };
     let biased = check_weight(args, weights, axes, groups)?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let weight = weights.get("weight")?;
         let size = check_input(input, weight, axes, groups)?;

@@ -5,7 +5,7 @@ use mlx_rs::nn;
 use mlx_rs::{Array, Dtype};
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs};
+use super::{Forward, Problem, inputs, single};
 use crate::engine::args::Args;
 
 /// `nn.Linear` by mlx-rs's module: weight `[out, in]`, optional bias `[out]`.
@@ -14,7 +14,7 @@ pub(super) fn linear(args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
     let (out, input) = projection(weights, "", biased)?.shape();
     args.agree("input_dims", &[input])?;
     args.agree("output_dims", &[out])?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         Ok(projection(weights, "", biased)?.forward(input)?)
     }))
@@ -36,7 +36,7 @@ pub(super) fn embedding(args: &Args<'_>, weights: &Weights) -> Result<Forward, P
     let [rows, width] = table(weights)?;
     args.agree("num_embeddings", &[rows])?;
     args.agree("dims", &[width])?;
-    Ok(Box::new(|weights, given| {
+    Ok(single(|weights, given| {
         let [ids] = inputs(given)?;
         Ok(nn::Embedding { weight: Param::new(weights.get("weight")?.clone()) }.forward(ids)?)
     }))

@@ -18,6 +18,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use mlx_rs::error::Exception;
+use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Device, DeviceType};
 use serde_json::{Map, Value};
 
@@ -31,7 +32,7 @@ use crate::checkpoint::{Dtype, TensorData};
 const TF32: &str = "MLX_ENABLE_TF32";
 
 /// Runs a layer on its inputs. Weights and inputs are in the compute dtype and evaluated; the output need not be.
-type Forward = Box<dyn Fn(&Weights, &[Array]) -> Result<Array, Problem>>;
+type Forward = Box<dyn Fn(&Weights, &[Array]) -> Result<Vec<Array>, Problem>>;
 
 /// Why a layer cannot be built or run: the engine's words, or MLX's.
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl Engine for Mlx {
         Ok(())
     }
 
-    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(TensorData, f64), String> {
+    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(Vec<TensorData>, f64), String> {
         let layer = self.layer.as_ref().ok_or("no layer is loaded")?;
         let run = || {
             let dtype = tensor::compute_dtype(compute)?;
@@ -114,10 +115,10 @@ impl Engine for Mlx {
                 linear::check_ids(&weights, &inputs)?;
             }
             let begun = Instant::now();
-            let output = (layer.forward)(&weights, &inputs)?;
-            output.eval()?;
+            let outputs = (layer.forward)(&weights, &inputs)?;
+            eval(&outputs)?;
             let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
-            Ok((tensor::to_data(&output)?, milliseconds))
+            Ok((outputs.iter().map(tensor::to_data).collect::<Result<_, _>>()?, milliseconds))
         };
         run().map_err(|problem: Problem| problem.0)
     }
@@ -158,6 +159,11 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
         "nn.Sigmoid" => Ok(activation::unary(|| mlx_rs::nn::Sigmoid)),
         _ => Err(Problem(format!("MLX's side does not know the layer {kind}"))),
     }
+}
+
+/// A layer of one output.
+fn single(function: impl Fn(&Weights, &[Array]) -> Result<Array, Problem> + 'static) -> Forward {
+    Box::new(move |weights, given| Ok(vec![function(weights, given)?]))
 }
 
 /// The inputs, as many as the layer takes.

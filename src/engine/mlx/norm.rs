@@ -4,7 +4,7 @@ use mlx_rs::module::{Module, Param};
 use mlx_rs::{Array, fast, nn};
 
 use super::tensor::Weights;
-use super::{Forward, Problem, channels, float32, inputs, int32};
+use super::{Forward, Problem, channels, float32, inputs, int32, single};
 use crate::engine::args::Args;
 
 /// `nn.LayerNorm` by mlx-rs's module, over the last axes made one: optional weight and bias, flat.
@@ -15,7 +15,7 @@ pub(super) fn layer(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
     let biased = affine && args.flag_or("bias", weights.find("bias").is_some())?;
     weights.vector_if(affine, "weight", dims)?;
     weights.vector_if(biased, "bias", dims)?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let weight = Param::new(weights.vector_if(affine, "weight", dims)?);
         let bias = Param::new(weights.vector_if(biased, "bias", dims)?);
@@ -29,7 +29,7 @@ pub(super) fn rms(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem
     let (dims, eps) = (int32(args.count("dims")?, "dims")?, float32(args.number("eps")?));
     let shape = normalized_shape(args, dims)?;
     weights.vector("weight", dims)?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let mut layer = nn::RmsNorm { weight: Param::new(weights.vector("weight", dims)?), eps };
         over_last_axes(input, &shape, |rows| Ok(layer.forward(rows)?))
@@ -43,7 +43,7 @@ pub(super) fn fast_rms(args: &Args<'_>) -> Result<Forward, Problem> {
         return Err(args.wrong("weight", "None").into());
     }
     let shape = if args.has("normalized_shape") { axes(args)? } else { vec![] };
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         let last = [channels(input, 1)?];
         let shape = if shape.is_empty() { last.as_slice() } else { shape.as_slice() };
@@ -60,7 +60,7 @@ pub(super) fn batch(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
         weights.get("running_mean")?;
         weights.get("running_var")?;
     }
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let feature_count = pair.channels(input, 2)?;
         let statistic = |name| weights.vector_if(tracked, name, feature_count).map(Param::new);
@@ -84,7 +84,7 @@ pub(super) fn group(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
     let eps = float32(args.number("eps")?);
     let pytorch_compatible = args.flag("pytorch_compatible")?;
     let pair = Affine::read(args, weights, "dims")?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let dimensions = pair.channels(input, 2)?;
         if dimensions % group_count != 0 {
@@ -106,7 +106,7 @@ pub(super) fn group(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
 pub(super) fn instance(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let eps = float32(args.number("eps")?);
     let pair = Affine::read(args, weights, "dims")?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let dimensions = pair.channels(input, 3)?;
         let mut layer = nn::InstanceNorm {

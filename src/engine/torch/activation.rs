@@ -2,12 +2,12 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Forward, Problem, inputs};
+use super::{Forward, Problem, inputs, single};
 use crate::engine::args::Args;
 
 /// A function of one tensor without arguments.
 pub(super) fn unary(function: fn(&Tensor) -> Result<Tensor, TchError>) -> Forward {
-    Box::new(move |_, given| {
+    single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(function(input)?)
     })
@@ -16,7 +16,7 @@ pub(super) fn unary(function: fn(&Tensor) -> Result<Tensor, TchError>) -> Forwar
 /// `GELU` with `approximate` `none` or `tanh`.
 pub(super) fn gelu(args: &Args<'_>) -> Result<Forward, Problem> {
     let approximate = args.text("approximate")?.to_owned();
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(input.f_gelu(&approximate)?)
     }))
@@ -26,7 +26,7 @@ pub(super) fn gelu(args: &Args<'_>) -> Result<Forward, Problem> {
 /// gives the same when it is given the input itself.
 pub(super) fn leaky_relu(args: &Args<'_>) -> Result<Forward, Problem> {
     let slope = args.number("negative_slope")?;
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         Ok(input.f_leaky_relu_backward(input, slope, false)?)
     }))
@@ -35,7 +35,7 @@ pub(super) fn leaky_relu(args: &Args<'_>) -> Result<Forward, Problem> {
 /// `Softmax`. Without a `dim`, torch takes the first axis of tensors with 0, 1 or 3 axes and the second of others.
 pub(super) fn softmax(args: &Args<'_>) -> Result<Forward, Problem> {
     let axis = args.integer_or_none("dim")?;
-    Ok(Box::new(move |_, given| {
+    Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         let implicit = if matches!(input.dim(), 0 | 1 | 3) { 0 } else { 1 };
         Ok(input.f_softmax(axis.unwrap_or(implicit), None)?)

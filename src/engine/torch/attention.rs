@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs};
+use super::{Forward, Problem, inputs, single};
 use crate::engine::args::Args;
 
 /// The three projections of attention's inputs: weights `[E, in]` and biases `[E]`, for query, key and value.
@@ -19,7 +19,7 @@ pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, 
     }
     let _ = projections(weights)?;
     weights.get("out_proj.weight")?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let given: [&Tensor; 3] = inputs(given)?;
         if given.iter().any(|input| input.dim() != 3) {
             return Err(Problem("attention takes inputs of three axes: batch, length, width".to_owned()));

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs};
+use super::{Forward, Problem, inputs, single};
 use crate::engine::args::Args;
 
 /// How the input grows before the kernel goes over it.
@@ -23,7 +23,7 @@ pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Fo
     let dilation = args.integers("dilation", axes)?;
     let groups = args.count("groups")?;
     let padding = padding(args, &kernel, &dilation)?;
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let (weight, bias) = (weights.get("weight")?, weights.find("bias"));
         let zeros = |input: &Tensor, width: &[i64]| match axes {
@@ -52,7 +52,7 @@ pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Res
     if args.text("padding_mode")? != "zeros" {
         return Err(args.wrong("padding_mode", "\"zeros\", the only one of a transposed convolution").into());
     }
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let (weight, bias) = (weights.get("weight")?, weights.find("bias"));
         Ok(match axes {

@@ -3,13 +3,13 @@
 use tch::Tensor;
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs};
+use super::{Forward, Problem, inputs, single};
 use crate::engine::args::Args;
 
 /// `Linear`: weight `[out, in]`, optional bias `[out]`.
 pub(super) fn linear(weights: &Weights) -> Result<Forward, Problem> {
     weights.get("weight")?;
-    Ok(Box::new(|weights, given| {
+    Ok(single(|weights, given| {
         let [input] = inputs(given)?;
         Ok(input.f_linear(weights.get("weight")?, weights.find("bias"))?)
     }))
@@ -23,7 +23,7 @@ pub(super) fn embedding(args: &Args<'_>, weights: &Weights) -> Result<Forward, P
             "Embedding with max_norm rewrites its weight in forward, so it is not measured".to_owned(),
         ));
     }
-    Ok(Box::new(|weights, given| {
+    Ok(single(|weights, given| {
         let [ids] = inputs(given)?;
         Ok(Tensor::f_embedding(weights.get("weight")?, ids, -1, false, false)?)
     }))

@@ -30,7 +30,7 @@ const VERSION: &str = match option_env!("T2M_TORCH_VERSION") {
 };
 
 /// Runs a layer on its inputs. Weights and inputs are in the compute dtype.
-type Forward = Box<dyn Fn(&Weights, &[Tensor]) -> Result<Tensor, Problem>>;
+type Forward = Box<dyn Fn(&Weights, &[Tensor]) -> Result<Vec<Tensor>, Problem>>;
 
 /// Why a layer cannot be built or run: the engine's words, or libtorch's first line.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Engine for Torch {
         Ok(())
     }
 
-    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(TensorData, f64), String> {
+    fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(Vec<TensorData>, f64), String> {
         let (forward, weights) = self.layer.as_ref().ok_or("no layer is loaded")?;
         let run = || {
             let kind = tensor::compute_kind(compute)?;
@@ -95,9 +95,9 @@ impl Engine for Torch {
             let inputs = inputs.iter().map(|input| tensor::cast(&tensor::from_data(input)?, kind));
             let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
             let begun = Instant::now();
-            let output = tch::no_grad(|| forward(&weights, &inputs))?;
+            let outputs = tch::no_grad(|| forward(&weights, &inputs))?;
             let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
-            Ok((tensor::to_data(&output)?, milliseconds))
+            Ok((outputs.iter().map(tensor::to_data).collect::<Result<_, _>>()?, milliseconds))
         };
         run().map_err(|problem: Problem| problem.0)
     }
@@ -130,6 +130,11 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
         "dropout.Dropout" => Ok(activation::unary(|input| Ok(input.shallow_clone()))),
         _ => Err(unknown()),
     }
+}
+
+/// A layer of one output.
+fn single(function: impl Fn(&Weights, &[Tensor]) -> Result<Tensor, Problem> + 'static) -> Forward {
+    Box::new(move |weights, given| Ok(vec![function(weights, given)?]))
 }
 
 /// The inputs, as many as the layer takes.

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs};
+use super::{Forward, Problem, inputs, single};
 use crate::engine::args::Args;
 
 /// `momentum` has no say in eval mode.
@@ -12,7 +12,7 @@ const MOMENTUM: f64 = 0.0;
 /// `LayerNorm` over the last axes, with or without weight and bias.
 pub(super) fn layer(args: &Args<'_>) -> Result<Forward, Problem> {
     let (shape, eps) = (args.list("normalized_shape")?, args.number("eps")?);
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         Ok(input.f_layer_norm(&shape, weights.find("weight"), weights.find("bias"), eps, false)?)
     }))
@@ -21,7 +21,7 @@ pub(super) fn layer(args: &Args<'_>) -> Result<Forward, Problem> {
 /// `RMSNorm` over the last axes. Without an eps libtorch takes the smallest step of the dtype it computes in.
 pub(super) fn rms(args: &Args<'_>) -> Result<Forward, Problem> {
     let (shape, eps) = (args.list("normalized_shape")?, args.number_or_none("eps")?);
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         Ok(input.f_rms_norm(&shape, weights.find("weight"), eps)?)
     }))
@@ -30,7 +30,7 @@ pub(super) fn rms(args: &Args<'_>) -> Result<Forward, Problem> {
 /// `GroupNorm` over `[N, C, *]`.
 pub(super) fn group(args: &Args<'_>) -> Result<Forward, Problem> {
     let (groups, eps) = (args.count("num_groups")?, args.number("eps")?);
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         Ok(input.f_group_norm(groups, weights.find("weight"), weights.find("bias"), eps, false)?)
     }))
@@ -41,7 +41,7 @@ pub(super) fn group(args: &Args<'_>) -> Result<Forward, Problem> {
 pub(super) fn batch(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let eps = args.number("eps")?;
     let tracked = weights.find("running_mean").is_some() && weights.find("running_var").is_some();
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let (mean, variance) = statistics(tracked, weights);
         let (weight, bias) = (weights.find("weight"), weights.find("bias"));
@@ -52,7 +52,7 @@ pub(super) fn batch(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
 /// `InstanceNorm1d`, `InstanceNorm2d` over `[N, C, *]`: by each instance's statistics, or by the running ones if kept.
 pub(super) fn instance(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let (tracked, eps) = (tracked(args, weights)?, args.number("eps")?);
-    Ok(Box::new(move |weights, given| {
+    Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let (mean, variance) = statistics(tracked, weights);
         let (weight, bias) = (weights.find("weight"), weights.find("bias"));

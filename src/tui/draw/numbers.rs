@@ -220,8 +220,10 @@ fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'sta
     }
     let inputs: Vec<String> = plan.inputs.iter().map(input_words).collect();
     rows.push(("input", inputs.join("; ")));
-    if let Some(axes) = &plan.output {
-        rows.push(("output", format!("axes {} back to torch's layout", join(axes))));
+    for output in &plan.outputs {
+        if let Some(axes) = &output.to_torch {
+            rows.push((output.name, format!("axes {} back to torch's layout", join(axes))));
+        }
     }
     rows.push(("bound", bound_words(plan.bound)));
     for (label, words) in rows {

@@ -1,5 +1,8 @@
 //! Running modules through both engines: trials as events, for the screen and the reports alike.
 
+mod judge;
+mod tensors;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -7,14 +10,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::checkpoint::{Dtype, TensorData};
-use crate::compare::statistics::{difference, unravel};
-use crate::compare::tolerance;
 use crate::compare::{Trial, Verdict};
-use crate::convert::{Input, Plan, recipes, weights};
-use crate::engine::client::{self, CancelToken, Client, Output};
+use crate::convert::Plan;
+use crate::engine::client::{self, CancelToken, Client};
 use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
 use crate::open::Opened;
+use judge::{Outputs, Terms};
+use tensors::{Weights, mlx_input};
 
 /// How long the end of the program waits for the thread that runs; the engines end with their pipes in any case.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -260,7 +263,7 @@ impl Worker {
         if self.cancel.generation() != generation {
             return Err(Stop::Cancelled);
         }
-        terms.judge(seed, &inputs, &Outputs { torch, mlx, arbiter })
+        terms.judge(seed, &inputs, &Outputs { torch, mlx, arbiter }).map_err(Stop::Failed)
     }
 
     fn tell(&self, event: Event) {
@@ -274,138 +277,5 @@ fn stop(side: Side, error: client::Error) -> Stop {
         client::Error::Cancelled => Stop::Cancelled,
         client::Error::Down(reason) => Stop::Failed(reason),
         client::Error::Refused(reason) => Stop::Failed(format!("{} says: {reason}", side.library())),
-    }
-}
-
-fn mlx_input(data: &TensorData, input: &Input) -> Result<TensorData, String> {
-    let moved = match &input.to_mlx {
-        Some(axes) => weights::permute(data, axes).map_err(|error| error.to_string())?,
-        None => data.clone(),
-    };
-    // MLX indexes with 32-bit integers.
-    Ok(if moved.dtype == Dtype::Int64 { moved.cast(Dtype::Int32).unwrap_or(moved) } else { moved })
-}
-
-/// A module's tensors for both sides, in the trial's dtype.
-struct Weights {
-    torch: Vec<(String, TensorData)>,
-    mlx: Vec<(String, TensorData)>,
-}
-
-impl Weights {
-    /// Read the tensors that the plan moves, round them to `dtype`, and move them as the writer would.
-    fn read(opened: &Opened, module: ModuleId, plan: &Plan, dtype: Dtype) -> Result<Weights, String> {
-        let mut read = Weights { torch: Vec::new(), mlx: Vec::new() };
-        for movement in &plan.weights {
-            for name in &movement.from {
-                if !read.torch.iter().any(|(known, _)| known == name) {
-                    read.torch.push((name.clone(), read_tensor(opened, module, name, dtype)?));
-                }
-            }
-            let source = |name: &String| read.torch.iter().find(|(known, _)| known == name).map(|(_, data)| data);
-            let sources: Vec<&TensorData> = movement.from.iter().filter_map(source).collect();
-            let moved = movement.apply(&sources).map_err(|error| error.to_string())?;
-            let moved = moved.cast(dtype).unwrap_or(moved);
-            read.mlx.push((movement.to.clone(), moved));
-        }
-        Ok(read)
-    }
-
-    /// A weight that is zero everywhere, as zero-initialised layers have it: the output then is the same wherever it goes.
-    fn zero(&self) -> Option<&str> {
-        // Of a number only the sign may be set, in its last byte.
-        let is_nothing = |number: &[u8]| {
-            number.split_last().is_some_and(|(last, rest)| last & 0x7f == 0 && rest.iter().all(|&byte| byte == 0))
-        };
-        let is_zero =
-            |data: &TensorData| !data.bytes.is_empty() && data.bytes.chunks_exact(data.dtype.size()).all(is_nothing);
-        let weights = self.torch.iter().filter(|(name, _)| name.ends_with("weight"));
-        weights.filter(|(_, data)| is_zero(data)).map(|(name, _)| name.as_str()).next()
-    }
-}
-
-fn read_tensor(opened: &Opened, module: ModuleId, name: &str, dtype: Dtype) -> Result<TensorData, String> {
-    let id = recipes::tensor(&opened.model, module, name).ok_or_else(|| format!("the file holds no `{name}`"))?;
-    let data = opened.checkpoint.read(id).map_err(|error| error.to_string())?;
-    let from = data.dtype;
-    data.cast(dtype).ok_or_else(|| format!("`{name}` is {}, which cannot be computed with", from.name()))
-}
-
-struct Outputs {
-    torch: Output,
-    mlx: Output,
-    arbiter: Output,
-}
-
-/// What the trials of a module in one dtype have in common.
-struct Terms<'a> {
-    plan: &'a Plan,
-    dtype: Dtype,
-}
-
-impl Terms<'_> {
-    /// Compare the outputs of one trial.
-    fn judge(&self, seed: u64, inputs: &[TensorData], outputs: &Outputs) -> Result<Trial, Stop> {
-        let (plan, dtype) = (self.plan, self.dtype);
-        let mlx = match &plan.output {
-            Some(axes) if axes.len() == outputs.mlx.tensor.shape.len() => {
-                weights::permute(&outputs.mlx.tensor, axes).map_err(|error| Stop::Failed(error.to_string()))?
-            }
-            _ => outputs.mlx.tensor.clone(),
-        };
-        let numbers = |tensor: &TensorData| {
-            tensor.to_f64().ok_or_else(|| Stop::Failed(format!("an output in {}", tensor.dtype.name())))
-        };
-        let (reference, output) = (numbers(&outputs.torch.tensor)?, numbers(&mlx)?);
-        let exact = numbers(&outputs.arbiter.tensor)?;
-        self.check(&reference)?;
-        let scale = tolerance::scale(&reference);
-        let torch_vs_f64 = difference(&exact, &reference, 0.0).max_abs;
-        let tolerance = plan.bound.tolerance(dtype, scale, torch_vs_f64);
-        let shape = outputs.torch.tensor.shape.clone();
-
-        let mut trial = Trial {
-            dtype,
-            seed,
-            input_shapes: inputs.iter().map(|input| input.shape.clone()).collect(),
-            output_shape: shape.clone(),
-            max_abs: f64::INFINITY,
-            mean_abs: f64::INFINITY,
-            max_rel: f64::INFINITY,
-            p99_abs: f64::INFINITY,
-            cosine: f64::NAN,
-            worst_index: Vec::new(),
-            tolerance,
-            scale,
-            torch_vs_f64,
-            mlx_vs_f64: f64::INFINITY,
-            mlx_dtype: outputs.mlx.tensor.dtype,
-            ms_torch: outputs.torch.milliseconds,
-            ms_mlx: outputs.mlx.milliseconds,
-            mlx_shape: mlx.shape.clone(),
-            verdict: Verdict::Broken,
-        };
-        // Outputs of different shapes cannot be subtracted: nothing is shown but that.
-        if mlx.shape == shape {
-            let apart = difference(&reference, &output, tolerance);
-            trial.max_abs = apart.max_abs;
-            trial.mean_abs = apart.mean_abs;
-            trial.max_rel = apart.max_rel;
-            trial.p99_abs = apart.p99_abs;
-            trial.cosine = apart.cosine;
-            trial.worst_index = unravel(apart.worst, &shape);
-            trial.mlx_vs_f64 = difference(&exact, &output, 0.0).max_abs;
-            trial.verdict = plan.bound.judge(dtype, scale, tolerance, apart.max_abs);
-        }
-        Ok(trial)
-    }
-
-    /// Whether torch's output says anything: two outputs of nothing but NaN agree.
-    fn check(&self, reference: &[f64]) -> Result<(), Stop> {
-        if reference.is_empty() || reference.iter().any(|value| value.is_finite()) {
-            return Ok(());
-        }
-        let dtype = self.dtype.name();
-        Err(Stop::Failed(format!("torch's output in {dtype} holds no finite number: there is nothing to compare")))
     }
 }

@@ -1,0 +1,106 @@
+//! From the outputs of both sides to a trial.
+
+use crate::checkpoint::{Dtype, TensorData};
+use crate::compare::statistics::{difference, unravel};
+use crate::compare::{Trial, Verdict, tolerance, worst};
+use crate::convert::{Output, Plan, weights};
+use crate::engine::client;
+
+/// What the three runs of a trial gave.
+pub(super) struct Outputs {
+    pub torch: client::Output,
+    pub mlx: client::Output,
+    pub arbiter: client::Output,
+}
+
+/// What the trials of a module in one dtype have in common.
+pub(super) struct Terms<'a> {
+    pub plan: &'a Plan,
+    pub dtype: Dtype,
+}
+
+impl Terms<'_> {
+    /// Compare the outputs of one trial: the numbers are those of the worst one.
+    ///
+    /// # Errors
+    /// There is nothing to compare, in words.
+    pub fn judge(&self, seed: u64, inputs: &[TensorData], outputs: &Outputs) -> Result<Trial, String> {
+        let wanted = self.plan.outputs.len();
+        for (library, given) in [("libtorch", &outputs.torch), ("mlx", &outputs.mlx)] {
+            if given.tensors.len() != wanted {
+                return Err(format!("{library} gave {} outputs where {wanted} were expected", given.tensors.len()));
+            }
+        }
+        let mut trials = Vec::new();
+        for (at, output) in self.plan.outputs.iter().enumerate() {
+            let three = [&outputs.torch, &outputs.mlx, &outputs.arbiter].map(|of| &of.tensors[at]);
+            let mut trial = self.compare(output, three)?;
+            trial.seed = seed;
+            trial.input_shapes = inputs.iter().map(|input| input.shape.clone()).collect();
+            trial.output = (wanted > 1).then(|| output.name.to_owned());
+            (trial.ms_torch, trial.ms_mlx) = (outputs.torch.milliseconds, outputs.mlx.milliseconds);
+            trials.push(trial);
+        }
+        worst(trials.iter()).cloned().ok_or_else(|| "the layer has no output".to_owned())
+    }
+
+    /// One output. What belongs to the whole trial is left empty.
+    fn compare(&self, output: &Output, [torch, mlx, arbiter]: [&TensorData; 3]) -> Result<Trial, String> {
+        let (plan, dtype) = (self.plan, self.dtype);
+        let mlx_dtype = mlx.dtype;
+        let mlx = match &output.to_torch {
+            Some(axes) if axes.len() == mlx.shape.len() => {
+                weights::permute(mlx, axes).map_err(|error| error.to_string())?
+            }
+            _ => mlx.clone(),
+        };
+        let numbers =
+            |tensor: &TensorData| tensor.to_f64().ok_or_else(|| format!("an output in {}", tensor.dtype.name()));
+        let (reference, values, exact) = (numbers(torch)?, numbers(&mlx)?, numbers(arbiter)?);
+        // Two outputs of nothing but NaN agree, and say nothing.
+        if !reference.is_empty() && !reference.iter().any(|value| value.is_finite()) {
+            let dtype = dtype.name();
+            return Err(format!("torch's output in {dtype} holds no finite number: there is nothing to compare"));
+        }
+        let scale = tolerance::scale(&reference);
+        let torch_vs_f64 = difference(&exact, &reference, 0.0).max_abs;
+        let tolerance = plan.bound.tolerance(dtype, scale, torch_vs_f64);
+
+        let mut trial = Trial {
+            dtype,
+            seed: 0,
+            input_shapes: Vec::new(),
+            output: None,
+            output_shape: torch.shape.clone(),
+            max_abs: f64::INFINITY,
+            mean_abs: f64::INFINITY,
+            max_rel: f64::INFINITY,
+            p99_abs: f64::INFINITY,
+            cosine: f64::NAN,
+            worst_index: Vec::new(),
+            tolerance,
+            scale,
+            torch_vs_f64,
+            mlx_vs_f64: f64::INFINITY,
+            // Whole numbers, such as indices, come in MLX's own types.
+            mlx_dtype: if mlx_dtype.is_floating() { mlx_dtype } else { dtype },
+            ms_torch: 0.0,
+            ms_mlx: 0.0,
+            mlx_shape: mlx.shape.clone(),
+            verdict: Verdict::Broken,
+        };
+        // Outputs of different shapes cannot be subtracted: nothing is shown but that.
+        if mlx.shape == torch.shape {
+            let apart = difference(&reference, &values, tolerance);
+            trial.max_abs = apart.max_abs;
+            trial.mean_abs = apart.mean_abs;
+            trial.max_rel = apart.max_rel;
+            trial.p99_abs = apart.p99_abs;
+            trial.cosine = apart.cosine;
+            trial.worst_index = unravel(apart.worst, &torch.shape);
+            trial.mlx_vs_f64 = difference(&exact, &values, 0.0).max_abs;
+            trial.verdict = plan.bound.judge(dtype, scale, tolerance, apart.max_abs);
+        }
+        Ok(trial)
+    }
+}

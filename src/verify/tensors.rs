@@ -1,0 +1,61 @@
+//! The tensors that go to both sides: weights out of the file, moved as the writer moves them, and inputs.
+
+use crate::checkpoint::{Dtype, TensorData};
+use crate::convert::{Input, Plan, recipes, weights};
+use crate::model::ModuleId;
+use crate::open::Opened;
+
+/// An input as MLX takes it.
+pub(super) fn mlx_input(data: &TensorData, input: &Input) -> Result<TensorData, String> {
+    let moved = match &input.to_mlx {
+        Some(axes) => weights::permute(data, axes).map_err(|error| error.to_string())?,
+        None => data.clone(),
+    };
+    // MLX indexes with 32-bit integers.
+    Ok(if moved.dtype == Dtype::Int64 { moved.cast(Dtype::Int32).unwrap_or(moved) } else { moved })
+}
+
+/// A module's tensors for both sides, in the trial's dtype.
+pub(super) struct Weights {
+    pub torch: Vec<(String, TensorData)>,
+    pub mlx: Vec<(String, TensorData)>,
+}
+
+impl Weights {
+    /// Read the tensors that the plan moves, round them to `dtype`, and move them as the writer would.
+    pub fn read(opened: &Opened, module: ModuleId, plan: &Plan, dtype: Dtype) -> Result<Weights, String> {
+        let mut read = Weights { torch: Vec::new(), mlx: Vec::new() };
+        for movement in &plan.weights {
+            for name in &movement.from {
+                if !read.torch.iter().any(|(known, _)| known == name) {
+                    read.torch.push((name.clone(), read_tensor(opened, module, name, dtype)?));
+                }
+            }
+            let source = |name: &String| read.torch.iter().find(|(known, _)| known == name).map(|(_, data)| data);
+            let sources: Vec<&TensorData> = movement.from.iter().filter_map(source).collect();
+            let moved = movement.apply(&sources).map_err(|error| error.to_string())?;
+            let moved = moved.cast(dtype).unwrap_or(moved);
+            read.mlx.push((movement.to.clone(), moved));
+        }
+        Ok(read)
+    }
+
+    /// A weight that is zero everywhere, as zero-initialised layers have it: the output then is the same wherever it goes.
+    pub fn zero(&self) -> Option<&str> {
+        // Of a number only the sign may be set, in its last byte.
+        let is_nothing = |number: &[u8]| {
+            number.split_last().is_some_and(|(last, rest)| last & 0x7f == 0 && rest.iter().all(|&byte| byte == 0))
+        };
+        let is_zero =
+            |data: &TensorData| !data.bytes.is_empty() && data.bytes.chunks_exact(data.dtype.size()).all(is_nothing);
+        let weights = self.torch.iter().filter(|(name, _)| name.ends_with("weight"));
+        weights.filter(|(_, data)| is_zero(data)).map(|(name, _)| name.as_str()).next()
+    }
+}
+
+fn read_tensor(opened: &Opened, module: ModuleId, name: &str, dtype: Dtype) -> Result<TensorData, String> {
+    let id = recipes::tensor(&opened.model, module, name).ok_or_else(|| format!("the file holds no `{name}`"))?;
+    let data = opened.checkpoint.read(id).map_err(|error| error.to_string())?;
+    let from = data.dtype;
+    data.cast(dtype).ok_or_else(|| format!("`{name}` is {}, which cannot be computed with", from.name()))
+}
