@@ -16,9 +16,11 @@
 //! | [`compare`] | two outputs | error statistics, tolerance, verdict |
 //! | [`engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
+//! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 
+pub mod certify;
 pub mod checkpoint;
 pub mod cli;
 pub mod compare;

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod bytes;
 mod dcp;
+mod described;
 mod detect;
 pub mod elements;
 pub mod error;
@@ -37,6 +38,7 @@ use compact_str::CompactString;
 use serde_json::{Map, Value};
 
 pub use bytes::Bytes;
+pub use described::DescribedModule;
 pub use error::Error;
 pub use tensor::{Dtype, Sizes, Storage, Tensor, TensorData, TensorId};
 

@@ -14,6 +14,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{BAD_ANSWER, Common, Failure, INTERRUPTED, output};
 use crate::checkpoint::Dtype;
+use crate::convert::random::WeightSource;
 use crate::engine::EngineState;
 use crate::escape::escape;
 use crate::model::ModuleId;
@@ -38,6 +39,9 @@ pub struct Args {
     /// Seed of the first input; the others count up
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
+    /// The checkpoint's own weights, or randomised ones, in which no zero or one hides a mistake
+    #[arg(long, value_enum, default_value = "checkpoint")]
+    weights: Weights,
     /// What to print; jsonl is one line a layer as it finishes
     #[arg(long, value_enum, default_value = "text")]
     format: VerifyFormat,
@@ -53,6 +57,14 @@ pub enum TrialDtype {
     F32,
     F16,
     Bf16,
+}
+
+/// What the layers compute with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Weights {
+    Checkpoint,
+    Random,
 }
 
 /// What `verify` writes.
@@ -83,7 +95,12 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     let (events, received) = crossbeam_channel::unbounded();
     let runner = Runner::start(opened.clone(), Duration::from_secs(args.deadline), events);
     let total = modules.len();
-    let request = Request { modules, trials: usize::from(args.trials), dtypes: dtypes(&args.dtype), seed: args.seed };
+    let weights = match args.weights {
+        Weights::Checkpoint => WeightSource::Checkpoint,
+        Weights::Random => WeightSource::Random,
+    };
+    let (trials, dtypes) = (usize::from(args.trials), dtypes(&args.dtype));
+    let request = Request { modules, trials, dtypes, seed: args.seed, weights };
     runner.submit(request);
 
     let mut run = text::Run::default();

@@ -4,12 +4,15 @@ pub mod statistics;
 pub mod tolerance;
 
 use crate::checkpoint::Dtype;
+use crate::convert::random::WeightSource;
 
 /// One seeded input through both engines, in one dtype.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
     /// The dtype both engines were asked for.
     pub dtype: Dtype,
+    /// What the layer computed with.
+    pub weights: WeightSource,
     /// Seed of the input.
     pub seed: u64,
     /// Shapes of the inputs as torch takes them.

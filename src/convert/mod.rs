@@ -3,6 +3,7 @@
 //! A [`Plan`] is all that verify runs and all that the writer will write: the same moves, the same code.
 
 pub mod input;
+pub mod random;
 pub mod recipes;
 pub mod weights;
 

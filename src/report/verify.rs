@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkpoint::Dtype;
 use crate::compare::{self, Trial, Verdict};
+use crate::convert::random::WeightSource;
 use crate::engine::{EngineInfo, EngineState, Side};
 use crate::escape::escape;
 use crate::model::ModuleId;
@@ -212,6 +213,9 @@ fn trial_json(trial: &Trial) -> Value {
         "mlx_vs_f64": trial.mlx_vs_f64, "mlx_dtype": short_dtype(trial.mlx_dtype), "ms_torch": microseconds(trial.ms_torch),
         "ms_mlx": microseconds(trial.ms_mlx), "verdict": trial.verdict.name(),
     });
+    if trial.weights != WeightSource::Checkpoint {
+        value["weights"] = json!(trial.weights.name());
+    }
     if let Some(output) = &trial.output {
         value["output"] = json!(output);
     }

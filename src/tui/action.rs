@@ -44,6 +44,7 @@ pub enum Command {
     RunAll,
     Cancel,
     Half,
+    Weights,
     Filter,
     Find,
     FindNext,

@@ -11,6 +11,7 @@ use super::measured::Measured;
 use super::theme::Theme;
 use super::tree::Tree;
 use crate::checkpoint::Dtype;
+use crate::convert::random::WeightSource;
 use crate::model::ModuleId;
 
 /// What a run does unless told otherwise.
@@ -22,11 +23,13 @@ pub struct Trials {
     pub dtypes: Vec<Dtype>,
     /// Seed of the first trial.
     pub seed: u64,
+    /// What the layers compute with.
+    pub weights: WeightSource,
 }
 
 impl Default for Trials {
     fn default() -> Trials {
-        Trials { count: 8, dtypes: vec![Dtype::Float32], seed: 7 }
+        Trials { count: 8, dtypes: vec![Dtype::Float32], seed: 7, weights: WeightSource::Checkpoint }
     }
 }
 

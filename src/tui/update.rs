@@ -8,6 +8,7 @@ use super::layout::{Layout, Shape};
 use super::state::{Find, Screen, State, View};
 use super::tree::{Filter, indent};
 use crate::checkpoint::Dtype;
+use crate::convert::random::WeightSource;
 use crate::model::ModuleId;
 use crate::source::ClassSource;
 use crate::triage::Status;
@@ -154,6 +155,15 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
             let words = if on { "runs are in float16 and bfloat16 too" } else { "runs are in float32 alone" };
             state.notice = Some(words.to_owned());
         }
+        Command::Weights => {
+            let weights = &mut state.trials.weights;
+            let (other, words) = match weights {
+                WeightSource::Checkpoint => (WeightSource::Random, "runs are with randomised weights"),
+                WeightSource::Random => (WeightSource::Checkpoint, "runs are with the checkpoint's own weights"),
+            };
+            *weights = other;
+            state.notice = Some(words.to_owned());
+        }
         Command::Mouse => {
             state.mouse = !state.mouse;
             state.notice =
@@ -202,6 +212,7 @@ fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>
         trials: trials.count,
         dtypes: trials.dtypes.clone(),
         seed: trials.seed,
+        weights: trials.weights,
     }));
 }
 

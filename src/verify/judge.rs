@@ -3,6 +3,7 @@
 use crate::checkpoint::{Dtype, TensorData};
 use crate::compare::statistics::{difference, unravel};
 use crate::compare::{Trial, Verdict, tolerance, worst};
+use crate::convert::random::WeightSource;
 use crate::convert::{Output, Plan, weights};
 use crate::engine::client;
 
@@ -17,6 +18,7 @@ pub(super) struct Outputs {
 pub(super) struct Terms<'a> {
     pub plan: &'a Plan,
     pub dtype: Dtype,
+    pub weights: WeightSource,
 }
 
 impl Terms<'_> {
@@ -68,6 +70,7 @@ impl Terms<'_> {
 
         let mut trial = Trial {
             dtype,
+            weights: self.weights,
             seed: 0,
             input_shapes: Vec::new(),
             output: None,

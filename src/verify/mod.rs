@@ -12,6 +12,7 @@ use crossbeam_channel::Sender;
 use crate::checkpoint::{Dtype, TensorData};
 use crate::compare::{Trial, Verdict};
 use crate::convert::Plan;
+use crate::convert::random::WeightSource;
 use crate::engine::client::{self, CancelToken, Client};
 use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
@@ -33,6 +34,8 @@ pub struct Request {
     pub dtypes: Vec<Dtype>,
     /// First trial's seed; the others count up.
     pub seed: u64,
+    /// What the layers compute with.
+    pub weights: WeightSource,
 }
 
 /// Something happened. Events of one request come in order; after `Done` there are no more of it.
@@ -219,7 +222,8 @@ impl Worker {
         plan: &Plan,
         dtype: Dtype,
     ) -> Result<(Verdict, Option<String>), Stop> {
-        let weights = Weights::read(&self.opened, module, plan, dtype).map_err(Stop::Failed)?;
+        let source = (request.weights == WeightSource::Random).then_some(request.seed);
+        let weights = Weights::read(&self.opened, module, plan, dtype, source).map_err(Stop::Failed)?;
         if let Some(name) = weights.zero() {
             return Err(Stop::Mute(format!(
                 "`{name}` is all zero in this file, which says nothing of where it was moved"
@@ -231,7 +235,7 @@ impl Worker {
         drop(weights);
         self.torch.finish_load().map_err(|error| stop(Side::Torch, error))?;
         started.and_then(|()| self.mlx.finish_load().map_err(|error| stop(Side::Mlx, error)))?;
-        let terms = Terms { plan, dtype };
+        let terms = Terms { plan, dtype, weights: request.weights };
 
         let (mut worst, mut reason) = (Verdict::Exact, None);
         for seed in (0..request.trials as u64).map(|trial| request.seed.wrapping_add(trial)) {

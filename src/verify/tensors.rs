@@ -1,7 +1,7 @@
 //! The tensors that go to both sides: weights out of the file, moved as the writer moves them, and inputs.
 
-use crate::checkpoint::{Dtype, TensorData};
-use crate::convert::{Input, Plan, recipes, weights};
+use crate::checkpoint::{Dtype, Tensor, TensorData};
+use crate::convert::{Input, Plan, random, recipes, weights};
 use crate::model::ModuleId;
 use crate::open::Opened;
 
@@ -22,13 +22,20 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// Read the tensors that the plan moves, round them to `dtype`, and move them as the writer would.
-    pub fn read(opened: &Opened, module: ModuleId, plan: &Plan, dtype: Dtype) -> Result<Weights, String> {
+    /// Read the tensors that the plan moves (or draw them by a seed), round them to `dtype`, and move them as the writer
+    /// would.
+    pub fn read(
+        opened: &Opened,
+        module: ModuleId,
+        plan: &Plan,
+        dtype: Dtype,
+        seed: Option<u64>,
+    ) -> Result<Weights, String> {
         let mut read = Weights { torch: Vec::new(), mlx: Vec::new() };
         for movement in &plan.weights {
             for name in &movement.from {
                 if !read.torch.iter().any(|(known, _)| known == name) {
-                    read.torch.push((name.clone(), read_tensor(opened, module, name, dtype)?));
+                    read.torch.push((name.clone(), read_tensor(opened, module, name, dtype, seed)?));
                 }
             }
             let source = |name: &String| read.torch.iter().find(|(known, _)| known == name).map(|(_, data)| data);
@@ -53,9 +60,25 @@ impl Weights {
     }
 }
 
-fn read_tensor(opened: &Opened, module: ModuleId, name: &str, dtype: Dtype) -> Result<TensorData, String> {
+fn read_tensor(
+    opened: &Opened,
+    module: ModuleId,
+    name: &str,
+    dtype: Dtype,
+    seed: Option<u64>,
+) -> Result<TensorData, String> {
     let id = recipes::tensor(&opened.model, module, name).ok_or_else(|| format!("the file holds no `{name}`"))?;
-    let data = opened.checkpoint.read(id).map_err(|error| error.to_string())?;
+    let data = match seed {
+        Some(seed) => random_tensor(&opened.checkpoint.tensors[id], name, seed)?,
+        None => opened.checkpoint.read(id).map_err(|error| error.to_string())?,
+    };
     let from = data.dtype;
     data.cast(dtype).ok_or_else(|| format!("`{name}` is {}, which cannot be computed with", from.name()))
+}
+
+/// What stands in for a tensor of the file.
+fn random_tensor(tensor: &Tensor, name: &str, seed: u64) -> Result<TensorData, String> {
+    let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
+    let shape = shape.ok_or_else(|| format!("`{name}` is larger than this machine can address"))?;
+    Ok(random::tensor(name, &shape, seed))
 }

@@ -12,6 +12,7 @@ use t2m_tui::checkpoint::Dtype;
 use t2m_tui::compare::tolerance::Bound;
 use t2m_tui::compare::{Trial, Verdict};
 use t2m_tui::convert::input::Values;
+use t2m_tui::convert::random::WeightSource;
 use t2m_tui::convert::{Input, Move, Output, Plan, Rule};
 use t2m_tui::engine::{EngineInfo, EngineState, ModuleSpec, Side};
 use t2m_tui::model::{Evidence, Model, Module, ModuleId};
@@ -446,6 +447,7 @@ pub fn trial(seed: u64, share: f64) -> Trial {
     Trial {
         dtype: Dtype::Float32,
         seed,
+        weights: WeightSource::Checkpoint,
         input_shapes: vec![vec![2, 24, 64]],
         output: None,
         output_shape: vec![2, 24, 64],

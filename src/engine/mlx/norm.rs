@@ -12,7 +12,7 @@ pub(super) fn layer(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
     let (dims, eps) = (int32(args.count("dims")?, "dims")?, float32(args.number("eps")?));
     let shape = normalized_shape(args, dims)?;
     let affine = args.flag_or("affine", weights.find("weight").is_some())?;
-    let biased = affine && args.flag_or("bias", weights.find("bias").is_some())?;
+    let biased = args.flag_or("bias", weights.find("bias").is_some())? && affine;
     weights.vector_if(affine, "weight", dims)?;
     weights.vector_if(biased, "bias", dims)?;
     Ok(single(move |weights, given| {

@@ -1,6 +1,6 @@
 //! Normalisation layers, in eval mode.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::tensor::Weights;
 use super::{Forward, Problem, inputs, single};
@@ -18,12 +18,14 @@ pub(super) fn layer(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// `RMSNorm` over the last axes. Without an eps libtorch takes the smallest step of the dtype it computes in.
+/// `RMSNorm` over the last axes. Without an eps libtorch takes the smallest step of the dtype it computes in; in f64, which
+/// arbitrates a float32 layer, it is float32's.
 pub(super) fn rms(args: &Args<'_>) -> Result<Forward, Problem> {
     let (shape, eps) = (args.list("normalized_shape")?, args.number_or_none("eps")?);
     Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
-        Ok(input.f_rms_norm(&shape, weights.find("weight"), eps)?)
+        let single = (input.f_kind()? == Kind::Double).then_some(f64::from(f32::EPSILON));
+        Ok(input.f_rms_norm(&shape, weights.find("weight"), eps.or(single))?)
     }))
 }
 

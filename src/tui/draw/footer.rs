@@ -6,6 +6,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::text;
+use crate::convert::random::WeightSource;
 use crate::escape::escape;
 use crate::tui::action::Command;
 use crate::tui::keymap::Mode;
@@ -92,6 +93,7 @@ fn notice(state: &State, view: &View, room: usize) -> Option<Line<'static>> {
 fn settings(state: &State) -> Line<'static> {
     let trials = &state.trials;
     let dtypes = trials.dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(" ");
-    let words = format!("{dtypes} · {} trials · seed {}", trials.count, trials.seed);
+    let weights = if trials.weights == WeightSource::Random { " · random weights" } else { "" };
+    let words = format!("{dtypes} · {} trials · seed {}{weights}", trials.count, trials.seed);
     Line::from(Span::styled(words, state.theme.muted()))
 }

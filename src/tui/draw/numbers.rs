@@ -9,6 +9,7 @@ use crate::compare::tolerance::Bound;
 use crate::compare::{Trial, Verdict};
 use crate::convert::Plan;
 use crate::convert::input::Values;
+use crate::convert::random::WeightSource;
 use crate::convert::weights::{Fold, Layout};
 use crate::engine::{EngineState, ModuleSpec, Side};
 use crate::escape::escape;
@@ -134,6 +135,10 @@ fn pairs(theme: &Theme, layer: &Layer, trial: &Trial) -> Vec<Pair> {
     let inputs = trial.input_shapes.iter().map(|axes| text::shape(axes)).collect::<Vec<_>>().join(", ");
     let mlx_dtype = if trial.mlx_dtype == trial.dtype { plain } else { theme.verdict(Verdict::Drift) };
     let count = layer.judged().count();
+    let weights = match trial.weights {
+        WeightSource::Checkpoint => "the checkpoint's",
+        WeightSource::Random => "randomised",
+    };
     vec![
         ("max abs", text::error(trial.max_abs), verdict),
         ("mean abs", text::error(trial.mean_abs), plain),
@@ -151,6 +156,7 @@ fn pairs(theme: &Theme, layer: &Layer, trial: &Trial) -> Vec<Pair> {
         ("mlx dtype", trial.mlx_dtype.name().to_owned(), mlx_dtype),
         ("seed", trial.seed.to_string(), plain),
         ("trials", format!("worst of {count}"), plain),
+        ("weights", weights.to_owned(), plain),
         ("input", inputs, plain),
         ("output", text::shape(&trial.output_shape), plain),
     ]

@@ -1,0 +1,66 @@
+//! The registry's rows, measured: every configuration of `assets/samples` with randomised weights, in both engines.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use t2m_tui::certify::{Bench, Sample, built_in};
+use t2m_tui::checkpoint::Dtype;
+use t2m_tui::compare::{Trial, Verdict};
+use t2m_tui::convert::random::WeightSource;
+use t2m_tui::registry::Registry;
+use t2m_tui::verify::{Event, Request, Runner};
+
+/// What became of a sample.
+struct Outcome {
+    verdict: Verdict,
+    reason: String,
+    worst: Option<Trial>,
+}
+
+/// Run samples: the outcome of each, in order.
+fn measure(samples: &[Sample], seed: u64) -> Vec<Outcome> {
+    let bench = Bench::new(samples, Arc::new(Registry::load(&[]).unwrap()));
+    let (sender, events) = crossbeam_channel::unbounded();
+    let runner = Runner::start(bench.opened.clone(), Duration::from_secs(120), sender);
+    runner.submit(Request {
+        modules: bench.modules.clone(),
+        trials: 2,
+        dtypes: vec![Dtype::Float32],
+        seed,
+        weights: WeightSource::Random,
+    });
+    let (mut outcomes, mut trials) = (Vec::new(), Vec::new());
+    for event in events {
+        match event {
+            Event::Started { .. } => trials.clear(),
+            Event::Trial { trial, .. } => trials.push(*trial),
+            Event::Finished { verdict, reason, .. } => outcomes.push(Outcome {
+                verdict,
+                reason: reason.unwrap_or_default(),
+                worst: t2m_tui::compare::worst(trials.iter()).cloned(),
+            }),
+            Event::Done { .. } => break,
+            Event::Engine(..) => {}
+        }
+    }
+    outcomes
+}
+
+#[test]
+fn every_configuration_passes() {
+    let samples = built_in().unwrap();
+    let mut bad = Vec::new();
+    for (sample, outcome) in samples.iter().zip(measure(&samples, 7)) {
+        let numbers = outcome.worst.map_or(String::new(), |trial| {
+            let (torch, mlx) = (trial.torch_vs_f64, trial.mlx_vs_f64);
+            format!("{:9.1e} {:6.2} {torch:9.1e} {mlx:9.1e}", trial.max_abs, trial.excess())
+        });
+        println!("{:<8} {numbers:<40} {}  {}", outcome.verdict.name(), sample.build, outcome.reason);
+        if !matches!(outcome.verdict, Verdict::Exact | Verdict::Ok | Verdict::NotRun) {
+            bad.push(format!("{} {}: {}", sample.build, outcome.verdict.name(), outcome.reason));
+        }
+    }
+    assert!(bad.is_empty(), "{} of {}:\n{}", bad.len(), samples.len(), bad.join("\n"));
+}
