@@ -3,21 +3,27 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ModuleSpec;
 
 /// The arguments of one layer, and which of them were asked for.
 #[derive(Debug)]
 pub struct Args<'a> {
-    module: &'a ModuleSpec,
+    kind: &'a str,
+    args: &'a Map<String, Value>,
     read: RefCell<HashSet<String>>,
 }
 
 impl<'a> Args<'a> {
     /// The arguments of this layer.
     pub fn new(module: &'a ModuleSpec) -> Args<'a> {
-        Args { module, read: RefCell::default() }
+        Args::of(&module.kind, &module.args)
+    }
+
+    /// The arguments of a call.
+    pub fn of(kind: &'a str, args: &'a Map<String, Value>) -> Args<'a> {
+        Args { kind, args, read: RefCell::default() }
     }
 
     /// Whether all arguments were asked for: one that a layer does not know would be dropped without a word.
@@ -26,9 +32,8 @@ impl<'a> Args<'a> {
     /// Names the first that was not.
     pub fn all_read(&self) -> Result<(), String> {
         let read = self.read.borrow();
-        let mut names = self.module.args.keys().chain(self.module.around.keys());
-        match names.find(|name| !read.contains(name.as_str())) {
-            Some(name) => Err(format!("{}: there is no argument `{name}`", self.module.kind)),
+        match self.args.keys().find(|name| !read.contains(name.as_str())) {
+            Some(name) => Err(format!("{}: there is no argument `{name}`", self.kind)),
             None => Ok(()),
         }
     }
@@ -152,6 +157,38 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// A word, or this where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn text_or(&self, name: &str, otherwise: &'a str) -> Result<&'a str, String> {
+        if self.has(name) { self.text(name) } else { Ok(otherwise) }
+    }
+
+    /// A whole number, or this where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn integer_or(&self, name: &str, otherwise: i64) -> Result<i64, String> {
+        if self.has(name) { self.integer(name) } else { Ok(otherwise) }
+    }
+
+    /// A number, or this where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn number_or(&self, name: &str, otherwise: f64) -> Result<f64, String> {
+        if self.has(name) { self.number(name) } else { Ok(otherwise) }
+    }
+
+    /// Whole numbers, `None` for null and where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn list_or_none(&self, name: &str) -> Result<Option<Vec<i64>>, String> {
+        if !self.has(name) || self.is_none(name)? { Ok(None) } else { self.list(name).map(Some) }
+    }
+
     /// Whether the value is null.
     ///
     /// # Errors
@@ -170,18 +207,18 @@ impl<'a> Args<'a> {
     /// # Errors
     /// It is missing.
     pub fn get(&self, name: &str) -> Result<&'a Value, String> {
-        self.find(name).ok_or_else(|| format!("{}: the argument `{name}` is missing", self.module.kind))
+        self.find(name).ok_or_else(|| format!("{}: the argument `{name}` is missing", self.kind))
     }
 
     fn find(&self, name: &str) -> Option<&'a Value> {
         self.read.borrow_mut().insert(name.to_owned());
-        self.module.args.get(name).or_else(|| self.module.around.get(name))
+        self.args.get(name)
     }
 
     /// The message for a value that is not what the layer takes.
     pub fn wrong(&self, name: &str, wanted: &str) -> String {
         let value = self.find(name).unwrap_or(&Value::Null);
-        format!("{}: the argument `{name}` is {value}, not {wanted}", self.module.kind)
+        format!("{}: the argument `{name}` is {value}, not {wanted}", self.kind)
     }
 }
 

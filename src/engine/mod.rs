@@ -7,6 +7,7 @@ pub mod args;
 pub mod client;
 pub mod padding;
 pub mod process;
+pub mod program;
 pub mod protocol;
 pub mod serve;
 
@@ -16,6 +17,7 @@ pub mod mlx;
 pub mod torch;
 
 pub use client::Client;
+pub use program::Program;
 pub use protocol::{EngineInfo, ModuleSpec};
 
 /// Which engine.

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::Program;
 use crate::checkpoint::{Dtype, TensorData};
 
 /// Raised with every change of meaning. Both sides must agree to the number.
@@ -42,9 +43,9 @@ pub struct ModuleSpec {
     pub kind: String,
     /// Hyper-parameters; for MLX the keyword arguments of the Python call.
     pub args: Map<String, Value>,
-    /// What is done around the call, which is no argument of it: padding by other values than zeros.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub around: Map<String, Value>,
+    /// Of MLX: the program that stands for the layer where it is no single one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
 }
 
 /// A tensor's description; its bytes follow in the payload.

@@ -39,6 +39,18 @@ impl Weights {
         self.0.get(name)
     }
 
+    /// The tensors of the layer that an attribute holds; of the attribute `""` all.
+    pub fn below(&self, attribute: &str) -> Weights {
+        if attribute.is_empty() {
+            return Weights(self.0.clone());
+        }
+        let own = self.0.iter().filter_map(|(name, array)| {
+            let rest = name.strip_prefix(attribute)?.strip_prefix('.')?;
+            Some((rest.to_owned(), array.clone()))
+        });
+        Weights(own.collect())
+    }
+
     /// A vector that the layer cannot do without, with its length checked: MLX would broadcast a wrong one without a word.
     pub fn vector(&self, name: &str, length: i32) -> Result<Array, Problem> {
         let array = self.get(name)?;

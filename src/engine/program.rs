@@ -1,0 +1,306 @@
+//! Short MLX programs: what a conversion is where no single layer of MLX is the torch layer.
+//!
+//! A program is data. `t2m-mlx` runs it with mlx-rs's ops, [`Program::python`] writes it as a person would write it for MLX in
+//! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses.
+
+use std::fmt::Write;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ModuleSpec;
+
+/// Layers, and calls in order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    /// Names of the inputs, in order.
+    pub inputs: Vec<String>,
+    /// Layers by the attribute that holds them. The attribute `""` is the converted module itself, whose tensors are
+    /// `weight` and not `conv.weight`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub layers: IndexMap<String, ModuleSpec>,
+    /// What is called.
+    pub steps: Vec<Step>,
+    /// Variables that are returned.
+    pub outputs: Vec<String>,
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Variables that the results are given to; most calls have one.
+    pub to: Vec<String>,
+    /// `mx.pad`; `self.conv` calls a layer, `self` the one without a name.
+    pub call: String,
+    /// Positional arguments.
+    pub inputs: Vec<Operand>,
+    /// Keyword arguments.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub args: Map<String, Value>,
+}
+
+/// A positional argument.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Operand {
+    /// A plain number, which takes the dtype of what it meets.
+    Number(f64),
+    /// A variable; `self.weight` is a tensor of the module.
+    Name(String),
+    /// An array that is written out.
+    Constant {
+        /// Its elements.
+        constant: Vec<f64>,
+        /// `int32`, `float32` or `bool_`.
+        dtype: String,
+    },
+    /// Several: what `mx.concatenate` joins.
+    List(Vec<Operand>),
+}
+
+impl From<f64> for Operand {
+    fn from(number: f64) -> Operand {
+        Operand::Number(number)
+    }
+}
+
+impl From<&str> for Operand {
+    fn from(name: &str) -> Operand {
+        Operand::Name(name.to_owned())
+    }
+}
+
+impl From<String> for Operand {
+    fn from(name: String) -> Operand {
+        Operand::Name(name)
+    }
+}
+
+impl From<Vec<Operand>> for Operand {
+    fn from(operands: Vec<Operand>) -> Operand {
+        Operand::List(operands)
+    }
+}
+
+impl Operand {
+    /// Indices along an axis.
+    pub fn indices(indices: impl IntoIterator<Item = i64>) -> Operand {
+        Operand::Constant { constant: indices.into_iter().map(|index| index as f64).collect(), dtype: "int32".to_owned() }
+    }
+
+    /// Numbers in float32.
+    pub fn numbers(numbers: impl IntoIterator<Item = f64>) -> Operand {
+        Operand::Constant { constant: numbers.into_iter().collect(), dtype: "float32".to_owned() }
+    }
+
+    fn python(&self) -> String {
+        match self {
+            Operand::Number(number) => plain_number(*number),
+            Operand::Name(name) => name.clone(),
+            Operand::Constant { constant, dtype } if dtype == "bool_" => {
+                let words: Vec<&str> =
+                    constant.iter().map(|value| if *value == 0.0 { "False" } else { "True" }).collect();
+                format!("mx.array([{}])", words.join(", "))
+            }
+            Operand::Constant { constant, dtype } => {
+                let numbers: Vec<String> = constant.iter().map(|number| plain_number(*number)).collect();
+                // Whole numbers are int32 by themselves, others float32.
+                let told = dtype == "float32" && constant.iter().all(|number| number.fract() == 0.0);
+                let dtype = if told { ", mx.float32" } else { "" };
+                format!("mx.array([{}]{dtype})", numbers.join(", "))
+            }
+            Operand::List(operands) => {
+                format!("[{}]", operands.iter().map(Operand::python).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+impl Program {
+    /// A program of these inputs, which does nothing yet.
+    pub fn new(inputs: &[&str]) -> Program {
+        Program { inputs: inputs.iter().map(|&name| name.to_owned()).collect(), ..Program::default() }
+    }
+
+    /// Call an op, and give its result to a new variable, whose name is returned.
+    pub fn call<const N: usize>(
+        &mut self,
+        call: &str,
+        inputs: impl IntoIterator<Item = Operand>,
+        args: [(&str, Value); N],
+    ) -> String {
+        let name = format!("v{}", self.steps.len());
+        self.step(&[&name], call, inputs, args);
+        name
+    }
+
+    /// Call an op, and give its results to these variables.
+    pub fn step<const N: usize>(
+        &mut self,
+        to: &[&str],
+        call: &str,
+        inputs: impl IntoIterator<Item = Operand>,
+        args: [(&str, Value); N],
+    ) {
+        self.steps.push(Step {
+            to: to.iter().map(|&name| name.to_owned()).collect(),
+            call: call.to_owned(),
+            inputs: inputs.into_iter().collect(),
+            args: args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        });
+    }
+
+    /// The program as Python: the lines of `__init__` that build its layers, and those of `__call__`.
+    pub fn python(&self) -> (Vec<String>, Vec<String>) {
+        let attribute = |name: &str| if name.is_empty() { "self.layer".to_owned() } else { format!("self.{name}") };
+        let built = self.layers.iter().map(|(name, spec)| format!("{} = {}", attribute(name), spec.python())).collect();
+        let mut lines: Vec<String> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let mut step = step.clone();
+                if step.call == "self" {
+                    step.call = "self.layer".to_owned();
+                }
+                format!("{} = {}", step.to.join(", "), step.python())
+            })
+            .collect();
+        lines.push(format!("return {}", self.outputs.join(", ")));
+        (built, lines)
+    }
+}
+
+/// Calls that Python writes as operators.
+const OPERATORS: [(&str, &str); 16] = [
+    ("mx.add", "+"),
+    ("mx.subtract", "-"),
+    ("mx.multiply", "*"),
+    ("mx.divide", "/"),
+    ("mx.power", "**"),
+    ("mx.matmul", "@"),
+    ("mx.remainder", "%"),
+    ("mx.floor_divide", "//"),
+    ("mx.greater", ">"),
+    ("mx.greater_equal", ">="),
+    ("mx.less", "<"),
+    ("mx.less_equal", "<="),
+    ("mx.equal", "=="),
+    ("mx.not_equal", "!="),
+    ("mx.logical_and", "&"),
+    ("mx.logical_or", "|"),
+];
+
+impl Step {
+    /// The call as Python writes it.
+    pub fn python(&self) -> String {
+        let inputs: Vec<String> = self.inputs.iter().map(Operand::python).collect();
+        let operator = OPERATORS.iter().find(|(call, _)| *call == self.call);
+        match (operator, inputs.as_slice(), self.call.as_str()) {
+            (Some((_, sign)), [left, right], _) => return format!("{left} {sign} {right}"),
+            (_, [x], "astype") => return format!("{x}.astype({})", dtype_of(&self.args)),
+            (_, [x], "slice") => return format!("{x}[{}]", slices(&self.args)),
+            (_, [x, values], "at_add") => return format!("{x}.at[{}].add({values})", slices(&self.args)),
+            _ => {}
+        }
+        let mut call = format!("{}({}", self.call, inputs.join(", "));
+        for (name, value) in &self.args {
+            let gap = if call.ends_with('(') { "" } else { ", " };
+            let value = if name == "dtype" { dtype_of(&self.args) } else { python_value(value) };
+            let _ = write!(call, "{gap}{name}={value}");
+        }
+        call + ")"
+    }
+}
+
+fn dtype_of(args: &Map<String, Value>) -> String {
+    format!("mx.{}", args.get("dtype").and_then(Value::as_str).unwrap_or("float32"))
+}
+
+/// `:, 1:3, ::-1` of `starts`, `stops` and `strides`; null is the axis's own end.
+fn slices(args: &Map<String, Value>) -> String {
+    let list = |name: &str| args.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (starts, stops, strides) = (list("starts"), list("stops"), list("strides"));
+    let number = |list: &[Value], at: usize| list.get(at).filter(|value| !value.is_null()).map(ToString::to_string);
+    let axes = (0..starts.len()).map(|axis| {
+        let (start, stop) = (number(&starts, axis), number(&stops, axis));
+        let mut slice = format!("{}:{}", start.unwrap_or_default(), stop.unwrap_or_default());
+        if let Some(stride) = number(&strides, axis).filter(|stride| stride != "1") {
+            let _ = write!(slice, ":{stride}");
+        }
+        slice
+    });
+    axes.collect::<Vec<_>>().join(", ")
+}
+
+impl ModuleSpec {
+    /// The layer as the Python call that builds it.
+    pub fn python(&self) -> String {
+        format!("{}({})", self.kind, python_arguments(&self.args))
+    }
+}
+
+/// Keyword arguments as Python writes them.
+pub fn python_arguments(args: &Map<String, Value>) -> String {
+    args.iter().map(|(name, value)| format!("{name}={}", python_value(value))).collect::<Vec<_>>().join(", ")
+}
+
+/// A plain value as Python writes it: a list is a tuple there.
+pub fn python_value(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Array(items) if items.len() == 1 => format!("({},)", python_value(&items[0])),
+        Value::Array(items) => format!("({})", items.iter().map(python_value).collect::<Vec<_>>().join(", ")),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |float| {
+            if number.is_f64() { plain_number(float) } else { number.to_string() }
+        }),
+        other => other.to_string(),
+    }
+}
+
+/// `2`, `0.5`, `1e-05`, `-float("inf")`
+fn plain_number(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "float(\"inf\")".to_owned() } else { "-float(\"inf\")".to_owned() };
+    }
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        return format!("{number:.0}");
+    }
+    if number.abs() < 1e-4 { format!("{number:e}") } else { number.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_program_reads_as_python() {
+        let mut program = Program::new(&["x"]);
+        let padded = program.call(
+            "mx.pad",
+            ["x".into()],
+            [("pad_width", json!([[0, 0], [1, 2], [0, 0]])), ("constant_values", json!(0.5))],
+        );
+        let args = json!({"in_channels": 3, "out_channels": 4, "kernel_size": [3, 5], "eps": 1e-5, "bias": false});
+        let args = args.as_object().cloned().unwrap_or_default();
+        program.layers.insert(String::new(), ModuleSpec { kind: "nn.Conv2d".to_owned(), args, ..ModuleSpec::default() });
+        let convolved = program.call("self", [padded.into()], []);
+        let cut = program.call(
+            "slice",
+            [convolved.into()],
+            [("starts", json!([null, 1])), ("stops", json!([null, -1])), ("strides", json!([1, 2]))],
+        );
+        let half = program.call("mx.multiply", [cut.clone().into(), 0.5.into()], []);
+        let typed = program.call("astype", [half.clone().into()], [("dtype", json!("float16"))]);
+        program.step(&["a", "b"], "mx.split", [typed.into(), 2.0.into()], [("axis", json!(-1))]);
+        let chosen = program.call("mx.take", ["a".into(), Operand::indices([0, 1, 1])], [("axis", json!(1))]);
+        program.outputs = vec![chosen, "b".to_owned()];
+        let (built, lines) = program.python();
+        let all = [built, lines].concat().join("\n");
+        insta::assert_snapshot!(all, @"");
+    }
+}
