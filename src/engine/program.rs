@@ -59,9 +59,20 @@ pub enum Operand {
     List(Vec<Operand>),
 }
 
+/// How Python writes what JSON has no number for.
+const INFINITIES: [(&str, f64); 2] = [("mx.inf", f64::INFINITY), ("-mx.inf", f64::NEG_INFINITY)];
+
+/// The number that such a name stands for.
+pub fn infinity(name: &str) -> Option<f64> {
+    INFINITIES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+}
+
 impl From<f64> for Operand {
     fn from(number: f64) -> Operand {
-        Operand::Number(number)
+        match INFINITIES.iter().find(|(_, infinite)| *infinite == number) {
+            Some((name, _)) => Operand::Name((*name).to_owned()),
+            None => Operand::Number(number),
+        }
     }
 }
 
@@ -97,7 +108,7 @@ impl Operand {
     fn python(&self) -> String {
         match self {
             Operand::Number(number) => plain_number(*number),
-            Operand::Name(name) => name.clone(),
+            Operand::Name(name) => attribute(name),
             Operand::Constant { constant, dtype } if dtype == "bool_" => {
                 let words: Vec<&str> =
                     constant.iter().map(|value| if *value == 0.0 { "False" } else { "True" }).collect();
@@ -153,8 +164,10 @@ impl Program {
 
     /// The program as Python: the lines of `__init__` that build its layers, and those of `__call__`.
     pub fn python(&self) -> (Vec<String>, Vec<String>) {
-        let attribute = |name: &str| if name.is_empty() { "self.layer".to_owned() } else { format!("self.{name}") };
-        let built = self.layers.iter().map(|(name, spec)| format!("{} = {}", attribute(name), spec.python())).collect();
+        let held = |name: &str| {
+            if name.is_empty() { "self.layer".to_owned() } else { attribute(&format!("self.{name}")) }
+        };
+        let built = self.layers.iter().map(|(name, spec)| format!("{} = {}", held(name), spec.python())).collect();
         let mut lines: Vec<String> = self
             .steps
             .iter()
@@ -199,11 +212,15 @@ impl Step {
         match (operator, inputs.as_slice(), self.call.as_str()) {
             (Some((_, sign)), [left, right], _) => return format!("{left} {sign} {right}"),
             (_, [x], "astype") => return format!("{x}.astype({})", dtype_of(&self.args)),
+            (_, [x, like], "astype_like") => return format!("{x}.astype({like}.dtype)"),
+            (_, [x], "index") => {
+                return format!("{x}[{}]", self.args.get("at").map(ToString::to_string).unwrap_or_default());
+            }
             (_, [x], "slice") => return format!("{x}[{}]", slices(&self.args)),
             (_, [x, values], "at_add") => return format!("{x}.at[{}].add({values})", slices(&self.args)),
             _ => {}
         }
-        let mut call = format!("{}({}", self.call, inputs.join(", "));
+        let mut call = format!("{}({}", attribute(&self.call), inputs.join(", "));
         for (name, value) in &self.args {
             let gap = if call.ends_with('(') { "" } else { ", " };
             let value = if name == "dtype" { dtype_of(&self.args) } else { python_value(value) };
@@ -211,6 +228,15 @@ impl Step {
         }
         call + ")"
     }
+}
+
+/// `self.layers.0.norm` is written `self.layers[0].norm`.
+fn attribute(name: &str) -> String {
+    let Some(path) = name.strip_prefix("self.") else { return name.to_owned() };
+    path.split('.').fold("self".to_owned(), |before, part| match part.parse::<usize>() {
+        Ok(index) => format!("{before}[{index}]"),
+        Err(_) => format!("{before}.{part}"),
+    })
 }
 
 fn dtype_of(args: &Map<String, Value>) -> String {
@@ -251,6 +277,8 @@ pub fn python_value(value: &Value) -> String {
         Value::Null => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
+        // Functions and constants of MLX are names there.
+        Value::String(name) if ["mx.", "-mx.", "nn."].iter().any(|module| name.starts_with(module)) => name.clone(),
         Value::Array(items) if items.len() == 1 => format!("({},)", python_value(&items[0])),
         Value::Array(items) => format!("({})", items.iter().map(python_value).collect::<Vec<_>>().join(", ")),
         Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |float| {
@@ -260,11 +288,8 @@ pub fn python_value(value: &Value) -> String {
     }
 }
 
-/// `2`, `0.5`, `1e-05`, `-float("inf")`
+/// `2`, `0.5`, `1e-05`
 fn plain_number(number: f64) -> String {
-    if number.is_infinite() {
-        return if number > 0.0 { "float(\"inf\")".to_owned() } else { "-float(\"inf\")".to_owned() };
-    }
     if number.fract() == 0.0 && number.abs() < 1e15 {
         return format!("{number:.0}");
     }

@@ -20,6 +20,8 @@ pub struct Layer {
     pub status: RowStatus,
     /// The MLX layer as Python names it.
     pub mlx: Option<String>,
+    /// What mlx-rs has for it, where that is not a module of the same name.
+    pub mlx_rs: Option<String>,
     /// Name of the planning function in `convert::recipes`.
     pub recipe: Option<String>,
     /// Weight layout of `weight`.
@@ -57,6 +59,7 @@ pub(super) struct Patch {
     torch: Option<String>,
     status: Option<RowStatus>,
     mlx: Option<String>,
+    mlx_rs: Option<String>,
     recipe: Option<String>,
     rule: Option<String>,
     args: Option<Map<String, Value>>,
@@ -84,6 +87,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
         torch: patch.torch.or_else(|| row.torch.clone()),
         status: patch.status.unwrap_or(row.status),
         mlx: patch.mlx.or_else(|| row.mlx.clone()),
+        mlx_rs: patch.mlx_rs.or_else(|| row.mlx_rs.clone()),
         recipe: patch.recipe.or_else(|| row.recipe.clone()),
         rule: patch.rule.or_else(|| row.rule.clone()),
         args: patch.args.unwrap_or_else(|| row.args.clone()),
@@ -102,6 +106,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
         torch: patch.torch,
         status,
         mlx: patch.mlx,
+        mlx_rs: patch.mlx_rs,
         recipe: patch.recipe,
         rule: patch.rule,
         args: patch.args.unwrap_or_default(),

@@ -1,10 +1,12 @@
-//! Convolutions and transposed convolutions in one and two dimensions.
+//! Convolutions and transposed convolutions in one to three dimensions.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::phrase::{self, Around};
 use super::site::{Draft, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::{Move, Refusal};
+use crate::engine::Program;
 
 /// `[2, in, *n]` → `[2, out, *m]`.
 pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
@@ -41,16 +43,65 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("groups", groups)
         .arg("bias", site.has("bias"))
         .weights(site.moves(&["bias"]));
+    if kernel.len() == 3 {
+        draft.args.remove("groups");
+        if groups > 1 {
+            let widths: Vec<(i64, i64)> = padding.iter().map(|&[low, high]| (low as i64, high as i64)).collect();
+            return grouped(site, draft, groups, mode, &widths);
+        }
+    }
     if inside || padding.iter().all(|both| *both == [0, 0]) {
         return Ok(draft);
     }
-    draft = draft.around("pad", json!(padding)).around("pad_mode", mode);
+    let around = Around::named(mode).ok_or_else(|| unexpected("padding_mode", site.maybe("padding_mode")))?;
+    let sides = padding.iter().map(|&[low, high]| (low as i64, high as i64));
+    let widths: Vec<(i64, i64)> = std::iter::once((0, 0)).chain(sides).chain([(0, 0)]).collect();
+    draft = draft.wrapped(site, |p, x| {
+        let padded = phrase::pad(p, &x, &widths, around);
+        phrase::run(p, "", &padded)
+    });
     Ok(if mode == "zeros" {
         let [low, high] = padding.iter().find(|[low, high]| low != high).copied().unwrap_or_default();
         draft.step(format!("pad ({low}, {high}) first"))
     } else {
         draft.step(format!("pad {mode} first"))
     })
+}
+
+/// A three-dimensional convolution with groups, which MLX refuses: each group by itself, on its part of the weight.
+fn grouped(site: &Site<'_>, mut draft: Draft, groups: usize, mode: &str, widths: &[(i64, i64)]) -> Result<Draft, Refusal> {
+    let around = Around::named(mode).ok_or_else(|| unexpected("padding_mode", site.maybe("padding_mode")))?;
+    let mut args = std::mem::take(&mut draft.args);
+    args.retain(|name, _| matches!(name.as_str(), "stride" | "dilation"));
+    args.insert("padding".to_owned(), json!(0));
+    let mut p = Program::new(&["x"]);
+    let widths: Vec<(i64, i64)> = std::iter::once((0, 0)).chain(widths.iter().copied()).chain([(0, 0)]).collect();
+    let padded = phrase::pad(&mut p, "x", &widths, around);
+    let output = by_group(&mut p, "mx.conv3d", &padded, groups, &args, site.has("bias"));
+    p.outputs = vec![output];
+    Ok(draft.named("mx.conv3d").program(p).step(format!("{groups} convolutions, as MLX has no groups in three dimensions")))
+}
+
+/// Apply a function to each group's channels and part of the weight, then put the channels side by side and add the bias.
+fn by_group(p: &mut Program, call: &str, x: &str, groups: usize, args: &Map<String, Value>, bias: bool) -> String {
+    let names = |letter: &str| (0..groups).map(|group| format!("{letter}{group}")).collect::<Vec<_>>();
+    let (inputs, weights) = (names("x"), names("w"));
+    let split = |p: &mut Program, to: &[String], of: &str, axis: i64| {
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        p.step(&to, "mx.split", [of.into(), (groups as f64).into()], [("axis", json!(axis))]);
+    };
+    split(p, &inputs, x, -1);
+    split(p, &weights, "self.weight", 0);
+    let mut outputs = Vec::new();
+    for (input, weight) in inputs.iter().zip(&weights) {
+        let name = p.call(call, [input.clone().into(), weight.clone().into()], []);
+        if let Some(step) = p.steps.last_mut() {
+            step.args = args.clone();
+        }
+        outputs.push(name);
+    }
+    let joined = phrase::concatenate(p, outputs, -1);
+    if bias { phrase::add(p, joined, "self.bias") } else { joined }
 }
 
 /// `[2, in, *n]` → `[2, out, *m]`.
@@ -94,6 +145,14 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Ok(draft.arg("bias", site.has("bias")));
     }
     let function = format!("mx.conv_transpose{}d", kernel.len());
+    if kernel.len() == 3 {
+        let mut p = Program::new(&["x"]);
+        let args = std::mem::take(&mut draft.args);
+        let output = by_group(&mut p, &function, "x", groups, &args, site.has("bias"));
+        p.outputs = vec![output];
+        let step = format!("{groups} convolutions, as MLX has no groups in three dimensions; weight moved group by group");
+        return Ok(draft.named(function).program(p).step(step));
+    }
     Ok(draft
         .named(function)
         .arg("groups", groups)

@@ -3,9 +3,17 @@
 mod activation;
 mod attention;
 mod conv;
+mod distance;
 mod linear;
+mod loss;
 mod norm;
+mod phrase;
+mod pool;
+mod recurrent;
+mod resize;
+mod shape;
 mod site;
+mod transformer;
 
 use super::{Plan, Refusal};
 use site::Draft;
@@ -22,22 +30,84 @@ const MOST_UNITS: usize = 1 << 31;
 type Recipe = fn(&Site<'_>) -> Result<Draft, Refusal>;
 
 const RECIPES: &[(&str, Recipe)] = &[
+    ("adaptive_average_pool", pool::adaptive_average),
+    ("adaptive_max_pool", pool::adaptive_max),
+    ("alpha", activation::alpha),
     ("attention", attention::attention),
+    ("average_pool", pool::average),
     ("batch_norm", norm::batch_norm),
+    ("bilinear", linear::bilinear),
+    ("binary_cross_entropy", loss::binary_cross_entropy),
+    ("binary_cross_entropy_with_logits", loss::binary_cross_entropy_with_logits),
+    ("channel_shuffle", shape::channel_shuffle),
     ("conv", conv::conv),
     ("conv_transpose", conv::conv_transpose),
+    ("cosine_embedding_loss", loss::cosine_embedding),
+    ("cosine_similarity", distance::cosine),
+    ("cross_entropy", loss::cross_entropy),
     ("dropout", activation::dropout),
     ("embedding", linear::embedding),
+    ("embedding_bag", linear::embedding_bag),
+    ("flatten", shape::flatten),
+    ("fold", shape::fold),
+    ("gaussian_nll_loss", loss::gaussian),
     ("gelu", activation::gelu),
+    ("glu", activation::glu),
     ("group_norm", norm::group_norm),
+    ("hard_shrink", activation::hard_shrink),
+    ("hard_sigmoid", activation::hard_sigmoid),
+    ("hard_tanh", activation::hard_tanh),
+    ("hinge_embedding_loss", loss::hinge_embedding),
+    ("huber_loss", loss::huber),
+    ("identity", shape::identity),
     ("instance_norm", norm::instance_norm),
+    ("kl_divergence", loss::kl_divergence),
+    ("l1_loss", loss::mean_absolute),
+    ("last_axis", activation::last_axis),
     ("layer_norm", norm::layer_norm),
     ("leaky_relu", activation::leaky_relu),
     ("linear", linear::linear),
+    ("linear_cross_entropy", loss::linear_cross_entropy),
+    ("local_response_norm", norm::local_response),
+    ("margin_ranking_loss", loss::margin_ranking),
+    ("max_pool", pool::max),
+    ("max_unpool", pool::max_unpool),
+    ("mse_loss", loss::mean_squared),
+    ("multi_label_margin_loss", loss::multi_label_margin),
+    ("multi_label_soft_margin_loss", loss::multi_label_soft_margin),
+    ("multi_margin_loss", loss::multi_margin),
+    ("nll_loss", loss::negative_log_likelihood),
+    ("pad", shape::pad),
+    ("pairwise_distance", distance::pairwise),
+    ("pixel_shuffle", shape::pixel_shuffle),
+    ("pixel_unshuffle", shape::pixel_unshuffle),
     ("pointwise", activation::pointwise),
+    ("poisson_nll_loss", loss::poisson),
+    ("power_average_pool", pool::power_average),
+    ("prelu", activation::prelu),
+    ("random_relu", activation::random_relu),
+    ("recurrent", recurrent::recurrent),
+    ("recurrent_cell", recurrent::cell),
     ("relu", activation::relu),
     ("rms_norm", norm::rms_norm),
+    ("selu", activation::selu),
+    ("smooth_l1_loss", loss::smooth),
+    ("soft_margin_loss", loss::soft_margin),
+    ("soft_shrink", activation::soft_shrink),
     ("softmax", activation::softmax),
+    ("softmax_2d", activation::softmax_2d),
+    ("softplus", activation::softplus),
+    ("tanh_shrink", activation::tanh_shrink),
+    ("threshold", activation::threshold),
+    ("transformer", transformer::transformer),
+    ("transformer_decoder", transformer::decoder),
+    ("transformer_decoder_layer", transformer::decoder_layer),
+    ("transformer_encoder", transformer::encoder),
+    ("transformer_encoder_layer", transformer::encoder_layer),
+    ("triplet_margin_loss", loss::triplet),
+    ("unflatten", shape::unflatten),
+    ("unfold", shape::unfold),
+    ("upsample", resize::upsample),
 ];
 
 /// The names that a registry row may give as its recipe.

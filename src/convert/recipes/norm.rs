@@ -2,20 +2,22 @@
 
 use serde_json::{Value, json};
 
+use super::phrase::{self, Around};
 use super::site::{Draft, Site, product};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Layout;
 use crate::convert::{Move, Refusal, Rule};
+use crate::engine::Program;
 
 /// Spatial sizes for a norm's input of that many dimensions: no two alike, none square.
-const SPATIAL: [&[usize]; 3] = [&[], &[13], &[7, 9]];
+const SPATIAL: [&[usize]; 4] = [&[], &[13], &[7, 9], &[3, 5, 4]];
 
 /// `[4, 5, *normalized_shape]`.
 pub(super) fn layer_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (affine, bias) = (site.has("weight"), site.has("bias"));
     let draft = last_axes(site, &["bias"])?.arg("eps", site.float("eps")?);
-    Ok(draft.arg("affine", affine).arg("bias", bias))
+    flattened(site, draft.arg("affine", affine).arg("bias", bias))
 }
 
 /// `[4, 5, *normalized_shape]`.
@@ -26,13 +28,12 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
         draft =
             draft.named("mx.fast.rms_norm").arg("weight", Value::Null).step("a function, as the layer has a weight");
     }
-    match site.attribute("eps")? {
+    let draft = match site.attribute("eps")? {
         // torch takes the input dtype's epsilon for None, MLX's default is 1e-5.
-        Value::Null => {
-            Ok(draft.arg("eps", f64::from(f32::EPSILON)).step("eps=1.19e-07, what torch's None means in float32"))
-        }
-        _ => Ok(draft.arg("eps", site.float("eps")?)),
-    }
+        Value::Null => draft.arg("eps", f64::from(f32::EPSILON)).step("eps=1.19e-07, what torch's None means in float32"),
+        _ => draft.arg("eps", site.float("eps")?),
+    };
+    flattened(site, draft)
 }
 
 /// A norm over the last axes, which are one in MLX.
@@ -40,15 +41,30 @@ fn last_axes(site: &Site<'_>, others: &[&str]) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
     let dims = product(&shape)?;
     let mut weights = site.moves(others);
-    let mut draft =
+    let draft =
         Draft::new([vec![4, 5], shape.clone()].concat(), Bound::Norm(dims)).values(Values::AndSmall).arg("dims", dims);
     if shape.len() > 1 {
         for step in &mut weights {
             step.rule = Rule { name: "flatten".to_owned(), layout: Layout::Flatten };
         }
-        draft = draft.around("normalized_shape", json!(shape)).step("the last axes flattened to one");
     }
     Ok(draft.weights(weights))
+}
+
+/// The layer between a flatten of the last axes and its reverse, where they are several.
+fn flattened(site: &Site<'_>, draft: Draft) -> Result<Draft, Refusal> {
+    let shape = normalized_shape(site)?;
+    if shape.len() < 2 {
+        return Ok(draft);
+    }
+    // The function takes its weight by position: there is no layer to hold it.
+    let draft = draft.wrapped(site, |p, x| {
+        let start = -(shape.len() as i64);
+        let flat = p.call("mx.flatten", [x.into()], [("start_axis", json!(start))]);
+        let normed = phrase::run(p, "", &flat);
+        p.call("mx.unflatten", [normed.into()], [("axis", json!(-1)), ("shape", json!(shape))])
+    });
+    Ok(draft.step("the last axes flattened to one"))
 }
 
 /// `[2, channels, 7, 9]`.
@@ -78,7 +94,45 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("eps", site.float("eps")?)
         .arg("affine", site.has("weight"))
         .arg("track_running_stats", tracked);
-    affine(site, draft, features, &["running_mean", "running_var"])
+    let draft = affine(site, draft, features, &["running_mean", "running_var"])?;
+    if spatial.len() < 3 {
+        return Ok(draft);
+    }
+    let draft = draft.named("nn.BatchNorm").wrapped(site, |p, x| {
+        let flat = p.call("mx.flatten", [x.into()], [("start_axis", json!(1)), ("end_axis", json!(3))]);
+        let normed = phrase::run(p, "", &flat);
+        p.call("mx.unflatten", [normed.into()], [("axis", json!(1)), ("shape", json!(spatial))])
+    });
+    Ok(draft.step("depth, height and width flattened to one axis, as MLX's layer takes no more than four axes"))
+}
+
+/// Each channel by the squares of its neighbours: `[2, 9, 5, 7]`.
+pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
+    let size = site.number("size")?.clamp(1, 64);
+    let (alpha, beta, k) = (site.float("alpha")?, site.float("beta")?, site.float("k")?);
+    // LocalResponseNorm averages over a window that begins size // 2 before; CrossMapLRN2d adds up around the channel.
+    let (low, high) = match site.torch_class().ends_with("CrossMapLRN2d") {
+        true => ((size - 1) / 2, (size - 1) / 2),
+        false => (size / 2, (size - 1) / 2),
+    };
+    let window = low + high + 1;
+    let channels = 9;
+    let mut p = Program::new(&["x"]);
+    let squares = phrase::unary(&mut p, "mx.square", "x");
+    let widths = [(0, 0), (0, 0), (0, 0), (low as i64, high as i64)];
+    let padded = phrase::pad(&mut p, &squares, &widths, Around::Constant(0.0));
+    let mut sum = String::new();
+    for offset in 0..window as i64 {
+        let shifted = phrase::slice(&mut p, &padded, 3, Some(offset), Some(offset + channels), 1);
+        sum = if sum.is_empty() { shifted } else { phrase::add(&mut p, sum, shifted) };
+    }
+    let scaled = phrase::multiply(&mut p, sum, alpha / size as f64);
+    let raised = phrase::add(&mut p, scaled, k);
+    let divisor = phrase::binary(&mut p, "mx.power", raised, beta);
+    let output = phrase::binary(&mut p, "mx.divide", "x", divisor);
+    p.outputs = vec![output];
+    let draft = Draft::new(vec![2, channels as usize, 5, 7], Bound::Norm(window)).values(Values::Normal(3.0));
+    Ok(draft.channels_last().program(p).step("by ops: MLX has no such layer"))
 }
 
 /// `[4, features, 13]` or `[4, features, 7, 9]`, in eval mode.
@@ -126,6 +180,9 @@ fn features(site: &Site<'_>) -> Result<usize, Refusal> {
 }
 
 fn spatial(site: &Site<'_>) -> Result<&'static [usize], Refusal> {
+    if site.torch_class().ends_with("SyncBatchNorm") {
+        return Ok(SPATIAL[2]);
+    }
     let digit = site.torch_class().chars().rev().find_map(|letter| letter.to_digit(10));
     let sizes = digit.and_then(|digit| SPATIAL.get(digit as usize).copied());
     sizes

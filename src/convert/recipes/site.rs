@@ -8,7 +8,7 @@ use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Layout;
 use crate::convert::{Input, Move, Output, Plan, Refusal, Rule};
-use crate::engine::ModuleSpec;
+use crate::engine::{ModuleSpec, Program};
 use crate::model::{Model, Module, ModuleId};
 use crate::registry::{Layer, Registry};
 
@@ -28,14 +28,16 @@ pub struct Site<'a> {
 }
 
 /// A plan in the making.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Draft {
     /// Another MLX layer than the row's.
     pub mlx: Option<String>,
     /// Keyword arguments of the Python call.
     pub args: Map<String, Value>,
-    /// What is done around the call.
-    pub around: Map<String, Value>,
+    /// What is computed, where it is not one layer.
+    pub program: Option<Program>,
+    /// Arguments for torch's side besides the module's attributes.
+    pub torch_args: Map<String, Value>,
     pub weights: Vec<Move>,
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
@@ -116,6 +118,49 @@ impl<'a> Site<'a> {
         numbers.into_iter().map(|number| bounded(name, number, MOST_STEPS)).collect()
     }
 
+    /// A module below it, by its name relative to the module, with its own row.
+    pub(super) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
+        let own = &self.module().path;
+        let full = if own.is_empty() { path.to_owned() } else { format!("{own}.{path}") };
+        let missing = || Refusal::Incomplete(format!("the file holds no `{path}` for it"));
+        let end = self.module().end;
+        let below = self.model.modules[self.id..end].iter().position(|module| module.path == full);
+        let id = self.id + below.ok_or_else(missing)?;
+        let class = &self.model.modules[id].class;
+        let no_row = || Refusal::Unsupported(format!("`{path}` is a {class}, which has no row"));
+        Ok(Site { id, row: self.registry.layer(class).ok_or_else(no_row)?, ..*self })
+    }
+
+    /// How the forward is called, where a sample asks for another way than the default: `inputs` (names of the given
+    /// arguments), `masks`, flags.
+    pub(super) fn call(&self) -> Option<&'a Map<String, Value>> {
+        self.module().attributes.get("call").and_then(Value::as_object)
+    }
+
+    /// A hyper-parameter, or null where the file does not say it.
+    pub(super) fn maybe(&self, name: &str) -> &'a Value {
+        self.module().attributes.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// Number of spatial axes, out of the class's name (`MaxPool2d`).
+    pub(super) fn axes(&self) -> Result<usize, Refusal> {
+        let digit = self.torch_class().chars().rev().find_map(|letter| letter.to_digit(10));
+        let axes = digit.map(|digit| digit as usize).filter(|axes| (1..=3).contains(axes));
+        axes.ok_or_else(|| Refusal::Unsupported("the class does not say how many dimensions it works over".to_owned()))
+    }
+
+    /// Whole numbers with a sign, as many as there are.
+    pub(super) fn integers(&self, name: &str) -> Result<Vec<i64>, Refusal> {
+        let value = self.attribute(name)?;
+        let most = MOST_STEPS as i64;
+        let whole = |value: &Value| value.as_i64().filter(|number| (-most..=most).contains(number));
+        let numbers = match value {
+            Value::Array(values) => values.iter().map(whole).collect::<Option<Vec<i64>>>(),
+            single => whole(single).map(|number| vec![number]),
+        };
+        numbers.ok_or_else(|| unexpected(name, value))
+    }
+
     /// The row's layout for `weight`.
     pub(super) fn weight_rule(&self, groups: usize) -> Rule {
         let layout = self.row.rule.as_deref().and_then(|name| self.registry.rule(name));
@@ -152,7 +197,8 @@ impl Draft {
         Draft {
             mlx: None,
             args: Map::new(),
-            around: Map::new(),
+            program: None,
+            torch_args: Map::new(),
             weights: Vec::new(),
             inputs: vec![input],
             outputs: vec![Output { name: "output", to_torch: None }],
@@ -162,16 +208,50 @@ impl Draft {
         }
     }
 
+    /// A draft with several inputs, or with one that is not normal.
+    pub fn of(inputs: Vec<Input>, bound: Bound) -> Draft {
+        let shape = inputs.first().map(|input| input.shape.clone()).unwrap_or_default();
+        Draft { inputs, ..Draft::new(shape, bound) }
+    }
+
     /// Channels move last for MLX and back again: torch's axes are (N, C, …).
     pub fn channels_last(mut self) -> Draft {
-        for input in &mut self.inputs {
-            let rank = input.shape.len();
-            input.to_mlx = Some(std::iter::once(0).chain(2..rank).chain([1]).collect());
-            for output in &mut self.outputs {
-                output.to_torch = Some([0, rank - 1].into_iter().chain(1..rank - 1).collect());
-            }
+        self.inputs = self.inputs.into_iter().map(Input::channels_last).collect();
+        let rank = self.inputs.first().map_or(0, |input| input.shape.len());
+        for output in &mut self.outputs {
+            output.to_torch = Some(channels_first(rank));
         }
         self
+    }
+
+    /// What comes out, one or more.
+    pub fn outputs(mut self, outputs: Vec<Output>) -> Draft {
+        self.outputs = outputs;
+        self
+    }
+
+    /// What is computed, where it is not one layer.
+    pub fn program(mut self, program: Program) -> Draft {
+        self.program = Some(program);
+        self
+    }
+
+    /// An argument for torch's side besides the module's attributes.
+    pub fn torch_arg(mut self, name: &str, value: impl Into<Value>) -> Draft {
+        self.torch_args.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// What was drafted as one layer becomes the layer of a program: `around` is given the program, the variable that is
+    /// the input, and a function that calls the layer on a variable; it returns the variable that is the output.
+    pub fn wrapped(mut self, site: &Site<'_>, around: impl FnOnce(&mut Program, String) -> String) -> Draft {
+        let mut program = Program::new(&["x"]);
+        let kind = self.mlx.clone().or_else(|| site.row.mlx.clone()).unwrap_or_default();
+        let args = std::mem::take(&mut self.args);
+        program.layers.insert(String::new(), ModuleSpec { kind, args, program: None });
+        let output = around(&mut program, "x".to_owned());
+        program.outputs = vec![output];
+        self.program(program)
     }
 
     pub fn arg(mut self, name: &str, value: impl Into<Value>) -> Draft {
@@ -182,11 +262,6 @@ impl Draft {
     /// The same layer under another name.
     pub fn named(mut self, mlx: impl Into<String>) -> Draft {
         self.mlx = Some(mlx.into());
-        self
-    }
-
-    pub fn around(mut self, name: &str, value: impl Into<Value>) -> Draft {
-        self.around.insert(name.to_owned(), value.into());
         self
     }
 
@@ -217,9 +292,8 @@ impl Draft {
     /// The plan, with the row's arguments over the recipe's.
     pub fn finish(mut self, site: &Site<'_>) -> Plan {
         for (name, value) in &site.row.args {
-            let around = self.around.contains_key(name);
-            let args = if around { &mut self.around } else { &mut self.args };
-            args.insert(name.clone(), value.clone());
+            let layer = self.program.as_mut().and_then(|program| program.layers.get_mut(""));
+            layer.map_or(&mut self.args, |layer| &mut layer.args).insert(name.clone(), value.clone());
             let value = match value {
                 Value::Bool(true) => "True".to_owned(),
                 Value::Bool(false) => "False".to_owned(),
@@ -229,19 +303,25 @@ impl Draft {
         }
         let module = site.module();
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
+        let mut torch_args = module.attributes.clone();
+        torch_args.extend(self.torch_args);
         Plan {
-            torch: ModuleSpec {
-                kind: site.torch_class().to_owned(),
-                args: module.attributes.clone(),
-                ..ModuleSpec::default()
-            },
-            mlx: ModuleSpec { kind, args: self.args, around: self.around },
+            torch: ModuleSpec { kind: site.torch_class().to_owned(), args: torch_args, program: None },
+            mlx: ModuleSpec { kind, args: self.args, program: self.program },
             weights: self.weights,
             inputs: self.inputs,
             outputs: self.outputs,
             bound: self.bound,
             steps: self.steps,
         }
+    }
+}
+
+/// The permutation that brings `[N, *, C]` back to `[N, C, *]`.
+pub(super) fn channels_first(rank: usize) -> Vec<usize> {
+    match rank {
+        0 | 1 => (0..rank).collect(),
+        _ => [0, rank - 1].into_iter().chain(1..rank - 1).collect(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Activations, softmax and dropout.
 
 use mlx_rs::error::Exception;
-use mlx_rs::module::Module;
+use mlx_rs::module::{Module, Param};
 use mlx_rs::{Array, nn, ops};
 
-use super::{Forward, Problem, float32, inputs, int32, single};
+use super::tensor::Weights;
+use super::{Forward, Problem, channels, float32, inputs, int32, single};
 use crate::engine::args::Args;
 
 /// A module of mlx-rs without arguments.
@@ -60,7 +61,92 @@ pub(super) fn softmax(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// `nn.Dropout` by mlx-rs's module, in eval mode: the input itself.
+/// `nn.PReLU` by mlx-rs's module: one slope, or one for each channel of the last axis.
+pub(super) fn prelu(weights: &Weights) -> Result<Forward, Problem> {
+    weights.get("weight")?;
+    Ok(single(move |weights, given| {
+        let [input] = inputs(given)?;
+        let weight = weights.get("weight")?;
+        if weight.size() != 1 && weight.shape() != [channels(input, 1)?] {
+            return Err(Problem(format!("slopes {:?} do not fit an input of {:?}", weight.shape(), input.shape())));
+        }
+        Ok(nn::Prelu { weight: Param::new(weight.clone()) }.forward(input)?)
+    }))
+}
+
+/// `nn.ELU` by mlx-rs's function, which has no module.
+pub(super) fn elu(args: &Args<'_>) -> Result<Forward, Problem> {
+    let alpha = float32(args.number("alpha")?);
+    Ok(single(move |_, given| {
+        let [input] = inputs(given)?;
+        Ok(nn::elu(input, alpha)?)
+    }))
+}
+
+/// `nn.CELU` by mlx-rs's module.
+pub(super) fn celu(args: &Args<'_>) -> Result<Forward, Problem> {
+    let alpha = float32(args.number("alpha")?);
+    Ok(single(move |_, given| {
+        let [input] = inputs(given)?;
+        Ok(nn::Celu { alpha }.forward(input)?)
+    }))
+}
+
+/// `nn.GLU` by mlx-rs's module.
+pub(super) fn glu(args: &Args<'_>) -> Result<Forward, Problem> {
+    let axis = int32(args.integer("axis")?, "axis")?;
+    Ok(single(move |_, given| {
+        let [input] = inputs(given)?;
+        Ok(nn::Glu { axis }.forward(input)?)
+    }))
+}
+
+/// `nn.Softshrink` by ops, as mlx-rs has none.
+pub(super) fn softshrink(args: &Args<'_>) -> Result<Forward, Problem> {
+    let lambda = float32(args.number("lambd")?);
+    Ok(single(move |_, given| {
+        let [input] = inputs(given)?;
+        let scalar = |number: f32| Array::from_f32(number).as_dtype(input.dtype());
+        let moved = ops::subtract(input, ops::multiply(ops::sign(input)?, scalar(lambda)?)?)?;
+        Ok(ops::select(&ops::gt(ops::abs(input)?, scalar(lambda)?)?, &moved, &ops::zeros_like(input)?)?)
+    }))
+}
+
+/// `nn.HardTanh` by ops, as mlx-rs has none: between -1 and 1, as Python's.
+pub(super) fn hard_tanh() -> Forward {
+    single(|_, given| {
+        let [input] = inputs(given)?;
+        let scalar = |number: f32| Array::from_f32(number).as_dtype(input.dtype());
+        Ok(ops::minimum(ops::maximum(input, scalar(-1.0)?)?, scalar(1.0)?)?)
+    })
+}
+
+/// `nn.HardShrink` by ops, as mlx-rs has none: beyond 0.5, as Python's.
+pub(super) fn hard_shrink() -> Forward {
+    single(|_, given| {
+        let [input] = inputs(given)?;
+        let half = Array::from_f32(0.5).as_dtype(input.dtype())?;
+        Ok(ops::select(&ops::gt(ops::abs(input)?, half)?, input, &ops::zeros_like(input)?)?)
+    })
+}
+
+/// `nn.Softmin` by ops, as mlx-rs has none: over the last axis.
+pub(super) fn softmin() -> Forward {
+    single(|_, given| {
+        let [input] = inputs(given)?;
+        Ok(ops::softmax_axis(ops::negative(input)?, -1, false)?)
+    })
+}
+
+/// `nn.Identity`.
+pub(super) fn identity() -> Forward {
+    single(|_, given| {
+        let [input] = inputs(given)?;
+        Ok(input.clone())
+    })
+}
+
+/// `nn.Dropout`, `nn.Dropout2d`, `nn.Dropout3d` by mlx-rs's module, in eval mode: the input itself.
 pub(super) fn dropout(args: &Args<'_>) -> Result<Forward, Problem> {
     let one_minus_p = 1.0 - float32(args.number("p")?);
     Ok(single(move |_, given| {

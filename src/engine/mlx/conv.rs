@@ -1,27 +1,23 @@
-//! Convolutions in one and two dimensions, channels last.
+//! Convolutions in one to three dimensions, channels last.
 
 use mlx_rs::module::{Module, Param};
-use mlx_rs::ops::indexing::take_axis;
 use mlx_rs::{Array, nn, ops};
 
 use super::tensor::Weights;
 use super::{Forward, Problem, inputs, int32, single};
 use crate::engine::args::Args;
-use crate::engine::padding::{Mode, overruns, reach, sources, width};
+use crate::engine::padding::{overruns, reach, width};
 
-/// `nn.Conv1d`, `nn.Conv2d` by mlx-rs's modules: weight `[out, *kernel, in / groups]`, optional bias `[out]`, input
-/// `[N, *, C]`. What is around it, `pad` before and after each axis in a `pad_mode`, is done by ops before; so is its own
-/// padding where that is not [safe](overruns).
+/// `nn.Conv1d` to `nn.Conv3d` by mlx-rs's modules: weight `[out, *kernel, in / groups]`, optional bias `[out]`, input
+/// `[N, *, C]`. Where its padding is not [safe](overruns) it is done by ops before. In three dimensions MLX has no groups.
 pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     let stride = at_least(1, args, "stride", axes)?;
     let dilation = at_least(1, args, "dilation", axes)?;
-    let groups = int32(args.count("groups")?, "groups")?;
+    let groups = if args.has("groups") { int32(args.count("groups")?, "groups")? } else { 1 };
     let inner = at_least(0, args, "padding", axes)?;
-    let (pad_first, mode) = around(args, axes)?;
     let biased = check_weight(args, weights, axes, groups)?;
     Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
-        let input = &pad(input, &pad_first, mode)?;
         let weight = weights.get("weight")?;
         let size = check_input(input, weight, axes, groups)?;
         let mut inside = true;
@@ -37,7 +33,7 @@ pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Fo
         }
         let width: Vec<i32> = inner.iter().map(|&padding| if inside { padding } else { 0 }).collect();
         let both: Vec<(i32, i32)> = inner.iter().map(|&padding| (padding, padding)).collect();
-        let padded = if inside { input.clone() } else { pad(input, &both, Mode::Zeros)? };
+        let padded = if inside { input.clone() } else { pad(input, &both)? };
         let bias = Param::new(weights.vector_if(biased, "bias", weight.dim(0))?);
         let weight = Param::new(weight.clone());
         Ok(match (stride.as_slice(), width.as_slice(), dilation.as_slice()) {
@@ -48,12 +44,16 @@ pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Fo
                 let (stride, padding, dilation) = ((s0, s1), (p0, p1), (d0, d1));
                 nn::Conv2d { weight, bias, stride, padding, dilation, groups }.forward(&padded)?
             }
+            (&[s0, s1, s2], &[p0, p1, p2], &[d0, d1, d2]) => {
+                let (stride, padding, dilation) = ((s0, s1, s2), (p0, p1, p2), (d0, d1, d2));
+                nn::Conv3d { weight, bias, stride, padding, dilation, groups }.forward(&padded)?
+            }
             _ => return Err(Problem(format!("MLX's side has no convolution over {axes} axes"))),
         })
     }))
 }
 
-/// `nn.ConvTranspose1d`, `nn.ConvTranspose2d` by ops, as mlx-rs's modules take no dilation, and `mx.conv_transpose1d`,
+/// `nn.ConvTranspose1d` to `nn.ConvTranspose3d` by ops, as mlx-rs's modules take no dilation, and `mx.conv_transpose1d`,
 /// `mx.conv_transpose2d`, which take groups: weight `[out, *kernel, in / groups]`, optional bias `[out]`, input
 /// `[N, *, C]`.
 pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
@@ -84,7 +84,7 @@ pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Res
             let implied: Option<Vec<_>> = implied.collect();
             let implied =
                 implied.ok_or_else(|| Problem("MLX would overrun its memory with this padding".to_owned()))?;
-            let padded = pad(input, &implied, Mode::Zeros)?;
+            let padded = pad(input, &implied)?;
             let ones = vec![1; axes];
             let (ones, zeros, dilation) = (ones.as_slice(), vec![0; axes], dilation.as_slice());
             ops::conv_general(padded, weight, ones, zeros.as_slice(), dilation, ones, groups, true)?
@@ -93,6 +93,11 @@ pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Res
                 (&[s], &[p], &[d], &[o]) => ops::conv_transpose1d(input, weight, s, p, d, o, groups)?,
                 (&[s0, s1], &[p0, p1], &[d0, d1], &[o0, o1]) => {
                     ops::conv_transpose2d(input, weight, (s0, s1), (p0, p1), (d0, d1), (o0, o1), groups)?
+                }
+                (&[s0, s1, s2], &[p0, p1, p2], &[d0, d1, d2], &[o0, o1, o2]) => {
+                    let (stride, padding) = ((s0, s1, s2), (p0, p1, p2));
+                    let (dilation, more) = ((d0, d1, d2), (o0, o1, o2));
+                    ops::conv_transpose3d(input, weight, stride, padding, dilation, more, groups)?
                 }
                 _ => return Err(Problem(format!("MLX's side has no transposed convolution over {axes} axes"))),
             }
@@ -110,18 +115,6 @@ fn at_least(least: i64, args: &Args<'_>, name: &str, axes: usize) -> Result<Vec<
         return Err(args.wrong(name, &format!("whole numbers from {least} on")).into());
     }
     numbers.into_iter().map(|number| int32(number, name)).collect()
-}
-
-/// Padding before and after each axis that is done before the layer, and how.
-fn around(args: &Args<'_>, axes: usize) -> Result<(Vec<(i32, i32)>, Mode), Problem> {
-    if !args.has("pad") {
-        return Ok((vec![(0, 0); axes], Mode::Zeros));
-    }
-    let mode = Mode::named(args.text("pad_mode")?);
-    let mode = mode.ok_or_else(|| args.wrong("pad_mode", "zeros, reflect, replicate or circular"))?;
-    let widths = args.pairs("pad", axes)?.into_iter().map(|(low, high)| Some((width(low)?, width(high)?)));
-    let widths = widths.collect::<Option<_>>().ok_or_else(|| args.wrong("pad", "whole numbers from 0 on"))?;
-    Ok((widths, mode))
 }
 
 fn kernel(weight: &Array) -> &[i32] {
@@ -161,24 +154,29 @@ fn check_input<'a>(input: &'a Array, weight: &Array, axes: usize, groups: i32) -
     }
 }
 
-/// Pad the axes between the first and the last.
-fn pad(input: &Array, padding: &[(i32, i32)], mode: Mode) -> Result<Array, Problem> {
+/// Pad the axes between the first and the last with zeros.
+fn pad(input: &Array, padding: &[(i32, i32)]) -> Result<Array, Problem> {
     if padding.iter().all(|&both| both == (0, 0)) {
         return Ok(input.clone());
     }
-    if mode == Mode::Zeros {
-        let mut widths = vec![(0, 0)];
-        widths.extend(padding);
-        widths.push((0, 0));
-        return Ok(ops::pad(input, widths.as_slice(), None, None)?);
-    }
-    let mut padded = input.clone();
-    for (axis, &(low, high)) in (1i32..).zip(padding) {
-        if (low, high) != (0, 0) {
-            let sources = sources(padded.dim(axis), low, high, mode)?;
-            let indices = Array::from_slice(&sources, &[sources.len() as i32]);
-            padded = take_axis(&padded, &indices, axis)?;
-        }
-    }
-    Ok(padded)
+    let mut widths = vec![(0, 0)];
+    widths.extend(padding);
+    widths.push((0, 0));
+    Ok(ops::pad(input, widths.as_slice(), None, None)?)
+}
+
+/// `mx.conv1d` to `mx.conv_transpose3d`, the functions, on an input and a weight.
+pub(super) fn function(name: &str, input: &Array, weight: &Array, args: &Args<'_>) -> Result<Option<Array>, Problem> {
+    let (transposed, axes) = match name {
+        "mx.conv1d" => (false, 1),
+        "mx.conv2d" => (false, 2),
+        "mx.conv3d" => (false, 3),
+        "mx.conv_transpose1d" => (true, 1),
+        "mx.conv_transpose2d" => (true, 2),
+        "mx.conv_transpose3d" => (true, 3),
+        _ => return Ok(None),
+    };
+    let weights = Weights::one("weight", weight.clone());
+    let forward = if transposed { self::transposed(args, &weights, axes)? } else { conv(args, &weights, axes)? };
+    Ok(forward(&weights, std::slice::from_ref(input))?.into_iter().next())
 }

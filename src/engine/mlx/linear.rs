@@ -1,8 +1,7 @@
 //! Linear and embedding layers.
 
 use mlx_rs::module::{Module, Param};
-use mlx_rs::nn;
-use mlx_rs::{Array, Dtype};
+use mlx_rs::{Array, Dtype, nn, ops};
 
 use super::tensor::Weights;
 use super::{Forward, Problem, inputs, single};
@@ -29,6 +28,34 @@ pub(super) fn projection(weights: &Weights, prefix: &str, biased: bool) -> Resul
     };
     let bias = if biased { Some(weights.vector(&format!("{prefix}bias"), out)?) } else { None };
     Ok(nn::Linear { weight: Param::new(weight.clone()), bias: Param::new(bias) })
+}
+
+/// `nn.Bilinear` by ops, as mlx-rs's module takes one input for both: weight `[out, in2, in1]`, optional bias `[out]`.
+pub(super) fn bilinear(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
+    let biased = args.flag_or("bias", weights.find("bias").is_some())?;
+    let &[out, second, first] = weights.get("weight")?.shape() else {
+        return Err(Problem(format!("the shape of `weight` is {:?}; it needs three axes", weights.get("weight")?.shape())));
+    };
+    args.agree("input1_dims", &[first])?;
+    args.agree("input2_dims", &[second])?;
+    args.agree("output_dims", &[out])?;
+    weights.vector_if(biased, "bias", out)?;
+    Ok(single(move |weights, given| {
+        let [x1, x2] = inputs(given)?;
+        let weight = weights.get("weight")?;
+        if x1.shape().last() != Some(&first) || x2.shape().last() != Some(&second) {
+            return Err(Problem(format!("inputs {:?} and {:?} do not fit {:?}", x1.shape(), x2.shape(), weight.shape())));
+        }
+        // As Python does it: x1 by the weight as [in1, in2 · out], then by x2.
+        let rows = ops::reshape(ops::transpose_axes(weight, &[2, 1, 0])?, &[first, second * out])?;
+        let front: Vec<i32> = x1.shape()[..x1.ndim() - 1].to_vec();
+        let partial = ops::reshape(ops::matmul(x1, &rows)?, &[front.as_slice(), &[second, out]].concat())?;
+        let product = ops::squeeze_axes(ops::matmul(ops::expand_dims_axes(x2, &[-2])?, &partial)?, &[-2])?;
+        Ok(match weights.vector_if(biased, "bias", out)? {
+            Some(bias) => ops::add(&product, &bias)?,
+            None => product,
+        })
+    }))
 }
 
 /// `nn.Embedding` by mlx-rs's module: weight `[rows, width]`, any shape of whole numbers in.

@@ -9,8 +9,13 @@
 mod activation;
 mod attention;
 mod conv;
+mod functions;
 mod linear;
 mod norm;
+mod ops;
+mod pool;
+mod program;
+mod recurrent;
 mod tensor;
 
 use std::os::unix::process::CommandExt;
@@ -97,9 +102,15 @@ impl Engine for Mlx {
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
         self.layer = None;
         let weights = Weights::new(&tensors).map_err(|problem| problem.0)?;
-        let args = Args::new(module);
-        let forward = build(&module.kind, &args, &weights).map_err(|problem| problem.0)?;
-        args.all_read()?;
+        let forward = match &module.program {
+            Some(program) => program::program(program, &weights).map_err(|problem| problem.0)?,
+            None => {
+                let args = Args::new(module);
+                let forward = build(&module.kind, &args, &weights).map_err(|problem| problem.0)?;
+                args.all_read()?;
+                forward
+            }
+        };
         self.layer = Some(Layer { is_embedding: module.kind == "nn.Embedding", forward, weights });
         Ok(())
     }
@@ -139,8 +150,26 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
         "nn.Embedding" => linear::embedding(args, weights),
         "nn.Conv1d" => conv::conv(args, weights, 1),
         "nn.Conv2d" => conv::conv(args, weights, 2),
+        "nn.Conv3d" => conv::conv(args, weights, 3),
         "nn.ConvTranspose1d" | "mx.conv_transpose1d" => conv::transposed(args, weights, 1),
         "nn.ConvTranspose2d" | "mx.conv_transpose2d" => conv::transposed(args, weights, 2),
+        "nn.ConvTranspose3d" => conv::transposed(args, weights, 3),
+        "nn.Bilinear" => linear::bilinear(args, weights),
+        "nn.LSTM" => recurrent::lstm(args, weights),
+        "nn.GRU" => recurrent::gru(args, weights),
+        "nn.RNN" => recurrent::rnn(args, weights),
+        "nn.MaxPool1d" => pool::max(args, 1),
+        "nn.MaxPool2d" => pool::max(args, 2),
+        "nn.MaxPool3d" => pool::max(args, 3),
+        "nn.AvgPool1d" => pool::average(args, 1),
+        "nn.AvgPool2d" => pool::average(args, 2),
+        "nn.AvgPool3d" => pool::average(args, 3),
+        "nn.Upsample" => pool::upsample(args),
+        "nn.PReLU" => activation::prelu(weights),
+        "nn.ELU" => activation::elu(args),
+        "nn.CELU" => activation::celu(args),
+        "nn.GLU" => activation::glu(args),
+        "nn.Softshrink" => activation::softshrink(args),
         "nn.LayerNorm" => norm::layer(args, weights),
         "nn.RMSNorm" => norm::rms(args, weights),
         "mx.fast.rms_norm" => norm::fast_rms(args),
@@ -152,7 +181,19 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
         "nn.LeakyReLU" => activation::leaky_relu(args),
         "nn.Softmax" => Ok(activation::softmax_layer()),
         "mx.softmax" => activation::softmax(args),
-        "nn.Dropout" => activation::dropout(args),
+        "nn.Dropout" | "nn.Dropout2d" | "nn.Dropout3d" => activation::dropout(args),
+        "nn.Identity" => Ok(activation::identity()),
+        "nn.HardTanh" => Ok(activation::hard_tanh()),
+        "nn.HardShrink" => Ok(activation::hard_shrink()),
+        "nn.Softmin" => Ok(activation::softmin()),
+        "nn.LogSoftmax" => Ok(activation::unary(|| mlx_rs::nn::LogSoftmax { axis: -1 })),
+        "nn.ReLU6" => Ok(activation::unary(|| mlx_rs::nn::Relu6)),
+        "nn.Mish" => Ok(activation::unary(|| mlx_rs::nn::Mish)),
+        "nn.SELU" => Ok(activation::unary(|| mlx_rs::nn::Selu)),
+        "nn.Softplus" => Ok(activation::unary(|| mlx_rs::nn::Softplus)),
+        "nn.Softsign" => Ok(activation::unary(|| mlx_rs::nn::Softsign)),
+        "nn.LogSigmoid" => Ok(activation::unary(|| mlx_rs::nn::LogSigmoid)),
+        "nn.Hardswish" => Ok(activation::unary(|| mlx_rs::nn::HardSwish)),
         "nn.ReLU" => Ok(activation::unary(|| mlx_rs::nn::Relu)),
         "nn.SiLU" => Ok(activation::unary(|| mlx_rs::nn::Silu)),
         "nn.Tanh" => Ok(activation::unary(|| mlx_rs::nn::Tanh)),

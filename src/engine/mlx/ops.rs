@@ -3,12 +3,13 @@
 //! mlx-rs's scalars are float32 arrays that promote half precision; Python's plain numbers take the dtype of what they meet, and
 //! so do those here. What mlx-rs does not bind is reached through mlx-sys.
 
-use mlx_rs::ops::indexing::{argmax_axis, argmin_axis, put_along_axis, take_along_axis, take_axis};
-use mlx_rs::{Array, Dtype, fast, linalg, ops};
+use mlx_rs::ops::indexing::{argmax_axis, argmin_axis, put_along_axis, scatter_add_single, take_along_axis, take_axis};
+use mlx_rs::{Array, Axes, Dtype, fast, linalg, ops};
 
 use super::program::dtype;
 use super::{Problem, float32, int32};
 use crate::engine::args::Args;
+use crate::engine::program::infinity;
 
 /// A positional argument at work.
 pub(super) enum Given {
@@ -58,8 +59,8 @@ const UNARY: [(&str, Unary); 26] = [
     ("mx.isnan", |x| ops::is_nan(x)),
     ("mx.zeros_like", |x| ops::zeros_like(x)),
     ("mx.ones_like", |x| ops::ones_like(x)),
-    ("mx.contiguous", |x| ops::contiguous(x)),
-    ("mx.trunc", |x| ops::trunc(x)),
+    ("mx.contiguous", |x| x.contiguous()),
+    ("mx.trunc", |x| x.trunc()),
     ("mx.stop_gradient", |x| Ok(x.clone())),
 ];
 
@@ -104,7 +105,7 @@ pub(super) fn call(name: &str, given: &[Given], args: &Args<'_>) -> Result<Vec<A
         return meshgrid(list(given)?, args);
     }
     if name == "mx.unstack" {
-        return Ok(ops::unstack(one(given)?, axis(args, "axis")?)?);
+        return Ok(one(given)?.unstack(axis(args, "axis")?)?);
     }
     let result = reduce(name, given, args).transpose();
     let result = result.or_else(|| shape(name, given, args).transpose());
@@ -141,6 +142,7 @@ fn two(given: &[Given]) -> Result<[Array; 2], Problem> {
 fn weak(number: f64, other: &Array) -> Result<Array, Problem> {
     let scalar = Array::from_f32(float32(number));
     let dtype = other.dtype();
+    // An infinity has a NaN for its fraction.
     let keeps = dtype.is_float() || (number.fract() == 0.0 && dtype != Dtype::Bool);
     Ok(if keeps { scalar.as_dtype(dtype)? } else { scalar })
 }
@@ -198,10 +200,11 @@ fn reduce(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>,
             let axes = args.list_or_none("axis")?;
             let axes: Option<Vec<i32>> =
                 axes.map(|axes| axes.into_iter().map(|axis| int32(axis, "axis")).collect()).transpose()?;
-            let order = if args.has("ord") { Some(args.number("ord")?) } else { None };
-            match order {
-                Some(order) => linalg::norm_ord(x, order, axes.as_deref(), keep(args)?)?,
-                None => linalg::norm_l2(x, axes.as_deref(), keep(args)?)?,
+            let options =
+                linalg::NormOptions { axes: axes.map_or(Axes::All, Axes::Axes), keep_dims: keep(args)? };
+            match args.has("ord") {
+                true => linalg::norm(x, args.number("ord")?, options)?,
+                false => linalg::norm_l2(x, options)?,
             }
         }
         _ => return Ok(None),
@@ -228,8 +231,8 @@ fn shape(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, 
         }
         "mx.unflatten" => ops::unflatten(one(given)?, axis(args, "axis")?, &integers(args, "shape")?)?,
         "mx.broadcast_to" => ops::broadcast_to(one(given)?, &integers(args, "shape")?)?,
-        "mx.concatenate" => ops::concatenate_axis(list(given)?, int32(args.integer_or("axis", 0)?, "axis")?)?,
-        "mx.stack" => ops::stack_axis(list(given)?, int32(args.integer_or("axis", 0)?, "axis")?)?,
+        "mx.concatenate" => ops::concatenate(list(given)?, int32(args.integer_or("axis", 0)?, "axis")?)?,
+        "mx.stack" => ops::stack(list(given)?, int32(args.integer_or("axis", 0)?, "axis")?)?,
         "mx.tile" => ops::tile(one(given)?, &integers(args, "reps")?)?,
         "mx.repeat" => {
             let (repeats, axis) = (int32(args.integer("repeats")?, "repeats")?, axis(args, "axis")?);
@@ -244,7 +247,11 @@ fn shape(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, 
             ops::as_strided(x, shape.as_slice(), strides.as_slice(), offset)?
         }
         "astype" => one(given)?.as_dtype(dtype(args.text("dtype")?)?)?,
-        "mx.view" => ops::view_dtype(one(given)?, dtype(args.text("dtype")?)?)?,
+        "astype_like" => match given {
+            [Given::Array(x), Given::Array(like)] => x.as_dtype(like.dtype())?,
+            _ => return Err(Problem("two arrays are expected".to_owned())),
+        },
+        "mx.view" => one(given)?.view_dtype(dtype(args.text("dtype")?)?)?,
         "mx.tril" => ops::tril(one(given)?, int32(args.integer_or("k", 0)?, "k")?)?,
         "mx.triu" => ops::triu(one(given)?, int32(args.integer_or("k", 0)?, "k")?)?,
         "mx.roll" => roll(one(given)?, axis(args, "shift")?, axis(args, "axis")?)?,
@@ -274,7 +281,12 @@ fn pad(x: &Array, args: &Args<'_>) -> Result<Array, Problem> {
     let widths = widths.ok_or_else(|| args.wrong("pad_width", "whole numbers from 0 on"))?;
     match args.text_or("mode", "constant")? {
         "constant" => {
-            let value = weak(args.number_or("constant_values", 0.0)?, x)?;
+            let named = args.has("constant_values").then(|| args.get("constant_values")).transpose()?;
+            let infinite = named.and_then(|value| infinity(value.as_str()?));
+            let value = match infinite {
+                Some(number) => weak(number, x)?,
+                None => weak(args.number_or("constant_values", 0.0)?, x)?,
+            };
             Ok(ops::pad(x, widths.as_slice(), value, None)?)
         }
         "edge" => Ok(ops::pad(x, widths.as_slice(), None, ops::PadMode::Edge)?),
@@ -291,7 +303,6 @@ fn pad(x: &Array, args: &Args<'_>) -> Result<Array, Problem> {
 }
 
 /// mlx-rs has no roll.
-#[allow(unsafe_code)]
 fn roll(x: &Array, shift: i32, axis: i32) -> Result<Array, Problem> {
     let length = x.dim(axis);
     let sources: Vec<i32> = (0..length).map(|at| (at - shift).rem_euclid(length.max(1))).collect();
@@ -346,6 +357,14 @@ fn index(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, 
             }
             _ => return Err(Problem("an array, indices and values are expected".to_owned())),
         },
+        "index" => {
+            let x = one(given)?;
+            let at = int32(args.integer("at")?, "at")?;
+            if !(0..x.shape().first().copied().unwrap_or(0)).contains(&at) {
+                return Err(Problem(format!("there is no element {at} in {:?}", x.shape())));
+            }
+            ops::squeeze_axes(take_axis(x, Array::from_slice(&[at], &[1]), 0)?, &[0])?
+        }
         "slice" => slice(one(given)?, args)?,
         "at_add" => {
             let [x, values] = two(given)?;
@@ -424,7 +443,7 @@ fn at_add(x: &Array, values: &Array, args: &Args<'_>) -> Result<Array, Problem> 
     let indices = Array::from_slice(&flat, &[flat.len() as i32]);
     let base = ops::reshape(x, &[-1])?;
     let updates = ops::reshape(values, &[flat.len() as i32, 1])?;
-    Ok(ops::reshape(&ops::scatter_add_single(&base, &indices, &updates, 0)?, x.shape())?)
+    Ok(ops::reshape(&scatter_add_single(&base, &indices, &updates, 0)?, x.shape())?)
 }
 
 fn other(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, Problem> {
@@ -438,7 +457,7 @@ fn other(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, 
                 (Given::Number(a), Given::Array(b)) => [weak(*a, b)?, b.clone()],
                 _ => return Err(Problem("two operands are expected".to_owned())),
             };
-            ops::which(condition, &a, &b)?
+            ops::select(condition, &a, &b)?
         }
         ("mx.clip", [Given::Array(x)]) => {
             let bound = |name: &str| if args.has(name) && !args.is_none(name)? { Ok(Some(weak(args.number(name)?, x)?)) } else { Ok::<_, Problem>(None) };
@@ -463,7 +482,8 @@ fn other(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, 
         }
         ("mx.linspace", []) => {
             let count = int32(args.count("num")?, "num")?;
-            ops::linspace::<f64, f32>(args.number("start")?, args.number("stop")?, count)?
+            let options = ops::LinspaceOptions { count, endpoint: true };
+            ops::linspace::<f64, f32>(args.number("start")?, args.number("stop")?, options)?
         }
         ("mx.zeros" | "mx.ones" | "mx.full", []) => {
             let value = match name {
@@ -506,6 +526,9 @@ fn other(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, 
             int32(args.integer_or("offset", 0)?, "offset")?,
             None,
         )?,
+        (_, [Given::Array(input), Given::Array(weight)]) if name.starts_with("mx.conv") => {
+            return super::conv::function(name, input, weight, args);
+        }
         _ => return super::functions::call(name, given, args),
     }))
 }

@@ -8,7 +8,7 @@ use super::ops::{self, Given};
 use super::tensor::Weights;
 use super::{Forward, Problem, build};
 use crate::engine::args::Args;
-use crate::engine::program::{Operand, Program, Step};
+use crate::engine::program::{Operand, Program, Step, infinity};
 
 /// Check the layers of a program, and make the function that runs it.
 pub(super) fn program(program: &Program, weights: &Weights) -> Result<Forward, Problem> {
@@ -80,7 +80,10 @@ impl Run<'_> {
     fn operand(&self, operand: &Operand) -> Result<Given, Problem> {
         Ok(match operand {
             Operand::Number(number) => Given::Number(*number),
-            Operand::Name(name) => Given::Array(self.variable(name)?),
+            Operand::Name(name) => match infinity(name) {
+                Some(number) => Given::Number(number),
+                None => Given::Array(self.variable(name)?),
+            },
             Operand::Constant { constant, dtype } => Given::Array(self::constant(constant, dtype)?),
             Operand::List(operands) => {
                 let each = operands.iter().map(|operand| self.operand(operand)?.array());

@@ -23,6 +23,11 @@ impl Weights {
         tensors.iter().map(array).collect::<Result<_, _>>().map(Weights)
     }
 
+    /// A single tensor.
+    pub fn one(name: &str, array: Array) -> Weights {
+        Weights(HashMap::from([(name.to_owned(), array)]))
+    }
+
     /// The same with floating-point tensors in this dtype, evaluated.
     pub fn cast(&self, dtype: MlxDtype) -> Result<Weights, Problem> {
         let arrays = self.0.iter().map(|(name, array)| Ok((name.clone(), cast(array, dtype)?)));
@@ -145,6 +150,12 @@ pub(super) fn to_data(array: &Array) -> Result<TensorData, Problem> {
         MlxDtype::Bfloat16 => (Dtype::BFloat16, bytes::<bf16>(array)?),
         MlxDtype::Int64 => (Dtype::Int64, bytes::<i64>(array)?),
         MlxDtype::Int32 => (Dtype::Int32, bytes::<i32>(array)?),
+        MlxDtype::Uint32 => (Dtype::UInt32, bytes::<u32>(array)?),
+        MlxDtype::Bool => {
+            let array = array.as_dtype(MlxDtype::Uint8)?;
+            return Ok(TensorData { dtype: Dtype::Bool, ..to_data(&array)? });
+        }
+        MlxDtype::Uint8 => (Dtype::UInt8, bytes::<u8>(array)?),
         other => return Err(Problem(format!("MLX's side gives no {other:?} tensors"))),
     };
     let shape = array.shape().iter().map(|&axis| axis as usize).collect();

@@ -2,7 +2,6 @@
 
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use serde_json::{Map, Value};
 
 use super::{spinner, text};
 use crate::compare::tolerance::Bound;
@@ -11,6 +10,7 @@ use crate::convert::Plan;
 use crate::convert::input::Values;
 use crate::convert::random::WeightSource;
 use crate::convert::weights::{Fold, Layout};
+use crate::engine::program::python_arguments;
 use crate::engine::{EngineState, ModuleSpec, Side};
 use crate::escape::escape;
 use crate::model::ModuleId;
@@ -218,7 +218,8 @@ fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) ->
 
 /// What would be run, in words.
 fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'static>>) {
-    let mut rows = vec![("torch", call(&plan.torch)), ("mlx", call(&plan.mlx))];
+    let mut rows = vec![("torch", call(&plan.torch))];
+    rows.extend(mlx_rows(&plan.mlx));
     let moves: Vec<String> = plan.weights.iter().map(move_words).collect();
     rows.push(("weights", if moves.is_empty() { "none".to_owned() } else { moves.join("; ") }));
     if !plan.steps.is_empty() {
@@ -250,26 +251,18 @@ fn call(spec: &ModuleSpec) -> String {
         // torch.nn.modules.conv.Conv2d is written as people know it.
         spec.kind.rsplit('.').next().unwrap_or("")
     });
-    let mut call = format!("{name}({})", arguments(&spec.args));
-    if !spec.around.is_empty() {
-        call.push_str(&format!(" after {}", arguments(&spec.around)));
-    }
-    call
+    // What a layer holds below it is in the tree.
+    let own = spec.args.iter().filter(|(_, value)| !value.is_object());
+    format!("{name}({})", python_arguments(&own.map(|(name, value)| (name.clone(), value.clone())).collect()))
 }
 
-fn arguments(args: &Map<String, Value>) -> String {
-    args.iter().map(|(name, value)| format!("{name}={}", python(value))).collect::<Vec<_>>().join(", ")
-}
-
-/// A plain value as Python writes it.
-fn python(value: &Value) -> String {
-    match value {
-        Value::Null => "None".to_owned(),
-        Value::Bool(true) => "True".to_owned(),
-        Value::Bool(false) => "False".to_owned(),
-        Value::Array(items) => format!("({})", items.iter().map(python).collect::<Vec<_>>().join(", ")),
-        other => other.to_string(),
-    }
+/// What MLX computes, as Python: one call, or the lines of a program.
+fn mlx_rows(spec: &ModuleSpec) -> Vec<(&'static str, String)> {
+    let Some(program) = &spec.program else { return vec![("mlx", call(spec))] };
+    let (built, steps) = program.python();
+    let inputs = format!("def __call__(self, {}):", program.inputs.join(", "));
+    let lines = built.into_iter().chain([inputs]).chain(steps.into_iter().map(|step| format!("    {step}")));
+    lines.enumerate().map(|(index, line)| (if index == 0 { "mlx" } else { "" }, line)).collect()
 }
 
 fn move_words(step: &crate::convert::Move) -> String {
@@ -301,6 +294,14 @@ fn input_words(input: &crate::convert::Input) -> String {
         Values::Normal(scale) => format!("normal × {scale}"),
         Values::AndSmall => "normal, half of them × 0.02".to_owned(),
         Values::Ids(below) => format!("ids below {below}"),
+        Values::Places(below) => format!("places below {below}, each once"),
+        Values::LabelLists(below) => format!("lists of labels below {below}"),
+        Values::Positive => "above 0".to_owned(),
+        Values::Probabilities => "probabilities".to_owned(),
+        Values::Signs => "-1 or 1".to_owned(),
+        Values::Drops => "a mask that drops a third".to_owned(),
+        Values::Additive => "a mask to add".to_owned(),
+        Values::Future => "a causal mask".to_owned(),
     };
     let axes = input.to_mlx.as_ref().map_or(String::new(), |axes| format!(", axes {} for MLX", join(axes)));
     format!("{} {values}{axes}", text::shape(&input.shape))
