@@ -4,7 +4,11 @@
     python assets/samples/make.py PROGRAM --random 3200 FILE # random ones, one JSON object a line, gzipped
 
 PROGRAM is t2m-tui: it reads the saved modules, so that a description is what it would see of a checkpoint. Each line is
-{"build": the Python expression, "modules": as `inspect --format json` lists them, "tensors": name, dtype, shape}.
+{"build": the Python expression, "modules": as `inspect --format json` lists them, each with its path, class, attributes and
+tensors (name, dtype, shape)}.
+
+random.jsonl.gz, a small sample of the random ones, is made with `--random 300 assets/samples/random.jsonl.gz`. The nightly one
+is not kept: `--random 3200 random-3200.jsonl.gz --seed NUMBER` makes it in under a minute, another with each seed.
 """
 
 import argparse
@@ -12,12 +16,14 @@ import gzip
 import inspect as python_inspect
 import json
 import pathlib
-import random
 import subprocess
 import tempfile
+import warnings
 
 import torch
 from torch import nn
+
+from random_layers import random_layers
 
 HERE = pathlib.Path(__file__).parent
 
@@ -239,6 +245,7 @@ LAYERS = [*LINEAR, *CONV, *NORM, *POOL, *ACTIVATION, *RECURRENT, *ATTENTION, *SH
 
 def build(expression):
     torch.manual_seed(0)
+    warnings.simplefilter("ignore")
     return eval(expression, {"nn": nn, "torch": torch, "transformers": None}).eval()
 
 
@@ -269,14 +276,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--random", nargs=2, metavar=("COUNT", "FILE"))
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.random:
         count, file = arguments.random
-        lines = described(arguments.program, [random_layer(random.Random(at)) for at in range(int(count))])
-        with gzip.GzipFile(file, "wb", mtime=0) as out:
+        lines = described(arguments.program, random_layers(int(count), arguments.seed))
+        with open(file, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as out:
             out.write(dumps(lines).encode())
     else:
-        (HERE / "layers.jsonl").write_text(dumps(described(arguments.program, LAYERS)))
-        classes = {line["modules"][0]["class"] for line in described(arguments.program, LAYERS)}
+        lines = described(arguments.program, LAYERS)
+        (HERE / "layers.jsonl").write_text(dumps(lines))
+        classes = {line["modules"][0]["class"] for line in lines}
         public = {f"{value.__module__}.{name}" for name, value in vars(nn).items() if python_inspect.isclass(value) and issubclass(value, nn.Module)}
-        print(len(LAYERS), "configurations of", len(classes), "classes; none of:", *sorted(public - classes), sep="\n")
+        print(f"{len(lines)} configurations of {len(classes)} classes; none of:", *sorted(public - classes), sep="\n")
