@@ -333,12 +333,12 @@ def build(expression):
     return eval(expression, {"nn": nn, "torch": torch, "transformers": None}).eval()
 
 
-def described(program, expressions):
+def described(program, expressions, build=build, saved=lambda modules: modules):
     """The modules of each expression, as the program reads them out of a checkpoint that holds them all."""
     modules = [build(expression) for expression in expressions]
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "layers.pt"
-        torch.save(modules, path)
+        torch.save(saved(modules), path)
         report = json.loads(subprocess.run([program, "inspect", str(path), "--format", "json"], check=True, capture_output=True).stdout)
     tensors = {tensor["name"]: (tensor["dtype"], tensor["shape"]) for tensor in report["tensors"]}
     lines = [{"build": expression, "modules": []} for expression in expressions]
