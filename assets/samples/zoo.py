@@ -194,7 +194,12 @@ TORCHVISION = [
     "torchvision.ops.SqueezeExcitation(16, 4)",
     "torchvision.ops.MLP(24, [40, 24], activation_layer=nn.GELU)",
 ]
-LAYERS = [*RMS_NORM, *GATED_NORM, *LAYER_NORM, *ACTIVATION, *LINEAR, *EMBEDDING, *ROTARY, *VISION, *TIMM, *TORCHVISION]
+CONTAINER = [
+    "nn.Sequential(nn.Linear(10, 12), nn.ReLU(), nn.Linear(12, 7))",
+    "nn.ModuleList([nn.Linear(10, 12), nn.ReLU()])",
+    "nn.ModuleDict({'a': nn.Linear(10, 12), 'b': nn.ReLU()})",
+]
+LAYERS = [*RMS_NORM, *GATED_NORM, *LAYER_NORM, *ACTIVATION, *LINEAR, *EMBEDDING, *ROTARY, *VISION, *TIMM, *TORCHVISION, *CONTAINER]
 CALLS = {layer: [given("hidden_states", "gate")] for layer in GATED_NORM}
 # Parametrized layers can only be saved as state dicts: class and shapes are what is seen of them.
 PARAMETRIZED = [
