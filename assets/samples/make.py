@@ -4,7 +4,19 @@
     python assets/samples/make.py PROGRAM --random 3200 FILE # random ones, one JSON object a line, gzipped
 
 PROGRAM is t2m-tui: it reads the saved modules, so that a description is what it would see of a checkpoint. Each line is
-{"build": the Python expression, "modules": as `inspect --format json` lists them, "tensors": name, dtype, shape}.
+{"build": the Python expression, "modules": as `inspect --format json` lists them, each with its path, class, attributes and
+tensors (name, dtype, shape)}.
+
+A line that is not about the default call of forward has a "call" as well:
+
+    inputs      names of forward's parameters that are given, in its order; a state that is a tuple is one name
+    masks       what a mask among them is: "bool" (random, True is left out, no row wholly), "float" (normal numbers, added),
+                "causal" (bool, True above the diagonal)
+    targets     of a loss: "spatial" (class ids, input with two axes behind the classes) or "probabilities" (of each class)
+    the rest    forward's flags by their names: "need_weights", "average_attn_weights", "is_causal", …
+
+random.jsonl.gz, a small sample of the random ones, is made with `--random 300 assets/samples/random.jsonl.gz`. The nightly one
+is not kept: `--random 3200 random-3200.jsonl.gz --seed NUMBER` makes it in under a minute, another with each seed.
 """
 
 import argparse
@@ -12,12 +24,14 @@ import gzip
 import inspect as python_inspect
 import json
 import pathlib
-import random
 import subprocess
 import tempfile
+import warnings
 
 import torch
 from torch import nn
+
+from random_layers import random_layers
 
 HERE = pathlib.Path(__file__).parent
 
@@ -237,17 +251,94 @@ LOSS = [
 LAYERS = [*LINEAR, *CONV, *NORM, *POOL, *ACTIVATION, *RECURRENT, *ATTENTION, *SHAPE, *DISTANCE, *LOSS]
 
 
+def given(*inputs, **more):
+    """How forward is called."""
+    return {"inputs": list(inputs), **more}
+
+
+def masked(*inputs, flags=(), **masks):
+    """A call with masks, which follow the other inputs."""
+    return {"inputs": [*inputs, *masks], "masks": masks, **dict(flags)}
+
+
+QUERY = ("query", "key", "value")
+MASKED_ATTENTION = [
+    masked(*QUERY, attn_mask="bool"),
+    masked(*QUERY, attn_mask="float"),
+    masked(*QUERY, attn_mask="causal"),
+    masked(*QUERY, key_padding_mask="bool"),
+    masked(*QUERY, key_padding_mask="bool", attn_mask="bool"),
+]
+ATTENTION_CALLS = [
+    *MASKED_ATTENTION,
+    masked(*QUERY, attn_mask="causal", flags={"need_weights": False, "is_causal": True}),
+    masked(*QUERY, key_padding_mask="bool", attn_mask="float", flags={"need_weights": True, "average_attn_weights": False}),
+    given(*QUERY, need_weights=False),
+    given(*QUERY, need_weights=True, average_attn_weights=True),
+    given(*QUERY, need_weights=True, average_attn_weights=False),
+]
+STATES = [given("input", "hx")]
+BAGS = [given("input", "offsets")]
+WEIGHTED_BAGS = [given("input", "offsets"), given("input", "per_sample_weights"), given("input", "offsets", "per_sample_weights")]
+TARGETS = [given("input", "target", targets="spatial")]
+CALLS = {
+    "nn.MultiheadAttention(24, 4)": ATTENTION_CALLS,
+    "nn.MultiheadAttention(24, 4, batch_first=True)": ATTENTION_CALLS,
+    "nn.MultiheadAttention(24, 4, kdim=10, vdim=18)": MASKED_ATTENTION,
+    "nn.MultiheadAttention(24, 4, add_bias_kv=True)": MASKED_ATTENTION,
+    "nn.MultiheadAttention(24, 4, add_zero_attn=True, batch_first=True)": MASKED_ATTENTION,
+    "nn.MultiheadAttention(24, 4, add_bias_kv=True, add_zero_attn=True, kdim=10, vdim=18)": [
+        *MASKED_ATTENTION,
+        masked(*QUERY, key_padding_mask="bool", attn_mask="float", flags={"need_weights": True, "average_attn_weights": False}),
+    ],
+    **dict.fromkeys(
+        ("nn.TransformerEncoderLayer(24, 4, dim_feedforward=40)", "nn.TransformerEncoderLayer(24, 4, dim_feedforward=40, batch_first=True)"),
+        [masked("src", src_mask="float"), masked("src", src_key_padding_mask="bool"), masked("src", src_mask="causal", src_key_padding_mask="bool")],
+    ),
+    "nn.TransformerEncoderLayer(24, 4, dim_feedforward=40, norm_first=True, activation='gelu')": [masked("src", src_mask="causal")],
+    **dict.fromkeys(
+        ("nn.TransformerDecoderLayer(24, 4, dim_feedforward=40)", "nn.TransformerDecoderLayer(24, 4, dim_feedforward=40, batch_first=True)"),
+        [
+            masked("tgt", "memory", tgt_mask="causal"),
+            masked("tgt", "memory", tgt_mask="causal", memory_key_padding_mask="bool"),
+            masked("tgt", "memory", tgt_mask="float", memory_mask="float"),
+        ],
+    ),
+    "nn.TransformerEncoder(nn.TransformerEncoderLayer(24, 4, 40, batch_first=True), 2)": [masked("src", mask="causal"), masked("src", src_key_padding_mask="bool")],
+    "nn.TransformerEncoder(nn.TransformerEncoderLayer(24, 4, 40, norm_first=True), 3, norm=nn.LayerNorm(24))": [masked("src", mask="causal")],
+    "nn.TransformerDecoder(nn.TransformerDecoderLayer(24, 4, 40), 2)": [masked("tgt", "memory", tgt_mask="causal", memory_key_padding_mask="bool")],
+    "nn.Transformer(24, 4, 2, 2, 40)": [
+        masked("src", "tgt", tgt_mask="causal"),
+        masked("src", "tgt", tgt_mask="causal", src_key_padding_mask="bool", memory_key_padding_mask="bool"),
+    ],
+    "nn.Transformer(24, 4, 1, 2, 40, batch_first=True, norm_first=True)": [masked("src", "tgt", src_mask="float", tgt_mask="causal")],
+    **{f"nn.{name}(10, 14{more})": STATES for name in ("LSTM", "GRU", "RNN") for more in ("", ", batch_first=True", ", num_layers=2, bidirectional=True")},
+    "nn.LSTM(10, 14, num_layers=2, bidirectional=True, proj_size=6, batch_first=True)": STATES,
+    **{f"nn.{name}Cell(10, 14{more})": STATES for name in ("LSTM", "GRU", "RNN") for more in ("", ", bias=False")},
+    "nn.EmbeddingBag(40, 12)": BAGS,
+    "nn.EmbeddingBag(40, 12, mode='max')": BAGS,
+    "nn.EmbeddingBag(40, 12, mode='mean', padding_idx=3)": BAGS,
+    "nn.EmbeddingBag(40, 12, mode='sum')": WEIGHTED_BAGS,
+    "nn.EmbeddingBag(40, 12, mode='sum', include_last_offset=True)": WEIGHTED_BAGS,
+    **{f"nn.CrossEntropyLoss({more})": TARGETS for more in (*(f"reduction='{name}'" for name in REDUCTIONS), "ignore_index=2, reduction='mean'", "weight=torch.rand(6)")},
+    **{f"nn.NLLLoss({more})": TARGETS for more in ("reduction='mean'", "reduction='none'", "weight=torch.rand(6), ignore_index=1")},
+}
+for expression in ("reduction='mean'", "reduction='none'", "label_smoothing=0.1, reduction='mean'", "weight=torch.rand(6)"):
+    CALLS[f"nn.CrossEntropyLoss({expression})"] = [*CALLS.get(f"nn.CrossEntropyLoss({expression})", []), given("input", "target", targets="probabilities")]
+
+
 def build(expression):
     torch.manual_seed(0)
+    warnings.simplefilter("ignore")
     return eval(expression, {"nn": nn, "torch": torch, "transformers": None}).eval()
 
 
-def described(program, expressions):
+def described(program, expressions, build=build, saved=lambda modules: modules):
     """The modules of each expression, as the program reads them out of a checkpoint that holds them all."""
     modules = [build(expression) for expression in expressions]
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "layers.pt"
-        torch.save(modules, path)
+        torch.save(saved(modules), path)
         report = json.loads(subprocess.run([program, "inspect", str(path), "--format", "json"], check=True, capture_output=True).stdout)
     tensors = {tensor["name"]: (tensor["dtype"], tensor["shape"]) for tensor in report["tensors"]}
     lines = [{"build": expression, "modules": []} for expression in expressions]
@@ -269,14 +360,19 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--random", nargs=2, metavar=("COUNT", "FILE"))
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.random:
         count, file = arguments.random
-        lines = described(arguments.program, [random_layer(random.Random(at)) for at in range(int(count))])
-        with gzip.GzipFile(file, "wb", mtime=0) as out:
+        lines = described(arguments.program, random_layers(int(count), arguments.seed))
+        with open(file, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as out:
             out.write(dumps(lines).encode())
     else:
-        (HERE / "layers.jsonl").write_text(dumps(described(arguments.program, LAYERS)))
-        classes = {line["modules"][0]["class"] for line in described(arguments.program, LAYERS)}
+        unknown = CALLS.keys() - set(LAYERS)
+        assert not unknown, f"called but not listed: {unknown}"
+        lines = described(arguments.program, LAYERS)
+        calls = [{"build": line["build"], "call": call, "modules": line["modules"]} for line in lines for call in CALLS.get(line["build"], [])]
+        (HERE / "layers.jsonl").write_text(dumps(lines + calls))
+        classes = {line["modules"][0]["class"] for line in lines}
         public = {f"{value.__module__}.{name}" for name, value in vars(nn).items() if python_inspect.isclass(value) and issubclass(value, nn.Module)}
-        print(len(LAYERS), "configurations of", len(classes), "classes; none of:", *sorted(public - classes), sep="\n")
+        print(f"{len(lines)} configurations of {len(classes)} classes, {len(calls)} other calls of them; none of:", *sorted(public - classes), sep="\n")
