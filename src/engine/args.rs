@@ -3,21 +3,27 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ModuleSpec;
 
 /// The arguments of one layer, and which of them were asked for.
 #[derive(Debug)]
 pub struct Args<'a> {
-    module: &'a ModuleSpec,
+    kind: &'a str,
+    args: &'a Map<String, Value>,
     read: RefCell<HashSet<String>>,
 }
 
 impl<'a> Args<'a> {
     /// The arguments of this layer.
     pub fn new(module: &'a ModuleSpec) -> Args<'a> {
-        Args { module, read: RefCell::default() }
+        Args::of(&module.kind, &module.args)
+    }
+
+    /// The arguments of a call.
+    pub fn of(kind: &'a str, args: &'a Map<String, Value>) -> Args<'a> {
+        Args { kind, args, read: RefCell::default() }
     }
 
     /// Whether all arguments were asked for: one that a layer does not know would be dropped without a word.
@@ -26,9 +32,8 @@ impl<'a> Args<'a> {
     /// Names the first that was not.
     pub fn all_read(&self) -> Result<(), String> {
         let read = self.read.borrow();
-        let mut names = self.module.args.keys().chain(self.module.around.keys());
-        match names.find(|name| !read.contains(name.as_str())) {
-            Some(name) => Err(format!("{}: there is no argument `{name}`", self.module.kind)),
+        match self.args.keys().find(|name| !read.contains(name.as_str())) {
+            Some(name) => Err(format!("{}: there is no argument `{name}`", self.kind)),
             None => Ok(()),
         }
     }
@@ -152,6 +157,107 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// A word, or this where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn text_or(&self, name: &str, otherwise: &'a str) -> Result<&'a str, String> {
+        if self.has(name) { self.text(name) } else { Ok(otherwise) }
+    }
+
+    /// A whole number, or this where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn integer_or(&self, name: &str, otherwise: i64) -> Result<i64, String> {
+        if self.has(name) { self.integer(name) } else { Ok(otherwise) }
+    }
+
+    /// A number, or this where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn number_or(&self, name: &str, otherwise: f64) -> Result<f64, String> {
+        if self.has(name) { self.number(name) } else { Ok(otherwise) }
+    }
+
+    /// Whole numbers, `None` for null and where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn list_or_none(&self, name: &str) -> Result<Option<Vec<i64>>, String> {
+        if !self.has(name) || self.is_none(name)? { Ok(None) } else { self.list(name).map(Some) }
+    }
+
+    /// Numbers, one for each of `axes` axes; a single number stands for all of them.
+    ///
+    /// # Errors
+    /// They are missing, something else, or too few or many.
+    pub fn numbers(&self, name: &str, axes: usize) -> Result<Vec<f64>, String> {
+        let value = self.get(name)?;
+        if let Some(number) = value.as_f64() {
+            return Ok(vec![number; axes]);
+        }
+        let numbers: Option<Vec<f64>> =
+            value.as_array().and_then(|items| items.iter().map(Value::as_f64).collect::<Option<_>>());
+        match numbers {
+            Some(numbers) if numbers.len() == axes => Ok(numbers),
+            _ => Err(self.wrong(name, &format!("{axes} numbers"))),
+        }
+    }
+
+    /// Whole numbers or nulls, one for each of `axes` axes; a single one stands for all of them.
+    ///
+    /// # Errors
+    /// They are missing, something else, or too few or many.
+    pub fn sizes(&self, name: &str, axes: usize) -> Result<Vec<Option<i64>>, String> {
+        let size = |item: &Value| if item.is_null() { Some(None) } else { item.as_i64().map(Some) };
+        let value = self.get(name)?;
+        if let Some(one) = size(value) {
+            return Ok(vec![one; axes]);
+        }
+        let sizes: Option<Vec<_>> =
+            value.as_array().and_then(|items| items.iter().map(size).collect::<Option<Vec<_>>>());
+        match sizes {
+            Some(sizes) if sizes.len() == axes => Ok(sizes),
+            _ => Err(self.wrong(name, &format!("{axes} whole numbers or nulls"))),
+        }
+    }
+
+    /// A list of words, `None` for null and where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn words_or_none(&self, name: &str) -> Result<Option<Vec<&'a str>>, String> {
+        match self.find(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_array().and_then(|items| items.iter().map(Value::as_str).collect()) {
+                Some(words) => Ok(Some(words)),
+                None => Err(self.wrong(name, "a list of words")),
+            },
+        }
+    }
+
+    /// True or false, `None` for null and where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn flag_or_none(&self, name: &str) -> Result<Option<bool>, String> {
+        if !self.has(name) || self.is_none(name)? { Ok(None) } else { self.flag(name).map(Some) }
+    }
+
+    /// Arguments within the argument, `None` for null and where it is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn table_or_none(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, String> {
+        match self.find(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(table)) => Ok(Some(table)),
+            Some(_) => Err(self.wrong(name, "an object")),
+        }
+    }
+
     /// Whether the value is null.
     ///
     /// # Errors
@@ -170,18 +276,18 @@ impl<'a> Args<'a> {
     /// # Errors
     /// It is missing.
     pub fn get(&self, name: &str) -> Result<&'a Value, String> {
-        self.find(name).ok_or_else(|| format!("{}: the argument `{name}` is missing", self.module.kind))
+        self.find(name).ok_or_else(|| format!("{}: the argument `{name}` is missing", self.kind))
     }
 
     fn find(&self, name: &str) -> Option<&'a Value> {
         self.read.borrow_mut().insert(name.to_owned());
-        self.module.args.get(name).or_else(|| self.module.around.get(name))
+        self.args.get(name)
     }
 
     /// The message for a value that is not what the layer takes.
     pub fn wrong(&self, name: &str, wanted: &str) -> String {
         let value = self.find(name).unwrap_or(&Value::Null);
-        format!("{}: the argument `{name}` is {value}, not {wanted}", self.module.kind)
+        format!("{}: the argument `{name}` is {value}, not {wanted}", self.kind)
     }
 }
 
