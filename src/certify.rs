@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::checkpoint::{Checkpoint, DescribedModule};
 use crate::model::{self, ModuleId};
@@ -22,6 +23,9 @@ const LAYERS: &str = include_str!("../assets/samples/layers.jsonl");
 pub struct Sample {
     /// The Python expression that builds it.
     pub build: String,
+    /// How its forward is called, where that is not the default.
+    #[serde(default)]
+    pub call: Option<Map<String, Value>>,
     /// The layer and the modules in it, as the reader would find them in a checkpoint.
     modules: Vec<DescribedModule>,
 }
@@ -69,8 +73,14 @@ impl Bench {
         };
         let inner = samples.iter().enumerate().flat_map(|(index, sample)| {
             sample.modules.iter().map(move |module| {
-                let path = if module.path.is_empty() { index.to_string() } else { format!("{index}.{}", module.path) };
-                DescribedModule { path, ..module.clone() }
+                let top = module.path.is_empty();
+                let path = if top { index.to_string() } else { format!("{index}.{}", module.path) };
+                let mut module = DescribedModule { path, ..module.clone() };
+                // The recipes read it where they read every other attribute.
+                if let Some(call) = sample.call.as_ref().filter(|_| top) {
+                    module.attributes.insert("call".to_owned(), Value::Object(call.clone()));
+                }
+                module
             })
         });
         let described: Vec<DescribedModule> = std::iter::once(root).chain(inner).collect();

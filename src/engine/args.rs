@@ -189,6 +189,75 @@ impl<'a> Args<'a> {
         if !self.has(name) || self.is_none(name)? { Ok(None) } else { self.list(name).map(Some) }
     }
 
+    /// Numbers, one for each of `axes` axes; a single number stands for all of them.
+    ///
+    /// # Errors
+    /// They are missing, something else, or too few or many.
+    pub fn numbers(&self, name: &str, axes: usize) -> Result<Vec<f64>, String> {
+        let value = self.get(name)?;
+        if let Some(number) = value.as_f64() {
+            return Ok(vec![number; axes]);
+        }
+        let numbers: Option<Vec<f64>> =
+            value.as_array().and_then(|items| items.iter().map(Value::as_f64).collect::<Option<_>>());
+        match numbers {
+            Some(numbers) if numbers.len() == axes => Ok(numbers),
+            _ => Err(self.wrong(name, &format!("{axes} numbers"))),
+        }
+    }
+
+    /// Whole numbers or nulls, one for each of `axes` axes; a single one stands for all of them.
+    ///
+    /// # Errors
+    /// They are missing, something else, or too few or many.
+    pub fn sizes(&self, name: &str, axes: usize) -> Result<Vec<Option<i64>>, String> {
+        let size = |item: &Value| if item.is_null() { Some(None) } else { item.as_i64().map(Some) };
+        let value = self.get(name)?;
+        if let Some(one) = size(value) {
+            return Ok(vec![one; axes]);
+        }
+        let sizes: Option<Vec<_>> =
+            value.as_array().and_then(|items| items.iter().map(size).collect::<Option<Vec<_>>>());
+        match sizes {
+            Some(sizes) if sizes.len() == axes => Ok(sizes),
+            _ => Err(self.wrong(name, &format!("{axes} whole numbers or nulls"))),
+        }
+    }
+
+    /// A list of words, `None` for null and where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn words_or_none(&self, name: &str) -> Result<Option<Vec<&'a str>>, String> {
+        match self.find(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_array().and_then(|items| items.iter().map(Value::as_str).collect()) {
+                Some(words) => Ok(Some(words)),
+                None => Err(self.wrong(name, "a list of words")),
+            },
+        }
+    }
+
+    /// True or false, `None` for null and where the argument is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn flag_or_none(&self, name: &str) -> Result<Option<bool>, String> {
+        if !self.has(name) || self.is_none(name)? { Ok(None) } else { self.flag(name).map(Some) }
+    }
+
+    /// Arguments within the argument, `None` for null and where it is not there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn table_or_none(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, String> {
+        match self.find(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(table)) => Ok(Some(table)),
+            Some(_) => Err(self.wrong(name, "an object")),
+        }
+    }
+
     /// Whether the value is null.
     ///
     /// # Errors

@@ -304,6 +304,7 @@ impl Draft {
         let module = site.module();
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
         let mut torch_args = module.attributes.clone();
+        torch_args.shift_remove("call");
         torch_args.extend(self.torch_args);
         Plan {
             torch: ModuleSpec { kind: site.torch_class().to_owned(), args: torch_args, program: None },

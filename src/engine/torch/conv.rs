@@ -1,10 +1,23 @@
-//! Convolutions in one and two dimensions.
+//! Convolutions in one, two and three dimensions.
 
 use tch::Tensor;
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs, single};
+use super::{Built, Forward, Problem, inputs, single};
 use crate::engine::args::Args;
+
+/// The class `torch.nn.modules.conv.*`.
+pub(super) fn build(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
+    Ok(Some(match class {
+        "Conv1d" => conv(args, weights, 1)?,
+        "Conv2d" => conv(args, weights, 2)?,
+        "Conv3d" => conv(args, weights, 3)?,
+        "ConvTranspose1d" => transposed(args, weights, 1)?,
+        "ConvTranspose2d" => transposed(args, weights, 2)?,
+        "ConvTranspose3d" => transposed(args, weights, 3)?,
+        _ => return Ok(None),
+    }))
+}
 
 /// How the input grows before the kernel goes over it.
 enum Padding {
@@ -16,8 +29,8 @@ enum Padding {
     First { mode: String, widths: Vec<i64> },
 }
 
-/// `Conv1d`, `Conv2d`: weight `[out, in / groups, *kernel]`, optional bias `[out]`, input `[N, C, *]`.
-pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+/// `Conv1d`, `Conv2d`, `Conv3d`: weight `[out, in / groups, *kernel]`, optional bias `[out]`, input `[N, C, *]`.
+fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     let kernel = kernel(weights, axes)?;
     let stride = args.integers("stride", axes)?;
     let dilation = args.integers("dilation", axes)?;
@@ -28,21 +41,23 @@ pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Fo
         let (weight, bias) = (weights.get("weight")?, weights.find("bias"));
         let zeros = |input: &Tensor, width: &[i64]| match axes {
             1 => input.f_conv1d(weight, bias, &stride, width, &dilation, groups),
-            _ => input.f_conv2d(weight, bias, &stride, width, &dilation, groups),
+            2 => input.f_conv2d(weight, bias, &stride, width, &dilation, groups),
+            _ => input.f_conv3d(weight, bias, &stride, width, &dilation, groups),
         };
         Ok(match &padding {
             Padding::Zeros(width) => zeros(input, width)?,
-            Padding::Named(name) if axes == 1 => {
-                input.f_conv1d_padding(weight, bias, &stride, name, &dilation, groups)?
-            }
-            Padding::Named(name) => input.f_conv2d_padding(weight, bias, &stride, name, &dilation, groups)?,
+            Padding::Named(name) => match axes {
+                1 => input.f_conv1d_padding(weight, bias, &stride, name, &dilation, groups)?,
+                2 => input.f_conv2d_padding(weight, bias, &stride, name, &dilation, groups)?,
+                _ => input.f_conv3d_padding(weight, bias, &stride, name, &dilation, groups)?,
+            },
             Padding::First { mode, widths } => zeros(&input.f_pad(widths, mode, None)?, &vec![0; axes])?,
         })
     }))
 }
 
-/// `ConvTranspose1d`, `ConvTranspose2d`: weight `[in, out / groups, *kernel]`, optional bias `[out]`, input `[N, C, *]`.
-pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
+/// `ConvTranspose1d`, `ConvTranspose2d`, `ConvTranspose3d`: weight `[in, out / groups, *kernel]`, optional bias `[out]`, input `[N, C, *]`.
+fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     kernel(weights, axes)?;
     let stride = args.integers("stride", axes)?;
     let padding = args.integers("padding", axes)?;
@@ -57,7 +72,8 @@ pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Res
         let (weight, bias) = (weights.get("weight")?, weights.find("bias"));
         Ok(match axes {
             1 => input.f_conv_transpose1d(weight, bias, &stride, &padding, &more, groups, &dilation)?,
-            _ => input.f_conv_transpose2d(weight, bias, &stride, &padding, &more, groups, &dilation)?,
+            2 => input.f_conv_transpose2d(weight, bias, &stride, &padding, &more, groups, &dilation)?,
+            _ => input.f_conv_transpose3d(weight, bias, &stride, &padding, &more, groups, &dilation)?,
         })
     }))
 }

@@ -1,13 +1,22 @@
-//! Linear and embedding layers.
+//! Linear layers.
 
 use tch::Tensor;
 
 use super::tensor::Weights;
-use super::{Forward, Problem, inputs, single};
-use crate::engine::args::Args;
+use super::{Built, Forward, Problem, identity, inputs, single};
+
+/// The class `torch.nn.modules.linear.*`.
+pub(super) fn build(class: &str, weights: &Weights) -> Built {
+    Ok(Some(match class {
+        "Linear" | "NonDynamicallyQuantizableLinear" => linear(weights)?,
+        "Bilinear" => bilinear(weights)?,
+        "Identity" => identity(),
+        _ => return Ok(None),
+    }))
+}
 
 /// `Linear`: weight `[out, in]`, optional bias `[out]`.
-pub(super) fn linear(weights: &Weights) -> Result<Forward, Problem> {
+fn linear(weights: &Weights) -> Result<Forward, Problem> {
     weights.get("weight")?;
     Ok(single(|weights, given| {
         let [input] = inputs(given)?;
@@ -15,16 +24,11 @@ pub(super) fn linear(weights: &Weights) -> Result<Forward, Problem> {
     }))
 }
 
-/// `Embedding`: weight `[rows, width]`, any shape of whole numbers in. `padding_idx` only matters in training.
-pub(super) fn embedding(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
+/// `Bilinear`: weight `[out, in1, in2]`, optional bias `[out]`, inputs `[*, in1]` and `[*, in2]`.
+fn bilinear(weights: &Weights) -> Result<Forward, Problem> {
     weights.get("weight")?;
-    if !args.is_none("max_norm")? {
-        return Err(Problem(
-            "Embedding with max_norm rewrites its weight in forward, so it is not measured".to_owned(),
-        ));
-    }
     Ok(single(|weights, given| {
-        let [ids] = inputs(given)?;
-        Ok(Tensor::f_embedding(weights.get("weight")?, ids, -1, false, false)?)
+        let [left, right] = inputs(given)?;
+        Ok(Tensor::f_bilinear(left, right, weights.get("weight")?, weights.find("bias"))?)
     }))
 }

@@ -6,10 +6,23 @@
 
 mod activation;
 mod attention;
+mod call;
 mod conv;
+mod distance;
 mod linear;
+mod loss;
+mod margin;
 mod norm;
+mod pad;
+mod pool;
+mod recurrent;
+mod resize;
+mod response;
+mod shape;
+mod sparse;
 mod tensor;
+mod transformer;
+mod unpool;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -103,33 +116,52 @@ impl Engine for Torch {
     }
 }
 
+/// What a family says of a class: its layer, or `None` where the class is not of the family.
+type Built = Result<Option<Forward>, Problem>;
+
 /// Check the arguments and the tensors, and make the function that runs the layer.
 fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let unknown = || Problem(format!("libtorch's side does not know the class {kind}"));
-    let class = kind.strip_prefix("torch.nn.modules.").ok_or_else(unknown)?;
-    match class {
-        "linear.Linear" | "linear.NonDynamicallyQuantizableLinear" => linear::linear(weights),
-        "sparse.Embedding" => linear::embedding(args, weights),
-        "conv.Conv1d" => conv::conv(args, weights, 1),
-        "conv.Conv2d" => conv::conv(args, weights, 2),
-        "conv.ConvTranspose1d" => conv::transposed(args, weights, 1),
-        "conv.ConvTranspose2d" => conv::transposed(args, weights, 2),
-        "normalization.LayerNorm" => norm::layer(args),
-        "normalization.RMSNorm" => norm::rms(args),
-        "normalization.GroupNorm" => norm::group(args),
-        "batchnorm.BatchNorm1d" | "batchnorm.BatchNorm2d" => norm::batch(args, weights),
-        "instancenorm.InstanceNorm1d" | "instancenorm.InstanceNorm2d" => norm::instance(args, weights),
-        "activation.MultiheadAttention" => attention::multi_head(args, weights),
-        "activation.GELU" => activation::gelu(args),
-        "activation.LeakyReLU" => activation::leaky_relu(args),
-        "activation.Softmax" => activation::softmax(args),
-        "activation.ReLU" => Ok(activation::unary(Tensor::f_relu)),
-        "activation.SiLU" => Ok(activation::unary(Tensor::f_silu)),
-        "activation.Tanh" => Ok(activation::unary(Tensor::f_tanh)),
-        "activation.Sigmoid" => Ok(activation::unary(Tensor::f_sigmoid)),
-        "dropout.Dropout" => Ok(activation::unary(|input| Ok(input.shallow_clone()))),
-        _ => Err(unknown()),
+    let path = kind.strip_prefix("torch.nn.modules.").ok_or_else(unknown)?;
+    let (family, class) = path.split_once('.').ok_or_else(unknown)?;
+    let built = match family {
+        "activation" if class == "MultiheadAttention" => attention::multi_head(args, weights).map(Some),
+        "activation" => activation::build(class, args, weights),
+        "batchnorm" | "instancenorm" => norm::by_channel(class, args, weights),
+        "channelshuffle" | "flatten" | "fold" | "pixelshuffle" => shape::build(class, args),
+        "conv" => conv::build(class, args, weights),
+        "distance" => distance::build(class, args),
+        "dropout" => Ok(dropout(class)),
+        "linear" => linear::build(class, weights),
+        "loss" => loss::build(class, args, weights),
+        "normalization" => norm::build(class, args),
+        "padding" => pad::build(class, args),
+        "pooling" => pool::build(class, args),
+        "rnn" => recurrent::build(class, args, weights),
+        "sparse" => sparse::build(class, args, weights),
+        "transformer" => transformer::build(class, args, weights),
+        "upsampling" => resize::build(class, args),
+        _ => Ok(None),
+    };
+    let forward = built?.ok_or_else(unknown)?;
+    if !call::is_understood(path) && !args.table_or_none("call")?.is_none_or(Map::is_empty) {
+        return Err(Problem(format!("libtorch's side calls {class} in one way only; it takes no `call`")));
     }
+    Ok(forward)
+}
+
+/// Dropout passes its input on in eval mode.
+fn dropout(class: &str) -> Option<Forward> {
+    let known = ["Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"];
+    known.contains(&class).then(identity)
+}
+
+/// The input as it is.
+fn identity() -> Forward {
+    single(|_, given| {
+        let [input] = inputs(given)?;
+        Ok(input.shallow_clone())
+    })
 }
 
 /// A layer of one output.
@@ -142,4 +174,14 @@ fn inputs<const N: usize>(inputs: &[Tensor]) -> Result<[&Tensor; N], Problem> {
     let given = inputs.len();
     let inputs: Result<&[Tensor; N], _> = inputs.try_into();
     Ok(inputs.map_err(|_| Problem(format!("the layer takes {N} inputs, not {given}")))?.each_ref())
+}
+
+/// The number of axes, where the layer takes these numbers only.
+fn axes(input: &Tensor, allowed: &[usize]) -> Result<usize, Problem> {
+    let axes = input.dim();
+    if allowed.contains(&axes) {
+        return Ok(axes);
+    }
+    let allowed: Vec<String> = allowed.iter().map(usize::to_string).collect();
+    Err(Problem(format!("the layer takes an input of {} axes, not {axes}", allowed.join(" or "))))
 }

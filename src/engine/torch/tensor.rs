@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::Problem;
 use crate::checkpoint::{Dtype, TensorData};
@@ -51,6 +51,28 @@ pub(super) fn cast(tensor: &Tensor, kind: Kind) -> Result<Tensor, Problem> {
         Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16 => Ok(tensor.f_to_dtype(kind, false, false)?),
         _ => Ok(tensor.shallow_clone()),
     }
+}
+
+/// Apply a function the way libtorch's kernels of half precision do: in float32, rounded once at the end.
+pub(super) fn in_single(
+    input: &Tensor,
+    function: impl Fn(&Tensor) -> Result<Tensor, TchError>,
+) -> Result<Tensor, Problem> {
+    match input.f_kind()? {
+        kind @ (Kind::Half | Kind::BFloat16) => {
+            let single = input.f_to_dtype(Kind::Float, false, false)?;
+            Ok(function(&single)?.f_to_dtype(kind, false, false)?)
+        }
+        _ => Ok(function(input)?),
+    }
+}
+
+/// An axis's length; `axis` counts from the end when it is negative.
+pub(super) fn length(input: &Tensor, axis: i64) -> Result<i64, Problem> {
+    let shape = input.size();
+    let index = if axis < 0 { axis + shape.len() as i64 } else { axis };
+    let found = usize::try_from(index).ok().and_then(|index| shape.get(index).copied());
+    found.ok_or_else(|| Problem(format!("an input of shape {shape:?} has no axis {axis}")))
 }
 
 pub(super) fn from_data(data: &TensorData) -> Result<Tensor, Problem> {
