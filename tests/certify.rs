@@ -39,7 +39,7 @@ fn measure(samples: &[Sample], seed: u64) -> Vec<Outcome> {
             Event::Finished { verdict, reason, .. } => outcomes.push(Outcome {
                 verdict,
                 reason: reason.unwrap_or_default(),
-                worst: t2m_tui::compare::worst(trials.iter()).cloned(),
+                worst: t2m_tui::compare::worst(std::mem::take(&mut trials).iter()).cloned(),
             }),
             Event::Done { .. } => break,
             Event::Engine(..) => {}

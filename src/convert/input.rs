@@ -33,6 +33,13 @@ pub enum Values {
     Places(u64),
     /// Labels of each item, from 0 to below this, in any order and number, -1 behind the last.
     LabelLists(u64),
+    /// Where the bags of so many ids begin, the first at 0, none empty; with `last` their number behind the others.
+    Offsets {
+        /// Ids in all.
+        of: u64,
+        /// Whether their number is the last.
+        last: bool,
+    },
     /// Numbers from 0.05 on, half normal.
     Positive,
     /// Between 0.02 and 0.98.
@@ -85,6 +92,17 @@ impl Input {
                     labels.extend(own.take(width));
                 }
                 TensorData::from_i64(&self.shape, &labels)
+            }
+            Values::Offsets { of, last } => {
+                let inner = count.saturating_sub(1 + usize::from(last));
+                let most = (of as usize).saturating_sub(1);
+                let drawn = rand::seq::index::sample(&mut random, most, inner.min(most));
+                let mut offsets: Vec<i64> = drawn.into_iter().map(|place| place as i64 + 1).collect();
+                offsets.push(0);
+                offsets.sort_unstable();
+                offsets.extend(last.then_some(of as i64));
+                offsets.resize(count, of as i64);
+                TensorData::from_i64(&self.shape, &offsets)
             }
             Values::Positive => {
                 self.floats(&mut random, dtype, |_, random| 0.05 + sample_normal(random).abs())

@@ -56,47 +56,97 @@ pub(super) fn embedding_bag(site: &Site<'_>) -> Result<Draft, Refusal> {
         let reason = "max_norm changes the weight while torch runs; MLX has nothing like it";
         return Err(Refusal::Unsupported(reason.to_owned()));
     }
-    let padding = site.maybe("padding_idx").as_u64();
-    let names = site.call().and_then(|call| call.get("inputs")).and_then(serde_json::Value::as_array);
-    let asks = |name: &str| names.is_some_and(|names| names.iter().any(|known| known == name));
-    if asks("offsets") || site.maybe("include_last_offset").as_bool() == Some(true) {
-        let reason = "bags by offsets have another length each: MLX's arrays have one, call it for each bag";
-        return Err(Refusal::Unsupported(reason.to_owned()));
-    }
-    let weighted = asks("per_sample_weights");
-    let mut inputs = vec![Input::new(vec![BAGS, BAG], Values::Ids(rows as u64))];
-    let mut draft_names = vec!["ids"];
-    if weighted {
-        inputs.push(Input::new(vec![BAGS, BAG], Values::Normal(1.0)));
-        draft_names.push("per_sample_weights");
-    }
-    let mut p = Program::new(&draft_names);
-    let mut taken = p.call("mx.take", ["self.weight".into(), "ids".into()], [("axis", json!(0))]);
-    if weighted {
-        let each = p.call("mx.expand_dims", ["per_sample_weights".into()], [("axis", json!(-1))]);
-        taken = multiply(&mut p, taken, each);
-    }
-    let kept = padding.map(|padding| {
-        let kept = phrase::binary(&mut p, "mx.not_equal", "ids", padding as f64);
-        p.call("mx.expand_dims", [kept.into()], [("axis", json!(-1))])
-    });
-    let output = match (mode, kept) {
-        ("max", None) => reduce(&mut p, "mx.max", &taken, &[1], false),
-        ("max", Some(kept)) => {
-            let seen = p.call("mx.where", [kept.into(), taken.into(), f64::NEG_INFINITY.into()], []);
-            reduce(&mut p, "mx.max", &seen, &[1], false)
-        }
-        (mode, None) => reduce(&mut p, if mode == "sum" { "mx.sum" } else { "mx.mean" }, &taken, &[1], false),
-        (mode, Some(kept)) => {
-            let kept = p.call("astype_like", [kept.into(), "self.weight".into()], []);
-            let seen = multiply(&mut p, taken, kept.clone());
-            let sum = reduce(&mut p, "mx.sum", &seen, &[1], false);
-            let count = reduce(&mut p, "mx.sum", &kept, &[1], false);
-            if mode == "sum" { sum } else { phrase::binary(&mut p, "mx.divide", sum, count) }
-        }
+    let bags = Bags {
+        mode,
+        padding: site.maybe("padding_idx").as_u64(),
+        last: site.maybe("include_last_offset").as_bool() == Some(true),
     };
+    let asked = site.call().and_then(|call| call.get("inputs")).and_then(serde_json::Value::as_array);
+    let asks = |name: &str| asked.is_some_and(|names| names.iter().any(|known| known == name));
+    let (flat, weighted) = (asks("offsets"), asks("per_sample_weights"));
+    let shape = if flat { vec![BAGS * BAG] } else { vec![BAGS, BAG] };
+    let mut inputs = vec![("input", Input::new(shape.clone(), Values::Ids(rows as u64)))];
+    if flat {
+        let count = if bags.last { BAGS + 1 } else { BAGS };
+        inputs.push(("offsets", Input::new(vec![count], Values::Offsets { of: (BAGS * BAG) as u64, last: bags.last })));
+    }
+    if weighted {
+        inputs.push(("per_sample_weights", Input::new(shape, Values::Normal(1.0))));
+    }
+    let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+    let mut p = Program::new(&names);
+    let output = bags.program(&mut p, flat, weighted);
     p.outputs = vec![output];
-    let bound = if mode == "max" { Bound::Copy } else { Bound::Norm(BAG) };
-    let draft = Draft::of(inputs, bound).output_shape(vec![BAGS, BAG, width]).weights(vec![Move::keep("weight")]).program(p);
-    Ok(draft.step("rows taken and reduced: MLX has no such layer"))
+    let bound = if mode == "max" { Bound::Copy } else { Bound::Norm(BAGS * BAG) };
+    let given = json!({"inputs": names});
+    let inputs = inputs.into_iter().map(|(_, input)| input).collect();
+    let draft = Draft::of(inputs, bound).output_shape(vec![BAGS, BAG, width]).weights(vec![Move::keep("weight")]);
+    let draft = if flat || weighted { draft.torch_arg("call", given) } else { draft };
+    Ok(draft.program(p).step("rows taken and reduced: MLX has no such layer"))
+}
+
+/// What is done with the rows of each bag.
+struct Bags<'a> {
+    mode: &'a str,
+    /// The id that does not count.
+    padding: Option<u64>,
+    /// Whether the offsets end with the number of ids.
+    last: bool,
+}
+
+impl Bags<'_> {
+    fn program(&self, p: &mut Program, flat: bool, weighted: bool) -> String {
+        let mut taken = p.call("mx.take", ["self.weight".into(), "input".into()], [("axis", json!(0))]);
+        if weighted {
+            let each = p.call("mx.expand_dims", ["per_sample_weights".into()], [("axis", json!(-1))]);
+            taken = multiply(p, taken, each);
+        }
+        let mut counts = flat.then(|| self.members(p));
+        if let Some(padding) = self.padding {
+            let real = phrase::binary(p, "mx.not_equal", "input", padding as f64);
+            counts = Some(match counts {
+                Some(counts) => phrase::binary(p, "mx.logical_and", counts, real),
+                None => real,
+            });
+        }
+        let Some(counts) = counts else {
+            let function = ["mx.sum", "mx.mean", "mx.max"].into_iter().find(|name| name.ends_with(self.mode));
+            return reduce(p, function.unwrap_or("mx.sum"), &taken, &[1], false);
+        };
+        // [bags, ids, 1] beside rows of [bags, ids, width], or of [ids, width], which every bag looks at.
+        let counts = p.call("mx.expand_dims", [counts.into()], [("axis", json!(-1))]);
+        let numbers = p.call("astype_like", [counts.clone().into(), "self.weight".into()], []);
+        let number = reduce(p, "mx.sum", &numbers, &[1], false);
+        if self.mode == "max" {
+            let seen = p.call("mx.where", [counts.into(), taken.into(), f64::NEG_INFINITY.into()], []);
+            let most = reduce(p, "mx.max", &seen, &[1], false);
+            let some = phrase::binary(p, "mx.greater", number, 0.0);
+            return p.call("mx.where", [some.into(), most.into(), 0.0.into()], []);
+        }
+        let seen = multiply(p, taken, numbers);
+        let sum = reduce(p, "mx.sum", &seen, &[1], false);
+        if self.mode == "sum" {
+            return sum;
+        }
+        let number = phrase::binary(p, "mx.maximum", number, 1.0);
+        phrase::binary(p, "mx.divide", sum, number)
+    }
+
+    /// Which id is in which bag: from its offset on, up to the next one's.
+    fn members(&self, p: &mut Program) -> String {
+        let ids = (BAGS * BAG) as i64;
+        let (starts, stops) = if self.last {
+            (phrase::slice(p, "offsets", 0, None, Some(-1), 1), phrase::slice(p, "offsets", 0, Some(1), None, 1))
+        } else {
+            let rest = phrase::slice(p, "offsets", 0, Some(1), None, 1);
+            let end = p.call("mx.full", [], [("shape", json!([1])), ("vals", json!(ids)), ("dtype", json!("int32"))]);
+            ("offsets".to_owned(), phrase::concatenate(p, vec![rest, end], 0))
+        };
+        let place = p.call("mx.arange", [], [("stop", json!(ids))]);
+        let column = |p: &mut Program, x: &str| p.call("mx.expand_dims", [x.into()], [("axis", json!(-1))]);
+        let (starts, stops) = (column(p, &starts), column(p, &stops));
+        let begun = phrase::binary(p, "mx.greater_equal", place.clone(), starts);
+        let open = phrase::binary(p, "mx.less", place, stops);
+        phrase::binary(p, "mx.logical_and", begun, open)
+    }
 }

@@ -185,40 +185,65 @@ pub(super) fn kl_divergence(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(loss.reduced(each).step("by ops: nn.losses.kl_div_loss sums the last axis before it reduces"))
 }
 
-/// The mean over classes' weights, where there are any, and over items that are not ignored.
-fn weighted_mean(loss: &mut Loss<'_>, each: String, share: String) -> String {
+fn ignore_index(site: &Site<'_>) -> Result<i64, Refusal> {
+    match site.maybe("ignore_index") {
+        // LinearCrossEntropyLoss knows no such class by default.
+        Value::Null => Ok(-100),
+        value => value.as_i64().ok_or_else(|| unexpected("ignore_index", value)),
+    }
+}
+
+/// Each item's score of its class, along the last axis.
+fn own_class(p: &mut Program, x: &str) -> String {
+    let labels = p.call("mx.expand_dims", ["y".into()], [("axis", json!(-1))]);
+    let taken = p.call("mx.take_along_axis", [x.into(), labels.into()], [("axis", json!(-1))]);
+    p.call("mx.squeeze", [taken.into()], [("axis", json!(-1))])
+}
+
+/// The loss of labels by ops: with weights for classes, a class that is ignored, smoothing. `logs` are log-probabilities.
+fn of_labels(loss: &mut Loss<'_>, logs: &str, ignored: Option<i64>, smoothing: f64, classes: usize) -> String {
+    let weight = loss.buffer("weight");
     let p = &mut loss.p;
-    let each = multiply(p, each, share.clone());
-    match loss.reduction {
-        "none" => each,
-        "sum" => p.call("mx.sum", [each.into()], []),
-        _ => {
+    let own = own_class(p, logs);
+    let mut each = unary(p, "mx.negative", &own);
+    let mut share = weight.clone().map(|weight| p.call("mx.take", [weight.into(), "y".into()], [("axis", json!(0))]));
+    if let Some(share) = &share {
+        each = multiply(p, each, share.clone());
+    }
+    if smoothing > 0.0 {
+        let all = match weight {
+            Some(weight) => multiply(p, logs, weight),
+            None => logs.to_owned(),
+        };
+        let all = reduce(p, "mx.sum", &all, &[-1], false);
+        let spread = multiply(p, all, -smoothing / classes as f64);
+        let kept = multiply(p, each, 1.0 - smoothing);
+        each = add(p, kept, spread);
+    }
+    if let Some(ignored) = ignored {
+        let kept = binary(p, "mx.not_equal", "y", ignored as f64);
+        let kept = p.call("astype_like", [kept.into(), logs.into()], []);
+        each = multiply(p, each, kept.clone());
+        share = Some(match share {
+            Some(share) => multiply(p, share, kept),
+            None => kept,
+        });
+    }
+    match (loss.reduction, share) {
+        ("none", _) => each,
+        ("sum", _) => p.call("mx.sum", [each.into()], []),
+        (_, None) => p.call("mx.mean", [each.into()], []),
+        (_, Some(share)) => {
             let (sum, whole) = (p.call("mx.sum", [each.into()], []), p.call("mx.sum", [share.into()], []));
             binary(p, "mx.divide", sum, whole)
         }
     }
 }
 
-/// What counts of each item: its class's weight, nothing for the class that is ignored. `labels` are safe to look up after it.
-fn counted(loss: &mut Loss<'_>, labels: &str, ignored: i64, classes: usize) -> Option<(String, String)> {
-    let weight = loss.buffer("weight");
-    let ignores = usize::try_from(ignored).is_ok_and(|ignored| ignored < classes);
-    let p = &mut loss.p;
-    let mut share = weight.map(|weight| p.call("mx.take", [weight.into(), labels.into()], [("axis", json!(0))]));
-    if ignores {
-        let kept = binary(p, "mx.not_equal", labels, ignored as f64);
-        let kept = p.call("astype_like", [kept.into(), "x".into()], []);
-        share = Some(match share {
-            Some(share) => multiply(p, share, kept),
-            None => kept,
-        });
-    }
-    share.map(|share| (share, labels.to_owned()))
-}
-
-fn ignore_index(site: &Site<'_>) -> Result<i64, Refusal> {
-    let value = site.attribute("ignore_index")?;
-    value.as_i64().ok_or_else(|| unexpected("ignore_index", value))
+/// The class that is ignored, where there is such a class.
+fn ignored(site: &Site<'_>, classes: usize) -> Result<Option<i64>, Refusal> {
+    let index = ignore_index(site)?;
+    Ok(usize::try_from(index).is_ok_and(|index| index < classes).then_some(index))
 }
 
 /// Minus the score of the item's class.
@@ -226,20 +251,12 @@ pub(super) fn negative_log_likelihood(site: &Site<'_>) -> Result<Draft, Refusal>
     let classes = width(site);
     let labels = ("y", Input::new(vec![ITEMS], Values::Ids(classes as u64)));
     let mut loss = Loss::new(site, vec![wide("x", site, Values::Normal(1.0)), labels])?;
-    let Some((share, _)) = counted(&mut loss, "y", ignore_index(site)?, classes) else {
+    let ignored = ignored(site, classes)?;
+    if ignored.is_none() && !site.has("weight") {
         return Ok(loss.named("nll_loss", &["x", "y"], []));
-    };
-    let each = own_class(&mut loss.p, "x");
-    let each = unary(&mut loss.p, "mx.negative", &each);
-    let output = weighted_mean(&mut loss, each, share);
+    }
+    let output = of_labels(&mut loss, "x", ignored, 0.0, classes);
     Ok(loss.done(output, ITEMS).step("by ops: MLX has neither class weights nor ignore_index"))
-}
-
-/// Each item's score of its class.
-fn own_class(p: &mut Program, x: &str) -> String {
-    let labels = p.call("mx.expand_dims", ["y".into()], [("axis", json!(-1))]);
-    let taken = p.call("mx.take_along_axis", [x.into(), labels.into()], [("axis", json!(-1))]);
-    p.call("mx.squeeze", [taken.into()], [("axis", json!(-1))])
 }
 
 /// Of logits and classes, over the last axis in MLX and the second in torch.
@@ -247,51 +264,46 @@ pub(super) fn cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
     let classes = width(site);
     let smoothing = site.float("label_smoothing")?;
     let targets = site.call().and_then(|call| call.get("targets")).and_then(Value::as_str);
-    if let Some(targets) = targets {
-        return called_cross_entropy(site, targets, classes, smoothing);
+    if targets == Some("probabilities") {
+        return of_probabilities(site, classes, smoothing);
     }
-    let labels = ("y", Input::new(vec![ITEMS], Values::Ids(classes as u64)));
-    let mut loss = Loss::new(site, vec![wide("x", site, Values::Normal(1.0)), labels])?;
-    let Some((share, _)) = counted(&mut loss, "y", ignore_index(site)?, classes) else {
-        return Ok(loss.named("cross_entropy", &["x", "y"], [("label_smoothing", json!(smoothing))]));
+    let inputs = if targets == Some("spatial") {
+        let image = Input::new(vec![2, classes, 4, 5], Values::Normal(1.0)).channels_last();
+        vec![("x", image), ("y", Input::new(vec![2, 4, 5], Values::Ids(classes as u64)))]
+    } else {
+        let labels = ("y", Input::new(vec![ITEMS], Values::Ids(classes as u64)));
+        vec![wide("x", site, Values::Normal(1.0)), labels]
     };
-    if smoothing > 0.0 {
-        return Err(Refusal::Unsupported("label_smoothing with class weights or ignore_index is not built".to_owned()));
+    let mut loss = Loss::new(site, inputs)?;
+    let ignored = ignored(site, classes)?;
+    if ignored.is_none() && !site.has("weight") {
+        return Ok(loss.named("cross_entropy", &["x", "y"], [("label_smoothing", json!(smoothing))]));
     }
     let logs = loss.p.call("nn.log_softmax", ["x".into()], [("axis", json!(-1))]);
-    let each = own_class(&mut loss.p, &logs);
-    let each = unary(&mut loss.p, "mx.negative", &each);
-    let output = weighted_mean(&mut loss, each, share);
+    let output = of_labels(&mut loss, &logs, ignored, smoothing, classes);
     let step = "by ops: MLX's weights are one for each item, and it has no ignore_index";
     Ok(loss.done(output, ITEMS * classes).step(step))
 }
 
-/// Probabilities for targets, or an image of classes.
-fn called_cross_entropy(site: &Site<'_>, targets: &str, classes: usize, smoothing: f64) -> Result<Draft, Refusal> {
-    if site.has("weight") {
-        return Err(Refusal::Unsupported("class weights with such targets are not built".to_owned()));
+/// Probabilities for targets. MLX takes them to add up to 1; torch multiplies by what there is.
+fn of_probabilities(site: &Site<'_>, classes: usize, smoothing: f64) -> Result<Draft, Refusal> {
+    let inputs = vec![wide("x", site, Values::Normal(1.0)), wide("y", site, Values::Probabilities)];
+    let mut loss = Loss::new(site, inputs)?;
+    let weight = loss.buffer("weight");
+    let p = &mut loss.p;
+    let logs = p.call("nn.log_softmax", ["x".into()], [("axis", json!(-1))]);
+    let mut targets = "y".to_owned();
+    if smoothing > 0.0 {
+        let kept = multiply(p, "y", 1.0 - smoothing);
+        targets = add(p, kept, smoothing / classes as f64);
     }
-    let arguments = [("label_smoothing", json!(smoothing))];
-    Ok(match targets {
-        "probabilities" => {
-            let loss = Loss::new(site, vec![wide("x", site, Values::Normal(1.0)), wide("y", site, Values::Probabilities)])?;
-            let mut loss = loss;
-            // MLX takes targets to add up to 1; torch multiplies by what there is.
-            let p = &mut loss.p;
-            let logs = p.call("nn.log_softmax", ["x".into()], [("axis", json!(-1))]);
-            let kept = multiply(p, "y", 1.0 - smoothing);
-            let targets = add(p, kept, smoothing / classes as f64);
-            let products = multiply(p, targets, logs);
-            let sum = reduce(p, "mx.sum", &products, &[-1], false);
-            let each = unary(p, "mx.negative", &sum);
-            loss.reduced(each)
-        }
-        _ => {
-            let image = ("x", Input::new(vec![2, classes, 4, 5], Values::Normal(1.0)).channels_last());
-            let labels = ("y", Input::new(vec![2, 4, 5], Values::Ids(classes as u64)));
-            Loss::new(site, vec![image, labels])?.named("cross_entropy", &["x", "y"], arguments)
-        }
-    })
+    let mut products = multiply(p, targets, logs);
+    if let Some(weight) = weight {
+        products = multiply(p, products, weight);
+    }
+    let sum = reduce(p, "mx.sum", &products, &[-1], false);
+    let each = unary(p, "mx.negative", &sum);
+    Ok(loss.reduced(each).step("by ops: nn.losses.cross_entropy takes probabilities to add up to 1"))
 }
 
 /// Of rates or their logarithms.

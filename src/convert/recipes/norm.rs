@@ -108,31 +108,39 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
 
 /// Each channel by the squares of its neighbours: `[2, 9, 5, 7]`.
 pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
+    const CHANNELS: i64 = 9;
     let size = site.number("size")?.clamp(1, 64);
     let (alpha, beta, k) = (site.float("alpha")?, site.float("beta")?, site.float("k")?);
-    // LocalResponseNorm averages over a window that begins size // 2 before; CrossMapLRN2d adds up around the channel.
-    let (low, high) = match site.torch_class().ends_with("CrossMapLRN2d") {
-        true => ((size - 1) / 2, (size - 1) / 2),
-        false => (size / 2, (size - 1) / 2),
-    };
-    let window = low + high + 1;
-    let channels = 9;
+    // LocalResponseNorm's window begins size // 2 before the channel, CrossMapLRN2d's is as long on both sides.
+    let across = site.torch_class().ends_with("CrossMapLRN2d");
+    let (low, high) = if across { ((size - 1) / 2, (size - 1) / 2) } else { (size / 2, (size - 1) / 2) };
     let mut p = Program::new(&["x"]);
     let squares = phrase::unary(&mut p, "mx.square", "x");
-    let widths = [(0, 0), (0, 0), (0, 0), (low as i64, high as i64)];
-    let padded = phrase::pad(&mut p, &squares, &widths, Around::Constant(0.0));
-    let mut sum = String::new();
-    for offset in 0..window as i64 {
-        let shifted = phrase::slice(&mut p, &padded, 3, Some(offset), Some(offset + channels), 1);
-        sum = if sum.is_empty() { shifted } else { phrase::add(&mut p, sum, shifted) };
+    // CrossMapLRN2d never takes the first channel out of its running sum: it counts for every channel.
+    let (counted, first) = if across {
+        let first = phrase::slice(&mut p, &squares, 3, Some(0), Some(1), 1);
+        (phrase::slice(&mut p, &squares, 3, Some(1), None, 1), Some(first))
+    } else {
+        (squares, None)
+    };
+    let before = low as i64 + i64::from(across);
+    let padded = phrase::pad(&mut p, &counted, &[(0, 0), (0, 0), (0, 0), (before, high as i64)], Around::Constant(0.0));
+    let mut sum = first;
+    for offset in 0..(low + high + 1) as i64 {
+        let shifted = phrase::slice(&mut p, &padded, 3, Some(offset), Some(offset + CHANNELS), 1);
+        sum = Some(match sum {
+            Some(sum) => phrase::add(&mut p, sum, shifted),
+            None => shifted,
+        });
     }
-    let scaled = phrase::multiply(&mut p, sum, alpha / size as f64);
+    let scaled = phrase::multiply(&mut p, sum.unwrap_or_default(), alpha / size as f64);
     let raised = phrase::add(&mut p, scaled, k);
     let divisor = phrase::binary(&mut p, "mx.power", raised, beta);
     let output = phrase::binary(&mut p, "mx.divide", "x", divisor);
     p.outputs = vec![output];
-    let draft = Draft::new(vec![2, channels as usize, 5, 7], Bound::Norm(window)).values(Values::Normal(3.0));
-    Ok(draft.channels_last().program(p).step("by ops: MLX has no such layer"))
+    let draft = Draft::new(vec![2, CHANNELS as usize, 5, 7], Bound::Norm(low + high + 2)).values(Values::Normal(3.0));
+    let draft = draft.channels_last().program(p).step("by ops: MLX has no such layer");
+    Ok(if across { draft.step("the first channel counted for every other, as torch's running sum keeps it") } else { draft })
 }
 
 /// `[4, features, 13]` or `[4, features, 7, 9]`, in eval mode.

@@ -131,6 +131,15 @@ impl<'a> Site<'a> {
         Ok(Site { id, row: self.registry.layer(class).ok_or_else(no_row)?, ..*self })
     }
 
+    /// Attributes of every module below it, by its relative path.
+    pub(super) fn below(&self) -> Map<String, Value> {
+        let module = self.module();
+        let prefix = if module.path.is_empty() { String::new() } else { format!("{}.", module.path) };
+        let below = &self.model.modules[self.id + 1..module.end];
+        let named = below.iter().filter_map(|module| Some((module.path.strip_prefix(&prefix)?, &module.attributes)));
+        named.map(|(path, attributes)| (path.to_owned(), Value::Object(attributes.clone()))).collect()
+    }
+
     /// How the forward is called, where a sample asks for another way than the default: `inputs` (names of the given
     /// arguments), `masks`, flags.
     pub(super) fn call(&self) -> Option<&'a Map<String, Value>> {

@@ -22,7 +22,7 @@ const MOST_LAYERS: usize = 64;
 struct Stack {
     p: Program,
     weights: Vec<Move>,
-    /// Attributes of the modules below, by path, for torch's side.
+    /// Attributes of the layers, with the activation by name, by path, for torch's side.
     modules: Map<String, Value>,
     batch_first: bool,
     width: usize,
@@ -70,7 +70,6 @@ impl Stack {
         }
         self.take(from, to, attention::moves(&child));
         phrase::layer(&mut self.p, to, "nn.MultiHeadAttention", read.args());
-        self.describe(&child, from);
         Ok(())
     }
 
@@ -98,12 +97,7 @@ impl Stack {
         ]);
         self.take(from, to, child.moves(&["bias"]));
         phrase::layer(&mut self.p, to, "nn.LayerNorm", args);
-        self.describe(&child, from);
         Ok(())
-    }
-
-    fn describe(&mut self, child: &Site<'_>, path: &str) {
-        self.modules.insert(path.to_owned(), Value::Object(child.module().attributes.clone()));
     }
 
     /// One encoder layer under `from` of the site, called on `x`.
@@ -219,7 +213,7 @@ impl Stack {
     }
 
     /// The draft of what was built, with inputs of these lengths and masks.
-    fn draft(mut self, output: String, lengths: &[usize], masks: Masks) -> Draft {
+    fn draft(mut self, site: &Site<'_>, output: String, lengths: &[usize], masks: Masks) -> Draft {
         self.p.outputs = vec![output];
         let swap = (!self.batch_first).then(|| vec![1, 0, 2]);
         let sequence = |&length: &usize| {
@@ -236,7 +230,9 @@ impl Stack {
         if let Some(own) = self.modules.remove("") {
             draft = draft.torch_arg("activation", own["activation"].clone());
         }
-        draft = draft.torch_arg("modules", self.modules);
+        let mut modules = site.below();
+        modules.extend(self.modules);
+        draft = draft.torch_arg("modules", modules);
         if let Some(call) = masks.call {
             draft = draft.torch_arg("call", call);
         }
@@ -316,7 +312,7 @@ pub(super) fn encoder_layer(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut stack = Stack::new(&masks.names(&["src"]));
     let mask = masks.additive(&mut stack.p, "src_mask", "src_key_padding_mask");
     let output = stack.encoder_layer(site, "", "src", mask.as_deref())?;
-    Ok(stack.draft(output, &[SOURCE], masks))
+    Ok(stack.draft(site, output, &[SOURCE], masks))
 }
 
 /// `src` → the same shape, through every layer and the norm that may close it.
@@ -325,7 +321,7 @@ pub(super) fn encoder(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut stack = Stack::new(&masks.names(&["src"]));
     let mask = masks.additive(&mut stack.p, "mask", "src_key_padding_mask");
     let output = stack.layers(site, "", "src", |stack, from, x| stack.encoder_layer(site, from, x, mask.as_deref()))?;
-    Ok(stack.draft(output, &[SOURCE], masks))
+    Ok(stack.draft(site, output, &[SOURCE], masks))
 }
 
 fn decoder_lengths(name: &str) -> [usize; 2] {
@@ -339,7 +335,7 @@ pub(super) fn decoder_layer(site: &Site<'_>) -> Result<Draft, Refusal> {
     let own = masks.additive(&mut stack.p, "tgt_mask", "tgt_key_padding_mask");
     let memory = masks.additive(&mut stack.p, "memory_mask", "memory_key_padding_mask");
     let output = stack.decoder_layer(site, "", ["tgt", "memory"], [own.as_deref(), memory.as_deref()])?;
-    Ok(stack.draft(output, &[TARGET, SOURCE], masks))
+    Ok(stack.draft(site, output, &[TARGET, SOURCE], masks))
 }
 
 /// `tgt` and `memory` → the shape of `tgt`, through every layer and the norm that may close it.
@@ -351,7 +347,7 @@ pub(super) fn decoder(site: &Site<'_>) -> Result<Draft, Refusal> {
     let output = stack.layers(site, "", "tgt", |stack, from, x| {
         stack.decoder_layer(site, from, [x, "memory"], [own.as_deref(), memory.as_deref()])
     })?;
-    Ok(stack.draft(output, &[TARGET, SOURCE], masks))
+    Ok(stack.draft(site, output, &[TARGET, SOURCE], masks))
 }
 
 /// `src` and `tgt` → the shape of `tgt`.
@@ -370,5 +366,5 @@ pub(super) fn transformer(site: &Site<'_>) -> Result<Draft, Refusal> {
     let output = stack.layers(site, "decoder", "tgt", |stack, from, x| {
         stack.decoder_layer(site, from, [x, &memory], [target.as_deref(), across.as_deref()])
     })?;
-    Ok(stack.draft(output, &[SOURCE, TARGET], masks))
+    Ok(stack.draft(site, output, &[SOURCE, TARGET], masks))
 }

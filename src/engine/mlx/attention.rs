@@ -10,7 +10,8 @@ use super::tensor::Weights;
 use super::{Forward, Problem, inputs, int32, single};
 use crate::engine::args::Args;
 
-/// `nn.MultiHeadAttention` by mlx-rs's module: inputs queries `[N, L, ·]`, keys and values `[N, S, ·]`. The tensors have
+/// `nn.MultiHeadAttention` by mlx-rs's module: inputs queries `[N, L, ·]`, keys and values `[N, S, ·]`, and a mask
+/// that is added to the scores. The tensors have
 /// the Python module's names (`out_proj` is mlx-rs's `output_proj`).
 pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let heads = int32(args.count("num_heads")?, "num_heads")?;
@@ -29,11 +30,23 @@ pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, 
         args.agree(name, &[width(part).1])?;
     }
     Ok(single(move |weights, given| {
-        let [queries, keys, values]: [&Array; 3] = inputs(given)?;
-        if [queries, keys, values].iter().any(|input| input.ndim() != 3) {
+        let (plain, mask) = given.split_at(given.len().min(3));
+        let [queries, keys, values]: [&Array; 3] = inputs(plain)?;
+        if plain.iter().any(|input| input.ndim() != 3) {
             return Err(Problem("attention takes inputs of three axes: batch, length, width".to_owned()));
         }
-        Ok(build(heads, biased, weights)?.forward((queries, keys, values))?)
+        let mut layer = build(heads, biased, weights)?;
+        Ok(match mask {
+            [] => layer.forward((queries, keys, values))?,
+            [mask] => {
+                // mlx-rs adds the mask as it is: one of booleans would be added as 0 and 1.
+                if !mask.dtype().is_float() {
+                    return Err(Problem(format!("a mask of numbers to add is expected, not of {:?}", mask.dtype())));
+                }
+                layer.forward((queries, keys, values, mask))?
+            }
+            more => return Err(Problem(format!("the layer takes 3 or 4 inputs, not {}", 3 + more.len()))),
+        })
     }))
 }
 

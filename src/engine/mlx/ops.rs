@@ -99,7 +99,8 @@ pub(super) fn call(name: &str, given: &[Given], args: &Args<'_>) -> Result<Vec<A
         return Ok(vec![function(&a, &b)?]);
     }
     if name == "mx.split" {
-        return split(one(given)?, args);
+        let [x, rest @ ..] = given else { return Err(Problem("an array is expected".to_owned())) };
+        return split(one(std::slice::from_ref(x))?, rest, args);
     }
     if name == "mx.meshgrid" {
         return meshgrid(list(given)?, args);
@@ -309,12 +310,16 @@ fn roll(x: &Array, shift: i32, axis: i32) -> Result<Array, Problem> {
     Ok(take_axis(x, Array::from_slice(&sources, &[length]), axis)?)
 }
 
-fn split(x: &Array, args: &Args<'_>) -> Result<Vec<Array>, Problem> {
+/// `mx.split(x, 3)` in equal parts, `mx.split(x, indices)` at places.
+fn split(x: &Array, rest: &[Given], args: &Args<'_>) -> Result<Vec<Array>, Problem> {
     let axis = int32(args.integer_or("axis", 0)?, "axis")?;
-    if args.has("indices") {
-        return Ok(ops::split_at_indices(x, &integers(args, "indices")?, axis)?);
+    match rest {
+        [Given::Number(parts)] if parts.fract() == 0.0 && (1.0..1e6).contains(parts) => {
+            Ok(ops::split_equal(x, *parts as i32, axis)?)
+        }
+        [] => Ok(ops::split_at_indices(x, &integers(args, "indices_or_sections")?, axis)?),
+        _ => Err(Problem("a number of parts, or where to split, is expected".to_owned())),
     }
-    Ok(ops::split_equal(x, int32(args.count("sections")?, "sections")?, axis)?)
 }
 
 /// mlx-rs has no meshgrid: each array is laid along its axis and broadcast over the others.

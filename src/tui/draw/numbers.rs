@@ -296,6 +296,7 @@ fn input_words(input: &crate::convert::Input) -> String {
         Values::Ids(below) => format!("ids below {below}"),
         Values::Places(below) => format!("places below {below}, each once"),
         Values::LabelLists(below) => format!("lists of labels below {below}"),
+        Values::Offsets { of, .. } => format!("where bags of {of} ids begin"),
         Values::Positive => "above 0".to_owned(),
         Values::Probabilities => "probabilities".to_owned(),
         Values::Signs => "-1 or 1".to_owned(),
