@@ -115,16 +115,23 @@ impl<'a> Args<'a> {
         self.get(name)?.as_str().ok_or_else(|| self.wrong(name, "a word"))
     }
 
-    /// Whole numbers, one for each of `axes` axes; a single number stands for all of them.
+    /// Whole numbers, one for each of `axes` axes; a single number stands for all of them. They are sizes, steps and
+    /// widths: none needs more than 32 bits, and libraries calculate with them unchecked.
     ///
     /// # Errors
-    /// They are missing, something else, or too few or many.
+    /// They are missing, something else, too large, or too few or many.
     pub fn integers(&self, name: &str, axes: usize) -> Result<Vec<i64>, String> {
-        if let Some(number) = self.get(name)?.as_i64() {
-            return Ok(vec![number; axes]);
+        let numbers = match self.get(name)?.as_i64() {
+            Some(number) => vec![number; axes],
+            None => self.list(name)?,
+        };
+        if numbers.len() != axes {
+            return Err(self.wrong(name, &format!("{axes} whole numbers")));
         }
-        let numbers = self.list(name)?;
-        if numbers.len() == axes { Ok(numbers) } else { Err(self.wrong(name, &format!("{axes} whole numbers"))) }
+        if numbers.iter().any(|number| i32::try_from(*number).is_err()) {
+            return Err(self.wrong(name, "what 32 bits hold"));
+        }
+        Ok(numbers)
     }
 
     /// Whole numbers, as many as there are; a single number is a list of one.
@@ -206,12 +213,13 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Whole numbers or nulls, one for each of `axes` axes; a single one stands for all of them.
+    /// Whole numbers of 32 bits or nulls, one for each of `axes` axes; a single one stands for all of them.
     ///
     /// # Errors
     /// They are missing, something else, or too few or many.
     pub fn sizes(&self, name: &str, axes: usize) -> Result<Vec<Option<i64>>, String> {
-        let size = |item: &Value| if item.is_null() { Some(None) } else { item.as_i64().map(Some) };
+        let number = |item: &Value| item.as_i64().filter(|number| i32::try_from(*number).is_ok());
+        let size = |item: &Value| if item.is_null() { Some(None) } else { number(item).map(Some) };
         let value = self.get(name)?;
         if let Some(one) = size(value) {
             return Ok(vec![one; axes]);

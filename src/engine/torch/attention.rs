@@ -74,10 +74,13 @@ impl Attention {
             zeros: args.flag("add_zero_attn")?,
         };
         let get = |name: &str| attention.get(weights, name).map(|_| ());
-        get("out_proj.weight")?;
+        if attention.find(weights, "bias_k").is_some() != attention.find(weights, "bias_v").is_some() {
+            return Err(Problem("attention with add_bias_kv has both bias_k and bias_v; one is missing".to_owned()));
+        }
         if attention.find(weights, "in_proj_weight").is_none() {
             ["q_proj_weight", "k_proj_weight", "v_proj_weight"].into_iter().try_for_each(get)?;
         }
+        get("out_proj.weight")?;
         Ok(attention)
     }
 
@@ -206,15 +209,12 @@ impl Attention {
 
     /// A learned key and value behind the others. Nothing masks them.
     fn append(&self, weights: &Weights, prepared: &mut Prepared, batch: i64) -> Result<(), Problem> {
-        match (self.find(weights, "bias_k"), self.find(weights, "bias_v")) {
-            (Some(key), Some(value)) => {
-                prepared.key = Tensor::f_cat(&[&prepared.key, &key.f_repeat([1, batch, 1])?], 0)?;
-                prepared.value = Tensor::f_cat(&[&prepared.value, &value.f_repeat([1, batch, 1])?], 0)?;
-                prepared.one_key_more()
-            }
-            (None, None) => Ok(()),
-            _ => Err(Problem("one of bias_k and bias_v is missing".to_owned())),
-        }
+        let (Some(key), Some(value)) = (self.find(weights, "bias_k"), self.find(weights, "bias_v")) else {
+            return Ok(());
+        };
+        prepared.key = Tensor::f_cat(&[&prepared.key, &key.f_repeat([1, batch, 1])?], 0)?;
+        prepared.value = Tensor::f_cat(&[&prepared.value, &value.f_repeat([1, batch, 1])?], 0)?;
+        prepared.one_key_more()
     }
 
     /// From the projections to the output `[L, N, E]`.

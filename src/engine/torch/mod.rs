@@ -18,6 +18,7 @@ mod pool;
 mod recurrent;
 mod resize;
 mod response;
+mod scalars;
 mod shape;
 mod sparse;
 mod tensor;
@@ -108,7 +109,7 @@ impl Engine for Torch {
             let inputs = inputs.iter().map(|input| tensor::cast(&tensor::from_data(input)?, kind));
             let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
             let begun = Instant::now();
-            let outputs = tch::no_grad(|| forward(&weights, &inputs))?;
+            let outputs = tch::no_grad(|| scalars::caught(|| forward(&weights, &inputs)))?;
             let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
             Ok((outputs.iter().map(tensor::to_data).collect::<Result<_, _>>()?, milliseconds))
         };

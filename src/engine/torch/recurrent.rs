@@ -16,6 +16,15 @@ enum Mode {
 }
 
 impl Mode {
+    /// How many linear functions a step has.
+    fn gates(self) -> i64 {
+        match self {
+            Mode::Lstm => 4,
+            Mode::Gru => 3,
+            Mode::Tanh | Mode::Relu => 1,
+        }
+    }
+
     /// How many states go from step to step.
     fn states(self) -> usize {
         if self == Mode::Lstm { 2 } else { 1 }
@@ -51,6 +60,10 @@ struct Recurrent {
     batch_first: bool,
     /// Widths of the states: h, and for an LSTM c.
     widths: Vec<i64>,
+    /// h goes through a projection.
+    projects: bool,
+    /// The length of the input's last axis.
+    input: i64,
     /// The names of the weights in libtorch's order.
     weights: Vec<String>,
 }
@@ -65,27 +78,42 @@ impl Recurrent {
             bias: args.flag("bias")?,
             batch_first: args.flag("batch_first")?,
             widths: vec![if projected > 0 { projected } else { hidden }, hidden],
+            projects: projected > 0,
+            input: args.count("input_size")?,
             weights: Vec::new(),
         };
+        recurrent.name_weights(weights, hidden)?;
         recurrent.widths.truncate(mode.states());
-        let mut kinds = vec!["weight_ih", "weight_hh"];
-        if recurrent.bias {
-            kinds.extend(["bias_ih", "bias_hh"]);
-        }
-        if projected > 0 {
-            kinds.push("weight_hr");
-        }
-        let directions: &[&str] = if recurrent.bidirectional { &["", "_reverse"] } else { &[""] };
-        for layer in 0..recurrent.layers {
+        Ok(recurrent)
+    }
+
+    /// Collect the weights' names. libtorch reads them by the sizes of the layer without a look at theirs, so that wrong
+    /// ones would end the program.
+    fn name_weights(&mut self, weights: &Weights, hidden: i64) -> Result<(), Problem> {
+        let output = self.widths.first().copied().unwrap_or(hidden);
+        let directions: &[&str] = if self.bidirectional { &["", "_reverse"] } else { &[""] };
+        let rows = hidden.saturating_mul(self.mode.gates());
+        for layer in 0..self.layers {
+            let from = if layer == 0 { self.input } else { output.saturating_mul(directions.len() as i64) };
+            let shapes: [(&str, bool, &[i64]); 5] = [
+                ("weight_ih", true, &[rows, from]),
+                ("weight_hh", true, &[rows, output]),
+                ("bias_ih", self.bias, &[rows]),
+                ("bias_hh", self.bias, &[rows]),
+                ("weight_hr", self.projects, &[output, hidden]),
+            ];
             for direction in directions {
-                for kind in &kinds {
+                for (kind, _, shape) in shapes.iter().filter(|(_, there, _)| *there) {
                     let name = format!("{kind}_l{layer}{direction}");
-                    weights.get(&name)?;
-                    recurrent.weights.push(name);
+                    let found = weights.get(&name)?.size();
+                    if found != *shape {
+                        return Err(Problem(format!("`{name}` has the shape {found:?}; the layer needs {shape:?}")));
+                    }
+                    self.weights.push(name);
                 }
             }
         }
-        Ok(recurrent)
+        Ok(())
     }
 
     /// The given states as `[layers · directions, N, width]`, or zeros. `alone` is an input without a batch.
@@ -141,6 +169,10 @@ fn layer(layer: Recurrent) -> Forward {
         let alone = axes(input, &[2, 3])? == 2;
         let batch = if layer.batch_first { 0 } else { 1 };
         let input = if alone { input.f_unsqueeze(batch)? } else { input.shallow_clone() };
+        if length(&input, -1)? != layer.input {
+            let shape = input.size();
+            return Err(Problem(format!("the input's shape is {shape:?}; its last axis needs {}", layer.input)));
+        }
         let states = layer.states(&input, states, alone)?;
         let outputs = layer.run(weights, &input, &states)?;
         if !alone {

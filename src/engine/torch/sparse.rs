@@ -84,7 +84,7 @@ impl Bags {
         }
         match ids.dim() {
             1 => {
-                let offsets = offsets(&named)?.shallow_clone();
+                let offsets = offsets(&named, ids)?.shallow_clone();
                 let weights = weights.map(Tensor::shallow_clone);
                 Ok(Bags { ids: ids.shallow_clone(), offsets, weights, last_offset })
             }
@@ -105,10 +105,18 @@ impl Bags {
     }
 }
 
-fn offsets<'a>(named: &Named<'a>) -> Result<&'a Tensor, Problem> {
-    match named.find("offsets") {
-        Some(offsets) if offsets.dim() == 1 => Ok(offsets),
-        Some(_) => Err(Problem("the offsets of the bags need one axis".to_owned())),
-        None => Err(Problem("ids of one axis need the bags' offsets".to_owned())),
+/// Where the bags begin, in order and within the ids: libtorch looks at the first and the last only.
+fn offsets<'a>(named: &Named<'a>, ids: &Tensor) -> Result<&'a Tensor, Problem> {
+    let missing = || Problem("ids of one axis need the bags' offsets".to_owned());
+    let offsets = named.find("offsets").ok_or_else(missing)?;
+    let count = ids.numel() as i64;
+    let wrong = || Problem(format!("the offsets of the bags need one axis, numbers from 0 to {count}, in order"));
+    if offsets.dim() != 1 || (offsets.numel() == 0 && count > 0) {
+        return Err(wrong());
     }
+    let last = length(offsets, 0)?.saturating_sub(1).max(0);
+    let ordered = offsets.f_narrow(0, offsets.numel() as i64 - last, last)?;
+    let ordered = ordered.f_ge_tensor(&offsets.f_narrow(0, 0, last)?)?.f_all()?;
+    let within = offsets.f_ge(0)?.f_all()?.f_logical_and(&offsets.f_le(count)?.f_all()?)?;
+    if ordered.f_logical_and(&within)?.f_int64_value(&[])? == 0 { Err(wrong()) } else { Ok(offsets) }
 }

@@ -83,9 +83,11 @@ pub(super) fn from_data(data: &TensorData) -> Result<Tensor, Problem> {
 pub(super) fn to_data(tensor: &Tensor) -> Result<TensorData, Problem> {
     let tensor = tensor.f_contiguous()?;
     let dtype = dtype(tensor.f_kind()?)?;
+    let sizes: Result<Vec<usize>, _> = tensor.size().into_iter().map(usize::try_from).collect();
+    // Seen of im2col, whose sizes overflow with a huge kernel.
+    let shape = sizes.map_err(|_| Problem(format!("libtorch gave an output of shape {:?}", tensor.size())))?;
     let mut bytes = vec![0; tensor.numel() * dtype.size()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    let shape = tensor.size().into_iter().map(|axis| axis as usize).collect();
     Ok(TensorData { dtype, shape, bytes })
 }
 
