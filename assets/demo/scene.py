@@ -35,7 +35,7 @@ class Picture(nn.Module):
             nn.BatchNorm2d(24),
             nn.SiLU(),
         )
-        self.pool = nn.MaxPool2d(2)
+        self.pool = nn.FractionalMaxPool2d(2, output_ratio=0.5)
         self.blocks = nn.ModuleList([Residual(24, 4), Residual(24, 6)])
         self.styled = nn.InstanceNorm2d(24, affine=True, track_running_stats=True)
         self.expand = nn.Conv2d(24, 32, 1)
@@ -138,9 +138,10 @@ class Scene(nn.Module):
         self.join = nn.Sequential(nn.Linear(width + 8 + 12, 48), nn.Tanh(), nn.LayerNorm(48, eps=1e-6))
         self.head = nn.Linear(48, labels, bias=False)
         self.choose = nn.Softmax(dim=1)
+        self.observe = torch.ao.quantization.QuantStub()
 
     def forward(self, image, wave, words):
-        picture, _ = self.picture(image)
+        picture, _ = self.picture(self.observe(image))
         sound = self.sound(wave)
         caption = self.caption(words, sound)
         joined = torch.cat([picture.mean((2, 3)), sound.mean(1), caption.mean(1)], dim=1)

@@ -104,9 +104,7 @@ impl Input {
                 offsets.resize(count, of as i64);
                 TensorData::from_i64(&self.shape, &offsets)
             }
-            Values::Positive => {
-                self.floats(&mut random, dtype, |_, random| 0.05 + sample_normal(random).abs())
-            }
+            Values::Positive => self.floats(&mut random, dtype, |_, random| 0.05 + sample_normal(random).abs()),
             Values::Probabilities => self.floats(&mut random, dtype, |_, random| random.random_range(0.02..0.98)),
             Values::Signs => self.floats(&mut random, dtype, |_, random| if random.random() { 1.0 } else { -1.0 }),
             Values::Drops => {

@@ -97,7 +97,10 @@ impl From<Vec<Operand>> for Operand {
 impl Operand {
     /// Indices along an axis.
     pub fn indices(indices: impl IntoIterator<Item = i64>) -> Operand {
-        Operand::Constant { constant: indices.into_iter().map(|index| index as f64).collect(), dtype: "int32".to_owned() }
+        Operand::Constant {
+            constant: indices.into_iter().map(|index| index as f64).collect(),
+            dtype: "int32".to_owned(),
+        }
     }
 
     /// Numbers in float32.
@@ -167,13 +170,18 @@ impl Program {
         let held = |name: &str| {
             if name.is_empty() { "self.layer".to_owned() } else { attribute(&format!("self.{name}")) }
         };
-        let built = self.layers.iter().map(|(name, spec)| format!("{} = {}", held(name), spec.python())).collect();
+        // A function is called, not built.
+        let (functions, layers): (Vec<_>, Vec<_>) =
+            self.layers.iter().partition(|(_, spec)| spec.kind.starts_with("mx."));
+        let built = layers.into_iter().map(|(name, spec)| format!("{} = {}", held(name), spec.python())).collect();
         let mut lines: Vec<String> = self
             .steps
             .iter()
             .map(|step| {
                 let mut step = step.clone();
-                if step.call == "self" {
+                if let Some((_, function)) = functions.iter().find(|_| step.call == "self") {
+                    (step.call, step.args) = (function.kind.clone(), function.args.clone());
+                } else if step.call == "self" {
                     step.call = "self.layer".to_owned();
                 }
                 format!("{} = {}", step.to.join(", "), step.python())
@@ -281,9 +289,12 @@ pub fn python_value(value: &Value) -> String {
         Value::String(name) if ["mx.", "-mx.", "nn."].iter().any(|module| name.starts_with(module)) => name.clone(),
         Value::Array(items) if items.len() == 1 => format!("({},)", python_value(&items[0])),
         Value::Array(items) => format!("({})", items.iter().map(python_value).collect::<Vec<_>>().join(", ")),
-        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |float| {
-            if number.is_f64() { plain_number(float) } else { number.to_string() }
-        }),
+        Value::Number(number) => number.as_f64().map_or_else(
+            || number.to_string(),
+            |float| {
+                if number.is_f64() { plain_number(float) } else { number.to_string() }
+            },
+        ),
         other => other.to_string(),
     }
 }
@@ -312,7 +323,9 @@ mod tests {
         );
         let args = json!({"in_channels": 3, "out_channels": 4, "kernel_size": [3, 5], "eps": 1e-5, "bias": false});
         let args = args.as_object().cloned().unwrap_or_default();
-        program.layers.insert(String::new(), ModuleSpec { kind: "nn.Conv2d".to_owned(), args, ..ModuleSpec::default() });
+        program
+            .layers
+            .insert(String::new(), ModuleSpec { kind: "nn.Conv2d".to_owned(), args, ..ModuleSpec::default() });
         let convolved = program.call("self", [padded.into()], []);
         let cut = program.call(
             "slice",
@@ -326,6 +339,16 @@ mod tests {
         program.outputs = vec![chosen, "b".to_owned()];
         let (built, lines) = program.python();
         let all = [built, lines].concat().join("\n");
-        insta::assert_snapshot!(all, @"");
+        insta::assert_snapshot!(all, @r"
+        self.layer = nn.Conv2d(in_channels=3, out_channels=4, kernel_size=(3, 5), eps=1e-5, bias=False)
+        v0 = mx.pad(x, pad_width=((0, 0), (1, 2), (0, 0)), constant_values=0.5)
+        v1 = self.layer(v0)
+        v2 = v1[:, 1:-1:2]
+        v3 = v2 * 0.5
+        v4 = v3.astype(mx.float16)
+        a, b = mx.split(v4, 2, axis=-1)
+        v6 = mx.take(a, mx.array([0, 1, 1]), axis=1)
+        return v6, b
+        ");
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IntoDeserializer;
 use serde_json::{Map, Value};
 
 use super::{Error, LayoutRule, parse_toml};
@@ -32,8 +33,28 @@ pub struct Layer {
     pub difficulty: Option<Difficulty>,
     /// One sentence for the reader.
     pub reason: String,
-    /// Whether the project's first support matrix listed it.
-    pub seed: bool,
+    /// What the project's first support matrix said of it.
+    pub seed: Option<Seed>,
+}
+
+/// What the support matrix that the project began with said of a layer. Nobody had measured it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seed {
+    /// One of its 24 layers.
+    Supported,
+    /// One of its notable unsupported, and how hard it would be.
+    Unsupported(Difficulty),
+}
+
+impl<'de> Deserialize<'de> for Seed {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Seed, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        if word == "supported" {
+            return Ok(Seed::Supported);
+        }
+        let word: serde::de::value::StrDeserializer<'_, D::Error> = word.as_str().into_deserializer();
+        Difficulty::deserialize(word).map(Seed::Unsupported)
+    }
 }
 
 /// What a row says. The other statuses follow from the file at hand.
@@ -65,7 +86,7 @@ pub(super) struct Patch {
     args: Option<Map<String, Value>>,
     difficulty: Option<Difficulty>,
     reason: Option<String>,
-    seed: Option<bool>,
+    seed: Option<Seed>,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +114,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
         args: patch.args.unwrap_or_else(|| row.args.clone()),
         difficulty: patch.difficulty.or(row.difficulty),
         reason: patch.reason.unwrap_or_else(|| row.reason.clone()),
-        seed: patch.seed.unwrap_or(row.seed),
+        seed: patch.seed.or(row.seed),
     })
 }
 
@@ -112,7 +133,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
         args: patch.args.unwrap_or_default(),
         difficulty: patch.difficulty,
         reason: patch.reason.ok_or("a new row needs a reason: one sentence for the reader")?,
-        seed: patch.seed.unwrap_or(false),
+        seed: patch.seed,
     })
 }
 

@@ -10,7 +10,7 @@ pub mod rules;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-pub use layers::{Layer, RowStatus};
+pub use layers::{Layer, RowStatus, Seed};
 pub use ops::Op;
 pub use rules::LayoutRule;
 
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn the_seed_is_whole() {
         let registry = Registry::load(&[]).unwrap();
-        let supported = registry.layers.iter().filter(|layer| layer.seed && layer.status != RowStatus::Unsupported);
+        let supported = registry.layers.iter().filter(|layer| layer.seed == Some(Seed::Supported));
         assert_eq!(supported.count(), 24);
         assert_eq!(registry.ops.iter().filter(|op| op.seed).count(), 28);
         assert_eq!(registry.rules.iter().filter(|rule| rule.seed).count(), 6);
@@ -189,7 +189,7 @@ mod tests {
         ];
         for class in notable {
             let row = registry.layer(&format!("torch.nn.modules.{class}")).unwrap();
-            assert!(row.difficulty.is_some(), "{class}");
+            assert!(matches!(row.seed, Some(Seed::Unsupported(_))), "{class}");
         }
     }
 
@@ -212,18 +212,17 @@ mod tests {
 
     #[test]
     fn one_class_of_a_shared_row_is_changed_alone() {
-        let registry =
-            with("[[layer]]\nclass = \"torch.nn.modules.pooling.MaxPool2d\"\ndifficulty = \"easy\"\n").unwrap();
-        let difficulty = |class: &str| registry.layer(&format!("torch.nn.modules.pooling.{class}")).unwrap().difficulty;
-        assert_ne!(difficulty("MaxPool2d"), difficulty("MaxPool1d"));
+        let registry = with("[[layer]]\nclass = \"torch.nn.modules.padding.ZeroPad2d\"\nreason = \"Mine.\"\n").unwrap();
+        let reason = |class: &str| &registry.layer(&format!("torch.nn.modules.padding.{class}")).unwrap().reason;
+        assert_ne!(reason("ZeroPad2d"), reason("ZeroPad1d"));
         // Nor does the class that gave a row its name take the others with it.
-        let lstm = with("[[layer]]\nclass = \"torch.nn.modules.rnn.LSTM\"\ndifficulty = \"easy\"\n").unwrap();
-        let difficulty = |class: &str| lstm.layer(&format!("torch.nn.modules.rnn.{class}")).unwrap().difficulty;
-        assert_eq!(difficulty("LSTM"), Some(Difficulty::Easy));
-        assert_eq!(difficulty("GRU"), Some(Difficulty::OutOfScope));
+        let first = with("[[layer]]\nclass = \"torch.nn.modules.padding.ZeroPad1d\"\nreason = \"Mine.\"\n").unwrap();
+        let reason = |class: &str| &first.layer(&format!("torch.nn.modules.padding.{class}")).unwrap().reason;
+        assert_eq!(reason("ZeroPad1d"), "Mine.");
+        assert_ne!(reason("ZeroPad2d"), "Mine.");
         assert_eq!(
-            registry.layer("torch.nn.modules.pooling.MaxPool2d").unwrap().class,
-            "torch.nn.modules.pooling.MaxPool2d"
+            registry.layer("torch.nn.modules.padding.ZeroPad2d").unwrap().class,
+            "torch.nn.modules.padding.ZeroPad2d"
         );
     }
 

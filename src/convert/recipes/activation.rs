@@ -164,9 +164,13 @@ pub(super) fn threshold(site: &Site<'_>) -> Result<Draft, Refusal> {
 pub(super) fn random_relu(site: &Site<'_>) -> Result<Draft, Refusal> {
     let slope = f64::midpoint(site.float("lower")?, site.float("upper")?);
     if slope > 1.0 {
-        return Err(Refusal::Unsupported(format!("MLX computes max(slope·x, x), which is another function for the slope {slope}")));
+        return Err(Refusal::Unsupported(format!(
+            "MLX computes max(slope·x, x), which is another function for the slope {slope}"
+        )));
     }
-    Ok(draft(Bound::Pointwise).arg("negative_slope", slope).step("the middle of lower and upper, as torch in eval mode"))
+    Ok(draft(Bound::Pointwise)
+        .arg("negative_slope", slope)
+        .step("the middle of lower and upper, as torch in eval mode"))
 }
 
 /// `log(1 + e^(βx)) / β`: MLX's layer has neither `beta` nor `threshold`.

@@ -176,7 +176,9 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
     if by_hand {
         let outputs = projected(&mut p, &attention, mask, &form);
         p.outputs = outputs;
-        draft.weights.extend(attention.bias_kv.then(|| [Move::keep("bias_k"), Move::keep("bias_v")]).into_iter().flatten());
+        draft
+            .weights
+            .extend(attention.bias_kv.then(|| [Move::keep("bias_k"), Move::keep("bias_v")]).into_iter().flatten());
         let mut draft = draft.program(p);
         for (wanted, words) in [
             (attention.bias_kv, "bias_k and bias_v joined to keys and values"),
@@ -188,7 +190,8 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Ok(draft);
     }
     phrase::layer(&mut p, "", "nn.MultiHeadAttention", attention.args());
-    let inputs: Vec<Operand> = ["query", "key", "value"].into_iter().map(Operand::from).chain(mask.map(Operand::from)).collect();
+    let inputs: Vec<Operand> =
+        ["query", "key", "value"].into_iter().map(Operand::from).chain(mask.map(Operand::from)).collect();
     let output = p.call("self", inputs, []);
     p.outputs = vec![output];
     Ok(draft.program(p).step("masks made numbers to add: True drops in torch, keeps in MLX"))
@@ -258,10 +261,11 @@ fn projected(p: &mut Program, attention: &Attention, mask: Option<String>, form:
             let zeros = phrase::unary(p, "mx.zeros_like", &zeros);
             x = phrase::concatenate(p, vec![x, zeros], 1);
         }
-        let split = p.call("mx.unflatten", [x.into()], [
-            ("axis", json!(-1)),
-            ("shape", json!([attention.heads, attention.width / attention.heads])),
-        ]);
+        let split = p.call(
+            "mx.unflatten",
+            [x.into()],
+            [("axis", json!(-1)), ("shape", json!([attention.heads, attention.width / attention.heads]))],
+        );
         parts.push(phrase::transpose(p, &split, &[0, 2, 1, 3]));
     }
     let scale = ((attention.width / attention.heads) as f64).powf(-0.5);

@@ -69,7 +69,13 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
 }
 
 /// A three-dimensional convolution with groups, which MLX refuses: each group by itself, on its part of the weight.
-fn grouped(site: &Site<'_>, mut draft: Draft, groups: usize, mode: &str, widths: &[(i64, i64)]) -> Result<Draft, Refusal> {
+fn grouped(
+    site: &Site<'_>,
+    mut draft: Draft,
+    groups: usize,
+    mode: &str,
+    widths: &[(i64, i64)],
+) -> Result<Draft, Refusal> {
     let around = Around::named(mode).ok_or_else(|| unexpected("padding_mode", site.maybe("padding_mode")))?;
     let mut args = std::mem::take(&mut draft.args);
     args.retain(|name, _| matches!(name.as_str(), "stride" | "dilation"));
@@ -79,7 +85,10 @@ fn grouped(site: &Site<'_>, mut draft: Draft, groups: usize, mode: &str, widths:
     let padded = phrase::pad(&mut p, "x", &widths, around);
     let output = by_group(&mut p, "mx.conv3d", &padded, groups, &args, site.has("bias"));
     p.outputs = vec![output];
-    Ok(draft.named("mx.conv3d").program(p).step(format!("{groups} convolutions, as MLX has no groups in three dimensions")))
+    Ok(draft
+        .named("mx.conv3d")
+        .program(p)
+        .step(format!("{groups} convolutions, as MLX has no groups in three dimensions")))
 }
 
 /// Apply a function to each group's channels and part of the weight, then put the channels side by side and add the bias.
@@ -150,7 +159,8 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
         let args = std::mem::take(&mut draft.args);
         let output = by_group(&mut p, &function, "x", groups, &args, site.has("bias"));
         p.outputs = vec![output];
-        let step = format!("{groups} convolutions, as MLX has no groups in three dimensions; weight moved group by group");
+        let step =
+            format!("{groups} convolutions, as MLX has no groups in three dimensions; weight moved group by group");
         return Ok(draft.named(function).program(p).step(step));
     }
     Ok(draft

@@ -1,6 +1,5 @@
 //! Distances and similarities of two inputs.
 
-
 use super::phrase::{add, binary, multiply, reduce, unary};
 use super::site::{Draft, Site, unexpected};
 use crate::compare::tolerance::Bound;

@@ -30,7 +30,9 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let draft = match site.attribute("eps")? {
         // torch takes the input dtype's epsilon for None, MLX's default is 1e-5.
-        Value::Null => draft.arg("eps", f64::from(f32::EPSILON)).step("eps=1.19e-07, what torch's None means in float32"),
+        Value::Null => {
+            draft.arg("eps", f64::from(f32::EPSILON)).step("eps=1.19e-07, what torch's None means in float32")
+        }
         _ => draft.arg("eps", site.float("eps")?),
     };
     flattened(site, draft)
@@ -140,7 +142,11 @@ pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     p.outputs = vec![output];
     let draft = Draft::new(vec![2, CHANNELS as usize, 5, 7], Bound::Norm(low + high + 2)).values(Values::Normal(3.0));
     let draft = draft.channels_last().program(p).step("by ops: MLX has no such layer");
-    Ok(if across { draft.step("the first channel counted for every other, as torch's running sum keeps it") } else { draft })
+    Ok(if across {
+        draft.step("the first channel counted for every other, as torch's running sum keeps it")
+    } else {
+        draft
+    })
 }
 
 /// `[4, features, 13]` or `[4, features, 7, 9]`, in eval mode.

@@ -6,7 +6,14 @@ use crate::engine::program::Operand;
 use crate::engine::{ModuleSpec, Program};
 
 /// Part of an axis: from `start` on, up to `stop`, every `stride`-th.
-pub(super) fn slice(p: &mut Program, x: &str, axis: usize, start: Option<i64>, stop: Option<i64>, stride: i64) -> String {
+pub(super) fn slice(
+    p: &mut Program,
+    x: &str,
+    axis: usize,
+    start: Option<i64>,
+    stop: Option<i64>,
+    stride: i64,
+) -> String {
     slices(p, x, axis, &[(start, stop, stride)])
 }
 

@@ -129,11 +129,12 @@ pub(super) fn max(site: &Site<'_>) -> Result<Draft, Refusal> {
     let places = places(&mut p, &which, &windows);
     p.outputs = vec![output, places];
     let back = Some(channels_first(windows.len() + 2));
-    let outputs = vec![
-        Output { name: "output", to_torch: back.clone() },
-        Output { name: "indices", to_torch: back },
-    ];
-    Ok(draft.named("mx.max").program(p).outputs(outputs).step("slices, their maximum and argmax: MLX's layer gives no indices"))
+    let outputs = vec![Output { name: "output", to_torch: back.clone() }, Output { name: "indices", to_torch: back }];
+    Ok(draft
+        .named("mx.max")
+        .program(p)
+        .outputs(outputs)
+        .step("slices, their maximum and argmax: MLX's layer gives no indices"))
 }
 
 fn layer_name(kind: &str, windows: &[Window]) -> String {
@@ -157,7 +158,8 @@ fn combinations(below: &[usize]) -> Result<Vec<Vec<usize>>, Refusal> {
     }
     let mut all = vec![Vec::new()];
     for &most in below {
-        all = all.into_iter().flat_map(|front| (0..most).map(move |last| [front.as_slice(), &[last]].concat())).collect();
+        all =
+            all.into_iter().flat_map(|front| (0..most).map(move |last| [front.as_slice(), &[last]].concat())).collect();
     }
     Ok(all)
 }
@@ -168,7 +170,8 @@ fn places(p: &mut Program, which: &str, windows: &[Window]) -> String {
     let count = |numbers: Vec<Vec<usize>>, place: &dyn Fn(usize, usize) -> i64| -> Vec<i64> {
         numbers.iter().map(|at| at.iter().enumerate().map(|(axis, &at)| place(axis, at) * step(axis)).sum()).collect()
     };
-    let all = |of: &dyn Fn(&Window) -> usize| combinations(&windows.iter().map(of).collect::<Vec<_>>()).unwrap_or_default();
+    let all =
+        |of: &dyn Fn(&Window) -> usize| combinations(&windows.iter().map(of).collect::<Vec<_>>()).unwrap_or_default();
     let inside = count(all(&|window| window.kernel), &|axis, element| (element * windows[axis].dilation) as i64);
     let first = count(all(&|window| window.out), &|axis, out| {
         (out * windows[axis].stride) as i64 - windows[axis].padding as i64
@@ -205,7 +208,8 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     // The share of each window that counts: the mean of ones, padded with ones where padding counts.
     let mut ones = phrase::unary(&mut p, "mx.ones_like", "x");
-    let padding: Vec<(i64, i64)> = windows.iter().map(|window| (window.padding as i64, window.padding as i64)).collect();
+    let padding: Vec<(i64, i64)> =
+        windows.iter().map(|window| (window.padding as i64, window.padding as i64)).collect();
     let behind: Vec<(i64, i64)> = windows.iter().map(|window| (0, window.extra as i64)).collect();
     let around = |sides: &[(i64, i64)]| [&[(0, 0)], sides, &[(0, 0)]].concat();
     ones = phrase::pad(&mut p, &ones, &around(&padding), Around::Constant(if counts_padding { 1.0 } else { 0.0 }));
@@ -312,7 +316,8 @@ pub(super) fn adaptive_max(site: &Site<'_>) -> Result<Draft, Refusal> {
     let size = adaptive_input(&outputs);
     let outputs: Vec<usize> = outputs.iter().zip(&size).map(|(out, &size)| out.unwrap_or(size)).collect();
     let shape = [vec![2, CHANNELS], size.clone()].concat();
-    let draft = Draft::new(shape, Bound::Copy).channels_last().output_shape([vec![2, CHANNELS], outputs.clone()].concat());
+    let draft =
+        Draft::new(shape, Bound::Copy).channels_last().output_shape([vec![2, CHANNELS], outputs.clone()].concat());
     let mut p = Program::new(&["x"]);
     if !site.flag("return_indices")? {
         let output = by_bins(&mut p, "x", "mx.max", &size, &outputs);
@@ -357,7 +362,12 @@ pub(super) fn max_unpool(site: &Site<'_>) -> Result<Draft, Refusal> {
     for axis in 0..axes {
         let grown = (size[axis] - 1).saturating_mul(stride[axis].max(1)).saturating_add(kernel[axis]);
         let taken = padding[axis].saturating_mul(2);
-        outputs.push(grown.checked_sub(taken).filter(|&out| out > 0).ok_or_else(|| unexpected("padding", site.maybe("padding")))?);
+        outputs.push(
+            grown
+                .checked_sub(taken)
+                .filter(|&out| out > 0)
+                .ok_or_else(|| unexpected("padding", site.maybe("padding")))?,
+        );
     }
     let places = product(&outputs)?;
     let given = product(&size)?;

@@ -84,7 +84,9 @@ impl Family {
 pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     let family = family(site);
     if site.maybe("proj_size").as_i64().unwrap_or(0) > 0 {
-        return Err(Refusal::Unsupported("`proj_size` projects the state at every step, which MLX's layer does not".to_owned()));
+        return Err(Refusal::Unsupported(
+            "`proj_size` projects the state at every step, which MLX's layer does not".to_owned(),
+        ));
     }
     let (layers, batch_first) = (site.number("num_layers")?, site.flag("batch_first")?);
     let directions = if site.flag("bidirectional")? { 2 } else { 1 };
@@ -111,7 +113,14 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
             let attribute = if single { String::new() } else { suffix.trim_start_matches('_').to_owned() };
             weights.extend(family.moves(site, &suffix, &attribute));
             phrase::layer(&mut p, &attribute, family.mlx, family.args(site, &suffix)?);
-            let all = one_way(&mut p, family, &attribute, &x, direction == 1, given.then_some(layer * directions + direction));
+            let all = one_way(
+                &mut p,
+                family,
+                &attribute,
+                &x,
+                direction == 1,
+                given.then_some(layer * directions + direction),
+            );
             for (last, states) in lasts.iter_mut().zip(&all) {
                 let end = phrase::slice(&mut p, states, 1, Some(-1), None, 1);
                 last.push(p.call("mx.squeeze", [end.into()], [("axis", json!(1))]));
@@ -156,7 +165,14 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
 }
 
 /// One layer in one direction: all its states, in the order in which they were computed.
-fn one_way(p: &mut Program, family: &Family, attribute: &str, x: &str, backwards: bool, given: Option<usize>) -> Vec<String> {
+fn one_way(
+    p: &mut Program,
+    family: &Family,
+    attribute: &str,
+    x: &str,
+    backwards: bool,
+    given: Option<usize>,
+) -> Vec<String> {
     let x = if backwards { reversed(p, x) } else { x.to_owned() };
     let mut inputs = vec![x];
     if let Some(index) = given {
@@ -164,7 +180,8 @@ fn one_way(p: &mut Program, family: &Family, attribute: &str, x: &str, backwards
         inputs.extend(states.map(|state| phrase::at(p, state, index)).collect::<Vec<_>>());
     }
     let count = p.steps.len();
-    let names: Vec<String> = ["h", "c"].iter().take(family.states.len()).map(|state| format!("{state}{count}")).collect();
+    let names: Vec<String> =
+        ["h", "c"].iter().take(family.states.len()).map(|state| format!("{state}{count}")).collect();
     let call = if attribute.is_empty() { "self".to_owned() } else { format!("self.{attribute}") };
     let to: Vec<&str> = names.iter().map(String::as_str).collect();
     p.step(&to, &call, inputs.into_iter().map(Into::into), []);

@@ -67,7 +67,10 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
         };
     }
     p.outputs = vec![x];
-    Ok(draft.named("mx.take").program(p).step("indices and weights worked out as torch does: nn.Upsample counts otherwise here"))
+    Ok(draft
+        .named("mx.take")
+        .program(p)
+        .step("indices and weights worked out as torch does: nn.Upsample counts otherwise here"))
 }
 
 /// MLX's own layer is right where every scale is a whole number; at others it puts its samples elsewhere.
@@ -107,7 +110,9 @@ fn lengths(site: &Site<'_>, size: &[usize], corners: bool) -> Result<Vec<Axis>, 
         let (out, scale) = match (&sizes, &scales) {
             (Some(sizes), _) => (sizes[at], None),
             (None, Some(scales)) => ((n * scales[at]).floor(), (!recomputed).then(|| scales[at])),
-            (None, None) => return Err(Refusal::Incomplete("the file says neither `size` nor `scale_factor`".to_owned())),
+            (None, None) => {
+                return Err(Refusal::Incomplete("the file says neither `size` nor `scale_factor`".to_owned()));
+            }
         };
         if !(1.0..=MOST).contains(&out) {
             return Err(unexpected("scale_factor", site.maybe("scale_factor")));

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::phrase::{self, Around};
 use super::site::{Draft, Site, channels_first, product, unexpected};
 use crate::compare::tolerance::Bound;
-use crate::convert::{Input, Refusal};
 use crate::convert::input::Values;
+use crate::convert::{Input, Refusal};
 use crate::engine::Program;
 
 /// Spatial sizes for so many axes: no two alike.
@@ -25,7 +25,9 @@ pub(super) fn flatten(site: &Site<'_>) -> Result<Draft, Refusal> {
     let output = p.call("mx.flatten", [first.into()], [("start_axis", json!(start)), ("end_axis", json!(end))]);
     p.outputs = vec![output];
     let input = Input::new(shape, Values::Normal(1.0)).channels_last();
-    Ok(Draft::of(vec![input], Bound::Copy).program(p).step("channels put first again, as the layer behind knows their order"))
+    Ok(Draft::of(vec![input], Bound::Copy)
+        .program(p)
+        .step("channels put first again, as the layer behind knows their order"))
 }
 
 /// One axis in several. The input is a plain one: `[2, …]` with an axis that divides.
@@ -34,7 +36,9 @@ pub(super) fn unflatten(site: &Site<'_>) -> Result<Draft, Refusal> {
     let dim = value.as_i64().filter(|dim| (-3..3).contains(dim)).ok_or_else(|| unexpected("dim", value))?;
     let sizes = site.integers("unflattened_size")?;
     let known = sizes.iter().filter(|&&size| size > 0).try_fold(1i64, |product, &size| product.checked_mul(size));
-    let known = known.filter(|known| *known < 1 << 16).ok_or_else(|| unexpected("unflattened_size", site.maybe("unflattened_size")))?;
+    let known = known
+        .filter(|known| *known < 1 << 16)
+        .ok_or_else(|| unexpected("unflattened_size", site.maybe("unflattened_size")))?;
     let length = if sizes.contains(&-1) { 3 * known } else { known };
     let mut shape = vec![2, 5, 7];
     shape[dim.rem_euclid(3) as usize] = usize::try_from(length).unwrap_or(1);
@@ -86,7 +90,9 @@ pub(super) fn pad(site: &Site<'_>) -> Result<Draft, Refusal> {
         draft
     };
     Ok(match around {
-        Around::Circular => draft.named("mx.concatenate").step("the other end's slices joined on: mx.pad has no such mode"),
+        Around::Circular => {
+            draft.named("mx.concatenate").step("the other end's slices joined on: mx.pad has no such mode")
+        }
         Around::Reflect => draft.step("mx.pad(mode=\"reflect\"), which mlx-rs lacks: by indices there"),
         _ => draft,
     })
@@ -196,7 +202,8 @@ impl Blocks {
 /// `[2, 3, 9, 11]` → `[2, 3·k, blocks]`.
 pub(super) fn unfold(site: &Site<'_>) -> Result<Draft, Refusal> {
     let blocks = Blocks::read(site)?;
-    let size: Vec<usize> = (0..2).map(|axis| blocks.dilation[axis] * (blocks.kernel[axis] - 1) + 7 + 2 * axis).collect();
+    let size: Vec<usize> =
+        (0..2).map(|axis| blocks.dilation[axis] * (blocks.kernel[axis] - 1) + 7 + 2 * axis).collect();
     let count = blocks.count(&size).ok_or_else(|| unexpected("kernel_size", site.maybe("kernel_size")))?;
     let mut p = Program::new(&["x"]);
     let padded = phrase::pad(&mut p, "x", &blocks.sides(), Around::Constant(0.0));
@@ -233,7 +240,8 @@ pub(super) fn fold(site: &Site<'_>) -> Result<Draft, Refusal> {
         let list = |numbers: Vec<Option<i64>>| {
             Value::Array([None].into_iter().chain(numbers).map(|number| json!(number)).collect())
         };
-        let (starts, stops) = (list(seen.iter().map(|part| part.0).collect()), list(seen.iter().map(|part| part.1).collect()));
+        let (starts, stops) =
+            (list(seen.iter().map(|part| part.0).collect()), list(seen.iter().map(|part| part.1).collect()));
         let strides = list(seen.iter().map(|part| Some(part.2)).collect());
         let place = [("starts", starts), ("stops", stops), ("strides", strides)];
         canvas = p.call("at_add", [canvas.into(), part.into()], place);

@@ -196,7 +196,9 @@ impl Stack {
         let mut count = 0;
         while own.child(&format!("layers.{count}")).is_ok() {
             if count == MOST_LAYERS {
-                return Err(Refusal::Unsupported(format!("more than {MOST_LAYERS} layers are not measured as one: measure them one by one")));
+                return Err(Refusal::Unsupported(format!(
+                    "more than {MOST_LAYERS} layers are not measured as one: measure them one by one"
+                )));
             }
             x = layer(self, &Stack::path(from, &format!("layers.{count}")), &x)?;
             count += 1;
@@ -236,7 +238,8 @@ impl Stack {
         if let Some(call) = masks.call {
             draft = draft.torch_arg("call", call);
         }
-        draft = draft.step("by MLX's attention with bias, norms and linear layers: its own stacks have attention without bias");
+        draft = draft
+            .step("by MLX's attention with bias, norms and linear layers: its own stacks have attention without bias");
         if self.batch_first { draft } else { draft.step("batch first") }
     }
 }

@@ -2,8 +2,8 @@
 
 use mlx_rs::builder::Builder;
 use mlx_rs::losses::{
-    BinaryCrossEntropyBuilder, CrossEntropyBuilder, GaussianNllLossBuilder, HuberLossBuilder, KlDivLossBuilder, L1LossBuilder,
-    LossReduction, MarginRankingLossBuilder, MseLossBuilder, NllLossBuilder, SmoothL1LossBuilder,
+    BinaryCrossEntropyBuilder, CrossEntropyBuilder, GaussianNllLossBuilder, HuberLossBuilder, KlDivLossBuilder,
+    L1LossBuilder, LossReduction, MarginRankingLossBuilder, MseLossBuilder, NllLossBuilder, SmoothL1LossBuilder,
 };
 use mlx_rs::{Array, nn, ops};
 
@@ -63,7 +63,9 @@ fn loss(name: &str, given: &[&Array], args: &Args<'_>) -> Result<Option<Array>, 
     let axis = || int32(args.integer_or("axis", -1)?, "axis");
     let says = |error: &dyn std::fmt::Display| Problem(error.to_string());
     Ok(Some(match (name, given) {
-        ("mse_loss", [x, y]) => MseLossBuilder::new().reduction(reduction).build().map_err(|e| says(&e))?.apply(x, y)?,
+        ("mse_loss", [x, y]) => {
+            MseLossBuilder::new().reduction(reduction).build().map_err(|e| says(&e))?.apply(x, y)?
+        }
         ("l1_loss", [x, y]) => L1LossBuilder::new().reduction(reduction).build().map_err(|e| says(&e))?.apply(x, y)?,
         ("smooth_l1_loss", [x, y]) => {
             let loss = SmoothL1LossBuilder::new().beta(float32(args.number("beta")?)).reduction(reduction).build();

@@ -34,7 +34,10 @@ pub(super) fn projection(weights: &Weights, prefix: &str, biased: bool) -> Resul
 pub(super) fn bilinear(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let biased = args.flag_or("bias", weights.find("bias").is_some())?;
     let &[out, second, first] = weights.get("weight")?.shape() else {
-        return Err(Problem(format!("the shape of `weight` is {:?}; it needs three axes", weights.get("weight")?.shape())));
+        return Err(Problem(format!(
+            "the shape of `weight` is {:?}; it needs three axes",
+            weights.get("weight")?.shape()
+        )));
     };
     args.agree("input1_dims", &[first])?;
     args.agree("input2_dims", &[second])?;
@@ -44,7 +47,12 @@ pub(super) fn bilinear(args: &Args<'_>, weights: &Weights) -> Result<Forward, Pr
         let [x1, x2] = inputs(given)?;
         let weight = weights.get("weight")?;
         if x1.shape().last() != Some(&first) || x2.shape().last() != Some(&second) {
-            return Err(Problem(format!("inputs {:?} and {:?} do not fit {:?}", x1.shape(), x2.shape(), weight.shape())));
+            return Err(Problem(format!(
+                "inputs {:?} and {:?} do not fit {:?}",
+                x1.shape(),
+                x2.shape(),
+                weight.shape()
+            )));
         }
         // As Python does it: x1 by the weight as [in1, in2 · out], then by x2.
         let rows = ops::reshape(ops::transpose_axes(weight, &[2, 1, 0])?, &[first, second * out])?;

@@ -7,10 +7,9 @@ use super::tensor::Weights;
 use super::{Forward, Problem, channels, float32, inputs, int32, single};
 use crate::engine::args::Args;
 
-/// `nn.LayerNorm` by mlx-rs's module, over the last axes made one: optional weight and bias, flat.
+/// `nn.LayerNorm` by mlx-rs's module, over the last axis: optional weight and bias.
 pub(super) fn layer(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let (dims, eps) = (int32(args.count("dims")?, "dims")?, float32(args.number("eps")?));
-    let shape = normalized_shape(args, dims)?;
     let affine = args.flag_or("affine", weights.find("weight").is_some())?;
     let biased = args.flag_or("bias", weights.find("bias").is_some())? && affine;
     weights.vector_if(affine, "weight", dims)?;
@@ -20,19 +19,20 @@ pub(super) fn layer(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
         let weight = Param::new(weights.vector_if(affine, "weight", dims)?);
         let bias = Param::new(weights.vector_if(biased, "bias", dims)?);
         let mut layer = nn::LayerNorm { dimensions: dims, eps, weight, bias };
-        over_last_axes(input, &shape, |rows| Ok(layer.forward(rows)?))
+        over_last_axis(input, dims)?;
+        Ok(layer.forward(input)?)
     }))
 }
 
-/// `nn.RMSNorm` by mlx-rs's module: a flat weight.
+/// `nn.RMSNorm` by mlx-rs's module, over the last axis.
 pub(super) fn rms(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let (dims, eps) = (int32(args.count("dims")?, "dims")?, float32(args.number("eps")?));
-    let shape = normalized_shape(args, dims)?;
     weights.vector("weight", dims)?;
     Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let mut layer = nn::RmsNorm { weight: Param::new(weights.vector("weight", dims)?), eps };
-        over_last_axes(input, &shape, |rows| Ok(layer.forward(rows)?))
+        over_last_axis(input, dims)?;
+        Ok(layer.forward(input)?)
     }))
 }
 
@@ -42,12 +42,10 @@ pub(super) fn fast_rms(args: &Args<'_>) -> Result<Forward, Problem> {
     if args.has("weight") && !args.is_none("weight")? {
         return Err(args.wrong("weight", "None").into());
     }
-    let shape = if args.has("normalized_shape") { axes(args)? } else { vec![] };
     Ok(single(move |_, given| {
         let [input] = inputs(given)?;
-        let last = [channels(input, 1)?];
-        let shape = if shape.is_empty() { last.as_slice() } else { shape.as_slice() };
-        over_last_axes(input, shape, |rows| Ok(fast::rms_norm(rows, None, eps)?))
+        channels(input, 1)?;
+        Ok(fast::rms_norm(input, None, eps)?)
     }))
 }
 
@@ -156,40 +154,10 @@ impl Affine {
     }
 }
 
-/// The last axes that are normalised as one: the layer itself knows their product alone.
-fn normalized_shape(args: &Args<'_>, dims: i32) -> Result<Vec<i32>, Problem> {
-    if !args.has("normalized_shape") {
-        return Ok(vec![dims]);
+/// Whether the input's last axis is the one that is normalised: MLX would broadcast another weight without a word.
+fn over_last_axis(input: &Array, dims: i32) -> Result<(), Problem> {
+    if channels(input, 1)? == dims {
+        return Ok(());
     }
-    let shape = axes(args)?;
-    if shape.iter().map(|&axis| i64::from(axis)).product::<i64>() != i64::from(dims) {
-        return Err(args.wrong("normalized_shape", &format!("axes whose product is {dims}")).into());
-    }
-    Ok(shape)
-}
-
-fn axes(args: &Args<'_>) -> Result<Vec<i32>, Problem> {
-    let shape = args.list("normalized_shape")?;
-    let elements = shape.iter().try_fold(1i64, |product, &axis| product.checked_mul(axis));
-    if shape.is_empty() || shape.iter().any(|&axis| axis < 1) || elements.is_none_or(|n| n > i64::from(i32::MAX)) {
-        return Err(args.wrong("normalized_shape", "a list of axes that MLX can take").into());
-    }
-    shape.into_iter().map(|axis| int32(axis, "normalized_shape")).collect()
-}
-
-/// Apply a function over one last axis to several.
-fn over_last_axes(
-    input: &Array,
-    shape: &[i32],
-    function: impl FnOnce(&Array) -> Result<Array, Problem>,
-) -> Result<Array, Problem> {
-    let Some(front) = input.shape().strip_suffix(shape) else {
-        return Err(Problem(format!("an input of shape {:?} does not end in {shape:?}", input.shape())));
-    };
-    if shape.len() == 1 {
-        return function(input);
-    }
-    let mut rows = front.to_vec();
-    rows.push(shape.iter().product());
-    Ok(function(&input.reshape(&rows)?)?.reshape(input.shape())?)
+    Err(Problem(format!("an input of shape {:?} does not end in [{dims}]", input.shape())))
 }

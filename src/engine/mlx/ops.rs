@@ -201,8 +201,7 @@ fn reduce(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>,
             let axes = args.list_or_none("axis")?;
             let axes: Option<Vec<i32>> =
                 axes.map(|axes| axes.into_iter().map(|axis| int32(axis, "axis")).collect()).transpose()?;
-            let options =
-                linalg::NormOptions { axes: axes.map_or(Axes::All, Axes::Axes), keep_dims: keep(args)? };
+            let options = linalg::NormOptions { axes: axes.map_or(Axes::All, Axes::Axes), keep_dims: keep(args)? };
             match args.has("ord") {
                 true => linalg::norm(x, args.number("ord")?, options)?,
                 false => linalg::norm_l2(x, options)?,
@@ -267,7 +266,9 @@ fn within(x: &Array, shape: &[i32], strides: &[i64], offset: usize) -> Result<()
         reach.checked_add(step)
     });
     match reach {
-        Some(reach) if shape.iter().all(|&size| size > 0) && reach < x.size() as i64 && shape.len() == strides.len() => {
+        Some(reach)
+            if shape.iter().all(|&size| size > 0) && reach < x.size() as i64 && shape.len() == strides.len() =>
+        {
             Ok(())
         }
         _ => Err(Problem(format!("the view {shape:?} by {strides:?} leaves an array of {} elements", x.size()))),
@@ -425,7 +426,8 @@ fn positions(x: &Array, args: &Args<'_>) -> Result<Vec<Vec<i32>>, Problem> {
 fn slice(x: &Array, args: &Args<'_>) -> Result<Array, Problem> {
     let mut cut = x.clone();
     for (axis, positions) in (0i32..).zip(positions(x, args)?) {
-        if positions.len() as i32 != cut.dim(axis) || positions.iter().enumerate().any(|(at, &from)| at as i32 != from) {
+        if positions.len() as i32 != cut.dim(axis) || positions.iter().enumerate().any(|(at, &from)| at as i32 != from)
+        {
             cut = take_axis(&cut, Array::from_slice(&positions, &[positions.len() as i32]), axis)?;
         }
     }
@@ -439,7 +441,10 @@ fn at_add(x: &Array, values: &Array, args: &Args<'_>) -> Result<Array, Problem> 
     for axis in 0..x.ndim() {
         let length = x.dim(axis as i32);
         let along: Vec<i32> = own.get(axis).cloned().unwrap_or_else(|| (0..length).collect());
-        flat = flat.iter().flat_map(|&base| along.iter().map(move |&at| base * i64::from(length) + i64::from(at))).collect();
+        flat = flat
+            .iter()
+            .flat_map(|&base| along.iter().map(move |&at| base * i64::from(length) + i64::from(at)))
+            .collect();
     }
     if flat.len() != values.size() {
         return Err(Problem(format!("{} values for {} places", values.size(), flat.len())));
@@ -465,7 +470,13 @@ fn other(name: &str, given: &[Given], args: &Args<'_>) -> Result<Option<Array>, 
             ops::select(condition, &a, &b)?
         }
         ("mx.clip", [Given::Array(x)]) => {
-            let bound = |name: &str| if args.has(name) && !args.is_none(name)? { Ok(Some(weak(args.number(name)?, x)?)) } else { Ok::<_, Problem>(None) };
+            let bound = |name: &str| {
+                if args.has(name) && !args.is_none(name)? {
+                    Ok(Some(weak(args.number(name)?, x)?))
+                } else {
+                    Ok::<_, Problem>(None)
+                }
+            };
             let mut clipped = x.clone();
             if let Some(least) = bound("a_min")? {
                 clipped = ops::maximum(&clipped, &least)?;

@@ -36,7 +36,10 @@ fn pool(args: &Args<'_>, axes: usize, around: f64, reduce: Reduce) -> Result<For
     Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         if input.ndim() != axes + 2 {
-            return Err(Problem(format!("an input of shape {:?} does not have {axes} axes between batch and channels", input.shape())));
+            return Err(Problem(format!(
+                "an input of shape {:?} does not have {axes} axes between batch and channels",
+                input.shape()
+            )));
         }
         let sides: Vec<(i32, i32)> =
             [0].iter().chain(&padding).chain(&[0]).map(|&padding| (padding, padding)).collect();
@@ -65,10 +68,12 @@ pub(super) fn upsample(args: &Args<'_>) -> Result<Forward, Problem> {
         _ => return Err(args.wrong("mode", "nearest, linear or cubic").into()),
     };
     let value = args.get("scale_factor")?;
-    let scales = value.as_array().map(|scales| scales.iter().map(serde_json::Value::as_f64).collect::<Option<Vec<_>>>());
+    let scales =
+        value.as_array().map(|scales| scales.iter().map(serde_json::Value::as_f64).collect::<Option<Vec<_>>>());
     let scales = scales.unwrap_or_else(|| value.as_f64().map(|scale| vec![scale]));
     let scales = scales.filter(|scales| scales.iter().all(|scale| *scale > 0.0 && *scale < 1e4));
-    let scales: Vec<f32> = scales.ok_or_else(|| args.wrong("scale_factor", "numbers above 0"))?.into_iter().map(float32).collect();
+    let scales: Vec<f32> =
+        scales.ok_or_else(|| args.wrong("scale_factor", "numbers above 0"))?.into_iter().map(float32).collect();
     Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         if input.ndim() < 3 || input.ndim() > 5 || input.size() == 0 {

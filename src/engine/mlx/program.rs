@@ -71,9 +71,7 @@ impl Run<'_> {
     fn variable(&self, name: &str) -> Result<Array, Problem> {
         match name.strip_prefix("self.") {
             Some(weight) => self.weights.get(weight).cloned(),
-            None => {
-                self.variables.get(name).cloned().ok_or_else(|| Problem(format!("there is no variable `{name}`")))
-            }
+            None => self.variables.get(name).cloned().ok_or_else(|| Problem(format!("there is no variable `{name}`"))),
         }
     }
 

@@ -62,7 +62,9 @@ pub(super) fn rnn(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem
     Ok(Box::new(move |weights, given| {
         let (x, state) = sequence(weights, given, 1, "Whh")?;
         let mut layer = nn::Rnn {
-            non_linearity: Arc::new(move |x: &Array, _: &mlx_rs::Stream| if rectified { nn::relu(x) } else { ops::tanh(x) }),
+            non_linearity: Arc::new(
+                move |x: &Array, _: &mlx_rs::Stream| if rectified { nn::relu(x) } else { ops::tanh(x) },
+            ),
             wxh: Param::new(weights.get("Wxh")?.clone()),
             whh: Param::new(weights.get("Whh")?.clone()),
             bias: Param::new(optional(weights, biased, "bias")?),
@@ -99,7 +101,12 @@ fn optional(weights: &Weights, wanted: bool, name: &str) -> Result<Option<Array>
 }
 
 /// The sequence `[N, L, in]`, and the states that were given or as many zeros.
-fn sequence<'a>(weights: &Weights, given: &'a [Array], states: usize, hidden: &str) -> Result<(&'a Array, Vec<Array>), Problem> {
+fn sequence<'a>(
+    weights: &Weights,
+    given: &'a [Array],
+    states: usize,
+    hidden: &str,
+) -> Result<(&'a Array, Vec<Array>), Problem> {
     let [x, rest @ ..] = given else { return Err(Problem("a sequence is expected".to_owned())) };
     if x.ndim() != 3 || x.dim(1) == 0 {
         return Err(Problem(format!("a sequence has three axes: batch, length, features; not {:?}", x.shape())));
