@@ -145,7 +145,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::triage::Difficulty;
 
     const OWN: &str = r#"
         [[layer]]
