@@ -153,6 +153,7 @@ impl Bench {
             dtypes: dtypes.to_vec(),
             seed,
             weights: WeightSource::Random,
+            naive: false,
         });
         let mut measured = Measurement::default();
         let mut trials = Vec::new();
@@ -168,7 +169,7 @@ impl Bench {
                     measured.engines.push((side, info));
                 }
                 Event::Done { .. } => break,
-                Event::Started { .. } | Event::Engine(..) => {}
+                Event::Started { .. } | Event::Twin { .. } | Event::Engine(..) => {}
             }
         }
         measured

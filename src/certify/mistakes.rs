@@ -1,6 +1,8 @@
 //! Deliberate mistakes: what a converter does that goes by names and shapes. Each is a sample with one thing changed, and a
 //! run of it has to end in `drift` or `broken`.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -83,7 +85,38 @@ pub fn built_in() -> Result<Vec<Mistake>, toml::de::Error> {
     toml::from_str::<File>(MISTAKES).map(|file| file.mistake)
 }
 
+/// What a plain rename would make of a layer's plan: its naive twins, by what is done wrong.
+pub fn twins(plan: &Plan) -> Vec<(String, Plan)> {
+    static NAIVE: LazyLock<Vec<Mistake>> = LazyLock::new(|| {
+        let all = built_in().unwrap_or_default();
+        all.into_iter().filter(|mistake| mistake.naive && mistake.is_general()).collect()
+    });
+    let Some((_, class)) = plan.torch.kind.strip_prefix("torch.nn.modules.").and_then(|rest| rest.rsplit_once('.'))
+    else {
+        return Vec::new();
+    };
+    let mut twins: Vec<(String, Plan)> = Vec::new();
+    for mistake in NAIVE.iter().filter(|mistake| mistake.short_class() == class) {
+        let mut twin = plan.clone();
+        if mistake.make(&mut twin).is_ok() && !twins.iter().any(|(_, known)| *known == twin) {
+            twins.push((mistake.name.clone(), twin));
+        }
+    }
+    twins
+}
+
 impl Mistake {
+    /// `Conv2d` of `nn.Conv2d(3, 8, 3)`.
+    fn short_class(&self) -> &str {
+        let call = self.build.split('(').next().unwrap_or_default();
+        call.strip_prefix("nn.").unwrap_or(call)
+    }
+
+    /// Whether it can be made in any configuration: nothing in it is the sample's own number.
+    fn is_general(&self) -> bool {
+        self.change.numbers.is_empty() && self.change.layer.as_ref().is_none_or(|layer| layer.args.is_empty())
+    }
+
     /// The class of its sample, where that is known.
     pub fn class<'a>(&self, samples: &'a [Sample]) -> Option<&'a str> {
         self.sample(samples).map(Sample::class)
