@@ -40,6 +40,14 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Shape of a tensor of it, by its name relative to it.
+    pub fn tensor_shape(&self, name: &str) -> Option<Vec<usize>> {
+        let (path, own) = name.rsplit_once('.').unwrap_or(("", name));
+        let module = self.modules.iter().find(|module| module.path == path)?;
+        let (_, _, shape) = module.tensors.iter().find(|(known, _, _)| known == own)?;
+        shape.iter().map(|&axis| usize::try_from(axis).ok()).collect()
+    }
+
     /// Full path of its class.
     pub fn class(&self) -> &str {
         self.modules.first().map_or("", |module| &module.class)

@@ -71,7 +71,12 @@ pub(super) fn softmax(site: &Site<'_>) -> Result<Draft, Refusal> {
 pub(super) fn dropout(site: &Site<'_>) -> Result<Draft, Refusal> {
     // p does not matter in eval mode: a bare state dict does not list the layer at all.
     let p = site.module().attributes.get("p").cloned().unwrap_or(Value::from(0.5));
-    Ok(draft(Bound::Copy).arg("p", p))
+    let shape = match site.torch_class().rsplit('.').next() {
+        Some("Dropout2d") => vec![3, 5, 7, 9],
+        Some("Dropout3d") => vec![3, 5, 4, 7, 6],
+        _ => return Ok(draft(Bound::Copy).arg("p", p)),
+    };
+    Ok(Draft::new(shape, Bound::Copy).channels_last().arg("p", p))
 }
 
 /// ELU and CELU: `alpha` is carried over.
@@ -199,7 +204,7 @@ pub(super) fn prelu(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [slopes] = site.shape_of_rank("weight")?;
     let channels = if slopes == 1 { 6 } else { slopes };
     let draft = Draft::new(vec![3, channels, 5, 7], Bound::Pointwise).channels_last();
-    Ok(draft.weights(vec![Move::keep("weight")]))
+    Ok(draft.arg("num_parameters", slopes).weights(vec![Move::keep("weight")]))
 }
 
 /// The first half times the sigmoid of the second, along an axis. An image's channels are last in MLX.

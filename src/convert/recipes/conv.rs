@@ -163,10 +163,19 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
             format!("{groups} convolutions, as MLX has no groups in three dimensions; weight moved group by group");
         return Ok(draft.named(function).program(p).step(step));
     }
-    Ok(draft
-        .named(function)
-        .arg("groups", groups)
-        .step("a function, as the layer has no groups; weight moved group by group"))
+    let mut args = std::mem::take(&mut draft.args);
+    args.insert("groups".to_owned(), json!(groups));
+    let mut p = Program::new(&["x"]);
+    let mut output = p.call(&function, ["x".into(), "self.weight".into()], []);
+    if let Some(step) = p.steps.last_mut() {
+        step.args = args;
+    }
+    if site.has("bias") {
+        output = phrase::add(&mut p, output, "self.bias");
+    }
+    p.outputs = vec![output];
+    let step = "a function, as the layer has no groups; weight moved group by group";
+    Ok(draft.named(function).program(p).step(step))
 }
 
 /// As MLX's layers take it: a number for one axis, a list for more.

@@ -62,8 +62,8 @@ pub(super) fn softmax(args: &Args<'_>) -> Result<Forward, Problem> {
 }
 
 /// `nn.PReLU` by mlx-rs's module: one slope, or one for each channel of the last axis.
-pub(super) fn prelu(weights: &Weights) -> Result<Forward, Problem> {
-    weights.get("weight")?;
+pub(super) fn prelu(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
+    args.agree("num_parameters", weights.get("weight")?.shape())?;
     Ok(single(move |weights, given| {
         let [input] = inputs(given)?;
         let weight = weights.get("weight")?;
