@@ -3,6 +3,10 @@
 //! `assets/samples/layers.jsonl` describes several configurations of each class. A [`Sample`] is one of them; a [`Bench`] is
 //! a checkpoint of many, which [`crate::verify`] runs as it runs any other.
 
+pub mod dtypes;
+pub mod ops;
+mod values;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +20,7 @@ use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, ModuleTriage};
 
-const LAYERS: &str = include_str!("../assets/samples/layers.jsonl");
+const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
 
 /// One configuration of a layer.
 #[derive(Debug, Clone, Deserialize)]

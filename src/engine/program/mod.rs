@@ -3,6 +3,9 @@
 //! A program is data. `t2m-mlx` runs it with mlx-rs's ops, [`Program::python`] writes it as a person would write it for MLX in
 //! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses.
 
+mod parse;
+mod signatures;
+
 use std::fmt::Write;
 
 use indexmap::IndexMap;
@@ -10,6 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ModuleSpec;
+
+pub use parse::Error;
+pub use signatures::Dialect;
+#[cfg(feature = "torch")]
+pub(in crate::engine) use signatures::bare;
 
 /// Layers, and calls in order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -226,6 +234,16 @@ impl Step {
             }
             (_, [x], "slice") => return format!("{x}[{}]", slices(&self.args)),
             (_, [x, values], "at_add") => return format!("{x}.at[{}].add({values})", slices(&self.args)),
+            (_, [x, values, places @ ..], "at_add") => return format!("{x}.at[{}].add({values})", places.join(", ")),
+            (_, [x, places @ ..], "getitem") => return format!("{x}[{}]", places.join(", ")),
+            // The assignment that gives it its value is written around it.
+            (_, [x, values], "set_slice") => {
+                return format!("{x}; {}[{}] = {values}", self.to.join(", "), slices(&self.args));
+            }
+            (_, [arrays], "mx.einsum") => {
+                let subscripts = self.args.get("subscripts").cloned().unwrap_or_default();
+                return format!("mx.einsum({subscripts}, {})", arrays.trim_matches(['[', ']']));
+            }
             _ => {}
         }
         let mut call = format!("{}({}", attribute(&self.call), inputs.join(", "));
