@@ -63,6 +63,7 @@ pub struct TensorHeader {
 /// From t2m-tui to an engine. Closing the pipe ends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "there is one request at a time, and most are loads")]
 pub enum Request {
     /// The first frame. The reply is [`Reply::Hello`].
     Hello {

@@ -153,7 +153,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::triage::Difficulty;
 
     const OWN: &str = r#"
         [[layer]]
@@ -241,6 +240,8 @@ mod tests {
         assert!(unknown_key.contains("mine.toml") && unknown_key.contains("line 3, column 1"), "{unknown_key}");
         let unknown_rule = message("[[layer]]\nclass = \"torch.nn.modules.conv.Conv2d\"\nrule = \"conv9d\"\n");
         assert!(unknown_rule.contains("conv9d") && unknown_rule.contains("conv2d"), "{unknown_rule}");
+        let fold = message("[[layer]]\nclass = \"torch.nn.modules.conv.Conv2d\"\nrule = \"bias_sum\"\n");
+        assert!(fold.contains("bias_sum") && fold.contains("of the kind axes"), "{fold}");
         let no_status = message("[[layer]]\nclass = \"a.B\"\nreason = \"x\"\n");
         assert!(no_status.contains("a.B") && no_status.contains("status"), "{no_status}");
     }

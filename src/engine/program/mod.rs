@@ -220,6 +220,9 @@ const OPERATORS: [(&str, &str); 16] = [
     ("mx.logical_or", "|"),
 ];
 
+/// Arguments that Python takes by their place alone.
+const POSITIONAL: [(&str, &str); 3] = [("mx.tile", "reps"), ("mx.roll", "shift"), ("mx.roll", "axis")];
+
 impl Step {
     /// The call as Python writes it.
     pub fn python(&self) -> String {
@@ -250,7 +253,9 @@ impl Step {
         for (name, value) in &self.args {
             let gap = if call.ends_with('(') { "" } else { ", " };
             let value = if name == "dtype" { dtype_of(&self.args) } else { python_value(value) };
-            let _ = write!(call, "{gap}{name}={value}");
+            let unnamed = POSITIONAL.contains(&(self.call.as_str(), name.as_str()));
+            let name = if unnamed { String::new() } else { format!("{name}=") };
+            let _ = write!(call, "{gap}{name}{value}");
         }
         call + ")"
     }

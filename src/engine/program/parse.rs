@@ -3,6 +3,8 @@
 //! The text is not run. A call becomes a [`Step`], its arguments bound by [`super::signatures`]: arrays are inputs, all else
 //! is by name. What has no step of its own (loops, lambdas, calls that no signature describes) is refused.
 
+mod subscript;
+
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
@@ -76,6 +78,9 @@ struct Lower<'t> {
 
 type Lowered<T> = Result<T, Error>;
 
+/// Positional arguments, and those with a name.
+type Arguments = (Vec<Argument>, Vec<(String, Argument)>);
+
 impl<'t> Lower<'t> {
     fn module(&mut self, root: Node<'t>) -> Lowered<()> {
         let statements: Vec<Node<'_>> = children(root).filter(|node| node.kind() != "comment").collect();
@@ -138,16 +143,6 @@ impl<'t> Lower<'t> {
         let results: Vec<Operand> = to.into_iter().map(Operand::Name).collect();
         self.names.extend(targets.into_iter().zip(results.iter().cloned()));
         Ok(results)
-    }
-
-    /// `x[:, 1:3] = v`: the array with that part replaced, under the same name.
-    fn set_slice(&mut self, left: Node<'t>, right: Node<'t>) -> Lowered<Vec<Operand>> {
-        let target = self.field(left, "value")?;
-        let (whole, value) = (self.array(target)?, self.array(right)?);
-        let slices = self.slices(left)?.ok_or_else(|| self.error(left, "only slices can be assigned to"))?;
-        let result = self.step("set_slice", vec![whole, value], slices);
-        self.names.insert(self.slice(target).to_owned(), result.clone());
-        Ok(vec![result])
     }
 
     /// An expression that is an array, or a number that meets one.
@@ -322,7 +317,7 @@ impl<'t> Lower<'t> {
         Ok(())
     }
 
-    fn arguments(&mut self, list: Node<'t>) -> Lowered<(Vec<Argument>, Vec<(String, Argument)>)> {
+    fn arguments(&mut self, list: Node<'t>) -> Lowered<Arguments> {
         let (mut positional, mut named) = (Vec::new(), Vec::new());
         for child in children(list) {
             if child.kind() == "keyword_argument" {
@@ -354,85 +349,6 @@ impl<'t> Lower<'t> {
         let inputs = inputs.ok_or_else(|| self.error(list, "arrays are expected"))?;
         self.program.steps.push(Step { to, call: format!("self.{name}"), inputs, args: Map::new() });
         Ok(())
-    }
-
-    /// `x.at[…]`
-    fn is_at(&self, node: Node<'t>) -> bool {
-        node.kind() == "subscript"
-            && node.child_by_field_name("value").is_some_and(|value| self.slice(value).ends_with(".at"))
-    }
-
-    /// `x.at[…].add(v)`, by slices or by arrays of indices.
-    fn at_add(&mut self, at: Node<'t>, list: Node<'t>, to: Vec<String>) -> Lowered<()> {
-        let object = self.field(self.field(at, "value")?, "object")?;
-        let whole = self.array(object)?;
-        let (positional, _) = self.arguments(list)?;
-        let [values] = positional.as_slice() else { return Err(self.error(list, "one argument is expected")) };
-        let values = values.operand().ok_or_else(|| self.error(list, "an array is expected"))?;
-        let mut inputs = vec![whole, values];
-        let args = match self.slices(at)? {
-            Some(slices) => slices,
-            None => {
-                for index in at.children_by_field_name("subscript", &mut at.walk()) {
-                    inputs.push(self.array(index)?);
-                }
-                Map::new()
-            }
-        };
-        self.program.steps.push(Step { to, call: "at_add".to_owned(), inputs, args });
-        Ok(())
-    }
-
-    /// `x[:, 1:3]`, `x[0]`, `x[..., None]`, `x[indices]`
-    fn subscript(&mut self, node: Node<'t>) -> Lowered<Operand> {
-        let whole = self.array(self.field(node, "value")?)?;
-        let places: Vec<Node<'_>> = node.children_by_field_name("subscript", &mut node.walk()).collect();
-        if let Some(slices) = self.slices(node)? {
-            return Ok(self.step("slice", vec![whole], slices));
-        }
-        let kinds: Vec<&str> = places.iter().map(|place| place.kind()).collect();
-        match kinds.as_slice() {
-            ["ellipsis", "none"] => {
-                let name = self.dialect.expand_dims();
-                Ok(self.step(name.0, vec![whole], Map::from_iter([(name.1.to_owned(), (-1).into())])))
-            }
-            ["integer"] => {
-                let at = self.expression(places[0])?;
-                let Argument::Plain(at) = at else { return Err(self.error(node, "a number is expected")) };
-                Ok(self.step("index", vec![whole], Map::from_iter([("at".to_owned(), at)])))
-            }
-            _ => {
-                let mut inputs = vec![whole];
-                for place in places {
-                    inputs.push(self.array(place)?);
-                }
-                Ok(self.step("getitem", inputs, Map::new()))
-            }
-        }
-    }
-
-    /// The places as slices, where they are nothing else.
-    fn slices(&self, node: Node<'t>) -> Lowered<Option<Map<String, Value>>> {
-        let (mut starts, mut stops, mut strides) = (Vec::new(), Vec::new(), Vec::new());
-        for place in node.children_by_field_name("subscript", &mut node.walk()) {
-            if place.kind() != "slice" {
-                return Ok(None);
-            }
-            let text = self.slice(place);
-            let mut numbers = text.split(':').map(str::trim).map(|part| match part {
-                "" => Ok(Value::Null),
-                part => part.parse::<i64>().map(Value::from),
-            });
-            let mut next = || numbers.next().unwrap_or(Ok(Value::Null));
-            let (Ok(start), Ok(stop), Ok(stride)) = (next(), next(), next()) else {
-                return Err(self.error(place, "whole numbers are expected"));
-            };
-            starts.push(start);
-            stops.push(stop);
-            strides.push(if stride.is_null() { 1.into() } else { stride });
-        }
-        let parts = [("starts", starts), ("stops", stops), ("strides", strides)];
-        Ok(Some(parts.into_iter().map(|(name, list)| (name.to_owned(), Value::Array(list))).collect()))
     }
 
     fn step(&mut self, call: &str, inputs: Vec<Operand>, args: Map<String, Value>) -> Operand {
@@ -513,3 +429,6 @@ fn fold(operator: &str, a: &Value, b: &Value) -> Option<Value> {
     };
     result.is_finite().then(|| result.into())
 }
+
+#[cfg(test)]
+mod tests;
