@@ -27,6 +27,8 @@ pub struct DtypeRow {
     pub torch_example: Option<String>,
     /// The cast in MLX.
     pub mlx_example: Option<String>,
+    /// The cast in MLX that one would write without knowing what is lost; has to be caught.
+    pub naive_example: Option<String>,
     /// Why there is no example.
     pub unmeasured: Option<String>,
 }
@@ -51,6 +53,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<DtypeRow>, Error> {
         }
         if row.torch_example.is_some() != row.mlx_example.is_some() {
             return Err(fault("torch_example and mlx_example go together"));
+        }
+        if row.naive_example.is_some() && row.torch_example.is_none() {
+            return Err(fault("naive_example needs a torch_example to be held against"));
         }
         if row.torch_example.is_some() == row.unmeasured.is_some() {
             return Err(fault("there have to be examples, or `unmeasured` with the reason"));

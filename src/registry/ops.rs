@@ -157,8 +157,22 @@ mod tests {
         assert_eq!(row("x.relu_"), Some("F.relu"));
         assert_eq!(row("torch.flatten"), Some("x.flatten"));
         assert_eq!(row("torch.linalg.softmax"), None);
+        assert_eq!(row("torch.concat"), Some("torch.cat"));
         assert_eq!(row("x.no_such_op"), None);
         assert_eq!(row(""), None);
+    }
+
+    #[test]
+    fn faults_name_the_row() {
+        let message = |text: &str| parse(Path::new("mine.toml"), text).unwrap_err().to_string();
+        let row = "[[op]]\ntorch = \"torch.a\"\nmlx = \"mx.a\"\nstatus = \"direct\"\n";
+        assert!(message(row).contains("torch.a") && message(row).contains("unmeasured"));
+        let whole = format!("{row}torch_example = \"x\"\nmlx_example = \"x\"\n");
+        assert_eq!(parse(Path::new("mine.toml"), &whole).unwrap()[0].agreement(), "direct");
+        assert!(message(&whole.repeat(2)).contains("two rows"));
+        assert!(message(&whole.replace("direct", "none")).contains("a trap needs a text"));
+        assert!(message(&whole.replace("torch_", "naive_")).contains("torch_example"));
+        assert!(message(&whole.replace("mlx_example", "naive_example")).contains("mlx_example goes with"));
     }
 
     #[test]
@@ -168,6 +182,7 @@ mod tests {
             assert!(SPACES.contains(&space) || ["torch.linalg", "einops"].contains(&space), "{}", op.torch);
             assert!(space != "x" || is_tensor_method(name) || matches!(name, "T" | "mT"), "{} is no method", op.torch);
             assert!(!op.mlx.is_empty() && op.trap.as_deref() != Some(""), "{}", op.torch);
+            assert!(op.mlx_example.is_none() || op.mlx_rs.is_some(), "{} in mlx-rs", op.torch);
         }
     }
 }

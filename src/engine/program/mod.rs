@@ -1,7 +1,8 @@
-//! Short MLX programs: what a conversion is where no single layer of MLX is the torch layer.
+//! Short programs: what a conversion is where no single layer of MLX is the torch layer, and the registry's examples of ops.
 //!
 //! A program is data. `t2m-mlx` runs it with mlx-rs's ops, [`Program::python`] writes it as a person would write it for MLX in
-//! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses.
+//! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses. An example is
+//! [read](Program::parse) from such text; those for torch are run by `t2m-torch`, with torch's names and arguments.
 
 mod parse;
 mod signatures;
