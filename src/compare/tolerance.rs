@@ -43,6 +43,17 @@ const BASE: f64 = 4.0;
 const OWN_ERROR: f64 = 4.0;
 
 impl Bound {
+    /// The bound of these words: `copy`, `pointwise`, `contraction 6`, `norm 20`.
+    pub fn from_words(words: &str) -> Option<Bound> {
+        match words.split_once(' ') {
+            None if words == "copy" => Some(Bound::Copy),
+            None if words == "pointwise" => Some(Bound::Pointwise),
+            Some(("contraction", terms)) => terms.parse().ok().map(Bound::Contraction),
+            Some(("norm", terms)) => terms.parse().ok().map(Bound::Norm),
+            _ => None,
+        }
+    }
+
     /// The largest absolute difference that rounding explains, for outputs of that scale, where torch itself is so far from
     /// torch in f64.
     pub fn tolerance(self, dtype: Dtype, scale: f64, torch_vs_f64: f64) -> f64 {

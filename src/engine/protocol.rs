@@ -13,7 +13,7 @@ use super::Program;
 use crate::checkpoint::{Dtype, TensorData};
 
 /// Raised with every change of meaning. Both sides must agree to the number.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Longest header that is read, in bytes.
 const MAX_HEADER: u32 = 16 << 20;
@@ -43,7 +43,8 @@ pub struct ModuleSpec {
     pub kind: String,
     /// Hyper-parameters; for MLX the keyword arguments of the Python call.
     pub args: Map<String, Value>,
-    /// Of MLX: the program that stands for the layer where it is no single one.
+    /// The program that stands for the layer where it is no single one: of MLX a conversion, of both an example of the
+    /// registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,
 }
@@ -63,6 +64,7 @@ pub struct TensorHeader {
 /// From t2m-tui to an engine. Closing the pipe ends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "there is one request at a time, and most are loads")]
 pub enum Request {
     /// The first frame. The reply is [`Reply::Hello`].
     Hello {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde_json::{Map, Value};
 
+use super::rules::RuleKind;
 use super::{Error, LayoutRule, parse_toml};
 use crate::convert::recipes;
 use crate::triage::Difficulty;
@@ -155,11 +156,12 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
         let inspect = "`t2m-tui inspect --format json` shows each module's";
         return Err(format!("a class is known by its full path, such as torch.nn.modules.conv.Conv2d; {inspect}"));
     }
-    if let Some(rule) = &row.rule
-        && !rules.iter().any(|known| known.name == *rule)
-    {
-        let known: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
-        return Err(format!("there is no weight rule {rule:?}; there are {}", known.join(", ")));
+    if let Some(rule) = &row.rule {
+        let layouts = || rules.iter().filter(|known| known.kind == RuleKind::Axes);
+        if !layouts().any(|known| known.name == *rule) {
+            let known: Vec<&str> = layouts().map(|rule| rule.name.as_str()).collect();
+            return Err(format!("there is no weight rule {rule:?} of the kind axes; there are {}", known.join(", ")));
+        }
     }
     match row.status {
         RowStatus::Direct | RowStatus::Recipe => {

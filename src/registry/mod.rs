@@ -3,6 +3,7 @@
 
 pub mod blockers;
 pub mod constructors;
+pub mod dtypes;
 pub mod layers;
 pub mod ops;
 pub mod rules;
@@ -10,6 +11,7 @@ pub mod rules;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+pub use dtypes::DtypeRow;
 pub use layers::{Layer, RowStatus, Seed};
 pub use ops::Op;
 pub use rules::LayoutRule;
@@ -21,6 +23,8 @@ pub struct Registry {
     pub layers: Vec<Layer>,
     /// Ops, in file order.
     pub ops: Vec<Op>,
+    /// torch's dtypes, in file order.
+    pub dtypes: Vec<DtypeRow>,
     /// Weight layouts, in file order.
     pub rules: Vec<LayoutRule>,
     by_class: HashMap<String, usize>,
@@ -60,6 +64,7 @@ pub enum Error {
 
 const LAYERS: (&str, &str) = ("assets/registry/layers.toml", include_str!("../../assets/registry/layers.toml"));
 const OPS: (&str, &str) = ("assets/registry/ops.toml", include_str!("../../assets/registry/ops.toml"));
+const DTYPES: (&str, &str) = ("assets/registry/dtypes.toml", include_str!("../../assets/registry/dtypes.toml"));
 const RULES: (&str, &str) = ("assets/registry/rules.toml", include_str!("../../assets/registry/rules.toml"));
 
 impl Registry {
@@ -70,9 +75,12 @@ impl Registry {
     /// A file cannot be read, is not a registry file, or makes a row that cannot be.
     pub fn load(files: &[PathBuf]) -> Result<Registry, Error> {
         let rules = rules::parse(Path::new(RULES.0), RULES.1)?;
+        let dtypes = dtypes::parse(Path::new(DTYPES.0), DTYPES.1)?;
         let ops = ops::parse(Path::new(OPS.0), OPS.1)?;
-        let by_op = ops.iter().enumerate().map(|(index, op)| (op.torch.clone(), index)).collect();
-        let mut registry = Registry { layers: Vec::new(), ops, rules, by_class: HashMap::new(), by_op };
+        let names = |op: &Op| std::iter::once(op.torch.clone()).chain(op.also.clone()).collect::<Vec<String>>();
+        let by_op = ops.iter().enumerate().flat_map(|(index, op)| names(op).into_iter().map(move |name| (name, index)));
+        let by_op = by_op.collect();
+        let mut registry = Registry { layers: Vec::new(), ops, dtypes, rules, by_class: HashMap::new(), by_op };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         for path in files {
             let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
@@ -240,6 +248,8 @@ mod tests {
         assert!(unknown_key.contains("mine.toml") && unknown_key.contains("line 3, column 1"), "{unknown_key}");
         let unknown_rule = message("[[layer]]\nclass = \"torch.nn.modules.conv.Conv2d\"\nrule = \"conv9d\"\n");
         assert!(unknown_rule.contains("conv9d") && unknown_rule.contains("conv2d"), "{unknown_rule}");
+        let fold = message("[[layer]]\nclass = \"torch.nn.modules.conv.Conv2d\"\nrule = \"bias_sum\"\n");
+        assert!(fold.contains("bias_sum") && fold.contains("of the kind axes"), "{fold}");
         let no_status = message("[[layer]]\nclass = \"a.B\"\nreason = \"x\"\n");
         assert!(no_status.contains("a.B") && no_status.contains("status"), "{no_status}");
     }

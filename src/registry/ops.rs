@@ -14,8 +14,13 @@ use super::{Error, parse_toml};
 pub struct Op {
     /// The call; `x.` stands for a tensor's method, `F.` for torch.nn.functional.
     pub torch: String,
-    /// What to call instead; `no_op` where the call is left out.
+    /// Other names of it, under which it is found as well.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// What to call instead; `no_op` where the call is left out, `none` where there is nothing.
     pub mlx: String,
+    /// What to call in mlx-rs.
+    pub mlx_rs: Option<String>,
     /// How far the two agree.
     pub status: OpStatus,
     /// Argument names that change.
@@ -23,6 +28,19 @@ pub struct Op {
     pub renames: BTreeMap<String, String>,
     /// What goes wrong and what to write.
     pub trap: Option<String>,
+    /// Inputs of the examples by name: `normal 3x5`, `ids(4) 2x3`, `int32 2 [-7, 7]`.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+    /// Python for torch, of which the last statement is what comes out.
+    pub torch_example: Option<String>,
+    /// Python for MLX that computes the same.
+    pub mlx_example: Option<String>,
+    /// What one would write by renaming alone, and what has to be caught.
+    pub naive_example: Option<String>,
+    /// What rounding explains, in the words of [`crate::compare::tolerance::Bound`]; from the calls where it is not told.
+    pub bound: Option<String>,
+    /// Why there is no example.
+    pub unmeasured: Option<String>,
     /// Whether the project's first support matrix listed it.
     #[serde(default)]
     pub seed: bool,
@@ -34,7 +52,34 @@ impl OpStatus {
         match self {
             OpStatus::Direct => "direct",
             OpStatus::Trap => "trap",
+            OpStatus::None => "none",
         }
+    }
+}
+
+impl Op {
+    /// How far the two agree, with renamed arguments told apart: `direct`, `renames`, `trap` or `none`.
+    pub fn agreement(&self) -> &'static str {
+        match self.status {
+            OpStatus::Direct if !self.renames.is_empty() => "renames",
+            status => status.name(),
+        }
+    }
+
+    /// What contradicts itself in the row.
+    fn fault(&self) -> Option<&'static str> {
+        let (torch, mlx) = (self.torch_example.is_some(), self.mlx_example.is_some());
+        let none = self.status == OpStatus::None;
+        if self.status != OpStatus::Direct && self.trap.is_none() {
+            return Some("a trap needs a text that says what goes wrong");
+        }
+        if torch == self.unmeasured.is_some() {
+            return Some("there has to be a torch_example, or `unmeasured` with the reason");
+        }
+        if mlx && (!torch || none) || torch && !mlx && !none {
+            return Some("mlx_example goes with torch_example, and with a status other than none");
+        }
+        (self.naive_example.is_some() && !torch).then_some("naive_example needs a torch_example to be held against")
     }
 }
 
@@ -46,6 +91,8 @@ pub enum OpStatus {
     Direct,
     /// Another meaning in some uses; the row says which.
     Trap,
+    /// MLX has no counterpart; the row says what to do.
+    None,
 }
 
 #[derive(Deserialize)]
@@ -60,11 +107,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Op>, Error> {
     for op in &ops {
         let fault =
             |message: &str| Error::Row { path: path.to_owned(), row: op.torch.clone(), message: message.to_owned() };
-        if !seen.insert(op.torch.as_str()) {
+        let names = std::iter::once(&op.torch).chain(&op.also);
+        if names.filter(|name| !seen.insert(name.as_str())).count() > 0 {
             return Err(fault("there are two rows of it; keep one"));
         }
-        if op.status == OpStatus::Trap && op.trap.is_none() {
-            return Err(fault("a trap needs a text that says what goes wrong"));
+        if let Some(message) = op.fault() {
+            return Err(fault(message));
         }
     }
     Ok(ops)
@@ -109,8 +157,22 @@ mod tests {
         assert_eq!(row("x.relu_"), Some("F.relu"));
         assert_eq!(row("torch.flatten"), Some("x.flatten"));
         assert_eq!(row("torch.linalg.softmax"), None);
+        assert_eq!(row("torch.concat"), Some("torch.cat"));
         assert_eq!(row("x.no_such_op"), None);
         assert_eq!(row(""), None);
+    }
+
+    #[test]
+    fn faults_name_the_row() {
+        let message = |text: &str| parse(Path::new("mine.toml"), text).unwrap_err().to_string();
+        let row = "[[op]]\ntorch = \"torch.a\"\nmlx = \"mx.a\"\nstatus = \"direct\"\n";
+        assert!(message(row).contains("torch.a") && message(row).contains("unmeasured"));
+        let whole = format!("{row}torch_example = \"x\"\nmlx_example = \"x\"\n");
+        assert_eq!(parse(Path::new("mine.toml"), &whole).unwrap()[0].agreement(), "direct");
+        assert!(message(&whole.repeat(2)).contains("two rows"));
+        assert!(message(&whole.replace("direct", "none")).contains("a trap needs a text"));
+        assert!(message(&whole.replace("torch_", "naive_")).contains("torch_example"));
+        assert!(message(&whole.replace("mlx_example", "naive_example")).contains("mlx_example goes with"));
     }
 
     #[test]
@@ -120,6 +182,7 @@ mod tests {
             assert!(SPACES.contains(&space) || ["torch.linalg", "einops"].contains(&space), "{}", op.torch);
             assert!(space != "x" || is_tensor_method(name) || matches!(name, "T" | "mT"), "{} is no method", op.torch);
             assert!(!op.mlx.is_empty() && op.trap.as_deref() != Some(""), "{}", op.torch);
+            assert!(op.mlx_example.is_none() || op.mlx_rs.is_some(), "{} in mlx-rs", op.torch);
         }
     }
 }

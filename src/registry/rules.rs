@@ -7,12 +7,15 @@ use serde::Deserialize;
 
 use super::{Error, parse_toml};
 
-/// A weight layout: how a torch tensor's axes are ordered in MLX.
+/// How a torch tensor becomes MLX's: a layout that rows of layers name, or what recipes do besides.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayoutRule {
     /// Name of the rule.
     pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub kind: RuleKind,
     /// `axes[i]` is the torch axis that becomes MLX's axis i; without it the tensor is kept.
     pub axes: Option<Vec<usize>>,
     /// Applied to each group (equal parts along axis 0), the results stacked along axis 0.
@@ -20,9 +23,24 @@ pub struct LayoutRule {
     pub grouped: bool,
     /// Example for the reader.
     pub shape: String,
+    /// How to go back, in words; `crate::convert::weights::invert` does it.
+    pub inverse: String,
     /// Whether the project's first support matrix listed it.
     #[serde(default)]
     pub seed: bool,
+}
+
+/// What a rule does to tensors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleKind {
+    /// Axes in another order; without `axes` nothing at all.
+    #[default]
+    Axes,
+    /// One tensor becomes several, or another shape: no element is lost.
+    Split,
+    /// Several tensors become one by arithmetic, which forgets what they were.
+    Fold,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +57,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<LayoutRule>, Error> {
             |message: &str| Error::Row { path: path.to_owned(), row: rule.name.clone(), message: message.to_owned() };
         if !seen.insert(rule.name.as_str()) {
             return Err(fault("there are two rules of that name; keep one"));
+        }
+        if rule.inverse.trim().is_empty() {
+            return Err(fault("`inverse` has to say how to go back"));
+        }
+        if rule.kind != RuleKind::Axes && (rule.axes.is_some() || rule.grouped) {
+            return Err(fault("`axes` and `grouped` belong to the kind axes"));
         }
         if let Some(axes) = &rule.axes {
             let mut sorted = axes.clone();

@@ -36,7 +36,7 @@ impl OpSummary<'_> {
 
     fn rank(&self) -> u8 {
         match self.row.map(|row| row.status) {
-            None => 0,
+            None | Some(OpStatus::None) => 0,
             Some(OpStatus::Trap) => 1,
             Some(OpStatus::Direct) => 2,
         }

@@ -17,6 +17,8 @@ pub(super) struct Outputs {
 /// What the trials of a module in one dtype have in common.
 pub(super) struct Terms<'a> {
     pub plan: &'a Plan,
+    /// Inputs that are not drawn, by position.
+    pub given: &'a [Option<TensorData>],
     pub dtype: Dtype,
     pub weights: WeightSource,
 }

@@ -1,6 +1,8 @@
 //! Running modules through both engines: trials as events, for the screen and the reports alike.
 
+mod jobs;
 mod judge;
+mod pair;
 mod tensors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,16 +12,19 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::certify::mistakes;
-use crate::checkpoint::{Dtype, TensorData};
+use crate::checkpoint::Dtype;
 use crate::compare::{Trial, Verdict, worst};
 use crate::convert::Plan;
 use crate::convert::random::WeightSource;
-use crate::engine::client::{self, CancelToken, Client};
+use crate::engine::client::CancelToken;
 use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
 use crate::open::Opened;
-use judge::{Outputs, Terms};
-use tensors::{Weights, mlx_input};
+use judge::Terms;
+use pair::{Pair, Stop};
+use tensors::Weights;
+
+pub use jobs::{Job, Outcome, run};
 
 /// How long the end of the program waits for the thread that runs; the engines end with their pipes in any case.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -157,33 +162,20 @@ impl Drop for Runner {
 
 struct Worker {
     opened: Opened,
-    torch: Client,
-    mlx: Client,
+    engines: Pair,
     cancel: CancelToken,
     events: Sender<Event>,
 }
 
-/// Why a module has no verdict by comparison.
-enum Stop {
-    Failed(String),
-    /// What came out says nothing of the conversion.
-    Mute(String),
-    Cancelled,
-}
-
 impl Worker {
     fn new(opened: Opened, deadline: Duration, cancel: CancelToken, events: Sender<Event>) -> Worker {
-        let client = |side| {
-            let events = events.clone();
-            let listener = move |side, state| drop(events.send(Event::Engine(side, state)));
-            Client::new(side, deadline, cancel.clone(), Box::new(listener))
-        };
-        Worker { torch: client(Side::Torch), mlx: client(Side::Mlx), opened, cancel, events }
+        let listener = events.clone();
+        let engines = Pair::new(deadline, &cancel, move |side, state| drop(listener.send(Event::Engine(side, state))));
+        Worker { engines, opened, cancel, events }
     }
 
     fn run(&mut self, queued: &Queued) {
-        self.torch.allow_start();
-        self.mlx.allow_start();
+        self.engines.allow_start();
         let mut cancelled = false;
         for &module in &queued.request.modules {
             cancelled = cancelled || self.cancel.generation() != queued.generation;
@@ -285,20 +277,12 @@ impl Worker {
                 "`{name}` is all zero in this file, which says nothing of where it was moved"
             )));
         }
-        self.torch.start_load(generation, &plan.torch, &weights.torch).map_err(|error| stop(Side::Torch, error))?;
-        let started = self.mlx.start_load(generation, &plan.mlx, &weights.mlx).map_err(|error| stop(Side::Mlx, error));
-        // The engines have them now; a large layer need not be held twice.
-        drop(weights);
-        self.torch.finish_load().map_err(|error| stop(Side::Torch, error))?;
-        started.and_then(|()| self.mlx.finish_load().map_err(|error| stop(Side::Mlx, error)))?;
-        let terms = Terms { plan, dtype, weights: request.weights };
+        self.engines.load(generation, plan, weights)?;
+        let terms = Terms { plan, given: &[], dtype, weights: request.weights };
 
         let (mut worst, mut reason) = (Verdict::Exact, None);
         for seed in (0..request.trials as u64).map(|trial| request.seed.wrapping_add(trial)) {
-            if self.cancel.generation() != generation {
-                return Err(Stop::Cancelled);
-            }
-            let trial = self.run_trial(generation, &terms, seed)?;
+            let trial = self.engines.trial(generation, &terms, seed)?;
             worst = worst.max(trial.verdict);
             reason = reason.or_else(|| trial.complaint());
             tell(self, trial);
@@ -306,36 +290,8 @@ impl Worker {
         Ok((worst, reason))
     }
 
-    fn run_trial(&mut self, generation: u64, terms: &Terms<'_>, seed: u64) -> Result<Trial, Stop> {
-        let (plan, dtype) = (terms.plan, terms.dtype);
-        let inputs: Vec<TensorData> =
-            plan.inputs.iter().enumerate().map(|(at, input)| input.generate(seed, at, dtype)).collect();
-        let for_mlx = inputs.iter().zip(&plan.inputs).map(|(data, input)| mlx_input(data, input));
-        let for_mlx: Vec<TensorData> = for_mlx.collect::<Result<_, _>>().map_err(Stop::Failed)?;
-
-        // Both work at the same time; the f64 arbiter runs after, so that it does not share the clock.
-        self.torch.start_run(generation, &inputs, dtype).map_err(|error| stop(Side::Torch, error))?;
-        let started = self.mlx.start_run(generation, &for_mlx, dtype).map_err(|error| stop(Side::Mlx, error));
-        let torch = self.torch.finish_run().map_err(|error| stop(Side::Torch, error))?;
-        let mlx = started.and_then(|()| self.mlx.finish_run().map_err(|error| stop(Side::Mlx, error)))?;
-        self.torch.start_run(generation, &inputs, Dtype::Float64).map_err(|error| stop(Side::Torch, error))?;
-        let arbiter = self.torch.finish_run().map_err(|error| stop(Side::Torch, error))?;
-        if self.cancel.generation() != generation {
-            return Err(Stop::Cancelled);
-        }
-        terms.judge(seed, &inputs, &Outputs { torch, mlx, arbiter }).map_err(Stop::Failed)
-    }
-
     fn tell(&self, event: Event) {
         // Nobody listening any more is no reason to stop in the middle of a frame.
         let _ = self.events.send(event);
-    }
-}
-
-fn stop(side: Side, error: client::Error) -> Stop {
-    match error {
-        client::Error::Cancelled => Stop::Cancelled,
-        client::Error::Down(reason) => Stop::Failed(reason),
-        client::Error::Refused(reason) => Stop::Failed(format!("{} says: {reason}", side.library())),
     }
 }

@@ -58,6 +58,22 @@ fn weight_norm(
     dim: Option<usize>,
 ) -> Result<TensorData, Error> {
     let (g, mut v) = (numbers(step, norm)?, numbers(step, direction)?);
+    let (kept, slice) = slice_of(step, direction, dim)?;
+    if g.len() != kept {
+        return Err(fault(step, format!("{} norms for {kept} slices of {}", g.len(), describe(direction))));
+    }
+    let mut squares = vec![0.0; kept];
+    v.iter().enumerate().for_each(|(at, value)| squares[slice(at)] += value * value);
+    v.iter_mut().enumerate().for_each(|(at, value)| *value *= g[slice(at)] / squares[slice(at)].sqrt());
+    rounded(step, direction.shape.clone(), &v, direction.dtype)
+}
+
+/// How many norms a weight norm has, and which of them an element belongs to.
+pub(super) fn slice_of(
+    step: &Move,
+    direction: &TensorData,
+    dim: Option<usize>,
+) -> Result<(usize, impl Fn(usize) -> usize + use<>), Error> {
     let shape = &direction.shape;
     let (kept, inner) = match dim {
         None => (1, shape.iter().product::<usize>()),
@@ -66,14 +82,7 @@ fn weight_norm(
             _ => return Err(fault(step, format!("{} has no axis {dim}", describe(direction)))),
         },
     };
-    if g.len() != kept {
-        return Err(fault(step, format!("{} norms for {kept} slices of {}", g.len(), describe(direction))));
-    }
-    let slice = |at: usize| at / inner.max(1) % kept.max(1);
-    let mut squares = vec![0.0; kept];
-    v.iter().enumerate().for_each(|(at, value)| squares[slice(at)] += value * value);
-    v.iter_mut().enumerate().for_each(|(at, value)| *value *= g[slice(at)] / squares[slice(at)].sqrt());
-    rounded(step, shape.clone(), &v, direction.dtype)
+    Ok((kept, move |at: usize| at / inner.max(1) % kept.max(1)))
 }
 
 fn numbers(step: &Move, tensor: &TensorData) -> Result<Vec<f64>, Error> {

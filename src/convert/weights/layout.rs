@@ -81,6 +81,21 @@ pub(super) fn part_length(shape: &[usize], parts: usize, from: &str) -> Result<u
     }
 }
 
+/// Tensors one behind the other along axis 0.
+pub(super) fn join(parts: &[TensorData], from: &str) -> Result<TensorData, Error> {
+    let unlike = || Error::Shape { from: from.to_owned(), reason: "the parts do not go together".to_owned() };
+    let (first, rest) = parts.split_first().ok_or_else(unlike)?;
+    let mut joined = first.clone();
+    for part in rest {
+        if part.dtype != first.dtype || part.shape.get(1..) != first.shape.get(1..) || part.shape.is_empty() {
+            return Err(unlike());
+        }
+        joined.shape[0] += part.shape[0];
+        joined.bytes.extend_from_slice(&part.bytes);
+    }
+    Ok(joined)
+}
+
 struct Rearrange<'a> {
     axes: &'a [usize],
     groups: usize,

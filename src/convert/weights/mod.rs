@@ -1,10 +1,12 @@
 //! Moving tensors: folds of several into one, splits, layouts by rule. The same code prepares a measurement and writes a file.
 
 mod fold;
+mod invert;
 mod layout;
 
 use crate::checkpoint::TensorData;
 
+pub use invert::invert;
 pub use layout::{Layout, Rule, permute};
 
 /// How one MLX tensor is made of torch tensors.

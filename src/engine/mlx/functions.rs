@@ -36,11 +36,16 @@ pub(super) fn call(name: &str, given: &[Given], args: &Args<'_>) -> Result<Optio
         return Ok(Some(function(x)?));
     }
     Ok(Some(match (name, given) {
-        ("nn.elu", [Given::Array(x)]) => nn::elu(x, float32(args.number("alpha")?))?,
-        ("nn.celu", [Given::Array(x)]) => nn::celu(x, float32(args.number("alpha")?))?,
-        ("nn.leaky_relu", [Given::Array(x)]) => nn::leaky_relu(x, float32(args.number("negative_slope")?))?,
-        ("nn.log_softmax", [Given::Array(x)]) => nn::log_softmax(x, int32(args.integer("axis")?, "axis")?)?,
-        ("nn.glu", [Given::Array(x)]) => nn::glu(x, int32(args.integer("axis")?, "axis")?)?,
+        ("nn.elu", [Given::Array(x)]) => nn::elu(x, float32(args.number_or("alpha", 1.0)?))?,
+        ("nn.celu", [Given::Array(x)]) => nn::celu(x, float32(args.number_or("alpha", 1.0)?))?,
+        ("nn.leaky_relu", [Given::Array(x)]) => nn::leaky_relu(x, float32(args.number_or("negative_slope", 0.01)?))?,
+        ("nn.log_softmax", [Given::Array(x)]) => nn::log_softmax(x, int32(args.integer_or("axis", -1)?, "axis")?)?,
+        ("nn.glu", [Given::Array(x)]) => nn::glu(x, int32(args.integer_or("axis", -1)?, "axis")?)?,
+        ("nn.hard_tanh", [Given::Array(x)]) => {
+            let scalar = |number: f64| Array::from_f32(float32(number)).as_dtype(x.dtype());
+            let (least, most) = (args.number_or("min_val", -1.0)?, args.number_or("max_val", 1.0)?);
+            ops::minimum(ops::maximum(x, scalar(least)?)?, scalar(most)?)?
+        }
         ("nn.prelu", [Given::Array(x), Given::Array(alpha)]) => nn::prelu(x, alpha)?,
         _ => match (name.strip_prefix("nn.losses."), arrays(given)) {
             (Some(loss), Some(arrays)) => return self::loss(loss, &arrays, args),
@@ -54,7 +59,10 @@ fn arrays(given: &[Given]) -> Option<Vec<&Array>> {
 }
 
 fn loss(name: &str, given: &[&Array], args: &Args<'_>) -> Result<Option<Array>, Problem> {
-    let reduction = match args.text("reduction")? {
+    // Those of Python's losses that average by themselves.
+    let averaged = ["mse_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy", "gaussian_nll_loss"];
+    let otherwise = if averaged.contains(&name) { "mean" } else { "none" };
+    let reduction = match args.text_or("reduction", otherwise)? {
         "none" => LossReduction::None,
         "mean" => LossReduction::Mean,
         "sum" => LossReduction::Sum,
@@ -68,20 +76,23 @@ fn loss(name: &str, given: &[&Array], args: &Args<'_>) -> Result<Option<Array>, 
         }
         ("l1_loss", [x, y]) => L1LossBuilder::new().reduction(reduction).build().map_err(|e| says(&e))?.apply(x, y)?,
         ("smooth_l1_loss", [x, y]) => {
-            let loss = SmoothL1LossBuilder::new().beta(float32(args.number("beta")?)).reduction(reduction).build();
+            let loss =
+                SmoothL1LossBuilder::new().beta(float32(args.number_or("beta", 1.0)?)).reduction(reduction).build();
             loss.map_err(|e| says(&e))?.apply(x, y)?
         }
         ("huber_loss", [x, y]) => {
-            let loss = HuberLossBuilder::new().delta(float32(args.number("delta")?)).reduction(reduction).build();
+            let loss =
+                HuberLossBuilder::new().delta(float32(args.number_or("delta", 1.0)?)).reduction(reduction).build();
             loss.map_err(|e| says(&e))?.apply(x, y)?
         }
         ("nll_loss", [x, y]) => {
             let loss = NllLossBuilder::new().axis(axis()?).reduction(reduction).build();
             loss.map_err(|e| says(&e))?.apply(x, y)?
         }
-        ("cross_entropy", [x, y]) => {
+        ("cross_entropy", [x, y, weights @ ..]) => {
             let smoothing = float32(args.number_or("label_smoothing", 0.0)?);
-            let loss = CrossEntropyBuilder::new().axis(axis()?).label_smoothing(smoothing).reduction(reduction).build();
+            let loss = CrossEntropyBuilder::new().axis(axis()?).label_smoothing(smoothing).reduction(reduction);
+            let loss = loss.weights(weights.first().copied()).build();
             loss.map_err(|e| says(&e))?.apply(x, y)?
         }
         ("binary_cross_entropy", [x, y]) => {

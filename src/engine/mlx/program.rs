@@ -113,7 +113,10 @@ pub(super) fn dtype(name: &str) -> Result<Dtype, Problem> {
         "int16" => Dtype::Int16,
         "int8" => Dtype::Int8,
         "uint8" => Dtype::Uint8,
+        "uint16" => Dtype::Uint16,
         "uint32" => Dtype::Uint32,
+        "uint64" => Dtype::Uint64,
+        "complex64" => Dtype::Complex64,
         "bool_" => Dtype::Bool,
         other => return Err(Problem(format!("mlx.core has no dtype `{other}` that is used here"))),
     })

@@ -150,7 +150,11 @@ pub(super) fn to_data(array: &Array) -> Result<TensorData, Problem> {
         MlxDtype::Bfloat16 => (Dtype::BFloat16, bytes::<bf16>(array)?),
         MlxDtype::Int64 => (Dtype::Int64, bytes::<i64>(array)?),
         MlxDtype::Int32 => (Dtype::Int32, bytes::<i32>(array)?),
+        MlxDtype::Int16 => (Dtype::Int16, bytes::<i16>(array)?),
+        MlxDtype::Int8 => (Dtype::Int8, bytes::<i8>(array)?),
+        MlxDtype::Uint64 => (Dtype::UInt64, bytes::<u64>(array)?),
         MlxDtype::Uint32 => (Dtype::UInt32, bytes::<u32>(array)?),
+        MlxDtype::Uint16 => (Dtype::UInt16, bytes::<u16>(array)?),
         MlxDtype::Bool => {
             let array = array.as_dtype(MlxDtype::Uint8)?;
             return Ok(TensorData { dtype: Dtype::Bool, ..to_data(&array)? });

@@ -13,8 +13,10 @@ mod linear;
 mod loss;
 mod margin;
 mod norm;
+mod ops;
 mod pad;
 mod pool;
+mod program;
 mod recurrent;
 mod resize;
 mod response;
@@ -96,7 +98,10 @@ impl Engine for Torch {
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
         self.layer = None;
         let weights = Weights::new(&tensors).map_err(|problem| problem.0)?;
-        let forward = build(&module.kind, &Args::new(module), &weights).map_err(|problem| problem.0)?;
+        let forward = match &module.program {
+            Some(program) => program::program(program),
+            None => build(&module.kind, &Args::new(module), &weights).map_err(|problem| problem.0)?,
+        };
         self.layer = Some((forward, weights));
         Ok(())
     }

@@ -1,7 +1,11 @@
-//! Short MLX programs: what a conversion is where no single layer of MLX is the torch layer.
+//! Short programs: what a conversion is where no single layer of MLX is the torch layer, and the registry's examples of ops.
 //!
 //! A program is data. `t2m-mlx` runs it with mlx-rs's ops, [`Program::python`] writes it as a person would write it for MLX in
-//! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses.
+//! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses. An example is
+//! [read](Program::parse) from such text; those for torch are run by `t2m-torch`, with torch's names and arguments.
+
+mod parse;
+mod signatures;
 
 use std::fmt::Write;
 
@@ -10,6 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ModuleSpec;
+
+pub use parse::Error;
+pub use signatures::Dialect;
+#[cfg(feature = "torch")]
+pub(in crate::engine) use signatures::bare;
 
 /// Layers, and calls in order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -212,6 +221,9 @@ const OPERATORS: [(&str, &str); 16] = [
     ("mx.logical_or", "|"),
 ];
 
+/// Arguments that Python takes by their place alone.
+const POSITIONAL: [(&str, &str); 3] = [("mx.tile", "reps"), ("mx.roll", "shift"), ("mx.roll", "axis")];
+
 impl Step {
     /// The call as Python writes it.
     pub fn python(&self) -> String {
@@ -226,13 +238,25 @@ impl Step {
             }
             (_, [x], "slice") => return format!("{x}[{}]", slices(&self.args)),
             (_, [x, values], "at_add") => return format!("{x}.at[{}].add({values})", slices(&self.args)),
+            (_, [x, values, places @ ..], "at_add") => return format!("{x}.at[{}].add({values})", places.join(", ")),
+            (_, [x, places @ ..], "getitem") => return format!("{x}[{}]", places.join(", ")),
+            // The assignment that gives it its value is written around it.
+            (_, [x, values], "set_slice") => {
+                return format!("{x}; {}[{}] = {values}", self.to.join(", "), slices(&self.args));
+            }
+            (_, [arrays], "mx.einsum") => {
+                let subscripts = self.args.get("subscripts").cloned().unwrap_or_default();
+                return format!("mx.einsum({subscripts}, {})", arrays.trim_matches(['[', ']']));
+            }
             _ => {}
         }
         let mut call = format!("{}({}", attribute(&self.call), inputs.join(", "));
         for (name, value) in &self.args {
             let gap = if call.ends_with('(') { "" } else { ", " };
             let value = if name == "dtype" { dtype_of(&self.args) } else { python_value(value) };
-            let _ = write!(call, "{gap}{name}={value}");
+            let unnamed = POSITIONAL.contains(&(self.call.as_str(), name.as_str()));
+            let name = if unnamed { String::new() } else { format!("{name}=") };
+            let _ = write!(call, "{gap}{name}{value}");
         }
         call + ")"
     }

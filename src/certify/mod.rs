@@ -3,8 +3,11 @@
 //! `assets/samples/layers.jsonl` describes several configurations of each class. A [`Sample`] is one of them; a [`Bench`] is
 //! a checkpoint of many, which [`crate::verify`] runs as it runs any other.
 
+pub mod dtypes;
 pub mod mistakes;
+pub mod ops;
 pub mod record;
+mod values;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use crate::source::Sources;
 use crate::triage::{self, ModuleTriage};
 use crate::verify::{Event, Request, Runner};
 
-const LAYERS: &str = include_str!("../assets/samples/layers.jsonl");
+const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
 
 /// One configuration of a layer.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,0 +1,65 @@
+//! Plans that belong to no module of a checkpoint: the registry's examples of ops and dtypes.
+
+use std::time::Duration;
+
+use crate::checkpoint::{Dtype, TensorData};
+use crate::compare::{Trial, Verdict};
+use crate::convert::Plan;
+use crate::convert::random::WeightSource;
+use crate::engine::client::CancelToken;
+
+use super::judge::Terms;
+use super::pair::{Pair, Stop};
+use super::tensors::Weights;
+
+/// A plan without weights, and what it is run on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Both sides.
+    pub plan: Plan,
+    /// Inputs that are told element by element, for the positions that have some; the others are drawn.
+    pub given: Vec<Option<TensorData>>,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The worst of its trials.
+    pub verdict: Verdict,
+    /// Why, for `failed`, and what else is worth saying.
+    pub reason: Option<String>,
+    /// In order, as many as there were before one failed.
+    pub trials: Vec<Trial>,
+}
+
+/// Run jobs in float32, so many trials each with seeds that count up, and wait for them. The engines are started for it and
+/// end with it.
+pub fn run(jobs: &[Job], trials: usize, seed: u64, deadline: Duration) -> Vec<Outcome> {
+    let cancel = CancelToken::default();
+    let mut engines = Pair::new(deadline, &cancel, |_, _| {});
+    engines.allow_start();
+    jobs.iter().map(|job| run_job(&mut engines, cancel.generation(), job, trials, seed)).collect()
+}
+
+fn run_job(engines: &mut Pair, generation: u64, job: &Job, trials: usize, seed: u64) -> Outcome {
+    let terms = Terms { plan: &job.plan, given: &job.given, dtype: Dtype::Float32, weights: WeightSource::default() };
+    let mut outcome = Outcome { verdict: Verdict::NotRun, reason: None, trials: Vec::new() };
+    let nothing = Weights { torch: Vec::new(), mlx: Vec::new() };
+    let all = || {
+        engines.load(generation, &job.plan, nothing)?;
+        for trial in 0..trials as u64 {
+            outcome.trials.push(engines.trial(generation, &terms, seed.wrapping_add(trial))?);
+        }
+        Ok(())
+    };
+    let failed = all().err();
+    outcome.verdict = outcome.trials.iter().map(|trial| trial.verdict).max().unwrap_or(Verdict::NotRun);
+    outcome.reason = outcome.trials.iter().find_map(Trial::complaint);
+    match failed {
+        Some(Stop::Failed(reason)) => (outcome.verdict, outcome.reason) = (Verdict::Failed, Some(reason)),
+        Some(Stop::Mute(reason)) => (outcome.verdict, outcome.reason) = (Verdict::NotRun, Some(reason)),
+        Some(Stop::Cancelled) => outcome.verdict = Verdict::NotRun,
+        None => {}
+    }
+    outcome
+}
