@@ -10,7 +10,7 @@ pub mod rules;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-pub use layers::{Layer, RowStatus, Seed};
+pub use layers::{Attribute, Layer, RowStatus, Seed};
 pub use ops::Op;
 pub use rules::LayoutRule;
 
@@ -59,6 +59,7 @@ pub enum Error {
 }
 
 const LAYERS: (&str, &str) = ("assets/registry/layers.toml", include_str!("../../assets/registry/layers.toml"));
+const ZOO: (&str, &str) = ("assets/registry/zoo.toml", include_str!("../../assets/registry/zoo.toml"));
 const OPS: (&str, &str) = ("assets/registry/ops.toml", include_str!("../../assets/registry/ops.toml"));
 const RULES: (&str, &str) = ("assets/registry/rules.toml", include_str!("../../assets/registry/rules.toml"));
 
@@ -74,6 +75,7 @@ impl Registry {
         let by_op = ops.iter().enumerate().map(|(index, op)| (op.torch.clone(), index)).collect();
         let mut registry = Registry { layers: Vec::new(), ops, rules, by_class: HashMap::new(), by_op };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
+        registry.apply(Path::new(ZOO.0), ZOO.1)?;
         for path in files {
             let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
             registry.apply(path, &text)?;

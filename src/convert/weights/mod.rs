@@ -41,6 +41,16 @@ pub enum Fold {
         /// The axis that keeps its norm; `None` for one norm over all.
         dim: Option<usize>,
     },
+    /// The only source plus this number: a norm that multiplies by 1 + weight.
+    Offset(f64),
+    /// `(w − mean)/√(var + eps)` of each output channel (axis 0), times `scale`, and times the second source's element for
+    /// the channel where there is one: what a weight-standardised convolution computes of its weight.
+    Standardised {
+        /// Added to the variance, which is that of all elements (divided by n).
+        eps: f64,
+        /// A factor for all channels.
+        scale: f64,
+    },
     /// Zeros of that shape, without a source: a bias that MLX's layer cannot be without.
     Zeros(Vec<usize>),
 }
