@@ -1,6 +1,6 @@
 //! Embeddings with a scale, and of positions.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::phrase::{add, binary, multiply, run};
 use super::site::{Draft, Site, product, unexpected};
@@ -98,6 +98,10 @@ pub(super) fn relative_bias(site: &Site<'_>) -> Result<Draft, Refusal> {
     let wrong = || unexpected("window_size", site.maybe("window_size"));
     let (height, width) = (window[0], window[1]);
     let patches = product(&[height, width])?;
+    if height != width {
+        let reason = "its window is not square: such a table is resized along the wrong axes even at its own size";
+        return Err(Refusal::Unsupported(reason.to_owned()));
+    }
     if patches == 0 || patches > 1024 || rows != (2 * height - 1) * (2 * width - 1) + 3 {
         return Err(wrong());
     }
@@ -120,9 +124,5 @@ pub(super) fn relative_bias(site: &Site<'_>) -> Result<Draft, Refusal> {
     p.outputs = vec![output];
     let draft = Draft::of(Vec::new(), Bound::Copy).weights(vec![Move::keep("weight")]);
     let draft = draft.output_shape(vec![1, heads, all, all]).program(p);
-    Ok(draft.step(
-        Value::from(format!("for its own window {height}×{width}; another one resizes the table"))
-            .as_str()
-            .unwrap_or_default(),
-    ))
+    Ok(draft.step(format!("for its own window {height}×{width}; another one resizes the table")))
 }

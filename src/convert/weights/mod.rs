@@ -233,6 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn one_is_added_in_f64_and_rounded_once() {
+        let weight = TensorData { dtype: Dtype::BFloat16, shape: vec![2], bytes: vec![0x80, 0x3f, 0x00, 0x38] };
+        let moved = Move::fold(&["weight"], "weight", Fold::Offset(1.0)).apply(&[&weight]).unwrap();
+        // 2^-15 is lost beside 1 in bfloat16.
+        assert_eq!((moved.dtype, moved.to_f32().unwrap()), (Dtype::BFloat16, vec![2.0, 1.0]));
+    }
+
+    #[test]
+    fn a_weight_is_standardised_for_each_output_channel() {
+        let weight = floats(&[2, 2], &[1.0, 3.0, 10.0, 30.0]);
+        let fold = |sources: &[&TensorData], scale| {
+            let names = &["weight", "gain"][..sources.len()];
+            let fold = Fold::Standardised { eps: 0.0, scale };
+            Move::fold(names, "weight", fold).apply(sources).map(|made| made.to_f32().unwrap())
+        };
+        assert_eq!(fold(&[&weight], 1.0).unwrap(), [-1.0, 1.0, -1.0, 1.0]);
+        assert_eq!(fold(&[&weight, &floats(&[2, 1], &[1.0, 3.0])], 2.0).unwrap(), [-2.0, 2.0, -6.0, 6.0]);
+        assert!(fold(&[&weight, &floats(&[3], &[1.0; 3])], 1.0).is_err());
+    }
+
+    #[test]
     fn zeros_have_no_source() {
         let zeros = Move::zeros("bias", &[3]).apply(&[]).unwrap();
         assert_eq!((zeros.shape.as_slice(), zeros.to_f32().unwrap()), ([3].as_slice(), vec![0.0; 3]));

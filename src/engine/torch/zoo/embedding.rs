@@ -31,11 +31,9 @@ fn scaled(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
         if !rounded {
             return Ok(rows.f_mul_scalar(number)?);
         }
-        // In the weight's dtype, as a buffer of the class would be cast; from float32, which such a buffer has.
-        let scale = match weight.f_kind()? {
-            Kind::Double => Tensor::from(number),
-            kind => Tensor::from(number).f_to_dtype(Kind::Float, false, false)?.f_to_dtype(kind, false, false)?,
-        };
+        // As the buffer of the class: float32, cast to the weight's dtype.
+        let scale = Tensor::from(number).f_to_dtype(Kind::Float, false, false)?;
+        let scale = scale.f_to_dtype(weight.f_kind()?, false, false)?;
         Ok(rows.f_mul(&scale)?)
     }))
 }
