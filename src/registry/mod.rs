@@ -147,7 +147,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::triage::Difficulty;
 
     const OWN: &str = r#"
         [[layer]]
@@ -279,9 +278,9 @@ mod tests {
         let text = OWN
             .replace("rule =", "attributes = { eps = \"epsilon\", offset = 1, mode = { value = \"tanh\" } }\nrule =");
         let row = with(&text).unwrap().layer("mine.Linear").unwrap().clone();
-        let own = Attribute::Own("epsilon".to_owned());
-        let constants = [serde_json::json!(1), serde_json::json!("tanh")].map(Attribute::Constant);
-        assert_eq!(row.attributes.values().collect::<Vec<_>>(), [&own, &constants[0], &constants[1]]);
+        assert_eq!(row.attributes["eps"], Attribute::Own("epsilon".to_owned()));
+        assert_eq!(row.attributes["offset"], Attribute::Constant(serde_json::json!(1)));
+        assert_eq!(row.attributes["mode"], Attribute::Constant(serde_json::json!("tanh")));
         let message = |attribute: &str| {
             let text = OWN.replace("rule =", &format!("attributes = {{ eps = {attribute} }}\nrule ="));
             with(&text).unwrap_err().to_string()

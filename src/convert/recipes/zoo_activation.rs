@@ -26,11 +26,16 @@ pub(super) fn clipped_gelu(site: &Site<'_>) -> Result<Draft, Refusal> {
     }))
 }
 
+/// transformers' constants, which are √½ and √(1/4π) rounded: other ones are another function.
+#[allow(clippy::approx_constant)]
+const LAPLACE_MEAN: f64 = 0.707_107;
+const LAPLACE_DEVIATION: f64 = 0.282_095;
+
 /// The normal distribution with mean √½ and variance ¼π⁻¹, both rounded as in transformers.
 pub(super) fn laplace(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(expression(|p| {
-        let moved = binary(p, "mx.subtract", "x", 0.707_107);
-        let scaled = binary(p, "mx.divide", moved, 0.282_095 * std::f64::consts::SQRT_2);
+        let moved = binary(p, "mx.subtract", "x", LAPLACE_MEAN);
+        let scaled = binary(p, "mx.divide", moved, LAPLACE_DEVIATION * std::f64::consts::SQRT_2);
         let erf = unary(p, "mx.erf", &scaled);
         let sum = add(p, erf, 1.0);
         multiply(p, sum, 0.5)

@@ -102,7 +102,7 @@ fn in_groups(site: &Site<'_>, draft: Draft, width: usize, size: u64, eps: f64) -
 }
 
 fn groups_of(width: usize, size: usize) -> Option<usize> {
-    (size > 0 && width % size == 0).then(|| width / size)
+    (size > 0 && width.is_multiple_of(size)).then(|| width / size)
 }
 
 /// The norm of each of so many parts of the last axis, without a weight.

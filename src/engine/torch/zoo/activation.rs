@@ -7,12 +7,16 @@ use super::super::{Built, Forward, Problem, inputs, single};
 use super::{like, wide};
 use crate::engine::args::Args;
 
+/// transformers' constants, which are √½ and √(1/4π) rounded.
+#[allow(clippy::approx_constant)]
+const LAPLACE_MEAN: f64 = 0.707_107;
+const LAPLACE_DEVIATION: f64 = 0.282_095;
+
 pub(super) fn build(name: &str, args: &Args<'_>, weights: &Weights) -> Built {
     let function: fn(&Tensor) -> Result<Tensor, TchError> = match name {
         "t2m.quick_gelu" => |x| x.f_mul(&x.f_mul_scalar(1.702)?.f_sigmoid()?),
-        // transformers rounds both constants.
         "t2m.laplace" => |x| {
-            let scaled = x.f_sub_scalar(0.707_107)?.f_div_scalar(0.282_095 * std::f64::consts::SQRT_2)?;
+            let scaled = x.f_sub_scalar(LAPLACE_MEAN)?.f_div_scalar(LAPLACE_DEVIATION * std::f64::consts::SQRT_2)?;
             scaled.f_erf()?.f_add_scalar(1.0)?.f_mul_scalar(0.5)
         },
         "t2m.relu_squared" => |x| x.f_relu()?.f_square(),
