@@ -1,20 +1,30 @@
 //! Certifying registry rows: layers as real PyTorch builds them, with randomised weights, run in both engines.
 //!
-//! `assets/samples/layers.jsonl` describes several configurations of each class of torch, `zoo.jsonl` those of other libraries. A [`Sample`] is one of them; a [`Bench`] is
+//! `assets/samples/layers.jsonl` describes several configurations of each class of torch, `zoo.jsonl` those of other
+//! libraries. A [`Sample`] is one of them; a [`Bench`] is
 //! a checkpoint of many, which [`crate::verify`] runs as it runs any other.
+
+pub mod mistakes;
+pub mod record;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{Checkpoint, DescribedModule};
+use crate::checkpoint::{Checkpoint, DescribedModule, Dtype};
+use crate::compare::{Trial, Verdict, worst};
+use crate::convert::Plan;
+use crate::convert::random::WeightSource;
+use crate::engine::{EngineInfo, EngineState, Side};
 use crate::model::{self, ModuleId};
 use crate::open::Opened;
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, ModuleTriage};
+use crate::verify::{Event, Request, Runner};
 
 const LAYERS: &str = include_str!("../assets/samples/layers.jsonl");
 const ZOO: &str = include_str!("../assets/samples/zoo.jsonl");
@@ -62,6 +72,36 @@ pub fn parse(text: &str) -> Result<Vec<Sample>, serde_json::Error> {
     text.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect()
 }
 
+/// An answer that takes longer is a hang.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What became of a sample.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Of float32.
+    pub verdict: Verdict,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// Every trial in every dtype.
+    pub trials: Vec<Trial>,
+}
+
+impl Outcome {
+    /// The worst trial in a dtype.
+    pub fn worst(&self, dtype: Dtype) -> Option<&Trial> {
+        worst(self.trials.iter().filter(|trial| trial.dtype == dtype))
+    }
+}
+
+/// What a run of samples gave.
+#[derive(Debug, Clone, Default)]
+pub struct Measurement {
+    /// One for each sample.
+    pub outcomes: Vec<Outcome>,
+    /// What the engines said of themselves.
+    pub engines: Vec<(Side, EngineInfo)>,
+}
+
 /// Many samples as the modules of one model.
 #[derive(Debug, Clone)]
 pub struct Bench {
@@ -74,6 +114,11 @@ pub struct Bench {
 impl Bench {
     /// Samples held against a registry.
     pub fn new(samples: &[Sample], registry: Arc<Registry>) -> Bench {
+        Bench::altered(samples, registry, |_, _| {})
+    }
+
+    /// The same with each sample's plan changed by a function, which is given the sample's number.
+    pub fn altered(samples: &[Sample], registry: Arc<Registry>, mut change: impl FnMut(usize, &mut Plan)) -> Bench {
         let root = DescribedModule {
             path: String::new(),
             class: String::new(),
@@ -95,12 +140,49 @@ impl Bench {
         let described: Vec<DescribedModule> = std::iter::once(root).chain(inner).collect();
         let checkpoint = Checkpoint::described(Path::new("samples"), &described);
         let model = model::build(&checkpoint);
-        let triage = triage::triage(&checkpoint, &model, &registry, &Sources::default());
+        let mut triage = triage::triage(&checkpoint, &model, &registry, &Sources::default());
         let top = model.modules.iter().enumerate().filter(|(_, module)| module.depth == 1);
-        let modules = top.map(|(id, _)| id).collect();
+        let modules: Vec<ModuleId> = top.map(|(id, _)| id).collect();
+        for (index, &id) in modules.iter().enumerate() {
+            if let Some(plan) = &mut triage.modules[id].plan {
+                change(index, plan);
+            }
+        }
         let opened =
             Opened { checkpoint: Arc::new(checkpoint), model: Arc::new(model), registry, triage: Arc::new(triage) };
         Bench { opened, modules }
+    }
+
+    /// Run every sample with randomised weights: the outcome of each, in order. `done` hears how many are finished.
+    pub fn run(&self, trials: usize, dtypes: &[Dtype], seed: u64, mut done: impl FnMut(usize)) -> Measurement {
+        let (sender, events) = crossbeam_channel::unbounded();
+        let runner = Runner::start(self.opened.clone(), DEADLINE, sender);
+        runner.submit(Request {
+            modules: self.modules.clone(),
+            trials,
+            dtypes: dtypes.to_vec(),
+            seed,
+            weights: WeightSource::Random,
+            naive: false,
+        });
+        let mut measured = Measurement::default();
+        let mut trials = Vec::new();
+        for event in events {
+            match event {
+                Event::Trial { trial, .. } => trials.push(*trial),
+                Event::Finished { verdict, reason, .. } => {
+                    measured.outcomes.push(Outcome { verdict, reason, trials: std::mem::take(&mut trials) });
+                    done(measured.outcomes.len());
+                }
+                Event::Engine(side, EngineState::Ready(info)) => {
+                    measured.engines.retain(|(known, _)| *known != side);
+                    measured.engines.push((side, info));
+                }
+                Event::Done { .. } => break,
+                Event::Started { .. } | Event::Twin { .. } | Event::Engine(..) => {}
+            }
+        }
+        measured
     }
 
     /// What the registry says of a sample.

@@ -2,77 +2,48 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
 
-use t2m_tui::certify::{Bench, Sample, built_in, zoo};
+use t2m_tui::certify::{Bench, Sample, built_in, mistakes, parse, zoo};
 use t2m_tui::checkpoint::Dtype;
-use t2m_tui::compare::{Trial, Verdict};
-use t2m_tui::convert::random::WeightSource;
+use t2m_tui::compare::Verdict;
 use t2m_tui::registry::Registry;
-use t2m_tui::verify::{Event, Request, Runner};
 
-/// What became of a sample.
-struct Outcome {
-    verdict: Verdict,
-    reason: String,
-    worst: Option<Trial>,
+fn registry() -> Arc<Registry> {
+    Arc::new(Registry::load(&[]).unwrap())
 }
 
-/// Run samples: the outcome of each, in order.
-fn measure(samples: &[Sample], seed: u64, dtypes: &[Dtype]) -> Vec<Outcome> {
-    let bench = Bench::new(samples, Arc::new(Registry::load(&[]).unwrap()));
-    let (sender, events) = crossbeam_channel::unbounded();
-    let runner = Runner::start(bench.opened.clone(), Duration::from_secs(120), sender);
-    runner.submit(Request {
-        modules: bench.modules.clone(),
-        trials: 2,
-        dtypes: dtypes.to_vec(),
-        seed,
-        weights: WeightSource::Random,
-    });
-    let (mut outcomes, mut trials) = (Vec::new(), Vec::new());
-    for event in events {
-        match event {
-            Event::Started { .. } => trials.clear(),
-            // float32 gives the verdict; of half precision it counts that it runs.
-            Event::Trial { trial, .. } if trial.dtype == Dtype::Float32 => trials.push(*trial),
-            Event::Finished { verdict, reason, .. } => outcomes.push(Outcome {
-                verdict,
-                reason: reason.unwrap_or_default(),
-                worst: t2m_tui::compare::worst(std::mem::take(&mut trials).iter()).cloned(),
-            }),
-            Event::Done { .. } => break,
-            Event::Trial { .. } | Event::Engine(..) => {}
-        }
-    }
-    outcomes
-}
-
-/// Run samples and print what became of each: the bad ones, and those that no measurement could be made of.
-fn report(samples: &[Sample], seed: u64, dtypes: &[Dtype]) -> [Vec<String>; 2] {
+/// Run samples, print each outcome, and fail for any that is not exact or ok (or has no conversion, with a reason). The
+/// verdict is float32's; of half precision it counts that it runs. What is not measured is returned.
+fn certify(samples: &[Sample], seed: u64, dtypes: &[Dtype]) -> Vec<String> {
     let (mut bad, mut unmeasured) = (Vec::new(), Vec::new());
-    for (sample, outcome) in samples.iter().zip(measure(samples, seed, dtypes)) {
-        let numbers = outcome.worst.map_or(String::new(), |trial| {
+    let mut counts = std::collections::BTreeMap::new();
+    let measured = Bench::new(samples, registry()).run(2, dtypes, seed, |_| {});
+    for (sample, outcome) in samples.iter().zip(measured.outcomes) {
+        let reason = outcome.reason.clone().unwrap_or_default();
+        let numbers = outcome.worst(Dtype::Float32).map_or(String::new(), |trial| {
             let (torch, mlx) = (trial.torch_vs_f64, trial.mlx_vs_f64);
             format!("{:9.1e} {:6.2} {torch:9.1e} {mlx:9.1e}", trial.max_abs, trial.excess())
         });
-        println!("{:<8} {numbers:<40} {}  {}", outcome.verdict.name(), sample.build, outcome.reason);
-        let said = format!("{} {}: {}", sample.build, outcome.verdict.name(), outcome.reason);
+        println!("{:<8} {numbers:<40} {}  {}", outcome.verdict.name(), sample.build, reason);
+        *counts.entry(outcome.verdict.name()).or_insert(0) += 1;
+        let said = format!("{} {}: {}", sample.build, outcome.verdict.name(), reason);
         match outcome.verdict {
-            Verdict::Exact | Verdict::Ok if !outcome.reason.starts_with("in ") => {}
+            // "in float16: …" says that half precision failed.
+            Verdict::Exact | Verdict::Ok if !reason.starts_with("in ") => {}
             Verdict::NotRun => unmeasured.push(said),
             _ => bad.push(said),
         }
     }
-    [bad, unmeasured]
+    println!("{} configurations: {counts:?}", samples.len());
+    assert!(bad.is_empty(), "{} of {}:\n{}", bad.len(), samples.len(), bad.join("\n"));
+    unmeasured
 }
 
 #[test]
 fn every_configuration_passes() {
-    let samples = built_in().unwrap();
-    let [bad, _] = report(&samples, 7, &[Dtype::Float32]);
-    assert!(bad.is_empty(), "{} of {}:\n{}", bad.len(), samples.len(), bad.join("\n"));
+    certify(&built_in().unwrap(), 7, &[Dtype::Float32]);
 }
 
 /// What is not measured as a whole: weights that are computed, frequencies that change, and what converts child by child.
@@ -99,10 +70,48 @@ const UNMEASURED: [&str; 18] = [
 
 #[test]
 fn every_class_of_the_zoo_passes() {
-    let samples = zoo().unwrap();
-    let [bad, unmeasured] = report(&samples, 7, &[Dtype::Float32, Dtype::Float16, Dtype::BFloat16]);
-    assert!(bad.is_empty(), "{} of {}:\n{}", bad.len(), samples.len(), bad.join("\n"));
+    let unmeasured = certify(&zoo().unwrap(), 7, &[Dtype::Float32, Dtype::Float16, Dtype::BFloat16]);
     let unexplained = unmeasured.iter().filter(|said| !UNMEASURED.iter().any(|known| said.contains(known)));
     let unexplained: Vec<&String> = unexplained.collect();
     assert!(unexplained.is_empty(), "{unexplained:#?}");
+}
+
+/// Random configurations of every class: `random.jsonl.gz`, or the file that `T2M_SAMPLES` names (`assets/samples/make.py
+/// --random 3200 FILE` makes a nightly one).
+#[test]
+fn random_configurations_pass() {
+    let path = std::env::var("T2M_SAMPLES").unwrap_or_else(|_| "assets/samples/random.jsonl.gz".to_owned());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(&path).expect(&path)).read_to_string(&mut text).unwrap();
+    let samples = parse(&text).unwrap();
+    assert!(samples.len() >= 300, "{} samples", samples.len());
+    certify(&samples, 11, &[Dtype::Float32]);
+}
+
+/// Every deliberate mistake is seen in float32, as the size says.
+#[test]
+fn every_mistake_is_caught() {
+    let samples = built_in().unwrap();
+    let mistakes = mistakes::built_in().unwrap();
+    assert!(mistakes.len() >= 60, "{} mistakes", mistakes.len());
+    let in_order: Vec<Sample> =
+        mistakes.iter().map(|mistake| mistake.sample(&samples).expect(&mistake.build).clone()).collect();
+    let bench = Bench::altered(&in_order, registry(), |index, plan| {
+        let mistake = &mistakes[index];
+        mistake.make(plan).unwrap_or_else(|reason| panic!("{} in {}: {reason}", mistake.name, mistake.build));
+    });
+    let measured = bench.run(2, &[Dtype::Float32], 7, |_| {});
+    let mut missed = Vec::new();
+    for (mistake, outcome) in mistakes.iter().zip(measured.outcomes) {
+        let verdict = outcome.verdict.name();
+        let numbers = outcome
+            .worst(Dtype::Float32)
+            .map_or(String::new(), |trial| format!("{:9.1e} {:12.1}", trial.max_abs, trial.excess()));
+        let said = format!("{verdict:<7} {numbers:<24} {}: {}", mistake.build, mistake.name);
+        println!("{said}  {}", outcome.reason.unwrap_or_default());
+        if verdict != mistake.expect {
+            missed.push(format!("expected {}: {said}", mistake.expect));
+        }
+    }
+    assert!(missed.is_empty(), "{} of {}:\n{}", missed.len(), mistakes.len(), missed.join("\n"));
 }

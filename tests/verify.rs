@@ -341,3 +341,17 @@ fn the_readme_shows_what_verify_prints() {
     };
     assert_eq!(words(&shown.join("\n")), words(&printed));
 }
+
+#[test]
+fn a_plain_rename_is_shown_beside_the_right_conversion() {
+    let output = run(&["verify", "demo", "--layers", "picture.stem.0", "--naive", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "the twin does not count: {}", stderr(&output));
+    let report = json(&output);
+    let conv = layer(&report, "picture.stem.0");
+    assert_eq!(conv["verdict"], "ok");
+    // Three channels and a kernel of three: names and shapes do not tell that the axes have to move.
+    let twin = &conv["naive"][0];
+    assert_eq!((twin["name"].as_str(), twin["verdict"].as_str()), (Some("weight as torch has it"), Some("broken")));
+    assert!(twin["trial"]["max_abs"].as_f64().unwrap() > 0.1, "{twin:#}");
+    assert!(layer(&json(&run(&["verify", "demo", "--layers", "head", "--format", "json"])), "head")["naive"].is_null());
+}

@@ -249,7 +249,16 @@ LOSS = [
     "nn.LinearCrossEntropyLoss(10, 6)",
     "nn.LinearCrossEntropyLoss(10, 6, bias=True, label_smoothing=0.1)",
 ]
-LAYERS = [*LINEAR, *CONV, *NORM, *POOL, *ACTIVATION, *RECURRENT, *ATTENTION, *SHAPE, *DISTANCE, *LOSS]
+# Shapes that do not tell which axis is which.
+SQUARE = [
+    "nn.Linear(24, 24)",
+    "nn.Conv1d(3, 8, 3)",
+    "nn.Conv2d(3, 8, 3)",
+    "nn.Conv3d(3, 6, 3)",
+    "nn.ConvTranspose1d(8, 8, 3)",
+    "nn.ConvTranspose2d(8, 8, 3)",
+]
+LAYERS = [*LINEAR, *CONV, *NORM, *POOL, *ACTIVATION, *RECURRENT, *ATTENTION, *SHAPE, *DISTANCE, *LOSS, *SQUARE]
 
 
 def given(*inputs, **more):

@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod inspect;
+pub mod matrix;
 pub mod output;
 pub mod screen;
 pub mod verify;
@@ -71,6 +72,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Run its layers in libtorch and in MLX and compare
     Verify(verify::Args),
+    /// The support matrix, with what was measured of every layer
+    Matrix(matrix::Args),
     /// Engines, versions, devices, terminal, sources
     Doctor(doctor::Args),
     /// Completions for a shell, on stdout
@@ -128,6 +131,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
+        Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -42,6 +42,9 @@ pub struct Args {
     /// The checkpoint's own weights, or randomised ones, in which no zero or one hides a mistake
     #[arg(long, value_enum, default_value = "checkpoint")]
     weights: Weights,
+    /// Run each layer as a plain rename would convert it, too, and show that error beside the right one
+    #[arg(long)]
+    naive: bool,
     /// What to print; jsonl is one line a layer as it finishes
     #[arg(long, value_enum, default_value = "text")]
     format: VerifyFormat,
@@ -100,7 +103,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         Weights::Random => WeightSource::Random,
     };
     let (trials, dtypes) = (usize::from(args.trials), dtypes(&args.dtype));
-    let request = Request { modules, trials, dtypes, seed: args.seed, weights };
+    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive };
     runner.submit(request);
 
     let mut run = text::Run::default();

@@ -213,7 +213,7 @@ impl Client {
         self.check(generation)?;
         let headers = tensors.iter().map(|(name, tensor)| TensorHeader::of(name, tensor)).collect();
         let id = self.next_id();
-        let request = Request::Load { id, generation, module: module.clone(), tensors: headers };
+        let request = Request::Load { id, generation, module: Box::new(module.clone()), tensors: headers };
         self.send(&request, id, generation, &tensors.iter().map(|(_, tensor)| tensor).collect::<Vec<_>>())
     }
 

@@ -76,7 +76,7 @@ pub enum Request {
         /// Run it belongs to.
         generation: u64,
         /// The layer.
-        module: ModuleSpec,
+        module: Box<ModuleSpec>,
         /// Its parameters and buffers.
         tensors: Vec<TensorHeader>,
     },
@@ -236,7 +236,7 @@ mod tests {
             let request = Request::Load {
                 id,
                 generation,
-                module: ModuleSpec { kind: "nn.Linear".to_owned(), ..ModuleSpec::default() },
+                module: Box::new(ModuleSpec { kind: "nn.Linear".to_owned(), ..ModuleSpec::default() }),
                 tensors: tensors.iter().map(|(name, tensor)| TensorHeader::of(name, tensor)).collect(),
             };
             let mut frame = Vec::new();

@@ -249,7 +249,7 @@ mod tests {
 
     fn load(id: u64, kind: &str) -> Request {
         let module = ModuleSpec { kind: kind.to_owned(), ..ModuleSpec::default() };
-        Request::Load { id, generation: id, module, tensors: Vec::new() }
+        Request::Load { id, generation: id, module: Box::new(module), tensors: Vec::new() }
     }
 
     /// Sends the requests, closes the pipe, and returns the replies in words.

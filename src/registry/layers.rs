@@ -105,6 +105,18 @@ pub enum RowStatus {
     Container,
 }
 
+impl RowStatus {
+    /// The word in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            RowStatus::Direct => "direct",
+            RowStatus::Recipe => "recipe",
+            RowStatus::Unsupported => "unsupported",
+            RowStatus::Container => "container",
+        }
+    }
+}
+
 /// A row as written: every field but the class may be left out.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -88,6 +88,14 @@ impl Registry {
         self.by_class.get(class).map(|&index| &self.layers[index])
     }
 
+    /// Every class with its row, in the rows' order.
+    pub fn classes(&self) -> impl Iterator<Item = (&str, &Layer)> + Clone {
+        let mut classes: Vec<(&str, usize)> =
+            self.by_class.iter().map(|(class, &index)| (class.as_str(), index)).collect();
+        classes.sort_unstable_by(|a, b| (a.1, a.0).cmp(&(b.1, b.0)));
+        classes.into_iter().map(|(class, index)| (class, &self.layers[index]))
+    }
+
     /// The full class path of a layer of torch that code names so: `torch.nn.Conv2d` is `torch.nn.modules.conv.Conv2d`.
     pub fn torch_class(&self, named: &str) -> Option<&str> {
         if let Some((class, _)) = self.by_class.get_key_value(named) {

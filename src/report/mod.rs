@@ -2,6 +2,7 @@
 
 pub mod inspect_json;
 pub mod inspect_text;
+pub mod matrix;
 pub mod ops;
 pub mod verify;
 

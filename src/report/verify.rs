@@ -12,7 +12,7 @@ use crate::engine::{EngineInfo, EngineState, Side};
 use crate::escape::escape;
 use crate::model::ModuleId;
 use crate::open::Opened;
-use crate::verify::Event;
+use crate::verify::{Event, Twin};
 
 /// What a run has shown so far.
 #[derive(Debug, Default)]
@@ -22,6 +22,7 @@ pub struct Run {
     /// What each engine said of itself when it last greeted.
     pub engines: BTreeMap<&'static str, EngineInfo>,
     trials: Vec<Trial>,
+    twins: Vec<Twin>,
 }
 
 /// A finished layer.
@@ -35,6 +36,8 @@ pub struct Layer {
     pub reason: Option<String>,
     /// Its trials in order.
     pub trials: Vec<Trial>,
+    /// Its naive twins, where they were asked for.
+    pub twins: Vec<Twin>,
 }
 
 impl Run {
@@ -46,9 +49,10 @@ impl Run {
             }
             Event::Started { .. } => self.trials.clear(),
             Event::Trial { trial, .. } => self.trials.push(*trial),
+            Event::Twin { twin, .. } => self.twins.push(*twin),
             Event::Finished { module, verdict, reason } => {
-                let trials = std::mem::take(&mut self.trials);
-                self.layers.push(Layer { module, verdict, reason, trials });
+                let (trials, twins) = (std::mem::take(&mut self.trials), std::mem::take(&mut self.twins));
+                self.layers.push(Layer { module, verdict, reason, trials, twins });
                 return self.layers.last();
             }
             Event::Engine(..) | Event::Done { .. } => {}
@@ -170,6 +174,12 @@ pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
             );
         }
     }
+    for twin in &layer.twins {
+        let words = format!("  plain rename: {}", twin.name);
+        let reason = twin.reason.as_deref().map(|reason| format!(": {}", escape(reason))).unwrap_or_default();
+        let numbers = numbers(twin.trial.as_ref());
+        let _ = write!(line, "\n{:<36} {words:<46}{numbers}  {}{reason}", "", twin.verdict.name());
+    }
     line
 }
 
@@ -200,6 +210,20 @@ pub fn layer_json(opened: &Opened, layer: &Layer) -> Value {
         value["reason"] = json!(reason);
     }
     value["trials"] = layer.trials.iter().map(trial_json).collect();
+    if !layer.twins.is_empty() {
+        value["naive"] = layer.twins.iter().map(twin_json).collect();
+    }
+    value
+}
+
+fn twin_json(twin: &Twin) -> Value {
+    let mut value = json!({"name": twin.name, "verdict": twin.verdict.name()});
+    if let Some(trial) = &twin.trial {
+        value["trial"] = trial_json(trial);
+    }
+    if let Some(reason) = &twin.reason {
+        value["reason"] = json!(reason);
+    }
     value
 }
 

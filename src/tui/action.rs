@@ -45,6 +45,7 @@ pub enum Command {
     Cancel,
     Half,
     Weights,
+    Twins,
     Filter,
     Find,
     FindNext,

@@ -7,7 +7,7 @@ use crate::checkpoint::Dtype;
 use crate::compare::{self, Trial, Verdict};
 use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
-use crate::verify::Event;
+use crate::verify::{Event, Twin};
 
 /// How far a layer's measurement is.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Layer {
     pub progress: Progress,
     /// Trials so far.
     pub trials: Vec<Trial>,
+    /// Naive twins that were run beside it.
+    pub twins: Vec<Twin>,
 }
 
 impl Layer {
@@ -156,7 +158,7 @@ impl Measured {
     pub fn queue(&mut self, document: &Document, modules: &[ModuleId]) {
         self.requests += 1;
         for &id in modules {
-            self.set(document, id, Layer { progress: Progress::Queued, trials: Vec::new() });
+            self.set(document, id, Layer { progress: Progress::Queued, trials: Vec::new(), twins: Vec::new() });
         }
     }
 
@@ -175,16 +177,23 @@ impl Measured {
             Event::Engine(Side::Torch, state) => self.torch = state,
             Event::Engine(Side::Mlx, state) => self.mlx = state,
             Event::Started { module, trials } => {
-                self.set(document, module, Layer { progress: Progress::Running(trials), trials: Vec::new() });
+                let progress = Progress::Running(trials);
+                self.set(document, module, Layer { progress, trials: Vec::new(), twins: Vec::new() });
             }
             Event::Trial { module, trial } => {
                 if let Some(layer) = self.layers.get_mut(&module) {
                     layer.trials.push(*trial);
                 }
             }
+            Event::Twin { module, twin } => {
+                if let Some(layer) = self.layers.get_mut(&module) {
+                    layer.twins.push(*twin);
+                }
+            }
             Event::Finished { module, verdict, reason } => {
-                let trials = self.remove(document, module).map(|layer| layer.trials).unwrap_or_default();
-                self.set(document, module, Layer { progress: Progress::Done(verdict, reason), trials });
+                let before = self.remove(document, module);
+                let (trials, twins) = before.map(|layer| (layer.trials, layer.twins)).unwrap_or_default();
+                self.set(document, module, Layer { progress: Progress::Done(verdict, reason), trials, twins });
             }
             Event::Done { .. } => {
                 self.requests = self.requests.saturating_sub(1);

@@ -25,11 +25,13 @@ pub struct Trials {
     pub seed: u64,
     /// What the layers compute with.
     pub weights: WeightSource,
+    /// Whether naive twins are run, too.
+    pub naive: bool,
 }
 
 impl Default for Trials {
     fn default() -> Trials {
-        Trials { count: 8, dtypes: vec![Dtype::Float32], seed: 7, weights: WeightSource::Checkpoint }
+        Trials { count: 8, dtypes: vec![Dtype::Float32], seed: 7, weights: WeightSource::Checkpoint, naive: false }
     }
 }
 

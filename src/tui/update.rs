@@ -164,6 +164,15 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
             *weights = other;
             state.notice = Some(words.to_owned());
         }
+        Command::Twins => {
+            state.trials.naive = !state.trials.naive;
+            let words = if state.trials.naive {
+                "runs show what a plain rename would give, too"
+            } else {
+                "runs are of the right conversion alone"
+            };
+            state.notice = Some(words.to_owned());
+        }
         Command::Mouse => {
             state.mouse = !state.mouse;
             state.notice =
@@ -213,6 +222,7 @@ fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>
         dtypes: trials.dtypes.clone(),
         seed: trials.seed,
         weights: trials.weights,
+        naive: trials.naive,
     }));
 }
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use crate::certify::mistakes;
 use crate::checkpoint::{Dtype, TensorData};
-use crate::compare::{Trial, Verdict};
+use crate::compare::{Trial, Verdict, worst};
 use crate::convert::Plan;
 use crate::convert::random::WeightSource;
 use crate::engine::client::{self, CancelToken, Client};
@@ -36,6 +37,21 @@ pub struct Request {
     pub seed: u64,
     /// What the layers compute with.
     pub weights: WeightSource,
+    /// Whether the layers are run as a plain rename would convert them, too.
+    pub naive: bool,
+}
+
+/// A layer as a plain rename would convert it, run beside the right conversion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Twin {
+    /// What is done wrong.
+    pub name: String,
+    /// What the run says.
+    pub verdict: Verdict,
+    /// The worst trial in float32, where there was one.
+    pub trial: Option<Trial>,
+    /// Why, where there was none.
+    pub reason: Option<String>,
 }
 
 /// Something happened. Events of one request come in order; after `Done` there are no more of it.
@@ -56,6 +72,13 @@ pub enum Event {
         module: ModuleId,
         /// The numbers.
         trial: Box<Trial>,
+    },
+    /// A naive twin of it was run.
+    Twin {
+        /// Which.
+        module: ModuleId,
+        /// How it went.
+        twin: Box<Twin>,
     },
     /// The module is done.
     Finished {
@@ -190,7 +213,10 @@ impl Worker {
         self.tell(Event::Started { module, trials: request.trials * request.dtypes.len() });
         let (mut verdict, mut reason) = (Verdict::NotRun, None);
         for &dtype in &request.dtypes {
-            let (judged, said) = match self.run_dtype(request, generation, module, plan, dtype) {
+            let outcome = self.run_dtype(request, generation, module, plan, dtype, |worker, trial| {
+                worker.tell(Event::Trial { module, trial: Box::new(trial) });
+            });
+            let (judged, said) = match outcome {
                 Ok(outcome) => outcome,
                 Err(Stop::Failed(reason)) => (Verdict::Failed, Some(reason)),
                 Err(Stop::Mute(reason)) => (Verdict::NotRun, Some(reason)),
@@ -209,8 +235,37 @@ impl Worker {
                 reason = reason.or_else(|| said.map(|said| format!("in {}: {said}", dtype.name())));
             }
         }
+        if request.naive && verdict.passes() {
+            for (name, twin) in mistakes::twins(plan) {
+                let Some(twin) = self.run_twin(request, generation, module, name, &twin) else {
+                    self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
+                    return true;
+                };
+                self.tell(Event::Twin { module, twin: Box::new(twin) });
+            }
+        }
         self.tell(finished(verdict, reason));
         false
+    }
+
+    /// Run a naive twin in float32. `None` where the run was cancelled.
+    fn run_twin(
+        &mut self,
+        request: &Request,
+        generation: u64,
+        module: ModuleId,
+        name: String,
+        plan: &Plan,
+    ) -> Option<Twin> {
+        let mut trials = Vec::new();
+        let outcome = self.run_dtype(request, generation, module, plan, Dtype::Float32, |_, trial| trials.push(trial));
+        let (verdict, reason) = match outcome {
+            Ok(outcome) => outcome,
+            Err(Stop::Failed(reason)) => (Verdict::Failed, Some(reason)),
+            Err(Stop::Mute(reason)) => (Verdict::NotRun, Some(reason)),
+            Err(Stop::Cancelled) => return None,
+        };
+        Some(Twin { name, verdict, trial: worst(trials.iter()).cloned(), reason })
     }
 
     /// All trials of a module in one dtype: the worst verdict of them, and what else is to be said.
@@ -221,6 +276,7 @@ impl Worker {
         module: ModuleId,
         plan: &Plan,
         dtype: Dtype,
+        mut tell: impl FnMut(&Worker, Trial),
     ) -> Result<(Verdict, Option<String>), Stop> {
         let source = (request.weights == WeightSource::Random).then_some(request.seed);
         let weights = Weights::read(&self.opened, module, plan, dtype, source).map_err(Stop::Failed)?;
@@ -245,7 +301,7 @@ impl Worker {
             let trial = self.run_trial(generation, &terms, seed)?;
             worst = worst.max(trial.verdict);
             reason = reason.or_else(|| trial.complaint());
-            self.tell(Event::Trial { module, trial: Box::new(trial) });
+            tell(self, trial);
         }
         Ok((worst, reason))
     }

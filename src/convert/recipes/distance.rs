@@ -42,7 +42,7 @@ pub(super) fn pairwise(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft::of(two(&[5, 12]), Bound::Norm(12)).program(p).step("by ops: MLX has no such layer"))
 }
 
-/// `(Σ |a - b + ε|ᵖ)^(1/p)` over the last axis.
+/// `(Σ |a - b + ε|ᵖ)^(1/p)` over the last axis; for p = 0 how many differ.
 pub(super) fn apart(p: &mut Program, [a, b]: [&str; 2], power: f64, eps: f64, keep: bool) -> String {
     let difference = binary(p, "mx.subtract", a, b);
     let difference = add(p, difference, eps);
@@ -52,6 +52,12 @@ pub(super) fn apart(p: &mut Program, [a, b]: [&str; 2], power: f64, eps: f64, ke
         return unary(p, "mx.sqrt", &sum);
     }
     let size = unary(p, "mx.abs", &difference);
+    if power == 0.0 {
+        // How many differ.
+        let differs = binary(p, "mx.not_equal", size.clone(), 0.0);
+        let differs = p.call("astype_like", [differs.into(), size.into()], []);
+        return reduce(p, "mx.sum", &differs, &[-1], keep);
+    }
     if power == f64::INFINITY {
         return reduce(p, "mx.max", &size, &[-1], keep);
     }

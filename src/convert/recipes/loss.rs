@@ -510,22 +510,33 @@ fn is_pairwise(value: &Value) -> bool {
 
 /// A linear layer and the cross entropy of what it gives.
 pub(super) fn linear_cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let [classes, features] = site.shape_of_rank("linear.weight").or_else(|_| site.shape_of_rank("weight"))?;
-    let prefix = if site.has("linear.weight") { "linear." } else { "" };
-    let smoothing = site.maybe("label_smoothing").as_f64().unwrap_or(0.0);
-    let bias = site.has(&format!("{prefix}bias"));
+    let [classes, features] = site.shape_of_rank("linear.weight")?;
+    if site.maybe("out_features").as_array().is_some_and(|axes| !axes.is_empty()) {
+        return Err(Refusal::Unsupported("`out_features` gives every item several labels: not built".to_owned()));
+    }
+    if !site.maybe("options").is_null() {
+        return Err(Refusal::Unsupported("`options` adds up in chunks, in another order".to_owned()));
+    }
+    let smoothing = site.float("label_smoothing")?;
+    let bias = site.has("linear.bias");
     let inputs = vec![
         ("x", Input::new(vec![ITEMS, features], Values::Normal(1.0))),
         ("y", Input::new(vec![ITEMS], Values::Ids(classes as u64))),
     ];
     let mut loss = Loss::new(site, inputs)?;
     phrase::layer(&mut loss.p, "linear", "nn.Linear", super::attention::linear(features, classes, bias));
-    loss.weights.push(Move::rename(format!("{prefix}weight"), "linear.weight"));
+    loss.weights.push(Move::keep("linear.weight"));
     if bias {
-        loss.weights.push(Move::rename(format!("{prefix}bias"), "linear.bias"));
+        loss.weights.push(Move::keep("linear.bias"));
     }
-    phrase::run(&mut loss.p, "linear", "x");
-    let logits = format!("v{}", loss.p.steps.len() - 1);
-    let draft = loss.named("cross_entropy", &[&logits, "y"], [("label_smoothing", json!(smoothing))]);
+    let logits = phrase::run(&mut loss.p, "linear", "x");
+    let ignored = ignored(site, classes)?;
+    let draft = if ignored.is_none() && !site.has("weight") {
+        loss.named("cross_entropy", &[&logits, "y"], [("label_smoothing", json!(smoothing))])
+    } else {
+        let logs = loss.p.call("nn.log_softmax", [logits.into()], [("axis", json!(-1))]);
+        let output = of_labels(&mut loss, &logs, ignored, smoothing, classes);
+        loss.done(output, ITEMS)
+    };
     Ok(Draft { bound: Bound::Contraction(features * classes), ..draft }.step("a linear layer and its loss"))
 }

@@ -97,6 +97,28 @@ fn of_layer(state: &State, layer: &Layer, columns: usize, lines: &mut Vec<Line<'
     lines.push(Line::default());
     lines.extend(in_columns(theme, pairs(theme, layer, trial), columns));
     lines.extend(other_dtypes(theme, layer, trial, columns));
+    twins(theme, layer, columns, lines);
+}
+
+/// What a plain rename gives, where that was asked for.
+fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
+    for twin in &layer.twins {
+        lines.push(Line::default());
+        let error = match &twin.trial {
+            Some(trial) if trial.mlx_shape == trial.output_shape => against_tolerance(trial),
+            Some(_) => "another shape".to_owned(),
+            None => twin.reason.clone().unwrap_or_default(),
+        };
+        lines.push(Line::from(vec![
+            Span::styled("plain rename ".to_owned(), theme.muted()),
+            Span::styled(
+                format!("{} {:<7}", glyphs::verdict(twin.verdict), twin.verdict.name()),
+                theme.verdict(twin.verdict),
+            ),
+            Span::styled(text::clip(&escape(&error), columns.saturating_sub(23)), theme.text()),
+        ]));
+        paragraph(lines, &twin.name, columns, theme.muted());
+    }
 }
 
 /// The error in terms of its bound.

@@ -1,0 +1,222 @@
+//! What was measured of each registry row, kept in `assets/registry/measured.json`: the support matrix shows these figures and
+//! no others. `t2m-tui matrix --measured` measures anew.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::mistakes::{self, Mistake};
+use super::{Bench, Measurement, Outcome, Sample};
+use crate::checkpoint::Dtype;
+use crate::compare::{Verdict, worst};
+use crate::engine::{EngineInfo, Side};
+use crate::registry::Registry;
+
+const MEASURED: &str = include_str!("../../assets/registry/measured.json");
+
+/// All that was measured, and with what.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// `libtorch 2.13.0 (cpu)`, `mlx 0.32.2 (cpu, MLX_ENABLE_TF32=0)`.
+    pub engines: Vec<String>,
+    /// `linux x86_64`
+    pub platform: String,
+    /// One for each class that was run, by its full path.
+    pub layers: BTreeMap<String, Record>,
+    /// One for each deliberate mistake.
+    pub mistakes: Vec<Caught>,
+}
+
+/// What was measured of a class.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Configurations and calls that were run.
+    pub configurations: usize,
+    /// Of them those that have no conversion, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, String>,
+    /// The worst trial in float32, which gives the verdict …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub float32: Option<Figures>,
+    /// … and in half precision, for comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub float16: Option<Figures>,
+    /// As float16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfloat16: Option<Figures>,
+}
+
+/// The worst trial of a class in one dtype.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// `exact`, `ok`, …
+    pub verdict: String,
+    /// Largest absolute error; none where there was nothing to subtract.
+    pub max_abs: Option<f64>,
+    /// The same as a share of the tolerance.
+    pub share: Option<f64>,
+    /// torch's own distance from float64, and MLX's.
+    pub torch_vs_f64: Option<f64>,
+    /// See `torch_vs_f64`.
+    pub mlx_vs_f64: Option<f64>,
+    /// What MLX answered in.
+    pub mlx_dtype: Option<String>,
+    /// The configuration.
+    pub build: String,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A deliberate mistake, and what a run said of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Caught {
+    /// Its words.
+    pub name: String,
+    /// The class.
+    pub class: String,
+    /// The configuration.
+    pub build: String,
+    /// Whether a plain rename makes it.
+    pub naive: bool,
+    /// `drift`, `broken`, `failed`.
+    pub verdict: String,
+    /// Largest absolute error; none where the shapes differ or MLX refused.
+    pub max_abs: Option<f64>,
+    /// The same in tolerances.
+    pub share: Option<f64>,
+}
+
+impl Measured {
+    /// What the program was built with.
+    ///
+    /// # Errors
+    /// The file is not what it should be, which a test rules out.
+    pub fn built_in() -> Result<Measured, serde_json::Error> {
+        serde_json::from_str(MEASURED)
+    }
+
+    /// Run every sample and every mistake. `done` hears how many of how many are finished.
+    ///
+    /// # Errors
+    /// The samples cannot be read, or an engine is missing, in words.
+    pub fn anew(registry: &std::sync::Arc<Registry>, mut done: impl FnMut(usize, usize)) -> Result<Measured, String> {
+        let samples = super::built_in().map_err(|error| error.to_string())?;
+        let mistakes = mistakes::built_in().map_err(|error| error.to_string())?;
+        let total = samples.len() + mistakes.len();
+        let dtypes = [Dtype::Float32, Dtype::Float16, Dtype::BFloat16];
+        let measured = Bench::new(&samples, registry.clone()).run(TRIALS, &dtypes, SEED, |count| done(count, total));
+        let mut all = Measured { platform: platform(), ..Measured::default() };
+        all.engines = engines(&measured)?;
+        for (sample, outcome) in samples.iter().zip(&measured.outcomes) {
+            all.layers.entry(sample.class().to_owned()).or_default().add(sample, outcome);
+        }
+        let (wrong, made): (Vec<Sample>, Vec<&Mistake>) =
+            mistakes.iter().filter_map(|mistake| Some((mistake.sample(&samples)?.clone(), mistake))).unzip();
+        let bench = Bench::altered(&wrong, registry.clone(), |index, plan| {
+            // A test rules out that a mistake cannot be made.
+            let _ = made[index].make(plan);
+        });
+        let caught = bench.run(TRIALS, &[Dtype::Float32], SEED, |count| done(samples.len() + count, total));
+        all.mistakes = made
+            .iter()
+            .zip(&wrong)
+            .zip(&caught.outcomes)
+            .map(|((mistake, sample), outcome)| {
+                let figures = figures(&sample.build, outcome, Dtype::Float32);
+                Caught {
+                    name: mistake.name.clone(),
+                    class: sample.class().to_owned(),
+                    build: mistake.build.clone(),
+                    naive: mistake.naive,
+                    verdict: outcome.verdict.name().to_owned(),
+                    max_abs: figures.as_ref().and_then(|figures| figures.max_abs),
+                    share: figures.as_ref().and_then(|figures| figures.share),
+                }
+            })
+            .collect();
+        Ok(all)
+    }
+}
+
+impl Measured {
+    /// Whether every class that was run passes in float32, and every mistake was caught.
+    pub fn all_pass(&self) -> bool {
+        let passes = |figures: &Figures| matches!(figures.verdict.as_str(), "exact" | "ok");
+        let layers = self.layers.values().filter_map(|record| record.float32.as_ref()).all(passes);
+        layers && self.mistakes.iter().all(|caught| matches!(caught.verdict.as_str(), "drift" | "broken" | "failed"))
+    }
+}
+
+/// Trials of each configuration, and the first one's seed.
+const TRIALS: usize = 2;
+const SEED: u64 = 7;
+
+fn platform() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+fn engines(measured: &Measurement) -> Result<Vec<String>, String> {
+    let named = |side: Side| -> Result<String, String> {
+        let found = measured.engines.iter().find(|(known, _)| *known == side);
+        let (_, info) = found.ok_or_else(|| {
+            let said = measured.outcomes.iter().find_map(|outcome| outcome.reason.clone());
+            said.unwrap_or_else(|| format!("{} did not start", side.program()))
+        })?;
+        Ok(in_words(side, info))
+    };
+    Ok(vec![named(Side::Torch)?, named(Side::Mlx)?])
+}
+
+fn in_words(side: Side, info: &EngineInfo) -> String {
+    let flags: Vec<String> = info
+        .flags
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    let more = flags.iter().map(|flag| format!(", {flag}")).collect::<String>();
+    format!("{} {} ({}{more})", side.library(), info.version, info.device)
+}
+
+impl Record {
+    fn add(&mut self, sample: &Sample, outcome: &Outcome) {
+        self.configurations += 1;
+        if outcome.verdict == Verdict::NotRun {
+            self.refused.insert(sample.build.clone(), outcome.reason.clone().unwrap_or_default());
+            return;
+        }
+        for (dtype, kept) in [
+            (Dtype::Float32, &mut self.float32),
+            (Dtype::Float16, &mut self.float16),
+            (Dtype::BFloat16, &mut self.bfloat16),
+        ] {
+            let Some(new) = figures(&sample.build, outcome, dtype) else { continue };
+            let rank = |figures: &Figures| {
+                let verdict = Verdict::ALL.iter().position(|verdict| verdict.name() == figures.verdict);
+                (verdict, figures.share.unwrap_or(f64::INFINITY))
+            };
+            if kept.as_ref().is_none_or(|old| rank(old) < rank(&new)) {
+                *kept = Some(new);
+            }
+        }
+    }
+}
+
+/// Finite numbers, with three digits: more say nothing.
+fn digits(number: f64) -> Option<f64> {
+    number.is_finite().then(|| format!("{number:.2e}").parse().unwrap_or(number))
+}
+
+fn figures(build: &str, outcome: &Outcome, dtype: Dtype) -> Option<Figures> {
+    let trial = worst(outcome.trials.iter().filter(|trial| trial.dtype == dtype))?;
+    Some(Figures {
+        verdict: trial.verdict.name().to_owned(),
+        max_abs: digits(trial.max_abs),
+        share: digits(trial.excess()),
+        torch_vs_f64: digits(trial.torch_vs_f64),
+        mlx_vs_f64: digits(trial.mlx_vs_f64),
+        mlx_dtype: Some(trial.mlx_dtype.name().to_owned()),
+        build: build.to_owned(),
+        reason: trial.complaint(),
+    })
+}

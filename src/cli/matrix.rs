@@ -1,0 +1,69 @@
+//! `t2m-tui matrix`
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{BAD_ANSWER, Common, Failure, output};
+use crate::certify::record::Measured;
+use crate::registry::Registry;
+use crate::report::matrix;
+
+/// Options of `matrix`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run every layer in both engines now, instead of showing the figures that the program was released with
+    #[arg(long)]
+    measured: bool,
+    /// What to print; `record` is the file of figures that a release carries
+    #[arg(long, value_enum, default_value = "md")]
+    format: MatrixFormat,
+}
+
+/// What `matrix` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs)]
+pub enum MatrixFormat {
+    Md,
+    Json,
+    Record,
+}
+
+/// Width of the progress bar.
+const BAR: usize = 30;
+
+/// Print the support matrix.
+///
+/// # Errors
+/// A registry file is wrong, an engine is missing, or stdout is closed.
+pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+    let registry = Arc::new(Registry::load(&common.registry)?);
+    let measured = if args.measured {
+        let measured = Measured::anew(&registry, progress)?;
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K");
+        }
+        measured
+    } else {
+        Measured::built_in()?
+    };
+    match args.format {
+        MatrixFormat::Md => output::print(matrix::markdown(&registry, &measured).as_bytes())?,
+        MatrixFormat::Json => {
+            output::print_line(&serde_json::to_string_pretty(&matrix::json(&registry, &measured))?)?;
+        }
+        MatrixFormat::Record => output::print_line(&serde_json::to_string_pretty(&measured)?)?,
+    }
+    Ok(if measured.all_pass() { ExitCode::SUCCESS } else { ExitCode::from(BAD_ANSWER) })
+}
+
+/// A bar on a terminal, a line for every hundred elsewhere.
+fn progress(done: usize, total: usize) {
+    if std::io::stderr().is_terminal() {
+        let filled = BAR * done / total.max(1);
+        eprint!("\r\x1b[K{}{} {done}/{total}", "█".repeat(filled), "░".repeat(BAR - filled));
+        let _ = std::io::stderr().flush();
+    } else if done.is_multiple_of(100) || done == total {
+        eprintln!("t2m-tui: {done} of {total} measured");
+    }
+}

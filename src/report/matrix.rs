@@ -1,0 +1,397 @@
+//! The support matrix: what the registry says and what was measured, in the order of the document that the project began
+//! with.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::code_cell;
+use crate::certify::record::{Caught, Figures, Measured, Record};
+use crate::registry::blockers;
+use crate::registry::ops::Op;
+use crate::registry::{Layer, Registry, RowStatus, Seed};
+
+/// The blockers; that the built-in file is whole a test has seen to.
+fn patterns() -> &'static [blockers::Pattern] {
+    blockers::built_in().unwrap_or_default()
+}
+
+/// The matrix as Markdown.
+pub fn markdown(registry: &Registry, measured: &Measured) -> String {
+    let mut out = String::new();
+    heading(&mut out, measured);
+    layers(&mut out, registry, measured);
+    naive(&mut out, measured);
+    unsupported(&mut out, registry, measured);
+    ops(&mut out, registry);
+    rules(&mut out, registry);
+    blocker_patterns(&mut out);
+    summary(&mut out, registry, measured);
+    claims(&mut out, registry, measured);
+    out
+}
+
+/// The matrix as JSON.
+pub fn json(registry: &Registry, measured: &Measured) -> Value {
+    let rows = registry.classes().map(|(class, row)| {
+        json!({
+            "class": class,
+            "status": row.status.name(),
+            "difficulty": row.difficulty.map(crate::triage::Difficulty::name),
+            "mlx": row.mlx,
+            "mlx_rs": row.mlx_rs,
+            "rule": row.rule,
+            "recipe": row.recipe,
+            "reason": row.reason,
+            "measured": record(row, class, measured),
+        })
+    });
+    let ops = registry.ops.iter().map(|op| {
+        json!({"torch": op.torch, "mlx": op.mlx, "status": op.status.name(), "renames": op.renames, "trap": op.trap})
+    });
+    let rules = registry.rules.iter().map(|rule| json!({"name": rule.name, "shape": rule.shape}));
+    json!({
+        "schema": 1,
+        "engines": measured.engines,
+        "platform": measured.platform,
+        "layers": rows.collect::<Vec<_>>(),
+        "ops": ops.collect::<Vec<_>>(),
+        "rules": rules.collect::<Vec<_>>(),
+        "blockers": patterns().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
+        "mistakes": measured.mistakes,
+    })
+}
+
+fn heading(out: &mut String, measured: &Measured) {
+    let engines = measured.engines.join(" and ");
+    let _ = write!(
+        out,
+        "# Support matrix\n\n\
+         Written by `t2m-tui matrix`, out of the registry and of runs of both engines: {engines}, on {}. Nobody typed a\n\
+         figure in here, and no figure was copied from elsewhere.\n\n\
+         How to read a figure: the largest absolute difference between libtorch and MLX over all configurations of the\n\
+         layer, each with randomised parameters and buffers and two seeded inputs. `of tolerance` is the share of the\n\
+         allowed rounding that the worst one takes: above 1 the conversion would be wrong. `vs f64` is how far each side is\n\
+         from the same run in float64. Half precision cannot tell a wrong epsilon from rounding: it is shown beside the\n\
+         verdict, which is float32's. How the tolerance is made is in [verdicts.md](verdicts.md).\n",
+        measured.platform
+    );
+}
+
+/// The figures of a row: of the class itself, or of the class of torch that it stands for.
+fn record<'a>(row: &Layer, class: &str, measured: &'a Measured) -> Option<&'a Record> {
+    let layers = &measured.layers;
+    layers.get(class).or_else(|| layers.get(&row.class)).or_else(|| layers.get(row.torch.as_deref()?))
+}
+
+/// `torch.nn.modules.conv.Conv2d` → `nn.Conv2d`; other classes keep their path.
+fn named(class: &str) -> String {
+    match class.strip_prefix("torch.nn.modules.").and_then(|rest| rest.rsplit('.').next()) {
+        Some(name) => format!("nn.{name}"),
+        None => class.to_owned(),
+    }
+}
+
+/// Classes by the module that they are in, in the registry's order.
+fn families<'a>(rows: impl Iterator<Item = (&'a str, &'a Layer)>) -> Vec<(String, Vec<(&'a str, &'a Layer)>)> {
+    let mut families: Vec<(String, Vec<(&str, &Layer)>)> = Vec::new();
+    for (class, row) in rows {
+        let module = class.rsplit_once('.').map_or("", |(module, _)| module);
+        let module = if class.starts_with("torch.nn.modules.") {
+            module.to_owned()
+        } else {
+            module.split('.').next().unwrap_or_default().to_owned()
+        };
+        match families.iter_mut().find(|(known, _)| *known == module) {
+            Some((_, rows)) => rows.push((class, row)),
+            None => families.push((module, vec![(class, row)])),
+        }
+    }
+    families
+}
+
+fn layers(out: &mut String, registry: &Registry, measured: &Measured) {
+    let converting = |row: &Layer| matches!(row.status, RowStatus::Direct | RowStatus::Recipe);
+    let rows = registry.classes().filter(|(_, row)| converting(row));
+    let count = rows.clone().count();
+    let _ = write!(out, "\n## Layers\n\n{count} classes convert.\n");
+    for (module, rows) in families(rows) {
+        let _ = write!(
+            out,
+            "\n### {module}\n\n\
+             | Torch layer | MLX equivalent | mlx-rs | Weight rule | Status | f32 error | of tolerance | torch / mlx vs f64 | f16 | bf16 | half comes back as | Runs |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|\n"
+        );
+        for (class, row) in rows {
+            let record = record(row, class, measured);
+            let single = record.and_then(|record| record.float32.as_ref());
+            let half = |of: fn(&Record) -> Option<&Figures>| record.and_then(of);
+            let (f16, bf16) = (half(|record| record.float16.as_ref()), half(|record| record.bfloat16.as_ref()));
+            let back = f16.and_then(|figures| figures.mlx_dtype.clone()).unwrap_or_default();
+            let cells = [
+                format!("`{}`", code_cell(&named(class))),
+                format!("`{}`", code_cell(row.mlx.as_deref().unwrap_or("none"))),
+                row.mlx_rs.clone().unwrap_or_else(|| "the same".to_owned()),
+                row.rule.clone().unwrap_or_else(|| "none".to_owned()),
+                row.status.name().to_owned(),
+                error(single),
+                share(single),
+                distances(single),
+                error(f16),
+                error(bf16),
+                back,
+                runs(record),
+            ];
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+        }
+        notes(out, registry, &module, measured);
+    }
+}
+
+/// One sentence for each row of a module, and what its configurations may not have.
+fn notes(out: &mut String, registry: &Registry, module: &str, measured: &Measured) {
+    let mut said: Vec<(String, Vec<String>)> = Vec::new();
+    let rows: Vec<_> = registry.classes().collect();
+    for (class, row) in
+        families(rows.into_iter()).into_iter().filter(|(known, _)| known == module).flat_map(|(_, rows)| rows)
+    {
+        if !matches!(row.status, RowStatus::Direct | RowStatus::Recipe) {
+            continue;
+        }
+        let mut text = row.reason.clone();
+        let refused: std::collections::BTreeSet<&String> =
+            measured.layers.get(class).into_iter().flat_map(|record| record.refused.values()).collect();
+        for reason in refused {
+            let _ = write!(text, " Refused: {reason}.");
+        }
+        match said.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, classes)) => classes.push(named(class)),
+            None => said.push((text, vec![named(class)])),
+        }
+    }
+    out.push('\n');
+    for (text, classes) in said {
+        let more = classes.len().saturating_sub(4);
+        let shown: Vec<String> = classes.iter().take(4).map(|class| format!("`{class}`")).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(out, "- {}{more}: {text}", shown.join(", "));
+    }
+}
+
+/// `4.8e-7`, `0`; a dash where nothing was measured.
+fn number(number: Option<f64>) -> String {
+    match number {
+        None => "–".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(number) => format!("{number:.1e}"),
+    }
+}
+
+fn error(figures: Option<&Figures>) -> String {
+    number(figures.and_then(|figures| figures.max_abs))
+}
+
+fn share(figures: Option<&Figures>) -> String {
+    match figures.and_then(|figures| figures.share) {
+        Some(0.0) => "exact".to_owned(),
+        Some(share) => format!("{share:.2}"),
+        None => "–".to_owned(),
+    }
+}
+
+fn distances(figures: Option<&Figures>) -> String {
+    match figures {
+        Some(figures) => format!("{} / {}", number(figures.torch_vs_f64), number(figures.mlx_vs_f64)),
+        None => "–".to_owned(),
+    }
+}
+
+fn runs(record: Option<&Record>) -> String {
+    match record {
+        None => "not run".to_owned(),
+        Some(record) if record.refused.is_empty() => record.configurations.to_string(),
+        Some(record) => format!("{}, {} refused", record.configurations, record.refused.len()),
+    }
+}
+
+/// What a plain rename gives, beside the table that shows the right conversion.
+fn naive(out: &mut String, measured: &Measured) {
+    let naive: Vec<&Caught> = measured.mistakes.iter().filter(|caught| caught.naive).collect();
+    let _ = write!(
+        out,
+        "\n## What a plain rename gives\n\n\
+         The same layers converted by name and shape alone, run as above: {} of the {} deliberate mistakes that the suite\n\
+         makes.\n\n| Layer | What is not done | Verdict | f32 error | in tolerances |\n|---|---|---|---|---|\n",
+        naive.len(),
+        measured.mistakes.len()
+    );
+    for caught in naive {
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} | {} |",
+            code_cell(&caught.build),
+            caught.name,
+            caught.verdict,
+            caught_error(caught),
+            caught.share.map_or_else(|| "–".to_owned(), |share| format!("{share:.0}")),
+        );
+    }
+}
+
+fn caught_error(caught: &Caught) -> String {
+    match (caught.max_abs, caught.verdict.as_str()) {
+        (Some(error), _) => number(Some(error)),
+        (None, "failed") => "MLX refuses".to_owned(),
+        (None, _) => "another shape".to_owned(),
+    }
+}
+
+fn unsupported(out: &mut String, registry: &Registry, measured: &Measured) {
+    let _ = write!(out, "\n## Notable unsupported\n\n| Torch layer | Difficulty | Why |\n|---|---|---|\n");
+    let mut groups: Vec<(&str, &str, Vec<String>)> = Vec::new();
+    for (class, row) in registry.classes().filter(|(_, row)| row.status == RowStatus::Unsupported) {
+        let difficulty = row.difficulty.map_or("", crate::triage::Difficulty::name);
+        let known = groups.iter_mut().find(|(known, reason, _)| (*known, *reason) == (difficulty, row.reason.as_str()));
+        match known {
+            Some((_, _, classes)) => classes.push(named(class)),
+            None => groups.push((difficulty, &row.reason, vec![named(class)])),
+        }
+    }
+    for (difficulty, reason, classes) in groups {
+        let shown: Vec<String> = classes.iter().take(6).map(|class| format!("`{}`", code_cell(class))).collect();
+        let more = classes.len().saturating_sub(6);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(out, "| {}{more} | {difficulty} | {reason} |", shown.join(", "));
+    }
+    let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (build, reason) in measured.layers.values().flat_map(|record| &record.refused) {
+        refused.entry(reason).or_default().push(build);
+    }
+    if !refused.is_empty() {
+        out.push_str("\nConfigurations that are refused though their class converts:\n\n");
+        for (reason, builds) in refused {
+            let _ = writeln!(out, "- `{}`: {reason}", code_cell(builds.first().copied().unwrap_or_default()));
+        }
+    }
+    let containers: Vec<String> = registry
+        .classes()
+        .filter(|(_, row)| row.status == RowStatus::Container)
+        .map(|(class, _)| format!("`{}`", code_cell(&named(class))))
+        .collect();
+    let _ = write!(out, "\nContainers, whose children are what converts: {}.\n", containers.join(", "));
+}
+
+fn ops(out: &mut String, registry: &Registry) {
+    let _ = write!(
+        out,
+        "\n## Ops\n\n{} ops.\n\n| Torch op | MLX equivalent | Renames | Status | What goes wrong |\n|---|---|---|---|---|\n",
+        registry.ops.len()
+    );
+    for op in &registry.ops {
+        let _ = writeln!(out, "| {} |", op_cells(op).join(" | "));
+    }
+}
+
+fn op_cells(op: &Op) -> [String; 5] {
+    let renames: Vec<String> = op.renames.iter().map(|(from, to)| format!("`{from}` → `{to}`")).collect();
+    [
+        format!("`{}`", code_cell(&op.torch)),
+        format!("`{}`", code_cell(&op.mlx)),
+        if renames.is_empty() { "none".to_owned() } else { renames.join(", ") },
+        op.status.name().to_owned(),
+        op.trap.clone().unwrap_or_default().replace('|', "\\|"),
+    ]
+}
+
+fn rules(out: &mut String, registry: &Registry) {
+    let _ = write!(out, "\n## Weight rules\n\n| Rule | Shape | Used by |\n|---|---|---|\n");
+    for rule in &registry.rules {
+        let users: Vec<String> = registry
+            .classes()
+            .filter(|(_, row)| row.rule.as_deref() == Some(rule.name.as_str()))
+            .map(|(class, _)| format!("`{}`", code_cell(&named(class))))
+            .collect();
+        let more = users.len().saturating_sub(8);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let users: Vec<String> = users.into_iter().take(8).collect();
+        let _ = writeln!(out, "| `{}` | `{}` | {}{more} |", rule.name, code_cell(&rule.shape), users.join(", "));
+    }
+}
+
+fn blocker_patterns(out: &mut String) {
+    let _ = write!(
+        out,
+        "\n## Blockers\n\nFound as syntax in `forward` and what it calls, not in strings and comments.\n\n\
+         | Pattern | Severity | What happens | What to write |\n|---|---|---|---|\n"
+    );
+    for blocker in patterns() {
+        let grade = &blocker.grade;
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            code_cell(&blocker.name),
+            grade.severity.name(),
+            grade.explanation.replace('|', "\\|"),
+            grade.hint.replace('|', "\\|")
+        );
+    }
+}
+
+fn summary(out: &mut String, registry: &Registry, measured: &Measured) {
+    let count = |status: RowStatus| registry.classes().filter(|(_, row)| row.status == status).count();
+    let runs: usize = measured.layers.values().map(|record| record.configurations).sum();
+    let lines = [
+        ("Classes that convert directly", count(RowStatus::Direct)),
+        ("Classes that convert by a recipe", count(RowStatus::Recipe)),
+        ("Containers", count(RowStatus::Container)),
+        ("Classes without a conversion", count(RowStatus::Unsupported)),
+        ("Classes measured", measured.layers.len()),
+        ("Configurations and calls measured", runs),
+        ("Deliberate mistakes caught", measured.mistakes.iter().filter(|caught| is_caught(caught)).count()),
+        ("Ops", registry.ops.len()),
+        ("Weight rules", registry.rules.len()),
+        ("Blocker patterns", patterns().len()),
+    ];
+    out.push_str("\n## Summary\n\n| | Count |\n|---|---|\n");
+    for (what, count) in lines {
+        let _ = writeln!(out, "| {what} | {count} |");
+    }
+}
+
+fn is_caught(caught: &Caught) -> bool {
+    matches!(caught.verdict.as_str(), "drift" | "broken" | "failed")
+}
+
+/// What the first support matrix said of each layer, and what a run says.
+fn claims(out: &mut String, registry: &Registry, measured: &Measured) {
+    out.push_str(
+        "\n## The first matrix's claims\n\n\
+         The project began with a matrix of 24 layers and a list of what is unsupported, none of it measured.\n\n\
+         | Layer | It said | Measured | f32 error | What a plain rename gives |\n|---|---|---|---|---|\n",
+    );
+    for (class, row) in registry.classes() {
+        let Some(seed) = row.seed.filter(|_| class == row.class) else { continue };
+        let record = record(row, class, measured);
+        let single = record.and_then(|record| record.float32.as_ref());
+        let wrong: Vec<String> = measured
+            .mistakes
+            .iter()
+            .filter(|caught| caught.naive && caught.class == class)
+            .map(|caught| format!("{} ({})", caught.name, caught_error(caught)))
+            .collect();
+        let said = match seed {
+            Seed::Supported => "supported".to_owned(),
+            Seed::Unsupported(difficulty) => format!("unsupported: {}", difficulty.name()),
+        };
+        let verdict = match (seed, row.status, wrong.is_empty()) {
+            (_, RowStatus::Container, _) => "holds: a wrapper, nothing to run",
+            (Seed::Supported, _, true) => "holds",
+            (Seed::Supported, _, false) => "holds, but not by a plain rename",
+            (Seed::Unsupported(_), RowStatus::Unsupported, _) => "holds",
+            (Seed::Unsupported(_), _, _) => "outdated: it converts",
+        };
+        let left_out = if wrong.is_empty() { "–".to_owned() } else { wrong.join("; ") };
+        let _ = writeln!(out, "| `{}` | {said} | {verdict} | {} | {left_out} |", named(class), error(single));
+    }
+}
