@@ -1,6 +1,7 @@
 """Describe layers as real PyTorch builds them: class, attributes and tensor shapes, without weights.
 
-    python assets/samples/make.py PROGRAM                    # writes layers.jsonl: the configurations that are measured
+    python assets/samples/make.py PROGRAM                    # writes layers.jsonl: the configurations that are measured, and
+                                                             # torch_nn_classes.txt: the public classes of torch.nn
     python assets/samples/make.py PROGRAM --random 3200 FILE # random ones, one JSON object a line, gzipped
 
 PROGRAM is t2m-tui: it reads the saved modules, so that a description is what it would see of a checkpoint. Each line is
@@ -384,4 +385,5 @@ if __name__ == "__main__":
         (HERE / "layers.jsonl").write_text(dumps(lines + calls))
         classes = {line["modules"][0]["class"] for line in lines}
         public = {f"{value.__module__}.{name}" for name, value in vars(nn).items() if python_inspect.isclass(value) and issubclass(value, nn.Module)}
+        (HERE / "torch_nn_classes.txt").write_text("".join(f"{name}\n" for name in sorted(public)))
         print(f"{len(lines)} configurations of {len(classes)} classes, {len(calls)} other calls of them; none of:", *sorted(public - classes), sep="\n")

@@ -57,6 +57,8 @@ RMS_NORM = [
     *of("umt5", "UMT5LayerNorm(24)"),
     *of("cpmant", f"CpmAntLayerNorm({config('CpmAnt', hidden_size=24)})"),
     *of("imagegpt", "ImageGPTLayerNorm(24)"),
+    *of("falcon_mamba", "FalconMambaWeightlessRMSNorm(24)"),
+    *of("qwen4_exp", "Qwen4ExpTextRMSNorm(24)", "Qwen4ExpTextRMSNorm(24, group_size=8)"),
     *of("xlstm", "xLSTMRMSNorm(24)", "xLSTMRMSNorm(24, use_bias=True)"),
 ]
 GATED_NORM = [
@@ -65,6 +67,7 @@ GATED_NORM = [
     *of("falcon_h1", "FalconH1RMSNormGated(24, n_groups=2)", "FalconH1RMSNormGated(24, n_groups=2, norm_before_gate=False)"),
     *of("qwen3_next", "Qwen3NextRMSNormGated(24)"),
     *of("kimi_linear", "KimiLinearRMSNormGated(24)"),
+    *of("qwen4_exp", "Qwen4ExpTextRMSNormGated(24, activation='sigmoid')"),
 ]
 LAYER_NORM = [
     *of("cohere", "CohereLayerNorm(24)", "CohereLayerNorm((4, 6))"),
@@ -110,6 +113,7 @@ LINEAR = [
 ]
 EMBEDDING = [
     *of("opt", "OPTLearnedPositionalEmbedding(30, 24)"),
+    *of("led", "LEDLearnedPositionalEmbedding(30, 24)"),
     *of("biogpt", "BioGptLearnedPositionalEmbedding(30, 24)", "BioGptScaledWordEmbedding(40, 24, 1, embed_scale=24**0.5)"),
     *of("bart", "BartLearnedPositionalEmbedding(30, 24)", "BartScaledWordEmbedding(40, 24, 1)", "BartScaledWordEmbedding(40, 24, 1, embed_scale=24**0.5)"),
     *of("mbart", "MBartLearnedPositionalEmbedding(30, 24)", "MBartScaledWordEmbedding(40, 24, 1, embed_scale=24**0.5)"),
@@ -154,6 +158,14 @@ ROTARY = [
     *of("cohere", f"CohereRotaryEmbedding({config('Cohere', **LLAMA)})"),
     *of("olmo2", f"Olmo2RotaryEmbedding({config('Olmo2', **LLAMA)})"),
     *of("qwen2_vl", f"Qwen2VLRotaryEmbedding({config('Qwen2VLText', **LLAMA, rope_parameters=rope('default', mrope_section=[1, 1, 2]))})"),
+    *of("qwen3_vl", f"Qwen3VLTextRotaryEmbedding({config('Qwen3VLText', **LLAMA, head_dim=16, rope_parameters=rope('default', mrope_section=[3, 3, 2]))})"),
+    *of("glm4v", f"Glm4vTextRotaryEmbedding({config('Glm4vText', **LLAMA, rope_parameters=rope('default', partial_rotary_factor=1.0, mrope_section=[1, 1, 2]))})"),
+    *of("gpt_oss", f"GptOssRotaryEmbedding({config('GptOss', **LLAMA, head_dim=16)})"),
+    *of("olmo3", f"Olmo3RotaryEmbedding({config('Olmo3', **LLAMA, layer_types=['sliding_attention', 'full_attention'])})"),
+    *of("modernbert", f"ModernBertRotaryEmbedding({config('ModernBert', **LLAMA)})"),
+    *of("qwen2_vl", f"Qwen2VLVisionRotaryEmbedding({config('Qwen2VLVision', embed_dim=32, num_heads=4)})"),
+    *of("muse_glimmer", f"MuseGlimmerVisionRotaryEmbedding({config('MuseGlimmerVision', hidden_size=32, num_attention_heads=4)})"),
+    *of("deepseek_v4", f"DeepseekV4RotaryEmbedding({config('DeepseekV4', **LLAMA)})"),
     *of("deepseek_v2", f"DeepseekV2RotaryEmbedding({config('DeepseekV2', **LLAMA, qk_rope_head_dim=8)})"),
 ]
 VISION = [

@@ -1,6 +1,7 @@
 //! Certifying registry rows: layers as real PyTorch builds them, with randomised weights, run in both engines.
 //!
-//! `assets/samples/layers.jsonl` describes several configurations of each class. A [`Sample`] is one of them; a [`Bench`] is
+//! `assets/samples/layers.jsonl` describes several configurations of each class of torch, `zoo.jsonl` those of other
+//! libraries. A [`Sample`] is one of them; a [`Bench`] is
 //! a checkpoint of many, which [`crate::verify`] runs as it runs any other.
 
 pub mod dtypes;
@@ -29,6 +30,7 @@ use crate::triage::{self, ModuleTriage};
 use crate::verify::{Event, Request, Runner};
 
 const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
+const ZOO: &str = include_str!("../../assets/samples/zoo.jsonl");
 
 /// One configuration of a layer.
 #[derive(Debug, Clone, Deserialize)]
@@ -63,6 +65,14 @@ impl Sample {
 /// The file is not what it should be, which a test rules out.
 pub fn built_in() -> Result<Vec<Sample>, serde_json::Error> {
     parse(LAYERS)
+}
+
+/// The built-in samples of classes of transformers, timm and torchvision.
+///
+/// # Errors
+/// The file is not what it should be, which a test rules out.
+pub fn zoo() -> Result<Vec<Sample>, serde_json::Error> {
+    parse(ZOO)
 }
 
 /// Samples out of a file of them, one JSON object a line.

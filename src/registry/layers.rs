@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use indexmap::IndexMap;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde_json::{Map, Value};
@@ -9,6 +10,7 @@ use serde_json::{Map, Value};
 use super::rules::RuleKind;
 use super::{Error, LayoutRule, parse_toml};
 use crate::convert::recipes;
+use crate::engine::own;
 use crate::triage::Difficulty;
 
 /// One torch layer (or several that are the same).
@@ -16,8 +18,13 @@ use crate::triage::Difficulty;
 pub struct Layer {
     /// Full class path.
     pub class: String,
-    /// The layer of torch that a class from elsewhere computes like, which stands in for it in a measurement.
+    /// The layer of torch that a class from elsewhere computes like, which stands in for it in a measurement; or a function
+    /// of [`crate::engine::own`], where no layer of torch does.
     pub torch: Option<String>,
+    /// Attributes as torch's layer names them, and where they come from: the class's own attribute, or a constant.
+    pub attributes: IndexMap<String, Attribute>,
+    /// Tensors as torch's layer names them, and the class's own names.
+    pub tensors: IndexMap<String, String>,
     /// What converting it takes, at the least: a configuration may take more.
     pub status: RowStatus,
     /// The MLX layer as Python names it.
@@ -58,6 +65,33 @@ impl<'de> Deserialize<'de> for Seed {
     }
 }
 
+/// Where an attribute comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Attribute {
+    /// From the attribute that the class itself has.
+    Own(String),
+    /// The class has none: it is the same for every instance.
+    Constant(Value),
+}
+
+impl<'de> Deserialize<'de> for Attribute {
+    /// A word is an attribute's name; a word that is meant as a value is written `{ value = "tanh" }`.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Attribute, D::Error> {
+        let said = Value::deserialize(deserializer)?;
+        match said {
+            Value::String(name) if !name.is_empty() => Ok(Attribute::Own(name)),
+            Value::Object(mut table) if table.len() == 1 && table.contains_key("value") => {
+                Ok(Attribute::Constant(table.shift_remove("value").unwrap_or_default()))
+            }
+            Value::Object(_) | Value::String(_) => Err(serde::de::Error::custom(
+                "an attribute comes from the class's own (write its name), or is a number, true, false or a list; a word that \
+                 is a value is written { value = \"tanh\" }",
+            )),
+            constant => Ok(Attribute::Constant(constant)),
+        }
+    }
+}
+
 /// What a row says. The other statuses follow from the file at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,6 +125,8 @@ pub(super) struct Patch {
     pub class: String,
     pub also: Option<Vec<String>>,
     torch: Option<String>,
+    attributes: Option<IndexMap<String, Attribute>>,
+    tensors: Option<IndexMap<String, String>>,
     status: Option<RowStatus>,
     mlx: Option<String>,
     mlx_rs: Option<String>,
@@ -119,6 +155,8 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
     Ok(Layer {
         class: patch.class,
         torch: patch.torch.or_else(|| row.torch.clone()),
+        attributes: patch.attributes.unwrap_or_else(|| row.attributes.clone()),
+        tensors: patch.tensors.unwrap_or_else(|| row.tensors.clone()),
         status: patch.status.unwrap_or(row.status),
         mlx: patch.mlx.or_else(|| row.mlx.clone()),
         mlx_rs: patch.mlx_rs.or_else(|| row.mlx_rs.clone()),
@@ -138,6 +176,8 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
     Ok(Layer {
         class: patch.class,
         torch: patch.torch,
+        attributes: patch.attributes.unwrap_or_default(),
+        tensors: patch.tensors.unwrap_or_default(),
         status,
         mlx: patch.mlx,
         mlx_rs: patch.mlx_rs,
@@ -148,6 +188,22 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
         reason: patch.reason.ok_or("a new row needs a reason: one sentence for the reader")?,
         seed: patch.seed,
     })
+}
+
+/// What stands in for the class: a layer of torch, or a function of t2m-torch's own.
+fn check_torch(row: &Layer) -> Result<(), String> {
+    let torch = row.torch.as_deref().unwrap_or(&row.class);
+    if torch.starts_with("torch.nn.modules.") {
+        return Ok(());
+    }
+    let known = own::FUNCTIONS.join(", ");
+    match torch.strip_prefix(own::PREFIX) {
+        Some(_) if own::FUNCTIONS.contains(&torch) => Ok(()),
+        Some(_) => Err(format!("there is no function {torch}; there are {known}")),
+        None => Err(format!(
+            "a class from elsewhere needs `torch`, the layer of torch.nn.modules that it computes like, or one of {known}"
+        )),
+    }
 }
 
 /// Whether a row can be: what converts has a target and a recipe, what does not says how hard it would be.
@@ -168,13 +224,7 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
             if row.mlx.is_none() {
                 return Err("what converts needs `mlx`, the MLX layer".to_owned());
             }
-            let of_torch = |class: &str| class.starts_with("torch.nn.modules.");
-            if !of_torch(row.torch.as_deref().unwrap_or(&row.class)) {
-                return Err(
-                    "a class from elsewhere needs `torch`, the layer of torch.nn.modules that it computes like"
-                        .to_owned(),
-                );
-            }
+            check_torch(row)?;
             match &row.recipe {
                 Some(recipe) if recipes::names().any(|name| name == recipe) => Ok(()),
                 Some(recipe) => {

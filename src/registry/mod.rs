@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use dtypes::DtypeRow;
-pub use layers::{Layer, RowStatus, Seed};
+pub use layers::{Attribute, Layer, RowStatus, Seed};
 pub use ops::Op;
 pub use rules::LayoutRule;
 
@@ -63,6 +63,7 @@ pub enum Error {
 }
 
 const LAYERS: (&str, &str) = ("assets/registry/layers.toml", include_str!("../../assets/registry/layers.toml"));
+const ZOO: (&str, &str) = ("assets/registry/zoo.toml", include_str!("../../assets/registry/zoo.toml"));
 const OPS: (&str, &str) = ("assets/registry/ops.toml", include_str!("../../assets/registry/ops.toml"));
 const DTYPES: (&str, &str) = ("assets/registry/dtypes.toml", include_str!("../../assets/registry/dtypes.toml"));
 const RULES: (&str, &str) = ("assets/registry/rules.toml", include_str!("../../assets/registry/rules.toml"));
@@ -82,6 +83,7 @@ impl Registry {
         let by_op = by_op.collect();
         let mut registry = Registry { layers: Vec::new(), ops, dtypes, rules, by_class: HashMap::new(), by_op };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
+        registry.apply(Path::new(ZOO.0), ZOO.1)?;
         for path in files {
             let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
             registry.apply(path, &text)?;
@@ -239,6 +241,72 @@ mod tests {
             registry.layer("torch.nn.modules.padding.ZeroPad2d").unwrap().class,
             "torch.nn.modules.padding.ZeroPad2d"
         );
+    }
+
+    #[test]
+    fn every_public_class_of_torch_nn_has_a_row() {
+        let registry = Registry::load(&[]).unwrap();
+        let classes: Vec<&str> = include_str!("../../assets/samples/torch_nn_classes.txt").lines().collect();
+        assert_eq!(classes.len(), 163);
+        let missing: Vec<&&str> = classes.iter().filter(|class| registry.layer(class).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// The classes beside torch.nn's that torch2mlx registers, by their short names.
+    const TORCH2MLX: &str = "NonDynamicallyQuantizableLinear GELUActivation NewGELUActivation QuickGELUActivation Conv1D \
+        T5LayerNorm WhisperPositionalEmbedding DebertaLayerNorm BloomGelu SiLUActivation Qwen2RMSNorm ConvNextLayerNorm \
+        OPTLearnedPositionalEmbedding BartLearnedPositionalEmbedding BartScaledWordEmbedding SwinDropPath \
+        Dinov2LayerScale Qwen2RotaryEmbedding Wav2Vec2SamePadLayer ParametrizedConv1d FalconLinear \
+        GPTNeoXRotaryEmbedding FalconRotaryEmbedding PegasusSinusoidalPositionalEmbedding BeitDropPath \
+        SegformerDropPath BeitRelativePositionBias HubertSamePadLayer ParametrizationList _WeightNorm";
+
+    #[test]
+    fn every_class_that_torch2mlx_lists_has_a_row() {
+        let registry = Registry::load(&[]).unwrap();
+        let short = |class: &String| class.rsplit('.').next().unwrap_or_default().to_owned();
+        let known: std::collections::HashSet<String> = registry.by_class.keys().map(short).collect();
+        let missing: Vec<&str> = TORCH2MLX.split_whitespace().filter(|class| !known.contains(*class)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn no_class_is_in_two_rows() {
+        let mut seen = std::collections::HashSet::new();
+        for (path, text) in [LAYERS, ZOO] {
+            for row in layers::parse(Path::new(path), text).unwrap() {
+                for class in std::iter::once(&row.class).chain(row.also.iter().flatten()) {
+                    assert!(seen.insert(class.clone()), "{path}: {class} has another row");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_function_of_our_own_is_used() {
+        let registry = Registry::load(&[]).unwrap();
+        let used = |name: &&str| registry.layers.iter().any(|row| row.torch.as_deref() == Some(name));
+        let unused: Vec<_> = crate::engine::own::FUNCTIONS.iter().filter(|name| !used(name)).collect();
+        assert!(unused.is_empty(), "{unused:?}");
+    }
+
+    #[test]
+    fn attributes_come_from_the_class_or_are_constants() {
+        let text = OWN
+            .replace("rule =", "attributes = { eps = \"epsilon\", offset = 1, mode = { value = \"tanh\" } }\nrule =");
+        let row = with(&text).unwrap().layer("mine.Linear").unwrap().clone();
+        assert_eq!(row.attributes["eps"], Attribute::Own("epsilon".to_owned()));
+        assert_eq!(row.attributes["offset"], Attribute::Constant(serde_json::json!(1)));
+        assert_eq!(row.attributes["mode"], Attribute::Constant(serde_json::json!("tanh")));
+        let message = |attribute: &str| {
+            let text = OWN.replace("rule =", &format!("attributes = {{ eps = {attribute} }}\nrule ="));
+            with(&text).unwrap_err().to_string()
+        };
+        for wrong in ["\"\"", "{ own = \"epsilon\" }"] {
+            let said = message(wrong);
+            assert!(said.contains("mine.toml") && said.contains("line 8") && said.contains("{ value = "), "{said}");
+        }
+        let unknown = with(&OWN.replace("torch.nn.modules.linear.Linear", "t2m.linear")).unwrap_err().to_string();
+        assert!(unknown.contains("mine.Linear") && unknown.contains("t2m.rms_norm"), "{unknown}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) fn softmax(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// The identity in eval mode.
 pub(super) fn dropout(site: &Site<'_>) -> Result<Draft, Refusal> {
     // p does not matter in eval mode: a bare state dict does not list the layer at all.
-    let p = site.module().attributes.get("p").cloned().unwrap_or(Value::from(0.5));
+    let p = site.given("p").cloned().unwrap_or(Value::from(0.5));
     let shape = match site.torch_class().rsplit('.').next() {
         Some("Dropout2d") => vec![3, 5, 7, 9],
         Some("Dropout3d") => vec![3, 5, 4, 7, 6],
@@ -100,7 +100,7 @@ pub(super) fn selu(_site: &Site<'_>) -> Result<Draft, Refusal> {
 }
 
 /// A single expression of the input.
-fn expression(build: impl FnOnce(&mut Program) -> String) -> Draft {
+pub(super) fn expression(build: impl FnOnce(&mut Program) -> String) -> Draft {
     let mut p = Program::new(&["x"]);
     let output = build(&mut p);
     p.outputs = vec![output];

@@ -23,7 +23,7 @@ pub(super) fn linear(site: &Site<'_>) -> Result<Draft, Refusal> {
 pub(super) fn embedding(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [rows, width] = site.shape_of_rank("weight")?;
     // max_norm rewrites rows of the weight during forward; absent or null in nearly every file.
-    if site.module().attributes.get("max_norm").is_some_and(|value| !value.is_null()) {
+    if !site.maybe("max_norm").is_null() {
         return Err(Refusal::Unsupported(
             "max_norm changes the weight while torch runs; MLX has nothing like it".to_owned(),
         ));

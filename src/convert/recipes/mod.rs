@@ -11,9 +11,14 @@ mod phrase;
 mod pool;
 mod recurrent;
 mod resize;
+mod rotary;
 mod shape;
 mod site;
 mod transformer;
+mod zoo_activation;
+mod zoo_conv;
+mod zoo_embedding;
+mod zoo_norm;
 
 use super::{Plan, Refusal};
 use site::Draft;
@@ -39,21 +44,29 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("bilinear", linear::bilinear),
     ("binary_cross_entropy", loss::binary_cross_entropy),
     ("binary_cross_entropy_with_logits", loss::binary_cross_entropy_with_logits),
+    ("blur_pool", zoo_conv::blur),
     ("channel_shuffle", shape::channel_shuffle),
+    ("clipped_gelu", zoo_activation::clipped_gelu),
     ("conv", conv::conv),
+    ("conv_same", zoo_conv::same),
     ("conv_transpose", conv::conv_transpose),
     ("cosine_embedding_loss", loss::cosine_embedding),
     ("cosine_similarity", distance::cosine),
     ("cross_entropy", loss::cross_entropy),
+    ("cut_end", zoo_conv::cut_end),
     ("dropout", activation::dropout),
     ("embedding", linear::embedding),
     ("embedding_bag", linear::embedding_bag),
+    ("filter_response_norm", zoo_norm::filter_response),
     ("flatten", shape::flatten),
     ("fold", shape::fold),
     ("gaussian_nll_loss", loss::gaussian),
+    ("gated_rms_norm", zoo_norm::gated_rms),
     ("gelu", activation::gelu),
+    ("global_response_norm", zoo_norm::global_response),
     ("glu", activation::glu),
     ("group_norm", norm::group_norm),
+    ("hard_mish", zoo_activation::hard_mish),
     ("hard_shrink", activation::hard_shrink),
     ("hard_sigmoid", activation::hard_sigmoid),
     ("hard_tanh", activation::hard_tanh),
@@ -63,11 +76,15 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("instance_norm", norm::instance_norm),
     ("kl_divergence", loss::kl_divergence),
     ("l1_loss", loss::mean_absolute),
+    ("laplace", zoo_activation::laplace),
     ("last_axis", activation::last_axis),
     ("layer_norm", norm::layer_norm),
+    ("layer_norm_per_head", zoo_norm::layer_per_head),
+    ("layer_norm_variant", zoo_norm::layer),
     ("leaky_relu", activation::leaky_relu),
     ("linear", linear::linear),
     ("linear_cross_entropy", loss::linear_cross_entropy),
+    ("linear_transposed", zoo_conv::linear_transposed),
     ("local_response_norm", norm::local_response),
     ("margin_ranking_loss", loss::margin_ranking),
     ("max_pool", pool::max),
@@ -77,26 +94,40 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("multi_label_soft_margin_loss", loss::multi_label_soft_margin),
     ("multi_margin_loss", loss::multi_margin),
     ("nll_loss", loss::negative_log_likelihood),
+    ("norm_then_activation", zoo_norm::then_activation),
     ("pad", shape::pad),
     ("pairwise_distance", distance::pairwise),
+    ("permute", zoo_conv::permute),
     ("pixel_shuffle", shape::pixel_shuffle),
     ("pixel_unshuffle", shape::pixel_unshuffle),
     ("pointwise", activation::pointwise),
     ("poisson_nll_loss", loss::poisson),
+    ("pool_same", zoo_conv::pool_same),
+    ("positions", zoo_embedding::positions),
     ("power_average_pool", pool::power_average),
     ("prelu", activation::prelu),
+    ("quick_gelu", zoo_activation::quick_gelu),
     ("random_relu", activation::random_relu),
     ("recurrent", recurrent::recurrent),
     ("recurrent_cell", recurrent::cell),
+    ("relative_position_bias", zoo_embedding::relative_bias),
     ("relu", activation::relu),
+    ("relu_squared", zoo_activation::relu_squared),
     ("rms_norm", norm::rms_norm),
+    ("rms_norm_variant", zoo_norm::rms),
+    ("rotary", rotary::rotary),
+    ("scale", zoo_norm::scale),
+    ("scaled_embedding", zoo_embedding::scaled),
     ("selu", activation::selu),
+    ("simple_norm", zoo_norm::simple),
     ("smooth_l1_loss", loss::smooth),
     ("soft_margin_loss", loss::soft_margin),
     ("soft_shrink", activation::soft_shrink),
     ("softmax", activation::softmax),
     ("softmax_2d", activation::softmax_2d),
     ("softplus", activation::softplus),
+    ("sqrt_softplus", zoo_activation::sqrt_softplus),
+    ("standardised_conv", zoo_conv::standardised),
     ("tanh_shrink", activation::tanh_shrink),
     ("threshold", activation::threshold),
     ("transformer", transformer::transformer),
@@ -108,6 +139,7 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("unflatten", shape::unflatten),
     ("unfold", shape::unfold),
     ("upsample", resize::upsample),
+    ("xielu", zoo_activation::xielu),
 ];
 
 /// The names that a registry row may give as its recipe.

@@ -45,6 +45,7 @@ fn last_axes(site: &Site<'_>, others: &[&str]) -> Result<Draft, Refusal> {
     let mut weights = site.moves(others);
     let draft =
         Draft::new([vec![4, 5], shape.clone()].concat(), Bound::Norm(dims)).values(Values::AndSmall).arg("dims", dims);
+    let draft = draft.torch_arg("normalized_shape", json!(shape)); // copies of torch's layers go without
     if shape.len() > 1 {
         for step in &mut weights {
             step.rule = Rule { name: "flatten".to_owned(), layout: Layout::Flatten };
@@ -178,8 +179,8 @@ fn affine(site: &Site<'_>, draft: Draft, channels: usize, others: &[&str]) -> Re
     Ok(draft.weights(weights))
 }
 
-fn normalized_shape(site: &Site<'_>) -> Result<Vec<usize>, Refusal> {
-    match site.module().attributes.get("normalized_shape") {
+pub(super) fn normalized_shape(site: &Site<'_>) -> Result<Vec<usize>, Refusal> {
+    match site.given("normalized_shape") {
         Some(Value::Array(axes)) => site.numbers("normalized_shape", axes.len()),
         Some(_) => site.numbers("normalized_shape", 1),
         None => site.shape("weight"),

@@ -1,6 +1,6 @@
 //! What a recipe sees of a module, and what it fills in.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{MOST_STEPS, MOST_UNITS};
 use crate::checkpoint::{Checkpoint, TensorId};
@@ -8,9 +8,9 @@ use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Layout;
 use crate::convert::{Input, Move, Output, Plan, Refusal, Rule};
-use crate::engine::{ModuleSpec, Program};
+use crate::engine::{ModuleSpec, Program, own};
 use crate::model::{Model, Module, ModuleId};
-use crate::registry::{Layer, Registry};
+use crate::registry::{Attribute, Layer, Registry};
 
 /// A module in its surroundings.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,15 @@ impl<'a> Site<'a> {
 
     /// A tensor of the module or of a module below it, by its name relative to the module; `None` where it is None.
     pub fn tensor(&self, name: &str) -> Option<TensorId> {
-        tensor(self.model, self.id, name)
+        tensor(self.model, self.id, self.own_name(name))
+    }
+
+    /// The class's own name of a tensor that torch's layer names so.
+    fn own_name<'n>(&self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        self.row.tensors.get(name).map_or(name, String::as_str)
     }
 
     /// Whether there is such a tensor.
@@ -86,8 +94,21 @@ impl<'a> Site<'a> {
 
     /// A hyper-parameter that the result depends on.
     pub(super) fn attribute(&self, name: &str) -> Result<&'a Value, Refusal> {
-        let missing = || Refusal::Incomplete(format!("the file does not say `{name}`, and the result depends on it"));
-        self.module().attributes.get(name).ok_or_else(missing)
+        let own = match self.row.attributes.get(name) {
+            Some(Attribute::Own(own)) => own,
+            _ => name,
+        };
+        let missing = || Refusal::Incomplete(format!("the file does not say `{own}`, and the result depends on it"));
+        self.given(name).ok_or_else(missing)
+    }
+
+    /// A hyper-parameter by torch's name, wherever the row says that it comes from; `None` where the file does not say it.
+    pub(super) fn given(&self, name: &str) -> Option<&'a Value> {
+        match self.row.attributes.get(name) {
+            Some(Attribute::Constant(value)) => Some(value),
+            Some(Attribute::Own(own)) => self.module().attributes.get(own),
+            None => self.module().attributes.get(name),
+        }
     }
 
     pub(super) fn number(&self, name: &str) -> Result<usize, Refusal> {
@@ -154,7 +175,7 @@ impl<'a> Site<'a> {
 
     /// A hyper-parameter, or null where the file does not say it.
     pub(super) fn maybe(&self, name: &str) -> &'a Value {
-        self.module().attributes.get(name).unwrap_or(&Value::Null)
+        self.given(name).unwrap_or(&Value::Null)
     }
 
     /// Number of spatial axes, out of the class's name (`MaxPool2d`).
@@ -320,7 +341,16 @@ impl Draft {
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
         let mut torch_args = module.attributes.clone();
         torch_args.shift_remove("call");
+        for name in site.row.attributes.keys() {
+            torch_args.extend(site.given(name).map(|value| (name.clone(), value.clone())));
+        }
         torch_args.extend(self.torch_args);
+        if !site.row.tensors.is_empty() {
+            torch_args.insert(own::TENSORS.to_owned(), json!(site.row.tensors));
+        }
+        for from in self.weights.iter_mut().flat_map(|step| &mut step.from) {
+            *from = site.own_name(from).to_owned();
+        }
         Plan {
             torch: ModuleSpec { kind: site.torch_class().to_owned(), args: torch_args, program: None },
             mlx: ModuleSpec { kind, args: self.args, program: self.program },

@@ -15,6 +15,12 @@ pub(super) fn fold(step: &Move, sources: &[&TensorData]) -> Result<TensorData, E
             combine(step, input, &[hidden], |at, sum, add| if at < gates { sum + add } else { sum })
         }
         (Fold::WeightNorm { dim }, [norm, direction]) => weight_norm(step, norm, direction, *dim),
+        (Fold::Offset(offset), [tensor]) => {
+            let values: Vec<f64> = numbers(step, tensor)?.iter().map(|value| value + offset).collect();
+            rounded(step, tensor.shape.clone(), &values, tensor.dtype)
+        }
+        (Fold::Standardised { eps, scale }, [weight]) => standardised(step, weight, None, *eps, *scale),
+        (Fold::Standardised { eps, scale }, [weight, gain]) => standardised(step, weight, Some(gain), *eps, *scale),
         (Fold::Zeros(shape), []) => Ok(TensorData::from_f32(shape, &vec![0.0; shape.iter().product()])),
         _ => Err(fault(step, format!("{} tensors were given for it", sources.len()))),
     }
@@ -83,6 +89,29 @@ pub(super) fn slice_of(
         },
     };
     Ok((kept, move |at: usize| at / inner.max(1) % kept.max(1)))
+}
+
+/// Each slice along axis 0 made of mean 0 and variance 1, then scaled.
+fn standardised(
+    step: &Move,
+    weight: &TensorData,
+    gain: Option<&TensorData>,
+    eps: f64,
+    scale: f64,
+) -> Result<TensorData, Error> {
+    let channels = weight.shape.first().copied().unwrap_or(1);
+    let (mut values, gain) = (numbers(step, weight)?, gain.map(|gain| numbers(step, gain)).transpose()?);
+    let length = (values.len() / channels.max(1)).max(1);
+    if let Some(gain) = gain.as_ref().filter(|gain| gain.len() != channels) {
+        return Err(fault(step, format!("{} gains for {channels} channels", gain.len())));
+    }
+    for (channel, slice) in values.chunks_mut(length).enumerate() {
+        let mean = slice.iter().sum::<f64>() / length as f64;
+        let variance = slice.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / length as f64;
+        let factor = scale * gain.as_ref().map_or(1.0, |gain| gain[channel]) / (variance + eps).sqrt();
+        slice.iter_mut().for_each(|value| *value = (*value - mean) * factor);
+    }
+    rounded(step, weight.shape.clone(), &values, weight.dtype)
 }
 
 fn numbers(step: &Move, tensor: &TensorData) -> Result<Vec<f64>, Error> {

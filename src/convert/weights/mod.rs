@@ -43,6 +43,16 @@ pub enum Fold {
         /// The axis that keeps its norm; `None` for one norm over all.
         dim: Option<usize>,
     },
+    /// The only source plus this number: a norm that multiplies by 1 + weight.
+    Offset(f64),
+    /// `(w − mean)/√(var + eps)` of each output channel (axis 0), times `scale`, and times the second source's element for
+    /// the channel where there is one: what a weight-standardised convolution computes of its weight.
+    Standardised {
+        /// Added to the variance, which is that of all elements (divided by n).
+        eps: f64,
+        /// A factor for all channels.
+        scale: f64,
+    },
     /// Zeros of that shape, without a source: a bias that MLX's layer cannot be without.
     Zeros(Vec<usize>),
 }
@@ -222,6 +232,27 @@ mod tests {
         let by_column = fold(floats(&[1, 2], &[45f32.sqrt(), 0.0]), Some(1));
         assert_eq!(by_column, [3.0, 0.0, 6.0, 0.0]);
         assert_eq!(fold(floats(&[1], &[125f32.sqrt()]), None), [3.0, 4.0, 6.0, 8.0]);
+    }
+
+    #[test]
+    fn one_is_added_in_f64_and_rounded_once() {
+        let weight = TensorData { dtype: Dtype::BFloat16, shape: vec![2], bytes: vec![0x80, 0x3f, 0x00, 0x38] };
+        let moved = Move::fold(&["weight"], "weight", Fold::Offset(1.0)).apply(&[&weight]).unwrap();
+        // 2^-15 is lost beside 1 in bfloat16.
+        assert_eq!((moved.dtype, moved.to_f32().unwrap()), (Dtype::BFloat16, vec![2.0, 1.0]));
+    }
+
+    #[test]
+    fn a_weight_is_standardised_for_each_output_channel() {
+        let weight = floats(&[2, 2], &[1.0, 3.0, 10.0, 30.0]);
+        let fold = |sources: &[&TensorData], scale| {
+            let names = &["weight", "gain"][..sources.len()];
+            let fold = Fold::Standardised { eps: 0.0, scale };
+            Move::fold(names, "weight", fold).apply(sources).map(|made| made.to_f32().unwrap())
+        };
+        assert_eq!(fold(&[&weight], 1.0).unwrap(), [-1.0, 1.0, -1.0, 1.0]);
+        assert_eq!(fold(&[&weight, &floats(&[2, 1], &[1.0, 3.0])], 2.0).unwrap(), [-2.0, 2.0, -6.0, 6.0]);
+        assert!(fold(&[&weight, &floats(&[3], &[1.0; 3])], 1.0).is_err());
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod sparse;
 mod tensor;
 mod transformer;
 mod unpool;
+mod zoo;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -36,7 +37,7 @@ use tch::Tensor;
 use self::tensor::Weights;
 use super::args::Args;
 use super::serve::{Engine, serve};
-use super::{EngineInfo, ModuleSpec, protocol};
+use super::{EngineInfo, ModuleSpec, own, protocol};
 use crate::checkpoint::{Dtype, TensorData};
 
 /// The version that the headers named at build time.
@@ -97,10 +98,12 @@ impl Engine for Torch {
 
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
         self.layer = None;
-        let weights = Weights::new(&tensors).map_err(|problem| problem.0)?;
+        let args = Args::new(module);
+        let names = args.table_or_none(own::TENSORS)?;
+        let weights = Weights::new(&tensors, names).map_err(|problem| problem.0)?;
         let forward = match &module.program {
             Some(program) => program::program(program),
-            None => build(&module.kind, &Args::new(module), &weights).map_err(|problem| problem.0)?,
+            None => build(&module.kind, &args, &weights).map_err(|problem| problem.0)?,
         };
         self.layer = Some((forward, weights));
         Ok(())
@@ -128,6 +131,9 @@ type Built = Result<Option<Forward>, Problem>;
 /// Check the arguments and the tensors, and make the function that runs the layer.
 fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let unknown = || Problem(format!("libtorch's side does not know the class {kind}"));
+    if kind.starts_with(own::PREFIX) {
+        return zoo::build(kind, args, weights)?.ok_or_else(unknown);
+    }
     let path = kind.strip_prefix("torch.nn.modules.").ok_or_else(unknown)?;
     let (family, class) = path.split_once('.').ok_or_else(unknown)?;
     let built = match family {

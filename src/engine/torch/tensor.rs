@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde_json::{Map, Value};
 use tch::{Kind, TchError, Tensor};
 
 use super::Problem;
@@ -11,10 +12,14 @@ use crate::checkpoint::{Dtype, TensorData};
 pub(super) struct Weights(HashMap<String, Tensor>);
 
 impl Weights {
-    /// As they came, in their own dtypes.
-    pub fn new(tensors: &[(String, TensorData)]) -> Result<Weights, Problem> {
+    /// As they came, in their own dtypes; under the name that `names` has the module's own name for.
+    pub fn new(tensors: &[(String, TensorData)], names: Option<&Map<String, Value>>) -> Result<Weights, Problem> {
+        let known = |own: &String| {
+            let mut names = names.into_iter().flatten();
+            names.find(|(_, name)| name.as_str() == Some(own)).map_or(own, |(known, _)| known).clone()
+        };
         let tensor = |(name, data): &(String, TensorData)| match from_data(data) {
-            Ok(tensor) => Ok((name.clone(), tensor)),
+            Ok(tensor) => Ok((known(name), tensor)),
             Err(Problem(text)) => Err(Problem(format!("{name}: {text}"))),
         };
         tensors.iter().map(tensor).collect::<Result<_, _>>().map(Weights)
@@ -24,6 +29,13 @@ impl Weights {
     pub fn cast(&self, kind: Kind) -> Result<Weights, Problem> {
         let tensors = self.0.iter().map(|(name, tensor)| Ok((name.clone(), cast(tensor, kind)?)));
         tensors.collect::<Result<_, Problem>>().map(Weights)
+    }
+
+    /// Those of a module below this one.
+    pub fn below(&self, path: &str) -> Weights {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
+        let own = self.0.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?, tensor)));
+        Weights(own.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect())
     }
 
     /// A tensor that the layer cannot do without.

@@ -295,6 +295,8 @@ fn move_words(step: &crate::convert::Move) -> String {
         Fold::Sum => " added up".to_owned(),
         Fold::GruBias => " added up, but for the hidden one of n".to_owned(),
         Fold::WeightNorm { .. } => " as g·v/‖v‖".to_owned(),
+        Fold::Offset(offset) => format!(" plus {offset}"),
+        Fold::Standardised { .. } => " standardised for each output channel".to_owned(),
         Fold::Zeros(shape) => format!("zeros {}", text::shape(shape)),
     };
     let layout = match &step.rule.layout {
