@@ -121,7 +121,7 @@ fn layer(class: &str, numbers: &[(&str, f64)], given: &[Given], args: &Args<'_>)
         own.insert((*name).to_owned(), args.number_or(name, *otherwise)?.into());
     }
     let kind = format!("torch.nn.modules.activation.{class}");
-    let weights = Weights::new(&[])?;
+    let weights = Weights::new(&[], None)?;
     let forward = build(&kind, &Args::of(&kind, &own), &weights)?;
     forward(&weights, &[one(given)?.shallow_clone()]).map(Some)
 }
@@ -149,6 +149,6 @@ fn interpolate(x: &Tensor, args: &Args<'_>) -> Result<Tensor, Problem> {
     own.insert("recompute_scale_factor".to_owned(), Value::Null);
     let built = resize::build("Upsample", &Args::of("F.interpolate", &own))?;
     let forward = built.ok_or_else(|| Problem("there is no Upsample".to_owned()))?;
-    let results = forward(&Weights::new(&[])?, &[x.shallow_clone()])?;
+    let results = forward(&Weights::new(&[], None)?, &[x.shallow_clone()])?;
     results.into_iter().next().ok_or_else(|| Problem("it gives nothing".to_owned()))
 }
