@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::mistakes::{self, Mistake};
 use super::{Bench, Measurement, Outcome, Sample};
 use crate::checkpoint::Dtype;
-use crate::compare::{Verdict, worst};
+use crate::compare::{Trial, Verdict, worst};
 use crate::engine::{EngineInfo, Side};
 use crate::registry::Registry;
+use crate::verify::{self, Job};
 
 const MEASURED: &str = include_str!("../../assets/registry/measured.json");
 
@@ -25,6 +26,23 @@ pub struct Measured {
     pub layers: BTreeMap<String, Record>,
     /// One for each deliberate mistake.
     pub mistakes: Vec<Caught>,
+    /// One for each op that computes, by torch's name.
+    #[serde(default)]
+    pub ops: BTreeMap<String, Example>,
+    /// One for each dtype that both cast to, by torch's name.
+    #[serde(default)]
+    pub dtypes: BTreeMap<String, Example>,
+}
+
+/// What an op's examples gave in float32.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// The right call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right: Option<Figures>,
+    /// What renaming alone gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub naive: Option<Figures>,
 }
 
 /// What was measured of a class.
@@ -101,11 +119,14 @@ impl Measured {
     /// # Errors
     /// The samples cannot be read, or an engine is missing, in words.
     pub fn anew(registry: &std::sync::Arc<Registry>, mut done: impl FnMut(usize, usize)) -> Result<Measured, String> {
-        let samples = super::built_in().map_err(|error| error.to_string())?;
+        let words = |error: serde_json::Error| error.to_string();
+        let mut samples = super::built_in().map_err(words)?;
+        samples.extend(super::zoo().map_err(words)?);
         let mistakes = mistakes::built_in().map_err(|error| error.to_string())?;
-        let total = samples.len() + mistakes.len();
-        let dtypes = [Dtype::Float32, Dtype::Float16, Dtype::BFloat16];
-        let measured = Bench::new(&samples, registry.clone()).run(TRIALS, &dtypes, SEED, |count| done(count, total));
+        let (ops, dtypes) = (Examples::of_ops(registry)?, Examples::of_dtypes(registry)?);
+        let total = samples.len() + mistakes.len() + ops.jobs.len() + dtypes.jobs.len();
+        let each = [Dtype::Float32, Dtype::Float16, Dtype::BFloat16];
+        let measured = Bench::new(&samples, registry.clone()).run(TRIALS, &each, SEED, |count| done(count, total));
         let mut all = Measured { platform: platform(), ..Measured::default() };
         all.engines = engines(&measured)?;
         for (sample, outcome) in samples.iter().zip(&measured.outcomes) {
@@ -135,6 +156,9 @@ impl Measured {
                 }
             })
             .collect();
+        all.ops = ops.run();
+        all.dtypes = dtypes.run();
+        done(total, total);
         Ok(all)
     }
 }
@@ -145,6 +169,51 @@ impl Measured {
         let passes = |figures: &Figures| matches!(figures.verdict.as_str(), "exact" | "ok");
         let layers = self.layers.values().filter_map(|record| record.float32.as_ref()).all(passes);
         layers && self.mistakes.iter().all(|caught| matches!(caught.verdict.as_str(), "drift" | "broken" | "failed"))
+    }
+}
+
+/// Examples of ops or dtypes: whose each is, and whether it is the naive one.
+#[derive(Default)]
+struct Examples {
+    names: Vec<(String, bool)>,
+    jobs: Vec<Job>,
+}
+
+impl Examples {
+    fn of_ops(registry: &Registry) -> Result<Examples, String> {
+        let mut all = Examples::default();
+        for sample in super::ops::ops(registry)? {
+            all.add(&sample.torch, sample.example, sample.naive);
+        }
+        Ok(all)
+    }
+
+    fn of_dtypes(registry: &Registry) -> Result<Examples, String> {
+        let mut all = Examples::default();
+        for sample in super::dtypes::dtypes(registry)? {
+            all.add(&sample.torch, Some(sample.job), sample.naive);
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, name: &str, right: Option<Job>, naive: Option<Job>) {
+        for (job, is_naive) in [(right, false), (naive, true)] {
+            if let Some(job) = job {
+                self.names.push((name.to_owned(), is_naive));
+                self.jobs.push(job);
+            }
+        }
+    }
+
+    fn run(self) -> BTreeMap<String, Example> {
+        let mut examples: BTreeMap<String, Example> = BTreeMap::new();
+        let outcomes = verify::run(&self.jobs, TRIALS, SEED, super::DEADLINE);
+        for ((name, naive), outcome) in self.names.into_iter().zip(outcomes) {
+            let figures = Figures::of(&name, outcome.verdict, outcome.reason, worst(outcome.trials.iter()));
+            let example = examples.entry(name).or_default();
+            *(if naive { &mut example.naive } else { &mut example.right }) = Some(figures);
+        }
+        examples
     }
 }
 
@@ -209,14 +278,21 @@ fn digits(number: f64) -> Option<f64> {
 
 fn figures(build: &str, outcome: &Outcome, dtype: Dtype) -> Option<Figures> {
     let trial = worst(outcome.trials.iter().filter(|trial| trial.dtype == dtype))?;
-    Some(Figures {
-        verdict: trial.verdict.name().to_owned(),
-        max_abs: digits(trial.max_abs),
-        share: digits(trial.excess()),
-        torch_vs_f64: digits(trial.torch_vs_f64),
-        mlx_vs_f64: digits(trial.mlx_vs_f64),
-        mlx_dtype: Some(trial.mlx_dtype.name().to_owned()),
-        build: build.to_owned(),
-        reason: trial.complaint(),
-    })
+    Some(Figures::of(build, trial.verdict, trial.complaint(), Some(trial)))
+}
+
+impl Figures {
+    fn of(build: &str, verdict: Verdict, reason: Option<String>, trial: Option<&Trial>) -> Figures {
+        let number = |of: fn(&Trial) -> f64| trial.and_then(|trial| digits(of(trial)));
+        Figures {
+            verdict: verdict.name().to_owned(),
+            max_abs: number(|trial| trial.max_abs),
+            share: number(Trial::excess),
+            torch_vs_f64: number(|trial| trial.torch_vs_f64),
+            mlx_vs_f64: number(|trial| trial.mlx_vs_f64),
+            mlx_dtype: trial.map(|trial| trial.mlx_dtype.name().to_owned()),
+            build: build.to_owned(),
+            reason,
+        }
+    }
 }

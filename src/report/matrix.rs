@@ -24,11 +24,13 @@ pub fn markdown(registry: &Registry, measured: &Measured) -> String {
     layers(&mut out, registry, measured);
     naive(&mut out, measured);
     unsupported(&mut out, registry, measured);
-    ops(&mut out, registry);
+    ops(&mut out, registry, measured);
+    dtypes(&mut out, registry, measured);
     rules(&mut out, registry);
     blocker_patterns(&mut out);
     summary(&mut out, registry, measured);
     claims(&mut out, registry, measured);
+    op_claims(&mut out, registry, measured);
     out
 }
 
@@ -265,8 +267,11 @@ fn unsupported(out: &mut String, registry: &Registry, measured: &Measured) {
         let _ = writeln!(out, "| {}{more} | {difficulty} | {reason} |", shown.join(", "));
     }
     let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (build, reason) in measured.layers.values().flat_map(|record| &record.refused) {
-        refused.entry(reason).or_default().push(build);
+    for (class, record) in &measured.layers {
+        let converts = registry.layer(class).is_some_and(|row| matches!(row.status, RowStatus::Direct | RowStatus::Recipe));
+        for (build, reason) in record.refused.iter().filter(|_| converts) {
+            refused.entry(reason).or_default().push(build);
+        }
     }
     if !refused.is_empty() {
         out.push_str("\nConfigurations that are refused though their class converts:\n\n");
@@ -282,30 +287,85 @@ fn unsupported(out: &mut String, registry: &Registry, measured: &Measured) {
     let _ = write!(out, "\nContainers, whose children are what converts: {}.\n", containers.join(", "));
 }
 
-fn ops(out: &mut String, registry: &Registry) {
+fn ops(out: &mut String, registry: &Registry, measured: &Measured) {
     let _ = write!(
         out,
-        "\n## Ops\n\n{} ops.\n\n| Torch op | MLX equivalent | Renames | Status | What goes wrong |\n|---|---|---|---|---|\n",
-        registry.ops.len()
+        "\n## Ops\n\n{} ops, {} of them run in both engines. `renamed alone` is what one gets by changing the name and nothing else.\n\n\
+         | Torch op | MLX equivalent | Renames | Agreement | f32 error | Renamed alone | What goes wrong |\n|---|---|---|---|---|---|---|\n",
+        registry.ops.len(),
+        measured.ops.values().filter(|example| example.right.is_some()).count()
     );
     for op in &registry.ops {
-        let _ = writeln!(out, "| {} |", op_cells(op).join(" | "));
+        let _ = writeln!(out, "| {} |", op_cells(op, measured).join(" | "));
     }
 }
 
-fn op_cells(op: &Op) -> [String; 5] {
+fn op_cells(op: &Op, measured: &Measured) -> [String; 7] {
     let renames: Vec<String> = op.renames.iter().map(|(from, to)| format!("`{from}` → `{to}`")).collect();
+    let example = measured.ops.get(&op.torch);
+    let right = match example.and_then(|example| example.right.as_ref()) {
+        Some(figures) => error(Some(figures)),
+        None => "not run".to_owned(),
+    };
     [
         format!("`{}`", code_cell(&op.torch)),
         format!("`{}`", code_cell(&op.mlx)),
         if renames.is_empty() { "none".to_owned() } else { renames.join(", ") },
-        op.status.name().to_owned(),
-        op.trap.clone().unwrap_or_default().replace('|', "\\|"),
+        op.agreement().to_owned(),
+        right,
+        example.and_then(|example| example.naive.as_ref()).map_or_else(|| "–".to_owned(), said),
+        op.trap.as_ref().or(op.unmeasured.as_ref()).cloned().unwrap_or_default().replace('|', "\\|"),
     ]
 }
 
+/// Verdict and error of a naive run.
+fn said(figures: &Figures) -> String {
+    match (figures.verdict.as_str(), figures.max_abs) {
+        ("failed", _) => "MLX refuses".to_owned(),
+        (verdict, Some(error)) => format!("{verdict} {}", number(Some(error))),
+        (verdict, None) => format!("{verdict}: another shape"),
+    }
+}
+
+fn dtypes(out: &mut String, registry: &Registry, measured: &Measured) {
+    out.push_str("\n## Dtypes\n\n| torch | MLX | What is lost | Cast in both |\n|---|---|---|---|\n");
+    for row in &registry.dtypes {
+        let example = measured.dtypes.get(&row.torch).and_then(|example| example.right.as_ref());
+        let cast = match example {
+            Some(figures) => figures.verdict.clone(),
+            None => row.unmeasured.clone().unwrap_or_else(|| "not run".to_owned()),
+        };
+        let _ = writeln!(
+            out,
+            "| `{}` | `{}` | {} | {} |",
+            code_cell(&row.torch),
+            code_cell(&row.mlx),
+            row.lost.replace('|', "\\|"),
+            cast.replace('|', "\\|")
+        );
+    }
+}
+
+/// What the first matrix said of each op.
+fn op_claims(out: &mut String, registry: &Registry, measured: &Measured) {
+    out.push_str("\n| Op | It said | Measured | f32 error | Renamed alone |\n|---|---|---|---|---|\n");
+    for op in registry.ops.iter().filter(|op| op.seed) {
+        let example = measured.ops.get(&op.torch);
+        let naive = example.and_then(|example| example.naive.as_ref());
+        let verdict = match (example.and_then(|example| example.right.as_ref()), naive) {
+            (None, _) => "nothing to run",
+            (Some(_), None) => "holds",
+            (Some(_), Some(_)) => "holds, but not by a plain rename",
+        };
+        let right = error(example.and_then(|example| example.right.as_ref()));
+        let naive = naive.map_or_else(|| "–".to_owned(), said);
+        let _ =
+            writeln!(out, "| `{}` | `{}` | {verdict} | {right} | {naive} |", code_cell(&op.torch), code_cell(&op.mlx));
+    }
+}
+
 fn rules(out: &mut String, registry: &Registry) {
-    let _ = write!(out, "\n## Weight rules\n\n| Rule | Shape | Used by |\n|---|---|---|\n");
+    let _ = write!(out, "\n## Weight rules\n\n| Rule | Shape | And back | Used by |\n|---|---|---|---|\n");
     for rule in &registry.rules {
         let users: Vec<String> = registry
             .classes()
@@ -315,7 +375,9 @@ fn rules(out: &mut String, registry: &Registry) {
         let more = users.len().saturating_sub(8);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let users: Vec<String> = users.into_iter().take(8).collect();
-        let _ = writeln!(out, "| `{}` | `{}` | {}{more} |", rule.name, code_cell(&rule.shape), users.join(", "));
+        let users = if users.is_empty() { "recipes".to_owned() } else { users.join(", ") };
+        let (shape, back) = (code_cell(&rule.shape), rule.inverse.replace('|', "\\|"));
+        let _ = writeln!(out, "| `{}` | `{shape}` | {back} | {users}{more} |", rule.name);
     }
 }
 
@@ -350,6 +412,7 @@ fn summary(out: &mut String, registry: &Registry, measured: &Measured) {
         ("Configurations and calls measured", runs),
         ("Deliberate mistakes caught", measured.mistakes.iter().filter(|caught| is_caught(caught)).count()),
         ("Ops", registry.ops.len()),
+        ("Ops measured", measured.ops.values().filter(|example| example.right.is_some()).count()),
         ("Weight rules", registry.rules.len()),
         ("Blocker patterns", patterns().len()),
     ];
