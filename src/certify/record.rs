@@ -101,7 +101,8 @@ impl Measured {
     /// # Errors
     /// The samples cannot be read, or an engine is missing, in words.
     pub fn anew(registry: &std::sync::Arc<Registry>, mut done: impl FnMut(usize, usize)) -> Result<Measured, String> {
-        let samples = super::built_in().map_err(|error| error.to_string())?;
+        let mut samples = super::built_in().map_err(|error| error.to_string())?;
+        samples.extend(super::zoo().map_err(|error| error.to_string())?);
         let mistakes = mistakes::built_in().map_err(|error| error.to_string())?;
         let total = samples.len() + mistakes.len();
         let dtypes = [Dtype::Float32, Dtype::Float16, Dtype::BFloat16];
