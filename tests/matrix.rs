@@ -6,7 +6,7 @@ mod common;
 
 use common::{json, run, stderr};
 use t2m_tui::certify::record::Measured;
-use t2m_tui::certify::{built_in, mistakes};
+use t2m_tui::certify::{built_in, mistakes, zoo};
 use t2m_tui::registry::{Registry, RowStatus};
 
 #[test]
@@ -42,7 +42,7 @@ fn every_converting_row_was_measured_and_passes() {
 #[test]
 fn every_sample_and_mistake_is_in_the_record() {
     let measured = Measured::built_in().unwrap();
-    for sample in built_in().unwrap() {
+    for sample in built_in().unwrap().into_iter().chain(zoo().unwrap()) {
         assert!(measured.layers.contains_key(sample.class()), "{} was not measured", sample.class());
     }
     let mistakes = mistakes::built_in().unwrap();

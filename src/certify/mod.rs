@@ -1,8 +1,8 @@
 //! Certifying registry rows: layers as real PyTorch builds them, with randomised weights, run in both engines.
 //!
 //! `assets/samples/layers.jsonl` describes several configurations of each class of torch, `zoo.jsonl` those of other
-//! libraries. A [`Sample`] is one of them; a [`Bench`] is
-//! a checkpoint of many, which [`crate::verify`] runs as it runs any other.
+//! libraries. A [`Sample`] is one of them; a [`Bench`] is a checkpoint of many, which [`crate::verify`] runs as it runs any
+//! other.
 
 pub mod dtypes;
 pub mod mistakes;

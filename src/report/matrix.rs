@@ -47,6 +47,7 @@ pub fn json(registry: &Registry, measured: &Measured) -> Value {
             "recipe": row.recipe,
             "reason": row.reason,
             "measured": record(row, class, measured),
+            "measured_as": measured_as(row, class, measured),
         })
     });
     let ops = registry.ops.iter().map(|op| {
@@ -81,10 +82,16 @@ fn heading(out: &mut String, measured: &Measured) {
     );
 }
 
-/// The figures of a row: of the class itself, or of the class of torch that it stands for.
+/// Whose figures a row has: the class's own, those of the class that it shares the row with, or of the class of torch that it
+/// stands for.
+fn measured_as<'a>(row: &'a Layer, class: &'a str, measured: &Measured) -> Option<&'a str> {
+    let names = [Some(class), Some(row.class.as_str()), row.torch.as_deref()];
+    names.into_iter().flatten().find(|name| measured.layers.contains_key(*name))
+}
+
+/// The figures of a row.
 fn record<'a>(row: &Layer, class: &str, measured: &'a Measured) -> Option<&'a Record> {
-    let layers = &measured.layers;
-    layers.get(class).or_else(|| layers.get(&row.class)).or_else(|| layers.get(row.torch.as_deref()?))
+    measured.layers.get(measured_as(row, class, measured)?)
 }
 
 /// `torch.nn.modules.conv.Conv2d` → `nn.Conv2d`; other classes keep their path.
@@ -117,7 +124,12 @@ fn layers(out: &mut String, registry: &Registry, measured: &Measured) {
     let converting = |row: &Layer| matches!(row.status, RowStatus::Direct | RowStatus::Recipe);
     let rows = registry.classes().filter(|(_, row)| converting(row));
     let count = rows.clone().count();
-    let _ = write!(out, "\n## Layers\n\n{count} classes convert.\n");
+    let own = rows.clone().filter(|(class, _)| measured.layers.contains_key(*class)).count();
+    let _ = write!(
+        out,
+        "\n## Layers\n\n{count} classes convert. {own} of them were measured; each of the others computes the same as one that\n\
+         was, by its source or by its output in PyTorch: the last column says which.\n"
+    );
     for (module, rows) in families(rows) {
         let _ = write!(
             out,
@@ -126,7 +138,9 @@ fn layers(out: &mut String, registry: &Registry, measured: &Measured) {
              |---|---|---|---|---|---|---|---|---|---|---|---|\n"
         );
         for (class, row) in rows {
-            let record = record(row, class, measured);
+            // Figures are shown where they were measured, and nowhere else.
+            let of = measured_as(row, class, measured);
+            let record = of.filter(|of| *of == class).and_then(|of| measured.layers.get(of));
             let single = record.and_then(|record| record.float32.as_ref());
             let half = |of: fn(&Record) -> Option<&Figures>| record.and_then(of);
             let (f16, bf16) = (half(|record| record.float16.as_ref()), half(|record| record.bfloat16.as_ref()));
@@ -143,7 +157,10 @@ fn layers(out: &mut String, registry: &Registry, measured: &Measured) {
                 error(f16),
                 error(bf16),
                 back,
-                runs(record),
+                match of.filter(|of| *of != class) {
+                    Some(of) => format!("as `{}`", code_cell(&named(of))),
+                    None => runs(record),
+                },
             ];
             let _ = writeln!(out, "| {} |", cells.join(" | "));
         }
@@ -165,7 +182,7 @@ fn notes(out: &mut String, registry: &Registry, module: &str, measured: &Measure
         let refused: std::collections::BTreeSet<&String> =
             measured.layers.get(class).into_iter().flat_map(|record| record.refused.values()).collect();
         for reason in refused {
-            let _ = write!(text, " Refused: {reason}.");
+            let _ = write!(text, " Refused: {}.", reason.trim_end_matches('.'));
         }
         match said.iter_mut().find(|(known, _)| *known == text) {
             Some((_, classes)) => classes.push(named(class)),
