@@ -285,7 +285,8 @@ fn unsupported(out: &mut String, registry: &Registry, measured: &Measured) {
     }
     let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (class, record) in &measured.layers {
-        let converts = registry.layer(class).is_some_and(|row| matches!(row.status, RowStatus::Direct | RowStatus::Recipe));
+        let converts =
+            registry.layer(class).is_some_and(|row| matches!(row.status, RowStatus::Direct | RowStatus::Recipe));
         for (build, reason) in record.refused.iter().filter(|_| converts) {
             refused.entry(reason).or_default().push(build);
         }
