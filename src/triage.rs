@@ -119,6 +119,9 @@ pub struct ModuleTriage {
 /// A module that torch.fx traced: the file holds the code that it was traced to.
 const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 
+/// What every class is in the end: to inherit from it alone says nothing of what is computed.
+const BARE_MODULE: &str = "torch.nn.modules.module.Module";
+
 /// From this confidence on an inferred class is taken for the class, though others cannot be excluded …
 const SURE: f32 = 0.9;
 
@@ -230,7 +233,7 @@ fn overridden(module: &Module) -> Option<String> {
 /// The row of a class that is a layer of torch with another name: it inherits the forward and changes nothing.
 fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource>) -> Option<Layer> {
     let source = source?;
-    let base = registry.torch_class(source.stands_for.as_deref()?)?;
+    let base = registry.torch_class(source.stands_for.as_deref()?).filter(|base| *base != BARE_MODULE)?;
     let row = registry.layer(base)?;
     let short = base.rsplit('.').next().unwrap_or(base);
     let reason = format!("A {short} with a name of its own ({}:{}). {}", source.file, source.class_line, row.reason);

@@ -100,7 +100,7 @@ pub(super) fn blur(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let [left, right, above, below] = [pads[0], pads[1], pads[2], pads[3]].map(|padding| padding as i64);
     let most = pads.iter().copied().max().unwrap_or(0);
-    let shape = vec![2, channels, 9 + height + most, 11 + width + most];
+    let shape = vec![2, channels, height.saturating_add(9 + most), width.saturating_add(11 + most)];
     let draft = Draft::new(shape, Bound::Contraction(height * width)).channels_last();
     let draft =
         draft.arg("in_channels", channels).arg("out_channels", channels).arg("kernel_size", json!([height, width]));

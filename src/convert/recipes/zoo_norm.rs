@@ -219,7 +219,10 @@ fn merged(site: &Site<'_>, eps: f64) -> Result<Draft, Refusal> {
 
 /// A layer norm for each head, each with a weight of its own: `[4, heads, 5, D]`.
 pub(super) fn layer_per_head(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let (heads, width) = (site.number("num_heads")?.min(1024), site.number("dim")?);
+    let (heads, width) = (site.number("num_heads")?, site.number("dim")?);
+    if heads > 1024 {
+        return Err(unexpected("num_heads", site.maybe("num_heads")));
+    }
     let mut moves = Vec::new();
     let mut eps = None;
     for head in 0..heads {

@@ -131,7 +131,7 @@ fn cut_end(args: &Args<'_>) -> Result<Forward, Problem> {
     Ok(single(move |_, given| {
         let [input] = inputs(given)?;
         axes(input, &[3])?;
-        let kept = length(input, 2)? - count;
+        let kept = length(input, 2)?.saturating_sub(count);
         Ok(input.f_narrow(2, 0, kept.max(0))?)
     }))
 }

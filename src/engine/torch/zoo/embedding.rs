@@ -73,7 +73,8 @@ fn relative_bias(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem>
     let window = args.integers("window_size", 2)?;
     let rows = length(weights.get("weight")?, 0)?;
     let (height, width) = (window[0], window[1]);
-    if rows != (2 * height - 1) * (2 * width - 1) + 3 || height < 1 || width < 1 {
+    let fits = (1..=4096).contains(&height) && (1..=4096).contains(&width);
+    if !fits || rows != (2 * height - 1) * (2 * width - 1) + 3 {
         return Err(args.wrong("window_size", "what the table has rows for").into());
     }
     let patches = height * width;
