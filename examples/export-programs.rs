@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use t2m_tui::certify::{Bench, built_in};
 use t2m_tui::checkpoint::{Dtype, TensorData};
-use t2m_tui::convert::{Plan, random, weights};
+use t2m_tui::convert::{Plan, random};
 use t2m_tui::engine::Program;
 use t2m_tui::registry::Registry;
 
