@@ -239,3 +239,16 @@ fn a_registry_row_for_a_bare_class_name_says_what_a_full_path_is() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("torch.nn.modules.conv.Conv2d"), "{}", stderr(&output));
 }
+
+#[test]
+fn the_readmes_registry_files_are_read() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for name in ["# mine.toml", "# wrong.toml"] {
+        let from = readme.find(name).expect(name);
+        let block: Vec<&str> = readme[from..].lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let (_folder, file) = file("example.toml", &block.join("\n"));
+        let registry = t2m_tui::registry::Registry::load(&[file]).unwrap();
+        let class = block.iter().find_map(|line| line.strip_prefix("class = ")).unwrap().trim_matches('"');
+        assert!(registry.layer(class).is_some(), "{class}");
+    }
+}
