@@ -119,13 +119,7 @@ impl<'a> Site<'a> {
 
     pub(super) fn float(&self, name: &str) -> Result<f64, Refusal> {
         let value = self.attribute(name)?;
-        // JSON has no infinity: it is a word.
-        let infinite = match value.as_str() {
-            Some("inf") => Some(f64::INFINITY),
-            Some("-inf") => Some(f64::NEG_INFINITY),
-            _ => None,
-        };
-        value.as_f64().or(infinite).ok_or_else(|| unexpected(name, value))
+        value.as_f64().ok_or_else(|| unexpected(name, value))
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, Refusal> {
