@@ -246,7 +246,7 @@ fn the_readmes_registry_files_are_read() {
     for name in ["# mine.toml", "# wrong.toml"] {
         let from = readme.find(name).expect(name);
         let block: Vec<&str> = readme[from..].lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-        let (_folder, file) = file("example.toml", &block.join("\n"));
+        let (_folder, file) = file("example.toml", block.join("\n"));
         let registry = t2m_tui::registry::Registry::load(&[file]).unwrap();
         let class = block.iter().find_map(|line| line.strip_prefix("class = ")).unwrap().trim_matches('"');
         assert!(registry.layer(class).is_some(), "{class}");

@@ -151,15 +151,25 @@ impl<'a> Rebuilder<'a> {
     /// List a tensor under a name; `None` if the value is no tensor.
     pub fn add(&mut self, id: NodeId, name: String) -> Result<Option<TensorId>> {
         let number = self.tensors.len();
-        self.pickle.spend(TENSOR_WORK + name.len() as u64);
+        Ok(self.add_or_return(id, name)?.is_none().then_some(number))
+    }
+
+    /// The same; the name comes back if the value is no tensor.
+    pub fn add_or_return(&mut self, id: NodeId, name: String) -> Result<Option<String>> {
+        let number = self.tensors.len();
         let object = self.pickle.object(id).filter(|object| is_tensor(self.pickle, object));
-        let mut tensor = match (object, self.given(id)) {
+        let given = self.given(id);
+        if object.is_none() && given.is_none() {
+            return Ok(Some(name));
+        }
+        self.pickle.spend(TENSOR_WORK + name.len() as u64);
+        let mut tensor = match (object, given) {
             (Some(object), _) => self.tensor(id, &object).map_err(|fault| {
                 let what = format!("tensor `{}`: {}", name_for_message(&name), fault.what);
                 Fault { what, ..fault }
             })?,
             (None, Some(given)) => given.clone(),
-            (None, None) => return Ok(None),
+            (None, None) => return Ok(Some(name)),
         };
         tensor.name = name;
         tensor.shared_with = match tensor.storage {
@@ -167,7 +177,7 @@ impl<'a> Rebuilder<'a> {
             None => Some(*self.by_node.entry(id).or_insert(number)).filter(|&first| first != number),
         };
         self.tensors.push(tensor);
-        Ok(Some(number))
+        Ok(None)
     }
 
     /// The first tensor that is the same view of the same storage.
@@ -287,6 +297,14 @@ impl<'a> Rebuilder<'a> {
             *place = Some(index);
         }
         Ok(Ok(index))
+    }
+}
+
+impl Rebuilder<'_> {
+    /// As [`check_persistent_ids`], after the tensors are rebuilt: each storage that was found stands for an id that was read.
+    pub fn check_other_persistent_ids(&self) -> Result<()> {
+        let all_read = self.storages.len() >= self.pickle.persistent_ids().len();
+        if all_read { Ok(()) } else { check_persistent_ids(self.pickle) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Finding the weights in what was saved: a state dict, a module, or a training checkpoint around either.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
@@ -220,10 +221,7 @@ pub(super) fn flatten(
         if !pickle.spend(VISIT_WORK + name.len() as u64) {
             return pickle.check_work();
         }
-        if rebuilder.is_tensor(value) {
-            rebuilder.add(value, name)?;
-            continue;
-        }
+        let Some(name) = rebuilder.add_or_return(value, name)? else { continue };
         if !is_container(pickle, value) {
             keep(metadata, name, || printer.value(pickle, value));
             continue;
@@ -274,10 +272,10 @@ fn settle_duplicates(rebuilder: &mut Rebuilder<'_>, members: &mut Vec<(Key, Node
     let mut hashes = HashSet::with_capacity_and_hasher(members.len(), RandomState::default());
     let mut repeated = false;
     for (key, _) in members.iter() {
-        if let Some(text) = text(key) {
-            repeated |= !hashes.insert(hasher.hash_one(&*text));
-        }
-        if let Key::Name(key) = key
+        let Some(text) = text(key) else { continue };
+        repeated |= !hashes.insert(hasher.hash_one(&*text));
+        // Sound UTF-8 is borrowed.
+        if let (Key::Name(key), Cow::Owned(_)) = (key, &text)
             && pickle.is_broken_text(*key)
         {
             let shown = name_for_message(&key_text(pickle, *key));

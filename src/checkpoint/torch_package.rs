@@ -5,7 +5,7 @@ use std::path::Path;
 use super::archive::{Archive, Method};
 use super::error::name_for_message;
 use super::pickle::{Fault, Pickle};
-use super::rebuild::{self, Found, Rebuilder};
+use super::rebuild::{Found, Rebuilder};
 use super::tensor::StorageOffset;
 use super::{Bytes, Checkpoint, EmbeddedSource, Error, Format, objects, sources, torch_zip};
 
@@ -61,9 +61,9 @@ pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Ch
         Some(Found { number, offset, bytes: record.size, plain: record.method == Method::Stored })
     };
     let mut rebuilder = Rebuilder::new(&pickle, &find, big_endian);
-    let parts = rebuild::check_persistent_ids(&pickle)
-        .and_then(|()| torch_zip::contents(&mut rebuilder))
-        .map_err(|reason| fault(path, name, reason, &pickle))?;
+    let parts = torch_zip::contents(&mut rebuilder);
+    let parts =
+        rebuilder.check_other_persistent_ids().and(parts).map_err(|reason| fault(path, name, reason, &pickle))?;
     Ok(parts.checkpoint(path, Format::TorchPackage, bytes, rebuilder, sources, warnings))
 }
 

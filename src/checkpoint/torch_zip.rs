@@ -6,7 +6,7 @@ use std::path::Path;
 use super::archive::{Archive, Method};
 use super::error::name_for_message;
 use super::pickle::{self, Fault, Pickle, Printer};
-use super::rebuild::{self, Found, Rebuilder};
+use super::rebuild::{Found, Rebuilder};
 use super::tensor::StorageOffset;
 use super::{
     Bytes, Checkpoint, Content, EmbeddedSource, Error, Format, detect, exported, objects, optimizer, sources,
@@ -56,9 +56,9 @@ pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Ch
     let sources = sources::embedded(&pickle, &mut warnings);
     let find = storages(&archive, "data");
     let mut rebuilder = Rebuilder::new(&pickle, &find, big_endian);
-    let parts = rebuild::check_persistent_ids(&pickle)
-        .and_then(|()| contents(&mut rebuilder))
-        .map_err(|reason| fault(reason, &pickle.refused_globals()))?;
+    let parts = contents(&mut rebuilder);
+    let parts =
+        rebuilder.check_other_persistent_ids().and(parts).map_err(|reason| fault(reason, &pickle.refused_globals()))?;
     Ok(parts.checkpoint(path, Format::TorchZip, bytes, rebuilder, sources, warnings))
 }
 

@@ -30,6 +30,7 @@ impl Pickle {
             extras: Vec::new(),
             globals: Vec::new(),
             extensions: Vec::new(),
+            persistent: Vec::new(),
             root: NodeId(0),
             end: start,
             work: Cell::new(work),
@@ -331,14 +332,17 @@ impl Machine {
             PERSID => {
                 let line = self.line()?;
                 self.push(Node::Text(line, Encoding::RawUnicode))?;
-                let id = self.pop()?;
-                self.push(Node::Persistent(id))
+                self.persistent()
             }
-            _ => {
-                let id = self.pop()?;
-                self.push(Node::Persistent(id))
-            }
+            _ => self.persistent(),
         }
+    }
+
+    /// The value on top is a persistent id.
+    fn persistent(&mut self) -> Step {
+        let id = self.pop()?;
+        self.pickle.persistent.push(id);
+        self.push(Node::Persistent(id))
     }
 
     fn push(&mut self, node: Node) -> Step {

@@ -142,6 +142,8 @@ pub struct Pickle {
     globals: Vec<Global>,
     /// Uses of extension codes, by offset.
     extensions: Vec<(u32, u32)>,
+    /// What each persistent id is, in the order of their opcodes.
+    persistent: Vec<NodeId>,
     root: NodeId,
     end: usize,
     /// Work that may still be spent on reading the values.
@@ -333,8 +335,8 @@ impl Pickle {
     }
 
     /// Every persistent id, in the order of their opcodes.
-    pub fn persistent_ids(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes.iter().filter_map(|(node, _)| if let Node::Persistent(id) = node { Some(*id) } else { None })
+    pub fn persistent_ids(&self) -> impl ExactSizeIterator<Item = NodeId> {
+        self.persistent.iter().copied()
     }
 
     /// Every object that a call of this function would have made, in the order of their opcodes.
