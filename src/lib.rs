@@ -17,6 +17,7 @@
 //! | [`engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
+//! | `templates` (with the feature `mlx`) | options | blocks of mlx-rs that a composite of torch may be |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 
@@ -34,6 +35,8 @@ pub mod open;
 pub mod registry;
 pub mod report;
 pub mod source;
+#[cfg(feature = "mlx")]
+pub mod templates;
 pub mod triage;
 pub mod tui;
 pub mod verify;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
+use crate::convert::templates::{self, Template};
 use crate::convert::{Plan, Refusal};
 use crate::model::{Model, Module, ModuleId, reparametrized};
 use crate::registry::{Layer, Registry, RowStatus};
@@ -114,10 +115,15 @@ pub struct ModuleTriage {
     pub reason: String,
     /// What the conversion would do; there for `direct` and `recipe` alone.
     pub plan: Option<Plan>,
+    /// The block that it is or looks like.
+    pub template: Option<Template>,
 }
 
 /// A module that torch.fx traced: the file holds the code that it was traced to.
 const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
+
+/// What `torch.nn.utils.parametrize` puts before a layer's name when it changes the class.
+const PARAMETRIZED: &str = "torch.nn.utils.parametrize.Parametrized";
 
 /// What every class is in the end: to inherit from it alone says nothing of what is computed.
 const BARE_MODULE: &str = "torch.nn.modules.module.Module";
@@ -145,7 +151,10 @@ pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sourc
     let unambiguous = model.modules.iter().filter(|module| module.alternatives.is_empty());
     let certain: HashSet<&str> = unambiguous.map(|module| module.class.as_str()).collect();
     for id in 0..model.modules.len() {
-        let triaged = triage_module(checkpoint, model, registry, &triage, &certain, id);
+        let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id);
+        if !matches!(triaged.status, Status::Incomplete | Status::Unknown | Status::Unsupported) {
+            triaged.template = templates::of(checkpoint, model, registry, id);
+        }
         triage.modules.push(triaged);
     }
     triage.coverage = triage.count_coverage(checkpoint, model);
@@ -164,7 +173,8 @@ fn triage_module(
     if !module.alternatives.is_empty() && !all_containers(module, registry) && !is_sure(module, certain) {
         return without_row(Status::Incomplete, ambiguity(module));
     }
-    if let Some((how, _)) = reparametrized::weight(model, id) {
+    let folds = reparametrized::weight_norm(checkpoint, model, id).is_some();
+    if let Some((how, _)) = reparametrized::weight(model, id).filter(|_| !folds) {
         let reason = how.reason().to_owned();
         return ModuleTriage { difficulty: Some(Difficulty::Easy), ..without_row(Status::Unsupported, reason) };
     }
@@ -178,6 +188,7 @@ fn triage_module(
         return without_row(Status::Custom, reason);
     }
     let inherited = match registry.layer(&module.class) {
+        _ if folds && module.class.starts_with(PARAMETRIZED) => as_parametrized(module, registry),
         Some(_) => None,
         None => as_its_base(module, registry, triage.source(&module.class)),
     };
@@ -192,12 +203,13 @@ fn triage_module(
         recipe: None,
         reason: row.reason.clone(),
         plan: None,
+        template: None,
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,
         RowStatus::Unsupported => {}
         RowStatus::Direct | RowStatus::Recipe => {
-            let site = Site { checkpoint, model, id, row, registry };
+            let site = Site { checkpoint, model, id, row, registry, asked: None };
             match recipes::plan(&site) {
                 Ok(plan) => {
                     let direct = row.status == RowStatus::Direct && plan.steps.is_empty();
@@ -228,6 +240,15 @@ fn overridden(module: &Module) -> Option<String> {
     Some(format!(
         "It was saved with {hook}, which may change what it computes: call their function where it is called."
     ))
+}
+
+/// The row of a layer whose class `torch.nn.utils.parametrize` changed.
+fn as_parametrized(module: &Module, registry: &Registry) -> Option<Layer> {
+    let name = module.class.strip_prefix(PARAMETRIZED)?;
+    let base = registry.torch_class(&format!("torch.nn.{name}"))?;
+    let row = registry.layer(base)?;
+    let torch = row.torch.clone().or_else(|| Some(base.to_owned()));
+    Some(Layer { class: module.class.clone(), torch, ..row.clone() })
 }
 
 /// The row of a class that is a layer of torch with another name: it inherits the forward and changes nothing.
@@ -288,7 +309,7 @@ fn ambiguity(module: &Module) -> String {
 }
 
 fn without_row(status: Status, reason: String) -> ModuleTriage {
-    ModuleTriage { status, difficulty: None, mlx: None, rule: None, recipe: None, reason, plan: None }
+    ModuleTriage { status, difficulty: None, mlx: None, rule: None, recipe: None, reason, plan: None, template: None }
 }
 
 impl Triage {

@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use t2m_tui::certify::{Bench, Sample, built_in, mistakes, parse, zoo};
+use t2m_tui::certify::{Bench, Sample, built_in, mistakes, parse, templates, zoo};
 use t2m_tui::checkpoint::Dtype;
 use t2m_tui::compare::Verdict;
 use t2m_tui::registry::Registry;
@@ -74,6 +74,47 @@ fn every_class_of_the_zoo_passes() {
     let unexplained = unmeasured.iter().filter(|said| !UNMEASURED.iter().any(|known| said.contains(known)));
     let unexplained: Vec<&String> = unexplained.collect();
     assert!(unexplained.is_empty(), "{unexplained:#?}");
+}
+
+/// The blocks of `src/templates`, each in the place of the layers that it stands for.
+#[test]
+fn every_block_passes() {
+    let samples = templates().unwrap();
+    let bench = Bench::of_templates(&samples, registry());
+    let measured = bench.run(2, &[Dtype::Float32, Dtype::Float16, Dtype::BFloat16], 7, |_| {});
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, (sample, outcome)) in samples.iter().zip(measured.outcomes).enumerate() {
+        let block = bench.template(index).unwrap_or_else(|| panic!("{} is no block", sample.build));
+        seen.insert(block.name);
+        assert!(outcome.verdict.passes(), "{}: {outcome:?}", block.call());
+        for trial in &outcome.trials {
+            assert_eq!(trial.mlx_dtype, trial.dtype, "{}", block.call());
+        }
+    }
+    assert_eq!(Vec::from_iter(seen), ["AdaptiveAvgPool2d", "ConvBlock", "ConvStack", "MLP", "TransformerBlock"]);
+}
+
+/// A block whose norm and activation, or whose weights, are not those of the layers is seen.
+#[test]
+fn a_wrong_block_is_caught() {
+    let samples: Vec<Sample> =
+        templates().unwrap().into_iter().filter(|sample| sample.build.contains("Conv2d(3")).collect();
+    assert_eq!(samples.len(), 2);
+    for (name, value) in [("activation", serde_json::json!(null)), ("norm", serde_json::json!(1e-2))] {
+        let bench = Bench::of_templates(&samples, registry());
+        let mut plans: Vec<_> = (0..2).map(|at| bench.template(at).unwrap().plan.clone().unwrap()).collect();
+        for plan in &mut plans {
+            let first = plan.mlx.args.get_mut("blocks").and_then(|blocks| blocks[0].as_object_mut());
+            match first {
+                Some(block) => block.insert(name.to_owned(), value.clone()),
+                None => plan.mlx.args.insert(name.to_owned(), value.clone()),
+            };
+        }
+        let bench = Bench::of_plans(&samples, registry(), plans);
+        for outcome in bench.run(2, &[Dtype::Float32], 7, |_| {}).outcomes {
+            assert_eq!(outcome.verdict, Verdict::Broken, "{name}: {outcome:?}");
+        }
+    }
 }
 
 /// Random configurations of every class: `random.jsonl.gz`, or the file that `T2M_SAMPLES` names (`assets/samples/make.py

@@ -241,6 +241,26 @@ fn a_registry_row_for_a_bare_class_name_says_what_a_full_path_is() {
 }
 
 #[test]
+fn an_unknown_bound_is_named_with_those_that_there_are() {
+    let (_folder, rows) = file("rows.toml", "[[layer]]\nclass = \"torch.nn.modules.linear.Linear\"\nbound = \"lax\"\n");
+    let output = run(&["inspect", "demo", "--registry", rows.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("copy, pointwise, contraction N and norm N"), "{}", stderr(&output));
+}
+
+#[test]
+fn blocks_are_named_with_the_arguments_that_they_would_be_built_with() {
+    let report = json(&run(&["inspect", "tests/fixtures/blocks.pt", "--format", "json"]));
+    let modules = report["modules"].as_array().unwrap();
+    let block = |path: &str| modules.iter().find(|module| module["path"] == path).unwrap()["template"].clone();
+    let dims = serde_json::json!({"dims": [24, 40, 10], "activation": "gelu", "bias": true, "dropout": 0.1});
+    assert_eq!(block("mlp"), serde_json::json!({"name": "MLP", "args": dims, "whole": true}));
+    assert_eq!(block("own"), serde_json::json!({"name": "MLP", "args": dims, "whole": false}));
+    assert_eq!((&block("conv")["name"], &block("conv")["args"]["norm"]), (&"ConvBlock".into(), &1e-5.into()));
+    assert_eq!(block("other"), serde_json::Value::Null, "two activations in a row are no MLP");
+}
+
+#[test]
 fn the_readmes_registry_files_are_read() {
     let readme = std::fs::read_to_string("README.md").unwrap();
     for name in ["# mine.toml", "# wrong.toml"] {

@@ -32,7 +32,7 @@ fn every_plan_of_the_samples_goes_back() {
     for (at, &module) in bench.modules.iter().enumerate() {
         let Some(plan) = bench.triage(at).and_then(|triage| triage.plan.as_ref()) else { continue };
         let shape = |name: &str| {
-            let tensor = &checkpoint.tensors[recipes::tensor(model, module, name)?];
+            let tensor = &checkpoint.tensors[model.tensor(module, name)?];
             Some(tensor.shape.iter().map(|&axis| axis as usize).collect::<Vec<usize>>())
         };
         let names = plan.weights.iter().flat_map(|step| &step.from);

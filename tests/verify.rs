@@ -355,3 +355,32 @@ fn a_plain_rename_is_shown_beside_the_right_conversion() {
     assert!(twin["trial"]["max_abs"].as_f64().unwrap() > 0.1, "{twin:#}");
     assert!(layer(&json(&run(&["verify", "demo", "--layers", "head", "--format", "json"])), "head")["naive"].is_null());
 }
+
+#[test]
+fn a_weight_norm_is_folded_and_measured_against_torchs_own() {
+    let output = run(&["verify", "tests/fixtures/reparametrized.pt", "--layers", "0", "--format", "json"]);
+    let report = json(&output);
+    assert_eq!((output.status.code(), layer(&report, "0")["verdict"].as_str()), (Some(0), Some("ok")), "{report:#}");
+}
+
+#[test]
+fn a_sequential_is_measured_as_the_block_that_it_is() {
+    let samples = t2m_tui::certify::templates().unwrap();
+    assert!(samples.len() >= 20);
+    let output =
+        run(&["verify", "tests/fixtures/blocks.pt", "--layers", "mlp", "--layers", "conv", "--format", "json"]);
+    let report = json(&output);
+    assert_eq!((output.status.code(), &report["summary"]["ok"]), (Some(0), &Value::from(2)), "{report:#}");
+    let output = run(&["verify", "tests/fixtures/blocks.pt", "--layers", "own"]);
+    assert_eq!(output.status.code(), Some(2), "a suggestion is not run: {output:?}");
+    assert!(stderr(&output).contains("--layers 'own.*' runs those"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_registry_file_may_say_what_rounding_explains() {
+    let (_, as_it_is) = verify_net("steep", "", &["--trials", "1"]);
+    let row = "[[layer]]\nclass = \"torch.nn.modules.linear.Linear\"\nbound = \"contraction 40000\"\n";
+    let (_, wide) = verify_net("steep", row, &["--trials", "1"]);
+    let tolerance = |report: &Value| layer(report, "steep")["trials"][0]["tolerance"].as_f64().unwrap();
+    assert!(tolerance(&wide) > 2.0 * tolerance(&as_it_is), "{wide:#}");
+}

@@ -45,11 +45,13 @@ LINEAR = [
     "nn.Identity()",
     "nn.Embedding(100, 32)",
     "nn.Embedding(11, 6, padding_idx=0)",
+    "nn.Embedding(40, 12, max_norm=1.0)",
     "nn.EmbeddingBag(40, 12)",
     "nn.EmbeddingBag(40, 12, mode='sum')",
     "nn.EmbeddingBag(40, 12, mode='max')",
     "nn.EmbeddingBag(40, 12, mode='mean', padding_idx=3)",
     "nn.EmbeddingBag(40, 12, mode='sum', include_last_offset=True)",
+    "nn.EmbeddingBag(40, 12, max_norm=1.0)",
 ]
 CONV = [
     "nn.Conv1d(6, 8, 3)",
@@ -123,6 +125,7 @@ POOL = [
     "nn.AdaptiveMaxPool1d(4)",
     "nn.AdaptiveMaxPool2d((3, 5))",
     "nn.AdaptiveMaxPool2d(4, return_indices=True)",
+    "nn.AdaptiveMaxPool2d(40, return_indices=True)",
     "nn.AdaptiveMaxPool3d((2, 3, 4))",
     "nn.LPPool1d(2, 3, stride=2)",
     "nn.LPPool2d(2, 3, stride=2)",
@@ -140,6 +143,7 @@ ACTIVATION = [
     "nn.GELU(approximate='tanh')",
     "nn.LeakyReLU()",
     "nn.LeakyReLU(0.2)",
+    "nn.LeakyReLU(1.5)",
     "nn.ELU()",
     "nn.ELU(0.5)",
     "nn.CELU()",
@@ -154,6 +158,7 @@ ACTIVATION = [
     "nn.Hardshrink(0.7)",
     "nn.Threshold(0.1, 20)",
     "nn.RReLU(0.1, 0.5)",
+    "nn.RReLU(1.2, 1.4)",
     "nn.PReLU()",
     "nn.PReLU(6)",
     "nn.GLU()",
@@ -180,6 +185,8 @@ ATTENTION = [
     *(f"nn.Transformer{part}Layer(24, 4, dim_feedforward=40{more})" for part in ("Encoder", "Decoder") for more in ("", ", batch_first=True", ", norm_first=True, activation='gelu'", ", bias=False, layer_norm_eps=1e-6")),
     "nn.TransformerEncoder(nn.TransformerEncoderLayer(24, 4, 40, batch_first=True), 2)",
     "nn.TransformerEncoder(nn.TransformerEncoderLayer(24, 4, 40, norm_first=True), 3, norm=nn.LayerNorm(24))",
+    "nn.TransformerEncoder(nn.TransformerEncoderLayer(24, 4, 40, batch_first=True), 2, norm=nn.RMSNorm(24))",
+    "nn.TransformerEncoderLayer(24, 4, 40, batch_first=True, activation=nn.functional.silu)",
     "nn.TransformerDecoder(nn.TransformerDecoderLayer(24, 4, 40), 2)",
     "nn.TransformerDecoder(nn.TransformerDecoderLayer(24, 4, 40, batch_first=True), 2, norm=nn.LayerNorm(24))",
     "nn.Transformer(24, 4, 2, 2, 40)",
@@ -224,6 +231,7 @@ DISTANCE = [
     "nn.CosineSimilarity(dim=-1, eps=1e-3)",
     "nn.PairwiseDistance()",
     "nn.PairwiseDistance(p=1, keepdim=True)",
+    "nn.PairwiseDistance(p=float('inf'))",
 ]
 REDUCTIONS = ("mean", "sum", "none")
 LOSS = [
@@ -248,6 +256,7 @@ LOSS = [
     "nn.MultiLabelSoftMarginLoss(weight=torch.rand(6))",
     "nn.LinearCrossEntropyLoss(10, 6)",
     "nn.LinearCrossEntropyLoss(10, 6, bias=True, label_smoothing=0.1)",
+    "nn.LinearCrossEntropyLoss(10, 6, out_features=(2, 3))",
 ]
 # Shapes that do not tell which axis is which.
 SQUARE = [
@@ -337,6 +346,25 @@ for expression in ("reduction='mean'", "reduction='none'", "label_smoothing=0.1,
     CALLS[f"nn.CrossEntropyLoss({expression})"] = [*CALLS.get(f"nn.CrossEntropyLoss({expression})", []), given("input", "target", targets="probabilities")]
 
 
+# What src/templates has a block for, and what is like it but is none.
+TEMPLATES = [
+    "nn.Sequential(nn.Linear(24, 40), nn.ReLU(), nn.Dropout(0.1), nn.Linear(40, 10))",
+    "nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 32), nn.GELU(), nn.Linear(32, 10))",
+    "nn.Sequential(nn.Linear(24, 40, bias=False), nn.GELU(approximate='tanh'), nn.Identity(), nn.Linear(40, 10, bias=False))",
+    "nn.Sequential(nn.Linear(600, 900), nn.SiLU(), nn.Linear(900, 600), nn.Dropout(0.2))",
+    "nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 4))",
+    "nn.Sequential(nn.Linear(7, 5), nn.Sigmoid(), nn.Linear(5, 3))",
+    "nn.Sequential(nn.Conv2d(3, 8, (3, 5), stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU())",
+    "nn.Sequential(nn.Conv2d(6, 8, 3, groups=2), nn.ReLU())",
+    "nn.Sequential(nn.Conv1d(6, 9, 5, stride=3, padding=2), nn.BatchNorm1d(9, eps=1e-3))",
+    "nn.Sequential(nn.Conv1d(6, 9, 3, padding=7), nn.GELU())",
+    "nn.Sequential(nn.Conv1d(6, 8, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv1d(8, 12, 5, stride=3, groups=4), nn.BatchNorm1d(12), nn.GELU(), nn.Dropout(0.2))",
+    "nn.Sequential(nn.Conv2d(3, 16, 7, stride=2, padding=3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 10, 1))",
+    *(f"nn.TransformerEncoderLayer(16, 4, 40{more})" for more in (", batch_first=True", ", batch_first=True, norm_first=True", ", activation='gelu', bias=False", ", layer_norm_eps=1e-3, dropout=0.0")),
+    *(f"nn.AdaptiveAvgPool2d({size})" for size in ("1", "(3, 5)", "(None, 4)", "7")),
+]
+
+
 def build(expression):
     torch.manual_seed(0)
     warnings.simplefilter("ignore")
@@ -383,6 +411,7 @@ if __name__ == "__main__":
         lines = described(arguments.program, LAYERS)
         calls = [{"build": line["build"], "call": call, "modules": line["modules"]} for line in lines for call in CALLS.get(line["build"], [])]
         (HERE / "layers.jsonl").write_text(dumps(lines + calls))
+        (HERE / "templates.jsonl").write_text(dumps(described(arguments.program, TEMPLATES)))
         classes = {line["modules"][0]["class"] for line in lines}
         public = {f"{value.__module__}.{name}" for name, value in vars(nn).items() if python_inspect.isclass(value) and issubclass(value, nn.Module)}
         (HERE / "torch_nn_classes.txt").write_text("".join(f"{name}\n" for name in sorted(public)))

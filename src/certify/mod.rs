@@ -4,6 +4,7 @@
 //! libraries. A [`Sample`] is one of them; a [`Bench`] is a checkpoint of many, which [`crate::verify`] runs as it runs any
 //! other.
 
+pub mod anatomy;
 pub mod dtypes;
 pub mod mistakes;
 pub mod ops;
@@ -21,6 +22,7 @@ use crate::checkpoint::{Checkpoint, DescribedModule, Dtype};
 use crate::compare::{Trial, Verdict, worst};
 use crate::convert::Plan;
 use crate::convert::random::WeightSource;
+use crate::convert::templates::Template;
 use crate::engine::{EngineInfo, EngineState, Side};
 use crate::model::{self, ModuleId};
 use crate::open::Opened;
@@ -30,6 +32,7 @@ use crate::triage::{self, ModuleTriage};
 use crate::verify::{Event, Request, Runner};
 
 const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
+const TEMPLATES: &str = include_str!("../../assets/samples/templates.jsonl");
 const ZOO: &str = include_str!("../../assets/samples/zoo.jsonl");
 
 /// One configuration of a layer.
@@ -73,6 +76,14 @@ pub fn built_in() -> Result<Vec<Sample>, serde_json::Error> {
 /// The file is not what it should be, which a test rules out.
 pub fn zoo() -> Result<Vec<Sample>, serde_json::Error> {
     parse(ZOO)
+}
+
+/// The built-in samples of what [`crate::convert::templates`] has a block for.
+///
+/// # Errors
+/// The file is not what it should be, which a test rules out.
+pub fn templates() -> Result<Vec<Sample>, serde_json::Error> {
+    parse(TEMPLATES)
 }
 
 /// Samples out of a file of them, one JSON object a line.
@@ -130,6 +141,27 @@ impl Bench {
 
     /// The same with each sample's plan changed by a function, which is given the sample's number.
     pub fn altered(samples: &[Sample], registry: Arc<Registry>, mut change: impl FnMut(usize, &mut Plan)) -> Bench {
+        Bench::with(samples, registry, |index, triaged| {
+            if let Some(plan) = &mut triaged.plan {
+                change(index, plan);
+            }
+        })
+    }
+
+    /// The same with each sample as the block that it is, in its own layer's place.
+    pub fn of_templates(samples: &[Sample], registry: Arc<Registry>) -> Bench {
+        Bench::with(samples, registry, |_, triaged| {
+            triaged.plan = triaged.template.as_ref().and_then(|block| block.plan.clone());
+        })
+    }
+
+    /// The same with these plans in the place of the samples' own, one for each.
+    pub fn of_plans(samples: &[Sample], registry: Arc<Registry>, plans: Vec<Plan>) -> Bench {
+        let mut plans = plans.into_iter();
+        Bench::with(samples, registry, |_, triaged| triaged.plan = plans.next())
+    }
+
+    fn with(samples: &[Sample], registry: Arc<Registry>, mut change: impl FnMut(usize, &mut ModuleTriage)) -> Bench {
         let root = DescribedModule {
             path: String::new(),
             class: String::new(),
@@ -155,13 +187,16 @@ impl Bench {
         let top = model.modules.iter().enumerate().filter(|(_, module)| module.depth == 1);
         let modules: Vec<ModuleId> = top.map(|(id, _)| id).collect();
         for (index, &id) in modules.iter().enumerate() {
-            if let Some(plan) = &mut triage.modules[id].plan {
-                change(index, plan);
-            }
+            change(index, &mut triage.modules[id]);
         }
         let opened =
             Opened { checkpoint: Arc::new(checkpoint), model: Arc::new(model), registry, triage: Arc::new(triage) };
         Bench { opened, modules }
+    }
+
+    /// The block that a sample is.
+    pub fn template(&self, sample: usize) -> Option<&Template> {
+        self.triage(sample)?.template.as_ref()
     }
 
     /// Run every sample with randomised weights: the outcome of each, in order. `done` hears how many are finished.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{BAD_ANSWER, Common, Failure, output};
 use crate::certify::record::Measured;
 use crate::registry::Registry;
-use crate::report::matrix;
+use crate::report::matrix::Matrix;
 
 /// Options of `matrix`.
 #[derive(Debug, clap::Args)]
@@ -48,9 +48,9 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         Measured::built_in()?
     };
     match args.format {
-        MatrixFormat::Md => output::print(matrix::markdown(&registry, &measured).as_bytes())?,
+        MatrixFormat::Md => output::print(Matrix::new(&registry, &measured)?.markdown().as_bytes())?,
         MatrixFormat::Json => {
-            output::print_line(&serde_json::to_string_pretty(&matrix::json(&registry, &measured))?)?;
+            output::print_line(&serde_json::to_string_pretty(&Matrix::new(&registry, &measured)?.json())?)?;
         }
         MatrixFormat::Record => output::print_line(&serde_json::to_string_pretty(&measured)?)?,
     }

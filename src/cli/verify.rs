@@ -160,19 +160,29 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     Ok(if run.is_bad() { ExitCode::from(BAD_ANSWER) } else { ExitCode::SUCCESS })
 }
 
-/// The modules to run: all that count as layers, or those whose path matches.
+/// The modules to run: all that count as layers, or those whose path matches. A block that is named by its path is run as a
+/// whole.
 fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
     if globs.is_empty() {
         return Ok(report::layers(opened).collect());
     }
+    let mut blocks = Vec::new();
     for glob in globs {
         let one = glob_set(std::slice::from_ref(glob))?;
-        if !report::layers(opened).any(|id| one.is_match(&opened.model.modules[id].path)) {
-            return Err(no_match(opened, glob));
+        if report::layers(opened).any(|id| one.is_match(&opened.model.modules[id].path)) {
+            continue;
         }
+        blocks.push(block(opened, glob).ok_or_else(|| no_match(opened, glob))?);
     }
     let set = glob_set(globs)?;
-    Ok(report::layers(opened).filter(|&id| set.is_match(&opened.model.modules[id].path)).collect())
+    let layers = report::layers(opened).filter(|&id| set.is_match(&opened.model.modules[id].path));
+    Ok(layers.chain(blocks).collect())
+}
+
+/// A container at that path that can be run as one block.
+fn block(opened: &Opened, path: &str) -> Option<ModuleId> {
+    let id = opened.model.find(path)?;
+    opened.triage.modules[id].template.as_ref()?.plan.as_ref().map(|_| id)
 }
 
 fn no_match(opened: &Opened, glob: &str) -> Failure {

@@ -5,6 +5,7 @@
 pub mod input;
 pub mod random;
 pub mod recipes;
+pub mod templates;
 pub mod weights;
 
 use crate::compare::tolerance::Bound;

@@ -266,6 +266,15 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Several objects.
+    ///
+    /// # Errors
+    /// It is missing or something else.
+    pub fn tables(&self, name: &str) -> Result<Vec<&'a Map<String, Value>>, String> {
+        let tables = self.get(name)?.as_array().and_then(|items| items.iter().map(Value::as_object).collect());
+        tables.ok_or_else(|| self.wrong(name, "a list of objects"))
+    }
+
     /// Whether the value is null.
     ///
     /// # Errors

@@ -7,6 +7,9 @@ pub const PREFIX: &str = "t2m.";
 /// The argument that holds the module's own names of tensors, by the names that the layer knows them by.
 pub const TENSORS: &str = "tensors";
 
+/// The argument that says that `weight` is `g·v/‖v‖`: `{"norm": name of g, "dim": the axis that keeps its norm, or null}`.
+pub const WEIGHT_NORM: &str = "weight_norm";
+
 /// The functions. Each is documented where it is written.
 pub const FUNCTIONS: [&str; 28] = [
     // zoo/norm.rs

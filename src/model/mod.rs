@@ -104,6 +104,14 @@ impl Model {
         }
     }
 
+    /// A tensor of a module or of a module below it, by its name relative to the module; `None` where it is None.
+    pub fn tensor(&self, id: ModuleId, name: &str) -> Option<crate::checkpoint::TensorId> {
+        let module = self.modules.get(id)?;
+        let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };
+        let path = if module.path.is_empty() { below.to_owned() } else { format!("{}.{below}", module.path) };
+        self.modules[id..module.end].iter().find(|module| module.path == path)?.tensor(own)
+    }
+
     /// The module at a path.
     pub fn find(&self, path: &str) -> Option<ModuleId> {
         self.modules.iter().position(|module| module.path == path)

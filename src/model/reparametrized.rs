@@ -1,7 +1,7 @@
 //! Weights that are no tensors of their own: torch computes them from others before each forward.
 
 use super::{Model, Module, ModuleId};
-use crate::checkpoint::TensorId;
+use crate::checkpoint::{Checkpoint, TensorId};
 
 /// How a weight is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Reparametrized {
                 "Its weight is computed from weight_orig and weight_mask (pruning): make it plain with torch.nn.utils.prune.remove and save again."
             }
             Reparametrized::Parametrized => {
-                "Its weight is computed by a parametrization: make it plain with torch.nn.utils.parametrize.remove_parametrizations and save again."
+                "Its weight is computed by a parametrization that is not folded: make it plain with torch.nn.utils.parametrize.remove_parametrizations and save again."
             }
         }
     }
@@ -80,6 +80,39 @@ pub fn weight(model: &Model, id: ModuleId) -> Option<(Reparametrized, TensorId)>
     let longest = module.path.len() + PARAMETRIZED.len() + 1;
     let near = below.iter().take_while(|child| child.path.len() <= longest);
     let list = near.filter(|child| child.depth == module.depth + 2).find(|child| child.path.ends_with(PARAMETRIZED))?;
-    let tensor = list.tensor("original1").or_else(|| list.tensor("original"))?;
-    Some((Reparametrized::Parametrized, tensor))
+    let computed_from = list.tensor("original1").or_else(|| list.tensor("original"))?;
+    Some((Reparametrized::Parametrized, computed_from))
+}
+
+/// A weight that is `g·v/‖v‖`, and what torch computes it from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightNorm {
+    /// Name of `g` in the module.
+    pub norm: &'static str,
+    /// Name of `v`, which has the weight's shape.
+    pub direction: &'static str,
+    /// The axis whose slices have a norm each; `None` for one norm over all.
+    pub dim: Option<usize>,
+}
+
+/// What a weight norm is computed from, by a hook or by a parametrization; `None` where the weight is plain or computed
+/// otherwise.
+///
+/// The file does not say `dim`. The shape of `g` does: it has one axis that is not 1, or one element for all.
+pub fn weight_norm(checkpoint: &Checkpoint, model: &Model, id: ModuleId) -> Option<WeightNorm> {
+    let (how, direction) = weight(model, id)?;
+    let (norm, direction_name) = match how {
+        Reparametrized::WeightNorm => ("weight_g", "weight_v"),
+        Reparametrized::Parametrized => ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+        Reparametrized::SpectralNorm | Reparametrized::Pruned => return None,
+    };
+    let g = &checkpoint.tensors.get(model.tensor(id, norm)?)?.shape;
+    let v = &checkpoint.tensors.get(direction)?.shape;
+    let long: Vec<usize> = (0..g.len()).filter(|&axis| g[axis] != 1).collect();
+    let dim = match long.as_slice() {
+        [] => None,
+        [axis] if g.len() == v.len() && g[*axis] == v[*axis] => Some(*axis),
+        _ => return None,
+    };
+    Some(WeightNorm { norm, direction: direction_name, dim })
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::rules::RuleKind;
 use super::{Error, LayoutRule, parse_toml};
+use crate::compare::tolerance::Bound;
 use crate::convert::recipes;
 use crate::engine::own;
 use crate::triage::Difficulty;
@@ -39,6 +40,8 @@ pub struct Layer {
     pub args: Map<String, Value>,
     /// Of the unsupported.
     pub difficulty: Option<Difficulty>,
+    /// What rounding may explain, where it is not what the recipe says: `contraction 4096`, in the words of [`Bound`].
+    pub bound: Option<String>,
     /// One sentence for the reader.
     pub reason: String,
     /// What the project's first support matrix said of it.
@@ -134,6 +137,7 @@ pub(super) struct Patch {
     rule: Option<String>,
     args: Option<Map<String, Value>>,
     difficulty: Option<Difficulty>,
+    bound: Option<String>,
     reason: Option<String>,
     seed: Option<Seed>,
 }
@@ -164,6 +168,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
         rule: patch.rule.or_else(|| row.rule.clone()),
         args: patch.args.unwrap_or_else(|| row.args.clone()),
         difficulty: patch.difficulty.or(row.difficulty),
+        bound: patch.bound.or_else(|| row.bound.clone()),
         reason: patch.reason.unwrap_or_else(|| row.reason.clone()),
         seed: patch.seed.or(row.seed),
     })
@@ -185,6 +190,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
         rule: patch.rule,
         args: patch.args.unwrap_or_default(),
         difficulty: patch.difficulty,
+        bound: patch.bound,
         reason: patch.reason.ok_or("a new row needs a reason: one sentence for the reader")?,
         seed: patch.seed,
     })
@@ -218,6 +224,11 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
             let known: Vec<&str> = layouts().map(|rule| rule.name.as_str()).collect();
             return Err(format!("there is no weight rule {rule:?} of the kind axes; there are {}", known.join(", ")));
         }
+    }
+    if let Some(bound) = row.bound.as_ref().filter(|bound| Bound::from_words(bound).is_none()) {
+        return Err(format!(
+            "{bound:?} is no bound; there are copy, pointwise, contraction N and norm N, N a number of terms"
+        ));
     }
     match row.status {
         RowStatus::Direct | RowStatus::Recipe => {

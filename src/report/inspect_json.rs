@@ -67,6 +67,9 @@ fn module(opened: &Opened, id: ModuleId) -> Value {
         }
     }
     put("reason", json!(triaged.reason));
+    if let Some(block) = &triaged.template {
+        put("template", json!({"name": block.name, "args": block.args, "whole": block.plan.is_some()}));
+    }
     if !module.alternatives.is_empty() {
         put("alternatives", json!(module.alternatives));
     }

@@ -237,9 +237,10 @@ fn words(triaged: &ModuleTriage) -> String {
     match (&triaged.plan, &triaged.mlx, &triaged.recipe) {
         (Some(_), Some(mlx), Some(recipe)) => format!("→ {mlx}: {recipe}"),
         (Some(_), Some(mlx), None) => format!("→ {mlx}"),
-        _ => match triaged.difficulty {
-            Some(difficulty) => format!("{}: {}", difficulty.name(), triaged.reason),
-            None => triaged.reason.clone(),
+        _ => match (triaged.difficulty, &triaged.template) {
+            (Some(difficulty), _) => format!("{}: {}", difficulty.name(), triaged.reason),
+            (None, Some(block)) => format!("{} {}", triaged.reason, block.words()),
+            (None, None) => triaged.reason.clone(),
         },
     }
 }

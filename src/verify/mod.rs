@@ -198,7 +198,9 @@ impl Worker {
         let triage = self.opened.triage.clone();
         let Some(triaged) = triage.modules.get(module) else { return false };
         let finished = |verdict, reason| Event::Finished { module, verdict, reason };
-        let Some(plan) = &triaged.plan else {
+        // What is no layer may be a block, which is run as a whole.
+        let Some(plan) = triaged.plan.as_ref().or(triaged.template.as_ref().and_then(|block| block.plan.as_ref()))
+        else {
             self.tell(finished(Verdict::NotRun, Some(triaged.reason.clone())));
             return false;
         };

@@ -1,7 +1,7 @@
 //! The tensors that go to both sides: weights out of the file, moved as the writer moves them, and inputs.
 
 use crate::checkpoint::{Dtype, Tensor, TensorData};
-use crate::convert::{Input, Plan, random, recipes, weights};
+use crate::convert::{Input, Plan, random, weights};
 use crate::model::ModuleId;
 use crate::open::Opened;
 
@@ -67,7 +67,7 @@ fn read_tensor(
     dtype: Dtype,
     seed: Option<u64>,
 ) -> Result<TensorData, String> {
-    let id = recipes::tensor(&opened.model, module, name).ok_or_else(|| format!("the file holds no `{name}`"))?;
+    let id = opened.model.tensor(module, name).ok_or_else(|| format!("the file holds no `{name}`"))?;
     let data = match seed {
         Some(seed) => random_tensor(&opened.checkpoint.tensors[id], name, seed)?,
         None => opened.checkpoint.read(id).map_err(|error| error.to_string())?,

@@ -20,9 +20,14 @@ mod zoo_conv;
 mod zoo_embedding;
 mod zoo_norm;
 
-use super::{Plan, Refusal};
+use serde_json::json;
+
+use super::{Plan, Refusal, weights::Fold};
+use crate::engine::own;
+use crate::model::reparametrized::{self, WeightNorm};
+use crate::registry::Layer;
 use site::Draft;
-pub use site::{Site, tensor};
+pub use site::{Asked, Site};
 
 /// No input and no output is larger: a hyper-parameter out of a damaged or hostile file must not ask for all memory.
 /// 16 Mi elements are 64 MiB in float32, and some 600 MiB of numbers to compare.
@@ -152,6 +157,31 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// Says which hyper-parameter is missing, or why this configuration has no conversion.
 pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
+    let Some(norm) = reparametrized::weight_norm(site.checkpoint, site.model, site.id) else { return drafted(site) };
+    // To the recipe the weight is `v`, which has its shape.
+    let mut row = Layer::clone(site.row);
+    row.tensors.insert("weight".to_owned(), norm.direction.to_owned());
+    folded(drafted(&Site { row: &row, ..*site })?, &norm)
+}
+
+/// The plan of a plain weight with the weight's norm folded into it.
+fn folded(mut plan: Plan, norm: &WeightNorm) -> Result<Plan, Refusal> {
+    for step in plan.weights.iter_mut().filter(|step| step.from.iter().any(|from| from == norm.direction)) {
+        if step.fold != Fold::One {
+            return Err(Refusal::Unsupported(
+                "its weight is computed from a norm and a direction, and the recipe computes with it once more"
+                    .to_owned(),
+            ));
+        }
+        step.from = vec![norm.norm.to_owned(), norm.direction.to_owned()];
+        step.fold = Fold::WeightNorm { dim: norm.dim };
+    }
+    plan.torch.args.insert(own::WEIGHT_NORM.to_owned(), json!({ "norm": norm.norm, "dim": norm.dim }));
+    plan.steps.push("weight norm folded".to_owned());
+    Ok(plan)
+}
+
+fn drafted(site: &Site<'_>) -> Result<Plan, Refusal> {
     let unsupported = || Refusal::Unsupported(site.row.reason.clone());
     let name = site.row.recipe.as_deref().ok_or_else(unsupported)?;
     let (_, recipe) = RECIPES.iter().find(|(known, _)| *known == name).ok_or_else(unsupported)?;

@@ -1,5 +1,8 @@
 //! What a recipe sees of a module, and what it fills in.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{MOST_STEPS, MOST_UNITS};
@@ -25,6 +28,33 @@ pub struct Site<'a> {
     pub row: &'a Layer,
     /// All rows and rules.
     pub registry: &'a Registry,
+    /// Where to note which hyper-parameters the recipe asks for.
+    pub asked: Option<&'a Asked<'a>>,
+}
+
+/// The hyper-parameters that a module's recipe asked for.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    module: &'a str,
+    names: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Asked<'a> {
+    /// Nothing yet of the module at this path.
+    pub fn of(module: &'a str) -> Asked<'a> {
+        Asked { module, names: RefCell::default() }
+    }
+
+    fn note(&self, module: &str, name: &str) {
+        let below = module.strip_prefix(self.module).unwrap_or(module).trim_start_matches('.');
+        let path = below.split('.').filter(|part| !part.is_empty());
+        self.names.borrow_mut().insert(path.chain([name]).collect::<Vec<_>>().join("."));
+    }
+
+    /// Their names, those of modules below with their paths.
+    pub fn names(self) -> BTreeSet<String> {
+        self.names.into_inner()
+    }
 }
 
 /// A plan in the making.
@@ -60,7 +90,7 @@ impl<'a> Site<'a> {
 
     /// A tensor of the module or of a module below it, by its name relative to the module; `None` where it is None.
     pub fn tensor(&self, name: &str) -> Option<TensorId> {
-        tensor(self.model, self.id, self.own_name(name))
+        self.model.tensor(self.id, self.own_name(name))
     }
 
     /// The class's own name of a tensor that torch's layer names so.
@@ -103,12 +133,17 @@ impl<'a> Site<'a> {
     }
 
     /// A hyper-parameter by torch's name, wherever the row says that it comes from; `None` where the file does not say it.
-    pub(super) fn given(&self, name: &str) -> Option<&'a Value> {
-        match self.row.attributes.get(name) {
-            Some(Attribute::Constant(value)) => Some(value),
-            Some(Attribute::Own(own)) => self.module().attributes.get(own),
-            None => self.module().attributes.get(name),
+    pub(in crate::convert) fn given(&self, name: &str) -> Option<&'a Value> {
+        let own = match self.row.attributes.get(name) {
+            Some(Attribute::Constant(value)) => return Some(value),
+            Some(Attribute::Own(own)) => own,
+            None => name,
+        };
+        let value = self.module().attributes.get(own)?;
+        if let Some(asked) = self.asked {
+            asked.note(&self.module().path, own);
         }
+        Some(value)
     }
 
     pub(super) fn number(&self, name: &str) -> Result<usize, Refusal> {
@@ -140,7 +175,7 @@ impl<'a> Site<'a> {
     }
 
     /// A module below it, by its name relative to the module, with its own row.
-    pub(super) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
+    pub(in crate::convert) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
         let own = &self.module().path;
         let full = if own.is_empty() { path.to_owned() } else { format!("{own}.{path}") };
         let missing = || Refusal::Incomplete(format!("the file holds no `{path}` for it"));
@@ -210,14 +245,6 @@ impl<'a> Site<'a> {
         let others = others.iter().filter(|name| self.has(name)).map(|name| Move::keep(name));
         weight.into_iter().chain(others).collect()
     }
-}
-
-/// A tensor of a module or of a module below it, by its name relative to the module; `None` where it is None.
-pub fn tensor(model: &Model, id: ModuleId, name: &str) -> Option<TensorId> {
-    let module = model.modules.get(id)?;
-    let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };
-    let path = if module.path.is_empty() { below.to_owned() } else { format!("{}.{below}", module.path) };
-    model.modules[id..module.end].iter().find(|module| module.path == path)?.tensor(own)
 }
 
 impl Draft {
@@ -351,7 +378,7 @@ impl Draft {
             weights: self.weights,
             inputs: self.inputs,
             outputs: self.outputs,
-            bound: self.bound,
+            bound: site.row.bound.as_deref().and_then(Bound::from_words).unwrap_or(self.bound),
             steps: self.steps,
         }
     }

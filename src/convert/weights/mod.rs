@@ -141,10 +141,40 @@ impl Move {
         layout::lay_out(&self.rule, &folded, &self.sources())
     }
 
+    /// What is done, for the reader: `in_proj_weight part 1 of 3 → query_proj.weight`.
+    pub fn words(&self) -> String {
+        let from = self.from.join(" + ");
+        let fold = match &self.fold {
+            Fold::One => String::new(),
+            Fold::Part { index, of } => format!(" part {} of {of}", index + 1),
+            Fold::Sum => " added up".to_owned(),
+            Fold::GruBias => " added up, but for the hidden one of n".to_owned(),
+            Fold::WeightNorm { .. } => " as g·v/‖v‖".to_owned(),
+            Fold::Offset(offset) => format!(" plus {offset}"),
+            Fold::Standardised { .. } => " standardised for each output channel".to_owned(),
+            Fold::Zeros(shape) => format!("zeros [{}]", listed(shape)),
+        };
+        let layout = match &self.rule.layout {
+            Layout::Keep => String::new(),
+            Layout::Flatten => ", flattened".to_owned(),
+            Layout::Axes { axes, groups: 1 } => format!(", axes {}", listed(axes)),
+            Layout::Axes { axes, groups } => format!(", axes {} in each of {groups} groups", listed(axes)),
+        };
+        if fold.is_empty() && layout.is_empty() && from == self.to {
+            format!("{from} as it is")
+        } else {
+            format!("{from}{fold} → {}{layout}", self.to)
+        }
+    }
+
     /// The sources' names, for a message.
     fn sources(&self) -> String {
         if self.from.is_empty() { self.to.clone() } else { self.from.join(" + ") }
     }
+}
+
+fn listed(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

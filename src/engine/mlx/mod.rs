@@ -16,6 +16,7 @@ mod ops;
 mod pool;
 mod program;
 mod recurrent;
+mod template;
 mod tensor;
 
 use std::os::unix::process::CommandExt;
@@ -32,6 +33,7 @@ use super::args::Args;
 use super::serve::{Engine, serve};
 use super::{EngineInfo, ModuleSpec, protocol};
 use crate::checkpoint::{Dtype, TensorData};
+use crate::convert::templates;
 
 /// MLX reads it once, before its first op. Off, float32 stays float32 in matrix products.
 const TF32: &str = "MLX_ENABLE_TF32";
@@ -198,7 +200,11 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
         "nn.SiLU" => Ok(activation::unary(|| mlx_rs::nn::Silu)),
         "nn.Tanh" => Ok(activation::unary(|| mlx_rs::nn::Tanh)),
         "nn.Sigmoid" => Ok(activation::unary(|| mlx_rs::nn::Sigmoid)),
-        _ => Err(Problem(format!("MLX's side does not know the layer {kind}"))),
+        _ => {
+            let template = kind.strip_prefix(templates::PREFIX);
+            let built = template.map(|name| template::build(name, args, weights)).transpose()?.flatten();
+            built.ok_or_else(|| Problem(format!("MLX's side does not know the layer {kind}")))
+        }
     }
 }
 

@@ -44,6 +44,11 @@ impl Weights {
         self.0.get(name)
     }
 
+    /// All of them.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Array)> {
+        self.0.iter().map(|(name, array)| (name.as_str(), array))
+    }
+
     /// The tensors of the layer that an attribute holds; of the attribute `""` all.
     pub fn below(&self, attribute: &str) -> Weights {
         if attribute.is_empty() {

@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod call;
+mod container;
 mod conv;
 mod distance;
 mod linear;
@@ -34,7 +35,7 @@ use std::time::Instant;
 use serde_json::Map;
 use tch::Tensor;
 
-use self::tensor::Weights;
+use self::tensor::{WeightNorm, Weights};
 use super::args::Args;
 use super::serve::{Engine, serve};
 use super::{EngineInfo, ModuleSpec, own, protocol};
@@ -74,10 +75,17 @@ impl From<tch::TchError> for Problem {
     }
 }
 
+/// A layer that is loaded.
+struct Layer {
+    forward: Forward,
+    weights: Weights,
+    norm: Option<WeightNorm>,
+}
+
 /// libtorch behind the engine protocol.
 #[derive(Default)]
 pub struct Torch {
-    layer: Option<(Forward, Weights)>,
+    layer: Option<Layer>,
 }
 
 /// The main function of `t2m-torch`.
@@ -105,15 +113,18 @@ impl Engine for Torch {
             Some(program) => program::program(program),
             None => build(&module.kind, &args, &weights).map_err(|problem| problem.0)?,
         };
-        self.layer = Some((forward, weights));
+        self.layer = Some(Layer { forward, weights, norm: WeightNorm::new(&args)? });
         Ok(())
     }
 
     fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(Vec<TensorData>, f64), String> {
-        let (forward, weights) = self.layer.as_ref().ok_or("no layer is loaded")?;
+        let Layer { forward, weights, norm } = self.layer.as_ref().ok_or("no layer is loaded")?;
         let run = || {
             let kind = tensor::compute_kind(compute)?;
-            let weights = weights.cast(kind)?;
+            let mut weights = weights.cast(kind)?;
+            if let Some(norm) = norm {
+                weights.normalise(norm)?;
+            }
             let inputs = inputs.iter().map(|input| tensor::cast(&tensor::from_data(input)?, kind));
             let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
             let begun = Instant::now();
@@ -141,6 +152,7 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
         "activation" => activation::build(class, args, weights),
         "batchnorm" | "instancenorm" => norm::by_channel(class, args, weights),
         "channelshuffle" | "flatten" | "fold" | "pixelshuffle" => shape::build(class, args),
+        "container" => container::build(class, args, weights),
         "conv" => conv::build(class, args, weights),
         "distance" => distance::build(class, args),
         "dropout" => Ok(dropout(class)),

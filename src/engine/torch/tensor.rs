@@ -7,11 +7,39 @@ use tch::{Kind, TchError, Tensor};
 
 use super::Problem;
 use crate::checkpoint::{Dtype, TensorData};
+use crate::engine::args::Args;
+use crate::engine::own;
 
 /// A layer's parameters and buffers by name.
 pub(super) struct Weights(HashMap<String, Tensor>);
 
+/// What `torch.nn.utils.weight_norm` keeps beside `v`, which stands at `weight`'s place.
+pub(super) struct WeightNorm {
+    /// Name of `g`.
+    norm: String,
+    /// The axis that keeps its norm; -1 for one norm over all.
+    dim: i64,
+}
+
+impl WeightNorm {
+    /// Out of the layer's arguments; `None` where its weight is plain.
+    pub fn new(args: &Args<'_>) -> Result<Option<WeightNorm>, String> {
+        let Some(table) = args.table_or_none(own::WEIGHT_NORM)? else { return Ok(None) };
+        let dim = table.get("dim").and_then(Value::as_i64).unwrap_or(-1);
+        let norm = table.get("norm").and_then(Value::as_str);
+        let norm = norm.ok_or_else(|| args.wrong(own::WEIGHT_NORM, "an object with `norm` and `dim`"))?;
+        Ok(Some(WeightNorm { norm: norm.to_owned(), dim }))
+    }
+}
+
 impl Weights {
+    /// Compute `weight` as torch does before each forward.
+    pub fn normalise(&mut self, norm: &WeightNorm) -> Result<(), Problem> {
+        let weight = Tensor::f_internal_weight_norm(self.get("weight")?, self.get(&norm.norm)?, norm.dim)?;
+        self.0.insert("weight".to_owned(), weight);
+        Ok(())
+    }
+
     /// As they came, in their own dtypes; under the name that `names` has the module's own name for.
     pub fn new(tensors: &[(String, TensorData)], names: Option<&Map<String, Value>>) -> Result<Weights, Problem> {
         let known = |own: &String| {

@@ -6,10 +6,10 @@ use ratatui::text::{Line, Span};
 use super::{spinner, text};
 use crate::compare::tolerance::Bound;
 use crate::compare::{Trial, Verdict};
+use crate::convert::Move;
 use crate::convert::Plan;
 use crate::convert::input::Values;
 use crate::convert::random::WeightSource;
-use crate::convert::weights::{Fold, Layout};
 use crate::engine::program::python_arguments;
 use crate::engine::{EngineState, ModuleSpec, Side};
 use crate::escape::escape;
@@ -242,7 +242,7 @@ fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) ->
 fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'static>>) {
     let mut rows = vec![("torch", call(&plan.torch))];
     rows.extend(mlx_rows(&plan.mlx));
-    let moves: Vec<String> = plan.weights.iter().map(move_words).collect();
+    let moves: Vec<String> = plan.weights.iter().map(Move::words).collect();
     rows.push(("weights", if moves.is_empty() { "none".to_owned() } else { moves.join("; ") }));
     if !plan.steps.is_empty() {
         rows.push(("steps", plan.steps.join("; ")));
@@ -287,31 +287,6 @@ fn mlx_rows(spec: &ModuleSpec) -> Vec<(&'static str, String)> {
     lines.enumerate().map(|(index, line)| (if index == 0 { "mlx" } else { "" }, line)).collect()
 }
 
-fn move_words(step: &crate::convert::Move) -> String {
-    let from = step.from.join(" + ");
-    let fold = match &step.fold {
-        Fold::One => String::new(),
-        Fold::Part { index, of } => format!(" part {} of {of}", index + 1),
-        Fold::Sum => " added up".to_owned(),
-        Fold::GruBias => " added up, but for the hidden one of n".to_owned(),
-        Fold::WeightNorm { .. } => " as g·v/‖v‖".to_owned(),
-        Fold::Offset(offset) => format!(" plus {offset}"),
-        Fold::Standardised { .. } => " standardised for each output channel".to_owned(),
-        Fold::Zeros(shape) => format!("zeros {}", text::shape(shape)),
-    };
-    let layout = match &step.rule.layout {
-        Layout::Keep => String::new(),
-        Layout::Flatten => ", flattened".to_owned(),
-        Layout::Axes { axes, groups: 1 } => format!(", axes {}", join(axes)),
-        Layout::Axes { axes, groups } => format!(", axes {} in each of {groups} groups", join(axes)),
-    };
-    if fold.is_empty() && layout.is_empty() && from == step.to {
-        format!("{from} as it is")
-    } else {
-        format!("{from}{fold} → {}{layout}", step.to)
-    }
-}
-
 fn input_words(input: &crate::convert::Input) -> String {
     let values = match input.values {
         Values::Normal(1.0) => "normal".to_owned(),
@@ -352,6 +327,10 @@ fn no_plan(state: &State, view: &View, id: ModuleId, columns: usize, lines: &mut
     let style = theme.status(triage.status).add_modifier(Modifier::BOLD);
     lines.push(Line::styled(format!("{} {word}", glyphs::status(triage.status)), style));
     paragraph(lines, &triage.reason, columns, theme.text());
+    if let Some(block) = &triage.template {
+        lines.push(Line::default());
+        paragraph(lines, &block.words(), columns, theme.text());
+    }
     let below = view.document.runnable(id);
     if below > 0 {
         lines.push(Line::default());
