@@ -39,6 +39,8 @@ pub struct Layer {
     pub args: Map<String, Value>,
     /// Of the unsupported.
     pub difficulty: Option<Difficulty>,
+    /// Of a container: the list under which MLX's twin keeps numbered children, where they are not its own items.
+    pub children: Option<String>,
     /// One sentence for the reader.
     pub reason: String,
     /// What the project's first support matrix said of it.
@@ -134,6 +136,7 @@ pub(super) struct Patch {
     rule: Option<String>,
     args: Option<Map<String, Value>>,
     difficulty: Option<Difficulty>,
+    children: Option<String>,
     reason: Option<String>,
     seed: Option<Seed>,
 }
@@ -164,6 +167,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
         rule: patch.rule.or_else(|| row.rule.clone()),
         args: patch.args.unwrap_or_else(|| row.args.clone()),
         difficulty: patch.difficulty.or(row.difficulty),
+        children: patch.children.or_else(|| row.children.clone()),
         reason: patch.reason.unwrap_or_else(|| row.reason.clone()),
         seed: patch.seed.or(row.seed),
     })
@@ -185,6 +189,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
         rule: patch.rule,
         args: patch.args.unwrap_or_default(),
         difficulty: patch.difficulty,
+        children: patch.children,
         reason: patch.reason.ok_or("a new row needs a reason: one sentence for the reader")?,
         seed: patch.seed,
     })
@@ -218,6 +223,9 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
             let known: Vec<&str> = layouts().map(|rule| rule.name.as_str()).collect();
             return Err(format!("there is no weight rule {rule:?} of the kind axes; there are {}", known.join(", ")));
         }
+    }
+    if row.children.is_some() && row.status != RowStatus::Container {
+        return Err("`children` says where a container keeps its children, and this is none".to_owned());
     }
     match row.status {
         RowStatus::Direct | RowStatus::Recipe => {

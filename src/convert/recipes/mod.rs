@@ -4,6 +4,7 @@ mod activation;
 mod attention;
 mod conv;
 mod distance;
+mod layout;
 mod linear;
 mod loss;
 mod norm;
@@ -20,7 +21,8 @@ mod zoo_conv;
 mod zoo_embedding;
 mod zoo_norm;
 
-use super::{Plan, Refusal};
+use super::{Move, Plan, Refusal};
+pub use layout::layout;
 use site::Draft;
 pub use site::{Site, tensor};
 
@@ -163,7 +165,13 @@ pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
         }
         return Err(Refusal::Unsupported(format!("{what} would have the shape {shape:?}, too large to measure with")));
     }
-    for from in draft.weights.iter().flat_map(|movement| &movement.from) {
+    check_dtypes(site, &draft.weights)?;
+    Ok(draft.finish(site))
+}
+
+/// Layers compute with real numbers alone.
+fn check_dtypes(site: &Site<'_>, moves: &[Move]) -> Result<(), Refusal> {
+    for from in moves.iter().flat_map(|movement| &movement.from) {
         let tensor = site.tensor(from).and_then(|id| site.checkpoint.tensors.get(id));
         if let Some(dtype) = tensor.map(|tensor| &tensor.dtype).filter(|dtype| !dtype.is_real()) {
             let dtype = dtype.name();
@@ -172,5 +180,5 @@ pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
             )));
         }
     }
-    Ok(draft.finish(site))
+    Ok(())
 }
