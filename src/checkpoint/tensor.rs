@@ -8,7 +8,7 @@ use super::layout;
 /// Sizes or strides. Checkpoints of a hundred thousand tensors are no rarity, so up to four axes are kept in place.
 pub type Sizes = SmallVec<[u64; 4]>;
 
-/// Index of a tensor in [`Checkpoint::tensors`].
+/// Index of a tensor in [`Checkpoint::tensors`](super::Checkpoint::tensors).
 pub type TensorId = usize;
 
 /// A tensor as the file describes it. Its bytes stay on disk.
@@ -24,7 +24,7 @@ pub struct Tensor {
     pub strides: Sizes,
     /// First element, in elements from the storage's beginning.
     pub offset: u64,
-    /// Index in [`Checkpoint::storages`]; `None` where the file holds no bytes for it.
+    /// Index in [`Checkpoint::storages`](super::Checkpoint::storages); `None` where the file holds no bytes for it.
     pub storage: Option<usize>,
     /// Whether autograd would have tracked it.
     pub requires_grad: bool,

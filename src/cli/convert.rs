@@ -11,10 +11,11 @@ use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{BAD_ANSWER, Common, Failure, INTERRUPTED, output};
-use crate::checkpoint::Dtype;
+use crate::checkpoint::{Checkpoint, Dtype};
 use crate::convert::already;
+use crate::convert::reverse::{self, Reversal};
 use crate::convert::state_dict::{self, StateDict, key_map};
-use crate::convert::writer::{self, Progress};
+use crate::convert::writer::{self, Progress, Written};
 use crate::escape::escape;
 use crate::open::{Opened, open};
 use crate::report::{bytes, convert as report};
@@ -23,16 +24,20 @@ use crate::report::{bytes, convert as report};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// File to convert; `demo` is the built-in checkpoint
-    checkpoint: PathBuf,
+    #[arg(required_unless_present_all = ["reverse", "map"])]
+    checkpoint: Option<PathBuf>,
     /// File to write
     #[arg(short, long, value_name = "OUT.safetensors")]
     output: PathBuf,
     /// What real numbers are cast to; what that loses is reported
     #[arg(long, value_enum, default_value = "keep")]
     dtype: TargetDtype,
-    /// Write the key map too: MLX's names, what each is made of, by which rule
+    /// Write the key map too: MLX's names, what each is made of, by which rule. With --reverse it is read
     #[arg(long, value_name = "MAP.json")]
     map: Option<PathBuf>,
+    /// The way back: write these MLX weights under torch's names and in its layouts, by CHECKPOINT or by --map
+    #[arg(long, value_name = "MLX.safetensors")]
+    reverse: Option<PathBuf>,
     /// Replace what is there
     #[arg(long)]
     force: bool,
@@ -104,52 +109,119 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, interrupted.clone())?;
     }
-    let opened = open(&common.options(args.checkpoint.clone()))?;
-    let path = escape(&args.checkpoint.to_string_lossy()).into_owned();
+    match (&args.reverse, &args.checkpoint) {
+        (Some(mlx), _) => reverse(common, args, mlx, &interrupted),
+        (None, Some(checkpoint)) => forward(common, args, checkpoint, &interrupted),
+        (None, None) => Err("give the checkpoint that is to be converted".into()),
+    }
+}
+
+fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &AtomicBool) -> Result<ExitCode, Failure> {
+    let opened = open(&common.options(checkpoint.to_owned()))?;
+    let path = escape(&checkpoint.to_string_lossy()).into_owned();
     if let Some(how) = already::is_mlx(&opened) {
         return Err(format!("{path}: is MLX's already ({}); there is nothing to convert", escape(&how)).into());
     }
-    writer::check(&opened.checkpoint, &args.output, args.force)?;
-    let map = state_dict::map(&opened, &globs(&args.skip)?).map_err(|error| format!("{path}: {error}"))?;
-    if map.entries.is_empty() {
-        return Err(format!("{path}: there is no tensor to convert in it").into());
-    }
+    writer::check(&[&opened.checkpoint], &args.output, args.force)?;
+    let map = key_map_of(&opened, args)?;
     if args.strict && map.copied().next().is_some() {
         return Ok(refuse(&path, &map));
     }
-    let options = writer::Options {
-        target: args.output.clone(),
-        dtype: args.dtype.dtype(),
-        force: args.force,
-        shard_bytes: args.max_shard_size,
-        strict: args.strict,
-        source: args.checkpoint.file_name().unwrap_or(args.checkpoint.as_os_str()).to_string_lossy().into_owned(),
-    };
-    let mut line = ProgressLine::new();
-    let written = writer::write(&opened.checkpoint, &map, &options, |progress| {
-        line.show(&progress);
-        !interrupted.load(Ordering::SeqCst)
-    });
-    line.clear();
-    let written = match written {
-        Err(writer::Error::Stopped) => {
-            eprintln!("t2m-tui: {}", writer::Error::Stopped);
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
-        Err(error @ writer::Error::Overflow { .. }) => {
-            eprintln!("t2m-tui: {error}");
-            return Ok(ExitCode::from(BAD_ANSWER));
-        }
-        written => written?,
+    let tensors = writer::Conversion::new(&opened.checkpoint, &map, args.dtype.dtype())?;
+    let written = match write(args, checkpoint, &tensors, interrupted)? {
+        Ok(written) => written,
+        Err(code) => return Ok(code),
     };
     if let Some(path) = &args.map {
-        write_map(&opened, &map, path, args.force)?;
+        let text = serde_json::to_vec_pretty(&key_map::rows(&opened.checkpoint, &map))?;
+        writer::write_text(&[&opened.checkpoint], path, &text, args.force)?;
     }
     match args.format {
         Format::Text => output::print(report::text(&opened, &map, &written).as_bytes())?,
         Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&opened, &map, &written))?)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn key_map_of(opened: &Opened, args: &Args) -> Result<StateDict, Failure> {
+    let path = escape(&opened.checkpoint.path.to_string_lossy()).into_owned();
+    let map = state_dict::map(opened, &globs(&args.skip)?).map_err(|error| format!("{path}: {error}"))?;
+    if map.entries.is_empty() {
+        return Err(format!("{path}: there is no tensor to convert in it").into());
+    }
+    Ok(map)
+}
+
+/// The way back, by the checkpoint or by a key map.
+fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -> Result<ExitCode, Failure> {
+    let path = escape(&mlx.to_string_lossy()).into_owned();
+    if args.dtype != TargetDtype::Keep {
+        return Err("--reverse keeps the types; --dtype goes with a conversion to MLX".into());
+    }
+    let there = Checkpoint::open(mlx)?;
+    writer::check(&[&there], &args.output, args.force)?;
+    let named = |error: reverse::Error| format!("{path}: {error}");
+    let written = |tensors: &Reversal<'_>| -> Result<ExitCode, Failure> {
+        match write(args, mlx, tensors, interrupted)? {
+            Ok(written) => print_reversed(args, tensors, &written),
+            Err(code) => Ok(code),
+        }
+    };
+    match (&args.checkpoint, &args.map) {
+        (Some(checkpoint), None) => {
+            let opened = open(&common.options(checkpoint.clone()))?;
+            let map = key_map_of(&opened, args)?;
+            written(&Reversal::by_checkpoint(&there, &opened.checkpoint, &map).map_err(named)?)
+        }
+        (None, Some(map)) => {
+            let shown = escape(&map.to_string_lossy()).into_owned();
+            let text = std::fs::read(map).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+            let map = serde_json::from_slice(&text).map_err(|error| format!("{shown}: is no key map: {error}"))?;
+            written(&Reversal::by_map(&there, &map).map_err(named)?)
+        }
+        _ => Err("--reverse goes by the checkpoint or by --map, not by both".into()),
+    }
+}
+
+fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Result<ExitCode, Failure> {
+    match args.format {
+        Format::Text => output::print(report::reversed_text(&tensors.summary(), written).as_bytes())?,
+        Format::Json => {
+            output::print_line(&serde_json::to_string_pretty(&report::reversed_json(&tensors.summary(), written))?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Write with progress; the inner error is the exit code of what was said already.
+fn write(
+    args: &Args,
+    source: &Path,
+    tensors: &dyn writer::Source,
+    interrupted: &AtomicBool,
+) -> Result<Result<Written, ExitCode>, Failure> {
+    let options = writer::Options {
+        target: args.output.clone(),
+        force: args.force,
+        shard_bytes: args.max_shard_size,
+        strict: args.strict,
+        source: source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned(),
+    };
+    let mut line = ProgressLine::new();
+    let written = writer::write(tensors, &options, |progress| {
+        line.show(&progress);
+        !interrupted.load(Ordering::SeqCst)
+    });
+    line.clear();
+    let code = match &written {
+        Err(writer::Error::Stopped) => INTERRUPTED,
+        Err(writer::Error::Overflow { .. }) => BAD_ANSWER,
+        _ => return Ok(Ok(written?)),
+    };
+    if let Err(error) = written {
+        eprintln!("t2m-tui: {error}");
+    }
+    Ok(Err(ExitCode::from(code)))
 }
 
 /// Say what --strict refuses.
@@ -165,12 +237,7 @@ fn refuse(path: &str, map: &StateDict) -> ExitCode {
     ExitCode::from(BAD_ANSWER)
 }
 
-fn write_map(opened: &Opened, map: &StateDict, path: &Path, force: bool) -> Result<(), Failure> {
-    let text = serde_json::to_vec_pretty(&key_map::rows(&opened.checkpoint, map))?;
-    Ok(writer::write_text(&opened.checkpoint, path, &text, force)?)
-}
-
-pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
         builder.add(Glob::new(pattern).map_err(|error| format!("--skip {pattern}: {error}"))?);

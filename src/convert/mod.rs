@@ -7,6 +7,7 @@ pub mod already;
 pub mod input;
 pub mod random;
 pub mod recipes;
+pub mod reverse;
 pub mod state_dict;
 pub mod weights;
 pub mod writer;

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::bytes;
+use crate::convert::reverse::Summary;
 use crate::convert::state_dict::{Known, StateDict, Why};
 use crate::convert::writer::{Loss, Written};
 use crate::escape::escape;
@@ -96,6 +97,34 @@ fn casts(lines: &mut Vec<String>, written: &Written) {
         .map(|(name, loss)| format!("{name}: {} became infinite", loss.overflowed))
         .collect();
     list(lines, "no longer finite; bf16 has float32's range:", infinite);
+}
+
+/// The report of a way back, for a reader.
+pub fn reversed_text(summary: &Summary, written: &Written) -> String {
+    let files: Vec<_> = written.files.iter().map(|file| escape(&file.to_string_lossy()).into_owned()).collect();
+    let mut lines = vec![format!("{}: {}, each tensor read back and compared", files.join(", "), bytes(written.bytes))];
+    for (count, words) in [
+        (summary.exact, "are the checkpoint's own to the bit, which convert to what the MLX file holds"),
+        (summary.inverted, "made of MLX's tensors; those of a fold are some that fold to the same"),
+        (summary.kept, "of which MLX keeps nothing, from the checkpoint"),
+    ] {
+        if count > 0 {
+            lines.push(format!("{count} {words}"));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The report of a way back, for scripts.
+pub fn reversed_json(summary: &Summary, written: &Written) -> Value {
+    json!({
+        "schema": 1,
+        "files": written.files.iter().map(|file| file.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        "bytes": written.bytes,
+        "exact": summary.exact,
+        "inverted": summary.inverted,
+        "kept": summary.kept,
+    })
 }
 
 /// All losses together.

@@ -50,11 +50,12 @@ pub fn written(dtype: Dtype, asked: Option<Dtype>) -> Option<Dtype> {
     match (dtype, asked) {
         (dtype, Some(asked)) if dtype.is_real() => Some(asked),
         (Dtype::Float64, None) => Some(Dtype::Float32),
+        (Dtype::Float8E5M2, _) => None,
         _ => name(dtype).map(|_| dtype),
     }
 }
 
-/// The name that a safetensors header gives a type, of those that MLX reads.
+/// The name that a safetensors header gives a type; `None` where the format has none.
 pub(super) fn name(dtype: Dtype) -> Option<&'static str> {
     Some(match dtype {
         Dtype::Bool => "BOOL",
@@ -69,7 +70,9 @@ pub(super) fn name(dtype: Dtype) -> Option<&'static str> {
         Dtype::Float16 => "F16",
         Dtype::BFloat16 => "BF16",
         Dtype::Float32 => "F32",
+        Dtype::Float64 => "F64",
         Dtype::Complex64 => "C64",
+        Dtype::Float8E5M2 => "F8_E5M2",
         Dtype::Float8E4M3FN => "F8_E4M3",
         Dtype::Float8E8M0FNU => "F8_E8M0",
         _ => return None,

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{Error, cast};
-use crate::checkpoint::{Checkpoint, Dtype};
-use crate::convert::state_dict::{Entry, StateDict};
+use super::{Described, cast};
+use crate::checkpoint::Dtype;
 
 /// What stands in for a file's hash until it is known: as long as one.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -25,27 +24,21 @@ pub(super) struct Shard {
 /// One tensor's place.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// Its index in the key map's entries.
+    /// Its index in the source's list.
     pub entry: usize,
     pub dtype: Dtype,
     /// In the shard's data.
     pub range: Range<u64>,
 }
 
-/// Distribute the entries over files of at most `most` bytes of tensors. Elements of more bytes come first in each file, so
-/// that every tensor is aligned to its elements; besides that the order is the key map's.
-pub(super) fn shards(
-    checkpoint: &Checkpoint,
-    map: &StateDict,
-    asked: Option<Dtype>,
-    target: &Path,
-    most: u64,
-) -> Result<Vec<Shard>, Error> {
+/// Distribute tensors over files of at most `most` bytes of tensors. Elements of more bytes come first in each file, so
+/// that every tensor is aligned to its elements; besides that the order is the source's.
+pub(super) fn shards(tensors: &[Described], target: &Path, most: u64) -> Vec<Shard> {
     let mut files: Vec<Vec<(usize, Dtype, u64)>> = vec![Vec::new()];
     let mut filled = 0u64;
-    for (at, entry) in map.entries.iter().enumerate() {
-        let dtype = cast::written(entry.dtype, asked).ok_or_else(|| unwritable(checkpoint, entry))?;
-        let bytes = (entry.elements() as u64).saturating_mul(dtype.size() as u64);
+    for (at, tensor) in tensors.iter().enumerate() {
+        let dtype = tensor.written;
+        let bytes = (tensor.shape.iter().product::<usize>() as u64).saturating_mul(dtype.size() as u64);
         if filled > 0 && filled.saturating_add(bytes) > most {
             files.push(Vec::new());
             filled = 0;
@@ -67,15 +60,7 @@ pub(super) fn shards(
         let tensors: Vec<Slot> = file.into_iter().map(slot).collect();
         Shard { target: shard_path(target, index, count), tensors, bytes: end }
     };
-    Ok(files.into_iter().enumerate().map(shard).collect())
-}
-
-/// Why an entry cannot be written: the file holds nothing that is read, or of a type that MLX does not read.
-fn unwritable(checkpoint: &Checkpoint, entry: &Entry) -> Error {
-    match entry.from.iter().find_map(|&id| checkpoint.reader(id).err()) {
-        Some(error) => Error::Read(error),
-        None => Error::Dtype { name: entry.name.clone(), dtype: entry.dtype.name() },
-    }
+    files.into_iter().enumerate().map(shard).collect()
 }
 
 /// `model.safetensors` → `model-00001-of-00003.safetensors`; itself where there is one file.
@@ -95,11 +80,11 @@ pub(super) fn index_path(target: &Path) -> PathBuf {
 }
 
 /// The index in Hugging Face's form.
-pub(super) fn index(map: &StateDict, shards: &[Shard], metadata: &Map<String, Value>) -> Value {
+pub(super) fn index(tensors: &[Described], shards: &[Shard], metadata: &Map<String, Value>) -> Value {
     let mut weights = BTreeMap::new();
     for shard in shards {
         let file = shard.target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        weights.extend(shard.tensors.iter().map(|slot| (map.entries[slot.entry].name.as_str(), file.clone())));
+        weights.extend(shard.tensors.iter().map(|slot| (tensors[slot.entry].name.as_str(), file.clone())));
     }
     let mut about = metadata.clone();
     about.insert("total_size".to_owned(), json!(shards.iter().map(|shard| shard.bytes).sum::<u64>()));
@@ -108,7 +93,11 @@ pub(super) fn index(map: &StateDict, shards: &[Shard], metadata: &Map<String, Va
 
 /// Where the weights are from, as strings, which is all that safetensors keeps. `hashes` are the sources', by file name; a
 /// hash that is not known yet has its length all the same.
-pub(super) fn metadata(map: &StateDict, source: &str, hashes: &[(String, Option<String>)]) -> Map<String, Value> {
+pub(super) fn metadata(
+    mut about: Map<String, Value>,
+    source: &str,
+    hashes: &[(String, Option<String>)],
+) -> Map<String, Value> {
     let hash = |hash: &Option<String>| Value::from(hash.as_deref().unwrap_or(NO_HASH));
     let hashes = match hashes {
         [(_, one)] => hash(one),
@@ -117,25 +106,18 @@ pub(super) fn metadata(map: &StateDict, source: &str, hashes: &[(String, Option<
             Value::from(Value::Object(by_name).to_string())
         }
     };
-    let mut about = Map::new();
-    about.insert("format".to_owned(), json!("mlx"));
     about.insert("source".to_owned(), json!(source));
     about.insert("source_sha256".to_owned(), hashes);
     about.insert("tool".to_owned(), json!(concat!("t2m-tui ", env!("CARGO_PKG_VERSION"))));
-    about.insert("rules".to_owned(), json!(json!(map.rules()).to_string()));
-    let tied: Map<String, Value> = map.tied().map(|(left, name)| (left.name.clone(), json!(name))).collect();
-    if !tied.is_empty() {
-        about.insert("tied".to_owned(), json!(Value::Object(tied).to_string()));
-    }
     about
 }
 
 /// The first bytes of a file: the header's length, and the header, padded so that the data is aligned.
-pub(super) fn header(entries: &[Entry], shard: &Shard, metadata: &Map<String, Value>) -> Vec<u8> {
+pub(super) fn header(tensors: &[Described], shard: &Shard, metadata: &Map<String, Value>) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".to_owned(), Value::Object(metadata.clone()));
     for slot in &shard.tensors {
-        let entry = &entries[slot.entry];
+        let entry = &tensors[slot.entry];
         let offsets = [slot.range.start, slot.range.end];
         let about = json!({"dtype": cast::name(slot.dtype), "shape": entry.shape, "data_offsets": offsets});
         header.insert(entry.name.clone(), about);

@@ -2,6 +2,7 @@
 //! was read back and found to be what a fresh conversion gives.
 
 mod cast;
+mod conversion;
 mod hash;
 mod header;
 mod place;
@@ -13,22 +14,51 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{self, Checkpoint, Dtype};
-use crate::convert::state_dict::{Entry, StateDict};
+use crate::checkpoint::{self, Checkpoint, Dtype, TensorData};
 use crate::convert::weights;
 use crate::escape::escape;
 use header::{Shard, Slot};
 use place::Part;
 
 pub use cast::{Loss, written};
+pub use conversion::Conversion;
+
+/// What is written: described ahead, then made piece by piece, twice.
+pub trait Source: Sync {
+    /// Every tensor, in the order in which they are made.
+    fn tensors(&self) -> &[Described];
+
+    /// Make the tensor at an index and hand it over in pieces.
+    ///
+    /// # Errors
+    /// It cannot be made, or `take` says so.
+    fn each(&self, at: usize, take: &mut dyn FnMut(TensorData) -> Result<(), Error>) -> Result<(), Error>;
+
+    /// What the metadata say of it besides where it is from.
+    fn about(&self) -> Map<String, Value>;
+
+    /// What it is made of, the first before all: never written to.
+    fn inputs(&self) -> Vec<&Checkpoint>;
+}
+
+/// A tensor that is to be written.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The type in which it is made.
+    pub dtype: Dtype,
+    /// The type that it is cast to.
+    pub written: Dtype,
+}
 
 /// How to write.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where to.
     pub target: PathBuf,
-    /// What real numbers are cast to; `None` keeps them.
-    pub dtype: Option<Dtype>,
     /// Whether an existing file is replaced.
     pub force: bool,
     /// Most bytes of tensors in one file.
@@ -78,6 +108,12 @@ pub enum Error {
         name: String,
         /// What does not fit.
         error: weights::Error,
+    },
+    /// A tensor cannot be made.
+    #[error("{reason}")]
+    Make {
+        /// Why, as it stands.
+        reason: String,
     },
     /// The type cannot be written so that MLX reads it.
     #[error(
@@ -158,21 +194,21 @@ fn shown(path: &Path) -> String {
     escape(&path.to_string_lossy()).into_owned()
 }
 
-/// Whether nothing stands in the way of writing to a path: what [`write`] asks first.
+/// Whether nothing stands in the way of writing to a path: what [`write()`] asks first.
 ///
 /// # Errors
 /// Says what does.
-pub fn check(checkpoint: &Checkpoint, target: &Path, force: bool) -> Result<(), Error> {
-    place::check(target, checkpoint, force)?;
-    place::check(&header::index_path(target), checkpoint, force)
+pub fn check(inputs: &[&Checkpoint], target: &Path, force: bool) -> Result<(), Error> {
+    place::check(target, inputs, force)?;
+    place::check(&header::index_path(target), inputs, force)
 }
 
 /// Write a small file beside the weights the same way: whole or not at all.
 ///
 /// # Errors
-/// As [`write`].
-pub fn write_text(checkpoint: &Checkpoint, target: &Path, text: &[u8], force: bool) -> Result<(), Error> {
-    place::check(target, checkpoint, force)?;
+/// As [`write()`].
+pub fn write_text(inputs: &[&Checkpoint], target: &Path, text: &[u8], force: bool) -> Result<(), Error> {
+    place::check(target, inputs, force)?;
     let mut part = Part::create(target)?;
     let written = part.file.write_all(text).and_then(|()| part.file.sync_all());
     written.map_err(|source| Error::Write { path: target.to_owned(), source })?;
@@ -180,30 +216,29 @@ pub fn write_text(checkpoint: &Checkpoint, target: &Path, text: &[u8], force: bo
     place::sync_folder(target)
 }
 
-/// Write the tensors of a key map. `watch` is told how far it is, and says whether to go on.
+/// Write tensors. `watch` is told how far it is, and says whether to go on.
 ///
 /// # Errors
 /// Nothing was written, and nothing is left behind, for the reason given.
 pub fn write(
-    checkpoint: &Checkpoint,
-    map: &StateDict,
+    source: &dyn Source,
     options: &Options,
     mut watch: impl FnMut(Progress<'_>) -> bool,
 ) -> Result<Written, Error> {
-    check(checkpoint, &options.target, options.force)?;
-    let shards = header::shards(checkpoint, map, options.dtype, &options.target, options.shard_bytes)?;
+    let inputs = source.inputs();
+    check(&inputs, &options.target, options.force)?;
+    let shards = header::shards(source.tensors(), &options.target, options.shard_bytes);
     if shards.len() > 1 {
         for shard in &shards {
-            place::check(&shard.target, checkpoint, options.force)?;
+            place::check(&shard.target, &inputs, options.force)?;
         }
     }
     place::sweep(&options.target);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let hashing = scope.spawn(|| hash::files(checkpoint, &stop));
-        let mut job =
-            Job { checkpoint, map, options, done: 0, total: 0, watch: &mut watch, result: Written::default() };
-        job.total = shards.iter().map(|shard| shard.bytes).sum::<u64>() * 2;
+        let hashing = scope.spawn(|| inputs.first().map_or(Ok(Vec::new()), |input| hash::files(input, &stop)));
+        let total = shards.iter().map(|shard| shard.bytes).sum::<u64>() * 2;
+        let mut job = Job { source, options, done: 0, total, watch: &mut watch, result: Written::default() };
         let hashes = || hashing.join().unwrap_or(Err(Error::Stopped));
         let result = job.run(&shards, hashes);
         // The hash of a large file is of no use any more.
@@ -213,8 +248,7 @@ pub fn write(
 }
 
 struct Job<'a, W> {
-    checkpoint: &'a Checkpoint,
-    map: &'a StateDict,
+    source: &'a dyn Source,
     options: &'a Options,
     done: u64,
     total: u64,
@@ -226,17 +260,19 @@ type Hashes = Vec<(String, Option<String>)>;
 
 impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
     fn run(&mut self, shards: &[Shard], hashes: impl FnOnce() -> Result<Hashes, Error>) -> Result<(), Error> {
-        let unknown: Hashes = hash::names(self.checkpoint).into_iter().map(|name| (name, None)).collect();
-        let unknown = header::metadata(self.map, &self.options.source, &unknown);
+        let inputs = self.source.inputs();
+        let names = inputs.first().map(|input| hash::names(input)).unwrap_or_default();
+        let unknown: Hashes = names.into_iter().map(|name| (name, None)).collect();
+        let unknown = header::metadata(self.source.about(), &self.options.source, &unknown);
         let mut parts = Vec::new();
         for shard in shards {
             let mut part = Part::create(&shard.target)?;
             self.write_shard(shard, &mut part, &unknown)?;
             parts.push(part);
         }
-        let metadata = header::metadata(self.map, &self.options.source, &hashes()?);
+        let metadata = header::metadata(self.source.about(), &self.options.source, &hashes()?);
         for (shard, part) in shards.iter().zip(&mut parts) {
-            let bytes = header::header(&self.map.entries, shard, &metadata);
+            let bytes = header::header(self.source.tensors(), shard, &metadata);
             let written = part.file.seek(SeekFrom::Start(0)).and_then(|_| part.file.write_all(&bytes));
             let fault = |source| Error::Write { path: shard.target.clone(), source };
             written.and_then(|()| part.file.sync_all()).map_err(fault)?;
@@ -249,9 +285,9 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
 
     fn write_shard(&mut self, shard: &Shard, part: &mut Part, metadata: &Map<String, Value>) -> Result<(), Error> {
         let fault = |source| Error::Write { path: shard.target.clone(), source };
-        part.file.write_all(&header::header(&self.map.entries, shard, metadata)).map_err(fault)?;
+        part.file.write_all(&header::header(self.source.tensors(), shard, metadata)).map_err(fault)?;
         for slot in &shard.tensors {
-            let entry = &self.map.entries[slot.entry];
+            let entry = &self.source.tensors()[slot.entry];
             let mut loss = Loss::default();
             let mut count = 0u64;
             self.each(entry, slot, false, &mut loss, |bytes| {
@@ -271,13 +307,13 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
     /// The pieces of an entry as they are written, with the progress told in between.
     fn each(
         &mut self,
-        entry: &Entry,
+        entry: &Described,
         slot: &Slot,
         checking: bool,
         loss: &mut Loss,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        slabs::each(self.checkpoint, entry, slabs::SIZES, |piece| {
+        self.source.each(slot.entry, &mut |piece| {
             let dtype = piece.dtype.name();
             let piece =
                 cast::cast(piece, slot.dtype, loss).ok_or_else(|| Error::Dtype { name: entry.name.clone(), dtype })?;
@@ -288,7 +324,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         })
     }
 
-    fn account(&mut self, entry: &Entry, slot: &Slot, loss: Loss) -> Result<(), Error> {
+    fn account(&mut self, entry: &Described, slot: &Slot, loss: Loss) -> Result<(), Error> {
         if self.options.strict && loss.overflowed > 0 {
             let (count, dtype) = (loss.overflowed, slot.dtype.name());
             return Err(Error::Overflow { name: entry.name.clone(), count, dtype });
@@ -312,7 +348,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         let mut found: std::collections::HashMap<&str, usize> =
             back.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
         for slot in &shard.tensors {
-            let entry = &self.map.entries[slot.entry];
+            let entry = &self.source.tensors()[slot.entry];
             let id = found.remove(entry.name.as_str());
             let id = id.ok_or_else(|| self.differs(shard, entry, "it is not there".to_owned()))?;
             let tensor = &back.tensors[id];
@@ -365,7 +401,8 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             return place::sync_folder(target);
         }
         let mut part = Part::create(&index)?;
-        let text = serde_json::to_vec_pretty(&header::index(self.map, shards, metadata)).unwrap_or_default();
+        let text =
+            serde_json::to_vec_pretty(&header::index(self.source.tensors(), shards, metadata)).unwrap_or_default();
         let fault = |source| Error::Write { path: index.clone(), source };
         part.file.write_all(&text).and_then(|()| part.file.sync_all()).map_err(fault)?;
         // Without its index a set of shards is no model: what is half replaced is absent.
@@ -379,7 +416,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         place::sync_folder(target)
     }
 
-    fn differs(&self, shard: &Shard, entry: &Entry, what: String) -> Error {
+    fn differs(&self, shard: &Shard, entry: &Described, what: String) -> Error {
         Error::Differs { path: shard.target.clone(), name: entry.name.clone(), what }
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn sync_folder(target: &Path) -> Result<(), Error> {
 }
 
 /// Whether output may go to a path: it is no input, no folder and no link, and nothing is there unless that is wanted.
-pub(super) fn check(target: &Path, checkpoint: &Checkpoint, force: bool) -> Result<(), Error> {
+pub(super) fn check(target: &Path, inputs: &[&Checkpoint], force: bool) -> Result<(), Error> {
     if target.file_name().is_none() {
         return Err(not_a_file(target, "names no file; give OUT.safetensors"));
     }
@@ -104,7 +104,7 @@ pub(super) fn check(target: &Path, checkpoint: &Checkpoint, force: bool) -> Resu
         return Err(Error::Write { path: target.to_owned(), source });
     }
     let Ok(found) = std::fs::symlink_metadata(target) else { return Ok(()) };
-    if checkpoint.paths().iter().any(|input| is_same_file(input, target)) {
+    if inputs.iter().flat_map(|input| input.paths()).any(|input| is_same_file(&input, target)) {
         return Err(Error::Input { path: target.to_owned() });
     }
     if found.is_symlink() {
