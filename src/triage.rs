@@ -122,9 +122,6 @@ pub struct ModuleTriage {
 /// A module that torch.fx traced: the file holds the code that it was traced to.
 const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 
-/// What `torch.nn.utils.parametrize` puts before a layer's name when it changes the class.
-const PARAMETRIZED: &str = "torch.nn.utils.parametrize.Parametrized";
-
 /// What every class is in the end: to inherit from it alone says nothing of what is computed.
 const BARE_MODULE: &str = "torch.nn.modules.module.Module";
 
@@ -188,7 +185,9 @@ fn triage_module(
         return without_row(Status::Custom, reason);
     }
     let inherited = match registry.layer(&module.class) {
-        _ if folds && module.class.starts_with(PARAMETRIZED) => as_parametrized(module, registry),
+        _ if folds => {
+            reparametrized::plain_class(&module.class, registry).and_then(|base| named_anew(module, base, registry))
+        }
         Some(_) => None,
         None => as_its_base(module, registry, triage.source(&module.class)),
     };
@@ -242,24 +241,21 @@ fn overridden(module: &Module) -> Option<String> {
     ))
 }
 
-/// The row of a layer whose class `torch.nn.utils.parametrize` changed.
-fn as_parametrized(module: &Module, registry: &Registry) -> Option<Layer> {
-    let name = module.class.strip_prefix(PARAMETRIZED)?;
-    let base = registry.torch_class(&format!("torch.nn.{name}"))?;
-    let row = registry.layer(base)?;
-    let torch = row.torch.clone().or_else(|| Some(base.to_owned()));
-    Some(Layer { class: module.class.clone(), torch, ..row.clone() })
-}
-
 /// The row of a class that is a layer of torch with another name: it inherits the forward and changes nothing.
 fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource>) -> Option<Layer> {
     let source = source?;
     let base = registry.torch_class(source.stands_for.as_deref()?).filter(|base| *base != BARE_MODULE)?;
-    let row = registry.layer(base)?;
+    let row = named_anew(module, base, registry)?;
     let short = base.rsplit('.').next().unwrap_or(base);
     let reason = format!("A {short} with a name of its own ({}:{}). {}", source.file, source.class_line, row.reason);
+    Some(Layer { reason, ..row })
+}
+
+/// The row of a layer of torch for a class that computes the same.
+fn named_anew(module: &Module, base: &str, registry: &Registry) -> Option<Layer> {
+    let row = registry.layer(base)?;
     let torch = row.torch.clone().or_else(|| Some(base.to_owned()));
-    Some(Layer { class: module.class.clone(), torch, reason, ..row.clone() })
+    Some(Layer { class: module.class.clone(), torch, ..row.clone() })
 }
 
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use t2m_tui::certify::{Bench, built_in};
 use t2m_tui::checkpoint::TensorData;
+use t2m_tui::convert::recipes::Site;
 use t2m_tui::convert::weights::invert;
 use t2m_tui::convert::{Move, random, recipes};
 use t2m_tui::registry::Registry;
@@ -49,4 +50,40 @@ fn every_plan_of_the_samples_goes_back() {
         plans += usize::from(!plan.weights.is_empty());
     }
     assert!(plans > 100, "{plans} plans move weights");
+}
+
+#[test]
+fn shapes_and_layouts_without_hyper_parameters_agree_with_every_plan() {
+    let samples = built_in().unwrap();
+    let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
+    let (model, checkpoint, registry) = (&bench.opened.model, &bench.opened.checkpoint, &bench.opened.registry);
+    let find = |module| move |name: &String| recipes::tensor(model, module, name);
+    let (mut shapes, mut layouts) = (0, 0);
+    for (at, &module) in bench.modules.iter().enumerate() {
+        let Some(plan) = bench.triage(at).and_then(|triage| triage.plan.as_ref()) else { continue };
+        for step in &plan.weights {
+            let tensor = |name: &String| {
+                let tensor = &checkpoint.tensors[find(module)(name).unwrap()];
+                random::tensor(name, &tensor.shape.iter().map(|&axis| axis as usize).collect::<Vec<_>>(), 7)
+            };
+            let sources: Vec<TensorData> = step.from.iter().map(tensor).collect();
+            let known: Vec<&[usize]> = sources.iter().map(|source| source.shape.as_slice()).collect();
+            let made = step.apply(&sources.iter().collect::<Vec<_>>()).unwrap();
+            assert_eq!(step.shape(&known).unwrap(), made.shape, "{}: {}", samples[at].build, step.to);
+            shapes += 1;
+        }
+        let Some(row) = registry.layer(&model.modules[module].class) else { continue };
+        let site = Site { checkpoint, model, id: module, row, registry };
+        if let Ok(moves) = recipes::layout(&site) {
+            assert_eq!(moves, plan.weights, "{}", samples[at].build);
+            layouts += usize::from(!moves.is_empty());
+        }
+        // Of what a layer has nothing is lost but the counter.
+        let moved: Vec<usize> = plan.weights.iter().flat_map(|step| &step.from).filter_map(find(module)).collect();
+        let below = model.modules[module..model.modules[module].end].iter().flat_map(|module| &module.tensors);
+        for own in below.filter(|own| own.tensor.is_some_and(|id| !moved.contains(&id))) {
+            assert_eq!(own.name, "num_batches_tracked", "{}", samples[at].build);
+        }
+    }
+    assert!(shapes > 500 && layouts > 100, "{shapes} shapes, {layouts} layouts");
 }

@@ -134,7 +134,16 @@ impl Bytes {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    /// The bytes that these are a part of; themselves where they are none.
+    pub fn whole(&self) -> &Bytes {
+        match self {
+            Bytes::Part { whole, .. } => whole.whole(),
+            other => other,
+        }
+    }
+
+    /// The file; `memory` where there is none.
+    pub fn path(&self) -> PathBuf {
         match self {
             Bytes::File { path, .. } | Bytes::Closed { path, .. } => path.clone(),
             Bytes::Part { whole, .. } => whole.path(),

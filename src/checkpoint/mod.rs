@@ -19,6 +19,7 @@ mod literal;
 mod objects;
 mod optimizer;
 pub mod pickle;
+pub mod reader;
 mod rebuild;
 pub mod safetensors;
 mod sharded;
@@ -40,6 +41,7 @@ use serde_json::{Map, Value};
 pub use bytes::Bytes;
 pub use described::DescribedModule;
 pub use error::Error;
+pub use reader::TensorReader;
 pub use tensor::{Dtype, Sizes, Storage, Tensor, TensorData, TensorId};
 
 /// An opened checkpoint: headers and pickle are read, tensor bytes are not.
@@ -253,6 +255,24 @@ impl Checkpoint {
         }
     }
 
+    /// The files that the tensors are in, or the bytes in memory, each once.
+    pub fn sources_of_bytes(&self) -> Vec<&Bytes> {
+        let mut sources: Vec<&Bytes> = Vec::new();
+        for bytes in self.files.iter().map(Bytes::whole) {
+            let is_file = matches!(bytes, Bytes::File { .. } | Bytes::Closed { .. });
+            if !is_file || sources.iter().all(|known| known.path() != bytes.path()) {
+                sources.push(bytes);
+            }
+        }
+        sources
+    }
+
+    /// Paths of the files that were read, an index among them.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let files = self.sources_of_bytes().into_iter().map(Bytes::path);
+        std::iter::once(self.path.clone()).chain(files).collect()
+    }
+
     /// Add tensors whose indices of storages and tensors count from the first of them.
     fn append(&mut self, tensors: Vec<Tensor>, storages: Vec<Storage>) {
         let (first_tensor, first_storage) = (self.tensors.len(), self.storages.len());
@@ -269,6 +289,14 @@ impl Checkpoint {
     /// # Errors
     /// The range is not in the file any more, or the dtype has no plain elements.
     pub fn read(&self, tensor: TensorId) -> Result<TensorData, Error> {
-        tensor::read(self, tensor)
+        self.reader(tensor)?.whole()
+    }
+
+    /// The same in pieces, for a tensor that may be too large for memory.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub fn reader(&self, tensor: TensorId) -> Result<TensorReader<'_>, Error> {
+        TensorReader::new(self, tensor)
     }
 }

@@ -1,22 +1,14 @@
 //! Tensors: their description in a file, and their bytes once read.
 
-use std::ops::Range;
-use std::path::Path;
-
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::error::name_for_message;
-use super::layout::{self, Layout};
-use super::{Bytes, Checkpoint, Error, archive, torch_zip};
-
-/// A view with repeated elements (stride 0) is written out up to this many bytes even if its storage is smaller.
-const EXPANDED_LIMIT: u64 = 64 << 20;
+use super::layout;
 
 /// Sizes or strides. Checkpoints of a hundred thousand tensors are no rarity, so up to four axes are kept in place.
 pub type Sizes = SmallVec<[u64; 4]>;
 
-/// Index of a tensor in [`Checkpoint::tensors`].
+/// Index of a tensor in [`Checkpoint::tensors`](super::Checkpoint::tensors).
 pub type TensorId = usize;
 
 /// A tensor as the file describes it. Its bytes stay on disk.
@@ -32,7 +24,7 @@ pub struct Tensor {
     pub strides: Sizes,
     /// First element, in elements from the storage's beginning.
     pub offset: u64,
-    /// Index in [`Checkpoint::storages`]; `None` where the file holds no bytes for it.
+    /// Index in [`Checkpoint::storages`](super::Checkpoint::storages); `None` where the file holds no bytes for it.
     pub storage: Option<usize>,
     /// Whether autograd would have tracked it.
     pub requires_grad: bool,
@@ -244,78 +236,4 @@ impl Tensor {
     pub fn elements(&self) -> u64 {
         layout::elements(&self.shape).unwrap_or(u64::MAX)
     }
-}
-
-/// See [`Checkpoint::read`].
-pub(super) fn read(checkpoint: &Checkpoint, id: TensorId) -> Result<TensorData, Error> {
-    let fail = |tensor: &str, what: String| Error::Tensor {
-        path: checkpoint.path.clone(),
-        tensor: name_for_message(tensor),
-        what,
-    };
-    let tensor = checkpoint.tensors.get(id).ok_or_else(|| fail("", format!("there is no tensor number {id}")))?;
-    let fail = |what: String| fail(&tensor.name, what);
-    if let Some(problem) = &tensor.problem {
-        return Err(fail(problem.clone()));
-    }
-    let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
-    let shape = shape.ok_or_else(|| fail("is too large for this machine".to_owned()))?;
-    let layout = Layout { shape: &tensor.shape, strides: &tensor.strides, offset: tensor.offset };
-    let reach = layout.reach().map_err(&fail)?;
-    if reach.is_empty() {
-        return Ok(TensorData { dtype: tensor.dtype, shape, bytes: Vec::new() });
-    }
-    let storage = tensor.storage.and_then(|index| checkpoint.storages.get(index));
-    let storage = storage.ok_or_else(|| fail("the file holds no bytes for it".to_owned()))?;
-    let file = checkpoint.files.get(storage.file);
-    let file = file.ok_or_else(|| fail("its file is not open".to_owned()))?;
-    if let StorageOffset::Archive(offset) = storage.offset {
-        return read_archived(file, offset, storage.bytes, tensor).map_err(fail);
-    }
-    let size = tensor.dtype.size() as u64;
-    let range = bytes_of(&reach, size).filter(|range| range.end <= storage.bytes);
-    let range =
-        range.ok_or_else(|| fail(format!("reaches element {} of a storage of {} bytes", reach.end, storage.bytes)))?;
-    let span = range.end - range.start;
-    let wanted = layout::elements(&tensor.shape).and_then(|count| count.checked_mul(size));
-    let wanted = wanted.filter(|&bytes| bytes <= span.max(EXPANDED_LIMIT)).ok_or_else(|| {
-        fail(format!("is an expanded view of {span} bytes that would be too large written out; it is not written out"))
-    })?;
-    let begin = match storage.offset {
-        StorageOffset::Data(offset) | StorageOffset::Archive(offset) => offset,
-        StorageOffset::ZipLocalHeader(header) => archive::data_offset(file, header)?.map_err(&fail)?,
-    };
-    let position = begin.checked_add(range.start).ok_or_else(|| fail("lies outside the file".to_owned()))?;
-    let mut bytes = file.read_range(position, span)?.ok_or_else(|| {
-        fail(format!("its {span} bytes at byte {position} are not in the file any more, or do not fit in memory"))
-    })?;
-    if !layout.is_contiguous() {
-        bytes = layout
-            .gather(&bytes, &reach, tensor.dtype.size(), wanted)
-            .ok_or_else(|| fail(format!("its {wanted} bytes do not fit in memory")))?;
-    }
-    if storage.big_endian {
-        for part in bytes.chunks_exact_mut(tensor.dtype.part_size()) {
-            part.reverse();
-        }
-    }
-    Ok(TensorData { dtype: tensor.dtype, shape, bytes })
-}
-
-/// A tensor out of an archive of its own.
-fn read_archived(file: &Bytes, offset: u64, length: u64, expected: &Tensor) -> Result<TensorData, String> {
-    let place = format!("its archive of {length} bytes at byte {offset}");
-    let gone = || format!("{place} is not in the file any more, or does not fit in memory");
-    let bytes = file.read_range(offset, length).map_err(|error| error.to_string())?.ok_or_else(gone)?;
-    let inner = torch_zip::open(Path::new("part"), Bytes::Owned(bytes)).map_err(|error| format!("{place}: {error}"))?;
-    match inner.tensors.first() {
-        Some(found) if found.dtype == expected.dtype && found.shape == expected.shape => {
-            inner.read(0).map_err(|error| format!("{place}: {error}"))
-        }
-        _ => Err(format!("{place} holds something else than the tensor described")),
-    }
-}
-
-fn bytes_of(elements: &Range<u64>, size: u64) -> Option<Range<u64>> {
-    Some(elements.start.checked_mul(size)?..elements.end.checked_mul(size)?)
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and one file a subcommand.
 
+pub mod convert;
 pub mod doctor;
 pub mod inspect;
 pub mod matrix;
@@ -29,7 +30,7 @@ pub const INTERRUPTED: u8 = 130;
     name = "t2m-tui",
     version,
     about = "Triage PyTorch checkpoints for Apple's MLX, with every conversion measured in both engines",
-    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
+    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
 )]
 pub struct Cli {
     /// File to open in the terminal UI; `demo` is the built-in checkpoint. Without a terminal: what `inspect` prints.
@@ -72,6 +73,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Run its layers in libtorch and in MLX and compare
     Verify(verify::Args),
+    /// Write its weights as MLX has them, and prove them by reading back
+    Convert(convert::Args),
     /// The support matrix, with what was measured of every layer
     Matrix(matrix::Args),
     /// Engines, versions, devices, terminal, sources
@@ -131,6 +134,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
+        Some(Command::Convert(args)) => convert::run(&cli.common, &args),
         Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
         Some(Command::Completions { shell }) => {

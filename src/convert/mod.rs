@@ -1,18 +1,24 @@
 //! From a torch module to its MLX twin: which layer, with which arguments, and how each tensor moves.
 //!
-//! A [`Plan`] is all that verify runs and all that the writer will write: the same moves, the same code.
+//! A [`Plan`] is all that verify runs and all that the writer writes: the same moves, the same code. A [`StateDict`] is the
+//! plans of a whole model, by name.
 
+pub mod already;
 pub mod input;
 pub mod random;
 pub mod recipes;
+pub mod reverse;
+pub mod state_dict;
 pub mod templates;
 pub mod weights;
+pub mod writer;
 
 use crate::compare::tolerance::Bound;
 use crate::engine::ModuleSpec;
 
 pub use input::Input;
 pub use recipes::plan;
+pub use state_dict::StateDict;
 pub use weights::{Move, Rule};
 
 /// How one module is converted and how that is measured.

@@ -14,9 +14,9 @@ const EMBEDDING: &str = "torch.nn.modules.sparse.Embedding";
 const LAYER_NORM: &str = "torch.nn.modules.normalization.LayerNorm";
 const GROUP_NORM: &str = "torch.nn.modules.normalization.GroupNorm";
 const RMS_NORM: &str = "torch.nn.modules.normalization.RMSNorm";
-const CONV: [&str; 3] =
+pub(super) const CONV: [&str; 3] =
     ["torch.nn.modules.conv.Conv1d", "torch.nn.modules.conv.Conv2d", "torch.nn.modules.conv.Conv3d"];
-const CONV_TRANSPOSE: [&str; 3] = [
+pub(super) const CONV_TRANSPOSE: [&str; 3] = [
     "torch.nn.modules.conv.ConvTranspose1d",
     "torch.nn.modules.conv.ConvTranspose2d",
     "torch.nn.modules.conv.ConvTranspose3d",
@@ -475,13 +475,13 @@ fn has_word(name: &str, words: &[&str]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::checkpoint::{Checkpoint, Content, Dtype, Format, Tensor};
     use crate::model::{Model, attributes::describe, build};
 
-    fn model(tensors: &[(&str, &[u64])], versions: &[(&str, i64)]) -> Model {
+    pub fn model(tensors: &[(&str, &[u64])], versions: &[(&str, i64)]) -> Model {
         let tensor = |(name, shape): &(&str, &[u64])| Tensor {
             name: (*name).to_owned(),
             dtype: Dtype::Float32,

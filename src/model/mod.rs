@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod infer;
+mod neighbours;
 pub mod reparametrized;
 pub mod tree;
 

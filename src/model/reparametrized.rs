@@ -2,6 +2,7 @@
 
 use super::{Model, Module, ModuleId};
 use crate::checkpoint::{Checkpoint, TensorId};
+use crate::registry::Registry;
 
 /// How a weight is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,22 +98,58 @@ pub struct WeightNorm {
 
 /// What a weight norm is computed from, by a hook or by a parametrization; `None` where the weight is plain or computed
 /// otherwise.
-///
-/// The file does not say `dim`. The shape of `g` does: it has one axis that is not 1, or one element for all.
 pub fn weight_norm(checkpoint: &Checkpoint, model: &Model, id: ModuleId) -> Option<WeightNorm> {
     let (how, direction) = weight(model, id)?;
     let (norm, direction_name) = match how {
         Reparametrized::WeightNorm => ("weight_g", "weight_v"),
-        Reparametrized::Parametrized => ("parametrizations.weight.original0", "parametrizations.weight.original1"),
-        Reparametrized::SpectralNorm | Reparametrized::Pruned => return None,
-    };
-    let g = &checkpoint.tensors.get(model.tensor(id, norm)?)?.shape;
-    let v = &checkpoint.tensors.get(direction)?.shape;
-    let long: Vec<usize> = (0..g.len()).filter(|&axis| g[axis] != 1).collect();
-    let dim = match long.as_slice() {
-        [] => None,
-        [axis] if g.len() == v.len() && g[*axis] == v[*axis] => Some(*axis),
+        Reparametrized::Parametrized if may_be_weight_norm(model, id) => {
+            ("parametrizations.weight.original0", "parametrizations.weight.original1")
+        }
         _ => return None,
     };
+    let shape = |id: TensorId| Some(&checkpoint.tensors.get(id)?.shape);
+    let dim = norm_axis(shape(model.tensor(id, norm)?)?, shape(direction)?)?;
     Some(WeightNorm { norm, direction: direction_name, dim })
+}
+
+/// Of a parametrized module the file may say by which class; a bare state dict does not, but another that keeps two tensors
+/// (`original0` with one element for each index of an axis) is not known.
+fn may_be_weight_norm(model: &Model, id: ModuleId) -> bool {
+    let path = format!("{}.{PARAMETRIZED}.0", model.modules[id].path);
+    let path = path.trim_start_matches('.');
+    let below = model.modules[id..model.modules[id].end].iter().find(|module| module.path == path);
+    below.is_none_or(|module| module.class.is_empty() || module.class.ends_with("._WeightNorm"))
+}
+
+/// The axis whose slices have a norm each, which the file does not say, but the norm's shape does: `Some(None)` for one norm
+/// over all, `None` where the shapes do not go together.
+fn norm_axis(norm: &[u64], weight: &[u64]) -> Option<Option<usize>> {
+    if norm.iter().all(|&size| size == 1) && weight.first() != Some(&1) {
+        return Some(None);
+    }
+    let axis = norm.iter().position(|&size| size != 1).unwrap_or(0);
+    let only = norm.iter().enumerate().all(|(at, &size)| size == 1 || at == axis);
+    let fits = norm.len() == weight.len() && only && norm.get(axis) == weight.get(axis);
+    fits.then_some(Some(axis))
+}
+
+/// The layer of torch that `torch.nn.utils.parametrize` made a class of: `ParametrizedConv2d` was a `Conv2d`.
+pub fn plain_class<'r>(class: &str, registry: &'r Registry) -> Option<&'r str> {
+    let name = class.strip_prefix("torch.nn.utils.parametrize.Parametrized")?;
+    registry.torch_class(&format!("torch.nn.{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::norm_axis;
+
+    #[test]
+    fn the_norms_shape_tells_its_axis() {
+        assert_eq!(norm_axis(&[8, 1, 1], &[8, 3, 5]), Some(Some(0)));
+        assert_eq!(norm_axis(&[1, 3, 1], &[8, 3, 5]), Some(Some(1)));
+        assert_eq!(norm_axis(&[], &[8, 3]), Some(None));
+        assert_eq!(norm_axis(&[1, 1], &[1, 3]), Some(Some(0)));
+        assert_eq!(norm_axis(&[7, 1], &[8, 3]), None);
+        assert_eq!(norm_axis(&[8, 3], &[8, 3]), None);
+    }
 }

@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use serde_json::Map;
 
-use super::{Evidence, Model, Module, ModuleId, infer};
+use super::{Evidence, Model, Module, ModuleId, infer, neighbours};
 use crate::checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
 
 /// Names of a bare state dict are split at this many dots; the rest belongs to the tensor's name.
@@ -24,6 +24,7 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
         Content::StateDict { module_versions } => {
             let (mut model, versions) = from_names(&checkpoint.tensors, module_versions);
             infer::infer(&mut model, &checkpoint.tensors, &versions);
+            neighbours::decide(&mut model, &checkpoint.tensors);
             model
         }
     };

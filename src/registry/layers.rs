@@ -42,6 +42,8 @@ pub struct Layer {
     pub difficulty: Option<Difficulty>,
     /// What rounding may explain, where it is not what the recipe says: `contraction 4096`, in the words of [`Bound`].
     pub bound: Option<String>,
+    /// Of a container: the list under which MLX's twin keeps numbered children, where they are not its own items.
+    pub children: Option<String>,
     /// One sentence for the reader.
     pub reason: String,
     /// What the project's first support matrix said of it.
@@ -138,6 +140,7 @@ pub(super) struct Patch {
     args: Option<Map<String, Value>>,
     difficulty: Option<Difficulty>,
     bound: Option<String>,
+    children: Option<String>,
     reason: Option<String>,
     seed: Option<Seed>,
 }
@@ -169,6 +172,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
         args: patch.args.unwrap_or_else(|| row.args.clone()),
         difficulty: patch.difficulty.or(row.difficulty),
         bound: patch.bound.or_else(|| row.bound.clone()),
+        children: patch.children.or_else(|| row.children.clone()),
         reason: patch.reason.unwrap_or_else(|| row.reason.clone()),
         seed: patch.seed.or(row.seed),
     })
@@ -191,6 +195,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
         args: patch.args.unwrap_or_default(),
         difficulty: patch.difficulty,
         bound: patch.bound,
+        children: patch.children,
         reason: patch.reason.ok_or("a new row needs a reason: one sentence for the reader")?,
         seed: patch.seed,
     })
@@ -229,6 +234,9 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
         return Err(format!(
             "{bound:?} is no bound; there are copy, pointwise, contraction N and norm N, N a number of terms"
         ));
+    }
+    if row.children.is_some() && row.status != RowStatus::Container {
+        return Err("`children` says where a container keeps its children, and this is none".to_owned());
     }
     match row.status {
         RowStatus::Direct | RowStatus::Recipe => {

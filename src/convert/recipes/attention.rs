@@ -107,6 +107,12 @@ pub(super) fn moves(site: &Site<'_>) -> Vec<Move> {
     moves
 }
 
+/// The same with what is joined to keys and values.
+pub(super) fn all_moves(site: &Site<'_>) -> Vec<Move> {
+    let joined = (site.has("bias_k") && site.has("bias_v")).then(|| [Move::keep("bias_k"), Move::keep("bias_v")]);
+    moves(site).into_iter().chain(joined.into_iter().flatten()).collect()
+}
+
 /// How the forward is called.
 struct Form {
     /// Kinds of the masks: of `attn_mask`, of `key_padding_mask`.
@@ -156,7 +162,7 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
         inputs.push(Input::new(vec![QUERIES, KEYS], values));
         names.push("attn_mask");
     }
-    let mut draft = Draft::of(inputs, attention.bound()).weights(moves(site));
+    let mut draft = Draft::of(inputs, attention.bound()).weights(all_moves(site));
     draft.outputs = vec![Output { name: "output", to_torch: swap }];
     if form.weights {
         draft.outputs.push(Output { name: "weights", to_torch: None });
@@ -176,9 +182,6 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
     if by_hand {
         let outputs = projected(&mut p, &attention, mask, &form);
         p.outputs = outputs;
-        draft
-            .weights
-            .extend(attention.bias_kv.then(|| [Move::keep("bias_k"), Move::keep("bias_v")]).into_iter().flatten());
         let mut draft = draft.program(p);
         for (wanted, words) in [
             (attention.bias_kv, "bias_k and bias_v joined to keys and values"),

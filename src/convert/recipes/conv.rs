@@ -124,8 +124,6 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     // An output element sees ⌈kernel/stride⌉ taps along each axis.
     let taps: Vec<usize> =
         kernel.iter().zip(&stride).map(|(kernel, stride)| kernel.div_ceil((*stride).max(1))).collect();
-    let weight = Move::keep("weight").by(site.weight_rule(groups));
-    let bias = site.has("bias").then(|| Move::keep("bias"));
     let pads = site.numbers("padding", kernel.len())?;
     let size = transposed_spatial(kernel, &stride, &pads);
     let output_padding = site.numbers("output_padding", kernel.len())?;
@@ -149,7 +147,7 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("padding", per_axis(&pads))
         .arg("dilation", per_axis(&dilation))
         .arg("output_padding", per_axis(&output_padding))
-        .weights(std::iter::once(weight).chain(bias).collect());
+        .weights(transposed_moves(site, groups));
     if groups == 1 {
         return Ok(draft.arg("bias", site.has("bias")));
     }
@@ -176,6 +174,12 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     p.outputs = vec![output];
     let step = "a function, as the layer has no groups; weight moved group by group";
     Ok(draft.named(function).program(p).step(step))
+}
+
+/// Weight, moved group by group, and bias.
+pub(super) fn transposed_moves(site: &Site<'_>, groups: usize) -> Vec<Move> {
+    let weight = site.has("weight").then(|| Move::keep("weight").by(site.weight_rule(groups)));
+    weight.into_iter().chain(site.has("bias").then(|| Move::keep("bias"))).collect()
 }
 
 /// As MLX's layers take it: a number for one axis, a list for more.

@@ -4,6 +4,7 @@ mod activation;
 mod attention;
 mod conv;
 mod distance;
+mod layout;
 mod linear;
 mod loss;
 mod norm;
@@ -22,10 +23,11 @@ mod zoo_norm;
 
 use serde_json::json;
 
-use super::{Plan, Refusal, weights::Fold};
+use super::{Move, Plan, Refusal, weights::Fold};
 use crate::engine::own;
 use crate::model::reparametrized::{self, WeightNorm};
 use crate::registry::Layer;
+pub use layout::layout;
 use site::Draft;
 pub use site::{Asked, Site};
 
@@ -158,15 +160,24 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Says which hyper-parameter is missing, or why this configuration has no conversion.
 pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
     let Some(norm) = reparametrized::weight_norm(site.checkpoint, site.model, site.id) else { return drafted(site) };
-    // To the recipe the weight is `v`, which has its shape.
-    let mut row = Layer::clone(site.row);
-    row.tensors.insert("weight".to_owned(), norm.direction.to_owned());
-    folded(drafted(&Site { row: &row, ..*site })?, &norm)
+    let row = with_norm(site.row, &norm);
+    let mut plan = drafted(&Site { row: &row, ..*site })?;
+    fold_norm(&mut plan.weights, &norm)?;
+    plan.torch.args.insert(own::WEIGHT_NORM.to_owned(), json!({ "norm": norm.norm, "dim": norm.dim }));
+    plan.steps.push("weight norm folded".to_owned());
+    Ok(plan)
 }
 
-/// The plan of a plain weight with the weight's norm folded into it.
-fn folded(mut plan: Plan, norm: &WeightNorm) -> Result<Plan, Refusal> {
-    for step in plan.weights.iter_mut().filter(|step| step.from.iter().any(|from| from == norm.direction)) {
+/// To the recipe the weight is the norm's `v`, which has its shape.
+fn with_norm(row: &Layer, norm: &WeightNorm) -> Layer {
+    let mut row = row.clone();
+    row.tensors.insert("weight".to_owned(), norm.direction.to_owned());
+    row
+}
+
+/// The moves of a plain weight with its norm folded into it.
+fn fold_norm(moves: &mut [Move], norm: &WeightNorm) -> Result<(), Refusal> {
+    for step in moves.iter_mut().filter(|step| step.from.iter().any(|from| from == norm.direction)) {
         if step.fold != Fold::One {
             return Err(Refusal::Unsupported(
                 "its weight is computed from a norm and a direction, and the recipe computes with it once more"
@@ -176,9 +187,7 @@ fn folded(mut plan: Plan, norm: &WeightNorm) -> Result<Plan, Refusal> {
         step.from = vec![norm.norm.to_owned(), norm.direction.to_owned()];
         step.fold = Fold::WeightNorm { dim: norm.dim };
     }
-    plan.torch.args.insert(own::WEIGHT_NORM.to_owned(), json!({ "norm": norm.norm, "dim": norm.dim }));
-    plan.steps.push("weight norm folded".to_owned());
-    Ok(plan)
+    Ok(())
 }
 
 fn drafted(site: &Site<'_>) -> Result<Plan, Refusal> {
@@ -193,7 +202,13 @@ fn drafted(site: &Site<'_>) -> Result<Plan, Refusal> {
         }
         return Err(Refusal::Unsupported(format!("{what} would have the shape {shape:?}, too large to measure with")));
     }
-    for from in draft.weights.iter().flat_map(|movement| &movement.from) {
+    check_dtypes(site, &draft.weights)?;
+    Ok(draft.finish(site))
+}
+
+/// Layers compute with real numbers alone.
+fn check_dtypes(site: &Site<'_>, moves: &[Move]) -> Result<(), Refusal> {
+    for from in moves.iter().flat_map(|movement| &movement.from) {
         let tensor = site.tensor(from).and_then(|id| site.checkpoint.tensors.get(id));
         if let Some(dtype) = tensor.map(|tensor| &tensor.dtype).filter(|dtype| !dtype.is_real()) {
             let dtype = dtype.name();
@@ -202,5 +217,5 @@ fn drafted(site: &Site<'_>) -> Result<Plan, Refusal> {
             )));
         }
     }
-    Ok(draft.finish(site))
+    Ok(())
 }

@@ -42,16 +42,22 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
 fn last_axes(site: &Site<'_>, others: &[&str]) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
     let dims = product(&shape)?;
-    let mut weights = site.moves(others);
+    let weights = last_axes_moves(site, others)?;
     let draft =
         Draft::new([vec![4, 5], shape.clone()].concat(), Bound::Norm(dims)).values(Values::AndSmall).arg("dims", dims);
     let draft = draft.torch_arg("normalized_shape", json!(shape)); // copies of torch's layers go without
-    if shape.len() > 1 {
+    Ok(draft.weights(weights))
+}
+
+/// Weight and the others, flattened where the norm is over several axes.
+pub(super) fn last_axes_moves(site: &Site<'_>, others: &[&str]) -> Result<Vec<Move>, Refusal> {
+    let mut weights = site.moves(others);
+    if !weights.is_empty() && normalized_shape(site)?.len() > 1 {
         for step in &mut weights {
             step.rule = Rule { name: "flatten".to_owned(), layout: Layout::Flatten };
         }
     }
-    Ok(draft.weights(weights))
+    Ok(weights)
 }
 
 /// The layer between a flatten of the last axes and its reverse, where they are several.
@@ -81,7 +87,7 @@ pub(super) fn group_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("eps", site.float("eps")?)
         .arg("affine", site.has("weight"))
         .arg("pytorch_compatible", false); // MLX's default; the registry's row says otherwise
-    affine(site, draft, channels, &[])
+    affine(site, draft, &[])
 }
 
 /// `[4, features, 13]` or `[4, features, 7, 9]`, in eval mode.
@@ -97,7 +103,7 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("eps", site.float("eps")?)
         .arg("affine", site.has("weight"))
         .arg("track_running_stats", tracked);
-    let draft = affine(site, draft, features, &["running_mean", "running_var"])?;
+    let draft = affine(site, draft, &["running_mean", "running_var"])?;
     if spatial.len() < 3 {
         return Ok(draft);
     }
@@ -166,17 +172,23 @@ pub(super) fn instance_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("dims", features)
         .arg("eps", site.float("eps")?)
         .arg("affine", site.has("weight"));
-    affine(site, draft, features, &[])
+    affine(site, draft, &[])
 }
 
 /// Weight and bias over channels, which MLX's layers have both or not at all.
-fn affine(site: &Site<'_>, draft: Draft, channels: usize, others: &[&str]) -> Result<Draft, Refusal> {
+fn affine(site: &Site<'_>, draft: Draft, others: &[&str]) -> Result<Draft, Refusal> {
+    let draft = draft.weights(affine_moves(site, others)?);
+    let lacks_bias = site.has("weight") && !site.has("bias");
+    Ok(if lacks_bias { draft.step("a bias of zeros, which MLX's layer cannot be without") } else { draft })
+}
+
+/// Weight, bias and the others, with a bias of zeros where there is a weight alone.
+pub(super) fn affine_moves(site: &Site<'_>, others: &[&str]) -> Result<Vec<Move>, Refusal> {
     let mut weights = site.moves(&[&["bias"], others].concat());
     if site.has("weight") && !site.has("bias") {
-        weights.push(Move::zeros("bias", &[channels]));
-        return Ok(draft.weights(weights).step("a bias of zeros, which MLX's layer cannot be without"));
+        weights.push(Move::zeros("bias", &[product(&site.shape("weight")?)?]));
     }
-    Ok(draft.weights(weights))
+    Ok(weights)
 }
 
 pub(super) fn normalized_shape(site: &Site<'_>) -> Result<Vec<usize>, Refusal> {

@@ -13,6 +13,8 @@ use crate::engine::Program;
 /// Positions and sequences of the input.
 const LENGTH: usize = 11;
 const BATCH: usize = 4;
+/// No stack has more layers.
+const MOST_LAYERS: usize = 64;
 
 /// The family: MLX's layer and how its parameters are called.
 struct Family {
@@ -80,6 +82,30 @@ impl Family {
     }
 }
 
+/// How torch's names end for a layer and direction, and the attribute that holds MLX's layer: none for the only one.
+fn names_of(layer: usize, direction: usize, single: bool) -> (String, String) {
+    let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
+    let attribute = if single { String::new() } else { suffix.trim_start_matches('_').to_owned() };
+    (suffix, attribute)
+}
+
+/// Moves of every layer and direction.
+pub(super) fn moves(site: &Site<'_>) -> Result<Vec<Move>, Refusal> {
+    let layers = site.number("num_layers")?;
+    let directions = if site.flag("bidirectional")? { 2 } else { 1 };
+    if !(1..=MOST_LAYERS).contains(&layers) || site.has("weight_hr_l0") {
+        return Err(Refusal::Unsupported("more layers than are converted, or a projected state".to_owned()));
+    }
+    let all = (0..layers).flat_map(|layer| (0..directions).map(move |direction| (layer, direction)));
+    let named = all.map(|(layer, direction)| names_of(layer, direction, layers * directions == 1));
+    Ok(named.flat_map(|(suffix, attribute)| family(site).moves(site, &suffix, &attribute)).collect())
+}
+
+/// Moves of a cell.
+pub(super) fn cell_moves(site: &Site<'_>) -> Vec<Move> {
+    family(site).moves(site, "", "")
+}
+
 /// A sequence → all states of the last layer, and the last state of every layer and direction.
 pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     let family = family(site);
@@ -90,28 +116,23 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let (layers, batch_first) = (site.number("num_layers")?, site.flag("batch_first")?);
     let directions = if site.flag("bidirectional")? { 2 } else { 1 };
-    if layers == 0 || layers > 64 {
+    if !(1..=MOST_LAYERS).contains(&layers) {
         return Err(unexpected("num_layers", site.maybe("num_layers")));
     }
     let [_, hidden] = site.shape_of_rank("weight_hh_l0")?;
     let [_, features] = site.shape_of_rank("weight_ih_l0")?;
     let given = site.call().is_some_and(|call| call.contains_key("inputs"));
-    let single = layers * directions == 1;
-
     let mut names = vec!["x"];
     if given {
         names.extend(if family.states.len() == 2 { ["h0", "c0"].as_slice() } else { ["h0"].as_slice() });
     }
     let mut p = Program::new(&names);
-    let mut weights = Vec::new();
     let mut lasts: Vec<Vec<String>> = vec![Vec::new(); family.states.len()];
     let mut x = "x".to_owned();
     for layer in 0..layers {
         let mut sides = Vec::new();
         for direction in 0..directions {
-            let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
-            let attribute = if single { String::new() } else { suffix.trim_start_matches('_').to_owned() };
-            weights.extend(family.moves(site, &suffix, &attribute));
+            let (suffix, attribute) = names_of(layer, direction, layers * directions == 1);
             phrase::layer(&mut p, &attribute, family.mlx, family.args(site, &suffix)?);
             let all = one_way(
                 &mut p,
@@ -148,7 +169,7 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     outputs.extend(family.states.iter().map(|&name| Output { name, to_torch: None }));
     // A state passes through every step and layer, each a sum over what comes in and the state.
     let terms = (features + hidden) * layers * LENGTH;
-    let mut draft = Draft::of(inputs, Bound::Contraction(terms)).outputs(outputs).weights(weights).program(p);
+    let mut draft = Draft::of(inputs, Bound::Contraction(terms)).outputs(outputs).weights(moves(site)?).program(p);
     draft.output_shape = vec![BATCH, LENGTH, directions * hidden];
     if site.has("bias_ih_l0") {
         draft = draft.step(family.bias_step());
@@ -212,7 +233,7 @@ pub(super) fn cell(site: &Site<'_>) -> Result<Draft, Refusal> {
     inputs.extend(states.iter().map(|_| Input::new(vec![BATCH, hidden], Values::Normal(1.0))));
     let outputs = family.states.iter().map(|&name| Output { name, to_torch: None }).collect();
     let mut draft = Draft::of(inputs, Bound::Contraction(features + hidden)).outputs(outputs).program(p);
-    draft = draft.weights(family.moves(site, "", "")).step("a sequence of one step");
+    draft = draft.weights(cell_moves(site)).step("a sequence of one step");
     draft.output_shape = vec![BATCH, hidden];
     Ok(if site.has("bias_ih") { draft.step(family.bias_step()) } else { draft })
 }

@@ -239,6 +239,13 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// Sources by the class's own names in place of torch's.
+    pub(super) fn rename_sources(&self, moves: &mut [Move]) {
+        for from in moves.iter_mut().flat_map(|step| &mut step.from) {
+            *from = self.own_name(from).to_owned();
+        }
+    }
+
     /// Moves for `weight` by the row's layout and for the other named tensors unchanged, each if it is there.
     pub(super) fn moves(&self, others: &[&str]) -> Vec<Move> {
         let weight = self.has("weight").then(|| Move::keep("weight").by(self.weight_rule(1)));
@@ -369,9 +376,7 @@ impl Draft {
         if !site.row.tensors.is_empty() {
             torch_args.insert(own::TENSORS.to_owned(), json!(site.row.tensors));
         }
-        for from in self.weights.iter_mut().flat_map(|step| &mut step.from) {
-            *from = site.own_name(from).to_owned();
-        }
+        site.rename_sources(&mut self.weights);
         Plan {
             torch: ModuleSpec { kind: site.torch_class().to_owned(), args: torch_args, program: None },
             mlx: ModuleSpec { kind, args: self.args, program: self.program },

@@ -15,7 +15,8 @@ pub struct Rule {
 }
 
 /// A change of layout. No element is computed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Layout {
     /// The tensor stays as it is.
     Keep,
@@ -69,6 +70,27 @@ pub(super) fn lay_out(rule: &Rule, tensor: &TensorData, from: &str) -> Result<Te
                 8 => rearrange.apply::<8>(tensor),
                 _ => rearrange.apply::<16>(tensor),
             }
+        }
+    }
+}
+
+/// The shape that a layout gives a tensor of this shape.
+pub(super) fn shape(rule: &Rule, shape: &[usize], from: &str) -> Result<Vec<usize>, Error> {
+    match &rule.layout {
+        Layout::Keep => Ok(shape.to_vec()),
+        Layout::Flatten => Ok(vec![shape.iter().product()]),
+        Layout::Axes { axes, .. } if axes.len() != shape.len() => {
+            let (from, rule) = (from.to_owned(), rule.name.clone());
+            Err(Error::Rank { from, rule, wanted: axes.len(), shape: shape.to_vec() })
+        }
+        Layout::Axes { axes, groups } => {
+            let mut group = shape.to_vec();
+            if *groups > 1 {
+                group[0] = part_length(shape, *groups, from)?;
+            }
+            let mut moved: Vec<usize> = axes.iter().map(|&axis| group[axis]).collect();
+            moved[0] *= (*groups).max(1);
+            Ok(moved)
         }
     }
 }

@@ -23,7 +23,8 @@ pub struct Move {
 }
 
 /// One tensor out of some, in torch's layout. Arithmetic is done in f64 and rounded once to the sources' dtype.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fold {
     /// The only source as it is.
     One,
@@ -55,6 +56,22 @@ pub enum Fold {
     },
     /// Zeros of that shape, without a source: a bias that MLX's layer cannot be without.
     Zeros(Vec<usize>),
+}
+
+impl Fold {
+    /// The registry's name of it; `None` where it does nothing.
+    pub fn rule(&self) -> Option<&'static str> {
+        Some(match self {
+            Fold::One => return None,
+            Fold::Part { .. } => "split",
+            Fold::Sum => "bias_sum",
+            Fold::GruBias => "gru_bias",
+            Fold::WeightNorm { .. } => "weight_norm",
+            Fold::Offset(_) => "offset",
+            Fold::Standardised { .. } => "standardised",
+            Fold::Zeros(_) => "zeros",
+        })
+    }
 }
 
 /// Why a tensor cannot be moved.
@@ -165,6 +182,28 @@ impl Move {
         } else {
             format!("{from}{fold} → {}{layout}", self.to)
         }
+    }
+
+    /// The shape of what [`Move::apply`] makes of sources with these shapes, without their bytes.
+    ///
+    /// # Errors
+    /// As for `apply`, where the shapes tell it.
+    pub fn shape(&self, sources: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        let reason = format!("{} tensors were given for it", sources.len());
+        let wrong = || Error::Sources { from: self.sources(), reason };
+        let folded = match (&self.fold, sources) {
+            (Fold::One | Fold::Offset(_), [shape]) => shape.to_vec(),
+            (Fold::Part { of, .. }, [shape]) => {
+                let length = layout::part_length(shape, *of, &self.sources())?;
+                std::iter::once(length).chain(shape.iter().skip(1).copied()).collect()
+            }
+            (Fold::Sum, [first, ..]) | (Fold::GruBias, [first, _]) => first.to_vec(),
+            (Fold::WeightNorm { .. }, [_, shape]) => shape.to_vec(),
+            (Fold::Standardised { .. }, [shape] | [shape, _]) => shape.to_vec(),
+            (Fold::Zeros(shape), []) => shape.clone(),
+            _ => return Err(wrong()),
+        };
+        layout::shape(&self.rule, &folded, &self.sources())
     }
 
     /// The sources' names, for a message.

@@ -1,0 +1,317 @@
+//! `t2m-tui convert`
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::{BAD_ANSWER, Common, Failure, INTERRUPTED, output};
+use crate::checkpoint::{Checkpoint, Dtype};
+use crate::convert::already;
+use crate::convert::reverse::{self, Reversal};
+use crate::convert::state_dict::{self, StateDict, key_map};
+use crate::convert::writer::{self, Progress, Written};
+use crate::escape::escape;
+use crate::open::{Opened, open};
+use crate::report::{bytes, convert as report};
+
+/// Arguments of `convert`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// File to convert; `demo` is the built-in checkpoint
+    #[arg(required_unless_present_all = ["reverse", "map"])]
+    checkpoint: Option<PathBuf>,
+    /// File to write
+    #[arg(short, long, value_name = "OUT.safetensors")]
+    output: PathBuf,
+    /// What real numbers are cast to; what that loses is reported
+    #[arg(long, value_enum, default_value = "keep")]
+    dtype: TargetDtype,
+    /// Write the key map too: MLX's names, what each is made of, by which rule. With --reverse it is read
+    #[arg(long, value_name = "MAP.json")]
+    map: Option<PathBuf>,
+    /// The way back: write these MLX weights under torch's names and in its layouts, by CHECKPOINT or by --map
+    #[arg(long, value_name = "MLX.safetensors")]
+    reverse: Option<PathBuf>,
+    /// Replace what is there
+    #[arg(long)]
+    force: bool,
+    /// Refuse where a tensor could only be copied under its name, or a cast would make a number infinite
+    #[arg(long)]
+    strict: bool,
+    /// Leave out torch tensors whose name matches (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    skip: Vec<String>,
+    /// Most bytes of tensors in one file; more are sharded, with an index
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
+    max_shard_size: u64,
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Types to cast to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum TargetDtype {
+    Keep,
+    F32,
+    F16,
+    Bf16,
+}
+
+/// What `convert` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+impl TargetDtype {
+    fn dtype(self) -> Option<Dtype> {
+        match self {
+            TargetDtype::Keep => None,
+            TargetDtype::F32 => Some(Dtype::Float32),
+            TargetDtype::F16 => Some(Dtype::Float16),
+            TargetDtype::Bf16 => Some(Dtype::BFloat16),
+        }
+    }
+}
+
+/// `5GB`, `300MB`, `4096`.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "a size such as 5GB, 300MB or 4096 is expected".to_owned();
+    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|&size| size > 0).ok_or_else(wrong)
+}
+
+/// Convert, check and report.
+///
+/// # Errors
+/// The checkpoint cannot be opened or converted, the output cannot be written, or stdout is closed.
+pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    match (&args.reverse, &args.checkpoint) {
+        (Some(mlx), _) => reverse(common, args, mlx, &interrupted),
+        (None, Some(checkpoint)) => forward(common, args, checkpoint, &interrupted),
+        (None, None) => Err("give the checkpoint that is to be converted".into()),
+    }
+}
+
+fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &AtomicBool) -> Result<ExitCode, Failure> {
+    let opened = open(&common.options(checkpoint.to_owned()))?;
+    let path = escape(&checkpoint.to_string_lossy()).into_owned();
+    if let Some(how) = already::is_mlx(&opened) {
+        return Err(format!("{path}: is MLX's already ({}); there is nothing to convert", escape(&how)).into());
+    }
+    writer::check(&[&opened.checkpoint], &args.output, args.force)?;
+    let map = key_map_of(&opened, args)?;
+    if args.strict && map.copied().next().is_some() {
+        return Ok(refuse(&path, &map));
+    }
+    let tensors = writer::Conversion::new(&opened.checkpoint, &map, args.dtype.dtype())?;
+    let written = match write(args, checkpoint, &tensors, interrupted)? {
+        Ok(written) => written,
+        Err(code) => return Ok(code),
+    };
+    if let Some(path) = &args.map {
+        let text = serde_json::to_vec_pretty(&key_map::rows(&opened.checkpoint, &map))?;
+        writer::write_text(&[&opened.checkpoint], path, &text, args.force)?;
+    }
+    match args.format {
+        Format::Text => output::print(report::text(&opened, &map, &written).as_bytes())?,
+        Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&opened, &map, &written))?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn key_map_of(opened: &Opened, args: &Args) -> Result<StateDict, Failure> {
+    let path = escape(&opened.checkpoint.path.to_string_lossy()).into_owned();
+    let map = state_dict::map(opened, &globs(&args.skip)?).map_err(|error| format!("{path}: {error}"))?;
+    if map.entries.is_empty() {
+        return Err(format!("{path}: there is no tensor to convert in it").into());
+    }
+    Ok(map)
+}
+
+/// The way back, by the checkpoint or by a key map.
+fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -> Result<ExitCode, Failure> {
+    let path = escape(&mlx.to_string_lossy()).into_owned();
+    if args.dtype != TargetDtype::Keep {
+        return Err("--reverse keeps the types; --dtype goes with a conversion to MLX".into());
+    }
+    let there = Checkpoint::open(mlx)?;
+    writer::check(&[&there], &args.output, args.force)?;
+    let named = |error: reverse::Error| format!("{path}: {error}");
+    let written = |tensors: &Reversal<'_>| -> Result<ExitCode, Failure> {
+        match write(args, mlx, tensors, interrupted)? {
+            Ok(written) => print_reversed(args, tensors, &written),
+            Err(code) => Ok(code),
+        }
+    };
+    match (&args.checkpoint, &args.map) {
+        (Some(checkpoint), None) => {
+            let opened = open(&common.options(checkpoint.clone()))?;
+            let map = key_map_of(&opened, args)?;
+            written(&Reversal::by_checkpoint(&there, &opened.checkpoint, &map).map_err(named)?)
+        }
+        (None, Some(map)) => {
+            let shown = escape(&map.to_string_lossy()).into_owned();
+            let text = std::fs::read(map).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+            let map = serde_json::from_slice(&text).map_err(|error| format!("{shown}: is no key map: {error}"))?;
+            written(&Reversal::by_map(&there, &map).map_err(named)?)
+        }
+        _ => Err("--reverse goes by the checkpoint or by --map, not by both".into()),
+    }
+}
+
+fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Result<ExitCode, Failure> {
+    match args.format {
+        Format::Text => output::print(report::reversed_text(&tensors.summary(), written).as_bytes())?,
+        Format::Json => {
+            output::print_line(&serde_json::to_string_pretty(&report::reversed_json(&tensors.summary(), written))?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Write with progress; the inner error is the exit code of what was said already.
+fn write(
+    args: &Args,
+    source: &Path,
+    tensors: &dyn writer::Source,
+    interrupted: &AtomicBool,
+) -> Result<Result<Written, ExitCode>, Failure> {
+    let options = writer::Options {
+        target: args.output.clone(),
+        force: args.force,
+        shard_bytes: args.max_shard_size,
+        strict: args.strict,
+        source: source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned(),
+    };
+    let mut line = ProgressLine::new();
+    let written = writer::write(tensors, &options, |progress| {
+        line.show(&progress);
+        !interrupted.load(Ordering::SeqCst)
+    });
+    line.clear();
+    let code = match &written {
+        Err(writer::Error::Stopped) => INTERRUPTED,
+        Err(writer::Error::Overflow { .. }) => BAD_ANSWER,
+        _ => return Ok(Ok(written?)),
+    };
+    if let Err(error) = written {
+        eprintln!("t2m-tui: {error}");
+    }
+    Ok(Err(ExitCode::from(code)))
+}
+
+/// Say what --strict refuses.
+fn refuse(path: &str, map: &StateDict) -> ExitCode {
+    let copied: Vec<_> = map.copied().collect();
+    eprintln!("t2m-tui: {path}: {} tensors could only be copied, which --strict refuses:", copied.len());
+    for (entry, reason) in copied.iter().take(20) {
+        eprintln!("  {}: {}", escape(&entry.name), escape(reason));
+    }
+    if copied.len() > 20 {
+        eprintln!("  … and {} more", copied.len() - 20);
+    }
+    ExitCode::from(BAD_ANSWER)
+}
+
+fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+    let mut builder = GlobSetBuilder::new();
+    for pattern in patterns {
+        builder.add(Glob::new(pattern).map_err(|error| format!("--skip {pattern}: {error}"))?);
+    }
+    Ok(builder.build()?)
+}
+
+/// Progress on stderr: one line that is written over on a terminal, a line now and then elsewhere.
+struct ProgressLine {
+    started: Instant,
+    shown: Option<Instant>,
+    terminal: bool,
+}
+
+impl ProgressLine {
+    fn new() -> ProgressLine {
+        ProgressLine { started: Instant::now(), shown: None, terminal: std::io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, progress: &Progress<'_>) {
+        let pause = if self.terminal { Duration::from_millis(100) } else { Duration::from_secs(5) };
+        if self.shown.unwrap_or(self.started).elapsed() < pause {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let text = progress_text(progress, self.started.elapsed());
+        if self.terminal {
+            eprint!("\r\x1b[K{text}");
+            let _ = std::io::stderr().flush();
+        } else {
+            eprintln!("t2m-tui: {text}");
+        }
+    }
+
+    fn clear(&self) {
+        if self.terminal && self.shown.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// `comparing 1.2 GiB of 5.0 GiB, 812.0 MiB/s, 5 s left, layer1.0.conv1.weight`: a byte counts when it is written and again
+/// when it is compared.
+fn progress_text(progress: &Progress<'_>, elapsed: Duration) -> String {
+    let verb = if progress.checking { "comparing" } else { "writing" };
+    let half = progress.total / 2;
+    let done = if progress.checking { progress.done.saturating_sub(half) } else { progress.done };
+    let rate = progress.done as f64 / elapsed.as_secs_f64().max(1e-3);
+    let left = progress.total.saturating_sub(progress.done) as f64 / rate.max(1.0);
+    format!(
+        "{verb} {} of {}, {}/s, {left:.0} s left, {}",
+        bytes(done),
+        bytes(half),
+        bytes(rate as u64),
+        escape(progress.tensor)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!((size("5GB"), size("300mb"), size("4096")), (Ok(5_000_000_000), Ok(300_000_000), Ok(4096)));
+        for wrong in ["", "GB", "5TB", "-1", "0", "5 GB", "99999999999999999999"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn progress_says_rate_and_time_left() {
+        let progress = Progress { checking: true, done: 3 << 20, total: 4 << 20, tensor: "a.weight" };
+        let text = progress_text(&progress, Duration::from_secs(3));
+        assert_eq!(text, "comparing 1.0 MiB of 2.0 MiB, 1.0 MiB/s, 1 s left, a.weight");
+    }
+}

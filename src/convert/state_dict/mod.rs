@@ -1,0 +1,121 @@
+//! The key map: which MLX tensors a checkpoint becomes, and what each is made of. Nothing is read but names and shapes.
+//!
+//! Names are those that `mlx.nn` gives: lists by index, the children of an `nn.Sequential` under its `layers`, the
+//! attributes of a plan's layer below the module's path.
+
+mod build;
+pub mod key_map;
+mod moves;
+
+use std::collections::BTreeMap;
+
+use crate::checkpoint::{Dtype, TensorId};
+use crate::convert::Move;
+use crate::model::ModuleId;
+
+pub use build::{Error, map};
+
+/// What a checkpoint's tensors become.
+#[derive(Debug, Clone, Default)]
+pub struct StateDict {
+    /// MLX's tensors, in the order of the modules.
+    pub entries: Vec<Entry>,
+    /// Torch's tensors that become none of their own.
+    pub left: Vec<Left>,
+}
+
+/// One MLX tensor.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// MLX's name.
+    pub name: String,
+    /// The module whose plan moves it.
+    pub module: ModuleId,
+    /// How it is made; names in it are relative to the module.
+    pub step: Move,
+    /// What it is made of, in the order of the move.
+    pub from: Vec<TensorId>,
+    /// The shape that comes out.
+    pub shape: Vec<usize>,
+    /// Type of the sources.
+    pub dtype: Dtype,
+    /// How the move is known.
+    pub known: Known,
+}
+
+/// How a move is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// By the plan that verify runs.
+    Plan,
+    /// By the module's class alone: a hyper-parameter that the layout does not depend on is missing, or several classes
+    /// with the same layout fit.
+    Layout,
+    /// Not at all: copied under its name, for this reason.
+    Copied(String),
+}
+
+/// A torch tensor that becomes no MLX tensor of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Torch's name.
+    pub name: String,
+    /// Which.
+    pub tensor: TensorId,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a tensor becomes none of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// MLX's layer keeps nothing like it.
+    Dropped,
+    /// It is the same tensor as the one that is written under this MLX name.
+    Tied(String),
+    /// It was asked to be left out.
+    Skipped,
+}
+
+impl StateDict {
+    /// Entries by the rule that moved them, in words: `conv2d`, `split + identity`.
+    pub fn rules(&self) -> BTreeMap<String, usize> {
+        let mut rules = BTreeMap::new();
+        for entry in &self.entries {
+            *rules.entry(entry.rule()).or_default() += 1;
+        }
+        rules
+    }
+
+    /// What is copied under its name, and why.
+    pub fn copied(&self) -> impl Iterator<Item = (&Entry, &str)> {
+        self.entries.iter().filter_map(|entry| match &entry.known {
+            Known::Copied(reason) => Some((entry, reason.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Tensors that are written once and have another name in torch: that name, and MLX's of the one that is written.
+    pub fn tied(&self) -> impl Iterator<Item = (&Left, &str)> {
+        self.left.iter().filter_map(|left| match &left.why {
+            Why::Tied(name) => Some((left, name.as_str())),
+            _ => None,
+        })
+    }
+}
+
+impl Entry {
+    /// Its rule by the registry's names: the fold, and the layout where it does something.
+    pub fn rule(&self) -> String {
+        match (self.step.fold.rule(), self.step.rule.name.as_str()) {
+            (None, layout) => layout.to_owned(),
+            (Some(fold), "identity") => fold.to_owned(),
+            (Some(fold), layout) => format!("{fold} + {layout}"),
+        }
+    }
+
+    /// How many elements it has.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}

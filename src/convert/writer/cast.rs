@@ -1,0 +1,123 @@
+//! Casting what is written, and counting what that loses.
+
+use crate::checkpoint::{Dtype, TensorData};
+
+/// What casting an entry lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Loss {
+    /// Finite numbers that became infinite.
+    pub overflowed: u64,
+    /// Numbers other than zero that became zero.
+    pub vanished: u64,
+    /// Other numbers that are not the same any more.
+    pub rounded: u64,
+    /// The largest difference of those that stayed finite.
+    pub max_abs: f64,
+}
+
+impl Loss {
+    /// Whether nothing was lost.
+    pub fn is_nothing(&self) -> bool {
+        *self == Loss::default()
+    }
+
+    /// Both losses together.
+    pub fn add(&mut self, other: &Loss) {
+        self.overflowed += other.overflowed;
+        self.vanished += other.vanished;
+        self.rounded += other.rounded;
+        self.max_abs = self.max_abs.max(other.max_abs);
+    }
+
+    fn count(&mut self, before: &[f64], after: &[f64]) {
+        for (&before, &after) in before.iter().zip(after) {
+            if before == after || before.is_nan() {
+                continue;
+            }
+            if after.is_infinite() {
+                self.overflowed += 1;
+                continue;
+            }
+            *(if after == 0.0 { &mut self.vanished } else { &mut self.rounded }) += 1;
+            self.max_abs = self.max_abs.max((after - before).abs());
+        }
+    }
+}
+
+/// The type that a tensor is written in: real numbers as asked; float64, which MLX reads from no file, as float32. `None` for
+/// a type that MLX does not read.
+pub fn written(dtype: Dtype, asked: Option<Dtype>) -> Option<Dtype> {
+    match (dtype, asked) {
+        (dtype, Some(asked)) if dtype.is_real() => Some(asked),
+        (Dtype::Float64, None) => Some(Dtype::Float32),
+        (Dtype::Float8E5M2, _) => None,
+        _ => name(dtype).map(|_| dtype),
+    }
+}
+
+/// The name that a safetensors header gives a type; `None` where the format has none.
+pub(super) fn name(dtype: Dtype) -> Option<&'static str> {
+    Some(match dtype {
+        Dtype::Bool => "BOOL",
+        Dtype::UInt8 => "U8",
+        Dtype::Int8 => "I8",
+        Dtype::UInt16 => "U16",
+        Dtype::Int16 => "I16",
+        Dtype::UInt32 => "U32",
+        Dtype::Int32 => "I32",
+        Dtype::UInt64 => "U64",
+        Dtype::Int64 => "I64",
+        Dtype::Float16 => "F16",
+        Dtype::BFloat16 => "BF16",
+        Dtype::Float32 => "F32",
+        Dtype::Float64 => "F64",
+        Dtype::Complex64 => "C64",
+        Dtype::Float8E5M2 => "F8_E5M2",
+        Dtype::Float8E4M3FN => "F8_E4M3",
+        Dtype::Float8E8M0FNU => "F8_E8M0",
+        _ => return None,
+    })
+}
+
+/// A piece in the type that it is written in; `None` where it cannot be cast.
+pub(super) fn cast(piece: TensorData, to: Dtype, loss: &mut Loss) -> Option<TensorData> {
+    if piece.dtype == to {
+        return Some(piece);
+    }
+    let made = piece.cast(to)?;
+    let widens = matches!((piece.dtype, to), (Dtype::Float16 | Dtype::BFloat16, Dtype::Float32));
+    if !widens {
+        loss.count(&piece.to_f64()?, &made.to_f64()?);
+    }
+    Some(made)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_a_cast_loses_is_counted_by_kind() {
+        let floats = [1.0, 1e30, -1e30, 1e-30, 0.1, f32::INFINITY, f32::NAN, 0.0, -0.0];
+        let piece = TensorData::from_f32(&[floats.len()], &floats);
+        let mut loss = Loss::default();
+        let half = cast(piece.clone(), Dtype::Float16, &mut loss).unwrap();
+        assert_eq!((loss.overflowed, loss.vanished, loss.rounded), (2, 1, 1));
+        assert!((loss.max_abs - 2.4e-5).abs() < 1e-6, "{}", loss.max_abs);
+        let mut none = Loss::default();
+        cast(half, Dtype::Float32, &mut none).unwrap();
+        cast(piece, Dtype::Float32, &mut none).unwrap();
+        assert!(none.is_nothing());
+    }
+
+    #[test]
+    fn mlx_reads_no_float64_and_whole_numbers_are_not_cast() {
+        assert_eq!(written(Dtype::Float64, None), Some(Dtype::Float32));
+        assert_eq!(written(Dtype::Float64, Some(Dtype::BFloat16)), Some(Dtype::BFloat16));
+        assert_eq!(written(Dtype::Int64, Some(Dtype::Float16)), Some(Dtype::Int64));
+        assert_eq!(written(Dtype::Float8E5M2, Some(Dtype::Float16)), None);
+        assert_eq!(written(Dtype::Complex128, None), None);
+    }
+}

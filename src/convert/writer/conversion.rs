@@ -1,0 +1,65 @@
+//! A key map's tensors as what is written.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{Described, Error, Source, cast, slabs};
+use crate::checkpoint::{Checkpoint, Dtype, TensorData};
+use crate::convert::state_dict::{Entry, StateDict};
+
+/// The tensors of a key map, each by its move.
+#[derive(Debug)]
+pub struct Conversion<'a> {
+    checkpoint: &'a Checkpoint,
+    map: &'a StateDict,
+    tensors: Vec<Described>,
+}
+
+impl<'a> Conversion<'a> {
+    /// The tensors of a key map, with real numbers cast to `asked`.
+    ///
+    /// # Errors
+    /// One is of a type that MLX does not read, or cannot be read at all.
+    pub fn new(checkpoint: &'a Checkpoint, map: &'a StateDict, asked: Option<Dtype>) -> Result<Conversion<'a>, Error> {
+        let describe = |entry: &Entry| {
+            let written = cast::written(entry.dtype, asked).ok_or_else(|| unwritable(checkpoint, entry))?;
+            Ok(Described { name: entry.name.clone(), shape: entry.shape.clone(), dtype: entry.dtype, written })
+        };
+        let tensors: Result<Vec<Described>, Error> = map.entries.iter().map(describe).collect();
+        Ok(Conversion { checkpoint, map, tensors: tensors? })
+    }
+}
+
+/// Why an entry cannot be written: the file holds nothing that is read, or of a type that MLX does not read.
+fn unwritable(checkpoint: &Checkpoint, entry: &Entry) -> Error {
+    match entry.from.iter().find_map(|&id| checkpoint.reader(id).err()) {
+        Some(error) => Error::Read(error),
+        None => Error::Dtype { name: entry.name.clone(), dtype: entry.dtype.name() },
+    }
+}
+
+impl Source for Conversion<'_> {
+    fn tensors(&self) -> &[Described] {
+        &self.tensors
+    }
+
+    fn each(&self, at: usize, take: &mut dyn FnMut(TensorData) -> Result<(), Error>) -> Result<(), Error> {
+        slabs::each(self.checkpoint, &self.map.entries[at], slabs::SIZES, take)
+    }
+
+    fn about(&self) -> Map<String, Value> {
+        let mut about = Map::new();
+        about.insert("format".to_owned(), json!("mlx"));
+        about.insert("rules".to_owned(), json!(json!(self.map.rules()).to_string()));
+        let tied: BTreeMap<&str, &str> = self.map.tied().map(|(left, name)| (left.name.as_str(), name)).collect();
+        if !tied.is_empty() {
+            about.insert("tied".to_owned(), json!(json!(tied).to_string()));
+        }
+        about
+    }
+
+    fn inputs(&self) -> Vec<&Checkpoint> {
+        vec![self.checkpoint]
+    }
+}

@@ -1,0 +1,422 @@
+//! Writing a key map's tensors to safetensors: one by one, to a temporary file that takes the target's place once every tensor
+//! was read back and found to be what a fresh conversion gives.
+
+mod cast;
+mod conversion;
+mod hash;
+mod header;
+mod place;
+mod slabs;
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value};
+
+use crate::checkpoint::{self, Checkpoint, Dtype, TensorData};
+use crate::convert::weights;
+use crate::escape::escape;
+use header::{Shard, Slot};
+use place::Part;
+
+pub use cast::{Loss, written};
+pub use conversion::Conversion;
+
+/// What is written: described ahead, then made piece by piece, twice.
+pub trait Source: Sync {
+    /// Every tensor, in the order in which they are made.
+    fn tensors(&self) -> &[Described];
+
+    /// Make the tensor at an index and hand it over in pieces.
+    ///
+    /// # Errors
+    /// It cannot be made, or `take` says so.
+    fn each(&self, at: usize, take: &mut dyn FnMut(TensorData) -> Result<(), Error>) -> Result<(), Error>;
+
+    /// What the metadata say of it besides where it is from.
+    fn about(&self) -> Map<String, Value>;
+
+    /// What it is made of, the first before all: never written to.
+    fn inputs(&self) -> Vec<&Checkpoint>;
+}
+
+/// A tensor that is to be written.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The type in which it is made.
+    pub dtype: Dtype,
+    /// The type that it is cast to.
+    pub written: Dtype,
+}
+
+/// How to write.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to.
+    pub target: PathBuf,
+    /// Whether an existing file is replaced.
+    pub force: bool,
+    /// Most bytes of tensors in one file.
+    pub shard_bytes: u64,
+    /// Whether a finite number that would become infinite is an error.
+    pub strict: bool,
+    /// The source's name for the metadata.
+    pub source: String,
+}
+
+/// How far it is. Every byte is written and then compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Whether what was written is being compared.
+    pub checking: bool,
+    /// Bytes written and compared.
+    pub done: u64,
+    /// Twice the bytes of the output.
+    pub total: u64,
+    /// The tensor at hand.
+    pub tensor: &'a str,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// The files, an index last.
+    pub files: Vec<PathBuf>,
+    /// Bytes of tensors.
+    pub bytes: u64,
+    /// What casting lost, by tensor, of those where it lost something.
+    pub losses: Vec<(String, Loss)>,
+    /// Tensors whose type was cast, by the types.
+    pub casts: Vec<(Dtype, Dtype, usize)>,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source cannot be read.
+    #[error("{0}; --skip leaves a tensor out")]
+    Read(checkpoint::Error),
+    /// A source does not fit its move.
+    #[error("tensor `{}`: {error}", escape(name))]
+    Move {
+        /// MLX's name.
+        name: String,
+        /// What does not fit.
+        error: weights::Error,
+    },
+    /// A tensor cannot be made.
+    #[error("{reason}")]
+    Make {
+        /// Why, as it stands.
+        reason: String,
+    },
+    /// The type cannot be written so that MLX reads it.
+    #[error(
+        "tensor `{}` is {dtype}, which MLX does not read from a file; --skip {} leaves it out",
+        escape(name),
+        escape(name)
+    )]
+    Dtype {
+        /// Its name.
+        name: String,
+        /// Its type.
+        dtype: &'static str,
+    },
+    /// A cast loses too much.
+    #[error("tensor `{}`: {count} numbers would become infinite as {dtype}; bf16 has float32's range", escape(name))]
+    Overflow {
+        /// MLX's name.
+        name: String,
+        /// How many.
+        count: u64,
+        /// The type asked for.
+        dtype: &'static str,
+    },
+    /// The output is one of the input's files.
+    #[error("{}: is the input, which is never written to; give another path", shown(path))]
+    Input {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is something already.
+    #[error("{}: is there already; --force replaces it", shown(path))]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The output is no file that can be made.
+    #[error("{}: {what}", shown(path))]
+    Target {
+        /// The path.
+        path: PathBuf,
+        /// Why, and what to give.
+        what: &'static str,
+    },
+    /// Another run writes there.
+    #[error("{}: another t2m-tui is writing it; wait for it or give another path", shown(path))]
+    Busy {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system said no.
+    #[error("{}: cannot be written: {source}; nothing was left behind", shown(path))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is on the disk is not what was written.
+    #[error(
+        "{}: tensor `{}` read back is not what was converted: {what}; the disk or the memory is at fault, or the input changed meanwhile. Nothing was left behind",
+        shown(path),
+        escape(name)
+    )]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// MLX's name.
+        name: String,
+        /// In what.
+        what: String,
+    },
+    /// It was asked to stop.
+    #[error("interrupted; nothing was left behind")]
+    Stopped,
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
+}
+
+/// Whether nothing stands in the way of writing to a path: what [`write()`] asks first.
+///
+/// # Errors
+/// Says what does.
+pub fn check(inputs: &[&Checkpoint], target: &Path, force: bool) -> Result<(), Error> {
+    place::check(target, inputs, force)?;
+    place::check(&header::index_path(target), inputs, force)
+}
+
+/// Write a small file beside the weights the same way: whole or not at all.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_text(inputs: &[&Checkpoint], target: &Path, text: &[u8], force: bool) -> Result<(), Error> {
+    place::check(target, inputs, force)?;
+    let mut part = Part::create(target)?;
+    let written = part.file.write_all(text).and_then(|()| part.file.sync_all());
+    written.map_err(|source| Error::Write { path: target.to_owned(), source })?;
+    part.commit()?;
+    place::sync_folder(target)
+}
+
+/// Write tensors. `watch` is told how far it is, and says whether to go on.
+///
+/// # Errors
+/// Nothing was written, and nothing is left behind, for the reason given.
+pub fn write(
+    source: &dyn Source,
+    options: &Options,
+    mut watch: impl FnMut(Progress<'_>) -> bool,
+) -> Result<Written, Error> {
+    let inputs = source.inputs();
+    check(&inputs, &options.target, options.force)?;
+    let shards = header::shards(source.tensors(), &options.target, options.shard_bytes);
+    if shards.len() > 1 {
+        for shard in &shards {
+            place::check(&shard.target, &inputs, options.force)?;
+        }
+    }
+    place::sweep(&options.target);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let hashing = scope.spawn(|| inputs.first().map_or(Ok(Vec::new()), |input| hash::files(input, &stop)));
+        let total = shards.iter().map(|shard| shard.bytes).sum::<u64>() * 2;
+        let mut job = Job { source, options, done: 0, total, watch: &mut watch, result: Written::default() };
+        let hashes = || hashing.join().unwrap_or(Err(Error::Stopped));
+        let result = job.run(&shards, hashes);
+        // The hash of a large file is of no use any more.
+        stop.store(true, Ordering::Relaxed);
+        result.map(|()| job.result)
+    })
+}
+
+struct Job<'a, W> {
+    source: &'a dyn Source,
+    options: &'a Options,
+    done: u64,
+    total: u64,
+    watch: &'a mut W,
+    result: Written,
+}
+
+type Hashes = Vec<(String, Option<String>)>;
+
+impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
+    fn run(&mut self, shards: &[Shard], hashes: impl FnOnce() -> Result<Hashes, Error>) -> Result<(), Error> {
+        let inputs = self.source.inputs();
+        let names = inputs.first().map(|input| hash::names(input)).unwrap_or_default();
+        let unknown: Hashes = names.into_iter().map(|name| (name, None)).collect();
+        let unknown = header::metadata(self.source.about(), &self.options.source, &unknown);
+        let mut parts = Vec::new();
+        for shard in shards {
+            let mut part = Part::create(&shard.target)?;
+            self.write_shard(shard, &mut part, &unknown)?;
+            parts.push(part);
+        }
+        let metadata = header::metadata(self.source.about(), &self.options.source, &hashes()?);
+        for (shard, part) in shards.iter().zip(&mut parts) {
+            let bytes = header::header(self.source.tensors(), shard, &metadata);
+            let written = part.file.seek(SeekFrom::Start(0)).and_then(|_| part.file.write_all(&bytes));
+            let fault = |source| Error::Write { path: shard.target.clone(), source };
+            written.and_then(|()| part.file.sync_all()).map_err(fault)?;
+        }
+        for (shard, part) in shards.iter().zip(&parts) {
+            self.check_shard(shard, part)?;
+        }
+        self.commit(shards, parts, &metadata)
+    }
+
+    fn write_shard(&mut self, shard: &Shard, part: &mut Part, metadata: &Map<String, Value>) -> Result<(), Error> {
+        let fault = |source| Error::Write { path: shard.target.clone(), source };
+        part.file.write_all(&header::header(self.source.tensors(), shard, metadata)).map_err(fault)?;
+        for slot in &shard.tensors {
+            let entry = &self.source.tensors()[slot.entry];
+            let mut loss = Loss::default();
+            let mut count = 0u64;
+            self.each(entry, slot, false, &mut loss, |bytes| {
+                count += bytes.len() as u64;
+                part.file.write_all(bytes).map_err(fault)
+            })?;
+            // The header was written by shapes alone.
+            if count != slot.range.end - slot.range.start {
+                let what = format!("{count} bytes came out where {} were expected", slot.range.end - slot.range.start);
+                return Err(self.differs(shard, entry, what));
+            }
+            self.account(entry, slot, loss)?;
+        }
+        Ok(())
+    }
+
+    /// The pieces of an entry as they are written, with the progress told in between.
+    fn each(
+        &mut self,
+        entry: &Described,
+        slot: &Slot,
+        checking: bool,
+        loss: &mut Loss,
+        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.source.each(slot.entry, &mut |piece| {
+            let dtype = piece.dtype.name();
+            let piece =
+                cast::cast(piece, slot.dtype, loss).ok_or_else(|| Error::Dtype { name: entry.name.clone(), dtype })?;
+            take(&piece.bytes)?;
+            self.done += piece.bytes.len() as u64;
+            let now = Progress { checking, done: self.done, total: self.total, tensor: &entry.name };
+            if (self.watch)(now) { Ok(()) } else { Err(Error::Stopped) }
+        })
+    }
+
+    fn account(&mut self, entry: &Described, slot: &Slot, loss: Loss) -> Result<(), Error> {
+        if self.options.strict && loss.overflowed > 0 {
+            let (count, dtype) = (loss.overflowed, slot.dtype.name());
+            return Err(Error::Overflow { name: entry.name.clone(), count, dtype });
+        }
+        if !loss.is_nothing() {
+            self.result.losses.push((entry.name.clone(), loss));
+        }
+        if entry.dtype != slot.dtype {
+            let casts = &mut self.result.casts;
+            match casts.iter_mut().find(|(from, to, _)| (*from, *to) == (entry.dtype, slot.dtype)) {
+                Some((.., count)) => *count += 1,
+                None => casts.push((entry.dtype, slot.dtype, 1)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Open what was written as any reader would, and compare every tensor with a fresh conversion.
+    fn check_shard(&mut self, shard: &Shard, part: &Part) -> Result<(), Error> {
+        let back = Checkpoint::open(&part.path).map_err(Error::Read)?;
+        let mut found: std::collections::HashMap<&str, usize> =
+            back.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
+        for slot in &shard.tensors {
+            let entry = &self.source.tensors()[slot.entry];
+            let id = found.remove(entry.name.as_str());
+            let id = id.ok_or_else(|| self.differs(shard, entry, "it is not there".to_owned()))?;
+            let tensor = &back.tensors[id];
+            let sizes = tensor.shape.iter().map(|&axis| axis as usize);
+            if tensor.dtype != slot.dtype || !sizes.eq(entry.shape.iter().copied()) {
+                return Err(self.differs(shard, entry, "its type or shape is another".to_owned()));
+            }
+            let mut reader = back.reader(id).map_err(Error::Read)?;
+            let (mut at, size) = (0usize, slot.dtype.size());
+            let mut apart = None;
+            self.each(entry, slot, true, &mut Loss::default(), |bytes| {
+                let read = reader.run(at..at + bytes.len() / size).map_err(Error::Read)?;
+                if read.bytes != bytes {
+                    let place = read.bytes.iter().zip(bytes).position(|(read, made)| read != made).unwrap_or(0);
+                    apart = apart.or(Some(at + place / size));
+                }
+                at += bytes.len() / size;
+                Ok(())
+            })?;
+            if let Some(element) = apart {
+                return Err(self.differs(shard, entry, format!("element {element} differs")));
+            }
+        }
+        match found.keys().next() {
+            Some(name) => Err(Error::Differs {
+                path: shard.target.clone(),
+                name: (*name).to_owned(),
+                what: "nobody wrote it".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Put every file in its place, the one that readers begin with last.
+    fn commit(&mut self, shards: &[Shard], parts: Vec<Part>, metadata: &Map<String, Value>) -> Result<(), Error> {
+        let target = &self.options.target;
+        let index = header::index_path(target);
+        let remove = |path: &Path| match std::fs::remove_file(path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Write { path: path.to_owned(), source })
+            }
+            _ => Ok(()),
+        };
+        self.result.files = shards.iter().map(|shard| shard.target.clone()).collect();
+        self.result.bytes = shards.iter().map(|shard| shard.bytes).sum();
+        if shards.len() == 1 {
+            parts.into_iter().try_for_each(Part::commit)?;
+            // An index that was there led to other files.
+            remove(&index)?;
+            return place::sync_folder(target);
+        }
+        let mut part = Part::create(&index)?;
+        let text =
+            serde_json::to_vec_pretty(&header::index(self.source.tensors(), shards, metadata)).unwrap_or_default();
+        let fault = |source| Error::Write { path: index.clone(), source };
+        part.file.write_all(&text).and_then(|()| part.file.sync_all()).map_err(fault)?;
+        // Without its index a set of shards is no model: what is half replaced is absent.
+        remove(&index)?;
+        remove(target)?;
+        place::sync_folder(target)?;
+        parts.into_iter().try_for_each(Part::commit)?;
+        place::sync_folder(target)?;
+        part.commit()?;
+        self.result.files.push(index);
+        place::sync_folder(target)
+    }
+
+    fn differs(&self, shard: &Shard, entry: &Described, what: String) -> Error {
+        Error::Differs { path: shard.target.clone(), name: entry.name.clone(), what }
+    }
+}

@@ -1,0 +1,188 @@
+//! A convolution without a bias: `[a, b, …]` may be that of a plain one, from b channels to a, or of a transposed one, from a to
+//! b. The norm behind it has as many features as came out of it; where both are alike, the rest of the model decides.
+
+use serde_json::Value;
+
+use super::infer::{CONV, CONV_TRANSPOSE};
+use super::{Evidence, Model, Module};
+use crate::checkpoint::Tensor;
+
+/// How sure a norm behind it makes.
+const BY_NORM: f32 = 0.95;
+/// How sure all other convolutions of the model make.
+const BY_OTHERS: f32 = 0.9;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Transposed,
+}
+
+/// Decide what the neighbours of a doubtful convolution tell.
+pub(super) fn decide(model: &mut Model, tensors: &[Tensor]) {
+    let doubtful: Vec<usize> = (0..model.modules.len()).filter(|&id| is_doubtful(&model.modules[id])).collect();
+    for &id in &doubtful {
+        let Some((kind, groups)) = by_norm(model, id, tensors) else { continue };
+        settle(&mut model.modules[id], kind, BY_NORM);
+        if let Some(groups) = groups.filter(|_| kind == Kind::Transposed) {
+            model.modules[id].attributes.insert("groups".to_owned(), Value::from(groups));
+        }
+    }
+    let certain = |kind: Kind| {
+        let classes = classes(kind);
+        model.modules.iter().any(|module| module.alternatives.is_empty() && classes.contains(&module.class.as_str()))
+    };
+    // Of a transposed one the groups would still not be known.
+    if certain(Kind::Plain) && !certain(Kind::Transposed) {
+        for id in doubtful {
+            if is_doubtful(&model.modules[id]) && !named_so(model, id) {
+                settle(&mut model.modules[id], Kind::Plain, BY_OTHERS);
+            }
+        }
+    }
+}
+
+fn classes(kind: Kind) -> &'static [&'static str; 3] {
+    if kind == Kind::Plain { &CONV } else { &CONV_TRANSPOSE }
+}
+
+fn is_doubtful(module: &Module) -> bool {
+    let one_of = |kind| {
+        let classes = classes(kind);
+        std::iter::once(&module.class).chain(&module.alternatives).any(|class| classes.contains(&class.as_str()))
+    };
+    module.evidence == Evidence::Inferred
+        && !module.alternatives.is_empty()
+        && one_of(Kind::Plain)
+        && one_of(Kind::Transposed)
+}
+
+/// A name that speaks of enlarging is a doubt that others of the model do not take away.
+fn named_so(model: &Model, id: usize) -> bool {
+    let path = model.modules[id].path.to_ascii_lowercase();
+    ["up", "deconv", "transpose", "decode", "dec."].iter().any(|word| path.contains(word))
+}
+
+fn settle(module: &mut Module, kind: Kind, confidence: f32) {
+    let all: Vec<String> = std::iter::once(module.class.clone()).chain(module.alternatives.drain(..)).collect();
+    let found = all.iter().find(|class| classes(kind).contains(&class.as_str()));
+    module.class = found.cloned().unwrap_or_default();
+    module.confidence = confidence;
+    if kind == Kind::Transposed {
+        // Those were read the other way round.
+        module.attributes.shift_remove("in_channels");
+        module.attributes.shift_remove("out_channels");
+    }
+}
+
+/// What the features of the norm behind it tell, and the groups of a transposed one.
+fn by_norm(model: &Model, id: usize, tensors: &[Tensor]) -> Option<(Kind, Option<u64>)> {
+    let module = model.modules.get(id)?;
+    let weight = tensors.get(module.tensor("weight")?)?;
+    let (&a, &b) = (weight.shape.first()?, weight.shape.get(1)?);
+    let (norm, behind) = norm_of(model, id)?;
+    let mean = tensors.get(norm.tensor("running_mean")?).filter(|mean| mean.shape.len() == 1)?;
+    let features = *mean.shape.first()?;
+    match (features == a, features == b) {
+        _ if b == 0 => None,
+        (true, false) => Some((Kind::Plain, None)),
+        (false, true) if behind => Some((Kind::Transposed, Some(1))),
+        _ => None,
+    }
+}
+
+/// The norm of a convolution: the one that is named like it or has the next number, which holds in files that are sorted by
+/// name too; or the next module with tensors. One that is only named like it may come before it: then `false` stands
+/// beside it.
+fn norm_of(model: &Model, id: usize) -> Option<(&Module, bool)> {
+    const NAMES: [[&str; 2]; 5] = [
+        ["conv", "bn"],
+        ["conv", "norm"],
+        ["conv", "batch_norm"],
+        ["convolution", "normalization"],
+        ["conv", "batchnorm"],
+    ];
+    let module = model.modules.get(id)?;
+    let parent = model.modules.get(module.parent?)?;
+    let sibling = |name: &str| {
+        let below = model.modules.get(module.parent? + 1..parent.end)?;
+        below.iter().find(|other| other.depth == module.depth && other.name == name)
+    };
+    if let Ok(number) = module.name.parse::<u32>() {
+        return Some((sibling(&(number.saturating_add(1)).to_string())?, true));
+    }
+    let named = NAMES.iter().filter(|[conv, _]| module.name.contains(conv));
+    let mut named = named.filter_map(|[conv, norm]| sibling(&module.name.replacen(conv, norm, 1)));
+    if let Some(norm) = named.next() {
+        return Some((norm, false));
+    }
+    let next = model.modules.get(module.end..)?.iter().find(|next| !next.tensors.is_empty())?;
+    (next.depth.abs_diff(module.depth) <= 1).then_some((next, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::infer::tests::model;
+
+    /// Class and alternatives of a module.
+    fn said(tensors: &[(&str, &[u64])], path: &str) -> (String, usize) {
+        let model = model(tensors, &[]);
+        let module = model.modules.iter().find(|module| module.path == path);
+        module.map(|module| (module.short_class().to_owned(), module.alternatives.len())).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_norm_behind_a_convolution_tells_which_it_is() {
+        let plain: [(&str, &[u64]); 3] =
+            [("conv1.weight", &[64, 3, 7, 7]), ("bn1.running_mean", &[64]), ("bn1.running_var", &[64])];
+        assert_eq!(said(&plain, "conv1"), ("Conv2d".to_owned(), 0));
+        let transposed: [(&str, &[u64]); 3] =
+            [("main.0.weight", &[100, 512, 4, 4]), ("main.1.running_mean", &[512]), ("main.1.running_var", &[512])];
+        assert_eq!(said(&transposed, "main.0"), ("ConvTranspose2d".to_owned(), 0));
+    }
+
+    #[test]
+    fn names_pair_them_in_files_sorted_by_name() {
+        let sorted: [(&str, &[u64]); 5] = [
+            ("bn1.running_mean", &[8]),
+            ("bn1.running_var", &[8]),
+            ("conv1.weight", &[16, 8, 3, 3]),
+            ("fc.running_mean", &[16]),
+            ("fc.running_var", &[16]),
+        ];
+        // The norm may be in front of it.
+        assert_eq!(said(&sorted, "conv1"), ("Conv2d".to_owned(), 1));
+        let behind = [("bn1.running_mean", [16].as_slice()), ("bn1.running_var", &[16]), sorted[2]];
+        assert_eq!(said(&behind, "conv1"), ("Conv2d".to_owned(), 0));
+        let numbered: [(&str, &[u64]); 4] = [
+            ("a.0.weight", &[16, 8, 3, 3]),
+            ("a.10.weight", &[8, 8]),
+            ("a.1.running_mean", &[16]),
+            ("a.1.running_var", &[16]),
+        ];
+        assert_eq!(said(&numbered, "a.0"), ("Conv2d".to_owned(), 0));
+    }
+
+    #[test]
+    fn a_square_one_is_decided_by_the_others_or_not_at_all() {
+        let mut tensors: Vec<(&str, &[u64])> =
+            vec![("c.weight", &[8, 8, 3, 3]), ("d.running_mean", &[8]), ("d.running_var", &[8])];
+        assert_eq!(said(&tensors, "c"), ("Conv2d".to_owned(), 1));
+        tensors.extend([("e.weight", [16, 8, 3, 3].as_slice()), ("f.running_mean", &[16]), ("f.running_var", &[16])]);
+        assert_eq!(said(&tensors, "c"), ("Conv2d".to_owned(), 0));
+        tensors.extend([("g.weight", [16, 8, 3, 3].as_slice()), ("h.running_mean", &[8]), ("h.running_var", &[8])]);
+        assert_eq!(said(&tensors, "c"), ("Conv2d".to_owned(), 1));
+    }
+
+    #[test]
+    fn a_name_that_enlarges_stays_doubtful() {
+        let tensors: [(&str, &[u64]); 4] = [
+            ("e.weight", &[16, 8, 3, 3]),
+            ("f.running_mean", &[16]),
+            ("f.running_var", &[16]),
+            ("up.0.weight", &[16, 16, 2, 2]),
+        ];
+        assert_eq!(said(&tensors, "up.0").1, 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! What a conversion did, as text and JSON.
+
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::bytes;
+use crate::convert::reverse::Summary;
+use crate::convert::state_dict::{Known, StateDict, Why};
+use crate::convert::writer::{Loss, Written};
+use crate::escape::escape;
+use crate::open::Opened;
+
+/// How many names a list in the text shows.
+const MOST_SHOWN: usize = 20;
+/// How many names of tensors that have one reason in common.
+const MOST_NAMES: usize = 4;
+
+/// The report for a reader.
+pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
+    let mut lines = Vec::new();
+    let files: Vec<_> = written.files.iter().map(|file| escape(&file.to_string_lossy()).into_owned()).collect();
+    let count = map.entries.len();
+    lines.push(format!(
+        "{}: {count} tensor{}, {}, each read back and compared with a fresh conversion",
+        files.join(", "),
+        if count == 1 { "" } else { "s" },
+        bytes(written.bytes)
+    ));
+    let rules: Vec<String> = map.rules().iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+    lines.push(format!("rules: {}", if rules.is_empty() { "none".to_owned() } else { rules.join(", ") }));
+    let by_class = map.entries.iter().filter(|entry| entry.known == Known::Layout).count();
+    if by_class > 0 {
+        lines.push(format!(
+            "{by_class} by their layer's class alone: the file does not say all hyper-parameters, which the layout does not depend on"
+        ));
+    }
+    let left = |wanted: fn(&Why) -> bool| map.left.iter().filter(|left| wanted(&left.why)).count();
+    let (dropped, skipped) = (left(|why| *why == Why::Dropped), left(|why| *why == Why::Skipped));
+    if dropped > 0 {
+        lines.push(format!("{dropped} dropped: num_batches_tracked, which MLX's norms do not keep"));
+    }
+    if skipped > 0 {
+        lines.push(format!("{skipped} left out by --skip"));
+    }
+    let tied: Vec<String> = map.tied().map(|(left, name)| format!("{} = {name}", left.name)).collect();
+    list(&mut lines, &format!("{} tied, written once:", tied.len()), tied);
+    let count = map.copied().count();
+    list(&mut lines, &format!("{count} copied under their names:"), copied(map));
+    casts(&mut lines, written);
+    let unmeasured = opened.triage.modules.iter().filter(|triaged| triaged.plan.is_some()).count();
+    if unmeasured > 0 {
+        lines.push("the layers' outputs are measured by `t2m-tui verify`, by the same moves".to_owned());
+    }
+    lines.join("\n") + "\n"
+}
+
+/// What is copied, by reason: the names that have it, and the reason.
+fn copied(map: &StateDict) -> Vec<String> {
+    let mut by_reason: IndexMap<&str, Vec<&str>> = IndexMap::new();
+    map.copied().for_each(|(entry, reason)| by_reason.entry(reason).or_default().push(&entry.name));
+    let line = |(reason, names): (&str, Vec<&str>)| {
+        let more =
+            if names.len() > MOST_NAMES { format!(" and {} more", names.len() - MOST_NAMES) } else { String::new() };
+        format!("{}{more}: {reason}", names[..names.len().min(MOST_NAMES)].join(", "))
+    };
+    by_reason.into_iter().map(line).collect()
+}
+
+fn list(lines: &mut Vec<String>, title: &str, items: Vec<String>) {
+    if items.is_empty() {
+        return;
+    }
+    lines.push(title.to_owned());
+    lines.extend(items.iter().take(MOST_SHOWN).map(|item| format!("  {}", escape(item))));
+    if items.len() > MOST_SHOWN {
+        lines.push(format!("  … and {} more, which --format json lists", items.len() - MOST_SHOWN));
+    }
+}
+
+fn casts(lines: &mut Vec<String>, written: &Written) {
+    for (from, to, count) in &written.casts {
+        lines.push(format!("{count} cast from {} to {}", from.name(), to.name()));
+    }
+    if written.casts.is_empty() {
+        return;
+    }
+    let total = total(written);
+    let lost = format!(
+        "lost: {} became infinite, {} became zero, {} rounded by up to {:.1e}",
+        total.overflowed, total.vanished, total.rounded, total.max_abs
+    );
+    lines.push(if total.is_nothing() { "nothing was lost by it".to_owned() } else { lost });
+    let infinite: Vec<String> = written
+        .losses
+        .iter()
+        .filter(|(_, loss)| loss.overflowed > 0)
+        .map(|(name, loss)| format!("{name}: {} became infinite", loss.overflowed))
+        .collect();
+    list(lines, "no longer finite; bf16 has float32's range:", infinite);
+}
+
+/// The report of a way back, for a reader.
+pub fn reversed_text(summary: &Summary, written: &Written) -> String {
+    let files: Vec<_> = written.files.iter().map(|file| escape(&file.to_string_lossy()).into_owned()).collect();
+    let mut lines = vec![format!("{}: {}, each tensor read back and compared", files.join(", "), bytes(written.bytes))];
+    for (count, words) in [
+        (summary.exact, "are the checkpoint's own to the bit, which convert to what the MLX file holds"),
+        (summary.inverted, "made of MLX's tensors; those of a fold are some that fold to the same"),
+        (summary.kept, "of which MLX keeps nothing, from the checkpoint"),
+    ] {
+        if count > 0 {
+            lines.push(format!("{count} {words}"));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The report of a way back, for scripts.
+pub fn reversed_json(summary: &Summary, written: &Written) -> Value {
+    json!({
+        "schema": 1,
+        "files": written.files.iter().map(|file| file.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        "bytes": written.bytes,
+        "exact": summary.exact,
+        "inverted": summary.inverted,
+        "kept": summary.kept,
+    })
+}
+
+/// All losses together.
+pub fn total(written: &Written) -> Loss {
+    let mut total = Loss::default();
+    written.losses.iter().for_each(|(_, loss)| total.add(loss));
+    total
+}
+
+/// The report for scripts.
+pub fn json(opened: &Opened, map: &StateDict, written: &Written) -> Value {
+    let loss = |loss: &Loss| json!({"overflowed": loss.overflowed, "vanished": loss.vanished, "rounded": loss.rounded, "max_abs": loss.max_abs});
+    let left = |why: &Why| match why {
+        Why::Dropped => "dropped".to_owned(),
+        Why::Skipped => "skipped".to_owned(),
+        Why::Tied(name) => format!("tied to {name}"),
+    };
+    json!({
+        "schema": 1,
+        "source": opened.checkpoint.path.to_string_lossy(),
+        "files": written.files.iter().map(|file| file.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        "tensors": map.entries.len(),
+        "bytes": written.bytes,
+        "rules": map.rules(),
+        "by_class_alone": map.entries.iter().filter(|entry| entry.known == Known::Layout).map(|entry| &entry.name).collect::<Vec<_>>(),
+        "copied": map.copied().map(|(entry, reason)| json!({"name": entry.name, "reason": reason})).collect::<Vec<_>>(),
+        "left": map.left.iter().map(|of| json!({"name": of.name, "why": left(&of.why)})).collect::<Vec<_>>(),
+        "casts": written.casts.iter().map(|(from, to, count)| json!({"from": from, "to": to, "tensors": count})).collect::<Vec<_>>(),
+        "lost": written.losses.iter().map(|(name, lost)| (name.clone(), loss(lost))).collect::<serde_json::Map<_, _>>(),
+    })
+}
