@@ -1,33 +1,44 @@
 //! What constructors in the source say of modules that the file names only: class and hyper-parameters, held against the
 //! shapes in the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::Tensor;
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::model::{Evidence, Model, Module};
 use crate::registry::constructors::{Axis, Constructor};
 use crate::source::Sources;
-use crate::source::constructors::{self, Built};
+use crate::source::constructors::{self, Built, Root};
 
 /// Warnings that are given one by one.
 const WARNINGS: usize = 20;
 
 /// Give inferred modules the classes and hyper-parameters that the constructors of the model's class write out. The class is
-/// the one of the sources whose constructor assigns the names at the top of the model; nothing happens where none does or
-/// several do.
+/// the one that a config.json names, or the one of the sources whose constructor assigns the names at the top of the model;
+/// nothing happens where none does or several do.
 ///
 /// A module whose tensors say otherwise stays as it was; the warnings tell which.
-pub fn from_source(tensors: &[Tensor], model: &mut Model, sources: &Sources) -> Vec<String> {
+pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources) -> Vec<String> {
     if model.modules.iter().all(|module| module.evidence != Evidence::Inferred) {
         return Vec::new();
     }
-    let Some(built) = constructors::modules(sources, &top_names(model)) else { return Vec::new() };
+    let config = checkpoint.metadata.get("config").and_then(Value::as_object);
+    let class = model.modules.first().map_or("", |root| root.class.as_str());
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for module in &model.modules {
+        let parent = module.parent.and_then(|parent| model.modules.get(parent));
+        if let (Some(parent), Ok(number)) = (parent, module.name.parse::<usize>()) {
+            let count = counts.entry(parent.path.clone()).or_default();
+            *count = number.saturating_add(1).min(model.modules.len()).max(*count);
+        }
+    }
+    let root = Root { class, names: top_names(model), config, counts };
+    let Some(built) = constructors::modules(sources, &root) else { return Vec::new() };
     let mut warnings = Vec::new();
     for module in model.modules.iter_mut().filter(|module| module.evidence == Evidence::Inferred) {
         let Some(built) = built.get(&module.path) else { continue };
-        match attributes(module, tensors, built) {
+        match attributes(module, &checkpoint.tensors, built) {
             Ok(attributes) => {
                 module.class.clone_from(&built.class);
                 module.alternatives.clear();
@@ -60,7 +71,7 @@ fn top_names(model: &Model) -> BTreeSet<&str> {
 
 /// The attributes of a module that was built so, or why its tensors cannot be its.
 fn attributes(module: &Module, tensors: &[Tensor], built: &Built) -> Result<Map<String, Value>, String> {
-    let Some(constructor) = built.constructor else { return Ok(Map::new()) };
+    let Some(constructor) = built.constructor else { return Ok(built.arguments.clone()) };
     let mut values = built.arguments.clone();
     check(module, tensors, constructor, &mut values)?;
     Ok(values.into_iter().filter(|(name, _)| constructor.keeps(name)).collect())

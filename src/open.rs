@@ -107,7 +107,8 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
     }
-    checkpoint.warnings.extend(evidence::from_source(&checkpoint.tensors, &mut model, &sources));
+    let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    checkpoint.warnings.extend(disagreements);
     let triage = triage::triage(&checkpoint, &model, &registry, &sources);
     Ok(Opened {
         checkpoint: Arc::new(checkpoint),

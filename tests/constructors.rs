@@ -294,10 +294,125 @@ mod never_panics {
             let head = "import torch.nn as nn\nclass Net(nn.Module):\n    def __init__(self, a=3):\n        self.x = ";
             let mut sources = Sources::default();
             sources.add_text("m", "m.py", "from a test", &format!("{head}{}", chosen.concat()));
-            if let Some(modules) = constructors::modules(&sources, &BTreeSet::from(["x"])) {
+            if let Some(modules) = constructors::modules(&sources, &constructors::Root { names: BTreeSet::from(["x"]), ..Default::default() }) {
                 prop_assert_eq!(&modules[""].file, "m.py");
                 prop_assert!(modules.values().all(|built| !built.class.is_empty() && built.line > 0));
             }
         }
     }
+}
+
+/// A Hugging Face folder with this config.json, opened with this file as its source.
+fn with_config(tensors: &[(&str, &[usize])], config: &Value, text: &str) -> Opened {
+    let folder = tempfile::tempdir().unwrap();
+    let zeros = vec![0u8; 4096];
+    let views = tensors.iter().map(|(name, shape)| {
+        let bytes = &zeros[..4 * shape.iter().product::<usize>()];
+        (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
+    });
+    std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let source = folder.path().join("modeling_mine.py");
+    std::fs::write(&source, text).unwrap();
+    open(&Options { checkpoint: folder.path().to_owned(), sources: vec![source], ..Options::default() }).unwrap()
+}
+
+const CONFIGURED: &str = "\
+import copy
+from torch import nn
+class Norm(nn.Module):
+    def __init__(self, width, eps=1e-6):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = eps
+class Down(nn.Conv2d):
+    def __init__(self, width, factor):
+        super().__init__(width, 2 * width, factor, stride=factor)
+class Plain(nn.Linear):
+    pass
+class Block(nn.Module):
+    def __init__(self, config, index):
+        super().__init__()
+        self.norm = Norm(config.width, eps=getattr(config, 'eps', 1e-3))
+        if config.kind == 'conv' and not config.slim:
+            self.mix = nn.Conv1d(config.width, config.width, 3, padding=1 if index else 0)
+        else:
+            self.mix = nn.Linear(config.width, config.width)
+        self.out = Plain(config.width, config.width * config.ratio, bias=config.bias)
+class MineModel(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        narrow = copy.deepcopy(config)
+        narrow.slim = True
+        self.down = Down(self.config.width, 2)
+        self.blocks = nn.ModuleList([Block(config, index) for index in range(config.layers)])
+        self.tail = nn.ModuleList()
+        self.tail.append(Block(narrow, 0))
+        self.stages = nn.ModuleList([nn.Linear(width, 2) for width in config.widths])
+        self.rest = nn.ModuleList([nn.Dropout(0.1) for _ in range(config.gone)])
+    def forward(self, x):
+        return x
+";
+
+#[test]
+fn a_config_beside_the_weights_gives_what_the_constructors_read_from_it() {
+    let config = json!({
+        "architectures": ["MineModel"], "model_type": "mine", "width": 4, "eps": 1e-5, "kind": "conv", "slim": false,
+        "ratio": 2, "bias": false, "layers": 2, "widths": [4, 8],
+    });
+    let tensors: &[(&str, &[usize])] = &[
+        ("down.weight", &[8, 4, 2, 2]),
+        ("down.bias", &[8]),
+        ("blocks.0.norm.weight", &[4]),
+        ("blocks.0.mix.weight", &[4, 4, 3]),
+        ("blocks.0.mix.bias", &[4]),
+        ("blocks.1.mix.weight", &[4, 4, 3]),
+        ("blocks.1.mix.bias", &[4]),
+        ("blocks.1.out.weight", &[8, 4]),
+        ("tail.0.mix.weight", &[4, 4]),
+        ("tail.0.mix.bias", &[4]),
+        ("stages.1.weight", &[2, 8]),
+        ("stages.1.bias", &[2]),
+    ];
+    let with = with_config(tensors, &config, CONFIGURED);
+    assert_eq!(module(&with, "").class, "transformers.models.mine.modeling_mine.MineModel");
+    assert_eq!(attribute(&with, "blocks.0.norm", "epsilon"), json!(1e-5));
+    assert_eq!(attribute(&with, "down", "stride"), json!([2, 2]), "a subclass takes its base's arguments");
+    assert_eq!(attribute(&with, "blocks.0.mix", "padding"), json!([0]));
+    assert_eq!(attribute(&with, "blocks.1.mix", "padding"), json!([1]));
+    assert_eq!(attribute(&with, "blocks.1.out", "out_features"), json!(8));
+    assert_eq!(module(&with, "tail.0.mix").class, "torch.nn.modules.linear.Linear", "the copy's own `slim` counts");
+    assert_eq!(attribute(&with, "stages.1", "in_features"), json!(8));
+    assert!(with.checkpoint.warnings.is_empty(), "{:?}", with.checkpoint.warnings);
+}
+
+#[test]
+fn a_config_that_does_not_fit_the_file_is_told() {
+    let config = json!({"architectures": ["MineModel"], "model_type": "mine", "width": 4, "layers": 1});
+    let with =
+        with_config(&[("blocks.0.out.weight", &[9, 4])], &json!({"ratio": 2, "kind": "", "slim": true}), CONFIGURED);
+    assert_ne!(module(&with, "blocks.0.out").evidence, Evidence::Exact);
+    let mut config = config.as_object().unwrap().clone();
+    config.extend([("ratio".to_owned(), json!(2)), ("bias".to_owned(), json!(false))]);
+    let with = with_config(&[("blocks.0.out.weight", &[9, 4])], &Value::Object(config), CONFIGURED);
+    assert_eq!(module(&with, "blocks.0.out").evidence, Evidence::Inferred);
+    let warning = with.checkpoint.warnings.iter().find(|warning| warning.contains("blocks.0.out"));
+    assert!(warning.is_some_and(|warning| warning.contains("shape [9, 4]")), "{:?}", with.checkpoint.warnings);
+}
+
+#[test]
+fn every_layer_of_torch_has_its_constructor() {
+    let text = net(
+        "self.memory = nn.LSTM(4, 8, batch_first=True)\nself.pad = nn.ReflectionPad2d(2)\nself.bag = nn.EmbeddingBag(5, 4, mode='sum')",
+    );
+    let with = opened(
+        &[("memory.weight_ih_l0", &[32, 4]), ("memory.weight_hh_l0", &[32, 8]), ("bag.weight", &[5, 4])],
+        &[("net.py", &text)],
+    );
+    assert_eq!(attribute(&with, "bag", "mode"), "sum");
+    assert_eq!(
+        (attribute(&with, "memory", "batch_first"), attribute(&with, "memory", "num_layers")),
+        (json!(true), json!(1))
+    );
 }

@@ -43,6 +43,28 @@ pub enum Check {
     /// Nothing.
     #[default]
     None,
+    /// It is a method that tensors have, of what may be a tensor.
+    Method,
+    /// The full name of what is called, or mentioned, is one of the row's `calls`.
+    Call,
+    /// The same, and the call leaves training on.
+    Training,
+    /// The value is an array that Python asks for its truth.
+    Truth,
+    /// The value is an array that becomes a Python number.
+    Number,
+    /// The index is an array of booleans.
+    Mask,
+    /// The target shares memory with another name through a view.
+    View,
+    /// The target is an attribute that holds an array.
+    State,
+    /// It stands in the condition of a branch; the condition is reported.
+    Condition,
+    /// The call overwrites its argument.
+    Inplace,
+    /// The name stands for a function that Triton compiles.
+    Kernel,
     /// The target of an augmented assignment may be an array.
     Array,
     /// The name stands for a `torch.autograd.Function`.
@@ -72,9 +94,11 @@ pub struct Pattern {
     pub place: Where,
     /// What more must hold.
     pub check: Check,
+    /// Full names that a call may have, `*` for any part: `torch.nonzero`, `x.nonzero` for a method, `torch.ops.*`.
+    pub calls: Vec<String>,
     /// What a match means.
     pub grade: Grade,
-    /// What it means for a target that shares memory with another name through a view.
+    /// What it means for a target that shares memory with another name through a view, or an argument that is used again.
     pub view: Option<Grade>,
     /// One of the six patterns of torch2mlx.
     pub seed: bool,
@@ -109,6 +133,8 @@ struct Row {
     place: Where,
     #[serde(default)]
     check: Check,
+    #[serde(default)]
+    calls: Vec<String>,
     severity: Severity,
     explanation: String,
     hint: String,
@@ -163,6 +189,7 @@ impl From<Row> for Pattern {
             query: row.query,
             place: row.place,
             check: row.check,
+            calls: row.calls,
             grade: Grade { severity: row.severity, explanation: row.explanation, hint: row.hint },
             view: row.view,
             seed: row.seed,
@@ -186,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn only_arithmetic_rows_are_graded_by_views() {
+    fn rows_of_what_is_overwritten_have_two_grades() {
         for row in built_in().unwrap() {
-            assert_eq!(row.view.is_some(), row.check == Check::Array, "{}", row.name);
+            assert_eq!(row.view.is_some(), matches!(row.check, Check::Array | Check::Inplace), "{}", row.name);
         }
     }
 

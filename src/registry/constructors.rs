@@ -16,6 +16,8 @@ pub struct Constructor {
     axes: usize,
     tuples: Vec<String>,
     dropped: Vec<String>,
+    /// Attributes that the layer sets itself.
+    constants: Map<String, Value>,
     /// Shape of `weight`; empty where there is none.
     pub weight: Vec<Axis>,
 }
@@ -65,15 +67,17 @@ struct Row {
     #[serde(default)]
     dropped: Vec<String>,
     #[serde(default)]
+    constants: Map<String, Value>,
+    #[serde(default)]
     weight: Vec<String>,
 }
 
 impl From<Row> for Constructor {
     fn from(row: Row) -> Constructor {
-        let Row { class, arguments, axes, tuples, dropped, weight } = row;
+        let Row { class, arguments, axes, tuples, dropped, constants, weight } = row;
         let arguments = arguments.iter().map(|text| Argument::read(text)).collect();
         let weight = weight.iter().map(|text| Axis::read(text)).collect();
-        Constructor { class, arguments, axes, tuples, dropped, weight }
+        Constructor { class, arguments, axes, tuples, dropped, constants, weight }
     }
 }
 
@@ -125,7 +129,7 @@ impl Constructor {
     /// The attributes of the layer out of the arguments of a call, `None` for those whose value is not known; arguments that
     /// are left out get their defaults if `complete`. What is not known is left out.
     pub fn attributes(&self, mut given: HashMap<String, Option<Value>>, complete: bool) -> Map<String, Value> {
-        let mut values: Map<String, Value> = Map::new();
+        let mut values = self.constants.clone();
         for Argument { name, default } in &self.arguments {
             let value = match (given.remove(name), default) {
                 (Some(Some(Value::Null)), Default::SameAs(other)) => values.get(other).cloned(),
@@ -159,7 +163,13 @@ mod tests {
 
     #[test]
     fn the_table_is_read_and_consistent() {
-        assert!(CONSTRUCTORS.len() > 30);
+        assert!(CONSTRUCTORS.len() > 130);
+        // One for every class of torch.nn that is built with numbers.
+        let classes = include_str!("../../assets/samples/torch_nn_classes.txt").lines();
+        let built = classes.filter(|class| !class.contains("container") && !class.contains("module.Module"));
+        let public = built.filter(|class| !["Lazy", "Base", "parallel"].iter().any(|other| class.contains(other)));
+        let missing: Vec<&str> = public.filter(|class| constructor(class).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
         for row in CONSTRUCTORS.values() {
             let known = |name: &String| row.arguments.iter().any(|argument| argument.name == *name);
             assert!(row.tuples.iter().chain(&row.dropped).all(known), "{}", row.class);

@@ -4,26 +4,45 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use streaming_iterator::StreamingIterator;
 use tree_sitter::{Node, Query, QueryCursor};
 
-use super::names::{Attributes, Effect, Names};
+use super::Blocker;
+use super::checks::{Context, Found};
+use super::held::Facts;
 use super::python::{Module, preorder};
-use super::reach::{Lineage, Member, Reached};
-use super::{Blocker, autograd};
-use crate::registry::blockers::{self, Check, Grade, Pattern, Where};
+use super::reach::{Lineage, Member};
+use super::reading::Reading;
+use crate::registry::blockers::{self, Grade, Pattern, Where};
 
 /// The queries that rows of the table name, by their file names.
-const QUERIES: [(&str, &str); 9] = [
-    ("copy", include_str!("../../assets/queries/python/copy.scm")),
+const QUERIES: &[(&str, &str)] = &[
     ("autograd_function", include_str!("../../assets/queries/python/autograd_function.scm")),
-    ("item", include_str!("../../assets/queries/python/item.scm")),
-    ("forward_hook", include_str!("../../assets/queries/python/forward_hook.scm")),
     ("backward_hook", include_str!("../../assets/queries/python/backward_hook.scm")),
+    ("call", include_str!("../../assets/queries/python/call.scm")),
+    ("condition", include_str!("../../assets/queries/python/condition.scm")),
+    ("copy", include_str!("../../assets/queries/python/copy.scm")),
+    ("device", include_str!("../../assets/queries/python/device.scm")),
+    ("dtype", include_str!("../../assets/queries/python/dtype.scm")),
+    ("forward_hook", include_str!("../../assets/queries/python/forward_hook.scm")),
     ("in_place_add", include_str!("../../assets/queries/python/in_place_add.scm")),
-    ("in_place_operator", include_str!("../../assets/queries/python/in_place_operator.scm")),
     ("in_place_method", include_str!("../../assets/queries/python/in_place_method.scm")),
-    ("host_value", include_str!("../../assets/queries/python/host_value.scm")),
+    ("in_place_operator", include_str!("../../assets/queries/python/in_place_operator.scm")),
+    ("index", include_str!("../../assets/queries/python/index.scm")),
+    ("item", include_str!("../../assets/queries/python/item.scm")),
+    ("kernel", include_str!("../../assets/queries/python/kernel.scm")),
+    ("memory_format", include_str!("../../assets/queries/python/memory_format.scm")),
+    ("mention", include_str!("../../assets/queries/python/mention.scm")),
+    ("number", include_str!("../../assets/queries/python/number.scm")),
+    ("numpy", include_str!("../../assets/queries/python/numpy.scm")),
+    ("out_argument", include_str!("../../assets/queries/python/out_argument.scm")),
+    ("repeats", include_str!("../../assets/queries/python/repeats.scm")),
+    ("single_argument", include_str!("../../assets/queries/python/single_argument.scm")),
+    ("size", include_str!("../../assets/queries/python/size.scm")),
+    ("state", include_str!("../../assets/queries/python/state.scm")),
+    ("tolist", include_str!("../../assets/queries/python/tolist.scm")),
+    ("view_write", include_str!("../../assets/queries/python/view_write.scm")),
 ];
 /// Matches of one class that are kept; text made by hand has a handful.
 const HIT_LIMIT: usize = 5_000;
@@ -33,60 +52,88 @@ const OPEN_MATCHES: u32 = 64;
 /// Characters of a construct that are kept.
 const TEXT_LIMIT: usize = 120;
 
-/// A pattern with its query.
+/// A query with the patterns that ask it.
+struct Lint {
+    query: Query,
+    place: Where,
+    rules: Vec<Rule>,
+}
+
+/// A pattern with the names that its calls may have.
 struct Rule {
     pattern: &'static Pattern,
-    query: Query,
+    calls: GlobSet,
 }
 
 /// One match.
 struct Hit<'t> {
     /// Byte of the place that is reported.
     start: usize,
+    /// Byte of its name: of a chain of calls each is another.
+    name: usize,
     blocker: Node<'t>,
     pattern: &'static Pattern,
     grade: &'static Grade,
-}
-
-struct Linter<'t, 'a> {
-    lineage: &'a Lineage<'t>,
-    attributes: &'a Attributes,
 }
 
 /// Blockers of a class in one of the files that it and its bases are in, by line and column.
 ///
 /// Of bases in other files than the one with `forward` only what runs is looked at: a library's base class has methods that
 /// no model calls.
-pub(super) fn find(lineage: &Lineage<'_>, attributes: &Attributes, file: &Module) -> Vec<Blocker> {
-    let linter = Linter { lineage, attributes };
-    let reached: Vec<Reached<'_>> =
-        lineage.reached().into_iter().filter(|reached| std::ptr::eq(reached.module, file)).collect();
+pub(super) fn find<'t>(
+    lineage: &Lineage<'t>,
+    facts: &Facts,
+    readings: &[Reading<'t, '_>],
+    file: &Module,
+) -> Vec<Blocker> {
     let mut hits: Vec<Hit<'_>> = Vec::new();
-    for rule in RULES.iter() {
-        match rule.pattern.place {
-            Where::Forward => reached.iter().for_each(|reached| linter.search_method(rule, reached, &mut hits)),
-            Where::Class => {
-                let members = lineage.members.iter().filter(|member| std::ptr::eq(member.module, file));
-                let entry = lineage.entry().is_none_or(|entry| std::ptr::eq(entry.module, file));
-                for member in members {
-                    let made = member.class.method("__init__").map(|method| method.node);
-                    let region = if entry { Some(member.class.node) } else { made };
-                    region.into_iter().for_each(|region| search_class(rule, member, region, &mut hits));
-                }
-            }
+    for reading in readings.iter().filter(|reading| std::ptr::eq(reading.module, file)) {
+        let context = Context { lineage, reading, overwriting: &facts.overwriting };
+        for lint in LINTS.iter().filter(|lint| lint.place == Where::Forward) {
+            search(lint, reading.module, reading.function, &mut hits, |rule, found| {
+                context.judge(rule.pattern, &rule.calls, found)
+            });
+        }
+    }
+    let entry = lineage.entry().is_none_or(|entry| std::ptr::eq(entry.module, file));
+    for member in lineage.members.iter().filter(|member| std::ptr::eq(member.module, file)) {
+        let made = member.class.method("__init__").map(|method| method.node);
+        let region = if entry { Some(member.class.node) } else { made };
+        for lint in LINTS.iter().filter(|lint| lint.place == Where::Class) {
+            region.into_iter().for_each(|region| search_class(lint, member, region, &mut hits));
         }
     }
     // Of two matches of one pattern at one place, the longer.
     hits.sort_by_key(|hit| (hit.start, std::cmp::Reverse(hit.blocker.end_byte())));
     let mut seen = HashSet::new();
-    hits.retain(|hit| seen.insert((hit.start, hit.pattern.name.as_str())));
+    hits.retain(|hit| seen.insert((hit.start, hit.name, hit.pattern.name.as_str())));
     report(file.text(), &hits)
 }
 
-static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let patterns = blockers::built_in().unwrap_or_default();
-    patterns.iter().filter_map(|pattern| Some(Rule { pattern, query: compile(&pattern.query)? })).collect()
+static LINTS: LazyLock<Vec<Lint>> = LazyLock::new(|| {
+    let mut lints: Vec<(&str, Lint)> = Vec::new();
+    for pattern in blockers::built_in().unwrap_or_default() {
+        let Some(rule) = calls(pattern).map(|calls| Rule { pattern, calls }) else { continue };
+        let alike = |(name, lint): &&mut (&str, Lint)| *name == pattern.query && lint.place == pattern.place;
+        match lints.iter_mut().find(alike) {
+            Some((_, lint)) => lint.rules.push(rule),
+            None => {
+                let Some(query) = compile(&pattern.query) else { continue };
+                lints.push((&pattern.query, Lint { query, place: pattern.place, rules: vec![rule] }));
+            }
+        }
+    }
+    lints.into_iter().map(|(_, lint)| lint).collect()
 });
+
+/// The names of a row as one set; that each can be read is checked by a test.
+fn calls(pattern: &Pattern) -> Option<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for name in &pattern.calls {
+        set.add(Glob::new(name).ok()?);
+    }
+    set.build().ok()
+}
 
 /// A query by its name; that each row of the table has one is checked by a test.
 fn compile(name: &str) -> Option<Query> {
@@ -94,38 +141,8 @@ fn compile(name: &str) -> Option<Query> {
     Query::new(&tree_sitter_python::LANGUAGE.into(), text).ok()
 }
 
-impl<'t> Linter<'t, '_> {
-    fn search_method(&self, rule: &'static Rule, reached: &Reached<'t>, hits: &mut Vec<Hit<'t>>) {
-        let names: OnceCell<Names<'_, '_>> = OnceCell::new();
-        search(rule, reached.module, reached.method.node, hits, |found| match rule.pattern.check {
-            Check::None => (!self.is_own_method(reached, found)).then_some(&rule.pattern.grade),
-            Check::Autograd => {
-                let owner = self.lineage.members.get(reached.owner)?;
-                is_autograd(owner, found.name?).then_some(&rule.pattern.grade)
-            }
-            Check::Array => {
-                let new = || Names::new(reached.module, reached.method.node, self.attributes);
-                match names.get_or_init(new).effect(found.target?, found.value?) {
-                    Effect::NoArray => None,
-                    Effect::Own => Some(&rule.pattern.grade),
-                    Effect::ThroughView => Some(rule.pattern.view.as_ref().unwrap_or(&rule.pattern.grade)),
-                }
-            }
-        });
-    }
-
-    /// Whether `self.item()` calls a method that the class itself defines: that one is read in its own place.
-    fn is_own_method(&self, reached: &Reached<'t>, found: &Found<'t>) -> bool {
-        let module = reached.module;
-        let Some(name) = found.name.map(|name| module.slice(name)) else { return false };
-        let object = found.blocker.child_by_field_name("function").and_then(|it| it.child_by_field_name("object"));
-        let receiver = module.receiver(reached.method.node);
-        object.is_some_and(|object| receiver == Some(module.slice(object))) && self.lineage.method(0, name).is_some()
-    }
-}
-
 /// Look through a class body or a part of it, its nested classes left out.
-fn search_class<'t>(rule: &'static Rule, member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t>>) {
+fn search_class<'t>(lint: &'static Lint, member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t>>) {
     let class = &member.class;
     let mut nested = Vec::new();
     preorder(region, |node, _| {
@@ -135,64 +152,54 @@ fn search_class<'t>(rule: &'static Rule, member: &Member<'t>, region: Node<'t>, 
         }
         !inner
     });
-    search(rule, member.module, region, hits, |found| {
+    search(lint, member.module, region, hits, |rule, found| {
         let own = !nested.iter().any(|range| range.contains(&found.blocker.start_byte()));
-        own.then_some(&rule.pattern.grade)
+        own.then_some((found.blocker, &rule.pattern.grade))
     });
 }
 
 fn search<'t>(
-    rule: &'static Rule,
+    lint: &'static Lint,
     module: &'t Module,
     region: Node<'t>,
     hits: &mut Vec<Hit<'t>>,
-    grade: impl Fn(&Found<'t>) -> Option<&'static Grade>,
+    judge: impl Fn(&'static Rule, &Found<'t>) -> Option<(Node<'t>, &'static Grade)>,
 ) {
     let mut cursor = QueryCursor::new();
     cursor.set_match_limit(OPEN_MATCHES);
-    let mut matches = cursor.matches(&rule.query, region, module.text().as_bytes());
+    let [blocker, name, target, value] =
+        ["blocker", "name", "target", "value"].map(|name| lint.query.capture_index_for_name(name));
+    let mut matches = cursor.matches(&lint.query, region, module.text().as_bytes());
     while let Some(found) = matches.next() {
         if hits.len() >= HIT_LIMIT {
             break;
         }
-        let capture = |name: &str| {
-            let index = rule.query.capture_index_for_name(name)?;
-            found.captures().iter().find(|capture| capture.index == index).map(|capture| capture.node)
+        let capture = |index: Option<u32>| {
+            found.captures().iter().find(|capture| Some(capture.index) == index).map(|capture| capture.node)
         };
-        let Some(blocker) = capture("blocker") else { continue };
-        let found = Found { blocker, name: capture("name"), target: capture("target"), value: capture("value") };
-        if let Some(grade) = grade(&found) {
-            let start = place(module.text(), &found);
-            hits.push(Hit { start, blocker, pattern: rule.pattern, grade });
+        let Some(construct) = capture(blocker) else { continue };
+        let found = Found {
+            blocker: construct,
+            name: capture(name),
+            target: capture(target),
+            value: capture(value),
+            full: OnceCell::new(),
+        };
+        for rule in &lint.rules {
+            if let Some((blocker, grade)) = judge(rule, &found) {
+                let own = found.name.filter(|_| blocker.id() == construct.id());
+                let start = place(module.text(), blocker, own);
+                let name = own.map_or(start, |name| name.start_byte());
+                hits.push(Hit { start, name, blocker, pattern: rule.pattern, grade });
+            }
         }
     }
 }
 
-/// Whether a name or attribute, as written in a class, stands for a `torch.autograd.Function` or its `apply`.
-fn is_autograd(owner: &Member<'_>, name: Node<'_>) -> bool {
-    let module = owner.module;
-    let written = module.slice(name);
-    let bare = written.strip_suffix(".apply").unwrap_or(written);
-    let known = module.autograd_names();
-    let inside = bare.split_once('.').map(|(_, rest)| format!("{}.{rest}", owner.class.name));
-    autograd::is_function(&module.resolve(bare))
-        || known.contains(written)
-        || known.contains(bare)
-        || inside.is_some_and(|nested| known.contains(&nested))
-}
-
-/// What a match captured.
-struct Found<'t> {
-    blocker: Node<'t>,
-    name: Option<Node<'t>>,
-    target: Option<Node<'t>>,
-    value: Option<Node<'t>>,
-}
-
 /// The first byte of the construct on the line that its name is on: a chain of calls may begin lines above.
-fn place(text: &str, found: &Found<'_>) -> usize {
-    let (start, Some(name)) = (found.blocker.start_byte(), found.name) else { return found.blocker.start_byte() };
-    if name.start_position().row == found.blocker.start_position().row {
+fn place(text: &str, blocker: Node<'_>, name: Option<Node<'_>>) -> usize {
+    let (start, Some(name)) = (blocker.start_byte(), name) else { return blocker.start_byte() };
+    if name.start_position().row == blocker.start_position().row {
         return start;
     }
     let line = name.start_byte().saturating_sub(name.start_position().column);
@@ -245,17 +252,19 @@ fn one_line(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::registry::blockers::Check;
 
     #[test]
     fn each_row_has_a_query_and_each_query_a_row() {
         let rows = blockers::built_in().unwrap();
-        assert_eq!(RULES.len(), rows.len());
+        assert_eq!(LINTS.iter().map(|lint| lint.rules.len()).sum::<usize>(), rows.len());
         let mut named: Vec<&str> = rows.iter().map(|row| row.query.as_str()).collect();
         let mut known: Vec<&str> = QUERIES.iter().map(|(name, _)| *name).collect();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/queries/python");
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
         let mut files: Vec<String> = files.map(|file| file.trim_end_matches(".scm").to_owned()).collect();
         named.sort_unstable();
+        named.dedup();
         known.sort_unstable();
         files.sort_unstable();
         assert_eq!(named, known);
@@ -264,18 +273,21 @@ mod tests {
 
     #[test]
     fn queries_capture_what_their_checks_ask_for() {
-        for rule in RULES.iter() {
+        for (lint, rule) in LINTS.iter().flat_map(|lint| lint.rules.iter().map(move |rule| (lint, rule))) {
             let needed: &[&str] = match rule.pattern.check {
-                Check::None | Check::Autograd => &["blocker", "name"],
-                Check::Array => &["blocker", "target", "value"],
+                Check::None | Check::Method | Check::Autograd | Check::Condition | Check::Kernel => {
+                    &["blocker", "name"]
+                }
+                Check::Call | Check::Training | Check::Inplace => &["blocker"],
+                Check::Array | Check::View | Check::State => &["blocker", "target", "value"],
+                Check::Truth | Check::Number | Check::Mask => &["blocker", "value"],
             };
-            assert_eq!(rule.query.capture_names().len(), needed.len(), "{}", rule.pattern.name);
-            assert!(
-                needed.iter().all(|name| rule.query.capture_index_for_name(name).is_some()),
-                "{}",
-                rule.pattern.name
-            );
+            for name in needed {
+                assert!(lint.query.capture_index_for_name(name).is_some(), "{} captures @{name}", rule.pattern.name);
+            }
             assert!(rule.pattern.check == Check::None || rule.pattern.place == Where::Forward, "checks need a method");
+            let named = matches!(rule.pattern.check, Check::Call | Check::Training | Check::Condition);
+            assert!(named || rule.pattern.calls.is_empty(), "{} has calls that nothing reads", rule.pattern.name);
         }
     }
 

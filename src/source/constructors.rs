@@ -32,7 +32,8 @@ pub struct Built {
     pub class: String,
     /// How torch constructs it; `None` for classes of the source and for containers.
     pub constructor: Option<&'static Constructor>,
-    /// Arguments whose values are known, by name, defaults included.
+    /// Arguments whose values are known, by name, defaults included; of a class of the source, attributes that its constructor
+    /// sets.
     pub arguments: Map<String, Value>,
     /// The file of the call, …
     pub file: String,
@@ -43,10 +44,58 @@ pub struct Built {
 /// Modules by their path.
 pub type Modules = BTreeMap<String, Built>;
 
-/// What the class whose constructor assigns these attributes builds. `None` if no class of the sources does, or several do
-/// equally well. The root is under the empty path.
-pub fn modules(sources: &Sources, names: &BTreeSet<&str>) -> Option<Modules> {
+/// What is known of the model beside its tensors.
+#[derive(Debug, Default)]
+pub struct Root<'a> {
+    /// Full path of its class; empty where that is to be found out.
+    pub class: &'a str,
+    /// Names of its children and of its own tensors.
+    pub names: BTreeSet<&'a str>,
+    /// What its `config` holds.
+    pub config: Option<&'a Map<String, Value>>,
+    /// One more than the largest number among the names of a module's children, by its path.
+    pub counts: HashMap<String, usize>,
+}
+
+/// Parameters of a model's constructor that take its config.json.
+const CONFIGS: [&str; 2] = ["config", "cfg"];
+
+/// What the constructors of the model's class build: of the one that is named, or else of the one that assigns these names.
+/// `None` if no class of the sources does, or several do equally well. The root is under the empty path.
+pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
     let imports = Imports::new(sources);
+    let root = sources.found(model.class).or_else(|| assigning(sources, &imports, &model.names))?;
+    let line = root.module.class(&root.name)?.node.start_position().row + 1;
+    let class = if model.class.is_empty() { dotted(sources, &root) } else { model.class.to_owned() };
+    let mut builder = Builder {
+        imports,
+        families: HashMap::new(),
+        constants: HashMap::new(),
+        modules: Modules::new(),
+        counts: &model.counts,
+    };
+    let [mut modules, without] = [true, false].map(|defaults| {
+        builder.modules.clear();
+        builder.insert("", class.clone(), None, Map::new(), (&root, line));
+        let config = model.config.map(|config| Some(Value::Object(config.clone())));
+        let named = config.into_iter().flat_map(|config| CONFIGS.map(|name| (name.to_owned(), config.clone())));
+        let arguments = Arguments { complete: true, defaults, named: named.collect(), ..Arguments::default() };
+        builder.construct("", &root, arguments, 0);
+        std::mem::take(&mut builder.modules)
+    });
+    // How the root itself was called is nowhere to be seen, but for its config. What rests on its defaults is dropped, unless the
+    // shapes in the file bear it out.
+    modules.retain(|path, built| without.get(path).is_some_and(|other| other.class == built.class));
+    for (path, built) in &mut modules {
+        let told = |name: &str| built.constructor.is_some_and(|it| it.weight.iter().any(|axis| axis.tells(name)));
+        let certain = without.get(path).map(|other| &other.arguments);
+        built.arguments.retain(|name, value| told(name) || certain.is_some_and(|it| it.get(name) == Some(value)));
+    }
+    Some(modules)
+}
+
+/// The one class whose constructor assigns all of these names and the fewest others.
+fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -> Option<Found> {
     let mut best: Vec<(usize, Found)> = Vec::new();
     let mut seen = HashSet::new();
     for found in sources.classes().into_iter().take(CANDIDATES) {
@@ -64,26 +113,7 @@ pub fn modules(sources: &Sources, names: &BTreeSet<&str>) -> Option<Modules> {
             best.push((spare, found));
         }
     }
-    let [(_, root)] = best.as_slice() else { return None };
-    let line = root.module.class(&root.name)?.node.start_position().row + 1;
-    let mut builder = Builder { imports, families: HashMap::new(), constants: HashMap::new(), modules: Modules::new() };
-    let [mut modules, once, again] = [0, 1, 7].map(|shift| {
-        builder.modules.clear();
-        builder.insert("", dotted(sources, root), None, Map::new(), (root, line));
-        builder.construct("", root, Arguments { complete: true, shift, ..Arguments::default() }, 0);
-        std::mem::take(&mut builder.modules)
-    });
-    // How the root itself was called is nowhere to be seen. What changes with its defaults is dropped; the number of turns
-    // of a loop and what the shapes in the file bear out may stay.
-    for (path, built) in &mut modules {
-        let Some(constructor) = built.constructor else { continue };
-        let others = [once.get(path), again.get(path)].map(|other| other.filter(|other| other.class == built.class));
-        built.arguments.retain(|name, value| {
-            let same = |other: &Option<&Built>| other.is_some_and(|other| other.arguments.get(name) == Some(value));
-            constructor.weight.iter().any(|axis| axis.tells(name)) || others.iter().all(same)
-        });
-    }
-    Some(modules)
+    if best.len() == 1 { best.pop().map(|(_, root)| root) } else { None }
 }
 
 /// Names of the modules, parameters and buffers that the constructors of a class and its bases assign.
@@ -140,15 +170,15 @@ fn dotted(sources: &Sources, found: &Found) -> String {
 struct Arguments {
     positional: Vec<Option<Value>>,
     named: HashMap<String, Option<Value>>,
-    /// Added to defaults, to see what depends on them; a default that is no whole number is not known then.
-    shift: i64,
+    /// Parameters that are not given have their defaults; otherwise nothing is known of them.
+    defaults: bool,
     /// Nothing was handed on as `*args` or `**kwargs`: what is not given is left to its default.
     complete: bool,
 }
 
 impl Arguments {
     fn read(scope: &Scope<'_>, call: Node<'_>) -> Arguments {
-        let mut arguments = Arguments { complete: true, ..Arguments::default() };
+        let mut arguments = Arguments { complete: true, defaults: true, ..Arguments::default() };
         let Some(list) = call.child_by_field_name("arguments") else { return arguments };
         for argument in list.named_children(&mut list.walk()).filter(|child| !child.is_extra()) {
             match argument.kind() {
@@ -180,6 +210,8 @@ struct Builder<'a> {
     /// Of the class that is made and of the file with its constructor, by what `Place` and the receiver say.
     constants: HashMap<(usize, usize, String), Rc<(Values, Values)>>,
     modules: Modules,
+    /// [`Root::counts`]
+    counts: &'a HashMap<String, usize>,
 }
 
 /// Where a constructor is read.
@@ -237,7 +269,7 @@ impl Builder<'_> {
         }
         let init = |found: &Found| found.module.class(&found.name).is_some_and(|it| it.method("__init__").is_some());
         let Some(member) = (place.member..place.family.len()).find(|at| place.family.get(*at).is_some_and(init)) else {
-            return;
+            return self.as_base(place, arguments);
         };
         let Some(found) = place.family.get(member) else { return };
         let module = Arc::clone(&found.module);
@@ -252,10 +284,45 @@ impl Builder<'_> {
             let reader = Reader { module: &module, found, receiver, outer, place: &place };
             self.statement(&reader, statement, &mut values);
         }
+        self.keep(place.path, receiver, values);
+    }
+
+    /// Numbers, strings and tuples that a class of the source keeps in attributes of `self`.
+    fn keep(&mut self, path: &str, receiver: &str, values: Values) {
+        let Some(built) = self.modules.get_mut(path).filter(|built| built.constructor.is_none()) else { return };
+        for (name, value) in values {
+            let own = name.strip_prefix(receiver).and_then(|rest| rest.strip_prefix('.'));
+            if let (Some(own), Some(value)) = (own, value)
+                && !value.is_object()
+            {
+                built.arguments.entry(own).or_insert(value);
+            }
+        }
+    }
+
+    /// The class inherits its constructor from a layer of torch: its arguments are that layer's.
+    fn as_base(&mut self, place: &Place<'_>, arguments: Arguments) {
+        let bases = place.family.iter().flat_map(|found| {
+            let class = found.module.class(&found.name);
+            class.map_or_else(Vec::new, |class| class.bases.iter().map(|base| found.module.resolve(base)).collect())
+        });
+        let Some(known) = bases.into_iter().find_map(|base| constructor(&base)) else { return };
+        let Some(built) = self.modules.get_mut(place.path) else { return };
+        let (given, complete) = arguments.by_name(known.arguments.iter().map(|argument| argument.name.clone()));
+        (built.constructor, built.arguments) = (Some(known), known.attributes(given, complete));
     }
 
     fn statement(&mut self, reader: &Reader<'_>, statement: Node<'_>, values: &mut Values) {
         let module = reader.module;
+        if statement.kind() == "if_statement"
+            && let Some(taken) = taken(&reader.scope(values), statement)
+        {
+            let Some(block) = taken else { return };
+            for statement in block.named_children(&mut block.walk()) {
+                self.statement(reader, statement, values);
+            }
+            return;
+        }
         let inner = statement.named_child(0).filter(|_| statement.kind() == "expression_statement");
         let Some(inner) = inner else {
             // A condition or a loop: what it assigns is not known.
@@ -288,6 +355,16 @@ impl Builder<'_> {
             self.module(reader, &path, right, values, reader.place.depth);
         }
         let value = reader.scope(values).value(right);
+        // `config.is_decoder = False`
+        let object = left.child_by_field_name("object").map_or("", |object| reader.module.slice(object));
+        if let Some(Some(Value::Object(fields))) = values.get_mut(object)
+            && let Some(name) = left.child_by_field_name("attribute").map(|name| reader.module.slice(name))
+        {
+            match value.clone() {
+                Some(value) => fields.insert(name.to_owned(), value),
+                None => fields.remove(name),
+            };
+        }
         values.insert(reader.module.slice(left).to_owned(), value);
     }
 
@@ -300,6 +377,10 @@ impl Builder<'_> {
         if named == "__init__" && object.is_some_and(|object| is_super(reader.module, object)) {
             let arguments = Arguments::read(&reader.scope(values), call);
             self.initialise(&Place { path, family, member: member + 1, depth: depth + 1 }, arguments);
+        } else if let Some(list) =
+            object.filter(|_| named == "append").and_then(|it| own_name(reader.module, it, reader.receiver))
+        {
+            self.appended(reader, list, call, values);
         } else if let Some((name, value)) = registered(reader.module, call) {
             let path = join(path, name);
             self.remove(&path);
@@ -400,25 +481,59 @@ impl Builder<'_> {
         }
     }
 
-    /// `[Block(width) for _ in range(4)]`
+    /// `[Block(width) for _ in range(4)]`, `[Block(width) for width in (8, 16)]`. Where it is not known how many there are, the
+    /// file tells.
     fn turns(&mut self, reader: &Reader<'_>, path: &str, node: Node<'_>, values: &Values, depth: usize) {
         let (Some(body), Some(clause)) = (node.child_by_field_name("body"), node.named_child(1)) else { return };
         let (Some(left), Some(right)) = (clause.child_by_field_name("left"), clause.child_by_field_name("right"))
         else {
             return;
         };
+        if node.named_child_count() != 2 {
+            return;
+        }
         let range = right.child_by_field_name("function").is_some_and(|it| reader.module.slice(it) == "range");
         let arguments = Arguments::read(&reader.scope(values), right);
-        let [Some(count)] = arguments.positional.as_slice() else { return };
-        let plain = range && node.named_child_count() == 2 && left.kind() == "identifier";
+        let known = match (range, reader.scope(values).value(right), arguments.positional.as_slice()) {
+            (true, _, [Some(count)]) => {
+                count.as_i64().filter(|count| *count <= TURNS).map(|count| (0..count).map(Value::from).collect())
+            }
+            (false, Some(Value::Array(elements)), _) => Some(elements),
+            _ => None,
+        };
+        let elements: Vec<Option<Value>> = match known {
+            Some(known) => known.into_iter().map(Some).collect(),
+            None => {
+                (0..self.counts.get(path).copied().unwrap_or(0)).map(|turn| range.then(|| Value::from(turn))).collect()
+            }
+        };
         let mut values = values.clone();
-        for turn in 0..count.as_i64().filter(|count| plain && *count <= TURNS).unwrap_or(0) {
+        for (turn, element) in elements.into_iter().enumerate() {
             if self.modules.len() >= MODULES {
                 break;
             }
-            values.insert(reader.module.slice(left).to_owned(), Some(Value::from(turn)));
+            preorder(left, |name, _| {
+                if name.kind() == "identifier" {
+                    let whole = element.clone().filter(|_| left.kind() == "identifier");
+                    values.insert(reader.module.slice(name).to_owned(), whole);
+                }
+                true
+            });
             self.module(reader, &join(path, &turn.to_string()), body, &values, depth);
         }
+    }
+
+    /// `self.layers.append(Block())`
+    fn appended(&mut self, reader: &Reader<'_>, list: &str, call: Node<'_>, values: &Values) {
+        let Some(module) = call.child_by_field_name("arguments").and_then(|arguments| arguments.named_child(0)) else {
+            return;
+        };
+        let path = join(reader.place.path, list);
+        let below = format!("{path}.");
+        let numbers = self.modules.range(below.clone()..).take_while(|(at, _)| at.starts_with(&below));
+        let numbers = numbers.filter_map(|(at, _)| at.get(below.len()..)?.parse::<usize>().ok());
+        let next = numbers.max().map_or(0, |last| last + 1);
+        self.module(reader, &join(&path, &next.to_string()), module, values, reader.place.depth);
     }
 }
 
@@ -471,19 +586,33 @@ fn parameters(module: &Module, function: Node<'_>, arguments: Arguments, outer: 
         positional.extend(by_place.then(|| name.clone()));
         defaults.push((name, parameter.child_by_field_name("value")));
     }
-    let shift = arguments.shift;
+    let known = arguments.defaults;
     let (mut given, complete) = arguments.by_name(positional.into_iter());
     let scope = Scope { module, values: outer.to_vec() };
     let value = |(name, default): (String, Option<Node<'_>>)| {
-        let default = || default.filter(|_| complete).and_then(|default| scope.value(default));
-        let default = || match default()? {
-            value if shift == 0 => Some(value),
-            value => value.as_i64()?.checked_add(shift).map(Value::from),
-        };
+        let default = || default.filter(|_| complete && known).and_then(|default| scope.value(default));
         let value = given.remove(&name).unwrap_or_else(default);
         (name, value)
     };
     defaults.into_iter().map(value).collect()
+}
+
+/// The block of an `if` that runs, none where no condition holds and there is no `else`; `None` where that is not known.
+fn taken<'t>(scope: &Scope<'_>, statement: Node<'t>) -> Option<Option<Node<'t>>> {
+    if scope.holds(statement.child_by_field_name("condition")?)? {
+        return Some(statement.child_by_field_name("consequence"));
+    }
+    let mut cursor = statement.walk();
+    for clause in statement.children_by_field_name("alternative", &mut cursor) {
+        match clause.kind() {
+            "elif_clause" if scope.holds(clause.child_by_field_name("condition")?)? => {
+                return Some(clause.child_by_field_name("consequence"));
+            }
+            "elif_clause" => {}
+            _ => return Some(clause.child_by_field_name("body")),
+        }
+    }
+    Some(None)
 }
 
 fn container(class: &str) -> Option<&str> {

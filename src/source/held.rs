@@ -2,29 +2,84 @@
 
 use tree_sitter::Node;
 
+use super::bindings::{Bindings, Value};
 use super::names::{Attributes, Held, Names};
-use super::python::{Module, preorder};
+use super::python::{Class, Module, preorder};
 use super::reach::Lineage;
+use super::tensors::{Layers, gives_a_tensor};
 
-/// What all methods together say of each attribute.
-pub(super) fn attributes(lineage: &Lineage<'_>) -> Attributes {
-    let unknown = Attributes::new();
-    let mut attributes = Attributes::new();
-    for reached in lineage.methods() {
-        let (module, function) = (reached.module, reached.method.node);
-        for (name, held) in Names::new(module, function, &unknown).attributes() {
-            let known = attributes.entry(name).or_insert(held);
-            *known = match (*known, held) {
-                (a, b) if a == b => a,
-                (Held::Array, _) | (_, Held::Array) => Held::Array,
-                _ => Held::Unknown,
-            };
+/// What is in the attributes of `self`, by attribute as written: `self.calls`.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub attributes: Attributes,
+    /// Those that a constructor fills with a layer of torch which gives one tensor.
+    pub layers: Layers,
+    /// Those with a layer that overwrites its input: `nn.ReLU(inplace=True)`.
+    pub overwriting: Layers,
+}
+
+impl Facts {
+    /// What the methods of all classes of a lineage say.
+    pub(super) fn of(lineage: &Lineage<'_>) -> Facts {
+        let mut all = Facts::default();
+        for member in &lineage.members {
+            let facts = member.module.facts(&member.class);
+            facts.attributes.iter().for_each(|(name, held)| all.hold(name, *held));
+            all.layers.extend(facts.layers.iter().cloned());
+            all.overwriting.extend(facts.overwriting.iter().cloned());
         }
-        let receiver = module.receiver(function).unwrap_or("self");
-        let registered = registered(module, function);
-        attributes.extend(registered.into_iter().map(|name| (format!("{receiver}.{name}"), Held::Array)));
+        all
     }
-    attributes
+
+    /// What the methods of one class say.
+    pub(super) fn of_class(module: &Module, class: &Class<'_>) -> Facts {
+        let unknown = Attributes::new();
+        let mut facts = Facts::default();
+        for method in class.methods() {
+            for (name, held) in Names::new(module, method.node, &unknown).attributes() {
+                facts.hold(&name, held);
+            }
+            let receiver = module.receiver(method.node).unwrap_or("self");
+            for name in registered(module, method.node) {
+                facts.attributes.insert(format!("{receiver}.{name}"), Held::Array);
+            }
+            facts.note_layers(module, method.node, receiver);
+        }
+        facts
+    }
+
+    fn hold(&mut self, name: &str, held: Held) {
+        let known = self.attributes.entry(name.to_owned()).or_insert(held);
+        *known = match (*known, held) {
+            (a, b) if a == b => a,
+            (Held::Array, _) | (_, Held::Array) => Held::Array,
+            _ => Held::Unknown,
+        };
+    }
+
+    fn note_layers(&mut self, module: &Module, function: Node<'_>, receiver: &str) {
+        for binding in Bindings::new(module, function).all() {
+            let Value::Of(value) = &binding.value else { continue };
+            let own = binding.name.strip_prefix(receiver).is_some_and(|rest| rest.starts_with('.'));
+            let Some(called) = value.child_by_field_name("function").filter(|_| own) else { continue };
+            let class = module.resolve(module.slice(called));
+            if gives_a_tensor(&class) {
+                self.layers.insert(binding.name.to_owned());
+            }
+            if class.starts_with("torch.nn.") && is_in_place(module, *value) {
+                self.overwriting.insert(binding.name.to_owned());
+            }
+        }
+    }
+}
+
+/// Whether the call itself is given `inplace=True`: not a layer within it.
+fn is_in_place(module: &Module, call: Node<'_>) -> bool {
+    let arguments = call.child_by_field_name("arguments");
+    arguments.is_some_and(|arguments| {
+        let mut cursor = arguments.walk();
+        arguments.named_children(&mut cursor).any(|it| module.slice(it).replace(' ', "") == "inplace=True")
+    })
 }
 
 /// Names given to `register_buffer` and `register_parameter`.

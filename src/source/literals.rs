@@ -47,7 +47,30 @@ impl Scope<'_> {
                 let elements: Option<Vec<Value>> = elements.map(|element| self.at(element, depth + 1)).collect();
                 elements.filter(|elements| elements.len() <= ELEMENTS).map(Value::Array)
             }
-            "identifier" | "attribute" => self.values.iter().find_map(|values| values.get(text))?.clone(),
+            "identifier" | "attribute" => match self.values.iter().find_map(|values| values.get(text)) {
+                Some(known) => known.clone(),
+                // `config.hidden_size`
+                None => field("object")?.get(self.module.slice(node.child_by_field_name("attribute")?)).cloned(),
+            },
+            "call" => self.looked_up(node, depth),
+            "not_operator" => Some(Value::Bool(!truth(&field("argument")?)?)),
+            "boolean_operator" => {
+                let left = field("left")?;
+                let or = self.module.slice(node.child_by_field_name("operator")?) == "or";
+                if truth(&left)? == or { Some(left) } else { field("right") }
+            }
+            "comparison_operator" if node.named_child_count() == 2 => {
+                let operator = self.module.slice(node.child_by_field_name("operators")?);
+                compare(
+                    operator,
+                    &self.at(node.named_child(0)?, depth + 1)?,
+                    &self.at(node.named_child(1)?, depth + 1)?,
+                )
+            }
+            "conditional_expression" => {
+                let holds = truth(&self.at(node.named_child(1)?, depth + 1)?)?;
+                self.at(node.named_child(if holds { 0 } else { 2 })?, depth + 1)
+            }
             "unary_operator" if text.starts_with('-') => arithmetic("-", &Value::from(0), &field("argument")?),
             "binary_operator" => {
                 let operator = self.module.slice(node.child_by_field_name("operator")?);
@@ -56,6 +79,63 @@ impl Scope<'_> {
             _ => None,
         }
     }
+}
+
+impl Scope<'_> {
+    /// `getattr(config, "name", default)`, `config.get("name", default)`, `int(…)`
+    fn looked_up(&self, call: Node<'_>, depth: usize) -> Option<Value> {
+        let (function, list) = (call.child_by_field_name("function")?, call.child_by_field_name("arguments")?);
+        let argument = |at: u32| list.named_child(at).map(|argument| self.at(argument, depth + 1));
+        match self.module.slice(function) {
+            "getattr" => {
+                let name = plain_string(self.module, list.named_child(1)?)?;
+                argument(0)??.get(name).cloned().or_else(|| argument(2)?)
+            }
+            "copy.deepcopy" | "copy.copy" | "deepcopy" | "bool" if list.named_child_count() == 1 => argument(0)?,
+            "int" if list.named_child_count() == 1 => {
+                let value = argument(0)??;
+                value
+                    .as_i64()
+                    .or_else(|| value.as_f64().filter(|it| it.abs() < 1e15).map(|it| it as i64))
+                    .map(Value::from)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a condition holds.
+    pub(super) fn holds(&self, condition: Node<'_>) -> Option<bool> {
+        truth(&self.value(condition)?)
+    }
+}
+
+/// Python's truth of a value; of an object nothing is said.
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Null => Some(false),
+        Value::Bool(value) => Some(*value),
+        Value::Number(number) => number.as_f64().map(|number| number != 0.0),
+        Value::String(text) => Some(!text.is_empty()),
+        Value::Array(elements) => Some(!elements.is_empty()),
+        Value::Object(_) => None,
+    }
+}
+
+fn compare(operator: &str, left: &Value, right: &Value) -> Option<Value> {
+    let numbers = left.as_f64().zip(right.as_f64());
+    let same = numbers.map_or_else(|| left == right, |(a, b)| a == b);
+    let answer = match (operator, numbers) {
+        ("==" | "is", _) => same,
+        ("!=" | "is not", _) => !same,
+        ("in", _) => right.as_array()?.contains(left),
+        ("not in", _) => !right.as_array()?.contains(left),
+        ("<", Some((a, b))) => a < b,
+        ("<=", Some((a, b))) => a <= b,
+        (">", Some((a, b))) => a > b,
+        (">=", Some((a, b))) => a >= b,
+        _ => return None,
+    };
+    Some(Value::Bool(answer))
 }
 
 /// The text of a string without escapes, prefixes and braces.

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::files::{self, Files, SIZE_LIMIT};
+use super::held::Facts;
 use super::imports::Imports;
 use super::python::Module;
 use super::reach::{Lineage, Member};
-use super::{ClassSource, blockers, held, interpreter, ops};
+use super::reading::Reading;
+use super::{ClassSource, blockers, interpreter, ops};
 
 /// Files, and bytes in them, that are looked through for a class whose module a folder does not have.
 const SEARCH_FILES: usize = 2_000;
@@ -158,11 +160,15 @@ impl Sources {
     /// serves a class of the same name from any module, since a script's classes are called `__main__.Net`; classes of
     /// torch itself are taken from torch alone. Bases are followed within the file, and into other files by its imports.
     pub fn class(&self, class: &str) -> Option<ClassSource> {
+        describe(Imports::new(self).family(self.found(class)?))
+    }
+
+    /// The file and the class in it that a full path means.
+    pub(super) fn found(&self, class: &str) -> Option<Found> {
         let parts = split(class)?;
         let exact = self.roots.iter().find_map(|root| root.exact(&parts, &self.files));
         let anywhere = || self.roots.iter().find_map(|root| root.anywhere(&parts, &self.files));
-        let found = exact.or_else(|| if parts.first() == Some(&"torch") { None } else { anywhere() })?;
-        describe(Imports::new(self).family(found))
+        exact.or_else(|| if parts.first() == Some(&"torch") { None } else { anywhere() })
     }
 
     pub(super) fn files(&self) -> &Files {
@@ -318,11 +324,13 @@ fn describe(family: Vec<Found>) -> Option<ClassSource> {
     if shown.file != own.file {
         origin += &format!(" ({} is in {}:{})", own.name, own.file, line(lineage.members.first()?));
     }
-    let attributes = held::attributes(&lineage);
+    let facts = Facts::of(&lineage);
+    let readings: Vec<Reading<'_, '_>> =
+        lineage.reached().into_iter().map(|reached| Reading::new(reached, &facts)).collect();
     let mut inherited = Vec::new();
     let mut seen = HashSet::from([shown.file.as_str()]);
     for other in family.iter().filter(|other| seen.insert(&other.file)) {
-        let found = blockers::find(&lineage, &attributes, &other.module);
+        let found = blockers::find(&lineage, &facts, &readings, &other.module);
         inherited.extend(found.into_iter().map(|blocker| (other.file.clone(), blocker)));
     }
     let file_of = |module: &Module| {
@@ -336,10 +344,10 @@ fn describe(family: Vec<Found>) -> Option<ClassSource> {
         class_line: line(lineage.members.get(first_shown)?),
         forward: entry.map(|entry| entry.method.lines()),
         stands_for: if entry.is_none() { lineage.plain_base() } else { None },
-        blockers: blockers::find(&lineage, &attributes, &shown.module),
+        blockers: blockers::find(&lineage, &facts, &readings, &shown.module),
         inherited,
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
-        ops: ops::find(&lineage, &attributes, file_of),
+        ops: ops::find(&readings, file_of),
     })
 }
 

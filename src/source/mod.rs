@@ -5,6 +5,7 @@
 mod autograd;
 mod bindings;
 pub mod blockers;
+mod checks;
 pub mod constructors;
 mod files;
 mod held;
@@ -13,10 +14,12 @@ mod imports;
 mod interpreter;
 mod literals;
 pub mod locate;
+mod masks;
 mod names;
 pub mod ops;
 pub mod python;
 mod reach;
+mod reading;
 mod tensors;
 
 use std::ops::Range;

@@ -63,6 +63,8 @@ pub(super) struct Names<'t, 'a> {
     receiver: &'t str,
     bindings: Bindings<'t>,
     fuel: Cell<u32>,
+    /// The end of the assignment that is asked about: its own value is read before it writes.
+    end: Cell<usize>,
     /// Kinds of values that were assigned, by the id of their nodes: names are asked for again and again.
     known: RefCell<HashMap<usize, Kind>>,
 }
@@ -76,6 +78,7 @@ impl<'t, 'a> Names<'t, 'a> {
             receiver,
             bindings: Bindings::new(module, function),
             fuel: Cell::new(FUEL),
+            end: Cell::new(0),
             known: RefCell::default(),
         }
     }
@@ -89,6 +92,7 @@ impl<'t, 'a> Names<'t, 'a> {
     /// What `target op= value` does.
     pub(super) fn effect(&self, target: Node<'t>, value: Node<'t>) -> Effect {
         self.fuel.set(FUEL);
+        self.end.set(value.end_byte());
         let kind = self.kind(value, value.start_byte(), 0);
         if kind == Kind::Collection || is_sequence(value) {
             return Effect::NoArray;
@@ -124,6 +128,17 @@ impl<'t, 'a> Names<'t, 'a> {
             return Effect::NoArray;
         }
         self.effect_on_array(name, at)
+    }
+
+    /// Whether both sides of a comparison are numbers, strings or containers.
+    pub(super) fn is_host_comparison(&self, node: Node<'t>) -> bool {
+        self.fuel.set(FUEL);
+        self.all_host(node, node.start_byte(), 0)
+    }
+
+    /// What the class keeps in an attribute of `self`.
+    pub(super) fn held_by(&self, attribute: Node<'t>) -> Option<Held> {
+        self.attributes.get(self.text(attribute)).copied()
     }
 
     fn effect_on_attribute(&self, target: Node<'t>, number: bool) -> Effect {
@@ -184,7 +199,7 @@ impl<'t, 'a> Names<'t, 'a> {
     fn has_view(&self, place: &str, at: usize) -> bool {
         let origin = self.origin(place, at);
         let others = self.bindings.before(at).filter(|other| other.name != place);
-        others.filter(|other| self.bindings.used_after(other.name, at)).any(|other| {
+        others.filter(|other| self.bindings.used_after(other.name, self.end.get())).any(|other| {
             let renewed = self.bindings.rebound(place, other.at..at + 1)
                 || self.bindings.rebound(other.name, other.at + 1..at + 1);
             !renewed && matches!(self.value(other, 0), Kind::View(of) if self.origin(&of, other.from) == origin)
@@ -235,6 +250,7 @@ impl<'t, 'a> Names<'t, 'a> {
             "identifier" => self.name(self.text(node), at, depth),
             "attribute" => self.attribute(node, at, depth),
             "subscript" => match field("value") {
+                Kind::Same(_) | Kind::View(_) if self.copies(node, at, depth) => Kind::Fresh,
                 Kind::Same(place) | Kind::View(place) => Kind::View(place),
                 // An element of a list is the object itself, in MLX as in torch.
                 Kind::Collection => Kind::Fresh,
@@ -247,6 +263,39 @@ impl<'t, 'a> Names<'t, 'a> {
 
     fn kind_of(&self, node: Option<Node<'t>>, at: usize, depth: usize) -> Kind {
         node.map_or(Kind::Fresh, |node| self.kind(node, at, depth + 1))
+    }
+
+    /// Whether an element is taken by an array or a list, which copies in torch too.
+    fn copies(&self, subscript: Node<'t>, at: usize, depth: usize) -> bool {
+        let mut cursor = subscript.walk();
+        subscript.children_by_field_name("subscript", &mut cursor).any(|index| self.picks(index, at, depth))
+    }
+
+    /// Whether an index certainly is an array or a list.
+    fn picks(&self, index: Node<'t>, at: usize, depth: usize) -> bool {
+        match index.kind() {
+            "list" | "list_comprehension" => true,
+            "comparison_operator" => !self.all_host(index, at, depth),
+            "unary_operator" => self.text(index).starts_with('~'),
+            "call" => self.kind_of(Some(index), at, depth) == Kind::Fresh && self.is_array_call(index),
+            "identifier" => {
+                let bindings = self.bindings.reaching(self.text(index), at);
+                let array = |value: &Value<'t>| match value {
+                    Value::Of(node) => depth < DEPTH && self.picks(*node, node.start_byte(), depth + 1),
+                    _ => false,
+                };
+                !bindings.is_empty() && bindings.iter().all(|binding| array(&binding.value))
+            }
+            _ => false,
+        }
+    }
+
+    /// A function of torch, or a method that gives indices or booleans.
+    fn is_array_call(&self, call: Node<'t>) -> bool {
+        let Some(function) = call.child_by_field_name("function") else { return false };
+        let name = function.child_by_field_name("attribute").map_or("", |name| self.text(name));
+        self.module.resolve(self.text(function)).starts_with("torch.")
+            || matches!(name, "nonzero" | "long" | "argmax" | "argmin" | "argsort" | "bool" | "flatten" | "randperm")
     }
 
     /// `a if condition else b`
@@ -295,12 +344,22 @@ impl<'t, 'a> Names<'t, 'a> {
         }
         let object = function.child_by_field_name("object");
         let method = function.child_by_field_name("attribute").map_or("", |name| self.text(name));
+        let library = object.map_or(String::new(), |object| self.module.resolve(self.text(object)));
+        if is_host_library(library.split('.').next().unwrap_or_default()) {
+            return Kind::Host;
+        }
         match object.map_or("", |object| self.text(object)) {
-            "math" | "time" | "os" | "random" => Kind::Host,
             "torch" | "F" if is_view_method(method) => self.view_of(arguments.named_child(0), at, depth),
             "torch" | "F" => Kind::Fresh,
             _ if is_host_method(method) => Kind::Host,
             _ if is_view_method(method) => self.view_of(object, at, depth),
+            // A number's method gives one, and an array's of NumPy another.
+            _ if self.kind_of(object, at, depth) == Kind::Host => Kind::Host,
+            _ if matches!(method, "keys" | "values" | "items" | "copy")
+                && self.kind_of(object, at, depth) == Kind::Collection =>
+            {
+                Kind::Collection
+            }
             _ => Kind::Fresh,
         }
     }
@@ -352,7 +411,9 @@ impl<'t, 'a> Names<'t, 'a> {
     fn is_made_by_torch(&self, node: Node<'t>) -> bool {
         let Some(function) = node.child_by_field_name("function") else { return false };
         let name = self.module.resolve(self.text(function));
-        name.ends_with("Parameter") || name.starts_with("torch.") && !name.starts_with("torch.nn.")
+        let other =
+            ["torch.nn.", "torch.cuda.", "torch.Generator", "torch.device", "torch.seed", "torch.ops.", "torch.Size"];
+        name.ends_with("Parameter") || name.starts_with("torch.") && !other.iter().any(|other| name.starts_with(other))
     }
 
     fn is_own_attribute(&self, place: &str) -> bool {
@@ -400,6 +461,11 @@ fn is_sequence(node: Node<'_>) -> bool {
 /// Parameters that by custom hold a number when one is added to them.
 fn is_counter(name: &str) -> bool {
     matches!(name, "i" | "j" | "k" | "n" | "idx" | "index" | "count" | "counter" | "step" | "total")
+}
+
+/// Modules whose functions give numbers, strings and arrays of NumPy.
+fn is_host_library(name: &str) -> bool {
+    matches!(name, "math" | "time" | "os" | "random" | "numpy" | "np" | "scipy" | "PIL" | "cv2" | "logging" | "json")
 }
 
 fn is_host_function(name: &str) -> bool {

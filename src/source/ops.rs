@@ -7,10 +7,9 @@ use std::collections::HashSet;
 
 use tree_sitter::Node;
 
-use super::names::{Attributes, Names};
 use super::python::{Module, preorder};
-use super::reach::{Lineage, Reached, is_super};
-use super::tensors::{self, Tensors};
+use super::reading::Reading;
+use super::tensors;
 use crate::registry::ops::is_tensor_method;
 
 /// Uses of one class that are kept; text made by hand has a few hundred.
@@ -32,23 +31,14 @@ pub struct OpUse {
 }
 
 /// The ops in the methods that run, each method's by line; `file_of` names the file of a method that is not in the class's own.
-pub(super) fn find(
-    lineage: &Lineage<'_>,
-    attributes: &Attributes,
-    file_of: impl Fn(&Module) -> Option<String>,
-) -> Vec<OpUse> {
-    let layers = tensors::layers(lineage);
+pub(super) fn find(readings: &[Reading<'_, '_>], file_of: impl Fn(&Module) -> Option<String>) -> Vec<OpUse> {
     let mut uses = Vec::new();
-    let mut reached = lineage.reached();
-    reached.sort_by_key(|reached| (reached.owner, reached.method.node.start_byte()));
-    for Reached { module, method, .. } in reached {
-        let tensors = Tensors::new(module, method.node, attributes, &layers);
-        let names = Names::new(module, method.node, attributes);
-        let receiver = module.receiver(method.node).unwrap_or("self");
-        let scan = Scan { module, tensors, names, receiver };
-        let file = file_of(module);
+    let mut readings: Vec<&Reading<'_, '_>> = readings.iter().collect();
+    readings.sort_by_key(|reading| (reading.reached.owner, reading.function.start_byte()));
+    for reading in readings {
+        let (scan, file) = (Scan(reading), file_of(reading.module));
         let mut called = HashSet::new();
-        preorder(method.node, |node, _| {
+        preorder(reading.function, |node, _| {
             if uses.len() < LIMIT {
                 let found = scan.op(node, &mut called);
                 uses.extend(found.map(|found| found.at(file.clone())));
@@ -60,12 +50,7 @@ pub(super) fn find(
 }
 
 /// One method that is looked through.
-struct Scan<'t, 'a> {
-    module: &'t Module,
-    tensors: Tensors<'t, 'a>,
-    names: Names<'t, 'a>,
-    receiver: &'t str,
-}
+struct Scan<'t, 'a>(&'a Reading<'t, 'a>);
 
 /// An op, and the node that its line is taken from.
 struct Found<'t> {
@@ -99,16 +84,16 @@ impl<'t> Scan<'t, '_> {
 
     fn called(&self, function: Node<'t>, arguments: Option<Node<'t>>) -> Option<Found<'t>> {
         let place = function.child_by_field_name("attribute").unwrap_or(function);
-        if let Some(full) = self.tensors.imported(function) {
+        if let Some(full) = self.0.tensors.imported(function) {
             let name = tensors::canonical(&full)?;
             return Some(Found { name, operator: false, guess: false, place });
         }
         let object = function.child_by_field_name("object")?;
-        let method = self.module.slice(place);
-        if !is_tensor_method(method) || self.is_no_tensor(object) {
+        let method = self.0.module.slice(place);
+        if !is_tensor_method(method) || self.0.is_no_tensor(object) {
             return None;
         }
-        let guess = !self.tensors.is_tensor(object);
+        let guess = !self.0.tensors.is_tensor(object);
         // `line.split(",")`
         let first = arguments.and_then(|arguments| arguments.named_child(0));
         if guess && first.is_some_and(|first| first.kind() == "string") {
@@ -120,14 +105,14 @@ impl<'t> Scan<'t, '_> {
     /// `x.T` and `x.mT`
     fn property(&self, node: Node<'t>) -> Option<Found<'t>> {
         let (object, name) = (node.child_by_field_name("object")?, node.child_by_field_name("attribute")?);
-        let known = matches!(self.module.slice(name), "T" | "mT") && self.tensors.is_tensor(object);
-        let name = format!("x.{}", self.module.slice(name));
+        let known = matches!(self.0.module.slice(name), "T" | "mT") && self.0.tensors.is_tensor(object);
+        let name = format!("x.{}", self.0.module.slice(name));
         known.then_some(Found { name, operator: true, guess: false, place: node })
     }
 
     fn operator(&self, node: Node<'t>) -> Option<Found<'t>> {
         let place = node.child_by_field_name("operator")?;
-        let name = match self.module.slice(place) {
+        let name = match self.0.module.slice(place) {
             "+" => "torch.add",
             "-" => "torch.sub",
             "*" => "torch.mul",
@@ -138,24 +123,9 @@ impl<'t> Scan<'t, '_> {
             "@" => "torch.matmul",
             _ => return None,
         };
-        let guess = !self.tensors.is_tensor(node);
+        let guess = !self.0.tensors.is_tensor(node);
         // Arithmetic on what may as well be numbers is not worth a guess; nothing but arrays is multiplied by `@`.
         let told = !guess || name == "torch.matmul";
         told.then(|| Found { name: name.to_owned(), operator: true, guess, place })
-    }
-
-    /// `self`, `super()`, a number, a string, a container, a module or a class.
-    fn is_no_tensor(&self, object: Node<'t>) -> bool {
-        let text = self.module.slice(object);
-        match object.kind() {
-            "identifier" if text == self.receiver => true,
-            "call" if is_super(self.module, object) => true,
-            _ if self.names.is_host(object) || self.tensors.imported(object).is_some() => true,
-            _ => tensors::root_name(object).is_some_and(|root| {
-                let root = self.module.slice(root);
-                let capital = root.starts_with(|first: char| first.is_uppercase());
-                root != self.receiver && capital && !self.tensors.is_bound(root, object.start_byte())
-            }),
-        }
     }
 }

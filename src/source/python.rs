@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::{ControlFlow, Range};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
 use super::autograd;
+use super::held::Facts;
 
 /// Parsing stops here: error recovery on hostile text can take very long. Real files take milliseconds.
 const PARSE_LIMIT: Duration = Duration::from_secs(5);
@@ -26,6 +27,8 @@ pub struct Module {
     /// `name = dotted.name` outside of expressions, as byte ranges.
     assignments: Vec<(Range<usize>, Range<usize>)>,
     autograd_names: OnceLock<HashSet<String>>,
+    /// What the attributes of each class hold: asked for again by every class that derives from it.
+    facts: Mutex<HashMap<String, Arc<Facts>>>,
 }
 
 /// Where a class is in the tree.
@@ -76,9 +79,9 @@ impl Module {
     pub fn parse(text: Arc<str>) -> Option<Module> {
         let tree = parse(&text)?;
         let (classes, functions, imports) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let autograd_names = OnceLock::new();
+        let (autograd_names, facts) = (OnceLock::new(), Mutex::default());
         let (stars, assignments) = (Vec::new(), Vec::new());
-        let mut module = Module { text, tree, classes, functions, imports, stars, assignments, autograd_names };
+        let mut module = Module { text, tree, classes, functions, imports, stars, assignments, autograd_names, facts };
         module.index();
         Some(module)
     }
@@ -106,6 +109,17 @@ impl Module {
     /// Every name in the file that stands for a `torch.autograd.Function` or its `apply`.
     pub(super) fn autograd_names(&self) -> &HashSet<String> {
         self.autograd_names.get_or_init(|| autograd::names(self))
+    }
+
+    /// What the methods of a class of the file keep in attributes; found out once.
+    pub(super) fn facts(&self, class: &Class<'_>) -> Arc<Facts> {
+        let known = |facts: &HashMap<String, Arc<Facts>>| facts.get(&class.name).cloned();
+        if let Some(facts) = known(&self.facts.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return facts;
+        }
+        let facts = Arc::new(Facts::of_class(self, class));
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(class.name.clone(), Arc::clone(&facts));
+        facts
     }
 
     /// Every `target = value` in the file whose two sides are dotted names, in order.

@@ -60,13 +60,6 @@ impl<'t> Lineage<'t> {
         })
     }
 
-    /// Every method of every member, overridden ones too.
-    pub(super) fn methods(&self) -> impl Iterator<Item = Reached<'t>> {
-        self.members.iter().enumerate().flat_map(|(owner, member)| {
-            member.class.methods().map(move |method| Reached { owner, module: member.module, method })
-        })
-    }
-
     /// The entry, and all methods and functions of the same file that it mentions, directly or through others.
     pub(super) fn reached(&self) -> Vec<Reached<'t>> {
         let mut reached: Vec<Reached<'t>> = Vec::new();

@@ -8,7 +8,6 @@ use tree_sitter::Node;
 use super::bindings::{Binding, Bindings, Value};
 use super::names::{Attributes, Held};
 use super::python::Module;
-use super::reach::{Lineage, Reached};
 use crate::registry::ops::is_tensor_method;
 
 /// Steps that one question may take, and how deep expressions are followed; beyond them nothing is certain.
@@ -30,26 +29,8 @@ pub(super) struct Tensors<'t, 'a> {
     known: RefCell<HashMap<(usize, bool), bool>>,
 }
 
-/// The attributes that a constructor of the class or its bases fills with a layer of torch.
-pub(super) fn layers(lineage: &Lineage<'_>) -> Layers {
-    let mut layers = Layers::new();
-    for Reached { module, method, .. } in lineage.methods() {
-        let receiver = module.receiver(method.node).unwrap_or("self");
-        for binding in Bindings::new(module, method.node).all() {
-            let Value::Of(value) = &binding.value else { continue };
-            let called = value.child_by_field_name("function").map(|function| module.resolve(module.slice(function)));
-            if called.is_some_and(|class| gives_a_tensor(&class))
-                && binding.name.strip_prefix(receiver).is_some_and(|rest| rest.starts_with('.'))
-            {
-                layers.insert(binding.name.to_owned());
-            }
-        }
-    }
-    layers
-}
-
 /// Whether a class is a layer of torch whose result is one tensor, whatever its arguments.
-fn gives_a_tensor(class: &str) -> bool {
+pub(super) fn gives_a_tensor(class: &str) -> bool {
     let Some(name) = class.strip_prefix("torch.nn.") else { return false };
     let many = ["LSTM", "GRU", "RNN", "LSTMCell", "MultiheadAttention", "ModuleList", "ModuleDict"];
     let holder = name.starts_with("Parameter") || name.contains("functional.");
@@ -85,6 +66,11 @@ impl<'t, 'a> Tensors<'t, 'a> {
         !self.bindings.reaching(name, at).is_empty()
     }
 
+    /// What a name may stand for at byte `at`.
+    pub(super) fn values(&self, name: &str, at: usize) -> Vec<Value<'t>> {
+        self.bindings.reaching(name, at).into_iter().map(|binding| binding.value.clone()).collect()
+    }
+
     /// The full name of what a dotted name means, if that was imported or is torch.
     pub(super) fn imported(&self, function: Node<'t>) -> Option<String> {
         let first = self.module.slice(root_name(function)?);
@@ -105,7 +91,13 @@ impl<'t, 'a> Tensors<'t, 'a> {
             "named_expression" => field("value"),
             "unary_operator" => field("argument"),
             "binary_operator" => field("left") || field("right"),
-            "comparison_operator" => of(node.named_child(0)) || of(node.named_child(1)),
+            // `is` and `in` give a bool.
+            "comparison_operator" => {
+                let mut cursor = node.walk();
+                let mut operators = node.children_by_field_name("operators", &mut cursor);
+                let words = operators.any(|operator| operator.kind().starts_with(char::is_alphabetic));
+                !words && (of(node.named_child(0)) || of(node.named_child(1)))
+            }
             "conditional_expression" => of(node.named_child(0)) && of(node.named_child(2)),
             "identifier" => self.name(self.module.slice(node), at, depth),
             "attribute" => self.attribute(node, at, depth),
@@ -219,7 +211,16 @@ pub(super) fn canonical(full: &str) -> Option<String> {
         || ["is_", "get_", "set_", "manual_", "use_"].iter().any(|start| name.starts_with(start))
         || matches!(
             name,
-            "device" | "finfo" | "iinfo" | "compile" | "autocast" | "inference_mode" | "enable_grad" | "numel"
+            "device"
+                | "finfo"
+                | "iinfo"
+                | "compile"
+                | "autocast"
+                | "inference_mode"
+                | "enable_grad"
+                | "numel"
+                | "seed"
+                | "initial_seed"
         );
     if ruled_out {
         return None;

@@ -1,5 +1,5 @@
-; An array taken to Python or NumPy as a whole.
+; An array taken to Python as a list.
 ((call
    function: (attribute attribute: (identifier) @name)
    arguments: (argument_list . "(" . ")" .)) @blocker
-  (#any-of? @name "tolist" "numpy"))
+  (#eq? @name "tolist"))

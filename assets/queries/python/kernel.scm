@@ -1,0 +1,2 @@
+; `kernel[grid](…)`
+(call function: (subscript value: (identifier) @name)) @blocker

@@ -1,0 +1,3 @@
+; An assignment to an attribute or to an element of one, plain or with an operator.
+(assignment left: [(attribute) (subscript)] @target right: (_) @value) @blocker
+(augmented_assignment left: [(attribute) (subscript)] @target right: (_) @value) @blocker
