@@ -57,7 +57,7 @@ fn shapes_and_layouts_without_hyper_parameters_agree_with_every_plan() {
     let samples = built_in().unwrap();
     let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
     let (model, checkpoint, registry) = (&bench.opened.model, &bench.opened.checkpoint, &bench.opened.registry);
-    let find = |module| move |name: &String| recipes::tensor(model, module, name);
+    let find = |module| move |name: &String| model.tensor(module, name);
     let (mut shapes, mut layouts) = (0, 0);
     for (at, &module) in bench.modules.iter().enumerate() {
         let Some(plan) = bench.triage(at).and_then(|triage| triage.plan.as_ref()) else { continue };
@@ -73,7 +73,7 @@ fn shapes_and_layouts_without_hyper_parameters_agree_with_every_plan() {
             shapes += 1;
         }
         let Some(row) = registry.layer(&model.modules[module].class) else { continue };
-        let site = Site { checkpoint, model, id: module, row, registry };
+        let site = Site { checkpoint, model, id: module, row, registry, asked: None };
         if let Ok(moves) = recipes::layout(&site) {
             assert_eq!(moves, plan.weights, "{}", samples[at].build);
             layouts += usize::from(!moves.is_empty());

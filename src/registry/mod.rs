@@ -2,6 +2,7 @@
 //! user's files on top.
 
 pub mod blockers;
+pub mod claims;
 pub mod constructors;
 pub mod dtypes;
 pub mod layers;

@@ -4,12 +4,14 @@ use std::fmt::Write;
 
 use super::{Matrix, caught_error, code_cell, error, named, patterns, record, said};
 use crate::registry::blockers::Severity;
+use crate::registry::claims as registry_claims;
 use crate::registry::{RowStatus, Seed};
 
 /// Every claim with a verdict.
 pub(super) fn claims(out: &mut String, matrix: &Matrix<'_>) {
     layers(out, matrix);
     ops(out, matrix);
+    unsupported_ops(out, matrix);
     rules(out, matrix);
     blockers(out);
 }
@@ -65,6 +67,27 @@ fn ops(out: &mut String, matrix: &Matrix<'_>) {
         let naive = naive.map_or_else(|| "–".to_owned(), said);
         let _ =
             writeln!(out, "| `{}` | `{}` | {verdict} | {right} | {naive} |", code_cell(&op.torch), code_cell(&op.mlx));
+    }
+}
+
+/// What it said of ops that it did not support.
+fn unsupported_ops(out: &mut String, matrix: &Matrix<'_>) {
+    out.push_str("\n| Unsupported op | It said | Verdict | f32 error | What happens in MLX |\n|---|---|---|---|---|\n");
+    // A test has seen to the file.
+    for claim in registry_claims::built_in().unwrap_or_default() {
+        let run = claim.op.as_ref().and_then(|op| matrix.measured.ops.get(op)?.right.as_ref());
+        let trap =
+            claim.op.as_ref().and_then(|op| matrix.registry.ops.iter().find(|row| row.torch == *op)?.trap.clone());
+        let blockers = patterns().iter().filter(|pattern| claim.blocker.contains(&pattern.name));
+        let verdict = match blockers.clone().map(|pattern| pattern.grade.severity).min() {
+            _ if run.is_some() => "holds: it runs".to_owned(),
+            Some(Severity::Breaks) => "holds".to_owned(),
+            Some(_) => format!("outdated: MLX does it, but for a {}", claim.blocker.join(" or ")),
+            None => "nothing was run".to_owned(),
+        };
+        let texts: Vec<String> = blockers.map(|pattern| pattern.grade.explanation.clone()).chain(trap).collect();
+        let happens = texts.join(" ").replace('|', "\\|");
+        let _ = writeln!(out, "| {} | {} | {verdict} | {} | {happens} |", claim.claim, claim.said, error(run));
     }
 }
 
