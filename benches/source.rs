@@ -24,13 +24,14 @@ fn text() -> Arc<str> {
     (0..LONGEST.div_ceil(demo.len())).map(copy).collect::<String>().into()
 }
 
-/// Every class of the text, with its blockers and ops.
+/// Parse the text once, and look through every class of it.
 fn lint(text: &str) -> usize {
     let mut sources = Sources::default();
     sources.add_text("model", "model.py", "", text);
-    let module = Module::parse(text.into()).unwrap();
-    let names: Vec<String> = module.bases().map(|(name, _)| format!("model.{name}")).collect();
-    names.iter().filter_map(|name| sources.class(name)).map(|found| found.blockers.len() + found.ops.len()).sum()
+    let statements = text.lines().filter_map(|line| line.strip_prefix("class "));
+    let names = statements.filter_map(|rest| rest.split(['(', ':']).next());
+    let found = names.filter_map(|name| sources.class(&format!("model.{name}")));
+    found.map(|found| found.blockers.len() + found.ops.len()).sum()
 }
 
 fn source(criterion: &mut Criterion) {
@@ -38,7 +39,7 @@ fn source(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("source of {} KB", text.len() / 1000));
     group.sample_size(20);
     group.bench_function("parse", |bench| bench.iter(|| Module::parse(Arc::clone(&text)).unwrap()));
-    group.bench_function("parse twice, lint every class", |bench| bench.iter(|| lint(&text)));
+    group.bench_function("parse, and lint every class", |bench| bench.iter(|| lint(&text)));
     group.finish();
 }
 

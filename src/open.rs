@@ -21,6 +21,8 @@ pub struct Options {
     pub sources: Vec<PathBuf>,
     /// A Python whose `sys.path` is searched as well.
     pub python: Option<PathBuf>,
+    /// The folder of an environment whose site-packages are searched as well.
+    pub environment: Option<PathBuf>,
     /// Registry files that add to the built-in one, or change it.
     pub registries: Vec<PathBuf>,
 }
@@ -94,12 +96,21 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     if let Some(python) = &options.python {
         sources.add_python(python)?;
     }
+    if let Some(environment) = &options.environment {
+        sources.add_environment(environment);
+    }
     let mut checkpoint = if demo::is_demo(&options.checkpoint) {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
         Checkpoint::open(&options.checkpoint)?
     };
+    let config = checkpoint.metadata.get("config");
+    for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {
+        if let Some(version) = config.and_then(|config| config.get(key)?.as_str()) {
+            sources.made_with(package, version);
+        }
+    }
     for source in &checkpoint.sources {
         sources.add_class(&source.class, &source.file, "from the checkpoint", &source.text);
     }

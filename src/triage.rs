@@ -138,9 +138,10 @@ fn is_sure(module: &Module, certain: &HashSet<&str>) -> bool {
 pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sources: &Sources) -> Triage {
     let mut triage = Triage::default();
     for module in &model.modules {
-        // torch's own layers are told by the registry; looking up thousands of them would show nothing new. A GraphModule's
-        // forward was made for this model.
-        let known = module.class.starts_with("torch.") && module.class != GRAPH_MODULE;
+        // torch's own layers that convert are told by the registry; those that do not have a forward that must be ported. A
+        // GraphModule's forward was made for this model.
+        let converts = registry.layer(&module.class).is_none_or(|row| row.status != RowStatus::Unsupported);
+        let known = module.class.starts_with("torch.") && converts && module.class != GRAPH_MODULE;
         if !known && !module.class.is_empty() && !triage.classes.contains_key(&module.class) {
             triage.classes.extend(sources.class(&module.class).map(|source| (module.class.clone(), source)));
         }

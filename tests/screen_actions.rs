@@ -15,8 +15,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use t2m_tui::compare::Verdict;
+use t2m_tui::source::Severity;
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect, Pane};
+use t2m_tui::tui::findings::Kind;
 use t2m_tui::tui::keymap::Mode;
 use t2m_tui::tui::runtime::{Loaded, Message, Verifier, event_loop};
 use t2m_tui::tui::snapshot::rows;
@@ -193,6 +195,74 @@ fn the_source_follows_the_selection_and_leads_back() {
     act(&mut state, Action::Click(source.area.x + 3, row));
     assert_eq!(selected(&state), "layer1.1.conv1");
     assert_eq!(view(&state).focus, Pane::Source);
+}
+
+#[test]
+fn lines_that_name_modules_are_walked_and_lead_to_them() {
+    let mut state = open();
+    select(&mut state, "layer1.1");
+    draw(&mut state, 160, 45);
+    let walk = |state: &mut State, to| {
+        command(state, to);
+        view(state).source.line.unwrap()
+    };
+    let first = walk(&mut state, Command::NextLink);
+    let second = walk(&mut state, Command::NextLink);
+    assert!(second > first && first > 0);
+    assert_eq!((walk(&mut state, Command::PreviousLink), selected(&state)), (first, "layer1.1".to_owned()));
+    command(&mut state, Command::PreviousLink);
+    let last = view(&state).source.line.unwrap();
+    assert!(last > second, "round at the beginning");
+    command(&mut state, Command::NextLink);
+    while view(&state).focus != Pane::Source {
+        command(&mut state, Command::NextPane);
+    }
+    command(&mut state, Command::Fold);
+    assert_eq!(selected(&state), "layer1.1.conv1");
+    assert_eq!(view(&state).focus, Pane::Source);
+}
+
+#[test]
+fn where_the_selected_module_is_built_and_called_is_marked() {
+    let mut state = open();
+    select(&mut state, "encoder.norm1");
+    draw(&mut state, 160, 45);
+    let buffer = draw(&mut state, 160, 45);
+    let source = state.layout.source.clone().unwrap();
+    let text = rows(&buffer);
+    let marked: Vec<&str> = (source.area.top()..source.area.bottom())
+        .filter(|y| buffer[(source.area.x, *y)].symbol() == "▌")
+        .map(|y| text[usize::from(y)].as_str())
+        .collect();
+    assert_eq!(marked.len(), 2, "{marked:#?}");
+    assert!(marked[0].contains("self.norm1 = ") && marked[1].contains("self.norm1("), "{marked:#?}");
+}
+
+#[test]
+fn the_list_of_blockers_is_worst_first_and_leads_to_each() {
+    let mut state = open();
+    command(&mut state, Command::Findings);
+    assert_eq!(view(&state).mode, Mode::Findings);
+    let findings = view(&state).document.findings.clone();
+    let severities: Vec<Kind> = findings.iter().map(|finding| finding.kind).collect();
+    assert!(severities.len() > 3 && severities[0] == Kind::Blocker(Severity::Breaks), "{severities:?}");
+    assert_eq!(findings.iter().find(|finding| finding.what == ".item()").unwrap().count, 4, "one place, four modules");
+    let text = rows(&draw(&mut state, 160, 45)).join("\n");
+    assert!(
+        text.contains("Blockers and ops") && text.contains("branch on data") && text.contains(&findings[0].words[..20])
+    );
+    command(&mut state, Command::Down);
+    command(&mut state, Command::Down);
+    command(&mut state, Command::Up);
+    command(&mut state, Command::Accept);
+    assert_eq!((view(&state).mode, view(&state).tree.selected), (Mode::Main, findings[1].at.module));
+    assert_eq!(view(&state).source.line, Some(findings[1].at.line));
+    command(&mut state, Command::Findings);
+    command(&mut state, Command::PageDown);
+    command(&mut state, Command::PageDown);
+    assert_eq!(view(&state).finding_row, findings.len() - 1);
+    command(&mut state, Command::Dismiss);
+    assert_eq!(view(&state).mode, Mode::Main);
 }
 
 #[test]

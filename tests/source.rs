@@ -116,6 +116,33 @@ mod locating {
     }
 
     #[test]
+    fn the_active_environment_and_its_versions_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let packages = folder.path().join("lib/python3.12/site-packages");
+        std::fs::create_dir_all(packages.join("mine")).unwrap();
+        std::fs::create_dir_all(packages.join("mine-2.1.dist-info")).unwrap();
+        std::fs::write(packages.join("mine/net.py"), "class Net:\n    def forward(self, x): return x\n").unwrap();
+        let mut sources = Sources::default();
+        assert!(!sources.add_environment(&folder.path().join("gone")));
+        assert!(sources.add_environment(folder.path()));
+        let told = |sources: &Sources| {
+            let found = sources.class("mine.net.Net").unwrap();
+            (found.origin, found.trust)
+        };
+        let origin = "from the active environment, mine 2.1".to_owned();
+        assert_eq!(
+            told(&sources),
+            (origin.clone(), "the file does not tell which version made the weights".to_owned())
+        );
+        sources.made_with("mine", "2.0");
+        assert_eq!(told(&sources), (origin.clone(), "another version: 2.0 saved the weights".to_owned()));
+        sources.made_with("mine", "2.1");
+        assert_eq!(told(&sources), (origin, "the version that saved the weights".to_owned()));
+        sources.add_text("own", "own.py", "from the checkpoint", "class Own: ...\n");
+        assert_eq!(sources.class("own.Own").unwrap().trust, "it came with the weights");
+    }
+
+    #[test]
     fn the_right_one_of_two_modules_is_preferred() {
         let folder = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {

@@ -36,6 +36,9 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     if let Some(python) = &common.python {
         sources.add_python(python)?;
     }
+    if let Some(environment) = common.environment() {
+        sources.add_environment(&environment);
+    }
     let engines = [Side::Torch, Side::Mlx].map(|side| (side, greet(side)));
     let well = engines.iter().all(|(_, greeting)| greeting.is_ok());
     match args.format {

@@ -161,12 +161,19 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 impl Common {
+    /// The environment that is active in the shell, unless a Python is named.
+    pub fn environment(&self) -> Option<PathBuf> {
+        let active = || ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().find_map(std::env::var_os);
+        if self.python.is_some() { None } else { active().map(PathBuf::from) }
+    }
+
     /// What is to be opened, with these options' help.
     pub fn options(&self, checkpoint: PathBuf) -> Options {
         Options {
             checkpoint,
             sources: self.source.clone(),
             python: self.python.clone(),
+            environment: self.environment(),
             registries: self.registry.clone(),
         }
     }

@@ -1,7 +1,10 @@
 //! `inspect --format json`: one object, schema 1. Fields are added, never renamed.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
+use super::ops::Counts;
 use super::{blockers, ops, parameters, status_counts};
 use crate::checkpoint::Tensor;
 use crate::model::ModuleId;
@@ -9,7 +12,8 @@ use crate::open::Opened;
 
 /// The whole report.
 pub fn inspect(opened: &Opened) -> Value {
-    let modules: Vec<Value> = (0..opened.model.modules.len()).map(|id| module(opened, id)).collect();
+    let counts = ops::counts(opened);
+    let modules: Vec<Value> = (0..opened.model.modules.len()).map(|id| module(opened, id, &counts)).collect();
     let found: Vec<Value> = blockers(opened)
         .map(|(id, file, blocker)| {
             let module = &opened.model.modules[id];
@@ -46,7 +50,7 @@ fn checkpoint(opened: &Opened) -> Value {
     })
 }
 
-fn module(opened: &Opened, id: ModuleId) -> Value {
+fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value {
     let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
     let source = opened.triage.source(&module.class);
     let tensors =
@@ -78,9 +82,13 @@ fn module(opened: &Opened, id: ModuleId) -> Value {
     put("tensors", tensors.collect());
     if let Some(source) = source {
         let line = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
-        put("source", json!({"file": source.file, "line": line}));
+        let (origin, trust) = (&source.origin, &source.trust);
+        put("source", json!({"file": source.file, "line": line, "origin": origin, "trust": trust}));
     }
     put("blockers", json!(source.map_or(0, |source| source.blockers.len() + source.inherited.len())));
+    if let Some(counts) = ops.get(&module.class) {
+        put("ops", json!(counts));
+    }
     Value::Object(value)
 }
 

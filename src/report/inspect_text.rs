@@ -80,7 +80,8 @@ fn write_unreadable(out: &mut String, opened: &Opened) -> std::fmt::Result {
 fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
     let found = ops::ops(opened);
     if !found.is_empty() {
-        writeln!(out, "\nops in the forwards (?: its receiver is not known to be a tensor)")?;
+        let total = ops::total(opened);
+        writeln!(out, "\nops in the forwards: {} (?: its receiver is not known to be a tensor)", total.words())?;
     }
     for op in &found {
         let name = format!("{}{}", op.torch, if op.guess { "?" } else { "" });

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::open::Opened;
 use crate::registry::Op;
 use crate::registry::ops::OpStatus;
+use crate::source::ClassSource;
 
 /// One op with every place where it is written.
 #[derive(Debug)]
@@ -68,6 +69,75 @@ pub fn ops(opened: &Opened) -> Vec<OpSummary<'_>> {
     let mut ops: Vec<OpSummary<'_>> = found.into_values().collect();
     ops.sort_by(|a, b| (a.rank(), b.count, &a.torch).cmp(&(b.rank(), a.count, &b.torch)));
     ops
+}
+
+/// How the ops of one class convert, by the places where they are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// The same in MLX.
+    pub direct: usize,
+    /// The same with renamed arguments.
+    pub renames: usize,
+    /// The same name with another meaning in some uses.
+    pub trap: usize,
+    /// Nothing in MLX, or no row of the registry.
+    pub none: usize,
+    /// Of all these, how many are known by the name of a method alone.
+    pub guesses: usize,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn total(&self) -> usize {
+        self.direct + self.renames + self.trap + self.none
+    }
+
+    /// `4 direct, 1 renames, 2 trap, 1 none, 3 guesses`; kinds that do not occur are left out.
+    pub fn words(&self) -> String {
+        let Counts { direct, renames, trap, none, guesses } = self;
+        let kinds = [(none, "none"), (trap, "trap"), (renames, "renames"), (direct, "direct"), (guesses, "guesses")];
+        let told = kinds.iter().filter(|(count, _)| **count > 0).map(|(count, name)| format!("{count} {name}"));
+        told.collect::<Vec<String>>().join(", ")
+    }
+
+    fn note(&mut self, row: Option<&Op>, guess: bool, times: usize) {
+        match row.map_or("none", Op::agreement) {
+            "direct" => self.direct += times,
+            "renames" => self.renames += times,
+            "trap" => self.trap += times,
+            _ => self.none += times,
+        }
+        self.guesses += if guess { times } else { 0 };
+    }
+}
+
+/// How the ops of each class whose source was found convert, by the class's full path.
+pub fn counts(opened: &Opened) -> HashMap<String, Counts> {
+    let count = |source: &ClassSource| {
+        let mut counts = Counts::default();
+        for used in &source.ops {
+            let row = opened.registry.op(&used.name);
+            if row.is_some() || !used.operator {
+                counts.note(row, used.guess, 1);
+            }
+        }
+        counts
+    };
+    opened.triage.classes.iter().map(|(class, source)| (class.clone(), count(source))).collect()
+}
+
+/// How the ops of the whole model convert: each module of a class counted.
+pub fn total(opened: &Opened) -> Counts {
+    let by_class = counts(opened);
+    let mut total = Counts::default();
+    for own in opened.model.modules.iter().filter_map(|module| by_class.get(&module.class)) {
+        total.direct += own.direct;
+        total.renames += own.renames;
+        total.trap += own.trap;
+        total.none += own.none;
+        total.guesses += own.guesses;
+    }
+    total
 }
 
 /// The ops as `inspect --format json` lists them.

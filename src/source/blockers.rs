@@ -48,15 +48,19 @@ const QUERIES: &[(&str, &str)] = &[
 const HIT_LIMIT: usize = 5_000;
 /// Matches that may be begun at once, one for each call in the receiver of another: without a limit the time grows with the
 /// square of that depth.
-const OPEN_MATCHES: u32 = 64;
+const OPEN_MATCHES: u32 = 256;
 /// Characters of a construct that are kept.
 const TEXT_LIMIT: usize = 120;
 
-/// A query with the patterns that ask it.
-struct Lint {
+/// All queries that are asked of one part of a class, as one: the tree is walked once.
+struct Lints {
     query: Query,
-    place: Where,
-    rules: Vec<Rule>,
+    /// For each pattern of the query, the group of rules that it belongs to.
+    owners: Vec<usize>,
+    /// The rules of each file of queries.
+    groups: Vec<Vec<Rule>>,
+    /// Numbers of the captures @blocker, @name, @target, @value.
+    captures: [Option<u32>; 4],
 }
 
 /// A pattern with the names that its calls may have.
@@ -89,19 +93,15 @@ pub(super) fn find<'t>(
     let mut hits: Vec<Hit<'_>> = Vec::new();
     for reading in readings.iter().filter(|reading| std::ptr::eq(reading.module, file)) {
         let context = Context { lineage, reading, overwriting: &facts.overwriting };
-        for lint in LINTS.iter().filter(|lint| lint.place == Where::Forward) {
-            search(lint, reading.module, reading.function, &mut hits, |rule, found| {
-                context.judge(rule.pattern, &rule.calls, found)
-            });
-        }
+        search(FORWARD.as_ref(), reading.module, reading.function, &mut hits, |rule, found| {
+            context.judge(rule.pattern, &rule.calls, found)
+        });
     }
     let entry = lineage.entry().is_none_or(|entry| std::ptr::eq(entry.module, file));
     for member in lineage.members.iter().filter(|member| std::ptr::eq(member.module, file)) {
         let made = member.class.method("__init__").map(|method| method.node);
         let region = if entry { Some(member.class.node) } else { made };
-        for lint in LINTS.iter().filter(|lint| lint.place == Where::Class) {
-            region.into_iter().for_each(|region| search_class(lint, member, region, &mut hits));
-        }
+        region.into_iter().for_each(|region| search_class(member, region, &mut hits));
     }
     // Of two matches of one pattern at one place, the longer.
     hits.sort_by_key(|hit| (hit.start, std::cmp::Reverse(hit.blocker.end_byte())));
@@ -110,21 +110,35 @@ pub(super) fn find<'t>(
     report(file.text(), &hits)
 }
 
-static LINTS: LazyLock<Vec<Lint>> = LazyLock::new(|| {
-    let mut lints: Vec<(&str, Lint)> = Vec::new();
-    for pattern in blockers::built_in().unwrap_or_default() {
-        let Some(rule) = calls(pattern).map(|calls| Rule { pattern, calls }) else { continue };
-        let alike = |(name, lint): &&mut (&str, Lint)| *name == pattern.query && lint.place == pattern.place;
-        match lints.iter_mut().find(alike) {
-            Some((_, lint)) => lint.rules.push(rule),
-            None => {
-                let Some(query) = compile(&pattern.query) else { continue };
-                lints.push((&pattern.query, Lint { query, place: pattern.place, rules: vec![rule] }));
+static FORWARD: LazyLock<Option<Lints>> = LazyLock::new(|| Lints::of(Where::Forward));
+static CLASS: LazyLock<Option<Lints>> = LazyLock::new(|| Lints::of(Where::Class));
+
+impl Lints {
+    /// Those of the rows that look at this part; that all of them can be read is checked by a test.
+    fn of(place: Where) -> Option<Lints> {
+        let (mut text, mut starts) = (String::new(), Vec::new());
+        let (mut names, mut groups): (Vec<&str>, Vec<Vec<Rule>>) = (Vec::new(), Vec::new());
+        for pattern in blockers::built_in().unwrap_or_default().iter().filter(|pattern| pattern.place == place) {
+            let rule = Rule { pattern, calls: calls(pattern)? };
+            if let Some(group) = names.iter().position(|name| *name == pattern.query).and_then(|at| groups.get_mut(at))
+            {
+                group.push(rule);
+                continue;
             }
+            let (_, query) = QUERIES.iter().find(|(known, _)| *known == pattern.query)?;
+            starts.push(text.len());
+            text.push_str(query);
+            names.push(&pattern.query);
+            groups.push(vec![rule]);
         }
+        let query = Query::new(&tree_sitter_python::LANGUAGE.into(), &text).ok()?;
+        let owner =
+            |at: usize| starts.partition_point(|start| *start <= query.start_byte_for_pattern(at)).saturating_sub(1);
+        let owners = (0..query.pattern_count()).map(owner).collect();
+        let captures = ["blocker", "name", "target", "value"].map(|name| query.capture_index_for_name(name));
+        Some(Lints { query, owners, groups, captures })
     }
-    lints.into_iter().map(|(_, lint)| lint).collect()
-});
+}
 
 /// The names of a row as one set; that each can be read is checked by a test.
 fn calls(pattern: &Pattern) -> Option<GlobSet> {
@@ -135,14 +149,8 @@ fn calls(pattern: &Pattern) -> Option<GlobSet> {
     set.build().ok()
 }
 
-/// A query by its name; that each row of the table has one is checked by a test.
-fn compile(name: &str) -> Option<Query> {
-    let (_, text) = QUERIES.iter().find(|(known, _)| *known == name)?;
-    Query::new(&tree_sitter_python::LANGUAGE.into(), text).ok()
-}
-
 /// Look through a class body or a part of it, its nested classes left out.
-fn search_class<'t>(lint: &'static Lint, member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t>>) {
+fn search_class<'t>(member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t>>) {
     let class = &member.class;
     let mut nested = Vec::new();
     preorder(region, |node, _| {
@@ -152,40 +160,35 @@ fn search_class<'t>(lint: &'static Lint, member: &Member<'t>, region: Node<'t>, 
         }
         !inner
     });
-    search(lint, member.module, region, hits, |rule, found| {
+    search(CLASS.as_ref(), member.module, region, hits, |rule, found| {
         let own = !nested.iter().any(|range| range.contains(&found.blocker.start_byte()));
         own.then_some((found.blocker, &rule.pattern.grade))
     });
 }
 
 fn search<'t>(
-    lint: &'static Lint,
+    lints: Option<&'static Lints>,
     module: &'t Module,
     region: Node<'t>,
     hits: &mut Vec<Hit<'t>>,
     judge: impl Fn(&'static Rule, &Found<'t>) -> Option<(Node<'t>, &'static Grade)>,
 ) {
+    let Some(lints) = lints else { return };
     let mut cursor = QueryCursor::new();
     cursor.set_match_limit(OPEN_MATCHES);
-    let [blocker, name, target, value] =
-        ["blocker", "name", "target", "value"].map(|name| lint.query.capture_index_for_name(name));
-    let mut matches = cursor.matches(&lint.query, region, module.text().as_bytes());
+    let mut matches = cursor.matches(&lints.query, region, module.text().as_bytes());
     while let Some(found) = matches.next() {
         if hits.len() >= HIT_LIMIT {
             break;
         }
-        let capture = |index: Option<u32>| {
+        let [Some(construct), name, target, value] = lints.captures.map(|index| {
             found.captures().iter().find(|capture| Some(capture.index) == index).map(|capture| capture.node)
+        }) else {
+            continue;
         };
-        let Some(construct) = capture(blocker) else { continue };
-        let found = Found {
-            blocker: construct,
-            name: capture(name),
-            target: capture(target),
-            value: capture(value),
-            full: OnceCell::new(),
-        };
-        for rule in &lint.rules {
+        let rules = lints.owners.get(found.pattern_index).and_then(|owner| lints.groups.get(*owner));
+        let found = Found { blocker: construct, name, target, value, full: OnceCell::new() };
+        for rule in rules.into_iter().flatten() {
             if let Some((blocker, grade)) = judge(rule, &found) {
                 let own = found.name.filter(|_| blocker.id() == construct.id());
                 let start = place(module.text(), blocker, own);
@@ -257,7 +260,8 @@ mod tests {
     #[test]
     fn each_row_has_a_query_and_each_query_a_row() {
         let rows = blockers::built_in().unwrap();
-        assert_eq!(LINTS.iter().map(|lint| lint.rules.len()).sum::<usize>(), rows.len());
+        let lints = [FORWARD.as_ref().unwrap(), CLASS.as_ref().unwrap()];
+        assert_eq!(lints.iter().flat_map(|lints| &lints.groups).map(Vec::len).sum::<usize>(), rows.len());
         let mut named: Vec<&str> = rows.iter().map(|row| row.query.as_str()).collect();
         let mut known: Vec<&str> = QUERIES.iter().map(|(name, _)| *name).collect();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/queries/python");
@@ -273,8 +277,10 @@ mod tests {
 
     #[test]
     fn queries_capture_what_their_checks_ask_for() {
-        for (lint, rule) in LINTS.iter().flat_map(|lint| lint.rules.iter().map(move |rule| (lint, rule))) {
-            let needed: &[&str] = match rule.pattern.check {
+        for pattern in blockers::built_in().unwrap() {
+            let (_, text) = QUERIES.iter().find(|(name, _)| *name == pattern.query).unwrap();
+            let query = Query::new(&tree_sitter_python::LANGUAGE.into(), text).unwrap();
+            let needed: &[&str] = match pattern.check {
                 Check::None | Check::Method | Check::Autograd | Check::Condition | Check::Kernel => {
                     &["blocker", "name"]
                 }
@@ -283,11 +289,11 @@ mod tests {
                 Check::Truth | Check::Number | Check::Mask => &["blocker", "value"],
             };
             for name in needed {
-                assert!(lint.query.capture_index_for_name(name).is_some(), "{} captures @{name}", rule.pattern.name);
+                assert!(query.capture_index_for_name(name).is_some(), "{} captures @{name}", pattern.name);
             }
-            assert!(rule.pattern.check == Check::None || rule.pattern.place == Where::Forward, "checks need a method");
-            let named = matches!(rule.pattern.check, Check::Call | Check::Training | Check::Condition);
-            assert!(named || rule.pattern.calls.is_empty(), "{} has calls that nothing reads", rule.pattern.name);
+            assert!(pattern.check == Check::None || pattern.place == Where::Forward, "checks need a method");
+            let named = matches!(pattern.check, Check::Call | Check::Training | Check::Condition);
+            assert!(named || pattern.calls.is_empty(), "{} has calls that nothing reads", pattern.name);
         }
     }
 

@@ -105,7 +105,14 @@ impl<'a> Imports<'a> {
                 let file = path.display().to_string();
                 let module = self.sources.files().module(&path)?;
                 self.within(
-                    Found { module, name: name.clone(), file, origin: origin.to_owned(), path: Some(path) },
+                    Found {
+                        module,
+                        name: name.clone(),
+                        file,
+                        origin: origin.to_owned(),
+                        path: Some(path),
+                        package: None,
+                    },
                     hops,
                 )
             })

@@ -10,7 +10,7 @@ use super::imports::Imports;
 use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
-use super::{ClassSource, blockers, interpreter, ops};
+use super::{ClassSource, blockers, interpreter, ops, versions};
 
 /// Files, and bytes in them, that are looked through for a class whose module a folder does not have.
 const SEARCH_FILES: usize = 2_000;
@@ -27,6 +27,8 @@ const PART_LENGTH: usize = 200;
 pub struct Sources {
     roots: Vec<Root>,
     files: Files,
+    /// Versions of the packages that made the weights, as far as the checkpoint tells.
+    made_with: HashMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,8 @@ pub(super) struct Found {
     pub origin: String,
     /// Where the file is; `None` for text that is no file.
     pub path: Option<PathBuf>,
+    /// The installed package that it is part of, with its version.
+    pub package: Option<(String, String)>,
 }
 
 /// A source that cannot be used.
@@ -107,7 +111,7 @@ impl Sources {
     /// A path does not exist, is neither a Python file nor a folder, or is a file of more than 4 MiB.
     pub fn new(paths: &[PathBuf]) -> Result<Sources, Error> {
         let roots = paths.iter().map(|path| Root::new(path)).collect::<Result<Vec<Root>, Error>>()?;
-        Ok(Sources { roots, files: Files::default() })
+        Ok(Sources { roots, ..Sources::default() })
     }
 
     /// Add the folders on the `sys.path` of a Python. It is asked for the path only, and given twenty seconds to answer.
@@ -120,6 +124,20 @@ impl Sources {
         let existing = folders.into_iter().filter(|folder| folder.is_dir());
         self.roots.extend(existing.map(|path| Root::Packages { path, origin: "from --python" }));
         Ok(())
+    }
+
+    /// Tell the version of a package that made the weights: source of that package is then known to be the same or not.
+    pub fn made_with(&mut self, package: &str, version: &str) {
+        self.made_with.insert(package.to_owned(), version.to_owned());
+    }
+
+    /// Add the site-packages of the environment that is active, by `VIRTUAL_ENV` or `CONDA_PREFIX`. Whether there is one.
+    pub fn add_environment(&mut self, folder: &Path) -> bool {
+        let found = versions::site_packages(folder);
+        self.roots.extend(
+            found.iter().map(|path| Root::Packages { path: path.clone(), origin: "from the active environment" }),
+        );
+        !found.is_empty()
     }
 
     /// Add text that is not in a file: `module` is the dotted module name (`vision.net`), `file` the name to show,
@@ -160,7 +178,7 @@ impl Sources {
     /// serves a class of the same name from any module, since a script's classes are called `__main__.Net`; classes of
     /// torch itself are taken from torch alone. Bases are followed within the file, and into other files by its imports.
     pub fn class(&self, class: &str) -> Option<ClassSource> {
-        describe(Imports::new(self).family(self.found(class)?))
+        describe(Imports::new(self).family(self.found(class)?), &self.made_with)
     }
 
     /// The file and the class in it that a full path means.
@@ -266,7 +284,12 @@ impl Root {
                 let rest = parts.split_first().filter(|(first, _)| **first == own)?.1;
                 below(path, rest, files, "from --source")
             }),
-            Root::Packages { path, origin } => below(path, parts, files, origin),
+            Root::Packages { path, origin } => {
+                let found = below(path, parts, files, origin)?;
+                let package =
+                    parts.first().and_then(|name| Some(((*name).to_owned(), versions::installed(path, name)?)));
+                Some(Found { package, ..found })
+            }
             Root::Text { module, .. } => {
                 let named = |own: &[&str]| !module.is_empty() && own.join(".") == *module;
                 splits(parts).filter(|(own, _)| named(own)).find_map(|(_, name)| self.in_text(&name))
@@ -302,12 +325,19 @@ impl Root {
 
     fn as_text(&self, name: String) -> Option<Found> {
         let Root::Text { file, origin, parsed, .. } = self else { return None };
-        Some(Found { module: parsed.clone()?, name, file: file.clone(), origin: origin.clone(), path: None })
+        Some(Found {
+            module: parsed.clone()?,
+            name,
+            file: file.clone(),
+            origin: origin.clone(),
+            path: None,
+            package: None,
+        })
     }
 }
 
 /// What is to be shown of a class, which comes first, and its bases. The file shown is the one with `forward`.
-fn describe(family: Vec<Found>) -> Option<ClassSource> {
+fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<ClassSource> {
     let members = family
         .iter()
         .filter_map(|found| Some(Member { module: &found.module, class: found.module.class(&found.name)? }));
@@ -318,6 +348,9 @@ fn describe(family: Vec<Found>) -> Option<ClassSource> {
     let first_shown = if shown.file == own.file { 0 } else { at };
     let line = |member: &Member<'_>| member.class.node.start_position().row + 1;
     let mut origin = own.origin.clone();
+    if let Some((package, version)) = &own.package {
+        origin += &format!(", {package} {version}");
+    }
     if at > 0 {
         origin += &format!(", forward inherited from {}", shown.name);
     }
@@ -340,6 +373,7 @@ fn describe(family: Vec<Found>) -> Option<ClassSource> {
     Some(ClassSource {
         file: shown.file.clone(),
         origin,
+        trust: versions::trust(own, made_with),
         text: Arc::clone(shown.module.text()),
         class_line: line(lineage.members.get(first_shown)?),
         forward: entry.map(|entry| entry.method.lines()),
@@ -347,8 +381,16 @@ fn describe(family: Vec<Found>) -> Option<ClassSource> {
         blockers: blockers::find(&lineage, &facts, &readings, &shown.module),
         inherited,
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
+        builds: builds(&lineage, &shown.module),
         ops: ops::find(&readings, file_of),
     })
+}
+
+/// What the constructors of the lineage that are in this file mention of `self`.
+fn builds(lineage: &Lineage<'_>, file: &Module) -> Vec<(usize, String)> {
+    let members = lineage.members.iter().filter(|member| std::ptr::eq(member.module, file));
+    let inits = members.filter_map(|member| Some(member.module.mentions(member.class.method("__init__")?.node)));
+    inits.flatten().collect()
 }
 
 /// Qualified names of the classes of a file, sorted.
@@ -406,7 +448,7 @@ fn in_file(path: &Path, name: &str, files: &Files) -> Option<Found> {
     let module = files.module(path)?;
     module.class(name)?;
     let (file, origin) = (path.display().to_string(), "from --source".to_owned());
-    Some(Found { module, name: name.to_owned(), file, origin, path: Some(path.to_owned()) })
+    Some(Found { module, name: name.to_owned(), file, origin, path: Some(path.to_owned()), package: None })
 }
 
 /// Which files below a folder define which classes: by the lines that begin with `class`, no more than a few thousand files.

@@ -21,6 +21,7 @@ pub mod python;
 mod reach;
 mod reading;
 mod tensors;
+mod versions;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct ClassSource {
     pub file: String,
     /// Where the text came from, in words (`from --source`).
     pub origin: String,
+    /// Whether it can be trusted to be what made the weights, in words.
+    pub trust: String,
     /// The whole file.
     pub text: Arc<str>,
     /// 1-based line of the `class` statement.
@@ -50,6 +53,8 @@ pub struct ClassSource {
     pub inherited: Vec<(String, Blocker)>,
     /// Lines in `forward` (1-based) that mention `self.<name>`, with that name: links to child modules.
     pub mentions: Vec<(usize, String)>,
+    /// Lines of the constructor in the same file that mention `self.<name>`: where child modules are built.
+    pub builds: Vec<(usize, String)>,
     /// The torch ops of `forward` and of the methods it uses, one for each place where one is written.
     pub ops: Vec<OpUse>,
 }

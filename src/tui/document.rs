@@ -1,13 +1,15 @@
 //! What the screen shows of an opened checkpoint, with the sums it would not want to recompute at every frame.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::findings::{self, Finding};
 use crate::checkpoint::PickleGlobal;
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
+use crate::report::ops::{self, Counts};
 use crate::source::{Blocker, ClassSource, Severity};
 use crate::triage::{Coverage, ModuleTriage, Tally, Triage, counts_as_layer};
 
@@ -34,6 +36,10 @@ pub struct Document {
     pub describe: fn(&Module) -> String,
     /// Places in source that stop or change a port, each once however many modules run it.
     pub flags: usize,
+    /// Blockers and ops, the worst first.
+    pub findings: Vec<Finding>,
+    /// How the ops of each class convert, by its full path.
+    pub ops: HashMap<String, Counts>,
     tallies: Vec<Tally>,
     runnable: Vec<u32>,
     /// How many runnable modules come before each.
@@ -138,6 +144,8 @@ impl Document {
         document.bytes = checkpoint.bytes;
         document.warnings.clone_from(&checkpoint.warnings);
         document.about = About::of(opened);
+        document.findings.extend(findings::all_ops(opened));
+        document.ops = ops::counts(opened);
         document
     }
 
@@ -146,6 +154,7 @@ impl Document {
         let tallies = tallies(&model, &triage);
         let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
         let ranks = ranks(&triage);
+        let findings = findings::blockers(&model, &triage);
         let (coverage, flags) = (triage.coverage, flags(&model, &triage));
         Document {
             name,
@@ -158,6 +167,8 @@ impl Document {
             coverage,
             describe: line,
             flags,
+            findings,
+            ops: HashMap::new(),
             tallies,
             runnable,
             ranks,

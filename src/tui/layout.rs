@@ -50,6 +50,8 @@ pub struct Layout {
     pub keys: Vec<(Rect, Command)>,
     /// The help or the filter, with its rows and how many are out of view below.
     pub overlay: Option<(Rect, usize)>,
+    /// The row at the top of the list of findings.
+    pub findings_top: usize,
 }
 
 /// Where the source was drawn.

@@ -17,9 +17,11 @@
 pub mod action;
 pub mod document;
 pub mod draw;
+pub mod findings;
 pub mod glyphs;
 pub mod keymap;
 pub mod layout;
+mod links;
 pub mod measured;
 pub mod runtime;
 pub mod snapshot;

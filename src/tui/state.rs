@@ -92,6 +92,8 @@ pub struct View {
     pub overlay_top: usize,
     /// The row of the filter that the cursor is on.
     pub filter_row: usize,
+    /// The row of the list of findings that the cursor is on.
+    pub finding_row: usize,
     /// The search, typed or kept.
     pub find: Option<Find>,
 }
@@ -107,6 +109,8 @@ pub struct Source {
     pub left: usize,
     /// The line that something points at.
     pub line: Option<usize>,
+    /// The line that was chosen by its links, while this module is selected.
+    pub chosen: Option<(ModuleId, usize)>,
     /// A line to go to, once the pane is on show.
     pub jump: Option<usize>,
     /// Colours, by class.
@@ -182,6 +186,7 @@ impl View {
             mode: Mode::Main,
             overlay_top: 0,
             filter_row: 0,
+            finding_row: 0,
             find: None,
             document,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::action::{Action, Command, Effect, HighlightJob, Pane};
 use super::keymap::Mode;
 use super::layout::{Layout, Shape};
+use super::links;
 use super::state::{Find, Screen, State, View};
 use super::tree::{Filter, indent};
 use crate::checkpoint::Dtype;
@@ -101,6 +102,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Mode::Find => in_find(view, command),
         Mode::Filter => in_filter(view, command),
         Mode::Help | Mode::About => in_overlay(view, command, state.layout.overlay.map_or(0, |(_, below)| below)),
+        Mode::Findings => links::in_findings(view, command, state.layout.shape),
         Mode::Main => in_main(state, command, effects),
     }
 }
@@ -131,9 +133,21 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
                 Some(place) => {
                     view.tree.reveal(&document, place.module);
                     show(view, Pane::Source, shape);
-                    view.source.jump = Some(place.line);
+                    (view.source.chosen, view.source.jump) = (None, Some(place.line));
                 }
                 None => state.notice = Some("no blockers in the source that was found".to_owned()),
+            }
+        }
+        Command::Findings => view.mode = Mode::Findings,
+        Command::NextLink | Command::PreviousLink => {
+            show(view, Pane::Source, shape);
+            if !links::step(view, command == Command::NextLink) {
+                state.notice = Some("no line of the source names a module".to_owned());
+            }
+        }
+        Command::Fold if view.focus == Pane::Source => {
+            if !links::follow(view) {
+                state.notice = Some("no module is named in that line: } goes to the next that names one".to_owned());
             }
         }
         Command::NextPane => focus_by(view, 1),
@@ -302,7 +316,7 @@ fn focus(view: &mut View, pane: Pane) {
 }
 
 /// Bring a pane into view; where there is one pane only, that means going there.
-fn show(view: &mut View, pane: Pane, shape: Shape) {
+pub(super) fn show(view: &mut View, pane: Pane, shape: Shape) {
     view.lower = pane;
     if view.focus != Pane::Tree || matches!(shape, Shape::One | Shape::Tiny) {
         focus(view, pane);
@@ -403,6 +417,13 @@ fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
     let Screen::Open(view) = &mut state.screen else { return };
     match view.mode {
         Mode::Help | Mode::About => view.mode = Mode::Main,
+        Mode::Findings => match layout.overlay {
+            Some((area, _)) if area.contains(at) => {
+                view.finding_row = layout.findings_top + usize::from(row - area.y);
+                links::in_findings(view, Command::Accept, layout.shape);
+            }
+            _ => view.mode = Mode::Main,
+        },
         Mode::Filter => match layout.overlay {
             Some((area, _)) if area.contains(at) => {
                 let clicked = usize::from(row - area.y);
@@ -460,6 +481,9 @@ fn wheel(state: &mut State, column: u16, row: u16, by: i32) {
             if by > 0 { Command::Down } else { Command::Up },
             state.layout.overlay.map_or(0, |(_, below)| below),
         ),
+        Mode::Findings => {
+            links::in_findings(view, if by > 0 { Command::Down } else { Command::Up }, state.layout.shape)
+        }
         Mode::Filter => in_filter(view, if by > 0 { Command::Down } else { Command::Up }),
         Mode::Find | Mode::Main => {
             if let Some(pane) = state.layout.pane_at(column, row) {
@@ -498,7 +522,13 @@ fn follow_selection(view: &mut View, layout: &Layout) {
             view.source.top = 1;
         }
     }
-    if let Some(line) = view.source.jump.take() {
+    let chosen = view.source.chosen.filter(|(module, _)| *module == selected);
+    view.source.chosen = chosen;
+    if let Some((_, line)) = chosen {
+        if view.source.line != Some(line) {
+            point_at(view, shown.source, line, height);
+        }
+    } else if let Some(line) = view.source.jump.take() {
         point_at(view, shown.source, line, height);
     } else if called.is_some() && view.source.line != called {
         view.source.line = called;

@@ -15,7 +15,10 @@ use serde_json::Value;
 
 /// The program under test.
 pub fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_t2m-tui"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_t2m-tui"));
+    // What the developer's shell has active must not matter.
+    command.env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX");
+    command
 }
 
 /// Run it and wait.

@@ -274,15 +274,22 @@ fn classes() -> BTreeMap<String, ClassSource> {
             let at = text.lines().enumerate().skip(start).find(|(_, line)| line.contains(part)).unwrap().0 + 1;
             (at, (*name).to_owned())
         });
+        let above = text.lines().enumerate().take(start).skip(class_line);
+        let builds = above.filter_map(|(at, line)| {
+            let (name, _) = line.trim().strip_prefix("self.")?.split_once(" = ")?;
+            Some((at + 1, name.to_owned()))
+        });
         ClassSource {
             file: file.to_owned(),
             origin: "from --source".to_owned(),
+            trust: "the file does not tell which version made the weights".to_owned(),
             text: text.into(),
             class_line,
             forward: Some(start..end),
             stands_for: None,
             blockers,
             mentions: mentions.collect(),
+            builds: builds.collect(),
             inherited: Vec::new(),
             ops: Vec::new(),
         }

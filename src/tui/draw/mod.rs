@@ -6,6 +6,7 @@
 pub mod about;
 pub mod chart;
 pub mod filter;
+pub mod findings;
 pub mod footer;
 pub mod header;
 pub mod help;
@@ -111,6 +112,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mu
         Mode::Help => help::draw(state, view, body, buffer, layout),
         Mode::Filter => filter::draw(state, view, body, buffer, layout),
         Mode::About => about::draw(state, view, body, buffer, layout),
+        Mode::Findings => findings::draw(state, view, body, buffer, layout),
         Mode::Main | Mode::Find => {}
     }
 }

@@ -1,7 +1,7 @@
 //! The source of the selected module's class, or of the nearest one around it: code, blockers under their lines, and
 //! notes where a line calls a child.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -42,13 +42,30 @@ fn titles(state: &State, document: &Document, shown: Shown<'_>, place: Place, bu
     let line = source.forward.as_ref().map_or(source.class_line, |forward| forward.start);
     let class = document.module(shown.owner).map_or("", |module| module.short_class());
     let what = if source.forward.is_some() { format!("{class}.forward") } else { class.to_owned() };
+    // Of an installed package the path within is what tells.
+    let file = source.file.rsplit_once("site-packages/").map_or(source.file.as_str(), |(_, inside)| inside);
     let left = Line::from(vec![
         Span::styled("─ ", theme.border(place.focus)),
         Span::styled(escape(&what).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
-        Span::styled(format!("  {}:{line} ", escape(&source.file)), theme.muted()),
+        Span::styled(format!("  {}:{line} ", escape(file)), theme.muted()),
     ]);
-    let right = Line::from(Span::styled(format!(" {} ", escape(&source.origin)), theme.muted()));
-    place.write_titles(buffer, &left, &right);
+    let ops = document.module(shown.owner).and_then(|module| document.ops.get(&module.class));
+    let ops = ops.filter(|ops| ops.total() > 0).map_or(String::new(), |ops| format!(" ops: {} ", ops.words()));
+    place.write_titles(buffer, &left, &Line::from(Span::styled(ops, theme.muted())));
+    let room = usize::from(place.frame.width).saturating_sub(4);
+    let words = format!(" {}: {} ", escape(&source.origin), escape(&source.trust));
+    let words = text::clip(&words, room);
+    let x = place.frame.right().saturating_sub(text::width(&words) as u16 + 2);
+    text::put_text(buffer, x, place.frame.bottom().saturating_sub(1), room, &words, theme.muted());
+}
+
+/// Lines of the source that name the child on the way to the selected module.
+fn linked(document: &Document, shown: &Shown<'_>, selected: ModuleId) -> HashSet<usize> {
+    let child = document.child_towards(shown.owner, selected).and_then(|child| document.module(child));
+    let named = shown.source.builds.iter().chain(&shown.source.mentions);
+    child.map_or_else(HashSet::new, |child| {
+        named.filter(|(_, name)| *name == child.name).map(|(line, _)| *line).collect()
+    })
 }
 
 /// Everything that is the same for all lines of one drawing.
@@ -62,19 +79,22 @@ struct Sheet<'a> {
     digits: usize,
     /// What each line mentions.
     mentions: HashMap<usize, Vec<&'a str>>,
+    /// Lines that build or call the selected module.
+    linked: HashSet<usize>,
     runs: Option<&'a crate::tui::action::Highlighted>,
 }
 
 impl<'a> Sheet<'a> {
     fn new(state: &'a State, view: &'a View, shown: Shown<'a>, area: Rect) -> Sheet<'a> {
         let mut mentions: HashMap<usize, Vec<&str>> = HashMap::new();
-        for (line, name) in &shown.source.mentions {
+        for (line, name) in shown.source.builds.iter().chain(&shown.source.mentions) {
             mentions.entry(*line).or_default().push(name);
         }
+        let linked = linked(&view.document, &shown, view.tree.selected);
         let class = view.document.module(shown.owner).map_or("", |module| module.class.as_str());
         let digits = shown.source.text.lines().count().max(100).to_string().len();
         let runs = view.source.colours.get(class);
-        Sheet { state, view, owner: shown.owner, source: shown.source, area, digits, mentions, runs }
+        Sheet { state, view, owner: shown.owner, source: shown.source, area, digits, mentions, linked, runs }
     }
 
     /// Columns in front of the code: a mark, the number, a rule.
@@ -113,7 +133,7 @@ impl<'a> Sheet<'a> {
         let here = blockers.iter().copied().chain(inherited.map(|(_, blocker)| blocker));
         let mark = match here.map(|blocker| blocker.severity).min() {
             Some(severity) => Span::styled(glyphs::FLAG.to_string(), theme.severity(severity)),
-            None if pointed => Span::styled(glyphs::MARK.to_string(), theme.mark()),
+            None if pointed || self.linked.contains(&line) => Span::styled(glyphs::MARK.to_string(), theme.mark()),
             None => Span::raw(" "),
         };
         let number = format!("{line:>width$} ", width = self.digits);
@@ -132,6 +152,9 @@ impl<'a> Sheet<'a> {
         text::put(buffer, self.area.x + self.gutter() as u16, y, room, &code);
         if let Some(names) = self.mentions.get(&line) {
             self.draw_links(buffer, y, names, code_width, drawn);
+        }
+        if !pointed && self.linked.contains(&line) {
+            overlay(buffer, Rect { y, height: 1, ..self.area }, theme.linked());
         }
         if pointed {
             let row = Rect { y, height: 1, ..self.area };

@@ -32,6 +32,11 @@ pub fn clip(text: &str, columns: usize) -> String {
     clipped
 }
 
+/// Text with spaces behind it, up to a number of columns.
+pub fn pad(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
 /// The text in rows of at most `columns`, broken at spaces where that is possible.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);

@@ -1,0 +1,106 @@
+//! The list of everything in the sources that a port has to deal with: blockers, the worst first, then ops.
+
+use std::collections::BTreeMap;
+
+use super::document::Place;
+use crate::model::{Model, ModuleId};
+use crate::open::Opened;
+use crate::report::ops::{self, OpSummary};
+use crate::source::{Blocker, ClassSource, Severity};
+use crate::triage::Triage;
+
+/// What a row of the list is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A blocker.
+    Blocker(Severity),
+    /// An op: `direct`, `renames`, `trap` or `none`.
+    Op(&'static str),
+}
+
+/// A row of the list.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: Kind,
+    /// The pattern, or the op and what to call instead.
+    pub what: String,
+    /// File and line.
+    pub place: String,
+    /// How many modules run it; of an op, how often it is written in all of them.
+    pub count: usize,
+    /// What happens, and what to write.
+    pub words: String,
+    /// Where to go: the first module that runs it, and the line in its source.
+    pub at: Place,
+}
+
+/// Each blocker once, however many modules run it: the worst first, then by file and line.
+pub fn blockers(model: &Model, triage: &Triage) -> Vec<Finding> {
+    let mut places: BTreeMap<(Severity, &str, usize, usize, &str), (&Blocker, Vec<Place>)> = BTreeMap::new();
+    for (id, module) in model.modules.iter().enumerate() {
+        let Some(source) = triage.source(&module.class) else { continue };
+        let own = source.blockers.iter().map(|blocker| (source.file.as_str(), blocker, blocker.line));
+        // One in another file is told at the class.
+        let others = source.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker, source.class_line));
+        for (file, blocker, line) in own.chain(others) {
+            let key = (blocker.severity, file, blocker.line, blocker.column, blocker.pattern.as_str());
+            places.entry(key).or_insert((blocker, Vec::new())).1.push(Place { module: id, line });
+        }
+    }
+    let finding = |((severity, file, line, ..), (blocker, at)): (
+        (Severity, &str, usize, usize, &str),
+        (&Blocker, Vec<Place>),
+    )| {
+        Some(Finding {
+            kind: Kind::Blocker(severity),
+            what: blocker.pattern.clone(),
+            place: format!("{}:{line}", short(file)),
+            count: at.len(),
+            words: format!("{} → {}", blocker.explanation, blocker.hint),
+            at: *at.first()?,
+        })
+    };
+    places.into_iter().filter_map(finding).collect()
+}
+
+/// The ops of the model, those without a counterpart first.
+pub fn all_ops(opened: &Opened) -> Vec<Finding> {
+    let first = |op: &OpSummary<'_>| {
+        let (file, line, _) = op.places.first()?;
+        let of = |source: &ClassSource| source.ops.iter().any(|used| used.line == *line);
+        let module = opened.model.modules.iter().position(|module| {
+            opened.triage.source(&module.class).is_some_and(|source| source.file == *file && of(source))
+        });
+        let anywhere = || {
+            let named = |source: &ClassSource| source.ops.iter().any(|used| used.file.as_deref() == Some(*file));
+            opened.model.modules.iter().position(|module| opened.triage.source(&module.class).is_some_and(named))
+        };
+        let at: ModuleId = module.or_else(anywhere)?;
+        let line = if module.is_some() {
+            *line
+        } else {
+            opened.triage.source(&opened.model.modules.get(at)?.class)?.class_line
+        };
+        Some(Place { module: at, line })
+    };
+    let finding = |op: &OpSummary<'_>| {
+        let (file, line, _) = op.places.first()?;
+        let guess = if op.guess { "?" } else { "" };
+        Some(Finding {
+            kind: Kind::Op(op.row.map_or("none", |row| row.agreement())),
+            what: format!("{}{guess} → {}", op.torch, op.mlx().unwrap_or("?")),
+            place: format!("{}:{line}", short(file)),
+            count: op.count,
+            words: ops::words(op),
+            at: first(op)?,
+        })
+    };
+    ops::ops(opened).iter().filter_map(finding).collect()
+}
+
+/// The last part of a path, with the folder it is in.
+fn short(file: &str) -> String {
+    let parts: Vec<&str> = file.rsplitn(3, '/').take(2).collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
+}
