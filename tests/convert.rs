@@ -78,8 +78,7 @@ fn what_is_written_is_what_verify_measures() {
             };
             end = opened.model.modules[id].end;
             for step in &plan.weights {
-                let source =
-                    |name: &String| opened.checkpoint.read(opened.model.tensor(id, name).unwrap()).unwrap();
+                let source = |name: &String| opened.checkpoint.read(opened.model.tensor(id, name).unwrap()).unwrap();
                 let sources: Vec<TensorData> = step.from.iter().map(source).collect();
                 let wanted = step.apply(&sources.iter().collect::<Vec<_>>()).unwrap();
                 // Names differ where a Sequential is above; bytes and shape are found by the end of the name.
