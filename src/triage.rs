@@ -119,6 +119,19 @@ pub struct ModuleTriage {
     pub template: Option<Template>,
 }
 
+impl ModuleTriage {
+    /// What a run of the module runs: its plan, or that of the block that it is as a whole.
+    pub fn runs(&self) -> Option<&Plan> {
+        self.plan.as_ref().or(self.template.as_ref().and_then(|block| block.plan.as_ref()))
+    }
+
+    /// What it becomes in MLX, as a layer or as a block.
+    pub fn target(&self) -> Option<&str> {
+        let block = || self.template.as_ref().filter(|block| block.plan.is_some()).map(|block| block.name);
+        self.mlx.as_deref().or_else(block)
+    }
+}
+
 /// A module that torch.fx traced: the file holds the code that it was traced to.
 const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 

@@ -182,7 +182,7 @@ fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
 /// A container at that path that can be run as one block.
 fn block(opened: &Opened, path: &str) -> Option<ModuleId> {
     let id = opened.model.find(path)?;
-    opened.triage.modules[id].template.as_ref()?.plan.as_ref().map(|_| id)
+    opened.triage.modules[id].runs().map(|_| id)
 }
 
 fn no_match(opened: &Opened, glob: &str) -> Failure {

@@ -136,7 +136,7 @@ impl Run {
                 "| `{}` | {} | {} | {error} | {tolerance} | {torch} | {mlx} | {}{reason} |",
                 super::code_cell(&module.path),
                 escape(module.short_class()).replace('|', "\\|"),
-                triaged.mlx.as_deref().unwrap_or(""),
+                triaged.target().unwrap_or(""),
                 layer.verdict.name(),
             );
         }
@@ -152,7 +152,7 @@ pub fn heading_text() -> String {
 /// A finished layer on one line, its half-precision trials on lines below.
 pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
     let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
-    let target = triaged.mlx.as_deref().map(|mlx| format!(" → {mlx}")).unwrap_or_default();
+    let target = triaged.target().map(|mlx| format!(" → {mlx}")).unwrap_or_default();
     let path = if module.path.is_empty() { "(root)" } else { &module.path };
     let mut line = format!("{:<36} {:<46}", escape(path), escape(&format!("{}{target}", module.short_class())));
     let reason = layer.reason.as_deref().map(|reason| format!(": {}", escape(reason))).unwrap_or_default();

@@ -199,8 +199,7 @@ impl Worker {
         let Some(triaged) = triage.modules.get(module) else { return false };
         let finished = |verdict, reason| Event::Finished { module, verdict, reason };
         // What is no layer may be a block, which is run as a whole.
-        let Some(plan) = triaged.plan.as_ref().or(triaged.template.as_ref().and_then(|block| block.plan.as_ref()))
-        else {
+        let Some(plan) = triaged.runs() else {
             self.tell(finished(Verdict::NotRun, Some(triaged.reason.clone())));
             return false;
         };
