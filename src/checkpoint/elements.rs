@@ -53,10 +53,28 @@ macro_rules! element {
 
 element!(true; f64, f32);
 element!(false; i64, i32, i16, i8, u64, u32, u16, u8);
-element!(f16, true, f16::to_f32, f16::to_f64, f16::from_f64, |v| f16::to_f64(v) as i128, |v| f16::from_f64(v as f64));
-element!(bf16, true, bf16::to_f32, bf16::to_f64, bf16::from_f64, |v| bf16::to_f64(v) as i128, |v| bf16::from_f64(
-    v as f64
-));
+element!(f16, true, f16::to_f32, f16::to_f64, half, |v| f16::to_f64(v) as i128, |v| half(v as f64));
+element!(bf16, true, bf16::to_f32, bf16::to_f64, brain, |v| bf16::to_f64(v) as i128, |v| brain(v as f64));
+
+// `half` looks at the upper half of a double alone and takes what is just above a tie for the tie.
+fn half(value: f64) -> f16 {
+    f16::from_f32(to_odd(value))
+}
+
+fn brain(value: f64) -> bf16 {
+    bf16::from_f32(to_odd(value))
+}
+
+/// The float32 below a double in size, with its last bit set where something was cut off: rounding that to fewer bits is
+/// rounding the double.
+fn to_odd(value: f64) -> f32 {
+    let nearest = value as f32;
+    if f64::from(nearest) == value || nearest.is_nan() {
+        return nearest;
+    }
+    let below = if f64::from(nearest).abs() > value.abs() { nearest.to_bits() - 1 } else { nearest.to_bits() };
+    f32::from_bits(below | 1)
+}
 
 /// torch's bool: one byte, zero or not.
 #[derive(Clone, Copy)]
@@ -211,6 +229,25 @@ mod tests {
         assert_eq!(brain.bytes.len(), 4);
         let half = TensorData::from_f32(&[2], &[65_519.0, -65_520.0]).cast(Dtype::Float16).unwrap();
         assert_eq!(half.to_f32().unwrap(), [65_504.0, f32::NEG_INFINITY]);
+    }
+
+    #[test]
+    fn what_is_just_beside_a_tie_is_no_tie() {
+        // 1 + 2^-11 lies halfway between two float16, 1 + 2^-8 between two bfloat16; 2^-23 more or less decides.
+        let bit = f32::EPSILON;
+        let half = |value: f32| TensorData::from_f32(&[1], &[value]).cast(Dtype::Float16).unwrap().to_f32().unwrap()[0];
+        let tie = 1.0 + 2f32.powi(-11);
+        assert_eq!([tie - bit, tie, tie + bit].map(half), [1.0, 1.0, 1.0 + 2f32.powi(-10)]);
+        let brain =
+            |value: f32| TensorData::from_f32(&[1], &[value]).cast(Dtype::BFloat16).unwrap().to_f32().unwrap()[0];
+        let tie = 1.0 + 2f32.powi(-8);
+        assert_eq!([tie - bit, tie, tie + bit].map(brain), [1.0, 1.0, 1.0 + 2f32.powi(-7)]);
+        // The same of doubles, whose tie a float32 cannot tell from its neighbours.
+        let tie = 1.0 + 2f64.powi(-11);
+        let half = |value: f64| super::half(value).to_f64();
+        assert_eq!([tie - f64::EPSILON, tie, tie + f64::EPSILON].map(half), [1.0, 1.0, 1.0 + 2f64.powi(-10)]);
+        assert_eq!([1e300, -1e300].map(half), [f64::INFINITY, f64::NEG_INFINITY]);
+        assert_eq!(half(2f64.powi(-25) * 1.000_000_001), 2f64.powi(-24));
     }
 
     #[test]

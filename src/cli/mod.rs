@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and one file a subcommand.
 
+pub mod compare;
 pub mod convert;
 pub mod doctor;
 pub mod inspect;
@@ -75,6 +76,8 @@ enum Command {
     Verify(verify::Args),
     /// Write its weights as MLX has them, and prove them by reading back
     Convert(convert::Args),
+    /// Check a conversion that somebody else made, tensor by tensor
+    Compare(compare::Args),
     /// The support matrix, with what was measured of every layer
     Matrix(matrix::Args),
     /// Engines, versions, devices, terminal, sources
@@ -135,6 +138,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
         Some(Command::Convert(args)) => convert::run(&cli.common, &args),
+        Some(Command::Compare(args)) => compare::run(&cli.common, &args),
         Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
         Some(Command::Completions { shell }) => {

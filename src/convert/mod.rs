@@ -4,6 +4,7 @@
 //! plans of a whole model, by name.
 
 pub mod already;
+pub mod compare;
 pub mod input;
 pub mod random;
 pub mod recipes;

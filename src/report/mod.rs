@@ -1,5 +1,6 @@
 //! What was found, as text, JSON or Markdown.
 
+pub mod compare;
 pub mod convert;
 pub mod inspect_json;
 pub mod inspect_text;

@@ -3,6 +3,7 @@
 mod fold;
 mod invert;
 mod layout;
+mod transpose;
 
 use crate::checkpoint::TensorData;
 

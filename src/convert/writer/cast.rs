@@ -1,5 +1,7 @@
 //! Casting what is written, and counting what that loses.
 
+use half::{bf16, f16};
+
 use crate::checkpoint::{Dtype, TensorData};
 
 /// What casting an entry lost.
@@ -81,15 +83,37 @@ pub(super) fn name(dtype: Dtype) -> Option<&'static str> {
 
 /// A piece in the type that it is written in; `None` where it cannot be cast.
 pub(super) fn cast(piece: TensorData, to: Dtype, loss: &mut Loss) -> Option<TensorData> {
-    if piece.dtype == to {
-        return Some(piece);
+    match (piece.dtype, to) {
+        (from, to) if from == to => Some(piece),
+        (Dtype::Float32, Dtype::Float16) => Some(halved(&piece, to, loss, |value| {
+            let half = f16::from_f32(value);
+            (half.to_le_bytes(), half.to_f32())
+        })),
+        (Dtype::Float32, Dtype::BFloat16) => Some(halved(&piece, to, loss, |value| {
+            let half = bf16::from_f32(value);
+            (half.to_le_bytes(), half.to_f32())
+        })),
+        (Dtype::Float16 | Dtype::BFloat16, Dtype::Float32) => piece.cast(to),
+        _ => {
+            let made = piece.cast(to)?;
+            loss.count(&piece.to_f64()?, &made.to_f64()?);
+            Some(made)
+        }
     }
-    let made = piece.cast(to)?;
-    let widens = matches!((piece.dtype, to), (Dtype::Float16 | Dtype::BFloat16, Dtype::Float32));
-    if !widens {
-        loss.count(&piece.to_f64()?, &made.to_f64()?);
+}
+
+/// float32 in half precision, in one go: by far the most frequent cast.
+fn halved(piece: &TensorData, to: Dtype, loss: &mut Loss, half: impl Fn(f32) -> ([u8; 2], f32)) -> TensorData {
+    let mut bytes = vec![0; piece.bytes.len() / 2];
+    for (four, two) in piece.bytes.as_chunks::<4>().0.iter().zip(bytes.as_chunks_mut::<2>().0) {
+        let value = f32::from_le_bytes(*four);
+        let (rounded, back) = half(value);
+        *two = rounded;
+        if back != value {
+            loss.count(&[f64::from(value)], &[f64::from(back)]);
+        }
     }
-    Some(made)
+    TensorData { dtype: to, shape: piece.shape.clone(), bytes }
 }
 
 #[cfg(test)]
@@ -110,6 +134,20 @@ mod tests {
         cast(half, Dtype::Float32, &mut none).unwrap();
         cast(piece, Dtype::Float32, &mut none).unwrap();
         assert!(none.is_nothing());
+    }
+
+    #[test]
+    fn the_fast_casts_are_the_plain_ones() {
+        let bits = (0..200_000u32).map(|at| f32::from_bits(at.wrapping_mul(2_654_435_761)));
+        let values: Vec<f32> = bits.filter(|value| !value.is_nan()).collect();
+        let piece = TensorData::from_f32(&[values.len()], &values);
+        for to in [Dtype::Float16, Dtype::BFloat16] {
+            let (mut fast, mut plain) = (Loss::default(), Loss::default());
+            let made = cast(piece.clone(), to, &mut fast).unwrap();
+            assert!(made == piece.cast(to).unwrap());
+            plain.count(&piece.to_f64().unwrap(), &made.to_f64().unwrap());
+            assert_eq!(fast, plain);
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! was read back and found to be what a fresh conversion gives.
 
 mod cast;
+mod check;
 mod conversion;
+mod flush;
 mod hash;
 mod header;
 mod place;
@@ -267,7 +269,9 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         let mut parts = Vec::new();
         for shard in shards {
             let mut part = Part::create(&shard.target)?;
-            self.write_shard(shard, &mut part, &unknown)?;
+            let flushed =
+                part.file.try_clone().map_err(|source| Error::Write { path: shard.target.clone(), source })?;
+            flush::meanwhile(&flushed, &shard.target, || self.write_shard(shard, &mut part, &unknown))?;
             parts.push(part);
         }
         let metadata = header::metadata(self.source.about(), &self.options.source, &hashes()?);
@@ -290,14 +294,14 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             let entry = &self.source.tensors()[slot.entry];
             let mut loss = Loss::default();
             let mut count = 0u64;
-            self.each(entry, slot, false, &mut loss, |bytes| {
+            self.each(entry, slot, &mut loss, |bytes| {
                 count += bytes.len() as u64;
                 part.file.write_all(bytes).map_err(fault)
             })?;
             // The header was written by shapes alone.
             if count != slot.range.end - slot.range.start {
                 let what = format!("{count} bytes came out where {} were expected", slot.range.end - slot.range.start);
-                return Err(self.differs(shard, entry, what));
+                return Err(differs(shard, entry, what));
             }
             self.account(entry, slot, loss)?;
         }
@@ -309,17 +313,13 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         &mut self,
         entry: &Described,
         slot: &Slot,
-        checking: bool,
         loss: &mut Loss,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.source.each(slot.entry, &mut |piece| {
-            let dtype = piece.dtype.name();
-            let piece =
-                cast::cast(piece, slot.dtype, loss).ok_or_else(|| Error::Dtype { name: entry.name.clone(), dtype })?;
-            take(&piece.bytes)?;
-            self.done += piece.bytes.len() as u64;
-            let now = Progress { checking, done: self.done, total: self.total, tensor: &entry.name };
+        cast_pieces(self.source, slot, loss, |bytes| {
+            take(bytes)?;
+            self.done += bytes.len() as u64;
+            let now = Progress { checking: false, done: self.done, total: self.total, tensor: &entry.name };
             if (self.watch)(now) { Ok(()) } else { Err(Error::Stopped) }
         })
     }
@@ -345,41 +345,17 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
     /// Open what was written as any reader would, and compare every tensor with a fresh conversion.
     fn check_shard(&mut self, shard: &Shard, part: &Part) -> Result<(), Error> {
         let back = Checkpoint::open(&part.path).map_err(Error::Read)?;
-        let mut found: std::collections::HashMap<&str, usize> =
-            back.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
-        for slot in &shard.tensors {
-            let entry = &self.source.tensors()[slot.entry];
-            let id = found.remove(entry.name.as_str());
-            let id = id.ok_or_else(|| self.differs(shard, entry, "it is not there".to_owned()))?;
-            let tensor = &back.tensors[id];
-            let sizes = tensor.shape.iter().map(|&axis| axis as usize);
-            if tensor.dtype != slot.dtype || !sizes.eq(entry.shape.iter().copied()) {
-                return Err(self.differs(shard, entry, "its type or shape is another".to_owned()));
-            }
-            let mut reader = back.reader(id).map_err(Error::Read)?;
-            let (mut at, size) = (0usize, slot.dtype.size());
-            let mut apart = None;
-            self.each(entry, slot, true, &mut Loss::default(), |bytes| {
-                let read = reader.run(at..at + bytes.len() / size).map_err(Error::Read)?;
-                if read.bytes != bytes {
-                    let place = read.bytes.iter().zip(bytes).position(|(read, made)| read != made).unwrap_or(0);
-                    apart = apart.or(Some(at + place / size));
-                }
-                at += bytes.len() / size;
-                Ok(())
-            })?;
-            if let Some(element) = apart {
-                return Err(self.differs(shard, entry, format!("element {element} differs")));
-            }
-        }
-        match found.keys().next() {
-            Some(name) => Err(Error::Differs {
-                path: shard.target.clone(),
-                name: (*name).to_owned(),
-                what: "nobody wrote it".to_owned(),
-            }),
-            None => Ok(()),
-        }
+        let readers = check::Readers { source: self.source, back: &back, shard };
+        readers.names()?;
+        let (source, mut done, total) = (self.source, self.done, self.total);
+        let watch = &mut self.watch;
+        readers.all(|slot, bytes| {
+            done += bytes;
+            let tensor = &source.tensors()[shard.tensors[slot].entry].name;
+            watch(Progress { checking: true, done, total, tensor })
+        })?;
+        self.done = done;
+        Ok(())
     }
 
     /// Put every file in its place, the one that readers begin with last.
@@ -415,8 +391,23 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         self.result.files.push(index);
         place::sync_folder(target)
     }
+}
 
-    fn differs(&self, shard: &Shard, entry: &Described, what: String) -> Error {
-        Error::Differs { path: shard.target.clone(), name: entry.name.clone(), what }
-    }
+/// The bytes of a tensor piece by piece, in the type that it is written in.
+fn cast_pieces(
+    source: &dyn Source,
+    slot: &Slot,
+    loss: &mut Loss,
+    mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    source.each(slot.entry, &mut |piece| {
+        let dtype = piece.dtype.name();
+        let name = || source.tensors()[slot.entry].name.clone();
+        let piece = cast::cast(piece, slot.dtype, loss).ok_or_else(|| Error::Dtype { name: name(), dtype })?;
+        take(&piece.bytes)
+    })
+}
+
+fn differs(shard: &Shard, entry: &Described, what: String) -> Error {
+    Error::Differs { path: shard.target.clone(), name: entry.name.clone(), what }
 }

@@ -1,0 +1,60 @@
+//! `t2m-tui compare`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use globset::GlobSet;
+
+use super::{BAD_ANSWER, Common, Failure, Format, INTERRUPTED, output};
+use crate::checkpoint::Checkpoint;
+use crate::convert::compare::{self, Error};
+use crate::convert::state_dict;
+use crate::escape::escape;
+use crate::open::open;
+use crate::report::compare as report;
+
+/// Arguments of `compare`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The torch checkpoint; `demo` is the built-in one
+    checkpoint: PathBuf,
+    /// What somebody made of it: MLX weights, or another torch checkpoint
+    other: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Hold one file against the conversion of the other.
+///
+/// # Errors
+/// A file cannot be opened, a tensor cannot be read, or stdout is closed.
+pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    let opened = open(&common.options(args.checkpoint.clone()))?;
+    let other = Checkpoint::open(&args.other)?;
+    let path = escape(&args.checkpoint.to_string_lossy()).into_owned();
+    let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
+    let watch = |_, _| !interrupted.load(Ordering::SeqCst);
+    let findings = if compare::is_torch(&opened.checkpoint, &map, &other) {
+        compare::checkpoints(&opened.checkpoint, &other, watch)
+    } else {
+        compare::with_conversion(&opened.checkpoint, &map, &other, watch)
+    };
+    let findings = match findings {
+        Err(Error::Stopped) => return Ok(ExitCode::from(INTERRUPTED)),
+        findings => findings?,
+    };
+    match args.format {
+        Format::Text => output::print(report::text(&findings).as_bytes())?,
+        Format::Md => output::print(report::markdown(&findings).as_bytes())?,
+        Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&findings))?)?,
+    }
+    let good = findings.iter().all(|finding| finding.verdict.is_good());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(BAD_ANSWER) })
+}

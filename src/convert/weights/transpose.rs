@@ -1,0 +1,72 @@
+//! The axes of a contiguous tensor in another order, fast: axes that stay neighbours are one, and nearly every layout then is a
+//! transposition of many matrices, done in blocks that fit the cache.
+
+/// Rows and columns of a block.
+const BLOCK: usize = 32;
+
+/// The elements in the order that `axes` gives; `None` where they are not as many as the shape says, or the order is no
+/// transposition of matrices.
+pub(super) fn transposed<T: Copy>(elements: &[T], shape: &[usize], axes: &[usize]) -> Option<Vec<T>> {
+    let (shape, axes) = merged(shape, axes);
+    let (count, rows, columns) = match (axes.as_slice(), shape.as_slice()) {
+        ([1, 0], [rows, columns]) => (1, *rows, *columns),
+        ([0, 2, 1], [count, rows, columns]) => (*count, *rows, *columns),
+        _ => return None,
+    };
+    let area = rows.checked_mul(columns)?;
+    if area.checked_mul(count)? != elements.len() || elements.is_empty() {
+        return None;
+    }
+    let mut moved = elements.to_vec();
+    for (from, to) in elements.chunks_exact(area).zip(moved.chunks_exact_mut(area)) {
+        for row in (0..rows).step_by(BLOCK) {
+            for column in (0..columns).step_by(BLOCK) {
+                for at in column..columns.min(column + BLOCK) {
+                    let line = &mut to[at * rows + row..at * rows + rows.min(row + BLOCK)];
+                    for (place, row) in line.iter_mut().zip(row..) {
+                        *place = from[row * columns + at];
+                    }
+                }
+            }
+        }
+    }
+    Some(moved)
+}
+
+/// Shape and order with axes of length 1 left out and axes that stay neighbours made one.
+fn merged(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let mut runs: Vec<(usize, usize)> = Vec::new(); // first torch axis and one past the last, in MLX's order
+    for &axis in axes.iter().filter(|&&axis| shape[axis] != 1) {
+        let follows = |end: usize| (end..axis).all(|between| shape[between] == 1) && end <= axis;
+        match runs.last_mut() {
+            Some((_, end)) if follows(*end) => *end = axis + 1,
+            _ => runs.push((axis, axis + 1)),
+        }
+    }
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    order.sort_by_key(|&run| runs[run].0);
+    let sizes = order.iter().map(|&run| shape[runs[run].0..runs[run].1].iter().product()).collect();
+    let places = (0..runs.len()).map(|run| order.iter().position(|&other| other == run).unwrap_or(run)).collect();
+    (sizes, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_merged() {
+        assert_eq!(merged(&[8, 3, 5, 7], &[0, 2, 3, 1]), (vec![8, 3, 35], vec![0, 2, 1]));
+        assert_eq!(merged(&[8, 3, 5, 7], &[1, 2, 3, 0]), (vec![8, 105], vec![1, 0]));
+        assert_eq!(merged(&[8, 1, 5, 7], &[0, 2, 3, 1]), (vec![280], vec![0]));
+        assert_eq!(merged(&[8, 3, 1, 1], &[1, 2, 3, 0]), (vec![8, 3], vec![1, 0]));
+        assert_eq!(merged(&[2, 3, 4], &[2, 1, 0]), (vec![2, 3, 4], vec![2, 1, 0]));
+    }
+
+    #[test]
+    fn what_is_no_transposition_is_left_to_others() {
+        assert_eq!(transposed(&[1, 2, 3, 4, 5, 6], &[2, 3], &[1, 0]), Some(vec![1, 4, 2, 5, 3, 6]));
+        assert_eq!(transposed(&[0; 24], &[2, 3, 4], &[2, 1, 0]), None);
+        assert_eq!(transposed(&[0; 5], &[2, 3], &[1, 0]), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! Flushing while there is more to write: the disk has not to wait for the processor, nor the other way round.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use super::Error;
+
+/// How long what is written is gathered.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Do something that writes to a file, and flush the file meanwhile.
+///
+/// # Errors
+/// That of the work; or flushing failed, which the system tells but once.
+pub(super) fn meanwhile(file: &File, target: &Path, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    std::thread::scope(|scope| {
+        let (done, until) = mpsc::channel::<()>();
+        let flushing = scope.spawn(move || {
+            while until.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+                file.sync_data()?;
+            }
+            Ok(())
+        });
+        let worked = work();
+        drop(done);
+        let flushed = flushing.join().unwrap_or(Ok(()));
+        worked.and(flushed.map_err(|source| Error::Write { path: target.to_owned(), source }))
+    })
+}

@@ -1,0 +1,127 @@
+//! Two files held against each other, as text, Markdown and JSON.
+
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::code_cell;
+use crate::convert::compare::{By, Finding, Verdict};
+use crate::escape::escape;
+
+/// How many lines of the text name tensors that are not as they should be.
+const MOST_SHOWN: usize = 60;
+
+/// Number of each verdict, in the order in which they are met.
+fn counts(findings: &[Finding]) -> IndexMap<&'static str, usize> {
+    let mut counts = IndexMap::new();
+    findings.iter().for_each(|finding| *counts.entry(finding.verdict.name()).or_default() += 1);
+    counts
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let counts: Vec<String> = counts(findings).iter().map(|(name, count)| format!("{count} {name}")).collect();
+    if counts.is_empty() { "no tensors".to_owned() } else { counts.join(", ") }
+}
+
+/// What is to be said of a tensor, in words.
+fn words(finding: &Finding) -> String {
+    let what = match &finding.verdict {
+        Verdict::Equal => String::new(),
+        Verdict::Cast(dtype) => format!("to {}", dtype.name()),
+        Verdict::Quantised { bits, group, max_abs } => format!("{bits} bits by {group}, off by up to {max_abs:.1e}"),
+        Verdict::Transposed { axes, wanted } => {
+            let identity = axes.iter().enumerate().all(|(at, &axis)| at == axis);
+            let is = if identity {
+                "torch's axes as they were".to_owned()
+            } else {
+                format!("torch's axes in the order {axes:?}")
+            };
+            wanted.as_ref().map_or(is.clone(), |wanted| format!("{is}, where {wanted:?} is right"))
+        }
+        Verdict::Unconverted => "torch's tensor as it is, where mlx.nn has another form".to_owned(),
+        Verdict::Different { max_abs: Some(most), what } => format!("off by up to {most:.3e}; {what}"),
+        Verdict::Different { max_abs: None, what } => what.clone(),
+        Verdict::Missing => "the other file has nothing like it".to_owned(),
+        Verdict::Extra => "nothing of the conversion is like it".to_owned(),
+    };
+    let found = match (&finding.name, &finding.other) {
+        (Some(name), Some(other)) if name != other => format!("is {} there", escape(other)),
+        _ => String::new(),
+    };
+    [found, what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+fn name(finding: &Finding) -> &str {
+    finding.name.as_deref().or(finding.other.as_deref()).unwrap_or_default()
+}
+
+/// For a reader: what is not as it should be, and the counts.
+pub fn text(findings: &[Finding]) -> String {
+    let mut lines = Vec::new();
+    let telling: Vec<&Finding> = findings.iter().filter(|finding| !finding.verdict.is_good()).collect();
+    let width = telling.iter().take(MOST_SHOWN).map(|finding| name(finding).chars().count()).max().unwrap_or(0).min(60);
+    for finding in telling.iter().take(MOST_SHOWN) {
+        let verdict = finding.verdict.name();
+        lines.push(format!("{:width$}  {verdict:11}  {}", escape(name(finding)), words(finding)));
+    }
+    if telling.len() > MOST_SHOWN {
+        lines.push(format!("… and {} more, which --format json lists", telling.len() - MOST_SHOWN));
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines.push(summary(findings));
+    let by_content = findings.iter().filter(|finding| finding.by == By::Content).count();
+    if by_content > 0 {
+        lines.push(format!("{by_content} found by what they hold, as their names are others"));
+    }
+    let packed = findings.iter().filter_map(|finding| match finding.verdict {
+        Verdict::Quantised { max_abs, .. } => Some(max_abs),
+        _ => None,
+    });
+    if let Some(most) = packed.reduce(f64::max) {
+        lines.push(format!("quantised weights are off by up to {most:.1e}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Every tensor in a table.
+pub fn markdown(findings: &[Finding]) -> String {
+    let mut lines = vec![summary(findings), String::new(), "| tensor | | |".to_owned(), "|---|---|---|".to_owned()];
+    let row = |finding: &Finding| {
+        format!(
+            "| `{}` | {} | {} |",
+            code_cell(name(finding)),
+            finding.verdict.name(),
+            words(finding).replace('|', "\\|")
+        )
+    };
+    lines.extend(findings.iter().map(row));
+    lines.join("\n") + "\n"
+}
+
+/// For scripts.
+pub fn json(findings: &[Finding]) -> Value {
+    let tensor = |finding: &Finding| {
+        let mut line = json!({
+            "name": finding.name,
+            "other": finding.other,
+            "by": if finding.by == By::Name { "name" } else { "content" },
+            "verdict": finding.verdict.name(),
+        });
+        match &finding.verdict {
+            Verdict::Cast(dtype) => line["dtype"] = json!(dtype),
+            Verdict::Quantised { bits, group, max_abs } => {
+                (line["bits"], line["group"], line["max_abs"]) = (json!(bits), json!(group), json!(max_abs));
+            }
+            Verdict::Transposed { axes, wanted } => (line["axes"], line["wanted"]) = (json!(axes), json!(wanted)),
+            Verdict::Different { max_abs, what } => (line["max_abs"], line["reason"]) = (json!(max_abs), json!(what)),
+            _ => {}
+        }
+        line
+    };
+    json!({
+        "schema": 1,
+        "tensors": findings.iter().map(tensor).collect::<Vec<_>>(),
+        "summary": counts(findings),
+    })
+}
