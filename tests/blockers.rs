@@ -364,3 +364,17 @@ class Other:
 ";
     assert_eq!(blockers(text), ["4:13 .item() breaks: x.item()", "7:9 .copy_( breaks: x.copy_(y)"]);
 }
+
+#[test]
+fn notebooks_tabs_and_old_line_ends_are_survived() {
+    let notebook = "#!/usr/bin/env python\n# coding: utf-8\n# In[1]:\n!pip install torch\n%matplotlib inline\nget_ipython().system('ls')\n\
+                    import torch\n\n# In[2]:\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return x.item()\n%%time\nnet = Net()\n";
+    let expected = "12:16 .item() breaks: x.item()";
+    assert_eq!(blockers(notebook), [expected]);
+    assert_eq!(blockers(&notebook.replace('\n', "\r\n")), [expected]);
+    assert_eq!(blockers(&notebook.replace('\n', "\r")), [expected]);
+    assert_eq!(blockers(&notebook.replace("    ", "\t")), ["12:10 .item() breaks: x.item()"]);
+    assert_eq!(blockers(&format!("{notebook}def broken(:\n  x = ((\n")), [expected]);
+    let python2 = notebook.replace("return x", "print 'a', x\n        return x");
+    assert_eq!(blockers(&python2), ["13:16 .item() breaks: x.item()"]);
+}

@@ -58,12 +58,20 @@ pub(super) struct Bindings<'t> {
     /// The outermost ones only.
     loops: Vec<Range<usize>>,
     last_use: HashMap<&'t str, usize>,
+    /// Calls, attributes and operators, in the order of the text: where ops are looked for.
+    operations: Vec<Node<'t>>,
 }
 
 impl<'t> Bindings<'t> {
     /// Read a `function_definition`.
     pub(super) fn new(module: &'t Module, function: Node<'t>) -> Bindings<'t> {
-        let mut all = Bindings { module, scopes: Vec::new(), loops: Vec::new(), last_use: HashMap::new() };
+        let mut all = Bindings {
+            module,
+            scopes: Vec::new(),
+            loops: Vec::new(),
+            last_use: HashMap::new(),
+            operations: Vec::new(),
+        };
         let mut open: Vec<usize> = Vec::new();
         let mut blocks: Vec<Range<usize>> = Vec::new();
         preorder(function, |node, _| {
@@ -82,6 +90,7 @@ impl<'t> Bindings<'t> {
                     blocks.push(node.byte_range());
                 }
                 "block" => blocks.push(node.byte_range()),
+                "call" | "attribute" | "binary_operator" => all.operations.push(node),
                 _ => {}
             }
             if let (Some(scope), Some(block)) = (open.last(), blocks.last()) {
@@ -91,6 +100,11 @@ impl<'t> Bindings<'t> {
         });
         all.scopes.iter_mut().for_each(Scope::sort);
         all
+    }
+
+    /// Calls, attributes and operators, in the order of the text.
+    pub(super) fn operations(&self) -> &[Node<'t>] {
+        &self.operations
     }
 
     /// Every assignment, in no useful order.

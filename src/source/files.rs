@@ -45,18 +45,33 @@ pub(super) fn read(path: &Path) -> Option<String> {
     decode(bytes)
 }
 
-/// Python source as text: UTF-8 unless a comment in the first two lines says Latin-1 (PEP 263); a byte order mark is left
-/// out, and every line ends in `\n`. `None` for other encodings and for bytes that are not what they should be.
+/// Python source as text: UTF-8 unless a comment in the first two lines says Latin-1 (PEP 263), UTF-16 where its mark is in
+/// front; a byte order mark is left out, and every line ends in `\n`. In other encodings that hold ASCII what is not ASCII gets a
+/// sign for it: names of classes are as they should be. `None` for what is no text.
 pub(super) fn decode(mut bytes: Vec<u8>) -> Option<String> {
+    if let Some(wide) = bytes.strip_prefix(b"\xff\xfe") {
+        return utf_16(wide, u16::from_le_bytes);
+    }
+    if let Some(wide) = bytes.strip_prefix(b"\xfe\xff") {
+        return utf_16(wide, u16::from_be_bytes);
+    }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
     }
+    if bytes.contains(&0) {
+        return None;
+    }
     let text = match declared_encoding(&bytes).as_deref() {
-        None | Some("utf-8" | "utf8" | "ascii" | "us-ascii") => String::from_utf8(bytes).ok()?,
         Some("latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1") => bytes.into_iter().map(char::from).collect(),
-        Some(_) => return None,
+        _ => String::from_utf8_lossy(&bytes).into_owned(),
     };
     Some(unix_lines(text))
+}
+
+fn utf_16(bytes: &[u8], read: fn([u8; 2]) -> u16) -> Option<String> {
+    let units = bytes.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).map(read);
+    let text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    (!text.contains('\0')).then(|| unix_lines(text))
 }
 
 /// Lines that end in `\r\n` or `\r`, as Python reads them, made to end in `\n`.
@@ -92,9 +107,15 @@ mod tests {
         );
         let vim = decoded(b"#!/x\n# vim: set fileencoding=ISO_8859_1 :\n\xe9");
         assert!(vim.is_some_and(|text| text.ends_with("\né")));
-        assert_eq!(decoded(b"\n\n# coding: latin-1\n\xe9"), None, "only the first two lines count");
-        assert_eq!(decoded(b"# coding: shift_jis\nx = 1"), None);
-        assert_eq!(decoded(b"\xff\xfex\0"), None, "UTF-16");
+        assert_eq!(
+            decoded(b"\n\n# coding: latin-1\n\xe9").as_deref(),
+            Some("\n\n# coding: latin-1\n\u{fffd}"),
+            "two lines count"
+        );
+        assert_eq!(decoded(b"# coding: cp1251\nx = '\xcf'").as_deref(), Some("# coding: cp1251\nx = '\u{fffd}'"));
+        assert_eq!(decoded(b"\xff\xfex\0\r\0\n\0").as_deref(), Some("x\n"));
+        assert_eq!(decoded(b"\xfe\xff\0x\0\xe9").as_deref(), Some("xé"));
+        assert_eq!(decoded(b"\x7fELF\0\0"), None);
         assert_eq!(decoded(b""), Some(String::new()));
     }
 }

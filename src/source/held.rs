@@ -1,5 +1,7 @@
 //! What the methods of a class keep in the attributes of `self`.
 
+use std::rc::Rc;
+
 use tree_sitter::Node;
 
 use super::bindings::{Bindings, Value};
@@ -36,14 +38,19 @@ impl Facts {
         let unknown = Attributes::new();
         let mut facts = Facts::default();
         for method in class.methods() {
-            for (name, held) in Names::new(module, method.node, &unknown).attributes() {
+            let receiver = module.receiver(method.node).unwrap_or("self");
+            if !may_assign(module.slice(method.node), receiver) {
+                continue;
+            }
+            let bindings = Rc::new(Bindings::new(module, method.node));
+            let names = Names::new(module, method.node, Rc::clone(&bindings), &unknown);
+            for (name, held) in names.attributes() {
                 facts.hold(&name, held);
             }
-            let receiver = module.receiver(method.node).unwrap_or("self");
             for name in registered(module, method.node) {
                 facts.attributes.insert(format!("{receiver}.{name}"), Held::Array);
             }
-            facts.note_layers(module, method.node, receiver);
+            facts.note_layers(module, &bindings, receiver);
         }
         facts
     }
@@ -57,8 +64,8 @@ impl Facts {
         };
     }
 
-    fn note_layers(&mut self, module: &Module, function: Node<'_>, receiver: &str) {
-        for binding in Bindings::new(module, function).all() {
+    fn note_layers(&mut self, module: &Module, bindings: &Bindings<'_>, receiver: &str) {
+        for binding in bindings.all() {
             let Value::Of(value) = &binding.value else { continue };
             let own = binding.name.strip_prefix(receiver).is_some_and(|rest| rest.starts_with('.'));
             let Some(called) = value.child_by_field_name("function").filter(|_| own) else { continue };
@@ -71,6 +78,13 @@ impl Facts {
             }
         }
     }
+}
+
+/// Whether a method may set an attribute: a quick look at its text, since most do not.
+fn may_assign(text: &str, receiver: &str) -> bool {
+    let own = |line: &str| line.split(receiver).skip(1).any(|rest| rest.starts_with('.'));
+    text.lines().any(|line| own(line) && (line.contains('=') || line.contains(" as ") || line.contains("for ")))
+        || text.contains("register_")
 }
 
 /// Whether the call itself is given `inplace=True`: not a layer within it.

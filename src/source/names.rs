@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tree_sitter::Node;
 
@@ -61,7 +62,7 @@ pub(super) struct Names<'t, 'a> {
     module: &'t Module,
     attributes: &'a Attributes,
     receiver: &'t str,
-    bindings: Bindings<'t>,
+    bindings: Rc<Bindings<'t>>,
     fuel: Cell<u32>,
     /// The end of the assignment that is asked about: its own value is read before it writes.
     end: Cell<usize>,
@@ -70,13 +71,18 @@ pub(super) struct Names<'t, 'a> {
 }
 
 impl<'t, 'a> Names<'t, 'a> {
-    pub(super) fn new(module: &'t Module, function: Node<'t>, attributes: &'a Attributes) -> Names<'t, 'a> {
+    pub(super) fn new(
+        module: &'t Module,
+        function: Node<'t>,
+        bindings: Rc<Bindings<'t>>,
+        attributes: &'a Attributes,
+    ) -> Names<'t, 'a> {
         let receiver = module.receiver(function).unwrap_or("self");
         Names {
             module,
             attributes,
             receiver,
-            bindings: Bindings::new(module, function),
+            bindings,
             fuel: Cell::new(FUEL),
             end: Cell::new(0),
             known: RefCell::default(),

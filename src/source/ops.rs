@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use tree_sitter::Node;
 
-use super::python::{Module, preorder};
+use super::python::Module;
 use super::reading::Reading;
 use super::tensors;
 use crate::registry::ops::is_tensor_method;
@@ -38,13 +38,12 @@ pub(super) fn find(readings: &[Reading<'_, '_>], file_of: impl Fn(&Module) -> Op
     for reading in readings {
         let (scan, file) = (Scan(reading), file_of(reading.module));
         let mut called = HashSet::new();
-        preorder(reading.function, |node, _| {
+        for node in reading.tensors.operations() {
             if uses.len() < LIMIT {
-                let found = scan.op(node, &mut called);
+                let found = scan.op(*node, &mut called);
                 uses.extend(found.map(|found| found.at(file.clone())));
             }
-            true
-        });
+        }
     }
     uses
 }

@@ -435,11 +435,13 @@ pub(super) fn statement_start(text: &str, line: usize) -> Option<usize> {
 }
 
 /// Visit a node and what is below it, in the order of the text, without recursion: trees of hostile text are deep.
-/// `enter` gets each node with its number among the descendants of `root`, and says whether to look inside.
+/// `enter` gets each named node with its number among the descendants of `root`, and says whether to look inside; keywords and
+/// signs are passed over.
 pub(super) fn preorder<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize) -> bool) {
     let mut cursor = root.walk();
     loop {
-        if enter(cursor.node(), cursor.descendant_index()) && cursor.goto_first_child() {
+        let node = cursor.node();
+        if node.is_named() && enter(node, cursor.descendant_index()) && cursor.goto_first_child() {
             continue;
         }
         while !cursor.goto_next_sibling() {

@@ -1,9 +1,11 @@
 //! One method with what its names mean: which calls are torch's, and which receivers cannot be tensors.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use tree_sitter::Node;
 
+use super::bindings::Bindings;
 use super::held::Facts;
 use super::names::Names;
 use super::python::Module;
@@ -26,12 +28,13 @@ pub(super) struct Reading<'t, 'a> {
 impl<'t, 'a> Reading<'t, 'a> {
     pub(super) fn new(reached: Reached<'t>, facts: &'a Facts) -> Reading<'t, 'a> {
         let (module, function) = (reached.module, reached.method.node);
+        let bindings = Rc::new(Bindings::new(module, function));
         Reading {
             reached,
             module,
             function,
-            tensors: Tensors::new(module, function, &facts.attributes, &facts.layers),
-            names: Names::new(module, function, &facts.attributes),
+            tensors: Tensors::new(module, function, Rc::clone(&bindings), &facts.attributes, &facts.layers),
+            names: Names::new(module, function, bindings, &facts.attributes),
             receiver: module.receiver(function).unwrap_or("self"),
             fuel: Cell::new(0),
         }

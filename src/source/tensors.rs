@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use tree_sitter::Node;
 
@@ -21,7 +22,7 @@ pub(super) type Layers = HashSet<String>;
 pub(super) struct Tensors<'t, 'a> {
     module: &'t Module,
     function: Node<'t>,
-    bindings: Bindings<'t>,
+    bindings: Rc<Bindings<'t>>,
     attributes: &'a Attributes,
     layers: &'a Layers,
     fuel: Cell<u32>,
@@ -41,10 +42,10 @@ impl<'t, 'a> Tensors<'t, 'a> {
     pub(super) fn new(
         module: &'t Module,
         function: Node<'t>,
+        bindings: Rc<Bindings<'t>>,
         attributes: &'a Attributes,
         layers: &'a Layers,
     ) -> Tensors<'t, 'a> {
-        let bindings = Bindings::new(module, function);
         let (fuel, known) = (Cell::new(FUEL), RefCell::default());
         let tensors = Tensors { module, function, bindings, attributes, layers, fuel, known };
         // Answered in order, so that a long chain of assignments needs no depth.
@@ -64,6 +65,11 @@ impl<'t, 'a> Tensors<'t, 'a> {
     /// Whether a name means something of the method and not of the file, at byte `at`.
     pub(super) fn is_bound(&self, name: &str, at: usize) -> bool {
         !self.bindings.reaching(name, at).is_empty()
+    }
+
+    /// Calls, attributes and operators of the method, in the order of the text.
+    pub(super) fn operations(&self) -> &[Node<'t>] {
+        self.bindings.operations()
     }
 
     /// What a name may stand for at byte `at`.

@@ -55,7 +55,7 @@ mod tests {
         for name in ["timm-1.0.15.dist-info", "my_models-2.0.dist-info", "timm", "notes.txt"] {
             std::fs::create_dir_all(packages.join(name)).unwrap();
         }
-        assert_eq!(site_packages(folder.path()), [packages.clone()]);
+        assert_eq!(site_packages(folder.path()), std::slice::from_ref(&packages));
         assert_eq!(installed(&packages, "timm").as_deref(), Some("1.0.15"));
         assert_eq!(installed(&packages, "my_models").as_deref(), Some("2.0"));
         assert_eq!(installed(&packages, "notes"), None);

@@ -35,9 +35,12 @@ pub struct Finding {
     pub at: Place,
 }
 
+/// What tells two blockers apart, in the order of the list.
+type Key<'a> = (Severity, &'a str, usize, usize, &'a str);
+
 /// Each blocker once, however many modules run it: the worst first, then by file and line.
 pub fn blockers(model: &Model, triage: &Triage) -> Vec<Finding> {
-    let mut places: BTreeMap<(Severity, &str, usize, usize, &str), (&Blocker, Vec<Place>)> = BTreeMap::new();
+    let mut places: BTreeMap<Key<'_>, Finding> = BTreeMap::new();
     for (id, module) in model.modules.iter().enumerate() {
         let Some(source) = triage.source(&module.class) else { continue };
         let own = source.blockers.iter().map(|blocker| (source.file.as_str(), blocker, blocker.line));
@@ -45,23 +48,22 @@ pub fn blockers(model: &Model, triage: &Triage) -> Vec<Finding> {
         let others = source.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker, source.class_line));
         for (file, blocker, line) in own.chain(others) {
             let key = (blocker.severity, file, blocker.line, blocker.column, blocker.pattern.as_str());
-            places.entry(key).or_insert((blocker, Vec::new())).1.push(Place { module: id, line });
+            let new = || finding(file, blocker, Place { module: id, line });
+            places.entry(key).or_insert_with(new).count += 1;
         }
     }
-    let finding = |((severity, file, line, ..), (blocker, at)): (
-        (Severity, &str, usize, usize, &str),
-        (&Blocker, Vec<Place>),
-    )| {
-        Some(Finding {
-            kind: Kind::Blocker(severity),
-            what: blocker.pattern.clone(),
-            place: format!("{}:{line}", short(file)),
-            count: at.len(),
-            words: format!("{} → {}", blocker.explanation, blocker.hint),
-            at: *at.first()?,
-        })
-    };
-    places.into_iter().filter_map(finding).collect()
+    places.into_values().collect()
+}
+
+fn finding(file: &str, blocker: &Blocker, at: Place) -> Finding {
+    Finding {
+        kind: Kind::Blocker(blocker.severity),
+        what: blocker.pattern.clone(),
+        place: format!("{}:{}", short(file), blocker.line),
+        count: 0,
+        words: format!("{} → {}", blocker.explanation, blocker.hint),
+        at,
+    }
 }
 
 /// The ops of the model, those without a counterpart first.
