@@ -12,7 +12,6 @@ use common::{json, run, stderr};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use t2m_tui::checkpoint::TensorData;
-use t2m_tui::convert::recipes;
 use t2m_tui::open::{Options, open};
 
 /// Name, type, shape and bytes of every tensor, and the metadata.
