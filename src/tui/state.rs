@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::action::{Highlighted, Pane};
+use super::converting::Converting;
 use super::document::{Document, Place};
 use super::keymap::{Keymap, Mode};
 use super::layout::Layout;
@@ -94,6 +95,8 @@ pub struct View {
     pub filter_row: usize,
     /// The search, typed or kept.
     pub find: Option<Find>,
+    /// The conversion to MLX.
+    pub converting: Converting,
 }
 
 /// The source pane.
@@ -163,7 +166,10 @@ impl State {
         match &self.screen {
             Screen::Opening(_) => true,
             Screen::Failed(..) => false,
-            Screen::Open(view) => view.measured.is_running(),
+            Screen::Open(view) => {
+                let planning = view.mode == Mode::Convert && view.converting.preview.is_none();
+                view.measured.is_running() || view.converting.progress.is_some() || planning
+            }
         }
     }
 }
@@ -183,6 +189,7 @@ impl View {
             overlay_top: 0,
             filter_row: 0,
             find: None,
+            converting: Converting::default(),
             document,
         }
     }
