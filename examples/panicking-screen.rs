@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     let load = move || {
         let opened = open::open(&open).map_err(|error| error.to_string())?;
         let verifier = Box::new(|_| panic!("a panic on the screen's thread"));
-        Ok(Loaded { document: Arc::new(Document::of(&opened)), verifier })
+        let converter = Box::new(|_| panic!("a panic on the screen's thread"));
+        Ok(Loaded { document: Arc::new(Document::of(&opened)), verifier, converter })
     };
     match run_with(options, Box::new(load)) {
         Ok(code) => ExitCode::from(code),

@@ -18,6 +18,7 @@ use t2m_tui::compare::Verdict;
 use t2m_tui::source::Severity;
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect, Pane};
+use t2m_tui::tui::converting::{self, Converter};
 use t2m_tui::tui::findings::Kind;
 use t2m_tui::tui::keymap::Mode;
 use t2m_tui::tui::runtime::{Loaded, Message, Verifier, event_loop};
@@ -441,6 +442,23 @@ impl Verifier for FakeVerifier {
     }
 }
 
+/// Notes what it was asked for.
+struct FakeConverter(Arc<Mutex<Vec<&'static str>>>);
+
+impl Converter for FakeConverter {
+    fn plan(&self) {
+        self.0.lock().unwrap().push("plan");
+    }
+
+    fn write(&self) {
+        self.0.lock().unwrap().push("write");
+    }
+
+    fn stop(&self) {
+        self.0.lock().unwrap().push("stop");
+    }
+}
+
 fn key(character: char, modifiers: KeyModifiers) -> Message {
     Message::Input(Input::Key(KeyEvent::new(KeyCode::Char(character), modifiers)))
 }
@@ -464,11 +482,52 @@ fn run(messages: Vec<Message>) -> (u8, Vec<&'static str>, State) {
 }
 
 #[test]
+fn a_conversion_is_planned_written_and_stopped() {
+    let asked = |state: &mut State, command| {
+        let effects = sample::act(state, Action::Command(command));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::PlanConversion => Some("plan"),
+            Effect::Convert => Some("write"),
+            Effect::StopConversion => Some("stop"),
+            _ => None,
+        })
+    };
+    let mut state = sample::state("dark");
+    assert_eq!(asked(&mut state, Command::Convert), Some("plan"));
+    assert!(state.is_moving());
+    // Nothing is written before it is known what.
+    assert_eq!(asked(&mut state, Command::Accept), None);
+    sample::act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::default()))));
+    assert_eq!(asked(&mut state, Command::Cancel), None);
+    assert_eq!(asked(&mut state, Command::Accept), Some("write"));
+    assert_eq!(asked(&mut state, Command::Accept), None);
+    assert_eq!(asked(&mut state, Command::Cancel), Some("stop"));
+    // Closed, the panel goes on; the end is said at the bottom.
+    assert_eq!(asked(&mut state, Command::Dismiss), None);
+    assert!(state.is_moving());
+    let words = "interrupted; nothing was left behind".to_owned();
+    sample::act(&mut state, Action::Converting(converting::Event::Ended(Err(words.clone()))));
+    assert_eq!(state.notice, Some(words));
+    assert!(!state.is_moving());
+    // The preview is kept.
+    assert_eq!(asked(&mut state, Command::Convert), None);
+}
+
+#[test]
 fn the_loop_opens_runs_suspends_and_quits() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let verifier = FakeVerifier(asked.clone());
-    let loaded =
-        Loaded { document: sample::document(), verifier: Box::new(move |_| Box::new(verifier) as Box<dyn Verifier>) };
+    let converted = Arc::new(Mutex::new(Vec::new()));
+    let converter = FakeConverter(converted.clone());
+    let loaded = Loaded {
+        document: sample::document(),
+        verifier: Box::new(move |_| Box::new(verifier) as Box<dyn Verifier>),
+        converter: Box::new(move |events| {
+            // What is planned is heard at once.
+            events.send(converting::Event::Planned(Ok(Arc::default()))).unwrap();
+            Box::new(converter) as Box<dyn Converter>
+        }),
+    };
     let none = KeyModifiers::NONE;
     let (code, log, _) = run(vec![
         Message::Opened(Ok(loaded)),
@@ -478,8 +537,11 @@ fn the_loop_opens_runs_suspends_and_quits() {
         Message::Signal(Wish::Continued),
         Message::Signal(Wish::Suspend),
         key('m', none),
+        key('c', none),
+        key('q', none),
         key('q', none),
     ]);
+    assert_eq!(*converted.lock().unwrap(), ["plan"]);
     assert_eq!((code, log), (0, vec!["suspend", "retake", "suspend", "mouse off"]));
     assert_eq!(*asked.lock().unwrap(), [30, 0]);
 }

@@ -13,10 +13,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::json;
 use t2m_tui::checkpoint::PickleGlobal;
+use t2m_tui::convert::state_dict::Known;
 use t2m_tui::engine::{EngineState, Side};
 use t2m_tui::source::Blocker;
 use t2m_tui::triage::Triage;
 use t2m_tui::tui::action::{Action, Command, Pane};
+use t2m_tui::tui::converting::{self, Preview, Row};
 use t2m_tui::tui::document::{About, Document, Pickle};
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
@@ -157,6 +159,43 @@ fn a_suspicious_pickle_is_said_loudly_and_shown() {
     insta::assert_snapshot!("about_small", rows(&draw(&mut state, 60, 16)).join("\n"));
     commands(&mut state, &[Command::Down, Command::Dismiss]);
     assert!(!rows(&draw(&mut state, 160, 45)).join("\n").contains("About the file"));
+}
+
+/// A preview of some tensors, measured and not.
+fn preview() -> Preview {
+    let document = sample::document();
+    let row = |(id, module): (usize, &t2m_tui::model::Module)| Row {
+        name: format!("{}.weight", module.path),
+        from: format!("{}.weight", module.path),
+        rule: if id % 3 == 0 { "conv2d".to_owned() } else { "identity".to_owned() },
+        module: id,
+        known: if id == 2 { Known::Copied("its class is not known".to_owned()) } else { Known::Plan },
+    };
+    let rows = document.model.modules.iter().enumerate().skip(1).map(row).collect();
+    Preview { target: "vision_mini.mlx.safetensors".into(), bytes: 4_928_307, rows, left: 3 }
+}
+
+#[test]
+fn a_conversion_is_previewed_with_what_was_measured() {
+    let mut state = measured("dark", "encoder.attn");
+    commands(&mut state, &[Command::Convert]);
+    let waiting = rows(&draw(&mut state, 160, 45)).join("\n");
+    assert!(waiting.contains("reading names and shapes"), "{waiting}");
+    act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::new(preview())))));
+    insta::assert_snapshot!("convert", styled(&draw(&mut state, 160, 45)));
+    let tensor = "encoder.attn.weight".to_owned();
+    commands(&mut state, &[Command::Accept]);
+    act(
+        &mut state,
+        Action::Converting(converting::Event::Progress { checking: true, done: 3 << 20, total: 4 << 20, tensor }),
+    );
+    insta::assert_snapshot!("convert_small", rows(&draw(&mut state, 70, 18)).join("\n"));
+    let refused = "vision_mini.mlx.safetensors: is there already; --force replaces it".to_owned();
+    act(&mut state, Action::Converting(converting::Event::Ended(Err(refused))));
+    let ended = rows(&draw(&mut state, 160, 45)).join("\n");
+    assert!(ended.contains("is there already") && !ended.contains("comparing"), "{ended}");
+    commands(&mut state, &[Command::Down, Command::Dismiss]);
+    assert!(!rows(&draw(&mut state, 160, 45)).join("\n").contains("vision_mini.mlx"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::converting;
 use super::document::Document;
 use super::layout::Layout;
 use crate::source::highlight::Run;
@@ -72,6 +73,7 @@ pub enum Command {
     Bottom,
     Help,
     About,
+    Convert,
     Mouse,
     Suspend,
     Quit,
@@ -103,6 +105,8 @@ pub enum Action {
     OpenFailed(String),
     /// A measurement went on.
     Verify(verify::Event),
+    /// A conversion went on.
+    Converting(converting::Event),
     /// Source lines have their colours now.
     Highlighted(Highlighted),
     /// A thread that is not the screen's panicked: its message.
@@ -124,6 +128,12 @@ pub enum Effect {
     Submit(verify::Request),
     /// Stop measuring.
     Cancel,
+    /// Find out what a conversion would write.
+    PlanConversion,
+    /// Write it.
+    Convert,
+    /// Stop writing.
+    StopConversion,
     /// Colour source lines, off this thread.
     Highlight(HighlightJob),
     /// Capture the mouse, or let it go.

@@ -26,6 +26,8 @@ pub enum Mode {
     About,
     /// The list of blockers and ops.
     Findings,
+    /// The panel of a conversion.
+    Convert,
 }
 
 /// One row of the table.
@@ -205,7 +207,7 @@ mod tests {
     #[test]
     fn the_built_in_table_loads_and_every_mode_can_be_left() {
         let keymap = Keymap::built_in().unwrap();
-        for mode in [Mode::Main, Mode::Find, Mode::Filter, Mode::Help, Mode::About, Mode::Findings] {
+        for mode in [Mode::Main, Mode::Find, Mode::Filter, Mode::Help, Mode::About, Mode::Findings, Mode::Convert] {
             let escape = press(KeyCode::Esc, KeyModifiers::NONE);
             assert!(keymap.command(mode, &escape).is_some(), "{mode:?} has no way out");
             let interrupt = press(KeyCode::Char('c'), KeyModifiers::CONTROL);

@@ -6,7 +6,7 @@
 //! | module | knows |
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
-//! | [`tree`], [`measured`], [`state`] | what the screen knows |
+//! | [`tree`], [`measured`], [`converting`], [`state`] | what the screen knows |
 //! | [`action`], [`update`] | what can happen, and what it changes |
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`draw`] | one file a pane |
@@ -15,6 +15,7 @@
 //! | [`snapshot`], [`svg`] | a drawn buffer as text with its styles, and as a picture |
 
 pub mod action;
+pub mod converting;
 pub mod document;
 pub mod draw;
 pub mod findings;

@@ -4,6 +4,7 @@
 //! and the runner of [`crate::verify`] measures. They talk to this one over channels alone.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind, MouseButton, MouseEve
 use ratatui::crossterm::style::force_color_output;
 
 use super::action::{Action, Effect, HighlightJob, Highlighted};
+use super::converting::{self, Converter};
 use super::document::Document;
 use super::draw::render;
 use super::keymap::{self, Keymap, typed};
@@ -90,12 +92,17 @@ impl Verifier for verify::Runner {
 /// Starts a verifier that sends its events there.
 pub type StartFn = Box<dyn FnOnce(Sender<verify::Event>) -> Box<dyn Verifier> + Send>;
 
-/// An opened checkpoint, and how to measure it.
+/// Starts a converter that sends its events there.
+pub type StartConverter = Box<dyn FnOnce(Sender<converting::Event>) -> Box<dyn Converter> + Send>;
+
+/// An opened checkpoint, and how to measure and convert it.
 pub struct Loaded {
     /// What is shown.
     pub document: Arc<Document>,
     /// Called once, on the screen's thread.
     pub verifier: StartFn,
+    /// The same for conversions.
+    pub converter: StartConverter,
 }
 
 /// Opens the checkpoint, on a thread of its own.
@@ -127,8 +134,11 @@ pub fn run(options: RunOptions) -> Result<u8, Error> {
     let open = move || {
         let opened = open::open(&request).map_err(|error| error.to_string())?;
         let document = Arc::new(Document::of(&opened));
+        let converted = opened.clone();
         let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
-        Ok(Loaded { document, verifier })
+        let converter: StartConverter =
+            Box::new(move |events| Box::new(converting::Worker::start(converted, PathBuf::new(), events)));
+        Ok(Loaded { document, verifier, converter })
     };
     run_with(options, Box::new(open))
 }
@@ -208,6 +218,8 @@ struct World<'a> {
     jobs: &'a Sender<HighlightJob>,
     verifier: &'a mut Option<Box<dyn Verifier>>,
     events: (Sender<verify::Event>, Receiver<verify::Event>),
+    converter: Option<Box<dyn Converter>>,
+    converted: (Sender<converting::Event>, Receiver<converting::Event>),
     /// The next frame must be drawn on a cleared screen.
     clear: bool,
 }
@@ -227,7 +239,8 @@ pub fn event_loop<B: Backend>(
 where
     B::Error: Send + Sync + 'static,
 {
-    let mut world = World { console, jobs, verifier, events: unbounded(), clear: false };
+    let (events, converted) = (unbounded(), unbounded());
+    let mut world = World { console, jobs, verifier, events, converter: None, converted, clear: false };
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -259,6 +272,13 @@ where
                     code = code.or(perform(state, Action::Verify(event), &mut world)?);
                 }
                 code
+            }
+            recv(world.converted.1) -> event => {
+                dirty = true;
+                match event {
+                    Ok(event) => perform(state, Action::Converting(event), &mut world)?,
+                    Err(_) => None,
+                }
             }
             recv(tick) -> _ => {
                 dirty = true;
@@ -329,6 +349,7 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
         }
         Message::Opened(Ok(loaded)) => {
             *world.verifier = Some((loaded.verifier)(world.events.0.clone()));
+            world.converter = Some((loaded.converter)(world.converted.0.clone()));
             Action::Opened(loaded.document)
         }
         Message::Opened(Err(message)) => Action::OpenFailed(message),
@@ -376,6 +397,15 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<u8>, Err
             Effect::Cancel => {
                 if let Some(verifier) = &*world.verifier {
                     verifier.cancel();
+                }
+            }
+            Effect::PlanConversion | Effect::Convert | Effect::StopConversion => {
+                if let Some(converter) = &world.converter {
+                    match effect {
+                        Effect::PlanConversion => converter.plan(),
+                        Effect::Convert => converter.write(),
+                        _ => converter.stop(),
+                    }
                 }
             }
             Effect::Highlight(job) => {

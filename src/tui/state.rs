@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::action::{Highlighted, Pane};
+use super::converting::Converting;
 use super::document::{Document, Place};
 use super::keymap::{Keymap, Mode};
 use super::layout::Layout;
@@ -96,6 +97,8 @@ pub struct View {
     pub finding_row: usize,
     /// The search, typed or kept.
     pub find: Option<Find>,
+    /// The conversion to MLX.
+    pub converting: Converting,
 }
 
 /// The source pane.
@@ -167,7 +170,10 @@ impl State {
         match &self.screen {
             Screen::Opening(_) => true,
             Screen::Failed(..) => false,
-            Screen::Open(view) => view.measured.is_running(),
+            Screen::Open(view) => {
+                let planning = view.mode == Mode::Convert && view.converting.preview.is_none();
+                view.measured.is_running() || view.converting.progress.is_some() || planning
+            }
         }
     }
 }
@@ -188,6 +194,7 @@ impl View {
             filter_row: 0,
             finding_row: 0,
             find: None,
+            converting: Converting::default(),
             document,
         }
     }

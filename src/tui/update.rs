@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::action::{Action, Command, Effect, HighlightJob, Pane};
+use super::converting;
 use super::keymap::Mode;
 use super::layout::{Layout, Shape};
 use super::links;
@@ -79,6 +80,7 @@ fn on_screen(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         (Screen::Open(_), Action::Click(column, row)) => click(state, column, row, effects),
         (Screen::Open(_), Action::Wheel(column, row, by)) => wheel(state, column, row, by),
         (Screen::Open(view), Action::Verify(event)) => measured(view, event),
+        (Screen::Open(_), Action::Converting(event)) => converted(state, event),
         (Screen::Open(view), Action::Highlighted(done)) => {
             view.source.colours.insert(done.class.clone(), done);
         }
@@ -103,6 +105,10 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Mode::Filter => in_filter(view, command),
         Mode::Help | Mode::About => in_overlay(view, command, state.layout.overlay.map_or(0, |(_, below)| below)),
         Mode::Findings => links::in_findings(view, command, state.layout.shape),
+        Mode::Convert => {
+            let below = state.layout.overlay.map_or(0, |(_, below)| below);
+            in_convert(view, command, below, effects);
+        }
         Mode::Main => in_main(state, command, effects),
     }
 }
@@ -160,6 +166,10 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         }
         Command::Help => (view.mode, view.overlay_top) = (Mode::Help, 0),
         Command::About => (view.mode, view.overlay_top) = (Mode::About, 0),
+        Command::Convert => {
+            (view.mode, view.overlay_top) = (Mode::Convert, 0);
+            effects.extend(view.converting.preview.is_none().then_some(Effect::PlanConversion));
+        }
         Command::Half => {
             let half = [Dtype::Float16, Dtype::BFloat16];
             let dtypes = &mut state.trials.dtypes;
@@ -408,6 +418,29 @@ fn in_overlay(view: &mut View, command: Command, below: usize) {
     }
 }
 
+/// In the panel of a conversion. Closing it does not stop the writing.
+fn in_convert(view: &mut View, command: Command, below: usize, effects: &mut Vec<Effect>) {
+    let converting = &mut view.converting;
+    let writing = converting.progress.is_some();
+    match command {
+        Command::Accept if !writing && matches!(converting.preview, Some(Ok(_))) => {
+            (converting.outcome, converting.progress) = (None, Some((false, 0, 0, String::new())));
+            effects.push(Effect::Convert);
+        }
+        Command::Cancel if writing => effects.push(Effect::StopConversion),
+        _ => in_overlay(view, command, below),
+    }
+}
+
+/// What a conversion tells; how it ended is said at the bottom where its panel is closed.
+fn converted(state: &mut State, event: converting::Event) {
+    let Screen::Open(view) = &mut state.screen else { return };
+    if let (converting::Event::Ended(Ok(words) | Err(words)), true) = (&event, view.mode != Mode::Convert) {
+        state.notice = Some(words.clone());
+    }
+    view.converting.apply(event);
+}
+
 fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
     let layout = state.layout.clone();
     let at = ratatui::layout::Position::new(column, row);
@@ -416,7 +449,7 @@ fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
     }
     let Screen::Open(view) = &mut state.screen else { return };
     match view.mode {
-        Mode::Help | Mode::About => view.mode = Mode::Main,
+        Mode::Help | Mode::About | Mode::Convert => view.mode = Mode::Main,
         Mode::Findings => match layout.overlay {
             Some((area, _)) if area.contains(at) => {
                 view.finding_row = layout.findings_top + usize::from(row - area.y);
@@ -476,7 +509,7 @@ fn click_source(view: &mut View, layout: &Layout, row: u16) {
 fn wheel(state: &mut State, column: u16, row: u16, by: i32) {
     let Screen::Open(view) = &mut state.screen else { return };
     match view.mode {
-        Mode::Help | Mode::About => in_overlay(
+        Mode::Help | Mode::About | Mode::Convert => in_overlay(
             view,
             if by > 0 { Command::Down } else { Command::Up },
             state.layout.overlay.map_or(0, |(_, below)| below),

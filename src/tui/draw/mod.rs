@@ -5,6 +5,7 @@
 
 pub mod about;
 pub mod chart;
+pub mod convert;
 pub mod filter;
 pub mod findings;
 pub mod footer;
@@ -113,6 +114,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mu
         Mode::Filter => filter::draw(state, view, body, buffer, layout),
         Mode::About => about::draw(state, view, body, buffer, layout),
         Mode::Findings => findings::draw(state, view, body, buffer, layout),
+        Mode::Convert => convert::draw(state, view, body, buffer, layout),
         Mode::Main | Mode::Find => {}
     }
 }

@@ -1,0 +1,257 @@
+//! Converting from the screen: what the preview shows, and the thread that plans and writes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use globset::GlobSet;
+
+use crate::checkpoint::Checkpoint;
+use crate::convert::already;
+use crate::convert::state_dict::{self, Known, StateDict};
+use crate::convert::writer;
+use crate::model::ModuleId;
+use crate::open::Opened;
+
+/// Shortest time between two words of progress.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Most bytes of tensors in one file, as on the command line.
+const SHARD: u64 = 5_000_000_000;
+
+/// What would be written.
+#[derive(Debug, Clone, Default)]
+pub struct Preview {
+    /// The file, in the folder where the program was started.
+    pub target: PathBuf,
+    /// Bytes of tensors.
+    pub bytes: u64,
+    /// Every MLX tensor.
+    pub rows: Vec<Row>,
+    /// Torch tensors that become none of their own: dropped, or tied to another.
+    pub left: usize,
+}
+
+/// One MLX tensor of the preview.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// MLX's name.
+    pub name: String,
+    /// Torch's names.
+    pub from: String,
+    /// By which rule.
+    pub rule: String,
+    /// The module whose plan moves it.
+    pub module: ModuleId,
+    /// How that is known.
+    pub known: Known,
+}
+
+/// A conversion went on.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The preview is there, or why there is none.
+    Planned(Result<Arc<Preview>, String>),
+    /// Bytes written and compared, of twice the output's.
+    Progress {
+        /// Whether what was written is being compared.
+        checking: bool,
+        /// Done.
+        done: u64,
+        /// To do.
+        total: u64,
+        /// The tensor at hand.
+        tensor: String,
+    },
+    /// It is done: what was written, or why nothing was.
+    Ended(Result<String, String>),
+}
+
+/// What the screen knows of a conversion.
+#[derive(Debug, Clone, Default)]
+pub struct Converting {
+    /// What would be written, once it is known.
+    pub preview: Option<Result<Arc<Preview>, String>>,
+    /// How far the writing is, while it goes on.
+    pub progress: Option<(bool, u64, u64, String)>,
+    /// How the last one ended.
+    pub outcome: Option<Result<String, String>>,
+}
+
+impl Converting {
+    /// Take in what happened.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Planned(preview) => self.preview = Some(preview),
+            Event::Progress { checking, done, total, tensor } => self.progress = Some((checking, done, total, tensor)),
+            Event::Ended(outcome) => (self.progress, self.outcome) = (None, Some(outcome)),
+        }
+    }
+}
+
+/// Plans and writes, as [`Worker`] does.
+pub trait Converter {
+    /// Ask for the preview.
+    fn plan(&self);
+    /// Ask for the file.
+    fn write(&self);
+    /// End the writing: nothing is left behind.
+    fn stop(&self);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Job {
+    Plan,
+    Write,
+}
+
+/// The thread. Dropping it stops what is written and waits for it, as a temporary file has to be removed.
+#[derive(Debug)]
+pub struct Worker {
+    jobs: Sender<Job>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Start it; files go into `folder`, events come out of `events`.
+    pub fn start(opened: Opened, folder: PathBuf, events: Sender<Event>) -> Worker {
+        let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            for job in queue {
+                let event = match job {
+                    Job::Plan => Event::Planned(plan(&opened).map(|map| Arc::new(preview(&opened, &folder, &map)))),
+                    Job::Write => Event::Ended(write(&opened, &folder, &events, &stopped)),
+                };
+                if events.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        Worker { jobs, stop, thread: Some(thread) }
+    }
+
+    fn ask(&self, job: Job) {
+        // The thread ends with this handle, so there is somebody to receive it.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl Converter for Worker {
+    fn plan(&self) {
+        self.ask(Job::Plan);
+    }
+
+    fn write(&self) {
+        self.stop.store(false, Ordering::SeqCst);
+        self.ask(Job::Write);
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.jobs = crossbeam_channel::unbounded().0;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn plan(opened: &Opened) -> Result<StateDict, String> {
+    if let Some(how) = already::is_mlx(opened) {
+        return Err(format!("it is MLX's already ({how}): there is nothing to convert"));
+    }
+    state_dict::map(opened, &GlobSet::empty()).map_err(|error| error.to_string())
+}
+
+fn preview(opened: &Opened, folder: &Path, map: &StateDict) -> Preview {
+    let tensors = &opened.checkpoint.tensors;
+    let row = |entry: &state_dict::Entry| Row {
+        name: entry.name.clone(),
+        from: entry.from.iter().map(|&id| tensors[id].name.as_str()).collect::<Vec<_>>().join(" + "),
+        rule: entry.rule(),
+        module: entry.module,
+        known: entry.known.clone(),
+    };
+    let bytes = map.entries.iter().map(|entry| (entry.elements() * entry.dtype.size()) as u64).sum();
+    Preview {
+        target: target(&opened.checkpoint, folder),
+        bytes,
+        rows: map.entries.iter().map(row).collect(),
+        left: map.left.len(),
+    }
+}
+
+/// `models/net.pt` → `net.mlx.safetensors`
+fn target(checkpoint: &Checkpoint, folder: &Path) -> PathBuf {
+    let name = checkpoint.path.canonicalize().unwrap_or_else(|_| checkpoint.path.clone());
+    let stem = Path::new(name.file_name().unwrap_or_default()).file_stem().unwrap_or_default().to_string_lossy();
+    folder.join(format!("{stem}.mlx.safetensors"))
+}
+
+fn write(opened: &Opened, folder: &Path, events: &Sender<Event>, stop: &AtomicBool) -> Result<String, String> {
+    let map = plan(opened)?;
+    let said = |error: writer::Error| error.to_string();
+    let tensors = writer::Conversion::new(&opened.checkpoint, &map, None).map_err(said)?;
+    let source = opened.checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let target = target(&opened.checkpoint, folder);
+    let options = writer::Options { target, force: false, shard_bytes: SHARD, strict: false, source };
+    let mut told = Instant::now();
+    let written = writer::write(&tensors, &options, |now| {
+        if told.elapsed() >= PAUSE {
+            told = Instant::now();
+            let tensor = now.tensor.to_owned();
+            let progress = Event::Progress { checking: now.checking, done: now.done, total: now.total, tensor };
+            let _ = events.send(progress);
+        }
+        !stop.load(Ordering::SeqCst)
+    });
+    let written = written.map_err(said)?;
+    let last = written.files.last().map(|file| file.display().to_string()).unwrap_or_default();
+    Ok(format!("{last} is written, and every tensor read back and compared"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::open::{Options, open};
+
+    #[test]
+    fn the_worker_plans_writes_and_refuses_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open(&Options { checkpoint: "demo".into(), ..Options::default() }).unwrap();
+        let (events, heard) = crossbeam_channel::unbounded();
+        let worker = Worker::start(opened, folder.path().to_owned(), events);
+        worker.plan();
+        worker.write();
+        worker.write();
+        let mut ends = Vec::new();
+        let mut planned = None;
+        while ends.len() < 2 {
+            match heard.recv().unwrap() {
+                Event::Planned(preview) => planned = preview.ok(),
+                Event::Progress { done, total, .. } => assert!(done <= total),
+                Event::Ended(end) => ends.push(end),
+            }
+        }
+        let preview = planned.unwrap();
+        assert_eq!(preview.target, folder.path().join("demo.mlx.safetensors"));
+        let written = Checkpoint::open(&preview.target).unwrap();
+        assert_eq!(written.tensors.len(), preview.rows.len());
+        assert!(ends[0].as_ref().is_ok_and(|words| words.contains("is written")), "{ends:?}");
+        assert!(ends[1].as_ref().is_err_and(|words| words.contains("is there already")), "{ends:?}");
+        drop(worker);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
