@@ -13,6 +13,7 @@ fuzz_target!(|data: &[u8]| {
         let mut sources = Sources::default();
         sources.add_text("net", "net.py", "fuzzed", text);
         let _ = sources.class(&format!("net.{name}"));
-        let _ = constructors::modules(&sources, &["conv1", "fc"].into());
+        let root = constructors::Root { names: ["conv1", "fc"].into(), ..constructors::Root::default() };
+        let _ = constructors::modules(&sources, &root);
     });
 });
