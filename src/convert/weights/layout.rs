@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
 use super::Error;
-use super::transpose::transposed;
+use super::transpose::transpose;
 use crate::checkpoint::TensorData;
 
 /// A layout with the name that the registry gives it.
@@ -131,10 +131,13 @@ impl Rearrange<'_> {
         [u8; N]: bytemuck::Pod,
     {
         let elements: &[[u8; N]] = bytemuck::try_cast_slice(&tensor.bytes).map_err(|error| self.error(error))?;
-        if let Some(moved) = transposed(elements, &tensor.shape, self.axes).filter(|_| self.groups == 1) {
-            let shape = self.axes.iter().map(|&axis| tensor.shape[axis]).collect();
-            let bytes = bytemuck::cast_slice(&moved).to_vec();
-            return Ok(TensorData { dtype: tensor.dtype, shape, bytes });
+        if self.groups == 1 {
+            let mut bytes = vec![0; tensor.bytes.len()];
+            let moved = bytemuck::try_cast_slice_mut(&mut bytes).map_err(|error| self.error(error))?;
+            if transpose(elements, moved, &tensor.shape, self.axes).is_some() {
+                let shape = self.axes.iter().map(|&axis| tensor.shape[axis]).collect();
+                return Ok(TensorData { dtype: tensor.dtype, shape, bytes });
+            }
         }
         let whole = ArrayViewD::from_shape(IxDyn(&tensor.shape), elements).map_err(|error| self.error(error))?;
         let moved = if self.groups == 1 {

@@ -4,9 +4,9 @@
 /// Rows and columns of a block.
 const BLOCK: usize = 32;
 
-/// The elements in the order that `axes` gives; `None` where they are not as many as the shape says, or the order is no
-/// transposition of matrices.
-pub(super) fn transposed<T: Copy>(elements: &[T], shape: &[usize], axes: &[usize]) -> Option<Vec<T>> {
+/// The elements in the order that `axes` gives, into `moved`; `None` where they are not as many as the shape says, or the order
+/// is no transposition of matrices.
+pub(super) fn transpose<T: Copy>(elements: &[T], moved: &mut [T], shape: &[usize], axes: &[usize]) -> Option<()> {
     let (shape, axes) = merged(shape, axes);
     let (count, rows, columns) = match (axes.as_slice(), shape.as_slice()) {
         ([1, 0], [rows, columns]) => (1, *rows, *columns),
@@ -14,10 +14,9 @@ pub(super) fn transposed<T: Copy>(elements: &[T], shape: &[usize], axes: &[usize
         _ => return None,
     };
     let area = rows.checked_mul(columns)?;
-    if area.checked_mul(count)? != elements.len() || elements.is_empty() {
+    if area.checked_mul(count)? != elements.len() || elements.is_empty() || moved.len() != elements.len() {
         return None;
     }
-    let mut moved = elements.to_vec();
     for (from, to) in elements.chunks_exact(area).zip(moved.chunks_exact_mut(area)) {
         for row in (0..rows).step_by(BLOCK) {
             for column in (0..columns).step_by(BLOCK) {
@@ -30,7 +29,7 @@ pub(super) fn transposed<T: Copy>(elements: &[T], shape: &[usize], axes: &[usize
             }
         }
     }
-    Some(moved)
+    Some(())
 }
 
 /// Shape and order with axes of length 1 left out and axes that stay neighbours made one.
@@ -65,8 +64,10 @@ mod tests {
 
     #[test]
     fn what_is_no_transposition_is_left_to_others() {
-        assert_eq!(transposed(&[1, 2, 3, 4, 5, 6], &[2, 3], &[1, 0]), Some(vec![1, 4, 2, 5, 3, 6]));
-        assert_eq!(transposed(&[0; 24], &[2, 3, 4], &[2, 1, 0]), None);
-        assert_eq!(transposed(&[0; 5], &[2, 3], &[1, 0]), None);
+        let mut moved = [0; 6];
+        assert_eq!(transpose(&[1, 2, 3, 4, 5, 6], &mut moved, &[2, 3], &[1, 0]), Some(()));
+        assert_eq!(moved, [1, 4, 2, 5, 3, 6]);
+        assert_eq!(transpose(&[0; 24], &mut [0; 24], &[2, 3, 4], &[2, 1, 0]), None);
+        assert_eq!(transpose(&[0; 5], &mut [0; 5], &[2, 3], &[1, 0]), None);
     }
 }
