@@ -338,6 +338,8 @@ class Block(nn.Module):
             self.mix = nn.Conv1d(config.width, config.width, 3, padding=1 if index else 0)
         else:
             self.mix = nn.Linear(config.width, config.width)
+        kind = nn.Linear if config.slim else Norm
+        self.last = kind(config.width)
         self.out = Plain(config.width, config.width * config.ratio, bias=config.bias)
 class MineModel(nn.Module):
     def __init__(self, config):
@@ -370,6 +372,7 @@ fn a_config_beside_the_weights_gives_what_the_constructors_read_from_it() {
         ("blocks.1.mix.weight", &[4, 4, 3]),
         ("blocks.1.mix.bias", &[4]),
         ("blocks.1.out.weight", &[8, 4]),
+        ("blocks.1.last.weight", &[4]),
         ("tail.0.mix.weight", &[4, 4]),
         ("tail.0.mix.bias", &[4]),
         ("stages.1.weight", &[2, 8]),
@@ -383,6 +386,7 @@ fn a_config_beside_the_weights_gives_what_the_constructors_read_from_it() {
     assert_eq!(attribute(&with, "blocks.1.mix", "padding"), json!([1]));
     assert_eq!(attribute(&with, "blocks.1.out", "out_features"), json!(8));
     assert_eq!(module(&with, "tail.0.mix").class, "torch.nn.modules.linear.Linear", "the copy's own `slim` counts");
+    assert_eq!(attribute(&with, "blocks.1.last", "epsilon"), json!(1e-6), "a class that a condition chooses");
     assert_eq!(attribute(&with, "stages.1", "in_features"), json!(8));
     assert!(with.checkpoint.warnings.is_empty(), "{:?}", with.checkpoint.warnings);
 }

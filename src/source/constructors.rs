@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tree_sitter::Node;
 
 use super::imports::Imports;
@@ -56,6 +56,9 @@ pub struct Root<'a> {
     /// One more than the largest number among the names of a module's children, by its path.
     pub counts: HashMap<String, usize>,
 }
+
+/// The key of a value that is no value but a class under another name.
+const CLASS: &str = "__class__";
 
 /// Parameters of a model's constructor that take its config.json.
 const CONFIGS: [&str; 2] = ["config", "cfg"];
@@ -354,7 +357,8 @@ impl Builder<'_> {
             self.remove(&path);
             self.module(reader, &path, right, values, reader.place.depth);
         }
-        let value = reader.scope(values).value(right);
+        let class = self.chosen(reader, right, values, 0);
+        let value = class.map(|class| json!({ CLASS: class })).or_else(|| reader.scope(values).value(right));
         // `config.is_decoder = False`
         let object = left.child_by_field_name("object").map_or("", |object| reader.module.slice(object));
         if let Some(Some(Value::Object(fields))) = values.get_mut(object)
@@ -366,6 +370,25 @@ impl Builder<'_> {
             };
         }
         values.insert(reader.module.slice(left).to_owned(), value);
+    }
+
+    /// The class that an expression names, by a condition that is known if need be.
+    fn chosen(&self, reader: &Reader<'_>, node: Node<'_>, values: &Values, depth: usize) -> Option<String> {
+        match node.kind() {
+            "conditional_expression" if depth < DEPTH => {
+                let holds = reader.scope(values).holds(node.named_child(1)?)?;
+                self.chosen(reader, node.named_child(if holds { 0 } else { 2 })?, values, depth + 1)
+            }
+            "identifier" | "attribute" => {
+                let written = reader.module.slice(node);
+                let root = written.split('.').next().unwrap_or(written);
+                let known = !values.contains_key(root)
+                    && (constructor(&reader.module.resolve(written)).is_some()
+                        || self.imports.class(reader.found, written).is_some());
+                known.then(|| written.to_owned())
+            }
+            _ => None,
+        }
     }
 
     fn called(&mut self, reader: &Reader<'_>, call: Node<'_>, values: &mut Values) {
@@ -407,6 +430,9 @@ impl Builder<'_> {
     fn module(&mut self, reader: &Reader<'_>, path: &str, node: Node<'_>, values: &Values, depth: usize) {
         let Some(function) = node.child_by_field_name("function").filter(|_| node.kind() == "call") else { return };
         let written = reader.module.slice(function);
+        // `kind = Attention if … else Linear`, then `kind(width)`
+        let alias = values.get(written).and_then(|value| value.as_ref()?.get(CLASS)?.as_str().map(str::to_owned));
+        let written = alias.as_deref().unwrap_or(written);
         let root = written.split('.').next().unwrap_or(written);
         if depth > DEPTH || self.modules.len() >= MODULES || values.contains_key(root) {
             return;
