@@ -42,7 +42,7 @@ pub(super) fn build(name: &str, args: &Args<'_>, weights: &Weights) -> Result<Op
             module(weights, move || Ok(trained(ConvStack::new(&blocks)?)), |block, x| Ok(block.forward(x)?))?
         }
         "TransformerBlock" => {
-            let size = |name: &str| Ok::<_, Problem>(int32(args.count(name)?, name)?);
+            let size = |name: &str| int32(args.count(name)?, name);
             let options = TransformerOptions {
                 dims: size("dims")?,
                 num_heads: size("num_heads")?,
@@ -127,7 +127,7 @@ fn activation(args: &Args<'_>) -> Result<Option<Activation>, Problem> {
 
 /// What a convolution block is built of, out of the arguments of MLX's layer and `norm`, `activation`.
 fn convolution(args: &Args<'_>) -> Result<ConvOptions, Problem> {
-    let size = |name: &str| Ok::<_, Problem>(int32(args.count(name)?, name)?);
+    let size = |name: &str| int32(args.count(name)?, name);
     let axes = match args.get("kernel_size")? {
         Value::Array(sizes) => sizes.len(),
         _ => 1,
