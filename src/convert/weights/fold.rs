@@ -1,13 +1,15 @@
 //! Several torch tensors made one, and one cut into parts.
 
+use std::borrow::Cow;
+
 use super::layout::part_length;
 use super::{Error, Fold, Move};
 use crate::checkpoint::{Dtype, TensorData};
 
 /// What the fold makes of the sources, in torch's layout.
-pub(super) fn fold(step: &Move, sources: &[&TensorData]) -> Result<TensorData, Error> {
-    match (&step.fold, sources) {
-        (Fold::One, [tensor]) => Ok((*tensor).clone()),
+pub(super) fn fold<'t>(step: &Move, sources: &[&'t TensorData]) -> Result<Cow<'t, TensorData>, Error> {
+    let made = match (&step.fold, sources) {
+        (Fold::One, [tensor]) => return Ok(Cow::Borrowed(*tensor)),
         (Fold::Part { index, of }, [tensor]) => part(tensor, *index, *of, &step.sources()),
         (Fold::Sum, [first, rest @ ..]) => combine(step, first, rest, |_, sum, add| sum + add),
         (Fold::GruBias, [input, hidden]) => {
@@ -23,7 +25,8 @@ pub(super) fn fold(step: &Move, sources: &[&TensorData]) -> Result<TensorData, E
         (Fold::Standardised { eps, scale }, [weight, gain]) => standardised(step, weight, Some(gain), *eps, *scale),
         (Fold::Zeros(shape), []) => Ok(TensorData::from_f32(shape, &vec![0.0; shape.iter().product()])),
         _ => Err(fault(step, format!("{} tensors were given for it", sources.len()))),
-    }
+    };
+    made.map(Cow::Owned)
 }
 
 fn part(tensor: &TensorData, index: usize, of: usize, from: &str) -> Result<TensorData, Error> {

@@ -9,6 +9,8 @@
 //! - a weight norm: the weight itself as `v` and its norms as `g`, which gives the weight to the last rounding. Where the
 //!   weight is zero no norm can be divided by: there `v` is 1 and `g` is 0.
 
+use std::borrow::Cow;
+
 use super::fold::slice_of;
 use super::layout::{join, lay_out, part_length};
 use super::{Error, Fold, Layout, Move, Rule};
@@ -63,7 +65,7 @@ impl Rule {
                 back.sort_unstable();
                 let axes = back.into_iter().map(|(_, place)| place).collect();
                 let layout = Layout::Axes { axes, groups: *groups };
-                lay_out(&Rule { name: self.name.clone(), layout }, tensor, name)
+                lay_out(&Rule { name: self.name.clone(), layout }, Cow::Borrowed(tensor), name)
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Changes of layout: axes in another order, for the whole tensor or group by group.
 
+use std::borrow::Cow;
+
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
 use super::Error;
@@ -49,14 +51,14 @@ impl Rule {
 /// # Errors
 /// There are not as many axes, or the bytes do not fit the shape.
 pub fn permute(tensor: &TensorData, axes: &[usize]) -> Result<TensorData, Error> {
-    lay_out(&Rule::axes("permute", axes), tensor, "activation")
+    lay_out(&Rule::axes("permute", axes), Cow::Borrowed(tensor), "activation")
 }
 
 /// Change a tensor's layout; `from` is its name for a message.
-pub(super) fn lay_out(rule: &Rule, tensor: &TensorData, from: &str) -> Result<TensorData, Error> {
+pub(super) fn lay_out(rule: &Rule, tensor: Cow<'_, TensorData>, from: &str) -> Result<TensorData, Error> {
     match &rule.layout {
-        Layout::Keep => Ok(tensor.clone()),
-        Layout::Flatten => Ok(TensorData { shape: vec![tensor.shape.iter().product()], ..tensor.clone() }),
+        Layout::Keep => Ok(tensor.into_owned()),
+        Layout::Flatten => Ok(TensorData { shape: vec![tensor.shape.iter().product()], ..tensor.into_owned() }),
         Layout::Axes { axes, groups } => {
             if axes.len() != tensor.shape.len() {
                 let (from, rule) = (from.to_owned(), rule.name.clone());
@@ -65,11 +67,11 @@ pub(super) fn lay_out(rule: &Rule, tensor: &TensorData, from: &str) -> Result<Te
             let rearrange = Rearrange { axes, groups: *groups, from };
             // Elements are opaque runs of bytes here: a layout does not depend on what they mean.
             match tensor.dtype.size() {
-                1 => rearrange.apply::<1>(tensor),
-                2 => rearrange.apply::<2>(tensor),
-                4 => rearrange.apply::<4>(tensor),
-                8 => rearrange.apply::<8>(tensor),
-                _ => rearrange.apply::<16>(tensor),
+                1 => rearrange.apply::<1>(&tensor),
+                2 => rearrange.apply::<2>(&tensor),
+                4 => rearrange.apply::<4>(&tensor),
+                8 => rearrange.apply::<8>(&tensor),
+                _ => rearrange.apply::<16>(&tensor),
             }
         }
     }

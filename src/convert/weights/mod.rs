@@ -156,7 +156,7 @@ impl Move {
     /// Fold or rule do not fit the tensors.
     pub fn apply(&self, sources: &[&TensorData]) -> Result<TensorData, Error> {
         let folded = fold::fold(self, sources)?;
-        layout::lay_out(&self.rule, &folded, &self.sources())
+        layout::lay_out(&self.rule, folded, &self.sources())
     }
 
     /// What is done, for the reader: `in_proj_weight part 1 of 3 → query_proj.weight`.
