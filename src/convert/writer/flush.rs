@@ -29,3 +29,16 @@ pub(super) fn meanwhile(file: &File, target: &Path, work: impl FnOnce() -> Resul
         worked.and(flushed.map_err(|source| Error::Write { path: target.to_owned(), source }))
     })
 }
+
+/// Flush a file that is whole, and read it back meanwhile. Both have to succeed before it takes its place.
+///
+/// # Errors
+/// That of the work; or flushing failed.
+pub(super) fn beside(file: &File, target: &Path, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    std::thread::scope(|scope| {
+        let flushing = scope.spawn(|| file.sync_all());
+        let worked = work();
+        let flushed = flushing.join().unwrap_or_else(|_| file.sync_all());
+        worked.and(flushed.map_err(|source| Error::Write { path: target.to_owned(), source }))
+    })
+}

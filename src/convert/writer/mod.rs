@@ -279,10 +279,10 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             let bytes = header::header(self.source.tensors(), shard, &metadata);
             let written = part.file.seek(SeekFrom::Start(0)).and_then(|_| part.file.write_all(&bytes));
             let fault = |source| Error::Write { path: shard.target.clone(), source };
-            written.and_then(|()| part.file.sync_all()).map_err(fault)?;
+            written.map_err(fault)?;
         }
         for (shard, part) in shards.iter().zip(&parts) {
-            self.check_shard(shard, part)?;
+            flush::beside(&part.file, &shard.target, || self.check_shard(shard, part))?;
         }
         self.commit(shards, parts, &metadata)
     }
