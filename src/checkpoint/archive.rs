@@ -74,6 +74,14 @@ impl Archive {
     /// # Errors
     /// The directory is missing, damaged or ambiguous, or a record lies outside the file.
     pub fn open(path: &Path, bytes: &Bytes) -> Result<Archive, Error> {
+        Archive::open_watched(path, bytes, |_, _| ())
+    }
+
+    /// The same, each record being shown to `watch` as soon as it is found.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_watched(path: &Path, bytes: &Bytes, mut watch: impl FnMut(&str, Record)) -> Result<Archive, Error> {
         let damaged = |record: &str, offset: u64, what: String| Error::Archive {
             path: path.to_path_buf(),
             record: record.to_owned(),
@@ -117,6 +125,9 @@ impl Archive {
             place = entry.central_directory_offset();
             count += 1;
             found.add(&entry, directory).map_err(|(record, what)| damaged(&record, place, what))?;
+            if let Some((name, record)) = found.records.last() {
+                watch(name, *record);
+            }
         }
         if count != archive.entries_hint() {
             let what = format!("holds {count} entries where {} are declared", archive.entries_hint());
@@ -185,43 +196,56 @@ impl Archive {
     /// # Errors
     /// It is too long, compressed in a way that is not read, inflates beyond what is sensible, or is outside the file.
     pub fn read(&mut self, path: &Path, bytes: &Bytes, name: &str, record: Record) -> Result<Vec<u8>, Error> {
+        let (content, warning) = record.read(path, bytes, name)?;
+        self.warnings.extend(warning);
+        Ok(content)
+    }
+}
+
+impl Record {
+    /// As [`Archive::read`], with what is unusual but harmless.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read(self, path: &Path, bytes: &Bytes, name: &str) -> Result<(Vec<u8>, Option<String>), Error> {
         let damaged = |what: String| Error::Archive {
             path: path.to_path_buf(),
             record: format!("record `{}`", name_for_message(name)),
-            offset: record.header,
+            offset: self.header,
             what,
         };
-        let limit = match record.method {
+        let limit = match self.method {
             Method::Stored => RECORD_LIMIT,
-            Method::Deflated => INFLATE_LIMIT.max(record.compressed.saturating_mul(INFLATE_RATIO)).min(RECORD_LIMIT),
+            Method::Deflated => INFLATE_LIMIT.max(self.compressed.saturating_mul(INFLATE_RATIO)).min(RECORD_LIMIT),
             Method::Other => {
                 return Err(damaged("is encrypted, or compressed in a way torch does not write".to_owned()));
             }
         };
-        if record.size > limit {
-            return Err(damaged(format!("is {} bytes long; {limit} is the most that is read", record.size)));
+        if self.size > limit {
+            return Err(damaged(format!("is {} bytes long; {limit} is the most that is read", self.size)));
         }
-        let local = LocalHeader::read(bytes, record.header)?.map_err(damaged)?;
-        if local.size != 0 && local.size != u32::MAX && u64::from(local.size) != record.size {
-            self.warnings.push(format!(
+        let local = LocalHeader::read(bytes, self.header)?.map_err(damaged)?;
+        let disagree = local.size != 0 && local.size != u32::MAX && u64::from(local.size) != self.size;
+        let warning = disagree.then(|| {
+            format!(
                 "Record `{}` is {} bytes long in the central directory and {} in its local header; the first was used.",
                 name_for_message(name),
-                record.size,
+                self.size,
                 local.size
-            ));
-        }
-        let content = bytes.read_range(local.data, record.compressed)?;
+            )
+        });
+        let content = bytes.read_range(local.data, self.compressed)?;
         let content = content.ok_or_else(|| damaged("reaches past the end of the file".to_owned()))?;
-        if record.method == Method::Stored {
-            return Ok(content);
+        if self.method == Method::Stored {
+            return Ok((content, warning));
         }
         let mut inflated = Vec::new();
-        let mut decoder = flate2::read::DeflateDecoder::new(content.as_slice()).take(record.size + 1);
+        let mut decoder = flate2::read::DeflateDecoder::new(content.as_slice()).take(self.size + 1);
         decoder.read_to_end(&mut inflated).map_err(|error| damaged(format!("cannot be inflated: {error}")))?;
-        if inflated.len() as u64 != record.size {
-            return Err(damaged(format!("does not inflate to the {} bytes it is said to have", record.size)));
+        if inflated.len() as u64 != self.size {
+            return Err(damaged(format!("does not inflate to the {} bytes it is said to have", self.size)));
         }
-        Ok(inflated)
+        Ok((inflated, warning))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::thread;
 
-use super::archive::{Archive, Method};
+use super::archive::{Archive, Method, Record};
 use super::error::name_for_message;
 use super::pickle::{self, Fault, Pickle, Printer};
 use super::rebuild::{Found, Rebuilder};
@@ -15,13 +16,16 @@ use super::{
 
 /// The record that holds the saved object.
 pub(super) const PICKLE: &str = "data.pkl";
+/// Reading a pickle of so many bytes takes longer than starting a thread.
+const LONG_PICKLE: u64 = 1 << 20;
 
 /// Open a zip archive that torch wrote, by whichever of its functions.
 ///
 /// # Errors
 /// It is damaged, no torch checkpoint, or holds neither tensors nor modules.
 pub(super) fn open(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
-    let archive = Archive::open(path, &bytes)?;
+    let (archive, pickle) = open_archive(path, &bytes);
+    let archive = archive?;
     if exported::is_exported(&archive) {
         exported::read(path, bytes, archive)
     } else if archive.find(torch_package::MARK).is_some() {
@@ -29,36 +33,65 @@ pub(super) fn open(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
     } else if torchscript::is_torchscript(&archive) {
         torchscript::read(path, bytes, archive)
     } else {
-        read(path, bytes, archive)
+        read(path, bytes, archive, pickle)
     }
 }
 
-/// Read a `torch.save` archive: its directory and its pickle, no tensor.
+/// The saved object, and what is unusual about its record.
+type Loaded = Result<(Pickle, Option<String>), Error>;
+
+/// The archive's directory; and its pickle, where that is long: it stands first, and is read while the directory is.
+fn open_archive(path: &Path, bytes: &Bytes) -> (Result<Archive, Error>, Option<Loaded>) {
+    thread::scope(|scope| {
+        let mut pickle = None;
+        let archive = Archive::open_watched(path, bytes, |name, record| {
+            if name == PICKLE && record.size >= LONG_PICKLE {
+                pickle = Some(scope.spawn(move || load(path, bytes, record)));
+            }
+        });
+        (archive, pickle.and_then(|pickle| pickle.join().ok()))
+    })
+}
+
+fn load(path: &Path, bytes: &Bytes, record: Record) -> Loaded {
+    let (data, warning) = record.read(path, bytes, PICKLE)?;
+    let pickle = Pickle::load(data, 0).map_err(|(reason, pickle)| fault(path, reason, &pickle))?;
+    Ok((pickle, warning))
+}
+
+fn fault(path: &Path, fault: Fault, pickle: &Pickle) -> Error {
+    Error::Pickle {
+        path: path.to_path_buf(),
+        record: PICKLE.to_owned(),
+        offset: fault.offset,
+        what: fault.what + &pickle.refused_globals(),
+    }
+}
+
+/// Read a `torch.save` archive: its directory and its pickle (unless that is read already), no tensor.
 ///
 /// # Errors
 /// As [`open`].
-pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Checkpoint, Error> {
+pub(super) fn read(
+    path: &Path,
+    bytes: Bytes,
+    mut archive: Archive,
+    pickle: Option<Loaded>,
+) -> Result<Checkpoint, Error> {
     let Some(record) = archive.find(PICKLE) else {
         let what = detect::zip_without_pickle(&archive).to_owned();
         return Err(Error::Format { path: path.to_path_buf(), what });
     };
     check_folder(path, &archive)?;
     let big_endian = byte_order(path, &bytes, &mut archive)?;
-    let data = archive.read(path, &bytes, PICKLE, record)?;
-    let fault = |fault: Fault, globals: &str| Error::Pickle {
-        path: path.to_path_buf(),
-        record: PICKLE.to_owned(),
-        offset: fault.offset,
-        what: fault.what + globals,
-    };
-    let pickle = Pickle::load(data, 0).map_err(|(reason, pickle)| fault(reason, &pickle.refused_globals()))?;
+    let (pickle, warning) = pickle.unwrap_or_else(|| load(path, &bytes, record))?;
     let mut warnings = std::mem::take(&mut archive.warnings);
+    warnings.extend(warning);
     let sources = sources::embedded(&pickle, &mut warnings);
     let find = storages(&archive, "data");
     let mut rebuilder = Rebuilder::new(&pickle, &find, big_endian);
     let parts = contents(&mut rebuilder);
-    let parts =
-        rebuilder.check_other_persistent_ids().and(parts).map_err(|reason| fault(reason, &pickle.refused_globals()))?;
+    let parts = rebuilder.check_other_persistent_ids().and(parts).map_err(|reason| fault(path, reason, &pickle))?;
     Ok(parts.checkpoint(path, Format::TorchZip, bytes, rebuilder, sources, warnings))
 }
 

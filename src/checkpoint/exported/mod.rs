@@ -266,7 +266,7 @@ impl Reader<'_> {
         let part = Bytes::Part { whole: Arc::clone(&self.bytes), start, length: place.size };
         let inner_error = |error: Error| self.fault(record, place, format!("the archive in it: {error}"));
         let inner = Archive::open(self.path, &part).map_err(inner_error)?;
-        let mut inner = torch_zip::read(self.path, part, inner).map_err(inner_error)?;
+        let mut inner = torch_zip::read(self.path, part, inner, None).map_err(inner_error)?;
         // The file itself is the first of the files.
         let file = self.checkpoint.files.len() + 1;
         inner.storages.iter_mut().for_each(|storage| storage.file = file);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use super::cursor::{Cursor, Cut};
 use super::globals::Interner;
 use super::{
     Chain, Encoding, Extra, Fault, How, NOTHING, Node, NodeId, Object, Pickle, Run, Span, WORK, WORK_PER_BYTE, opcode,
@@ -96,27 +97,27 @@ impl Machine {
         use opcode::*;
         match code {
             BINGET => {
-                let index = self.byte()?;
+                let index = self.read(|cursor| cursor.byte())?;
                 self.recall(index.into())
             }
             LONG_BINGET => {
-                let index = self.u32()?;
+                let index = self.read(|cursor| cursor.u32())?;
                 self.recall(index)
             }
             GET => {
-                let index = self.decimal()?;
+                let index = self.read(|cursor| cursor.decimal())?;
                 self.recall(index)
             }
             BINPUT => {
-                let index = self.byte()?;
+                let index = self.read(|cursor| cursor.byte())?;
                 self.remember(index.into())
             }
             LONG_BINPUT => {
-                let index = self.u32()?;
+                let index = self.read(|cursor| cursor.u32())?;
                 self.remember(index)
             }
             PUT => {
-                let index = self.decimal()?;
+                let index = self.read(|cursor| cursor.decimal())?;
                 self.remember(index)
             }
             MEMOIZE => self.remember((self.memo.len() + self.far_memo.len()) as u32),
@@ -139,15 +140,16 @@ impl Machine {
                 self.stack.push(top);
                 Ok(())
             }
-            PROTO => match self.byte()? {
+            PROTO => match self.read(|cursor| cursor.byte())? {
                 0..=5 => Ok(()),
                 other => Err(format!("pickle protocol {other} is not known; the highest is 5")),
             },
-            FRAME => self.u64().map(|_| ()),
+            FRAME => self.read(|cursor| cursor.u64()).map(|_| ()),
             NEXT_BUFFER => self.push(Node::Buffer),
             READONLY_BUFFER => self.top().map(|_| ()),
-            TUPLE | TUPLE1 | TUPLE2 | TUPLE3 | EMPTY_TUPLE | LIST | EMPTY_LIST | DICT | EMPTY_DICT | EMPTY_SET
-            | FROZENSET => self.container(code),
+            TUPLE | TUPLE1 | TUPLE2 | TUPLE3 | LIST | EMPTY_LIST | DICT | EMPTY_DICT | EMPTY_SET | FROZENSET => {
+                self.container(code)
+            }
             APPEND | APPENDS | SETITEM | SETITEMS | ADDITEMS => self.fill(code),
             GLOBAL | STACK_GLOBAL | REDUCE | NEWOBJ | NEWOBJ_EX | INST | OBJ | BUILD | EXT1 | EXT2 | EXT4 | PERSID
             | BINPERSID => self.object(code),
@@ -157,22 +159,11 @@ impl Machine {
 
     fn scalar(&mut self, code: u8) -> Step {
         use opcode::*;
+        if self.read(|cursor| cursor.scalar(code))?.is_some() {
+            self.stack.push(NodeId::in_place(self.opcode as u32));
+            return Ok(());
+        }
         let node = match code {
-            NONE => Node::None,
-            NEWTRUE => Node::Bool(true),
-            NEWFALSE => Node::Bool(false),
-            BININT => Node::Int(split(i64::from(self.u32()? as i32) as u64)),
-            BININT1 => Node::Int(split(self.byte()?.into())),
-            BININT2 => Node::Int(split(self.u16()?.into())),
-            LONG1 => {
-                let length = self.byte()?;
-                self.long(length.into())?
-            }
-            LONG4 => {
-                let length = self.u32()?;
-                let length = i32::try_from(length).map_err(|_| "LONG4 has a negative length")?;
-                self.long(length as u64)?
-            }
             INT | LONG => self.integer_line()?,
             FLOAT => {
                 let line = self.line()?;
@@ -180,17 +171,8 @@ impl Machine {
                 let value: f64 = text.parse().map_err(|_| "FLOAT is not followed by a number")?;
                 Node::Float(split(value.to_bits()))
             }
-            BINFLOAT => Node::Float(split(u64::from_be_bytes(self.array()?))),
-            SHORT_BINUNICODE => self.sized(1, |span| Node::Text(span, Encoding::Utf8))?,
-            BINUNICODE => self.sized(4, |span| Node::Text(span, Encoding::Utf8))?,
-            BINUNICODE8 => self.sized(8, |span| Node::Text(span, Encoding::Utf8))?,
-            SHORT_BINSTRING => self.sized(1, |span| Node::Text(span, Encoding::Latin1))?,
-            BINSTRING => self.sized(4, |span| Node::Text(span, Encoding::Latin1))?,
             STRING => Node::Text(self.line()?, Encoding::Quoted),
             UNICODE => Node::Text(self.line()?, Encoding::RawUnicode),
-            SHORT_BINBYTES => self.sized(1, Node::Bytes)?,
-            BINBYTES => self.sized(4, Node::Bytes)?,
-            BINBYTES8 | BYTEARRAY8 => self.sized(8, Node::Bytes)?,
             _ => return Err(format!("0x{code:02x} is no pickle opcode: the pickle is damaged")),
         };
         self.push(node)
@@ -241,8 +223,9 @@ impl Machine {
             (other, _) => return Err(format!("{name} on {}, which no checkpoint does", kind(other))),
         };
         let grown = self.extend(chain, items);
-        let node = self.pickle.nodes.get_mut(target.0 as usize).map(|(node, _)| node);
-        if let Some(Node::List(chain) | Node::Set(chain) | Node::Dict(chain)) = node {
+        if let Some((Node::List(chain) | Node::Set(chain) | Node::Dict(chain), _)) =
+            self.pickle.nodes.get_mut(target.0 as usize)
+        {
             *chain = grown;
         }
         Ok(())
@@ -322,9 +305,9 @@ impl Machine {
             }
             EXT1 | EXT2 | EXT4 => {
                 let number = match code {
-                    EXT1 => self.byte()?.into(),
-                    EXT2 => self.u16()?.into(),
-                    _ => self.u32()?,
+                    EXT1 => self.read(|cursor| cursor.byte())?.into(),
+                    EXT2 => self.read(|cursor| cursor.u16())?.into(),
+                    _ => self.read(|cursor| cursor.u32())?,
                 };
                 self.pickle.extensions.push((self.opcode as u32, number));
                 self.push(Node::Extension(number))
@@ -385,7 +368,7 @@ impl Machine {
     }
 
     fn extra_mut(&mut self, id: NodeId) -> Option<&mut Extra> {
-        let Node::Object(index) = self.pickle.node(id) else { return None };
+        let Node::Object(index) = self.pickle.stored(id)? else { return None };
         let (object, _) = self.pickle.objects.get_mut(index as usize)?;
         if object.extra == NOTHING {
             object.extra = self.pickle.extras.len() as u32;
@@ -470,27 +453,13 @@ impl Machine {
     fn recall(&mut self, index: u32) -> Step {
         let value = self.memo.get(index as usize).or_else(|| self.far_memo.get(&index));
         let value = *value.ok_or_else(|| format!("memo entry {index} was never set"))?;
-        if let Node::Global(global) = self.pickle.node(value)
+        if let Some(Node::Global(global)) = self.pickle.stored(value)
             && let Some(global) = self.pickle.globals.get_mut(global as usize)
         {
             global.count += 1;
         }
         self.stack.push(value);
         Ok(())
-    }
-
-    fn long(&mut self, length: u64) -> Step<Node> {
-        let span = self.span(length)?;
-        let bytes = self.pickle.span(span);
-        if bytes.len() > 8 {
-            return Ok(Node::BigInt(span));
-        }
-        let filler = if bytes.last().is_some_and(|&byte| byte >= 0x80) { 0xff } else { 0 };
-        let mut value = [filler; 8];
-        for (to, from) in value.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        Ok(Node::Int(split(u64::from_le_bytes(value))))
     }
 
     /// The lines of INT and LONG: `01` and `00` are True and False, `12L` is 12.
@@ -509,64 +478,18 @@ impl Machine {
         })
     }
 
-    fn sized(&mut self, width: usize, node: impl FnOnce(Span) -> Node) -> Step<Node> {
-        let length = match width {
-            1 => self.byte()?.into(),
-            4 => self.u32()?.into(),
-            _ => self.u64()?,
-        };
-        self.span(length).map(node)
+    fn read<T>(&mut self, read: impl FnOnce(&mut Cursor<'_>) -> Result<T, Cut>) -> Step<T> {
+        let mut cursor = Cursor { data: &self.pickle.data, position: self.position };
+        let found = read(&mut cursor);
+        self.position = cursor.position;
+        found.map_err(|cut| {
+            self.pickle.wants = cut.wants.or(self.pickle.wants);
+            cut.what
+        })
     }
 
-    fn span(&mut self, length: u64) -> Step<Span> {
-        let remaining = self.pickle.data.len().saturating_sub(self.position) as u64;
-        if length > remaining {
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            self.pickle.wants = Some(self.position.saturating_add(length));
-            return Err(format!("a length of {length} where {remaining} bytes remain"));
-        }
-        let span = Span { start: self.position as u32, length: length as u32 };
-        self.position += length as usize;
-        Ok(span)
-    }
-
-    /// Up to the next line end, which is skipped.
     fn line(&mut self) -> Step<Span> {
-        let rest = self.pickle.data.get(self.position..).unwrap_or_default();
-        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
-            self.pickle.wants = Some(self.pickle.data.len() + 1);
-            return Err("a line without an end: the pickle is cut off".to_owned());
-        };
-        let line = self.span(length as u64)?;
-        self.position += 1;
-        Ok(line)
-    }
-
-    fn decimal(&mut self) -> Step<u32> {
-        let line = self.line()?;
-        let text = std::str::from_utf8(self.pickle.span(line)).unwrap_or_default();
-        text.trim().parse().map_err(|_| "a memo number that is no number".to_owned())
-    }
-
-    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        let span = self.span(N as u64)?;
-        self.pickle.span(span).try_into().map_err(|_| "the pickle is cut off".to_owned())
-    }
-
-    fn byte(&mut self) -> Step<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u16(&mut self) -> Step<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Step<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Step<u64> {
-        self.array().map(u64::from_le_bytes)
+        self.read(|cursor| cursor.line())
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Object`] that says what would have been called. All values live in one arena and refer to each other by index, so
 //! shared and cyclic values cost nothing, nothing is recursive, and memory is proportional to the pickle.
 
+mod cursor;
 mod globals;
 mod machine;
 mod opcode;
@@ -14,14 +15,29 @@ mod values;
 use std::borrow::Cow;
 use std::cell::Cell;
 
+use cursor::Cursor;
 pub use globals::Global;
 pub use report::report;
 pub use values::Printer;
 pub(super) use values::{class_of, key_text};
 
-/// Index of a value in the arena.
+/// A value: an index in the arena, or the place of a scalar in the pickle's bytes, from which it is read each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u32);
+
+/// Tells places from indices: neither has more than 31 bits.
+const IN_PLACE: u32 = 1 << 31;
+
+impl NodeId {
+    fn in_place(offset: u32) -> NodeId {
+        NodeId(offset | IN_PLACE)
+    }
+
+    /// Where the scalar's opcode is.
+    fn place(self) -> Option<u32> {
+        (self.0 & IN_PLACE != 0).then_some(self.0 & !IN_PLACE)
+    }
+}
 
 /// What is wrong with a pickle, and at which of its bytes.
 #[derive(Debug, Clone)]
@@ -66,6 +82,13 @@ pub(crate) enum Node {
 pub(crate) struct Span {
     start: u32,
     length: u32,
+}
+
+impl Span {
+    fn of(self, data: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        data.get(start..start + self.length as usize).unwrap_or_default()
+    }
 }
 
 /// How a text is written in the pickle.
@@ -227,7 +250,8 @@ impl Pickle {
 
     /// Offset of the opcode that made a value.
     pub fn offset(&self, id: NodeId) -> u64 {
-        self.nodes.get(id.0 as usize).map_or(0, |(_, offset)| u64::from(*offset))
+        let offset = id.place().or_else(|| self.nodes.get(id.0 as usize).map(|(_, offset)| *offset));
+        offset.unwrap_or_default().into()
     }
 
     /// Every global that is mentioned, in first-seen order.
@@ -236,12 +260,24 @@ impl Pickle {
     }
 
     pub(crate) fn node(&self, id: NodeId) -> Node {
-        self.nodes.get(id.0 as usize).map_or(Node::None, |(node, _)| *node)
+        match id.place() {
+            Some(place) => self.scalar(place as usize).unwrap_or(Node::None),
+            None => self.stored(id).unwrap_or(Node::None),
+        }
+    }
+
+    /// A value in the arena: none that is read in place.
+    fn stored(&self, id: NodeId) -> Option<Node> {
+        self.nodes.get(id.0 as usize).map(|(node, _)| *node)
+    }
+
+    fn scalar(&self, place: usize) -> Option<Node> {
+        let code = *self.data.get(place)?;
+        Cursor { data: &self.data, position: place + 1 }.scalar(code).ok()?
     }
 
     fn span(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.data.get(start..start + span.length as usize).unwrap_or_default()
+        span.of(&self.data)
     }
 
     /// A text, wherever one can be read; bytes that are no text are replaced.
@@ -282,9 +318,9 @@ impl Pickle {
 
     /// A class or function, also where it is stored with its source.
     pub fn global(&self, id: NodeId) -> Option<&Global> {
-        match self.node(id) {
+        match self.stored(id)? {
             Node::Global(index) => self.globals.get(index as usize),
-            Node::Persistent(id) => match self.node(self.stored_class(id)?.0) {
+            Node::Persistent(id) => match self.stored(self.stored_class(id)?.0)? {
                 Node::Global(index) => self.globals.get(index as usize),
                 _ => None,
             },
@@ -310,7 +346,7 @@ impl Pickle {
 
     /// An object.
     pub fn object(&self, id: NodeId) -> Option<Object> {
-        match self.node(id) {
+        match self.stored(id)? {
             Node::Object(index) => self.objects.get(index as usize).map(|(object, _)| *object),
             _ => None,
         }
@@ -328,7 +364,7 @@ impl Pickle {
 
     /// The persistent id of a value that is stored outside the pickle.
     pub fn persistent_id(&self, id: NodeId) -> Option<NodeId> {
-        match self.node(id) {
+        match self.stored(id)? {
             Node::Persistent(id) => Some(id),
             _ => None,
         }
