@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::error::name_for_message;
-use super::layout::{self, contiguous_strides};
+use super::layout;
 use super::pickle::{self, NodeId, Pickle, Printer};
 use super::stream::Stream;
 use super::tensor::StorageOffset;
@@ -192,12 +192,11 @@ impl Reader<'_> {
                 problem.get_or_insert(why);
             }
         }
-        let strides = contiguous_strides(&shape);
         self.checkpoint.tensors.push(Tensor {
-            name,
+            name: name.into(),
             dtype,
             shape,
-            strides,
+            strides: None,
             offset: 0,
             storage,
             requires_grad,
@@ -265,7 +264,7 @@ impl Reader<'_> {
         if !objects.is_empty() {
             checkpoint.metadata.insert("objects".to_owned(), json!(objects));
         }
-        let top_of = |tensor: &Tensor| tops.get(&tensor.name).map(String::as_str);
+        let top_of = |tensor: &Tensor| tops.get(tensor.name.as_str()).map(String::as_str);
         let is_used = |wrapper: &&str| checkpoint.tensors.iter().any(|tensor| top_of(tensor) == Some(wrapper));
         if let Some(wrapper) = state_dict::WRAPPERS.into_iter().find(is_used) {
             let mut others: Map<String, Value> = Map::new();
@@ -277,7 +276,7 @@ impl Reader<'_> {
                     return false;
                 }
                 if let Some(inner) = tensor.name.strip_prefix(wrapper).and_then(|name| name.strip_prefix('.')) {
-                    tensor.name = inner.to_owned();
+                    tensor.name = inner.into();
                 }
                 true
             });

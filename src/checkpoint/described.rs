@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Map;
 
-use super::{Checkpoint, Content, Dtype, Format, FoundModule, OwnTensor, Sizes, Tensor, TensorKind};
+use super::{Checkpoint, Content, Dtype, Format, FoundModule, OwnTensor, Tensor, TensorKind};
 
 /// A module that is described: its path, class and attributes, and names, types and shapes of its tensors.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -28,10 +28,10 @@ impl Checkpoint {
             let own = module.tensors.iter().map(|(name, dtype, shape)| {
                 let full = if module.path.is_empty() { name.clone() } else { format!("{}.{name}", module.path) };
                 tensors.push(Tensor {
-                    name: full,
+                    name: full.into(),
                     dtype: *dtype,
                     shape: shape.iter().copied().collect(),
-                    strides: Sizes::new(),
+                    strides: None,
                     offset: 0,
                     storage: None,
                     requires_grad: false,

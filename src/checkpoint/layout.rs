@@ -23,6 +23,11 @@ pub fn contiguous_strides(shape: &[u64]) -> Sizes {
     strides
 }
 
+/// The strides, unless they are [`contiguous_strides`] anyway: as a [`Tensor`](super::Tensor) keeps them.
+pub(super) fn odd_strides(shape: &[u64], strides: Sizes) -> Option<Box<Sizes>> {
+    (strides != contiguous_strides(shape)).then(|| Box::new(strides))
+}
+
 /// A strided view of a storage.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout<'a> {

@@ -1,5 +1,7 @@
 //! Pickled modules: found by their structure, walked as `named_modules(remove_duplicate=False)` walks them.
 
+use compact_str::{CompactString, format_compact};
+
 use super::error::name_for_message;
 use super::pickle::{Fault, NodeId, Pickle, Printer, class_of, key_text};
 use super::rebuild::Rebuilder;
@@ -39,7 +41,7 @@ pub(super) fn module_state(pickle: &Pickle, id: NodeId) -> Option<NodeId> {
 
 struct Level {
     id: NodeId,
-    path: String,
+    path: CompactString,
     /// Children not visited yet, the next one last.
     children: Children,
 }
@@ -90,7 +92,7 @@ fn container(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<(F
 }
 
 /// Names and values of the modules in a module.
-pub(super) type Children = Vec<(String, NodeId)>;
+pub(super) type Children = Vec<(CompactString, NodeId)>;
 
 /// Reads the module at a path, and finds its children.
 pub(super) type ReadModule<'r> =
@@ -108,7 +110,7 @@ pub(super) fn walk(
     let pickle = rebuilder.pickle;
     let mut found = Vec::new();
     let mut levels: Vec<Level> = Vec::new();
-    let mut next = Some((String::new(), root));
+    let mut next = Some((CompactString::default(), root));
     loop {
         if let Some((path, id)) = next.take() {
             let fault = |what: String| Fault { offset: pickle.offset(id), what };
@@ -193,13 +195,13 @@ fn module(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<Found
                 };
                 // A hook around forward changes what the module computes: it is kept with the hyper-parameters.
                 if matches!(name.as_str(), "_forward_hooks" | "_forward_pre_hooks") {
-                    module.attributes.insert(name.clone(), printer.value(pickle, value));
+                    module.attributes.insert(name.to_string(), printer.value(pickle, value));
                 }
                 let hooks = name.trim_start_matches('_').replace('_', " ");
                 rebuilder.warn(format!("Saved with {path} are {hooks}, which are not run: {consequence}."));
             }
         } else if !name.starts_with('_') && name != "training" {
-            module.attributes.insert(name, printer.value(pickle, value));
+            module.attributes.insert(name.into(), printer.value(pickle, value));
         }
     }
     Ok(module)
@@ -220,6 +222,6 @@ fn is_torchs_own(pickle: &Pickle, hook: NodeId) -> bool {
 }
 
 /// A dotted path.
-pub(super) fn join(path: &str, name: String) -> String {
-    if path.is_empty() { name } else { format!("{path}.{name}") }
+pub(super) fn join(path: &str, name: CompactString) -> CompactString {
+    if path.is_empty() { name } else { format_compact!("{path}.{name}") }
 }

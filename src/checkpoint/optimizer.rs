@@ -29,7 +29,7 @@ pub(super) fn name_moments(rebuilder: &Rebuilder<'_>, content: &Content, metadat
     let parameters = parameters(rebuilder, content);
     for (key, value) in pickle.entries(pickle.root()).into_iter().flatten() {
         let key = key_text(pickle, key);
-        let Some(kept) = metadata.get_mut(&key) else { continue };
+        let Some(kept) = metadata.get_mut(key.as_str()) else { continue };
         if is_optimiser(pickle, value) {
             name(rebuilder, &parameters, value, kept);
             continue;

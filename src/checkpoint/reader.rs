@@ -49,14 +49,15 @@ impl<'a> TensorReader<'a> {
         }
         let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
         let shape = shape.ok_or_else(|| fail("is too large for this machine".to_owned()))?;
-        let layout = Layout { shape: &tensor.shape, strides: &tensor.strides, offset: tensor.offset };
+        let strides = tensor.strides();
+        let layout = Layout { shape: &tensor.shape, strides: &strides, offset: tensor.offset };
         let reach = layout.reach().map_err(fail)?;
         let mut reader = TensorReader {
             checkpoint,
             tensor,
             file: None,
             shape,
-            strides: tensor.strides.clone(),
+            strides,
             offset: tensor.offset,
             begin: 0,
             big_endian: false,

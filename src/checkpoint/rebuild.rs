@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use compact_str::CompactString;
+
 use super::error::name_for_message;
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::pickle::{Fault, NodeId, Object, Pickle};
 use super::tensor::{Storage, StorageOffset, UNINITIALISED};
 use super::{Dtype, Sizes, Tensor, TensorId};
@@ -149,13 +151,13 @@ impl<'a> Rebuilder<'a> {
     }
 
     /// List a tensor under a name; `None` if the value is no tensor.
-    pub fn add(&mut self, id: NodeId, name: String) -> Result<Option<TensorId>> {
+    pub fn add(&mut self, id: NodeId, name: CompactString) -> Result<Option<TensorId>> {
         let number = self.tensors.len();
         Ok(self.add_or_return(id, name)?.is_none().then_some(number))
     }
 
     /// The same; the name comes back if the value is no tensor.
-    pub fn add_or_return(&mut self, id: NodeId, name: String) -> Result<Option<String>> {
+    pub fn add_or_return(&mut self, id: NodeId, name: CompactString) -> Result<Option<CompactString>> {
         let number = self.tensors.len();
         let object = self.pickle.object(id).filter(|object| is_tensor(self.pickle, object));
         let given = self.given(id);
@@ -211,7 +213,7 @@ impl<'a> Rebuilder<'a> {
         let shape = sizes(pickle, draft.shape, "size").map_err(&fault)?;
         let strides = match draft.strides {
             Some(_) => sizes(pickle, draft.strides, "stride").map_err(&fault)?,
-            None => super::layout::contiguous_strides(&shape),
+            None => layout::contiguous_strides(&shape),
         };
         let offset = u64::try_from(draft.offset).map_err(|_| fault(format!("negative offset {}", draft.offset)))?;
         let mut dtype = draft.dtype.map(|id| named_dtype(pickle.global_name(id).unwrap_or_default()));
@@ -240,7 +242,8 @@ impl<'a> Rebuilder<'a> {
             }
         }
         let requires_grad = draft.requires_grad;
-        let name = String::new();
+        let name = CompactString::default();
+        let strides = layout::odd_strides(&shape, strides);
         Ok(Tensor { name, dtype, shape, strides, offset, storage, requires_grad, shared_with: None, problem })
     }
 
@@ -376,8 +379,8 @@ fn named_dtype(name: &str) -> Result<Dtype, String> {
 }
 
 fn is_tensor(pickle: &Pickle, object: &Object) -> bool {
-    let Some(global) = pickle.global(object.callable) else { return false };
-    global.makes_tensor || (legacy_class(&global.name).is_some() && pickle.state(object).is_some())
+    object.makes_tensor
+        || (pickle.callable_name(object).and_then(legacy_class).is_some() && pickle.state(object).is_some())
 }
 
 /// `torch.FloatTensor` and its like: tensors as torch wrote them before it had rebuild functions.

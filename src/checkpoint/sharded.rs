@@ -182,7 +182,7 @@ impl<'a> Merged<'a> {
         let mut places: Vec<Option<usize>> = Vec::with_capacity(shard.tensors.len());
         for mut tensor in shard.tensors {
             tensor.name.insert_str(0, &prefix);
-            match self.weight_map.get_key_value(&tensor.name) {
+            match self.weight_map.get_key_value(tensor.name.as_str()) {
                 Some((_, place)) if place != file => {
                     self.copies += 1;
                     places.push(None);
@@ -191,7 +191,7 @@ impl<'a> Merged<'a> {
                 Some((name, _)) => {
                     self.seen.insert(name.as_str());
                 }
-                None => self.extra.push(tensor.name.clone()),
+                None => self.extra.push(tensor.name.to_string()),
             }
             places.push(Some(all.tensors.len()));
             tensor.storage = tensor.storage.map(|storage| storage + first_storage);

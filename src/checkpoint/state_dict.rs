@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
+use compact_str::{CompactString, ToCompactString};
 use foldhash::fast::RandomState;
 use serde_json::{Map, Value, json};
 
@@ -76,7 +77,7 @@ pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>) -> Unwrapped {
             let (shown, hold) = (name_for_message(&name), if others.len() == 1 { "holds" } else { "hold" });
             rebuilder.warn(format!("`{}` {hold} weights too; only `{shown}` is shown.", others.join("`, `")));
         }
-        found.wrappers.push(name);
+        found.wrappers.push(name.into());
         found.inner = inner;
     }
     found
@@ -161,7 +162,7 @@ pub(super) fn optimiser(pickle: &Pickle, printer: &mut Printer, dict: NodeId) ->
                     Some(params) if key == "params" => Value::from(params.count()),
                     _ => printer.value(pickle, value),
                 };
-                (key, shown)
+                (key.into(), shown)
             });
             Value::Object(options.collect())
         })
@@ -169,14 +170,14 @@ pub(super) fn optimiser(pickle: &Pickle, printer: &mut Printer, dict: NodeId) ->
     let state = pickle.get(dict, "state");
     let entries = || state.and_then(|state| pickle.entries(state)).into_iter().flatten();
     let fields = entries().next().and_then(|(_, first)| pickle.entries(first)).into_iter().flatten();
-    let fields: Vec<String> = fields.take(32).map(|(key, _)| key_text(pickle, key)).collect();
+    let fields: Vec<String> = fields.take(32).map(|(key, _)| key_text(pickle, key).into()).collect();
     json!({ "groups": groups, "state": { "entries": entries().count(), "fields": fields } })
 }
 
 /// A container at work: its members not visited yet, the next one last.
 struct Level {
     id: NodeId,
-    path: String,
+    path: CompactString,
     members: Vec<(Key, NodeId)>,
 }
 
@@ -188,10 +189,10 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub fn text(self, pickle: &Pickle) -> String {
+    pub fn text(self, pickle: &Pickle) -> CompactString {
         match self {
             Key::Name(key) => key_text(pickle, key),
-            Key::Index(index) => index.to_string(),
+            Key::Index(index) => index.to_compact_string(),
         }
     }
 }
@@ -209,7 +210,7 @@ pub(super) fn flatten(
     let mut printer = Printer::for_metadata();
     let members_of_root = members(rebuilder, root);
     rebuilder.reserve(members_of_root.len());
-    let mut levels = vec![Level { id: root, path: String::new(), members: members_of_root }];
+    let mut levels = vec![Level { id: root, path: CompactString::default(), members: members_of_root }];
     while let Some(level) = levels.last_mut() {
         let Some((key, value)) = level.members.pop() else {
             levels.pop();
@@ -244,9 +245,9 @@ pub(super) fn flatten(
 }
 
 /// Add to the metadata unless it is full.
-fn keep(metadata: &mut Map<String, Value>, name: String, value: impl FnOnce() -> Value) {
+fn keep(metadata: &mut Map<String, Value>, name: CompactString, value: impl FnOnce() -> Value) {
     if metadata.len() < MOST_METADATA {
-        metadata.insert(name, value());
+        metadata.insert(name.into(), value());
     }
 }
 

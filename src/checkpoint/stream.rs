@@ -131,7 +131,7 @@ impl<'a> Stream<'a> {
 pub(super) fn key(pickle: &Pickle, id: NodeId) -> Option<String> {
     const LONGEST: usize = 256;
     let short = pickle.text(id).is_some_and(|text| text.len() <= LONGEST);
-    (short || pickle.int(id).is_some()).then(|| key_text(pickle, id))
+    (short || pickle.int(id).is_some()).then(|| key_text(pickle, id).into())
 }
 
 /// The members of a list or tuple.

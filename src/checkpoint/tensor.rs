@@ -15,13 +15,13 @@ pub type TensorId = usize;
 #[derive(Debug, Clone)]
 pub struct Tensor {
     /// Full name (`layer1.0.conv1.weight`).
-    pub name: String,
+    pub name: CompactString,
     /// Element type.
     pub dtype: Dtype,
     /// Logical shape.
     pub shape: Sizes,
-    /// Step between elements along each axis, in elements.
-    pub strides: Sizes,
+    /// Step between elements along each axis, in elements; `None` where they lie one behind the other, row by row.
+    pub strides: Option<Box<Sizes>>,
     /// First element, in elements from the storage's beginning.
     pub offset: u64,
     /// Index in [`Checkpoint::storages`](super::Checkpoint::storages); `None` where the file holds no bytes for it.
@@ -232,6 +232,11 @@ pub struct TensorData {
 }
 
 impl Tensor {
+    /// Step between elements along each axis, in elements.
+    pub fn strides(&self) -> Sizes {
+        self.strides.as_deref().cloned().unwrap_or_else(|| layout::contiguous_strides(&self.shape))
+    }
+
     /// Number of elements; the largest number where it does not fit.
     pub fn elements(&self) -> u64 {
         layout::elements(&self.shape).unwrap_or(u64::MAX)

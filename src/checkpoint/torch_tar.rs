@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use compact_str::CompactString;
+
 use super::error::name_for_message;
-use super::layout::Layout;
+use super::layout::{Layout, odd_strides};
 use super::pickle::{self, Fault, Pickle};
 use super::rebuild::{self, Found, Rebuilder};
 use super::stream::{self, Stream};
@@ -243,10 +245,10 @@ fn read_tensors(stream: &mut Stream<'_>, storages: &Storages) -> Result<HashMap<
             return Err(fail(stream, why));
         }
         let tensor = Tensor {
-            name: String::new(),
+            name: CompactString::default(),
             dtype,
+            strides: odd_strides(&shape, strides),
             shape,
-            strides,
             offset,
             storage: Some(index),
             requires_grad: false,

@@ -199,7 +199,7 @@ fn read_contents(rebuilder: &mut Rebuilder<'_>) -> Result<Parts, Fault> {
         optimizer::name_moments(rebuilder, &content, &mut metadata);
         return Ok(Parts { content, metadata, wrappers });
     }
-    if rebuilder.add(inner, "tensor".to_owned())?.is_none() {
+    if rebuilder.add(inner, "tensor".into())?.is_none() {
         state_dict::flatten(rebuilder, inner, &mut metadata)?;
     }
     if rebuilder.tensors.is_empty() {

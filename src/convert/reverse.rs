@@ -119,7 +119,7 @@ impl<'a> Reversal<'a> {
         map: &StateDict,
     ) -> Result<Reversal<'a>, Error> {
         let ids = map.entries.iter().flat_map(|entry| &entry.from);
-        let ids: HashMap<String, TensorId> = ids.map(|&id| (original.tensors[id].name.clone(), id)).collect();
+        let ids: HashMap<String, TensorId> = ids.map(|&id| (original.tensors[id].name.to_string(), id)).collect();
         let rows = key_map::rows(original, map);
         let mut reversal = Reversal::new(mlx, Some(original), &rows, &ids)?;
         reversal.describe()?;
@@ -148,8 +148,8 @@ impl<'a> Reversal<'a> {
     ) -> Result<Reversal<'a>, Error> {
         let found: HashMap<&str, TensorId> =
             mlx.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
-        if let Some(tensor) = mlx.tensors.iter().find(|tensor| !map.contains_key(&tensor.name)) {
-            return Err(Error::Extra { name: tensor.name.clone() });
+        if let Some(tensor) = mlx.tensors.iter().find(|tensor| !map.contains_key(tensor.name.as_str())) {
+            return Err(Error::Extra { name: tensor.name.to_string() });
         }
         let mut groups: Vec<Group> = Vec::new();
         // Moves that share a torch tensor stand together in the map's order, but not always side by side.

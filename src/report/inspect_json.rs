@@ -104,11 +104,11 @@ fn tensors(opened: &Opened) -> Vec<Value> {
     let describe = |(tensor, module): (&Tensor, &&str)| {
         let elements = tensor.shape.iter().fold(1u64, |product, &axis| product.saturating_mul(axis));
         let mut value = json!({
-            "name": tensor.name, "dtype": tensor.dtype.name(), "shape": tensor.shape.as_slice(),
+            "name": tensor.name.as_str(), "dtype": tensor.dtype.name(), "shape": tensor.shape.as_slice(),
             "bytes": elements.saturating_mul(tensor.dtype.size() as u64), "module": module,
         });
         if let Some(first) = tensor.shared_with.and_then(|id| opened.checkpoint.tensors.get(id)) {
-            value["shared_with"] = json!(first.name);
+            value["shared_with"] = json!(first.name.as_str());
         }
         if let Some(problem) = &tensor.problem {
             value["problem"] = json!(problem);

@@ -26,7 +26,7 @@ pub fn compare(checkpoint: &Checkpoint, expected: &Value) {
     expected_names.sort_unstable();
     assert_eq!(names, expected_names);
     for (id, tensor) in checkpoint.tensors.iter().enumerate() {
-        let facts = &expected[&tensor.name];
+        let facts = &expected[tensor.name.as_str()];
         assert_eq!(
             json!([tensor.dtype.name(), tensor.shape.as_slice()]),
             json!([facts["dtype"], facts["shape"]]),

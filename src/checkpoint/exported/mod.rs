@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::archive::{self, Archive, Method, Record};
 use super::error::name_for_message;
-use super::layout::Layout;
+use super::layout::{Layout, odd_strides};
 use super::tensor::StorageOffset;
 use super::torch_zip::{self, byte_order, check_folder};
 use super::{
@@ -206,10 +206,10 @@ impl Reader<'_> {
         }
         let requires_grad = meta.requires_grad;
         let tensor = Tensor {
-            name,
+            name: name.into(),
             dtype,
+            strides: odd_strides(&shape, strides.into()),
             shape: shape.into(),
-            strides: strides.into(),
             offset,
             storage,
             requires_grad,
@@ -250,7 +250,7 @@ impl Reader<'_> {
             }
             if names == FLAT_WEIGHTS {
                 let tensors = self.checkpoint.tensors.iter();
-                weights.extend(tensors.map(|tensor| (tensor.name.clone(), TensorKind::Unknown)));
+                weights.extend(tensors.map(|tensor| (tensor.name.to_string(), TensorKind::Unknown)));
             }
         }
         Ok(Found { record, place, program, weights })
@@ -271,7 +271,7 @@ impl Reader<'_> {
         let file = self.checkpoint.files.len() + 1;
         inner.storages.iter_mut().for_each(|storage| storage.file = file);
         if let Some(name) = name {
-            inner.tensors.iter_mut().for_each(|tensor| name.clone_into(&mut tensor.name));
+            inner.tensors.iter_mut().for_each(|tensor| tensor.name = name.into());
         }
         self.checkpoint.append(inner.tensors, inner.storages);
         self.checkpoint.files.extend(inner.files);

@@ -8,18 +8,33 @@ pub(super) struct Cursor<'a> {
     pub position: usize,
 }
 
-/// Why nothing could be read.
-pub(super) struct Cut {
-    pub what: String,
-    /// How many bytes of pickle would have been needed, where it is cut off.
-    pub wants: Option<usize>,
+/// What is wrong at the opcode at work. Boxed, so that what is right fits registers.
+pub(super) struct Wrong(Box<(String, Option<usize>)>);
+
+/// What an opcode gives.
+pub(super) type Step<T = ()> = Result<T, Wrong>;
+
+impl Wrong {
+    /// The pickle is cut off: so many bytes of it would have been needed.
+    pub fn cut(what: String, wants: usize) -> Wrong {
+        Wrong(Box::new((what, Some(wants))))
+    }
+
+    /// In words; and the bytes that would have been needed.
+    pub fn parts(self) -> (String, Option<usize>) {
+        *self.0
+    }
 }
 
-type Read<T> = Result<T, Cut>;
+impl From<String> for Wrong {
+    fn from(what: String) -> Wrong {
+        Wrong(Box::new((what, None)))
+    }
+}
 
-impl From<&str> for Cut {
-    fn from(what: &str) -> Cut {
-        Cut { what: what.to_owned(), wants: None }
+impl From<&str> for Wrong {
+    fn from(what: &str) -> Wrong {
+        Wrong::from(what.to_owned())
     }
 }
 
@@ -27,7 +42,7 @@ impl Cursor<'_> {
     /// The scalar behind an opcode whose end is told by the opcode or by a length, so that it can be read again for next to
     /// nothing; `None` for all others.
     #[inline]
-    pub fn scalar(&mut self, code: u8) -> Read<Option<Node>> {
+    pub fn scalar(&mut self, code: u8) -> Step<Option<Node>> {
         use opcode::*;
         Ok(Some(match code {
             NONE => Node::None,
@@ -43,7 +58,7 @@ impl Cursor<'_> {
             }
             LONG4 => {
                 let length = self.u32()?;
-                let length = i32::try_from(length).map_err(|_| Cut::from("LONG4 has a negative length"))?;
+                let length = i32::try_from(length).map_err(|_| Wrong::from("LONG4 has a negative length"))?;
                 self.long(length as u64)?
             }
             BINFLOAT => Node::Float(split(u64::from_be_bytes(self.array()?))),
@@ -60,7 +75,7 @@ impl Cursor<'_> {
     }
 
     /// A little-endian two's complement integer.
-    fn long(&mut self, length: u64) -> Read<Node> {
+    fn long(&mut self, length: u64) -> Step<Node> {
         let span = self.span(length)?;
         let bytes = span.of(self.data);
         if bytes.len() > 8 {
@@ -75,7 +90,7 @@ impl Cursor<'_> {
     }
 
     /// The bytes behind a length of so many bytes.
-    fn sized(&mut self, width: usize) -> Read<Span> {
+    fn sized(&mut self, width: usize) -> Step<Span> {
         let length = match width {
             1 => self.byte()?.into(),
             4 => self.u32()?.into(),
@@ -84,7 +99,7 @@ impl Cursor<'_> {
         self.span(length)
     }
 
-    fn span(&mut self, length: u64) -> Read<Span> {
+    fn span(&mut self, length: u64) -> Step<Span> {
         let remaining = self.data.len().saturating_sub(self.position) as u64;
         if length > remaining {
             return Err(self.cut(length, remaining));
@@ -95,17 +110,16 @@ impl Cursor<'_> {
     }
 
     #[cold]
-    fn cut(&self, length: u64, remaining: u64) -> Cut {
+    fn cut(&self, length: u64, remaining: u64) -> Wrong {
         let wants = self.position.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
-        Cut { what: format!("a length of {length} where {remaining} bytes remain"), wants: Some(wants) }
+        Wrong::cut(format!("a length of {length} where {remaining} bytes remain"), wants)
     }
 
     /// Up to the next line end, which is skipped.
-    pub fn line(&mut self) -> Read<Span> {
+    pub fn line(&mut self) -> Step<Span> {
         let rest = self.data.get(self.position..).unwrap_or_default();
         let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
-            let what = "a line without an end: the pickle is cut off".to_owned();
-            return Err(Cut { what, wants: Some(self.data.len() + 1) });
+            return Err(Wrong::cut("a line without an end: the pickle is cut off".to_owned(), self.data.len() + 1));
         };
         let line = self.span(length as u64)?;
         self.position += 1;
@@ -113,32 +127,32 @@ impl Cursor<'_> {
     }
 
     /// A memo number in decimal, on a line.
-    pub fn decimal(&mut self) -> Read<u32> {
+    pub fn decimal(&mut self) -> Step<u32> {
         let line = self.line()?;
         let text = std::str::from_utf8(line.of(self.data)).unwrap_or_default();
-        text.trim().parse().map_err(|_| Cut::from("a memo number that is no number"))
+        text.trim().parse().map_err(|_| Wrong::from("a memo number that is no number"))
     }
 
-    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
+    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
         let rest = self.data.get(self.position..).unwrap_or_default();
         let Some(&array) = rest.first_chunk::<N>() else { return Err(self.cut(N as u64, rest.len() as u64)) };
         self.position += N;
         Ok(array)
     }
 
-    pub fn byte(&mut self) -> Read<u8> {
+    pub fn byte(&mut self) -> Step<u8> {
         self.array().map(u8::from_le_bytes)
     }
 
-    pub fn u16(&mut self) -> Read<u16> {
+    pub fn u16(&mut self) -> Step<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub fn u32(&mut self) -> Read<u32> {
+    pub fn u32(&mut self) -> Step<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub fn u64(&mut self) -> Read<u64> {
+    pub fn u64(&mut self) -> Step<u64> {
         self.array().map(u64::from_le_bytes)
     }
 }

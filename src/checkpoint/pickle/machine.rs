@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use super::cursor::{Cursor, Cut};
+use super::cursor::{Cursor, Step, Wrong};
 use super::globals::Interner;
 use super::{
     Chain, Encoding, Extra, Fault, How, NOTHING, Node, NodeId, Object, Pickle, Run, Span, WORK, WORK_PER_BYTE, opcode,
@@ -49,7 +49,11 @@ impl Pickle {
         };
         match machine.run() {
             Ok(()) => Ok(machine.pickle),
-            Err(what) => Err((Fault { offset: machine.opcode as u64, what }, Box::new(machine.pickle))),
+            Err(wrong) => {
+                let (what, wants) = wrong.parts();
+                machine.pickle.wants = wants;
+                Err((Fault { offset: machine.opcode as u64, what }, Box::new(machine.pickle)))
+            }
         }
     }
 }
@@ -68,20 +72,16 @@ struct Machine {
     interner: Interner,
 }
 
-/// The fault in words; the offset is that of the opcode at work.
-type Step<T = ()> = Result<T, String>;
-
 impl Machine {
     fn run(&mut self) -> Step {
         // Indices and offsets are 32 bits wide, and an opcode makes at most two values.
         if self.pickle.data.len() > i32::MAX as usize {
-            return Err("the pickle is longer than 2 GiB, which is not read".to_owned());
+            return Err("the pickle is longer than 2 GiB, which is not read".into());
         }
         loop {
             self.opcode = self.position;
             let Some(&code) = self.pickle.data.get(self.position) else {
-                self.pickle.wants = Some(self.position + 1);
-                return Err("the pickle ends without STOP: it is cut off".to_owned());
+                return Err(Wrong::cut("the pickle ends without STOP: it is cut off".to_owned(), self.position + 1));
             };
             self.position += 1;
             if code == opcode::STOP {
@@ -142,7 +142,7 @@ impl Machine {
             }
             PROTO => match self.read(|cursor| cursor.byte())? {
                 0..=5 => Ok(()),
-                other => Err(format!("pickle protocol {other} is not known; the highest is 5")),
+                other => Err(format!("pickle protocol {other} is not known; the highest is 5").into()),
             },
             FRAME => self.read(|cursor| cursor.u64()).map(|_| ()),
             NEXT_BUFFER => self.push(Node::Buffer),
@@ -173,7 +173,7 @@ impl Machine {
             }
             STRING => Node::Text(self.line()?, Encoding::Quoted),
             UNICODE => Node::Text(self.line()?, Encoding::RawUnicode),
-            _ => return Err(format!("0x{code:02x} is no pickle opcode: the pickle is damaged")),
+            _ => return Err(format!("0x{code:02x} is no pickle opcode: the pickle is damaged").into()),
         };
         self.push(node)
     }
@@ -188,9 +188,9 @@ impl Machine {
             _ => 0,
         };
         if code == DICT && count % 2 == 1 {
-            return Err("DICT has a key without a value".to_owned());
+            return Err("DICT has a key without a value".into());
         }
-        let span = self.take(count, code)?;
+        let span = self.take(count)?;
         let node = match code {
             LIST | EMPTY_LIST => Node::List(self.chain(span)),
             DICT | EMPTY_DICT => Node::Dict(self.chain(span)),
@@ -212,15 +212,15 @@ impl Machine {
         };
         let pairs = matches!(code, SETITEM | SETITEMS);
         if pairs && count % 2 == 1 {
-            return Err(format!("{name} has a key without a value"));
+            return Err(format!("{name} has a key without a value").into());
         }
-        let items = self.take(count, code)?;
+        let items = self.take(count)?;
         let target = self.top()?;
         let chain = match (self.pickle.node(target), code) {
             (Node::List(chain), APPEND | APPENDS) | (Node::Set(chain), ADDITEMS) => chain,
             (Node::Dict(chain), SETITEM | SETITEMS) => chain,
             (Node::Object(_), _) => return self.fill_object(target, items, pairs, name),
-            (other, _) => return Err(format!("{name} on {}, which no checkpoint does", kind(other))),
+            (other, _) => return Err(format!("{name} on {}, which no checkpoint does", kind(other)).into()),
         };
         let grown = self.extend(chain, items);
         if let Some((Node::List(chain) | Node::Set(chain) | Node::Dict(chain), _)) =
@@ -237,7 +237,8 @@ impl Machine {
         if is_tensor_call(callable) {
             return Err(format!(
                 "{name} on a tensor, which corrupts memory in torch before 2.10 (CVE-2026-24747); refused"
-            ));
+            )
+            .into());
         }
         let Some(extra) = self.extra(target) else { return Ok(()) };
         let chain = if pairs { extra.items } else { extra.appended };
@@ -259,7 +260,7 @@ impl Machine {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Node::Text(module, _), Node::Text(name, _)) = (self.pickle.node(module), self.pickle.node(name))
                 else {
-                    return Err("STACK_GLOBAL without two texts".to_owned());
+                    return Err("STACK_GLOBAL without two texts".into());
                 };
                 self.push_global(module, name)
             }
@@ -277,7 +278,7 @@ impl Machine {
             INST => {
                 let (module, name) = (self.line()?, self.line()?);
                 let count = self.stack.len() - self.pop_mark()?;
-                let args = self.take(count, code)?;
+                let args = self.take(count)?;
                 self.push_global(module, name)?;
                 let callable = self.pop()?;
                 self.push(Node::Tuple(args))?;
@@ -286,7 +287,7 @@ impl Machine {
             }
             OBJ => {
                 let count = self.stack.len() - self.pop_mark()?;
-                let args = self.take(count.checked_sub(1).ok_or("OBJ without a class")?, code)?;
+                let args = self.take(count.checked_sub(1).ok_or("OBJ without a class")?)?;
                 let callable = self.pop()?;
                 self.push(Node::Tuple(args))?;
                 let args = self.pop()?;
@@ -296,7 +297,7 @@ impl Machine {
                 let state = self.pop()?;
                 let target = self.top()?;
                 if !matches!(self.pickle.node(target), Node::Object(_)) {
-                    return Err(format!("BUILD on {}, which no checkpoint does", kind(self.pickle.node(target))));
+                    return Err(format!("BUILD on {}, which no checkpoint does", kind(self.pickle.node(target))).into());
                 }
                 if let Some(extra) = self.extra_mut(target) {
                     extra.state = Some(state);
@@ -337,7 +338,7 @@ impl Machine {
     fn push_global(&mut self, module: Span, name: Span) -> Step {
         let length = module.length.max(name.length);
         if length > LONGEST_NAME {
-            return Err(format!("a class or function whose name is {length} bytes long"));
+            return Err(format!("a class or function whose name is {length} bytes long").into());
         }
         let Pickle { data, globals, .. } = &mut self.pickle;
         let part = |span: Span| data.get(span.start as usize..(span.start + span.length) as usize).unwrap_or_default();
@@ -361,9 +362,9 @@ impl Machine {
 
     fn push_object(&mut self, how: How, callable: NodeId, args: NodeId) -> Step {
         let index = self.pickle.objects.len() as u32;
-        self.pickle
-            .objects
-            .push((Object { how, callable, args, extra: NOTHING }, NodeId(self.pickle.nodes.len() as u32)));
+        let makes_tensor = self.pickle.global(callable).is_some_and(|global| global.makes_tensor);
+        let object = Object { how, callable, args, makes_tensor, extra: NOTHING };
+        self.pickle.objects.push((object, NodeId(self.pickle.nodes.len() as u32)));
         self.push(Node::Object(index))
     }
 
@@ -382,11 +383,10 @@ impl Machine {
     }
 
     /// Move the topmost values to the pool.
-    fn take(&mut self, count: usize, code: u8) -> Step<Span> {
+    fn take(&mut self, count: usize) -> Step<Span> {
         let floor = self.marks.last().map_or(0, |&mark| mark as usize);
-        let start = self.stack.len().checked_sub(count).filter(|&start| start >= floor).ok_or_else(|| {
-            format!("{} finds too few values on the stack (stack underflow)", opcode::name(code).unwrap_or("an opcode"))
-        })?;
+        let start = self.stack.len().checked_sub(count).filter(|&start| start >= floor);
+        let start = start.ok_or_else(|| self.underflow())?;
         let span = Span { start: self.pickle.pool.len() as u32, length: count as u32 };
         self.pickle.pool.extend(self.stack.drain(start..));
         Ok(span)
@@ -419,23 +419,29 @@ impl Machine {
     }
 
     fn pop(&mut self) -> Step<NodeId> {
-        self.top()?;
-        self.stack.pop().ok_or_else(|| "stack underflow".to_owned())
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
     }
 
     /// The topmost value, unless a mark lies above it.
     fn top(&self) -> Step<NodeId> {
         let floor = self.marks.last().map_or(0, |&mark| mark as usize);
-        let above_mark = self.stack.len() > floor;
-        self.stack.last().filter(|_| above_mark).copied().ok_or_else(|| {
-            let code = self.pickle.data.get(self.opcode).and_then(|&code| opcode::name(code)).unwrap_or("an opcode");
-            format!("{code} finds too few values on the stack (stack underflow)")
-        })
+        match self.stack.last() {
+            Some(&top) if self.stack.len() > floor => Ok(top),
+            _ => Err(self.underflow()),
+        }
+    }
+
+    #[cold]
+    fn underflow(&self) -> Wrong {
+        let code = self.pickle.data.get(self.opcode).and_then(|&code| opcode::name(code)).unwrap_or("an opcode");
+        format!("{code} finds too few values on the stack (stack underflow)").into()
     }
 
     fn pop_mark(&mut self) -> Step<usize> {
         let mark = self.marks.pop().ok_or("there is no mark on the stack")? as usize;
-        if mark > self.stack.len() { Err("the mark lies above the stack".to_owned()) } else { Ok(mark) }
+        if mark > self.stack.len() { Err("the mark lies above the stack".into()) } else { Ok(mark) }
     }
 
     fn remember(&mut self, index: u32) -> Step {
@@ -474,18 +480,15 @@ impl Machine {
             _ if !digits.is_empty() && digits.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) => {
                 Node::Digits(Span { start: line.start, length: digits.len() as u32 })
             }
-            _ => return Err("INT or LONG is not followed by a number".to_owned()),
+            _ => return Err("INT or LONG is not followed by a number".into()),
         })
     }
 
-    fn read<T>(&mut self, read: impl FnOnce(&mut Cursor<'_>) -> Result<T, Cut>) -> Step<T> {
+    fn read<T>(&mut self, read: impl FnOnce(&mut Cursor<'_>) -> Step<T>) -> Step<T> {
         let mut cursor = Cursor { data: &self.pickle.data, position: self.position };
         let found = read(&mut cursor);
         self.position = cursor.position;
-        found.map_err(|cut| {
-            self.pickle.wants = cut.wants.or(self.pickle.wants);
-            cut.what
-        })
+        found
     }
 
     fn line(&mut self) -> Step<Span> {

@@ -142,6 +142,8 @@ pub struct Object {
     pub callable: NodeId,
     /// Positional arguments: a tuple, in honest files.
     pub args: NodeId,
+    /// Whether the call gives a tensor or a parameter, by its [`Global`].
+    pub makes_tensor: bool,
     extra: u32,
 }
 

@@ -1,6 +1,7 @@
 //! Values of a pickle as JSON, bounded in depth and size: a pickle of a few bytes can stand for more values than there are
 //! atoms, or for itself.
 
+use compact_str::CompactString;
 use serde_json::{Map, Value, json};
 
 use super::machine::is_tensor_call;
@@ -207,7 +208,7 @@ impl Frame<'_> {
                 *key = match pickle.text(name) {
                     Some(text) => text.into_owned(),
                     None if printer.in_key => ELLIPSIS.to_owned(),
-                    None => key_text(pickle, name),
+                    None => key_text(pickle, name).into(),
                 };
                 Some(value)
             }
@@ -223,12 +224,12 @@ impl Frame<'_> {
 }
 
 /// A dict key as text, whatever its type: `0`, `None`, `(1, 2)` as `[1,2]`.
-pub(crate) fn key_text(pickle: &Pickle, key: NodeId) -> String {
+pub(crate) fn key_text(pickle: &Pickle, key: NodeId) -> CompactString {
     match pickle.text(key) {
-        Some(text) => text.into_owned(),
+        Some(text) => text.into(),
         None => match (Printer { in_key: true, ..Printer::for_messages() }).value(pickle, key) {
-            Value::String(text) => text,
-            other => other.to_string(),
+            Value::String(text) => text.into(),
+            other => other.to_string().into(),
         },
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
+use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use serde::de::IgnoredAny;
 
@@ -32,7 +33,7 @@ pub(super) struct Header {
 /// What it says of a tensor.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub name: String,
+    pub name: CompactString,
     /// As written (`BF16`).
     pub dtype: String,
     pub shape: Sizes,
@@ -77,7 +78,7 @@ pub(super) fn parse(bytes: &[u8]) -> Step<Header> {
         if !seen.insert(name.hash()) && header.tensors.iter().any(|tensor| name == tensor.name.as_str()) {
             return Err(Fault { at, what: format!("the name `{}` is there twice", name.shown()) });
         }
-        header.tensors.push(reader.tensor(name.into_string(), at)?);
+        header.tensors.push(reader.tensor(name.as_str().into(), at)?);
         Ok(())
     })?;
     reader.blanks();
@@ -272,7 +273,7 @@ impl<'a> Reader<'a> {
         Ok(entries)
     }
 
-    fn tensor(&mut self, name: String, at: usize) -> Step<Entry> {
+    fn tensor(&mut self, name: CompactString, at: usize) -> Step<Entry> {
         let (mut dtype, mut shape, mut offsets) = (None, None, None);
         self.object(|reader, field, at| {
             let twice = match field.as_str() {
@@ -424,8 +425,8 @@ mod tests {
                 prop_assert!(value.is_ok(), "{}", String::from_utf8_lossy(&header));
                 let value = value.unwrap();
                 for tensor in parsed.tensors {
-                    prop_assert_eq!(&value[&tensor.name]["dtype"], &serde_json::json!(tensor.dtype));
-                    prop_assert_eq!(&value[&tensor.name]["shape"], &serde_json::json!(tensor.shape.to_vec()));
+                    prop_assert_eq!(&value[tensor.name.as_str()]["dtype"], &serde_json::json!(tensor.dtype));
+                    prop_assert_eq!(&value[tensor.name.as_str()]["shape"], &serde_json::json!(tensor.shape.to_vec()));
                 }
             }
         }

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use self::header::Entry;
 use super::error::name_for_message;
-use super::layout::contiguous_strides;
 use super::tensor::StorageOffset;
 use super::{Bytes, Checkpoint, Content, Dtype, Error, Format, Storage, Tensor};
 
@@ -114,7 +113,7 @@ fn add(checkpoint: &mut Checkpoint, entry: Entry, data: u64) {
     let known = dtype(&entry.dtype).and_then(|(dtype, _)| dtype);
     let problem = known.is_none().then(|| format!("elements of type {} are not read", name_for_message(&entry.dtype)));
     checkpoint.tensors.push(Tensor {
-        strides: contiguous_strides(&entry.shape),
+        strides: None,
         shape: entry.shape,
         dtype: known.unwrap_or(Dtype::Unknown),
         offset: 0,

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use compact_str::format_compact;
+
 use super::archive::Archive;
 use super::error::name_for_message;
 use super::objects::{self, Children, join};
@@ -177,7 +179,7 @@ fn metadata(archive: &Archive) -> Map<String, Value> {
 fn add_constants(rebuilder: &mut Rebuilder<'_>) -> Result<(), Fault> {
     let pickle = rebuilder.pickle;
     for (number, value) in pickle.items(pickle.root()).into_iter().flatten().enumerate() {
-        rebuilder.add(value, format!("CONSTANTS.c{number}"))?;
+        rebuilder.add(value, format_compact!("CONSTANTS.c{number}"))?;
     }
     Ok(())
 }
@@ -216,7 +218,7 @@ fn module(
     let mut printer = Printer::for_attributes();
     for (key, value) in state.and_then(|state| pickle.entries(state)).into_iter().flatten() {
         let name = key_text(pickle, key);
-        let kind = match &name {
+        let kind = match name.as_str() {
             name if class.parameters.contains(name) => Some(TensorKind::Parameter),
             name if class.buffers.contains(name) => Some(TensorKind::Buffer),
             _ => None,
@@ -230,7 +232,7 @@ fn module(
         } else if let Some(kind) = kind.filter(|_| pickle.is_none(value)) {
             module.tensors.push(OwnTensor { name: name.into(), kind, tensor: None });
         } else if is_hyper_parameter(&name) {
-            module.attributes.insert(name, printer.value(pickle, value));
+            module.attributes.insert(name.into(), printer.value(pickle, value));
         }
     }
     // Parameters first, as everywhere.

@@ -139,7 +139,7 @@ pub fn with_conversion(
     let entry = |entry: &Entry| {
         // A part or a fold is not torch's tensor under another name.
         let own = entry.from.first().filter(|_| entry.step.fold == Fold::One);
-        let own = own.map(|&id| torch.tensors[id].name.clone());
+        let own = own.map(|&id| torch.tensors[id].name.to_string());
         let names = std::iter::once(entry.name.clone()).chain(own).collect();
         Ours {
             name: entry.name.clone(),
@@ -170,10 +170,10 @@ pub fn checkpoints(
     watch: impl FnMut(usize, usize) -> bool,
 ) -> Result<Vec<Finding>, Error> {
     let ours = |(id, tensor): (TensorId, &crate::checkpoint::Tensor)| Ours {
-        name: tensor.name.clone(),
+        name: tensor.name.to_string(),
         step: Move::keep(&tensor.name),
         from: vec![id],
-        names: vec![tensor.name.clone()],
+        names: vec![tensor.name.to_string()],
         optional: false,
         torch,
     };
@@ -250,7 +250,7 @@ fn compare(
             return Err(Error::Stopped);
         }
         let verdict = pair::judge(&ours[at], other, id)?;
-        let other = Some(other.tensors[id].name.clone());
+        let other = Some(other.tensors[id].name.to_string());
         findings.push(Finding { name: Some(ours[at].name.clone()), other, by, verdict });
     }
     for at in alone.into_iter().filter(|&at| !ours[at].optional) {
@@ -258,7 +258,7 @@ fn compare(
         findings.push(Finding { name, other: None, by: By::Name, verdict: Verdict::Missing });
     }
     for id in strangers {
-        let other = Some(other.tensors[id].name.clone());
+        let other = Some(other.tensors[id].name.to_string());
         findings.push(Finding { name: None, other, by: By::Name, verdict: Verdict::Extra });
     }
     Ok(findings)
@@ -288,7 +288,7 @@ fn unconverted<'a>(
         }
     }
     let told: HashSet<String> = findings.iter().filter_map(|finding| finding.other.clone()).collect();
-    alone.retain(|&at| !ours[at].from.iter().all(|&id| told.contains(&torch.tensors[id].name)));
+    alone.retain(|&at| !ours[at].from.iter().all(|&id| told.contains(torch.tensors[id].name.as_str())));
     Ok(())
 }
 

@@ -58,9 +58,9 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
         skipped: HashSet::new(),
     };
     for (id, tensor) in opened.checkpoint.tensors.iter().enumerate() {
-        if skip.is_match(&tensor.name) {
+        if skip.is_match(tensor.name.as_str()) {
             builder.skipped.insert(id);
-            builder.leave(id, tensor.name.clone(), Why::Skipped);
+            builder.leave(id, tensor.name.to_string(), Why::Skipped);
         }
     }
     let mut id = 0;
@@ -189,7 +189,7 @@ impl Builder<'_> {
     fn loose(&mut self) -> Result<(), Error> {
         for (id, tensor) in self.opened.checkpoint.tensors.iter().enumerate() {
             if !self.taken.contains(&id) {
-                self.copy(0, id, tensor.name.clone(), &tensor.name, "no module of the model has it")?;
+                self.copy(0, id, tensor.name.to_string(), &tensor.name, "no module of the model has it")?;
             }
         }
         Ok(())

@@ -48,7 +48,7 @@ fn row(checkpoint: &Checkpoint, entry: &Entry) -> Row {
         Known::Copied(reason) => ("copied", Some(reason.clone())),
     };
     Row {
-        from: tensors().map(|tensor| tensor.name.clone()).collect(),
+        from: tensors().map(|tensor| tensor.name.to_string()).collect(),
         rule: entry.rule(),
         shape: entry.shape.clone(),
         from_shapes: tensors().map(|tensor| tensor.shape.iter().map(|&axis| axis as usize).collect()).collect(),
