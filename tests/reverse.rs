@@ -64,7 +64,7 @@ fn all() -> Vec<(PathBuf, Vec<&'static str>)> {
 fn tensors(path: &Path) -> BTreeMap<String, TensorData> {
     let checkpoint = if path == Path::new("demo") { t2m_tui::demo::open() } else { Checkpoint::open(path) }.unwrap();
     let named = (0..checkpoint.tensors.len())
-        .filter_map(|id| Some((checkpoint.tensors[id].name.clone(), checkpoint.read(id).ok()?)));
+        .filter_map(|id| Some((checkpoint.tensors[id].name.to_string(), checkpoint.read(id).ok()?)));
     named.collect()
 }
 

@@ -62,7 +62,8 @@ pub(super) struct StorageId<'a> {
     /// `None` for an untyped storage.
     pub dtype: Option<Result<Dtype, String>>,
     pub key: Cow<'a, str>,
-    pub location: Cow<'a, str>,
+    /// Whether its location is the meta device, which has no bytes.
+    pub is_meta: bool,
     /// Elements; bytes where the storage is untyped.
     pub length: u64,
 }
@@ -261,7 +262,7 @@ impl<'a> Rebuilder<'a> {
     fn storage(&mut self, id: &StorageId<'a>, place: u64) -> Result<Result<usize, &'static str>> {
         let fault = |what: String| Fault { offset: place, what };
         let found = match (self.find)(&id.key) {
-            _ if id.location == "meta" => return Ok(Err("is on the meta device: the file holds no bytes for it")),
+            _ if id.is_meta => return Ok(Err("is on the meta device: the file holds no bytes for it")),
             None => return Ok(Err("is missing from the archive")),
             Some(found) if !found.plain => {
                 return Ok(Err("is compressed, which torch does not do to tensors; it is not read"));
@@ -339,8 +340,8 @@ pub(super) fn storage_id(pickle: &Pickle, tuple: NodeId) -> Option<Result<Storag
     }
     // Packages number their storages.
     let key = pickle.text(key).or_else(|| pickle.int(key).map(|number| Cow::Owned(number.to_string())))?;
-    let (class, location) = (pickle.global_name(class)?, pickle.text(location)?);
-    if key.len().max(location.len()) > LONGEST_KEY {
+    let class = pickle.global_name(class)?;
+    if key.len().max(pickle.text_length(location)?) > LONGEST_KEY {
         return Some(Err(format!("a storage whose key or location is longer than {LONGEST_KEY} bytes")));
     }
     let length = match u64::try_from(pickle.int(length)?) {
@@ -348,7 +349,7 @@ pub(super) fn storage_id(pickle: &Pickle, tuple: NodeId) -> Option<Result<Storag
         Err(_) => return Some(Err(format!("a storage of {} elements", pickle.int(length)?))),
     };
     let dtype = (!class.ends_with(".UntypedStorage")).then(|| storage_dtype(class));
-    Some(Ok(StorageId { dtype, key, location, length }))
+    Some(Ok(StorageId { dtype, key, is_meta: pickle.is_text(location, "meta"), length }))
 }
 
 /// The element type of a storage class (`torch.FloatStorage`, `torch.cuda.HalfStorage`); else the class.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use serde_json::Map;
+use smallvec::SmallVec;
 
 use super::{Evidence, Model, Module, ModuleId, infer, neighbours};
 use crate::checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
@@ -105,7 +106,10 @@ fn close(model: &mut Model) {
 struct Draft<'a> {
     path: &'a str,
     parent: Option<usize>,
-    children: Vec<usize>,
+    /// The last of its children; the others by way of `elder`.
+    youngest: Option<usize>,
+    /// The child of the same parent that was seen before it.
+    elder: Option<usize>,
     /// How many tensors it will have.
     tensors: usize,
     version: Option<i64>,
@@ -125,11 +129,12 @@ fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model,
     }
     let mut owners = Vec::with_capacity(tensors.len());
     for tensor in tensors {
-        let owner = drafts.at(split(&tensor.name).0);
+        let (path, name) = split(&tensor.name);
+        let owner = drafts.at(path);
         if let Some(draft) = drafts.list.get_mut(owner) {
             draft.tensors += 1;
         }
-        owners.push(owner);
+        owners.push((owner, name));
     }
     // Children in first-seen order, depth first.
     let mut model = Model { modules: Vec::with_capacity(drafts.list.len()) };
@@ -148,10 +153,11 @@ fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model,
         let module = Module::at(draft.path.to_owned(), name.into(), depth, parent);
         model.modules.push(Module { tensors: Vec::with_capacity(draft.tensors), ..module });
         ordered.push(draft.version);
-        waiting.extend(draft.children.iter().rev());
+        // The eldest is pushed last, and so taken first.
+        let draft_of = |id: &usize| drafts.list.get(*id);
+        waiting.extend(std::iter::successors(draft.youngest, |id| draft_of(id)?.elder));
     }
-    for (id, (tensor, owner)) in tensors.iter().zip(owners).enumerate() {
-        let name = split(&tensor.name).1;
+    for (id, (owner, name)) in owners.into_iter().enumerate() {
         let module = places.get(owner).and_then(|place| model.modules.get_mut(*place));
         if let Some(module) = module {
             module.tensors.push(OwnTensor { name: name.into(), kind: kind(name), tensor: Some(id) });
@@ -178,7 +184,7 @@ impl<'a> Drafts<'a> {
             Some(draft) if draft.path == path => return self.last,
             _ => {}
         }
-        let mut missing = Vec::new();
+        let mut missing: SmallVec<[&str; 8]> = SmallVec::new();
         let mut rest = Some(path);
         let mut parent = None;
         while let Some(path) = rest {
@@ -194,10 +200,9 @@ impl<'a> Drafts<'a> {
         }
         for path in missing.into_iter().rev() {
             let id = self.list.len();
-            if let Some(above) = parent.and_then(|parent: usize| self.list.get_mut(parent)) {
-                above.children.push(id);
-            }
-            self.list.push(Draft { path, parent, children: Vec::new(), tensors: 0, version: None });
+            let above = parent.and_then(|parent: usize| self.list.get_mut(parent));
+            let elder = above.and_then(|above| above.youngest.replace(id));
+            self.list.push(Draft { path, parent, youngest: None, elder, tensors: 0, version: None });
             self.by_path.insert(path, id);
             parent = Some(id);
         }

@@ -292,6 +292,14 @@ impl Pickle {
         }
     }
 
+    /// How many bytes a text has in the pickle.
+    pub fn text_length(&self, id: NodeId) -> Option<usize> {
+        match self.node(id) {
+            Node::Text(span, _) => Some(span.length as usize),
+            _ => None,
+        }
+    }
+
     /// Whether a text has bytes that are no text.
     pub fn is_broken_text(&self, id: NodeId) -> bool {
         matches!(self.node(id), Node::Text(span, Encoding::Utf8) if std::str::from_utf8(self.span(span)).is_err())
