@@ -13,10 +13,12 @@ mod slabs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{self, Checkpoint, Dtype, TensorData};
+use crate::checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData};
 use crate::convert::weights;
 use crate::escape::escape;
 use header::{Shard, Slot};
@@ -187,6 +189,15 @@ pub enum Error {
         /// In what.
         what: String,
     },
+    /// What is on the disk is not the header that was written.
+    #[error(
+        "{}: the header read back is not what was written; the disk or the memory is at fault. Nothing was left behind",
+        shown(path)
+    )]
+    Header {
+        /// The file.
+        path: PathBuf,
+    },
     /// It was asked to stop.
     #[error("interrupted; nothing was left behind")]
     Stopped,
@@ -238,11 +249,12 @@ pub fn write(
     place::sweep(&options.target);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let hashing = scope.spawn(|| inputs.first().map_or(Ok(Vec::new()), |input| hash::files(input, &stop)));
+        let (told, hashes) = mpsc::channel();
+        let (input, stopped) = (inputs.first(), &stop);
+        scope.spawn(move || told.send(input.map_or(Ok(Vec::new()), |input| hash::files(input, stopped))));
         let total = shards.iter().map(|shard| shard.bytes).sum::<u64>() * 2;
         let mut job = Job { source, options, done: 0, total, watch: &mut watch, result: Written::default() };
-        let hashes = || hashing.join().unwrap_or(Err(Error::Stopped));
-        let result = job.run(&shards, hashes);
+        let result = job.run(&shards, &hashes);
         // The hash of a large file is of no use any more.
         stop.store(true, Ordering::Relaxed);
         result.map(|()| job.result)
@@ -260,8 +272,11 @@ struct Job<'a, W> {
 
 type Hashes = Vec<(String, Option<String>)>;
 
+/// How often one who waits for hashes is asked whether to go on.
+const PAUSE: Duration = Duration::from_millis(100);
+
 impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
-    fn run(&mut self, shards: &[Shard], hashes: impl FnOnce() -> Result<Hashes, Error>) -> Result<(), Error> {
+    fn run(&mut self, shards: &[Shard], hashes: &Receiver<Result<Hashes, Error>>) -> Result<(), Error> {
         let inputs = self.source.inputs();
         let names = inputs.first().map(|input| hash::names(input)).unwrap_or_default();
         let unknown: Hashes = names.into_iter().map(|name| (name, None)).collect();
@@ -274,17 +289,44 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             flush::meanwhile(&flushed, &shard.target, || self.write_shard(shard, &mut part, &unknown))?;
             parts.push(part);
         }
-        let metadata = header::metadata(self.source.about(), &self.options.source, &hashes()?);
-        for (shard, part) in shards.iter().zip(&mut parts) {
-            let bytes = header::header(self.source.tensors(), shard, &metadata);
-            let written = part.file.seek(SeekFrom::Start(0)).and_then(|_| part.file.write_all(&bytes));
-            let fault = |source| Error::Write { path: shard.target.clone(), source };
-            written.map_err(fault)?;
-        }
         for (shard, part) in shards.iter().zip(&parts) {
             flush::beside(&part.file, &shard.target, || self.check_shard(shard, part))?;
         }
+        let metadata = header::metadata(self.source.about(), &self.options.source, &self.hashes(hashes)?);
+        for (shard, part) in shards.iter().zip(&mut parts) {
+            self.complete(shard, part, &metadata)?;
+        }
         self.commit(shards, parts, &metadata)
+    }
+
+    /// Wait for the sources' hashes, which large files take long to give.
+    fn hashes(&mut self, hashes: &Receiver<Result<Hashes, Error>>) -> Result<Hashes, Error> {
+        loop {
+            match hashes.recv_timeout(PAUSE) {
+                Ok(found) => return found,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Progress { checking: true, done: self.done, total: self.total, tensor: "(SHA-256)" };
+                    if !(self.watch)(now) {
+                        return Err(Error::Stopped);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Put the hashes into the header of a file whose tensors were compared, and read it back as well.
+    fn complete(&self, shard: &Shard, part: &mut Part, metadata: &Map<String, Value>) -> Result<(), Error> {
+        let header = header::header(self.source.tensors(), shard, metadata);
+        let written = part.file.seek(SeekFrom::Start(0)).and_then(|_| part.file.write_all(&header));
+        let fault = |source| Error::Write { path: shard.target.clone(), source };
+        written.and_then(|()| part.file.sync_all()).map_err(fault)?;
+        let back = Bytes::open(&part.path).and_then(|bytes| bytes.read_range(0, header.len() as u64));
+        if back.map_err(Error::Read)?.as_deref() == Some(header.as_slice()) {
+            Ok(())
+        } else {
+            Err(Error::Header { path: shard.target.clone() })
+        }
     }
 
     fn write_shard(&mut self, shard: &Shard, part: &mut Part, metadata: &Map<String, Value>) -> Result<(), Error> {
