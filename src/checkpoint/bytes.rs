@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
+use super::{Error, spare};
 
 /// Bytes that can be read at any position, without moving a cursor and without mapping: a file truncated meanwhile gives
 /// an error, not a signal.
@@ -106,11 +106,10 @@ impl Bytes {
     pub fn read_range(&self, offset: u64, length: u64) -> Result<Option<Vec<u8>>, Error> {
         let Some(end) = offset.checked_add(length) else { return Ok(None) };
         let Ok(size) = usize::try_from(length) else { return Ok(None) };
-        if end > self.length() || Vec::<u8>::new().try_reserve_exact(size).is_err() {
+        if end > self.length() {
             return Ok(None);
         }
-        // Zeroed by the system, page by page as they are filled.
-        let mut bytes = vec![0; size];
+        let Some(mut bytes) = spare::buffer(size) else { return Ok(None) };
         let found = self.read_at_most(offset, &mut bytes)?.len();
         Ok((found == size).then_some(bytes))
     }

@@ -24,6 +24,7 @@ mod rebuild;
 pub mod safetensors;
 mod sharded;
 mod sources;
+pub(crate) mod spare;
 mod state_dict;
 mod stream;
 pub mod tensor;

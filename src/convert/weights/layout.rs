@@ -6,7 +6,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
 use super::Error;
 use super::transpose::transpose;
-use crate::checkpoint::TensorData;
+use crate::checkpoint::{TensorData, spare};
 
 /// A layout with the name that the registry gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +134,8 @@ impl Rearrange<'_> {
     {
         let elements: &[[u8; N]] = bytemuck::try_cast_slice(&tensor.bytes).map_err(|error| self.error(error))?;
         if self.groups == 1 {
-            let mut bytes = vec![0; tensor.bytes.len()];
+            let no_memory = || self.error("there is no memory for it");
+            let mut bytes = spare::buffer(tensor.bytes.len()).ok_or_else(no_memory)?;
             let moved = bytemuck::try_cast_slice_mut(&mut bytes).map_err(|error| self.error(error))?;
             if transpose(elements, moved, &tensor.shape, self.axes).is_some() {
                 let shape = self.axes.iter().map(|&axis| tensor.shape[axis]).collect();

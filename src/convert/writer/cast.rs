@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::checkpoint::{Dtype, TensorData};
+use crate::checkpoint::{Dtype, TensorData, spare};
 
 /// What casting an entry lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -85,14 +85,14 @@ pub(super) fn name(dtype: Dtype) -> Option<&'static str> {
 pub(super) fn cast(piece: TensorData, to: Dtype, loss: &mut Loss) -> Option<TensorData> {
     match (piece.dtype, to) {
         (from, to) if from == to => Some(piece),
-        (Dtype::Float32, Dtype::Float16) => Some(halved(&piece, to, loss, |value| {
+        (Dtype::Float32, Dtype::Float16) => halved(piece, to, loss, |value| {
             let half = f16::from_f32(value);
             (half.to_le_bytes(), half.to_f32())
-        })),
-        (Dtype::Float32, Dtype::BFloat16) => Some(halved(&piece, to, loss, |value| {
+        }),
+        (Dtype::Float32, Dtype::BFloat16) => halved(piece, to, loss, |value| {
             let half = brain(value);
             (half.to_le_bytes(), f32::from_bits(u32::from(half.to_bits()) << 16))
-        })),
+        }),
         (Dtype::Float16 | Dtype::BFloat16, Dtype::Float32) => piece.cast(to),
         _ => {
             let made = piece.cast(to)?;
@@ -107,8 +107,8 @@ const BLOCK: usize = 1024;
 
 /// float32 in half precision, in one go: by far the most frequent cast. Written without branches and with 32-bit counts, which
 /// the compiler turns into vector instructions.
-fn halved(piece: &TensorData, to: Dtype, loss: &mut Loss, half: impl Fn(f32) -> ([u8; 2], f32)) -> TensorData {
-    let mut bytes = vec![0; piece.bytes.len() / 2];
+fn halved(piece: TensorData, to: Dtype, loss: &mut Loss, half: impl Fn(f32) -> ([u8; 2], f32)) -> Option<TensorData> {
+    let mut bytes = spare::buffer(piece.bytes.len() / 2)?;
     let (numbers, halves) = (piece.bytes.as_chunks::<4>().0, bytes.as_chunks_mut::<2>().0);
     for (numbers, halves) in numbers.chunks(BLOCK).zip(halves.chunks_mut(BLOCK)) {
         let (mut overflowed, mut vanished, mut changed, mut largest) = (0u32, 0u32, 0u32, 0u32);
@@ -132,7 +132,8 @@ fn halved(piece: &TensorData, to: Dtype, loss: &mut Loss, half: impl Fn(f32) -> 
             max_abs: f32::from_bits(largest).into(),
         });
     }
-    TensorData { dtype: to, shape: piece.shape.clone(), bytes }
+    spare::give_back(piece.bytes);
+    Some(TensorData { dtype: to, shape: piece.shape, bytes })
 }
 
 /// The bfloat16 next to a number, ties to even; of NaN one that stays NaN. As [`bf16::from_f32`], without its branch.

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 
 use super::header::{Shard, Slot};
 use super::{Error, Loss, Source, cast_pieces, differs};
-use crate::checkpoint::{Checkpoint, TensorId};
+use crate::checkpoint::{Checkpoint, TensorId, spare};
 
 /// Threads that compare.
 const MOST_THREADS: usize = 4;
@@ -109,6 +109,7 @@ impl Readers<'_> {
                 let apart = read.bytes.iter().zip(bytes).position(|(read, made)| read != made).unwrap_or(0);
                 return Err(differs(self.shard, entry, format!("element {} differs", at + apart / size)));
             }
+            spare::give_back(read.bytes);
             at += bytes.len() / size;
             compared(bytes.len() as u64)
         })

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData};
+use crate::checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData, spare};
 use crate::convert::weights;
 use crate::escape::escape;
 use header::{Shard, Slot};
@@ -446,7 +446,9 @@ fn cast_pieces(
         let dtype = piece.dtype.name();
         let name = || source.tensors()[slot.entry].name.clone();
         let piece = cast::cast(piece, slot.dtype, loss).ok_or_else(|| Error::Dtype { name: name(), dtype })?;
-        take(&piece.bytes)
+        take(&piece.bytes)?;
+        spare::give_back(piece.bytes);
+        Ok(())
     })
 }
 

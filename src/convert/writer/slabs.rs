@@ -1,7 +1,7 @@
 //! An entry's bytes piece by piece, in their order: the largest tensor is never held with a copy of itself.
 
 use super::Error;
-use crate::checkpoint::{Checkpoint, TensorData, TensorReader};
+use crate::checkpoint::{Checkpoint, TensorData, TensorReader, spare};
 use crate::convert::state_dict::Entry;
 use crate::convert::weights::{Fold, Layout};
 
@@ -65,20 +65,26 @@ pub(super) fn each(
                 let parts: Result<Vec<TensorData>, _> =
                     readers.iter_mut().map(|reader| reader.slice(0, range.clone())).collect();
                 let parts = parts.map_err(Error::Read)?;
-                take(entry.step.apply(&parts.iter().collect::<Vec<_>>()).map_err(fault)?)?;
+                let made = entry.step.apply(&parts.iter().collect::<Vec<_>>()).map_err(fault)?;
+                parts.into_iter().for_each(|part| spare::give_back(part.bytes));
+                take(made)?;
             }
         }
         (Cut::Along(axis), [reader]) => {
             let length = reader.shape().get(axis).copied().unwrap_or(1);
             for range in steps(length, elements * size) {
                 let part = reader.slice(axis, range).map_err(Error::Read)?;
-                take(entry.step.apply(&[&part]).map_err(fault)?)?;
+                let made = entry.step.apply(&[&part]).map_err(fault)?;
+                spare::give_back(part.bytes);
+                take(made)?;
             }
         }
         (_, readers) => {
             let whole: Result<Vec<TensorData>, _> = readers.iter_mut().map(TensorReader::whole).collect();
             let whole = whole.map_err(Error::Read)?;
-            take(entry.step.apply(&whole.iter().collect::<Vec<_>>()).map_err(fault)?)?;
+            let made = entry.step.apply(&whole.iter().collect::<Vec<_>>()).map_err(fault)?;
+            whole.into_iter().for_each(|part| spare::give_back(part.bytes));
+            take(made)?;
         }
     }
     Ok(())
