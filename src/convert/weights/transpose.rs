@@ -1,8 +1,13 @@
 //! The axes of a contiguous tensor in another order, fast: axes that stay neighbours are one, and nearly every layout then is a
 //! transposition of many matrices, done in blocks that fit the cache.
 
+use std::array;
+use std::ops::Range;
+
 /// Rows and columns of a block.
 const BLOCK: usize = 32;
+/// Rows that are read side by side, one element of each in turn.
+const LINES: usize = 8;
 
 /// The elements in the order that `axes` gives, into `moved`; `None` where they are not as many as the shape says, or the order
 /// is no transposition of matrices.
@@ -20,16 +25,33 @@ pub(super) fn transpose<T: Copy>(elements: &[T], moved: &mut [T], shape: &[usize
     for (from, to) in elements.chunks_exact(area).zip(moved.chunks_exact_mut(area)) {
         for row in (0..rows).step_by(BLOCK) {
             for column in (0..columns).step_by(BLOCK) {
-                for at in column..columns.min(column + BLOCK) {
-                    let line = &mut to[at * rows + row..at * rows + rows.min(row + BLOCK)];
-                    for (place, row) in line.iter_mut().zip(row..) {
-                        *place = from[row * columns + at];
-                    }
-                }
+                let block = (row..rows.min(row + BLOCK), column..columns.min(column + BLOCK));
+                move_block(from, to, (rows, columns), block);
             }
         }
     }
     Some(())
+}
+
+/// The part of one matrix with these rows and columns.
+fn move_block<T: Copy>(
+    from: &[T],
+    to: &mut [T],
+    (rows, columns): (usize, usize),
+    (mut these_rows, these_columns): (Range<usize>, Range<usize>),
+) {
+    while these_rows.len() >= LINES {
+        let row = these_rows.start;
+        let lines: [&[T]; LINES] = array::from_fn(|line| &from[(row + line) * columns..(row + line + 1) * columns]);
+        for column in these_columns.clone() {
+            let moved = &mut to[column * rows + row..column * rows + row + LINES];
+            moved.iter_mut().zip(lines).for_each(|(place, line)| *place = line[column]);
+        }
+        these_rows.start += LINES;
+    }
+    for row in these_rows {
+        these_columns.clone().for_each(|column| to[column * rows + row] = from[row * columns + column]);
+    }
 }
 
 /// Shape and order with axes of length 1 left out and axes that stay neighbours made one.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::Sender;
 
 use super::header::{Shard, Slot};
-use super::{Error, Loss, Source, cast_pieces, differs};
+use super::{Error, Source, cast_pieces, differs};
 use crate::checkpoint::{Checkpoint, TensorId, spare};
 
 /// Threads that compare.
@@ -103,7 +103,7 @@ impl Readers<'_> {
         let entry = &self.source.tensors()[slot.entry];
         let mut reader = self.back.reader(id).map_err(Error::Read)?;
         let (mut at, size) = (0usize, slot.dtype.size());
-        cast_pieces(self.source, slot, &mut Loss::default(), |bytes| {
+        cast_pieces(self.source, slot, None, |bytes| {
             let read = reader.run(at..at + bytes.len() / size).map_err(Error::Read)?;
             if read.bytes != bytes {
                 let apart = read.bytes.iter().zip(bytes).position(|(read, made)| read != made).unwrap_or(0);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Error;
 
 /// How long what is written is gathered.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Do something that writes to a file, and flush the file meanwhile.
 ///

@@ -358,7 +358,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         loss: &mut Loss,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        cast_pieces(self.source, slot, loss, |bytes| {
+        cast_pieces(self.source, slot, Some(loss), |bytes| {
             take(bytes)?;
             self.done += bytes.len() as u64;
             let now = Progress { checking: false, done: self.done, total: self.total, tensor: &entry.name };
@@ -439,13 +439,14 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
 fn cast_pieces(
     source: &dyn Source,
     slot: &Slot,
-    loss: &mut Loss,
+    mut loss: Option<&mut Loss>,
     mut take: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     source.each(slot.entry, &mut |piece| {
         let dtype = piece.dtype.name();
         let name = || source.tensors()[slot.entry].name.clone();
-        let piece = cast::cast(piece, slot.dtype, loss).ok_or_else(|| Error::Dtype { name: name(), dtype })?;
+        let piece =
+            cast::cast(piece, slot.dtype, loss.as_deref_mut()).ok_or_else(|| Error::Dtype { name: name(), dtype })?;
         take(&piece.bytes)?;
         spare::give_back(piece.bytes);
         Ok(())
