@@ -1,4 +1,4 @@
-//! Buffers that are used again. A file is converted in pieces of a megabyte, several times over; memory that is given back to
+//! Buffers that are used again. A file is converted piece by piece, several times over; memory that is given back to
 //! the system after each piece and asked for again costs more time than the conversion.
 
 use std::cell::RefCell;

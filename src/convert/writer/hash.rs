@@ -9,7 +9,7 @@ use super::Error;
 use crate::checkpoint::{Bytes, Checkpoint};
 
 /// Bytes that are read at a time.
-const STEP: usize = 1 << 20;
+const STEP: usize = 256 << 10;
 
 /// Names of the files that tensors come from.
 pub(super) fn names(checkpoint: &Checkpoint) -> Vec<String> {

@@ -15,7 +15,7 @@ pub(super) struct Sizes {
 }
 
 /// What the writer takes.
-pub(super) const SIZES: Sizes = Sizes { piece: 1 << 20, small: 2 << 20 };
+pub(super) const SIZES: Sizes = Sizes { piece: 256 << 10, small: 2 << 20 };
 
 /// How an entry is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
