@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 
 use super::archive::{Archive, Method, Record};
@@ -42,14 +43,21 @@ type Loaded = Result<(Pickle, Option<String>), Error>;
 
 /// The archive's directory; and its pickle, where that is long: it stands first, and is read while the directory is.
 fn open_archive(path: &Path, bytes: &Bytes) -> (Result<Archive, Error>, Option<Loaded>) {
+    if bytes.length() < LONG_PICKLE {
+        return (Archive::open(path, bytes), None);
+    }
     thread::scope(|scope| {
-        let mut pickle = None;
-        let archive = Archive::open_watched(path, bytes, |name, record| {
-            if name == PICKLE && record.size >= LONG_PICKLE {
-                pickle = Some(scope.spawn(move || load(path, bytes, record)));
-            }
+        let (told, found) = mpsc::channel();
+        let archive = scope.spawn(move || {
+            Archive::open_watched(path, bytes, |name, record| {
+                if name == PICKLE && record.size >= LONG_PICKLE {
+                    let _ = told.send(record);
+                }
+            })
         });
-        (archive, pickle.and_then(|pickle| pickle.join().ok()))
+        let pickle = found.recv().ok().map(|record| load(path, bytes, record));
+        let archive = archive.join().unwrap_or_else(|_| Archive::open(path, bytes));
+        (archive, pickle)
     })
 }
 
