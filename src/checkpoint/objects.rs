@@ -83,7 +83,7 @@ fn container(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<(F
         let name = key.text(pickle);
         if rebuilder.is_tensor(value) {
             let tensor = rebuilder.add(value, join(path, name.clone()))?;
-            found.tensors.push(OwnTensor { name: name, kind: TensorKind::Unknown, tensor });
+            found.tensors.push(OwnTensor { name, kind: TensorKind::Unknown, tensor });
         } else if module_state(pickle, value).is_some() || holds_module(rebuilder, value, MOST_CONTAINERS) {
             children.push((name, value));
         }
@@ -178,7 +178,7 @@ fn module(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<Found
                 let name = name_for_message(&join(path, name));
                 rebuilder.warn(format!("`{name}` stands among the tensors but is none."));
             } else {
-                module.tensors.push(OwnTensor { name: name, kind, tensor });
+                module.tensors.push(OwnTensor { name, kind, tensor });
             }
         }
     }

@@ -24,6 +24,7 @@ pub mod keymap;
 pub mod layout;
 mod links;
 pub mod measured;
+mod mouse;
 pub mod runtime;
 pub mod snapshot;
 pub mod state;

@@ -7,8 +7,9 @@ use super::converting;
 use super::keymap::Mode;
 use super::layout::{Layout, Shape};
 use super::links;
+use super::mouse::{click, wheel};
 use super::state::{Find, Screen, State, View};
-use super::tree::{Filter, indent};
+use super::tree::Filter;
 use crate::checkpoint::Dtype;
 use crate::convert::random::WeightSource;
 use crate::model::ModuleId;
@@ -98,7 +99,7 @@ fn worker_panicked(state: &mut State, message: &str) {
     }
 }
 
-fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
+pub(super) fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     let Screen::Open(view) = &mut state.screen else { return };
     match view.mode {
         Mode::Find => in_find(view, command),
@@ -292,7 +293,7 @@ fn sideways(view: &mut View, right: bool) {
 }
 
 /// Scroll a pane that has no cursor.
-fn scroll(view: &mut View, layout: &Layout, pane: Pane, by: i64) {
+pub(super) fn scroll(view: &mut View, layout: &Layout, pane: Pane, by: i64) {
     let below = layout.live.map_or(0, |(_, below)| below);
     let page_of_source = layout.page(Pane::Source);
     let moved = |top: usize, last: usize| (top as i64).saturating_add(by).clamp(0, last as i64) as usize;
@@ -318,7 +319,7 @@ fn focus_by(view: &mut View, by: usize) {
     focus(view, Pane::ALL.get((at + by) % Pane::ALL.len()).copied().unwrap_or(Pane::Tree));
 }
 
-fn focus(view: &mut View, pane: Pane) {
+pub(super) fn focus(view: &mut View, pane: Pane) {
     view.focus = pane;
     if pane != Pane::Tree {
         view.lower = pane;
@@ -333,7 +334,7 @@ pub(super) fn show(view: &mut View, pane: Pane, shape: Shape) {
     }
 }
 
-fn in_find(view: &mut View, command: Command) {
+pub(super) fn in_find(view: &mut View, command: Command) {
     match command {
         Command::Accept => {
             view.mode = Mode::Main;
@@ -385,7 +386,7 @@ fn next_match(view: &mut View, forward: bool) {
     }
 }
 
-fn in_filter(view: &mut View, command: Command) {
+pub(super) fn in_filter(view: &mut View, command: Command) {
     match command {
         Command::Down => view.filter_row = (view.filter_row + 1) % FILTER_ROWS,
         Command::Up => view.filter_row = (view.filter_row + FILTER_ROWS - 1) % FILTER_ROWS,
@@ -399,7 +400,7 @@ fn in_filter(view: &mut View, command: Command) {
     }
 }
 
-fn toggle_filter(view: &mut View) {
+pub(super) fn toggle_filter(view: &mut View) {
     let filter = &mut view.tree.filter;
     match Status::ALL.get(view.filter_row) {
         Some(status) if !filter.statuses.remove(status) => drop(filter.statuses.insert(*status)),
@@ -409,7 +410,7 @@ fn toggle_filter(view: &mut View) {
     view.tree.apply_filter(&view.document.clone(), &view.measured);
 }
 
-fn in_overlay(view: &mut View, command: Command, below: usize) {
+pub(super) fn in_overlay(view: &mut View, command: Command, below: usize) {
     match command {
         Command::Down if below > 0 => view.overlay_top += below.min(5),
         Command::Up => view.overlay_top = view.overlay_top.saturating_sub(5),
@@ -439,91 +440,6 @@ fn converted(state: &mut State, event: converting::Event) {
         state.notice = Some(words.clone());
     }
     view.converting.apply(event);
-}
-
-fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
-    let layout = state.layout.clone();
-    let at = ratatui::layout::Position::new(column, row);
-    if let Some(&(_, command)) = layout.keys.iter().find(|(area, _)| area.contains(at)) {
-        return on_command(state, command, effects);
-    }
-    let Screen::Open(view) = &mut state.screen else { return };
-    match view.mode {
-        Mode::Help | Mode::About | Mode::Convert => view.mode = Mode::Main,
-        Mode::Findings => match layout.overlay {
-            Some((area, _)) if area.contains(at) => {
-                view.finding_row = layout.findings_top + usize::from(row - area.y);
-                links::in_findings(view, Command::Accept, layout.shape);
-            }
-            _ => view.mode = Mode::Main,
-        },
-        Mode::Filter => match layout.overlay {
-            Some((area, _)) if area.contains(at) => {
-                let clicked = usize::from(row - area.y);
-                if clicked < FILTER_ROWS {
-                    view.filter_row = clicked;
-                    toggle_filter(view);
-                }
-            }
-            _ => view.mode = Mode::Main,
-        },
-        Mode::Find | Mode::Main => {
-            if view.mode == Mode::Find {
-                in_find(view, Command::Accept);
-            }
-            if let Some(&(_, pane)) = layout.tabs.iter().find(|(area, _)| area.contains(at)) {
-                return focus(view, pane);
-            }
-            match layout.pane_at(column, row) {
-                Some(Pane::Tree) => click_tree(view, &layout, column, row),
-                Some(Pane::Source) => click_source(view, &layout, row),
-                Some(Pane::Live) => focus(view, Pane::Live),
-                None => {}
-            }
-        }
-    }
-}
-
-fn click_tree(view: &mut View, layout: &Layout, column: u16, row: u16) {
-    focus(view, Pane::Tree);
-    let Some((area, top)) = layout.tree else { return };
-    view.tree.follow = true;
-    let Some(&id) = view.tree.rows.get(top + usize::from(row - area.y)) else { return };
-    view.tree.selected = id;
-    let depth = view.document.module(id).map_or(0, |module| module.depth);
-    let marker = usize::from(area.x) + 1 + indent(depth);
-    if (marker..marker + 2).contains(&usize::from(column)) {
-        view.tree.toggle(&view.document.clone(), id);
-    }
-}
-
-/// A line that names a child selects it.
-fn click_source(view: &mut View, layout: &Layout, row: u16) {
-    focus(view, Pane::Source);
-    let links = layout.source.as_ref().map(|source| source.links.as_slice()).unwrap_or_default();
-    if let Some(&(_, child)) = links.iter().find(|(at, _)| *at == row) {
-        view.tree.reveal(&view.document.clone(), child);
-    }
-}
-
-fn wheel(state: &mut State, column: u16, row: u16, by: i32) {
-    let Screen::Open(view) = &mut state.screen else { return };
-    match view.mode {
-        Mode::Help | Mode::About | Mode::Convert => in_overlay(
-            view,
-            if by > 0 { Command::Down } else { Command::Up },
-            state.layout.overlay.map_or(0, |(_, below)| below),
-        ),
-        Mode::Findings => {
-            links::in_findings(view, if by > 0 { Command::Down } else { Command::Up }, state.layout.shape)
-        }
-        Mode::Filter => in_filter(view, if by > 0 { Command::Down } else { Command::Up }),
-        Mode::Find | Mode::Main => {
-            if let Some(pane) = state.layout.pane_at(column, row) {
-                scroll(view, &state.layout, pane, i64::from(by));
-            }
-        }
-    }
 }
 
 /// Let the source pane show what belongs to the selection: its class, and the line that calls it. Waits until the pane

@@ -228,9 +228,9 @@ fn module(
         } else if rebuilder.is_tensor(value) {
             let tensor = rebuilder.add(value, join(path, name.clone()))?;
             // A tensor that is a plain attribute is no parameter and no buffer, and in no state dict.
-            module.tensors.extend(kind.map(|kind| OwnTensor { name: name, kind, tensor }));
+            module.tensors.extend(kind.map(|kind| OwnTensor { name, kind, tensor }));
         } else if let Some(kind) = kind.filter(|_| pickle.is_none(value)) {
-            module.tensors.push(OwnTensor { name: name, kind, tensor: None });
+            module.tensors.push(OwnTensor { name, kind, tensor: None });
         } else if is_hyper_parameter(&name) {
             module.attributes.insert(name.into(), printer.value(pickle, value));
         }
