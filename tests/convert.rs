@@ -11,7 +11,7 @@ use std::process::Output;
 use common::{json, run, stderr};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use t2m_tui::checkpoint::TensorData;
+use t2m_tui::checkpoint::{Dtype as Target, TensorData};
 use t2m_tui::open::{Options, open};
 
 /// Name, type, shape and bytes of every tensor, and the metadata.
@@ -60,6 +60,38 @@ fn state_dict(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, PathBuf) {
 fn others(folder: &Path, known: &[&str]) -> Vec<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| !known.contains(&name.as_str())).collect()
+}
+
+/// Large enough to be made in pieces, whose buffers are used again.
+#[test]
+fn pieces_of_large_tensors_make_up_what_indexing_gives() {
+    let shape = [70, 130, 9, 9];
+    let names = ["c0", "c1", "c2"].map(|name| [format!("{name}.weight"), format!("{name}.bias")]);
+    let tensors: Vec<(&str, &[usize])> = names
+        .iter()
+        .flat_map(|[weight, bias]| [(weight.as_str(), shape.as_slice()), (bias.as_str(), &shape[..1])])
+        .collect();
+    let (_folder, path) = state_dict(&tensors);
+    let original = read(&path).0;
+    for (flag, dtype) in [("f32", Target::Float32), ("bf16", Target::BFloat16), ("f16", Target::Float16)] {
+        let (written, _) = converted(&path, &["--dtype", flag]);
+        for [weight, _] in &names {
+            let (_, _, torch) = &original[weight];
+            let [outputs, inputs, height, width] = shape;
+            let mut moved = Vec::with_capacity(torch.len());
+            for at in 0..torch.len() / 4 {
+                let (output, row, column, input) =
+                    (at / (height * width * inputs), at / (width * inputs) % height, at / inputs % width, at % inputs);
+                let from = ((output * inputs + input) * height + row) * width + column;
+                moved.extend_from_slice(&torch[from * 4..from * 4 + 4]);
+            }
+            let wanted = vec![outputs, height, width, inputs];
+            let expected = TensorData { dtype: Target::Float32, shape: wanted.clone(), bytes: moved };
+            let (_, found, bytes) = &written[weight];
+            assert_eq!(*found, wanted);
+            assert!(*bytes == expected.cast(dtype).unwrap().bytes, "{weight} as {flag}");
+        }
+    }
 }
 
 #[test]

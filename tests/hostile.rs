@@ -253,6 +253,45 @@ fn the_archive_is_held_against_itself() {
 }
 
 #[test]
+fn a_long_pickle_is_read_beside_the_directory() {
+    let pad = "p".repeat(1_200_000);
+    let long = code().raw(b"}(").text("pad").text(&pad).text("w").then(tensor(0, &[4], &[1])).raw(b"u");
+    let good = torch(&long.clone().pickle());
+    let checkpoint = open(good.clone()).unwrap();
+    assert_eq!(checkpoint.read(0).unwrap().to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    // The record's local header may say another length, which is told, though it is read elsewhere.
+    let mut other = good.clone();
+    other[22] ^= 1;
+    let warned = open(other).unwrap().warnings;
+    assert!(warned[0].contains("`data.pkl`") && warned[0].contains("in its local header"), "{warned:?}");
+    // What is wrong with the archive comes before what is wrong with the pickle, whichever is found first.
+    let damaged = long.raw(b"0\xff").pickle();
+    let message = refusal(torch(&damaged));
+    assert!(message.starts_with("x.pt: data.pkl, byte 120") && message.contains("no pickle opcode"), "{message}");
+    let mut records = torch_records(&damaged);
+    records[1] = Record::stored("x/byteorder", b"middle");
+    let message = refusal(zip(&records));
+    assert!(message.contains("`middle`, which is neither"), "{message}");
+    let mut file = torch(&damaged);
+    let end = file.len() - 22;
+    let last = end - (46 + "x/version".len());
+    file[last] = b'X';
+    let message = refusal(file);
+    assert!(message.contains("entry 3 is damaged"), "{message}");
+}
+
+#[test]
+fn values_that_are_read_in_place_are_named_by_where_they_stand() {
+    // A number that the memo gives twice: the key's second value is where it was first written.
+    let twice = code().raw(b"K\x07q\x000}(").text("a").raw(b"h\x00").text("a").raw(b"h\x00");
+    let checkpoint = open(torch(&twice.text("w").then(tensor(0, &[4], &[1])).raw(b"u").pickle())).unwrap();
+    assert!(checkpoint.warnings[0].ends_with("the second value, at byte 2, counts."), "{:?}", checkpoint.warnings);
+    assert_eq!(checkpoint.metadata["a"], 7);
+    assert_refused(code().text("t").raw(b"q\x00h\x00}b"), &["BUILD on a text", "byte 13"]);
+    assert_refused(code().raw(b")}b"), &["BUILD on a tuple", "byte 4"]);
+}
+
+#[test]
 fn zip64_ends_are_followed() {
     let good = torch(&dict(tensor(0, &[4], &[1])).pickle());
     let end = good.len() - 22;

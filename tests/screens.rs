@@ -14,6 +14,7 @@ use ratatui::layout::Rect;
 use serde_json::json;
 use t2m_tui::checkpoint::PickleGlobal;
 use t2m_tui::convert::state_dict::Known;
+use t2m_tui::convert::writer::Phase;
 use t2m_tui::engine::{EngineState, Side};
 use t2m_tui::source::Blocker;
 use t2m_tui::triage::Triage;
@@ -187,7 +188,12 @@ fn a_conversion_is_previewed_with_what_was_measured() {
     commands(&mut state, &[Command::Accept]);
     act(
         &mut state,
-        Action::Converting(converting::Event::Progress { checking: true, done: 3 << 20, total: 4 << 20, tensor }),
+        Action::Converting(converting::Event::Progress {
+            phase: Phase::Comparing,
+            done: 3 << 20,
+            total: 4 << 20,
+            tensor,
+        }),
     );
     insta::assert_snapshot!("convert_small", rows(&draw(&mut state, 70, 18)).join("\n"));
     let refused = "vision_mini.mlx.safetensors: is there already; --force replaces it".to_owned();

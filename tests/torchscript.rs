@@ -94,6 +94,21 @@ fn the_smallest_archive_is_read() {
 }
 
 #[test]
+fn a_long_pickle_is_read_once() {
+    let pad = "p".repeat(1_200_000);
+    let mut pickle = b"\x80\x02c__torch__\nNet\n)\x81}X\x03\0\0\0padX".to_vec();
+    pickle.extend((pad.len() as u32).to_le_bytes());
+    pickle.extend(pad.as_bytes());
+    let damaged = [pickle.as_slice(), b"s\xff."].concat();
+    pickle.extend(b"sb.");
+    let checkpoint = open(archive(&pickle, CODE, DEBUG)).unwrap();
+    assert_eq!(module(&checkpoint, "").class, "Net");
+    let error = open(archive(&damaged, CODE, DEBUG)).unwrap_err();
+    // The archive's own classes are nothing to warn of.
+    assert!(error.contains("0xff is no pickle opcode") && !error.contains("__torch__"), "{error}");
+}
+
+#[test]
 fn debug_records_of_older_archives_hold_the_text_itself() {
     let text = b"    def forward(self):\n        return self.x.item()\n";
     let mut debug = b"\x80\x02((K\x50((X".to_vec();

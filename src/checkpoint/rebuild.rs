@@ -18,7 +18,8 @@ const MOST_AXES: usize = 64;
 const TENSOR_WORK: u64 = 300;
 /// A hostile or broken file could give a warning for each of its bytes.
 const MOST_WARNINGS: usize = 50;
-/// Keys are numbers, locations devices; a pickle could mention one long text for each of its bytes.
+/// Keys are numbers, locations devices; a pickle could mention one long text for each of its bytes. A key is counted as text, a
+/// location as it is written.
 const LONGEST_KEY: usize = 256;
 /// A parameter around a subclass around a tensor, and then some.
 const MOST_WRAPPERS: usize = 8;

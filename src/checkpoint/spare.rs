@@ -16,7 +16,7 @@ thread_local! {
 /// A buffer of that length to be filled: it holds anything. `None` where there is no memory for it.
 pub(crate) fn buffer(length: usize) -> Option<Vec<u8>> {
     let used = KEPT.contains(&length).then(|| SPARE.with_borrow_mut(Vec::pop)).flatten();
-    if let Some(mut buffer) = used {
+    if let Some(mut buffer) = used.filter(|buffer| buffer.capacity() >= length) {
         buffer.resize(length, 0);
         return Some(buffer);
     }

@@ -28,11 +28,14 @@ pub(super) fn open(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
     let (archive, pickle) = open_archive(path, &bytes);
     let archive = archive?;
     if exported::is_exported(&archive) {
+        drop(pickle);
         exported::read(path, bytes, archive)
     } else if archive.find(torch_package::MARK).is_some() {
+        drop(pickle);
         torch_package::read(path, bytes, archive)
     } else if torchscript::is_torchscript(&archive) {
-        torchscript::read(path, bytes, archive)
+        // What is wrong with it is said in TorchScript's own words.
+        torchscript::read(path, bytes, archive, pickle.and_then(Result::ok))
     } else {
         read(path, bytes, archive, pickle)
     }
@@ -46,18 +49,22 @@ fn open_archive(path: &Path, bytes: &Bytes) -> (Result<Archive, Error>, Option<L
     if bytes.length() < LONG_PICKLE {
         return (Archive::open(path, bytes), None);
     }
+    let (told, found) = mpsc::channel();
+    let directory = move || {
+        Archive::open_watched(path, bytes, |name, record| {
+            if name == PICKLE && record.size >= LONG_PICKLE {
+                let _ = told.send(record);
+            }
+        })
+    };
     thread::scope(|scope| {
-        let (told, found) = mpsc::channel();
-        let archive = scope.spawn(move || {
-            Archive::open_watched(path, bytes, |name, record| {
-                if name == PICKLE && record.size >= LONG_PICKLE {
-                    let _ = told.send(record);
-                }
-            })
-        });
+        // The system may have no thread to give.
+        let Ok(archive) = thread::Builder::new().spawn_scoped(scope, directory) else {
+            return (Archive::open(path, bytes), None);
+        };
         let pickle = found.recv().ok().map(|record| load(path, bytes, record));
-        let archive = archive.join().unwrap_or_else(|_| Archive::open(path, bytes));
-        (archive, pickle)
+        // A thread that panicked would do so again, where it is seen.
+        (archive.join().unwrap_or_else(|_| Archive::open(path, bytes)), pickle)
     })
 }
 

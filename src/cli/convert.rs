@@ -15,7 +15,7 @@ use crate::checkpoint::{Checkpoint, Dtype};
 use crate::convert::already;
 use crate::convert::reverse::{self, Reversal};
 use crate::convert::state_dict::{self, StateDict, key_map};
-use crate::convert::writer::{self, Progress, Written};
+use crate::convert::writer::{self, Phase, Progress, Written};
 use crate::escape::escape;
 use crate::open::{Opened, open};
 use crate::report::{bytes, convert as report};
@@ -282,9 +282,12 @@ impl ProgressLine {
 /// `comparing 1.2 GiB of 5.0 GiB, 812.0 MiB/s, 5 s left, layer1.0.conv1.weight`: a byte counts when it is written and again
 /// when it is compared.
 fn progress_text(progress: &Progress<'_>, elapsed: Duration) -> String {
-    let verb = if progress.checking { "comparing" } else { "writing" };
     let half = progress.total / 2;
-    let done = if progress.checking { progress.done.saturating_sub(half) } else { progress.done };
+    let (verb, done) = match progress.phase {
+        Phase::Writing => ("writing", progress.done),
+        Phase::Comparing => ("comparing", progress.done.saturating_sub(half)),
+        Phase::Hashing => return "every tensor is compared; waiting for the source's SHA-256".to_owned(),
+    };
     let rate = progress.done as f64 / elapsed.as_secs_f64().max(1e-3);
     let left = progress.total.saturating_sub(progress.done) as f64 / rate.max(1.0);
     format!(
@@ -310,7 +313,7 @@ mod tests {
 
     #[test]
     fn progress_says_rate_and_time_left() {
-        let progress = Progress { checking: true, done: 3 << 20, total: 4 << 20, tensor: "a.weight" };
+        let progress = Progress { phase: Phase::Comparing, done: 3 << 20, total: 4 << 20, tensor: "a.weight" };
         let text = progress_text(&progress, Duration::from_secs(3));
         assert_eq!(text, "comparing 1.0 MiB of 2.0 MiB, 1.0 MiB/s, 1 s left, a.weight");
     }

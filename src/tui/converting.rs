@@ -12,7 +12,7 @@ use globset::GlobSet;
 use crate::checkpoint::Checkpoint;
 use crate::convert::already;
 use crate::convert::state_dict::{self, Known, StateDict};
-use crate::convert::writer;
+use crate::convert::writer::{self, Phase};
 use crate::model::ModuleId;
 use crate::open::Opened;
 
@@ -56,8 +56,8 @@ pub enum Event {
     Planned(Result<Arc<Preview>, String>),
     /// Bytes written and compared, of twice the output's.
     Progress {
-        /// Whether what was written is being compared.
-        checking: bool,
+        /// What is being done.
+        phase: Phase,
         /// Done.
         done: u64,
         /// To do.
@@ -75,7 +75,7 @@ pub struct Converting {
     /// What would be written, once it is known.
     pub preview: Option<Result<Arc<Preview>, String>>,
     /// How far the writing is, while it goes on.
-    pub progress: Option<(bool, u64, u64, String)>,
+    pub progress: Option<(Phase, u64, u64, String)>,
     /// How the last one ended.
     pub outcome: Option<Result<String, String>>,
 }
@@ -85,7 +85,7 @@ impl Converting {
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Planned(preview) => self.preview = Some(preview),
-            Event::Progress { checking, done, total, tensor } => self.progress = Some((checking, done, total, tensor)),
+            Event::Progress { phase, done, total, tensor } => self.progress = Some((phase, done, total, tensor)),
             Event::Ended(outcome) => (self.progress, self.outcome) = (None, Some(outcome)),
         }
     }
@@ -210,7 +210,7 @@ fn write(opened: &Opened, folder: &Path, events: &Sender<Event>, stop: &AtomicBo
         if told.elapsed() >= PAUSE {
             told = Instant::now();
             let tensor = now.tensor.to_owned();
-            let progress = Event::Progress { checking: now.checking, done: now.done, total: now.total, tensor };
+            let progress = Event::Progress { phase: now.phase, done: now.done, total: now.total, tensor };
             let _ = events.send(progress);
         }
         !stop.load(Ordering::SeqCst)

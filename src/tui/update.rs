@@ -12,6 +12,7 @@ use super::state::{Find, Screen, State, View};
 use super::tree::Filter;
 use crate::checkpoint::Dtype;
 use crate::convert::random::WeightSource;
+use crate::convert::writer::Phase;
 use crate::model::ModuleId;
 use crate::source::ClassSource;
 use crate::triage::Status;
@@ -425,7 +426,7 @@ fn in_convert(view: &mut View, command: Command, below: usize, effects: &mut Vec
     let writing = converting.progress.is_some();
     match command {
         Command::Accept if !writing && matches!(converting.preview, Some(Ok(_))) => {
-            (converting.outcome, converting.progress) = (None, Some((false, 0, 0, String::new())));
+            (converting.outcome, converting.progress) = (None, Some((Phase::Writing, 0, 0, String::new())));
             effects.push(Effect::Convert);
         }
         Command::Cancel if writing => effects.push(Effect::StopConversion),

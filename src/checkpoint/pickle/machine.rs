@@ -75,7 +75,7 @@ struct Machine {
 /// What runs for every opcode is inlined by order: the compiler's own choice takes an eighth more instructions.
 impl Machine {
     fn run(&mut self) -> Step {
-        // Indices and offsets are 32 bits wide, and an opcode makes at most two values.
+        // Offsets and indices have 31 bits: no pickle makes more values than it has bytes.
         if self.pickle.data.len() > i32::MAX as usize {
             return Err("the pickle is longer than 2 GiB, which is not read".into());
         }

@@ -1,8 +1,9 @@
 //! Pickles as data.
 //!
 //! [`Pickle::load`] interprets every opcode of protocols 0 to 5, but imports, builds and calls nothing: a call becomes an
-//! [`Object`] that says what would have been called. All values live in one arena and refer to each other by index, so
-//! shared and cyclic values cost nothing, nothing is recursive, and memory is proportional to the pickle.
+//! [`Object`] that says what would have been called. Values live in one arena, or where they stand in the pickle's bytes, and
+//! refer to each other by index, so shared and cyclic values cost nothing, nothing is recursive, and memory is proportional to the
+//! pickle.
 
 mod cursor;
 mod globals;

@@ -37,12 +37,23 @@ pub(super) fn is_torchscript(archive: &Archive) -> bool {
 ///
 /// # Errors
 /// It is damaged, or its object is no module.
-pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Checkpoint, Error> {
+pub(super) fn read(
+    path: &Path,
+    bytes: Bytes,
+    mut archive: Archive,
+    pickle: Option<(Pickle, Option<String>)>,
+) -> Result<Checkpoint, Error> {
     check_folder(path, &archive)?;
     let big_endian = byte_order(path, &bytes, &mut archive)?;
     let code = Code::read(path, &bytes, &mut archive)?;
     let debug = debug_records(path, &bytes, &mut archive, &code);
-    let data = load(path, &bytes, &mut archive, PICKLE)?;
+    let data = match pickle {
+        Some((pickle, warning)) => {
+            archive.warnings.extend(warning);
+            checked(path, PICKLE, pickle)?
+        }
+        None => load(path, &bytes, &mut archive, PICKLE)?,
+    };
     let constants = load(path, &bytes, &mut archive, CONSTANTS)?;
     let mut warnings = std::mem::take(&mut archive.warnings);
     warnings.extend(traced_warning(&debug));
@@ -85,6 +96,11 @@ fn load(path: &Path, bytes: &Bytes, archive: &mut Archive, name: &str) -> Result
     };
     let data = archive.read(path, bytes, name, record)?;
     let pickle = Pickle::load(data, 0).map_err(|(reason, pickle)| fault(path, name, reason, &pickle))?;
+    checked(path, name, pickle)
+}
+
+/// A pickle whose persistent ids are storages.
+fn checked(path: &Path, name: &str, pickle: Pickle) -> Result<Pickle, Error> {
     rebuild::check_persistent_ids(&pickle).map_err(|reason| fault(path, name, reason, &pickle))?;
     Ok(pickle)
 }

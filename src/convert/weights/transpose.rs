@@ -73,7 +73,27 @@ fn merged(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn every_matrix_is_turned(count in 1usize..4, rows in 1usize..80, columns in 1usize..80) {
+            let elements: Vec<usize> = (0..count * rows * columns).collect();
+            let mut moved = vec![usize::MAX; elements.len()];
+            // Axes of length 1 and neighbours are merged, after which nothing may be left to turn.
+            if transpose(&elements, &mut moved, &[count, rows, columns], &[0, 2, 1]).is_some() {
+                for (at, &element) in moved.iter().enumerate() {
+                    let (matrix, column, row) = (at / (rows * columns), at / rows % columns, at % rows);
+                    prop_assert_eq!(element, (matrix * rows + row) * columns + column);
+                }
+            } else {
+                prop_assert!(rows == 1 || columns == 1);
+            }
+        }
+    }
 
     #[test]
     fn neighbours_are_merged() {

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Error;
 
-/// How long what is written is gathered.
+/// How long what is written is gathered at least; else as long as the last flush took, as on some systems each one is dear.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Do something that writes to a file, and flush the file meanwhile.
@@ -18,8 +18,11 @@ pub(super) fn meanwhile(file: &File, target: &Path, work: impl FnOnce() -> Resul
     std::thread::scope(|scope| {
         let (done, until) = mpsc::channel::<()>();
         let flushing = scope.spawn(move || {
-            while until.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+            let mut pause = PAUSE;
+            while until.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let begun = Instant::now();
                 file.sync_data()?;
+                pause = begun.elapsed().max(PAUSE);
             }
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! SHA-256 of the source's files, while the tensors are written.
+//! SHA-256 of the source's files, while the tensors are written and compared.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -76,14 +76,25 @@ pub struct Options {
 /// How far it is. Every byte is written and then compared.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
-    /// Whether what was written is being compared.
-    pub checking: bool,
+    /// What is being done.
+    pub phase: Phase,
     /// Bytes written and compared.
     pub done: u64,
     /// Twice the bytes of the output.
     pub total: u64,
-    /// The tensor at hand.
+    /// The tensor at hand; empty while there is none.
     pub tensor: &'a str,
+}
+
+/// What is being done, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Tensors are made and written.
+    Writing,
+    /// They are read back and compared.
+    Comparing,
+    /// All is compared, but the source's hash is not known yet.
+    Hashing,
 }
 
 /// What was written.
@@ -306,7 +317,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
                 Ok(found) => return found,
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
                 Err(RecvTimeoutError::Timeout) => {
-                    let now = Progress { checking: true, done: self.done, total: self.total, tensor: "(SHA-256)" };
+                    let now = Progress { phase: Phase::Hashing, done: self.done, total: self.total, tensor: "" };
                     if !(self.watch)(now) {
                         return Err(Error::Stopped);
                     }
@@ -322,11 +333,12 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         let fault = |source| Error::Write { path: shard.target.clone(), source };
         written.and_then(|()| part.file.sync_all()).map_err(fault)?;
         let back = Bytes::open(&part.path).and_then(|bytes| bytes.read_range(0, header.len() as u64));
-        if back.map_err(Error::Read)?.as_deref() == Some(header.as_slice()) {
-            Ok(())
-        } else {
-            Err(Error::Header { path: shard.target.clone() })
+        if back.map_err(Error::Read)?.as_deref() != Some(header.as_slice()) {
+            return Err(Error::Header { path: shard.target.clone() });
         }
+        // As any reader opens it: a header of another length than the one before would not fit the file.
+        let back = Checkpoint::open(&part.path).map_err(Error::Read)?;
+        check::Readers { source: self.source, back: &back, shard }.names()
     }
 
     fn write_shard(&mut self, shard: &Shard, part: &mut Part, metadata: &Map<String, Value>) -> Result<(), Error> {
@@ -361,7 +373,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         cast_pieces(self.source, slot, Some(loss), |bytes| {
             take(bytes)?;
             self.done += bytes.len() as u64;
-            let now = Progress { checking: false, done: self.done, total: self.total, tensor: &entry.name };
+            let now = Progress { phase: Phase::Writing, done: self.done, total: self.total, tensor: &entry.name };
             if (self.watch)(now) { Ok(()) } else { Err(Error::Stopped) }
         })
     }
@@ -394,7 +406,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         readers.all(|slot, bytes| {
             done += bytes;
             let tensor = &source.tensors()[shard.tensors[slot].entry].name;
-            watch(Progress { checking: true, done, total, tensor })
+            watch(Progress { phase: Phase::Comparing, done, total, tensor })
         })?;
         self.done = done;
         Ok(())
@@ -455,4 +467,50 @@ fn cast_pieces(
 
 fn differs(shard: &Shard, entry: &Described, what: String) -> Error {
     Error::Differs { path: shard.target.clone(), name: entry.name.clone(), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn tensors(&self) -> &[Described] {
+            &[]
+        }
+
+        fn each(&self, _: usize, _: &mut dyn FnMut(TensorData) -> Result<(), Error>) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn about(&self) -> Map<String, Value> {
+            Map::new()
+        }
+
+        fn inputs(&self) -> Vec<&Checkpoint> {
+            Vec::new()
+        }
+    }
+
+    /// What waiting for hashes comes to.
+    fn waited(hashes: &Receiver<Result<Hashes, Error>>, go_on: bool) -> Result<Hashes, Error> {
+        let (target, source) = (PathBuf::from("out.safetensors"), "in".to_owned());
+        let options = Options { target, force: false, shard_bytes: 1, strict: false, source };
+        let mut watch = |now: Progress<'_>| now.phase == Phase::Hashing && go_on;
+        let result = Written::default();
+        Job { source: &Nothing, options: &options, done: 0, total: 0, watch: &mut watch, result }.hashes(hashes)
+    }
+
+    #[test]
+    fn who_waits_for_hashes_can_be_stopped_and_hears_of_errors() {
+        let (told, hashes) = mpsc::channel();
+        assert!(matches!(waited(&hashes, false), Err(Error::Stopped)));
+        told.send(Err(Error::Make { reason: "gone".to_owned() })).ok();
+        assert!(matches!(waited(&hashes, true), Err(Error::Make { .. })));
+        told.send(Ok(vec![("in".to_owned(), None)])).ok();
+        assert!(matches!(waited(&hashes, true).as_deref(), Ok([_])));
+        drop(told);
+        assert!(matches!(waited(&hashes, true), Err(Error::Stopped)));
+    }
 }

@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 use super::{popup, spinner, text};
 use crate::compare::Verdict;
 use crate::convert::state_dict::Known;
+use crate::convert::writer::Phase;
 use crate::escape::escape;
 use crate::tui::converting::{Preview, Row};
 use crate::tui::glyphs;
@@ -43,8 +44,8 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
             &preview.rows
         }
     };
-    if let Some((checking, done, total, tensor)) = &view.converting.progress {
-        let words = progress(*checking, *done, *total, tensor);
+    if let Some((phase, done, total, tensor)) = &view.converting.progress {
+        let words = progress(*phase, *done, *total, tensor);
         head.push(Line::styled(
             format!(" {} {}", spinner(state.tick), text::clip(&escape(&words), columns)),
             theme.key(),
@@ -91,9 +92,13 @@ fn summary(view: &View, preview: &Preview) -> String {
     words
 }
 
-fn progress(checking: bool, done: u64, total: u64, tensor: &str) -> String {
+fn progress(phase: Phase, done: u64, total: u64, tensor: &str) -> String {
     let half = (total / 2).max(1);
-    let (verb, done) = if checking { ("comparing", done.saturating_sub(half)) } else { ("writing", done) };
+    let (verb, done) = match phase {
+        Phase::Writing => ("writing", done),
+        Phase::Comparing => ("comparing", done.saturating_sub(half)),
+        Phase::Hashing => return "every tensor is compared; waiting for the source's SHA-256".to_owned(),
+    };
     format!("{verb} {} of {}, {} %, {tensor}", text::bytes(done), text::bytes(half), done * 100 / half)
 }
 
