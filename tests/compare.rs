@@ -173,6 +173,82 @@ fn a_cast_and_quantised_weights_are_told_with_their_error() {
 }
 
 #[test]
+fn weights_quantised_in_half_precision_are_ours_too() {
+    let (_folder, input, right) = pair();
+    let half = |value: f32| half::f16::from_f32(value).to_f32();
+    for levels in [15.0f32, 255.0] {
+        let (mut numbers, mut scales, mut biases) = (Vec::new(), Vec::new(), Vec::new());
+        for row in floats(&right["attn.out_proj.weight"]).chunks_exact(64) {
+            let row: Vec<f32> = row.iter().map(|&value| half(value)).collect();
+            let (least, most) = row.iter().fold((f32::MAX, f32::MIN), |(low, high), &v| (low.min(v), high.max(v)));
+            let (scale, bias) = (half((most - least) / levels), half(least));
+            numbers.extend(row.iter().map(|value| ((value - bias) / scale).round().clamp(0.0, levels) as u8));
+            scales.extend(half::f16::from_f32(scale).to_le_bytes());
+            biases.extend(half::f16::from_f32(bias).to_le_bytes());
+        }
+        let (words, bits) = match levels {
+            15.0 => (numbers.chunks_exact(2).map(|pair| pair[0] | pair[1] << 4).collect(), 4),
+            _ => (numbers, 8),
+        };
+        let mut tensors = right.clone();
+        tensors.insert("attn.out_proj.weight".to_owned(), (Dtype::U32, vec![64, bits * 2], words));
+        tensors.insert("attn.out_proj.scales".to_owned(), (Dtype::F16, vec![64, 1], scales));
+        tensors.insert("attn.out_proj.biases".to_owned(), (Dtype::F16, vec![64, 1], biases));
+        let (code, findings) = compare(&input, &tensors);
+        let packed = &findings["attn.out_proj.weight"];
+        assert_eq!(
+            (code, &packed["verdict"], &packed["bits"]),
+            (Some(0), &"quantised".into(), &bits.into()),
+            "{packed}"
+        );
+    }
+}
+
+#[test]
+fn what_the_checkpoint_leaves_in_doubt_is_not_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("torch.safetensors");
+    let tensor = counted(&[4, 4, 3, 3], 5.0);
+    write(&input, &[("c.weight".to_owned(), tensor.clone())].into());
+    let moved: Vec<u8> = (0..4 * 3 * 3 * 4)
+        .flat_map(|at| {
+            let (output, row, column, channel) = (at / 36, at / 12 % 3, at / 4 % 3, at % 4);
+            let from = ((output * 4 + channel) * 3 + row) * 3 + column;
+            tensor.2[from * 4..from * 4 + 4].to_vec()
+        })
+        .collect();
+    for (other, axes) in [(tensor.clone(), [0, 1, 2, 3]), ((Dtype::F32, vec![4, 3, 3, 4], moved), [0, 2, 3, 1])] {
+        let (code, findings) = compare(&input, &[("c.weight".to_owned(), other)].into());
+        let found = &findings["c.weight"];
+        assert_eq!((code, &found["verdict"], &found["axes"]), (Some(1), &"unjudged".into(), &axes.into()), "{found}");
+        assert!(found["reason"].as_str().unwrap().contains("Conv2d or ConvTranspose2d"), "{found}");
+    }
+}
+
+#[test]
+fn a_cast_that_makes_numbers_infinite_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("torch.safetensors");
+    let bytes = [1e6f32, 1.0, -7e4, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    write(&input, &[("fc.weight".to_owned(), (Dtype::F32, vec![2, 2], bytes))].into());
+    let halves = [f32::INFINITY, 1.0, f32::NEG_INFINITY, 2.0].map(half::f16::from_f32);
+    let bytes = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+    let (code, findings) = compare(&input, &[("fc.weight".to_owned(), (Dtype::F16, vec![2, 2], bytes))].into());
+    let found = &findings["fc.weight"];
+    assert_eq!((code, &found["verdict"]), (Some(1), &"different".into()));
+    assert!(found["reason"].as_str().unwrap().contains("2 numbers became infinite"), "{found}");
+}
+
+#[test]
+fn the_torch_checkpoint_comes_first() {
+    let (folder, ..) = pair();
+    let mlx = folder.path().join("mlx.safetensors");
+    let run = run(&["compare", mlx.to_str().unwrap(), mlx.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(2));
+    assert!(stderr(&run).contains("the torch checkpoint comes first"), "{}", stderr(&run));
+}
+
+#[test]
 fn two_torch_checkpoints_are_compared_under_their_own_names() {
     let fixture = "tests/fixtures/module.pt";
     let same = run(&["compare", fixture, fixture]);

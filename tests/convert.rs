@@ -62,6 +62,28 @@ fn others(folder: &Path, known: &[&str]) -> Vec<String> {
     names.filter(|name| !known.contains(&name.as_str())).collect()
 }
 
+#[test]
+fn a_key_map_that_cannot_be_written_is_told_before_the_weights_are() {
+    let (folder, path) = state_dict(&[("fc.weight", &[4, 3]), ("fc.bias", &[4])]);
+    let place = |name: &str| folder.path().join(name);
+    let output = place("out.safetensors");
+    std::fs::write(place("there.json"), "{}").unwrap();
+    for map in ["missing/map.json", "there.json", "out.safetensors"] {
+        let run = convert(&path, &output, &["--map", place(map).to_str().unwrap()]);
+        assert_eq!(run.status.code(), Some(2), "{map}: {}", stderr(&run));
+        assert_eq!(others(folder.path(), &["weights.safetensors", "there.json"]), Vec::<String>::new(), "{map}");
+    }
+    let map = place("map.json");
+    assert!(convert(&path, &output, &["--map", map.to_str().unwrap()]).status.success());
+    // The way back does not write over the map that it goes by.
+    let before = std::fs::read(&map).unwrap();
+    let [map_path, mlx] = [&map, &output].map(|path| path.to_str().unwrap());
+    let back = run(&["convert", "--reverse", mlx, "--map", map_path, "-o", map_path, "--force"]);
+    assert_eq!(back.status.code(), Some(2));
+    assert!(stderr(&back).contains("is the key map"), "{}", stderr(&back));
+    assert!(std::fs::read(&map).unwrap() == before);
+}
+
 /// Large enough to be made in pieces, whose buffers are used again.
 #[test]
 fn pieces_of_large_tensors_make_up_what_indexing_gives() {
@@ -193,6 +215,7 @@ fn a_bare_state_dict_moves_what_its_neighbours_tell_and_copies_what_is_in_doubt(
         told["copied"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(copied, ["scale", "up.weight"], "{told:#}");
     assert!(told["by_class_alone"].as_array().unwrap().iter().any(|name| name == "conv1.weight"));
+    assert_eq!(told["by_others"], serde_json::json!(["square.weight"]));
 
     let strict = convert(&path, &output, &["--strict", "--force"]);
     assert_eq!(strict.status.code(), Some(1));

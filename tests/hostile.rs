@@ -281,6 +281,17 @@ fn a_long_pickle_is_read_beside_the_directory() {
 }
 
 #[test]
+fn weights_beside_what_is_shown_are_told() {
+    let weights = || code().raw(b"}").text("w").then(tensor(0, &[4], &[1])).raw(b"s");
+    let beside = code().raw(b"}(").text("a").then(module(code().raw(b"}"))).text("b").then(weights()).raw(b"u");
+    let checkpoint = open(torch(&beside.pickle())).unwrap();
+    assert_eq!(checkpoint.warnings, ["`b` holds tensors beside the modules, which are not shown."]);
+    let outside = code().raw(b"}(").text("model").then(weights()).text("scale").then(tensor(0, &[4], &[1])).raw(b"u");
+    let checkpoint = open(torch(&outside.pickle())).unwrap();
+    assert_eq!(checkpoint.warnings, ["`scale` holds weights too; only `model` is shown."]);
+}
+
+#[test]
 fn values_that_are_read_in_place_are_named_by_where_they_stand() {
     // A number that the memo gives twice: the key's second value is where it was first written.
     let twice = code().raw(b"K\x07q\x000}(").text("a").raw(b"h\x00").text("a").raw(b"h\x00");

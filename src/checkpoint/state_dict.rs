@@ -68,7 +68,7 @@ pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>) -> Unwrapped {
             if key == name {
                 continue;
             }
-            if holds_weights(rebuilder, value) {
+            if holds_weights(rebuilder, value) || rebuilder.is_tensor(value) {
                 others.push(name_for_message(&key));
             }
             keep(&mut found.metadata, join(&around, key), || summary(rebuilder, &mut printer, value));

@@ -9,6 +9,7 @@ use globset::GlobSet;
 
 use super::{BAD_ANSWER, Common, Failure, Format, INTERRUPTED, output};
 use crate::checkpoint::Checkpoint;
+use crate::convert::already;
 use crate::convert::compare::{self, Error};
 use crate::convert::state_dict;
 use crate::escape::escape;
@@ -39,6 +40,9 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
     let other = Checkpoint::open(&args.other)?;
     let path = escape(&args.checkpoint.to_string_lossy()).into_owned();
+    if let Some(how) = already::is_mlx(&opened) {
+        return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", escape(&how)).into());
+    }
     let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
     let watch = |_, _| !interrupted.load(Ordering::SeqCst);
     let findings = if compare::is_torch(&opened.checkpoint, &map, &other) {

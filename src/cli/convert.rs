@@ -123,6 +123,10 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &Atomic
         return Err(format!("{path}: is MLX's already ({}); there is nothing to convert", escape(&how)).into());
     }
     writer::check(&[&opened.checkpoint], &args.output, args.force)?;
+    if let Some(map) = &args.map {
+        not_the_map(map, &args.output)?;
+        writer::check_text(&[&opened.checkpoint], map, args.force)?;
+    }
     let map = key_map_of(&opened, args)?;
     if args.strict && map.copied().next().is_some() {
         return Ok(refuse(&path, &map));
@@ -141,6 +145,18 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &Atomic
         Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&opened, &map, &written))?)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The weights and the key map are two files.
+fn not_the_map(map: &Path, output: &Path) -> Result<(), Failure> {
+    let same = match (map.canonicalize(), output.canonicalize()) {
+        (Ok(map), Ok(output)) => map == output,
+        _ => map == output,
+    };
+    if !same {
+        return Ok(());
+    }
+    Err(format!("{}: is the key map; give -o another path", escape(&output.to_string_lossy())).into())
 }
 
 fn key_map_of(opened: &Opened, args: &Args) -> Result<StateDict, Failure> {
@@ -174,6 +190,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -
             written(&Reversal::by_checkpoint(&there, &opened.checkpoint, &map).map_err(named)?)
         }
         (None, Some(map)) => {
+            not_the_map(map, &args.output)?;
             let shown = escape(&map.to_string_lossy()).into_owned();
             let text = std::fs::read(map).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
             let map = serde_json::from_slice(&text).map_err(|error| format!("{shown}: is no key map: {error}"))?;

@@ -391,7 +391,8 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
     let guess = match bias {
         Some(bias) if bias == outer && outer != inner => Guess::new(plain, 0.95),
         Some(bias) if bias == inner && outer != inner => Guess::new(transposed, 0.93),
-        Some(bias) if bias != outer && bias % inner.max(1) == 0 => Guess::new(transposed, 0.8).or(&[plain]),
+        // A plain one has a bias for each of the first axis; this one has groups.
+        Some(bias) if bias != outer && bias % inner.max(1) == 0 => Guess::new(transposed, 0.9),
         Some(bias) if bias != outer => return None,
         _ if named_transposed => Guess::new(transposed, 0.5).or(&[plain]),
         _ if name.contains("up") => Guess::new(plain, 0.5).or(&[transposed]),

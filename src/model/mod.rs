@@ -2,7 +2,7 @@
 
 pub mod attributes;
 pub mod infer;
-mod neighbours;
+pub(crate) mod neighbours;
 pub mod reparametrized;
 pub mod tree;
 

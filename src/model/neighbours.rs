@@ -9,7 +9,7 @@ use crate::checkpoint::Tensor;
 
 /// How sure a norm behind it makes.
 const BY_NORM: f32 = 0.95;
-/// How sure all other convolutions of the model make.
+/// How sure all other convolutions of the model make. No other rule is as sure of a convolution.
 const BY_OTHERS: f32 = 0.9;
 
 /// Which of the two.
@@ -36,11 +36,16 @@ pub(super) fn decide(model: &mut Model, tensors: &[Tensor]) {
     // Of a transposed one the groups would still not be known.
     if certain(Kind::Plain) && !certain(Kind::Transposed) {
         for id in doubtful {
-            if is_doubtful(&model.modules[id]) && !named_so(model, id) {
+            if is_doubtful(&model.modules[id]) && !named_so(model, id) && !is_even(model, id, tensors) {
                 settle(&mut model.modules[id], Kind::Plain, BY_OTHERS);
             }
         }
     }
+}
+
+/// Whether a module is a plain convolution because the others of its model are: likely, but the file does not say so.
+pub(crate) fn by_others(module: &Module) -> bool {
+    module.evidence == Evidence::Inferred && module.confidence == BY_OTHERS && CONV.contains(&module.class.as_str())
 }
 
 fn classes(kind: Kind) -> &'static [&'static str; 3] {
@@ -62,6 +67,12 @@ fn is_doubtful(module: &Module) -> bool {
 fn named_so(model: &Model, id: usize) -> bool {
     let path = model.modules[id].path.to_ascii_lowercase();
     ["up", "deconv", "transpose", "decode", "dec."].iter().any(|word| path.contains(word))
+}
+
+/// Kernels of even length enlarge more often than not: a stride of 2 with a kernel of 2 or 4.
+fn is_even(model: &Model, id: usize, tensors: &[Tensor]) -> bool {
+    let weight = model.modules[id].tensor("weight").and_then(|id| tensors.get(id));
+    weight.and_then(|weight| weight.shape.get(2..)).is_some_and(|kernel| kernel.iter().all(|length| length % 2 == 0))
 }
 
 fn settle(module: &mut Module, kind: Kind, confidence: f32) {
@@ -184,5 +195,16 @@ mod tests {
             ("up.0.weight", &[16, 16, 2, 2]),
         ];
         assert_eq!(said(&tensors, "up.0").1, 1);
+        // So does a kernel of even length, whatever the name.
+        let even = ("net.0.weight", [16, 16, 4, 4].as_slice());
+        assert_eq!(said(&[tensors[0], tensors[1], tensors[2], even], "net.0").1, 1);
+    }
+
+    #[test]
+    fn a_bias_that_no_plain_one_has_makes_groups() {
+        let grouped: [(&str, &[u64]); 4] =
+            [("a.weight", &[4, 4, 3, 3]), ("a.bias", &[8]), ("c.weight", &[8, 3, 3, 3]), ("c.bias", &[8])];
+        assert_eq!(said(&grouped, "a"), ("ConvTranspose2d".to_owned(), 0));
+        assert_eq!(said(&grouped, "c"), ("Conv2d".to_owned(), 0));
     }
 }

@@ -37,6 +37,9 @@ fn words(finding: &Finding) -> String {
             };
             wanted.as_ref().map_or(is.clone(), |wanted| format!("{is}, where {wanted:?} is right"))
         }
+        Verdict::Unjudged { axes, reason } => {
+            format!("torch's axes in the order {axes:?}; which is right is not known: {reason}")
+        }
         Verdict::Unconverted => "torch's tensor as it is, where mlx.nn has another form".to_owned(),
         Verdict::Different { max_abs: Some(most), what } => format!("off by up to {most:.3e}; {what}"),
         Verdict::Different { max_abs: None, what } => what.clone(),
@@ -114,6 +117,7 @@ pub fn json(findings: &[Finding]) -> Value {
                 (line["bits"], line["group"], line["max_abs"]) = (json!(bits), json!(group), json!(max_abs));
             }
             Verdict::Transposed { axes, wanted } => (line["axes"], line["wanted"]) = (json!(axes), json!(wanted)),
+            Verdict::Unjudged { axes, reason } => (line["axes"], line["reason"]) = (json!(axes), json!(reason)),
             Verdict::Different { max_abs, what } => (line["max_abs"], line["reason"]) = (json!(max_abs), json!(what)),
             _ => {}
         }

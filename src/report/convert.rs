@@ -4,10 +4,12 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::bytes;
+use crate::checkpoint::Dtype;
 use crate::convert::reverse::Summary;
-use crate::convert::state_dict::{Known, StateDict, Why};
+use crate::convert::state_dict::{Entry, Known, StateDict, Why};
 use crate::convert::writer::{Loss, Written};
 use crate::escape::escape;
+use crate::model::neighbours;
 use crate::open::Opened;
 
 /// How many names a list in the text shows.
@@ -34,6 +36,12 @@ pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
             "{by_class} by their layer's class alone: the file does not say all hyper-parameters, which the layout does not depend on"
         ));
     }
+    let others = by_others(opened, map);
+    let title = format!(
+        "{} because the model's other convolutions are no transposed ones either; the file does not say:",
+        others.len()
+    );
+    list(&mut lines, &title, others.into_iter().map(str::to_owned).collect());
     let left = |wanted: fn(&Why) -> bool| map.left.iter().filter(|left| wanted(&left.why)).count();
     let (dropped, skipped) = (left(|why| *why == Why::Dropped), left(|why| *why == Why::Skipped));
     if dropped > 0 {
@@ -47,11 +55,28 @@ pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
     let count = map.copied().count();
     list(&mut lines, &format!("{count} copied under their names:"), copied(map));
     casts(&mut lines, written);
+    let eights = map.entries.iter().filter(|entry| entry.dtype == Dtype::Float8E4M3FN).count();
+    if eights > 0 {
+        lines.push(format!(
+            "{eights} float8_e4m3fn, which MLX loads as bytes (uint8): mx.from_fp8 makes numbers of them"
+        ));
+    }
+    let warnings = opened.checkpoint.warnings.clone();
+    list(&mut lines, "of the checkpoint itself:", warnings);
     let unmeasured = opened.triage.modules.iter().filter(|triaged| triaged.plan.is_some()).count();
     if unmeasured > 0 {
         lines.push("the layers' outputs are measured by `t2m-tui verify`, by the same moves".to_owned());
     }
     lines.join("\n") + "\n"
+}
+
+/// Weights of convolutions that were taken for plain ones because the others are.
+fn by_others<'a>(opened: &Opened, map: &'a StateDict) -> Vec<&'a str> {
+    let others = |entry: &&Entry| {
+        let doubtful = opened.model.modules.get(entry.module).is_some_and(neighbours::by_others);
+        doubtful && entry.shape.len() > 2
+    };
+    map.entries.iter().filter(others).map(|entry| entry.name.as_str()).collect()
 }
 
 /// What is copied, by reason: the names that have it, and the reason.
@@ -150,9 +175,11 @@ pub fn json(opened: &Opened, map: &StateDict, written: &Written) -> Value {
         "bytes": written.bytes,
         "rules": map.rules(),
         "by_class_alone": map.entries.iter().filter(|entry| entry.known == Known::Layout).map(|entry| &entry.name).collect::<Vec<_>>(),
+        "by_others": by_others(opened, map),
         "copied": map.copied().map(|(entry, reason)| json!({"name": entry.name, "reason": reason})).collect::<Vec<_>>(),
         "left": map.left.iter().map(|of| json!({"name": of.name, "why": left(&of.why)})).collect::<Vec<_>>(),
         "casts": written.casts.iter().map(|(from, to, count)| json!({"from": from, "to": to, "tensors": count})).collect::<Vec<_>>(),
+        "warnings": opened.checkpoint.warnings,
         "lost": written.losses.iter().map(|(name, lost)| (name.clone(), loss(lost))).collect::<serde_json::Map<_, _>>(),
     })
 }

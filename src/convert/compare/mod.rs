@@ -37,6 +37,13 @@ pub enum Verdict {
         /// The order that MLX's layer wants; `None` where ours is more than an order of axes.
         wanted: Option<Vec<usize>>,
     },
+    /// The same numbers, but which order of axes is right the torch checkpoint does not tell.
+    Unjudged {
+        /// As of [`Verdict::Transposed`].
+        axes: Vec<usize>,
+        /// Between what it does not tell.
+        reason: String,
+    },
     /// Torch's tensor as it is, which `mlx.nn` has in another form (`in_proj` not split).
     Unconverted,
     /// Other numbers, or another shape.
@@ -60,6 +67,7 @@ impl Verdict {
             Verdict::Cast(_) => "cast",
             Verdict::Quantised { .. } => "quantised",
             Verdict::Transposed { .. } => "transposed",
+            Verdict::Unjudged { .. } => "unjudged",
             Verdict::Unconverted => "unconverted",
             Verdict::Different { .. } => "different",
             Verdict::Missing => "missing",
@@ -123,6 +131,8 @@ struct Ours<'a> {
     names: Vec<String>,
     /// Whether its absence is no fault: another name of a tensor that is there.
     optional: bool,
+    /// Why its layout is not known, where it is not.
+    doubt: Option<&'a str>,
     torch: &'a Checkpoint,
 }
 
@@ -130,13 +140,13 @@ struct Ours<'a> {
 ///
 /// # Errors
 /// A tensor cannot be read, or it was asked to stop.
-pub fn with_conversion(
-    torch: &Checkpoint,
-    map: &StateDict,
+pub fn with_conversion<'a>(
+    torch: &'a Checkpoint,
+    map: &'a StateDict,
     other: &Checkpoint,
     watch: impl FnMut(usize, usize) -> bool,
 ) -> Result<Vec<Finding>, Error> {
-    let entry = |entry: &Entry| {
+    let entry = |entry: &'a Entry| {
         // A part or a fold is not torch's tensor under another name.
         let own = entry.from.first().filter(|_| entry.step.fold == Fold::One);
         let own = own.map(|&id| torch.tensors[id].name.to_string());
@@ -147,6 +157,7 @@ pub fn with_conversion(
             from: entry.from.clone(),
             names,
             optional: false,
+            doubt: entry.doubt(),
             torch,
         }
     };
@@ -175,6 +186,7 @@ pub fn checkpoints(
         from: vec![id],
         names: vec![tensor.name.to_string()],
         optional: false,
+        doubt: None,
         torch,
     };
     let ours: Vec<Ours<'_>> = torch.tensors.iter().enumerate().map(ours).collect();

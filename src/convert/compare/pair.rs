@@ -15,18 +15,32 @@ pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result
         return Ok(quantised::judge(&made, &parts));
     }
     let found = other.read(id)?;
+    if let (Some(doubt), Some(Verdict::Transposed { axes, .. })) = (ours.doubt, transposed(ours, &found)?) {
+        return Ok(Verdict::Unjudged { axes, reason: doubt.to_owned() });
+    }
     if made.shape == found.shape {
         if made.dtype == found.dtype && made.bytes == found.bytes {
             return Ok(Verdict::Equal);
         }
         if made.dtype != found.dtype && made.cast(found.dtype).is_some_and(|cast| cast.bytes == found.bytes) {
-            return Ok(Verdict::Cast(found.dtype));
+            return Ok(cast(&made, &found));
         }
     }
     if let Some(verdict) = transposed(ours, &found)? {
         return Ok(verdict);
     }
     Ok(different(&made, &found))
+}
+
+/// The same numbers in another type, unless some are lost by it altogether.
+fn cast(made: &TensorData, found: &TensorData) -> Verdict {
+    let (Some(ours), Some(theirs)) = (made.to_f64(), found.to_f64()) else { return Verdict::Cast(found.dtype) };
+    let infinite = ours.iter().zip(&theirs).filter(|(ours, theirs)| ours.is_finite() && !theirs.is_finite()).count();
+    if infinite == 0 {
+        return Verdict::Cast(found.dtype);
+    }
+    let what = format!("cast to {}, in which {infinite} numbers became infinite", found.dtype.name());
+    Verdict::Different { max_abs: None, what }
 }
 
 /// The order of torch's axes that gives the other tensor, where there is one.
@@ -39,6 +53,7 @@ fn transposed(ours: &Ours<'_>, found: &TensorData) -> Result<Option<Verdict>, Er
     }
     let Some(raw) = raw.cast(found.dtype) else { return Ok(None) };
     let wanted = match &ours.step.rule.layout {
+        _ if ours.doubt.is_some() => None,
         Layout::Keep => Some((0..rank).collect()),
         Layout::Axes { axes, groups: 1 } => Some(axes.clone()),
         _ => None,

@@ -24,22 +24,32 @@ pub(super) fn judge(made: &TensorData, [words, scales, biases]: &[TensorData; 3]
     if !fits || words.bytes.len() != rows * packed * 4 {
         return fault("packed for another shape than ours");
     }
+    let dtype = scales.dtype;
     let (Some(ours), Some(scales), Some(biases)) = (made.to_f64(), scales.to_f64(), biases.to_f64()) else {
         return fault("its scales cannot be read as numbers");
     };
     if scales.len() != rows * groups || biases.len() != scales.len() {
         return fault("its scales are not as many as its groups");
     }
+    // Unit roundoffs.
+    let unit = match dtype {
+        Dtype::Float16 => 2f64.powi(-11),
+        Dtype::BFloat16 => 2f64.powi(-8),
+        _ => 2f64.powi(-24),
+    };
     let (mut max_abs, mut worst) = (0.0f64, 0.0f64);
     for row in 0..rows {
         let stream = &words.bytes[row * packed * 4..(row + 1) * packed * 4];
         for column in 0..width {
             let at = row * groups + column / group;
-            let apart =
-                (scales[at] * number(stream, column * bits, bits) + biases[at] - ours[row * width + column]).abs();
+            let (product, own) = (scales[at] * number(stream, column * bits, bits), ours[row * width + column]);
+            let apart = (product + biases[at] - own).abs();
             max_abs = max_abs.max(apart);
+            // What rounding the weight, the scale and the bias to the scale's type may add.
+            let rounding = 2.0 * unit * (product.abs() + biases[at].abs() + own.abs());
             // A row of one number has no scale to speak of.
-            worst = worst.max(apart / scales[at].abs().max(f64::from(f32::MIN_POSITIVE)));
+            let step = scales[at].abs().max(f64::from(f32::MIN_POSITIVE));
+            worst = worst.max((apart - rounding) / step);
         }
     }
     if worst <= 1.0 || max_abs <= f64::from(f32::EPSILON) {

@@ -104,7 +104,18 @@ impl StateDict {
     }
 }
 
+/// How the reason begins where several classes fit that lay their weights out differently.
+const DOUBT: &str = "names and shapes allow";
+
 impl Entry {
+    /// Between which classes its layout is in doubt, in words; `None` where it is not.
+    pub fn doubt(&self) -> Option<&str> {
+        match &self.known {
+            Known::Copied(reason) if reason.starts_with(DOUBT) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// Its rule by the registry's names: the fold, and the layout where it does something.
     pub fn rule(&self) -> String {
         match (self.step.fold.rule(), self.step.rule.name.as_str()) {

@@ -1,5 +1,6 @@
 //! The moves of one module: its plan's, or those that its class has whatever its hyper-parameters are.
 
+use super::DOUBT;
 use crate::convert::recipes::{self, Site};
 use crate::convert::{Move, Refusal};
 use crate::model::{Module, ModuleId, reparametrized};
@@ -37,7 +38,7 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str) -> Result<Vec<Move>, Str
             let classes = std::iter::once(&module.class).chain(&module.alternatives);
             let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
             return Err(format!(
-                "names and shapes allow {}, which lay their weights out differently: --source or --registry can say",
+                "{DOUBT} {}, which lay their weights out differently: --source or --registry can say",
                 names.join(" or ")
             ));
         }

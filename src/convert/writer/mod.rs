@@ -227,6 +227,16 @@ pub fn check(inputs: &[&Checkpoint], target: &Path, force: bool) -> Result<(), E
     place::check(&header::index_path(target), inputs, force)
 }
 
+/// Whether nothing stands in the way of [`write_text`].
+///
+/// # Errors
+/// Says what does.
+pub fn check_text(inputs: &[&Checkpoint], target: &Path, force: bool) -> Result<(), Error> {
+    place::check(target, inputs, force)?;
+    // Made and removed again: the folder may be missing, or read-only.
+    Part::create(target).map(drop)
+}
+
 /// Write a small file beside the weights the same way: whole or not at all.
 ///
 /// # Errors
