@@ -1,12 +1,14 @@
 //! What a tensor of the other file is to ours.
 
 use super::{Error, Ours, Verdict, quantised};
-use crate::checkpoint::{Checkpoint, TensorData, TensorId};
+use crate::checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 use crate::compare::statistics::difference;
 use crate::convert::weights::{Fold, Layout, permute};
 
 /// No tensor of more axes is tried in every order.
 const MOST_AXES: usize = 5;
+/// Numbers that are looked at together.
+const PIECE: usize = 1 << 16;
 
 pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result<Verdict, Error> {
     let made = ours.make()?;
@@ -15,7 +17,10 @@ pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result
         return Ok(quantised::judge(&made, &parts));
     }
     let found = other.read(id)?;
-    if let (Some(doubt), Some(Verdict::Transposed { axes, .. })) = (ours.doubt, transposed(ours, &found)?) {
+    // Trying every order is dear: only where it has to be asked before equality.
+    if let Some(doubt) = ours.doubt
+        && let Some(Verdict::Transposed { axes, .. }) = transposed(ours, &found)?
+    {
         return Ok(Verdict::Unjudged { axes, reason: doubt.to_owned() });
     }
     if made.shape == found.shape {
@@ -32,10 +37,23 @@ pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result
     Ok(different(&made, &found))
 }
 
+/// A tensor's bytes, so many numbers at a time.
+fn pieces(tensor: &TensorData) -> std::slice::Chunks<'_, u8> {
+    tensor.bytes.chunks(PIECE * tensor.dtype.size())
+}
+
 /// The same numbers in another type, unless some are lost by it altogether.
 fn cast(made: &TensorData, found: &TensorData) -> Verdict {
-    let (Some(ours), Some(theirs)) = (made.to_f64(), found.to_f64()) else { return Verdict::Cast(found.dtype) };
-    let infinite = ours.iter().zip(&theirs).filter(|(ours, theirs)| ours.is_finite() && !theirs.is_finite()).count();
+    // Piece by piece: as f64 a large tensor would take many times its memory.
+    let numbers = |dtype: Dtype, bytes: &[u8]| {
+        let shape = vec![bytes.len() / dtype.size()];
+        TensorData { dtype, shape, bytes: bytes.to_vec() }.to_f64().unwrap_or_default()
+    };
+    let lost = |(ours, theirs): (&[u8], &[u8])| {
+        let (ours, theirs) = (numbers(made.dtype, ours), numbers(found.dtype, theirs));
+        ours.iter().zip(&theirs).filter(|(ours, theirs)| ours.is_finite() && !theirs.is_finite()).count()
+    };
+    let infinite: usize = pieces(made).zip(pieces(found)).map(lost).sum();
     if infinite == 0 {
         return Verdict::Cast(found.dtype);
     }
