@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::values;
 use crate::compare::tolerance::Bound;
 use crate::convert::{Input, Output, Plan};
-use crate::engine::program::Dialect;
+use crate::engine::program::signatures::{Rounding, Signature};
+use crate::engine::program::{Dialect, Step};
 use crate::engine::{ModuleSpec, Program};
 use crate::registry::{Op, Registry};
 use crate::verify::Job;
@@ -73,94 +74,18 @@ pub(super) fn job(
     Ok(Job { plan, given })
 }
 
-/// Calls that move, compare or round elements and compute nothing that could differ.
-const COPIES: [&str; 58] = [
-    "mx.concatenate",
-    "mx.stack",
-    "mx.reshape",
-    "mx.transpose",
-    "mx.swapaxes",
-    "mx.moveaxis",
-    "mx.expand_dims",
-    "mx.squeeze",
-    "mx.flatten",
-    "mx.unflatten",
-    "mx.view",
-    "mx.contiguous",
-    "mx.split",
-    "mx.unstack",
-    "mx.meshgrid",
-    "mx.broadcast_to",
-    "mx.tile",
-    "mx.repeat",
-    "mx.pad",
-    "mx.as_strided",
-    "mx.tril",
-    "mx.triu",
-    "mx.roll",
-    "mx.flip",
-    "mx.diagonal",
-    "mx.take",
-    "mx.take_along_axis",
-    "mx.put_along_axis",
-    "mx.where",
-    "mx.clip",
-    "mx.max",
-    "mx.min",
-    "mx.maximum",
-    "mx.minimum",
-    "mx.argmax",
-    "mx.argmin",
-    "mx.sort",
-    "mx.argsort",
-    "mx.any",
-    "mx.all",
-    "mx.arange",
-    "mx.full",
-    "mx.zeros",
-    "mx.ones",
-    "mx.eye",
-    "mx.zeros_like",
-    "mx.ones_like",
-    "mx.random.normal",
-    "mx.random.uniform",
-    "mx.round",
-    "mx.trunc",
-    "mx.abs",
-    "mx.negative",
-    "mx.sign",
-    "nn.relu",
-    "astype",
-    "slice",
-    "index",
-];
-
-/// Where several terms enter.
-const SUMS: [&str; 12] = [
-    "mx.matmul",
-    "mx.einsum",
-    "mx.addmm",
-    "mx.inner",
-    "mx.sum",
-    "mx.mean",
-    "mx.prod",
-    "mx.logsumexp",
-    "mx.cumsum",
-    "mx.var",
-    "mx.std",
-    "mx.linalg.norm",
-];
-
 /// What rounding explains, by what the program calls: nothing where elements are moved alone, terms as many as the longest
 /// axis has elements where they are added up, and one element in, one out, otherwise.
 fn bound(program: &Program, inputs: &[Input]) -> Bound {
     let longest = inputs.iter().flat_map(|input| &input.shape).copied().max().unwrap_or(1);
-    let calls = |known: &[&str]| program.steps.iter().filter(|step| known.contains(&step.call.as_str())).count();
-    if program.steps.iter().any(|step| step.call == "mx.softmax") {
+    // A layer is more than a copy.
+    let rounds = |step: &Step| Signature::of(Dialect::Mlx, &step.call).map_or(Rounding::Pointwise, |row| row.rounds);
+    let rounds: Vec<Rounding> = program.steps.iter().map(rounds).collect();
+    if rounds.contains(&Rounding::Norm) {
         Bound::Norm(longest)
-    } else if calls(&SUMS) > 0 {
+    } else if rounds.contains(&Rounding::Sum) {
         Bound::Contraction(longest)
-    } else if calls(&COPIES) == program.steps.len() {
+    } else if rounds.iter().all(|&rounds| rounds == Rounding::Copy) {
         Bound::Copy
     } else {
         Bound::Pointwise

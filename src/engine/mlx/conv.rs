@@ -165,18 +165,21 @@ fn pad(input: &Array, padding: &[(i32, i32)]) -> Result<Array, Problem> {
     Ok(ops::pad(input, widths.as_slice(), None, None)?)
 }
 
-/// `mx.conv1d` to `mx.conv_transpose3d`, the functions, on an input and a weight.
-pub(super) fn function(name: &str, input: &Array, weight: &Array, args: &Args<'_>) -> Result<Option<Array>, Problem> {
-    let (transposed, axes) = match name {
-        "mx.conv1d" => (false, 1),
-        "mx.conv2d" => (false, 2),
-        "mx.conv3d" => (false, 3),
-        "mx.conv_transpose1d" => (true, 1),
-        "mx.conv_transpose2d" => (true, 2),
-        "mx.conv_transpose3d" => (true, 3),
-        _ => return Ok(None),
-    };
+/// `mx.conv1d` to `mx.conv3d`, the functions, on an input and a weight.
+pub(super) fn function(given: [&Array; 2], args: &Args<'_>, axes: usize) -> Result<Array, Problem> {
+    run(given, |weights| conv(args, weights, axes))
+}
+
+/// `mx.conv_transpose1d` to `mx.conv_transpose3d` likewise.
+pub(super) fn transposed_function(given: [&Array; 2], args: &Args<'_>, axes: usize) -> Result<Array, Problem> {
+    run(given, |weights| transposed(args, weights, axes))
+}
+
+fn run(
+    [input, weight]: [&Array; 2],
+    build: impl Fn(&Weights) -> Result<Forward, Problem>,
+) -> Result<Array, Problem> {
     let weights = Weights::one("weight", weight.clone());
-    let forward = if transposed { self::transposed(args, &weights, axes)? } else { conv(args, &weights, axes)? };
-    Ok(forward(&weights, std::slice::from_ref(input))?.into_iter().next())
+    let results = build(&weights)?(&weights, std::slice::from_ref(input))?;
+    results.into_iter().next().ok_or_else(|| Problem("it gives nothing".to_owned()))
 }

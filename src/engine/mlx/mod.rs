@@ -9,7 +9,6 @@
 mod activation;
 mod attention;
 mod conv;
-mod functions;
 mod linear;
 mod norm;
 mod ops;
@@ -33,7 +32,7 @@ use super::args::Args;
 use super::serve::{Engine, serve};
 use super::{EngineInfo, ModuleSpec, protocol};
 use crate::checkpoint::{Dtype, TensorData};
-use crate::convert::templates;
+use crate::engine::program::MlxLayer;
 
 /// MLX reads it once, before its first op. Off, float32 stays float32 in matrix products.
 const TF32: &str = "MLX_ENABLE_TF32";
@@ -113,7 +112,7 @@ impl Engine for Mlx {
                 forward
             }
         };
-        self.layer = Some(Layer { is_embedding: module.kind == "nn.Embedding", forward, weights });
+        self.layer = Some(Layer { is_embedding: MlxLayer::named(&module.kind) == Some(MlxLayer::Embedding), forward, weights });
         Ok(())
     }
 
@@ -147,64 +146,65 @@ fn device() -> &'static str {
 
 /// Check the arguments and the tensors, and make the function that runs the layer.
 fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
-    match kind {
-        "nn.Linear" => linear::linear(args, weights),
-        "nn.Embedding" => linear::embedding(args, weights),
-        "nn.Conv1d" => conv::conv(args, weights, 1),
-        "nn.Conv2d" => conv::conv(args, weights, 2),
-        "nn.Conv3d" => conv::conv(args, weights, 3),
-        "nn.ConvTranspose1d" => conv::transposed(args, weights, 1),
-        "nn.ConvTranspose2d" => conv::transposed(args, weights, 2),
-        "nn.ConvTranspose3d" => conv::transposed(args, weights, 3),
-        "nn.Bilinear" => linear::bilinear(args, weights),
-        "nn.LSTM" => recurrent::lstm(args, weights),
-        "nn.GRU" => recurrent::gru(args, weights),
-        "nn.RNN" => recurrent::rnn(args, weights),
-        "nn.MaxPool1d" => pool::max(args, 1),
-        "nn.MaxPool2d" => pool::max(args, 2),
-        "nn.MaxPool3d" => pool::max(args, 3),
-        "nn.AvgPool1d" => pool::average(args, 1),
-        "nn.AvgPool2d" => pool::average(args, 2),
-        "nn.AvgPool3d" => pool::average(args, 3),
-        "nn.Upsample" => pool::upsample(args),
-        "nn.PReLU" => activation::prelu(args, weights),
-        "nn.ELU" => activation::elu(args),
-        "nn.CELU" => activation::celu(args),
-        "nn.GLU" => activation::glu(args),
-        "nn.Softshrink" => activation::softshrink(args),
-        "nn.LayerNorm" => norm::layer(args, weights),
-        "nn.RMSNorm" => norm::rms(args, weights),
-        "mx.fast.rms_norm" => norm::fast_rms(args),
-        "nn.GroupNorm" => norm::group(args, weights),
-        "nn.BatchNorm" => norm::batch(args, weights),
-        "nn.InstanceNorm" => norm::instance(args, weights),
-        "nn.MultiHeadAttention" => attention::multi_head(args, weights),
-        "nn.GELU" => activation::gelu(args),
-        "nn.LeakyReLU" => activation::leaky_relu(args),
-        "nn.Softmax" => Ok(activation::softmax_layer()),
-        "mx.softmax" => activation::softmax(args),
-        "nn.Dropout" | "nn.Dropout2d" | "nn.Dropout3d" => activation::dropout(args),
-        "nn.Identity" => Ok(activation::identity()),
-        "nn.HardTanh" => Ok(activation::hard_tanh()),
-        "nn.HardShrink" => Ok(activation::hard_shrink()),
-        "nn.Softmin" => Ok(activation::softmin()),
-        "nn.LogSoftmax" => Ok(activation::unary(|| mlx_rs::nn::LogSoftmax { axis: -1 })),
-        "nn.ReLU6" => Ok(activation::unary(|| mlx_rs::nn::Relu6)),
-        "nn.Mish" => Ok(activation::unary(|| mlx_rs::nn::Mish)),
-        "nn.SELU" => Ok(activation::unary(|| mlx_rs::nn::Selu)),
-        "nn.Softplus" => Ok(activation::unary(|| mlx_rs::nn::Softplus)),
-        "nn.Softsign" => Ok(activation::unary(|| mlx_rs::nn::Softsign)),
-        "nn.LogSigmoid" => Ok(activation::unary(|| mlx_rs::nn::LogSigmoid)),
-        "nn.Hardswish" => Ok(activation::unary(|| mlx_rs::nn::HardSwish)),
-        "nn.ReLU" => Ok(activation::unary(|| mlx_rs::nn::Relu)),
-        "nn.SiLU" => Ok(activation::unary(|| mlx_rs::nn::Silu)),
-        "nn.Tanh" => Ok(activation::unary(|| mlx_rs::nn::Tanh)),
-        "nn.Sigmoid" => Ok(activation::unary(|| mlx_rs::nn::Sigmoid)),
-        _ => {
-            let template = kind.strip_prefix(templates::PREFIX);
-            let built = template.map(|name| template::build(name, args, weights)).transpose()?.flatten();
-            built.ok_or_else(|| Problem(format!("MLX's side does not know the layer {kind}")))
-        }
+    let layer = MlxLayer::named(kind).ok_or_else(|| Problem(format!("MLX's side does not know the layer {kind}")))?;
+    match layer {
+        MlxLayer::Linear => linear::linear(args, weights),
+        MlxLayer::Embedding => linear::embedding(args, weights),
+        MlxLayer::Conv1d => conv::conv(args, weights, 1),
+        MlxLayer::Conv2d => conv::conv(args, weights, 2),
+        MlxLayer::Conv3d => conv::conv(args, weights, 3),
+        MlxLayer::ConvTranspose1d => conv::transposed(args, weights, 1),
+        MlxLayer::ConvTranspose2d => conv::transposed(args, weights, 2),
+        MlxLayer::ConvTranspose3d => conv::transposed(args, weights, 3),
+        MlxLayer::Bilinear => linear::bilinear(args, weights),
+        MlxLayer::Lstm => recurrent::lstm(args, weights),
+        MlxLayer::Gru => recurrent::gru(args, weights),
+        MlxLayer::Rnn => recurrent::rnn(args, weights),
+        MlxLayer::MaxPool1d => pool::max(args, 1),
+        MlxLayer::MaxPool2d => pool::max(args, 2),
+        MlxLayer::MaxPool3d => pool::max(args, 3),
+        MlxLayer::AvgPool1d => pool::average(args, 1),
+        MlxLayer::AvgPool2d => pool::average(args, 2),
+        MlxLayer::AvgPool3d => pool::average(args, 3),
+        MlxLayer::Upsample => pool::upsample(args),
+        MlxLayer::PReLU => activation::prelu(args, weights),
+        MlxLayer::Elu => activation::elu(args),
+        MlxLayer::Celu => activation::celu(args),
+        MlxLayer::Glu => activation::glu(args),
+        MlxLayer::Softshrink => activation::softshrink(args),
+        MlxLayer::LayerNorm => norm::layer(args, weights),
+        MlxLayer::RMSNorm => norm::rms(args, weights),
+        MlxLayer::FastRmsNorm => norm::fast_rms(args),
+        MlxLayer::GroupNorm => norm::group(args, weights),
+        MlxLayer::BatchNorm => norm::batch(args, weights),
+        MlxLayer::InstanceNorm => norm::instance(args, weights),
+        MlxLayer::MultiHeadAttention => attention::multi_head(args, weights),
+        MlxLayer::Gelu => activation::gelu(args),
+        MlxLayer::LeakyReLU => activation::leaky_relu(args),
+        MlxLayer::Softmax => Ok(activation::softmax_layer()),
+        MlxLayer::SoftmaxOver => activation::softmax(args),
+        MlxLayer::Dropout | MlxLayer::Dropout2d | MlxLayer::Dropout3d => activation::dropout(args),
+        MlxLayer::Identity => Ok(activation::identity()),
+        MlxLayer::HardTanh => Ok(activation::hard_tanh()),
+        MlxLayer::HardShrink => Ok(activation::hard_shrink()),
+        MlxLayer::Softmin => Ok(activation::softmin()),
+        MlxLayer::LogSoftmax => Ok(activation::unary(|| mlx_rs::nn::LogSoftmax { axis: -1 })),
+        MlxLayer::ReLU6 => Ok(activation::unary(|| mlx_rs::nn::Relu6)),
+        MlxLayer::Mish => Ok(activation::unary(|| mlx_rs::nn::Mish)),
+        MlxLayer::Selu => Ok(activation::unary(|| mlx_rs::nn::Selu)),
+        MlxLayer::Softplus => Ok(activation::unary(|| mlx_rs::nn::Softplus)),
+        MlxLayer::Softsign => Ok(activation::unary(|| mlx_rs::nn::Softsign)),
+        MlxLayer::LogSigmoid => Ok(activation::unary(|| mlx_rs::nn::LogSigmoid)),
+        MlxLayer::Hardswish => Ok(activation::unary(|| mlx_rs::nn::HardSwish)),
+        MlxLayer::ReLU => Ok(activation::unary(|| mlx_rs::nn::Relu)),
+        MlxLayer::SiLU => Ok(activation::unary(|| mlx_rs::nn::Silu)),
+        MlxLayer::Tanh => Ok(activation::unary(|| mlx_rs::nn::Tanh)),
+        MlxLayer::Sigmoid => Ok(activation::unary(|| mlx_rs::nn::Sigmoid)),
+        MlxLayer::BlockMlp => template::mlp(args, weights),
+        MlxLayer::BlockConvBlock => template::conv_block(args, weights),
+        MlxLayer::BlockConvStack => template::conv_stack(args, weights),
+        MlxLayer::BlockTransformerBlock => template::transformer_block(args, weights),
+        MlxLayer::BlockAdaptiveAvgPool2d => template::adaptive_average(args, weights),
     }
 }
 

@@ -8,7 +8,7 @@ use super::ops::{self, Given};
 use super::tensor::Weights;
 use super::{Forward, Problem, build};
 use crate::engine::args::Args;
-use crate::engine::program::{Operand, Program, Step, infinity};
+use crate::engine::program::{MlxOp, Operand, Program, Step, infinity};
 
 /// Check the layers of a program, and make the function that runs it.
 pub(super) fn program(program: &Program, weights: &Weights) -> Result<Forward, Problem> {
@@ -44,11 +44,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn step(&mut self, step: &Step) -> Result<(), Problem> {
         let given = step.inputs.iter().map(|input| self.operand(input)).collect::<Result<Vec<_>, _>>()?;
-        let layer = match step.call.as_str() {
-            "self" => Some(""),
-            call => call.strip_prefix("self."),
-        };
-        let results = match layer {
+        let results = match step.layer() {
             Some(name) => {
                 let forward = self.layers.get(name).ok_or_else(|| Problem(format!("there is no layer `{name}`")))?;
                 let inputs: Vec<Array> = given.into_iter().map(Given::array).collect::<Result<_, _>>()?;
@@ -56,7 +52,8 @@ impl Run<'_> {
             }
             None => {
                 let args = Args::of(&step.call, &step.args);
-                let results = ops::call(&step.call, &given, &args)?;
+                let op = MlxOp::named(&step.call).ok_or_else(|| Problem("MLX's side does not know it".to_owned()))?;
+                let results = ops::call(op, &given, &args)?;
                 args.all_read()?;
                 results
             }

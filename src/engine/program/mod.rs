@@ -4,8 +4,11 @@
 //! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses. An example is
 //! [read](Program::parse) from such text; those for torch are run by `t2m-torch`, with torch's names and arguments.
 
+mod bind;
+mod check;
+mod op;
 mod parse;
-mod signatures;
+pub mod signatures;
 
 use std::fmt::Write;
 
@@ -15,10 +18,11 @@ use serde_json::{Map, Value};
 
 use super::ModuleSpec;
 
+pub use check::Fault;
+pub use op::{MlxLayer, MlxOp, TorchOp};
 pub use parse::Error;
 pub use signatures::Dialect;
-#[cfg(feature = "torch")]
-pub(in crate::engine) use signatures::bare;
+use signatures::{Given, Home, Parameter, Signature, Takes};
 
 /// Layers, and calls in order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -201,64 +205,62 @@ impl Program {
     }
 }
 
-/// Calls that Python writes as operators.
-const OPERATORS: [(&str, &str); 16] = [
-    ("mx.add", "+"),
-    ("mx.subtract", "-"),
-    ("mx.multiply", "*"),
-    ("mx.divide", "/"),
-    ("mx.power", "**"),
-    ("mx.matmul", "@"),
-    ("mx.remainder", "%"),
-    ("mx.floor_divide", "//"),
-    ("mx.greater", ">"),
-    ("mx.greater_equal", ">="),
-    ("mx.less", "<"),
-    ("mx.less_equal", "<="),
-    ("mx.equal", "=="),
-    ("mx.not_equal", "!="),
-    ("mx.logical_and", "&"),
-    ("mx.logical_or", "|"),
-];
-
-/// Arguments that Python takes by their place alone.
-const POSITIONAL: [(&str, &str); 3] = [("mx.tile", "reps"), ("mx.roll", "shift"), ("mx.roll", "axis")];
-
 impl Step {
+    /// The layer that is called, where it is no function: `""` for the converted module itself.
+    pub fn layer(&self) -> Option<&str> {
+        if self.call == "self" { Some("") } else { self.call.strip_prefix("self.") }
+    }
+
     /// The call as Python writes it.
     pub fn python(&self) -> String {
+        let signature = Signature::of(Dialect::Mlx, &self.call);
         let inputs: Vec<String> = self.inputs.iter().map(Operand::python).collect();
-        let operator = OPERATORS.iter().find(|(call, _)| *call == self.call);
-        match (operator, inputs.as_slice(), self.call.as_str()) {
-            (Some((_, sign)), [left, right], _) => return format!("{left} {sign} {right}"),
-            (_, [x], "astype") => return format!("{x}.astype({})", dtype_of(&self.args)),
-            (_, [x, like], "astype_like") => return format!("{x}.astype({like}.dtype)"),
-            (_, [x], "index") => {
-                return format!("{x}[{}]", self.args.get("at").map(ToString::to_string).unwrap_or_default());
-            }
-            (_, [x], "slice") => return format!("{x}[{}]", slices(&self.args)),
-            (_, [x, values], "at_add") => return format!("{x}.at[{}].add({values})", slices(&self.args)),
-            (_, [x, values, places @ ..], "at_add") => return format!("{x}.at[{}].add({values})", places.join(", ")),
-            (_, [x, places @ ..], "getitem") => return format!("{x}[{}]", places.join(", ")),
+        if let (Some(sign), [left, right]) = (signature.and_then(|row| row.sign.as_ref()), inputs.as_slice()) {
+            return format!("{left} {sign} {right}");
+        }
+        self.brackets(&inputs).unwrap_or_else(|| self.function(signature, &inputs))
+    }
+
+    /// What is no function: subscripts, assignments to them, and the type of another array.
+    fn brackets(&self, inputs: &[String]) -> Option<String> {
+        Some(match (MlxOp::named(&self.call)?, inputs) {
+            (MlxOp::AstypeLike, [x, like]) => format!("{x}.astype({like}.dtype)"),
+            (MlxOp::Index, [x]) => format!("{x}[{}]", self.args.get("at").map(ToString::to_string).unwrap_or_default()),
+            (MlxOp::Slice, [x]) => format!("{x}[{}]", slices(&self.args)),
+            (MlxOp::AtAdd, [x, values]) => format!("{x}.at[{}].add({values})", slices(&self.args)),
+            (MlxOp::AtAdd, [x, values, places @ ..]) => format!("{x}.at[{}].add({values})", places.join(", ")),
+            (MlxOp::Getitem, [x, places @ ..]) => format!("{x}[{}]", places.join(", ")),
             // The assignment that gives it its value is written around it.
-            (_, [x, values], "set_slice") => {
-                return format!("{x}; {}[{}] = {values}", self.to.join(", "), slices(&self.args));
+            (MlxOp::SetSlice, [x, values]) => {
+                format!("{x}; {}[{}] = {values}", self.to.join(", "), slices(&self.args))
             }
-            (_, [arrays], "mx.einsum") => {
-                let subscripts = self.args.get("subscripts").cloned().unwrap_or_default();
-                return format!("mx.einsum({subscripts}, {})", arrays.trim_matches(['[', ']']));
-            }
-            _ => {}
-        }
-        let mut call = format!("{}({}", attribute(&self.call), inputs.join(", "));
-        for (name, value) in &self.args {
-            let gap = if call.ends_with('(') { "" } else { ", " };
+            _ => return None,
+        })
+    }
+
+    /// A function or a method: what is known by its place alone without its name, before arrays that may be any number first.
+    fn function(&self, signature: Option<&Signature>, inputs: &[String]) -> String {
+        let parameters = signature.map_or(&[][..], |signature| &signature.parameters);
+        let first = parameters.iter().position(|parameter| parameter.takes == Takes::AllArrays);
+        let in_front = |name: &str| parameters.iter().take(first.unwrap_or(0)).any(|before| before.name == name);
+        let by_place = |parameter: &Parameter| parameter.given == Given::Place;
+        let written = |(name, value): (&String, &Value)| {
             let value = if name == "dtype" { dtype_of(&self.args) } else { python_value(value) };
-            let unnamed = POSITIONAL.contains(&(self.call.as_str(), name.as_str()));
-            let name = if unnamed { String::new() } else { format!("{name}=") };
-            let _ = write!(call, "{gap}{name}{value}");
+            let known = parameters.iter().find(|parameter| parameter.name == *name);
+            if in_front(name) || known.is_some_and(by_place) { value } else { format!("{name}={value}") }
+        };
+        let (before, behind): (Vec<_>, Vec<_>) = self.args.iter().partition(|(name, _)| in_front(name));
+        let listed = |operand: &str| first.map_or(operand, |_| operand.trim_matches(['[', ']'])).to_owned();
+        let mut arguments: Vec<String> = before.into_iter().map(written).collect();
+        arguments.extend(inputs.iter().map(|input| listed(input)));
+        arguments.extend(behind.into_iter().map(written));
+        match signature.map(|signature| signature.home) {
+            Some(Home::Method) if !inputs.is_empty() => {
+                let receiver = arguments.remove(0);
+                format!("{receiver}.{}({})", self.call, arguments.join(", "))
+            }
+            _ => format!("{}({})", attribute(&self.call), arguments.join(", ")),
         }
-        call + ")"
     }
 }
 

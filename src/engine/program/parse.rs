@@ -1,7 +1,7 @@
 //! Programs out of Python text: the few lines of calls, operators and slices that the registry's examples are written in.
 //!
-//! The text is not run. A call becomes a [`Step`], its arguments bound by [`super::signatures`]: arrays are inputs, all else
-//! is by name. What has no step of its own (loops, lambdas, calls that no signature describes) is refused.
+//! The text is not run. A call becomes a [`Step`], its arguments bound by [`super::bind`]: arrays are inputs, all else is by
+//! name. What has no step of its own (loops, lambdas, calls that no signature describes) is refused.
 
 mod subscript;
 
@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 use tree_sitter::{Node, Parser};
 
-use super::signatures::{Dialect, bind};
+use super::bind::bind;
+use super::signatures::Dialect;
 use super::{Operand, Program, Step};
 use crate::engine::ModuleSpec;
 
@@ -312,7 +313,7 @@ impl<'t> Lower<'t> {
         if let Some(receiver) = receiver {
             positional.insert(0, receiver);
         }
-        let (inputs, args) = bind(self.dialect, name, positional, named).map_err(|reason| self.error(node, &reason))?;
+        let (inputs, args) = bind(self.dialect, name, &positional, named).map_err(|reason| self.error(node, &reason))?;
         self.program.steps.push(Step { to, call: name.to_owned(), inputs, args });
         Ok(())
     }
@@ -342,6 +343,7 @@ impl<'t> Lower<'t> {
             _ => Err(self.error(built, "a layer takes plain arguments")),
         });
         let spec = ModuleSpec { kind, args: args.collect::<Result<_, _>>()?, program: None };
+        spec.check().map_err(|fault| self.error(built, &fault.to_string()))?;
         let name = format!("layer{}", self.program.layers.len());
         self.program.layers.insert(name.clone(), spec);
         let (given, _) = self.arguments(list)?;

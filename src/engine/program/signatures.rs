@@ -1,18 +1,14 @@
-//! How the functions that examples call take their arguments.
-//!
-//! `assets/registry/signatures.txt` has a line a function: its name, then its parameters in order. `@x` is an array (or a
-//! number that meets one, or a list of arrays), `?x` an array where an array is given in its place, `@*x` all arrays that
-//! follow, `*x` all numbers that follow as one list, and any other a plain value.
+//! The table of all that programs call, `assets/registry/signatures.toml`: parameters, how a function is written, and what it
+//! does to the last bits. Its head says what a row means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
-use super::Operand;
-use super::parse::Argument;
+use super::op::{MlxLayer, MlxOp, TorchOp};
 
-/// Whose names the text uses.
+/// Whose names a program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `torch`, `F`, methods of tensors.
@@ -21,25 +17,272 @@ pub enum Dialect {
     Mlx,
 }
 
-/// Operators, and the functions that they stand for in both libraries.
-const OPERATORS: [(&str, &str, &str); 16] = [
-    ("+", "add", "add"),
-    ("-", "sub", "subtract"),
-    ("*", "mul", "multiply"),
-    ("/", "div", "divide"),
-    ("**", "pow", "power"),
-    ("@", "matmul", "matmul"),
-    ("%", "remainder", "remainder"),
-    ("//", "floor_divide", "floor_divide"),
-    (">", "gt", "greater"),
-    (">=", "ge", "greater_equal"),
-    ("<", "lt", "less"),
-    ("<=", "le", "less_equal"),
-    ("==", "eq", "equal"),
-    ("!=", "ne", "not_equal"),
-    ("&", "logical_and", "logical_and"),
-    ("|", "logical_or", "logical_or"),
-];
+/// What a function is called with, and what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signature {
+    /// In order.
+    pub parameters: Vec<Parameter>,
+    /// How Python writes it between two operands.
+    pub sign: Option<String>,
+    /// What it does to the last bits.
+    pub rounds: Rounding,
+    /// Where Python has it.
+    pub home: Home,
+}
+
+/// One parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name in Python.
+    pub name: String,
+    /// What it takes.
+    pub takes: Takes,
+    /// How it is given.
+    pub given: Given,
+    /// What it is where it is left out, as Python writes it; `None` where it has to be given.
+    pub default: Option<String>,
+}
+
+/// What a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// An array, or a plain number that meets one.
+    Array,
+    /// A list of arrays.
+    Arrays,
+    /// All arrays that follow.
+    AllArrays,
+    /// A plain value.
+    Value,
+    /// All numbers that follow, or one list of them.
+    AllValues,
+}
+
+/// How an argument is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// By its place alone.
+    Place,
+    /// By its place or by its name.
+    Either,
+    /// By its name alone.
+    Name,
+}
+
+/// What a function does to the last bits of its results.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// Nothing: elements are moved, picked or rounded.
+    Copy,
+    /// One element in, one out.
+    #[default]
+    Pointwise,
+    /// As many terms are added up as the longest axis of the inputs has elements.
+    Sum,
+    /// Normalised over as many elements.
+    Norm,
+}
+
+/// Where Python has a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Home {
+    /// A module: torch, mlx.core, mlx.nn.
+    Module,
+    /// A method of arrays.
+    Method,
+    /// Nowhere: Python writes brackets.
+    Composed,
+}
+
+/// What is wrong with the table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("signatures.toml: {row}: {reason}")]
+pub struct Error {
+    /// The row that is meant.
+    row: String,
+    /// What is wrong with it.
+    reason: String,
+}
+
+/// A row of MLX's functions; one of torch's has `takes` and `sign` alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MlxRow {
+    takes: String,
+    #[serde(default)]
+    rounds: Rounding,
+    sign: Option<String>,
+    home: Option<Home>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TorchRow {
+    takes: String,
+    sign: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    torch: HashMap<String, TorchRow>,
+    mlx: HashMap<String, MlxRow>,
+    layers: HashMap<String, String>,
+}
+
+/// The rows by name.
+#[derive(Debug, Default)]
+struct Table {
+    torch: HashMap<TorchOp, Signature>,
+    mlx: HashMap<MlxOp, Signature>,
+    layers: HashMap<MlxLayer, Vec<Parameter>>,
+}
+
+const TEXT: &str = include_str!("../../../assets/registry/signatures.toml");
+
+/// A test rules out that the file is not what it should be.
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(TEXT).unwrap_or_default());
+
+impl Table {
+    fn read(text: &str) -> Result<Table, Error> {
+        let file: File = toml::from_str(text).map_err(|error| Error::new("the file", error.to_string()))?;
+        let torch = file.torch.into_iter().map(|(name, row)| {
+            let row = MlxRow { takes: row.takes, rounds: Rounding::default(), sign: row.sign, home: Some(Home::Module) };
+            (name, row)
+        });
+        let table = Table {
+            torch: rows(torch, TorchOp::ALL, TorchOp::named, Signature::read)?,
+            mlx: rows(file.mlx, MlxOp::ALL, MlxOp::named, Signature::read)?,
+            layers: rows(file.layers, MlxLayer::ALL, MlxLayer::named, |_, takes| parameters(&takes))?,
+        };
+        let of_torch = table.torch.iter().map(|(op, signature)| (op.name(), signature));
+        let of_mlx = table.mlx.iter().map(|(op, signature)| (op.name(), signature));
+        one_of_each_sign(of_torch)?;
+        one_of_each_sign(of_mlx)?;
+        Ok(table)
+    }
+}
+
+/// Rows by what they are of: each name is known, each that is known has a row.
+fn rows<Row, Kind: Copy + Eq + std::hash::Hash + std::fmt::Debug, Read>(
+    rows: impl IntoIterator<Item = (String, Row)>,
+    all: &[Kind],
+    named: fn(&str) -> Option<Kind>,
+    read: impl Fn(&str, Row) -> Result<Read, String>,
+) -> Result<HashMap<Kind, Read>, Error> {
+    let mut found = HashMap::new();
+    for (name, row) in rows {
+        let kind = named(&name).ok_or_else(|| Error::new(&name, "op.rs has no such name".to_owned()))?;
+        found.insert(kind, read(&name, row).map_err(|reason| Error::new(&name, reason))?);
+    }
+    match all.iter().find(|kind| !found.contains_key(kind)) {
+        Some(missing) => Err(Error::new(&format!("{missing:?}"), "it has no row".to_owned())),
+        None => Ok(found),
+    }
+}
+
+fn one_of_each_sign<'a>(signatures: impl Iterator<Item = (&'a str, &'a Signature)>) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for (name, sign) in signatures.filter_map(|(name, signature)| Some((name, signature.sign.as_deref()?))) {
+        if !seen.insert(sign) {
+            return Err(Error::new(name, format!("another function is written {sign} too")));
+        }
+    }
+    Ok(())
+}
+
+impl Error {
+    fn new(row: &str, reason: String) -> Error {
+        Error { row: row.to_owned(), reason }
+    }
+}
+
+impl Signature {
+    fn read(name: &str, row: MlxRow) -> Result<Signature, String> {
+        let in_module = ["mx.", "nn."].iter().any(|module| name.starts_with(module));
+        let home = match row.home {
+            Some(home) if !in_module => home,
+            None if in_module => Home::Module,
+            Some(_) => return Err("its name says its home".to_owned()),
+            None => return Err("its home is missing".to_owned()),
+        };
+        Ok(Signature { parameters: parameters(&row.takes)?, sign: row.sign, rounds: row.rounds, home })
+    }
+
+    /// The signature of a call.
+    pub fn of(dialect: Dialect, call: &str) -> Option<&'static Signature> {
+        match dialect {
+            Dialect::Torch => TABLE.torch.get(&TorchOp::called(call)?),
+            Dialect::Mlx => TABLE.mlx.get(&MlxOp::named(call)?),
+        }
+    }
+
+    /// The parameter of that name.
+    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
+    }
+}
+
+/// What the Python call that builds a layer takes.
+pub fn layer(kind: &str) -> Option<&'static [Parameter]> {
+    TABLE.layers.get(&MlxLayer::named(kind)?).map(Vec::as_slice)
+}
+
+/// The parameters of a text such as `a: array, /, axis=None, *, precise=False`.
+fn parameters(text: &str) -> Result<Vec<Parameter>, String> {
+    let mut parameters: Vec<Parameter> = Vec::new();
+    let mut given = Given::Either;
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match word {
+            "/" => parameters.iter_mut().for_each(|parameter| parameter.given = Given::Place),
+            "*" => given = Given::Name,
+            _ => {
+                let parameter = Parameter::read(word, given)?;
+                if parameters.iter().any(|known| known.name == parameter.name) {
+                    return Err(format!("`{}` is there twice", parameter.name));
+                }
+                parameters.push(parameter);
+            }
+        }
+    }
+    Ok(parameters)
+}
+
+impl Parameter {
+    fn read(word: &str, given: Given) -> Result<Parameter, String> {
+        let (rest, default) = match word.split_once('=') {
+            Some((rest, default)) => (rest, Some(default.trim().to_owned())),
+            None => (word, None),
+        };
+        let (name, kind) = rest.split_once(':').map_or((rest, None), |(name, kind)| (name, Some(kind.trim())));
+        let (name, all) = name.trim().strip_prefix('*').map_or((name.trim(), false), |name| (name, true));
+        let takes = match (kind, all) {
+            (None, false) => Takes::Value,
+            (None, true) => Takes::AllValues,
+            (Some("array"), false) => Takes::Array,
+            (Some("arrays"), false) => Takes::Arrays,
+            (Some("arrays"), true) => Takes::AllArrays,
+            (Some(kind), _) => return Err(format!("`{word}`: a parameter is no `{kind}`")),
+        };
+        let letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        if name.is_empty() || !name.chars().all(letter) || default.as_deref() == Some("") {
+            return Err(format!("`{word}` is no parameter"));
+        }
+        Ok(Parameter { name: name.to_owned(), takes, given, default })
+    }
+
+    /// Whether a call without it is wrong.
+    pub fn is_required(&self) -> bool {
+        self.default.is_none()
+    }
+
+    /// Whether it takes what has to be computed.
+    pub fn is_array(&self) -> bool {
+        matches!(self.takes, Takes::Array | Takes::Arrays | Takes::AllArrays)
+    }
+}
 
 impl Dialect {
     /// Whether a name is one of the library's modules.
@@ -63,19 +306,26 @@ impl Dialect {
         }
     }
 
-    /// A method. MLX's are functions as well.
+    /// A method. MLX's are functions as well, but for those that the table has under their own name.
     pub(super) fn method(self, name: &str) -> String {
-        match (self, name) {
-            (Dialect::Torch, _) => format!("Tensor.{name}"),
-            (Dialect::Mlx, "astype") => name.to_owned(),
-            (Dialect::Mlx, _) => format!("mx.{name}"),
+        let own = |signature: &Signature| signature.home == Home::Method;
+        match self {
+            Dialect::Torch => format!("Tensor.{name}"),
+            Dialect::Mlx if Signature::of(self, name).is_some_and(own) => name.to_owned(),
+            Dialect::Mlx => format!("mx.{name}"),
         }
     }
 
     /// The function that an operator stands for.
     pub(super) fn operator(self, sign: &str) -> Option<String> {
-        let (_, torch, mlx) = OPERATORS.iter().find(|(known, ..)| *known == sign)?;
-        Some(self.function(if self == Dialect::Torch { torch } else { mlx }))
+        let is = |signature: &Signature| signature.sign.as_deref() == Some(sign);
+        match self {
+            Dialect::Torch => {
+                let (op, _) = TABLE.torch.iter().find(|(_, signature)| is(signature))?;
+                Some(self.function(op.name()))
+            }
+            Dialect::Mlx => TABLE.mlx.iter().find(|(_, signature)| is(signature)).map(|(op, _)| op.name().to_owned()),
+        }
     }
 
     /// The call that an attribute stands for.
@@ -97,176 +347,74 @@ impl Dialect {
     }
 }
 
-/// One parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parameter {
-    Array(&'static str),
-    MaybeArray(&'static str),
-    Arrays,
-    Values(&'static str),
-    Value(&'static str),
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
 
-const TEXT: &str = include_str!("../../../assets/registry/signatures.txt");
+    use super::*;
 
-static SIGNATURES: LazyLock<HashMap<&'static str, Vec<Parameter>>> = LazyLock::new(|| {
-    let lines = TEXT.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            Some((words.next()?, words.map(Parameter::new).collect()))
-        })
-        .collect()
-});
-
-impl Parameter {
-    fn new(word: &'static str) -> Parameter {
-        if word.starts_with("@*") {
-            return Parameter::Arrays;
-        }
-        match word.split_at_checked(1) {
-            Some(("@", name)) => Parameter::Array(name),
-            Some(("?", name)) => Parameter::MaybeArray(name),
-            Some(("*", name)) => Parameter::Values(name),
-            _ => Parameter::Value(word),
-        }
-    }
-}
-
-/// Whether a function of that name is described: by its full name, of torch by the name alone as well.
-fn signature(dialect: Dialect, name: &str) -> Option<&'static [Parameter]> {
-    let bare = match dialect {
-        Dialect::Torch => bare(name),
-        Dialect::Mlx => name,
-    };
-    SIGNATURES.get(name).or_else(|| SIGNATURES.get(bare)).map(Vec::as_slice)
-}
-
-/// A torch function's name without the space that it is called in: most are functions and methods alike.
-pub(in crate::engine) fn bare(name: &str) -> &str {
-    let spaces = ["torch.", "F.", "Tensor."];
-    spaces.iter().find_map(|space| name.strip_prefix(space)).unwrap_or(name)
-}
-
-type Bound = (Vec<Operand>, Map<String, Value>);
-
-/// Give each argument its place: arrays as inputs, all else by name.
-pub(super) fn bind(
-    dialect: Dialect,
-    call: &str,
-    positional: Vec<Argument>,
-    named: Vec<(String, Argument)>,
-) -> Result<Bound, String> {
-    let parameters = signature(dialect, call).ok_or_else(|| format!("no signature describes {call}"))?;
-    let mut bound = Binding { parameters, next: 0, inputs: Vec::new(), args: Map::new() };
-    // Python's range takes one number as its end.
-    if call.ends_with(".arange") && positional.len() == 1 {
-        bound.next = 1;
-    }
-    let mut rest = positional.as_slice();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = bound.positional(first, behind, call)?;
-    }
-    for (name, argument) in named {
-        bound.named(name, argument, call)?;
-    }
-    Ok((bound.inputs, bound.args))
-}
-
-struct Binding {
-    parameters: &'static [Parameter],
-    next: usize,
-    inputs: Vec<Operand>,
-    args: Map<String, Value>,
-}
-
-impl Binding {
-    /// Take one positional argument, or all: what is left of them.
-    fn positional<'a>(
-        &mut self,
-        first: &Argument,
-        behind: &'a [Argument],
-        call: &str,
-    ) -> Result<&'a [Argument], String> {
-        // A dtype stands for itself wherever it is: `x.view(torch.int32)`.
-        if let Argument::Dtype(dtype) = first {
-            self.args.insert("dtype".to_owned(), dtype.clone().into());
-            return Ok(behind);
-        }
-        let is_array = matches!(first, Argument::Array(_));
-        while matches!(self.parameters.get(self.next), Some(Parameter::MaybeArray(_))) && !is_array {
-            self.next += 1;
-        }
-        let parameter = self.parameters.get(self.next).ok_or_else(|| format!("{call} takes fewer arguments"))?;
-        self.next += 1;
-        match *parameter {
-            Parameter::Array(name) | Parameter::MaybeArray(name) => self.array(name, first)?,
-            Parameter::Arrays => {
-                let all = std::iter::once(first).chain(behind).map(Argument::operand);
-                let all = all.collect::<Option<Vec<Operand>>>().ok_or_else(|| format!("{call} takes arrays"))?;
-                self.inputs.push(match all.as_slice() {
-                    [list @ Operand::List(_)] => list.clone(),
-                    _ => Operand::List(all),
-                });
-                return Ok(&[]);
-            }
-            Parameter::Values(name) => {
-                if let Argument::Plain(list @ Value::Array(_)) = first {
-                    self.args.insert(name.to_owned(), list.clone());
-                    return Ok(behind);
-                }
-                let all = std::iter::once(first).chain(behind).map(plain).collect::<Result<Vec<Value>, _>>()?;
-                self.args.insert(name.to_owned(), all.into());
-                return Ok(&[]);
-            }
-            Parameter::Value(name) => {
-                self.args.insert(name.to_owned(), plain(first)?);
-            }
-        }
-        Ok(behind)
+    #[test]
+    fn every_name_has_a_row_and_every_row_a_name() {
+        let table = Table::read(TEXT).unwrap();
+        assert_eq!(
+            (table.torch.len(), table.mlx.len(), table.layers.len()),
+            (TorchOp::ALL.len(), MlxOp::ALL.len(), MlxLayer::ALL.len())
+        );
+        let fault = |text: String| Table::read(&text).unwrap_err().to_string();
+        let misspelt = fault(TEXT.replacen("\"mx.softmax\" = { takes", "\"mx.sofmax\" = { takes", 1));
+        assert!(misspelt.contains("mx.sofmax: op.rs has no such name"), "{misspelt}");
+        let lines = TEXT.lines().filter(|line| !line.starts_with("\"mx.pad\""));
+        let missing = fault(lines.collect::<Vec<_>>().join("\n"));
+        assert!(missing.contains("Pad: it has no row"), "{missing}");
     }
 
-    fn named(&mut self, name: String, argument: Argument, call: &str) -> Result<(), String> {
-        if self.args.contains_key(&name) {
-            return Err(format!("{call} is given `{name}` twice"));
-        }
-        let arrays = self.parameters.iter().filter_map(|parameter| match parameter {
-            Parameter::Array(name) | Parameter::MaybeArray(name) => Some(*name),
-            _ => None,
-        });
-        let place = arrays.into_iter().position(|array| array == name);
-        match (place, &argument) {
-            (Some(place), Argument::Array(_)) if place == self.inputs.len() => self.array(&name, &argument),
-            (_, Argument::Array(_)) => Err(format!("{call} takes no array as `{name}` here")),
-            (Some(place), Argument::Plain(Value::Number(_))) if place == self.inputs.len() => {
-                self.array(&name, &argument)
-            }
-            _ => {
-                self.args.insert(name, plain(&argument)?);
-                Ok(())
-            }
-        }
+    #[test]
+    fn what_a_row_cannot_be_is_refused() {
+        let with = |from: &str, to: &str| {
+            assert!(TEXT.contains(from), "{from}");
+            Table::read(&TEXT.replacen(from, to, 1)).unwrap_err().to_string()
+        };
+        let row = "\"mx.inner\" = { takes = \"a: array, b: array, /\", rounds = \"sum\" }";
+        let other = |takes: &str, rest: &str| with(row, &format!("\"mx.inner\" = {{ takes = \"{takes}\"{rest} }}"));
+        assert!(other("a: array, a: array", "").contains("mx.inner: `a` is there twice"));
+        assert!(other("a: tensor", "").contains("no `tensor`"));
+        assert!(other("a b", "").contains("`a b` is no parameter"));
+        assert!(other("a=", "").contains("is no parameter"));
+        assert!(other("a: array", ", rounds = \"wildly\"").contains("unknown variant `wildly`"));
+        assert!(other("a: array", ", sign = \"@\"").contains("is written @ too"));
+        assert!(other("a: array", ", home = \"method\"").contains("its name says its home"));
+        assert!(other("a: array", ", rounding = \"copy\"").contains("unknown field `rounding`"));
+        assert!(with(", home = \"method\"", "").contains("astype: its home is missing"));
     }
 
-    fn array(&mut self, name: &str, argument: &Argument) -> Result<(), String> {
-        // Plain lists are written-out arguments: `[2, 3]` of `mx.split`.
-        if let Argument::Plain(value) = argument
-            && !value.is_number()
-        {
-            self.args.insert(name.to_owned(), value.clone());
-            return Ok(());
-        }
-        let operand = argument.operand().ok_or_else(|| format!("`{name}` has to be an array"))?;
-        self.inputs.push(operand);
-        Ok(())
+    #[test]
+    fn parameters_read_as_python_writes_them() {
+        let read = parameters("a: array, /, *shape, mask: array=None, *, mode='constant'").unwrap();
+        let seen: Vec<_> = read.iter().map(|p| (p.name.as_str(), p.takes, p.given, p.default.as_deref())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("a", Takes::Array, Given::Place, None),
+                ("shape", Takes::AllValues, Given::Either, None),
+                ("mask", Takes::Array, Given::Either, Some("None")),
+                ("mode", Takes::Value, Given::Name, Some("'constant'")),
+            ]
+        );
+        assert_eq!(parameters("").unwrap(), []);
     }
-}
 
-fn plain(argument: &Argument) -> Result<Value, String> {
-    match argument {
-        Argument::Plain(value) => Ok(value.clone()),
-        Argument::Dtype(dtype) => Ok(dtype.clone().into()),
-        Argument::Infinite(number) => Ok(if *number > 0.0 { "mx.inf" } else { "-mx.inf" }.into()),
-        Argument::Array(_) => Err("a plain value is expected where an array is".to_owned()),
+    #[test]
+    fn what_the_parser_writes_of_itself_is_in_the_table() {
+        for dialect in [Dialect::Torch, Dialect::Mlx] {
+            let known = |call: &str| Signature::of(dialect, call).is_some();
+            let (call, argument) = dialect.expand_dims();
+            assert!(Signature::of(dialect, call).unwrap().parameter(argument).is_some());
+            assert!(["T", "mT"].iter().filter_map(|name| dialect.property(name)).all(known));
+            assert!(["negative", "logical_not"].iter().all(|name| known(&dialect.function(name))));
+            assert!(["index", "slice", "getitem", "set_slice"].iter().all(|call| known(call)));
+        }
+        assert_eq!(Dialect::Torch.operator("-").as_deref(), Some("torch.sub"));
+        assert_eq!(Dialect::Mlx.operator("//").as_deref(), Some("mx.floor_divide"));
+        assert_eq!((Dialect::Mlx.method("astype"), Dialect::Mlx.method("sum")), ("astype".into(), "mx.sum".into()));
     }
 }

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::ops::{self, Given};
 use super::{Forward, Problem};
 use crate::engine::args::Args;
-use crate::engine::program::{Operand, Program, Step, infinity};
+use crate::engine::program::{Operand, Program, Step, TorchOp, infinity};
 
 /// Make the function that runs a program.
 pub(super) fn program(program: &Program) -> Forward {
@@ -35,7 +35,9 @@ impl Run {
     fn step(&mut self, step: &Step) -> Result<(), Problem> {
         let given = step.inputs.iter().map(|input| self.operand(input)).collect::<Result<Vec<_>, _>>()?;
         let args = Args::of(&step.call, &step.args);
-        let results = ops::call(&step.call, &given, &args)?;
+        let op = TorchOp::called(&step.call);
+        let op = op.ok_or_else(|| Problem("libtorch's side does not know this function".to_owned()))?;
+        let results = ops::call(op, &given, &args)?;
         args.all_read()?;
         if results.len() != step.to.len() {
             return Err(Problem(format!("it gives {} results, not {}", results.len(), step.to.len())));

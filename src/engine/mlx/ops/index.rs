@@ -1,66 +1,69 @@
 //! Slices, and what is taken from and put to places that arrays tell.
 
-use mlx_rs::ops::indexing::{put_along_axis, scatter_add_single, scatter_single, take_along_axis, take_axis};
+use mlx_rs::ops::indexing::{self, scatter_add_single, scatter_single, take_axis};
 use mlx_rs::{Array, Dtype, ops};
 
-use super::{Called, Given, Problem, axis, done, int32, one, two};
+use super::{Given, Problem, Result, arrays, axis, int32, two};
 use crate::engine::args::Args;
 
-pub(super) fn call(name: &str, given: &[Given], args: &Args<'_>) -> Called {
-    done(match name {
-        "mx.take" => {
-            let [x, indices] = two(given)?;
-            // Without an axis Python takes from all elements.
-            let (x, axis) = if args.has("axis") { (x, axis(args, "axis")?) } else { (ops::reshape(x, &[-1])?, 0) };
-            take(&x, &indices, axis)?
+pub(super) fn take(given: &[Given], args: &Args<'_>) -> Result<Array> {
+    let [x, indices] = two(given)?;
+    // Without an axis Python takes from all elements.
+    let (x, axis) = if args.has("axis") { (x, axis(args, "axis")?) } else { (ops::reshape(x, &[-1])?, 0) };
+    taken(&x, &indices, axis)
+}
+
+pub(super) fn take_along_axis(given: &[Given], args: &Args<'_>) -> Result<Array> {
+    let ([x, indices], axis) = (two(given)?, axis(args, "axis")?);
+    check_indices(&indices, x.dim(axis))?;
+    Ok(indexing::take_along_axis(x, &indices, axis)?)
+}
+
+pub(super) fn put_along_axis(given: &[Given], args: &Args<'_>) -> Result<Array> {
+    let ([x, indices, values], axis) = (arrays(given)?, axis(args, "axis")?);
+    check_indices(indices, x.dim(axis))?;
+    Ok(indexing::put_along_axis(x, indices, values, axis)?)
+}
+
+/// `x[0]`
+pub(super) fn element(x: &Array, args: &Args<'_>) -> Result<Array> {
+    let at = int32(args.integer("at")?, "at")?;
+    if !(0..x.shape().first().copied().unwrap_or(0)).contains(&at) {
+        return Err(Problem(format!("there is no element {at} in {:?}", x.shape())));
+    }
+    Ok(ops::squeeze_axes(take_axis(x, Array::from_slice(&[at], &[1]), 0)?, &[0])?)
+}
+
+/// `x[indices]`
+pub(super) fn getitem(given: &[Given]) -> Result<Array> {
+    let [x, indices] = arrays(given)?;
+    taken(x, indices, 0)
+}
+
+/// `x[:, 1:3] = values`
+pub(super) fn set_slice(given: &[Given], args: &Args<'_>) -> Result<Array> {
+    let [x, values] = two(given)?;
+    let (flat, shape) = places(&x, args)?;
+    let values = ops::reshape(ops::broadcast_to(&values, &shape)?, &[-1, 1])?;
+    let base = ops::reshape(&x, &[-1])?;
+    Ok(ops::reshape(&scatter_single(&base, &flat, &values.as_dtype(x.dtype())?, 0)?, x.shape())?)
+}
+
+/// `x.at[…].add(values)`, by arrays of indices or by slices.
+pub(super) fn at_add(given: &[Given], args: &Args<'_>) -> Result<Array> {
+    match given {
+        [Given::Array(x), Given::Array(values), Given::Array(first), rest @ ..] => {
+            at_add_indices(x, values, first, rest)
         }
-        "mx.take_along_axis" => {
-            let [x, indices] = two(given)?;
-            check_indices(&indices, x.dim(axis(args, "axis")?))?;
-            take_along_axis(&x, &indices, axis(args, "axis")?)?
-        }
-        "mx.put_along_axis" => match given {
-            [Given::Array(x), Given::Array(indices), Given::Array(values)] => {
-                check_indices(indices, x.dim(axis(args, "axis")?))?;
-                put_along_axis(x, indices, values, axis(args, "axis")?)?
-            }
-            _ => return Err(Problem("an array, indices and values are expected".to_owned())),
-        },
-        "index" => {
-            let x = one(given)?;
-            let at = int32(args.integer("at")?, "at")?;
-            if !(0..x.shape().first().copied().unwrap_or(0)).contains(&at) {
-                return Err(Problem(format!("there is no element {at} in {:?}", x.shape())));
-            }
-            ops::squeeze_axes(take_axis(x, Array::from_slice(&[at], &[1]), 0)?, &[0])?
-        }
-        "slice" => slice(one(given)?, args)?,
-        "getitem" => match given {
-            [Given::Array(x), Given::Array(indices)] => take(x, indices, 0)?,
-            _ => return Err(Problem("an array and one array of indices are expected".to_owned())),
-        },
-        "set_slice" => {
+        _ => {
             let [x, values] = two(given)?;
-            let (flat, shape) = places(&x, args)?;
-            let values = ops::reshape(ops::broadcast_to(&values, &shape)?, &[-1, 1])?;
-            let base = ops::reshape(&x, &[-1])?;
-            ops::reshape(&scatter_single(&base, &flat, &values.as_dtype(x.dtype())?, 0)?, x.shape())?
+            at_add_slices(&x, &values, args)
         }
-        "at_add" => match given {
-            [Given::Array(x), Given::Array(values), Given::Array(first), rest @ ..] => {
-                at_add_indices(x, values, first, rest)?
-            }
-            _ => {
-                let [x, values] = two(given)?;
-                at_add(&x, &values, args)?
-            }
-        },
-        _ => return Ok(None),
-    })
+    }
 }
 
 /// MLX does not check an index: it reads other memory.
-fn check_indices(indices: &Array, length: i32) -> Result<(), Problem> {
+fn check_indices(indices: &Array, length: i32) -> Result<()> {
     if indices.size() == 0 {
         return Ok(());
     }
@@ -75,7 +78,7 @@ fn check_indices(indices: &Array, length: i32) -> Result<(), Problem> {
 }
 
 /// The positions that a slice takes along each axis it names.
-fn positions(x: &Array, args: &Args<'_>) -> Result<Vec<Vec<i32>>, Problem> {
+fn positions(x: &Array, args: &Args<'_>) -> Result<Vec<Vec<i32>>> {
     let lists = ["starts", "stops", "strides"].map(|name| {
         let list = if args.has(name) { args.get(name)?.as_array().cloned().unwrap_or_default() } else { Vec::new() };
         Ok::<_, Problem>(list)
@@ -105,7 +108,8 @@ fn positions(x: &Array, args: &Args<'_>) -> Result<Vec<Vec<i32>>, Problem> {
     Ok(all)
 }
 
-fn slice(x: &Array, args: &Args<'_>) -> Result<Array, Problem> {
+/// `x[:, 1:3]`
+pub(super) fn slice(x: &Array, args: &Args<'_>) -> Result<Array> {
     let mut cut = x.clone();
     for (axis, positions) in (0i32..).zip(positions(x, args)?) {
         if positions.len() as i32 != cut.dim(axis) || positions.iter().enumerate().any(|(at, &from)| at as i32 != from)
@@ -117,7 +121,7 @@ fn slice(x: &Array, args: &Args<'_>) -> Result<Array, Problem> {
 }
 
 /// The places that a slice names as indices into all elements, and the slice's shape.
-fn places(x: &Array, args: &Args<'_>) -> Result<(Array, Vec<i32>), Problem> {
+fn places(x: &Array, args: &Args<'_>) -> Result<(Array, Vec<i32>)> {
     let (mut flat, mut shape): (Vec<i64>, Vec<i32>) = (vec![0], Vec::new());
     let own = positions(x, args)?;
     for axis in 0..x.ndim() {
@@ -129,12 +133,12 @@ fn places(x: &Array, args: &Args<'_>) -> Result<(Array, Vec<i32>), Problem> {
             .flat_map(|&base| along.iter().map(move |&at| base * i64::from(length) + i64::from(at)))
             .collect();
     }
-    let flat: Vec<i32> = flat.into_iter().map(|at| int32(at, "index")).collect::<Result<_, _>>()?;
+    let flat: Vec<i32> = flat.into_iter().map(|at| int32(at, "index")).collect::<Result<_>>()?;
     Ok((Array::from_slice(&flat, &[flat.len() as i32]), shape))
 }
 
 /// `x.at[…].add(values)` for a slice: positions that are named twice are added to twice.
-fn at_add(x: &Array, values: &Array, args: &Args<'_>) -> Result<Array, Problem> {
+fn at_add_slices(x: &Array, values: &Array, args: &Args<'_>) -> Result<Array> {
     let (flat, _) = places(x, args)?;
     if flat.size() != values.size() {
         return Err(Problem(format!("{} values for {} places", values.size(), flat.size())));
@@ -145,7 +149,7 @@ fn at_add(x: &Array, values: &Array, args: &Args<'_>) -> Result<Array, Problem> 
 }
 
 /// `x.at[i, j].add(values)`: arrays of indices along the first axes, broadcast against each other.
-fn at_add_indices(x: &Array, values: &Array, first: &Array, rest: &[Given]) -> Result<Array, Problem> {
+fn at_add_indices(x: &Array, values: &Array, first: &Array, rest: &[Given]) -> Result<Array> {
     let mut flat = first.as_dtype(Dtype::Int32)?;
     check_indices(&flat, *x.shape().first().unwrap_or(&0))?;
     for (axis, index) in (1usize..).zip(rest) {
@@ -168,7 +172,7 @@ fn at_add_indices(x: &Array, values: &Array, first: &Array, rest: &[Given]) -> R
     Ok(ops::reshape(&added, x.shape())?)
 }
 
-fn take(x: &Array, indices: &Array, axis: i32) -> Result<Array, Problem> {
+fn taken(x: &Array, indices: &Array, axis: i32) -> Result<Array> {
     if indices.dtype() == Dtype::Bool {
         return Err(Problem("boolean indices are not supported".to_owned()));
     }

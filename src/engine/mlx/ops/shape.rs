@@ -3,80 +3,48 @@
 use mlx_rs::ops::indexing::take_axis;
 use mlx_rs::{Array, Axes, ops};
 
-use super::{Called, Given, Problem, axis, axis_or, done, infinity, int32, integers, list, one, weak};
+use super::{Given, Problem, Result, axes_or_none, axis, axis_or, infinity, int32, integers, one, weak};
 use crate::engine::args::Args;
 
-pub(super) fn call(name: &str, given: &[Given], args: &Args<'_>) -> Called {
-    match name {
-        "mx.split" => {
-            let [x, rest @ ..] = given else { return Err(Problem("an array is expected".to_owned())) };
-            return Ok(Some(split(one(std::slice::from_ref(x))?, rest, args)?));
-        }
-        "mx.meshgrid" => return Ok(Some(meshgrid(list(given)?, args)?)),
-        "mx.unstack" => return Ok(Some(one(given)?.unstack(axis_or(args, 0)?)?)),
-        _ => {}
-    }
-    done(match name {
-        "mx.reshape" => ops::reshape(one(given)?, &integers(args, "shape")?)?,
-        "mx.transpose" => match args.list_or_none("axes")? {
-            Some(_) => ops::transpose_axes(one(given)?, &integers(args, "axes")?)?,
-            None => ops::transpose(one(given)?)?,
-        },
-        "mx.swapaxes" => ops::swap_axes(one(given)?, axis(args, "axis1")?, axis(args, "axis2")?)?,
-        "mx.moveaxis" => ops::move_axis(one(given)?, axis(args, "source")?, axis(args, "destination")?)?,
-        "mx.expand_dims" => ops::expand_dims_axes(one(given)?, &integers(args, "axis")?)?,
-        "mx.squeeze" => match args.list_or_none("axis")? {
-            Some(_) => ops::squeeze_axes(one(given)?, &integers(args, "axis")?)?,
-            None => ops::squeeze(one(given)?)?,
-        },
-        "mx.flatten" => {
-            let (start, end) = (args.integer_or("start_axis", 0)?, args.integer_or("end_axis", -1)?);
-            ops::flatten(one(given)?, int32(start, "start_axis")?, int32(end, "end_axis")?)?
-        }
-        "mx.unflatten" => ops::unflatten(one(given)?, axis(args, "axis")?, &integers(args, "shape")?)?,
-        "mx.broadcast_to" => ops::broadcast_to(one(given)?, &integers(args, "shape")?)?,
-        "mx.concatenate" => ops::concatenate(list(given)?, int32(args.integer_or("axis", 0)?, "axis")?)?,
-        "mx.stack" => ops::stack(list(given)?, int32(args.integer_or("axis", 0)?, "axis")?)?,
-        "mx.tile" => ops::tile(one(given)?, &integers(args, "reps")?)?,
-        "mx.repeat" => {
-            let (repeats, x) = (int32(args.integer("repeats")?, "repeats")?, one(given)?);
-            let flat = if args.has("axis") { x.clone() } else { ops::reshape(x, &[-1])? };
-            ops::repeat_axis::<f32>(flat, repeats, axis_or(args, 0)?)?
-        }
-        "mx.pad" => pad(one(given)?, args)?,
-        "mx.as_strided" => {
-            let (shape, strides) = (integers(args, "shape")?, args.list("strides")?);
-            let offset = usize::try_from(args.integer_or("offset", 0)?).map_err(|error| Problem(error.to_string()))?;
-            let x = one(given)?;
-            within(x, &shape, &strides, offset)?;
-            ops::as_strided(x, shape.as_slice(), strides.as_slice(), offset)?
-        }
-        "mx.tril" => ops::tril(one(given)?, int32(args.integer_or("k", 0)?, "k")?)?,
-        "mx.triu" => ops::triu(one(given)?, int32(args.integer_or("k", 0)?, "k")?)?,
-        "mx.roll" => match args.has("axis") {
-            true => roll(one(given)?, axis(args, "shift")?, axis(args, "axis")?)?,
-            false => {
-                let x = one(given)?;
-                ops::reshape(roll(&ops::reshape(x, &[-1])?, axis(args, "shift")?, 0)?, x.shape())?
-            }
-        },
-        "mx.flip" => {
-            let axes = args.list_or_none("axis")?;
-            let axes: Option<Vec<i32>> =
-                axes.map(|axes| axes.into_iter().map(|axis| int32(axis, "axis")).collect()).transpose()?;
-            one(given)?.flip(axes.map_or(Axes::All, Axes::Axes))?
-        }
-        "mx.diagonal" => {
-            let [offset, first, second] = [("offset", 0), ("axis1", 0), ("axis2", 1)]
-                .map(|(name, otherwise)| int32(args.integer_or(name, otherwise)?, name));
-            one(given)?.diagonal(offset?, first?, second?)?
-        }
-        _ => return Ok(None),
+pub(super) fn transpose(x: &Array, args: &Args<'_>) -> Result<Array> {
+    Ok(match args.list_or_none("axes")? {
+        Some(_) => ops::transpose_axes(x, &integers(args, "axes")?)?,
+        None => ops::transpose(x)?,
     })
 }
 
+pub(super) fn squeeze(x: &Array, args: &Args<'_>) -> Result<Array> {
+    Ok(match axes_or_none(args)? {
+        Some(axes) => ops::squeeze_axes(x, &axes)?,
+        None => ops::squeeze(x)?,
+    })
+}
+
+pub(super) fn repeat(x: &Array, args: &Args<'_>) -> Result<Array> {
+    let repeats = int32(args.integer("repeats")?, "repeats")?;
+    let flat = if args.has("axis") { x.clone() } else { ops::reshape(x, &[-1])? };
+    Ok(ops::repeat_axis::<f32>(flat, repeats, axis_or(args, 0)?)?)
+}
+
+pub(super) fn as_strided(x: &Array, args: &Args<'_>) -> Result<Array> {
+    let (shape, strides) = (integers(args, "shape")?, args.list("strides")?);
+    let offset = usize::try_from(args.integer_or("offset", 0)?).map_err(|error| Problem(error.to_string()))?;
+    within(x, &shape, &strides, offset)?;
+    Ok(ops::as_strided(x, shape.as_slice(), strides.as_slice(), offset)?)
+}
+
+pub(super) fn flip(x: &Array, args: &Args<'_>) -> Result<Array> {
+    Ok(x.flip(axes_or_none(args)?.map_or(Axes::All, Axes::Axes))?)
+}
+
+pub(super) fn diagonal(x: &Array, args: &Args<'_>) -> Result<Array> {
+    let [offset, first, second] = [("offset", 0), ("axis1", 0), ("axis2", 1)]
+        .map(|(name, otherwise)| int32(args.integer_or(name, otherwise)?, name));
+    Ok(x.diagonal(offset?, first?, second?)?)
+}
+
 /// Whether the strided view stays within the array: MLX would read other memory.
-fn within(x: &Array, shape: &[i32], strides: &[i64], offset: usize) -> Result<(), Problem> {
+fn within(x: &Array, shape: &[i32], strides: &[i64], offset: usize) -> Result<()> {
     let reach = shape.iter().zip(strides).try_fold(offset as i64, |reach, (&size, &stride)| {
         let step = i64::from(size - 1).checked_mul(stride).filter(|step| *step >= 0)?;
         reach.checked_add(step)
@@ -92,7 +60,7 @@ fn within(x: &Array, shape: &[i32], strides: &[i64], offset: usize) -> Result<()
 }
 
 /// `mx.pad`: constant and edge by mlx-rs, reflect by the indices that it stands for, as mlx-rs has no such mode.
-fn pad(x: &Array, args: &Args<'_>) -> Result<Array, Problem> {
+pub(super) fn pad(x: &Array, args: &Args<'_>) -> Result<Array> {
     use crate::engine::padding::{Mode, sources, width};
     let widths = args.pairs("pad_width", x.ndim())?.into_iter().map(|(low, high)| Some((width(low)?, width(high)?)));
     let widths: Option<Vec<(i32, i32)>> = widths.collect();
@@ -120,16 +88,25 @@ fn pad(x: &Array, args: &Args<'_>) -> Result<Array, Problem> {
     }
 }
 
-/// mlx-rs has no roll.
-fn roll(x: &Array, shift: i32, axis: i32) -> Result<Array, Problem> {
+/// mlx-rs has no roll. Without an axis all elements are one.
+pub(super) fn roll(x: &Array, args: &Args<'_>) -> Result<Array> {
+    let shift = axis(args, "shift")?;
+    if args.has("axis") {
+        return rolled(x, shift, axis(args, "axis")?);
+    }
+    Ok(ops::reshape(rolled(&ops::reshape(x, &[-1])?, shift, 0)?, x.shape())?)
+}
+
+fn rolled(x: &Array, shift: i32, axis: i32) -> Result<Array> {
     let length = x.dim(axis);
     let sources: Vec<i32> = (0..length).map(|at| (at - shift).rem_euclid(length.max(1))).collect();
     Ok(take_axis(x, Array::from_slice(&sources, &[length]), axis)?)
 }
 
 /// `mx.split(x, 3)` in equal parts, `mx.split(x, indices)` at places.
-fn split(x: &Array, rest: &[Given], args: &Args<'_>) -> Result<Vec<Array>, Problem> {
-    let axis = int32(args.integer_or("axis", 0)?, "axis")?;
+pub(super) fn split(given: &[Given], args: &Args<'_>) -> Result<Vec<Array>> {
+    let (x, rest) = given.split_at(given.len().min(1));
+    let (x, axis) = (one(x)?, axis_or(args, 0)?);
     match rest {
         [Given::Number(parts)] if parts.fract() == 0.0 && (1.0..1e6).contains(parts) => {
             Ok(ops::split_equal(x, *parts as i32, axis)?)
@@ -143,7 +120,7 @@ fn split(x: &Array, rest: &[Given], args: &Args<'_>) -> Result<Vec<Array>, Probl
 }
 
 /// mlx-rs has no meshgrid: each array is laid along its axis and broadcast over the others.
-fn meshgrid(arrays: &[Array], args: &Args<'_>) -> Result<Vec<Array>, Problem> {
+pub(super) fn meshgrid(arrays: &[Array], args: &Args<'_>) -> Result<Vec<Array>> {
     let rank = arrays.len();
     let place = |at: usize| match (args.text_or("indexing", "xy"), at) {
         (Ok("xy"), 0) if rank > 1 => 1,

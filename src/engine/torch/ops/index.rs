@@ -3,79 +3,56 @@
 use serde_json::Value;
 use tch::Tensor;
 
-use super::{Called, Given, Problem, done, one, scalar, tensors};
+use super::{Given, Problem, Result, scalar};
 use crate::engine::args::Args;
 
-pub(super) fn call(name: &str, given: &[Given], args: &Args<'_>) -> Called {
-    let dim = || args.integer("dim");
-    match name {
-        "slice" => done(Ok(slice(one(given)?, args)?)),
-        "set_slice" => {
-            let [x, values] = pair(given)?;
-            let changed = x.f_alias_copy()?;
-            let mut part = slice(&changed, args)?;
-            part.f_copy_(&values)?;
-            done(Ok(changed))
-        }
-        "index" => done(one(given)?.f_select(0, args.integer("at")?)),
-        "getitem" => match given {
-            [Given::Tensor(x), places @ ..] => {
-                let places =
-                    places.iter().map(|place| Ok(Some(place.tensor()?))).collect::<Result<Vec<_>, Problem>>()?;
-                done(x.f_index(&places))
-            }
-            _ => Err(Problem("a tensor is expected".to_owned())),
-        },
-        "gather" => {
-            let [x, index] = tensors(given)?;
-            done(x.f_gather(dim()?, index, false))
-        }
-        "index_select" => {
-            let [x, index] = tensors(given)?;
-            done(x.f_index_select(dim()?, index))
-        }
-        "index_add" => {
-            let [x, index, source] = tensors(given)?;
-            done(x.f_index_add(dim()?, index, source))
-        }
-        "scatter" => {
-            let [x, index, source] = tensors(given)?;
-            done(x.f_scatter(dim()?, index, source))
-        }
-        "scatter_add" => {
-            let [x, index, source] = tensors(given)?;
-            done(x.f_scatter_add(dim()?, index, source))
-        }
-        "index_put" => match given {
-            [Given::Tensor(x), Given::List(places), Given::Tensor(values)] => {
-                let places: Vec<Option<Tensor>> = places.iter().map(|place| Some(place.shallow_clone())).collect();
-                done(x.f_index_put(&places, values, args.flag_or("accumulate", false)?))
-            }
-            _ => Err(Problem("a tensor, places and values are expected".to_owned())),
-        },
-        "masked_fill" => match given {
-            [Given::Tensor(x), Given::Tensor(mask), Given::Number(value)] => done(x.f_masked_fill(mask, *value)),
-            [Given::Tensor(x), Given::Tensor(mask), Given::Tensor(value)] => done(x.f_masked_fill_tensor(mask, value)),
-            _ => Err(Problem("a tensor, a mask and a value are expected".to_owned())),
-        },
-        "where" => match given {
-            [Given::Tensor(condition), a, b] => {
-                let beside =
-                    |given: &Given| if let Given::Tensor(tensor) = given { Some(tensor.shallow_clone()) } else { None };
-                let (left, right) = (beside(a), beside(b));
-                let side = |given: &Given, other: &Option<Tensor>| match given {
-                    Given::Number(number) => scalar(*number, other.as_ref()),
-                    other => other.tensor(),
-                };
-                done(side(a, &right)?.f_where_self(condition, &side(b, &left)?))
-            }
-            _ => Err(Problem("a condition and two operands are expected".to_owned())),
-        },
-        _ => Ok(None),
-    }
+/// `x[:, 1:3] = values`
+pub(super) fn set_slice(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
+    let [x, values] = pair(given)?;
+    let changed = x.f_alias_copy()?;
+    let mut part = slice(&changed, args)?;
+    part.f_copy_(&values)?;
+    Ok(changed)
 }
 
-fn pair(given: &[Given]) -> Result<[Tensor; 2], Problem> {
+/// `x[indices]`
+pub(super) fn getitem(given: &[Given]) -> Result<Tensor> {
+    let [Given::Tensor(x), places @ ..] = given else { return Err(Problem("a tensor is expected".to_owned())) };
+    let places = places.iter().map(|place| Ok(Some(place.tensor()?))).collect::<Result<Vec<_>>>()?;
+    Ok(x.f_index(&places)?)
+}
+
+pub(super) fn index_put(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
+    let [Given::Tensor(x), Given::List(places), Given::Tensor(values)] = given else {
+        return Err(Problem("a tensor, places and values are expected".to_owned()));
+    };
+    let places: Vec<Option<Tensor>> = places.iter().map(|place| Some(place.shallow_clone())).collect();
+    Ok(x.f_index_put(&places, values, args.flag_or("accumulate", false)?)?)
+}
+
+pub(super) fn masked_fill(given: &[Given]) -> Result<Tensor> {
+    Ok(match given {
+        [Given::Tensor(x), Given::Tensor(mask), Given::Number(value)] => x.f_masked_fill(mask, *value)?,
+        [Given::Tensor(x), Given::Tensor(mask), Given::Tensor(value)] => x.f_masked_fill_tensor(mask, value)?,
+        _ => return Err(Problem("a tensor, a mask and a value are expected".to_owned())),
+    })
+}
+
+/// `torch.where`
+pub(super) fn either(given: &[Given]) -> Result<Tensor> {
+    let [Given::Tensor(condition), a, b] = given else {
+        return Err(Problem("a condition and two operands are expected".to_owned()));
+    };
+    let beside = |given: &Given| if let Given::Tensor(tensor) = given { Some(tensor.shallow_clone()) } else { None };
+    let (left, right) = (beside(a), beside(b));
+    let side = |given: &Given, other: &Option<Tensor>| match given {
+        Given::Number(number) => scalar(*number, other.as_ref()),
+        other => other.tensor(),
+    };
+    Ok(side(a, &right)?.f_where_self(condition, &side(b, &left)?)?)
+}
+
+fn pair(given: &[Given]) -> Result<[Tensor; 2]> {
     match given {
         [Given::Tensor(x), values] => Ok([x.shallow_clone(), values.tensor()?]),
         _ => Err(Problem("a tensor and values are expected".to_owned())),
@@ -83,7 +60,7 @@ fn pair(given: &[Given]) -> Result<[Tensor; 2], Problem> {
 }
 
 /// `x[:, 1:3]`
-fn slice(x: &Tensor, args: &Args<'_>) -> Result<Tensor, Problem> {
+pub(super) fn slice(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
     let list = |name: &str| Ok::<_, Problem>(args.get(name)?.as_array().cloned().unwrap_or_default());
     let (starts, stops, strides) = (list("starts")?, list("stops")?, list("strides")?);
     let mut cut = x.shallow_clone();

@@ -1,121 +1,95 @@
-//! torch.nn.functional without its losses, and products of matrices.
+//! torch.nn.functional without its losses, and what else takes more than a line.
 
 use serde_json::{Map, Value};
-use tch::{TchError, Tensor};
+use tch::Tensor;
 
-use super::{Called, Given, Problem, done, list, one, optional, tensors};
+use super::{Given, Problem, Result, one, optional, tensors};
 use crate::engine::args::Args;
 use crate::engine::torch::tensor::Weights;
 use crate::engine::torch::{build, resize};
 
-pub(super) fn call(name: &str, given: &[Given], args: &Args<'_>) -> Called {
-    match name {
-        "softmax" => done(one(given)?.f_softmax(args.integer("dim")?, None)),
-        "log_softmax" => done(one(given)?.f_log_softmax(args.integer("dim")?, None)),
-        "gelu" => done(one(given)?.f_gelu(args.text_or("approximate", "none")?)),
-        "glu" => done(one(given)?.f_glu(args.integer_or("dim", -1)?)),
-        "hardtanh" => done(one(given)?.f_clamp(args.number_or("min_val", -1.0)?, args.number_or("max_val", 1.0)?)),
-        // What tch leaves the optional arguments out of is the layer of the same name.
-        "leaky_relu" => layer("LeakyReLU", &[("negative_slope", 0.01)], given, args),
-        "elu" => layer("ELU", &[("alpha", 1.0)], given, args),
-        "celu" => layer("CELU", &[("alpha", 1.0)], given, args),
-        "softplus" => layer("Softplus", &[("beta", 1.0), ("threshold", 20.0)], given, args),
-        "dropout" => {
-            let p = args.number_or("p", 0.5)?;
-            done(one(given)?.f_dropout(p, args.flag_or("training", true)?))
-        }
-        "einsum" => done(Tensor::f_einsum(args.text("equation")?, list(given)?, None::<i64>)),
-        "addmm" | "baddbmm" => {
-            let [c, a, b] = tensors(given)?;
-            let (beta, alpha) = (args.number_or("beta", 1.0)?, args.number_or("alpha", 1.0)?);
-            done(if name == "baddbmm" { c.f_baddbmm(a, b, beta, alpha) } else { addmm(c, a, b, beta, alpha) })
-        }
-        "linear" => {
-            let [x, weight] = tensors(given.get(..2).unwrap_or_default())?;
-            done(x.f_linear(weight, optional(given, 2)?))
-        }
-        "embedding" => {
-            let [indices, weight] = tensors(given)?;
-            done(Tensor::f_embedding(weight, indices, -1, false, false))
-        }
-        "one_hot" => done(one(given)?.f_one_hot(args.integer_or("num_classes", -1)?)),
-        "scaled_dot_product_attention" => attention(given, args),
-        _ => norms_and_windows(name, given, args),
-    }
+pub(super) fn clamp(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
+    let bound = |name: &str| if args.has(name) { args.number_or_none(name) } else { Ok(None) };
+    Ok(match (bound("min")?, bound("max")?) {
+        (Some(min), Some(max)) => x.f_clamp(min, max)?,
+        (Some(min), None) => x.f_clamp_min(min)?,
+        (None, Some(max)) => x.f_clamp_max(max)?,
+        (None, None) => x.shallow_clone(),
+    })
 }
 
-fn norms_and_windows(name: &str, given: &[Given], args: &Args<'_>) -> Called {
-    let pair = |name: &str, otherwise: i64| {
-        if args.has(name) { args.integers(name, 2) } else { Ok(vec![otherwise; 2]) }
-    };
-    match name {
-        "layer_norm" => {
-            let (x, shape, eps) = (first(given)?, args.list("normalized_shape")?, args.number_or("eps", 1e-5)?);
-            done(x.f_layer_norm(shape, optional(given, 1)?, optional(given, 2)?, eps, false))
-        }
-        "rms_norm" => {
-            let eps = if args.has("eps") { args.number_or_none("eps")? } else { None };
-            done(first(given)?.f_rms_norm(args.list("normalized_shape")?, optional(given, 1)?, eps))
-        }
-        "group_norm" => {
-            let (groups, eps) = (args.count("num_groups")?, args.number_or("eps", 1e-5)?);
-            done(first(given)?.f_group_norm(groups, optional(given, 1)?, optional(given, 2)?, eps, false))
-        }
-        "normalize" => {
-            let (x, dim) = (one(given)?, args.integer_or("dim", 1)?);
-            let norm = x.f_norm_scalaropt_dim(args.number_or("p", 2.0)?, [dim].as_slice(), true)?;
-            done(x.f_div(&norm.f_clamp_min(args.number_or("eps", 1e-12)?)?))
-        }
-        "cosine_similarity" => {
-            let [a, b] = tensors(given)?;
-            done(Tensor::f_cosine_similarity(a, b, args.integer_or("dim", 1)?, args.number_or("eps", 1e-8)?))
-        }
-        "pad" => {
-            let value = if args.has("value") { args.number_or_none("value")? } else { None };
-            done(one(given)?.f_pad(args.list("pad")?, args.text_or("mode", "constant")?, value))
-        }
-        "interpolate" => Ok(Some(vec![interpolate(one(given)?, args)?])),
-        "max_pool2d" | "avg_pool2d" => {
-            let kernel = args.integers("kernel_size", 2)?;
-            let stride = if args.has("stride") { args.integers("stride", 2)? } else { kernel.clone() };
-            let (padding, ceil) = (pair("padding", 0)?, args.flag_or("ceil_mode", false)?);
-            let x = one(given)?;
-            done(if name == "max_pool2d" {
-                x.f_max_pool2d(kernel, stride, padding, pair("dilation", 1)?, ceil)
-            } else {
-                x.f_avg_pool2d(kernel, stride, padding, ceil, args.flag_or("count_include_pad", true)?, None)
-            })
-        }
-        "adaptive_avg_pool2d" => done(one(given)?.f_adaptive_avg_pool2d(args.integers("output_size", 2)?)),
-        "pixel_shuffle" => done(one(given)?.f_pixel_shuffle(args.count("upscale_factor")?)),
-        "F.unfold" | "F.fold" => {
-            let (kernel, dilation) = (args.integers("kernel_size", 2)?, pair("dilation", 1)?);
-            let (padding, stride) = (pair("padding", 0)?, pair("stride", 1)?);
-            let x = one(given)?;
-            done(if name == "F.unfold" {
-                x.f_im2col(kernel, dilation, padding, stride)
-            } else {
-                x.f_col2im(args.integers("output_size", 2)?, kernel, dilation, padding, stride)
-            })
-        }
-        _ => Ok(None),
-    }
+/// Two numbers, or this twice where they are not told.
+fn pair(args: &Args<'_>, name: &str, otherwise: i64) -> Result<Vec<i64>> {
+    if args.has(name) { Ok(args.integers(name, 2)?) } else { Ok(vec![otherwise; 2]) }
 }
 
-fn first(given: &[Given]) -> Result<&Tensor, Problem> {
+pub(super) fn layer_norm(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
+    let (x, shape, eps) = (first(given)?, args.list("normalized_shape")?, args.number_or("eps", 1e-5)?);
+    Ok(x.f_layer_norm(shape, optional(given, 1)?, optional(given, 2)?, eps, false)?)
+}
+
+pub(super) fn rms_norm(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
+    let eps = if args.has("eps") { args.number_or_none("eps")? } else { None };
+    Ok(first(given)?.f_rms_norm(args.list("normalized_shape")?, optional(given, 1)?, eps)?)
+}
+
+pub(super) fn group_norm(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
+    let (groups, eps) = (args.count("num_groups")?, args.number_or("eps", 1e-5)?);
+    Ok(first(given)?.f_group_norm(groups, optional(given, 1)?, optional(given, 2)?, eps, false)?)
+}
+
+pub(super) fn normalize(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
+    let dim = args.integer_or("dim", 1)?;
+    let norm = x.f_norm_scalaropt_dim(args.number_or("p", 2.0)?, [dim].as_slice(), true)?;
+    Ok(x.f_div(&norm.f_clamp_min(args.number_or("eps", 1e-12)?)?)?)
+}
+
+/// Kernel, stride and padding of a pool, and whether its windows may reach over the end.
+fn window(args: &Args<'_>) -> Result<([Vec<i64>; 3], bool)> {
+    let kernel = args.integers("kernel_size", 2)?;
+    let stride = if args.has("stride") { args.integers("stride", 2)? } else { kernel.clone() };
+    Ok(([kernel, stride, pair(args, "padding", 0)?], args.flag_or("ceil_mode", false)?))
+}
+
+pub(super) fn max_pool(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
+    let ([kernel, stride, padding], ceil) = window(args)?;
+    Ok(x.f_max_pool2d(kernel, stride, padding, pair(args, "dilation", 1)?, ceil)?)
+}
+
+pub(super) fn average_pool(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
+    let ([kernel, stride, padding], ceil) = window(args)?;
+    Ok(x.f_avg_pool2d(kernel, stride, padding, ceil, args.flag_or("count_include_pad", true)?, None)?)
+}
+
+/// `F.unfold`, over images.
+pub(super) fn unfold(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
+    let (kernel, dilation) = (args.integers("kernel_size", 2)?, pair(args, "dilation", 1)?);
+    Ok(x.f_im2col(kernel, dilation, pair(args, "padding", 0)?, pair(args, "stride", 1)?)?)
+}
+
+/// `F.fold`
+pub(super) fn fold(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
+    let (size, kernel) = (args.integers("output_size", 2)?, args.integers("kernel_size", 2)?);
+    let (dilation, padding) = (pair(args, "dilation", 1)?, pair(args, "padding", 0)?);
+    Ok(x.f_col2im(size, kernel, dilation, padding, pair(args, "stride", 1)?)?)
+}
+
+fn first(given: &[Given]) -> Result<&Tensor> {
     one(given.get(..1).unwrap_or_default())
 }
 
 /// tch has no factors there.
-fn addmm(c: &Tensor, a: &Tensor, b: &Tensor, beta: f64, alpha: f64) -> Result<Tensor, TchError> {
+pub(super) fn addmm(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
+    let [c, a, b] = tensors(given)?;
+    let (beta, alpha) = (args.number_or("beta", 1.0)?, args.number_or("alpha", 1.0)?);
     if (beta, alpha) == (1.0, 1.0) {
-        return c.f_addmm(a, b);
+        return Ok(c.f_addmm(a, b)?);
     }
-    c.f_mul_scalar(beta)?.f_add(&a.f_matmul(b)?.f_mul_scalar(alpha)?)
+    Ok(c.f_mul_scalar(beta)?.f_add(&a.f_matmul(b)?.f_mul_scalar(alpha)?)?)
 }
 
 /// The activation of that class, with arguments that default to these.
-fn layer(class: &str, numbers: &[(&str, f64)], given: &[Given], args: &Args<'_>) -> Called {
+pub(super) fn layer(class: &str, numbers: &[(&str, f64)], given: &[Given], args: &Args<'_>) -> Result<Tensor> {
     let mut own: Map<String, Value> = Map::new();
     for (name, otherwise) in numbers {
         own.insert((*name).to_owned(), args.number_or(name, *otherwise)?.into());
@@ -123,19 +97,24 @@ fn layer(class: &str, numbers: &[(&str, f64)], given: &[Given], args: &Args<'_>)
     let kind = format!("torch.nn.modules.activation.{class}");
     let weights = Weights::new(&[], None)?;
     let forward = build(&kind, &Args::of(&kind, &own), &weights)?;
-    forward(&weights, &[one(given)?.shallow_clone()]).map(Some)
+    only(forward(&weights, &[one(given)?.shallow_clone()])?)
 }
 
-fn attention(given: &[Given], args: &Args<'_>) -> Called {
+fn only(results: Vec<Tensor>) -> Result<Tensor> {
+    results.into_iter().next().ok_or_else(|| Problem("it gives nothing".to_owned()))
+}
+
+pub(super) fn attention(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
     let [q, k, v] = tensors(given.get(..3).unwrap_or_default())?;
     let scale = if args.has("scale") { args.number_or_none("scale")? } else { None };
     let (causal, shared) = (args.flag_or("is_causal", false)?, args.flag_or("enable_gqa", false)?);
     let dropout = args.number_or("dropout_p", 0.0)?;
-    done(Tensor::f_scaled_dot_product_attention(q, k, v, optional(given, 3)?, dropout, causal, scale, shared))
+    let mask = optional(given, 3)?;
+    Ok(Tensor::f_scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale, shared)?)
 }
 
 /// As `nn.Upsample` does it.
-fn interpolate(x: &Tensor, args: &Args<'_>) -> Result<Tensor, Problem> {
+pub(super) fn interpolate(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
     let mut own: Map<String, Value> = Map::new();
     for (name, otherwise) in [
         ("size", Value::Null),
@@ -149,6 +128,5 @@ fn interpolate(x: &Tensor, args: &Args<'_>) -> Result<Tensor, Problem> {
     own.insert("recompute_scale_factor".to_owned(), Value::Null);
     let built = resize::build("Upsample", &Args::of("F.interpolate", &own))?;
     let forward = built.ok_or_else(|| Problem("there is no Upsample".to_owned()))?;
-    let results = forward(&Weights::new(&[], None)?, &[x.shallow_clone()])?;
-    results.into_iter().next().ok_or_else(|| Problem("it gives nothing".to_owned()))
+    only(forward(&Weights::new(&[], None)?, &[x.shallow_clone()])?)
 }
