@@ -20,6 +20,8 @@
 //! | `templates` (with the feature `mlx`) | options | blocks of mlx-rs that a composite of torch may be |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
+//!
+//! [`exit`] has the exit codes of both.
 
 pub mod certify;
 pub mod checkpoint;
@@ -30,6 +32,7 @@ pub mod demo;
 pub mod engine;
 pub mod escape;
 pub mod evidence;
+pub mod exit;
 pub mod model;
 pub mod open;
 pub mod registry;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
 use crate::convert::templates::{self, Template};
-use crate::convert::{Plan, Refusal};
+use crate::convert::{Plan, Refusal, Way};
 use crate::model::{Model, Module, ModuleId, reparametrized};
 use crate::registry::{Layer, Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
@@ -138,15 +138,6 @@ const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 /// What every class is in the end: to inherit from it alone says nothing of what is computed.
 const BARE_MODULE: &str = "torch.nn.modules.module.Module";
 
-/// From this confidence on an inferred class is taken for the class, though others cannot be excluded …
-const SURE: f32 = 0.9;
-
-/// … unless the model has one of the others for certain: where some weights are transposed (Conv1D of transformers), a
-/// square one may be as well.
-fn is_sure(module: &Module, certain: &HashSet<&str>) -> bool {
-    module.confidence >= SURE && !module.alternatives.iter().any(|class| certain.contains(class.as_str()))
-}
-
 /// Triage a model: its classes' sources are looked up once each, every module gets its status.
 pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sources: &Sources) -> Triage {
     let mut triage = Triage::default();
@@ -159,8 +150,7 @@ pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sourc
             triage.classes.extend(sources.class(&module.class).map(|source| (module.class.clone(), source)));
         }
     }
-    let unambiguous = model.modules.iter().filter(|module| module.alternatives.is_empty());
-    let certain: HashSet<&str> = unambiguous.map(|module| module.class.as_str()).collect();
+    let certain = model.certain_classes();
     for id in 0..model.modules.len() {
         let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id);
         if !matches!(triaged.status, Status::Incomplete | Status::Unknown | Status::Unsupported) {
@@ -181,7 +171,7 @@ fn triage_module(
     id: ModuleId,
 ) -> ModuleTriage {
     let module = &model.modules[id];
-    if !module.alternatives.is_empty() && !all_containers(module, registry) && !is_sure(module, certain) {
+    if !module.alternatives.is_empty() && !all_containers(module, registry) && !module.is_likely(certain) {
         return without_row(Status::Incomplete, ambiguity(module));
     }
     let folds = reparametrized::weight_norm(checkpoint, model, id).is_some();
@@ -225,9 +215,9 @@ fn triage_module(
             let site = Site { checkpoint, model, id, row, registry, asked: None };
             match recipes::plan(&site) {
                 Ok(plan) => {
-                    let direct = row.status == RowStatus::Direct && plan.steps.is_empty();
+                    let direct = row.status == RowStatus::Direct && plan.way == Way::Direct;
                     triaged.status = if direct { Status::Direct } else { Status::Recipe };
-                    triaged.recipe = (!plan.steps.is_empty()).then(|| plan.steps.join(", "));
+                    triaged.recipe = plan.way.words(", ");
                     triaged.mlx = Some(plan.mlx.kind.clone());
                     triaged.plan = Some(plan);
                 }

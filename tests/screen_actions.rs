@@ -15,6 +15,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use t2m_tui::compare::Verdict;
+use t2m_tui::exit::Exit;
 use t2m_tui::source::Severity;
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect, Pane};
@@ -356,7 +357,7 @@ fn the_mouse_hits_what_was_drawn() {
     assert_eq!(view(&state).tree.selected, id("stem"), "the selection does not");
 
     let (quit, _) = *state.layout.keys.iter().find(|(_, command)| *command == Command::Quit).unwrap();
-    assert!(matches!(act(&mut state, Action::Click(quit.x, quit.y))[..], [Effect::Quit(0)]));
+    assert!(matches!(act(&mut state, Action::Click(quit.x, quit.y))[..], [Effect::Quit(Exit::Fine)]));
 }
 
 #[test]
@@ -463,8 +464,8 @@ fn key(character: char, modifiers: KeyModifiers) -> Message {
     Message::Input(Input::Key(KeyEvent::new(KeyCode::Char(character), modifiers)))
 }
 
-/// Exit code, what was asked of the terminal, what was asked of the runner, the last screen.
-fn run(messages: Vec<Message>) -> (u8, Vec<&'static str>, State) {
+/// How it ended, what was asked of the terminal, what was asked of the runner, the last screen.
+fn run(messages: Vec<Message>) -> (Exit, Vec<&'static str>, State) {
     let mut state = sample::state("dark");
     state.screen = Screen::Opening("x.pt".to_owned());
     let (sender, inbox) = unbounded();
@@ -475,10 +476,10 @@ fn run(messages: Vec<Message>) -> (u8, Vec<&'static str>, State) {
     let log = Rc::new(RefCell::new(Vec::new()));
     let mut terminal = Terminal::new(TestBackend::new(160, 45)).unwrap();
     let mut verifier = None;
-    let code =
+    let exit =
         event_loop(&mut terminal, &mut FakeConsole(log.clone()), &mut state, &inbox, &jobs, &mut verifier).unwrap();
     let log = log.borrow().clone();
-    (code, log, state)
+    (exit, log, state)
 }
 
 #[test]
@@ -542,7 +543,7 @@ fn the_loop_opens_runs_suspends_and_quits() {
         key('q', none),
     ]);
     assert_eq!(*converted.lock().unwrap(), ["plan"]);
-    assert_eq!((code, log), (0, vec!["suspend", "retake", "suspend", "mouse off"]));
+    assert_eq!((code, log), (Exit::Fine, vec!["suspend", "retake", "suspend", "mouse off"]));
     assert_eq!(*asked.lock().unwrap(), [30, 0]);
 }
 
@@ -552,18 +553,18 @@ fn a_checkpoint_that_does_not_open_ends_with_2() {
         Message::Opened(Err("x.pt: this is a zip without data.pkl".to_owned())),
         key('q', KeyModifiers::NONE),
     ]);
-    assert_eq!(code, 2);
+    assert_eq!(code, Exit::WrongInput);
     assert!(matches!(&state.screen, Screen::Failed(message, 0) if message.contains("without data.pkl")));
     let (code, _, state) =
         run(vec![Message::Panicked("opener panicked: boom".to_owned()), key('q', KeyModifiers::NONE)]);
-    assert_eq!(code, 2);
+    assert_eq!(code, Exit::WrongInput);
     assert!(matches!(&state.screen, Screen::Failed(message, 0) if message.contains("opener panicked: boom")));
 }
 
 #[test]
 fn interrupts_and_signals_have_their_codes() {
-    assert_eq!(run(vec![key('c', KeyModifiers::CONTROL)]).0, 130);
-    assert_eq!(run(vec![Message::Signal(Wish::End(143))]).0, 143);
-    assert_eq!(run(vec![Message::InputClosed]).0, 129);
-    assert_eq!(run(vec![key('q', KeyModifiers::NONE)]).0, 0);
+    assert_eq!(run(vec![key('c', KeyModifiers::CONTROL)]).0, Exit::Interrupted);
+    assert_eq!(run(vec![Message::Signal(Wish::End(Exit::Signal(15)))]).0, Exit::Signal(15));
+    assert_eq!(run(vec![Message::InputClosed]).0, Exit::Signal(1));
+    assert_eq!(run(vec![key('q', KeyModifiers::NONE)]).0, Exit::Fine);
 }

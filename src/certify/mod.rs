@@ -8,6 +8,8 @@ pub mod anatomy;
 pub mod dtypes;
 pub mod mistakes;
 pub mod ops;
+#[cfg(test)]
+mod programs_tests;
 pub mod record;
 mod values;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::values;
 use crate::compare::tolerance::Bound;
-use crate::convert::{Input, Output, Plan};
+use crate::convert::{Input, Output, Plan, Way};
 use crate::engine::program::signatures::{Rounding, Signature};
 use crate::engine::program::{Dialect, Step};
 use crate::engine::{ModuleSpec, Program};
@@ -69,7 +69,7 @@ pub(super) fn job(
         inputs,
         outputs,
         bound,
-        steps: Vec::new(),
+        way: Way::Direct,
     };
     Ok(Job { plan, given })
 }

@@ -1,18 +1,18 @@
 //! `t2m-tui compare`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use globset::GlobSet;
 
-use super::{BAD_ANSWER, Common, Failure, Format, INTERRUPTED, output};
+use super::{Common, Failure, Format, output};
 use crate::checkpoint::Checkpoint;
 use crate::convert::already;
 use crate::convert::compare::{self, Error};
 use crate::convert::state_dict;
 use crate::escape::escape;
+use crate::exit::Exit;
 use crate::open::open;
 use crate::report::compare as report;
 
@@ -32,7 +32,7 @@ pub struct Args {
 ///
 /// # Errors
 /// A file cannot be opened, a tensor cannot be read, or stdout is closed.
-pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, interrupted.clone())?;
@@ -51,7 +51,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         compare::with_conversion(&opened.checkpoint, &map, &other, watch)
     };
     let findings = match findings {
-        Err(Error::Stopped) => return Ok(ExitCode::from(INTERRUPTED)),
+        Err(Error::Stopped) => return Ok(Exit::Interrupted),
         findings => findings?,
     };
     match args.format {
@@ -60,5 +60,5 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&findings))?)?,
     }
     let good = findings.iter().all(|finding| finding.verdict.is_good());
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(BAD_ANSWER) })
+    Ok(Exit::of(good))
 }

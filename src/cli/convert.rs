@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,13 +9,14 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::{BAD_ANSWER, Common, Failure, INTERRUPTED, output};
+use super::{Common, Failure, output};
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::convert::already;
 use crate::convert::reverse::{self, Reversal};
 use crate::convert::state_dict::{self, StateDict, key_map};
 use crate::convert::writer::{self, Phase, Progress, Written};
 use crate::escape::escape;
+use crate::exit::Exit;
 use crate::open::{Opened, open};
 use crate::report::{bytes, convert as report};
 
@@ -104,7 +104,7 @@ fn size(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// The checkpoint cannot be opened or converted, the output cannot be written, or stdout is closed.
-pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, interrupted.clone())?;
@@ -116,7 +116,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &AtomicBool) -> Result<ExitCode, Failure> {
+fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &AtomicBool) -> Result<Exit, Failure> {
     let opened = open(&common.options(checkpoint.to_owned()))?;
     let path = escape(&checkpoint.to_string_lossy()).into_owned();
     if let Some(how) = already::is_mlx(&opened) {
@@ -144,7 +144,7 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &Atomic
         Format::Text => output::print(report::text(&opened, &map, &written).as_bytes())?,
         Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&opened, &map, &written))?)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Fine)
 }
 
 /// The weights and the key map are two files.
@@ -169,7 +169,7 @@ fn key_map_of(opened: &Opened, args: &Args) -> Result<StateDict, Failure> {
 }
 
 /// The way back, by the checkpoint or by a key map.
-fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -> Result<ExitCode, Failure> {
+fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -> Result<Exit, Failure> {
     let path = escape(&mlx.to_string_lossy()).into_owned();
     if args.dtype != TargetDtype::Keep {
         return Err("--reverse keeps the types; --dtype goes with a conversion to MLX".into());
@@ -177,7 +177,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -
     let there = Checkpoint::open(mlx)?;
     writer::check(&[&there], &args.output, args.force)?;
     let named = |error: reverse::Error| format!("{path}: {error}");
-    let written = |tensors: &Reversal<'_>| -> Result<ExitCode, Failure> {
+    let written = |tensors: &Reversal<'_>| -> Result<Exit, Failure> {
         match write(args, mlx, tensors, interrupted)? {
             Ok(written) => print_reversed(args, tensors, &written),
             Err(code) => Ok(code),
@@ -200,14 +200,14 @@ fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -
     }
 }
 
-fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Result<ExitCode, Failure> {
+fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Result<Exit, Failure> {
     match args.format {
         Format::Text => output::print(report::reversed_text(&tensors.summary(), written).as_bytes())?,
         Format::Json => {
             output::print_line(&serde_json::to_string_pretty(&report::reversed_json(&tensors.summary(), written))?)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Fine)
 }
 
 /// Write with progress; the inner error is the exit code of what was said already.
@@ -216,7 +216,7 @@ fn write(
     source: &Path,
     tensors: &dyn writer::Source,
     interrupted: &AtomicBool,
-) -> Result<Result<Written, ExitCode>, Failure> {
+) -> Result<Result<Written, Exit>, Failure> {
     let options = writer::Options {
         target: args.output.clone(),
         force: args.force,
@@ -231,27 +231,27 @@ fn write(
     });
     line.clear();
     let code = match &written {
-        Err(writer::Error::Stopped) => INTERRUPTED,
-        Err(writer::Error::Overflow { .. }) => BAD_ANSWER,
+        Err(writer::Error::Stopped) => Exit::Interrupted,
+        Err(writer::Error::Overflow { .. }) => Exit::BadAnswer,
         _ => return Ok(Ok(written?)),
     };
     if let Err(error) = written {
         eprintln!("t2m-tui: {error}");
     }
-    Ok(Err(ExitCode::from(code)))
+    Ok(Err(code))
 }
 
 /// Say what --strict refuses.
-fn refuse(path: &str, map: &StateDict) -> ExitCode {
+fn refuse(path: &str, map: &StateDict) -> Exit {
     let copied: Vec<_> = map.copied().collect();
     eprintln!("t2m-tui: {path}: {} tensors could only be copied, which --strict refuses:", copied.len());
-    for (entry, reason) in copied.iter().take(20) {
-        eprintln!("  {}: {}", escape(&entry.name), escape(reason));
+    for (entry, doubt) in copied.iter().take(20) {
+        eprintln!("  {}: {}", escape(&entry.name), escape(&doubt.to_string()));
     }
     if copied.len() > 20 {
         eprintln!("  … and {} more", copied.len() - 20);
     }
-    ExitCode::from(BAD_ANSWER)
+    Exit::BadAnswer
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {

@@ -2,16 +2,16 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{BAD_ANSWER, Common, Failure, Format, output};
+use super::{Common, Failure, Format, output};
 use crate::engine::client::CancelToken;
 use crate::engine::process::Program;
 use crate::engine::{Client, EngineInfo, Side};
 use crate::escape::escape;
+use crate::exit::Exit;
 use crate::registry::Registry;
 use crate::source::Sources;
 
@@ -30,7 +30,7 @@ const GREETING: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// A source or registry file cannot be used, or stdout is closed.
-pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let registry = Registry::load(&common.registry)?;
     let mut sources = Sources::new(&common.source)?;
     if let Some(python) = &common.python {
@@ -47,7 +47,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         }
         Format::Text | Format::Md => output::print(report_text(&engines, &registry, &sources).as_bytes())?,
     }
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(BAD_ANSWER) })
+    Ok(Exit::of(well))
 }
 
 fn greet(side: Side) -> Result<EngineInfo, String> {

@@ -1,9 +1,9 @@
 //! `t2m-tui inspect`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use super::{BAD_ANSWER, Common, Failure, Format, output};
+use super::{Common, Failure, Format, output};
+use crate::exit::Exit;
 use crate::open::open;
 use crate::report::{inspect_json, inspect_text};
 
@@ -36,7 +36,7 @@ fn share(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// The checkpoint cannot be opened or stdout is closed.
-pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
     match args.format {
         Format::Text => output::print(inspect_text::text(&opened).as_bytes())?,
@@ -47,8 +47,8 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     match args.fail_under {
         Some(share) if coverage < share => {
             eprintln!("t2m-tui: {coverage:.3} of the layers convert, less than the {share} that --fail-under asks for");
-            Ok(ExitCode::from(BAD_ANSWER))
+            Ok(Exit::BadAnswer)
         }
-        _ => Ok(ExitCode::SUCCESS),
+        _ => Ok(Exit::Fine),
     }
 }

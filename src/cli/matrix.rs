@@ -1,11 +1,11 @@
 //! `t2m-tui matrix`
 
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{BAD_ANSWER, Common, Failure, output};
+use super::{Common, Failure, output};
 use crate::certify::record::Measured;
+use crate::exit::Exit;
 use crate::registry::Registry;
 use crate::report::matrix::Matrix;
 
@@ -36,7 +36,7 @@ const BAR: usize = 30;
 ///
 /// # Errors
 /// A registry file is wrong, an engine is missing, or stdout is closed.
-pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let registry = Arc::new(Registry::load(&common.registry)?);
     let measured = if args.measured {
         let measured = Measured::anew(&registry, progress)?;
@@ -54,7 +54,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         }
         MatrixFormat::Record => output::print_line(&serde_json::to_string_pretty(&measured)?)?,
     }
-    Ok(if measured.all_pass() { ExitCode::SUCCESS } else { ExitCode::from(BAD_ANSWER) })
+    Ok(Exit::of(measured.all_pass()))
 }
 
 /// A bar on a terminal, a line for every hundred elsewhere.

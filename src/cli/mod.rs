@@ -16,14 +16,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::escape::escape_lines;
+use crate::exit::Exit;
 use crate::open::Options;
-
-/// The exit code for an answer that is bad: something drifts, is broken or failed.
-pub const BAD_ANSWER: u8 = 1;
-/// The exit code for a call or an input that is wrong.
-pub const WRONG_INPUT: u8 = 2;
-/// The exit code after an interrupt.
-pub const INTERRUPTED: u8 = 130;
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -123,17 +117,18 @@ pub type Failure = Box<dyn std::error::Error>;
 /// Parse the arguments and do what they say.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    match dispatch(cli) {
-        Ok(code) => code,
-        Err(failure) if output::is_broken_pipe(failure.as_ref()) => ExitCode::SUCCESS,
+    let exit = match dispatch(cli) {
+        Ok(exit) => exit,
+        Err(failure) if output::is_broken_pipe(failure.as_ref()) => Exit::Fine,
         Err(failure) => {
             eprintln!("t2m-tui: {}", escape_lines(&failure.to_string()));
-            ExitCode::from(WRONG_INPUT)
+            Exit::WrongInput
         }
-    }
+    };
+    exit.into()
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
@@ -145,20 +140,20 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "t2m-tui", &mut script);
             output::print(&script)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::Fine)
         }
         Some(Command::Man) => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
             output::print(&page)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::Fine)
         }
         None => match cli.checkpoint {
             Some(checkpoint) if std::io::stdout().is_terminal() => screen::run(&cli.common, checkpoint),
             Some(checkpoint) => inspect::run(&cli.common, &inspect::Args::text(checkpoint)),
             None => {
                 Cli::command().print_help()?;
-                Ok(ExitCode::from(WRONG_INPUT))
+                Ok(Exit::WrongInput)
             }
         },
     }

@@ -1,9 +1,9 @@
 //! `t2m-tui CHECKPOINT` on a terminal: the screen.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use super::{Color, Common, Failure};
+use crate::exit::Exit;
 use crate::tui::runtime::{self, RunOptions};
 use crate::tui::state::Trials;
 use crate::tui::theme::Level;
@@ -12,17 +12,16 @@ use crate::tui::theme::Level;
 ///
 /// # Errors
 /// The terminal, the theme or the keymap cannot be used.
-pub fn run(common: &Common, checkpoint: PathBuf) -> Result<ExitCode, Failure> {
+pub fn run(common: &Common, checkpoint: PathBuf) -> Result<Exit, Failure> {
     let variable = |name: &str| std::env::var(name).ok();
-    let code = runtime::run(RunOptions {
+    Ok(runtime::run(RunOptions {
         open: common.options(checkpoint),
         theme: common.theme.clone(),
         level: level(common.color, variable),
         ascii: common.ascii || !speaks_utf8(variable),
         mouse: true,
         trials: Trials::default(),
-    })?;
-    Ok(ExitCode::from(code))
+    })?)
 }
 
 fn level(color: Color, variable: impl Fn(&str) -> Option<String>) -> Level {

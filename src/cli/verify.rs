@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,11 +11,12 @@ use clap::ValueEnum;
 use crossbeam_channel::RecvTimeoutError;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::{BAD_ANSWER, Common, Failure, INTERRUPTED, output};
+use super::{Common, Failure, output};
 use crate::checkpoint::Dtype;
 use crate::convert::random::WeightSource;
 use crate::engine::EngineState;
 use crate::escape::escape;
+use crate::exit::Exit;
 use crate::model::ModuleId;
 use crate::open::{Opened, open};
 use crate::report::{self, verify as text};
@@ -87,7 +87,7 @@ const POLL: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The checkpoint cannot be opened, no layer matches, or stdout is closed.
-pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
+pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
     let modules = select(&opened, &args.layers)?;
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -121,7 +121,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
                 VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
                 VerifyFormat::Jsonl => {}
             }
-            return Ok(ExitCode::from(INTERRUPTED));
+            return Ok(Exit::Interrupted);
         }
         let event = match received.recv_timeout(POLL) {
             Ok(Event::Done { .. }) => break,
@@ -157,7 +157,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
         VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
         VerifyFormat::Jsonl => {}
     }
-    Ok(if run.is_bad() { ExitCode::from(BAD_ANSWER) } else { ExitCode::SUCCESS })
+    Ok(Exit::of(!run.is_bad()))
 }
 
 /// The modules to run: all that count as layers, or those whose path matches. A block that is named by its path is run as a

@@ -37,8 +37,36 @@ pub struct Plan {
     pub outputs: Vec<Output>,
     /// What the tolerance is made of.
     pub bound: Bound,
-    /// What is done beyond a rename, in words. Empty for a direct conversion.
-    pub steps: Vec<String>,
+    /// Whether it is more than a rename.
+    pub way: Way,
+}
+
+/// How a conversion goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Way {
+    /// The layer of the same meaning, its weights unchanged or by one rule.
+    #[default]
+    Direct,
+    /// More than a rename: what is done, in words, in order.
+    Recipe(Vec<String>),
+}
+
+impl Way {
+    /// Something more is done.
+    pub fn step(&mut self, words: impl Into<String>) {
+        match self {
+            Way::Direct => *self = Way::Recipe(vec![words.into()]),
+            Way::Recipe(steps) => steps.push(words.into()),
+        }
+    }
+
+    /// What is done beyond a rename, with this between its steps; `None` where nothing is.
+    pub fn words(&self, between: &str) -> Option<String> {
+        match self {
+            Way::Direct => None,
+            Way::Recipe(steps) => Some(steps.join(between)),
+        }
+    }
 }
 
 /// One output of a layer.

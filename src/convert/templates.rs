@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::recipes::{self, Site};
-use super::{Input, Move, Output, Plan};
+use super::{Input, Move, Output, Plan, Way};
 use crate::checkpoint::Checkpoint;
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
@@ -341,7 +341,7 @@ impl Block<'_, '_> {
             inputs: vec![self.input],
             outputs: vec![Output { name: "output", to_torch: self.moves }],
             bound: Bound::Contraction(terms),
-            steps: vec![format!("as one {name}")],
+            way: Way::Recipe(vec![format!("as one {name}")]),
         };
         Template { name, args, plan: Some(plan) }
     }
@@ -384,7 +384,7 @@ fn adaptive(site: &Site<'_>) -> Option<Template> {
 /// The block in the place of what the plan has.
 fn in_place(plan: Plan, name: &'static str, args: Map<String, Value>) -> Template {
     let mlx = ModuleSpec { kind: format!("{PREFIX}{name}"), args: args.clone(), program: None };
-    Template { name, args, plan: Some(Plan { mlx, steps: vec![format!("as one {name}")], ..plan }) }
+    Template { name, args, plan: Some(Plan { mlx, way: Way::Recipe(vec![format!("as one {name}")]), ..plan }) }
 }
 
 fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {

@@ -6,6 +6,8 @@ pub(crate) mod neighbours;
 pub mod reparametrized;
 pub mod tree;
 
+use std::collections::HashSet;
+
 use compact_str::CompactString;
 use serde_json::{Map, Value};
 
@@ -76,10 +78,20 @@ impl Evidence {
     }
 }
 
+/// From this confidence on the likeliest class of several may be taken.
+const LIKELY: f32 = 0.9;
+
 impl Module {
     /// The class without its package: `Conv2d`.
     pub fn short_class(&self) -> &str {
         self.class.rsplit('.').next().unwrap_or("")
+    }
+
+    /// Whether an inferred class is taken for the class, though others cannot be excluded: it is much the likeliest, and
+    /// the model has none of the others for certain. Where some weights are transposed (Conv1D of transformers), a square
+    /// one may be as well.
+    pub fn is_likely(&self, certain: &HashSet<&str>) -> bool {
+        self.confidence >= LIKELY && !self.alternatives.iter().any(|class| certain.contains(class.as_str()))
     }
 
     /// Whether it has no children.
@@ -103,6 +115,12 @@ impl Model {
             // The file names the class; its module follows from the library's conventions.
             root.confidence = 0.9;
         }
+    }
+
+    /// The classes of the modules that no other class fits.
+    pub fn certain_classes(&self) -> HashSet<&str> {
+        let certain = self.modules.iter().filter(|module| module.alternatives.is_empty());
+        certain.map(|module| module.class.as_str()).collect()
     }
 
     /// A tensor of a module or of a module below it, by its name relative to the module; `None` where it is None.

@@ -58,11 +58,13 @@ impl OpStatus {
 }
 
 impl Op {
-    /// How far the two agree, with renamed arguments told apart: `direct`, `renames`, `trap` or `none`.
-    pub fn agreement(&self) -> &'static str {
+    /// How far the two agree, with renamed arguments told apart.
+    pub fn agreement(&self) -> Agreement {
         match self.status {
-            OpStatus::Direct if !self.renames.is_empty() => "renames",
-            status => status.name(),
+            OpStatus::Direct if self.renames.is_empty() => Agreement::Direct,
+            OpStatus::Direct => Agreement::Renames,
+            OpStatus::Trap => Agreement::Trap,
+            OpStatus::None => Agreement::None,
         }
     }
 
@@ -93,6 +95,31 @@ pub enum OpStatus {
     Trap,
     /// MLX has no counterpart; the row says what to do.
     None,
+}
+
+/// How far a torch op and its MLX counterpart agree, as readers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// The same meaning, the same arguments.
+    Direct,
+    /// The same meaning, with arguments that have other names.
+    Renames,
+    /// Another meaning in some uses.
+    Trap,
+    /// Nothing in MLX, or no row of the registry.
+    None,
+}
+
+impl Agreement {
+    /// The word on screen and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Agreement::Direct => "direct",
+            Agreement::Renames => "renames",
+            Agreement::Trap => "trap",
+            Agreement::None => "none",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -168,7 +195,7 @@ mod tests {
         let row = "[[op]]\ntorch = \"torch.a\"\nmlx = \"mx.a\"\nstatus = \"direct\"\n";
         assert!(message(row).contains("torch.a") && message(row).contains("unmeasured"));
         let whole = format!("{row}torch_example = \"x\"\nmlx_example = \"x\"\n");
-        assert_eq!(parse(Path::new("mine.toml"), &whole).unwrap()[0].agreement(), "direct");
+        assert_eq!(parse(Path::new("mine.toml"), &whole).unwrap()[0].agreement(), Agreement::Direct);
         assert!(message(&whole.repeat(2)).contains("two rows"));
         assert!(message(&whole.replace("direct", "none")).contains("a trap needs a text"));
         assert!(message(&whole.replace("torch_", "naive_")).contains("torch_example"));

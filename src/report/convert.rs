@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::bytes;
 use crate::checkpoint::Dtype;
 use crate::convert::reverse::Summary;
-use crate::convert::state_dict::{Entry, Known, StateDict, Why};
+use crate::convert::state_dict::{Doubt, Entry, Known, StateDict, Why};
 use crate::convert::writer::{Loss, Written};
 use crate::escape::escape;
 use crate::model::neighbours;
@@ -81,12 +81,12 @@ fn by_others<'a>(opened: &Opened, map: &'a StateDict) -> Vec<&'a str> {
 
 /// What is copied, by reason: the names that have it, and the reason.
 fn copied(map: &StateDict) -> Vec<String> {
-    let mut by_reason: IndexMap<&str, Vec<&str>> = IndexMap::new();
-    map.copied().for_each(|(entry, reason)| by_reason.entry(reason).or_default().push(&entry.name));
-    let line = |(reason, names): (&str, Vec<&str>)| {
+    let mut by_reason: IndexMap<&Doubt, Vec<&str>> = IndexMap::new();
+    map.copied().for_each(|(entry, doubt)| by_reason.entry(doubt).or_default().push(&entry.name));
+    let line = |(doubt, names): (&Doubt, Vec<&str>)| {
         let more =
             if names.len() > MOST_NAMES { format!(" and {} more", names.len() - MOST_NAMES) } else { String::new() };
-        format!("{}{more}: {reason}", names[..names.len().min(MOST_NAMES)].join(", "))
+        format!("{}{more}: {doubt}", names[..names.len().min(MOST_NAMES)].join(", "))
     };
     by_reason.into_iter().map(line).collect()
 }
@@ -176,7 +176,7 @@ pub fn json(opened: &Opened, map: &StateDict, written: &Written) -> Value {
         "rules": map.rules(),
         "by_class_alone": map.entries.iter().filter(|entry| entry.known == Known::Layout).map(|entry| &entry.name).collect::<Vec<_>>(),
         "by_others": by_others(opened, map),
-        "copied": map.copied().map(|(entry, reason)| json!({"name": entry.name, "reason": reason})).collect::<Vec<_>>(),
+        "copied": map.copied().map(|(entry, doubt)| json!({"name": entry.name, "reason": doubt.to_string()})).collect::<Vec<_>>(),
         "left": map.left.iter().map(|of| json!({"name": of.name, "why": left(&of.why)})).collect::<Vec<_>>(),
         "casts": written.casts.iter().map(|(from, to, count)| json!({"from": from, "to": to, "tensors": count})).collect::<Vec<_>>(),
         "warnings": opened.checkpoint.warnings,

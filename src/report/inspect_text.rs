@@ -86,7 +86,7 @@ fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
     for op in &found {
         let name = format!("{}{}", op.torch, if op.guess { "?" } else { "" });
         let instead = format!("{} → {} ×{}", escape(&name), op.mlx().unwrap_or("?"), op.count);
-        let line = format!("    {:<7} {instead:<46} {}", op.status(), ops::words(op));
+        let line = format!("    {:<7} {instead:<46} {}", op.status().name(), ops::words(op));
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
@@ -149,7 +149,7 @@ fn write_markdown(out: &mut String, opened: &Opened) -> std::fmt::Result {
         out.push_str(heading.take().unwrap_or(""));
         let (torch, mlx) =
             (code_cell(&op.torch), op.mlx().map_or("?".to_owned(), |mlx| format!("`{}`", code_cell(mlx))));
-        let status = if op.guess { format!("{}, a guess", op.status()) } else { op.status().to_owned() };
+        let status = if op.guess { format!("{}, a guess", op.status().name()) } else { op.status().name().to_owned() };
         writeln!(out, "| `{torch}` | {mlx} | {status} | {} | {} |", op.count, cell(&ops::words(&op)))?;
     }
     Ok(())

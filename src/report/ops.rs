@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::open::Opened;
 use crate::registry::Op;
-use crate::registry::ops::OpStatus;
+use crate::registry::ops::{Agreement, OpStatus};
 use crate::source::ClassSource;
 
 /// One op with every place where it is written.
@@ -25,9 +25,9 @@ pub struct OpSummary<'a> {
 }
 
 impl OpSummary<'_> {
-    /// `direct`, `trap`, or `none` for an op without a row.
-    pub fn status(&self) -> &'static str {
-        self.row.map_or("none", |row| row.status.name())
+    /// How far the two agree; an op without a row has no counterpart.
+    pub fn status(&self) -> OpStatus {
+        self.row.map_or(OpStatus::None, |row| row.status)
     }
 
     /// What to call instead.
@@ -36,10 +36,10 @@ impl OpSummary<'_> {
     }
 
     fn rank(&self) -> u8 {
-        match self.row.map(|row| row.status) {
-            None | Some(OpStatus::None) => 0,
-            Some(OpStatus::Trap) => 1,
-            Some(OpStatus::Direct) => 2,
+        match self.status() {
+            OpStatus::None => 0,
+            OpStatus::Trap => 1,
+            OpStatus::Direct => 2,
         }
     }
 }
@@ -101,11 +101,11 @@ impl Counts {
     }
 
     fn note(&mut self, row: Option<&Op>, guess: bool, times: usize) {
-        match row.map_or("none", Op::agreement) {
-            "direct" => self.direct += times,
-            "renames" => self.renames += times,
-            "trap" => self.trap += times,
-            _ => self.none += times,
+        match row.map_or(Agreement::None, Op::agreement) {
+            Agreement::Direct => self.direct += times,
+            Agreement::Renames => self.renames += times,
+            Agreement::Trap => self.trap += times,
+            Agreement::None => self.none += times,
         }
         self.guesses += if guess { times } else { 0 };
     }
@@ -151,7 +151,7 @@ fn op(op: &OpSummary<'_>) -> Value {
     let mut put = |name: &str, field: Value| value.insert(name.to_owned(), field);
     put("torch", json!(op.torch));
     put("mlx", json!(op.mlx()));
-    put("status", json!(op.status()));
+    put("status", json!(op.status().name()));
     put("count", json!(op.count));
     put("guess", json!(op.guess));
     if let Some(row) = op.row {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::converting;
 use super::document::Document;
 use super::layout::Layout;
+use crate::exit::Exit;
 use crate::source::highlight::Run;
 use crate::verify;
 
@@ -121,7 +122,7 @@ pub enum Action {
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Leave, with this exit code.
-    Quit(u8),
+    Quit(Exit),
     /// Give the terminal back and stop until continued.
     Suspend,
     /// Measure.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::document::Place;
 use crate::model::{Model, ModuleId};
 use crate::open::Opened;
+use crate::registry::Op;
+use crate::registry::ops::Agreement;
 use crate::report::ops::{self, OpSummary};
 use crate::source::{Blocker, ClassSource, Severity};
 use crate::triage::Triage;
@@ -14,8 +16,8 @@ use crate::triage::Triage;
 pub enum Kind {
     /// A blocker.
     Blocker(Severity),
-    /// An op: `direct`, `renames`, `trap` or `none`.
-    Op(&'static str),
+    /// An op.
+    Op(Agreement),
 }
 
 /// A row of the list.
@@ -90,7 +92,7 @@ pub fn all_ops(opened: &Opened) -> Vec<Finding> {
         let (file, line, _) = op.places.first()?;
         let guess = if op.guess { "?" } else { "" };
         Some(Finding {
-            kind: Kind::Op(op.row.map_or("none", |row| row.agreement())),
+            kind: Kind::Op(op.row.map_or(Agreement::None, Op::agreement)),
             what: format!("{}{guess} → {}", op.torch, op.mlx().unwrap_or("?")),
             place: format!("{}:{line}", short(file)),
             count: op.count,

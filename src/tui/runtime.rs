@@ -25,6 +25,7 @@ use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
 use super::update::update;
 use crate::escape::escape_lines;
+use crate::exit::Exit;
 use crate::open;
 use crate::source::highlight;
 use crate::verify;
@@ -37,6 +38,8 @@ const TICK: Duration = Duration::from_millis(120);
 const WHEEL: i32 = 3;
 /// How long an engine may take to answer before it counts as hung.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// What a terminal that was closed stands for: SIGHUP.
+const HANGUP: Exit = Exit::Signal(1);
 /// Messages taken in before a frame is drawn.
 const BATCH: usize = 4096;
 
@@ -124,12 +127,12 @@ pub enum Message {
     Panicked(String),
 }
 
-/// Open the screen, stay until the user leaves, and return the exit code: 0, 2 where the checkpoint could not be opened,
-/// 130 after ctrl-c, 128 and more after a signal. The terminal is as it was before, whatever happened.
+/// Open the screen, stay until the user leaves, and return how it ended: wrong input where the checkpoint could
+/// not be opened, interrupted after ctrl-c, or by a signal. The terminal is as it was before, whatever happened.
 ///
 /// # Errors
 /// The theme cannot be used, or there is no terminal.
-pub fn run(options: RunOptions) -> Result<u8, Error> {
+pub fn run(options: RunOptions) -> Result<Exit, Error> {
     let request = options.open.clone();
     let open = move || {
         let opened = open::open(&request).map_err(|error| error.to_string())?;
@@ -147,7 +150,7 @@ pub fn run(options: RunOptions) -> Result<u8, Error> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(options: RunOptions, open: OpenFn) -> Result<u8, Error> {
+pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::load(&options.theme, variable)?.at(options.level);
     let mut state = State::new(options.open.checkpoint.display().to_string(), theme, Keymap::built_in()?);
@@ -224,7 +227,7 @@ struct World<'a> {
     clear: bool,
 }
 
-/// The loop itself, over any terminal. Returns the exit code, and leaves the verifier, once there is one, to the caller.
+/// The loop itself, over any terminal. Returns how it ended, and leaves the verifier, once there is one, to the caller.
 ///
 /// # Errors
 /// The terminal is gone.
@@ -235,7 +238,7 @@ pub fn event_loop<B: Backend>(
     inbox: &Receiver<Message>,
     jobs: &Sender<HighlightJob>,
     verifier: &mut Option<Box<dyn Verifier>>,
-) -> Result<u8, Error>
+) -> Result<Exit, Error>
 where
     B::Error: Send + Sync + 'static,
 {
@@ -261,7 +264,7 @@ where
                     dirty = true;
                     take_in(state, message, inbox, &mut world)?
                 }
-                Err(_) => Some(0),
+                Err(_) => Some(Exit::Fine),
             },
             recv(world.events.1) -> event => {
                 dirty = true;
@@ -294,7 +297,7 @@ where
 }
 
 /// Draw one frame, inside a bracket that lets the terminal show it at once.
-fn frame<B: Backend>(terminal: &mut Terminal<B>, state: &mut State, world: &mut World<'_>) -> Result<Option<u8>, Error>
+fn frame<B: Backend>(terminal: &mut Terminal<B>, state: &mut State, world: &mut World<'_>) -> Result<Option<Exit>, Error>
 where
     B::Error: Send + Sync + 'static,
 {
@@ -316,7 +319,7 @@ fn take_in(
     first: Message,
     inbox: &Receiver<Message>,
     world: &mut World<'_>,
-) -> Result<Option<u8>, Error> {
+) -> Result<Option<Exit>, Error> {
     let mut next = Some(first);
     for _ in 0..BATCH {
         let Some(message) = next else { break };
@@ -328,15 +331,15 @@ fn take_in(
     Ok(None)
 }
 
-fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Result<Option<u8>, Error> {
+fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
     let action = match message {
         Message::Input(event) => match action_of(state, event) {
             Some(action) => action,
             None => return Ok(None),
         },
         Message::InputClosed | Message::Signal(Wish::End(_)) => {
-            // A terminal that was closed sends both; the signal's code is the better one, 129 stands for it.
-            return Ok(Some(if let Message::Signal(Wish::End(code)) = message { code } else { 129 }));
+            // A terminal that was closed sends both; the signal is the better one, and SIGHUP what stands for it.
+            return Ok(Some(if let Message::Signal(Wish::End(exit)) = message { exit } else { HANGUP }));
         }
         Message::Signal(Wish::Suspend) => {
             suspend(world)?;
@@ -379,11 +382,11 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
 }
 
 /// Change the state, and do what it asks for. `Some` ends the loop.
-fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<u8>, Error> {
+fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
     do_all(update(state, action), world)
 }
 
-fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<u8>, Error> {
+fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
     for effect in effects {
         match effect {
             Effect::Quit(code) => return Ok(Some(code)),

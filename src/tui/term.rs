@@ -20,14 +20,16 @@ use ratatui::crossterm::terminal::{
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 
+use crate::exit::Exit;
+
 /// Whether the terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// End, with the exit code that shells give that signal.
-    End(u8),
+    /// End, as that signal says.
+    End(Exit),
     /// Stop until continued.
     Suspend,
     /// We were continued, whoever stopped us: the terminal may be in any state.
@@ -191,7 +193,7 @@ pub fn listen<M: Send + 'static>(wishes: Sender<M>, message: fn(Wish) -> M) -> i
             let wish = match signal {
                 SIGTSTP => Wish::Suspend,
                 SIGCONT => Wish::Continued,
-                ending => Wish::End(128 + ending as u8),
+                ending => Wish::End(Exit::Signal(ending as u8)),
             };
             if wishes.send(message(wish)).is_err() {
                 break;

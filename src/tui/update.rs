@@ -13,6 +13,7 @@ use super::tree::Filter;
 use crate::checkpoint::Dtype;
 use crate::convert::random::WeightSource;
 use crate::convert::writer::Phase;
+use crate::exit::Exit;
 use crate::model::ModuleId;
 use crate::source::ClassSource;
 use crate::triage::Status;
@@ -24,10 +25,6 @@ const HIGHLIGHT_MARGIN: usize = 150;
 const SIDEWAYS: usize = 8;
 /// Rows that the notes of a blocker take, about.
 const NOTE_ROWS: usize = 3;
-/// Exit code after an interrupt.
-const INTERRUPTED: u8 = 130;
-/// Exit code where the checkpoint could not be opened.
-const WRONG_INPUT: u8 = 2;
 /// Rows of the filter: the statuses, and "measured badly".
 pub const FILTER_ROWS: usize = Status::ALL.len() + 1;
 
@@ -35,7 +32,7 @@ pub const FILTER_ROWS: usize = Status::ALL.len() + 1;
 pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     let mut effects = Vec::new();
     match action {
-        Action::Command(Command::Interrupt) => effects.push(Effect::Quit(INTERRUPTED)),
+        Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
         Action::Opened(document) => {
             state.notice = document.about.alarm();
@@ -66,9 +63,9 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
 
 fn on_screen(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
     match (&mut state.screen, action) {
-        (Screen::Opening(_), Action::Command(Command::Quit)) => effects.push(Effect::Quit(0)),
+        (Screen::Opening(_), Action::Command(Command::Quit)) => effects.push(Effect::Quit(Exit::Fine)),
         (Screen::Failed(..), Action::Command(Command::Quit | Command::Dismiss)) => {
-            effects.push(Effect::Quit(WRONG_INPUT));
+            effects.push(Effect::Quit(Exit::WrongInput));
         }
         (Screen::Failed(_, top), Action::Command(Command::Down)) => *top += 1,
         (Screen::Failed(_, top), Action::Command(Command::Up)) => *top = top.saturating_sub(1),
@@ -120,7 +117,7 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     let Screen::Open(view) = &mut state.screen else { return };
     let document = view.document.clone();
     match command {
-        Command::Quit => effects.push(Effect::Quit(0)),
+        Command::Quit => effects.push(Effect::Quit(Exit::Fine)),
         Command::Run => run(state, state_selected, effects),
         Command::RunAll => run(state, |_| 0, effects),
         Command::Cancel if view.measured.is_running() => {

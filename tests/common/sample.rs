@@ -13,7 +13,7 @@ use t2m_tui::compare::tolerance::Bound;
 use t2m_tui::compare::{Trial, Verdict};
 use t2m_tui::convert::input::Values;
 use t2m_tui::convert::random::WeightSource;
-use t2m_tui::convert::{Input, Move, Output, Plan, Rule};
+use t2m_tui::convert::{Input, Move, Output, Plan, Rule, Way};
 use t2m_tui::engine::{EngineInfo, EngineState, ModuleSpec, Side};
 use t2m_tui::model::{Evidence, Model, Module, ModuleId};
 use t2m_tui::source::highlight::Run;
@@ -195,7 +195,7 @@ fn triage(row: &Row) -> ModuleTriage {
     ModuleTriage {
         status: *status,
         difficulty: (*status == Status::Unsupported).then_some(Difficulty::Hard),
-        recipe: (*status == Status::Recipe).then(|| steps(short).join(", ")),
+        recipe: (*status == Status::Recipe).then(|| way(short).words(", ").unwrap_or_default()),
         rule: None,
         reason: reason.to_owned(),
         plan: status.converts().then(|| plan(class, short, mlx.as_deref().unwrap_or("nn.Linear"))),
@@ -204,14 +204,14 @@ fn triage(row: &Row) -> ModuleTriage {
     }
 }
 
-fn steps(class: &str) -> Vec<String> {
+fn way(class: &str) -> Way {
     let steps: &[&str] = match class {
         "MultiheadAttention" => &["split in_proj", "bias=True"],
         "GroupNorm" => &["pytorch_compatible=True"],
         "AdaptiveAvgPool2d" => &["slice and mean"],
-        _ => &[],
+        _ => return Way::Direct,
     };
-    steps.iter().map(|step| (*step).to_owned()).collect()
+    Way::Recipe(steps.iter().map(|step| (*step).to_owned()).collect())
 }
 
 fn plan(class: &str, short: &str, mlx: &str) -> Plan {
@@ -247,7 +247,7 @@ fn plan(class: &str, short: &str, mlx: &str) -> Plan {
         inputs: vec![Input { shape, values: Values::Normal(1.0), to_mlx: to_last }],
         outputs: vec![Output { name: "output", to_torch: conv.then(|| vec![0, 3, 1, 2]) }],
         bound,
-        steps: steps(short),
+        way: way(short),
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 use crate::convert::Move;
-use crate::convert::state_dict::{Entry, StateDict};
+use crate::convert::state_dict::{Doubt, Entry, StateDict};
 use crate::convert::weights::{self, Fold};
 use crate::escape::escape;
 
@@ -132,7 +132,7 @@ struct Ours<'a> {
     /// Whether its absence is no fault: another name of a tensor that is there.
     optional: bool,
     /// Why its layout is not known, where it is not.
-    doubt: Option<&'a str>,
+    doubt: Option<&'a Doubt>,
     torch: &'a Checkpoint,
 }
 
@@ -157,7 +157,7 @@ pub fn with_conversion<'a>(
             from: entry.from.clone(),
             names,
             optional: false,
-            doubt: entry.doubt(),
+            doubt: entry.layout_doubt(),
             torch,
         }
     };

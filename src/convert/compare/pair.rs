@@ -21,7 +21,7 @@ pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result
     if let Some(doubt) = ours.doubt
         && let Some(Verdict::Transposed { axes, .. }) = transposed(ours, &found)?
     {
-        return Ok(Verdict::Unjudged { axes, reason: doubt.to_owned() });
+        return Ok(Verdict::Unjudged { axes, reason: doubt.to_string() });
     }
     if made.shape == found.shape {
         if made.dtype == found.dtype && made.bytes == found.bytes {

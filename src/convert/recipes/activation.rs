@@ -6,7 +6,7 @@ use super::phrase::{self, binary, multiply, unary};
 use super::site::{Draft, Site, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
-use crate::convert::{Move, Refusal};
+use crate::convert::{Move, Refusal, Way};
 use crate::engine::Program;
 
 /// Input of an activation, `[3, 5, 97]`, wide enough in value to reach the flat parts of every curve.
@@ -224,7 +224,7 @@ pub(super) fn last_axis(site: &Site<'_>) -> Result<Draft, Refusal> {
     let log = site.torch_class().ends_with("LogSoftmax");
     let softmax = softmax(site)?;
     let axis = softmax.args.get("axis").cloned();
-    let draft = Draft { mlx: None, args: serde_json::Map::new(), steps: Vec::new(), ..softmax };
+    let draft = Draft { mlx: None, args: serde_json::Map::new(), way: Way::Direct, ..softmax };
     let Some(axis) = axis else { return Ok(draft) };
     let mut p = Program::new(&["x"]);
     let output = if log {

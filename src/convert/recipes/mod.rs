@@ -164,7 +164,7 @@ pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
     let mut plan = drafted(&Site { row: &row, ..*site })?;
     fold_norm(&mut plan.weights, &norm)?;
     plan.torch.args.insert(own::WEIGHT_NORM.to_owned(), json!({ "norm": norm.norm, "dim": norm.dim }));
-    plan.steps.push("weight norm folded".to_owned());
+    plan.way.step("weight norm folded");
     Ok(plan)
 }
 

@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, TensorId};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Layout;
-use crate::convert::{Input, Move, Output, Plan, Refusal, Rule};
+use crate::convert::{Input, Move, Output, Plan, Refusal, Rule, Way};
 use crate::engine::{ModuleSpec, Program, own};
 use crate::model::{Model, Module, ModuleId};
 use crate::registry::{Attribute, Layer, Registry};
@@ -74,7 +74,7 @@ pub(super) struct Draft {
     /// Shape of torch's output, or one that is no smaller.
     pub output_shape: Vec<usize>,
     pub bound: Bound,
-    pub steps: Vec<String>,
+    pub way: Way,
 }
 
 impl<'a> Site<'a> {
@@ -268,7 +268,7 @@ impl Draft {
             outputs: vec![Output { name: "output", to_torch: None }],
             output_shape: shape,
             bound,
-            steps: Vec::new(),
+            way: Way::Direct,
         }
     }
 
@@ -348,8 +348,9 @@ impl Draft {
         self
     }
 
+    /// Something is done beyond a rename.
     pub fn step(mut self, text: impl Into<String>) -> Draft {
-        self.steps.push(text.into());
+        self.way.step(text);
         self
     }
 
@@ -363,7 +364,7 @@ impl Draft {
                 Value::Bool(false) => "False".to_owned(),
                 other => other.to_string(),
             };
-            self.steps.push(format!("{name}={value}"));
+            self.way.step(format!("{name}={value}"));
         }
         let module = site.module();
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
@@ -384,7 +385,7 @@ impl Draft {
             inputs: self.inputs,
             outputs: self.outputs,
             bound: site.row.bound.as_deref().and_then(Bound::from_words).unwrap_or(self.bound),
-            steps: self.steps,
+            way: self.way,
         }
     }
 }

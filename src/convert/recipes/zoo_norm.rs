@@ -355,7 +355,7 @@ pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     });
     let layers = json!([part(&norm.torch, ""), part(&act.torch, "act")]);
     let mut draft = Draft::of(norm.inputs, norm.bound).outputs(norm.outputs).torch_arg("layers", layers);
-    draft.steps = norm.steps;
+    draft.way = norm.way;
     draft = draft.weights(norm.weights.into_iter().chain(below).collect()).program(p);
     Ok(draft.named(norm.mlx.kind).step("the activation behind the norm is a layer of its own"))
 }

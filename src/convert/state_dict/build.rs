@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use globset::GlobSet;
 
 use super::moves::without_plan;
-use super::{Entry, Known, Left, StateDict, Why};
+use super::{Doubt, Entry, Known, Left, StateDict, Why};
 use crate::checkpoint::{Dtype, TensorId};
 use crate::convert::Move;
 use crate::convert::weights::{self, Fold};
@@ -51,6 +51,7 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
     let mut builder = Builder {
         opened,
         paths: paths(&opened.model, &opened.registry),
+        certain: opened.model.certain_classes(),
         map: StateDict::default(),
         names: HashMap::new(),
         tied: HashMap::new(),
@@ -100,6 +101,8 @@ fn join(path: &str, name: &str) -> String {
 struct Builder<'a> {
     opened: &'a Opened,
     paths: Vec<String>,
+    /// Classes that the model has for certain.
+    certain: HashSet<&'a str>,
     map: StateDict,
     /// Entries by MLX's name.
     names: HashMap<String, usize>,
@@ -123,33 +126,31 @@ impl Builder<'_> {
         }
         let (moves, known) = match &triaged.plan {
             Some(plan) => (Ok(plan.weights.clone()), Known::Plan),
-            None if matches!(triaged.status, Status::Container) => (Err(String::new()), Known::Layout),
-            None => (without_plan(opened, id), Known::Layout),
+            None if matches!(triaged.status, Status::Container) => (Err(Doubt::Own), Known::Layout),
+            None => (without_plan(opened, id, &self.certain), Known::Layout),
         };
         let moves = moves.and_then(|moves| self.resolve(id, moves));
-        let (moves, reason) = match moves {
-            Ok(moves) => (moves, "its MLX layer has no tensor for it".to_owned()),
-            Err(reason) if reason.is_empty() => (Vec::new(), "a parameter of a module of your own".to_owned()),
-            Err(_) if matches!(triaged.status, Status::Custom) => {
-                (Vec::new(), "a parameter of a module of your own".to_owned())
-            }
-            Err(reason) => (Vec::new(), reason),
+        let (moves, doubt) = match moves {
+            Ok(moves) => (moves, Doubt::NoTensor),
+            Err(_) if matches!(triaged.status, Status::Custom) => (Vec::new(), Doubt::Own),
+            Err(doubt) => (Vec::new(), doubt),
         };
         let end = if moves.is_empty() { id + 1 } else { module.end };
         self.take(id, moves, &known)?;
         for below in id..end {
-            self.rest(below, &reason)?;
+            self.rest(below, &doubt)?;
         }
         Ok(end)
     }
 
     /// The sources of each move, or why they are not all there.
-    fn resolve(&self, id: ModuleId, moves: Vec<Move>) -> Result<Vec<(Move, Vec<TensorId>)>, String> {
+    fn resolve(&self, id: ModuleId, moves: Vec<Move>) -> Result<Vec<(Move, Vec<TensorId>)>, Doubt> {
         let find = |name: &String| {
-            self.opened.model.tensor(id, name).ok_or_else(|| format!("the file holds no `{name}` for it"))
+            let found = self.opened.model.tensor(id, name);
+            found.ok_or_else(|| Doubt::Other(format!("the file holds no `{name}` for it")))
         };
         let with_sources = |step: Move| {
-            let from: Result<Vec<TensorId>, String> = step.from.iter().map(find).collect();
+            let from: Result<Vec<TensorId>, Doubt> = step.from.iter().map(find).collect();
             Ok((step, from?))
         };
         moves.into_iter().map(with_sources).collect()
@@ -170,7 +171,7 @@ impl Builder<'_> {
     }
 
     /// What of a module's own tensors no move took.
-    fn rest(&mut self, id: ModuleId, reason: &str) -> Result<(), Error> {
+    fn rest(&mut self, id: ModuleId, doubt: &Doubt) -> Result<(), Error> {
         let module = &self.opened.model.modules[id];
         let counted = |name: &str| name == "num_batches_tracked" && module.tensor("running_mean").is_some();
         for own in &module.tensors {
@@ -180,7 +181,7 @@ impl Builder<'_> {
                 continue;
             }
             let name = join(&self.paths[id], &own.name);
-            self.copy(id, tensor, name, &own.name, reason)?;
+            self.copy(id, tensor, name, &own.name, doubt)?;
         }
         Ok(())
     }
@@ -189,15 +190,15 @@ impl Builder<'_> {
     fn loose(&mut self) -> Result<(), Error> {
         for (id, tensor) in self.opened.checkpoint.tensors.iter().enumerate() {
             if !self.taken.contains(&id) {
-                self.copy(0, id, tensor.name.to_string(), &tensor.name, "no module of the model has it")?;
+                self.copy(0, id, tensor.name.to_string(), &tensor.name, &Doubt::NoModule)?;
             }
         }
         Ok(())
     }
 
-    fn copy(&mut self, id: ModuleId, from: TensorId, name: String, own: &str, reason: &str) -> Result<(), Error> {
+    fn copy(&mut self, id: ModuleId, from: TensorId, name: String, own: &str, doubt: &Doubt) -> Result<(), Error> {
         let dtype = self.dtype(from).unwrap_or(Dtype::Unknown);
-        let known = Known::Copied(reason.to_owned());
+        let known = Known::Copied(doubt.clone());
         let step = Move::keep(own);
         self.add(Entry { name, module: id, step, from: vec![from], shape: Vec::new(), dtype, known })
     }

@@ -45,7 +45,7 @@ fn row(checkpoint: &Checkpoint, entry: &Entry) -> Row {
     let (known, reason) = match &entry.known {
         Known::Plan => ("plan", None),
         Known::Layout => ("layout", None),
-        Known::Copied(reason) => ("copied", Some(reason.clone())),
+        Known::Copied(doubt) => ("copied", Some(doubt.to_string())),
     };
     Row {
         from: tensors().map(|tensor| tensor.name.to_string()).collect(),

@@ -8,6 +8,7 @@ pub mod key_map;
 mod moves;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::checkpoint::{Dtype, TensorId};
 use crate::convert::Move;
@@ -52,7 +53,38 @@ pub enum Known {
     /// with the same layout fit.
     Layout,
     /// Not at all: copied under its name, for this reason.
-    Copied(String),
+    Copied(Doubt),
+}
+
+/// Why it is not known how a tensor moves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// It is a parameter of a module of the user's own.
+    Own,
+    /// No module of the model has it.
+    NoModule,
+    /// MLX's layer has no tensor for it.
+    NoTensor,
+    /// Several classes fit, here by their short names, that lay their weights out differently.
+    Between(Vec<String>),
+    /// Something else is missing, in words.
+    Other(String),
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doubt::Own => f.write_str("a parameter of a module of your own"),
+            Doubt::NoModule => f.write_str("no module of the model has it"),
+            Doubt::NoTensor => f.write_str("its MLX layer has no tensor for it"),
+            Doubt::Between(classes) => write!(
+                f,
+                "names and shapes allow {}, which lay their weights out differently: --source or --registry can say",
+                classes.join(" or ")
+            ),
+            Doubt::Other(words) => f.write_str(words),
+        }
+    }
 }
 
 /// A torch tensor that becomes no MLX tensor of its own.
@@ -88,9 +120,9 @@ impl StateDict {
     }
 
     /// What is copied under its name, and why.
-    pub fn copied(&self) -> impl Iterator<Item = (&Entry, &str)> {
+    pub fn copied(&self) -> impl Iterator<Item = (&Entry, &Doubt)> {
         self.entries.iter().filter_map(|entry| match &entry.known {
-            Known::Copied(reason) => Some((entry, reason.as_str())),
+            Known::Copied(doubt) => Some((entry, doubt)),
             _ => None,
         })
     }
@@ -104,14 +136,11 @@ impl StateDict {
     }
 }
 
-/// How the reason begins where several classes fit that lay their weights out differently.
-const DOUBT: &str = "names and shapes allow";
-
 impl Entry {
-    /// Between which classes its layout is in doubt, in words; `None` where it is not.
-    pub fn doubt(&self) -> Option<&str> {
+    /// Between which classes its layout is in doubt; `None` where it is not.
+    pub fn layout_doubt(&self) -> Option<&Doubt> {
         match &self.known {
-            Known::Copied(reason) if reason.starts_with(DOUBT) => Some(reason),
+            Known::Copied(doubt @ Doubt::Between(_)) => Some(doubt),
             _ => None,
         }
     }

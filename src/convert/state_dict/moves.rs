@@ -1,28 +1,28 @@
 //! The moves of one module: its plan's, or those that its class has whatever its hyper-parameters are.
 
-use super::DOUBT;
+use std::collections::HashSet;
+
+use super::Doubt;
 use crate::convert::recipes::{self, Site};
 use crate::convert::{Move, Refusal};
-use crate::model::{Module, ModuleId, reparametrized};
+use crate::model::{ModuleId, reparametrized};
 use crate::open::Opened;
 use crate::registry::{Layer, RowStatus};
 
-/// From this confidence on the likeliest class of several is taken, unless the model has one of the others for certain.
-const SURE: f32 = 0.9;
-
-/// The moves of a module without a plan, or why its tensors can only be copied.
-pub(super) fn without_plan(opened: &Opened, id: ModuleId) -> Result<Vec<Move>, String> {
+/// The moves of a module without a plan, or why its tensors can only be copied; `certain` are the classes that the model has
+/// for certain.
+pub(super) fn without_plan(opened: &Opened, id: ModuleId, certain: &HashSet<&str>) -> Result<Vec<Move>, Doubt> {
     let (checkpoint, model) = (&opened.checkpoint, &opened.model);
     let class = &model.modules[id].class;
-    let Some((how, _)) = reparametrized::weight(model, id) else { return by_class(opened, id, class) };
+    let Some((how, _)) = reparametrized::weight(model, id) else { return by_class(opened, id, class, certain) };
     if reparametrized::weight_norm(checkpoint, model, id).is_none() {
-        return Err(how.reason().to_owned());
+        return Err(Doubt::Other(how.reason().to_owned()));
     }
-    by_class(opened, id, reparametrized::plain_class(class, &opened.registry).unwrap_or(class))
+    by_class(opened, id, reparametrized::plain_class(class, &opened.registry).unwrap_or(class), certain)
 }
 
 /// The moves that every class which the module may be of agrees on.
-fn by_class(opened: &Opened, id: ModuleId, class: &str) -> Result<Vec<Move>, String> {
+fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>) -> Result<Vec<Move>, Doubt> {
     let (model, module) = (&opened.model, &opened.model.modules[id]);
     let moves = |class: &str| -> Result<Vec<Move>, String> {
         let row = opened.registry.layer(class).filter(|row| converts(row));
@@ -32,15 +32,15 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str) -> Result<Vec<Move>, Str
             Refusal::Incomplete(reason) | Refusal::Unsupported(reason) => reason,
         })
     };
-    let first = moves(class)?;
-    for other in module.alternatives.iter().filter(|_| !chosen(opened, module)) {
+    let first = moves(class).map_err(Doubt::Other)?;
+    if module.is_likely(certain) {
+        return Ok(first);
+    }
+    for other in &module.alternatives {
         if !moves(other).is_ok_and(|moves| alike(&first, &moves)) {
             let classes = std::iter::once(&module.class).chain(&module.alternatives);
             let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
-            return Err(format!(
-                "{DOUBT} {}, which lay their weights out differently: --source or --registry can say",
-                names.join(" or ")
-            ));
+            return Err(Doubt::Between(names.into_iter().map(str::to_owned).collect()));
         }
     }
     Ok(first)
@@ -59,12 +59,4 @@ fn alike(one: &[Move], other: &[Move]) -> bool {
     let same =
         |(a, b): (&Move, &Move)| (&a.from, &a.to, &a.fold, &a.rule.layout) == (&b.from, &b.to, &b.fold, &b.rule.layout);
     one.len() == other.len() && one.iter().zip(other).all(same)
-}
-
-/// Whether the likeliest class is taken though others fit.
-fn chosen(opened: &Opened, module: &Module) -> bool {
-    let certain = |class: &String| {
-        opened.model.modules.iter().any(|other| other.alternatives.is_empty() && other.class == *class)
-    };
-    module.confidence >= SURE && !module.alternatives.iter().any(certain)
 }

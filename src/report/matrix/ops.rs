@@ -32,7 +32,7 @@ fn op_cells(op: &Op, measured: &Measured) -> [String; 7] {
         format!("`{}`", code_cell(&op.torch)),
         format!("`{}`", code_cell(&op.mlx)),
         if renames.is_empty() { "none".to_owned() } else { renames.join(", ") },
-        op.agreement().to_owned(),
+        op.agreement().name().to_owned(),
         right,
         example.and_then(|example| example.naive.as_ref()).map_or_else(|| "–".to_owned(), said),
         op.trap.as_ref().or(op.unmeasured.as_ref()).cloned().unwrap_or_default().replace('|', "\\|"),

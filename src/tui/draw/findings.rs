@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::{overlay, popup, text};
 use crate::escape::escape;
+use crate::registry::ops::Agreement;
 use crate::tui::findings::{Finding, Kind};
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
@@ -70,8 +71,13 @@ fn line(state: &State, view: &View, finding: &Finding, chosen: bool) -> Line<'st
 fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
     match kind {
         Kind::Blocker(severity) => (glyphs::FLAG, severity.name(), theme.severity(severity)),
-        Kind::Op(agreement @ "none") => ('✗', agreement, theme.severity(crate::source::Severity::Differs)),
-        Kind::Op(agreement @ "trap") => ('◐', agreement, theme.notice()),
-        Kind::Op(agreement) => ('●', agreement, theme.muted()),
+        Kind::Op(agreement) => {
+            let (sign, style) = match agreement {
+                Agreement::None => ('✗', theme.severity(crate::source::Severity::Differs)),
+                Agreement::Trap => ('◐', theme.notice()),
+                Agreement::Renames | Agreement::Direct => ('●', theme.muted()),
+            };
+            (sign, agreement.name(), style)
+        }
     }
 }

@@ -67,7 +67,7 @@ fn titles(state: &State, view: &View, id: ModuleId, place: Place, buffer: &mut B
     if let Some(mlx) = &triage.mlx {
         words = format!("{words} → {}", escape(mlx));
     }
-    let steps = triage.plan.as_ref().map(|plan| plan.steps.join(", ")).filter(|steps| !steps.is_empty());
+    let steps = triage.plan.as_ref().and_then(|plan| plan.way.words(", "));
     let mut spans = vec![
         Span::styled("─ ", theme.border(place.focus)),
         Span::styled(escape(name).into_owned(), theme.text().add_modifier(Modifier::BOLD)),

@@ -244,8 +244,8 @@ fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'sta
     rows.extend(mlx_rows(&plan.mlx));
     let moves: Vec<String> = plan.weights.iter().map(Move::words).collect();
     rows.push(("weights", if moves.is_empty() { "none".to_owned() } else { moves.join("; ") }));
-    if !plan.steps.is_empty() {
-        rows.push(("steps", plan.steps.join("; ")));
+    if let Some(steps) = plan.way.words("; ") {
+        rows.push(("steps", steps));
     }
     let inputs: Vec<String> = plan.inputs.iter().map(input_words).collect();
     rows.push(("input", inputs.join("; ")));

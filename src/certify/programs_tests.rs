@@ -1,0 +1,201 @@
+//! Every plan that a recipe makes, and every example of the registry, held against the table of what programs may call. No
+//! engine runs: a misspelt argument fails here, in seconds.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+
+use flate2::read::GzDecoder;
+
+use super::{Bench, Sample, dtypes, mistakes, ops};
+use crate::convert::{Plan, recipes};
+use crate::engine::program::signatures::{Signature, layer};
+use crate::engine::program::{Dialect, MlxLayer, MlxOp, Operand};
+use crate::engine::{ModuleSpec, Program};
+use crate::registry::Registry;
+
+/// Random configurations of every class.
+const RANDOM: &[u8] = include_bytes!("../../assets/samples/random.jsonl.gz");
+
+/// The plans of a bench, each with the expression that builds its sample and the recipe that made it.
+fn plans(samples: &[Sample], bench: &Bench) -> Vec<(String, Option<String>, Plan)> {
+    let registry = &bench.opened.registry;
+    let plan = |(index, sample): (usize, &Sample)| {
+        let plan = bench.triage(index)?.plan.clone()?;
+        let recipe = registry.layer(sample.class()).and_then(|row| row.recipe.clone());
+        Some((sample.build.clone(), recipe, plan))
+    };
+    samples.iter().enumerate().filter_map(plan).collect()
+}
+
+/// The plans of all samples: of layers, of classes from elsewhere, of random configurations, and of blocks.
+fn all() -> Vec<(String, Option<String>, Plan)> {
+    let registry = Arc::new(Registry::load(&[]).unwrap());
+    let mut text = String::new();
+    GzDecoder::new(RANDOM).read_to_string(&mut text).unwrap();
+    let layers = [super::built_in().unwrap(), super::zoo().unwrap(), super::parse(&text).unwrap()].concat();
+    let blocks = super::templates().unwrap();
+    let mut all = plans(&layers, &Bench::new(&layers, registry.clone()));
+    all.extend(plans(&blocks, &Bench::of_templates(&blocks, registry)));
+    all
+}
+
+/// Tensors of the module that the program takes by name.
+fn own_tensors(program: &Program) -> Vec<&str> {
+    fn names(operand: &Operand) -> Vec<&str> {
+        match operand {
+            Operand::Name(name) => name.strip_prefix("self.").into_iter().collect(),
+            Operand::List(operands) => operands.iter().flat_map(names).collect(),
+            Operand::Number(_) | Operand::Constant { .. } => Vec::new(),
+        }
+    }
+    program.steps.iter().flat_map(|step| &step.inputs).flat_map(names).collect()
+}
+
+fn fault(plan: &Plan) -> Option<String> {
+    if let Err(fault) = plan.mlx.check() {
+        return Some(fault.to_string());
+    }
+    let program = plan.mlx.program.as_ref()?;
+    if (program.inputs.len(), program.outputs.len()) != (plan.inputs.len(), plan.outputs.len()) {
+        return Some("the program has other inputs or outputs than its plan".to_owned());
+    }
+    let moved = |name: &str| plan.weights.iter().any(|step| step.to == name);
+    let missing = own_tensors(program).into_iter().find(|name| !moved(name))?;
+    Some(format!("no weight is moved to `{missing}`"))
+}
+
+#[test]
+fn every_recipe_makes_programs_that_the_table_knows() {
+    let plans = all();
+    let faults: Vec<String> =
+        plans.iter().filter_map(|(build, _, plan)| Some(format!("{build}: {}", fault(plan)?))).collect();
+    assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), plans.len(), faults.join("\n"));
+    let planned: BTreeSet<&str> = plans.iter().filter_map(|(_, recipe, _)| recipe.as_deref()).collect();
+    let left: Vec<&str> = recipes::names().filter(|name| !planned.contains(name)).collect();
+    assert!(left.is_empty(), "no sample is planned by {left:?}");
+    assert!(plans.len() > 1000, "{} plans", plans.len());
+}
+
+/// Each call and each argument of each plan, misspelt by one letter.
+#[test]
+fn whatever_is_misspelt_is_caught() {
+    let mut seen = BTreeSet::new();
+    for (build, _, plan) in all() {
+        let spec = &plan.mlx;
+        for misspelt in misspelt(spec) {
+            // Most configurations of a class misspell alike.
+            if seen.insert(format!("{misspelt:?}")) {
+                assert!(misspelt.check().is_err(), "{build}: {misspelt:?}");
+            }
+        }
+    }
+    assert!(seen.len() > 1000, "{} were tried", seen.len());
+}
+
+fn misspelt(spec: &ModuleSpec) -> Vec<ModuleSpec> {
+    let Some(program) = &spec.program else { return misspelt_layer(spec) };
+    let with = |program: Program| ModuleSpec { program: Some(program), ..spec.clone() };
+    let mut all = Vec::new();
+    for (name, layer) in &program.layers {
+        for layer in misspelt_layer(layer) {
+            let mut program = program.clone();
+            program.layers.insert(name.clone(), layer);
+            all.push(with(program));
+        }
+    }
+    for (at, step) in program.steps.iter().enumerate() {
+        let mut changed = |change: &dyn Fn(&mut crate::engine::program::Step)| {
+            let mut program = program.clone();
+            change(&mut program.steps[at]);
+            all.push(with(program));
+        };
+        changed(&|step| step.call.push('x'));
+        changed(&|step| step.inputs.push("x_".into()));
+        for name in step.args.keys() {
+            changed(&|step| {
+                let value = step.args.shift_remove(name).unwrap_or_default();
+                step.args.insert(format!("{name}x"), value);
+            });
+        }
+    }
+    all
+}
+
+fn misspelt_layer(spec: &ModuleSpec) -> Vec<ModuleSpec> {
+    let mut all = vec![ModuleSpec { kind: format!("{}x", spec.kind), ..spec.clone() }];
+    for name in spec.args.keys() {
+        let mut spec = spec.clone();
+        let value = spec.args.shift_remove(name).unwrap_or_default();
+        spec.args.insert(format!("{name}x"), value);
+        all.push(spec);
+    }
+    all
+}
+
+#[test]
+fn every_example_calls_what_the_table_knows() {
+    let registry = Registry::load(&[]).unwrap();
+    let samples = ops::ops(&registry).unwrap();
+    let examples = samples.iter().filter_map(|sample| Some((&sample.torch, sample.example.as_ref()?)));
+    let dtypes = dtypes::dtypes(&registry).unwrap();
+    let casts = dtypes.iter().map(|sample| (&sample.torch, &sample.job));
+    let mut checked = 0;
+    for (name, job) in examples.chain(casts) {
+        let torch = job.plan.torch.program.as_ref().unwrap();
+        torch.check(Dialect::Torch).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        job.plan.mlx.check().unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        checked += 1;
+    }
+    assert!(checked > 150, "{checked} examples");
+    // A naive one is what one would write, and may be refused by MLX; torch's side of it is right.
+    for (name, job) in samples.iter().filter_map(|sample| Some((&sample.torch, sample.naive.as_ref()?))) {
+        let torch = job.plan.torch.program.as_ref().unwrap();
+        torch.check(Dialect::Torch).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+    }
+}
+
+/// What a mistake changes has to be there to be changed, and stays what MLX knows: it is caught for its numbers.
+#[test]
+fn every_mistake_is_a_program_that_the_table_knows() {
+    let samples = super::built_in().unwrap();
+    let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
+    for mistake in mistakes::built_in().unwrap().iter().filter(|mistake| mistake.expect != "failed") {
+        let Some(index) = samples.iter().position(|sample| sample.build == mistake.build) else { continue };
+        let mut plan = bench.triage(index).unwrap().plan.clone().unwrap();
+        mistake.make(&mut plan).unwrap_or_else(|fault| panic!("{}: {fault}", mistake.name));
+        plan.mlx.check().unwrap_or_else(|fault| panic!("{}: {fault}", mistake.name));
+    }
+}
+
+/// The functions and arguments that the rows of the registry name are those of the table.
+#[test]
+fn every_row_names_what_the_table_knows() {
+    let registry = Registry::load(&[]).unwrap();
+    for op in &registry.ops {
+        let torch = Signature::of(Dialect::Torch, &op.torch.replacen("x.", "Tensor.", 1));
+        // `x.astype` is a method, `x.at[...].add` no function.
+        let mlx = op.mlx.strip_prefix("x.").unwrap_or(&op.mlx);
+        let in_module = ["mx.", "nn."].iter().any(|module| mlx.starts_with(module));
+        let known = MlxOp::named(mlx).is_some() || MlxLayer::named(mlx).is_some();
+        assert!(known || !in_module || op.mlx_example.is_none(), "{}: {mlx} is in no program", op.torch);
+        for (from, to) in &op.renames {
+            let knows = |signature: &Signature, name: &str| signature.parameter(name).is_some();
+            assert!(torch.is_none_or(|torch| knows(torch, from)), "{}: torch has no `{from}`", op.torch);
+            let mlx = Signature::of(Dialect::Mlx, mlx);
+            assert!(mlx.is_none_or(|mlx| knows(mlx, to)), "{}: MLX has no `{to}`", op.torch);
+        }
+    }
+    for (_, class) in registry.classes() {
+        let Some(target) = class.mlx.as_deref().filter(|target| target.starts_with("nn.")) else { continue };
+        let parameters = layer(target).map(|parameters| parameters.iter().map(|p| p.name.as_str()).collect::<Vec<_>>());
+        let function = Signature::of(Dialect::Mlx, target);
+        assert!(parameters.is_some() || function.is_some(), "{}: {target} is in no program", class.class);
+        if let Some(parameters) = parameters {
+            let odd = class.args.keys().find(|name| !parameters.contains(&name.as_str()));
+            assert!(odd.is_none(), "{}: {target} takes no {odd:?}", class.class);
+        }
+    }
+}
