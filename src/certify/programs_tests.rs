@@ -76,7 +76,7 @@ fn every_recipe_makes_programs_that_the_table_knows() {
     let planned: BTreeSet<&str> = plans.iter().filter_map(|(_, recipe, _)| recipe.as_deref()).collect();
     let left: Vec<&str> = recipes::names().filter(|name| !planned.contains(name)).collect();
     assert!(left.is_empty(), "no sample is planned by {left:?}");
-    assert!(plans.len() > 1000, "{} plans", plans.len());
+    assert!(plans.len() >= 900, "{} plans", plans.len());
 }
 
 /// Each call and each argument of each plan, misspelt by one letter.
@@ -157,16 +157,17 @@ fn every_example_calls_what_the_table_knows() {
     }
 }
 
-/// What a mistake changes has to be there to be changed, and stays what MLX knows: it is caught for its numbers.
+/// A mistake is caught for its numbers: it may leave out what Python asks for, but calls nothing that MLX has not.
 #[test]
-fn every_mistake_is_a_program_that_the_table_knows() {
+fn every_mistake_calls_what_the_table_knows() {
     let samples = super::built_in().unwrap();
     let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
     for mistake in mistakes::built_in().unwrap().iter().filter(|mistake| mistake.expect != "failed") {
         let Some(index) = samples.iter().position(|sample| sample.build == mistake.build) else { continue };
         let mut plan = bench.triage(index).unwrap().plan.clone().unwrap();
         mistake.make(&mut plan).unwrap_or_else(|fault| panic!("{}: {fault}", mistake.name));
-        plan.mlx.check().unwrap_or_else(|fault| panic!("{}: {fault}", mistake.name));
+        let fault = plan.mlx.check().err().map(|fault| fault.to_string()).unwrap_or_default();
+        assert!(fault.is_empty() || fault.ends_with("is missing"), "{}: {fault}", mistake.name);
     }
 }
 
