@@ -20,9 +20,12 @@
 //! | `templates` (with the feature `mlx`) | options | blocks of mlx-rs that a composite of torch may be |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
+//!
+//! Two serve all of these: [`escape`] makes foreign text safe to print, [`child`] starts and ends other programs.
 
 pub mod certify;
 pub mod checkpoint;
+pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod convert;
