@@ -241,11 +241,7 @@ fn huge_output(shape: &[usize]) -> io::Result<()> {
             Request::Run { id, generation, .. } => {
                 let header = TensorHeader { name: String::new(), dtype: Dtype::Float32, shape: shape.to_vec() };
                 let mut frame = Vec::new();
-                write_frame(
-                    &mut frame,
-                    &Reply::Ran { id, generation, outputs: vec![header], milliseconds: 1.0 },
-                    &[],
-                )?;
+                write_frame(&mut frame, &Reply::Ran { id, generation, outputs: vec![header], milliseconds: 1.0 }, &[])?;
                 let bytes = shape.iter().fold(4u64, |product, &axis| product.wrapping_mul(axis as u64));
                 frame[4..12].copy_from_slice(&bytes.to_le_bytes());
                 output.write_all(&frame)?;

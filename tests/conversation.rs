@@ -4,6 +4,7 @@
 
 #[path = "common/conversation.rs"]
 mod conversation;
+#[allow(dead_code)]
 #[path = "common/memory.rs"]
 mod memory;
 

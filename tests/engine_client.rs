@@ -377,8 +377,7 @@ fn what_an_engine_has_started_ends_with_it() {
 fn an_engine_ends_with_its_input_in_the_middle_of_a_run() {
     use t2m_tui::engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, write_frame};
     let mut command = std::process::Command::new(common::example("fake-engine"));
-    let mut engine =
-        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut engine = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let (mut input, mut output) = (engine.stdin.take().unwrap(), engine.stdout.take().unwrap());
     let module = Box::new(ModuleSpec { kind: "hang".to_owned(), ..ModuleSpec::default() });
     let inputs = vec![TensorHeader::of("", &crate::input())];

@@ -350,7 +350,8 @@ impl Conversation {
 
     /// The payload of an answer is complete.
     fn outputs(&mut self) -> Result<Option<Outcome>, End> {
-        let Part::Outputs { headers, milliseconds, bytes, .. } = std::mem::replace(&mut self.part, Part::start()) else {
+        let Part::Outputs { headers, milliseconds, bytes, .. } = std::mem::replace(&mut self.part, Part::start())
+        else {
             return Ok(None);
         };
         let tensors = split_payload(&headers, bytes).map_err(|error| End::Broken(error.to_string()))?;

@@ -255,13 +255,7 @@ fn frame(reply: &Reply, payload: &[&TensorData]) -> Vec<u8> {
 fn hello() -> Reply {
     let text = || "x".to_owned();
     let engine = Side::Mlx.program().to_owned();
-    Reply::Hello(EngineInfo {
-        protocol: VERSION,
-        engine,
-        version: text(),
-        device: text(),
-        flags: Default::default(),
-    })
+    Reply::Hello(EngineInfo { protocol: VERSION, engine, version: text(), device: text(), flags: Default::default() })
 }
 
 /// Whether that reply is what was told.
