@@ -1,9 +1,9 @@
 //! An engine without a library, for the tests of the client: it gives its input back, or misbehaves in the way that the
 //! layer's kind (`abort`, `hang`, …) or the program's argument (`--stale`, …) names.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +19,15 @@ fn main() -> ExitCode {
         Some("--other-protocol") => raw(VERSION + 1, false),
         Some("--stale") => raw(VERSION, true),
         Some("--garbage") => garbage(),
+        Some("--huge-greeting") => claim(64 << 30, b"{}"),
+        Some("--endless-greeting") => endless_greeting(),
+        Some("--dripping-greeting") => dripping_greeting(),
+        Some("--dripping-answer") => dripping_answer(),
+        Some("--huge-output") => huge_output(&[1 << 33]),
+        Some("--overflowing-output") => huge_output(&[1 << 62, 1 << 62]),
+        Some("--flood") => flood(),
+        Some("--deaf") => deaf(),
+        Some("--closing") => closing(),
         Some("--silent") => {
             eprintln!("no licence");
             return ExitCode::from(3);
@@ -41,6 +50,16 @@ struct Fake {
     kind: String,
     /// A file that says that a run has begun.
     started: Option<PathBuf>,
+    /// A file for the number of a process that this one starts.
+    child: Option<PathBuf>,
+}
+
+impl Fake {
+    /// Start a program that holds this one's pipes, standard input apart, and does not obey.
+    fn start_child(&self) -> io::Result<()> {
+        let child = Command::new("/bin/sh").args(["-c", "trap '' TERM HUP; while :; do sleep 1; done"]).spawn()?;
+        self.child.iter().try_for_each(|path| std::fs::write(path, child.id().to_string()))
+    }
 }
 
 impl Engine for Fake {
@@ -63,7 +82,8 @@ impl Engine for Fake {
                 Ok(())
             }
             _ => {
-                self.started = module.args.get("started").and_then(|path| path.as_str()).map(Into::into);
+                let path = |name| module.args.get(name).and_then(|path| path.as_str()).map(Into::into);
+                (self.started, self.child) = (path("started"), path("child"));
                 Ok(())
             }
         }
@@ -80,10 +100,20 @@ impl Engine for Fake {
                 std::process::abort();
             }
             "exit" => std::process::exit(3),
-            "hang" => loop {
-                thread::sleep(Duration::from_secs(60));
+            "leave-child" => {
+                self.start_child().map_err(|error| error.to_string())?;
+                std::process::exit(3);
+            }
+            "hang-with-child" => {
+                self.start_child().map_err(|error| error.to_string())?;
+                hang();
+            }
+            "flood-errors" => loop {
+                io::stderr().write_all(&[b'x'; 4096]).map_err(|error| error.to_string())?;
             },
+            "hang" => hang(),
             "slow" => thread::sleep(Duration::from_millis(300)),
+            "late" => thread::sleep(Duration::from_millis(1500)),
             "print" => {
                 println!("a library that prints on standard output");
                 io::stdout().flush().map_err(|error| error.to_string())?;
@@ -137,4 +167,116 @@ fn garbage() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Never comes back.
+fn hang() -> ! {
+    loop {
+        thread::sleep(Duration::from_secs(60));
+    }
+}
+
+/// Read the hello and greet.
+fn greet(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
+    read_frame::<Request>(input)?;
+    write_frame(output, &Reply::Hello(info(VERSION)), &[])
+}
+
+/// The beginning of a frame: the payload's length as claimed, and the header.
+fn claim(payload: u64, header: &[u8]) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(&(header.len() as u32).to_le_bytes())?;
+    output.write_all(&payload.to_le_bytes())?;
+    output.write_all(header)?;
+    output.flush()?;
+    hang();
+}
+
+/// A greeting with a payload that goes on for as long as somebody reads.
+fn endless_greeting() -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    let mut frame = Vec::new();
+    write_frame(&mut frame, &Reply::Hello(info(VERSION)), &[])?;
+    frame[4..12].copy_from_slice(&(64u64 << 30).to_le_bytes());
+    output.write_all(&frame)?;
+    loop {
+        output.write_all(&[0; 4096])?;
+    }
+}
+
+/// A greeting that says nothing, a byte at a time.
+fn dripping_greeting() -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(&60_000u32.to_le_bytes())?;
+    output.write_all(&0u64.to_le_bytes())?;
+    drip(&mut output)
+}
+
+/// An answer that never becomes one, a byte at a time.
+fn dripping_answer() -> io::Result<()> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    greet(&mut input, &mut output)?;
+    output.write_all(&60_000u32.to_le_bytes())?;
+    output.write_all(&0u64.to_le_bytes())?;
+    drip(&mut output)
+}
+
+fn drip(output: &mut impl Write) -> io::Result<()> {
+    loop {
+        output.write_all(b" ")?;
+        output.flush()?;
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An output of a size that nobody asked for, and zeros for as long as somebody reads.
+fn huge_output(shape: &[usize]) -> io::Result<()> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    greet(&mut input, &mut output)?;
+    while let Some((request, _)) = read_frame::<Request>(&mut input)? {
+        match request {
+            Request::Load { id, generation, .. } => {
+                write_frame(&mut output, &Reply::Loaded { id, generation }, &[])?;
+            }
+            Request::Run { id, generation, .. } => {
+                let header = TensorHeader { name: String::new(), dtype: Dtype::Float32, shape: shape.to_vec() };
+                let mut frame = Vec::new();
+                write_frame(&mut frame, &Reply::Ran { id, generation, outputs: vec![header], milliseconds: 1.0 }, &[])?;
+                let bytes = shape.iter().fold(4u64, |product, &axis| product.wrapping_mul(axis as u64));
+                frame[4..12].copy_from_slice(&bytes.to_le_bytes());
+                output.write_all(&frame)?;
+                loop {
+                    output.write_all(&[0; 4096])?;
+                }
+            }
+            Request::Hello { .. } | Request::Cancel { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// Answers requests that nobody made, without an end.
+fn flood() -> io::Result<()> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    greet(&mut input, &mut output)?;
+    loop {
+        for (id, generation) in [(0, 0), (1, 7), (1 << 40, 0)] {
+            write_frame(&mut output, &Reply::Loaded { id, generation }, &[])?;
+        }
+    }
+}
+
+/// Greets, and reads nothing more.
+fn deaf() -> io::Result<()> {
+    greet(&mut io::stdin().lock(), &mut io::stdout().lock())?;
+    hang();
+}
+
+/// Closes its output at the first request, and lives on.
+fn closing() -> io::Result<()> {
+    let mut input = io::stdin().lock();
+    greet(&mut input, &mut io::stdout().lock())?;
+    read_frame::<Request>(&mut input)?;
+    rustix::stdio::dup2_stdout(std::fs::File::open("/dev/null")?)?;
+    hang();
 }

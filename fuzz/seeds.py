@@ -68,4 +68,8 @@ for path in sorted(FIXTURES.rglob("*")):
             seed("source", f"{name}-{cls}", text.encode(), cls.encode())
 tensor = {"name": "weight", "dtype": "float32", "shape": [1, 2]}
 seed("protocol", "load", frame({"request": "load", "id": 1, "generation": 0, "module": {"kind": "nn.Linear", "args": {}}, "tensors": [tensor]}, bytes(8)))
+# Steps of tests/common/conversation.rs: a greeting; a load and its answer; a run, and its answer, another's, a late one, none.
+LOAD, RUN = bytes([0, 0, 0, 100, 3]), bytes([0, 0, 8, 100])
+for name, steps in {"answer": [3], "wrong": [1, 0, 0, 4, 4, 0, 20, 3], "late": [5, 200, 3, 5, 20, 3], "settled": [6, 20, 3], "closed": [7, 0]}.items():
+    seed("client", name, bytes([3]) + LOAD + RUN + bytes(steps))
 print({path.name: len(list(path.iterdir())) for path in sorted((ROOT / "corpus").iterdir())})

@@ -21,10 +21,12 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`exit`] has the exit codes of both.
+//! Three serve all of these: [`escape`] makes foreign text safe to print, [`child`] starts and ends other programs, [`exit`]
+//! has the exit codes.
 
 pub mod certify;
 pub mod checkpoint;
+pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod convert;

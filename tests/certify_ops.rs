@@ -19,7 +19,8 @@ fn measure(jobs: Vec<Job>) -> Vec<Outcome> {
 /// One line of the table: verdict, largest difference, share of the tolerance, name, and what else is to be said.
 fn line(name: &str, outcome: &Outcome) -> String {
     let numbers = compare::worst(outcome.trials.iter())
-        .map_or(String::new(), |trial| format!("{:9.1e} {:10.2}", trial.max_abs, trial.excess()));
+        .and_then(|trial| Some(format!("{:9.1e} {:10.2}", trial.max_abs()?, trial.excess()?)))
+        .unwrap_or_default();
     format!("{:<8} {numbers:<22} {name}  {}", outcome.verdict.name(), outcome.reason.as_deref().unwrap_or(""))
 }
 

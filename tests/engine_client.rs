@@ -49,6 +49,20 @@ impl Bench {
         self.client.finish_run()
     }
 
+    /// Loads and runs a layer that leaves a process behind, and returns how that went, and the process's number.
+    fn run_with_child(&mut self, kind: &str) -> (Result<Output, Error>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let child = folder.path().join("child");
+        let mut args = serde_json::Map::new();
+        args.insert("child".to_owned(), child.to_str().unwrap().into());
+        let module = ModuleSpec { kind: kind.to_owned(), args, ..ModuleSpec::default() };
+        self.client.start_load(self.cancel.generation(), &module, &[]).unwrap();
+        self.client.finish_load().unwrap();
+        self.client.start_run(self.cancel.generation(), &[input()], Dtype::Float32).unwrap();
+        let result = self.client.finish_run();
+        (result, std::fs::read_to_string(&child).unwrap())
+    }
+
     /// Runs a layer that works, on whatever is left of the engine.
     fn works(&mut self) {
         assert_eq!(self.run("echo"), Ok(Output { tensors: vec![input()], milliseconds: 0.25 }));
@@ -247,4 +261,133 @@ fn dropping_the_client_ends_the_engine() {
     let begun = Instant::now();
     drop(bench.client);
     assert!(begun.elapsed() < Duration::from_secs(30), "it did not wait for the run");
+}
+
+/// Long enough for a machine that is busy with other things, and soon over.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+fn late() -> Result<Output, Error> {
+    Err(Error::Down("t2m-mlx: engine did not answer within 0.5 s and was ended".to_owned()))
+}
+
+#[test]
+fn a_flood_of_answers_to_nobody_does_not_move_the_deadline() {
+    assert_eq!(bench(&["--flood"], DEADLINE).run("echo"), late());
+}
+
+#[test]
+fn a_flood_between_two_requests_holds_up_nobody() {
+    let mut bench = bench(&["--flood"], DEADLINE);
+    bench.client.info().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    bench.client.info().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(30), "it read on for as long as something came");
+    assert_eq!(bench.run("echo"), late());
+}
+
+#[test]
+fn an_answer_that_comes_a_byte_at_a_time_does_not_move_the_deadline() {
+    assert_eq!(bench(&["--dripping-answer"], DEADLINE).run("echo"), late());
+}
+
+#[test]
+fn a_greeting_that_comes_a_byte_at_a_time_is_given_up() {
+    let mut bench = bench(&["--dripping-greeting"], Duration::from_secs(3600));
+    bench.client = bench.client.with_greeting(DEADLINE);
+    assert_eq!(bench.run("echo"), late());
+}
+
+#[test]
+fn an_engine_that_does_not_read_is_ended_at_the_deadline() {
+    let mut bench = bench(&["--deaf"], DEADLINE);
+    // More than a pipe holds.
+    let large = TensorData { dtype: Dtype::Int8, shape: vec![8 << 20], bytes: vec![0; 8 << 20] };
+    bench.client.start_load(0, &ModuleSpec::default(), &[("weight".to_owned(), large)]).unwrap();
+    assert_eq!(bench.client.finish_load(), late().map(|_| ()));
+}
+
+#[test]
+fn an_answer_after_the_deadline_is_none() {
+    let mut bench = bench(&[], DEADLINE);
+    assert_eq!(bench.run("late"), late());
+    bench.works();
+}
+
+#[test]
+fn an_engine_that_floods_its_standard_error_is_ended_at_the_deadline() {
+    let mut bench = bench(&[], DEADLINE);
+    assert_eq!(bench.run("flood-errors"), late());
+    bench.works();
+}
+
+#[test]
+fn an_engine_that_closes_its_output_and_lives_is_ended() {
+    let mut bench = bench(&["--closing"], Duration::from_secs(3600));
+    let reason = "t2m-mlx: engine closed its output and was ended".to_owned();
+    assert_eq!(bench.run("echo"), Err(Error::Down(reason)));
+}
+
+#[test]
+fn a_greeting_has_no_payload() {
+    let sent = "sent 68719476736 bytes behind a reply that has none and was ended";
+    for fault in ["--huge-greeting", "--endless-greeting"] {
+        let mut bench = bench(&[fault], Duration::from_secs(3600));
+        assert_eq!(bench.client.info(), Err(Error::Down(format!("t2m-mlx: engine {sent}"))), "{fault}");
+    }
+}
+
+#[test]
+fn an_output_is_as_large_as_its_request_allows() {
+    // 8 bytes of layer and 8 of input.
+    let bound = (256 << 20) + 64 * 16;
+    let mut huge = bench(&["--huge-output"], Duration::from_secs(3600));
+    let reason = format!(
+        "t2m-mlx: engine sent an output of {} bytes where at most {bound} were expected and was ended",
+        4u64 << 33
+    );
+    assert_eq!(huge.run("echo"), Err(Error::Down(reason)));
+    let mut overflowing = bench(&["--overflowing-output"], Duration::from_secs(3600));
+    let reason = "t2m-mlx: engine sent a broken output and was ended: \
+                  a frame's payload is not as long as its header says";
+    assert_eq!(overflowing.run("echo"), Err(Error::Down(reason.to_owned())));
+}
+
+#[test]
+fn an_engine_that_exits_is_not_waited_for_where_its_child_holds_the_pipes() {
+    let mut bench = bench(&[], Duration::from_secs(3600));
+    let (result, child) = bench.run_with_child("leave-child");
+    assert_eq!(result, Err(Error::Down("t2m-mlx: engine exited with code 3".to_owned())));
+    common::assert_gone(&child);
+    bench.works();
+}
+
+#[test]
+fn what_an_engine_has_started_ends_with_it() {
+    // Time enough to start it.
+    let mut bench = bench(&[], Duration::from_secs(5));
+    let (result, child) = bench.run_with_child("hang-with-child");
+    let reason = "t2m-mlx: engine did not answer within 5 s and was ended".to_owned();
+    assert_eq!(result, Err(Error::Down(reason)));
+    common::assert_gone(&child);
+}
+
+/// Without its keeper an engine is on its own: it has to see that its input has closed.
+#[test]
+fn an_engine_ends_with_its_input_in_the_middle_of_a_run() {
+    use t2m_tui::engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, write_frame};
+    let mut command = std::process::Command::new(common::example("fake-engine"));
+    let mut engine = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let (mut input, mut output) = (engine.stdin.take().unwrap(), engine.stdout.take().unwrap());
+    let module = Box::new(ModuleSpec { kind: "hang".to_owned(), ..ModuleSpec::default() });
+    let inputs = vec![TensorHeader::of("", &crate::input())];
+    write_frame(&mut input, &Request::Hello { protocol: VERSION }, &[]).unwrap();
+    write_frame(&mut input, &Request::Load { id: 1, generation: 0, module, tensors: Vec::new() }, &[]).unwrap();
+    let run = Request::Run { id: 2, generation: 0, inputs, compute: Dtype::Float32 };
+    write_frame(&mut input, &run, &[&crate::input()]).unwrap();
+    for _ in 0..2 {
+        read_frame::<Reply>(&mut output).unwrap().unwrap();
+    }
+    drop(input);
+    engine.wait().unwrap();
 }

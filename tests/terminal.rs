@@ -89,14 +89,7 @@ fn leaving_does_not_wait_for_an_engine_that_hangs() {
     assert_eq!(terminal.wait_end().exit_code(), 0);
     assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
     assert!(!terminal.is_alternate());
-    assert!(!is_alive(engine), "the engine was left behind");
-}
-
-/// Whether a process is there and no zombie.
-fn is_alive(process: u32) -> bool {
-    let output = std::process::Command::new("ps").args(["-o", "stat=", "-p", &process.to_string()]).output().unwrap();
-    let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    !state.is_empty() && !state.starts_with('Z')
+    assert!(!common::is_alive(&engine.to_string()), "the engine was left behind");
 }
 
 /// The process id of a child program.

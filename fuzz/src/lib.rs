@@ -3,8 +3,12 @@
 
 #[path = "../../tests/common/archive.rs"]
 pub mod archive;
+#[path = "../../tests/common/conversation.rs"]
+pub mod conversation;
 #[path = "../../tests/common/memory.rs"]
 mod memory;
+
+pub use memory::peak_of;
 
 use std::path::Path;
 

@@ -296,13 +296,13 @@ fn figures(build: &str, outcome: &Outcome, dtype: Dtype) -> Option<Figures> {
 
 impl Figures {
     fn of(build: &str, verdict: Verdict, reason: Option<String>, trial: Option<&Trial>) -> Figures {
-        let number = |of: fn(&Trial) -> f64| trial.and_then(|trial| digits(of(trial)));
+        let number = |of: fn(&Trial) -> Option<f64>| trial.and_then(of).and_then(digits);
         Figures {
             verdict: verdict.name().to_owned(),
-            max_abs: number(|trial| trial.max_abs),
+            max_abs: number(Trial::max_abs),
             share: number(Trial::excess),
-            torch_vs_f64: number(|trial| trial.torch_vs_f64),
-            mlx_vs_f64: number(|trial| trial.mlx_vs_f64),
+            torch_vs_f64: number(|trial| Some(trial.torch_vs_f64)),
+            mlx_vs_f64: number(|trial| Some(trial.apart.as_ref()?.mlx_vs_f64)),
             mlx_dtype: trial.map(|trial| trial.mlx_dtype.name().to_owned()),
             build: build.to_owned(),
             reason,

@@ -23,8 +23,8 @@ pub struct Args {
     format: Format,
 }
 
-/// How long an engine may take to greet: libtorch alone loads for most of a second.
-const GREETING: Duration = Duration::from_secs(30);
+/// For requests, of which there are none: the greeting has a time of its own.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Print what was found. Exit code 1 if an engine is not usable.
 ///
@@ -51,7 +51,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn greet(side: Side) -> Result<EngineInfo, String> {
-    Client::new(side, GREETING, CancelToken::default(), Box::new(|_, _| {})).info().map_err(|error| error.to_string())
+    Client::new(side, DEADLINE, CancelToken::default(), Box::new(|_, _| {})).info().map_err(|error| error.to_string())
 }
 
 fn report_json(engines: &[(Side, Result<EngineInfo, String>)], registry: &Registry, sources: &Sources) -> Value {

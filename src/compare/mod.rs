@@ -21,26 +21,14 @@ pub struct Trial {
     pub output: Option<String>,
     /// Shape of the output as torch gives it.
     pub output_shape: Vec<usize>,
-    /// Largest absolute difference. Infinite where one side is NaN and the other is not.
-    pub max_abs: f64,
-    /// Mean absolute difference.
-    pub mean_abs: f64,
-    /// Largest difference relative to torch's value, over the elements with |torch| above the tolerance.
-    pub max_rel: f64,
-    /// 99th percentile of the absolute difference.
-    pub p99_abs: f64,
-    /// Cosine of the two outputs as vectors; 1 where both are zero, NaN where their shapes differ.
-    pub cosine: f64,
-    /// Where the largest difference is, in torch's layout.
-    pub worst_index: Vec<usize>,
+    /// How far the two outputs are apart; `None` where their shapes differ and they cannot be subtracted.
+    pub apart: Option<Apart>,
     /// The bound for `ok`.
     pub tolerance: f64,
     /// What the bound is relative to: the largest |output|.
     pub scale: f64,
     /// Largest distance of torch's output to torch in f64.
     pub torch_vs_f64: f64,
-    /// Largest distance of MLX's output to torch in f64.
-    pub mlx_vs_f64: f64,
     /// What MLX answered in, whatever was asked.
     pub mlx_dtype: Dtype,
     /// Milliseconds of libtorch's forward.
@@ -53,15 +41,44 @@ pub struct Trial {
     pub verdict: Verdict,
 }
 
+/// The difference of two outputs of one shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Apart {
+    /// Largest absolute difference. Infinite where one side is NaN and the other is not.
+    pub max_abs: f64,
+    /// Mean absolute difference.
+    pub mean_abs: f64,
+    /// Largest difference relative to torch's value, over the elements with |torch| above the tolerance.
+    pub max_rel: f64,
+    /// 99th percentile of the absolute difference.
+    pub p99_abs: f64,
+    /// Cosine of the two outputs as vectors; 1 where both are zero.
+    pub cosine: f64,
+    /// Where the largest difference is, in torch's layout.
+    pub worst_index: Vec<usize>,
+    /// Largest distance of MLX's output to torch in f64.
+    pub mlx_vs_f64: f64,
+}
+
 /// The worst of some trials: by verdict, then by how much of its own tolerance each takes.
 pub fn worst<'a>(trials: impl Iterator<Item = &'a Trial>) -> Option<&'a Trial> {
-    trials.max_by(|a, b| a.verdict.cmp(&b.verdict).then(a.excess().total_cmp(&b.excess())))
+    trials.max_by(|a, b| a.verdict.cmp(&b.verdict).then(a.badness().total_cmp(&b.badness())))
 }
 
 impl Trial {
-    /// The error in units of the tolerance; 0 where there is none.
-    pub fn excess(&self) -> f64 {
-        if self.max_abs == 0.0 { 0.0 } else { (self.max_abs / self.tolerance).abs() }
+    /// Largest absolute difference, where there is one.
+    pub fn max_abs(&self) -> Option<f64> {
+        self.apart.as_ref().map(|apart| apart.max_abs)
+    }
+
+    /// The error in units of the tolerance; 0 where no element differs, `None` where the shapes do.
+    pub fn excess(&self) -> Option<f64> {
+        self.max_abs().map(|error| if error == 0.0 { 0.0 } else { (error / self.tolerance).abs() })
+    }
+
+    /// Larger for the worse of two trials with one verdict: another shape is worse than any number.
+    pub fn badness(&self) -> f64 {
+        self.excess().unwrap_or(f64::INFINITY)
     }
 
     /// What is wrong with the answer besides its numbers: another shape or another dtype than torch's.

@@ -1,22 +1,31 @@
-//! Asking an engine: one request at a time, with a deadline; its death is an answer.
+//! Asking an engine: one request at a time, with a deadline; its death is an answer. What may be said and when is decided by
+//! [`Conversation`]; here it is carried between that and the program.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, select};
 
-use super::process::{Incoming, Process, Program};
-use super::protocol::{self, Reply, Request, TensorHeader};
+use super::conversation::{Asked, Conversation, End, Outcome, Wants};
+use super::process::{PIECES, Process, Program};
+use super::protocol::{self, Request, TensorHeader};
 use super::{EngineInfo, EngineState, ModuleSpec, Side};
 use crate::checkpoint::{Dtype, TensorData};
 
-/// How long a cancelled computation may go on before the engine is killed.
+pub use super::conversation::Output;
+
+/// How long a cancelled computation may go on before the engine is ended.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long an answer that has arrived may take to be read.
-const READING: Duration = Duration::from_millis(100);
 /// How long an engine may take to greet. libtorch takes about a second from a cold disk.
 const GREETING: Duration = Duration::from_secs(20);
+/// How often a wait looks whether the engine is still there: its output may be held open by what it has started.
+const LOOK: Duration = Duration::from_millis(50);
+/// What the outputs of a run may take, in bytes, besides [`OUTPUT_RATIO`].
+const OUTPUT_FLOOR: u64 = 256 << 20;
+/// How many times the bytes of a layer and its inputs its outputs may take. Most give less than they got; an upsampling of
+/// eight in two axes gives 64 times as much.
+const OUTPUT_RATIO: u64 = 64;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -36,15 +45,6 @@ pub enum Error {
 /// Hears of every change of an engine's state.
 pub type Listener = Box<dyn Fn(Side, EngineState) + Send>;
 
-/// What a layer gave.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Output {
-    /// In the dtypes that came out; one or more.
-    pub tensors: Vec<TensorData>,
-    /// Time of the forward alone.
-    pub milliseconds: f64,
-}
-
 /// Cuts the present waits of its clients short, from any thread.
 ///
 /// It needs no reset: each cancellation begins a new generation. Requests name the generation that their run began in, and
@@ -63,7 +63,7 @@ struct Shared {
 }
 
 impl CancelToken {
-    /// Cancel everything that runs now. An engine that does not stop by itself within two seconds is killed.
+    /// Cancel everything that runs now. An engine that does not stop by itself within two seconds is ended.
     pub fn cancel(&self) {
         *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
@@ -71,7 +71,7 @@ impl CancelToken {
         waiting.retain(|client| !matches!(client.try_send(()), Err(TrySendError::Disconnected(()))));
     }
 
-    /// Cancel for good: an engine that is still at work is killed at once.
+    /// Cancel for good: an engine that is still at work is ended at once.
     pub fn end(&self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         self.cancel();
@@ -89,13 +89,13 @@ impl CancelToken {
         receiver
     }
 
-    /// Until when an engine that was told to stop may go on.
-    fn patience(&self) -> Instant {
+    /// How long an engine that was told to stop may still go on.
+    fn patience(&self) -> Duration {
         if self.shared.ended.load(Ordering::SeqCst) {
-            return Instant::now();
+            return Duration::ZERO;
         }
         let last = *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.unwrap_or_else(Instant::now) + GRACE
+        GRACE.saturating_sub(last.map_or(Duration::ZERO, |last| last.elapsed()))
     }
 }
 
@@ -107,6 +107,7 @@ pub struct Client {
     side: Side,
     program: Option<Program>,
     deadline: Duration,
+    greeting: Duration,
     cancel: CancelToken,
     cancelled: Receiver<()>,
     listener: Listener,
@@ -119,23 +120,10 @@ pub struct Client {
 #[derive(Debug)]
 struct Running {
     process: Process,
+    talk: Conversation,
     info: EngineInfo,
-    pending: Option<Pending>,
-}
-
-/// A request without its answer yet.
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    id: u64,
-    generation: u64,
-    sent: Instant,
-}
-
-/// What a wait ended with.
-enum Waited {
-    Incoming(Incoming),
-    Cancelled,
-    TooLong,
+    /// Bytes of the layer that it holds.
+    held: u64,
 }
 
 impl Client {
@@ -147,6 +135,7 @@ impl Client {
             side,
             program: None,
             deadline,
+            greeting: GREETING,
             cancel,
             cancelled,
             listener,
@@ -159,6 +148,11 @@ impl Client {
     /// The same client with this program instead of the one that [`Program::find`] finds.
     pub fn with_program(self, program: Program) -> Client {
         Client { program: Some(program), unstartable: None, ..self }
+    }
+
+    /// The same client with so much time for the engine's greeting, instead of twenty seconds.
+    pub fn with_greeting(self, greeting: Duration) -> Client {
+        Client { greeting, ..self }
     }
 
     /// Start the engine if need be and return what it said of itself.
@@ -214,7 +208,11 @@ impl Client {
         let headers = tensors.iter().map(|(name, tensor)| TensorHeader::of(name, tensor)).collect();
         let id = self.next_id();
         let request = Request::Load { id, generation, module: Box::new(module.clone()), tensors: headers };
-        self.send(&request, id, generation, &tensors.iter().map(|(_, tensor)| tensor).collect::<Vec<_>>())
+        let tensors: Vec<&TensorData> = tensors.iter().map(|(_, tensor)| tensor).collect();
+        if let Some(running) = &mut self.running {
+            running.held = bytes_of(&tensors);
+        }
+        self.send(&request, Asked { id, generation, wants: Wants::Loaded }, &tensors)
     }
 
     /// Wait until the layer is built.
@@ -223,8 +221,8 @@ impl Client {
     /// As [`Error`] says.
     pub fn finish_load(&mut self) -> Result<(), Error> {
         match self.finish()? {
-            (Reply::Loaded { .. }, _) => Ok(()),
-            _ => Err(self.ended("answered another question and was ended")),
+            Outcome::Loaded => Ok(()),
+            _ => Err(self.ended(&End::Mistaken.to_string())),
         }
     }
 
@@ -238,13 +236,15 @@ impl Client {
         if let Some(reason) = self.bury_the_dead() {
             return Err(Error::Down(reason));
         }
-        if self.running.is_none() {
+        let Some(running) = &self.running else {
             return Err(Error::Down(self.sentence("holds no layer; load one first")));
-        }
+        };
+        let inputs: Vec<&TensorData> = inputs.iter().collect();
+        let bound = output_bound(running.held.saturating_add(bytes_of(&inputs)));
         let headers = inputs.iter().map(|tensor| TensorHeader::of("", tensor)).collect();
         let id = self.next_id();
         let request = Request::Run { id, generation, inputs: headers, compute };
-        self.send(&request, id, generation, &inputs.iter().collect::<Vec<_>>())
+        self.send(&request, Asked { id, generation, wants: Wants::Outputs { bound } }, &inputs)
     }
 
     /// Wait for the outputs.
@@ -252,13 +252,9 @@ impl Client {
     /// # Errors
     /// As [`Error`] says.
     pub fn finish_run(&mut self) -> Result<Output, Error> {
-        let (Reply::Ran { outputs, milliseconds, .. }, payload) = self.finish()? else {
-            return Err(self.ended("answered another question and was ended"));
-        };
-        match protocol::split_payload(&outputs, payload) {
-            Ok(tensors) if tensors.is_empty() => Err(self.ended("sent no output and was ended")),
-            Ok(tensors) => Ok(Output { tensors, milliseconds }),
-            Err(error) => Err(self.ended(&format!("sent a broken output and was ended: {error}"))),
+        match self.finish()? {
+            Outcome::Ran(output) => Ok(output),
+            _ => Err(self.ended(&End::Mistaken.to_string())),
         }
     }
 
@@ -276,151 +272,123 @@ impl Client {
         };
         let mut process = Process::start(&program).map_err(Error::Down)?;
         process.send(encode(&Request::Hello { protocol: protocol::VERSION }, &[])?);
-        let how = match self.wait(&process, Some(generation), Instant::now() + GREETING) {
-            Waited::Incoming(Incoming::Reply(Reply::Hello(info), _))
-                if info.protocol == protocol::VERSION && info.engine == self.side.program() =>
-            {
-                return Ok(Running { process, info, pending: None });
-            }
-            Waited::Incoming(Incoming::Reply(Reply::Hello(info), _)) if info.protocol == protocol::VERSION => format!(
-                "is none: the program is a {}; {} has to name a {}",
-                info.engine,
-                self.side.variable(),
-                self.side.program()
-            ),
-            Waited::Incoming(Incoming::Reply(Reply::Hello(info), _)) => format!(
-                "speaks protocol {}, this program speaks {}; install both from the same version",
-                info.protocol,
-                protocol::VERSION
-            ),
-            Waited::Incoming(Incoming::Reply(..)) => "did not greet and was ended".to_owned(),
-            Waited::Incoming(Incoming::Closed) => process.end(),
-            Waited::Incoming(Incoming::Garbage(error)) => garbage(&error),
-            Waited::TooLong => too_long(GREETING),
-            Waited::Cancelled => return Err(Error::Cancelled),
+        let mut talk = Conversation::new(self.side, Instant::now(), self.greeting);
+        let how = match self.wait(&mut process, &mut talk, Some(generation)) {
+            Some(Outcome::Greeted(info)) => return Ok(Running { process, talk, info, held: 0 }),
+            Some(Outcome::Over(End::Closed)) => process.end(),
+            Some(Outcome::Over(end)) => end.to_string(),
+            Some(_) => End::Unfriendly.to_string(),
+            None => return Err(Error::Cancelled),
         };
         Err(Error::Down(self.sentence(&how)))
     }
 
-    fn send(&mut self, request: &Request, id: u64, generation: u64, payload: &[&TensorData]) -> Result<(), Error> {
+    fn send(&mut self, request: &Request, asked: Asked, payload: &[&TensorData]) -> Result<(), Error> {
         let frame = encode(request, payload)?;
         if let Some(running) = &mut self.running {
             running.process.send(frame);
-            running.pending = Some(Pending { id, generation, sent: Instant::now() });
+            running.talk.ask(Instant::now(), asked, self.deadline);
         }
         Ok(())
     }
 
-    /// Wait for the answer to the request that was sent last; answers to older ones are dropped.
-    fn finish(&mut self) -> Result<(Reply, Vec<u8>), Error> {
-        let Some((running, pending)) = self.running.as_ref().and_then(|running| Some((running, running.pending?)))
-        else {
+    /// Wait for the answer to the request that was sent last.
+    fn finish(&mut self) -> Result<Outcome, Error> {
+        let Some((mut running, asked)) = self.take_asked() else {
             return Err(Error::Down(self.sentence("was asked nothing")));
         };
-        let until = pending.sent + self.deadline;
-        loop {
-            match self.wait(&running.process, Some(pending.generation), until) {
-                Waited::Incoming(Incoming::Reply(reply, payload)) => {
-                    if address(&reply) == Some((pending.id, pending.generation)) {
-                        self.answered();
-                        return match reply {
-                            Reply::Failed { message, .. } => Err(Error::Refused(message)),
-                            reply => Ok((reply, payload)),
-                        };
-                    }
-                }
-                Waited::Incoming(Incoming::Closed) => return Err(self.died()),
-                Waited::Incoming(Incoming::Garbage(error)) => return Err(self.ended(&garbage(&error))),
-                Waited::TooLong => return Err(self.ended(&too_long(self.deadline))),
-                Waited::Cancelled => {
-                    self.settle();
-                    return Err(Error::Cancelled);
-                }
+        let outcome = self.wait(&mut running.process, &mut running.talk, Some(asked.generation));
+        if let Some(Outcome::Over(end)) = outcome {
+            return Err(self.over(running, &end));
+        }
+        self.running = Some(running);
+        match outcome {
+            Some(Outcome::Refused(message)) => Err(Error::Refused(message)),
+            Some(outcome) => Ok(outcome),
+            None => {
+                self.settle();
+                Err(Error::Cancelled)
             }
         }
+    }
+
+    /// The engine, for the time of a wait, if it was asked something.
+    fn take_asked(&mut self) -> Option<(Running, Asked)> {
+        let asked = self.running.as_ref()?.talk.asked()?;
+        Some((self.running.take()?, asked))
     }
 
     /// Bring an engine whose last request is not wanted any more to rest: tell it, wait a little, else end it.
     fn settle(&mut self) {
-        let Some((running, pending)) = self.running.as_ref().and_then(|running| Some((running, running.pending?)))
-        else {
-            return;
-        };
-        let mut until = Instant::now() + GRACE;
+        let Some((mut running, asked)) = self.take_asked() else { return };
+        let mut patience = GRACE;
         // A request that was only abandoned shares its generation with those to come, which are wanted.
-        if pending.generation != self.cancel.generation() {
-            until = self.cancel.patience();
-            if let Ok(frame) = encode(&Request::Cancel { generation: pending.generation }, &[]) {
+        if asked.generation != self.cancel.generation() {
+            patience = self.cancel.patience();
+            if let Ok(frame) = encode(&Request::Cancel { generation: asked.generation }, &[]) {
                 running.process.send(frame);
             }
         }
-        loop {
-            match self.wait(&running.process, None, until) {
-                Waited::Incoming(Incoming::Reply(reply, _)) => {
-                    if address(&reply) == Some((pending.id, pending.generation)) {
-                        return self.answered();
-                    }
-                }
-                Waited::Incoming(Incoming::Closed) => {
-                    self.died();
-                    return;
-                }
-                Waited::Incoming(Incoming::Garbage(error)) => {
-                    self.ended(&garbage(&error));
-                    return;
-                }
-                Waited::TooLong | Waited::Cancelled => {
-                    self.running = None;
-                    return self.tell(EngineState::Idle);
-                }
+        running.talk.settle(Instant::now(), patience);
+        match self.wait(&mut running.process, &mut running.talk, None) {
+            None | Some(Outcome::Over(End::Unsettled)) => {
+                drop(running);
+                self.tell(EngineState::Idle);
             }
+            Some(Outcome::Over(end)) => drop(self.over(running, &end)),
+            Some(_) => self.running = Some(running),
         }
     }
 
-    /// Wait for something to come from the engine, until the time is over or the generation is another.
-    fn wait(&self, process: &Process, generation: Option<u64>, until: Instant) -> Waited {
+    /// Wait until what comes from the engine, or the time, ends the wait. `None` once the generation is another.
+    fn wait(&self, process: &mut Process, talk: &mut Conversation, generation: Option<u64>) -> Option<Outcome> {
         loop {
             if generation.is_some_and(|generation| generation != self.cancel.generation()) {
-                return Waited::Cancelled;
+                return None;
             }
-            let left = until.saturating_duration_since(Instant::now());
-            select! {
-                recv(process.incoming()) -> incoming => return Waited::Incoming(incoming.unwrap_or(Incoming::Closed)),
-                recv(self.cancelled) -> _ => {}
-                // Where this program was stopped and continued, the answer may be there and not read yet.
-                default(left) => return match process.incoming().recv_timeout(READING) {
-                    Ok(incoming) => Waited::Incoming(incoming),
-                    Err(_) => Waited::TooLong,
+            let now = Instant::now();
+            let outcome = talk.tick(now).or_else(|| process.is_gone().then(|| talk.closed()));
+            if outcome.is_some() {
+                return outcome;
+            }
+            let left = talk.until().map_or(LOOK, |until| until.saturating_duration_since(now));
+            let outcome = select! {
+                recv(process.incoming()) -> bytes => match bytes {
+                    Ok(bytes) => talk.heard(Instant::now(), &bytes),
+                    Err(_) => Some(talk.closed()),
                 },
+                recv(self.cancelled) -> _ => None,
+                default(left.min(LOOK)) => None,
+            };
+            if outcome.is_some() {
+                return outcome;
             }
         }
     }
 
     /// Notice an engine that died between two requests. Returns how.
     fn bury_the_dead(&mut self) -> Option<String> {
-        let running = self.running.as_ref()?;
-        loop {
-            match running.process.incoming().try_recv() {
-                Ok(Incoming::Reply(..)) => {}
-                Ok(Incoming::Garbage(error)) => return Some(self.ended(&garbage(&error)).to_string()),
-                Ok(Incoming::Closed) | Err(crossbeam_channel::TryRecvError::Disconnected) => {
-                    return Some(self.died().to_string());
-                }
-                Err(crossbeam_channel::TryRecvError::Empty) => return None,
+        let mut running = self.running.take()?;
+        // It may write as fast as this reads; what it had written until now is what counts.
+        for _ in 0..=PIECES {
+            let outcome = match running.process.incoming().try_recv() {
+                Ok(bytes) => running.talk.heard(Instant::now(), &bytes),
+                Err(TryRecvError::Disconnected) => Some(running.talk.closed()),
+                Err(TryRecvError::Empty) => running.talk.tick(Instant::now()),
+            };
+            if let Some(Outcome::Over(end)) = outcome {
+                return Some(self.over(running, &end).to_string());
             }
         }
+        self.running = Some(running);
+        None
     }
 
-    fn answered(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.pending = None;
-        }
-    }
-
-    /// The engine's output is closed: say how it ended.
-    fn died(&mut self) -> Error {
-        let how = self.running.as_mut().map(|running| running.process.end());
-        self.ended(&how.unwrap_or_else(|| "ended".to_owned()))
+    /// The conversation is over: the engine is ended, and how it went is told.
+    fn over(&mut self, mut running: Running, end: &End) -> Error {
+        let how = if *end == End::Closed { running.process.end() } else { end.to_string() };
+        drop(running);
+        self.ended(&how)
     }
 
     /// End the engine; `how` continues the sentence that begins with "engine".
@@ -458,20 +426,11 @@ fn encode(request: &Request, payload: &[&TensorData]) -> Result<Vec<u8>, Error> 
     }
 }
 
-/// Which request a reply answers: id and generation.
-fn address(reply: &Reply) -> Option<(u64, u64)> {
-    match reply {
-        Reply::Hello(_) => None,
-        Reply::Loaded { id, generation } | Reply::Ran { id, generation, .. } | Reply::Failed { id, generation, .. } => {
-            Some((*id, *generation))
-        }
-    }
+fn bytes_of(tensors: &[&TensorData]) -> u64 {
+    tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum()
 }
 
-fn garbage(error: &str) -> String {
-    format!("wrote what is not its protocol and was ended: {error}")
-}
-
-fn too_long(patience: Duration) -> String {
-    format!("did not answer within {} s and was ended", patience.as_secs_f64())
+/// What a run may give, in bytes, where the layer and its inputs have `given`.
+fn output_bound(given: u64) -> u64 {
+    given.saturating_mul(OUTPUT_RATIO).saturating_add(OUTPUT_FLOOR).min(protocol::MAX_PAYLOAD)
 }

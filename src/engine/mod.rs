@@ -1,10 +1,12 @@
 //! The two engines: programs of their own that compute a layer on given tensors and nothing else.
 //!
-//! [`protocol`] is what is said over a pipe, [`process`] starts and ends the program, [`client`] asks it and survives its
-//! death, `serve` is the loop inside the programs, and `torch` and `mlx` are what each computes (behind cargo features).
+//! [`protocol`] is what is said over a pipe and [`conversation`] what the client makes of it; [`process`] is a running
+//! program, [`client`] asks it and survives its death; `serve` is the loop inside the programs, and `torch` and `mlx` are
+//! what each computes (behind cargo features).
 
 pub mod args;
 pub mod client;
+pub mod conversation;
 pub mod own;
 pub mod padding;
 pub mod process;

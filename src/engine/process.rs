@@ -1,27 +1,23 @@
 //! One engine program, running: finding it, its pipes, its end in words.
 
 use std::ffi::OsString;
-use std::io::{BufReader, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Side;
-use super::protocol::{Reply, read_frame};
-use crate::escape::escape;
+use super::conversation::End;
+use crate::child::{self, Group, LastWords};
 
-/// How much of an engine's last words is kept, in bytes.
-const LAST_WORDS: usize = 4096;
 /// How many of its last lines are quoted.
 const QUOTED_LINES: usize = 3;
-/// How long a program whose pipe is closed may take to exit by itself.
+/// How long a program whose pipe is closed may take to exit by itself, and the other way round.
 const EXIT: Duration = Duration::from_secs(1);
+/// Pieces of output that wait to be read, of 64 KiB at most.
+pub const PIECES: usize = 4;
 
 /// An engine's program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,60 +58,43 @@ impl Program {
     }
 }
 
-/// What came from the engine.
-#[derive(Debug)]
-pub enum Incoming {
-    /// A reply and its payload.
-    Reply(Reply, Vec<u8>),
-    /// Its output is closed: it died or is about to.
-    Closed,
-    /// It wrote something that is no frame.
-    Garbage(String),
-}
-
-/// A running engine. Dropping it kills and reaps it.
+/// A running engine. Dropping it ends it, with all that it has started.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
+    group: Group,
     frames: Sender<Vec<u8>>,
-    incoming: Receiver<Incoming>,
-    said: Arc<Mutex<Vec<u8>>>,
-    all_said: Receiver<()>,
+    incoming: Receiver<Vec<u8>>,
+    words: LastWords,
+    /// When it was first seen to have exited.
+    exited: Option<Instant>,
 }
 
 impl Process {
-    /// Start the program in a process group of its own, so that Ctrl-C in the terminal does not reach it.
+    /// Start the program.
     ///
     /// # Errors
     /// The system's reason, with the program's path.
     pub fn start(program: &Program) -> Result<Process, String> {
         let failed = |error: std::io::Error| format!("{} cannot be started: {error}", program.path.display());
-        let mut child = Command::new(&program.path)
+        let mut command = Command::new(&program.path);
+        command
             .args(&program.arguments)
             // MLX reads it before its first op; its lower-precision matrix products would be measured as errors.
             .env("MLX_ENABLE_TF32", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
+            .stderr(Stdio::piped());
+        let mut group = Group::start(&mut command).map_err(failed)?;
+        let (stop, child) = (group.stop(), group.child());
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
         };
         let (frames, queue) = crossbeam_channel::unbounded();
-        let (replies, incoming) = crossbeam_channel::unbounded();
-        let (end_of_words, all_said) = crossbeam_channel::bounded(0);
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let ring = Arc::clone(&said);
-        thread::spawn(move || write_frames(input, &queue));
-        thread::spawn(move || read_replies(output, &replies));
-        thread::spawn(move || {
-            keep_last_words(errors, &ring);
-            drop(end_of_words);
-        });
-        Ok(Process { child, frames, incoming, said, all_said })
+        let (pieces, incoming) = crossbeam_channel::bounded(PIECES);
+        child::write_aside(input, stop.clone(), queue);
+        child::read_aside(output, stop.clone(), move |bytes| pieces.send(bytes.to_vec()).is_ok());
+        Ok(Process { group, frames, incoming, words: LastWords::of(errors, stop), exited: None })
     }
 
     /// Queue a frame. Whether it arrives shows in what comes back.
@@ -123,58 +102,28 @@ impl Process {
         let _ = self.frames.send(frame);
     }
 
-    /// What comes from it. After [`Incoming::Closed`] and [`Incoming::Garbage`] nothing more does.
-    pub fn incoming(&self) -> &Receiver<Incoming> {
+    /// What comes from it, cut anyhow. The channel closes with the engine's output; it holds [`PIECES`], and an engine that
+    /// writes more has to wait until somebody reads.
+    pub fn incoming(&self) -> &Receiver<Vec<u8>> {
         &self.incoming
     }
 
-    /// How it ended, once its output is closed: the end of a sentence that begins with "engine". It is reaped afterwards.
+    /// Whether it exited a while ago, and its output is open still: whoever holds it is not the engine. What it has started is
+    /// ended as soon as it has exited.
+    pub fn is_gone(&mut self) -> bool {
+        if self.exited.is_none() && self.group.status().is_some() {
+            self.exited = Some(Instant::now());
+            self.group.end();
+        }
+        self.exited.is_some_and(|exited| exited.elapsed() >= EXIT)
+    }
+
+    /// How it ended, once its output is closed: the end of a sentence that begins with "engine".
     pub fn end(&mut self) -> String {
-        let how = match self.wait(EXIT) {
-            Some(status) => ended(status),
-            None => {
-                self.kill();
-                "closed its output and was ended".to_owned()
-            }
-        };
-        let _ = self.all_said.recv_timeout(EXIT);
-        let said = self.last_lines();
+        let how = self.group.wait(EXIT).map_or_else(|| End::Closed.to_string(), ended);
+        self.group.end();
+        let said = self.words.lines(QUOTED_LINES);
         if said.is_empty() { how } else { format!("{how}; it said: {said}") }
-    }
-
-    fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let until = Instant::now() + patience;
-        loop {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            if Instant::now() >= until {
-                return None;
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    fn kill(&mut self) {
-        // Once reaped, its number may be another's.
-        if let Ok(None) = self.child.try_wait() {
-            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-            let _ = self.child.wait();
-        }
-    }
-
-    fn last_lines(&self) -> String {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&said);
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let last = lines.get(lines.len().saturating_sub(QUOTED_LINES)..).unwrap_or_default();
-        escape(&last.join(" / ")).into_owned()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -186,41 +135,6 @@ fn ended(status: ExitStatus) -> String {
         },
         (None, Some(code)) => format!("exited with code {code}"),
         (None, None) => format!("ended: {status}"),
-    }
-}
-
-fn write_frames(mut input: ChildStdin, queue: &Receiver<Vec<u8>>) {
-    for frame in queue {
-        if input.write_all(&frame).and_then(|()| input.flush()).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_replies(output: ChildStdout, replies: &Sender<Incoming>) {
-    let mut output = BufReader::new(output);
-    loop {
-        let incoming = match read_frame(&mut output) {
-            Ok(Some((reply, payload))) => Incoming::Reply(reply, payload),
-            Ok(None) => Incoming::Closed,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Incoming::Closed,
-            Err(error) => Incoming::Garbage(error.to_string()),
-        };
-        let last = !matches!(incoming, Incoming::Reply(..));
-        if replies.send(incoming).is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Drain standard error for as long as it is open, keeping its end.
-fn keep_last_words(mut errors: ChildStderr, ring: &Mutex<Vec<u8>>) {
-    let mut buffer = [0u8; 1024];
-    while let Ok(count @ 1..) = errors.read(&mut buffer) {
-        let mut said = ring.lock().unwrap_or_else(PoisonError::into_inner);
-        said.extend(buffer.iter().take(count));
-        let surplus = said.len().saturating_sub(LAST_WORDS);
-        said.drain(..surplus);
     }
 }
 

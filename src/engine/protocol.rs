@@ -18,7 +18,11 @@ pub const VERSION: u32 = 3;
 /// Longest header that is read, in bytes.
 const MAX_HEADER: u32 = 16 << 20;
 /// Longest payload that is read, in bytes (a 64 GiB layer).
-const MAX_PAYLOAD: u64 = 64 << 30;
+pub const MAX_PAYLOAD: u64 = 64 << 30;
+/// Length of what a frame begins with, in bytes.
+pub const PREFIX: usize = 12;
+/// What is wrong with lengths that no frame has.
+pub const NOT_A_FRAME: &str = "this is not a frame of the engine protocol";
 
 /// What an engine says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -156,7 +160,7 @@ pub fn write_frame<H: Serialize>(writer: &mut impl Write, header: &H, payload: &
 /// # Errors
 /// The pipe broke inside a frame, or what came is not a frame.
 pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(H, Vec<u8>)>> {
-    let mut prefix = [0u8; 12];
+    let mut prefix = [0u8; PREFIX];
     let mut filled = 0;
     while filled < prefix.len() {
         match reader.read(&mut prefix[filled..]) {
@@ -167,16 +171,19 @@ pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Opt
             Err(error) => return Err(error),
         }
     }
-    let header_length = u32::from_le_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]);
-    let mut payload_length = [0u8; 8];
-    payload_length.copy_from_slice(&prefix[4..]);
-    let payload_length = u64::from_le_bytes(payload_length);
+    let (header_length, payload_length) = prefix_lengths(prefix);
     if header_length > MAX_HEADER || payload_length > MAX_PAYLOAD {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "this is not a frame of the engine protocol"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, NOT_A_FRAME));
     }
     let header = read_exactly(reader, u64::from(header_length))?;
     let header = serde_json::from_slice(&header)?;
     Ok(Some((header, read_exactly(reader, payload_length)?)))
+}
+
+/// The lengths of a frame's header and payload, as it begins.
+pub fn prefix_lengths(prefix: [u8; PREFIX]) -> (u32, u64) {
+    let [h0, h1, h2, h3, payload @ ..] = prefix;
+    (u32::from_le_bytes([h0, h1, h2, h3]), u64::from_le_bytes(payload))
 }
 
 /// Read that many bytes without reserving them beforehand: a wrong length must not allocate.
@@ -191,6 +198,22 @@ impl TensorHeader {
     pub fn of(name: &str, tensor: &TensorData) -> TensorHeader {
         TensorHeader { name: name.to_owned(), dtype: tensor.dtype, shape: tensor.shape.clone() }
     }
+
+    /// Bytes of the tensor; `None` where no memory could hold them.
+    fn length(&self) -> Option<usize> {
+        let elements = self.shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis))?;
+        elements.checked_mul(self.dtype.size())
+    }
+}
+
+/// The length of a payload that has to hold these tensors and nothing else.
+///
+/// # Errors
+/// It does not, or no memory could.
+pub fn payload_length(headers: &[TensorHeader], payload: u64) -> io::Result<usize> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is not as long as its header says");
+    let sum = headers.iter().try_fold(0usize, |sum, header| sum.checked_add(header.length()?)).ok_or_else(bad)?;
+    if sum as u64 == payload { Ok(sum) } else { Err(bad()) }
 }
 
 /// Cut a payload into the tensors that the header lists.
@@ -198,18 +221,18 @@ impl TensorHeader {
 /// # Errors
 /// The lengths do not add up.
 pub fn split_payload(headers: &[TensorHeader], payload: Vec<u8>) -> io::Result<Vec<TensorData>> {
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is not as long as its header says");
-    let mut rest = payload.as_slice();
-    let mut tensors = Vec::with_capacity(headers.len());
-    for header in headers {
-        let elements =
-            header.shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis)).ok_or_else(bad)?;
-        let length = elements.checked_mul(header.dtype.size()).ok_or_else(bad)?;
-        let (bytes, behind) = rest.split_at_checked(length).ok_or_else(bad)?;
-        tensors.push(TensorData { dtype: header.dtype, shape: header.shape.clone(), bytes: bytes.to_vec() });
-        rest = behind;
+    payload_length(headers, payload.len() as u64)?;
+    let tensor = |header: &TensorHeader, bytes| TensorData { dtype: header.dtype, shape: header.shape.clone(), bytes };
+    if let [header] = headers {
+        return Ok(vec![tensor(header, payload)]);
     }
-    if rest.is_empty() { Ok(tensors) } else { Err(bad()) }
+    let mut rest = payload.as_slice();
+    let mut cut = |header: &TensorHeader| {
+        let (bytes, behind) = rest.split_at_checked(header.length().unwrap_or_default()).unwrap_or_default();
+        rest = behind;
+        bytes.to_vec()
+    };
+    Ok(headers.iter().map(|header| tensor(header, cut(header))).collect())
 }
 
 #[cfg(test)]

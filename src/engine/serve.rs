@@ -21,7 +21,9 @@ use super::{EngineInfo, ModuleSpec};
 use crate::checkpoint::{Dtype, TensorData};
 
 /// How long a computation may go on after nobody listens any more.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Longest message of a [`Reply::Failed`], in bytes. Written as JSON it is at most six times as long, which the client takes.
+const LONGEST_MESSAGE: usize = 16 << 10;
 
 /// A library that builds one layer at a time and runs it.
 pub trait Engine {
@@ -103,7 +105,7 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
                 });
                 let reply = match done {
                     Ok(()) => Reply::Loaded { id, generation },
-                    Err(message) => Reply::Failed { id, generation, message },
+                    Err(message) => failed(id, generation, message),
                 };
                 write_frame(&mut output, &reply, &[])?;
             }
@@ -118,7 +120,7 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
                         let reply = Reply::Ran { id, generation, outputs, milliseconds };
                         write_frame(&mut output, &reply, &tensors.iter().collect::<Vec<_>>())?;
                     }
-                    Err(message) => write_frame(&mut output, &Reply::Failed { id, generation, message }, &[])?,
+                    Err(message) => write_frame(&mut output, &failed(id, generation, message), &[])?,
                 }
             }
             Request::Cancel { .. } => {}
@@ -189,6 +191,16 @@ fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(text.unwrap_or("the library panicked without a word").to_owned())
     })
+}
+
+/// The answer of an engine that says no.
+fn failed(id: u64, generation: u64, mut message: String) -> Reply {
+    if message.len() > LONGEST_MESSAGE {
+        let end = (0..=LONGEST_MESSAGE).rev().find(|&at| message.is_char_boundary(at));
+        message.truncate(end.unwrap_or_default());
+        message.push('…');
+    }
+    Reply::Failed { id, generation, message }
 }
 
 /// Keep standard output for frames; whatever else prints there from now on goes to standard error.
@@ -325,6 +337,12 @@ mod tests {
         let said =
             talk(&[hello(), (Request::Cancel { generation: 5 }, None), (load(5, "a"), None), (load(6, "a"), None)]);
         assert_eq!(said, ["hello from echo", "5 failed: cancelled", "6 loaded"]);
+    }
+
+    #[test]
+    fn a_message_without_an_end_is_cut() {
+        let Reply::Failed { message, .. } = failed(1, 2, "é".repeat(1 << 20)) else { panic!("another reply") };
+        assert!(message.len() <= LONGEST_MESSAGE + 3 && message.ends_with("é…"), "{} bytes", message.len());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::Dtype;
-use crate::compare::{self, Trial, Verdict};
+use crate::compare::{self, Apart, Trial, Verdict};
 use crate::convert::random::WeightSource;
 use crate::engine::{EngineInfo, EngineState, Side};
 use crate::escape::escape;
@@ -121,9 +121,10 @@ impl Run {
         );
         for layer in &self.layers {
             let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
-            let [error, tolerance, torch, mlx] = worst(layer, Dtype::Float32)
-                .map_or([const { String::new() }; 4], |trial| {
-                    [trial.max_abs, trial.tolerance, trial.torch_vs_f64, trial.mlx_vs_f64].map(number)
+            let [error, tolerance, torch, mlx] =
+                worst(layer, Dtype::Float32).map_or([const { String::new() }; 4], |trial| {
+                    let mlx = trial.apart.as_ref().map(|apart| apart.mlx_vs_f64);
+                    [trial.max_abs(), Some(trial.tolerance), Some(trial.torch_vs_f64), mlx].map(number_or_none)
                 });
             let reason = layer
                 .reason
@@ -157,7 +158,7 @@ pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
     let mut line = format!("{:<36} {:<46}", escape(path), escape(&format!("{}{target}", module.short_class())));
     let reason = layer.reason.as_deref().map(|reason| format!(": {}", escape(reason))).unwrap_or_default();
     let numbers = |trial: Option<&Trial>| match trial {
-        Some(trial) => format!(" {:>9} {:>9}", number(trial.max_abs), number(trial.tolerance)),
+        Some(trial) => format!(" {:>9} {:>9}", number_or_none(trial.max_abs()), number(trial.tolerance)),
         None => format!(" {:>9} {:>9}", "", ""),
     };
     let _ = write!(line, "{}  {}{reason}", numbers(worst(layer, Dtype::Float32)), layer.verdict.name());
@@ -200,6 +201,11 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// The same, and a dash where outputs of different shapes cannot be subtracted.
+fn number_or_none(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), number)
+}
+
 /// A finished layer as JSON.
 pub fn layer_json(opened: &Opened, layer: &Layer) -> Value {
     let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
@@ -228,13 +234,16 @@ fn twin_json(twin: &Twin) -> Value {
 }
 
 fn trial_json(trial: &Trial) -> Value {
-    // JSON has no infinity: where outputs cannot be subtracted the numbers are null.
+    // Null where outputs cannot be subtracted; JSON has no infinity either.
+    let apart = |of: fn(&Apart) -> f64| trial.apart.as_ref().map(of);
+    let worst_index = trial.apart.as_ref().map_or(&[][..], |apart| &apart.worst_index);
     let mut value = json!({
         "dtype": short_dtype(trial.dtype), "seed": trial.seed, "input_shapes": trial.input_shapes,
-        "output_shape": trial.output_shape, "max_abs": trial.max_abs, "mean_abs": trial.mean_abs,
-        "max_rel": trial.max_rel, "p99_abs": trial.p99_abs, "cosine": trial.cosine, "worst_index": trial.worst_index,
+        "output_shape": trial.output_shape, "max_abs": trial.max_abs(), "mean_abs": apart(|apart| apart.mean_abs),
+        "max_rel": apart(|apart| apart.max_rel), "p99_abs": apart(|apart| apart.p99_abs),
+        "cosine": apart(|apart| apart.cosine), "worst_index": worst_index,
         "tolerance": trial.tolerance, "scale": trial.scale, "torch_vs_f64": trial.torch_vs_f64,
-        "mlx_vs_f64": trial.mlx_vs_f64, "mlx_dtype": short_dtype(trial.mlx_dtype), "ms_torch": microseconds(trial.ms_torch),
+        "mlx_vs_f64": apart(|apart| apart.mlx_vs_f64), "mlx_dtype": short_dtype(trial.mlx_dtype), "ms_torch": microseconds(trial.ms_torch),
         "ms_mlx": microseconds(trial.ms_mlx), "verdict": trial.verdict.name(),
     });
     if trial.weights != WeightSource::Checkpoint {
@@ -267,7 +276,47 @@ fn plain(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use super::*;
+
+    #[test]
+    fn outputs_of_different_shapes_have_no_difference() {
+        let mut trial = Trial {
+            dtype: Dtype::Float32,
+            weights: WeightSource::Checkpoint,
+            seed: 1,
+            input_shapes: vec![vec![2]],
+            output: None,
+            output_shape: vec![2],
+            apart: None,
+            tolerance: 1e-6,
+            scale: 1.0,
+            torch_vs_f64: 0.0,
+            mlx_dtype: Dtype::Float32,
+            ms_torch: 0.0,
+            ms_mlx: 0.0,
+            mlx_shape: vec![3],
+            verdict: Verdict::Broken,
+        };
+        let value = trial_json(&trial);
+        for name in ["max_abs", "mean_abs", "max_rel", "p99_abs", "cosine", "mlx_vs_f64"] {
+            assert_eq!(value.get(name), Some(&Value::Null), "{name}");
+        }
+        assert_eq!(value["worst_index"], json!([]));
+        assert_eq!((trial.max_abs(), trial.excess(), number_or_none(None)), (None, None, "–".to_owned()));
+        let infinite = Apart {
+            max_abs: f64::INFINITY,
+            mean_abs: f64::INFINITY,
+            max_rel: 0.0,
+            p99_abs: 0.5,
+            cosine: 1.0,
+            worst_index: vec![1],
+            mlx_vs_f64: 0.25,
+        };
+        trial.apart = Some(infinite);
+        let value = trial_json(&trial);
+        assert_eq!((&value["max_abs"], &value["mlx_vs_f64"]), (&Value::Null, &json!(0.25)), "JSON has no infinity");
+        assert_eq!(number_or_none(trial.max_abs()), "inf", "it was measured");
+    }
 
     #[test]
     fn numbers_have_two_digits_of_exponent() {

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Dtype, TensorData};
 use crate::compare::statistics::{difference, unravel};
-use crate::compare::{Trial, Verdict, tolerance, worst};
+use crate::compare::{Apart, Trial, Verdict, tolerance, worst};
 use crate::convert::random::WeightSource;
 use crate::convert::{Output, Plan, weights};
 use crate::engine::client;
@@ -77,16 +77,10 @@ impl Terms<'_> {
             input_shapes: Vec::new(),
             output: None,
             output_shape: torch.shape.clone(),
-            max_abs: f64::INFINITY,
-            mean_abs: f64::INFINITY,
-            max_rel: f64::INFINITY,
-            p99_abs: f64::INFINITY,
-            cosine: f64::NAN,
-            worst_index: Vec::new(),
+            apart: None,
             tolerance,
             scale,
             torch_vs_f64,
-            mlx_vs_f64: f64::INFINITY,
             // Whole numbers, such as indices, come in MLX's own types.
             mlx_dtype: if mlx_dtype.is_floating() { mlx_dtype } else { dtype },
             ms_torch: 0.0,
@@ -97,14 +91,16 @@ impl Terms<'_> {
         // Outputs of different shapes cannot be subtracted: nothing is shown but that.
         if mlx.shape == torch.shape {
             let apart = difference(&reference, &values, tolerance);
-            trial.max_abs = apart.max_abs;
-            trial.mean_abs = apart.mean_abs;
-            trial.max_rel = apart.max_rel;
-            trial.p99_abs = apart.p99_abs;
-            trial.cosine = apart.cosine;
-            trial.worst_index = unravel(apart.worst, &torch.shape);
-            trial.mlx_vs_f64 = difference(&exact, &values, 0.0).max_abs;
             trial.verdict = plan.bound.judge(dtype, scale, tolerance, apart.max_abs);
+            trial.apart = Some(Apart {
+                max_abs: apart.max_abs,
+                mean_abs: apart.mean_abs,
+                max_rel: apart.max_rel,
+                p99_abs: apart.p99_abs,
+                cosine: apart.cosine,
+                worst_index: unravel(apart.worst, &torch.shape),
+                mlx_vs_f64: difference(&exact, &values, 0.0).max_abs,
+            });
         }
         Ok(trial)
     }

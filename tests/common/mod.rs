@@ -65,3 +65,19 @@ pub fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBu
     std::fs::write(&path, content).unwrap();
     (folder, path)
 }
+
+/// Whether a process is there and no zombie.
+pub fn is_alive(process: &str) -> bool {
+    let output = Command::new("ps").args(["-o", "stat=", "-p", process.trim()]).output().unwrap();
+    let state = String::from_utf8(output.stdout).unwrap();
+    !state.trim().is_empty() && !state.trim().starts_with('Z')
+}
+
+/// Wait until a process has gone; fail if it does not go.
+pub fn assert_gone(process: &str) {
+    let begun = std::time::Instant::now();
+    while is_alive(process) {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "process {process} was left behind");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use serde_json::{Map, Value, json};
 use t2m_tui::checkpoint::Dtype;
 use t2m_tui::compare::tolerance::Bound;
-use t2m_tui::compare::{Trial, Verdict};
+use t2m_tui::compare::{Apart, Trial, Verdict};
 use t2m_tui::convert::input::Values;
 use t2m_tui::convert::random::WeightSource;
 use t2m_tui::convert::{Input, Move, Output, Plan, Rule, Way};
@@ -460,16 +460,18 @@ pub fn trial(seed: u64, share: f64) -> Trial {
         output: None,
         output_shape: vec![2, 24, 64],
         mlx_shape: vec![2, 24, 64],
-        max_abs,
-        mean_abs: max_abs / 7.3,
-        max_rel: max_abs * 31.0,
-        p99_abs: max_abs / 1.9,
-        cosine: if share > 300.0 { 0.871_234_5 } else { 1.0 },
-        worst_index: vec![1, 7, 23],
+        apart: Some(Apart {
+            max_abs,
+            mean_abs: max_abs / 7.3,
+            max_rel: max_abs * 31.0,
+            p99_abs: max_abs / 1.9,
+            cosine: if share > 300.0 { 0.871_234_5 } else { 1.0 },
+            worst_index: vec![1, 7, 23],
+            mlx_vs_f64: max_abs * 0.9,
+        }),
         tolerance,
         scale: 2.46,
         torch_vs_f64: if share > 1.0 { 2.1e-7 } else { max_abs * 0.8 },
-        mlx_vs_f64: max_abs * 0.9,
         mlx_dtype: Dtype::Float32,
         ms_torch: 0.41,
         ms_mlx: 0.23,

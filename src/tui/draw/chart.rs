@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::text;
-use crate::compare::Verdict;
+use crate::compare::{Trial, Verdict};
 use crate::tui::theme::Theme;
 
 /// Columns of the axis labels with their tick: `1e-5 ┤`.
@@ -28,6 +28,15 @@ pub struct Point {
     pub tolerance: f64,
     /// Colour of the dot.
     pub verdict: Verdict,
+}
+
+impl Point {
+    /// A trial at that place. An output of another shape has no error; it is drawn where an infinite one is.
+    pub fn of(slot: usize, trial: &Trial) -> Point {
+        let (value, mean) =
+            trial.apart.as_ref().map_or((f64::INFINITY, f64::INFINITY), |apart| (apart.max_abs, apart.mean_abs));
+        Point { slot, value, mean, tolerance: trial.tolerance, verdict: trial.verdict }
+    }
 }
 
 /// What to draw.

@@ -117,13 +117,10 @@ fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
         .filter_map(|(at, layer)| {
             let slot = document.rank(at, id);
             match (layer.worst(), layer.verdict()) {
-                (Some(trial), verdict) => Some(Point {
-                    slot,
-                    value: trial.max_abs,
-                    mean: trial.mean_abs,
-                    tolerance: trial.tolerance,
-                    verdict: verdict.unwrap_or(trial.verdict),
-                }),
+                (Some(trial), verdict) => {
+                    let point = Point::of(slot, trial);
+                    Some(Point { verdict: verdict.unwrap_or(point.verdict), ..point })
+                }
                 (None, Some(verdict @ Verdict::Failed)) => {
                     Some(Point { slot, value: f64::NAN, mean: 0.0, tolerance: f64::NAN, verdict })
                 }
@@ -135,17 +132,7 @@ fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
 }
 
 fn chart_of_trials(layer: &Layer) -> Option<Chart<'static>> {
-    let points: Vec<Point> = layer
-        .judged()
-        .enumerate()
-        .map(|(slot, trial)| Point {
-            slot,
-            value: trial.max_abs,
-            mean: trial.mean_abs,
-            tolerance: trial.tolerance,
-            verdict: trial.verdict,
-        })
-        .collect();
+    let points: Vec<Point> = layer.judged().enumerate().map(|(slot, trial)| Point::of(slot, trial)).collect();
     let coming = match layer.progress {
         Progress::Running(trials) => trials,
         Progress::Queued | Progress::Done(..) => 0,

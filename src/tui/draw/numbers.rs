@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::{spinner, text};
 use crate::compare::tolerance::Bound;
-use crate::compare::{Trial, Verdict};
+use crate::compare::{Apart, Trial, Verdict};
 use crate::convert::Move;
 use crate::convert::Plan;
 use crate::convert::input::Values;
@@ -105,8 +105,7 @@ fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'sta
     for twin in &layer.twins {
         lines.push(Line::default());
         let error = match &twin.trial {
-            Some(trial) if trial.mlx_shape == trial.output_shape => against_tolerance(trial),
-            Some(_) => "another shape".to_owned(),
+            Some(trial) => against_tolerance(trial),
             None => twin.reason.clone().unwrap_or_default(),
         };
         lines.push(Line::from(vec![
@@ -123,10 +122,11 @@ fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'sta
 
 /// The error in terms of its bound.
 fn against_tolerance(trial: &Trial) -> String {
-    let (error, bound) = (text::error(trial.max_abs), text::error(trial.tolerance));
-    let ratio = trial.max_abs / trial.tolerance;
+    let Some(error) = trial.max_abs() else { return "another shape".to_owned() };
+    let ratio = error / trial.tolerance;
+    let (is_exact, error, bound) = (error == 0.0, text::error(error), text::error(trial.tolerance));
     match ratio {
-        _ if trial.max_abs == 0.0 => "no element differs".to_owned(),
+        _ if is_exact => "no element differs".to_owned(),
         ratio if !ratio.is_finite() => format!("{error} against a tolerance of {bound}"),
         ratio if ratio < 0.005 => format!("{error}, under 1 % of the tolerance"),
         ratio if ratio <= 1.0 => format!("{error}, {:.0} % of the tolerance", ratio * 100.0),
@@ -137,8 +137,9 @@ fn against_tolerance(trial: &Trial) -> String {
 
 /// Who is nearer to f64: that tells a rounding difference from a wrong conversion.
 fn against_f64(trial: &Trial) -> Option<String> {
-    let (torch, mlx) = (trial.torch_vs_f64, trial.mlx_vs_f64);
-    if trial.max_abs == 0.0 || !torch.is_finite() || !mlx.is_finite() || torch + mlx == 0.0 {
+    let apart = trial.apart.as_ref()?;
+    let (torch, mlx) = (trial.torch_vs_f64, apart.mlx_vs_f64);
+    if apart.max_abs == 0.0 || !torch.is_finite() || !mlx.is_finite() || torch + mlx == 0.0 {
         return None;
     }
     Some(match mlx / torch {
@@ -161,15 +162,20 @@ fn pairs(theme: &Theme, layer: &Layer, trial: &Trial) -> Vec<Pair> {
         WeightSource::Checkpoint => "the checkpoint's",
         WeightSource::Random => "randomised",
     };
+    // Outputs of different shapes cannot be subtracted.
+    let apart = trial.apart.as_ref();
+    let number = |of: fn(&Apart) -> f64| apart.map_or_else(|| "–".to_owned(), |apart| text::error(of(apart)));
+    let cosine = apart.map_or_else(|| "–".to_owned(), |apart| format!("{:.7}", apart.cosine));
+    let worst = apart.map_or_else(|| "–".to_owned(), |apart| format!("({})", join(&apart.worst_index)));
     vec![
-        ("max abs", text::error(trial.max_abs), verdict),
-        ("mean abs", text::error(trial.mean_abs), plain),
-        ("p99 abs", text::error(trial.p99_abs), plain),
-        ("max rel", text::error(trial.max_rel), plain),
-        ("cosine", format!("{:.7}", trial.cosine), plain),
-        ("worst at", format!("({})", join(&trial.worst_index)), plain),
+        ("max abs", number(|apart| apart.max_abs), verdict),
+        ("mean abs", number(|apart| apart.mean_abs), plain),
+        ("p99 abs", number(|apart| apart.p99_abs), plain),
+        ("max rel", number(|apart| apart.max_rel), plain),
+        ("cosine", cosine, plain),
+        ("worst at", worst, plain),
         ("torch↔f64", text::error(trial.torch_vs_f64), plain),
-        ("mlx↔f64", text::error(trial.mlx_vs_f64), plain),
+        ("mlx↔f64", number(|apart| apart.mlx_vs_f64), plain),
         ("tolerance", text::error(trial.tolerance), theme.verdict(Verdict::Drift)),
         ("scale", text::error(trial.scale), plain),
         ("torch", format!("{:.2} ms", trial.ms_torch), plain),
@@ -384,7 +390,7 @@ fn of_subtree(
 
 /// The error as a multiple of its bound; infinite where it cannot be said.
 fn badness(layer: &Layer) -> f64 {
-    layer.worst().map_or(0.0, Trial::excess)
+    layer.worst().map_or(0.0, Trial::badness)
 }
 
 fn worst_line(

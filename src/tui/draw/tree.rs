@@ -188,7 +188,9 @@ pub fn measured(state: &State, view: &View, id: ModuleId) -> (String, Style) {
             }
             Progress::Done(verdict, _) => {
                 let number = match (verdict, layer.worst()) {
-                    (Verdict::Ok | Verdict::Drift | Verdict::Broken, Some(trial)) => text::error(trial.max_abs),
+                    (Verdict::Ok | Verdict::Drift | Verdict::Broken, Some(trial)) => {
+                        trial.max_abs().map_or_else(|| verdict.name().to_owned(), text::error)
+                    }
                     _ => verdict.name().to_owned(),
                 };
                 (format!("{} {number}", glyphs::verdict(*verdict)), theme.verdict(*verdict))

@@ -1,0 +1,46 @@
+//! The client's side of a conversation, whatever the engine says and when: a wait ends by the clock, an answer is the one
+//! that was asked for, and memory is what has arrived.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "common/conversation.rs"]
+mod conversation;
+#[allow(dead_code)]
+#[path = "common/memory.rs"]
+mod memory;
+
+use conversation::{MEMORY, MEMORY_RATIO, play};
+use proptest::prelude::*;
+
+/// A step, and the numbers that it may take.
+fn script() -> impl Strategy<Value = Vec<u8>> {
+    let well = prop_oneof![
+        // A load and its answer, a run and its answer.
+        Just(vec![0, 0, 0, 100, 3]),
+        (1u8..255).prop_map(|bound| vec![0, 0, bound, 100, 3]),
+    ];
+    let near = (0u8..3, 0u8..3, 0u8..20, any::<[u8; 3]>())
+        .prop_map(|(id, generation, length, [kind, claim, cut])| vec![1, id, generation, length, kind, claim, cut]);
+    let step = prop_oneof![
+        3 => well,
+        3 => near,
+        1 => (0u8..40).prop_map(|time| vec![5, time]),
+        1 => (0u8..40).prop_map(|time| vec![6, time]),
+        1 => prop::collection::vec(any::<u8>(), 1..12),
+        1 => Just(vec![3]),
+    ];
+    prop::collection::vec(step, 0..30).prop_map(|steps| [vec![3], steps.concat()].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    // One test alone in its file: the allocator counts what all threads take.
+    #[test]
+    fn it_ends_takes_no_other_answer_and_holds_what_has_arrived(script in script(), raw in prop::collection::vec(any::<u8>(), 0..200)) {
+        for script in [script, raw] {
+            let (played, peak) = memory::peak_of(|| play(&script));
+            let bound = MEMORY + MEMORY_RATIO * (played.heard + script.len());
+            prop_assert!(peak <= bound, "{peak} bytes for {} heard", played.heard);
+        }
+    }
+}
