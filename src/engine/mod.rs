@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod client;
+pub mod environment;
 pub mod own;
 pub mod padding;
 pub mod process;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::Side;
 use super::protocol::{Reply, read_frame};
+use super::{Side, environment};
 use crate::escape::escape;
 
 /// How much of an engine's last words is kept, in bytes.
@@ -92,8 +92,7 @@ impl Process {
         let failed = |error: std::io::Error| format!("{} cannot be started: {error}", program.path.display());
         let mut child = Command::new(&program.path)
             .args(&program.arguments)
-            // MLX reads it before its first op; its lower-precision matrix products would be measured as errors.
-            .env("MLX_ENABLE_TF32", "0")
+            .envs(environment::variables())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
