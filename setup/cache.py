@@ -87,9 +87,11 @@ class Cache:
             except OSError as error:
                 raise Stop(f"{folder} cannot be made: {error.strerror}. Set T2M_CACHE to a folder that you can write to.", 2) from None
         mark = self.folder / MARK
+        names = os.listdir(self.folder)
+        # Looked for after the others: another set-up may be beginning, and makes the mark first.
         if mark.is_file():
             return
-        if os.listdir(self.folder):
+        if names:
             raise Stop(f"{self.folder} is not empty and has no file {MARK}: it may be somebody's, and is left as it is.\n"
                        "Set T2M_CACHE to another folder, or move that one away.", 2)
         try:
