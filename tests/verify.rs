@@ -137,6 +137,45 @@ fn doctor_greets_both_engines() {
     let report = json(&output);
     assert_eq!(report["engines"]["torch"]["version"], "2.13.0");
     assert_eq!(report["engines"]["mlx"]["flags"]["MLX_ENABLE_TF32"], "0");
+    let text = String::from_utf8(run(&["doctor"]).stdout).unwrap();
+    let blas = report["engines"]["mlx"]["flags"]["blas"].as_str();
+    assert_eq!(blas.is_some(), cfg!(target_os = "linux"));
+    assert!(blas.is_none_or(|blas| text.contains(&format!(", blas={blas}"))), "{text}");
+}
+
+/// The BLAS under MLX decides its rounding and nothing else: each report names it, and `T2M_MLX_BLAS` chooses.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_blas_under_mlx_is_named_and_can_be_chosen() {
+    let verify = |blas: &str, format: &str| {
+        let arguments = ["verify", "demo", "--layers", "caption.blocks.0.mlp.*", "--format", format];
+        program().args(arguments).env("T2M_MLX_BLAS", blas).output().unwrap()
+    };
+    let [default, reference] = ["", "reference"].map(|blas| json(&verify(blas, "json")));
+    let name = |report: &Value| report["engines"]["mlx"]["blas"].as_str().unwrap().to_owned();
+    assert!(name(&reference).starts_with("reference (libblas"), "{}", name(&reference));
+    let verdicts = |report: &Value| -> Vec<(Value, Value)> {
+        let layers = report["layers"].as_array().unwrap();
+        layers.iter().map(|layer| (layer["path"].clone(), layer["verdict"].clone())).collect()
+    };
+    assert_eq!(verdicts(&default), verdicts(&reference));
+    let means = |report: &Value| -> Vec<Value> {
+        let layers = report["layers"].as_array().unwrap();
+        layers.iter().flat_map(|layer| layer["trials"].as_array().unwrap()).map(|trial| trial["mean_abs"].clone()).collect()
+    };
+    assert_eq!(means(&reference), means(&json(&verify("reference", "json"))), "the same BLAS gives the same");
+    // Another order of summation shows in the last digits: the name is not all that differs.
+    if name(&default).starts_with("OpenBLAS ") {
+        assert_ne!(means(&default), means(&reference));
+    }
+    for format in ["text", "md"] {
+        let text = String::from_utf8(verify("", format).stdout).unwrap();
+        assert!(text.contains(&format!(", blas={})", name(&default))), "{text}");
+    }
+    let refused = verify("mkl", "text");
+    let text = String::from_utf8(refused.stdout).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("T2M_MLX_BLAS: there is no BLAS \"mkl\"; it is openblas or reference"), "{text}");
 }
 
 /// Classes and hyper-parameters of the tensors in [`net`].
