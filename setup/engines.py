@@ -68,7 +68,7 @@ def main(arguments, environ):
     places = [cache.find(part) for part in parts]
     write_config(ROOT, config_linux(*places) if LINUX else config_macos(*places))
     old = [place for place in places if place.parent == cache.outer]
-    more = f"; {len(old)} parts of an earlier set-up are used where they are" if old else ""
+    more = f"; of an earlier set-up these are used where they are: {', '.join(place.name for place in old)}" if old else ""
     say(f"engines ready in {cache.folder}{more} ({time.monotonic() - started:.1f} s)")
 
 
