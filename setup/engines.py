@@ -216,7 +216,11 @@ def make_blas(out, mlx, with_openblas):
     (out / "lib").mkdir()
     if with_openblas:
         downloads = out / "wheels"
-        unzip(download("openblas", downloads), out / "unzipped", lambda name: Path(name).name == "libscipy_openblas.so")
+        try:
+            wheel = download("openblas", downloads)
+        except Stop as stop:
+            raise Stop(f"{stop}\nOr do without OpenBLAS, slower: T2M_SETUP_BLAS=reference", stop.code) from None
+        unzip(wheel, out / "unzipped", lambda name: Path(name).name == "libscipy_openblas.so")
         next((out / "unzipped").rglob("libscipy_openblas.so")).rename(out / "lib/libscipy_openblas.so")
         shutil.rmtree(out / "unzipped")
         shutil.rmtree(downloads)

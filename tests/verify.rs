@@ -56,11 +56,15 @@ fn every_seed_layer_of_the_demo_is_exact_or_ok() {
             assert_eq!(layer["trials"].as_array().unwrap().len(), 9, "{layer:#}");
         }
     }
-    // Two engines in one process would agree to the bit here: a sum of products never does.
+    // Two engines in one process would agree to the bit in every sum of products. In two, short sums may.
+    let layers = report["layers"].as_array().unwrap();
+    let sum = |class: &str| class.ends_with(".Linear") || class.ends_with(".Conv2d");
+    let sums = layers.iter().filter(|layer| layer["class"].as_str().is_some_and(sum));
+    let errors = sums.filter_map(|layer| layer["trials"][0]["max_abs"].as_f64());
+    assert!(errors.filter(|error| *error > 0.0).count() >= 3, "{report:#}");
     let mlp = layer(&report, "caption.blocks.0.mlp.0");
-    assert_eq!(mlp["verdict"], "ok");
-    assert!(mlp["trials"][0]["max_abs"].as_f64().unwrap() > 0.0);
     assert!(mlp["trials"][0]["torch_vs_f64"].as_f64().unwrap() > 0.0);
+    assert!(mlp["trials"][0]["mlx_vs_f64"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -159,15 +163,20 @@ fn the_blas_under_mlx_is_named_and_can_be_chosen() {
         layers.iter().map(|layer| (layer["path"].clone(), layer["verdict"].clone())).collect()
     };
     assert_eq!(verdicts(&default), verdicts(&reference));
-    let means = |report: &Value| -> Vec<Value> {
-        let layers = report["layers"].as_array().unwrap();
-        layers.iter().flat_map(|layer| layer["trials"].as_array().unwrap()).map(|trial| trial["mean_abs"].clone()).collect()
+    // Another order of summation gives another rounding, and the same one gives the same: the name is not all that differs.
+    let rounding = |report: &Value| -> Vec<f64> {
+        let mlps = ["caption.blocks.0.mlp.0", "caption.blocks.0.mlp.3"].map(|path| layer(report, path).clone());
+        let trials = mlps.iter().flat_map(|mlp| mlp["trials"].as_array().unwrap());
+        trials.map(|trial| trial["mlx_vs_f64"].as_f64().unwrap()).collect()
     };
-    assert_eq!(means(&reference), means(&json(&verify("reference", "json"))), "the same BLAS gives the same");
-    // Another order of summation shows in the last digits: the name is not all that differs.
-    if name(&default).starts_with("OpenBLAS ") {
-        assert_ne!(means(&default), means(&reference));
-    }
+    let same = |one: &Value, other: &Value| {
+        rounding(one).iter().zip(rounding(other)).all(|(one, other)| (one - other).abs() <= 1e-6 * other)
+    };
+    assert!(same(&reference, &json(&verify("reference", "json"))));
+    assert_eq!(same(&reference, &default), name(&default) == name(&reference));
+    // The reference BLAS rounds products that libtorch's fuses: an error of exactly 0 would be libtorch's own BLAS.
+    let mlp = layer(&reference, "caption.blocks.0.mlp.0");
+    assert!(mlp["trials"][0]["max_abs"].as_f64().unwrap() > 0.0, "{mlp:#}");
     for format in ["text", "md"] {
         let text = String::from_utf8(verify("", format).stdout).unwrap();
         assert!(text.contains(&format!(", blas={})", name(&default))), "{text}");
