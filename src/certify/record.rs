@@ -251,13 +251,7 @@ fn engines(measured: &Measurement) -> Result<Vec<String>, String> {
 }
 
 fn in_words(side: Side, info: &EngineInfo) -> String {
-    let flags: Vec<String> = info
-        .flags
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
-    let more = flags.iter().map(|flag| format!(", {flag}")).collect::<String>();
-    format!("{} {} ({}{more})", side.library(), info.version, info.device)
+    format!("{} {} ({})", side.library(), info.version, info.settings())
 }
 
 impl Record {

@@ -94,14 +94,13 @@ fn write_text(
     for (side, greeting) in engines {
         match greeting {
             Ok(info) => {
-                let flags: String = info.flags.iter().map(|(name, value)| format!(", {name}={value}")).collect();
                 writeln!(
                     out,
-                    "  {:<10} {} {} on {}{flags}",
+                    "  {:<10} {} {} on {}",
                     side.program(),
                     side.library(),
                     info.version,
-                    info.device
+                    escape(&info.settings())
                 )?;
             }
             Err(reason) => writeln!(out, "  {:<10} not usable: {reason}", side.program())?,

@@ -7,6 +7,7 @@
 pub mod args;
 pub mod client;
 pub mod conversation;
+pub mod environment;
 pub mod own;
 pub mod padding;
 pub mod process;

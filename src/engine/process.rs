@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::Side;
 use super::conversation::End;
+use super::{Side, environment};
 use crate::child::{self, Group, LastWords};
 
 /// How many of its last lines are quoted.
@@ -79,8 +79,7 @@ impl Process {
         let mut command = Command::new(&program.path);
         command
             .args(&program.arguments)
-            // MLX reads it before its first op; its lower-precision matrix products would be measured as errors.
-            .env("MLX_ENABLE_TF32", "0")
+            .envs(environment::variables())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

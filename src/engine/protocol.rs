@@ -15,6 +15,9 @@ use crate::checkpoint::{Dtype, TensorData};
 /// Raised with every change of meaning. Both sides must agree to the number.
 pub const VERSION: u32 = 3;
 
+/// The flag of [`EngineInfo`] that names the library of an engine's matrix products, where there is a choice.
+pub const BLAS: &str = "blas";
+
 /// Longest header that is read, in bytes.
 const MAX_HEADER: u32 = 16 << 20;
 /// Longest payload that is read, in bytes (a 64 GiB layer).
@@ -37,6 +40,15 @@ pub struct EngineInfo {
     pub device: String,
     /// Settings that change numbers (`MLX_ENABLE_TF32` → `0`).
     pub flags: Map<String, Value>,
+}
+
+impl EngineInfo {
+    /// The device and the settings in words: `cpu, MLX_ENABLE_TF32=0, blas=OpenBLAS 0.3.34 Haswell`.
+    pub fn settings(&self) -> String {
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let flags = self.flags.iter().map(|(name, value)| format!(", {name}={}", plain(value)));
+        format!("{}{}", self.device, flags.collect::<String>())
+    }
 }
 
 /// A layer as one engine knows it: a name and its arguments. For torch the full class path and the instance's attributes,
@@ -280,6 +292,22 @@ mod tests {
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
             prop_assert!(!matches!(read_frame::<Reply>(&mut Cursor::new(bytes)), Ok(Some(_))));
         }
+    }
+
+    #[test]
+    fn an_engine_tells_its_settings_in_words() {
+        let mut info = EngineInfo {
+            protocol: VERSION,
+            engine: "t2m-mlx".to_owned(),
+            version: "0.32.2".to_owned(),
+            device: "cpu".to_owned(),
+            flags: Map::new(),
+        };
+        assert_eq!(info.settings(), "cpu");
+        info.flags.insert("MLX_ENABLE_TF32".to_owned(), "0".into());
+        info.flags.insert(BLAS.to_owned(), "OpenBLAS 0.3.34 Haswell".into());
+        info.flags.insert("threads".to_owned(), 2.into());
+        assert_eq!(info.settings(), "cpu, MLX_ENABLE_TF32=0, blas=OpenBLAS 0.3.34 Haswell, threads=2");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::checkpoint::Dtype;
 use crate::compare::{self, Apart, Trial, Verdict};
 use crate::convert::random::WeightSource;
-use crate::engine::{EngineInfo, EngineState, Side};
+use crate::engine::{EngineInfo, EngineState, Side, protocol};
 use crate::escape::escape;
 use crate::model::ModuleId;
 use crate::open::Opened;
@@ -90,6 +90,7 @@ impl Run {
         if side == Side::Mlx {
             let off = info.flags.get("MLX_ENABLE_TF32").is_some_and(|flag| flag == "0");
             value["tf32"] = json!(!off);
+            value["blas"] = info.flags.get(protocol::BLAS).cloned().unwrap_or(Value::Null);
         }
         value
     }
@@ -110,8 +111,7 @@ impl Run {
 
     fn engine_text(&self, side: Side) -> Option<String> {
         let info = self.engines.get(side.program())?;
-        let flags: String = info.flags.iter().map(|(name, value)| format!(", {name}={}", plain(value))).collect();
-        Some(format!("{} {} ({}{flags})", side.library(), info.version, info.device))
+        Some(format!("{} {} ({})", side.library(), info.version, info.settings()))
     }
 
     /// The run as a Markdown table.
@@ -268,10 +268,6 @@ fn short_dtype(dtype: Dtype) -> &'static str {
         Dtype::BFloat16 => "bf16",
         other => other.name(),
     }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

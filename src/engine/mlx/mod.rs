@@ -8,6 +8,7 @@
 
 mod activation;
 mod attention;
+mod blas;
 mod conv;
 mod linear;
 mod norm;
@@ -84,6 +85,11 @@ pub fn main() -> ExitCode {
         eprintln!("t2m-mlx needs {TF32}=0 in its environment and cannot start itself with it: {error}");
         return ExitCode::from(2);
     }
+    #[cfg(not(target_os = "macos"))]
+    if let Err(reason) = blas::select(&std::env::var_os(blas::VARIABLE).unwrap_or_default().to_string_lossy()) {
+        eprintln!("{}: {reason}", blas::VARIABLE);
+        return ExitCode::from(2);
+    }
     serve("t2m-mlx", Mlx::default)
 }
 
@@ -91,6 +97,9 @@ impl Engine for Mlx {
     fn info(&self) -> EngineInfo {
         let mut flags = Map::new();
         flags.insert(TF32.to_owned(), std::env::var(TF32).map_or(Value::Null, Value::String));
+        if let Some(blas) = blas::name() {
+            flags.insert(protocol::BLAS.to_owned(), Value::String(blas));
+        }
         EngineInfo {
             protocol: protocol::VERSION,
             engine: "t2m-mlx".to_owned(),
