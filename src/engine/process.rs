@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Side;
 use super::protocol::{Reply, read_frame};
-use crate::escape::escape;
+use crate::escape::sentence;
 
 /// How much of an engine's last words is kept, in bytes.
 const LAST_WORDS: usize = 4096;
@@ -168,7 +168,7 @@ impl Process {
         let text = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(QUOTED_LINES)..).unwrap_or_default();
-        escape(&last.join(" / ")).into_owned()
+        sentence(&last.join(" / ")).into_owned()
     }
 }
 
