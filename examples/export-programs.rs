@@ -67,7 +67,7 @@ fn written(plan: &Plan, shape: &dyn Fn(&str) -> Result<Vec<usize>, String>) -> R
         tensors.iter().map(|(name, data)| (name.clone(), tensor(data))).collect::<serde_json::Map<_, _>>().into()
     };
     Ok(json!({
-        "call": plan.torch.args.get("call"),
+        "call": plan.torch.told.as_ref().and_then(|told| told.call.clone()),
         "torch": named(&torch),
         "mlx": named(&mlx),
         "own_layer": own,

@@ -20,7 +20,7 @@ use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::escape::escape;
+use crate::escape::sentence;
 
 /// What the keeper runs. `kill … 0` reaches its own group, itself included, and a stopped program hears SIGTERM only once it
 /// is continued. Where there is no `sleep`, SIGKILL follows at once.
@@ -220,7 +220,7 @@ impl LastWords {
         let text = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(most)..).unwrap_or_default();
-        escape(&last.join(" / ")).into_owned()
+        sentence(&last.join(" / ")).into_owned()
     }
 }
 

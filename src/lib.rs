@@ -44,4 +44,5 @@ pub mod source;
 pub mod templates;
 pub mod triage;
 pub mod tui;
+pub mod user_file;
 pub mod verify;

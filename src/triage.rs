@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
 use crate::convert::templates::{self, Template};
-use crate::convert::{Plan, Refusal, Way};
+use crate::convert::{Call, Plan, Refusal, Way};
+use crate::escape::quoted;
 use crate::model::{Model, Module, ModuleId, reparametrized};
 use crate::registry::{Layer, Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
@@ -140,6 +141,17 @@ const BARE_MODULE: &str = "torch.nn.modules.module.Module";
 
 /// Triage a model: its classes' sources are looked up once each, every module gets its status.
 pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sources: &Sources) -> Triage {
+    triage_called(checkpoint, model, registry, sources, &BTreeMap::new())
+}
+
+/// The same where samples say how some modules are to be called.
+pub fn triage_called(
+    checkpoint: &Checkpoint,
+    model: &Model,
+    registry: &Registry,
+    sources: &Sources,
+    calls: &BTreeMap<ModuleId, &Call>,
+) -> Triage {
     let mut triage = Triage::default();
     for module in &model.modules {
         // torch's own layers that convert are told by the registry; those that do not have a forward that must be ported. A
@@ -152,7 +164,7 @@ pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sourc
     }
     let certain = model.certain_classes();
     for id in 0..model.modules.len() {
-        let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id);
+        let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id, calls.get(&id).copied());
         if !matches!(triaged.status, Status::Incomplete | Status::Unknown | Status::Unsupported) {
             triaged.template = templates::of(checkpoint, model, registry, id);
         }
@@ -169,6 +181,7 @@ fn triage_module(
     triage: &Triage,
     certain: &HashSet<&str>,
     id: ModuleId,
+    call: Option<&Call>,
 ) -> ModuleTriage {
     let module = &model.modules[id];
     if !module.alternatives.is_empty() && !all_containers(module, registry) && !module.is_likely(certain) {
@@ -212,7 +225,7 @@ fn triage_module(
         RowStatus::Container => triaged.status = Status::Container,
         RowStatus::Unsupported => {}
         RowStatus::Direct | RowStatus::Recipe => {
-            let site = Site { checkpoint, model, id, row, registry, asked: None };
+            let site = Site { checkpoint, model, id, row, registry, asked: None, call, handed: None };
             match recipes::plan(&site) {
                 Ok(plan) => {
                     let direct = row.status == RowStatus::Direct && plan.way == Way::Direct;
@@ -251,7 +264,7 @@ fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource
     let base = registry.torch_class(source.stands_for.as_deref()?).filter(|base| *base != BARE_MODULE)?;
     let row = named_anew(module, base, registry)?;
     let short = base.rsplit('.').next().unwrap_or(base);
-    let reason = format!("A {short} with a name of its own ({}:{}). {}", source.file, source.class_line, row.reason);
+    let reason = format!("A {short} with a name of its own ({}:{}). {}", quoted(&source.file), source.class_line, row.reason);
     Some(Layer { reason, ..row })
 }
 
@@ -264,7 +277,7 @@ fn named_anew(module: &Module, base: &str, registry: &Registry) -> Option<Layer>
 
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
 fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTriage {
-    let forward = source.and_then(|source| Some(format!("{}:{}", source.file, source.forward.as_ref()?.start)));
+    let forward = source.and_then(|source| Some(format!("{}:{}", quoted(&source.file), source.forward.as_ref()?.start)));
     let torch = module.class.starts_with("torch.") && module.class != GRAPH_MODULE;
     let (status, reason) = match (module.class.is_empty(), leaf, forward) {
         (true, true, _) => (Status::Unknown, "Names and shapes do not tell what it is.".to_owned()),
@@ -304,7 +317,7 @@ fn all_containers(module: &Module, registry: &Registry) -> bool {
 
 fn ambiguity(module: &Module) -> String {
     let classes = std::iter::once(&module.class).chain(&module.alternatives);
-    let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
+    let names: Vec<_> = classes.map(|class| quoted(class.rsplit('.').next().unwrap_or(class))).collect();
     format!("Names and shapes allow {}: the class has to be known.", names.join(" or "))
 }
 

@@ -432,3 +432,10 @@ fn a_registry_file_may_say_what_rounding_explains() {
     let tolerance = |report: &Value| layer(report, "steep")["trials"][0]["tolerance"].as_f64().unwrap();
     assert!(tolerance(&wide) > 2.0 * tolerance(&as_it_is), "{wide:#}");
 }
+
+#[test]
+fn attributes_named_like_what_we_say_of_a_layer_steer_nothing() {
+    let output = run(&["verify", "tests/fixtures/steering.pt", "--format", "json"]);
+    let report = json(&output);
+    assert_eq!((output.status.code(), &report["summary"]["ok"]), (Some(0), &Value::from(3)), "{report:#}");
+}

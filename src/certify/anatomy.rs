@@ -27,7 +27,9 @@ pub fn of(samples: &[Sample], registry: &Arc<Registry>) -> BTreeMap<String, Anat
     for (sample, &id) in samples.iter().zip(&bench.modules) {
         let Some(row) = registry.layer(sample.class()) else { continue };
         let asked = Asked::of(&model.modules[id].path);
-        let plan = recipes::plan(&Site { checkpoint, model, id, row, registry, asked: Some(&asked) });
+        let call = sample.call.as_ref();
+        let site = Site { checkpoint, model, id, row, registry, asked: Some(&asked), call, handed: None };
+        let plan = recipes::plan(&site);
         if let Ok(plan) = plan {
             all.entry(sample.class().to_owned()).or_default().add(&plan, asked.names());
         }

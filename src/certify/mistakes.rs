@@ -140,7 +140,7 @@ impl Mistake {
             plan.mlx = layer;
         }
         if let Some(OtherLayer { kind, args }) = change.layer.clone() {
-            plan.mlx = ModuleSpec { kind, args, program: None };
+            plan.mlx = ModuleSpec { kind, args, ..ModuleSpec::default() };
         }
         if change.channels_first {
             plan.inputs.iter_mut().for_each(|input| input.to_mlx = None);

@@ -18,11 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use crate::checkpoint::{Checkpoint, DescribedModule, Dtype};
 use crate::compare::{Trial, Verdict, worst};
-use crate::convert::Plan;
+use crate::convert::{Call, Plan};
 use crate::convert::random::WeightSource;
 use crate::convert::templates::Template;
 use crate::engine::{EngineInfo, EngineState, Side};
@@ -44,7 +43,7 @@ pub struct Sample {
     pub build: String,
     /// How its forward is called, where that is not the default.
     #[serde(default)]
-    pub call: Option<Map<String, Value>>,
+    pub call: Option<Call>,
     /// The layer and the modules in it, as the reader would find them in a checkpoint.
     modules: Vec<DescribedModule>,
 }
@@ -56,6 +55,18 @@ impl Sample {
         let module = self.modules.iter().find(|module| module.path == path)?;
         let (_, _, shape) = module.tensors.iter().find(|(known, _, _)| known == own)?;
         shape.iter().map(|&axis| usize::try_from(axis).ok()).collect()
+    }
+
+    /// The layer and the modules in it, the layer first.
+    pub fn modules(&self) -> &[DescribedModule] {
+        &self.modules
+    }
+
+    /// The same with something changed in what the reader would find.
+    pub fn altered(&self, change: impl FnOnce(&mut [DescribedModule])) -> Sample {
+        let mut sample = self.clone();
+        change(&mut sample.modules);
+        sample
     }
 
     /// Full path of its class.
@@ -174,20 +185,17 @@ impl Bench {
             sample.modules.iter().map(move |module| {
                 let top = module.path.is_empty();
                 let path = if top { index.to_string() } else { format!("{index}.{}", module.path) };
-                let mut module = DescribedModule { path, ..module.clone() };
-                // The recipes read it where they read every other attribute.
-                if let Some(call) = sample.call.as_ref().filter(|_| top) {
-                    module.attributes.insert("call".to_owned(), Value::Object(call.clone()));
-                }
-                module
+                DescribedModule { path, ..module.clone() }
             })
         });
         let described: Vec<DescribedModule> = std::iter::once(root).chain(inner).collect();
         let checkpoint = Checkpoint::described(Path::new("samples"), &described);
         let model = model::build(&checkpoint);
-        let mut triage = triage::triage(&checkpoint, &model, &registry, &Sources::default());
         let top = model.modules.iter().enumerate().filter(|(_, module)| module.depth == 1);
         let modules: Vec<ModuleId> = top.map(|(id, _)| id).collect();
+        let calls = modules.iter().zip(samples).filter_map(|(&id, sample)| Some((id, sample.call.as_ref()?)));
+        let mut triage =
+            triage::triage_called(&checkpoint, &model, &registry, &Sources::default(), &calls.collect());
         for (index, &id) in modules.iter().enumerate() {
             change(index, &mut triage.modules[id]);
         }

@@ -82,6 +82,15 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`].
     pub fn open_watched(path: &Path, bytes: &Bytes, mut watch: impl FnMut(&str, Record)) -> Result<Archive, Error> {
+        Archive::walk(path, bytes, |_, name, record| watch(name, record))
+    }
+
+    /// The same, with each record's entry.
+    fn walk(
+        path: &Path,
+        bytes: &Bytes,
+        mut watch: impl FnMut(&rawzip::ZipFileHeaderRecord<'_>, &str, Record),
+    ) -> Result<Archive, Error> {
         let damaged = |record: &str, offset: u64, what: String| Error::Archive {
             path: path.to_path_buf(),
             record: record.to_owned(),
@@ -126,7 +135,7 @@ impl Archive {
             count += 1;
             found.add(&entry, directory).map_err(|(record, what)| damaged(&record, place, what))?;
             if let Some((name, record)) = found.records.last() {
-                watch(name, *record);
+                watch(&entry, name, *record);
             }
         }
         if count != archive.entries_hint() {
@@ -203,6 +212,11 @@ impl Archive {
 }
 
 impl Record {
+    /// Longer than this nothing is inflated to, whatever the archive says.
+    pub(super) fn inflated_limit(&self) -> u64 {
+        INFLATE_LIMIT.max(self.compressed.saturating_mul(INFLATE_RATIO))
+    }
+
     /// As [`Archive::read`], with what is unusual but harmless.
     ///
     /// # Errors
@@ -216,7 +230,7 @@ impl Record {
         };
         let limit = match self.method {
             Method::Stored => RECORD_LIMIT,
-            Method::Deflated => INFLATE_LIMIT.max(self.compressed.saturating_mul(INFLATE_RATIO)).min(RECORD_LIMIT),
+            Method::Deflated => self.inflated_limit().min(RECORD_LIMIT),
             Method::Other => {
                 return Err(damaged("is encrypted, or compressed in a way torch does not write".to_owned()));
             }
@@ -247,6 +261,27 @@ impl Record {
         }
         Ok((inflated, warning))
     }
+}
+
+/// A record with its full name, and the checksum that the directory lists.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub name: String,
+    pub record: Record,
+    pub crc: u32,
+}
+
+/// Every record of an archive, by its directory, which is read anew: only a check wants the checksums.
+///
+/// # Errors
+/// As [`Archive::open`].
+pub(super) fn members(path: &Path, bytes: &Bytes) -> Result<Vec<Member>, Error> {
+    let mut members = Vec::new();
+    Archive::walk(path, bytes, |entry, _, record| {
+        let name = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        members.push(Member { name, record, crc: entry.crc32() });
+    })?;
+    Ok(members)
 }
 
 /// Where a record's data begins, from its local header.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::escape::escape;
+use crate::escape::{escape, quoted};
 
 /// An error with the file, the place in it, and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +83,5 @@ fn shown(path: &Path) -> String {
 
 /// A name out of a file, safe for a terminal and cut to a length that fits a message.
 pub(super) fn name_for_message(name: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut shown: String = escape(name).chars().take(LONGEST + 1).collect();
-    if shown.chars().count() > LONGEST {
-        shown = shown.chars().take(LONGEST).collect();
-        shown.push('…');
-    }
-    shown
+    quoted(name).into_owned()
 }

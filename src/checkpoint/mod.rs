@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod bytes;
+pub mod check;
 mod dcp;
 mod described;
 mod detect;

@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::convert::already;
 use crate::convert::compare::{self, Error};
 use crate::convert::state_dict;
-use crate::escape::escape;
+use crate::escape::{escape, quoted};
 use crate::exit::Exit;
 use crate::open::open;
 use crate::report::compare as report;
@@ -41,7 +41,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let other = Checkpoint::open(&args.other)?;
     let path = escape(&args.checkpoint.to_string_lossy()).into_owned();
     if let Some(how) = already::is_mlx(&opened) {
-        return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", escape(&how)).into());
+        return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", quoted(&how)).into());
     }
     let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
     let watch = |_, _| !interrupted.load(Ordering::SeqCst);
@@ -57,7 +57,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     match args.format {
         Format::Text => output::print(report::text(&findings).as_bytes())?,
         Format::Md => output::print(report::markdown(&findings).as_bytes())?,
-        Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&findings))?)?,
+        Format::Json => output::print_json(&report::json(&findings))?,
     }
     let good = findings.iter().all(|finding| finding.verdict.is_good());
     Ok(Exit::of(good))

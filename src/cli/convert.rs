@@ -15,7 +15,7 @@ use crate::convert::already;
 use crate::convert::reverse::{self, Reversal};
 use crate::convert::state_dict::{self, StateDict, key_map};
 use crate::convert::writer::{self, Phase, Progress, Written};
-use crate::escape::escape;
+use crate::escape::{escape, quoted};
 use crate::exit::Exit;
 use crate::open::{Opened, open};
 use crate::report::{bytes, convert as report};
@@ -120,7 +120,7 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &Atomic
     let opened = open(&common.options(checkpoint.to_owned()))?;
     let path = escape(&checkpoint.to_string_lossy()).into_owned();
     if let Some(how) = already::is_mlx(&opened) {
-        return Err(format!("{path}: is MLX's already ({}); there is nothing to convert", escape(&how)).into());
+        return Err(format!("{path}: is MLX's already ({}); there is nothing to convert", quoted(&how)).into());
     }
     writer::check(&[&opened.checkpoint], &args.output, args.force)?;
     if let Some(map) = &args.map {
@@ -142,7 +142,7 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &Atomic
     }
     match args.format {
         Format::Text => output::print(report::text(&opened, &map, &written).as_bytes())?,
-        Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&opened, &map, &written))?)?,
+        Format::Json => output::print_json(&report::json(&opened, &map, &written))?,
     }
     Ok(Exit::Fine)
 }
@@ -204,7 +204,7 @@ fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Res
     match args.format {
         Format::Text => output::print(report::reversed_text(&tensors.summary(), written).as_bytes())?,
         Format::Json => {
-            output::print_line(&serde_json::to_string_pretty(&report::reversed_json(&tensors.summary(), written))?)?;
+            output::print_json(&report::reversed_json(&tensors.summary(), written))?;
         }
     }
     Ok(Exit::Fine)
@@ -246,7 +246,7 @@ fn refuse(path: &str, map: &StateDict) -> Exit {
     let copied: Vec<_> = map.copied().collect();
     eprintln!("t2m-tui: {path}: {} tensors could only be copied, which --strict refuses:", copied.len());
     for (entry, doubt) in copied.iter().take(20) {
-        eprintln!("  {}: {}", escape(&entry.name), escape(&doubt.to_string()));
+        eprintln!("  {}: {}", quoted(&entry.name), quoted(&doubt.to_string()));
     }
     if copied.len() > 20 {
         eprintln!("  … and {} more", copied.len() - 20);
@@ -312,7 +312,7 @@ fn progress_text(progress: &Progress<'_>, elapsed: Duration) -> String {
         bytes(done),
         bytes(half),
         bytes(rate as u64),
-        escape(progress.tensor)
+        quoted(progress.tensor)
     )
 }
 

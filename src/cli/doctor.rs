@@ -43,7 +43,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let well = engines.iter().all(|(_, greeting)| greeting.is_ok());
     match args.format {
         Format::Json => {
-            output::print_line(&serde_json::to_string_pretty(&report_json(&engines, &registry, &sources))?)?
+            output::print_json(&report_json(&engines, &registry, &sources))?
         }
         Format::Text | Format::Md => output::print(report_text(&engines, &registry, &sources).as_bytes())?,
     }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Common, Failure, Format, output};
+use crate::checkpoint::check::{Check, check};
 use crate::exit::Exit;
-use crate::open::open;
-use crate::report::{inspect_json, inspect_text};
+use crate::open::{Opened, open};
+use crate::report::{check as check_report, inspect_json, inspect_text};
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,12 +19,16 @@ pub struct Args {
     /// Exit with 1 if less than this share of the layers converts (0 to 1)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     fail_under: Option<f64>,
+    /// Read everything: whether zip members have the checksums that they are listed with (exit with 1 if one has not, or
+    /// if a tensor cannot be read), and how many numbers are NaN or infinite, which is told and no fault
+    #[arg(long)]
+    check: bool,
 }
 
 impl Args {
     /// The text report of a checkpoint.
     pub fn text(checkpoint: PathBuf) -> Args {
-        Args { checkpoint, format: Format::Text, fail_under: None }
+        Args { checkpoint, format: Format::Text, fail_under: None, check: false }
     }
 }
 
@@ -38,10 +43,26 @@ fn share(text: &str) -> Result<f64, String> {
 /// The checkpoint cannot be opened or stdout is closed.
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
+    let checked = args.check.then(|| check(&opened.checkpoint));
+    let told = |words: fn(&Opened, &Check) -> String| checked.as_ref().map(|check| words(&opened, check));
     match args.format {
-        Format::Text => output::print(inspect_text::text(&opened).as_bytes())?,
-        Format::Md => output::print(inspect_text::markdown(&opened).as_bytes())?,
-        Format::Json => output::print_line(&serde_json::to_string_pretty(&inspect_json::inspect(&opened))?)?,
+        Format::Text => {
+            output::print((inspect_text::text(&opened) + &told(check_report::text).unwrap_or_default()).as_bytes())?;
+        }
+        Format::Md => {
+            let more = told(check_report::markdown).unwrap_or_default();
+            output::print((inspect_text::markdown(&opened) + &more).as_bytes())?;
+        }
+        Format::Json => {
+            let mut report = inspect_json::inspect(&opened);
+            if let Some(check) = &checked {
+                report["checkpoint"]["check"] = check_report::json(&opened, check);
+            }
+            output::print_json(&report)?;
+        }
+    }
+    if checked.is_some_and(|check| !check.is_sound()) {
+        return Ok(Exit::BadAnswer);
     }
     let coverage = opened.triage.coverage.layers;
     match args.fail_under {

@@ -50,9 +50,9 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     match args.format {
         MatrixFormat::Md => output::print(Matrix::new(&registry, &measured)?.markdown().as_bytes())?,
         MatrixFormat::Json => {
-            output::print_line(&serde_json::to_string_pretty(&Matrix::new(&registry, &measured)?.json())?)?;
+            output::print_json(&Matrix::new(&registry, &measured)?.json())?;
         }
-        MatrixFormat::Record => output::print_line(&serde_json::to_string_pretty(&measured)?)?,
+        MatrixFormat::Record => output::print_json(&measured)?,
     }
     Ok(Exit::of(measured.all_pass()))
 }

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io::{self, Write};
 
+use crate::escape::escape_json;
+
 /// Write it all and flush.
 ///
 /// # Errors
@@ -19,6 +21,23 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 /// Stdout is closed or full.
 pub fn print_line(line: &str) -> io::Result<()> {
     print(format!("{line}\n").as_bytes())
+}
+
+/// Write a value as JSON, on lines that people can read. Its texts hide nothing: what would change how the text around it
+/// looks stands as `\uXXXX`.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
+    print_line(&escape_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// The same on one line, for a stream of them.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_json_line(value: &impl serde::Serialize) -> io::Result<()> {
+    print_line(&escape_json(&serde_json::to_string(value)?))
 }
 
 /// Whether a failure is only that nobody reads any more (`t2m-tui inspect … | head`).

@@ -15,7 +15,7 @@ use super::{Common, Failure, output};
 use crate::checkpoint::Dtype;
 use crate::convert::random::WeightSource;
 use crate::engine::EngineState;
-use crate::escape::escape;
+use crate::escape::{escape, quoted};
 use crate::exit::Exit;
 use crate::model::ModuleId;
 use crate::open::{Opened, open};
@@ -116,7 +116,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
             runner.cancel();
             eprintln!("t2m-tui: interrupted after {} of {total} layers", run.layers.len());
             match args.format {
-                VerifyFormat::Json => output::print_line(&serde_json::to_string_pretty(&run.json(&opened))?)?,
+                VerifyFormat::Json => output::print_json(&run.json(&opened))?,
                 VerifyFormat::Text => output::print_line(&format!("\n{}", run.summary_text()))?,
                 VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
                 VerifyFormat::Jsonl => {}
@@ -146,14 +146,14 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
             clear_progress();
             match args.format {
                 VerifyFormat::Text => output::print_line(&text::layer_text(&opened, layer))?,
-                VerifyFormat::Jsonl => output::print_line(&text::layer_json(&opened, layer).to_string())?,
+                VerifyFormat::Jsonl => output::print_json_line(&text::layer_json(&opened, layer))?,
                 VerifyFormat::Json | VerifyFormat::Md => {}
             }
         }
     }
     match args.format {
         VerifyFormat::Text => output::print_line(&format!("\n{}", run.summary_text()))?,
-        VerifyFormat::Json => output::print_line(&serde_json::to_string_pretty(&run.json(&opened))?)?,
+        VerifyFormat::Json => output::print_json(&run.json(&opened))?,
         VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
         VerifyFormat::Jsonl => {}
     }
@@ -191,7 +191,7 @@ fn no_match(opened: &Opened, glob: &str) -> Failure {
     if let Some(id) = opened.model.modules.iter().position(|module| module.path == glob) {
         let (module, status) = (&opened.model.modules[id], opened.triage.modules[id].status.name());
         let what =
-            if module.class.is_empty() { String::new() } else { format!(", a {}", escape(module.short_class())) };
+            if module.class.is_empty() { String::new() } else { format!(", a {}", quoted(module.short_class())) };
         return format!(
             "{path}: {glob} is no layer but what layers are in ({status}{what}); --layers '{glob}.*' runs those"
         )
@@ -220,7 +220,7 @@ fn progress(common: &Common, opened: &Opened, event: &Event, done: usize, total:
     match event {
         Event::Engine(side, state) if common.verbose => eprintln!("t2m-tui: {}: {state:?}", side.program()),
         Event::Started { module, .. } if std::io::stderr().is_terminal() => {
-            eprint!("\r\x1b[K{}/{total} {}", done + 1, escape(&opened.model.modules[*module].path));
+            eprint!("\r\x1b[K{}/{total} {}", done + 1, quoted(&opened.model.modules[*module].path));
             let _ = std::io::stderr().flush();
         }
         _ => {}

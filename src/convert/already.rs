@@ -1,6 +1,7 @@
 //! Whether a file holds MLX's weights already: those must not be converted once more.
 
 use crate::checkpoint::{Dtype, Tensor};
+use crate::escape::quoted;
 use crate::open::Opened;
 
 /// By what it is known that a file is MLX's, in words; `None` where it is torch's as far as it can be told.
@@ -10,7 +11,7 @@ pub fn is_mlx(opened: &Opened) -> Option<String> {
         return Some("its metadata says format = mlx".to_owned());
     }
     if let Some(name) = quantised(&checkpoint.tensors) {
-        return Some(format!("`{name}` is packed as mlx.nn.quantize does it, with scales and biases"));
+        return Some(format!("`{}` is packed as mlx.nn.quantize does it, with scales and biases", quoted(name)));
     }
     convolutions(opened)
 }

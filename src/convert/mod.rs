@@ -4,6 +4,7 @@
 //! plans of a whole model, by name.
 
 pub mod already;
+pub mod call;
 pub mod compare;
 pub mod input;
 pub mod random;
@@ -17,6 +18,7 @@ pub mod writer;
 use crate::compare::tolerance::Bound;
 use crate::engine::ModuleSpec;
 
+pub use call::Call;
 pub use input::Input;
 pub use recipes::plan;
 pub use state_dict::StateDict;

@@ -14,25 +14,25 @@ use super::state_dict::{StateDict, Why, key_map};
 use super::weights::{self, Move};
 use super::writer::{Described, Error as WriteError, Source};
 use crate::checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
-use crate::escape::escape;
+use crate::escape::quoted;
 
 /// Why there is no way back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The map speaks of a tensor that the MLX file has not.
-    #[error("the key map wants `{}`, which the MLX file has not: the map belongs to another conversion", escape(name))]
+    #[error("the key map wants `{}`, which the MLX file has not: the map belongs to another conversion", quoted(name))]
     Missing {
         /// MLX's name.
         name: String,
     },
     /// The MLX file has a tensor that the map does not know.
-    #[error("the MLX file has `{}`, of which the key map does not say where it goes", escape(name))]
+    #[error("the MLX file has `{}`, of which the key map does not say where it goes", quoted(name))]
     Extra {
         /// MLX's name.
         name: String,
     },
     /// A tensor has another shape than the map says.
-    #[error("`{}` has shape {found:?} in the MLX file and {wanted:?} in the key map", escape(name))]
+    #[error("`{}` has shape {found:?} in the MLX file and {wanted:?} in the key map", quoted(name))]
     Shape {
         /// MLX's name.
         name: String,

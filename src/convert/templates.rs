@@ -82,7 +82,7 @@ impl Template {
     /// As a call: `MLP(dims=[24, 40, 10], activation="relu", bias=True, dropout=0.0)`.
     pub fn call(&self) -> String {
         let call = |name: &str, args: &Map<String, Value>| {
-            ModuleSpec { kind: name.to_owned(), args: args.clone(), program: None }.python()
+            ModuleSpec { kind: name.to_owned(), args: args.clone(), ..ModuleSpec::default() }.python()
         };
         match self.args.get("blocks").and_then(Value::as_array) {
             Some(blocks) => {
@@ -98,7 +98,7 @@ impl Template {
 pub fn of(checkpoint: &Checkpoint, model: &Model, registry: &Registry, id: ModuleId) -> Option<Template> {
     let site = |id: ModuleId| {
         let row = registry.layer(&model.modules[id].class)?;
-        Some(Site { checkpoint, model, id, row, registry, asked: None })
+        Some(Site { checkpoint, model, id, row, registry, asked: None, call: None, handed: None })
     };
     match model.modules[id].class.as_str() {
         ENCODER_LAYER => transformer(&site(id)?),
@@ -334,9 +334,9 @@ impl Block<'_, '_> {
             torch: ModuleSpec {
                 kind: SEQUENCES[0].to_owned(),
                 args: object([("children", json!(children))]),
-                program: None,
+                ..ModuleSpec::default()
             },
-            mlx: ModuleSpec { kind: format!("{PREFIX}{name}"), args: args.clone(), program: None },
+            mlx: ModuleSpec { kind: format!("{PREFIX}{name}"), args: args.clone(), ..ModuleSpec::default() },
             weights: self.weights,
             inputs: vec![self.input],
             outputs: vec![Output { name: "output", to_torch: self.moves }],
@@ -383,7 +383,7 @@ fn adaptive(site: &Site<'_>) -> Option<Template> {
 
 /// The block in the place of what the plan has.
 fn in_place(plan: Plan, name: &'static str, args: Map<String, Value>) -> Template {
-    let mlx = ModuleSpec { kind: format!("{PREFIX}{name}"), args: args.clone(), program: None };
+    let mlx = ModuleSpec { kind: format!("{PREFIX}{name}"), args: args.clone(), ..ModuleSpec::default() };
     Template { name, args, plan: Some(Plan { mlx, way: Way::Recipe(vec![format!("as one {name}")]), ..plan }) }
 }
 

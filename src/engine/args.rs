@@ -6,24 +6,32 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::ModuleSpec;
+use super::own::Told;
+use crate::escape::quoted;
 
 /// The arguments of one layer, and which of them were asked for.
 #[derive(Debug)]
 pub struct Args<'a> {
     kind: &'a str,
     args: &'a Map<String, Value>,
+    told: Option<&'a Told>,
     read: RefCell<HashSet<String>>,
 }
 
 impl<'a> Args<'a> {
     /// The arguments of this layer.
     pub fn new(module: &'a ModuleSpec) -> Args<'a> {
-        Args::of(&module.kind, &module.args)
+        Args { told: module.told.as_deref(), ..Args::of(&module.kind, &module.args) }
+    }
+
+    /// What is said of the layer beside its arguments.
+    pub fn told(&self) -> Option<&'a Told> {
+        self.told
     }
 
     /// The arguments of a call.
     pub fn of(kind: &'a str, args: &'a Map<String, Value>) -> Args<'a> {
-        Args { kind, args, read: RefCell::default() }
+        Args { kind, args, told: None, read: RefCell::default() }
     }
 
     /// Whether all arguments were asked for: one that a layer does not know would be dropped without a word.
@@ -304,7 +312,7 @@ impl<'a> Args<'a> {
     /// The message for a value that is not what the layer takes.
     pub fn wrong(&self, name: &str, wanted: &str) -> String {
         let value = self.find(name).unwrap_or(&Value::Null);
-        format!("{}: the argument `{name}` is {value}, not {wanted}", self.kind)
+        format!("{}: the argument `{name}` is {}, not {wanted}", quoted(self.kind), quoted(&value.to_string()))
     }
 }
 

@@ -1,14 +1,55 @@
 //! What t2m-torch computes beside torch's own layers: functions for classes of other libraries that no layer of torch
-//! computes like. A registry row names one as its `torch`; the functions are in `torch/zoo`.
+//! computes like. A registry row names one as its `torch`; the functions are in `torch/zoo`. And what it is told of a layer
+//! beside the layer's attributes.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// What the names of such functions begin with.
 pub const PREFIX: &str = "t2m.";
 
-/// The argument that holds the module's own names of tensors, by the names that the layer knows them by.
-pub const TENSORS: &str = "tensors";
+/// What is said of a torch layer beside its attributes: by its registry row, its recipe or a sample. A file holds nothing but
+/// attributes, so nothing in it, whatever its name, can say any of this.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Told {
+    /// How forward is called; with its first inputs where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
+    /// The module's own names of tensors, by the names that the layer knows them by.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub tensors: IndexMap<String, String>,
+    /// That `weight` is `g·v/‖v‖`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_norm: Option<WeightNorm>,
+    /// The attributes of the modules below the layer, by their paths relative to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modules: Option<BTreeMap<String, Map<String, Value>>>,
+}
 
-/// The argument that says that `weight` is `g·v/‖v‖`: `{"norm": name of g, "dim": the axis that keeps its norm, or null}`.
-pub const WEIGHT_NORM: &str = "weight_norm";
+/// How a layer's forward is called.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The parameters that the inputs are for, in the inputs' order; the first ones where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Vec<String>>,
+    /// Parameters that are no tensors, such as `need_weights`.
+    #[serde(flatten)]
+    pub scalars: Map<String, Value>,
+}
+
+/// What `torch.nn.utils.weight_norm` keeps beside `v`, which stands at `weight`'s place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightNorm {
+    /// Name of `g`.
+    pub norm: String,
+    /// The axis that keeps its norm; one norm over all where there is none.
+    pub dim: Option<i64>,
+}
 
 /// The functions. Each is documented where it is written.
 pub const FUNCTIONS: [&str; 28] = [

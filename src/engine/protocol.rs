@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::Program;
+use super::own::Told;
 use crate::checkpoint::{Dtype, TensorData};
 
 /// Raised with every change of meaning. Both sides must agree to the number.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The flag of [`EngineInfo`] that names the library of an engine's matrix products, where there is a choice.
 pub const BLAS: &str = "blas";
@@ -63,6 +64,9 @@ pub struct ModuleSpec {
     /// registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,
+    /// For torch: what is said of the layer beside its attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<Told>>,
 }
 
 /// A tensor's description; its bytes follow in the payload.

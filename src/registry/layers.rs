@@ -12,6 +12,7 @@ use super::{Error, LayoutRule, parse_toml};
 use crate::compare::tolerance::Bound;
 use crate::convert::recipes;
 use crate::engine::own;
+use crate::escape::quoted;
 use crate::triage::Difficulty;
 
 /// One torch layer (or several that are the same).
@@ -210,11 +211,20 @@ fn check_torch(row: &Layer) -> Result<(), String> {
     let known = own::FUNCTIONS.join(", ");
     match torch.strip_prefix(own::PREFIX) {
         Some(_) if own::FUNCTIONS.contains(&torch) => Ok(()),
-        Some(_) => Err(format!("there is no function {torch}; there are {known}")),
+        Some(_) => Err(format!("there is no function {}; there are {known}", quoted(torch))),
         None => Err(format!(
             "a class from elsewhere needs `torch`, the layer of torch.nn.modules that it computes like, or one of {known}"
         )),
     }
+}
+
+/// Some of the recipes, those that begin most like the word first.
+fn nearest(word: &str, known: &[&str]) -> String {
+    let alike = |name: &&str| name.bytes().zip(word.bytes()).take_while(|(a, b)| a == b).count();
+    let mut names = known.to_vec();
+    names.sort_by_key(|name| std::cmp::Reverse(alike(name)));
+    names.truncate(8);
+    format!("there are {}, and others that rows of the built-in registry name", names.join(", "))
 }
 
 /// Whether a row can be: what converts has a target and a recipe, what does not says how hard it would be.
@@ -227,12 +237,13 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
         let layouts = || rules.iter().filter(|known| known.kind == RuleKind::Axes);
         if !layouts().any(|known| known.name == *rule) {
             let known: Vec<&str> = layouts().map(|rule| rule.name.as_str()).collect();
-            return Err(format!("there is no weight rule {rule:?} of the kind axes; there are {}", known.join(", ")));
+            return Err(format!("there is no weight rule \"{}\" of the kind axes; there are {}", quoted(rule), known.join(", ")));
         }
     }
     if let Some(bound) = row.bound.as_ref().filter(|bound| Bound::from_words(bound).is_none()) {
         return Err(format!(
-            "{bound:?} is no bound; there are copy, pointwise, contraction N and norm N, N a number of terms"
+            "\"{}\" is no bound; there are copy, pointwise, contraction N and norm N, N a number of terms",
+            quoted(bound)
         ));
     }
     if row.children.is_some() && row.status != RowStatus::Container {
@@ -248,7 +259,7 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
                 Some(recipe) if recipes::names().any(|name| name == recipe) => Ok(()),
                 Some(recipe) => {
                     let known: Vec<&str> = recipes::names().collect();
-                    Err(format!("there is no recipe {recipe:?}; there are {}", known.join(", ")))
+                    Err(format!("there is no recipe \"{}\"; {}", quoted(recipe), nearest(recipe, &known)))
                 }
                 None => Err("what converts needs a `recipe`".to_owned()),
             }

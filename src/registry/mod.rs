@@ -12,6 +12,9 @@ pub mod rules;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::escape::{escape, quoted};
+use crate::user_file;
+
 pub use dtypes::DtypeRow;
 pub use layers::{Attribute, Layer, RowStatus, Seed};
 pub use ops::Op;
@@ -29,6 +32,8 @@ pub struct Registry {
     /// Weight layouts, in file order.
     pub rules: Vec<LayoutRule>,
     by_class: HashMap<String, usize>,
+    /// How many classes each row stands for.
+    classes_of: Vec<usize>,
     by_op: HashMap<String, usize>,
 }
 
@@ -36,15 +41,15 @@ pub struct Registry {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
-    #[error("{path}: cannot read the registry file: {source}")]
+    #[error("registry file {}: {source}", escape(&path.to_string_lossy()))]
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
+        /// Why.
+        source: user_file::Error,
     },
     /// It is not TOML, or not what a registry file holds. The message has line and column.
-    #[error("{path}: {message}")]
+    #[error("registry file {}: {message}", escape(&path.to_string_lossy()))]
     Parse {
         /// The file.
         path: PathBuf,
@@ -52,7 +57,7 @@ pub enum Error {
         message: String,
     },
     /// A row contradicts itself or the rest.
-    #[error("{path}: the row of {row}: {message}")]
+    #[error("registry file {}: the row of {}: {message}", escape(&path.to_string_lossy()), quoted(row))]
     Row {
         /// The file.
         path: PathBuf,
@@ -62,6 +67,9 @@ pub enum Error {
         message: String,
     },
 }
+
+/// No registry file is read that is longer, in bytes: ten times the built-in ones.
+const LONGEST: u64 = 2 << 20;
 
 const LAYERS: (&str, &str) = ("assets/registry/layers.toml", include_str!("../../assets/registry/layers.toml"));
 const ZOO: (&str, &str) = ("assets/registry/zoo.toml", include_str!("../../assets/registry/zoo.toml"));
@@ -82,11 +90,12 @@ impl Registry {
         let names = |op: &Op| std::iter::once(op.torch.clone()).chain(op.also.clone()).collect::<Vec<String>>();
         let by_op = ops.iter().enumerate().flat_map(|(index, op)| names(op).into_iter().map(move |name| (name, index)));
         let by_op = by_op.collect();
-        let mut registry = Registry { layers: Vec::new(), ops, dtypes, rules, by_class: HashMap::new(), by_op };
+        let mut registry = Registry { layers: Vec::new(), ops, dtypes, rules, by_class: HashMap::new(), classes_of: Vec::new(), by_op };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         registry.apply(Path::new(ZOO.0), ZOO.1)?;
         for path in files {
-            let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let text =
+                user_file::read(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
             registry.apply(path, &text)?;
         }
         Ok(registry)
@@ -132,7 +141,7 @@ impl Registry {
                 Some(&index) => {
                     let changed = layers::changed(&self.layers[index], &patch).map_err(row_error)?;
                     // A row that stands for several classes is changed for the named one alone.
-                    if self.by_class.values().filter(|&&row| row == index).count() == 1 {
+                    if self.classes_of.get(index) == Some(&1) {
                         self.layers[index] = changed;
                         index
                     } else {
@@ -146,17 +155,22 @@ impl Registry {
                 }
             };
             layers::check(&self.layers[index], &self.rules).map_err(row_error)?;
-            let classes = std::iter::once(&patch.class).chain(patch.also.iter().flatten());
-            self.by_class.extend(classes.map(|class| (class.clone(), index)));
+            self.classes_of.resize(self.layers.len(), 0);
+            for class in std::iter::once(&patch.class).chain(patch.also.iter().flatten()) {
+                let before = self.by_class.insert(class.clone(), index);
+                for (row, more) in before.map(|row| (row, false)).into_iter().chain([(index, true)]) {
+                    let Some(count) = self.classes_of.get_mut(row) else { continue };
+                    *count = if more { *count + 1 } else { count.saturating_sub(1) };
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// Parse a file of rows; serde's message carries line and column.
+/// Parse a file of rows; the message carries line and column.
 fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, Error> {
-    toml::from_str(text)
-        .map_err(|error| Error::Parse { path: path.to_owned(), message: error.to_string().trim().to_owned() })
+    user_file::parse_toml(text).map_err(|message| Error::Parse { path: path.to_owned(), message })
 }
 
 #[cfg(test)]

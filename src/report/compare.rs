@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::code_cell;
 use crate::convert::compare::{By, Finding, Verdict};
-use crate::escape::escape;
+use crate::escape::quoted;
 
 /// How many lines of the text name tensors that are not as they should be.
 const MOST_SHOWN: usize = 60;
@@ -47,7 +47,7 @@ fn words(finding: &Finding) -> String {
         Verdict::Extra => "nothing of the conversion is like it".to_owned(),
     };
     let found = match (&finding.name, &finding.other) {
-        (Some(name), Some(other)) if name != other => format!("is {} there", escape(other)),
+        (Some(name), Some(other)) if name != other => format!("is {} there", quoted(other)),
         _ => String::new(),
     };
     [found, what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
@@ -64,7 +64,7 @@ pub fn text(findings: &[Finding]) -> String {
     let width = telling.iter().take(MOST_SHOWN).map(|finding| name(finding).chars().count()).max().unwrap_or(0).min(60);
     for finding in telling.iter().take(MOST_SHOWN) {
         let verdict = finding.verdict.name();
-        lines.push(format!("{:width$}  {verdict:11}  {}", escape(name(finding)), words(finding)));
+        lines.push(format!("{:width$}  {verdict:11}  {}", quoted(name(finding)), words(finding)));
     }
     if telling.len() > MOST_SHOWN {
         lines.push(format!("… and {} more, which --format json lists", telling.len() - MOST_SHOWN));

@@ -8,7 +8,7 @@ use crate::checkpoint::Dtype;
 use crate::convert::reverse::Summary;
 use crate::convert::state_dict::{Doubt, Entry, Known, StateDict, Why};
 use crate::convert::writer::{Loss, Written};
-use crate::escape::escape;
+use crate::escape::{escape, sentence};
 use crate::model::neighbours;
 use crate::open::Opened;
 
@@ -96,7 +96,7 @@ fn list(lines: &mut Vec<String>, title: &str, items: Vec<String>) {
         return;
     }
     lines.push(title.to_owned());
-    lines.extend(items.iter().take(MOST_SHOWN).map(|item| format!("  {}", escape(item))));
+    lines.extend(items.iter().take(MOST_SHOWN).map(|item| format!("  {}", sentence(item))));
     if items.len() > MOST_SHOWN {
         lines.push(format!("  … and {} more, which --format json lists", items.len() - MOST_SHOWN));
     }

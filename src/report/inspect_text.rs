@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     BlockerPlace, blocker_places, bytes, code_cell, count, layers, ops, parameters, severity_counts, status_counts,
 };
-use crate::escape::escape;
+use crate::escape::{escape, quoted, sentence};
 use crate::model::{Evidence, ModuleId, attributes};
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
@@ -28,12 +28,12 @@ pub fn text(opened: &Opened) -> String {
 fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "{}", headline(opened))?;
     if !opened.checkpoint.wrappers.is_empty() {
-        writeln!(out, "found under: {}", escape(&opened.checkpoint.wrappers.join(" → ")))?;
+        writeln!(out, "found under: {}", quoted(&opened.checkpoint.wrappers.join(" → ")))?;
     }
     let places = blocker_places(opened);
     writeln!(out, "{}; blockers: {}", coverage(opened), severity_counts(&places))?;
     for warning in &opened.checkpoint.warnings {
-        writeln!(out, "warning: {}", escape(warning))?;
+        writeln!(out, "warning: {}", sentence(warning))?;
     }
     writeln!(out)?;
     let rows: Vec<Row> = rows(opened).collect();
@@ -51,9 +51,9 @@ fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "modules: {}", counts.join(", "))?;
     for BlockerPlace { file, blocker, modules } in places {
         let place = format!("{file}:{}:{}", blocker.line, blocker.column);
-        writeln!(out, "\n{}  {} {}", escape(&place), escape(&blocker.pattern), blocker.severity.name())?;
-        writeln!(out, "    in {}: {}", names_of(opened, &modules), escape(&blocker.text))?;
-        writeln!(out, "    {} {}", escape(&blocker.explanation), escape(&blocker.hint))?;
+        writeln!(out, "\n{}  {} {}", quoted(&place), quoted(&blocker.pattern), blocker.severity.name())?;
+        writeln!(out, "    in {}: {}", names_of(opened, &modules), quoted(&blocker.text))?;
+        writeln!(out, "    {} {}", sentence(&blocker.explanation), sentence(&blocker.hint))?;
     }
     write_unreadable(out, opened)?;
     write_ops(out, opened)?;
@@ -69,7 +69,7 @@ fn write_unreadable(out: &mut String, opened: &Opened) -> std::fmt::Result {
         writeln!(out, "\ntensors that cannot be read")?;
     }
     for (name, problem) in problems.iter().take(MOST_UNREADABLE) {
-        writeln!(out, "    {}: {}", escape(name), escape(problem))?;
+        writeln!(out, "    {}: {}", sentence(name), sentence(problem))?;
     }
     match problems.len().saturating_sub(MOST_UNREADABLE) {
         0 => Ok(()),
@@ -85,7 +85,7 @@ fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
     }
     for op in &found {
         let name = format!("{}{}", op.torch, if op.guess { "?" } else { "" });
-        let instead = format!("{} → {} ×{}", escape(&name), op.mlx().unwrap_or("?"), op.count);
+        let instead = format!("{} → {} ×{}", quoted(&name), op.mlx().unwrap_or("?"), op.count);
         let line = format!("    {:<7} {instead:<46} {}", op.status().name(), ops::words(op));
         writeln!(out, "{}", line.trim_end())?;
     }
@@ -108,10 +108,10 @@ fn write_pickle(out: &mut String, opened: &Opened) -> std::fmt::Result {
     }
     for global in &outside.foreign {
         let danger = if global.dangerous { "  DANGEROUS: it could run code if it were called" } else { "" };
-        writeln!(out, "    {} ×{}{danger}", escape(&global.name), global.count)?;
+        writeln!(out, "    {} ×{}{danger}", quoted(&global.name), global.count)?;
     }
     for refused in &outside.refused {
-        writeln!(out, "    refused: {}", escape(refused))?;
+        writeln!(out, "    refused: {}", sentence(refused))?;
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ fn percent(share: f64) -> u64 {
 }
 
 fn cell(text: &str) -> String {
-    escape(text).replace('|', "\\|").replace('<', "&lt;")
+    quoted(text).replace('|', "\\|").replace('<', "&lt;")
 }
 
 fn headline(opened: &Opened) -> String {
@@ -180,7 +180,7 @@ fn names_of(opened: &Opened, modules: &[ModuleId]) -> String {
     const SHOWN: usize = 4;
     let name = |&id: &ModuleId| {
         let path = &opened.model.modules[id].path;
-        if path.is_empty() { "the root".to_owned() } else { escape(path).into_owned() }
+        if path.is_empty() { "the root".to_owned() } else { quoted(path).into_owned() }
     };
     let names: Vec<String> = modules.iter().take(SHOWN).map(name).collect();
     match modules.len().saturating_sub(SHOWN) {
@@ -223,12 +223,12 @@ fn rows(opened: &Opened) -> impl Iterator<Item = Row> {
         let (path, name) =
             if module.path.is_empty() { ("(root)", "(root)") } else { (module.path.as_str(), module.name.as_str()) };
         Row {
-            path: escape(path).into_owned(),
+            path: quoted(path).into_owned(),
             depth: module.depth,
-            name: escape(name).into_owned(),
-            class: escape(format!("{class} {}", attributes::describe(module)).trim_end()).into_owned(),
+            name: quoted(name).into_owned(),
+            class: quoted(format!("{class} {}", attributes::describe(module)).trim_end()).into_owned(),
             status: triaged.status.name(),
-            words: escape(&words(triaged)).into_owned(),
+            words: sentence(&words(triaged)).into_owned(),
         }
     })
 }

@@ -1,5 +1,6 @@
 //! What was found, as text, JSON or Markdown.
 
+pub mod check;
 pub mod compare;
 pub mod convert;
 pub mod inspect_json;
@@ -85,7 +86,7 @@ pub fn parameters(model: &Model) -> u64 {
 
 /// Text for a code span in a cell of a Markdown table.
 pub fn code_cell(text: &str) -> String {
-    crate::escape::escape(text).replace('|', "\\|").replace('`', "'")
+    crate::escape::quoted(text).replace('|', "\\|").replace('`', "'")
 }
 
 /// `1234567` → `1.2 M`.

@@ -9,7 +9,7 @@ use crate::checkpoint::Dtype;
 use crate::compare::{self, Apart, Trial, Verdict};
 use crate::convert::random::WeightSource;
 use crate::engine::{EngineInfo, EngineState, Side, protocol};
-use crate::escape::escape;
+use crate::escape::{quoted, sentence};
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::verify::{Event, Twin};
@@ -129,14 +129,14 @@ impl Run {
             let reason = layer
                 .reason
                 .as_deref()
-                .map(|reason| format!(": {}", escape(reason).replace('|', "\\|")))
+                .map(|reason| format!(": {}", sentence(reason).replace('|', "\\|")))
                 .unwrap_or_default();
             // Writing to a String does not fail.
             let _ = writeln!(
                 out,
                 "| `{}` | {} | {} | {error} | {tolerance} | {torch} | {mlx} | {}{reason} |",
                 super::code_cell(&module.path),
-                escape(module.short_class()).replace('|', "\\|"),
+                quoted(module.short_class()).replace('|', "\\|"),
                 triaged.target().unwrap_or(""),
                 layer.verdict.name(),
             );
@@ -155,8 +155,8 @@ pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
     let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
     let target = triaged.target().map(|mlx| format!(" → {mlx}")).unwrap_or_default();
     let path = if module.path.is_empty() { "(root)" } else { &module.path };
-    let mut line = format!("{:<36} {:<46}", escape(path), escape(&format!("{}{target}", module.short_class())));
-    let reason = layer.reason.as_deref().map(|reason| format!(": {}", escape(reason))).unwrap_or_default();
+    let mut line = format!("{:<36} {:<46}", quoted(path), quoted(&format!("{}{target}", module.short_class())));
+    let reason = layer.reason.as_deref().map(|reason| format!(": {}", sentence(reason))).unwrap_or_default();
     let numbers = |trial: Option<&Trial>| match trial {
         Some(trial) => format!(" {:>9} {:>9}", number_or_none(trial.max_abs()), number(trial.tolerance)),
         None => format!(" {:>9} {:>9}", "", ""),
@@ -177,7 +177,7 @@ pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
     }
     for twin in &layer.twins {
         let words = format!("  plain rename: {}", twin.name);
-        let reason = twin.reason.as_deref().map(|reason| format!(": {}", escape(reason))).unwrap_or_default();
+        let reason = twin.reason.as_deref().map(|reason| format!(": {}", sentence(reason))).unwrap_or_default();
         let numbers = numbers(twin.trial.as_ref());
         let _ = write!(line, "\n{:<36} {words:<46}{numbers}  {}{reason}", "", twin.verdict.name());
     }

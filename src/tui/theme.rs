@@ -3,13 +3,20 @@
 //! The screen is always drawn in full colour; [`Theme::adapt`] then brings the finished buffer down to what the terminal
 //! can show. Nothing is told by colour alone: statuses have a glyph and a word, a selection is bold and marked.
 
+use std::path::Path;
+
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
 use crate::compare::Verdict;
+use crate::escape::{escape, quoted};
 use crate::source::Severity;
 use crate::triage::Status;
+use crate::user_file;
+
+/// No theme is read that is longer, in bytes: a hundred times the built-in ones.
+const LONGEST: u64 = 256 << 10;
 
 const DARK: &str = include_str!("../../assets/themes/dark.toml");
 const LIGHT: &str = include_str!("../../assets/themes/light.toml");
@@ -48,11 +55,11 @@ impl Level {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is not the TOML that is expected.
-    #[error("theme {0}: {1}")]
-    Toml(String, toml::de::Error),
+    #[error("theme {file}: {1}", file = escape(.0))]
+    Toml(String, String),
     /// The file cannot be read.
-    #[error("theme {0}: {1}; the built-in themes are auto, dark and light")]
-    Read(String, std::io::Error),
+    #[error("theme {file}: {1}; the built-in themes are auto, dark and light", file = escape(.0))]
+    Read(String, user_file::Error),
 }
 
 /// Colours by meaning. `None` is the terminal's own foreground.
@@ -140,7 +147,7 @@ impl TryFrom<String> for Rgb {
     type Error = String;
 
     fn try_from(text: String) -> Result<Rgb, String> {
-        let wrong = || format!("\"{text}\" is no colour; write #rrggbb");
+        let wrong = || format!("\"{}\" is no colour; write #rrggbb", quoted(&text));
         let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6).ok_or_else(wrong)?;
         let [_, red, green, blue] = u32::from_str_radix(digits, 16).map_err(|_| wrong())?.to_be_bytes();
         Ok(Rgb(red, green, blue))
@@ -199,7 +206,8 @@ impl Theme {
             "auto" if light().unwrap_or(false) => Theme::parse("light", LIGHT),
             "auto" => Theme::parse("dark", DARK),
             path => {
-                let text = std::fs::read_to_string(path).map_err(|error| Error::Read(path.to_owned(), error))?;
+                let text = user_file::read(Path::new(path), LONGEST);
+                let text = text.map_err(|error| Error::Read(path.to_owned(), error))?;
                 Theme::parse(path, &text)
             }
         }
@@ -210,7 +218,7 @@ impl Theme {
     /// # Errors
     /// It is no TOML, misses a colour, or names one that does not exist.
     pub fn parse(name: &str, text: &str) -> Result<Theme, Error> {
-        toml::from_str(text).map_err(|error| Error::Toml(name.to_owned(), error))
+        user_file::parse_toml(text).map_err(|message| Error::Toml(name.to_owned(), message))
     }
 
     /// The same for a terminal with so many colours.

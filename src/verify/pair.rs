@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::checkpoint::{Dtype, TensorData};
 use crate::compare::Trial;
 use crate::convert::Plan;
+use crate::escape::sentence;
 use crate::engine::client::{self, CancelToken, Client};
 use crate::engine::{EngineState, Side};
 
@@ -97,7 +98,7 @@ fn inputs(terms: &Terms<'_>, seed: u64) -> Result<(Vec<TensorData>, Vec<TensorDa
 fn stop(side: Side, error: client::Error) -> Stop {
     match error {
         client::Error::Cancelled => Stop::Cancelled,
-        client::Error::Down(reason) => Stop::Failed(reason),
-        client::Error::Refused(reason) => Stop::Failed(format!("{} says: {reason}", side.library())),
+        client::Error::Down(reason) => Stop::Failed(sentence(&reason).into_owned()),
+        client::Error::Refused(reason) => Stop::Failed(format!("{} says: {}", side.library(), sentence(&reason))),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{Dtype, Tensor, TensorData};
 use crate::convert::{Input, Plan, random, weights};
+use crate::escape::quoted;
 use crate::model::ModuleId;
 use crate::open::Opened;
 
@@ -67,18 +68,18 @@ fn read_tensor(
     dtype: Dtype,
     seed: Option<u64>,
 ) -> Result<TensorData, String> {
-    let id = opened.model.tensor(module, name).ok_or_else(|| format!("the file holds no `{name}`"))?;
+    let id = opened.model.tensor(module, name).ok_or_else(|| format!("the file holds no `{}`", quoted(name)))?;
     let data = match seed {
         Some(seed) => random_tensor(&opened.checkpoint.tensors[id], name, seed)?,
         None => opened.checkpoint.read(id).map_err(|error| error.to_string())?,
     };
     let from = data.dtype;
-    data.cast(dtype).ok_or_else(|| format!("`{name}` is {}, which cannot be computed with", from.name()))
+    data.cast(dtype).ok_or_else(|| format!("`{}` is {}, which cannot be computed with", quoted(name), from.name()))
 }
 
 /// What stands in for a tensor of the file.
 fn random_tensor(tensor: &Tensor, name: &str, seed: u64) -> Result<TensorData, String> {
     let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
-    let shape = shape.ok_or_else(|| format!("`{name}` is larger than this machine can address"))?;
+    let shape = shape.ok_or_else(|| format!("`{}` is larger than this machine can address", quoted(name)))?;
     Ok(random::tensor(name, &shape, seed))
 }

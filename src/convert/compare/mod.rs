@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 use crate::convert::Move;
 use crate::convert::state_dict::{Doubt, Entry, StateDict};
 use crate::convert::weights::{self, Fold};
-use crate::escape::escape;
+use crate::escape::quoted;
 
 /// What a tensor of the other file is.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +110,7 @@ pub enum Error {
     #[error(transparent)]
     Read(#[from] crate::checkpoint::Error),
     /// A tensor does not fit its move.
-    #[error("tensor `{}`: {error}", escape(name))]
+    #[error("tensor `{}`: {error}", quoted(name))]
     Move {
         /// Our name.
         name: String,

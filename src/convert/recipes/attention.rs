@@ -6,7 +6,7 @@ use super::phrase::{self, entries};
 use super::site::{Draft, Site, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
-use crate::convert::{Input, Move, Output, Refusal};
+use crate::convert::{Call, Input, Move, Output, Refusal};
 use crate::engine::Program;
 use crate::engine::program::Operand;
 
@@ -123,29 +123,22 @@ struct Form {
 }
 
 impl Form {
-    fn read(site: &Site<'_>) -> Result<Form, Refusal> {
-        let call = site.call();
-        let mask = |name: &str| call.and_then(|call| call.get("masks")?.get(name)?.as_str());
-        let flag = |name: &str, otherwise| call.and_then(|call| call.get(name)?.as_bool()).unwrap_or(otherwise);
-        Ok(Form {
-            attn_mask: match mask("attn_mask") {
-                None => None,
-                Some("bool") => Some(Values::Drops),
-                Some("float") => Some(Values::Additive),
-                Some("causal") => Some(Values::Future),
-                Some(_) => return Err(unexpected("call", site.maybe("call"))),
-            },
-            padding_mask: mask("key_padding_mask").is_some(),
-            weights: flag("need_weights", false),
-            averaged: flag("average_attn_weights", true),
-        })
+    fn read(site: &Site<'_>) -> Form {
+        let nothing = Call::default();
+        let call = site.call.unwrap_or(&nothing);
+        Form {
+            attn_mask: call.masks.get("attn_mask").map(|mask| mask.values()),
+            padding_mask: call.masks.contains_key("key_padding_mask"),
+            weights: call.need_weights.unwrap_or(false),
+            averaged: call.average_attn_weights.unwrap_or(true),
+        }
     }
 }
 
 /// Query, key and value of a cross attention: 2 sequences of 7 positions looking at 9.
 pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
     let attention = Attention::read(site)?;
-    let form = Form::read(site)?;
+    let form = Form::read(site);
     let swap = (!attention.batch_first).then(|| vec![1, 0, 2]);
     let input = |positions: usize, width: usize| {
         let shape = if attention.batch_first { vec![BATCH, positions, width] } else { vec![positions, BATCH, width] };
@@ -171,7 +164,11 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
         draft = draft.step(words);
     }
     if names.len() > 3 || form.weights {
-        draft = draft.torch_arg("call", call(&names, &form));
+        let weights = ("need_weights", json!(form.weights));
+        draft = match form.weights {
+            true => draft.called(&names, [weights, ("average_attn_weights", json!(form.averaged))]),
+            false => draft.called(&names, [weights]),
+        };
     }
     let by_hand = attention.bias_kv || attention.zero_attn || form.weights;
     if !by_hand && names.len() == 3 {
@@ -198,14 +195,6 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
     let output = p.call("self", inputs, []);
     p.outputs = vec![output];
     Ok(draft.program(p).step("masks made numbers to add: True drops in torch, keeps in MLX"))
-}
-
-fn call(names: &[&str], form: &Form) -> Value {
-    let mut call = entries([("inputs", json!(names)), ("need_weights", json!(form.weights))]);
-    if form.weights {
-        call.insert("average_attn_weights".to_owned(), json!(form.averaged));
-    }
-    call.into()
 }
 
 /// Both masks as one that is added to the scores, `[N, 1, L, S + extra]` or what broadcasts to it.

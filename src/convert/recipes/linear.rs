@@ -1,6 +1,6 @@
 //! Linear, Bilinear, Embedding and EmbeddingBag.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::phrase::{self, multiply, reduce};
 use super::site::{Draft, Site, unexpected};
@@ -58,11 +58,13 @@ pub(super) fn embedding_bag(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let bags = Bags {
         mode,
-        padding: site.maybe("padding_idx").as_u64(),
+        padding: match site.maybe("padding_idx") {
+            Value::Null => None,
+            value => Some(value.as_u64().ok_or_else(|| unexpected("padding_idx", value))?),
+        },
         last: site.maybe("include_last_offset").as_bool() == Some(true),
     };
-    let asked = site.call().and_then(|call| call.get("inputs")).and_then(serde_json::Value::as_array);
-    let asks = |name: &str| asked.is_some_and(|names| names.iter().any(|known| known == name));
+    let asks = |name: &str| site.call.is_some_and(|call| call.gives(name));
     let (flat, weighted) = (asks("offsets"), asks("per_sample_weights"));
     let shape = if flat { vec![BAGS * BAG] } else { vec![BAGS, BAG] };
     let mut inputs = vec![("input", Input::new(shape.clone(), Values::Ids(rows as u64)))];
@@ -78,10 +80,9 @@ pub(super) fn embedding_bag(site: &Site<'_>) -> Result<Draft, Refusal> {
     let output = bags.program(&mut p, flat, weighted);
     p.outputs = vec![output];
     let bound = if mode == "max" { Bound::Copy } else { Bound::Norm(BAGS * BAG) };
-    let given = json!({"inputs": names});
     let inputs = inputs.into_iter().map(|(_, input)| input).collect();
     let draft = Draft::of(inputs, bound).output_shape(vec![BAGS, BAG, width]).weights(vec![Move::keep("weight")]);
-    let draft = if flat || weighted { draft.torch_arg("call", given) } else { draft };
+    let draft = if flat || weighted { draft.called(&names, []) } else { draft };
     Ok(draft.program(p).step("rows taken and reduced: MLX has no such layer"))
 }
 

@@ -21,7 +21,7 @@ mod zoo_conv;
 mod zoo_embedding;
 mod zoo_norm;
 
-use serde_json::json;
+use std::cell::RefCell;
 
 use super::{Move, Plan, Refusal, weights::Fold};
 use crate::engine::own;
@@ -29,7 +29,7 @@ use crate::model::reparametrized::{self, WeightNorm};
 use crate::registry::Layer;
 pub use layout::layout;
 use site::Draft;
-pub use site::{Asked, Site};
+pub use site::{Asked, Setting, Site};
 
 /// No input and no output is larger: a hyper-parameter out of a damaged or hostile file must not ask for all memory.
 /// 16 Mi elements are 64 MiB in float32, and some 600 MiB of numbers to compare.
@@ -163,7 +163,8 @@ pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
     let row = with_norm(site.row, &norm);
     let mut plan = drafted(&Site { row: &row, ..*site })?;
     fold_norm(&mut plan.weights, &norm)?;
-    plan.torch.args.insert(own::WEIGHT_NORM.to_owned(), json!({ "norm": norm.norm, "dim": norm.dim }));
+    let told = plan.torch.told.get_or_insert_default();
+    told.weight_norm = Some(own::WeightNorm { norm: norm.norm.to_owned(), dim: norm.dim.map(|dim| dim as i64) });
     plan.way.step("weight norm folded");
     Ok(plan)
 }
@@ -194,6 +195,9 @@ fn drafted(site: &Site<'_>) -> Result<Plan, Refusal> {
     let unsupported = || Refusal::Unsupported(site.row.reason.clone());
     let name = site.row.recipe.as_deref().ok_or_else(unsupported)?;
     let (_, recipe) = RECIPES.iter().find(|(known, _)| *known == name).ok_or_else(unsupported)?;
+    let handed = RefCell::default();
+    let ours = site.torch_class().starts_with(own::PREFIX);
+    let site = &Site { handed: ours.then_some(&handed), ..*site };
     let draft = recipe(site)?;
     let inputs = draft.inputs.iter().map(|input| ("an input that fits it", &input.shape));
     for (what, shape) in inputs.chain([("its output", &draft.output_shape)]) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::phrase::{self, Around};
-use super::site::{Draft, Site, product};
+use super::site::{Draft, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Layout;
@@ -78,7 +78,10 @@ fn flattened(site: &Site<'_>, draft: Draft) -> Result<Draft, Refusal> {
 
 /// `[2, channels, 7, 9]`.
 pub(super) fn group_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let (groups, channels) = (site.number("num_groups")?.max(1), site.number("num_channels")?);
+    let (groups, channels) = (site.number("num_groups")?, site.number("num_channels")?);
+    if groups == 0 || channels % groups != 0 {
+        return Err(unexpected("num_groups", site.maybe("num_groups")));
+    }
     let draft = Draft::new(vec![2, channels, 7, 9], Bound::Norm(product(&[channels / groups, 63])?))
         .values(Values::AndSmall)
         .channels_last()
@@ -118,7 +121,10 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// Each channel by the squares of its neighbours: `[2, 9, 5, 7]`.
 pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     const CHANNELS: i64 = 9;
-    let size = site.number("size")?.clamp(1, 64);
+    let size = site.number("size")?;
+    if !(1..=64).contains(&size) {
+        return Err(unexpected("size", site.maybe("size")));
+    }
     let (alpha, beta, k) = (site.float("alpha")?, site.float("beta")?, site.float("k")?);
     // LocalResponseNorm's window begins size // 2 before the channel, CrossMapLRN2d's is as long on both sides.
     let across = site.torch_class().ends_with("CrossMapLRN2d");
@@ -193,9 +199,17 @@ pub(super) fn affine_moves(site: &Site<'_>, others: &[&str]) -> Result<Vec<Move>
 
 pub(super) fn normalized_shape(site: &Site<'_>) -> Result<Vec<usize>, Refusal> {
     match site.given("normalized_shape") {
-        Some(Value::Array(axes)) => site.numbers("normalized_shape", axes.len()),
-        Some(_) => site.numbers("normalized_shape", 1),
+        Some(Value::Array(axes)) => agreed(site, site.numbers("normalized_shape", axes.len())?),
+        Some(_) => agreed(site, site.numbers("normalized_shape", 1)?),
         None => site.shape("weight"),
+    }
+}
+
+/// The shape, unless the weight has another one, which torch refuses.
+fn agreed(site: &Site<'_>, shape: Vec<usize>) -> Result<Vec<usize>, Refusal> {
+    match site.shape("weight") {
+        Ok(weight) if weight != shape => Err(unexpected("normalized_shape", site.maybe("normalized_shape"))),
+        _ => Ok(shape),
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) fn reduce(p: &mut Program, call: &str, x: &str, axes: &[i64], keepdim
 
 /// Declare a layer under an attribute.
 pub(super) fn layer(p: &mut Program, attribute: &str, kind: &str, args: Map<String, Value>) {
-    p.layers.insert(attribute.to_owned(), ModuleSpec { kind: kind.to_owned(), args, program: None });
+    p.layers.insert(attribute.to_owned(), ModuleSpec { kind: kind.to_owned(), args, ..ModuleSpec::default() });
 }
 
 /// Call a layer that was declared; the one without a name is `self`.

@@ -186,7 +186,12 @@ fn places(p: &mut Program, which: &str, windows: &[Window]) -> String {
 pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let windows = windows(site, false)?;
     let counts_padding = site.flag("count_include_pad")?;
-    let divisor = site.maybe("divisor_override").as_u64();
+    let divisor = match site.maybe("divisor_override") {
+        // Of one axis torch takes none.
+        _ if windows.len() == 1 => None,
+        Value::Null => None,
+        value => Some(value.as_u64().filter(|divisor| *divisor > 0).ok_or_else(|| unexpected("divisor_override", value))?),
+    };
     let elements: usize = windows.iter().map(|window| window.kernel).product();
     let draft = Draft::new(input_shape(&windows), Bound::Norm(elements)).channels_last();
     let padded = windows.iter().any(|window| window.padding > 0);
@@ -199,9 +204,6 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let x = phrase::pad(&mut p, "x", &sides(&windows), Around::Constant(0.0));
     let mean = phrase::run(&mut p, "", &x);
     if let Some(divisor) = divisor {
-        if divisor == 0 {
-            return Err(unexpected("divisor_override", site.maybe("divisor_override")));
-        }
         let output = phrase::multiply(&mut p, mean, elements as f64 / divisor as f64);
         p.outputs = vec![output];
         return Ok(draft.program(p).step(format!("times {elements}/{divisor} for divisor_override")));

@@ -67,11 +67,16 @@ impl Family {
         let bias = site.has(&format!("bias_ih{suffix}"));
         let mut args = entries([("input_size", json!(input)), ("hidden_size", json!(hidden)), ("bias", json!(bias))]);
         if self.mlx == "nn.RNN" {
-            let function = match site.attribute("nonlinearity")?.as_str() {
-                Some("tanh") => "mx.tanh",
-                Some("relu") => "nn.relu",
+            let (function, mode) = match site.attribute("nonlinearity")?.as_str() {
+                Some("tanh") => ("mx.tanh", "RNN_TANH"),
+                Some("relu") => ("nn.relu", "RNN_RELU"),
                 _ => return Err(unexpected("nonlinearity", site.maybe("nonlinearity"))),
             };
+            // Of a whole RNN torch goes by its mode, of a cell by the word.
+            let said = site.maybe("mode");
+            if !site.torch_class().ends_with("Cell") && !said.is_null() && said != mode {
+                return Err(unexpected("mode", said));
+            }
             args.insert("nonlinearity".to_owned(), json!(function));
         }
         Ok(args)
@@ -121,7 +126,7 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let [_, hidden] = site.shape_of_rank("weight_hh_l0")?;
     let [_, features] = site.shape_of_rank("weight_ih_l0")?;
-    let given = site.call().is_some_and(|call| call.contains_key("inputs"));
+    let given = site.call.is_some_and(|call| call.inputs.is_some());
     let mut names = vec!["x"];
     if given {
         names.extend(if family.states.len() == 2 { ["h0", "c0"].as_slice() } else { ["h0"].as_slice() });
@@ -218,7 +223,7 @@ pub(super) fn cell(site: &Site<'_>) -> Result<Draft, Refusal> {
     let family = family(site);
     let [_, features] = site.shape_of_rank("weight_ih")?;
     let [_, hidden] = site.shape_of_rank("weight_hh")?;
-    let given = site.call().is_some_and(|call| call.contains_key("inputs"));
+    let given = site.call.is_some_and(|call| call.inputs.is_some());
     let states: Vec<&str> = if given { ["h0", "c0"][..family.states.len()].to_vec() } else { Vec::new() };
     let mut p = Program::new(&[&["x"], states.as_slice()].concat());
     phrase::layer(&mut p, "", family.mlx, family.args(site, "")?);

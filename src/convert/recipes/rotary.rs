@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::phrase::{self, concatenate, multiply, slice, unary};
-use super::site::{Draft, Site, unexpected};
+use super::site::{Draft, Setting, Site, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::{Input, Move, Output, Refusal};
@@ -12,6 +12,9 @@ use crate::engine::program::Operand;
 
 /// Kinds whose frequencies and scaling stay what they are stored as.
 const STATIC: [&str; 7] = ["default", "linear", "yarn", "llama3", "proportional", "axial", "ntk_alpha"];
+
+/// Positions of the measurement are below this.
+const POSITIONS: u64 = 64;
 
 /// Frequencies with their scaling: one, or one for each type of layer.
 struct Frequencies {
@@ -47,9 +50,9 @@ impl Frequencies {
 
 /// x, which gives its dtype alone, and positions → cosine and sine, for each type of layer where there are several.
 pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let axes = site.maybe("axes").as_str().unwrap_or("one");
-    let layout = site.maybe("layout").as_str().unwrap_or("halves");
-    let cast = site.maybe("cast").as_bool() != Some(false);
+    let axes = word(site, Setting::Axes).unwrap_or("one");
+    let layout = word(site, Setting::Layout).unwrap_or("halves");
+    let cast = site.setting(Setting::Cast).and_then(Value::as_bool) != Some(false);
     let frequencies = Frequencies::all(site)?;
     if frequencies.is_empty() {
         return Err(unexpected("rope_type", site.maybe("rope_type")));
@@ -81,8 +84,7 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
         "one" => vec![2, 9],
         _ => vec![3, 2, 9],
     };
-    let most = site.maybe("max_seq_len_cached").as_u64().unwrap_or(64).clamp(1, 64);
-    let inputs = vec![Input::new(vec![2, 9, 8], Values::Normal(1.0)), Input::new(shape, Values::Ids(most))];
+    let inputs = vec![Input::new(vec![2, 9, 8], Values::Normal(1.0)), Input::new(shape, Values::Ids(POSITIONS))];
     let output = |name| Output { name, to_torch: None };
     let outputs = frequencies.iter().flat_map(|_| [output("cos"), output("sin")]).collect();
     let told = frequencies.iter().map(|own| json!({"tensor": own.tensor, "scaling": own.scaling}));
@@ -95,6 +97,11 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
         .torch_arg("frequencies", told)
         .program(p)
         .step("cosine and sine by ops, from the stored frequencies"))
+}
+
+/// A word that the row says.
+fn word<'a>(site: &Site<'a>, setting: Setting) -> Option<&'a str> {
+    site.setting(setting).and_then(Value::as_str)
 }
 
 /// The angles of each axis's positions, where there are several, in one row.

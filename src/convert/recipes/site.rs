@@ -1,17 +1,19 @@
 //! What a recipe sees of a module, and what it fills in.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{MOST_STEPS, MOST_UNITS};
 use crate::checkpoint::{Checkpoint, TensorId};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Layout;
-use crate::convert::{Input, Move, Output, Plan, Refusal, Rule, Way};
-use crate::engine::{ModuleSpec, Program, own};
+use crate::convert::{Call, Input, Move, Output, Plan, Refusal, Rule, Way};
+use crate::engine::own::{self, Told};
+use crate::engine::{ModuleSpec, Program};
+use crate::escape::quoted;
 use crate::model::{Model, Module, ModuleId};
 use crate::registry::{Attribute, Layer, Registry};
 
@@ -30,6 +32,11 @@ pub struct Site<'a> {
     pub registry: &'a Registry,
     /// Where to note which hyper-parameters the recipe asks for.
     pub asked: Option<&'a Asked<'a>>,
+    /// How a sample wants it to be called.
+    pub call: Option<&'a Call>,
+    /// The attributes that the recipe took, by the names it took them by, where nothing else is for torch's side: a function
+    /// of our own has parameters of our own, and an attribute of the class that is named like one is no argument for it.
+    pub handed: Option<&'a RefCell<Map<String, Value>>>,
 }
 
 /// The hyper-parameters that a module's recipe asked for.
@@ -57,6 +64,68 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// What only a row says of how a class computes: as a constant, or by naming the class's attribute that holds it. These names
+/// are ours. What a file holds under one of them is an attribute that the class calls so and means something else by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// What is added to a norm's weight, or the rows in front of a table of positions.
+    Offset,
+    /// Whether channels are the second axis.
+    ChannelsFirst,
+    /// Axes of the input.
+    Rank,
+    /// Whether heads are flattened behind the norm.
+    Merged,
+    /// What positions are counted along.
+    Count,
+    /// Whether there is a batch axis.
+    Batch,
+    /// What rows of an embedding are multiplied by.
+    Scale,
+    /// How a rotary embedding has its axes.
+    Axes,
+    /// How it has its angles side by side.
+    Layout,
+    /// Whether it gives the input's dtype back.
+    Cast,
+    /// The norm in front of an activation.
+    Norm,
+}
+
+impl Setting {
+    /// All of them.
+    pub const ALL: [Setting; 11] = [
+        Setting::Offset,
+        Setting::ChannelsFirst,
+        Setting::Rank,
+        Setting::Merged,
+        Setting::Count,
+        Setting::Batch,
+        Setting::Scale,
+        Setting::Axes,
+        Setting::Layout,
+        Setting::Cast,
+        Setting::Norm,
+    ];
+
+    /// Its name in a row.
+    pub fn name(self) -> &'static str {
+        match self {
+            Setting::Offset => "offset",
+            Setting::ChannelsFirst => "channels_first",
+            Setting::Rank => "rank",
+            Setting::Merged => "merged",
+            Setting::Count => "count",
+            Setting::Batch => "batch",
+            Setting::Scale => "scale",
+            Setting::Axes => "axes",
+            Setting::Layout => "layout",
+            Setting::Cast => "cast",
+            Setting::Norm => "norm",
+        }
+    }
+}
+
 /// A plan in the making.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
@@ -68,6 +137,8 @@ pub(super) struct Draft {
     pub program: Option<Program>,
     /// Arguments for torch's side besides the module's attributes.
     pub torch_args: Map<String, Value>,
+    /// What torch's side is told of the layer besides.
+    pub told: Told,
     pub weights: Vec<Move>,
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
@@ -125,23 +196,39 @@ impl<'a> Site<'a> {
     /// A hyper-parameter that the result depends on.
     pub(super) fn attribute(&self, name: &str) -> Result<&'a Value, Refusal> {
         let own = match self.row.attributes.get(name) {
-            Some(Attribute::Own(own)) => own,
-            _ => name,
-        };
-        let missing = || Refusal::Incomplete(format!("the file does not say `{own}`, and the result depends on it"));
-        self.given(name).ok_or_else(missing)
-    }
-
-    /// A hyper-parameter by torch's name, wherever the row says that it comes from; `None` where the file does not say it.
-    pub(in crate::convert) fn given(&self, name: &str) -> Option<&'a Value> {
-        let own = match self.row.attributes.get(name) {
-            Some(Attribute::Constant(value)) => return Some(value),
+            Some(Attribute::Constant(value)) => return Ok(value),
             Some(Attribute::Own(own)) => own,
             None => name,
         };
+        let missing = || Refusal::Incomplete(format!("the file does not say `{own}`, and the result depends on it"));
+        self.take(name, own).ok_or_else(missing)
+    }
+
+    /// A hyper-parameter by torch's name, wherever the row says that it comes from; `None` where the file does not say it.
+    /// What a function of ours can do without, only a row can tell of: one class has a `group_size`, and of another that
+    /// has none an attribute of this name changes nothing.
+    pub(in crate::convert) fn given(&self, name: &str) -> Option<&'a Value> {
+        match self.row.attributes.get(name) {
+            Some(Attribute::Constant(value)) => Some(value),
+            Some(Attribute::Own(own)) => self.take(name, own),
+            None if self.torch_class().starts_with(own::PREFIX) && !self.has_taken(name) => None,
+            None => self.take(name, name),
+        }
+    }
+
+    /// Whether the recipe took that hyper-parameter already, as one that it cannot do without.
+    fn has_taken(&self, name: &str) -> bool {
+        self.handed.is_some_and(|handed| handed.borrow().contains_key(name))
+    }
+
+    /// The module's own attribute of that name, taken for what torch's layer calls otherwise.
+    fn take(&self, name: &str, own: &str) -> Option<&'a Value> {
         let value = self.module().attributes.get(own)?;
         if let Some(asked) = self.asked {
             asked.note(&self.module().path, own);
+        }
+        if let Some(handed) = self.handed {
+            handed.borrow_mut().insert(name.to_owned(), value.clone());
         }
         Some(value)
     }
@@ -174,32 +261,40 @@ impl<'a> Site<'a> {
         numbers.into_iter().map(|number| bounded(name, number, MOST_STEPS)).collect()
     }
 
-    /// A module below it, by its name relative to the module, with its own row.
-    pub(in crate::convert) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
+    fn place_below(&self, path: &str) -> Option<ModuleId> {
         let own = &self.module().path;
         let full = if own.is_empty() { path.to_owned() } else { format!("{own}.{path}") };
+        let below = self.model.modules.get(self.id..self.module().end)?;
+        below.iter().position(|module| module.path == full).map(|place| self.id + place)
+    }
+
+    /// A module below it, by its name relative to the module, whatever its class.
+    pub(super) fn below_at(&self, path: &str) -> Option<&'a Module> {
+        self.model.modules.get(self.place_below(path)?)
+    }
+
+    /// The same with its own row.
+    pub(in crate::convert) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
         let missing = || Refusal::Incomplete(format!("the file holds no `{path}` for it"));
-        let end = self.module().end;
-        let below = self.model.modules[self.id..end].iter().position(|module| module.path == full);
-        let id = self.id + below.ok_or_else(missing)?;
+        let id = self.place_below(path).ok_or_else(missing)?;
         let class = &self.model.modules[id].class;
-        let no_row = || Refusal::Unsupported(format!("`{path}` is a {class}, which has no row"));
-        Ok(Site { id, row: self.registry.layer(class).ok_or_else(no_row)?, ..*self })
+        let no_row = || Refusal::Unsupported(format!("`{path}` is a {}, which has no row", quoted(class)));
+        Ok(Site { id, row: self.registry.layer(class).ok_or_else(no_row)?, call: None, handed: None, ..*self })
     }
 
     /// Attributes of every module below it, by its relative path.
-    pub(super) fn below(&self) -> Map<String, Value> {
+    pub(super) fn below(&self) -> BTreeMap<String, Map<String, Value>> {
         let module = self.module();
         let prefix = if module.path.is_empty() { String::new() } else { format!("{}.", module.path) };
         let below = &self.model.modules[self.id + 1..module.end];
         let named = below.iter().filter_map(|module| Some((module.path.strip_prefix(&prefix)?, &module.attributes)));
-        named.map(|(path, attributes)| (path.to_owned(), Value::Object(attributes.clone()))).collect()
+        named.map(|(path, attributes)| (path.to_owned(), attributes.clone())).collect()
     }
 
-    /// How the forward is called, where a sample asks for another way than the default: `inputs` (names of the given
-    /// arguments), `masks`, flags.
-    pub(super) fn call(&self) -> Option<&'a Map<String, Value>> {
-        self.module().attributes.get("call").and_then(Value::as_object)
+    /// A setting of the recipe; `None` where the row does not say it.
+    pub(super) fn setting(&self, setting: Setting) -> Option<&'a Value> {
+        let name = setting.name();
+        self.row.attributes.contains_key(name).then(|| self.given(name)).flatten()
     }
 
     /// A hyper-parameter, or null where the file does not say it.
@@ -263,6 +358,7 @@ impl Draft {
             args: Map::new(),
             program: None,
             torch_args: Map::new(),
+            told: Told::default(),
             weights: Vec::new(),
             inputs: vec![input],
             outputs: vec![Output { name: "output", to_torch: None }],
@@ -306,13 +402,20 @@ impl Draft {
         self
     }
 
+    /// How torch's side calls the layer: which parameters the inputs are for, and what is no tensor.
+    pub fn called<const N: usize>(mut self, inputs: &[&str], scalars: [(&str, Value); N]) -> Draft {
+        let inputs = Some(inputs.iter().map(|name| (*name).to_owned()).collect());
+        self.told.call = Some(own::Call { inputs, scalars: super::phrase::entries(scalars) });
+        self
+    }
+
     /// What was drafted as one layer becomes the layer of a program: `around` is given the program, the variable that is
     /// the input, and a function that calls the layer on a variable; it returns the variable that is the output.
     pub fn wrapped(mut self, site: &Site<'_>, around: impl FnOnce(&mut Program, String) -> String) -> Draft {
         let mut program = Program::new(&["x"]);
         let kind = self.mlx.clone().or_else(|| site.row.mlx.clone()).unwrap_or_default();
         let args = std::mem::take(&mut self.args);
-        program.layers.insert(String::new(), ModuleSpec { kind, args, program: None });
+        program.layers.insert(String::new(), ModuleSpec { kind, args, ..ModuleSpec::default() });
         let output = around(&mut program, "x".to_owned());
         program.outputs = vec![output];
         self.program(program)
@@ -368,19 +471,24 @@ impl Draft {
         }
         let module = site.module();
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
-        let mut torch_args = module.attributes.clone();
-        torch_args.shift_remove("call");
+        let mut torch_args = match site.handed {
+            Some(handed) => handed.take(),
+            None => module.attributes.clone(),
+        };
         for name in site.row.attributes.keys() {
             torch_args.extend(site.given(name).map(|value| (name.clone(), value.clone())));
         }
         torch_args.extend(self.torch_args);
-        if !site.row.tensors.is_empty() {
-            torch_args.insert(own::TENSORS.to_owned(), json!(site.row.tensors));
-        }
+        let told = Told { tensors: site.row.tensors.clone(), ..self.told };
         site.rename_sources(&mut self.weights);
         Plan {
-            torch: ModuleSpec { kind: site.torch_class().to_owned(), args: torch_args, program: None },
-            mlx: ModuleSpec { kind, args: self.args, program: self.program },
+            torch: ModuleSpec {
+                kind: site.torch_class().to_owned(),
+                args: torch_args,
+                program: None,
+                told: (told != Told::default()).then(|| Box::new(told)),
+            },
+            mlx: ModuleSpec { kind, args: self.args, program: self.program, told: None },
             weights: self.weights,
             inputs: self.inputs,
             outputs: self.outputs,
@@ -411,5 +519,6 @@ pub(super) fn product(sizes: &[usize]) -> Result<usize, Refusal> {
 
 /// A hyper-parameter holds something that torch's own layer would not.
 pub(super) fn unexpected(name: &str, value: &Value) -> Refusal {
-    Refusal::Unsupported(format!("`{name}` is {value}, which this layer does not know"))
+    let value = value.to_string();
+    Refusal::Unsupported(format!("`{name}` is {}, which this layer does not know", quoted(&value)))
 }

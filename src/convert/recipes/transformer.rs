@@ -1,12 +1,15 @@
 //! Transformer layers and stacks, by MLX's attention with its bias and its norms: MLX's own stacks have attention without
 //! bias and always end in a norm.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::attention::{self, Attention, drops, linear};
 use super::phrase::{self, entries};
 use super::site::{Draft, Site, unexpected};
 use crate::compare::tolerance::Bound;
+use crate::escape::quoted;
 use crate::convert::input::Values;
 use crate::convert::{Input, Move, Output, Refusal};
 use crate::engine::Program;
@@ -23,7 +26,7 @@ struct Stack {
     p: Program,
     weights: Vec<Move>,
     /// Attributes of the layers, with the activation by name, by path, for torch's side.
-    modules: Map<String, Value>,
+    modules: BTreeMap<String, Map<String, Value>>,
     batch_first: bool,
     width: usize,
     /// Terms of the longest sum, and how many layers it goes through.
@@ -36,7 +39,7 @@ impl Stack {
         Stack {
             p: Program::new(inputs),
             weights: Vec::new(),
-            modules: Map::new(),
+            modules: BTreeMap::new(),
             batch_first: false,
             width: 0,
             terms: 1,
@@ -86,7 +89,7 @@ impl Stack {
         let child = site.child(from)?;
         let class = &child.module().class;
         if !class.ends_with("normalization.LayerNorm") {
-            return Err(Refusal::Unsupported(format!("`{from}` is a {class}, not a LayerNorm")));
+            return Err(Refusal::Unsupported(format!("`{from}` is a {}, not a LayerNorm", quoted(class))));
         }
         let [width] = child.shape_of_rank("weight")?;
         let args = entries([
@@ -149,7 +152,7 @@ impl Stack {
         let (name, function) = activation(own)?;
         let mut described = own.module().attributes.clone();
         described.insert("activation".to_owned(), json!(name));
-        self.modules.insert(from.to_owned(), Value::Object(described));
+        self.modules.insert(from.to_owned(), described);
         Ok([first, function.to_owned(), second])
     }
 
@@ -234,9 +237,9 @@ impl Stack {
         }
         let mut modules = site.below();
         modules.extend(self.modules);
-        draft = draft.torch_arg("modules", modules);
-        if let Some(call) = masks.call {
-            draft = draft.torch_arg("call", call);
+        draft.told.modules = Some(modules);
+        if let Some(names) = masks.called {
+            draft = draft.called(&names.iter().map(String::as_str).collect::<Vec<_>>(), []);
         }
         draft = draft
             .step("by MLX's attention with bias, norms and linear layers: its own stacks have attention without bias");
@@ -244,17 +247,44 @@ impl Stack {
     }
 }
 
-/// torch's activation by name, and MLX's function.
+/// torch's activation by name, and MLX's function. It is a function of torch, known by its full path, or a module below the
+/// layer. `activation_relu_or_gelu` is what torch's fast path goes by: 1 or 2, and 0 for what is neither.
 fn activation(site: &Site<'_>) -> Result<(&'static str, &'static str), Refusal> {
-    let value = site.maybe("activation");
-    match value.as_str().map(|name| name.rsplit('.').next().unwrap_or(name)) {
-        Some("relu") => Ok(("relu", "nn.relu")),
-        Some("gelu") => Ok(("gelu", "nn.gelu")),
-        None if value.is_null() => match site.maybe("activation_relu_or_gelu").as_u64() {
-            Some(2) => Ok(("gelu", "nn.gelu")),
-            _ => Ok(("relu", "nn.relu")),
-        },
-        _ => Err(unexpected("activation", value)),
+    const RELU: (&str, &str) = ("relu", "nn.relu");
+    const GELU: (&str, &str) = ("gelu", "nn.gelu");
+    let (value, code) = (site.maybe("activation"), site.maybe("activation_relu_or_gelu"));
+    let named = match value.as_str() {
+        Some("relu" | "torch.relu" | "torch.nn.functional.relu") => Some(RELU),
+        Some("gelu" | "torch._C._nn.gelu" | "torch.nn.functional.gelu") => Some(GELU),
+        None if value.is_null() => None,
+        _ => return Err(unexpected("activation", value)),
+    };
+    let module = match site.below_at("activation") {
+        None => None,
+        Some(module) => {
+            let approximate = module.attributes.get("approximate").and_then(Value::as_str);
+            match (module.class.as_str(), approximate) {
+                ("torch.nn.modules.activation.ReLU", _) => Some(RELU),
+                ("torch.nn.modules.activation.GELU", Some("none")) => Some(GELU),
+                (class, _) => {
+                    let class = quoted(class);
+                    return Err(Refusal::Unsupported(format!("its activation is a {class}, not a ReLU or an exact GELU")));
+                }
+            }
+        }
+    };
+    let coded = match code.as_u64() {
+        Some(1) => Some(RELU),
+        Some(2) => Some(GELU),
+        None if code.is_null() => None,
+        _ => return Err(unexpected("activation_relu_or_gelu", code)),
+    };
+    let said: Vec<_> = [named, module, coded].into_iter().flatten().collect();
+    match said.split_first() {
+        // A layer that was saved before torch could choose has ReLU.
+        None => Ok(RELU),
+        Some((&first, rest)) if rest.iter().all(|other| *other == first) => Ok(first),
+        Some(_) => Err(unexpected("activation_relu_or_gelu", code)),
     }
 }
 
@@ -263,29 +293,24 @@ fn activation(site: &Site<'_>) -> Result<(&'static str, &'static str), Refusal> 
 struct Masks {
     names: Vec<String>,
     inputs: Vec<Input>,
-    call: Option<Value>,
+    /// All inputs by name, where the call is not the default.
+    called: Option<Vec<String>>,
 }
 
 impl Masks {
     /// `query` and `key` are the lengths of each mask's axes, by its name.
-    fn read(site: &Site<'_>, plain: &[&str], lengths: impl Fn(&str) -> [usize; 2]) -> Result<Masks, Refusal> {
-        let Some(call) = site.call() else { return Ok(Masks::default()) };
+    fn read(site: &Site<'_>, plain: &[&str], lengths: impl Fn(&str) -> [usize; 2]) -> Masks {
+        let Some(call) = site.call else { return Masks::default() };
         let mut masks = Masks::default();
-        for (name, kind) in call.get("masks").and_then(Value::as_object).into_iter().flatten() {
-            let values = match kind.as_str() {
-                Some("bool") => Values::Drops,
-                Some("float") => Values::Additive,
-                Some("causal") => Values::Future,
-                _ => return Err(unexpected("call", site.maybe("call"))),
-            };
+        for (name, mask) in &call.masks {
+            let values = mask.values();
             let [queries, keys] = lengths(name);
             let shape = if name.ends_with("key_padding_mask") { vec![BATCH, keys] } else { vec![queries, keys] };
             masks.names.push(name.clone());
             masks.inputs.push(Input::new(shape, values));
         }
-        let names: Vec<&str> = plain.iter().copied().chain(masks.names.iter().map(String::as_str)).collect();
-        masks.call = Some(json!({"inputs": names}));
-        Ok(masks)
+        masks.called = Some(masks.names(plain).into_iter().map(str::to_owned).collect());
+        masks
     }
 
     fn names<'a>(&'a self, plain: &[&'a str]) -> Vec<&'a str> {
@@ -311,7 +336,7 @@ impl Masks {
 
 /// `src` → the same shape.
 pub(super) fn encoder_layer(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let masks = Masks::read(site, &["src"], |_| [SOURCE, SOURCE])?;
+    let masks = Masks::read(site, &["src"], |_| [SOURCE, SOURCE]);
     let mut stack = Stack::new(&masks.names(&["src"]));
     let mask = masks.additive(&mut stack.p, "src_mask", "src_key_padding_mask");
     let output = stack.encoder_layer(site, "", "src", mask.as_deref())?;
@@ -320,7 +345,7 @@ pub(super) fn encoder_layer(site: &Site<'_>) -> Result<Draft, Refusal> {
 
 /// `src` → the same shape, through every layer and the norm that may close it.
 pub(super) fn encoder(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let masks = Masks::read(site, &["src"], |_| [SOURCE, SOURCE])?;
+    let masks = Masks::read(site, &["src"], |_| [SOURCE, SOURCE]);
     let mut stack = Stack::new(&masks.names(&["src"]));
     let mask = masks.additive(&mut stack.p, "mask", "src_key_padding_mask");
     let output = stack.layers(site, "", "src", |stack, from, x| stack.encoder_layer(site, from, x, mask.as_deref()))?;
@@ -333,7 +358,7 @@ fn decoder_lengths(name: &str) -> [usize; 2] {
 
 /// `tgt` and `memory` → the shape of `tgt`.
 pub(super) fn decoder_layer(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let masks = Masks::read(site, &["tgt", "memory"], decoder_lengths)?;
+    let masks = Masks::read(site, &["tgt", "memory"], decoder_lengths);
     let mut stack = Stack::new(&masks.names(&["tgt", "memory"]));
     let own = masks.additive(&mut stack.p, "tgt_mask", "tgt_key_padding_mask");
     let memory = masks.additive(&mut stack.p, "memory_mask", "memory_key_padding_mask");
@@ -343,7 +368,7 @@ pub(super) fn decoder_layer(site: &Site<'_>) -> Result<Draft, Refusal> {
 
 /// `tgt` and `memory` → the shape of `tgt`, through every layer and the norm that may close it.
 pub(super) fn decoder(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let masks = Masks::read(site, &["tgt", "memory"], decoder_lengths)?;
+    let masks = Masks::read(site, &["tgt", "memory"], decoder_lengths);
     let mut stack = Stack::new(&masks.names(&["tgt", "memory"]));
     let own = masks.additive(&mut stack.p, "tgt_mask", "tgt_key_padding_mask");
     let memory = masks.additive(&mut stack.p, "memory_mask", "memory_key_padding_mask");
@@ -359,7 +384,7 @@ pub(super) fn transformer(site: &Site<'_>) -> Result<Draft, Refusal> {
         _ if name.starts_with("src") => [SOURCE, SOURCE],
         _ => decoder_lengths(name),
     };
-    let masks = Masks::read(site, &["src", "tgt"], lengths)?;
+    let masks = Masks::read(site, &["src", "tgt"], lengths);
     let mut stack = Stack::new(&masks.names(&["src", "tgt"]));
     let source = masks.additive(&mut stack.p, "src_mask", "src_key_padding_mask");
     let target = masks.additive(&mut stack.p, "tgt_mask", "tgt_key_padding_mask");

@@ -87,11 +87,11 @@ fn padded(site: &Site<'_>, draft: Draft, kernel: &[usize], dilation: &[usize], v
 /// timm's BlurPool2d: a fixed filter over each channel, as a convolution with a border: `[2, C, 9, 11]`.
 pub(super) fn blur(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [channels, one, height, width] = site.shape_of_rank("weight")?;
-    if one != 1 || site.maybe("channels").is_null() {
+    if one != 1 || site.attribute("channels").map_or(true, Value::is_null) {
         let reason = "its filter is of one channel and is repeated for as many as the input has";
         return Err(Refusal::Unsupported(reason.to_owned()));
     }
-    let mode = site.maybe("pad_mode").as_str().and_then(Around::named);
+    let mode = site.attribute("pad_mode")?.as_str().and_then(Around::named);
     let around = mode.ok_or_else(|| unexpected("pad_mode", site.maybe("pad_mode")))?;
     let stride = site.number("stride")?;
     let pads = site.numbers("padding", 4)?;

@@ -1,9 +1,9 @@
 //! Embeddings with a scale, and of positions.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::phrase::{add, binary, multiply, run};
-use super::site::{Draft, Site, product, unexpected};
+use super::site::{Draft, Setting, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::{Input, Move, Refusal};
@@ -14,7 +14,7 @@ use crate::engine::program::Operand;
 pub(super) fn scaled(site: &Site<'_>) -> Result<Draft, Refusal> {
     let plain = super::linear::embedding(site)?;
     let draft = Draft { bound: Bound::Pointwise, ..plain };
-    match site.given("scale").filter(|scale| !scale.is_null()) {
+    match site.setting(Setting::Scale).filter(|scale| !scale.is_null()) {
         Some(_) => {
             let scale = site.float("scale")?;
             if scale == 1.0 {
@@ -42,18 +42,18 @@ pub(super) fn scaled(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// Rows by position: `[3, 11]` → `[3, 11, width]`, or `[11, width]` where every item has the same.
 pub(super) fn positions(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [rows, width] = site.shape_of_rank("weight")?;
-    let offset = match site.given("offset").filter(|offset| !offset.is_null()) {
+    let offset = match site.setting(Setting::Offset).filter(|offset| !offset.is_null()) {
         Some(_) => site.number("offset")?,
         None => 0,
     };
-    let count = site.attribute("count")?.as_str().unwrap_or_default();
+    let count = site.setting(Setting::Count).and_then(Value::as_str).unwrap_or_default();
     let padding = if count == "padding" { site.number("padding_idx")? } else { 0 };
     let first = if count == "padding" { padding + 1 } else { offset };
     let length = rows.saturating_sub(first).min(11);
     if length == 0 {
         return Err(Refusal::Unsupported(format!("its table has {rows} rows and its positions begin at {first}")));
     }
-    let batch = site.maybe("batch").as_bool() != Some(false);
+    let batch = site.setting(Setting::Batch).and_then(Value::as_bool) != Some(false);
     let mut p = Program::new(&[if count == "mask" { "mask" } else { "ids" }]);
     let input = p.inputs[0].clone();
     let places = match count {

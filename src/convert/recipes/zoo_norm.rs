@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::norm::normalized_shape;
 use super::phrase::{self, add, binary, entries, multiply, reduce, run, unary};
-use super::site::{Draft, Site, product, unexpected};
+use super::site::{Draft, Setting, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::convert::input::Values;
 use crate::convert::weights::Fold;
@@ -16,9 +16,9 @@ use crate::engine::{ModuleSpec, Program};
 /// Features of a norm that takes any number of them.
 const WIDTH: usize = 24;
 
-/// The row's or the class's `offset`: 1 where the norm multiplies by 1 + weight.
+/// The row's `offset`: 1 where the norm multiplies by 1 + weight.
 fn offset(site: &Site<'_>) -> f64 {
-    site.maybe("offset").as_f64().unwrap_or(0.0)
+    site.setting(Setting::Offset).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
 /// The weight with the offset added, and bias, each if it is there.
@@ -39,7 +39,7 @@ fn with_offset(site: &Site<'_>, draft: Draft) -> Draft {
 
 /// Whether the channels are second in torch: by a constant of the row, or by the class's `data_format`.
 fn channels_first(site: &Site<'_>) -> Result<bool, Refusal> {
-    if let Some(first) = site.maybe("channels_first").as_bool() {
+    if let Some(first) = site.setting(Setting::ChannelsFirst).and_then(Value::as_bool) {
         return Ok(first);
     }
     match site.maybe("data_format") {
@@ -53,7 +53,7 @@ fn channels_first(site: &Site<'_>) -> Result<bool, Refusal> {
 /// `[4, 5, C]`, or `[4, C, 5, 7]` with channels last in MLX. `rank` is that of an input with channels first.
 fn over(site: &Site<'_>, width: usize) -> Result<Draft, Refusal> {
     let draft = if channels_first(site)? {
-        let space: &[usize] = if site.maybe("rank").as_u64() == Some(3) { &[13] } else { &[5, 7] };
+        let space: &[usize] = if site.setting(Setting::Rank).and_then(Value::as_u64) == Some(3) { &[13] } else { &[5, 7] };
         Draft::new([&[4, width], space].concat(), Bound::Norm(width)).channels_last()
     } else {
         Draft::new(vec![4, 5, width], Bound::Norm(width))
@@ -108,7 +108,7 @@ fn groups_of(width: usize, size: usize) -> Option<usize> {
 /// The norm of each of so many parts of the last axis, without a weight.
 fn grouped(p: &mut Program, x: &str, groups: usize, eps: f64) -> String {
     let args = entries([("weight", Value::Null), ("eps", json!(eps))]);
-    p.layers.insert(String::new(), ModuleSpec { kind: "mx.fast.rms_norm".to_owned(), args, program: None });
+    p.layers.insert(String::new(), ModuleSpec { kind: "mx.fast.rms_norm".to_owned(), args, ..ModuleSpec::default() });
     if groups == 1 {
         return run(p, "", x);
     }
@@ -136,8 +136,7 @@ pub(super) fn gated_rms(site: &Site<'_>) -> Result<Draft, Refusal> {
         other => return Err(unexpected("activation", other)),
     };
     // In every model the gate is given; a sample may ask for the norm without it.
-    let alone =
-        site.call().and_then(|call| call.get("inputs")).is_some_and(|inputs| inputs == &json!(["hidden_states"]));
+    let alone = site.call.is_some_and(|call| call.inputs.as_deref() == Some(&["hidden_states".to_owned()]));
     let names: &[&str] = if alone { &["hidden_states"] } else { &["hidden_states", "gate"] };
     let mut p = Program::new(names);
     let gate = |p: &mut Program, x: String| {
@@ -170,7 +169,7 @@ pub(super) fn gated_rms(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// A layer norm with an offset or over channels; or over the last axis of a weight for each head.
 pub(super) fn layer(site: &Site<'_>) -> Result<Draft, Refusal> {
     let eps = site.float("eps")?;
-    if site.maybe("merged").as_bool() == Some(true) {
+    if site.setting(Setting::Merged).and_then(Value::as_bool) == Some(true) {
         return merged(site, eps);
     }
     if let Ok(shape @ [heads, width]) = site.shape_of_rank::<2>("weight") {
@@ -265,7 +264,7 @@ pub(super) fn simple(site: &Site<'_>) -> Result<Draft, Refusal> {
 pub(super) fn global_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [channels] = site.shape_of_rank("weight")?;
     let eps = site.float("eps")?;
-    let first = match site.maybe("channel_dim").as_i64() {
+    let first = match site.attribute("channel_dim")?.as_i64() {
         Some(1) => true,
         Some(-1 | 3) => false,
         _ => return Err(unexpected("channel_dim", site.maybe("channel_dim"))),
@@ -320,7 +319,7 @@ pub(super) fn scale(site: &Site<'_>) -> Result<Draft, Refusal> {
 
 /// The norm that the row names, and the module's child `act` behind it. `drop` between them is the identity.
 pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
-    let named = site.attribute("norm")?.as_str().unwrap_or_default();
+    let named = site.setting(Setting::Norm).and_then(Value::as_str).unwrap_or_default();
     let no_row = || Refusal::Unsupported(format!("the norm {named} has no row"));
     let mut row = site.registry.layer(named).ok_or_else(no_row)?.clone();
     row.torch = row.torch.or_else(|| Some(named.to_owned()));

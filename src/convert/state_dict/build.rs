@@ -9,7 +9,7 @@ use super::{Doubt, Entry, Known, Left, StateDict, Why};
 use crate::checkpoint::{Dtype, TensorId};
 use crate::convert::Move;
 use crate::convert::weights::{self, Fold};
-use crate::escape::escape;
+use crate::escape::quoted;
 use crate::model::{Model, ModuleId, reparametrized};
 use crate::open::Opened;
 use crate::registry::Registry;
@@ -21,9 +21,9 @@ pub enum Error {
     /// Two tensors would have one name.
     #[error(
         "`{}` would be the name of two MLX tensors, made of {} and of {}; rename one in the checkpoint",
-        escape(name),
-        escape(first),
-        escape(second)
+        quoted(name),
+        quoted(first),
+        quoted(second)
     )]
     Collision {
         /// The name.
@@ -34,7 +34,7 @@ pub enum Error {
         second: String,
     },
     /// A tensor does not fit its move.
-    #[error("module `{}`: {error}", escape(module))]
+    #[error("module `{}`: {error}", quoted(module))]
     Move {
         /// The module's path.
         module: String,
@@ -147,7 +147,7 @@ impl Builder<'_> {
     fn resolve(&self, id: ModuleId, moves: Vec<Move>) -> Result<Vec<(Move, Vec<TensorId>)>, Doubt> {
         let find = |name: &String| {
             let found = self.opened.model.tensor(id, name);
-            found.ok_or_else(|| Doubt::Other(format!("the file holds no `{name}` for it")))
+            found.ok_or_else(|| Doubt::Other(format!("the file holds no `{}` for it", quoted(name))))
         };
         let with_sources = |step: Move| {
             let from: Result<Vec<TensorId>, Doubt> = step.from.iter().map(find).collect();

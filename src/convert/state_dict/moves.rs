@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Doubt;
 use crate::convert::recipes::{self, Site};
 use crate::convert::{Move, Refusal};
+use crate::escape::quoted;
 use crate::model::{ModuleId, reparametrized};
 use crate::open::Opened;
 use crate::registry::{Layer, RowStatus};
@@ -27,7 +28,7 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
     let moves = |class: &str| -> Result<Vec<Move>, String> {
         let row = opened.registry.layer(class).filter(|row| converts(row));
         let row = row.ok_or_else(|| no_row(class))?;
-        let site = Site { checkpoint: &opened.checkpoint, model, id, row, registry: &opened.registry, asked: None };
+        let site = Site { checkpoint: &opened.checkpoint, model, id, row, registry: &opened.registry, asked: None, call: None, handed: None };
         recipes::layout(&site).map_err(|refusal| match refusal {
             Refusal::Incomplete(reason) | Refusal::Unsupported(reason) => reason,
         })
@@ -51,7 +52,7 @@ fn converts(row: &Layer) -> bool {
 }
 
 fn no_row(class: &str) -> String {
-    if class.is_empty() { "its class is not known".to_owned() } else { format!("{class} has no row that converts") }
+    if class.is_empty() { "its class is not known".to_owned() } else { format!("{} has no row that converts", quoted(class)) }
 }
 
 /// Whether two classes do the same with the tensors; what the rule is called does not matter.

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData, spare};
 use crate::convert::weights;
-use crate::escape::escape;
+use crate::escape::{escape, quoted};
 use header::{Shard, Slot};
 use place::Part;
 
@@ -117,7 +117,7 @@ pub enum Error {
     #[error("{0}; --skip leaves a tensor out")]
     Read(checkpoint::Error),
     /// A source does not fit its move.
-    #[error("tensor `{}`: {error}", escape(name))]
+    #[error("tensor `{}`: {error}", quoted(name))]
     Move {
         /// MLX's name.
         name: String,
@@ -133,8 +133,8 @@ pub enum Error {
     /// The type cannot be written so that MLX reads it.
     #[error(
         "tensor `{}` is {dtype}, which MLX does not read from a file; --skip {} leaves it out",
-        escape(name),
-        escape(name)
+        quoted(name),
+        quoted(name)
     )]
     Dtype {
         /// Its name.
@@ -143,7 +143,7 @@ pub enum Error {
         dtype: &'static str,
     },
     /// A cast loses too much.
-    #[error("tensor `{}`: {count} numbers would become infinite as {dtype}; bf16 has float32's range", escape(name))]
+    #[error("tensor `{}`: {count} numbers would become infinite as {dtype}; bf16 has float32's range", quoted(name))]
     Overflow {
         /// MLX's name.
         name: String,
@@ -190,7 +190,7 @@ pub enum Error {
     #[error(
         "{}: tensor `{}` read back is not what was converted: {what}; the disk or the memory is at fault, or the input changed meanwhile. Nothing was left behind",
         shown(path),
-        escape(name)
+        quoted(name)
     )]
     Differs {
         /// The file.

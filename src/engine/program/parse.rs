@@ -342,7 +342,7 @@ impl<'t> Lower<'t> {
             Argument::Plain(value) => Ok((name, value)),
             _ => Err(self.error(built, "a layer takes plain arguments")),
         });
-        let spec = ModuleSpec { kind, args: args.collect::<Result<_, _>>()?, program: None };
+        let spec = ModuleSpec { kind, args: args.collect::<Result<_, _>>()?, ..ModuleSpec::default() };
         spec.check().map_err(|fault| self.error(built, &fault.to_string()))?;
         let name = format!("layer{}", self.program.layers.len());
         self.program.layers.insert(name.clone(), spec);

@@ -1,13 +1,10 @@
-//! How a layer's forward is called where it is not with its first inputs alone: the optional argument `call`.
-//!
-//! `call.inputs` names the parameters that the inputs are for, in the inputs' order. Its other entries are parameters that
-//! are no tensors, such as `need_weights`.
+//! How a layer's forward is called where it is not with its first inputs alone: [`crate::engine::own::Call`].
 
-use serde_json::{Map, Value};
 use tch::Tensor;
 
 use super::Problem;
 use crate::engine::args::Args;
+use crate::engine::own::Call;
 
 /// The classes that read `call`. The others have one way to be called.
 const UNDERSTOOD: [&str; 10] = [
@@ -41,18 +38,16 @@ pub(super) fn read<T>(
     parameters: &'static [&'static str],
     scalars: impl FnOnce(&Args<'_>) -> Result<T, String>,
 ) -> Result<(Order, T), Problem> {
-    let nothing: Map<String, Value> = Map::new();
-    let call = Args::of("call", args.table_or_none("call")?.unwrap_or(&nothing));
-    let named = match call.words_or_none("inputs")? {
-        Some(words) => Some(known(&words, parameters)?),
-        None => None,
-    };
-    let scalars = scalars(&call)?;
-    call.all_read()?;
+    let nothing = Call::default();
+    let call = args.told().and_then(|told| told.call.as_ref()).unwrap_or(&nothing);
+    let named = call.inputs.as_ref().map(|words| known(words, parameters)).transpose()?;
+    let given = Args::of("call", &call.scalars);
+    let scalars = scalars(&given)?;
+    given.all_read()?;
     Ok((Order { parameters, named }, scalars))
 }
 
-fn known(words: &[&str], parameters: &'static [&'static str]) -> Result<Vec<&'static str>, Problem> {
+fn known(words: &[String], parameters: &'static [&'static str]) -> Result<Vec<&'static str>, Problem> {
     let mut names: Vec<&'static str> = Vec::with_capacity(words.len());
     for word in words {
         match parameters.iter().find(|name| *name == word) {

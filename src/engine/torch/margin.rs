@@ -48,13 +48,11 @@ fn triplet(args: &Args<'_>) -> Result<Forward, Problem> {
 }
 
 /// `TripletMarginWithDistanceLoss` with its default distance. Another function leaves no trace in the attributes; that of
-/// another `PairwiseDistance` is in `modules`.
+/// another `PairwiseDistance` is told with the modules below the loss.
 fn triplet_with_distance(args: &Args<'_>) -> Result<Forward, Problem> {
     let (reduction, margin, swap) = (reduction(args)?, margin_above_zero(args)?, args.flag("swap")?);
-    let attributes = match args.table_or_none("modules")?.and_then(|modules| modules.get("distance_function")) {
-        Some(value) => value.as_object().cloned().unwrap_or_default(),
-        None => serde_json::Map::new(),
-    };
+    let modules = args.told().and_then(|told| told.modules.as_ref());
+    let attributes = modules.and_then(|modules| modules.get("distance_function")).cloned().unwrap_or_default();
     let distance = Args::of("distance_function", &attributes);
     let (norm, eps) = (distance.number_or("norm", 2.0)?, distance.number_or("eps", 1e-6)?);
     let keep = distance.flag_or("keepdim", false)?;

@@ -35,7 +35,7 @@ use std::time::Instant;
 use serde_json::Map;
 use tch::Tensor;
 
-use self::tensor::{WeightNorm, Weights};
+use self::tensor::Weights;
 use super::args::Args;
 use super::serve::{Engine, serve};
 use super::{EngineInfo, ModuleSpec, own, protocol};
@@ -79,7 +79,7 @@ impl From<tch::TchError> for Problem {
 struct Layer {
     forward: Forward,
     weights: Weights,
-    norm: Option<WeightNorm>,
+    norm: Option<own::WeightNorm>,
 }
 
 /// libtorch behind the engine protocol.
@@ -107,13 +107,12 @@ impl Engine for Torch {
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String> {
         self.layer = None;
         let args = Args::new(module);
-        let names = args.table_or_none(own::TENSORS)?;
-        let weights = Weights::new(&tensors, names).map_err(|problem| problem.0)?;
+        let weights = Weights::new(&tensors, args.told().map(|told| &told.tensors)).map_err(|problem| problem.0)?;
         let forward = match &module.program {
             Some(program) => program::program(program),
             None => build(&module.kind, &args, &weights).map_err(|problem| problem.0)?,
         };
-        self.layer = Some(Layer { forward, weights, norm: WeightNorm::new(&args)? });
+        self.layer = Some(Layer { forward, weights, norm: args.told().and_then(|told| told.weight_norm.clone()) });
         Ok(())
     }
 
@@ -168,7 +167,7 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
         _ => Ok(None),
     };
     let forward = built?.ok_or_else(unknown)?;
-    if !call::is_understood(path) && !args.table_or_none("call")?.is_none_or(Map::is_empty) {
+    if !call::is_understood(path) && args.told().is_some_and(|told| told.call.is_some()) {
         return Err(Problem(format!("libtorch's side calls {class} in one way only; it takes no `call`")));
     }
     Ok(forward)

@@ -2,49 +2,31 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use indexmap::IndexMap;
 use tch::{Kind, TchError, Tensor};
 
 use super::Problem;
 use crate::checkpoint::{Dtype, TensorData};
-use crate::engine::args::Args;
-use crate::engine::own;
+use crate::engine::own::WeightNorm;
 
 /// A layer's parameters and buffers by name.
 pub(super) struct Weights(HashMap<String, Tensor>);
 
-/// What `torch.nn.utils.weight_norm` keeps beside `v`, which stands at `weight`'s place.
-pub(super) struct WeightNorm {
-    /// Name of `g`.
-    norm: String,
-    /// The axis that keeps its norm; -1 for one norm over all.
-    dim: i64,
-}
-
-impl WeightNorm {
-    /// Out of the layer's arguments; `None` where its weight is plain.
-    pub fn new(args: &Args<'_>) -> Result<Option<WeightNorm>, String> {
-        let Some(table) = args.table_or_none(own::WEIGHT_NORM)? else { return Ok(None) };
-        let dim = table.get("dim").and_then(Value::as_i64).unwrap_or(-1);
-        let norm = table.get("norm").and_then(Value::as_str);
-        let norm = norm.ok_or_else(|| args.wrong(own::WEIGHT_NORM, "an object with `norm` and `dim`"))?;
-        Ok(Some(WeightNorm { norm: norm.to_owned(), dim }))
-    }
-}
-
 impl Weights {
     /// Compute `weight` as torch does before each forward.
     pub fn normalise(&mut self, norm: &WeightNorm) -> Result<(), Problem> {
-        let weight = Tensor::f_internal_weight_norm(self.get("weight")?, self.get(&norm.norm)?, norm.dim)?;
+        // To libtorch -1 is one norm over all.
+        let dim = norm.dim.unwrap_or(-1);
+        let weight = Tensor::f_internal_weight_norm(self.get("weight")?, self.get(&norm.norm)?, dim)?;
         self.0.insert("weight".to_owned(), weight);
         Ok(())
     }
 
     /// As they came, in their own dtypes; under the name that `names` has the module's own name for.
-    pub fn new(tensors: &[(String, TensorData)], names: Option<&Map<String, Value>>) -> Result<Weights, Problem> {
+    pub fn new(tensors: &[(String, TensorData)], names: Option<&IndexMap<String, String>>) -> Result<Weights, Problem> {
         let known = |own: &String| {
             let mut names = names.into_iter().flatten();
-            names.find(|(_, name)| name.as_str() == Some(own)).map_or(own, |(known, _)| known).clone()
+            names.find(|(_, name)| *name == own).map_or(own, |(known, _)| known).clone()
         };
         let tensor = |(name, data): &(String, TensorData)| match from_data(data) {
             Ok(tensor) => Ok((known(name), tensor)),

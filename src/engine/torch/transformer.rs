@@ -1,4 +1,6 @@
-//! Transformers: layers that are made of others. What those were built with is in the argument `modules`, by path.
+//! Transformers: layers that are made of others. What those were built with is told, by path.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
@@ -49,7 +51,7 @@ pub(super) fn build(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
             })
         }
         "TransformerEncoder" => {
-            let stack = Stack::new(&parts()?, args, "", false)?;
+            let stack = Stack::new(&parts()?, "", false)?;
             let (order, causal) = call::read(args, FOR_ENCODER, |call| call.flag_or_none("is_causal"))?;
             single(move |weights, given| {
                 let named = order.bind(given)?;
@@ -57,7 +59,7 @@ pub(super) fn build(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
             })
         }
         "TransformerDecoder" => {
-            let stack = Stack::new(&parts()?, args, "", true)?;
+            let stack = Stack::new(&parts()?, "", true)?;
             let (order, hints) = call::read(args, FOR_DECODER, hints)?;
             single(move |weights, given| {
                 let named = order.bind(given)?;
@@ -71,8 +73,8 @@ pub(super) fn build(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
 
 /// `Transformer`: inputs src `[S, N, E]` and tgt `[T, N, E]`.
 fn both(args: &Args<'_>, parts: &Parts<'_>) -> Result<Forward, Problem> {
-    let encoder = Stack::new(parts, &parts.args("encoder")?, "encoder.", false)?;
-    let decoder = Stack::new(parts, &parts.args("decoder")?, "decoder.", true)?;
+    let encoder = Stack::new(parts, "encoder.", false)?;
+    let decoder = Stack::new(parts, "decoder.", true)?;
     let (order, (source, hints)): (Order, _) =
         call::read(args, FOR_BOTH, |call| Ok((call.flag_or_none("src_is_causal")?, hints(call)?)))?;
     Ok(single(move |weights, given| {
@@ -108,27 +110,24 @@ fn memory_masks<'a>(named: &Named<'a>, causal: bool) -> Masks<'a> {
 
 /// The attributes of the submodules by path, and all tensors.
 struct Parts<'a> {
-    modules: &'a Map<String, Value>,
+    modules: &'a BTreeMap<String, Map<String, Value>>,
     weights: &'a Weights,
 }
 
 impl<'a> Parts<'a> {
     fn new(args: &Args<'a>, weights: &'a Weights) -> Result<Parts<'a>, Problem> {
-        let modules = args.table_or_none("modules")?;
-        let missing = || Problem("the attributes of the layer's submodules are missing (`modules`)".to_owned());
+        let modules = args.told().and_then(|told| told.modules.as_ref());
+        let missing = || Problem("the attributes of the layer's submodules were not told".to_owned());
         Ok(Parts { modules: modules.ok_or_else(missing)?, weights })
     }
 
-    fn find(&self, path: &str) -> Result<Option<Args<'a>>, Problem> {
-        match self.modules.get_key_value(path) {
-            None => Ok(None),
-            Some((path, Value::Object(attributes))) => Ok(Some(Args::of(path, attributes))),
-            Some((path, _)) => Err(Problem(format!("the attributes of the submodule {path} are no object"))),
-        }
+    fn find(&self, path: &str) -> Option<Args<'a>> {
+        let (path, attributes) = self.modules.get_key_value(path)?;
+        Some(Args::of(path, attributes))
     }
 
     fn args(&self, path: &str) -> Result<Args<'a>, Problem> {
-        self.find(path)?.ok_or_else(|| Problem(format!("the attributes of the submodule {path} are missing")))
+        self.find(path).ok_or_else(|| Problem(format!("the attributes of the submodule {path} are missing")))
     }
 }
 
@@ -140,13 +139,16 @@ struct Stack {
 }
 
 impl Stack {
-    fn new(parts: &Parts<'_>, args: &Args<'_>, prefix: &str, decoder: bool) -> Result<Stack, Problem> {
+    fn new(parts: &Parts<'_>, prefix: &str, decoder: bool) -> Result<Stack, Problem> {
+        // The forward goes through the layers that there are, whatever `num_layers` says.
         let mut layers = Vec::new();
-        for index in 0..args.count("num_layers")? {
-            let path = format!("{prefix}layers.{index}");
-            layers.push(Layer::new(parts, &parts.args(&path)?, &format!("{path}."), decoder)?);
+        while let Some(own) = parts.find(&format!("{prefix}layers.{}", layers.len())) {
+            layers.push(Layer::new(parts, &own, &format!("{prefix}layers.{}.", layers.len()), decoder)?);
         }
-        let norm = match parts.find(&format!("{prefix}norm"))? {
+        if layers.is_empty() {
+            return Err(Problem(format!("the attributes of the submodule {prefix}layers.0 are missing")));
+        }
+        let norm = match parts.find(&format!("{prefix}norm")) {
             Some(_) => Some(Norm::new(parts, &format!("{prefix}norm"))?),
             None => None,
         };
@@ -301,7 +303,7 @@ fn gelu(parts: &Parts<'_>, own: &Args<'_>, prefix: &str) -> Result<Option<String
             _ => Err(own.wrong("activation", "relu or gelu, the ones that are known here").into()),
         };
     }
-    let module = parts.find(&format!("{prefix}activation"))?;
+    let module = parts.find(&format!("{prefix}activation"));
     let code = own.integer_or("activation_relu_or_gelu", if module.is_some() { 0 } else { 1 })?;
     match (code, module) {
         (_, Some(module)) if module.has("approximate") => Ok(Some(module.text("approximate")?.to_owned())),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{popup, text};
 use crate::checkpoint::PickleGlobal;
-use crate::escape::escape;
+use crate::escape::{quoted, sentence};
 use crate::source::Severity;
 use crate::tui::document::{About, Document, Pickle};
 use crate::tui::glyphs;
@@ -64,12 +64,12 @@ impl Sheet<'_> {
 
     /// A paragraph, indented.
     fn words(&mut self, words: &str, style: Style) {
-        let rows = text::wrap(&escape(words), self.columns.saturating_sub(2));
+        let rows = text::wrap(&sentence(words), self.columns.saturating_sub(2));
         self.lines.extend(rows.into_iter().map(|row| Line::styled(format!("   {row}"), style)));
     }
 
     fn fact(&mut self, name: &str, value: &str) {
-        let value = text::clip(&escape(value), self.columns.saturating_sub(NAMES + 2));
+        let value = text::clip(&quoted(value), self.columns.saturating_sub(NAMES + 2));
         self.lines.push(Line::from(vec![
             Span::styled(format!("   {name:<NAMES$}"), self.theme.muted()),
             Span::styled(value, self.theme.text()),
@@ -153,7 +153,7 @@ impl Sheet<'_> {
                 (false, true) => (' ', self.theme.muted()),
             };
             let count = format!(" ×{}", global.count);
-            let name = text::clip(&escape(&global.name), self.columns.saturating_sub(6 + count.len()));
+            let name = text::clip(&quoted(&global.name), self.columns.saturating_sub(6 + count.len()));
             let danger = if global.dangerous { "  it could run code" } else { "" };
             self.lines.push(Line::from(vec![
                 Span::styled(format!("   {sign} {name}"), style),
@@ -174,9 +174,9 @@ impl Sheet<'_> {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            let name = text::clip(&escape(name), self.columns / 3);
+            let name = text::clip(&quoted(name), self.columns / 3);
             let room = self.columns.saturating_sub(text::width(&name) + 4);
-            let value = text::clip(&escape(&value), room);
+            let value = text::clip(&quoted(&value), room);
             self.lines.push(Line::from(vec![
                 Span::styled(format!("   {name}  "), self.theme.muted()),
                 Span::styled(value, self.theme.text()),

@@ -9,7 +9,7 @@ use super::{popup, spinner, text};
 use crate::compare::Verdict;
 use crate::convert::state_dict::Known;
 use crate::convert::writer::Phase;
-use crate::escape::escape;
+use crate::escape::{quoted, sentence};
 use crate::tui::converting::{Preview, Row};
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
@@ -27,7 +27,7 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
     let columns = usize::from(width.saturating_sub(4));
     let mut head: Vec<Line> = Vec::new();
     let say = |words: &str, style: Style| {
-        let rows = text::wrap(&escape(words), columns);
+        let rows = text::wrap(&sentence(words), columns);
         rows.into_iter().map(|row| Line::styled(format!(" {row}"), style)).collect::<Vec<_>>()
     };
     let rows: &[Row] = match &view.converting.preview {
@@ -47,7 +47,7 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
     if let Some((phase, done, total, tensor)) = &view.converting.progress {
         let words = progress(*phase, *done, *total, tensor);
         head.push(Line::styled(
-            format!(" {} {}", spinner(state.tick), text::clip(&escape(&words), columns)),
+            format!(" {} {}", spinner(state.tick), text::clip(&sentence(&words), columns)),
             theme.key(),
         ));
     }
@@ -113,7 +113,7 @@ fn line(state: &State, view: &View, row: &Row, columns: usize) -> Line<'static> 
     };
     let names = columns.saturating_sub(RULE + 6) / 2;
     let cell = |name: &str| {
-        let clipped = text::clip(&escape(name), names);
+        let clipped = text::clip(&quoted(name), names);
         let pad = names.saturating_sub(text::width(&clipped));
         clipped + &" ".repeat(pad)
     };

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{overlay, popup, text};
-use crate::escape::escape;
+use crate::escape::{quoted, sentence};
 use crate::registry::ops::Agreement;
 use crate::tui::findings::{Finding, Kind};
 use crate::tui::glyphs;
@@ -43,7 +43,7 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
         }
     }
     if let Some(finding) = findings.get(view.finding_row) {
-        let shown = text::wrap_to(&escape(&finding.words), columns.saturating_sub(2), usize::from(WORDS));
+        let shown = text::wrap_to(&sentence(&finding.words), columns.saturating_sub(2), usize::from(WORDS));
         for (row, y) in shown.iter().zip(inner.y + rows + 1..inner.bottom()) {
             text::put_text(buffer, inner.x + 1, y, columns.saturating_sub(2), row, state.theme.text());
         }
@@ -61,10 +61,10 @@ fn line(state: &State, view: &View, finding: &Finding, chosen: bool) -> Line<'st
     Line::from(vec![
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{sign} {word:<9}"), style),
-        Span::styled(text::pad(&text::clip(&escape(&finding.what), WHAT - 1), WHAT), theme.text()),
-        Span::styled(text::pad(&text::clip(&escape(&finding.place), PLACE - 1), PLACE), theme.muted()),
+        Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), theme.text()),
+        Span::styled(text::pad(&text::clip(&quoted(&finding.place), PLACE - 1), PLACE), theme.muted()),
         Span::styled(format!("×{:<4} ", finding.count), theme.muted()),
-        Span::styled(escape(path).into_owned(), theme.muted()),
+        Span::styled(quoted(path).into_owned(), theme.muted()),
     ])
 }
 

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::text;
 use crate::convert::random::WeightSource;
-use crate::escape::escape;
+use crate::escape::{escape, sentence};
 use crate::tui::action::Command;
 use crate::tui::keymap::Mode;
 use crate::tui::layout::Layout;
@@ -59,7 +59,7 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
 /// What is searched for, with a cursor, and how many modules match.
 fn prompt(state: &State, words: &str, matches: usize, room: usize) -> Line<'static> {
     let theme = &state.theme;
-    let words = escape(words);
+    let words = sentence(words);
     // The end of a long search is what is being typed.
     let hidden = text::width(&words).saturating_sub(room.max(8));
     let shown: String = words.chars().skip(hidden).collect();
@@ -81,7 +81,7 @@ fn prompt(state: &State, words: &str, matches: usize, room: usize) -> Line<'stat
 fn notice(state: &State, view: &View, room: usize) -> Option<Line<'static>> {
     let theme = &state.theme;
     if let Some(notice) = &state.notice {
-        return Some(Line::from(Span::styled(text::clip(&escape(notice), room), theme.notice())));
+        return Some(Line::from(Span::styled(text::clip(&sentence(notice), room), theme.notice())));
     }
     let find = view.find.as_ref().filter(|_| view.mode == Mode::Main)?;
     let at = find.matches.binary_search(&view.tree.selected).map_or("-".to_owned(), |at| (at + 1).to_string());

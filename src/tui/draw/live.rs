@@ -11,7 +11,7 @@ use super::chart::{self, Chart, Point};
 use super::{Place, numbers, text, tree};
 use crate::compare::Verdict;
 use crate::engine::{EngineState, Side};
-use crate::escape::escape;
+use crate::escape::{quoted, sentence};
 use crate::model::ModuleId;
 use crate::tui::layout::Layout;
 use crate::tui::measured::{Layer, Progress};
@@ -63,18 +63,18 @@ fn titles(state: &State, view: &View, id: ModuleId, place: Place, buffer: &mut B
     let theme = &state.theme;
     let (Some(module), Some(triage)) = (view.document.module(id), view.document.triage(id)) else { return };
     let name = if module.path.is_empty() { "the whole model" } else { &module.path };
-    let mut words = escape(module.short_class()).into_owned();
+    let mut words = quoted(module.short_class()).into_owned();
     if let Some(mlx) = &triage.mlx {
-        words = format!("{words} → {}", escape(mlx));
+        words = format!("{words} → {}", quoted(mlx));
     }
     let steps = triage.plan.as_ref().and_then(|plan| plan.way.words(", "));
     let mut spans = vec![
         Span::styled("─ ", theme.border(place.focus)),
-        Span::styled(escape(name).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
+        Span::styled(quoted(name).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
         Span::styled(format!("  {words} "), theme.status(triage.status)),
     ];
     if let Some(steps) = steps {
-        spans.push(Span::styled(format!("· {} ", escape(&steps)), theme.muted()));
+        spans.push(Span::styled(format!("· {} ", sentence(&steps)), theme.muted()));
     }
     place.write_titles(buffer, &Line::from(spans), &engines(theme, view));
 }
@@ -97,7 +97,7 @@ fn engine_words(theme: &Theme, engine: &EngineState) -> (String, Style) {
     match engine {
         EngineState::Idle => ("not started".to_owned(), theme.muted()),
         EngineState::Starting => ("starting".to_owned(), theme.running()),
-        EngineState::Ready(info) => (escape(&format!("{} {}", info.version, info.device)).into_owned(), theme.text()),
+        EngineState::Ready(info) => (quoted(&format!("{} {}", info.version, info.device)).into_owned(), theme.text()),
         EngineState::Down(_) => ("is down".to_owned(), theme.verdict(Verdict::Failed)),
     }
 }

@@ -12,7 +12,7 @@ use crate::convert::input::Values;
 use crate::convert::random::WeightSource;
 use crate::engine::program::python_arguments;
 use crate::engine::{EngineState, ModuleSpec, Side};
-use crate::escape::escape;
+use crate::escape::{quoted, sentence};
 use crate::model::ModuleId;
 use crate::triage::Status;
 use crate::tui::glyphs;
@@ -58,7 +58,7 @@ pub fn lines(state: &State, view: &View, id: ModuleId, columns: usize) -> Vec<Li
 }
 
 fn paragraph(lines: &mut Vec<Line<'static>>, words: &str, columns: usize, style: Style) {
-    lines.extend(text::wrap(&escape(words), columns).into_iter().map(|row| Line::styled(row, style)));
+    lines.extend(text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(row, style)));
 }
 
 fn of_layer(state: &State, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
@@ -114,7 +114,7 @@ fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'sta
                 format!("{} {:<7}", glyphs::verdict(twin.verdict), twin.verdict.name()),
                 theme.verdict(twin.verdict),
             ),
-            Span::styled(text::clip(&escape(&error), columns.saturating_sub(23)), theme.text()),
+            Span::styled(text::clip(&sentence(&error), columns.saturating_sub(23)), theme.text()),
         ]));
         paragraph(lines, &twin.name, columns, theme.muted());
     }
@@ -204,7 +204,7 @@ fn in_columns(theme: &Theme, pairs: Vec<Pair>, columns: usize) -> Vec<Line<'stat
             let mut spans = Vec::new();
             for column in 0..across {
                 let Some((label, value, style)) = pairs.get(column * rows + row) else { continue };
-                let value = text::clip(&escape(value), width.saturating_sub(LABEL + 1));
+                let value = text::clip(&quoted(value), width.saturating_sub(LABEL + 1));
                 let gap = width.saturating_sub(LABEL + text::width(&value));
                 let fill = LABEL.saturating_sub(text::width(label));
                 spans.push(Span::styled(format!("{label}{}", " ".repeat(fill)), theme.muted()));
@@ -262,7 +262,7 @@ fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'sta
     }
     rows.push(("bound", bound_words(plan.bound)));
     for (label, words) in rows {
-        let wrapped = text::wrap(&escape(&words), columns.saturating_sub(LABEL));
+        let wrapped = text::wrap(&sentence(&words), columns.saturating_sub(LABEL));
         for (index, row) in wrapped.into_iter().enumerate() {
             let label = if index == 0 { label } else { "" };
             lines.push(Line::from(vec![
@@ -408,12 +408,12 @@ fn worst_line(
     let name = path(id).strip_prefix(prefix).unwrap_or(path(id)).trim_start_matches('.');
     let words = match (&layer.progress, layer.worst()) {
         (Progress::Done(Verdict::Failed | Verdict::NotRun, Some(reason)), _)
-        | (Progress::Done(_, Some(reason)), None) => escape(reason).into_owned(),
+        | (Progress::Done(_, Some(reason)), None) => sentence(reason).into_owned(),
         (_, Some(trial)) => against_tolerance(trial),
         _ => verdict.name().to_owned(),
     };
     let room = (columns / 3).clamp(10, 32);
-    let name = text::clip(&escape(name), room);
+    let name = text::clip(&quoted(name), room);
     let pad = " ".repeat(room - text::width(&name).min(room));
     Line::from(vec![
         Span::styled(format!("{} ", glyphs::verdict(verdict)), theme.verdict(verdict)),

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use super::{Place, overlay, text, tree};
-use crate::escape::escape;
+use crate::escape::{escape, quoted, sentence};
 use crate::model::ModuleId;
 use crate::source::highlight::Run;
 use crate::source::{Blocker, ClassSource};
@@ -46,14 +46,14 @@ fn titles(state: &State, document: &Document, shown: Shown<'_>, place: Place, bu
     let file = source.file.rsplit_once("site-packages/").map_or(source.file.as_str(), |(_, inside)| inside);
     let left = Line::from(vec![
         Span::styled("─ ", theme.border(place.focus)),
-        Span::styled(escape(&what).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
+        Span::styled(quoted(&what).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
         Span::styled(format!("  {}:{line} ", escape(file)), theme.muted()),
     ]);
     let ops = document.module(shown.owner).and_then(|module| document.ops.get(&module.class));
     let ops = ops.filter(|ops| ops.total() > 0).map_or(String::new(), |ops| format!(" ops: {} ", ops.words()));
     place.write_titles(buffer, &left, &Line::from(Span::styled(ops, theme.muted())));
     let room = usize::from(place.frame.width).saturating_sub(4);
-    let words = format!(" {}: {} ", escape(&source.origin), escape(&source.trust));
+    let words = format!(" {}: {} ", sentence(&source.origin), sentence(&source.trust));
     let words = text::clip(&words, room);
     let x = place.frame.right().saturating_sub(text::width(&words) as u16 + 2);
     text::put_text(buffer, x, place.frame.bottom().saturating_sub(1), room, &words, theme.muted());
@@ -210,7 +210,7 @@ impl<'a> Sheet<'a> {
         let mut spans = vec![Span::styled("←", theme.faint())];
         for &child in children {
             let Some(module) = document.module(child) else { continue };
-            let name = escape(if full { &module.path } else { &module.name });
+            let name = quoted(if full { &module.path } else { &module.name });
             let status = document.triage(child).map_or(theme.muted(), |triage| theme.status(triage.status));
             spans.push(Span::styled(format!(" {name}"), status));
             if let Some((sign, style)) = tree::sign(self.state, self.view, child) {
@@ -234,11 +234,11 @@ impl<'a> Sheet<'a> {
         }
         let severity = theme.severity(blocker.severity);
         let place = elsewhere.map_or(String::new(), |file| format!(" in {}:{}", escape(file), blocker.line));
-        let (name, pattern) = (blocker.severity.name(), escape(&blocker.pattern));
-        let what = format!("{name} {pattern}{place}: {}", escape(&blocker.explanation));
+        let (name, pattern) = (blocker.severity.name(), quoted(&blocker.pattern));
+        let what = format!("{name} {pattern}{place}: {}", sentence(&blocker.explanation));
         let halves = [
             (glyphs::FLAG, what, severity, severity.add_modifier(Modifier::BOLD)),
-            ('→', escape(&blocker.hint).into_owned(), theme.text(), theme.text()),
+            ('→', sentence(&blocker.hint).into_owned(), theme.text(), theme.text()),
         ];
         for (sign, words, style, first_style) in halves {
             for (index, row) in text::wrap_to(&words, room, NOTE_ROWS).into_iter().enumerate() {
@@ -329,7 +329,7 @@ fn no_source(state: &State, view: &View, place: Place, buffer: &mut Buffer) {
     let mut lines = vec![Line::default()];
     let push = |lines: &mut Vec<Line<'static>>, words: &str, style: Style| {
         lines
-            .extend(text::wrap(&escape(words), columns).into_iter().map(|row| Line::styled(format!("  {row}"), style)));
+            .extend(text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(format!("  {row}"), style)));
         lines.push(Line::default());
     };
     push(&mut lines, &what, theme.text());

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Place, overlay, spinner, text};
 use crate::compare::Verdict;
-use crate::escape::escape;
+use crate::escape::{quoted, sentence};
 use crate::model::{Evidence, Module, ModuleId};
 use crate::tui::document::Document;
 use crate::tui::glyphs;
@@ -116,7 +116,7 @@ fn draw_row(state: &State, view: &View, id: ModuleId, row: Rect, focus: bool, co
     };
     let pad = indent(module.depth);
     let room = columns.text.saturating_sub(pad + 5);
-    let name = text::clip(&escape(name_of(module)), room);
+    let name = text::clip(&quoted(name_of(module)), room);
     let before_description = columns.description.saturating_sub(pad + 5 + text::width(&name)).max(1);
     let mut spans = vec![
         Span::styled(if selected { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
@@ -161,12 +161,12 @@ fn description(state: &State, document: &Document, module: &Module, room: usize,
         return Vec::new();
     }
     let words = (document.describe)(module);
-    let words = escape(&words);
+    let words = sentence(&words);
     let (class, rest) = words.split_once(' ').unwrap_or((&words, ""));
     let class = if module.evidence == Evidence::Inferred && !class.is_empty() {
         let others = module.alternatives.iter().map(|other| other.rsplit('.').next().unwrap_or(""));
         let others: String = others.filter(|other| !words.contains(other)).map(|other| format!("|{other}")).collect();
-        format!("~{class}{}?", escape(&others))
+        format!("~{class}{}?", quoted(&others))
     } else {
         class.to_owned()
     };

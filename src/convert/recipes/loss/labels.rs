@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{ITEMS, Loss, own_class, wide, width};
 use crate::compare::tolerance::Bound;
+use crate::convert::call::Targets;
 use crate::convert::input::Values;
 use crate::convert::recipes::attention;
 use crate::convert::recipes::phrase::{self, add, binary, multiply, reduce, unary};
@@ -81,11 +82,11 @@ pub(in crate::convert::recipes) fn negative_log_likelihood(site: &Site<'_>) -> R
 pub(in crate::convert::recipes) fn cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
     let classes = width(site);
     let smoothing = site.float("label_smoothing")?;
-    let targets = site.call().and_then(|call| call.get("targets")).and_then(Value::as_str);
-    if targets == Some("probabilities") {
+    let targets = site.call.and_then(|call| call.targets);
+    if targets == Some(Targets::Probabilities) {
         return of_probabilities(site, classes, smoothing);
     }
-    let inputs = if targets == Some("spatial") {
+    let inputs = if targets == Some(Targets::Spatial) {
         let image = Input::new(vec![2, classes, 4, 5], Values::Normal(1.0)).channels_last();
         vec![("x", image), ("y", Input::new(vec![2, 4, 5], Values::Ids(classes as u64)))]
     } else {

@@ -366,14 +366,10 @@ pub(super) fn multi_label_soft_margin(site: &Site<'_>) -> Result<Draft, Refusal>
 pub(super) fn triplet(site: &Site<'_>) -> Result<Draft, Refusal> {
     let margin = site.float("margin")?;
     let swap = site.flag("swap")?;
-    let (power, eps) = match site.maybe("p").is_null() {
-        // With a distance of its own torch takes pairwise_distance by default.
-        true => (2.0, 1e-6),
+    let (power, eps) = match site.torch_class().ends_with("TripletMarginWithDistanceLoss") {
+        true => distance_function(site)?,
         false => (site.float("p")?, site.float("eps")?),
     };
-    if !site.maybe("distance_function").is_null() && !is_pairwise(site.maybe("distance_function")) {
-        return Err(Refusal::Unsupported("`distance_function` is a function of your own".to_owned()));
-    }
     let inputs = vec![
         plain("anchor", Values::Normal(1.0)),
         plain("positive", Values::Normal(1.0)),
@@ -390,10 +386,27 @@ pub(super) fn triplet(site: &Site<'_>) -> Result<Draft, Refusal> {
     let apart = binary(p, "mx.subtract", near, far);
     let missing = add(p, apart, margin);
     let each = binary(p, "mx.maximum", missing, 0.0);
-    Ok(loss.reduced(each).step("by ops: nn.losses.triplet_loss has its epsilon elsewhere"))
+    let mut draft = loss.reduced(each).step("by ops: nn.losses.triplet_loss has its epsilon elsewhere");
+    draft.told.modules = Some(site.below()).filter(|modules| !modules.is_empty());
+    Ok(draft)
 }
 
-fn is_pairwise(value: &Value) -> bool {
-    let text = value.to_string();
-    text.contains("PairwiseDistance") || text.contains("pairwise_distance")
+/// The norm and the epsilon of a distance that is a module below the loss, or torch's function, which has its defaults here.
+fn distance_function(site: &Site<'_>) -> Result<(f64, f64), Refusal> {
+    const FUNCTION: &str = "torch.nn.functional.pairwise_distance";
+    const MODULE: &str = "torch.nn.modules.distance.PairwiseDistance";
+    let own = || Refusal::Unsupported("`distance_function` is a function of your own".to_owned());
+    let value = site.maybe("distance_function");
+    match (value.as_str(), site.below_at("distance_function")) {
+        (Some(FUNCTION), None) => Ok((2.0, 1e-6)),
+        (None, None) if value.is_null() => Ok((2.0, 1e-6)),
+        (None, Some(module)) if value.is_null() && module.class == MODULE => {
+            let distance = site.child("distance_function")?;
+            if distance.flag("keepdim")? {
+                return Err(unexpected("keepdim", distance.maybe("keepdim")));
+            }
+            Ok((distance.float("norm")?, distance.float("eps")?))
+        }
+        _ => Err(own()),
+    }
 }
