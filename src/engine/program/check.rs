@@ -74,7 +74,7 @@ impl ModuleSpec {
         blocks.into_iter().flatten().map(|block| ModuleSpec {
             kind: MlxLayer::BlockConvBlock.name().to_owned(),
             args: block.as_object().cloned().unwrap_or_default(),
-            program: None,
+            ..ModuleSpec::default()
         })
     }
 }
@@ -178,7 +178,7 @@ mod tests {
     fn a_misspelt_layer_is_caught_as_well() {
         let said = |kind: &str, args: Value| {
             let args = args.as_object().cloned().unwrap_or_default();
-            let spec = ModuleSpec { kind: kind.to_owned(), args, program: None };
+            let spec = ModuleSpec { kind: kind.to_owned(), args, ..ModuleSpec::default() };
             let alone = spec.check();
             let mut program = Program::new(&["x"]);
             program.layers.insert("layer".to_owned(), spec);
