@@ -137,7 +137,7 @@ const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 
 /// Blockers of all modules together that are listed: each is told of every module that runs it, and a model may have a
 /// million modules.
-const FINDINGS: usize = 1_000_000;
+const FINDINGS: usize = 100_000;
 
 /// What every class is in the end: to inherit from it alone says nothing of what is computed.
 const BARE_MODULE: &str = "torch.nn.modules.module.Module";

@@ -39,8 +39,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    const ALL: [Part; 6] =
-        [Part::File, Part::Class, Part::Constructors, Part::Folder, Part::Places, Part::Findings];
+    const ALL: [Part; 6] = [Part::File, Part::Class, Part::Constructors, Part::Folder, Part::Places, Part::Findings];
 
     /// What to say of these.
     fn sentence(self, names: &str) -> String {
@@ -72,6 +71,7 @@ pub struct Budget {
     /// What the part that runs must leave to the others.
     floor: AtomicU64,
     parsing: AtomicU64,
+    given: (u64, u64),
     left_out: Mutex<Vec<(Part, String)>>,
 }
 
@@ -88,6 +88,7 @@ impl Budget {
             steps: AtomicU64::new(steps),
             floor: AtomicU64::new(0),
             parsing: AtomicU64::new(parsing),
+            given: (steps, parsing),
             left_out: Mutex::default(),
         }
     }
@@ -140,7 +141,7 @@ impl Budget {
     /// Steps that were taken, and steps of the parser.
     pub fn taken(&self) -> (u64, u64) {
         let [steps, parsing] = [&self.steps, &self.parsing].map(|left| left.load(Ordering::Relaxed));
-        (STEPS.saturating_sub(steps), PARSING.saturating_sub(parsing))
+        (self.given.0.saturating_sub(steps), self.given.1.saturating_sub(parsing))
     }
 
     /// A sentence for each kind of thing that was left out, with its name.

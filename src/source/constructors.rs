@@ -101,16 +101,17 @@ fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -
     let mut best: Vec<(usize, Found)> = Vec::new();
     let mut seen = HashSet::new();
     for found in sources.classes().take(CANDIDATES) {
-        if !sources.budget().burn(1) {
-            // Of those that were not looked at one could fit better.
-            sources.budget().leave_out(Part::Constructors, &format!("every class from {} on", found.file));
-            return None;
-        }
         // The same file may be named twice.
         if !seen.insert((found.file.clone(), found.name.clone())) {
             continue;
         }
         let assigned = assigned(&imports.family(found.clone()));
+        if sources.budget().is_spent() {
+            // Of those that were not looked at one could fit better.
+            let rest = format!("every class from {} in {} on", found.name, found.file);
+            sources.budget().leave_out(Part::Constructors, &rest);
+            return None;
+        }
         if names.is_empty() || !names.iter().all(|name| assigned.contains(*name)) {
             continue;
         }

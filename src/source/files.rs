@@ -23,6 +23,11 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// Files that are read with steps from this budget.
+    pub(super) fn within(budget: Budget) -> Files {
+        Files { budget: Arc::new(budget), ..Files::default() }
+    }
+
     /// Where the steps of everything that is read come from.
     pub(super) fn budget(&self) -> &Arc<Budget> {
         &self.budget

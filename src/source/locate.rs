@@ -129,6 +129,11 @@ impl Sources {
         Ok(Sources { others: (0..roots.len()).collect(), roots, ..Sources::default() })
     }
 
+    /// No sources yet, and another budget than the usual one for those to come.
+    pub fn within(budget: Budget) -> Sources {
+        Sources { files: Files::within(budget), ..Sources::default() }
+    }
+
     fn push(&mut self, root: Root) {
         self.others.push(self.roots.len());
         self.roots.push(root);

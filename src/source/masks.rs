@@ -112,8 +112,7 @@ impl<'t> Reading<'t, '_> {
             "not_operator" => of(node.child_by_field_name("argument")),
             "boolean_operator" => of(node.child_by_field_name("left")) || of(node.child_by_field_name("right")),
             "comparison_operator" => {
-                is_ordering(self, node)
-                    && node.named_children(&mut node.walk()).any(|part| self.is_one_array(part))
+                is_ordering(self, node) && node.named_children(&mut node.walk()).any(|part| self.is_one_array(part))
             }
             "named_expression" => of(node.child_by_field_name("value")),
             _ => self.is_one_array(node),

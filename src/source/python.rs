@@ -160,9 +160,7 @@ impl Module {
     /// `enter` gets each named node with its number among the descendants of `root`, and says whether to look inside; keywords
     /// and signs are passed over. It ends when the budget is spent.
     pub(super) fn preorder<'t>(&self, root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize) -> bool) {
-        preorder(root, |node, index| {
-            if self.budget.burn(1) { Walk::from(enter(node, index)) } else { Walk::End }
-        });
+        preorder(root, |node, index| if self.budget.burn(1) { Walk::from(enter(node, index)) } else { Walk::End });
     }
 
     /// Qualified names of all classes with their bases as written, in no order.
@@ -200,7 +198,7 @@ impl Module {
         let first = self.assigned.get_or_init(|| {
             let mut first = HashMap::new();
             for (number, (target, _)) in self.assignments().enumerate() {
-                if self.budget.burn(1) && !first.contains_key(target) {
+                if !first.contains_key(target) {
                     first.insert(Box::from(target), number);
                 }
             }
@@ -212,7 +210,12 @@ impl Module {
 
     /// The constants that the file assigns.
     pub(super) fn constants(&self) -> Arc<Values> {
-        Arc::clone(self.constants.get_or_init(|| Arc::new(literals::constants(self, self.root(), &[]))))
+        if let Some(known) = self.constants.get() {
+            return Arc::clone(known);
+        }
+        let constants = Arc::new(literals::constants(self, self.root(), &[]));
+        // What was found until the steps were spent is not all.
+        if self.budget.is_spent() { constants } else { Arc::clone(self.constants.get_or_init(|| constants)) }
     }
 
     /// Whether there is a class of this qualified name.

@@ -251,4 +251,3 @@ pub(super) fn root_name(mut node: Node<'_>) -> Option<Node<'_>> {
     }
     (node.kind() == "identifier").then_some(node)
 }
-

@@ -125,9 +125,7 @@ impl<'a> Builder<'a> {
 
     fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Rc<(Values, Arc<Values>)> {
         let key = (place.family.as_ptr() as usize, place.member, receiver.to_owned());
-        let read = || {
-            Rc::new((class_constants(place.family, receiver), found.module.constants()))
-        };
+        let read = || Rc::new((class_constants(place.family, receiver), found.module.constants()));
         Rc::clone(self.constants.entry(key).or_insert_with(read))
     }
 

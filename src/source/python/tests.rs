@@ -30,9 +30,8 @@ fn lines_of_a_method_begin_with_its_decorators() {
 
 #[test]
 fn imports_are_resolved() {
-    let module = module(
-        "import torch.nn as nn\nimport a.b\nfrom torch import autograd as ag, nn as n2\nfrom .ops import f\n",
-    );
+    let module =
+        module("import torch.nn as nn\nimport a.b\nfrom torch import autograd as ag, nn as n2\nfrom .ops import f\n");
     let resolved = ["nn.Linear", "a.b.c", "ag.Function", "n2", "f", "other.x"].map(|name| module.resolve(name));
     assert_eq!(resolved, ["torch.nn.Linear", "a.b.c", "torch.autograd.Function", "torch.nn", ".ops.f", "other.x"]);
 }
