@@ -66,6 +66,37 @@ for path in sorted(FIXTURES.rglob("*")):
         classes = [line.split()[1].split("(")[0].rstrip(":") for line in text.splitlines() if line.startswith("class ")]
         for cls in classes[:4]:
             seed("source", f"{name}-{cls}", text.encode(), cls.encode())
+# Long chains, deep nesting, names that stand for names: what makes the work grow where it is done again for each link.
+for name, expression in {
+    "calls": "x" + ".a()" * 300,
+    "views": "x" + ".view(1)" * 300,
+    "copies": "x" + ".copy()" * 300,
+    "names": "x" + ".a" * 600,
+    "devices": "1 if x" + ".device" * 300 + " else 2",
+    "subscripts": "x" + "[0]" * 400,
+    "split": "x" + ".split(1)[0]" * 200,
+    "nested": "x[" * 300 + "0" + "]" * 300,
+    "parentheses": "(" * 500 + "x" + ")" * 500,
+    "lambdas": "lambda: " * 200 + "x",
+    "comprehensions": "[" * 100 + "x" + " for a in b]" * 100,
+    "conditions": "x if x.any() else " * 100 + "x",
+    "sums": "x" + " + x" * 300,
+}.items():
+    text = f"import torch.nn as nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return {expression}\n"
+    seed("source", f"deep-{name}", text.encode(), b"Net")
+for name, lines in {
+    "doubled": ["a0 = [1, 2]"] + [f"a{i + 1} = [a{i}, a{i}]" for i in range(40)],
+    "renamed": ["self.conv1 = nn.Linear(1, 1)", "a0 = self.conv1"] + [f"a{i + 1} = a{i}" for i in range(100)],
+    "containers": ["self.fc = nn.Sequential(" + "OrderedDict(" * 60 + ")" * 61],
+    "comprehended": ["self.fc = nn.ModuleList([nn.Sequential(*[nn.ReLU() for _ in range(9)]) for _ in range(9)])"],
+    "registered": ["self.layers = nn.ModuleList()"] + ["self.layers.append(nn.Linear(2, 2))"] * 40,
+    "conditional": ["a = 3"] + ["if a == 3: self.fc = nn.Linear(a, a)"] * 20,
+}.items():
+    body = "\n        ".join(lines)
+    text = f"import torch.nn as nn\nclass Net(nn.Module):\n    def __init__(self, config=None):\n        {body}\n"
+    seed("source", f"built-{name}", text.encode(), b"Net")
+classes = "class C0:\n    def forward(self, x): return x.item()\n" + "".join(f"class C{i}(C{i - 1}): pass\n" for i in range(1, 80))
+seed("source", "inherited", classes.encode(), b"C79")
 tensor = {"name": "weight", "dtype": "float32", "shape": [1, 2]}
 seed("protocol", "load", frame({"request": "load", "id": 1, "generation": 0, "module": {"kind": "nn.Linear", "args": {}}, "tensors": [tensor]}, bytes(8)))
 # Steps of tests/common/conversation.rs: a greeting; a load and its answer; a run, and its answer, another's, a late one, none.

@@ -121,6 +121,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
     let triage = triage::triage(&checkpoint, &model, &registry, &sources);
+    checkpoint.warnings.extend(sources.budget().warnings());
     Ok(Opened {
         checkpoint: Arc::new(checkpoint),
         model: Arc::new(model),

@@ -1,6 +1,6 @@
 //! Joins model, registry and source: a status with a reason for every module.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
@@ -136,6 +136,10 @@ impl ModuleTriage {
 /// A module that torch.fx traced: the file holds the code that it was traced to.
 const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 
+/// Blockers of all modules together that are listed: each is told of every module that runs it, and a model may have a
+/// million modules.
+const FINDINGS: usize = 100_000;
+
 /// What every class is in the end: to inherit from it alone says nothing of what is computed.
 const BARE_MODULE: &str = "torch.nn.modules.module.Module";
 
@@ -153,13 +157,24 @@ pub fn triage_called(
     calls: &BTreeMap<ModuleId, &Call>,
 ) -> Triage {
     let mut triage = Triage::default();
+    let mut instances: HashMap<&str, usize> = HashMap::new();
+    for module in &model.modules {
+        *instances.entry(&module.class).or_default() += 1;
+    }
+    let mut looked_for: HashSet<&str> = HashSet::new();
+    let mut room = FINDINGS;
     for module in &model.modules {
         // torch's own layers that convert are told by the registry; those that do not have a forward that must be ported. A
         // GraphModule's forward was made for this model.
         let converts = registry.layer(&module.class).is_none_or(|row| row.status != RowStatus::Unsupported);
         let known = module.class.starts_with("torch.") && converts && module.class != GRAPH_MODULE;
-        if !known && !module.class.is_empty() && !triage.classes.contains_key(&module.class) {
-            triage.classes.extend(sources.class(&module.class).map(|source| (module.class.clone(), source)));
+        if !known && !module.class.is_empty() && looked_for.insert(&module.class) {
+            let found = sources.class(&module.class).map(|mut source| {
+                let times = instances.get(module.class.as_str()).copied().unwrap_or(1);
+                sources.keep_for(&module.class, &mut source, times, &mut room);
+                (module.class.clone(), source)
+            });
+            triage.classes.extend(found);
         }
     }
     let certain = model.certain_classes();

@@ -2,8 +2,10 @@
 
 use serde_json::{Number, Value};
 
-/// Deepest nesting of lists and tuples, and of brackets in arguments: so no character is looked at more often than this.
+/// Deepest nesting of lists and tuples, and of brackets in arguments.
 const DEEPEST: usize = 8;
+/// How often a character is looked at, on average: what is a bracket for one call may be in quotes for another.
+const LOOKS: usize = 16;
 /// Longest argument list that is read, in characters.
 const LONGEST_ARGUMENTS: usize = 1024;
 /// Calls of one class that are kept.
@@ -112,11 +114,12 @@ fn scalar(word: &str) -> Option<Value> {
 pub(super) fn calls(text: &str) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut at = 0;
+    let mut left = text.len() * LOOKS;
     while let Some(found) = text.get(at..).and_then(|rest| rest.find("torch.")) {
         let start = at + found;
         at = start + "torch.".len();
         let before = text.get(..start).and_then(|before| before.chars().next_back());
-        if calls.len() >= MOST_CALLS {
+        if calls.len() >= MOST_CALLS || left == 0 {
             break;
         }
         if before.is_some_and(|before| before == '.' || before == '_' || before.is_alphanumeric()) {
@@ -125,18 +128,19 @@ pub(super) fn calls(text: &str) -> Vec<Call> {
         let rest = text.get(at..).unwrap_or_default();
         let end = rest.find(|character: char| character != '_' && !character.is_ascii_alphanumeric());
         let (op, rest) = rest.split_at(end.unwrap_or(rest.len()));
-        if let Some(args) = rest.strip_prefix('(').and_then(arguments) {
+        if let Some(args) = rest.strip_prefix('(').and_then(|rest| arguments(rest, &mut left)) {
             calls.push(Call { op: op.to_owned(), args });
         }
     }
     calls
 }
 
-/// The arguments up to the closing parenthesis.
-fn arguments(text: &str) -> Option<Vec<Argument>> {
+/// The arguments up to the closing parenthesis; takes the characters it looked at off `left`.
+fn arguments(text: &str, left: &mut usize) -> Option<Vec<Argument>> {
     let mut args = Vec::new();
     let (mut start, mut depth, mut quote, mut escaped) = (0, 0usize, None, false);
     for (at, character) in text.char_indices().take(LONGEST_ARGUMENTS) {
+        *left = left.saturating_sub(1);
         match (quote, character) {
             (Some(_), _) if escaped => escaped = false,
             (Some(_), '\\') => escaped = true,
@@ -210,6 +214,24 @@ mod tests {
         let expected = Argument { name: Some("approximate".to_owned()), value: Some(json!("ta,n)h")) };
         assert_eq!(calls.first().and_then(|call| call.args.get(1)), Some(&expected));
         assert_eq!(calls.get(1).map(|call| call.args.len()), Some(3));
+    }
+
+    #[test]
+    fn quotes_that_hide_brackets_do_not_make_the_work_grow_with_the_square() {
+        // Read from each `torch.a`, all the others are in quotes: none ends within the longest list.
+        let text = "torch.a(\"\\\"".repeat(10_000);
+        let mut left = text.len() * LOOKS;
+        let starts = text.match_indices("torch.a(").map(|(at, call)| at + call.len());
+        let looked_at = |left: &mut usize, start: usize| {
+            let before = *left;
+            let _ = arguments(&text[start..], left);
+            before - *left
+        };
+        let all: usize = starts.take_while(|_| true).map(|start| looked_at(&mut left, start)).sum();
+        assert_eq!(left, 0, "the text is one of those that the limit is for");
+        assert!(all <= text.len() * LOOKS + LONGEST_ARGUMENTS);
+        assert!(calls(&text).is_empty());
+        assert_eq!(calls(&"x = torch.relu(y)\n".repeat(MOST_CALLS + 5)).len(), MOST_CALLS);
     }
 
     proptest! {

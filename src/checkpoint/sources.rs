@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::EmbeddedSource;
+use super::error::name_for_message;
 use super::pickle::Pickle;
 
 /// How a module that torch.fx traced is pickled: with the code that it was traced to.
@@ -18,15 +19,20 @@ const MOST_BYTES: u64 = 64 << 20;
 pub(super) struct Budget {
     bytes: u64,
     left_out: usize,
+    /// The first of them.
+    first: String,
 }
 
 impl Budget {
-    /// Whether a text of so many bytes is kept.
-    pub fn takes(&mut self, bytes: u64) -> bool {
+    /// Whether a text of this name and so many bytes is kept.
+    pub fn takes(&mut self, name: &str, bytes: u64) -> bool {
         let fits = bytes <= LONGEST && self.bytes + bytes <= MOST_BYTES;
         if fits {
             self.bytes += bytes;
         } else {
+            if self.left_out == 0 {
+                self.first = name_for_message(name);
+            }
             self.left_out += 1;
         }
         fits
@@ -35,7 +41,10 @@ impl Budget {
     /// Say how many were not.
     pub fn report(&self, warnings: &mut Vec<String>) {
         if self.left_out > 0 {
-            warnings.push(format!("Source texts that were left out for their size: {}.", self.left_out));
+            warnings.push(format!(
+                "Source texts that were left out for their size: {}; the first is `{}`.",
+                self.left_out, self.first
+            ));
         }
     }
 }
@@ -46,7 +55,7 @@ pub(super) fn embedded(pickle: &Pickle, warnings: &mut Vec<String>) -> Vec<Embed
     for (class, file, text) in pickle.persistent_ids().filter_map(|id| pickle.stored_class(id)) {
         let (Some(name), Some(text)) = (pickle.global_name(class), pickle.text(text)) else { continue };
         let file = pickle.text(file).unwrap_or_default();
-        if seen.insert(class) && kept.takes((name.len() + file.len() + text.len()) as u64) {
+        if seen.insert(class) && kept.takes(name, (name.len() + file.len() + text.len()) as u64) {
             // Lines count from the class, not from the beginning of its file.
             let file = format!("{file} (class {})", name.rsplit('.').next().unwrap_or_default());
             let (class, text) = (name.to_owned(), text.into_owned());
@@ -54,7 +63,9 @@ pub(super) fn embedded(pickle: &Pickle, warnings: &mut Vec<String>) -> Vec<Embed
         }
     }
     for code in pickle.calls(GRAPH_MODULE).filter_map(|call| pickle.get(*pickle.tuple(call.args)?.first()?, "_code")) {
-        let Some(code) = pickle.text(code).filter(|code| found.is_empty() && kept.takes(code.len() as u64)) else {
+        let Some(code) =
+            pickle.text(code).filter(|code| found.is_empty() && kept.takes(GRAPH_MODULE, code.len() as u64))
+        else {
             continue;
         };
         let indented: Vec<String> =

@@ -99,7 +99,7 @@ fn python_files(
     let mut found = Vec::new();
     for name in names {
         let Some(record) = archive.find(&name) else { continue };
-        if !kept.takes(record.size) {
+        if !kept.takes(&name, record.size) {
             continue;
         }
         let text = archive.read(path, bytes, &name, record)?;

@@ -1,12 +1,13 @@
 //! Which assignments a name in a function may stand for, read from the text in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use tree_sitter::Node;
 
 use super::names::Kind;
-use super::python::{Module, preorder};
+use super::python::Module;
+use super::surroundings::Surroundings;
 
 /// Nesting of `(a, (b, c)) = …` that is followed.
 const DEPTH: usize = 16;
@@ -58,6 +59,13 @@ pub(super) struct Bindings<'t> {
     /// The outermost ones only.
     loops: Vec<Range<usize>>,
     last_use: HashMap<&'t str, usize>,
+    /// Where each name is mentioned, in the order of the text.
+    mentions: HashMap<&'t str, Vec<Node<'t>>>,
+    /// Parameters whose annotation says that they are tensors.
+    annotated: HashSet<&'t str>,
+    /// The last `a = b = value`, and its value: it is the value of each of its parts.
+    chain: Option<(Range<usize>, Node<'t>)>,
+    surroundings: Surroundings<'t>,
     /// Calls, attributes and operators, in the order of the text: where ops are looked for.
     operations: Vec<Node<'t>>,
 }
@@ -70,12 +78,18 @@ impl<'t> Bindings<'t> {
             scopes: Vec::new(),
             loops: Vec::new(),
             last_use: HashMap::new(),
+            mentions: HashMap::new(),
+            annotated: HashSet::new(),
+            chain: None,
+            surroundings: Surroundings::default(),
             operations: Vec::new(),
         };
+        all.annotate(function);
         let mut open: Vec<usize> = Vec::new();
         let mut blocks: Vec<Range<usize>> = Vec::new();
-        preorder(function, |node, _| {
+        module.preorder(function, |node, _| {
             let start = node.start_byte();
+            all.surroundings.enter(node);
             while open.last().is_some_and(|scope| all.scopes.get(*scope).is_some_and(|scope| scope.range.end <= start))
             {
                 open.pop();
@@ -107,6 +121,33 @@ impl<'t> Bindings<'t> {
         &self.operations
     }
 
+    /// What is around calls, attributes and names.
+    pub(super) fn surroundings(&self) -> &Surroundings<'t> {
+        &self.surroundings
+    }
+
+    /// The first mention of a name that begins at byte `at` or behind it.
+    pub(super) fn mentioned_from(&self, name: &str, at: usize) -> Option<Node<'t>> {
+        let mentions = self.mentions.get(name)?;
+        mentions.get(mentions.partition_point(|node| node.start_byte() < at)).copied()
+    }
+
+    /// Whether the annotation of a parameter says that it is a tensor.
+    pub(super) fn is_annotated(&self, parameter: &str) -> bool {
+        self.annotated.contains(parameter)
+    }
+
+    fn annotate(&mut self, function: Node<'t>) {
+        let Some(parameters) = function.child_by_field_name("parameters") else { return };
+        for parameter in children(parameters) {
+            let named = parameter.child_by_field_name("name").or_else(|| parameter.named_child(0));
+            let annotation = parameter.child_by_field_name("type").map_or("", |kind| self.module.slice(kind));
+            if let Some(named) = named.filter(|_| is_tensor_type(annotation)) {
+                self.annotated.insert(self.module.slice(named));
+            }
+        }
+    }
+
     /// Every assignment, in no useful order.
     pub(super) fn all(&self) -> impl Iterator<Item = &Binding<'t>> {
         self.scopes.iter().flat_map(|scope| &scope.bindings)
@@ -115,6 +156,12 @@ impl<'t> Bindings<'t> {
     /// The assignments that `name` may stand for at byte `at`: back to the last that must have run, and those that an
     /// earlier turn of a loop may have made.
     pub(super) fn reaching(&self, name: &str, at: usize) -> Vec<&Binding<'t>> {
+        let reaching = self.find_reaching(name, at);
+        self.module.budget().burn(1 + reaching.len());
+        reaching
+    }
+
+    fn find_reaching(&self, name: &str, at: usize) -> Vec<&Binding<'t>> {
         let mut scopes = self.scopes_around(at);
         let Some(own) = scopes.next() else { return Vec::new() };
         let Some(numbers) = own.by_name.get(name) else {
@@ -150,12 +197,15 @@ impl<'t> Bindings<'t> {
 
     /// Whether `name` must have got a new value that began to hold within `range`, as seen from its end.
     pub(super) fn rebound(&self, name: &str, range: Range<usize>) -> bool {
+        self.module.budget().burn(1);
         let seen_from = range.end.saturating_sub(1);
         let Some(scope) = self.scopes_around(seen_from).next() else { return false };
         let Some(numbers) = scope.by_name.get(name) else { return false };
         let end = numbers.partition_point(|number| scope.at(*number) < range.end);
         let latest = numbers.get(..end).unwrap_or_default().iter().rev().take(LIMIT);
-        let mut latest = latest.filter_map(|number| scope.bindings.get(*number));
+        let mut latest = latest.filter_map(|number| scope.bindings.get(*number)).inspect(|_| {
+            self.module.budget().burn(1);
+        });
         latest.any(|binding| range.contains(&binding.at) && binding.block.contains(&seen_from))
     }
 
@@ -171,13 +221,14 @@ impl<'t> Bindings<'t> {
         match node.kind() {
             "identifier" => {
                 self.last_use.insert(self.module.slice(node), node.start_byte());
+                self.mentions.entry(self.module.slice(node)).or_default().push(node);
             }
             "assignment" => {
                 let Some(left) = field("left") else { return };
                 let annotated = field("type").and_then(|annotation| annotated_kind(self.module.slice(annotation)));
                 let value = match (annotated, field("right")) {
                     (Some(kind), _) => Value::Known(kind),
-                    (None, Some(right)) => Value::Of(innermost(right)),
+                    (None, Some(right)) => Value::Of(self.innermost(node, right)),
                     (None, None) => return,
                 };
                 self.bind(scope, left, value, Place { held: whole, block: block.clone() }, 0);
@@ -208,6 +259,24 @@ impl<'t> Bindings<'t> {
             }
             _ => {}
         }
+    }
+
+    /// The value at the end of `a = b = value`.
+    fn innermost(&mut self, assignment: Node<'t>, right: Node<'t>) -> Node<'t> {
+        let range = assignment.byte_range();
+        if let Some((around, value)) = &self.chain
+            && around.end == range.end
+            && around.contains(&range.start)
+        {
+            return *value;
+        }
+        let mut value = right;
+        while value.kind() == "assignment" {
+            let Some(right) = value.child_by_field_name("right") else { break };
+            value = right;
+        }
+        self.chain = Some((range, value));
+        value
     }
 
     fn bind(&mut self, scope: usize, target: Node<'t>, value: Value<'t>, place: Place, depth: usize) {
@@ -317,21 +386,19 @@ impl<'t> Scope<'t> {
     }
 }
 
-/// The value at the end of `a = b = value`.
-fn innermost(mut value: Node<'_>) -> Node<'_> {
-    while value.kind() == "assignment" {
-        let Some(right) = value.child_by_field_name("right") else { break };
-        value = right;
-    }
-    value
-}
-
 fn children(node: Node<'_>) -> Vec<Node<'_>> {
     node.named_children(&mut node.walk()).filter(|child| !child.is_extra()).collect()
 }
 
 fn is_display(node: Node<'_>) -> bool {
     matches!(node.kind(), "expression_list" | "tuple" | "list" | "pattern_list")
+}
+
+fn is_tensor_type(annotation: &str) -> bool {
+    let annotation = annotation.trim_matches(['"', '\'']);
+    let inner = annotation.strip_prefix("Optional[").and_then(|rest| rest.strip_suffix(']')).unwrap_or(annotation);
+    let inner = inner.strip_suffix("| None").unwrap_or(inner).trim();
+    inner.rsplit('.').next().is_some_and(|name| name.ends_with("Tensor"))
 }
 
 /// What a default value says of its parameter; `None` (the Python one) says nothing.

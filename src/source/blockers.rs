@@ -2,16 +2,17 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use streaming_iterator::StreamingIterator;
-use tree_sitter::{Node, Query, QueryCursor};
+use tree_sitter::{Node, Query, QueryCursor, QueryCursorOptions, QueryCursorState};
 
 use super::Blocker;
 use super::checks::{Context, Found};
 use super::held::Facts;
-use super::python::{Module, preorder};
+use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use crate::registry::blockers::{self, Grade, Pattern, Where};
@@ -49,6 +50,10 @@ const HIT_LIMIT: usize = 5_000;
 /// Matches that may be begun at once, one for each call in the receiver of another: without a limit the time grows with the
 /// square of that depth.
 const OPEN_MATCHES: u32 = 256;
+/// Steps for a piece of a query's work, between two calls of its progress callback.
+const QUERY_STEPS: usize = 100;
+/// Characters that are looked at for a construct, and for the white space in front of it.
+const LOOKED_AT: usize = 4_096;
 /// Characters of a construct that are kept.
 const TEXT_LIMIT: usize = 120;
 
@@ -153,7 +158,7 @@ fn calls(pattern: &Pattern) -> Option<GlobSet> {
 fn search_class<'t>(member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t>>) {
     let class = &member.class;
     let mut nested = Vec::new();
-    preorder(region, |node, _| {
+    member.module.preorder(region, |node, _| {
         let inner = node.kind() == "class_definition" && node.id() != class.node.id();
         if inner {
             nested.push(node.byte_range());
@@ -161,7 +166,10 @@ fn search_class<'t>(member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t
         !inner
     });
     search(CLASS.as_ref(), member.module, region, hits, |rule, found| {
-        let own = !nested.iter().any(|range| range.contains(&found.blocker.start_byte()));
+        // In order, and none within another.
+        let start = found.blocker.start_byte();
+        let before = nested.partition_point(|range| range.start <= start).checked_sub(1);
+        let own = !before.and_then(|at| nested.get(at)).is_some_and(|range| range.contains(&start));
         own.then_some((found.blocker, &rule.pattern.grade))
     });
 }
@@ -176,9 +184,13 @@ fn search<'t>(
     let Some(lints) = lints else { return };
     let mut cursor = QueryCursor::new();
     cursor.set_match_limit(OPEN_MATCHES);
-    let mut matches = cursor.matches(&lints.query, region, module.text().as_bytes());
+    let mut watch = |_: &QueryCursorState| {
+        if module.budget().burn(QUERY_STEPS) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let options = QueryCursorOptions::new().progress_callback(&mut watch);
+    let mut matches = cursor.matches_with_options(&lints.query, region, module.text().as_bytes(), options);
     while let Some(found) = matches.next() {
-        if hits.len() >= HIT_LIMIT {
+        if hits.len() >= HIT_LIMIT || !module.budget().burn(1) {
             break;
         }
         let [Some(construct), name, target, value] = lints.captures.map(|index| {
@@ -207,7 +219,8 @@ fn place(text: &str, blocker: Node<'_>, name: Option<Node<'_>>) -> usize {
     }
     let line = name.start_byte().saturating_sub(name.start_position().column);
     let before = text.get(line..name.start_byte()).unwrap_or_default();
-    line + before.len() - before.trim_start().len()
+    let code = before.char_indices().take(LOOKED_AT).find(|(_, character)| !character.is_whitespace());
+    line + code.map_or(before.len(), |(at, _)| at)
 }
 
 /// Turn hits, sorted by place, into blockers: one pass over the text finds lines and columns.
@@ -236,7 +249,7 @@ fn report(text: &str, hits: &[Hit<'_>]) -> Vec<Blocker> {
 fn one_line(text: &str) -> String {
     let mut line = String::new();
     let mut kept = 0;
-    for character in text.chars() {
+    for character in text.chars().take(LOOKED_AT) {
         let space = character.is_whitespace();
         if space && line.ends_with(' ') {
             continue;

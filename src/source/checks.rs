@@ -7,9 +7,9 @@ use tree_sitter::Node;
 
 use super::autograd;
 use super::names::{Effect, Held};
-use super::python::{Module, preorder};
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
+use super::surroundings::Surroundings;
 use super::tensors::Layers;
 use crate::registry::blockers::{Check, Grade, Pattern};
 use crate::registry::ops::is_tensor_method;
@@ -72,7 +72,7 @@ impl<'t> Context<'t, '_> {
             Check::Condition => {
                 let text = self.reading.module.slice(found.name?);
                 let foreign = text == "is_available" && !self.is_called(calls, found);
-                let condition = condition_around(found.blocker).filter(|_| !foreign)?;
+                let condition = self.surroundings().condition(found.blocker).filter(|_| !foreign)?;
                 Some((condition, &pattern.grade))
             }
             Check::Inplace => {
@@ -145,9 +145,7 @@ impl<'t> Context<'t, '_> {
     fn indexes_by_mask(&self, subscript: Node<'t>, index: Node<'t>) -> bool {
         let Some(object) = subscript.child_by_field_name("value") else { return false };
         let first = subscript.child_by_field_name("subscript").is_some_and(|first| first.id() == index.id());
-        let written = subscript.parent().filter(|parent| parent.kind() == "assignment");
-        let written =
-            written.and_then(|it| it.child_by_field_name("left")).is_some_and(|left| left.id() == subscript.id());
+        let written = self.surroundings().assignment_to(subscript).is_some();
         let refused = !written || !first;
         refused && !self.reading.is_no_tensor(object) && self.reading.is_mask(index)
     }
@@ -177,29 +175,24 @@ impl<'t> Context<'t, '_> {
     /// Whether a name is read after a call before it gets another value, or the call's result is what it gets.
     fn is_used_again(&self, name: &str, call: Node<'t>) -> bool {
         let module = self.reading.module;
-        let statement = std::iter::successors(Some(call), Node::parent).find(|it| it.kind().ends_with("_statement"));
-        let assignment = statement.and_then(|it| it.named_child(0)).filter(|it| it.kind() == "assignment");
+        let assignment = self.surroundings().assignment_around(call);
         let left = assignment.and_then(|it| it.child_by_field_name("left"));
         if left.is_some_and(|left| module.slice(left) == name) {
             return false;
         }
-        let end = call.end_byte();
-        let mut first = None;
-        preorder(self.reading.function, |node, _| {
-            if first.is_none() && node.kind() == "identifier" && node.start_byte() >= end && module.slice(node) == name
-            {
-                first = Some(node);
-            }
-            first.is_none()
-        });
-        let Some(first) = first else { return false };
-        match first.parent().filter(|parent| parent.kind() == "assignment") {
-            Some(parent) if parent.child_by_field_name("left").is_some_and(|left| left.id() == first.id()) => {
-                let right = parent.child_by_field_name("right");
-                right.is_some_and(|right| mentions(module, right, name))
-            }
-            _ => true,
+        let bindings = self.reading.tensors.bindings();
+        let Some(first) = bindings.mentioned_from(name, call.end_byte()) else { return false };
+        match self.surroundings().assignment_to(first) {
+            Some(assignment) => assignment.child_by_field_name("right").is_some_and(|right| {
+                let again = bindings.mentioned_from(name, right.start_byte());
+                again.is_some_and(|again| again.start_byte() < right.end_byte())
+            }),
+            None => true,
         }
+    }
+
+    fn surroundings(&self) -> &Surroundings<'t> {
+        self.reading.tensors.bindings().surroundings()
     }
 
     /// A function of the file that Triton compiles.
@@ -209,37 +202,12 @@ impl<'t> Context<'t, '_> {
         let decorated = decorated.filter(|parent| parent.kind() == "decorated_definition");
         decorated.is_some_and(|parent| {
             let mut cursor = parent.walk();
-            parent.named_children(&mut cursor).any(|it| it.kind() == "decorator" && module.slice(it).contains("triton"))
+            parent.named_children(&mut cursor).any(|it| {
+                module.budget().burn(1);
+                it.kind() == "decorator" && module.slice(it).contains("triton")
+            })
         })
     }
-}
-
-fn mentions(module: &Module, within: Node<'_>, name: &str) -> bool {
-    let mut found = false;
-    preorder(within, |node, _| {
-        found |= node.kind() == "identifier" && module.slice(node) == name;
-        !found
-    });
-    found
-}
-
-/// The condition of an `if`, `while`, `assert` or the like that a node is in.
-fn condition_around(node: Node<'_>) -> Option<Node<'_>> {
-    let mut inner = node;
-    while let Some(outer) = inner.parent() {
-        let condition = match outer.kind() {
-            "if_statement" | "elif_clause" | "while_statement" => outer.child_by_field_name("condition"),
-            "conditional_expression" => outer.named_child(1),
-            "assert_statement" | "if_clause" => outer.named_child(0),
-            "block" | "module" | "function_definition" | "lambda" => return None,
-            _ => None,
-        };
-        if condition.is_some_and(|condition| condition.id() == inner.id()) {
-            return condition;
-        }
-        inner = outer;
-    }
-    None
 }
 
 /// Whether a name or attribute, as written in a class, stands for a `torch.autograd.Function` or its `apply`.

@@ -12,14 +12,19 @@ use tree_sitter::Node;
 
 use builder::{Arguments, Builder};
 
+use super::budget::Part;
 use super::imports::Imports;
 use super::literals::plain_string;
 use super::locate::{Found, Sources};
-use super::python::{Module, preorder};
+use super::python::Module;
 use crate::registry::constructors::Constructor;
 
 /// Classes that are tried as the root.
 const CANDIDATES: usize = 2_000;
+/// The search for the root, and each reading of its constructor, may take this part of the steps that are left.
+const SHARE: u64 = 3;
+/// Steps for a name that a constructor assigns.
+const NAME_STEPS: usize = 2;
 
 /// One module that a constructor builds.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,15 +65,24 @@ const CONFIGS: [&str; 2] = ["config", "cfg"];
 /// `None` if no class of the sources does, or several do equally well. The root is under the empty path.
 pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
     let imports = Imports::new(sources);
-    let root = sources.found(model.class).or_else(|| assigning(sources, &imports, &model.names))?;
+    let searched = || sources.budget().share(SHARE, || assigning(sources, &imports, &model.names));
+    let root = sources.found(model.class).or_else(searched)?;
     let line = root.module.class(&root.name)?.node.start_position().row + 1;
     let class = if model.class.is_empty() { dotted(sources, &root) } else { model.class.to_owned() };
     let mut builder = Builder::new(imports, &model.counts);
+    let budget = sources.budget();
     let [mut modules, without] = [true, false].map(|defaults| {
         builder.insert("", class.clone(), None, Map::new(), (&root, line));
         let config = model.config.map(|config| Some(Value::Object(config.clone())));
         let named = config.into_iter().flat_map(|config| CONFIGS.map(|name| (name.to_owned(), config.clone())));
-        builder.construct("", &root, Arguments::named(named.collect(), defaults), 0);
+        budget.share(SHARE, || {
+            builder.construct("", &root, Arguments::named(named.collect(), defaults), 0);
+            if budget.is_spent() {
+                // What a later statement would have replaced must not stand.
+                budget.leave_out(Part::Constructors, &format!("{class} in {}", root.file));
+                builder.modules.clear();
+            }
+        });
         std::mem::take(&mut builder.modules)
     });
     // How the root itself was called is nowhere to be seen, but for its config. What rests on its defaults is dropped, unless the
@@ -86,12 +100,18 @@ pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
 fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -> Option<Found> {
     let mut best: Vec<(usize, Found)> = Vec::new();
     let mut seen = HashSet::new();
-    for found in sources.classes().into_iter().take(CANDIDATES) {
+    for found in sources.classes().take(CANDIDATES) {
         // The same file may be named twice.
         if !seen.insert((found.file.clone(), found.name.clone())) {
             continue;
         }
         let assigned = assigned(&imports.family(found.clone()));
+        if sources.budget().is_spent() {
+            // Of those that were not looked at one could fit better.
+            let rest = format!("every class from {} in {} on", found.name, found.file);
+            sources.budget().leave_out(Part::Constructors, &rest);
+            return None;
+        }
         if names.is_empty() || !names.iter().all(|name| assigned.contains(*name)) {
             continue;
         }
@@ -111,10 +131,11 @@ fn assigned(family: &[Found]) -> BTreeSet<String> {
         let Some(init) = found.module.class(&found.name).and_then(|class| class.method("__init__")) else { continue };
         let module = &found.module;
         let receiver = module.receiver(init.node).unwrap_or("self");
-        preorder(init.node, |node, _| {
+        module.preorder(init.node, |node, _| {
             let call = |value: Node<'_>| matches!(value.kind(), "call" | "conditional_expression" | "assignment");
             if node.kind() == "assignment" && node.child_by_field_name("right").is_some_and(call) {
                 let target = node.child_by_field_name("left").and_then(|left| own_name(module, left, receiver));
+                module.budget().burn(NAME_STEPS);
                 names.extend(target.map(str::to_owned));
             }
             names.extend(registered(module, node).map(|(name, _)| name.to_owned()));

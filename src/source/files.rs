@@ -6,25 +6,49 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::budget::{Budget, Part};
 use super::python::Module;
 
 /// Larger files are not read: no model is written by hand in four mebibytes.
 pub(super) const SIZE_LIMIT: u64 = 4 << 20;
 
+/// Steps that it takes to look for a file.
+const PROBE: usize = 50;
+
 /// Files that were asked for, parsed; `None` for those that cannot be.
 #[derive(Debug, Default)]
 pub(super) struct Files {
+    budget: Arc<Budget>,
     parsed: Mutex<HashMap<PathBuf, Option<Arc<Module>>>>,
 }
 
 impl Files {
+    /// Files that are read with steps from this budget.
+    pub(super) fn within(budget: Budget) -> Files {
+        Files { budget: Arc::new(budget), ..Files::default() }
+    }
+
+    /// Where the steps of everything that is read come from.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     /// The file, if it is a regular file of a bearable size in an encoding we know. Each is read and parsed once.
     pub(super) fn module(&self, path: &Path) -> Option<Arc<Module>> {
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = parsed.get(path) {
             return known.clone();
         }
-        let module = read(path).and_then(|text| Module::parse(text.into())).map(Arc::new);
+        if !self.budget.burn(PROBE) {
+            self.budget.leave_out(Part::Places, &path.display().to_string());
+            return None;
+        }
+        let text = read(path);
+        let found = text.is_some();
+        let module = text.and_then(|text| Module::parse_within(text.into(), &self.budget)).map(Arc::new);
+        if found && module.is_none() {
+            self.budget.leave_out(Part::File, &path.display().to_string());
+        }
         parsed.insert(path.to_owned(), module.clone());
         module
     }

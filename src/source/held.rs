@@ -6,7 +6,7 @@ use tree_sitter::Node;
 
 use super::bindings::{Bindings, Value};
 use super::names::{Attributes, Held, Names};
-use super::python::{Class, Module, preorder};
+use super::python::{Class, Module};
 use super::reach::Lineage;
 use super::tensors::{Layers, gives_a_tensor};
 
@@ -26,6 +26,7 @@ impl Facts {
         let mut all = Facts::default();
         for member in &lineage.members {
             let facts = member.module.facts(&member.class);
+            member.module.budget().burn(facts.attributes.len() + facts.layers.len());
             facts.attributes.iter().for_each(|(name, held)| all.hold(name, *held));
             all.layers.extend(facts.layers.iter().cloned());
             all.overwriting.extend(facts.overwriting.iter().cloned());
@@ -39,7 +40,7 @@ impl Facts {
         let mut facts = Facts::default();
         for method in class.methods() {
             let receiver = module.receiver(method.node).unwrap_or("self");
-            if !may_assign(module.slice(method.node), receiver) {
+            if !may_assign(module.whole(method.node), receiver) {
                 continue;
             }
             let bindings = Rc::new(Bindings::new(module, method.node));
@@ -99,7 +100,7 @@ fn is_in_place(module: &Module, call: Node<'_>) -> bool {
 /// Names given to `register_buffer` and `register_parameter`.
 fn registered<'t>(module: &'t Module, function: Node<'t>) -> Vec<&'t str> {
     let mut names = Vec::new();
-    preorder(function, |node, _| {
+    module.preorder(function, |node, _| {
         if node.kind() == "call"
             && let Some(called) =
                 node.child_by_field_name("function").and_then(|it| it.child_by_field_name("attribute"))

@@ -14,6 +14,10 @@ use super::python::statement_start;
 /// Longer lines are left plain: regular expressions on them take seconds, and nobody reads them.
 const LINE_LIMIT: usize = 4_000;
 
+/// Lines above the first one that are read for the state at its beginning. A statement that begins further above is read from
+/// there on: colours may be those of code where it is a docstring, and are there within a second.
+const LINES_ABOVE: usize = 5_000;
+
 /// A run of one style within a line: byte range, foreground colour, bold, italic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -34,7 +38,7 @@ pub struct Run {
 /// begun above it is seen; it takes up to 0.2 ms a line, so it is not for the thread that draws.
 pub fn python(text: &str, lines: Range<usize>, dark: bool) -> Vec<Vec<Run>> {
     let first = lines.start.max(1);
-    let start = statement_start(text, first).unwrap_or(1);
+    let start = statement_start(text, first).unwrap_or(1).max(first.saturating_sub(LINES_ABOVE));
     let Some((set, syntax, theme)) = assets(dark) else { return plain(text, first..lines.end) };
     let highlighter = Highlighter::new(theme);
     let mut parser = ParseState::new(syntax);

@@ -12,6 +12,10 @@ const FAMILY: usize = 64;
 /// Places where files are looked for, and re-exports on the way to one of them.
 const FILES: u32 = 8_192;
 const HOPS: usize = 8;
+/// Steps to look into one place.
+const PLACE: usize = 10;
+/// Steps to follow one `from module import *`.
+const STAR: usize = 10;
 /// Folders above a file in which its absolute imports are looked for.
 const FOLDERS: usize = 4;
 
@@ -69,7 +73,8 @@ impl<'a> Imports<'a> {
         if from.module.is_imported(first) {
             return self.imported(from, &from.module.resolve(dotted), hops);
         }
-        from.module.star_imports().iter().find_map(|module| {
+        from.module.star_imports().iter().take_while(|_| self.left.get() > 0).find_map(|module| {
+            self.sources.budget().burn(STAR);
             let joined = if module.ends_with('.') { format!("{module}{dotted}") } else { format!("{module}.{dotted}") };
             self.imported(from, &joined, hops)
         })
@@ -133,7 +138,7 @@ impl<'a> Imports<'a> {
 
     /// The class in this file, or where this file has it from.
     fn within(&self, found: Found, hops: usize) -> Option<Found> {
-        if found.module.class(&found.name).is_some() {
+        if found.module.has_class(&found.name) {
             return Some(found);
         }
         let name = found.name.clone();
@@ -142,6 +147,6 @@ impl<'a> Imports<'a> {
 
     fn burn(&self) -> Option<()> {
         self.left.set(self.left.get().checked_sub(1)?);
-        Some(())
+        self.sources.budget().burn(PLACE).then_some(())
     }
 }

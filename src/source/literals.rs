@@ -5,12 +5,18 @@ use std::collections::HashMap;
 use serde_json::{Number, Value};
 use tree_sitter::Node;
 
-use super::python::{Module, preorder};
+use super::python::Module;
 
 /// How deep expressions are followed.
 const DEPTH: usize = 32;
 /// Elements of a tuple or list that are kept.
 const ELEMENTS: usize = 256;
+/// Values in a list together with those in its lists, and how deep they are nested: `a = [b, b]` line after line would double
+/// them each time.
+const WEIGHT: usize = 4_096;
+const NESTED: usize = 32;
+/// Steps to copy one value.
+const COPY: usize = 2;
 
 /// Values by name as written (`width`, `self.width`); `None` for a name whose value is not known.
 pub(super) type Values = HashMap<String, Option<Value>>;
@@ -28,7 +34,7 @@ impl Scope<'_> {
     }
 
     fn at(&self, node: Node<'_>, depth: usize) -> Option<Value> {
-        if depth > DEPTH {
+        if depth > DEPTH || !self.module.budget().burn(1) {
             return None;
         }
         let text = self.module.slice(node);
@@ -45,12 +51,20 @@ impl Scope<'_> {
                 let mut cursor = node.walk();
                 let elements = node.named_children(&mut cursor).filter(|child| !child.is_extra()).take(ELEMENTS + 1);
                 let elements: Option<Vec<Value>> = elements.map(|element| self.at(element, depth + 1)).collect();
-                elements.filter(|elements| elements.len() <= ELEMENTS).map(Value::Array)
+                elements.filter(|elements| elements.len() <= ELEMENTS).map(Value::Array).filter(is_bearable)
             }
             "identifier" | "attribute" => match self.values.iter().find_map(|values| values.get(text)) {
-                Some(known) => known.clone(),
+                Some(known) => self.copy(known.as_ref()?),
                 // `config.hidden_size`
-                None => field("object")?.get(self.module.slice(node.child_by_field_name("attribute")?)).cloned(),
+                None => {
+                    let name = self.module.slice(node.child_by_field_name("attribute")?);
+                    let object = node.child_by_field_name("object")?;
+                    match self.known(object) {
+                        // `config.hidden_size`: the whole configuration is not copied for it.
+                        Some(known) => self.copy(known?.get(name)?),
+                        None => self.at(object, depth + 1)?.get(name).cloned(),
+                    }
+                }
             },
             "call" => self.looked_up(node, depth),
             "not_operator" => Some(Value::Bool(!truth(&field("argument")?)?)),
@@ -82,6 +96,18 @@ impl Scope<'_> {
 }
 
 impl Scope<'_> {
+    /// What is known of a name, if it is one of which anything is said.
+    fn known(&self, node: Node<'_>) -> Option<Option<&Value>> {
+        let named = matches!(node.kind(), "identifier" | "attribute");
+        let text = self.module.slice(node);
+        let known = self.values.iter().filter(|_| named).find_map(|values| values.get(text))?;
+        Some(known.as_ref())
+    }
+
+    fn copy(&self, value: &Value) -> Option<Value> {
+        self.module.budget().burn(COPY * weight(value)).then(|| value.clone())
+    }
+
     /// `getattr(config, "name", default)`, `config.get("name", default)`, `int(…)`
     fn looked_up(&self, call: Node<'_>, depth: usize) -> Option<Value> {
         let (function, list) = (call.child_by_field_name("function")?, call.child_by_field_name("arguments")?);
@@ -119,6 +145,30 @@ fn truth(value: &Value) -> Option<bool> {
         Value::Array(elements) => Some(!elements.is_empty()),
         Value::Object(_) => None,
     }
+}
+
+/// How many values there are in one, itself included.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Array(elements) => 1 + elements.iter().map(weight).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(weight).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// Whether a value is not too much to be kept in another.
+pub(super) fn is_bearable(value: &Value) -> bool {
+    fn fits(value: &Value, depth: usize, left: &mut usize) -> bool {
+        *left = left.saturating_sub(1);
+        *left > 0
+            && depth < NESTED
+            && match value {
+                Value::Array(elements) => elements.iter().all(|element| fits(element, depth + 1, left)),
+                Value::Object(fields) => fields.values().all(|field| fits(field, depth + 1, left)),
+                _ => true,
+            }
+    }
+    fits(value, 0, &mut WEIGHT.clone())
 }
 
 fn compare(operator: &str, left: &Value, right: &Value) -> Option<Value> {
@@ -204,9 +254,9 @@ pub(super) fn constants(module: &Module, body: Node<'_>, known: &[&Values]) -> V
 
 /// Make every name that a statement assigns one whose value is not known.
 pub(super) fn forget(module: &Module, statement: Node<'_>, values: &mut Values) {
-    preorder(statement, |node, _| {
+    module.preorder(statement, |node, _| {
         if let Some(targets) = targets(node) {
-            preorder(targets, |target, _| {
+            module.preorder(targets, |target, _| {
                 let name = matches!(target.kind(), "identifier" | "attribute");
                 if name {
                     values.insert(module.slice(target).to_owned(), None);

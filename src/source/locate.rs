@@ -1,22 +1,32 @@
 //! Where source is looked for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::budget::{Budget, Part};
 use super::files::{self, Files, SIZE_LIMIT};
 use super::held::Facts;
 use super::imports::Imports;
 use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
+use super::texts::Texts;
 use super::{ClassSource, blockers, interpreter, ops, versions};
 
 /// Files, and bytes in them, that are looked through for a class whose module a folder does not have.
 const SEARCH_FILES: usize = 2_000;
 const SEARCH_BYTES: u64 = 64 << 20;
-/// Folders within folders that are searched.
+/// Folders within folders that are searched, and entries of all of them.
 const SEARCH_DEPTH: usize = 8;
+const SEARCH_ENTRIES: usize = 200_000;
+/// One class may take this part of the steps that are left.
+const SHARE: u64 = 4;
+/// Blockers and ops of all classes together that are kept; a model has some hundred.
+const FINDINGS: usize = 50_000;
+/// Steps for a class that is found there.
+const NAME_STEPS: usize = 10;
 /// Parts of a dotted path; a hostile checkpoint may name a class with thousands.
 const PARTS: usize = 32;
 /// Bytes of a part: what file systems take.
@@ -26,7 +36,12 @@ const PART_LENGTH: usize = 200;
 #[derive(Debug, Default)]
 pub struct Sources {
     roots: Vec<Root>,
+    /// The numbers of those that are no texts.
+    others: Vec<usize>,
     files: Files,
+    texts: Texts,
+    /// Blockers and ops that were found.
+    findings: AtomicUsize,
     /// Versions of the packages that made the weights, as far as the checkpoint tells.
     made_with: HashMap<String, String>,
 }
@@ -111,7 +126,17 @@ impl Sources {
     /// A path does not exist, is neither a Python file nor a folder, or is a file of more than 4 MiB.
     pub fn new(paths: &[PathBuf]) -> Result<Sources, Error> {
         let roots = paths.iter().map(|path| Root::new(path)).collect::<Result<Vec<Root>, Error>>()?;
-        Ok(Sources { roots, ..Sources::default() })
+        Ok(Sources { others: (0..roots.len()).collect(), roots, ..Sources::default() })
+    }
+
+    /// No sources yet, and another budget than the usual one for those to come.
+    pub fn within(budget: Budget) -> Sources {
+        Sources { files: Files::within(budget), ..Sources::default() }
+    }
+
+    fn push(&mut self, root: Root) {
+        self.others.push(self.roots.len());
+        self.roots.push(root);
     }
 
     /// Add the folders on the `sys.path` of a Python. It is asked for the path only, and given twenty seconds to answer.
@@ -122,7 +147,9 @@ impl Sources {
         let folders =
             interpreter::path_of(python).map_err(|reason| Error::Python { path: python.to_owned(), reason })?;
         let existing = folders.into_iter().filter(|folder| folder.is_dir());
-        self.roots.extend(existing.map(|path| Root::Packages { path, origin: "from --python" }));
+        for path in existing {
+            self.push(Root::Packages { path, origin: "from --python" });
+        }
         Ok(())
     }
 
@@ -134,31 +161,49 @@ impl Sources {
     /// Add the site-packages of the environment that is active, by `VIRTUAL_ENV` or `CONDA_PREFIX`. Whether there is one.
     pub fn add_environment(&mut self, folder: &Path) -> bool {
         let found = versions::site_packages(folder);
-        self.roots.extend(
-            found.iter().map(|path| Root::Packages { path: path.clone(), origin: "from the active environment" }),
-        );
-        !found.is_empty()
+        let any = !found.is_empty();
+        for path in found {
+            self.push(Root::Packages { path, origin: "from the active environment" });
+        }
+        any
     }
 
     /// Add text that is not in a file: `module` is the dotted module name (`vision.net`), `file` the name to show,
     /// `origin` where it came from, in words. With an empty `module` it serves a class of any module, as a file does.
     pub fn add_text(&mut self, module: &str, file: &str, origin: &str, text: &str) {
-        let parsed = Module::parse(files::unix_lines(text.to_owned()).into()).map(Arc::new);
-        let (module, file, origin) = (module.to_owned(), file.to_owned(), origin.to_owned());
-        self.roots.push(Root::Text { module, file, origin, parsed });
+        let parsed = self.parse(file, files::unix_lines(text.to_owned()));
+        self.push_text(module, file, origin, parsed);
     }
 
     /// Add the source of one class, with or without the rest of its file, such as a checkpoint carries: `class` is the full
     /// path, `file` the name to show, `origin` where it came from, in words.
     pub fn add_class(&mut self, class: &str, file: &str, origin: &str, text: &str) {
         let text = dedent(&files::unix_lines(text.to_owned()));
-        let Some(parsed) = Module::parse(text.into()).map(Arc::new) else { return };
+        let Some(parsed) = self.parse(file, text) else { return };
         let Some(parts) = split(class) else { return };
         // Of a nested class the text can begin with the class itself.
-        let module = splits(&parts).find(|(_, name)| parsed.class(name).is_some()).map(|(module, _)| module.join("."));
+        let module = splits(&parts).find(|(_, name)| parsed.has_class(name)).map(|(module, _)| module.join("."));
         let Some(module) = module.filter(|module| !module.is_empty()) else { return };
-        let (file, origin) = (file.to_owned(), origin.to_owned());
-        self.roots.push(Root::Text { module, file, origin, parsed: Some(parsed) });
+        self.push_text(&module, file, origin, Some(parsed));
+    }
+
+    fn parse(&self, file: &str, text: String) -> Option<Arc<Module>> {
+        let parsed = Module::parse_within(text.into(), self.budget()).map(Arc::new);
+        if parsed.is_none() {
+            self.budget().leave_out(Part::File, file);
+        }
+        parsed
+    }
+
+    fn push_text(&mut self, module: &str, file: &str, origin: &str, parsed: Option<Arc<Module>>) {
+        self.texts.add(self.roots.len(), module, file, parsed.as_deref());
+        let (module, file, origin) = (module.to_owned(), file.to_owned(), origin.to_owned());
+        self.roots.push(Root::Text { module, file, origin, parsed });
+    }
+
+    /// What reading took, and what was left out since it would take too much.
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.files.budget()
     }
 
     /// Where is looked, in order, each in words.
@@ -178,15 +223,59 @@ impl Sources {
     /// serves a class of the same name from any module, since a script's classes are called `__main__.Net`; classes of
     /// torch itself are taken from torch alone. Bases are followed within the file, and into other files by its imports.
     pub fn class(&self, class: &str) -> Option<ClassSource> {
-        describe(Imports::new(self).family(self.found(class)?), &self.made_with)
+        if self.budget().is_spent() {
+            self.budget().leave_out(Part::Class, class);
+            return None;
+        }
+        let found = self.found(class)?;
+        let described = self.budget().share(SHARE, || {
+            let mut described = describe(Imports::new(self).family(found), &self.made_with)?;
+            if self.budget().is_spent() {
+                // Half of an answer could accuse what the other half acquits.
+                self.budget().leave_out(Part::Class, &format!("{class} in {}", described.file));
+                described.forget_findings();
+            }
+            Some(described)
+        });
+        described.map(|described| self.within_bounds(class, described))
+    }
+
+    /// Drop blockers of a class with so many instances for which there is no room.
+    pub(crate) fn keep_for(&self, class: &str, found: &mut ClassSource, instances: usize, room: &mut usize) {
+        let blockers = *room / instances.max(1);
+        if found.keep_blockers(blockers) {
+            self.budget().leave_out(Part::Findings, &format!("{class} in {}", found.file));
+        }
+        *room -= (found.blockers.len() + found.inherited.len()) * instances;
+    }
+
+    /// With no more findings than there is room for: a checkpoint may have ten thousand classes, each with thousands.
+    fn within_bounds(&self, class: &str, mut found: ClassSource) -> ClassSource {
+        let room = FINDINGS.saturating_sub(self.findings.load(Ordering::Relaxed));
+        if found.keep(room) {
+            self.budget().leave_out(Part::Findings, &format!("{class} in {}", found.file));
+        }
+        let kept = found.blockers.len() + found.inherited.len() + found.ops.len();
+        self.findings.fetch_add(kept, Ordering::Relaxed);
+        found
     }
 
     /// The file and the class in it that a full path means.
     pub(super) fn found(&self, class: &str) -> Option<Found> {
         let parts = split(class)?;
-        let exact = self.roots.iter().find_map(|root| root.exact(&parts, &self.files));
-        let anywhere = || self.roots.iter().find_map(|root| root.anywhere(&parts, &self.files));
+        let with_class = self.texts.with_class(&parts.join("."));
+        let exact = self.first(with_class, |root| root.exact(&parts, &self.files));
+        let anywhere = || {
+            let with_class = self.texts.with_any(splits(&parts).map(|(_, name)| name));
+            self.first(with_class, |root| root.anywhere(&parts, self))
+        };
         exact.or_else(|| if parts.first() == Some(&"torch") { None } else { anywhere() })
+    }
+
+    /// What the first of the roots has to tell; of those that are texts only this one is asked.
+    fn first<T>(&self, text: Option<usize>, ask: impl Fn(&Root) -> Option<T>) -> Option<T> {
+        let asked = self.others.iter().copied().chain(text).collect::<BTreeSet<usize>>();
+        asked.into_iter().filter_map(|number| self.roots.get(number)).find_map(ask)
     }
 
     pub(super) fn files(&self) -> &Files {
@@ -203,49 +292,42 @@ impl Sources {
             Root::Packages { path, .. } => vec![path.clone()],
             Root::Text { .. } => Vec::new(),
         };
-        self.roots.iter().flat_map(folders).collect()
+        self.others.iter().filter_map(|number| self.roots.get(*number)).flat_map(folders).collect()
     }
 
-    /// Every class in the files, folders and texts, packages left out, by file and name.
-    pub(super) fn classes(&self) -> Vec<Found> {
-        let mut classes: Vec<Found> = Vec::new();
-        for root in &self.roots {
-            let mut files = match root {
+    /// Every class in the files, folders and texts, packages left out, by file and name. Files are parsed as they are reached.
+    pub(super) fn classes(&self) -> impl Iterator<Item = Found> {
+        self.roots.iter().flat_map(|root| -> Box<dyn Iterator<Item = Found> + '_> {
+            let files = match root {
                 Root::File(path) => vec![path.clone()],
                 Root::Folder { path, index } => {
-                    index.get_or_init(|| classes_below(path)).values().flatten().cloned().collect()
+                    let index = index.get_or_init(|| classes_below(path, self.budget()));
+                    index.values().flatten().cloned().collect::<BTreeSet<PathBuf>>().into_iter().collect()
                 }
                 Root::Packages { .. } => Vec::new(),
                 Root::Text { .. } => {
                     let names = root.as_text(String::new()).into_iter().flat_map(|text| names_in(&text.module));
-                    classes.extend(names.filter_map(|name| root.as_text(name)));
-                    continue;
+                    return Box::new(names.filter_map(|name| root.as_text(name)));
                 }
             };
-            files.sort();
-            files.dedup();
-            for path in files {
+            Box::new(files.into_iter().flat_map(|path| {
                 let names = self.files.module(&path).into_iter().flat_map(|module| names_in(&module));
-                classes.extend(names.filter_map(|name| in_file(&path, &name, &self.files)));
-            }
-        }
-        classes
+                names.filter_map(|name| in_file(&path, &name, &self.files)).collect::<Vec<Found>>()
+            }))
+        })
     }
 
     /// The module name of a text, by what its file is called.
     pub(super) fn text_module(&self, called: &str) -> Option<&str> {
-        self.roots.iter().find_map(|root| match root {
-            Root::Text { module, file, .. } if file == called => Some(module.as_str()),
+        match self.roots.get(self.texts.file(called)?)? {
+            Root::Text { module, .. } => Some(module.as_str()),
             _ => None,
-        })
+        }
     }
 
     /// The text of that module name, with no class chosen in it.
     pub(super) fn text(&self, name: &str) -> Option<Found> {
-        self.roots.iter().find_map(|root| match root {
-            Root::Text { module, .. } if !module.is_empty() && module == name => root.as_text(String::new()),
-            _ => None,
-        })
+        self.roots.get(self.texts.module(name)?)?.as_text(String::new())
     }
 }
 
@@ -298,11 +380,12 @@ impl Root {
     }
 
     /// A class of the same qualified name, or else of the last part of it, in any module.
-    fn anywhere(&self, parts: &[&str], files: &Files) -> Option<Found> {
+    fn anywhere(&self, parts: &[&str], sources: &Sources) -> Option<Found> {
+        let files = &sources.files;
         match self {
             Root::File(path) => splits(parts).rev().find_map(|(_, name)| in_file(path, &name, files)),
             Root::Folder { path, index } => {
-                let index = index.get_or_init(|| classes_below(path));
+                let index = index.get_or_init(|| classes_below(path, sources.budget()));
                 let candidates = index.get(*parts.last()?)?;
                 let best = |name: &str| {
                     let holding = candidates.iter().filter_map(|file| in_file(file, name, files));
@@ -320,7 +403,7 @@ impl Root {
     }
 
     fn in_text(&self, name: &str) -> Option<Found> {
-        self.as_text(name.to_owned()).filter(|found| found.module.class(name).is_some())
+        self.as_text(name.to_owned()).filter(|found| found.module.has_class(name))
     }
 
     fn as_text(&self, name: String) -> Option<Found> {
@@ -445,20 +528,23 @@ fn below(folder: &Path, parts: &[&str], files: &Files, origin: &str) -> Option<F
 }
 
 fn in_file(path: &Path, name: &str, files: &Files) -> Option<Found> {
-    let module = files.module(path)?;
-    module.class(name)?;
+    let module = files.module(path).filter(|module| module.has_class(name))?;
     let (file, origin) = (path.display().to_string(), "from --source".to_owned());
     Some(Found { module, name: name.to_owned(), file, origin, path: Some(path.to_owned()), package: None })
 }
 
 /// Which files below a folder define which classes: by the lines that begin with `class`, no more than a few thousand files.
-fn classes_below(folder: &Path) -> Index {
+fn classes_below(folder: &Path, budget: &Budget) -> Index {
     let mut index = Index::new();
-    let (mut files, mut bytes) = (0, 0);
+    let (mut files, mut bytes, mut looked_at) = (0, 0, 0);
     let mut waiting = vec![(folder.to_owned(), 0)];
+    let mut complete = true;
     while let Some((folder, depth)) = waiting.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        let mut entries: Vec<_> = entries.filter_map(Result::ok).take(SEARCH_FILES).collect();
+        let room = SEARCH_ENTRIES.saturating_sub(looked_at);
+        let mut entries: Vec<_> = entries.filter_map(Result::ok).take(room + 1).collect();
+        complete &= entries.len() <= room;
+        looked_at += entries.len();
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
             // The type of the entry itself: links are not followed, so that none leads out or round.
@@ -466,17 +552,24 @@ fn classes_below(folder: &Path) -> Index {
             let path = entry.path();
             if kind.is_dir() && depth < SEARCH_DEPTH && is_searched(&path) {
                 waiting.push((path, depth + 1));
-            } else if kind.is_file() && is_python(&path) && files < SEARCH_FILES && bytes < SEARCH_BYTES {
+            } else if kind.is_file() && is_python(&path) {
+                if files >= SEARCH_FILES || bytes >= SEARCH_BYTES || budget.is_spent() {
+                    complete = false;
+                    break;
+                }
                 let Some(text) = files::read(&path) else { continue };
                 (files, bytes) = (files + 1, bytes + text.len() as u64);
                 for name in class_names(&text) {
                     let holding = index.entry(name.to_owned()).or_default();
-                    if holding.last() != Some(&path) {
+                    if holding.last() != Some(&path) && budget.burn(NAME_STEPS) {
                         holding.push(path.clone());
                     }
                 }
             }
         }
+    }
+    if !complete {
+        budget.leave_out(Part::Folder, &format!("{} (the first {files} files were)", folder.display()));
     }
     index
 }

@@ -20,7 +20,7 @@ impl<'t> Reading<'t, '_> {
 
     fn is_spent(&self, depth: usize) -> bool {
         self.fuel.set(self.fuel.get().saturating_sub(1));
-        depth > DEPTH || self.fuel.get() == 0
+        depth > DEPTH || self.fuel.get() == 0 || !self.module.budget().burn(1)
     }
 
     fn mask(&self, node: Node<'t>, depth: usize) -> bool {
@@ -112,9 +112,7 @@ impl<'t> Reading<'t, '_> {
             "not_operator" => of(node.child_by_field_name("argument")),
             "boolean_operator" => of(node.child_by_field_name("left")) || of(node.child_by_field_name("right")),
             "comparison_operator" => {
-                is_ordering(self, node)
-                    && (0..node.named_child_count() as u32)
-                        .any(|at| node.named_child(at).is_some_and(|part| self.is_one_array(part)))
+                is_ordering(self, node) && node.named_children(&mut node.walk()).any(|part| self.is_one_array(part))
             }
             "named_expression" => of(node.child_by_field_name("value")),
             _ => self.is_one_array(node),
@@ -127,7 +125,7 @@ impl<'t> Reading<'t, '_> {
     }
 
     fn reduces(&self, node: Node<'t>, depth: usize) -> bool {
-        if depth > DEPTH {
+        if depth > DEPTH || !self.module.budget().burn(1) {
             return false;
         }
         let inner = match node.kind() {

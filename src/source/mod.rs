@@ -5,6 +5,7 @@
 mod autograd;
 mod bindings;
 pub mod blockers;
+pub mod budget;
 mod checks;
 pub mod constructors;
 mod files;
@@ -20,13 +21,16 @@ pub mod ops;
 pub mod python;
 mod reach;
 mod reading;
+mod surroundings;
 mod tensors;
+mod texts;
 mod versions;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use crate::registry::blockers::Severity;
+pub use budget::Budget;
 pub use locate::Sources;
 pub use ops::OpUse;
 
@@ -60,6 +64,31 @@ pub struct ClassSource {
 }
 
 impl ClassSource {
+    /// Leave out everything that was found in the text.
+    fn forget_findings(&mut self) {
+        self.keep(0);
+        // Of a class that was read in part it is not known that it changes nothing.
+        self.stands_for = None;
+        (self.mentions, self.builds) = (Vec::new(), Vec::new());
+    }
+
+    /// Keep no more than so many blockers; whether any were dropped.
+    fn keep_blockers(&mut self, room: usize) -> bool {
+        let before = self.blockers.len() + self.inherited.len();
+        self.blockers.truncate(room);
+        self.inherited.truncate(room - self.blockers.len());
+        before > room
+    }
+
+    /// Keep no more than so many findings; whether any were dropped.
+    fn keep(&mut self, room: usize) -> bool {
+        let before = self.blockers.len() + self.inherited.len() + self.ops.len();
+        self.blockers.truncate(room);
+        self.inherited.truncate(room - self.blockers.len());
+        self.ops.truncate(room - self.blockers.len() - self.inherited.len());
+        before > room
+    }
+
     /// How many blockers stop or change a port: those that are harmless are shown, but not counted.
     pub fn serious(&self) -> usize {
         let all = self.blockers.iter().chain(self.inherited.iter().map(|(_, blocker)| blocker));

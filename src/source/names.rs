@@ -359,14 +359,13 @@ impl<'t, 'a> Names<'t, 'a> {
             "torch" | "F" => Kind::Fresh,
             _ if is_host_method(method) => Kind::Host,
             _ if is_view_method(method) => self.view_of(object, at, depth),
-            // A number's method gives one, and an array's of NumPy another.
-            _ if self.kind_of(object, at, depth) == Kind::Host => Kind::Host,
-            _ if matches!(method, "keys" | "values" | "items" | "copy")
-                && self.kind_of(object, at, depth) == Kind::Collection =>
-            {
-                Kind::Collection
-            }
-            _ => Kind::Fresh,
+            // Asked once: of a chain of calls each asks about the one before.
+            _ => match self.kind_of(object, at, depth) {
+                // A number's method gives one, and an array's of NumPy another.
+                Kind::Host => Kind::Host,
+                Kind::Collection if matches!(method, "keys" | "values" | "items" | "copy") => Kind::Collection,
+                _ => Kind::Fresh,
+            },
         }
     }
 
@@ -439,7 +438,7 @@ impl<'t, 'a> Names<'t, 'a> {
 
     fn burn(&self) -> bool {
         self.fuel.set(self.fuel.get().saturating_sub(1));
-        self.fuel.get() > 0
+        self.module.budget().burn(1) && self.fuel.get() > 0
     }
 
     fn text(&self, node: Node<'t>) -> &'t str {

@@ -39,7 +39,7 @@ pub(super) fn find(readings: &[Reading<'_, '_>], file_of: impl Fn(&Module) -> Op
         let (scan, file) = (Scan(reading), file_of(reading.module));
         let mut called = HashSet::new();
         for node in reading.tensors.operations() {
-            if uses.len() < LIMIT {
+            if uses.len() < LIMIT && reading.module.budget().burn(1) {
                 let found = scan.op(*node, &mut called);
                 uses.extend(found.map(|found| found.at(file.clone())));
             }

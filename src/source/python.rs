@@ -3,15 +3,25 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
 use super::autograd;
+use super::budget::Budget;
 use super::held::Facts;
+use super::literals::{self, Values};
 
-/// Parsing stops here: error recovery on hostile text can take very long. Real files take milliseconds.
-const PARSE_LIMIT: Duration = Duration::from_secs(5);
+/// Steps between two calls of the parser's progress callback (`OP_COUNT_PER_PARSER_CALLBACK_CHECK` of tree-sitter).
+const OPERATIONS: u64 = 100;
+/// Bytes of a node's text that are looked at. Names and expressions that people write are shorter; without a limit the
+/// links of a long chain, each of which contains the others, would be read again and again.
+const SLICE: usize = 4_096;
+/// Bytes of a dotted name in an import, of a class's name, and classes and functions around one another: what is beyond
+/// cannot be asked for.
+const NAME: usize = 1_000;
+const NESTED: usize = 32;
+/// Parts of a path below `self` that are followed.
+const PATH: usize = 64;
 
 /// A parsed Python file.
 #[derive(Debug)]
@@ -21,7 +31,7 @@ pub struct Module {
     classes: HashMap<String, Entry>,
     /// Functions of the file itself by name, by their number in the tree's pre-order.
     functions: HashMap<String, usize>,
-    imports: HashMap<String, String>,
+    imports: HashMap<Box<str>, Import>,
     /// Modules of `from module import *`.
     stars: Vec<String>,
     /// `name = dotted.name` outside of expressions, as byte ranges.
@@ -29,6 +39,18 @@ pub struct Module {
     autograd_names: OnceLock<HashSet<String>>,
     /// What the attributes of each class hold: asked for again by every class that derives from it.
     facts: Mutex<HashMap<String, Arc<Facts>>>,
+    /// The first assignment to each name.
+    assigned: OnceLock<HashMap<Box<str>, usize>>,
+    constants: OnceLock<Arc<Values>>,
+    budget: Arc<Budget>,
+}
+
+/// What a name is imported as: byte ranges of the text, since one module may be imported from a hundred thousand times.
+#[derive(Debug)]
+struct Import {
+    /// `from` this module; `None` for a plain import.
+    from: Option<Range<usize>>,
+    path: Range<usize>,
 }
 
 /// Where a class is in the tree.
@@ -75,15 +97,35 @@ struct Frame {
 impl Module {
     /// Parse a file. Syntax errors are no obstacle: what parses is found.
     ///
-    /// `None` when the text is beyond all reason: the parser gave up after five seconds.
+    /// `None` when the text is beyond all reason: the parser needs more steps than a [`Budget`] has.
     pub fn parse(text: Arc<str>) -> Option<Module> {
-        let tree = parse(&text)?;
-        let (classes, functions, imports) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let (autograd_names, facts) = (OnceLock::new(), Mutex::default());
-        let (stars, assignments) = (Vec::new(), Vec::new());
-        let mut module = Module { text, tree, classes, functions, imports, stars, assignments, autograd_names, facts };
+        Module::parse_within(text, &Arc::default())
+    }
+
+    /// The same, with steps from this budget, as are those of everything that is asked of the module.
+    pub fn parse_within(text: Arc<str>, budget: &Arc<Budget>) -> Option<Module> {
+        let tree = parse(&text, budget)?;
+        let mut module = Module {
+            text,
+            tree,
+            classes: HashMap::new(),
+            functions: HashMap::new(),
+            imports: HashMap::new(),
+            stars: Vec::new(),
+            assignments: Vec::new(),
+            autograd_names: OnceLock::new(),
+            facts: Mutex::default(),
+            assigned: OnceLock::new(),
+            constants: OnceLock::new(),
+            budget: Arc::clone(budget),
+        };
         module.index();
         Some(module)
+    }
+
+    /// Where the steps of everything that walks through this file come from.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The text that was parsed.
@@ -96,9 +138,29 @@ impl Module {
         self.tree.root_node()
     }
 
-    /// The text of a node.
+    /// The text of a node; of a very long one the beginning.
     pub fn slice(&self, node: Node<'_>) -> &str {
+        self.piece(node.byte_range())
+    }
+
+    /// The text of a node, however long.
+    pub(super) fn whole(&self, node: Node<'_>) -> &str {
         self.text.get(node.byte_range()).unwrap_or_default()
+    }
+
+    fn piece(&self, range: Range<usize>) -> &str {
+        let mut end = range.end.min(range.start.saturating_add(SLICE));
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text.get(range.start..end).unwrap_or_default()
+    }
+
+    /// Visit a node and what is below it, in the order of the text, without recursion: trees of hostile text are deep.
+    /// `enter` gets each named node with its number among the descendants of `root`, and says whether to look inside; keywords
+    /// and signs are passed over. It ends when the budget is spent.
+    pub(super) fn preorder<'t>(&self, root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize) -> bool) {
+        preorder(root, |node, index| if self.budget.burn(1) { Walk::from(enter(node, index)) } else { Walk::End });
     }
 
     /// Qualified names of all classes with their bases as written, in no order.
@@ -118,14 +180,47 @@ impl Module {
             return facts;
         }
         let facts = Arc::new(Facts::of_class(self, class));
+        // What was found until the steps were spent is not all.
+        if self.budget.is_spent() {
+            return facts;
+        }
         self.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(class.name.clone(), Arc::clone(&facts));
         facts
     }
 
     /// Every `target = value` in the file whose two sides are dotted names, in order.
     pub fn assignments(&self) -> impl Iterator<Item = (&str, &str)> {
-        let slice = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
-        self.assignments.iter().map(move |(target, value)| (slice(target), slice(value)))
+        self.assignments.iter().map(move |(target, value)| (self.piece(target.clone()), self.piece(value.clone())))
+    }
+
+    /// What the first `name = value` of the file whose value is a dotted name assigns.
+    pub(super) fn assigned(&self, name: &str) -> Option<&str> {
+        let first = self.assigned.get_or_init(|| {
+            let mut first = HashMap::new();
+            for (number, (target, _)) in self.assignments().enumerate() {
+                if !first.contains_key(target) {
+                    first.insert(Box::from(target), number);
+                }
+            }
+            first
+        });
+        let (_, value) = self.assignments.get(*first.get(name)?)?;
+        Some(self.piece(value.clone()))
+    }
+
+    /// The constants that the file assigns.
+    pub(super) fn constants(&self) -> Arc<Values> {
+        if let Some(known) = self.constants.get() {
+            return Arc::clone(known);
+        }
+        let constants = Arc::new(literals::constants(self, self.root(), &[]));
+        // What was found until the steps were spent is not all.
+        if self.budget.is_spent() { constants } else { Arc::clone(self.constants.get_or_init(|| constants)) }
+    }
+
+    /// Whether there is a class of this qualified name.
+    pub(super) fn has_class(&self, name: &str) -> bool {
+        self.classes.contains_key(name)
     }
 
     /// Whether the file imports something under this name.
@@ -141,10 +236,20 @@ impl Module {
     /// A dotted name with its first part replaced by what it was imported as: `nn.Linear` is `torch.nn.Linear`.
     pub fn resolve(&self, dotted: &str) -> String {
         let (first, rest) = dotted.split_once('.').map_or((dotted, None), |(first, rest)| (first, Some(rest)));
-        match (self.imports.get(first), rest) {
+        match (self.imports.get(first).map(|import| self.target(import)), rest) {
             (Some(target), Some(rest)) => format!("{target}.{rest}"),
-            (Some(target), None) => target.clone(),
+            (Some(target), None) => target,
             (None, _) => dotted.to_owned(),
+        }
+    }
+
+    fn target(&self, import: &Import) -> String {
+        let path = self.piece(import.path.clone());
+        match import.from.clone().map(|from| self.piece(from)) {
+            // `from . import a`
+            Some(from) if from.ends_with('.') => format!("{from}{path}"),
+            Some(from) => format!("{from}.{path}"),
+            None => path.to_owned(),
         }
     }
 
@@ -186,19 +291,20 @@ impl Module {
         let (mut functions, mut imports) = (HashMap::new(), HashMap::new());
         let (mut stars, mut assignments) = (Vec::new(), Vec::new());
         let mut frames: Vec<Frame> = Vec::new();
+        // What this takes follows from what the parser took.
         preorder(self.tree.root_node(), |node, index| {
             while frames.last().is_some_and(|frame| frame.end <= node.start_byte()) {
                 frames.pop();
             }
             match node.kind() {
                 "class_definition" => {
-                    let Some(name) = node.child_by_field_name("name") else { return true };
+                    let Some(name) = node.child_by_field_name("name") else { return Walk::Inside };
                     let name = self.slice(name);
                     let bases = self.read_bases(node).into_iter().map(Box::from).collect();
                     let conditional = frames.last().is_some_and(|frame| frame.scope.is_none());
-                    insert(&mut classes, qualified(&frames, name), Entry { index, conditional, bases }, |entry| {
-                        entry.conditional
-                    });
+                    if let Some(name) = qualified(&frames, name) {
+                        insert(&mut classes, name, Entry { index, conditional, bases }, |entry| entry.conditional);
+                    }
                     frames.push(Frame { end: node.end_byte(), scope: Some(name.to_owned()) });
                 }
                 "function_definition" => {
@@ -222,9 +328,9 @@ impl Module {
                     }
                 }
                 kind if is_conditional(kind) => frames.push(Frame { end: node.end_byte(), scope: None }),
-                kind => return is_transparent(kind),
+                kind => return is_transparent(kind).into(),
             }
-            !matches!(node.kind(), "import_statement" | "import_from_statement" | "assignment")
+            Walk::from(!matches!(node.kind(), "import_statement" | "import_from_statement" | "assignment"))
         });
         (self.classes, self.functions) = (classes, functions);
         (self.imports, self.stars, self.assignments) = (imports, stars, assignments);
@@ -236,23 +342,23 @@ impl Module {
         Some(self.slice(module).to_owned())
     }
 
-    fn read_import(&self, node: Node<'_>, imports: &mut HashMap<String, String>) {
-        let from = node.child_by_field_name("module_name").map(|module| self.slice(module));
+    fn read_import(&self, node: Node<'_>, imports: &mut HashMap<Box<str>, Import>) {
+        let from = node.child_by_field_name("module_name").map(|module| module.byte_range());
+        if from.as_ref().is_some_and(|from| from.len() > NAME) {
+            return;
+        }
         for name in node.children_by_field_name("name", &mut node.walk()) {
             let alias = name.child_by_field_name("alias").map(|alias| self.slice(alias));
-            let path = self.slice(name.child_by_field_name("name").unwrap_or(name));
-            let (local, target) = match (from, alias) {
-                // `from . import a`
-                (Some(from), alias) if from.ends_with('.') => (alias.unwrap_or(path), format!("{from}{path}")),
-                (Some(from), alias) => (alias.unwrap_or(path), format!("{from}.{path}")),
-                (None, Some(alias)) => (alias, path.to_owned()),
-                // `import a.b` binds `a`.
-                (None, None) => {
-                    let first = path.split('.').next().unwrap_or(path);
-                    (first, first.to_owned())
-                }
-            };
-            imports.insert(local.to_owned(), target);
+            let mut path = name.child_by_field_name("name").unwrap_or(name).byte_range();
+            if path.len() > NAME {
+                continue;
+            }
+            // `import a.b` binds `a`.
+            if from.is_none() && alias.is_none() {
+                path.end = path.start + self.piece(path.clone()).split('.').next().map_or(0, str::len);
+            }
+            let local = alias.unwrap_or_else(|| self.piece(path.clone()));
+            imports.insert(local.into(), Import { from: from.clone(), path });
         }
     }
 
@@ -262,7 +368,7 @@ impl Module {
         let Some(body) = node.child_by_field_name("body") else { return class };
         let mut conditional_until = 0;
         let mut decorated = None;
-        preorder(body, |node, _| {
+        self.preorder(body, |node, _| {
             match node.kind() {
                 "decorated_definition" => decorated = Some(node),
                 "function_definition" => {
@@ -312,11 +418,16 @@ impl Module {
         let Some(receiver) = self.receiver(function) else { return Vec::new() };
         let mut mentions: Vec<(usize, String)> = Vec::new();
         let mut covered = 0..0;
-        preorder(function, |node, _| {
+        // The links of a chain that ends in something else than the receiver.
+        let mut other = 0..0;
+        self.preorder(function, |node, _| {
             let inner = node.start_byte() == covered.start && node.end_byte() <= covered.end;
-            if matches!(node.kind(), "attribute" | "subscript") && !inner {
+            let failed = node.start_byte() == other.start && node.end_byte() > other.end;
+            if matches!(node.kind(), "attribute" | "subscript") && !inner && !failed {
                 // `self.attention(x)[0]` is no path as a whole, but begins with one.
-                if let Some(path) = self.path_below(receiver, node) {
+                let (path, last) = self.path_below(receiver, node);
+                other = last.map_or(0..0, |last| last.byte_range());
+                if let Some(path) = path {
                     covered = node.byte_range();
                     let line = node.start_position().row + 1;
                     let first = path.split('.').next().unwrap_or_default().to_owned();
@@ -344,29 +455,39 @@ impl Module {
         }
     }
 
-    /// `self.layers[0].norm` as `layers.0.norm`; an index that is not written out ends the path.
-    fn path_below(&self, receiver: &str, chain: Node<'_>) -> Option<String> {
+    /// `self.layers[0].norm` as `layers.0.norm`; an index that is not written out ends the path. And where the chain ends, if
+    /// that is not the receiver.
+    fn path_below<'t>(&self, receiver: &str, chain: Node<'t>) -> (Option<String>, Option<Node<'t>>) {
         let mut parts: Vec<String> = Vec::new();
         let mut at = chain;
         loop {
-            match at.kind() {
+            self.budget.burn(1);
+            let inner = match at.kind() {
                 "attribute" => {
-                    parts.push(self.slice(at.child_by_field_name("attribute")?).to_owned());
-                    at = at.child_by_field_name("object")?;
+                    let name = at.child_by_field_name("attribute");
+                    parts.extend(name.map(|name| self.slice(name).to_owned()));
+                    name.and(at.child_by_field_name("object"))
                 }
                 "subscript" => {
                     match self.constant_index(at) {
                         Some(index) => parts.push(index),
                         None => parts.clear(),
                     }
-                    at = at.child_by_field_name("value")?;
+                    at.child_by_field_name("value")
                 }
                 "identifier" if self.slice(at) == receiver && !parts.is_empty() => break,
-                _ => return None,
+                _ => return (None, Some(at)),
+            };
+            let Some(inner) = inner else { return (None, Some(at)) };
+            // The first parts are the last that are met.
+            if parts.len() > 2 * PATH {
+                parts.drain(..parts.len() - PATH);
             }
+            at = inner;
         }
         parts.reverse();
-        Some(parts.join("."))
+        parts.truncate(PATH);
+        (Some(parts.join(".")), None)
     }
 
     fn constant_index(&self, subscript: Node<'_>) -> Option<String> {
@@ -416,7 +537,7 @@ pub(super) fn statement_start(text: &str, line: usize) -> Option<usize> {
     if line <= 1 {
         return None;
     }
-    let tree = parse(text)?;
+    let tree = parse(text, &Budget::default())?;
     let root = tree.root_node();
     let mut cursor = root.walk();
     let mut found = None;
@@ -434,15 +555,29 @@ pub(super) fn statement_start(text: &str, line: usize) -> Option<usize> {
     found
 }
 
-/// Visit a node and what is below it, in the order of the text, without recursion: trees of hostile text are deep.
-/// `enter` gets each named node with its number among the descendants of `root`, and says whether to look inside; keywords and
-/// signs are passed over.
-pub(super) fn preorder<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize) -> bool) {
+/// What is to be visited after a node.
+enum Walk {
+    Inside,
+    Behind,
+    End,
+}
+
+impl From<bool> for Walk {
+    fn from(inside: bool) -> Walk {
+        if inside { Walk::Inside } else { Walk::Behind }
+    }
+}
+
+fn preorder<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize) -> Walk) {
     let mut cursor = root.walk();
     loop {
         let node = cursor.node();
-        if node.is_named() && enter(node, cursor.descendant_index()) && cursor.goto_first_child() {
-            continue;
+        if node.is_named() {
+            match enter(node, cursor.descendant_index()) {
+                Walk::Inside if cursor.goto_first_child() => continue,
+                Walk::End => return,
+                Walk::Inside | Walk::Behind => {}
+            }
         }
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
@@ -452,12 +587,12 @@ pub(super) fn preorder<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize
     }
 }
 
-fn parse(text: &str) -> Option<Tree> {
+fn parse(text: &str, budget: &Budget) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(&tree_sitter_python::LANGUAGE.into()).ok()?;
-    let started = Instant::now();
-    let mut watch = |_: &tree_sitter::ParseState| {
-        if started.elapsed() > PARSE_LIMIT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let mut allowed = budget.file();
+    let mut watch = |state: &tree_sitter::ParseState| {
+        if allowed.burn(OPERATIONS, state.has_error()) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let options = ParseOptions::new().progress_callback(&mut watch);
     let bytes = text.as_bytes();
@@ -471,9 +606,12 @@ fn insert<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>, key: K, value: V,
     }
 }
 
-fn qualified(frames: &[Frame], name: &str) -> String {
+/// `None` for a name that nothing could ask for.
+fn qualified(frames: &[Frame], name: &str) -> Option<String> {
     let scopes = frames.iter().filter_map(|frame| frame.scope.as_deref());
-    scopes.chain([name]).collect::<Vec<_>>().join(".")
+    let parts: Vec<&str> = scopes.chain([name]).take(NESTED + 1).collect();
+    let fits = parts.len() <= NESTED && parts.iter().map(|part| part.len()).sum::<usize>() <= NAME;
+    fits.then(|| parts.join("."))
 }
 
 fn is_dotted(node: Node<'_>) -> bool {
@@ -507,76 +645,4 @@ fn is_transparent(kind: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn module(text: &str) -> Module {
-        Module::parse(text.into()).unwrap()
-    }
-
-    #[test]
-    fn definitions_that_run_last_are_taken() {
-        let module = module(
-            "class A: ...\nclass A: ...\nif x:\n    class A: ...\n    class B: ...\nelse:\n    class B: ...\n\
-             def make():\n    class C:\n        class D: ...\n",
-        );
-        let line = |name: &str| module.class(name).map(|class| class.node.start_position().row + 1);
-        assert_eq!([line("A"), line("B"), line("make.<locals>.C.D"), line("C")], [Some(2), Some(5), Some(10), None]);
-    }
-
-    #[test]
-    fn lines_of_a_method_begin_with_its_decorators() {
-        let module = module(
-            "class A:\n    @one\n    @two(\n    )\n    def f(self):\n        return (\n            1)\n\n    def g(self): pass",
-        );
-        let class = module.class("A").unwrap();
-        let lines = |name: &str| class.method(name).map(|method| method.lines());
-        assert_eq!([lines("f"), lines("g"), lines("h")], [Some(2..8), Some(9..10), None]);
-    }
-
-    #[test]
-    fn imports_are_resolved() {
-        let module = module(
-            "import torch.nn as nn\nimport a.b\nfrom torch import autograd as ag, nn as n2\nfrom .ops import f\n",
-        );
-        let resolved = ["nn.Linear", "a.b.c", "ag.Function", "n2", "f", "other.x"].map(|name| module.resolve(name));
-        assert_eq!(resolved, ["torch.nn.Linear", "a.b.c", "torch.autograd.Function", "torch.nn", ".ops.f", "other.x"]);
-    }
-
-    #[test]
-    fn mentions_name_children_by_path() {
-        let module = module(
-            "class A:\n    def f(this, x):\n        y = this.conv(x) + this.conv(x) + self.no\n\
-             \x20       for block in this.blocks[1:]: y = block(this.layers[this.at].norm)\n\
-             \x20       return this.enc.layers[0].norm(y, this.heads['cls'], this.proj.weight, x.this.no)\n\
-             \x20       return this.attention(y)[0].sum(1)\n",
-        );
-        let function = module.class("A").unwrap().method("f").unwrap().node;
-        let mentions = module.mentions(function);
-        let mentions: Vec<(usize, &str)> = mentions.iter().map(|(line, name)| (*line, name.as_str())).collect();
-        let expected = [
-            (3, "conv"),
-            (4, "blocks"),
-            (4, "layers"),
-            (4, "at"),
-            (5, "enc"),
-            (5, "enc.layers.0.norm"),
-            (5, "heads"),
-            (5, "heads.cls"),
-            (5, "proj"),
-            (5, "proj.weight"),
-            (6, "attention"),
-        ];
-        assert_eq!(mentions, expected);
-    }
-
-    #[test]
-    fn a_statement_of_the_file_begins_above_its_lines() {
-        let text = "x = 1\n\nclass A:\n    \"\"\"a\nb\n\"\"\"\n    y = 2\n# c\nz = (\n0)\n";
-        let starts: Vec<Option<usize>> = (1..12).map(|line| statement_start(text, line)).collect();
-        let expected = [None, Some(1), Some(3), Some(3), Some(3), Some(3), Some(3), Some(3), Some(9), Some(9), Some(9)];
-        assert_eq!(starts, expected);
-        assert_eq!(statement_start("x = (\nclass A:\n  y = 1\n", 3), None);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tree_sitter::Node;
 
-use super::python::{Class, Method, Module, preorder};
+use super::python::{Class, Method, Module};
 
 /// Methods that do not change what a module computes once it is built.
 const PLAIN: [&str; 6] = ["__init__", "extra_repr", "__repr__", "reset_parameters", "_init_weights", "init_weights"];
@@ -80,7 +80,7 @@ impl<'t> Lineage<'t> {
         let receiver = module.receiver(method.node).unwrap_or("self");
         let mut used = Vec::new();
         let mut labels = HashSet::new();
-        preorder(method.node, |node, _| {
+        module.preorder(method.node, |node, _| {
             labels.extend(label(node).map(|label| label.id()));
             if node.kind() == "identifier" && !labels.contains(&node.id()) {
                 let function = module.function(module.slice(node));

@@ -1,6 +1,7 @@
 //! One method with what its names mean: which calls are torch's, and which receivers cannot be tensors.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use tree_sitter::Node;
@@ -23,6 +24,8 @@ pub(super) struct Reading<'t, 'a> {
     pub receiver: &'t str,
     /// Steps that are left to the question that is being answered.
     pub fuel: Cell<u32>,
+    /// Answers of [`Reading::is_no_tensor`] by the ids of nodes: each pattern asks again.
+    no_tensors: RefCell<HashMap<usize, bool>>,
 }
 
 impl<'t, 'a> Reading<'t, 'a> {
@@ -37,6 +40,7 @@ impl<'t, 'a> Reading<'t, 'a> {
             names: Names::new(module, function, bindings, &facts.attributes),
             receiver: module.receiver(function).unwrap_or("self"),
             fuel: Cell::new(0),
+            no_tensors: RefCell::default(),
         }
     }
 
@@ -58,7 +62,7 @@ impl<'t, 'a> Reading<'t, 'a> {
         if !own && (written.kind() != "identifier" || self.tensors.is_bound(text, written.start_byte())) {
             return None;
         }
-        let (_, value) = self.module.assignments().find(|(target, _)| *target == text)?;
+        let value = self.module.assigned(text)?;
         let first = value.split('.').next().unwrap_or(value);
         (first == "torch" || self.module.is_imported(first)).then(|| self.module.resolve(value))
     }
@@ -66,11 +70,20 @@ impl<'t, 'a> Reading<'t, 'a> {
     /// A class of the file, called.
     fn is_instance(&self, call: Node<'t>) -> bool {
         let class = call.child_by_field_name("function").map_or("", |function| self.module.slice(function));
-        self.module.class(class).is_some()
+        self.module.has_class(class)
     }
 
     /// `self`, `super()`, a number, a string, a container, an array of NumPy, a module or a class.
     pub(super) fn is_no_tensor(&self, object: Node<'t>) -> bool {
+        if let Some(known) = self.no_tensors.borrow().get(&object.id()) {
+            return *known;
+        }
+        let none = self.find_no_tensor(object);
+        self.no_tensors.borrow_mut().insert(object.id(), none);
+        none
+    }
+
+    fn find_no_tensor(&self, object: Node<'t>) -> bool {
         let text = self.module.slice(object);
         match object.kind() {
             "identifier" if text == self.receiver => true,

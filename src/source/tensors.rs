@@ -14,6 +14,8 @@ use crate::registry::ops::is_tensor_method;
 /// Steps that one question may take, and how deep expressions are followed; beyond them nothing is certain.
 const FUEL: u32 = 20_000;
 const DEPTH: usize = 32;
+/// Parts of a dotted name.
+const PARTS: usize = 64;
 
 /// Attributes of `self`, as written, that hold a layer of torch which gives one tensor.
 pub(super) type Layers = HashSet<String>;
@@ -72,6 +74,11 @@ impl<'t, 'a> Tensors<'t, 'a> {
         self.bindings.operations()
     }
 
+    /// The assignments of the method.
+    pub(super) fn bindings(&self) -> &Bindings<'t> {
+        &self.bindings
+    }
+
     /// What a name may stand for at byte `at`.
     pub(super) fn values(&self, name: &str, at: usize) -> Vec<Value<'t>> {
         self.bindings.reaching(name, at).into_iter().map(|binding| binding.value.clone()).collect()
@@ -86,7 +93,7 @@ impl<'t, 'a> Tensors<'t, 'a> {
     }
 
     fn certain(&self, node: Node<'t>, at: usize, depth: usize) -> bool {
-        if depth > DEPTH || self.fuel.get() == 0 {
+        if depth > DEPTH || self.fuel.get() == 0 || !self.module.budget().burn(1) {
             return false;
         }
         self.fuel.set(self.fuel.get() - 1);
@@ -107,9 +114,11 @@ impl<'t, 'a> Tensors<'t, 'a> {
             "conditional_expression" => of(node.named_child(0)) && of(node.named_child(2)),
             "identifier" => self.name(self.module.slice(node), at, depth),
             "attribute" => self.attribute(node, at, depth),
-            "subscript" => {
-                field("value") || node.child_by_field_name("value").is_some_and(|node| self.many(node, at, depth))
-            }
+            // Of a call it is asked once what it gives: in `x.a()[0].b()[0]` each asks about the one before.
+            "subscript" => node.child_by_field_name("value").is_some_and(|value| match value.kind() {
+                "call" => depth < DEPTH && self.call(value, at, depth + 1).is_some(),
+                _ => self.certain(value, at, depth + 1),
+            }),
             "call" => self.call(node, at, depth) == Some(Result::One),
             _ => false,
         }
@@ -168,16 +177,8 @@ impl<'t, 'a> Tensors<'t, 'a> {
 
     /// Whether the annotation of a parameter says that it is a tensor.
     fn is_annotated(&self, name: &str, at: usize) -> bool {
-        let Some(parameters) = self.function.child_by_field_name("parameters") else { return false };
-        if at > parameters.end_byte() {
-            return false;
-        }
-        let mut cursor = parameters.walk();
-        parameters.named_children(&mut cursor).any(|parameter| {
-            let named = parameter.child_by_field_name("name").or_else(|| parameter.named_child(0));
-            let annotation = parameter.child_by_field_name("type").map_or("", |kind| self.module.slice(kind));
-            named.is_some_and(|named| self.module.slice(named) == name) && is_tensor_type(annotation)
-        })
+        let parameters = self.function.child_by_field_name("parameters");
+        parameters.is_some_and(|parameters| at <= parameters.end_byte()) && self.bindings.is_annotated(name)
     }
 }
 
@@ -242,15 +243,11 @@ pub(super) fn canonical(full: &str) -> Option<String> {
 
 /// The name at the start of a dotted name; `None` for any other expression.
 pub(super) fn root_name(mut node: Node<'_>) -> Option<Node<'_>> {
-    while node.kind() == "attribute" {
+    for _ in 0..PARTS {
+        if node.kind() != "attribute" {
+            break;
+        }
         node = node.child_by_field_name("object")?;
     }
     (node.kind() == "identifier").then_some(node)
-}
-
-fn is_tensor_type(annotation: &str) -> bool {
-    let annotation = annotation.trim_matches(['"', '\'']);
-    let inner = annotation.strip_prefix("Optional[").and_then(|rest| rest.strip_suffix(']')).unwrap_or(annotation);
-    let inner = inner.strip_suffix("| None").unwrap_or(inner).trim();
-    inner.rsplit('.').next().is_some_and(|name| name.ends_with("Tensor"))
 }

@@ -1,6 +1,6 @@
 //! The list of everything in the sources that a port has to deal with: blockers, the worst first, then ops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::document::Place;
 use crate::model::{Model, ModuleId};
@@ -8,7 +8,7 @@ use crate::open::Opened;
 use crate::registry::Op;
 use crate::registry::ops::Agreement;
 use crate::report::ops::{self, OpSummary};
-use crate::source::{Blocker, ClassSource, Severity};
+use crate::source::{Blocker, Severity};
 use crate::triage::Triage;
 
 /// What a row of the list is about.
@@ -70,17 +70,22 @@ fn finding(file: &str, blocker: &Blocker, at: Place) -> Finding {
 
 /// The ops of the model, those without a counterpart first.
 pub fn all_ops(opened: &Opened) -> Vec<Finding> {
+    // The first module for each place, and for each file of a base: a model may have a million modules and thousands of ops.
+    let (mut at_line, mut in_file) = (HashMap::new(), HashMap::new());
+    let mut seen = HashSet::new();
+    for (id, module) in opened.model.modules.iter().enumerate() {
+        let Some(source) = opened.triage.source(&module.class).filter(|_| seen.insert(&module.class)) else { continue };
+        for used in &source.ops {
+            at_line.entry((source.file.as_str(), used.line)).or_insert(id);
+            if let Some(file) = used.file.as_deref() {
+                in_file.entry(file).or_insert(id);
+            }
+        }
+    }
     let first = |op: &OpSummary<'_>| {
         let (file, line, _) = op.places.first()?;
-        let of = |source: &ClassSource| source.ops.iter().any(|used| used.line == *line);
-        let module = opened.model.modules.iter().position(|module| {
-            opened.triage.source(&module.class).is_some_and(|source| source.file == *file && of(source))
-        });
-        let anywhere = || {
-            let named = |source: &ClassSource| source.ops.iter().any(|used| used.file.as_deref() == Some(*file));
-            opened.model.modules.iter().position(|module| opened.triage.source(&module.class).is_some_and(named))
-        };
-        let at: ModuleId = module.or_else(anywhere)?;
+        let module = at_line.get(&(*file, *line)).copied();
+        let at: ModuleId = module.or_else(|| in_file.get(*file).copied())?;
         let line = if module.is_some() {
             *line
         } else {

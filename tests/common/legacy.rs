@@ -69,3 +69,26 @@ impl Stream {
         self.open().unwrap().read(0).unwrap().to_f32().unwrap()
     }
 }
+
+/// A stream of one object of a class that is stored with its source.
+pub fn stored_class(module: &str, class: &str, source: &str) -> Vec<u8> {
+    [
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02".as_slice(),
+        &long(1001),
+        b".\x80\x02}",
+        &text("little_endian"),
+        b"\x88s.\x80\x02(",
+        &text("module"),
+        format!("c{module}\n{class}\n").as_bytes(),
+        &text("net.py"),
+        &text(source),
+        b"tQ)\x81}(",
+        &text("_modules"),
+        b"}",
+        &text("_parameters"),
+        b"}",
+        &text("_buffers"),
+        b"}ub.\x80\x02].",
+    ]
+    .concat()
+}

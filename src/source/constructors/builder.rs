@@ -12,7 +12,7 @@ use crate::registry::constructors::{Constructor, constructor};
 use crate::source::imports::Imports;
 use crate::source::literals::{self, Scope, Values, plain_string};
 use crate::source::locate::Found;
-use crate::source::python::{Module, preorder};
+use crate::source::python::Module;
 use crate::source::reach::is_super;
 
 /// Modules that are followed, and how deep they are nested.
@@ -20,6 +20,10 @@ const MODULES: usize = 10_000;
 const DEPTH: usize = 16;
 /// Turns of a comprehension that are followed.
 const TURNS: i64 = 1_024;
+/// Conditions within one another that are followed; Python allows a hundred blocks.
+const CONDITIONS: usize = 100;
+/// Steps for a module that is built.
+const BUILT: usize = 50;
 
 /// The key of a value that is no value but a class under another name.
 const CLASS: &str = "__class__";
@@ -73,7 +77,7 @@ pub(super) struct Builder<'a> {
     imports: Imports<'a>,
     families: HashMap<(usize, String), Rc<Vec<Found>>>,
     /// Of the class that is made and of the file with its constructor, by what `Place` and the receiver say.
-    constants: HashMap<(usize, usize, String), Rc<(Values, Values)>>,
+    constants: HashMap<(usize, usize, String), Rc<(Values, Arc<Values>)>>,
     pub(super) modules: Modules,
     /// [`Root::counts`](super::Root::counts)
     counts: &'a HashMap<String, usize>,
@@ -104,6 +108,7 @@ impl<'a> Builder<'a> {
         arguments: Map<String, Value>,
         (found, line): (&Found, usize),
     ) {
+        found.module.budget().burn(BUILT);
         let built = Built { class, constructor, arguments, file: found.file.clone(), line };
         self.modules.insert(path.to_owned(), built);
     }
@@ -118,12 +123,9 @@ impl<'a> Builder<'a> {
         family
     }
 
-    fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Rc<(Values, Values)> {
+    fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Rc<(Values, Arc<Values>)> {
         let key = (place.family.as_ptr() as usize, place.member, receiver.to_owned());
-        let read = || {
-            let file = literals::constants(&found.module, found.module.root(), &[]);
-            Rc::new((class_constants(place.family, receiver), file))
-        };
+        let read = || Rc::new((class_constants(place.family, receiver), found.module.constants()));
         Rc::clone(self.constants.entry(key).or_insert_with(read))
     }
 
@@ -139,6 +141,9 @@ impl<'a> Builder<'a> {
             return;
         }
         let init = |found: &Found| found.module.class(&found.name).is_some_and(|it| it.method("__init__").is_some());
+        if place.family.first().is_some_and(|own| own.module.budget().is_spent()) {
+            return;
+        }
         let Some(member) = (place.member..place.family.len()).find(|at| place.family.get(*at).is_some_and(init)) else {
             return self.as_base(place, arguments);
         };
@@ -153,7 +158,7 @@ impl<'a> Builder<'a> {
         let Some(body) = init.node.child_by_field_name("body") else { return };
         for statement in body.named_children(&mut body.walk()) {
             let reader = Reader { module: &module, found, receiver, outer, place: &place };
-            self.statement(&reader, statement, &mut values);
+            self.statement(&reader, statement, &mut values, 0);
         }
         self.keep(place.path, receiver, values);
     }
@@ -183,14 +188,18 @@ impl<'a> Builder<'a> {
         (built.constructor, built.arguments) = (Some(known), known.attributes(given, complete));
     }
 
-    fn statement(&mut self, reader: &Reader<'_>, statement: Node<'_>, values: &mut Values) {
+    fn statement(&mut self, reader: &Reader<'_>, statement: Node<'_>, values: &mut Values, depth: usize) {
         let module = reader.module;
+        if !module.budget().burn(1) {
+            return;
+        }
         if statement.kind() == "if_statement"
+            && depth < CONDITIONS
             && let Some(taken) = taken(&reader.scope(values), statement)
         {
             let Some(block) = taken else { return };
             for statement in block.named_children(&mut block.walk()) {
-                self.statement(reader, statement, values);
+                self.statement(reader, statement, values, depth + 1);
             }
             return;
         }
@@ -198,7 +207,7 @@ impl<'a> Builder<'a> {
         let Some(inner) = inner else {
             // A condition or a loop: what it assigns is not known.
             literals::forget(module, statement, values);
-            preorder(statement, |node, _| {
+            module.preorder(statement, |node, _| {
                 let target = literals::targets(node).and_then(|left| own_name(module, left, reader.receiver));
                 if let Some(name) = target.or_else(|| registered(module, node).map(|(name, _)| name)) {
                     self.remove(&join(reader.place.path, name));
@@ -232,7 +241,7 @@ impl<'a> Builder<'a> {
         if let Some(Some(Value::Object(fields))) = values.get_mut(object)
             && let Some(name) = left.child_by_field_name("attribute").map(|name| reader.module.slice(name))
         {
-            match value.clone() {
+            match value.clone().filter(literals::is_bearable) {
                 Some(value) => fields.insert(name.to_owned(), value),
                 None => fields.remove(name),
             };
@@ -279,6 +288,7 @@ impl<'a> Builder<'a> {
         } else if object.is_some_and(|object| reader.module.slice(object) == reader.receiver) {
             // A method may set anything.
             let own = format!("{}.", reader.receiver);
+            reader.module.budget().burn(values.len());
             values.retain(|name, _| !name.starts_with(&own));
         }
     }
@@ -302,7 +312,8 @@ impl<'a> Builder<'a> {
         let alias = values.get(written).and_then(|value| value.as_ref()?.get(CLASS)?.as_str().map(str::to_owned));
         let written = alias.as_deref().unwrap_or(written);
         let root = written.split('.').next().unwrap_or(written);
-        if depth > DEPTH || self.modules.len() >= MODULES || values.contains_key(root) {
+        let spent = !reader.module.budget().burn(1);
+        if spent || depth > DEPTH || self.modules.len() >= MODULES || values.contains_key(root) {
             return;
         }
         let place = (reader.found, node.start_position().row + 1);
@@ -335,7 +346,9 @@ impl<'a> Builder<'a> {
             Some(node) if matches!(node.kind(), "list" | "tuple") => self.row(reader, path, node, values, depth),
             Some(node) if node.kind() == "dictionary" => self.pairs(reader, path, node, values, depth),
             Some(node) if reader.module.slice(node).starts_with("OrderedDict(") => {
-                self.elements(reader, path, node, values, depth);
+                if depth <= DEPTH {
+                    self.elements(reader, path, node, values, depth + 1);
+                }
             }
             _ => self.row(reader, path, list, values, depth),
         }
@@ -401,12 +414,13 @@ impl<'a> Builder<'a> {
                 (0..self.counts.get(path).copied().unwrap_or(0)).map(|turn| range.then(|| Value::from(turn))).collect()
             }
         };
+        reader.module.budget().burn(values.len());
         let mut values = values.clone();
         for (turn, element) in elements.into_iter().enumerate() {
             if self.modules.len() >= MODULES {
                 break;
             }
-            preorder(left, |name, _| {
+            reader.module.preorder(left, |name, _| {
                 if name.kind() == "identifier" {
                     let whole = element.clone().filter(|_| left.kind() == "identifier");
                     values.insert(reader.module.slice(name).to_owned(), whole);
@@ -426,6 +440,9 @@ impl<'a> Builder<'a> {
         let below = format!("{path}.");
         let numbers = self.modules.range(below.clone()..).take_while(|(at, _)| at.starts_with(&below));
         let numbers = numbers.filter_map(|(at, _)| at.get(below.len()..)?.parse::<usize>().ok());
+        let numbers = numbers.inspect(|_| {
+            reader.module.budget().burn(1);
+        });
         let next = numbers.max().map_or(0, |last| last + 1);
         self.module(reader, &join(&path, &next.to_string()), module, values, reader.place.depth);
     }
@@ -457,7 +474,7 @@ fn class_constants(family: &[Found], receiver: &str) -> Values {
         let Some(body) = found.module.class(&found.name).and_then(|it| it.node.child_by_field_name("body")) else {
             continue;
         };
-        let file = literals::constants(&found.module, found.module.root(), &[]);
+        let file = found.module.constants();
         for (name, value) in literals::constants(&found.module, body, &[&file]) {
             values.entry(format!("{receiver}.{name}")).or_insert_with(|| value.clone());
             values.entry(format!("{}.{name}", found.name)).or_insert(value);

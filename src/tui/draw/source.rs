@@ -21,6 +21,8 @@ use crate::tui::state::{State, View};
 
 /// Columns of a tab stop.
 const TAB: usize = 4;
+/// Characters of a line that are looked at for each column: letters with their accents are a few.
+const SIGNS: usize = 8;
 /// Rows that each half of a blocker's note may take.
 const NOTE_ROWS: usize = 2;
 
@@ -268,7 +270,8 @@ fn styled_code(code: &str, left: usize, room: usize, style: impl Fn(usize, usize
     let mut column = 0;
     let mut cut = false;
     for (index, (byte, character)) in code.char_indices().enumerate() {
-        if column >= left + room {
+        // Signs that take no column could go on for megabytes.
+        if column >= left + room || index >= (left + room) * SIGNS {
             cut = true;
             break;
         }
