@@ -1,12 +1,13 @@
 //! Joins model, registry and source: a status with a reason for every module.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
 use crate::convert::templates::{self, Template};
 use crate::convert::{Plan, Refusal};
-use crate::model::{Model, Module, ModuleId, reparametrized};
+use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::registry::{Layer, Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
 
@@ -90,8 +91,8 @@ impl Difficulty {
 /// Triage of a whole model.
 #[derive(Debug, Default)]
 pub struct Triage {
-    /// One for each module of the model, by the same index.
-    pub modules: Vec<ModuleTriage>,
+    /// One for each module of the model, by the same index; modules that are alike share it.
+    pub modules: Vec<Arc<ModuleTriage>>,
     /// Source of each class that was found, by full class path.
     pub classes: BTreeMap<String, ClassSource>,
     /// How much of the model the registry lists as convertible.
@@ -150,23 +151,34 @@ fn is_sure(module: &Module, certain: &HashSet<&str>) -> bool {
 /// Triage a model: its classes' sources are looked up once each, every module gets its status.
 pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sources: &Sources) -> Triage {
     let mut triage = Triage::default();
+    let mut asked: HashSet<&str> = HashSet::new();
     for module in &model.modules {
+        // A class is looked up once: one that no source has may be that of a million modules.
+        if module.class.is_empty() || !asked.insert(&module.class) {
+            continue;
+        }
         // torch's own layers that convert are told by the registry; those that do not have a forward that must be ported. A
         // GraphModule's forward was made for this model.
         let converts = registry.layer(&module.class).is_none_or(|row| row.status != RowStatus::Unsupported);
         let known = module.class.starts_with("torch.") && converts && module.class != GRAPH_MODULE;
-        if !known && !module.class.is_empty() && !triage.classes.contains_key(&module.class) {
-            triage.classes.extend(sources.class(&module.class).map(|source| (module.class.clone(), source)));
+        if !known {
+            triage.classes.extend(sources.class(&module.class).map(|source| (module.class.to_string(), source)));
         }
     }
     let unambiguous = model.modules.iter().filter(|module| module.alternatives.is_empty());
     let certain: HashSet<&str> = unambiguous.map(|module| module.class.as_str()).collect();
-    for id in 0..model.modules.len() {
+    triage.modules.reserve_exact(model.modules.len());
+    for (id, first) in alike::first_of_kind(model, &checkpoint.tensors).into_iter().enumerate() {
+        // What is alike is triaged alike: nothing of it depends on where a module stands.
+        if let Some(known) = triage.modules.get(first) {
+            triage.modules.push(Arc::clone(known));
+            continue;
+        }
         let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id);
         if !matches!(triaged.status, Status::Incomplete | Status::Unknown | Status::Unsupported) {
             triaged.template = templates::of(checkpoint, model, registry, id);
         }
-        triage.modules.push(triaged);
+        triage.modules.push(Arc::new(triaged));
     }
     triage.coverage = triage.count_coverage(checkpoint, model);
     triage
@@ -269,7 +281,7 @@ fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource
 fn named_anew(module: &Module, base: &str, registry: &Registry) -> Option<Layer> {
     let row = registry.layer(base)?;
     let torch = row.torch.clone().or_else(|| Some(base.to_owned()));
-    Some(Layer { class: module.class.clone(), torch, ..row.clone() })
+    Some(Layer { class: module.class.to_string(), torch, ..row.clone() })
 }
 
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
@@ -307,13 +319,13 @@ fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTr
 
 /// Sequential, ModuleList or ModuleDict: whichever it is, its children are what converts.
 fn all_containers(module: &Module, registry: &Registry) -> bool {
-    let classes = std::iter::once(&module.class).chain(&module.alternatives);
+    let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
     let mut rows = classes.map(|class| registry.layer(class));
     rows.all(|row| row.is_some_and(|row| row.status == RowStatus::Container))
 }
 
 fn ambiguity(module: &Module) -> String {
-    let classes = std::iter::once(&module.class).chain(&module.alternatives);
+    let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
     let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
     format!("Names and shapes allow {}: the class has to be known.", names.join(" or "))
 }
@@ -330,8 +342,8 @@ impl Triage {
 
     /// Elements of the parameters that a converting module owns, each tensor once however many modules share it.
     fn converting_parameters(&self, checkpoint: &Checkpoint, model: &Model) -> u64 {
-        let mut seen = HashSet::new();
-        let mut elements = 0;
+        let mut seen = vec![false; checkpoint.tensors.len()];
+        let mut elements = 0u64;
         let mut id = 0;
         while id < model.modules.len() {
             let end = if self.modules[id].status.converts() {
@@ -345,10 +357,10 @@ impl Triage {
                     .tensor
                     .filter(|_| own.kind != TensorKind::Buffer)
                     .and_then(|id| Some((id, checkpoint.tensors.get(id)?)));
-                if let Some((id, tensor)) = tensor
-                    && seen.insert(tensor.shared_with.unwrap_or(id))
-                {
-                    elements += tensor.elements();
+                let Some((id, tensor)) = tensor else { continue };
+                let seen = seen.get_mut(tensor.shared_with.unwrap_or(id));
+                if seen.is_some_and(|seen| !std::mem::replace(seen, true)) {
+                    elements = elements.saturating_add(tensor.elements());
                 }
             }
             id = end.max(id + 1);

@@ -187,7 +187,7 @@ impl Bench {
         let top = model.modules.iter().enumerate().filter(|(_, module)| module.depth == 1);
         let modules: Vec<ModuleId> = top.map(|(id, _)| id).collect();
         for (index, &id) in modules.iter().enumerate() {
-            change(index, &mut triage.modules[id]);
+            change(index, Arc::make_mut(&mut triage.modules[id]));
         }
         let opened =
             Opened { checkpoint: Arc::new(checkpoint), model: Arc::new(model), registry, triage: Arc::new(triage) };
@@ -233,6 +233,6 @@ impl Bench {
 
     /// What the registry says of a sample.
     pub fn triage(&self, sample: usize) -> Option<&ModuleTriage> {
-        self.opened.triage.modules.get(*self.modules.get(sample)?)
+        self.opened.triage.modules.get(*self.modules.get(sample)?).map(Arc::as_ref)
     }
 }

@@ -39,9 +39,9 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
     match args.format {
-        Format::Text => output::print(inspect_text::text(&opened).as_bytes())?,
-        Format::Md => output::print(inspect_text::markdown(&opened).as_bytes())?,
-        Format::Json => output::print_line(&serde_json::to_string_pretty(&inspect_json::inspect(&opened))?)?,
+        Format::Text => output::stream(|out| inspect_text::text(out, &opened))?,
+        Format::Md => output::stream(|out| inspect_text::markdown(out, &opened))?,
+        Format::Json => output::json(&inspect_json::Report(&opened))?,
     }
     let coverage = opened.triage.coverage.layers;
     match args.fail_under {

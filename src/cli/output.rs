@@ -1,7 +1,8 @@
 //! Writing results to stdout: a closed pipe ends the program quietly.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, BufWriter, Write};
 
 /// Write it all and flush.
 ///
@@ -11,6 +12,45 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()
+}
+
+/// Write what is made piece by piece, and flush: a report may be long.
+///
+/// # Errors
+/// Stdout is closed or full.
+pub fn stream(write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> io::Result<()> {
+    let mut out = Pieces { out: BufWriter::with_capacity(64 << 10, io::stdout().lock()), error: None };
+    match (write(&mut out), out.error.take()) {
+        (_, Some(error)) => Err(error),
+        (Err(fmt::Error), None) => Err(io::Error::other("the report could not be written")),
+        (Ok(()), None) => out.out.flush(),
+    }
+}
+
+/// Text for a stream of bytes, with the error that formatting cannot tell.
+struct Pieces<W: Write> {
+    out: W,
+    error: Option<io::Error>,
+}
+
+impl<W: Write> fmt::Write for Pieces<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
+    }
+}
+
+/// Write a value as JSON on lines of its own, and flush.
+///
+/// # Errors
+/// Stdout is closed or full.
+pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// Write a line and flush, so that a reader of a pipe sees it at once.

@@ -114,6 +114,11 @@ impl Sources {
         Ok(Sources { roots, ..Sources::default() })
     }
 
+    /// Whether nothing was named at all.
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+    }
+
     /// Add the folders on the `sys.path` of a Python. It is asked for the path only, and given twenty seconds to answer.
     ///
     /// # Errors

@@ -193,7 +193,7 @@ impl<'a> Site<'a> {
         let prefix = if module.path.is_empty() { String::new() } else { format!("{}.", module.path) };
         let below = &self.model.modules[self.id + 1..module.end];
         let named = below.iter().filter_map(|module| Some((module.path.strip_prefix(&prefix)?, &module.attributes)));
-        named.map(|(path, attributes)| (path.to_owned(), Value::Object(attributes.clone()))).collect()
+        named.map(|(path, attributes)| (path.to_owned(), Value::Object(Map::clone(attributes)))).collect()
     }
 
     /// How the forward is called, where a sample asks for another way than the default: `inputs` (names of the given
@@ -367,7 +367,7 @@ impl Draft {
         }
         let module = site.module();
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
-        let mut torch_args = module.attributes.clone();
+        let mut torch_args = Map::clone(&module.attributes);
         torch_args.shift_remove("call");
         for name in site.row.attributes.keys() {
             torch_args.extend(site.given(name).map(|value| (name.clone(), value.clone())));

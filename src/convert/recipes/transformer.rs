@@ -147,7 +147,7 @@ impl Stack {
         self.linear(site, &first, &first)?;
         self.linear(site, &second, &second)?;
         let (name, function) = activation(own)?;
-        let mut described = own.module().attributes.clone();
+        let mut described = Map::clone(&own.module().attributes);
         described.insert("activation".to_owned(), json!(name));
         self.modules.insert(from.to_owned(), Value::Object(described));
         Ok([first, function.to_owned(), second])

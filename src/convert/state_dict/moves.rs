@@ -1,5 +1,7 @@
 //! The moves of one module: its plan's, or those that its class has whatever its hyper-parameters are.
 
+use std::collections::HashSet;
+
 use super::DOUBT;
 use crate::convert::recipes::{self, Site};
 use crate::convert::{Move, Refusal};
@@ -11,18 +13,19 @@ use crate::registry::{Layer, RowStatus};
 const SURE: f32 = 0.9;
 
 /// The moves of a module without a plan, or why its tensors can only be copied.
-pub(super) fn without_plan(opened: &Opened, id: ModuleId) -> Result<Vec<Move>, String> {
+/// `certain` are the classes that some module of the model has for certain.
+pub(super) fn without_plan(opened: &Opened, id: ModuleId, certain: &HashSet<&str>) -> Result<Vec<Move>, String> {
     let (checkpoint, model) = (&opened.checkpoint, &opened.model);
     let class = &model.modules[id].class;
-    let Some((how, _)) = reparametrized::weight(model, id) else { return by_class(opened, id, class) };
+    let Some((how, _)) = reparametrized::weight(model, id) else { return by_class(opened, id, class, certain) };
     if reparametrized::weight_norm(checkpoint, model, id).is_none() {
         return Err(how.reason().to_owned());
     }
-    by_class(opened, id, reparametrized::plain_class(class, &opened.registry).unwrap_or(class))
+    by_class(opened, id, reparametrized::plain_class(class, &opened.registry).unwrap_or(class), certain)
 }
 
 /// The moves that every class which the module may be of agrees on.
-fn by_class(opened: &Opened, id: ModuleId, class: &str) -> Result<Vec<Move>, String> {
+fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>) -> Result<Vec<Move>, String> {
     let (model, module) = (&opened.model, &opened.model.modules[id]);
     let moves = |class: &str| -> Result<Vec<Move>, String> {
         let row = opened.registry.layer(class).filter(|row| converts(row));
@@ -33,9 +36,9 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str) -> Result<Vec<Move>, Str
         })
     };
     let first = moves(class)?;
-    for other in module.alternatives.iter().filter(|_| !chosen(opened, module)) {
+    for other in module.alternatives.iter().filter(|_| !chosen(module, certain)) {
         if !moves(other).is_ok_and(|moves| alike(&first, &moves)) {
-            let classes = std::iter::once(&module.class).chain(&module.alternatives);
+            let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
             let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
             return Err(format!(
                 "{DOUBT} {}, which lay their weights out differently: --source or --registry can say",
@@ -62,9 +65,6 @@ fn alike(one: &[Move], other: &[Move]) -> bool {
 }
 
 /// Whether the likeliest class is taken though others fit.
-fn chosen(opened: &Opened, module: &Module) -> bool {
-    let certain = |class: &String| {
-        opened.model.modules.iter().any(|other| other.alternatives.is_empty() && other.class == *class)
-    };
-    module.confidence >= SURE && !module.alternatives.iter().any(certain)
+fn chosen(module: &Module, certain: &HashSet<&str>) -> bool {
+    module.confidence >= SURE && !module.alternatives.iter().any(|class| certain.contains(class.as_str()))
 }

@@ -49,7 +49,7 @@ fn titles(state: &State, document: &Document, shown: Shown<'_>, place: Place, bu
         Span::styled(escape(&what).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
         Span::styled(format!("  {}:{line} ", escape(file)), theme.muted()),
     ]);
-    let ops = document.module(shown.owner).and_then(|module| document.ops.get(&module.class));
+    let ops = document.module(shown.owner).and_then(|module| document.ops.get(module.class.as_str()));
     let ops = ops.filter(|ops| ops.total() > 0).map_or(String::new(), |ops| format!(" ops: {} ", ops.words()));
     place.write_titles(buffer, &left, &Line::from(Span::styled(ops, theme.muted())));
     let room = usize::from(place.frame.width).saturating_sub(4);
