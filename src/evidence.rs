@@ -2,11 +2,12 @@
 //! shapes in the file.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::model::{Evidence, Model, Module};
+use crate::model::{Evidence, Model, Module, ModuleId};
 use crate::registry::constructors::{Axis, Constructor};
 use crate::source::Sources;
 use crate::source::constructors::{self, Built, Root};
@@ -25,25 +26,21 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
     }
     let config = checkpoint.metadata.get("config").and_then(Value::as_object);
     let class = model.modules.first().map_or("", |root| root.class.as_str());
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    for module in &model.modules {
-        let parent = module.parent.and_then(|parent| model.modules.get(parent));
-        if let (Some(parent), Ok(number)) = (parent, module.name.parse::<usize>()) {
-            let count = counts.entry(parent.path.clone()).or_default();
-            *count = number.saturating_add(1).min(model.modules.len()).max(*count);
-        }
+    // Without sources nothing is built, and a model may have a million modules to be looked at for it.
+    if sources.is_empty() {
+        return Vec::new();
     }
-    let root = Root { class, names: top_names(model), config, counts };
+    let root = Root { class, names: top_names(model), config, counts: counts(model) };
     let Some(built) = constructors::modules(sources, &root) else { return Vec::new() };
     let mut warnings = Vec::new();
     for module in model.modules.iter_mut().filter(|module| module.evidence == Evidence::Inferred) {
-        let Some(built) = built.get(&module.path) else { continue };
+        let Some(built) = built.get(module.path.as_str()) else { continue };
         match attributes(module, &checkpoint.tensors, built) {
             Ok(attributes) => {
-                module.class.clone_from(&built.class);
-                module.alternatives.clear();
+                module.class = built.class.as_str().into();
+                module.alternatives = Arc::default();
                 (module.evidence, module.confidence) = (Evidence::Source, 1.0);
-                module.attributes = attributes;
+                module.attributes = Arc::new(attributes);
             }
             Err(reason) => warnings.push(format!(
                 "{}:{} builds `{}` as {}, but {reason}: it is left as names and shapes suggest",
@@ -62,9 +59,22 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
     warnings
 }
 
+/// One more than the largest number among the names of a module's children, by its path.
+fn counts(model: &Model) -> HashMap<String, usize> {
+    let mut counts: HashMap<ModuleId, usize> = HashMap::new();
+    for module in &model.modules {
+        if let (Some(parent), Ok(number)) = (module.parent, module.name.parse::<usize>()) {
+            let count = counts.entry(parent).or_default();
+            *count = number.saturating_add(1).min(model.modules.len()).max(*count);
+        }
+    }
+    let path = |parent: ModuleId| model.modules.get(parent).map(|parent| parent.path.to_string());
+    counts.into_iter().filter_map(|(parent, count)| Some((path(parent)?, count))).collect()
+}
+
 /// Names of the root's children and of its own tensors.
 fn top_names(model: &Model) -> BTreeSet<&str> {
-    let children = model.modules.iter().filter(|module| module.parent == Some(0)).map(|module| module.name.as_str());
+    let children = model.children(0).filter_map(|child| model.modules.get(child)).map(|child| child.name.as_str());
     let own = model.modules.first().into_iter().flat_map(|root| &root.tensors).map(|own| own.name.as_str());
     children.chain(own).collect()
 }

@@ -115,6 +115,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         sources.add_class(&source.class, &source.file, "from the checkpoint", &source.text);
     }
     let mut model = model::build(&checkpoint);
+    checkpoint.warnings.append(&mut model.warnings);
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
     }

@@ -1,13 +1,14 @@
 //! Joins model, registry and source: a status with a reason for every module.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
 use crate::convert::templates::{self, Template};
 use crate::convert::{Call, Plan, Refusal, Way};
 use crate::escape::quoted;
-use crate::model::{Model, Module, ModuleId, reparametrized};
+use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::registry::{Layer, Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
 
@@ -91,8 +92,8 @@ impl Difficulty {
 /// Triage of a whole model.
 #[derive(Debug, Default)]
 pub struct Triage {
-    /// One for each module of the model, by the same index.
-    pub modules: Vec<ModuleTriage>,
+    /// One for each module of the model, by the same index; modules that are alike share it.
+    pub modules: Vec<Arc<ModuleTriage>>,
     /// Source of each class that was found, by full class path.
     pub classes: BTreeMap<String, ClassSource>,
     /// How much of the model the registry lists as convertible.
@@ -161,29 +162,39 @@ pub fn triage_called(
     for module in &model.modules {
         *instances.entry(&module.class).or_default() += 1;
     }
-    let mut looked_for: HashSet<&str> = HashSet::new();
+    let mut asked: HashSet<&str> = HashSet::new();
     let mut room = FINDINGS;
     for module in &model.modules {
+        // A class is looked up once: one that no source has may be that of a million modules.
+        if module.class.is_empty() || !asked.insert(&module.class) {
+            continue;
+        }
         // torch's own layers that convert are told by the registry; those that do not have a forward that must be ported. A
         // GraphModule's forward was made for this model.
         let converts = registry.layer(&module.class).is_none_or(|row| row.status != RowStatus::Unsupported);
         let known = module.class.starts_with("torch.") && converts && module.class != GRAPH_MODULE;
-        if !known && !module.class.is_empty() && looked_for.insert(&module.class) {
+        if !known {
             let found = sources.class(&module.class).map(|mut source| {
-                let times = instances.get(module.class.as_str()).copied().unwrap_or(1);
+                let times = instances.get(&*module.class).copied().unwrap_or(1);
                 sources.keep_for(&module.class, &mut source, times, &mut room);
-                (module.class.clone(), source)
+                (module.class.to_string(), source)
             });
             triage.classes.extend(found);
         }
     }
     let certain = model.certain_classes();
-    for id in 0..model.modules.len() {
+    triage.modules.reserve_exact(model.modules.len());
+    for (id, first) in alike::first_of_kind(model, &checkpoint.tensors).into_iter().enumerate() {
+        // What is alike is triaged alike: nothing of it depends on where a module stands, but for how a sample calls it.
+        if let Some(known) = triage.modules.get(first).filter(|_| calls.is_empty()) {
+            triage.modules.push(Arc::clone(known));
+            continue;
+        }
         let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id, calls.get(&id).copied());
         if !matches!(triaged.status, Status::Incomplete | Status::Unknown | Status::Unsupported) {
             triaged.template = templates::of(checkpoint, model, registry, id);
         }
-        triage.modules.push(triaged);
+        triage.modules.push(Arc::new(triaged));
     }
     triage.coverage = triage.count_coverage(checkpoint, model);
     triage
@@ -279,7 +290,8 @@ fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource
     let base = registry.torch_class(source.stands_for.as_deref()?).filter(|base| *base != BARE_MODULE)?;
     let row = named_anew(module, base, registry)?;
     let short = base.rsplit('.').next().unwrap_or(base);
-    let reason = format!("A {short} with a name of its own ({}:{}). {}", quoted(&source.file), source.class_line, row.reason);
+    let reason =
+        format!("A {short} with a name of its own ({}:{}). {}", quoted(&source.file), source.class_line, row.reason);
     Some(Layer { reason, ..row })
 }
 
@@ -287,12 +299,13 @@ fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource
 fn named_anew(module: &Module, base: &str, registry: &Registry) -> Option<Layer> {
     let row = registry.layer(base)?;
     let torch = row.torch.clone().or_else(|| Some(base.to_owned()));
-    Some(Layer { class: module.class.clone(), torch, ..row.clone() })
+    Some(Layer { class: module.class.to_string(), torch, ..row.clone() })
 }
 
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
 fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTriage {
-    let forward = source.and_then(|source| Some(format!("{}:{}", quoted(&source.file), source.forward.as_ref()?.start)));
+    let forward =
+        source.and_then(|source| Some(format!("{}:{}", quoted(&source.file), source.forward.as_ref()?.start)));
     let torch = module.class.starts_with("torch.") && module.class != GRAPH_MODULE;
     let (status, reason) = match (module.class.is_empty(), leaf, forward) {
         (true, true, _) => (Status::Unknown, "Names and shapes do not tell what it is.".to_owned()),
@@ -325,13 +338,13 @@ fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTr
 
 /// Sequential, ModuleList or ModuleDict: whichever it is, its children are what converts.
 fn all_containers(module: &Module, registry: &Registry) -> bool {
-    let classes = std::iter::once(&module.class).chain(&module.alternatives);
+    let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
     let mut rows = classes.map(|class| registry.layer(class));
     rows.all(|row| row.is_some_and(|row| row.status == RowStatus::Container))
 }
 
 fn ambiguity(module: &Module) -> String {
-    let classes = std::iter::once(&module.class).chain(&module.alternatives);
+    let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
     let names: Vec<_> = classes.map(|class| quoted(class.rsplit('.').next().unwrap_or(class))).collect();
     format!("Names and shapes allow {}: the class has to be known.", names.join(" or "))
 }
@@ -348,8 +361,8 @@ impl Triage {
 
     /// Elements of the parameters that a converting module owns, each tensor once however many modules share it.
     fn converting_parameters(&self, checkpoint: &Checkpoint, model: &Model) -> u64 {
-        let mut seen = HashSet::new();
-        let mut elements = 0;
+        let mut seen = vec![false; checkpoint.tensors.len()];
+        let mut elements = 0u64;
         let mut id = 0;
         while id < model.modules.len() {
             let end = if self.modules[id].status.converts() {
@@ -363,10 +376,10 @@ impl Triage {
                     .tensor
                     .filter(|_| own.kind != TensorKind::Buffer)
                     .and_then(|id| Some((id, checkpoint.tensors.get(id)?)));
-                if let Some((id, tensor)) = tensor
-                    && seen.insert(tensor.shared_with.unwrap_or(id))
-                {
-                    elements += tensor.elements();
+                let Some((id, tensor)) = tensor else { continue };
+                let seen = seen.get_mut(tensor.shared_with.unwrap_or(id));
+                if seen.is_some_and(|seen| !std::mem::replace(seen, true)) {
+                    elements = elements.saturating_add(tensor.elements());
                 }
             }
             id = end.max(id + 1);

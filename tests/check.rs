@@ -22,7 +22,11 @@ fn a_sound_file_has_its_checksums() {
             continue;
         }
         let (code, check) = check(&path);
-        assert_eq!((code, &check["archives"], &check["damaged"]), (Some(0), &1.into(), &Value::Array(vec![])), "{name}");
+        assert_eq!(
+            (code, &check["archives"], &check["damaged"]),
+            (Some(0), &1.into(), &Value::Array(vec![])),
+            "{name}"
+        );
         assert!(check["members"].as_u64().unwrap() > 3 && check["elements"].as_u64().unwrap() > 3, "{check:#}");
         assert!(check["bytes"].as_u64().unwrap() < path.metadata().unwrap().len(), "{check:#}");
     }

@@ -170,7 +170,11 @@ fn preview() -> Preview {
         from: format!("{}.weight", module.path),
         rule: if id % 3 == 0 { "conv2d".to_owned() } else { "identity".to_owned() },
         module: id,
-        known: if id == 2 { Known::Copied(Doubt::Other("its class is not known".to_owned())) } else { Known::Plan },
+        known: if id == 2 {
+            Known::Copied(Doubt::Other("its class is not known".to_owned()).into())
+        } else {
+            Known::Plan
+        },
     };
     let rows = document.model.modules.iter().enumerate().skip(1).map(row).collect();
     Preview { target: "vision_mini.mlx.safetensors".into(), bytes: 4_928_307, rows, left: 3 }

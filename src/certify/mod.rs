@@ -21,9 +21,9 @@ use serde::Deserialize;
 
 use crate::checkpoint::{Checkpoint, DescribedModule, Dtype};
 use crate::compare::{Trial, Verdict, worst};
-use crate::convert::{Call, Plan};
 use crate::convert::random::WeightSource;
 use crate::convert::templates::Template;
+use crate::convert::{Call, Plan};
 use crate::engine::{EngineInfo, EngineState, Side};
 use crate::model::{self, ModuleId};
 use crate::open::Opened;
@@ -194,10 +194,9 @@ impl Bench {
         let top = model.modules.iter().enumerate().filter(|(_, module)| module.depth == 1);
         let modules: Vec<ModuleId> = top.map(|(id, _)| id).collect();
         let calls = modules.iter().zip(samples).filter_map(|(&id, sample)| Some((id, sample.call.as_ref()?)));
-        let mut triage =
-            triage::triage_called(&checkpoint, &model, &registry, &Sources::default(), &calls.collect());
+        let mut triage = triage::triage_called(&checkpoint, &model, &registry, &Sources::default(), &calls.collect());
         for (index, &id) in modules.iter().enumerate() {
-            change(index, &mut triage.modules[id]);
+            change(index, Arc::make_mut(&mut triage.modules[id]));
         }
         let opened =
             Opened { checkpoint: Arc::new(checkpoint), model: Arc::new(model), registry, triage: Arc::new(triage) };
@@ -243,6 +242,6 @@ impl Bench {
 
     /// What the registry says of a sample.
     pub fn triage(&self, sample: usize) -> Option<&ModuleTriage> {
-        self.opened.triage.modules.get(*self.modules.get(sample)?)
+        self.opened.triage.modules.get(*self.modules.get(sample)?).map(Arc::as_ref)
     }
 }

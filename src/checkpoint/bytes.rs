@@ -143,10 +143,15 @@ impl Bytes {
 
     /// The file; `memory` where there is none.
     pub fn path(&self) -> PathBuf {
+        self.file_path().map_or_else(|| PathBuf::from("memory"), Path::to_path_buf)
+    }
+
+    /// The file that they are in, or a part of.
+    pub fn file_path(&self) -> Option<&Path> {
         match self {
-            Bytes::File { path, .. } | Bytes::Closed { path, .. } => path.clone(),
-            Bytes::Part { whole, .. } => whole.path(),
-            _ => PathBuf::from("memory"),
+            Bytes::File { path, .. } | Bytes::Closed { path, .. } => Some(path),
+            Bytes::Part { whole, .. } => whole.file_path(),
+            Bytes::Static(_) | Bytes::Owned(_) => None,
         }
     }
 }
@@ -159,6 +164,29 @@ fn read_file_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
 #[cfg(windows)]
 fn read_file_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+/// What tells a file from every other, whatever it is called: links to one file have one identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] PathBuf);
+
+impl FileId {
+    /// The identity of the plain file at a path, links followed; `None` where there is none.
+    pub fn of(path: &Path) -> Option<FileId> {
+        let about = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        FileId::from_metadata(path, &about)
+    }
+
+    #[cfg(unix)]
+    fn from_metadata(_: &Path, about: &std::fs::Metadata) -> Option<FileId> {
+        use std::os::unix::fs::MetadataExt;
+        Some(FileId((about.dev(), about.ino())))
+    }
+
+    #[cfg(not(unix))]
+    fn from_metadata(path: &Path, _: &std::fs::Metadata) -> Option<FileId> {
+        path.canonicalize().ok().map(FileId)
+    }
 }
 
 impl rawzip::ReaderAt for &Bytes {

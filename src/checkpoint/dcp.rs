@@ -11,7 +11,7 @@ use super::layout;
 use super::pickle::{self, NodeId, Pickle, Printer};
 use super::stream::Stream;
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Content, Dtype, Error, Format, Sizes, Storage, Tensor, sharded, state_dict};
+use super::{Bytes, Checkpoint, Content, Dtype, Error, FileId, Format, Sizes, Storage, Tensor, sharded, state_dict};
 
 /// The file that describes the others.
 pub(super) const METADATA: &str = ".metadata";
@@ -21,6 +21,10 @@ const TENSOR: &str = "TensorStorageMetadata";
 const MOST_FIELDS: usize = 32;
 /// Names of objects that are kept.
 const MOST_OBJECTS: usize = 1_000;
+/// Files: each rank of a cluster writes a few.
+const MOST_FILES: usize = 100_000;
+/// Missing files that are named one by one.
+const MOST_MISSING: usize = 20;
 
 /// torch has no more axes.
 const MOST_AXES: usize = 64;
@@ -55,6 +59,9 @@ struct Reader<'a> {
     segments: HashMap<String, Segment>,
     /// The index of each file that is there; the length that it has.
     files: HashMap<String, Option<(usize, u64)>>,
+    /// The same by what the file is: links to one are one.
+    by_id: HashMap<FileId, (usize, u64)>,
+    missing: usize,
     checkpoint: Checkpoint,
 }
 
@@ -102,7 +109,15 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint, Error> {
         warnings: Vec::new(),
         files: Vec::new(),
     };
-    let mut reader = Reader { pickle: &pickle, folder, segments, files: HashMap::new(), checkpoint };
+    let mut reader = Reader {
+        pickle: &pickle,
+        folder,
+        segments,
+        files: HashMap::new(),
+        by_id: HashMap::new(),
+        missing: 0,
+        checkpoint,
+    };
     let mut objects = Vec::new();
     for (key, facts) in described {
         let Some(name) = texts.own(Some(key)).map_err(|what| error(facts, what))? else { continue };
@@ -241,26 +256,42 @@ impl Reader<'_> {
         if let Some(known) = self.files.get(name) {
             return *known;
         }
-        let found = Bytes::open(&self.folder.join(name)).ok().map(|bytes| {
-            let (index, length) = (self.checkpoint.files.len(), bytes.length());
-            self.checkpoint.files.push(bytes.closed());
-            self.checkpoint.shards += 1;
-            self.checkpoint.bytes = self.checkpoint.bytes.saturating_add(length);
-            (index, length)
-        });
+        let found = if self.files.len() < MOST_FILES { self.open(&self.folder.join(name)) } else { None };
         if found.is_none() {
-            let shown = name_for_message(name);
-            self.checkpoint
-                .warnings
-                .push(format!("`{shown}` is missing; the tensors in it are listed, but cannot be read."));
+            self.missing += 1;
+            if self.missing <= MOST_MISSING {
+                let shown = name_for_message(name);
+                self.checkpoint
+                    .warnings
+                    .push(format!("`{shown}` is missing; the tensors in it are listed, but cannot be read."));
+            }
         }
         self.files.insert(name.to_owned(), found);
         found
     }
 
+    fn open(&mut self, path: &Path) -> Option<(usize, u64)> {
+        let id = FileId::of(path)?;
+        if let Some(known) = self.by_id.get(&id) {
+            return Some(*known);
+        }
+        let bytes = Bytes::open(path).ok()?;
+        let found = (self.checkpoint.files.len(), bytes.length());
+        self.checkpoint.files.push(bytes.closed());
+        self.checkpoint.shards += 1;
+        self.checkpoint.bytes = self.checkpoint.bytes.saturating_add(found.1);
+        self.by_id.insert(id, found);
+        Some(found)
+    }
+
     /// Unwrap the weights and give account of the rest.
     fn finish(self, tops: &HashMap<String, String>, objects: Vec<String>) -> Checkpoint {
         let mut checkpoint = self.checkpoint;
+        if let Some(more) = self.missing.checked_sub(MOST_MISSING).filter(|more| *more > 0) {
+            checkpoint
+                .warnings
+                .push(format!("{more} more files are missing, or are more than the {MOST_FILES} that are read."));
+        }
         if !objects.is_empty() {
             checkpoint.metadata.insert("objects".to_owned(), json!(objects));
         }

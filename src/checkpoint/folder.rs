@@ -5,10 +5,10 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::name_for_message;
-use super::{Bytes, Checkpoint, Error, Format, dcp};
+use super::{Bytes, Checkpoint, Error, Format, dcp, json};
 
-/// Names of a folder that are looked at.
-const MOST_NAMES: usize = 10_000;
+/// Names of a folder that are looked at, where none of them is usual.
+const MOST_NAMES: usize = 200_000;
 /// Names in an error message.
 const NAMED: usize = 12;
 /// A longer config.json is none.
@@ -35,15 +35,27 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
     if path.join(dcp::METADATA).is_file() {
         return dcp::open(path);
     }
-    let listing = Listing::read(path)?;
-    let has_config = listing.files.iter().any(|name| name == "config.json");
-    let name = listing.checkpoint().map_err(|what| Error::NotAFile { path: path.to_path_buf(), what })?;
-    let mut checkpoint = Checkpoint::open(&path.join(name))?;
+    // A folder may hold any number of other files: the usual names are asked for, and the rest listed only without them.
+    let usual = USUAL.iter().find(|usual| path.join(usual).is_file());
+    let (name, cut) = match usual {
+        Some(usual) => ((*usual).to_owned(), false),
+        None => {
+            let listing = Listing::read(path, MOST_NAMES)?;
+            let name = listing.checkpoint().map_err(|what| Error::NotAFile { path: path.to_path_buf(), what })?;
+            (name.to_owned(), listing.cut)
+        }
+    };
+    let mut checkpoint = Checkpoint::open(&path.join(&name))?;
     checkpoint.path = path.to_path_buf();
     checkpoint.metadata.insert("file".to_owned(), Value::from(name));
-    if has_config {
+    if cut {
+        let what = "the folder has more, and another checkpoint may be among them";
+        checkpoint.warnings.push(format!("Only the first {MOST_NAMES} names of the folder were looked at; {what}."));
+    }
+    let config_path = path.join("config.json");
+    if config_path.is_file() {
         checkpoint.format = Format::HfFolder;
-        match config(&path.join("config.json")) {
+        match config(&config_path) {
             Ok(config) => {
                 checkpoint.root_class = root_class(&config);
                 checkpoint.metadata.insert("config".to_owned(), Value::Object(config));
@@ -58,33 +70,41 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
 struct Listing {
     files: Vec<String>,
     folders: Vec<String>,
+    /// Whether there are names that were not looked at.
+    cut: bool,
 }
 
 impl Listing {
-    fn read(path: &Path) -> Result<Listing, Error> {
+    /// List at most so many names.
+    fn read(path: &Path, most: usize) -> Result<Listing, Error> {
         let io_error = |source| Error::Io { path: path.to_path_buf(), source };
-        let mut listing = Listing { files: Vec::new(), folders: Vec::new() };
-        for entry in std::fs::read_dir(path).map_err(io_error)?.take(MOST_NAMES) {
+        let mut listing = Listing { files: Vec::new(), folders: Vec::new(), cut: false };
+        let mut entries = std::fs::read_dir(path).map_err(io_error)?;
+        for entry in entries.by_ref().take(most) {
             let entry = entry.map_err(io_error)?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            // Links are followed: caches keep the files elsewhere.
-            match std::fs::metadata(entry.path()) {
-                Ok(kind) if kind.is_file() => listing.files.push(name),
-                Ok(kind) if kind.is_dir() => listing.folders.push(name),
-                _ => {}
+            // Links are followed: caches keep the files elsewhere. What kind a plain entry is comes with its name.
+            let kind = match entry.file_type() {
+                Ok(kind) if !kind.is_symlink() => kind,
+                _ => match std::fs::metadata(entry.path()) {
+                    Ok(about) => about.file_type(),
+                    Err(_) => continue,
+                },
+            };
+            if kind.is_file() {
+                listing.files.push(name);
+            } else if kind.is_dir() {
+                listing.folders.push(name);
             }
         }
+        listing.cut = entries.next().is_some();
         listing.files.sort_unstable();
         listing.folders.sort_unstable();
         Ok(listing)
     }
 
-    /// The file to open: one with a usual name, the only index, or the only checkpoint.
+    /// The file to open: the only index, or the only checkpoint.
     fn checkpoint(&self) -> Result<&str, String> {
-        let usual = USUAL.iter().find_map(|usual| self.files.iter().find(|name| name == usual));
-        if let Some(name) = usual {
-            return Ok(name);
-        }
         let indices = self.files.iter().filter(|name| name.ends_with(".index.json"));
         let files = self.files.iter().filter(|name| {
             let extension = Path::new(name.as_str()).extension();
@@ -108,7 +128,8 @@ impl Listing {
     fn describe(&self) -> String {
         let folders: Vec<String> = self.folders.iter().map(|name| format!("{name}/")).collect();
         let names: Vec<&String> = folders.iter().chain(&self.files).collect();
-        if names.is_empty() { "it is empty".to_owned() } else { format!("it holds {}", list(&names)) }
+        let cut = if self.cut { " (more names than are looked at)" } else { "" };
+        if names.is_empty() { "it is empty".to_owned() } else { format!("it holds {}{cut}", list(&names)) }
     }
 }
 
@@ -126,7 +147,9 @@ fn config(path: &Path) -> Result<Map<String, Value>, String> {
         return Err(format!("it has {} bytes", bytes.length()));
     }
     let text = bytes.read_range(0, bytes.length()).map_err(|error| error.to_string())?.unwrap_or_default();
-    serde_json::from_slice(&text).map_err(|error| name_for_message(&error.to_string()))
+    let mut reader = serde_json::Deserializer::from_slice(&text);
+    let config = json::object(&mut reader).and_then(|config| reader.end().map(|()| config));
+    config.map_err(|error| name_for_message(&error.to_string()))
 }
 
 /// The class of the whole model, by the conventions of the libraries that write such folders.
@@ -155,4 +178,23 @@ fn is_name(text: &str) -> bool {
     text.len() <= 200
         && text.starts_with(|first: char| first.is_alphabetic() || first == '_')
         && text.chars().all(|character| character.is_alphanumeric() || character == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_listing_that_was_cut_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in 0..5 {
+            std::fs::write(folder.path().join(format!("{name}.txt")), "").unwrap();
+        }
+        assert!(!Listing::read(folder.path(), 5).unwrap().cut);
+        let listing = Listing::read(folder.path(), 4).unwrap();
+        assert!(listing.cut && listing.files.len() == 4);
+        assert!(listing.checkpoint().unwrap_err().contains("more names than are looked at"));
+    }
 }

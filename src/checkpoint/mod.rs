@@ -15,6 +15,7 @@ pub mod error;
 mod exported;
 mod folder;
 mod hyper;
+mod json;
 pub mod layout;
 mod literal;
 mod objects;
@@ -35,12 +36,13 @@ pub mod torch_tar;
 pub mod torch_zip;
 mod torchscript;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use compact_str::CompactString;
 use serde_json::{Map, Value};
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
 pub use reader::TensorReader;
@@ -259,14 +261,9 @@ impl Checkpoint {
 
     /// The files that the tensors are in, or the bytes in memory, each once.
     pub fn sources_of_bytes(&self) -> Vec<&Bytes> {
-        let mut sources: Vec<&Bytes> = Vec::new();
-        for bytes in self.files.iter().map(Bytes::whole) {
-            let is_file = matches!(bytes, Bytes::File { .. } | Bytes::Closed { .. });
-            if !is_file || sources.iter().all(|known| known.path() != bytes.path()) {
-                sources.push(bytes);
-            }
-        }
-        sources
+        let mut known = HashSet::new();
+        let whole = self.files.iter().map(Bytes::whole);
+        whole.filter(|bytes| bytes.file_path().is_none_or(|path| known.insert(path))).collect()
     }
 
     /// Paths of the files that were read, an index among them.

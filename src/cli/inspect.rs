@@ -46,20 +46,15 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let checked = args.check.then(|| check(&opened.checkpoint));
     let told = |words: fn(&Opened, &Check) -> String| checked.as_ref().map(|check| words(&opened, check));
     match args.format {
-        Format::Text => {
-            output::print((inspect_text::text(&opened) + &told(check_report::text).unwrap_or_default()).as_bytes())?;
-        }
-        Format::Md => {
-            let more = told(check_report::markdown).unwrap_or_default();
-            output::print((inspect_text::markdown(&opened) + &more).as_bytes())?;
-        }
-        Format::Json => {
-            let mut report = inspect_json::inspect(&opened);
-            if let Some(check) = &checked {
-                report["checkpoint"]["check"] = check_report::json(&opened, check);
-            }
-            output::print_json(&report)?;
-        }
+        Format::Text => output::stream(|out| {
+            inspect_text::text(out, &opened)?;
+            out.write_str(&told(check_report::text).unwrap_or_default())
+        })?,
+        Format::Md => output::stream(|out| {
+            inspect_text::markdown(out, &opened)?;
+            out.write_str(&told(check_report::markdown).unwrap_or_default())
+        })?,
+        Format::Json => output::print_json(&inspect_json::Report { opened: &opened, check: checked.as_ref() })?,
     }
     if checked.is_some_and(|check| !check.is_sound()) {
         return Ok(Exit::BadAnswer);

@@ -1,7 +1,8 @@
 //! Writing results to stdout: a closed pipe ends the program quietly.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, BufWriter, Write};
 
 use crate::escape::escape_json;
 
@@ -15,6 +16,63 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Write what is made piece by piece, and flush: a report may be long.
+///
+/// # Errors
+/// Stdout is closed or full.
+pub fn stream(write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> io::Result<()> {
+    let mut out = Pieces { out: BufWriter::with_capacity(64 << 10, io::stdout().lock()), error: None };
+    match (write(&mut out), out.error.take()) {
+        (_, Some(error)) => Err(error),
+        (Err(fmt::Error), None) => Err(io::Error::other("the report could not be written")),
+        (Ok(()), None) => out.out.flush(),
+    }
+}
+
+/// Text for a stream of bytes, with the error that formatting cannot tell.
+struct Pieces<W: Write> {
+    out: W,
+    error: Option<io::Error>,
+}
+
+impl<W: Write> fmt::Write for Pieces<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
+    }
+}
+
+/// Write a value as JSON, piece by piece, on lines that people can read, and flush. Its texts hide nothing: what would change
+/// how the text around it looks stands as `\uXXXX`.
+///
+/// # Errors
+/// Stdout is closed or full.
+pub fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
+    let mut out = Plain(BufWriter::with_capacity(64 << 10, io::stdout().lock()));
+    serde_json::to_writer_pretty(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// JSON on its way out, by [`escape_json`]. The serializer writes whole texts, so that no character is cut in two.
+struct Plain<W: Write>(W);
+
+impl<W: Write> Write for Plain<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(escape_json(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Write a line and flush, so that a reader of a pipe sees it at once.
 ///
 /// # Errors
@@ -23,16 +81,7 @@ pub fn print_line(line: &str) -> io::Result<()> {
     print(format!("{line}\n").as_bytes())
 }
 
-/// Write a value as JSON, on lines that people can read. Its texts hide nothing: what would change how the text around it
-/// looks stands as `\uXXXX`.
-///
-/// # Errors
-/// As [`print()`].
-pub fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    print_line(&escape_json(&serde_json::to_string_pretty(value)?))
-}
-
-/// The same on one line, for a stream of them.
+/// Write a value as JSON on one line, for a stream of them.
 ///
 /// # Errors
 /// As [`print()`].

@@ -169,13 +169,13 @@ fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
     let mut blocks = Vec::new();
     for glob in globs {
         let one = glob_set(std::slice::from_ref(glob))?;
-        if report::layers(opened).any(|id| one.is_match(&opened.model.modules[id].path)) {
+        if report::layers(opened).any(|id| one.is_match(opened.model.modules[id].path.as_str())) {
             continue;
         }
         blocks.push(block(opened, glob).ok_or_else(|| no_match(opened, glob))?);
     }
     let set = glob_set(globs)?;
-    let layers = report::layers(opened).filter(|&id| set.is_match(&opened.model.modules[id].path));
+    let layers = report::layers(opened).filter(|&id| set.is_match(opened.model.modules[id].path.as_str()));
     Ok(layers.chain(blocks).collect())
 }
 

@@ -18,8 +18,12 @@ pub fn is_mlx(opened: &Opened) -> Option<String> {
 
 /// A weight of packed words with `scales` and `biases` beside it.
 fn quantised(tensors: &[Tensor]) -> Option<&str> {
+    let is_packed = |tensor: &&Tensor| tensor.dtype == Dtype::UInt32 && tensor.shape.len() >= 2;
+    if !tensors.iter().any(|tensor| is_packed(&tensor)) {
+        return None;
+    }
     let names: std::collections::HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    let packed = tensors.iter().filter(|tensor| tensor.dtype == Dtype::UInt32 && tensor.shape.len() >= 2);
+    let packed = tensors.iter().filter(is_packed);
     let mut weights = packed.filter_map(|tensor| Some((tensor.name.as_str(), tensor.name.strip_suffix("weight")?)));
     let all = |prefix: &str| ["scales", "biases"].iter().all(|name| names.contains(format!("{prefix}{name}").as_str()));
     weights.find(|(_, prefix)| all(prefix)).map(|(name, _)| name)

@@ -67,9 +67,17 @@ pub struct Reversal<'a> {
     mlx: &'a Checkpoint,
     original: Option<&'a Checkpoint>,
     groups: Vec<Group>,
-    tensors: Vec<Described>,
+    tensors: Vec<Back>,
     /// Where each tensor comes from.
     places: Vec<Place>,
+}
+
+/// A torch tensor that comes back.
+#[derive(Debug, Clone)]
+struct Back {
+    name: String,
+    shape: Vec<usize>,
+    dtype: Dtype,
 }
 
 /// Where a torch tensor comes from.
@@ -193,7 +201,7 @@ impl<'a> Reversal<'a> {
     }
 
     fn push(&mut self, name: &str, shape: Vec<usize>, dtype: Dtype, place: Place) {
-        self.tensors.push(Described { name: name.to_owned(), shape, dtype, written: dtype });
+        self.tensors.push(Back { name: name.to_owned(), shape, dtype });
         self.places.push(place);
     }
 
@@ -280,8 +288,13 @@ fn tied_in(mlx: &Checkpoint) -> Vec<(String, String)> {
 }
 
 impl Source for Reversal<'_> {
-    fn tensors(&self) -> &[Described] {
-        &self.tensors
+    fn count(&self) -> usize {
+        self.tensors.len()
+    }
+
+    fn tensor(&self, at: usize) -> Described<'_> {
+        let Back { name, shape, dtype } = &self.tensors[at];
+        Described { name, shape, dtype: *dtype, written: *dtype }
     }
 
     fn each(&self, at: usize, take: &mut dyn FnMut(TensorData) -> Result<(), WriteError>) -> Result<(), WriteError> {

@@ -195,16 +195,16 @@ mod tests {
     fn line(class: &str, attributes: Value) -> String {
         let Value::Object(attributes) = attributes else { panic!("not an object") };
         describe(&Module {
-            path: String::new(),
+            path: Default::default(),
             name: Default::default(),
             depth: 0,
             parent: None,
             end: 1,
-            class: format!("torch.nn.{class}"),
-            alternatives: Vec::new(),
+            class: format!("torch.nn.{class}").into(),
+            alternatives: Default::default(),
             evidence: Evidence::Exact,
             confidence: 1.0,
-            attributes,
+            attributes: std::sync::Arc::new(attributes),
             tensors: Vec::new(),
             parameters: 0,
             total_parameters: 0,

@@ -3,11 +3,17 @@
 //! The rules are ordered; each says how sure it is. Those numbers were measured on models whose classes were known. A rule
 //! fills in the hyper-parameters that shapes determine (channels, kernel) and never those that they do not (stride, eps).
 
-use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use compact_str::{CompactString, format_compact};
+use foldhash::fast::RandomState;
+use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use super::reparametrized::{self, Reparametrized};
 use super::{Model, Module};
-use crate::checkpoint::{Tensor, TensorId};
+use crate::checkpoint::{Sizes, Tensor, TensorId};
 
 const LINEAR: &str = "torch.nn.modules.linear.Linear";
 const EMBEDDING: &str = "torch.nn.modules.sparse.Embedding";
@@ -39,23 +45,83 @@ const MOST_TENSORS: usize = 256;
 struct Guess {
     class: &'static str,
     confidence: f32,
-    alternatives: Vec<&'static str>,
-    attributes: Map<String, Value>,
+    alternatives: Alternatives,
+    attributes: Attributes,
+}
+
+type Alternatives = SmallVec<[&'static str; 2]>;
+type Attributes = SmallVec<[(&'static str, Known); 4]>;
+
+/// The value of a hyper-parameter that shapes tell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Known {
+    Flag(bool),
+    Number(u64),
+    Sizes(Sizes),
 }
 
 impl Guess {
     fn new(class: &'static str, confidence: f32) -> Guess {
-        Guess { class, confidence, alternatives: Vec::new(), attributes: Map::new() }
+        Guess { class, confidence, alternatives: SmallVec::new(), attributes: SmallVec::new() }
     }
 
     fn or(mut self, alternatives: &[&'static str]) -> Guess {
-        self.alternatives.extend(alternatives.iter().filter(|other| **other != self.class));
+        self.alternatives.extend(alternatives.iter().filter(|other| **other != self.class).copied());
         self
     }
 
-    fn with(mut self, name: &str, value: impl Into<Value>) -> Guess {
-        self.attributes.insert(name.to_owned(), value.into());
+    fn number(mut self, name: &'static str, value: u64) -> Guess {
+        self.attributes.push((name, Known::Number(value)));
         self
+    }
+
+    fn flag(mut self, name: &'static str, value: bool) -> Guess {
+        self.attributes.push((name, Known::Flag(value)));
+        self
+    }
+
+    fn sizes(mut self, name: &'static str, value: &[u64]) -> Guess {
+        self.attributes.push((name, Known::Sizes(value.into())));
+        self
+    }
+}
+
+/// Different guesses that are remembered, so that modules that are alike share what was found.
+const MOST_GUESSES: usize = 4_096;
+
+type SharedAlternatives = Arc<[CompactString]>;
+type SharedAttributes = Arc<Map<String, Value>>;
+
+/// Lists of alternatives and of hyper-parameters that modules have in common.
+#[derive(Default)]
+struct Shared {
+    alternatives: HashMap<Alternatives, SharedAlternatives, RandomState>,
+    attributes: HashMap<Attributes, SharedAttributes, RandomState>,
+}
+
+impl Shared {
+    fn alternatives(&mut self, found: Alternatives) -> SharedAlternatives {
+        if found.is_empty() {
+            return Arc::default();
+        }
+        // The rules know a few lists.
+        let make = |found: &Alternatives| found.iter().map(|class| CompactString::const_new(class)).collect();
+        self.alternatives.entry(found).or_insert_with_key(make).clone()
+    }
+
+    fn attributes(&mut self, found: Attributes) -> SharedAttributes {
+        let value = |known: &Known| match known {
+            Known::Flag(flag) => Value::from(*flag),
+            Known::Number(number) => Value::from(*number),
+            Known::Sizes(sizes) => Value::from(sizes.as_slice()),
+        };
+        let make = |found: &Attributes| {
+            Arc::new(found.iter().map(|(name, known)| ((*name).to_owned(), value(known))).collect::<Map<_, _>>())
+        };
+        if self.attributes.len() >= MOST_GUESSES {
+            return self.attributes.get(&found).cloned().unwrap_or_else(|| make(&found));
+        }
+        self.attributes.entry(found).or_insert_with_key(make).clone()
     }
 }
 
@@ -114,6 +180,7 @@ impl<'a> Shapes<'a> {
 /// Fill in classes, confidences, alternatives and attributes. `versions` are those of `_metadata`, by module.
 pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i64>]) {
     let mut context = Context { is_convnet: is_convnet(model, tensors), ..Context::default() };
+    let mut shared = Shared::default();
     for id in 0..model.modules.len() {
         let Some(shapes) = Shapes::new(model, id, tensors) else { continue };
         let version = versions.get(id).copied().flatten();
@@ -132,12 +199,12 @@ pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i6
         let parametrized = matches!(shapes.computed, Some((Reparametrized::Parametrized, _)));
         if let (Some(guess), Some(module)) = (guess, model.modules.get_mut(id)) {
             module.class = match guess.class.rsplit_once('.') {
-                Some((_, name)) if parametrized => format!("torch.nn.utils.parametrize.Parametrized{name}"),
-                _ => guess.class.to_owned(),
+                Some((_, name)) if parametrized => format_compact!("torch.nn.utils.parametrize.Parametrized{name}"),
+                _ => CompactString::const_new(guess.class),
             };
             module.confidence = guess.confidence;
-            module.alternatives = guess.alternatives.into_iter().map(str::to_owned).collect();
-            module.attributes = guess.attributes;
+            module.alternatives = shared.alternatives(guess.alternatives);
+            module.attributes = shared.attributes(guess.attributes);
         }
     }
 }
@@ -164,7 +231,10 @@ fn remember(shapes: &Shapes<'_>, guess: Option<&Guess>, context: &mut Context) {
         [CONV, CONV_TRANSPOSE].iter().find_map(|classes| classes.iter().position(|class| *class == guess.class));
     let channels = match guess.class {
         LINEAR => shapes.get("weight").and_then(|weight| weight.first()).copied(),
-        _ => guess.attributes.get("out_channels").and_then(Value::as_u64),
+        _ => guess.attributes.iter().find_map(|(name, known)| match known {
+            Known::Number(number) if *name == "out_channels" => Some(*number),
+            _ => None,
+        }),
     };
     if guess.class == LINEAR || dimensions.is_some() {
         context.channels = channels;
@@ -243,9 +313,9 @@ fn by_marks(shapes: &Shapes<'_>, context: &Context) -> Option<Guess> {
     }
     if let Some(weight) = shapes.get("in_proj_weight").or_else(|| shapes.get("q_proj_weight")) {
         let embed_dim = *weight.get(1)?;
-        let guess = Guess::new("torch.nn.modules.activation.MultiheadAttention", 0.97).with("embed_dim", embed_dim);
+        let guess = Guess::new("torch.nn.modules.activation.MultiheadAttention", 0.97).number("embed_dim", embed_dim);
         let input = |name: &str| shapes.get(name).and_then(|weight| weight.get(1).copied()).unwrap_or(embed_dim);
-        return Some(guess.with("kdim", input("k_proj_weight")).with("vdim", input("v_proj_weight")));
+        return Some(guess.number("kdim", input("k_proj_weight")).number("vdim", input("v_proj_weight")));
     }
     recurrent(shapes)
 }
@@ -264,7 +334,7 @@ fn batch_norm(shapes: &Shapes<'_>, context: &Context) -> Guess {
         (true, false) => Guess::new("torchvision.ops.misc.FrozenBatchNorm2d", 0.8).or(&BATCH_NORM),
         (false, _) => Guess { confidence: 0.6, ..guess }.or(&INSTANCE_NORM),
     };
-    guess.with("num_features", features).with("affine", affine).with("track_running_stats", true)
+    guess.number("num_features", features).flag("affine", affine).flag("track_running_stats", true)
 }
 
 /// RNN, GRU, LSTM and their cells: the number of gates is in the shapes.
@@ -283,18 +353,18 @@ fn recurrent(shapes: &Shapes<'_>) -> Option<Guess> {
         (1, true) => "torch.nn.modules.rnn.RNNCell",
         _ => return None,
     };
-    let guess = Guess::new(class, 0.96).with("input_size", input_size).with("hidden_size", hidden_size);
+    let guess = Guess::new(class, 0.96).number("input_size", input_size).number("hidden_size", hidden_size);
     if cell {
-        return Some(guess.with("bias", shapes.has("bias_ih")));
+        return Some(guess.flag("bias", shapes.has("bias_ih")));
     }
     let own = || shapes.module.tensors.iter().filter_map(|own| own.name.strip_prefix("weight_ih_l"));
     let layers = own().filter_map(|layer| layer.parse::<u64>().ok()).max().map_or(1, |last| last.saturating_add(1));
     Some(
         guess
-            .with("num_layers", layers)
-            .with("bias", shapes.has("bias_ih_l0"))
-            .with("bidirectional", own().any(|layer| layer.ends_with("_reverse")))
-            .with("proj_size", if projected.is_some() { output } else { 0 }),
+            .number("num_layers", layers)
+            .flag("bias", shapes.has("bias_ih_l0"))
+            .flag("bidirectional", own().any(|layer| layer.ends_with("_reverse")))
+            .number("proj_size", if projected.is_some() { output } else { 0 }),
     )
 }
 
@@ -341,7 +411,7 @@ fn by_weight(shapes: &Shapes<'_>, context: &Context, surroundings: &Surroundings
     let bias = shapes.get("bias");
     match (weight, bias) {
         (&[length], _) => vector(shapes, length, bias.is_some(), context, surroundings),
-        (_, Some(bias)) if bias == weight => Some(Guess::new(LAYER_NORM, 0.8).with("normalized_shape", json!(weight))),
+        (_, Some(bias)) if bias == weight => Some(Guess::new(LAYER_NORM, 0.8).sizes("normalized_shape", weight)),
         (_, Some(bias)) if bias.len() != 1 => None,
         (&[rows, columns], _) => matrix(shapes, rows, columns, surroundings),
         ([outer, inner, kernel @ ..], _) if kernel.len() <= 3 => convolution(shapes, *outer, *inner, kernel, context),
@@ -350,9 +420,10 @@ fn by_weight(shapes: &Shapes<'_>, context: &Context, surroundings: &Surroundings
 }
 
 fn matrix(shapes: &Shapes<'_>, rows: u64, columns: u64, surroundings: &Surroundings<'_>) -> Option<Guess> {
-    let linear = |confidence| Guess::new(LINEAR, confidence).with("in_features", columns).with("out_features", rows);
+    let linear =
+        |confidence| Guess::new(LINEAR, confidence).number("in_features", columns).number("out_features", rows);
     let transposed = "transformers.pytorch_utils.Conv1D";
-    let conv1d = |confidence| Guess::new(transposed, confidence).with("nx", rows).with("nf", columns);
+    let conv1d = |confidence| Guess::new(transposed, confidence).number("nx", rows).number("nf", columns);
     match shapes.vector("bias") {
         // GPT-2's `c_proj` beside its `c_attn`, which is not square.
         Some(bias)
@@ -375,7 +446,7 @@ fn matrix(shapes: &Shapes<'_>, rows: u64, columns: u64, surroundings: &Surroundi
             let like_linear = ["proj", "head", "dense", "patch"].iter().any(|part| name.contains(part));
             if like_embedding && !like_linear {
                 let guess = Guess::new(EMBEDDING, 0.85).or(&[LINEAR]);
-                return Some(guess.with("num_embeddings", rows).with("embedding_dim", columns));
+                return Some(guess.number("num_embeddings", rows).number("embedding_dim", columns));
             }
             Some(linear(0.8).or(&[EMBEDDING]))
         }
@@ -398,24 +469,24 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
         _ if name.contains("up") => Guess::new(plain, 0.5).or(&[transposed]),
         _ => Guess::new(plain, 0.8).or(&[transposed]),
     };
-    let guess = guess.with("kernel_size", json!(kernel));
+    let guess = guess.sizes("kernel_size", kernel);
     if guess.class == transposed {
-        let guess = guess.with("in_channels", outer);
+        let guess = guess.number("in_channels", outer);
         return Some(match bias {
-            Some(bias) => guess.with("out_channels", bias).with("groups", bias / inner.max(1)),
+            Some(bias) => guess.number("out_channels", bias).number("groups", bias / inner.max(1)),
             None => guess,
         });
     }
-    let guess = guess.with("out_channels", outer);
+    let guess = guess.number("out_channels", outer);
     // The weight has in_channels / groups: only what comes in can tell them apart.
     Some(match context.channels {
         Some(channels) if inner == 1 && channels == outer && outer > 1 => {
-            guess.with("in_channels", outer).with("groups", outer)
+            guess.number("in_channels", outer).number("groups", outer)
         }
         Some(channels) if inner > 1 && (channels == inner || channels % inner != 0) => {
-            guess.with("in_channels", inner).with("groups", 1)
+            guess.number("in_channels", inner).number("groups", 1)
         }
-        None => guess.with("in_channels", inner).with("groups", 1),
+        None => guess.number("in_channels", inner).number("groups", 1),
         Some(_) => guess,
     })
 }
@@ -433,9 +504,9 @@ fn vector(
         let rms = name.contains("rmsnorm") || has_word(&name, &["rms", "rms_norm"]);
         return if rms || name.contains("norm") || has_word(&name, &["ln"]) {
             let guess = Guess::new(RMS_NORM, if rms { 0.75 } else { 0.7 }).or(&[LAYER_NORM]);
-            Some(guess.with("normalized_shape", json!([length])))
+            Some(guess.sizes("normalized_shape", &[length]))
         } else if length == 1 || name.contains("prelu") {
-            Some(Guess::new("torch.nn.modules.activation.PReLU", 0.6).with("num_parameters", length))
+            Some(Guess::new("torch.nn.modules.activation.PReLU", 0.6).number("num_parameters", length))
         } else {
             None
         };
@@ -448,7 +519,7 @@ fn vector(
         let index = context.dimensions.filter(|&dimensions| dimensions > 0).map_or(1, |dimensions| dimensions - 1);
         let class = INSTANCE_NORM.get(index).copied().unwrap_or(INSTANCE_NORM[1]);
         let guess = Guess::new(class, 0.7).or(&INSTANCE_NORM).or(&BATCH_NORM);
-        return Some(guess.with("num_features", length).with("affine", true).with("track_running_stats", false));
+        return Some(guess.number("num_features", length).flag("affine", true).flag("track_running_stats", false));
     }
     // `norm1`, `conv1`, `norm2`, `conv2`: the residual block of autoencoders.
     let is_resnet = context.dimensions.is_some_and(|dimensions| dimensions > 0)
@@ -457,9 +528,9 @@ fn vector(
         && ["conv1", "conv2"].iter().all(|conv| surroundings.has_sibling(|sibling| sibling.name == *conv));
     let named = has_word(&name, &["groupnorm", "group_norm", "gn"]);
     Some(if named || context.is_convnet || is_resnet {
-        Guess::new(GROUP_NORM, if named { 0.8 } else { 0.6 }).or(&[LAYER_NORM]).with("num_channels", length)
+        Guess::new(GROUP_NORM, if named { 0.8 } else { 0.6 }).or(&[LAYER_NORM]).number("num_channels", length)
     } else {
-        Guess::new(LAYER_NORM, 0.75).or(&[GROUP_NORM]).with("normalized_shape", json!([length]))
+        Guess::new(LAYER_NORM, 0.75).or(&[GROUP_NORM]).sizes("normalized_shape", &[length])
     })
 }
 
@@ -482,7 +553,7 @@ pub(super) mod tests {
     use crate::checkpoint::{Checkpoint, Content, Dtype, Format, Tensor};
     use crate::model::{Model, attributes::describe, build};
 
-    pub fn model(tensors: &[(&str, &[u64])], versions: &[(&str, i64)]) -> Model {
+    pub fn tensors_of(tensors: &[(&str, &[u64])]) -> Vec<Tensor> {
         let tensor = |(name, shape): &(&str, &[u64])| Tensor {
             name: (*name).into(),
             dtype: Dtype::Float32,
@@ -494,13 +565,21 @@ pub(super) mod tests {
             shared_with: None,
             problem: None,
         };
+        tensors.iter().map(tensor).collect()
+    }
+
+    pub fn model_of(tensors: &[(&str, &[u64])]) -> Model {
+        model(tensors, &[])
+    }
+
+    pub fn model(tensors: &[(&str, &[u64])], versions: &[(&str, i64)]) -> Model {
         let module_versions = versions.iter().map(|(path, version)| ((*path).to_owned(), Some(*version))).collect();
         build(&Checkpoint {
             path: "x.pt".into(),
             format: Format::TorchZip,
             bytes: 0,
             shards: 1,
-            tensors: tensors.iter().map(tensor).collect(),
+            tensors: tensors_of(tensors),
             storages: Vec::new(),
             content: Content::StateDict { module_versions },
             metadata: serde_json::Map::new(),

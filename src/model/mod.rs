@@ -1,5 +1,6 @@
 //! One tree of modules out of a checkpoint, whatever its format: a flat arena in pre-order.
 
+pub mod alike;
 pub mod attributes;
 pub mod infer;
 pub(crate) mod neighbours;
@@ -7,6 +8,7 @@ pub mod reparametrized;
 pub mod tree;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde_json::{Map, Value};
@@ -23,13 +25,15 @@ pub type ModuleId = usize;
 pub struct Model {
     /// Pre-order, as `named_modules(remove_duplicate=False)` lists them.
     pub modules: Vec<Module>,
+    /// What could not be shown as the file has it, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// One module: what it is and how that is known.
 #[derive(Debug, Clone)]
 pub struct Module {
     /// Dotted path, `""` for the root.
-    pub path: String,
+    pub path: CompactString,
     /// Last part of the path.
     pub name: CompactString,
     /// 0 for the root.
@@ -39,15 +43,16 @@ pub struct Module {
     /// One past the last descendant.
     pub end: ModuleId,
     /// Full class path (`torch.nn.modules.conv.Conv2d`), for inferred ones too; empty where nothing is known.
-    pub class: String,
-    /// Other classes that fit as well, where names and shapes cannot tell ("LayerNorm or GroupNorm").
-    pub alternatives: Vec<String>,
+    pub class: CompactString,
+    /// Other classes that fit as well, where names and shapes cannot tell ("LayerNorm or GroupNorm"). Modules that are
+    /// alike share the list.
+    pub alternatives: Arc<[CompactString]>,
     /// How the class is known.
     pub evidence: Evidence,
     /// 0 to 1; 1 where the class was in the file.
     pub confidence: f32,
-    /// Hyper-parameters.
-    pub attributes: Map<String, Value>,
+    /// Hyper-parameters, shared by modules that were inferred alike.
+    pub attributes: Arc<Map<String, Value>>,
     /// Its own parameters and buffers.
     pub tensors: Vec<OwnTensor>,
     /// Elements of its own parameters (buffers not counted where the file tells them apart).
@@ -111,7 +116,7 @@ impl Model {
         if let Some(root) = self.modules.first_mut()
             && root.class.is_empty()
         {
-            root.class = class.to_owned();
+            root.class = class.into();
             // The file names the class; its module follows from the library's conventions.
             root.confidence = 0.9;
         }
@@ -129,6 +134,18 @@ impl Model {
         let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };
         let path = if module.path.is_empty() { below.to_owned() } else { format!("{}.{below}", module.path) };
         self.modules[id..module.end].iter().find(|module| module.path == path)?.tensor(own)
+    }
+
+    /// The module of that name directly below one.
+    pub fn child(&self, id: ModuleId, name: &str) -> Option<ModuleId> {
+        self.children(id).find(|child| self.modules.get(*child).is_some_and(|child| child.name == name))
+    }
+
+    /// The modules directly below one, in their order.
+    pub fn children(&self, id: ModuleId) -> impl Iterator<Item = ModuleId> + '_ {
+        let end = self.modules.get(id).map_or(0, |module| module.end);
+        let next = move |at: ModuleId| Some(at).filter(|at| *at < end);
+        std::iter::successors(next(id + 1), move |at| next(self.modules.get(*at)?.end.max(at + 1)))
     }
 
     /// The module at a path.

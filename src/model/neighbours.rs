@@ -1,10 +1,15 @@
 //! A convolution without a bias: `[a, b, …]` may be that of a plain one, from b channels to a, or of a transposed one, from a to
 //! b. The norm behind it has as many features as came out of it; where both are alike, the rest of the model decides.
 
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 use serde_json::Value;
 
 use super::infer::{CONV, CONV_TRANSPOSE};
-use super::{Evidence, Model, Module};
+use super::{Evidence, Model, Module, ModuleId};
 use crate::checkpoint::Tensor;
 
 /// How sure a norm behind it makes.
@@ -22,13 +27,18 @@ enum Kind {
 /// Decide what the neighbours of a doubtful convolution tell.
 pub(super) fn decide(model: &mut Model, tensors: &[Tensor]) {
     let doubtful: Vec<usize> = (0..model.modules.len()).filter(|&id| is_doubtful(&model.modules[id])).collect();
+    if doubtful.is_empty() {
+        return;
+    }
+    let siblings = Siblings::of(model);
     for &id in &doubtful {
-        let Some((kind, groups)) = by_norm(model, id, tensors) else { continue };
+        let Some((kind, groups)) = by_norm(model, id, tensors, &siblings) else { continue };
         settle(&mut model.modules[id], kind, BY_NORM);
         if let Some(groups) = groups.filter(|_| kind == Kind::Transposed) {
-            model.modules[id].attributes.insert("groups".to_owned(), Value::from(groups));
+            Arc::make_mut(&mut model.modules[id].attributes).insert("groups".to_owned(), Value::from(groups));
         }
     }
+    drop(siblings);
     let certain = |kind: Kind| {
         let classes = classes(kind);
         model.modules.iter().any(|module| module.alternatives.is_empty() && classes.contains(&module.class.as_str()))
@@ -55,7 +65,7 @@ fn classes(kind: Kind) -> &'static [&'static str; 3] {
 fn is_doubtful(module: &Module) -> bool {
     let one_of = |kind| {
         let classes = classes(kind);
-        std::iter::once(&module.class).chain(&module.alternatives).any(|class| classes.contains(&class.as_str()))
+        std::iter::once(&module.class).chain(module.alternatives.iter()).any(|class| classes.contains(&class.as_str()))
     };
     module.evidence == Evidence::Inferred
         && !module.alternatives.is_empty()
@@ -76,23 +86,25 @@ fn is_even(model: &Model, id: usize, tensors: &[Tensor]) -> bool {
 }
 
 fn settle(module: &mut Module, kind: Kind, confidence: f32) {
-    let all: Vec<String> = std::iter::once(module.class.clone()).chain(module.alternatives.drain(..)).collect();
-    let found = all.iter().find(|class| classes(kind).contains(&class.as_str()));
+    let alternatives = std::mem::take(&mut module.alternatives);
+    let mut all = std::iter::once(&module.class).chain(alternatives.iter());
+    let found = all.find(|class| classes(kind).contains(&class.as_str()));
     module.class = found.cloned().unwrap_or_default();
     module.confidence = confidence;
     if kind == Kind::Transposed {
         // Those were read the other way round.
-        module.attributes.shift_remove("in_channels");
-        module.attributes.shift_remove("out_channels");
+        let attributes = Arc::make_mut(&mut module.attributes);
+        attributes.shift_remove("in_channels");
+        attributes.shift_remove("out_channels");
     }
 }
 
 /// What the features of the norm behind it tell, and the groups of a transposed one.
-fn by_norm(model: &Model, id: usize, tensors: &[Tensor]) -> Option<(Kind, Option<u64>)> {
+fn by_norm(model: &Model, id: usize, tensors: &[Tensor], siblings: &Siblings) -> Option<(Kind, Option<u64>)> {
     let module = model.modules.get(id)?;
     let weight = tensors.get(module.tensor("weight")?)?;
     let (&a, &b) = (weight.shape.first()?, weight.shape.get(1)?);
-    let (norm, behind) = norm_of(model, id)?;
+    let (norm, behind) = norm_of(model, id, siblings)?;
     let mean = tensors.get(norm.tensor("running_mean")?).filter(|mean| mean.shape.len() == 1)?;
     let features = *mean.shape.first()?;
     match (features == a, features == b) {
@@ -103,10 +115,35 @@ fn by_norm(model: &Model, id: usize, tensors: &[Tensor]) -> Option<(Kind, Option
     }
 }
 
+/// Modules by their parent and their name: a list may have a million members, and each would look at all others.
+struct Siblings {
+    state: RandomState,
+    /// The first module of each hash.
+    first: HashMap<u64, u32, RandomState>,
+}
+
+impl Siblings {
+    fn of(model: &Model) -> Siblings {
+        let mut siblings = Siblings { state: RandomState::default(), first: HashMap::default() };
+        for (id, module) in model.modules.iter().enumerate() {
+            if let (Some(parent), Ok(id)) = (module.parent, u32::try_from(id)) {
+                siblings.first.entry(siblings.state.hash_one((parent, module.name.as_str()))).or_insert(id);
+            }
+        }
+        siblings
+    }
+
+    fn find<'m>(&self, model: &'m Model, parent: ModuleId, name: &str) -> Option<&'m Module> {
+        let found = model.modules.get(*self.first.get(&self.state.hash_one((parent, name)))? as usize)?;
+        // Two names of one hash are as good as impossible; then there is none.
+        (found.parent == Some(parent) && found.name == name).then_some(found)
+    }
+}
+
 /// The norm of a convolution: the one that is named like it or has the next number, which holds in files that are sorted by
 /// name too; or the next module with tensors. One that is only named like it may come before it: then `false` stands
 /// beside it.
-fn norm_of(model: &Model, id: usize) -> Option<(&Module, bool)> {
+fn norm_of<'m>(model: &'m Model, id: usize, siblings: &Siblings) -> Option<(&'m Module, bool)> {
     const NAMES: [[&str; 2]; 5] = [
         ["conv", "bn"],
         ["conv", "norm"],
@@ -115,11 +152,8 @@ fn norm_of(model: &Model, id: usize) -> Option<(&Module, bool)> {
         ["conv", "batchnorm"],
     ];
     let module = model.modules.get(id)?;
-    let parent = model.modules.get(module.parent?)?;
-    let sibling = |name: &str| {
-        let below = model.modules.get(module.parent? + 1..parent.end)?;
-        below.iter().find(|other| other.depth == module.depth && other.name == name)
-    };
+    let parent = module.parent?;
+    let sibling = |name: &str| siblings.find(model, parent, name);
     if let Ok(number) = module.name.parse::<u32>() {
         return Some((sibling(&(number.saturating_add(1)).to_string())?, true));
     }

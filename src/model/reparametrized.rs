@@ -17,9 +17,6 @@ pub enum Reparametrized {
     Parametrized,
 }
 
-/// Where `torch.nn.utils.parametrize` keeps what a weight is computed from.
-const PARAMETRIZED: &str = "parametrizations.weight";
-
 impl Reparametrized {
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -77,12 +74,14 @@ pub fn weight(model: &Model, id: ModuleId) -> Option<(Reparametrized, TensorId)>
     if let Some(found) = hooked(module) {
         return Some(found);
     }
-    let below = model.modules.get(id + 1..module.end)?;
-    let longest = module.path.len() + PARAMETRIZED.len() + 1;
-    let near = below.iter().take_while(|child| child.path.len() <= longest);
-    let list = near.filter(|child| child.depth == module.depth + 2).find(|child| child.path.ends_with(PARAMETRIZED))?;
+    let list = model.modules.get(parametrizations(model, id)?)?;
     let computed_from = list.tensor("original1").or_else(|| list.tensor("original"))?;
     Some((Reparametrized::Parametrized, computed_from))
+}
+
+/// Where `torch.nn.utils.parametrize` keeps what a module's weight is computed from.
+fn parametrizations(model: &Model, id: ModuleId) -> Option<ModuleId> {
+    model.child(model.child(id, "parametrizations")?, "weight")
 }
 
 /// A weight that is `g·v/‖v‖`, and what torch computes it from.
@@ -115,10 +114,9 @@ pub fn weight_norm(checkpoint: &Checkpoint, model: &Model, id: ModuleId) -> Opti
 /// Of a parametrized module the file may say by which class; a bare state dict does not, but another that keeps two tensors
 /// (`original0` with one element for each index of an axis) is not known.
 fn may_be_weight_norm(model: &Model, id: ModuleId) -> bool {
-    let path = format!("{}.{PARAMETRIZED}.0", model.modules[id].path);
-    let path = path.trim_start_matches('.');
-    let below = model.modules[id..model.modules[id].end].iter().find(|module| module.path == path);
-    below.is_none_or(|module| module.class.is_empty() || module.class.ends_with("._WeightNorm"))
+    let first = parametrizations(model, id).and_then(|list| model.child(list, "0"));
+    let first = first.and_then(|first| model.modules.get(first));
+    first.is_none_or(|module| module.class.is_empty() || module.class.ends_with("._WeightNorm"))
 }
 
 /// The axis whose slices have a norm each, which the file does not say, but the norm's shape does: `Some(None)` for one norm

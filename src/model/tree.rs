@@ -1,10 +1,10 @@
 //! Building the tree.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
-use serde_json::Map;
 use smallvec::SmallVec;
 
 use super::{Evidence, Model, Module, ModuleId, infer, neighbours};
@@ -14,6 +14,12 @@ use crate::checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, Ten
 const DEEPEST: usize = 64;
 /// Longer names are not split: no model has them, and each of their parts would be a module with a long path.
 const LONGEST_NAME: usize = 4_096;
+/// Modules of a bare state dict, for each of its names and besides. Real ones have less than one for each …
+const MODULES_PER_NAME: usize = 2;
+const MODULES_AT_LEAST: usize = 65_536;
+/// … and paths that are together no longer than the names.
+const PATH_BYTES_PER_BYTE: usize = 4;
+const PATH_BYTES_AT_LEAST: usize = 16 << 20;
 
 /// Build the module tree of a checkpoint.
 ///
@@ -35,18 +41,18 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
 
 impl Module {
     /// A module of which only the place is known.
-    fn at(path: String, name: CompactString, depth: usize, parent: Option<ModuleId>) -> Module {
+    fn at(path: CompactString, name: CompactString, depth: usize, parent: Option<ModuleId>) -> Module {
         Module {
             path,
             name,
             depth,
             parent,
             end: 0,
-            class: String::new(),
-            alternatives: Vec::new(),
+            class: CompactString::default(),
+            alternatives: Arc::default(),
             evidence: Evidence::Inferred,
             confidence: 0.0,
-            attributes: Map::new(),
+            attributes: Arc::default(),
             tensors: Vec::new(),
             parameters: 0,
             total_parameters: 0,
@@ -73,18 +79,18 @@ fn from_modules(found: &[FoundModule]) -> Model {
             };
         }
         let parent = open.last().copied();
-        let module = Module::at(found.path.clone(), name.into(), open.len(), parent);
+        let module = Module::at(found.path.as_str().into(), name.into(), open.len(), parent);
         modules.push(Module {
-            class: found.class.clone(),
+            class: found.class.as_str().into(),
             evidence: Evidence::Exact,
             confidence: 1.0,
-            attributes: found.attributes.clone(),
+            attributes: Arc::new(found.attributes.clone()),
             tensors: found.tensors.clone(),
             ..module
         });
         open.push(id);
     }
-    let mut model = Model { modules };
+    let mut model = Model { modules, warnings: Vec::new() };
     close(&mut model);
     model
 }
@@ -102,94 +108,151 @@ fn close(model: &mut Model) {
     }
 }
 
-/// A module while children can still be added to it.
+/// A module while children can still be added to it. A million of them are nothing unusual to be handed, so that links are short:
+/// `NONE` stands for none.
 struct Draft<'a> {
     path: &'a str,
-    parent: Option<usize>,
+    parent: u32,
     /// The last of its children; the others by way of `elder`.
-    youngest: Option<usize>,
+    youngest: u32,
     /// The child of the same parent that was seen before it.
-    elder: Option<usize>,
+    elder: u32,
     /// How many tensors it will have.
-    tensors: usize,
-    version: Option<i64>,
+    tensors: u32,
 }
+
+const NONE: u32 = u32::MAX;
 
 /// The tree, and the version of each module in `_metadata`.
 fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model, Vec<Option<i64>>) {
-    let mut drafts = Drafts::default();
-    let root = drafts.at("");
-    for (path, version) in versions {
-        if is_path(path) {
-            let id = drafts.at(path);
-            if let Some(draft) = drafts.list.get_mut(id) {
-                draft.version = *version;
-            }
+    let limits = Limits::of(tensors, versions);
+    if let Some(drafted) = Drafts::of(tensors, versions, DEEPEST, &limits) {
+        return drafted.model(tensors, versions);
+    }
+    // Names that unfold to far more modules than there are names are split at fewer dots.
+    let deepest = fitting_depth(tensors, versions, &limits);
+    let drafted = Drafts::of(tensors, versions, deepest, &limits);
+    // At no dot there is but the root.
+    let drafted = drafted.or_else(|| Drafts::of(tensors, versions, 0, &limits)).unwrap_or_default();
+    let (mut model, versions) = drafted.model(tensors, versions);
+    let what = match deepest {
+        0 => "are not split: all tensors are the root's".to_owned(),
+        1 => "are split at their first dot".to_owned(),
+        dots => format!("are split at their first {dots} dots"),
+    };
+    model.warnings.push(format!(
+        "The names have so many parts that they would make more than {} modules with paths of {} MiB; they {what}.",
+        limits.modules,
+        limits.path_bytes >> 20
+    ));
+    (model, versions)
+}
+
+/// What the names may unfold to.
+struct Limits {
+    modules: usize,
+    path_bytes: usize,
+}
+
+impl Limits {
+    fn of(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> Limits {
+        let names = tensors.len() + versions.len();
+        let bytes: usize = paths(tensors, versions).map(|(name, _)| name.len()).sum();
+        Limits {
+            modules: (names.saturating_mul(MODULES_PER_NAME)).saturating_add(MODULES_AT_LEAST).min(NONE as usize),
+            path_bytes: bytes.saturating_mul(PATH_BYTES_PER_BYTE).saturating_add(PATH_BYTES_AT_LEAST),
         }
     }
-    let mut owners = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let (path, name) = split(&tensor.name);
-        let owner = drafts.at(path);
-        if let Some(draft) = drafts.list.get_mut(owner) {
-            draft.tensors += 1;
+}
+
+/// The names of tensors and the paths of `_metadata`, and whether each is one of the latter: those are modules to their end.
+fn paths<'a>(tensors: &'a [Tensor], versions: &'a [(String, Option<i64>)]) -> impl Iterator<Item = (&'a str, bool)> {
+    let paths = versions.iter().map(|(path, _)| (path.as_str(), true));
+    paths.chain(tensors.iter().map(|tensor| (tensor.name.as_str(), false)))
+}
+
+/// At how many dots names can be split at most.
+fn fitting_depth(tensors: &[Tensor], versions: &[(String, Option<i64>)], limits: &Limits) -> usize {
+    let mut names: Vec<(&str, bool)> =
+        paths(tensors, versions).filter(|(name, _)| name.len() <= LONGEST_NAME).collect();
+    names.sort_unstable();
+    // Modules of each depth, and the bytes of their paths. Names that begin alike stand together.
+    let mut found = [(0usize, 0usize); DEEPEST];
+    let mut before = "";
+    for (name, to_its_end) in names {
+        let same = name.bytes().zip(before.bytes()).take_while(|(a, b)| a == b).count();
+        let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
+        let ends = dots.chain(to_its_end.then_some(name.len()));
+        for (end, (modules, bytes)) in ends.zip(&mut found).filter(|(end, _)| *end >= same) {
+            *modules += 1;
+            *bytes = bytes.saturating_add(end);
         }
-        owners.push((owner, name));
+        before = name;
     }
-    // Children in first-seen order, depth first.
-    let mut model = Model { modules: Vec::with_capacity(drafts.list.len()) };
-    let mut ordered = Vec::with_capacity(drafts.list.len());
-    let mut places: Vec<ModuleId> = vec![0; drafts.list.len()];
-    let mut waiting = vec![root];
-    while let Some(id) = waiting.pop() {
-        let Some(draft) = drafts.list.get(id) else { continue };
-        if let Some(place) = places.get_mut(id) {
-            *place = model.modules.len();
-        }
-        let parent = draft.parent.and_then(|parent| places.get(parent)).copied();
-        let above = parent.and_then(|parent| model.modules.get(parent));
-        let depth = above.map_or(0, |above| above.depth + 1);
-        let name = rsplit(draft.path).map_or(draft.path, |(_, name)| name);
-        let module = Module::at(draft.path.to_owned(), name.into(), depth, parent);
-        model.modules.push(Module { tensors: Vec::with_capacity(draft.tensors), ..module });
-        ordered.push(draft.version);
-        // The eldest is pushed last, and so taken first.
-        let draft_of = |id: &usize| drafts.list.get(*id);
-        waiting.extend(std::iter::successors(draft.youngest, |id| draft_of(id)?.elder));
-    }
-    for (id, (owner, name)) in owners.into_iter().enumerate() {
-        let module = places.get(owner).and_then(|place| model.modules.get_mut(*place));
-        if let Some(module) = module {
-            module.tensors.push(OwnTensor { name: name.into(), kind: kind(name), tensor: Some(id) });
+    let (mut modules, mut bytes) = (1usize, 0usize);
+    for (depth, (more, longer)) in found.into_iter().enumerate() {
+        (modules, bytes) = (modules.saturating_add(more), bytes.saturating_add(longer));
+        if modules > limits.modules || bytes > limits.path_bytes {
+            return depth;
         }
     }
-    close(&mut model);
-    (model, ordered)
+    DEEPEST
 }
 
 #[derive(Default)]
 struct Drafts<'a> {
     list: Vec<Draft<'a>>,
-    by_path: HashMap<&'a str, usize, RandomState>,
+    by_path: HashMap<&'a str, u32, RandomState>,
     /// The module that was asked for last: tensors of one module stand together.
-    last: usize,
+    last: u32,
+    path_bytes: usize,
+    /// The module of each tensor.
+    owners: Vec<u32>,
+    /// The module of each path of `_metadata` that is one.
+    of_version: Vec<u32>,
+    /// Dots at which names are split.
+    deepest: usize,
 }
 
 impl<'a> Drafts<'a> {
-    /// The module at a path; it and what is above it are added where they are missing.
-    fn at(&mut self, path: &'a str) -> usize {
-        match self.list.get(self.last) {
+    /// Split all names at no more than `deepest` dots; `None` where they unfold to too much.
+    fn of(
+        tensors: &'a [Tensor],
+        versions: &'a [(String, Option<i64>)],
+        deepest: usize,
+        limits: &Limits,
+    ) -> Option<Drafts<'a>> {
+        let mut drafts = Drafts { deepest, ..Drafts::default() };
+        drafts.at("", limits)?;
+        for (path, _) in versions {
+            let module = if is_path(path, deepest) { drafts.at(path, limits)? } else { NONE };
+            drafts.of_version.push(module);
+        }
+        drafts.owners.reserve_exact(tensors.len());
+        for tensor in tensors {
+            let owner = drafts.at(split(&tensor.name, deepest).0, limits)?;
+            if let Some(draft) = drafts.list.get_mut(owner as usize) {
+                draft.tensors += 1;
+            }
+            drafts.owners.push(owner);
+        }
+        Some(drafts)
+    }
+
+    /// The module at a path; it and what is above it are added where they are missing. `None` where there are too many.
+    fn at(&mut self, path: &'a str, limits: &Limits) -> Option<u32> {
+        match self.list.get(self.last as usize) {
             // The root comes first.
-            Some(_) if path.is_empty() => return 0,
-            Some(draft) if draft.path == path => return self.last,
+            Some(_) if path.is_empty() => return Some(0),
+            Some(draft) if draft.path == path => return Some(self.last),
             _ => {}
         }
         let mut missing: SmallVec<[&str; 8]> = SmallVec::new();
         let mut rest = Some(path);
-        let mut parent = None;
+        let mut parent = NONE;
         while let Some(path) = rest {
             if let Some(&known) = self.by_path.get(path) {
-                parent = Some(known);
+                parent = known;
                 break;
             }
             missing.push(path);
@@ -199,20 +262,70 @@ impl<'a> Drafts<'a> {
             };
         }
         for path in missing.into_iter().rev() {
-            let id = self.list.len();
-            let above = parent.and_then(|parent: usize| self.list.get_mut(parent));
-            let elder = above.and_then(|above| above.youngest.replace(id));
-            self.list.push(Draft { path, parent, youngest: None, elder, tensors: 0, version: None });
+            self.path_bytes = self.path_bytes.saturating_add(path.len());
+            let id = u32::try_from(self.list.len()).ok()?;
+            if id as usize >= limits.modules || self.path_bytes > limits.path_bytes {
+                return None;
+            }
+            let above = self.list.get_mut(parent as usize);
+            let elder = above.map_or(NONE, |above| std::mem::replace(&mut above.youngest, id));
+            self.list.push(Draft { path, parent, youngest: NONE, elder, tensors: 0 });
             self.by_path.insert(path, id);
-            parent = Some(id);
+            parent = id;
         }
-        self.last = parent.unwrap_or(0);
-        self.last
+        self.last = if parent == NONE { 0 } else { parent };
+        Some(self.last)
+    }
+
+    /// The tree, and the version of each module.
+    fn model(mut self, tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model, Vec<Option<i64>>) {
+        self.by_path = HashMap::default();
+        let drafts = self.list;
+        // Children in first-seen order, depth first.
+        let mut model = Model { modules: Vec::with_capacity(drafts.len()), warnings: Vec::new() };
+        let mut places: Vec<u32> = vec![0; drafts.len()];
+        let mut waiting = vec![0u32];
+        while let Some(id) = waiting.pop() {
+            let Some(draft) = drafts.get(id as usize) else { continue };
+            if let Some(place) = places.get_mut(id as usize) {
+                // There are no more modules than drafts.
+                *place = model.modules.len() as u32;
+            }
+            let parent = places.get(draft.parent as usize).map(|place| *place as ModuleId);
+            let above = parent.and_then(|parent| model.modules.get(parent));
+            let depth = above.map_or(0, |above| above.depth + 1);
+            let name = rsplit(draft.path).map_or(draft.path, |(_, name)| name);
+            let module = Module::at(draft.path.into(), name.into(), depth, parent);
+            model.modules.push(Module { tensors: Vec::with_capacity(draft.tensors as usize), ..module });
+            // The eldest is pushed last, and so taken first.
+            let mut child = draft.youngest;
+            while let Some(draft) = drafts.get(child as usize) {
+                waiting.push(child);
+                child = draft.elder;
+            }
+        }
+        drop(drafts);
+        for (id, (owner, tensor)) in self.owners.into_iter().zip(tensors).enumerate() {
+            let name = split(&tensor.name, self.deepest).1;
+            let module = places.get(owner as usize).and_then(|place| model.modules.get_mut(*place as ModuleId));
+            if let Some(module) = module {
+                module.tensors.push(OwnTensor { name: name.into(), kind: kind(name), tensor: Some(id) });
+            }
+        }
+        let mut ordered = vec![None; if versions.is_empty() { 0 } else { model.modules.len() }];
+        for (module, (_, version)) in self.of_version.iter().zip(versions) {
+            let place = places.get(*module as usize).and_then(|place| ordered.get_mut(*place as ModuleId));
+            if let Some(place) = place {
+                *place = *version;
+            }
+        }
+        close(&mut model);
+        (model, ordered)
     }
 }
 
-fn is_path(path: &str) -> bool {
-    path.len() <= LONGEST_NAME && path.bytes().filter(|&byte| byte == b'.').count() < DEEPEST
+fn is_path(path: &str, deepest: usize) -> bool {
+    path.len() <= LONGEST_NAME && path.bytes().filter(|&byte| byte == b'.').count() < deepest
 }
 
 /// What is before and behind the last dot. Names are short: looking at bytes one by one is the fastest.
@@ -222,11 +335,11 @@ fn rsplit(name: &str) -> Option<(&str, &str)> {
 }
 
 /// Module path and own name of a tensor.
-fn split(name: &str) -> (&str, &str) {
+fn split(name: &str, deepest: usize) -> (&str, &str) {
     match rsplit(name) {
-        _ if name.len() > LONGEST_NAME => ("", name),
-        Some((path, _)) if !is_path(path) => {
-            let cut = name.match_indices('.').nth(DEEPEST - 1).map_or(0, |(cut, _)| cut);
+        _ if name.len() > LONGEST_NAME || deepest == 0 => ("", name),
+        Some((path, _)) if !is_path(path, deepest) => {
+            let cut = name.match_indices('.').nth(deepest - 1).map_or(0, |(cut, _)| cut);
             (name.get(..cut).unwrap_or_default(), name.get(cut + 1..).unwrap_or_default())
         }
         Some(split) => split,
@@ -306,14 +419,15 @@ mod tests {
 
     #[test]
     fn long_and_deep_names_are_not_split_without_end() {
+        let split = |name| super::split(name, DEEPEST);
         assert_eq!(split("a.b.weight"), ("a.b", "weight"));
         assert_eq!(split("weight"), ("", "weight"));
         let deep = "a.".repeat(100) + "w";
-        let (path, name) = split(&deep);
+        let (path, name) = super::split(&deep, DEEPEST);
         assert_eq!(path.split('.').count(), DEEPEST);
         assert_eq!(format!("{path}.{name}"), deep);
         let long = "x".repeat(5_000) + ".w";
-        assert_eq!(split(&long), ("", long.as_str()));
+        assert_eq!(super::split(&long, DEEPEST), ("", long.as_str()));
     }
 
     #[test]
@@ -328,12 +442,51 @@ mod tests {
         );
     }
 
+    /// A tree of these names, and what its modules' names and paths take.
+    fn tree_of(names: &[String]) -> (Model, usize) {
+        let tensors: Vec<(&str, &[u64])> = names.iter().map(|name| (name.as_str(), [2u64].as_slice())).collect();
+        let (model, _) = from_names(&super::super::infer::tests::tensors_of(&tensors), &[]);
+        let bytes = model.modules.iter().map(|module| module.path.len()).sum();
+        (model, bytes)
+    }
+
+    #[test]
+    fn names_do_not_unfold_to_modules_without_end() {
+        let deep: Vec<String> = (0..3_000).map(|index| format!("m{index}{}.weight", ".a".repeat(49))).collect();
+        let (model, _) = tree_of(&deep);
+        assert!(model.modules.len() <= 2 * deep.len() + MODULES_AT_LEAST, "{}", model.modules.len());
+        // As deep as it may be, and nothing is lost.
+        assert!(model.modules.len() > MODULES_AT_LEAST);
+        let whole =
+            |module: &Module| module.tensors.iter().map(|own| format!("{}.{}", module.path, own.name)).collect();
+        let found: Vec<String> =
+            model.modules.iter().flat_map(|module: &Module| -> Vec<String> { whole(module) }).collect();
+        assert_eq!(found, deep);
+        assert!(model.warnings[0].contains("split at their first 23 dots"), "{:?}", model.warnings);
+    }
+
+    #[test]
+    fn long_paths_are_bounded_by_the_names_that_they_come_from() {
+        let long: Vec<String> =
+            (0..300).map(|index| format!("{index}{}{}", "x".repeat(3_900), ".b".repeat(60))).collect();
+        let (model, bytes) = tree_of(&long);
+        let names: usize = long.iter().map(String::len).sum();
+        assert!(bytes <= PATH_BYTES_PER_BYTE * names + PATH_BYTES_AT_LEAST, "{bytes} bytes of {names}");
+        assert_eq!(model.warnings.len(), 1);
+    }
+
+    #[test]
+    fn few_deep_names_are_split_as_ever() {
+        let (model, _) = tree_of(&["a.".repeat(60) + "w"]);
+        assert_eq!((model.modules.len(), model.warnings.len()), (61, 0));
+    }
+
     #[test]
     fn paths_with_odd_dots_find_their_parents() {
         let found = ["", "a", "a.b", "a.b.c.d", "ab"].map(|path| FoundModule {
             path: path.to_owned(),
             class: "x.Y".to_owned(),
-            attributes: Map::new(),
+            attributes: serde_json::Map::new(),
             tensors: Vec::new(),
         });
         let model = from_modules(&found);

@@ -90,12 +90,19 @@ impl Registry {
         let names = |op: &Op| std::iter::once(op.torch.clone()).chain(op.also.clone()).collect::<Vec<String>>();
         let by_op = ops.iter().enumerate().flat_map(|(index, op)| names(op).into_iter().map(move |name| (name, index)));
         let by_op = by_op.collect();
-        let mut registry = Registry { layers: Vec::new(), ops, dtypes, rules, by_class: HashMap::new(), classes_of: Vec::new(), by_op };
+        let mut registry = Registry {
+            layers: Vec::new(),
+            ops,
+            dtypes,
+            rules,
+            by_class: HashMap::new(),
+            classes_of: Vec::new(),
+            by_op,
+        };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         registry.apply(Path::new(ZOO.0), ZOO.1)?;
         for path in files {
-            let text =
-                user_file::read(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let text = user_file::read(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
             registry.apply(path, &text)?;
         }
         Ok(registry)

@@ -41,7 +41,7 @@ pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
         "{} because the model's other convolutions are no transposed ones either; the file does not say:",
         others.len()
     );
-    list(&mut lines, &title, others.into_iter().map(str::to_owned).collect());
+    list(&mut lines, &title, others.len(), others.iter().map(|name| (*name).to_owned()));
     let left = |wanted: fn(&Why) -> bool| map.left.iter().filter(|left| wanted(&left.why)).count();
     let (dropped, skipped) = (left(|why| *why == Why::Dropped), left(|why| *why == Why::Skipped));
     if dropped > 0 {
@@ -50,10 +50,10 @@ pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
     if skipped > 0 {
         lines.push(format!("{skipped} left out by --skip"));
     }
-    let tied: Vec<String> = map.tied().map(|(left, name)| format!("{} = {name}", left.name)).collect();
-    list(&mut lines, &format!("{} tied, written once:", tied.len()), tied);
-    let count = map.copied().count();
-    list(&mut lines, &format!("{count} copied under their names:"), copied(map));
+    let (tied, count) = (map.tied().map(|(left, name)| format!("{} = {name}", left.name)), map.tied().count());
+    list(&mut lines, &format!("{count} tied, written once:"), count, tied);
+    let (count, copied) = (map.copied().count(), copied(map));
+    list(&mut lines, &format!("{count} copied under their names:"), copied.len(), copied.into_iter());
     casts(&mut lines, written);
     let eights = map.entries.iter().filter(|entry| entry.dtype == Dtype::Float8E4M3FN).count();
     if eights > 0 {
@@ -61,8 +61,8 @@ pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
             "{eights} float8_e4m3fn, which MLX loads as bytes (uint8): mx.from_fp8 makes numbers of them"
         ));
     }
-    let warnings = opened.checkpoint.warnings.clone();
-    list(&mut lines, "of the checkpoint itself:", warnings);
+    let warnings = &opened.checkpoint.warnings;
+    list(&mut lines, "of the checkpoint itself:", warnings.len(), warnings.iter().cloned());
     let unmeasured = opened.triage.modules.iter().filter(|triaged| triaged.plan.is_some()).count();
     if unmeasured > 0 {
         lines.push("the layers' outputs are measured by `t2m-tui verify`, by the same moves".to_owned());
@@ -91,14 +91,15 @@ fn copied(map: &StateDict) -> Vec<String> {
     by_reason.into_iter().map(line).collect()
 }
 
-fn list(lines: &mut Vec<String>, title: &str, items: Vec<String>) {
-    if items.is_empty() {
+/// The first of so many items; those that are not shown are not made.
+fn list(lines: &mut Vec<String>, title: &str, count: usize, items: impl Iterator<Item = String>) {
+    if count == 0 {
         return;
     }
     lines.push(title.to_owned());
-    lines.extend(items.iter().take(MOST_SHOWN).map(|item| format!("  {}", sentence(item))));
-    if items.len() > MOST_SHOWN {
-        lines.push(format!("  … and {} more, which --format json lists", items.len() - MOST_SHOWN));
+    lines.extend(items.take(MOST_SHOWN).map(|item| format!("  {}", sentence(&item))));
+    if count > MOST_SHOWN {
+        lines.push(format!("  … and {} more, which --format json lists", count - MOST_SHOWN));
     }
 }
 
@@ -115,13 +116,9 @@ fn casts(lines: &mut Vec<String>, written: &Written) {
         total.overflowed, total.vanished, total.rounded, total.max_abs
     );
     lines.push(if total.is_nothing() { "nothing was lost by it".to_owned() } else { lost });
-    let infinite: Vec<String> = written
-        .losses
-        .iter()
-        .filter(|(_, loss)| loss.overflowed > 0)
-        .map(|(name, loss)| format!("{name}: {} became infinite", loss.overflowed))
-        .collect();
-    list(lines, "no longer finite; bf16 has float32's range:", infinite);
+    let infinite = || written.losses.iter().filter(|(_, loss)| loss.overflowed > 0);
+    let items = infinite().map(|(name, loss)| format!("{name}: {} became infinite", loss.overflowed));
+    list(lines, "no longer finite; bf16 has float32's range:", infinite().count(), items);
 }
 
 /// The report of a way back, for a reader.
@@ -174,9 +171,9 @@ pub fn json(opened: &Opened, map: &StateDict, written: &Written) -> Value {
         "tensors": map.entries.len(),
         "bytes": written.bytes,
         "rules": map.rules(),
-        "by_class_alone": map.entries.iter().filter(|entry| entry.known == Known::Layout).map(|entry| &entry.name).collect::<Vec<_>>(),
+        "by_class_alone": map.entries.iter().filter(|entry| entry.known == Known::Layout).map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
         "by_others": by_others(opened, map),
-        "copied": map.copied().map(|(entry, doubt)| json!({"name": entry.name, "reason": doubt.to_string()})).collect::<Vec<_>>(),
+        "copied": map.copied().map(|(entry, doubt)| json!({"name": entry.name.as_str(), "reason": doubt.to_string()})).collect::<Vec<_>>(),
         "left": map.left.iter().map(|of| json!({"name": of.name, "why": left(&of.why)})).collect::<Vec<_>>(),
         "casts": written.casts.iter().map(|(from, to, count)| json!({"from": from, "to": to, "tensors": count})).collect::<Vec<_>>(),
         "warnings": opened.checkpoint.warnings,

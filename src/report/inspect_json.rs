@@ -2,52 +2,80 @@
 
 use std::collections::HashMap;
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::ops::Counts;
 use super::{blockers, ops, parameters, status_counts};
 use crate::checkpoint::Tensor;
+use crate::checkpoint::check::Check;
 use crate::model::ModuleId;
 use crate::open::Opened;
+use crate::source::Blocker;
 
-/// The whole report.
-pub fn inspect(opened: &Opened) -> Value {
-    let counts = ops::counts(opened);
-    let modules: Vec<Value> = (0..opened.model.modules.len()).map(|id| module(opened, id, &counts)).collect();
-    let found: Vec<Value> = blockers(opened)
-        .map(|(id, file, blocker)| {
-            let module = &opened.model.modules[id];
-            json!({
-                "module": module.path, "class": module.class, "pattern": blocker.pattern, "severity": blocker.severity,
-                "file": file, "line": blocker.line, "column": blocker.column, "text": blocker.text,
-                "explanation": blocker.explanation, "hint": blocker.hint,
-            })
-        })
-        .collect();
+/// The whole report. Modules, tensors and blockers are made one by one as they are written: of all of them together the
+/// values would take many times what the checkpoint does.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// What is reported on.
+    pub opened: &'a Opened,
+    /// What reading all of its bytes has shown, where that was asked for.
+    pub check: Option<&'a Check>,
+}
+
+impl Serialize for Report<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let opened = self.opened;
+        let counts = ops::counts(opened);
+        let owners = owners(opened);
+        let mut report = serializer.serialize_map(None)?;
+        report.serialize_entry("schema", &1)?;
+        report.serialize_entry("checkpoint", &checkpoint(opened, self.check))?;
+        let modules = || (0..opened.model.modules.len()).map(|id| module(opened, id, &counts));
+        report.serialize_entry("modules", &Each(modules))?;
+        report.serialize_entry("tensors", &Each(|| tensors(opened, &owners)))?;
+        report.serialize_entry("summary", &summary(opened, blockers(opened).count()))?;
+        report.serialize_entry("blockers", &Each(|| blockers(opened).map(|found| blocker(opened, found))))?;
+        report.serialize_entry("ops", &ops::json(opened))?;
+        report.serialize_entry("pickle", &pickle(opened))?;
+        report.serialize_entry("warnings", &opened.checkpoint.warnings)?;
+        report.end()
+    }
+}
+
+/// A list whose items are made as they are written.
+struct Each<F>(F);
+
+impl<T: Serialize, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+fn blocker(opened: &Opened, (id, file, blocker): (ModuleId, &str, &Blocker)) -> Value {
+    let module = &opened.model.modules[id];
     json!({
-        "schema": 1,
-        "checkpoint": checkpoint(opened),
-        "modules": modules,
-        "tensors": tensors(opened),
-        "summary": summary(opened, found.len()),
-        "blockers": found,
-        "ops": ops::json(opened),
-        "pickle": pickle(opened),
-        "warnings": opened.checkpoint.warnings,
+        "module": module.path.as_str(), "class": module.class.as_str(), "pattern": blocker.pattern,
+        "severity": blocker.severity, "file": file, "line": blocker.line, "column": blocker.column,
+        "text": blocker.text, "explanation": blocker.explanation, "hint": blocker.hint,
     })
 }
 
-fn checkpoint(opened: &Opened) -> Value {
+fn checkpoint(opened: &Opened, check: Option<&Check>) -> Value {
     let checkpoint = &opened.checkpoint;
     let mut metadata = checkpoint.metadata.clone();
     if !checkpoint.wrappers.is_empty() {
         metadata.insert("wrappers".to_owned(), json!(checkpoint.wrappers));
     }
-    json!({
+    let mut report = json!({
         "path": checkpoint.path, "format": checkpoint.format.name(), "bytes": checkpoint.bytes,
         "tensors": checkpoint.tensors.len(), "parameters": parameters(&opened.model), "shards": checkpoint.shards,
         "metadata": metadata,
-    })
+    });
+    if let Some(check) = check {
+        report["check"] = super::check::json(opened, check);
+    }
+    report
 }
 
 fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value {
@@ -57,8 +85,8 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         module.tensors.iter().filter(|own| own.tensor.is_some()).map(|own| full_name(&module.path, &own.name));
     let mut value = Map::new();
     let mut put = |name: &str, field: Value| value.insert(name.to_owned(), field);
-    put("path", json!(module.path));
-    put("class", json!(module.class));
+    put("path", json!(module.path.as_str()));
+    put("class", json!(module.class.as_str()));
     put("evidence", json!(module.evidence.name()));
     put("confidence", json!(f64::from((module.confidence * 1000.0).round()) / 1000.0));
     put("status", json!(triaged.status));
@@ -75,9 +103,9 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         put("template", json!({"name": block.name, "args": block.args, "whole": block.plan.is_some()}));
     }
     if !module.alternatives.is_empty() {
-        put("alternatives", json!(module.alternatives));
+        put("alternatives", module.alternatives.iter().map(|class| class.as_str()).collect());
     }
-    put("attributes", Value::Object(module.attributes.clone()));
+    put("attributes", Value::Object((*module.attributes).clone()));
     put("parameters", json!(module.parameters));
     put("tensors", tensors.collect());
     if let Some(source) = source {
@@ -86,13 +114,14 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         put("source", json!({"file": source.file, "line": line, "origin": origin, "trust": trust}));
     }
     put("blockers", json!(source.map_or(0, |source| source.blockers.len() + source.inherited.len())));
-    if let Some(counts) = ops.get(&module.class) {
+    if let Some(counts) = ops.get(module.class.as_str()) {
         put("ops", json!(counts));
     }
     Value::Object(value)
 }
 
-fn tensors(opened: &Opened) -> Vec<Value> {
+/// The path of each tensor's module.
+fn owners(opened: &Opened) -> Vec<&str> {
     let mut owners = vec![""; opened.checkpoint.tensors.len()];
     for module in &opened.model.modules {
         for id in module.tensors.iter().filter_map(|own| own.tensor) {
@@ -101,7 +130,11 @@ fn tensors(opened: &Opened) -> Vec<Value> {
             }
         }
     }
-    let describe = |(tensor, module): (&Tensor, &&str)| {
+    owners
+}
+
+fn tensors<'a>(opened: &'a Opened, owners: &'a [&'a str]) -> impl Iterator<Item = Value> + 'a {
+    let describe = move |(tensor, module): (&Tensor, &&str)| {
         let elements = tensor.shape.iter().fold(1u64, |product, &axis| product.saturating_mul(axis));
         let mut value = json!({
             "name": tensor.name.as_str(), "dtype": tensor.dtype.name(), "shape": tensor.shape.as_slice(),
@@ -115,7 +148,7 @@ fn tensors(opened: &Opened) -> Vec<Value> {
         }
         value
     };
-    opened.checkpoint.tensors.iter().zip(&owners).map(describe).collect()
+    opened.checkpoint.tensors.iter().zip(owners).map(describe)
 }
 
 fn summary(opened: &Opened, blockers: usize) -> Value {

@@ -1,5 +1,6 @@
 //! `inspect` for people: text for a terminal, Markdown for a report.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
@@ -17,15 +18,11 @@ const WIDEST: usize = 48;
 /// So many tensors that cannot be read are listed; they are bad in the same way, most often.
 const MOST_UNREADABLE: usize = 20;
 
-/// The report as text.
-pub fn text(opened: &Opened) -> String {
-    let mut out = String::new();
-    // Writing to a String does not fail.
-    let _ = write_text(&mut out, opened);
-    out
-}
-
-fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
+/// Write the report as text, row by row: a model may have a million modules.
+///
+/// # Errors
+/// `out` cannot be written to.
+pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "{}", headline(opened))?;
     if !opened.checkpoint.wrappers.is_empty() {
         writeln!(out, "found under: {}", quoted(&opened.checkpoint.wrappers.join(" → ")))?;
@@ -36,14 +33,13 @@ fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
         writeln!(out, "warning: {}", sentence(warning))?;
     }
     writeln!(out)?;
-    let rows: Vec<Row> = rows(opened).collect();
-    let indented = |row: &Row| format!("{:indent$}{}", "", row.name, indent = 2 * row.depth);
-    let widest = |width: &dyn Fn(&Row) -> usize| rows.iter().map(width).max().unwrap_or(0).min(WIDEST);
-    let name_width = widest(&|row| indented(row).width());
-    let class_width = widest(&|row| row.class.width());
-    for row in &rows {
-        let (name, class) = (padded(&indented(row), name_width), padded(&row.class, class_width));
-        writeln!(out, "{name}  {class}  {:<11}  {}", row.status, row.words)?;
+    let (name_width, class_width) = widths(opened);
+    for row in rows(opened) {
+        let indent = 2 * row.depth;
+        let gap = name_width.saturating_sub(indent + row.name.width());
+        write!(out, "{:indent$}{}{:gap$}  ", "", row.name, "")?;
+        let gap = class_width.saturating_sub(row.class.width());
+        writeln!(out, "{}{:gap$}  {:<11}  {}", row.class, "", row.status, row.words)?;
     }
     writeln!(out)?;
     let counts = status_counts(opened);
@@ -61,23 +57,22 @@ fn write_text(out: &mut String, opened: &Opened) -> std::fmt::Result {
 }
 
 /// Tensors that cannot be read, and why.
-fn write_unreadable(out: &mut String, opened: &Opened) -> std::fmt::Result {
+fn write_unreadable(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     let tensors = opened.checkpoint.tensors.iter();
-    let problems: Vec<(&str, &str)> =
-        tensors.filter_map(|tensor| Some((tensor.name.as_str(), tensor.problem.as_deref()?))).collect();
-    if !problems.is_empty() {
+    let mut problems = tensors.filter_map(|tensor| Some((tensor.name.as_str(), tensor.problem.as_deref()?))).peekable();
+    if problems.peek().is_some() {
         writeln!(out, "\ntensors that cannot be read")?;
     }
-    for (name, problem) in problems.iter().take(MOST_UNREADABLE) {
+    for (name, problem) in problems.by_ref().take(MOST_UNREADABLE) {
         writeln!(out, "    {}: {}", sentence(name), sentence(problem))?;
     }
-    match problems.len().saturating_sub(MOST_UNREADABLE) {
+    match problems.count() {
         0 => Ok(()),
         more => writeln!(out, "    and {more} more"),
     }
 }
 
-fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
+fn write_ops(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     let found = ops::ops(opened);
     if !found.is_empty() {
         let total = ops::total(opened);
@@ -94,7 +89,7 @@ fn write_ops(out: &mut String, opened: &Opened) -> std::fmt::Result {
 
 /// What in the pickle is neither torch's safe list nor a class of the model's own modules: those are what a whole
 /// pickled module is made of, the rest is worth a look.
-fn write_pickle(out: &mut String, opened: &Opened) -> std::fmt::Result {
+fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     let Some(outside) = opened.outside() else { return Ok(()) };
     if outside.module_classes > 0 {
         writeln!(
@@ -116,14 +111,11 @@ fn write_pickle(out: &mut String, opened: &Opened) -> std::fmt::Result {
     Ok(())
 }
 
-/// The report as Markdown.
-pub fn markdown(opened: &Opened) -> String {
-    let mut out = String::new();
-    let _ = write_markdown(&mut out, opened);
-    out
-}
-
-fn write_markdown(out: &mut String, opened: &Opened) -> std::fmt::Result {
+/// Write the report as Markdown.
+///
+/// # Errors
+/// `out` cannot be written to.
+pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "# {}\n", headline(opened))?;
     let places = blocker_places(opened);
     writeln!(out, "{}; blockers: {}\n", coverage(opened), severity_counts(&places))?;
@@ -133,7 +125,7 @@ fn write_markdown(out: &mut String, opened: &Opened) -> std::fmt::Result {
     }
     let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
     for BlockerPlace { file, blocker, modules } in places {
-        out.push_str(heading.take().unwrap_or(""));
+        out.write_str(heading.take().unwrap_or(""))?;
         let place = format!("{file}:{}", blocker.line);
         let (pattern, hint) = (code_cell(&blocker.pattern), cell(&blocker.hint));
         writeln!(
@@ -146,7 +138,7 @@ fn write_markdown(out: &mut String, opened: &Opened) -> std::fmt::Result {
     }
     let mut heading = Some("\n| op | MLX | status | count | what changes |\n|---|---|---|---|---|\n");
     for op in ops::ops(opened) {
-        out.push_str(heading.take().unwrap_or(""));
+        out.write_str(heading.take().unwrap_or(""))?;
         let (torch, mlx) =
             (code_cell(&op.torch), op.mlx().map_or("?".to_owned(), |mlx| format!("`{}`", code_cell(mlx))));
         let status = if op.guess { format!("{}, a guess", op.status().name()) } else { op.status().name().to_owned() };
@@ -200,48 +192,56 @@ fn coverage(opened: &Opened) -> String {
     format!("listed as convertible: {layers} % of layers, {parameters} % of parameters")
 }
 
-fn padded(text: &str, width: usize) -> String {
-    format!("{text}{:gap$}", "", gap = width.saturating_sub(text.width()))
+/// Widths of the columns of names and classes.
+fn widths(opened: &Opened) -> (usize, usize) {
+    let (mut name_width, mut class_width) = (0, 0);
+    for row in rows(opened) {
+        name_width = name_width.max(2 * row.depth + row.name.width());
+        class_width = class_width.max(row.class.width());
+    }
+    (name_width.min(WIDEST), class_width.min(WIDEST))
 }
 
-struct Row {
-    path: String,
+struct Row<'a> {
+    path: Cow<'a, str>,
     depth: usize,
-    name: String,
+    name: Cow<'a, str>,
     class: String,
     status: &'static str,
-    words: String,
+    words: Cow<'a, str>,
 }
 
-fn rows(opened: &Opened) -> impl Iterator<Item = Row> {
+fn rows(opened: &Opened) -> impl Iterator<Item = Row<'_>> {
     opened.model.modules.iter().zip(&opened.triage.modules).map(|(module, triaged)| {
-        let class = match (module.class.is_empty(), module.evidence) {
-            (true, _) => "?".to_owned(),
-            (false, Evidence::Inferred) => format!("~{}?", module.short_class()),
-            (false, _) => module.short_class().to_owned(),
+        let (before, short, behind) = match (module.class.is_empty(), module.evidence) {
+            (true, _) => ("", "?", ""),
+            (false, Evidence::Inferred) => ("~", module.short_class(), "?"),
+            (false, _) => ("", module.short_class(), ""),
         };
+        let class = format!("{before}{short}{behind} {}", attributes::describe(module));
         let (path, name) =
             if module.path.is_empty() { ("(root)", "(root)") } else { (module.path.as_str(), module.name.as_str()) };
         Row {
-            path: quoted(path).into_owned(),
+            path: quoted(path),
             depth: module.depth,
-            name: quoted(name).into_owned(),
-            class: quoted(format!("{class} {}", attributes::describe(module)).trim_end()).into_owned(),
+            name: quoted(name),
+            class: quoted(class.trim_end()).into_owned(),
             status: triaged.status.name(),
-            words: sentence(&words(triaged)).into_owned(),
+            words: words(triaged),
         }
     })
 }
 
 /// What converts says into what, with the recipe; what does not says why.
-fn words(triaged: &ModuleTriage) -> String {
-    match (&triaged.plan, &triaged.mlx, &triaged.recipe) {
+fn words(triaged: &ModuleTriage) -> Cow<'_, str> {
+    let words = match (&triaged.plan, &triaged.mlx, &triaged.recipe) {
         (Some(_), Some(mlx), Some(recipe)) => format!("→ {mlx}: {recipe}"),
         (Some(_), Some(mlx), None) => format!("→ {mlx}"),
         _ => match (triaged.difficulty, &triaged.template) {
             (Some(difficulty), _) => format!("{}: {}", difficulty.name(), triaged.reason),
             (None, Some(block)) => format!("{} {}", triaged.reason, block.words()),
-            (None, None) => triaged.reason.clone(),
+            (None, None) => return sentence(&triaged.reason),
         },
-    }
+    };
+    Cow::Owned(sentence(&words).into_owned())
 }

@@ -46,6 +46,9 @@ impl OpSummary<'_> {
 
 /// All ops of the classes whose source was found: those without a row first, then traps; within them the most frequent first.
 pub fn ops(opened: &Opened) -> Vec<OpSummary<'_>> {
+    if opened.triage.classes.is_empty() {
+        return Vec::new();
+    }
     let mut instances: HashMap<&str, usize> = HashMap::new();
     for module in &opened.model.modules {
         *instances.entry(&module.class).or_default() += 1;
@@ -130,7 +133,7 @@ pub fn counts(opened: &Opened) -> HashMap<String, Counts> {
 pub fn total(opened: &Opened) -> Counts {
     let by_class = counts(opened);
     let mut total = Counts::default();
-    for own in opened.model.modules.iter().filter_map(|module| by_class.get(&module.class)) {
+    for own in opened.model.modules.iter().filter_map(|module| by_class.get(module.class.as_str())) {
         total.direct += own.direct;
         total.renames += own.renames;
         total.trap += own.trap;

@@ -210,7 +210,7 @@ fn number_or_none(value: Option<f64>) -> String {
 pub fn layer_json(opened: &Opened, layer: &Layer) -> Value {
     let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
     let mut value = json!({
-        "path": module.path, "class": module.class, "status": triaged.status, "verdict": layer.verdict.name(),
+        "path": module.path.as_str(), "class": module.class.as_str(), "status": triaged.status, "verdict": layer.verdict.name(),
     });
     if let Some(reason) = &layer.reason {
         value["reason"] = json!(reason);

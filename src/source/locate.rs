@@ -139,6 +139,11 @@ impl Sources {
         self.roots.push(root);
     }
 
+    /// Whether nothing was named at all.
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+    }
+
     /// Add the folders on the `sys.path` of a Python. It is asked for the path only, and given twenty seconds to answer.
     ///
     /// # Errors

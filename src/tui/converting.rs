@@ -176,7 +176,7 @@ fn plan(opened: &Opened) -> Result<StateDict, String> {
 fn preview(opened: &Opened, folder: &Path, map: &StateDict) -> Preview {
     let tensors = &opened.checkpoint.tensors;
     let row = |entry: &state_dict::Entry| Row {
-        name: entry.name.clone(),
+        name: entry.name.to_string(),
         from: entry.from.iter().map(|&id| tensors[id].name.as_str()).collect::<Vec<_>>().join(" + "),
         rule: entry.rule(),
         module: entry.module,

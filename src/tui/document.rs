@@ -192,7 +192,7 @@ impl Document {
 
     /// Its triage.
     pub fn triage(&self, id: ModuleId) -> Option<&ModuleTriage> {
-        self.triage.modules.get(id)
+        self.triage.modules.get(id).map(Arc::as_ref)
     }
 
     /// Sum of statuses over a module and what is below it.

@@ -509,12 +509,12 @@ fn ask_for_colours(view: &mut View, layout: &Layout, dark: bool) -> Option<Effec
     let top = view.source.top.min(count.max(1));
     let wanted = top..(top + layout.page(Pane::Source)).min(count + 1);
     let covers = |lines: &std::ops::Range<usize>| lines.start <= wanted.start && lines.end >= wanted.end;
-    let here = view.source.colours.get(class).is_some_and(|colours| covers(&colours.lines));
+    let here = view.source.colours.get(class.as_str()).is_some_and(|colours| covers(&colours.lines));
     let asked = view.source.asked.as_ref().is_some_and(|(asked, lines)| asked == class && covers(lines));
     if here || asked {
         return None;
     }
     let lines = wanted.start.saturating_sub(HIGHLIGHT_MARGIN).max(1)..(wanted.end + HIGHLIGHT_MARGIN).min(count + 1);
-    view.source.asked = Some((class.clone(), lines.clone()));
-    Some(Effect::Highlight(HighlightJob { class: class.clone(), text: shown.source.text.clone(), lines, dark }))
+    view.source.asked = Some((class.to_string(), lines.clone()));
+    Some(Effect::Highlight(HighlightJob { class: class.to_string(), text: shown.source.text.clone(), lines, dark }))
 }

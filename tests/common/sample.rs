@@ -94,20 +94,20 @@ pub fn document() -> Arc<Document> {
         let path = if above.is_empty() { (*name).to_owned() } else { format!("{above}.{name}") };
         let guessed = *name == "norm2";
         modules.push(Module {
-            path,
+            path: path.into(),
             name: (*name).into(),
             depth: *depth,
             parent,
             end: id + 1,
-            class: (*class).to_owned(),
+            class: (*class).into(),
             alternatives: if guessed {
-                vec!["torch.nn.modules.normalization.GroupNorm".to_owned()]
+                Arc::new(["torch.nn.modules.normalization.GroupNorm".into()])
             } else {
-                Vec::new()
+                Arc::default()
             },
             evidence: if guessed { Evidence::Inferred } else { Evidence::Exact },
             confidence: if guessed { 0.6 } else { 1.0 },
-            attributes: Map::from_iter([("about".to_owned(), json!(about))]),
+            attributes: Arc::new(Map::from_iter([("about".to_owned(), json!(about))])),
             tensors: Vec::new(),
             parameters: *parameters,
             total_parameters: *parameters,
@@ -120,10 +120,11 @@ pub fn document() -> Arc<Document> {
         parent.end = parent.end.max(end);
         parent.total_parameters += parameters;
     }
-    let triaged = rows.iter().map(triage).collect();
+    let triaged = rows.iter().map(|row| Arc::new(triage(row))).collect();
     let coverage = Coverage { layers: 30.0 / 33.0, parameters: 0.9986 };
     let triage = Triage { modules: triaged, classes: classes(), coverage };
-    let mut document = Document::new("vision_mini.pt".to_owned(), Arc::new(Model { modules }), Arc::new(triage));
+    let mut document =
+        Document::new("vision_mini.pt".to_owned(), Arc::new(Model { modules, ..Model::default() }), Arc::new(triage));
     document.format = "torch-zip".to_owned();
     document.bytes = 862_400;
     document.describe = describe;
@@ -135,15 +136,15 @@ pub fn wide_document(count: usize) -> Arc<Document> {
     let mut modules = Vec::new();
     let module = |path: String, depth: usize, parent: Option<ModuleId>, end: ModuleId| Module {
         name: path.rsplit('.').next().unwrap_or("").into(),
-        path,
+        path: path.into(),
         depth,
         parent,
         end,
-        class: "torch.nn.modules.linear.Linear".to_owned(),
-        alternatives: Vec::new(),
+        class: "torch.nn.modules.linear.Linear".into(),
+        alternatives: Arc::default(),
         evidence: Evidence::Exact,
         confidence: 1.0,
-        attributes: Map::new(),
+        attributes: Arc::default(),
         tensors: Vec::new(),
         parameters: 1,
         total_parameters: 1,
@@ -160,11 +161,12 @@ pub fn wide_document(count: usize) -> Arc<Document> {
     }
     let row: Row = (0, "", "torch.nn.modules.linear.Linear", "", Status::Direct, 0);
     let triage = Triage {
-        modules: modules.iter().map(|_| triage(&row)).collect(),
+        modules: modules.iter().map(|_| Arc::new(triage(&row))).collect(),
         coverage: Coverage { layers: 1.0, parameters: 1.0 },
         ..Triage::default()
     };
-    let mut document = Document::new("experts".to_owned(), Arc::new(Model { modules }), Arc::new(triage));
+    let mut document =
+        Document::new("experts".to_owned(), Arc::new(Model { modules, ..Model::default() }), Arc::new(triage));
     document.describe = describe;
     Arc::new(document)
 }

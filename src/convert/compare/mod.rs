@@ -7,6 +7,7 @@ mod pair;
 mod quantised;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 use crate::convert::Move;
@@ -125,7 +126,7 @@ pub enum Error {
 /// What one of our tensors is, and what it is called.
 struct Ours<'a> {
     name: String,
-    step: Move,
+    step: Arc<Move>,
     from: Vec<TensorId>,
     /// Names that the other file may have for it.
     names: Vec<String>,
@@ -150,11 +151,11 @@ pub fn with_conversion<'a>(
         // A part or a fold is not torch's tensor under another name.
         let own = entry.from.first().filter(|_| entry.step.fold == Fold::One);
         let own = own.map(|&id| torch.tensors[id].name.to_string());
-        let names = std::iter::once(entry.name.clone()).chain(own).collect();
+        let names = std::iter::once(entry.name.to_string()).chain(own).collect();
         Ours {
-            name: entry.name.clone(),
-            step: entry.step.clone(),
-            from: entry.from.clone(),
+            name: entry.name.to_string(),
+            step: Arc::clone(&entry.step),
+            from: entry.from.to_vec(),
             names,
             optional: false,
             doubt: entry.layout_doubt(),
@@ -162,8 +163,12 @@ pub fn with_conversion<'a>(
         }
     };
     let mut ours: Vec<Ours<'_>> = map.entries.iter().map(entry).collect();
+    let by_name: HashMap<&str, &Entry> = match map.tied().next() {
+        Some(_) => map.entries.iter().map(|entry| (entry.name.as_str(), entry)).collect(),
+        None => HashMap::new(),
+    };
     for (left, written) in map.tied() {
-        if let Some(first) = map.entries.iter().find(|entry| entry.name == written) {
+        if let Some(first) = by_name.get(written) {
             let names = vec![left.name.clone()];
             ours.push(Ours { name: left.name.clone(), names, optional: true, ..entry(first) });
         }
@@ -182,7 +187,7 @@ pub fn checkpoints(
 ) -> Result<Vec<Finding>, Error> {
     let ours = |(id, tensor): (TensorId, &crate::checkpoint::Tensor)| Ours {
         name: tensor.name.to_string(),
-        step: Move::keep(&tensor.name),
+        step: Arc::new(Move::keep(&tensor.name)),
         from: vec![id],
         names: vec![tensor.name.to_string()],
         optional: false,

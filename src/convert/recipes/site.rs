@@ -288,7 +288,7 @@ impl<'a> Site<'a> {
         let prefix = if module.path.is_empty() { String::new() } else { format!("{}.", module.path) };
         let below = &self.model.modules[self.id + 1..module.end];
         let named = below.iter().filter_map(|module| Some((module.path.strip_prefix(&prefix)?, &module.attributes)));
-        named.map(|(path, attributes)| (path.to_owned(), attributes.clone())).collect()
+        named.map(|(path, attributes)| (path.to_owned(), Map::clone(attributes))).collect()
     }
 
     /// A setting of the recipe; `None` where the row does not say it.
@@ -473,7 +473,7 @@ impl Draft {
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
         let mut torch_args = match site.handed {
             Some(handed) => handed.take(),
-            None => module.attributes.clone(),
+            None => Map::clone(&module.attributes),
         };
         for name in site.row.attributes.keys() {
             torch_args.extend(site.given(name).map(|value| (name.clone(), value.clone())));

@@ -37,7 +37,7 @@ pub struct Row {
 
 /// The rows of a state dict.
 pub fn rows(checkpoint: &Checkpoint, map: &StateDict) -> KeyMap {
-    map.entries.iter().map(|entry| (entry.name.clone(), row(checkpoint, entry))).collect()
+    map.entries.iter().map(|entry| (entry.name.to_string(), row(checkpoint, entry))).collect()
 }
 
 fn row(checkpoint: &Checkpoint, entry: &Entry) -> Row {
@@ -50,7 +50,7 @@ fn row(checkpoint: &Checkpoint, entry: &Entry) -> Row {
     Row {
         from: tensors().map(|tensor| tensor.name.to_string()).collect(),
         rule: entry.rule(),
-        shape: entry.shape.clone(),
+        shape: entry.shape.to_vec(),
         from_shapes: tensors().map(|tensor| tensor.shape.iter().map(|&axis| axis as usize).collect()).collect(),
         dtype: entry.dtype,
         fold: entry.step.fold.clone(),

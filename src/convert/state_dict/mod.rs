@@ -7,8 +7,12 @@ mod build;
 pub mod key_map;
 mod moves;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use smallvec::SmallVec;
 
 use crate::checkpoint::{Dtype, TensorId};
 use crate::convert::Move;
@@ -25,19 +29,24 @@ pub struct StateDict {
     pub left: Vec<Left>,
 }
 
+/// Torch tensors that one of MLX's is made of; one or two, nearly always.
+pub type Sources = SmallVec<[TensorId; 2]>;
+/// A shape; most have up to four axes.
+pub type Shape = SmallVec<[usize; 4]>;
+
 /// One MLX tensor.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// MLX's name.
-    pub name: String,
+    pub name: CompactString,
     /// The module whose plan moves it.
     pub module: ModuleId,
-    /// How it is made; names in it are relative to the module.
-    pub step: Move,
+    /// How it is made; names in it are relative to the module. Modules that are alike share it.
+    pub step: Arc<Move>,
     /// What it is made of, in the order of the move.
-    pub from: Vec<TensorId>,
+    pub from: Sources,
     /// The shape that comes out.
-    pub shape: Vec<usize>,
+    pub shape: Shape,
     /// Type of the sources.
     pub dtype: Dtype,
     /// How the move is known.
@@ -53,7 +62,7 @@ pub enum Known {
     /// with the same layout fit.
     Layout,
     /// Not at all: copied under its name, for this reason.
-    Copied(Doubt),
+    Copied(Arc<Doubt>),
 }
 
 /// Why it is not known how a tensor moves.
@@ -113,8 +122,15 @@ impl StateDict {
     /// Entries by the rule that moved them, in words: `conv2d`, `split + identity`.
     pub fn rules(&self) -> BTreeMap<String, usize> {
         let mut rules = BTreeMap::new();
+        // Entries of one move share it: its words are asked for once.
+        let mut known: HashMap<*const Move, usize> = HashMap::new();
         for entry in &self.entries {
-            *rules.entry(entry.rule()).or_default() += 1;
+            *known.entry(Arc::as_ptr(&entry.step)).or_default() += 1;
+        }
+        for entry in &self.entries {
+            if let Some(count) = known.remove(&Arc::as_ptr(&entry.step)) {
+                *rules.entry(entry.rule()).or_default() += count;
+            }
         }
         rules
     }
@@ -122,7 +138,7 @@ impl StateDict {
     /// What is copied under its name, and why.
     pub fn copied(&self) -> impl Iterator<Item = (&Entry, &Doubt)> {
         self.entries.iter().filter_map(|entry| match &entry.known {
-            Known::Copied(doubt) => Some((entry, doubt)),
+            Known::Copied(doubt) => Some((entry, &**doubt)),
             _ => None,
         })
     }

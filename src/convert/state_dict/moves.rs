@@ -28,7 +28,16 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
     let moves = |class: &str| -> Result<Vec<Move>, String> {
         let row = opened.registry.layer(class).filter(|row| converts(row));
         let row = row.ok_or_else(|| no_row(class))?;
-        let site = Site { checkpoint: &opened.checkpoint, model, id, row, registry: &opened.registry, asked: None, call: None, handed: None };
+        let site = Site {
+            checkpoint: &opened.checkpoint,
+            model,
+            id,
+            row,
+            registry: &opened.registry,
+            asked: None,
+            call: None,
+            handed: None,
+        };
         recipes::layout(&site).map_err(|refusal| match refusal {
             Refusal::Incomplete(reason) | Refusal::Unsupported(reason) => reason,
         })
@@ -39,7 +48,7 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
     }
     for other in &module.alternatives {
         if !moves(other).is_ok_and(|moves| alike(&first, &moves)) {
-            let classes = std::iter::once(&module.class).chain(&module.alternatives);
+            let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
             let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
             return Err(Doubt::Between(names.into_iter().map(str::to_owned).collect()));
         }
@@ -52,7 +61,11 @@ fn converts(row: &Layer) -> bool {
 }
 
 fn no_row(class: &str) -> String {
-    if class.is_empty() { "its class is not known".to_owned() } else { format!("{} has no row that converts", quoted(class)) }
+    if class.is_empty() {
+        "its class is not known".to_owned()
+    } else {
+        format!("{} has no row that converts", quoted(class))
+    }
 }
 
 /// Whether two classes do the same with the tensors; what the rule is called does not matter.

@@ -1,6 +1,5 @@
 //! Reading back: every tensor of a file is compared with a fresh conversion, several at a time.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -22,54 +21,57 @@ pub(super) struct Readers<'a> {
     pub shard: &'a Shard,
 }
 
-/// A slot of the shard, and bytes of it that were compared.
+/// A slot of the shard, and bytes that were compared up to it since the last time.
 type Compared = (usize, u64);
+/// What is told at once: a million small tensors are not a million messages.
+const TOLD: u64 = 256 << 10;
+/// Slots that a thread takes at a time.
+const TAKEN: usize = 64;
 
 impl Readers<'_> {
-    /// Whether the file has the tensors that were written, in their types and shapes, and no others.
+    /// Whether the file has the tensors that were written, in their types and shapes, and no others. A reader lists them in
+    /// the order of their bytes, which is that of the slots.
     pub fn names(&self) -> Result<(), Error> {
-        let mut found = self.found();
-        for slot in &self.shard.tensors {
-            let entry = &self.source.tensors()[slot.entry];
-            let id = found.remove(entry.name.as_str());
-            let id = id.ok_or_else(|| differs(self.shard, entry, "it is not there".to_owned()))?;
-            let tensor = &self.back.tensors[id];
+        let found = &self.back.tensors;
+        for (at, slot) in self.shard.tensors.iter().enumerate() {
+            let entry = self.source.tensor(slot.entry);
+            let tensor = found.get(at).filter(|tensor| tensor.name == entry.name);
+            let tensor = tensor.ok_or_else(|| differs(self.shard, entry.name, "it is not there".to_owned()))?;
             let sizes = tensor.shape.iter().map(|&axis| axis as usize);
             if tensor.dtype != slot.dtype || !sizes.eq(entry.shape.iter().copied()) {
-                return Err(differs(self.shard, entry, "its type or shape is another".to_owned()));
+                return Err(differs(self.shard, entry.name, "its type or shape is another".to_owned()));
             }
         }
-        let stranger = |name: &&str| Error::Differs {
-            path: self.shard.target.clone(),
-            name: (*name).to_owned(),
-            what: "nobody wrote it".to_owned(),
-        };
-        found.keys().next().map_or(Ok(()), |name| Err(stranger(name)))
+        match found.get(self.shard.tensors.len()) {
+            Some(stranger) => Err(differs(self.shard, &stranger.name, "nobody wrote it".to_owned())),
+            None => Ok(()),
+        }
     }
 
-    fn found(&self) -> HashMap<&str, TensorId> {
-        self.back.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id)).collect()
-    }
-
-    /// Compare every tensor. `watch` is told of each piece, and says whether to go on.
+    /// Compare every tensor, after [`Readers::names`] has found them. `watch` is told of them, and says whether to go on.
     pub fn all(&self, mut watch: impl FnMut(usize, u64) -> bool) -> Result<(), Error> {
         let (stop, next, large) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(()));
-        let found = self.found();
         let (told, heard) = crossbeam_channel::bounded::<Compared>(64);
         let work = |told: Sender<Compared>| -> Result<(), Error> {
+            let mut untold = 0;
             loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(slot) = self.shard.tensors.get(at).filter(|_| !stop.load(Ordering::Relaxed)) else {
+                let first = next.fetch_add(TAKEN, Ordering::Relaxed);
+                let slots = self.shard.tensors.iter().enumerate().skip(first).take(TAKEN);
+                if first >= self.shard.tensors.len() || stop.load(Ordering::Relaxed) {
+                    let _ = told.send((first.min(self.shard.tensors.len().saturating_sub(1)), untold));
                     return Ok(());
-                };
-                let _alone = (slot.range.end - slot.range.start > LARGE).then(|| large.lock());
-                let compared = |bytes: u64| {
-                    let heard = told.send((at, bytes)).is_ok();
-                    if heard && !stop.load(Ordering::Relaxed) { Ok(()) } else { Err(Error::Stopped) }
-                };
-                if let Err(error) = self.one(slot, found[self.source.tensors()[slot.entry].name.as_str()], compared) {
-                    stop.store(true, Ordering::Relaxed);
-                    return Err(error);
+                }
+                for (at, slot) in slots {
+                    let _alone = (slot.range.end - slot.range.start > LARGE).then(|| large.lock());
+                    let compared = |bytes: u64| {
+                        untold += bytes;
+                        let heard = untold < TOLD || told.send((at, std::mem::take(&mut untold))).is_ok();
+                        if heard && !stop.load(Ordering::Relaxed) { Ok(()) } else { Err(Error::Stopped) }
+                    };
+                    if let Err(error) = self.one(slot, at, compared) {
+                        stop.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
                 }
             }
         };
@@ -99,15 +101,15 @@ impl Readers<'_> {
         errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn one(&self, slot: &Slot, id: TensorId, compared: impl Fn(u64) -> Result<(), Error>) -> Result<(), Error> {
-        let entry = &self.source.tensors()[slot.entry];
+    fn one(&self, slot: &Slot, id: TensorId, mut compared: impl FnMut(u64) -> Result<(), Error>) -> Result<(), Error> {
+        let entry = self.source.tensor(slot.entry);
         let mut reader = self.back.reader(id).map_err(Error::Read)?;
         let (mut at, size) = (0usize, slot.dtype.size());
         cast_pieces(self.source, slot, None, |bytes| {
             let read = reader.run(at..at + bytes.len() / size).map_err(Error::Read)?;
             if read.bytes != bytes {
                 let apart = read.bytes.iter().zip(bytes).position(|(read, made)| read != made).unwrap_or(0);
-                return Err(differs(self.shard, entry, format!("element {} differs", at + apart / size)));
+                return Err(differs(self.shard, entry.name, format!("element {} differs", at + apart / size)));
             }
             spare::give_back(read.bytes);
             at += bytes.len() / size;

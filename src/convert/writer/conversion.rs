@@ -13,7 +13,7 @@ use crate::convert::state_dict::{Entry, StateDict};
 pub struct Conversion<'a> {
     checkpoint: &'a Checkpoint,
     map: &'a StateDict,
-    tensors: Vec<Described>,
+    asked: Option<Dtype>,
 }
 
 impl<'a> Conversion<'a> {
@@ -22,12 +22,10 @@ impl<'a> Conversion<'a> {
     /// # Errors
     /// One is of a type that MLX does not read, or cannot be read at all.
     pub fn new(checkpoint: &'a Checkpoint, map: &'a StateDict, asked: Option<Dtype>) -> Result<Conversion<'a>, Error> {
-        let describe = |entry: &Entry| {
-            let written = cast::written(entry.dtype, asked).ok_or_else(|| unwritable(checkpoint, entry))?;
-            Ok(Described { name: entry.name.clone(), shape: entry.shape.clone(), dtype: entry.dtype, written })
-        };
-        let tensors: Result<Vec<Described>, Error> = map.entries.iter().map(describe).collect();
-        Ok(Conversion { checkpoint, map, tensors: tensors? })
+        match map.entries.iter().find(|entry| cast::written(entry.dtype, asked).is_none()) {
+            Some(entry) => Err(unwritable(checkpoint, entry)),
+            None => Ok(Conversion { checkpoint, map, asked }),
+        }
     }
 }
 
@@ -35,13 +33,20 @@ impl<'a> Conversion<'a> {
 fn unwritable(checkpoint: &Checkpoint, entry: &Entry) -> Error {
     match entry.from.iter().find_map(|&id| checkpoint.reader(id).err()) {
         Some(error) => Error::Read(error),
-        None => Error::Dtype { name: entry.name.clone(), dtype: entry.dtype.name() },
+        None => Error::Dtype { name: entry.name.to_string(), dtype: entry.dtype.name() },
     }
 }
 
 impl Source for Conversion<'_> {
-    fn tensors(&self) -> &[Described] {
-        &self.tensors
+    fn count(&self) -> usize {
+        self.map.entries.len()
+    }
+
+    fn tensor(&self, at: usize) -> Described<'_> {
+        let Entry { name, shape, dtype, .. } = &self.map.entries[at];
+        // That there is one was asked of each.
+        let written = cast::written(*dtype, self.asked).unwrap_or(*dtype);
+        Described { name, shape, dtype: *dtype, written }
     }
 
     fn each(&self, at: usize, take: &mut dyn FnMut(TensorData) -> Result<(), Error>) -> Result<(), Error> {

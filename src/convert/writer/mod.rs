@@ -10,7 +10,7 @@ mod header;
 mod place;
 mod slabs;
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -29,8 +29,11 @@ pub use conversion::Conversion;
 
 /// What is written: described ahead, then made piece by piece, twice.
 pub trait Source: Sync {
-    /// Every tensor, in the order in which they are made.
-    fn tensors(&self) -> &[Described];
+    /// How many tensors there are.
+    fn count(&self) -> usize;
+
+    /// The tensor at an index, in the order in which they are made.
+    fn tensor(&self, at: usize) -> Described<'_>;
 
     /// Make the tensor at an index and hand it over in pieces.
     ///
@@ -46,12 +49,12 @@ pub trait Source: Sync {
 }
 
 /// A tensor that is to be written.
-#[derive(Debug, Clone)]
-pub struct Described {
+#[derive(Debug, Clone, Copy)]
+pub struct Described<'a> {
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// Its shape.
-    pub shape: Vec<usize>,
+    pub shape: &'a [usize],
     /// The type in which it is made.
     pub dtype: Dtype,
     /// The type that it is cast to.
@@ -261,7 +264,7 @@ pub fn write(
 ) -> Result<Written, Error> {
     let inputs = source.inputs();
     check(&inputs, &options.target, options.force)?;
-    let shards = header::shards(source.tensors(), &options.target, options.shard_bytes);
+    let shards = header::shards(source, &options.target, options.shard_bytes);
     if shards.len() > 1 {
         for shard in &shards {
             place::check(&shard.target, &inputs, options.force)?;
@@ -290,6 +293,9 @@ struct Job<'a, W> {
     watch: &'a mut W,
     result: Written,
 }
+
+/// Bytes of small tensors that are gathered before they are written.
+const BUFFER: usize = 128 << 10;
 
 type Hashes = Vec<(String, Option<String>)>;
 
@@ -338,7 +344,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
 
     /// Put the hashes into the header of a file whose tensors were compared, and read it back as well.
     fn complete(&self, shard: &Shard, part: &mut Part, metadata: &Map<String, Value>) -> Result<(), Error> {
-        let header = header::header(self.source.tensors(), shard, metadata);
+        let header = header::header(self.source, shard, metadata);
         let written = part.file.seek(SeekFrom::Start(0)).and_then(|_| part.file.write_all(&header));
         let fault = |source| Error::Write { path: shard.target.clone(), source };
         written.and_then(|()| part.file.sync_all()).map_err(fault)?;
@@ -346,6 +352,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         if back.map_err(Error::Read)?.as_deref() != Some(header.as_slice()) {
             return Err(Error::Header { path: shard.target.clone() });
         }
+        drop(header);
         // As any reader opens it: a header of another length than the one before would not fit the file.
         let back = Checkpoint::open(&part.path).map_err(Error::Read)?;
         check::Readers { source: self.source, back: &back, shard }.names()
@@ -353,29 +360,31 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
 
     fn write_shard(&mut self, shard: &Shard, part: &mut Part, metadata: &Map<String, Value>) -> Result<(), Error> {
         let fault = |source| Error::Write { path: shard.target.clone(), source };
-        part.file.write_all(&header::header(self.source.tensors(), shard, metadata)).map_err(fault)?;
+        // A million small tensors are not a million writes.
+        let mut out = BufWriter::with_capacity(BUFFER, &part.file);
+        out.write_all(&header::header(self.source, shard, metadata)).map_err(fault)?;
         for slot in &shard.tensors {
-            let entry = &self.source.tensors()[slot.entry];
+            let entry = self.source.tensor(slot.entry);
             let mut loss = Loss::default();
             let mut count = 0u64;
             self.each(entry, slot, &mut loss, |bytes| {
                 count += bytes.len() as u64;
-                part.file.write_all(bytes).map_err(fault)
+                out.write_all(bytes).map_err(fault)
             })?;
             // The header was written by shapes alone.
             if count != slot.range.end - slot.range.start {
                 let what = format!("{count} bytes came out where {} were expected", slot.range.end - slot.range.start);
-                return Err(differs(shard, entry, what));
+                return Err(differs(shard, entry.name, what));
             }
             self.account(entry, slot, loss)?;
         }
-        Ok(())
+        out.flush().map_err(fault)
     }
 
     /// The pieces of an entry as they are written, with the progress told in between.
     fn each(
         &mut self,
-        entry: &Described,
+        entry: Described<'_>,
         slot: &Slot,
         loss: &mut Loss,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
@@ -383,18 +392,18 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         cast_pieces(self.source, slot, Some(loss), |bytes| {
             take(bytes)?;
             self.done += bytes.len() as u64;
-            let now = Progress { phase: Phase::Writing, done: self.done, total: self.total, tensor: &entry.name };
+            let now = Progress { phase: Phase::Writing, done: self.done, total: self.total, tensor: entry.name };
             if (self.watch)(now) { Ok(()) } else { Err(Error::Stopped) }
         })
     }
 
-    fn account(&mut self, entry: &Described, slot: &Slot, loss: Loss) -> Result<(), Error> {
+    fn account(&mut self, entry: Described<'_>, slot: &Slot, loss: Loss) -> Result<(), Error> {
         if self.options.strict && loss.overflowed > 0 {
             let (count, dtype) = (loss.overflowed, slot.dtype.name());
-            return Err(Error::Overflow { name: entry.name.clone(), count, dtype });
+            return Err(Error::Overflow { name: entry.name.to_owned(), count, dtype });
         }
         if !loss.is_nothing() {
-            self.result.losses.push((entry.name.clone(), loss));
+            self.result.losses.push((entry.name.to_owned(), loss));
         }
         if entry.dtype != slot.dtype {
             let casts = &mut self.result.casts;
@@ -415,7 +424,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         let watch = &mut self.watch;
         readers.all(|slot, bytes| {
             done += bytes;
-            let tensor = &source.tensors()[shard.tensors[slot].entry].name;
+            let tensor = source.tensor(shard.tensors[slot].entry).name;
             watch(Progress { phase: Phase::Comparing, done, total, tensor })
         })?;
         self.done = done;
@@ -441,8 +450,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             return place::sync_folder(target);
         }
         let mut part = Part::create(&index)?;
-        let text =
-            serde_json::to_vec_pretty(&header::index(self.source.tensors(), shards, metadata)).unwrap_or_default();
+        let text = serde_json::to_vec_pretty(&header::index(self.source, shards, metadata)).unwrap_or_default();
         let fault = |source| Error::Write { path: index.clone(), source };
         part.file.write_all(&text).and_then(|()| part.file.sync_all()).map_err(fault)?;
         // Without its index a set of shards is no model: what is half replaced is absent.
@@ -466,7 +474,7 @@ fn cast_pieces(
 ) -> Result<(), Error> {
     source.each(slot.entry, &mut |piece| {
         let dtype = piece.dtype.name();
-        let name = || source.tensors()[slot.entry].name.clone();
+        let name = || source.tensor(slot.entry).name.to_owned();
         let piece =
             cast::cast(piece, slot.dtype, loss.as_deref_mut()).ok_or_else(|| Error::Dtype { name: name(), dtype })?;
         take(&piece.bytes)?;
@@ -475,8 +483,8 @@ fn cast_pieces(
     })
 }
 
-fn differs(shard: &Shard, entry: &Described, what: String) -> Error {
-    Error::Differs { path: shard.target.clone(), name: entry.name.clone(), what }
+fn differs(shard: &Shard, name: &str, what: String) -> Error {
+    Error::Differs { path: shard.target.clone(), name: name.to_owned(), what }
 }
 
 #[cfg(test)]
@@ -486,8 +494,12 @@ mod tests {
     struct Nothing;
 
     impl Source for Nothing {
-        fn tensors(&self) -> &[Described] {
-            &[]
+        fn count(&self) -> usize {
+            0
+        }
+
+        fn tensor(&self, _: usize) -> Described<'_> {
+            Described { name: "", shape: &[], dtype: Dtype::Float32, written: Dtype::Float32 }
         }
 
         fn each(&self, _: usize, _: &mut dyn FnMut(TensorData) -> Result<(), Error>) -> Result<(), Error> {

@@ -40,7 +40,7 @@ pub(super) fn each(
     sizes: Sizes,
     mut take: impl FnMut(TensorData) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let fault = |error| Error::Move { name: entry.name.clone(), error };
+    let fault = |error| Error::Move { name: entry.name.to_string(), error };
     let readers: Result<Vec<TensorReader<'_>>, _> = entry.from.iter().map(|&id| checkpoint.reader(id)).collect();
     let mut readers = readers.map_err(Error::Read)?;
     let size = entry.dtype.size();
@@ -154,8 +154,9 @@ mod tests {
         let wanted = step.apply(&whole.iter().collect::<Vec<_>>()).unwrap();
         let sizes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
         assert_eq!(step.shape(&sizes).unwrap(), wanted.shape);
-        let (shape, dtype) = (wanted.shape.clone(), Dtype::Float32);
-        let entry = Entry { name: "x".to_owned(), module: 0, step, from, shape, dtype, known: Known::Plan };
+        let (shape, dtype) = (wanted.shape.as_slice().into(), Dtype::Float32);
+        let (step, from) = (step.into(), from.into());
+        let entry = Entry { name: "x".into(), module: 0, step, from, shape, dtype, known: Known::Plan };
         let (mut bytes, mut pieces, mut largest) = (Vec::new(), 0, 0);
         each(&checkpoint, &entry, PIECES, |piece| {
             largest = largest.max(piece.bytes.len());

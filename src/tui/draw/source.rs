@@ -51,7 +51,7 @@ fn titles(state: &State, document: &Document, shown: Shown<'_>, place: Place, bu
         Span::styled(quoted(&what).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
         Span::styled(format!("  {}:{line} ", escape(file)), theme.muted()),
     ]);
-    let ops = document.module(shown.owner).and_then(|module| document.ops.get(&module.class));
+    let ops = document.module(shown.owner).and_then(|module| document.ops.get(module.class.as_str()));
     let ops = ops.filter(|ops| ops.total() > 0).map_or(String::new(), |ops| format!(" ops: {} ", ops.words()));
     place.write_titles(buffer, &left, &Line::from(Span::styled(ops, theme.muted())));
     let room = usize::from(place.frame.width).saturating_sub(4);
@@ -331,8 +331,9 @@ fn no_source(state: &State, view: &View, place: Place, buffer: &mut Buffer) {
     let columns = usize::from(place.inner.width.saturating_sub(4));
     let mut lines = vec![Line::default()];
     let push = |lines: &mut Vec<Line<'static>>, words: &str, style: Style| {
-        lines
-            .extend(text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(format!("  {row}"), style)));
+        lines.extend(
+            text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(format!("  {row}"), style)),
+        );
         lines.push(Line::default());
     };
     push(&mut lines, &what, theme.text());
