@@ -156,7 +156,7 @@ impl Entry {
     /// Between which classes its layout is in doubt; `None` where it is not.
     pub fn layout_doubt(&self) -> Option<&Doubt> {
         match &self.known {
-            Known::Copied(doubt @ Doubt::Between(_)) => Some(doubt),
+            Known::Copied(doubt) if matches!(**doubt, Doubt::Between(_)) => Some(doubt),
             _ => None,
         }
     }

@@ -46,7 +46,7 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
     if module.is_likely(certain) {
         return Ok(first);
     }
-    for other in &module.alternatives {
+    for other in module.alternatives.iter() {
         if !moves(other).is_ok_and(|moves| alike(&first, &moves)) {
             let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
             let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
