@@ -297,7 +297,11 @@ where
 }
 
 /// Draw one frame, inside a bracket that lets the terminal show it at once.
-fn frame<B: Backend>(terminal: &mut Terminal<B>, state: &mut State, world: &mut World<'_>) -> Result<Option<Exit>, Error>
+fn frame<B: Backend>(
+    terminal: &mut Terminal<B>,
+    state: &mut State,
+    world: &mut World<'_>,
+) -> Result<Option<Exit>, Error>
 where
     B::Error: Send + Sync + 'static,
 {

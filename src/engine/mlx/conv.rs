@@ -175,10 +175,7 @@ pub(super) fn transposed_function(given: [&Array; 2], args: &Args<'_>, axes: usi
     run(given, |weights| transposed(args, weights, axes))
 }
 
-fn run(
-    [input, weight]: [&Array; 2],
-    build: impl Fn(&Weights) -> Result<Forward, Problem>,
-) -> Result<Array, Problem> {
+fn run([input, weight]: [&Array; 2], build: impl Fn(&Weights) -> Result<Forward, Problem>) -> Result<Array, Problem> {
     let weights = Weights::one("weight", weight.clone());
     let results = build(&weights)?(&weights, std::slice::from_ref(input))?;
     results.into_iter().next().ok_or_else(|| Problem("it gives nothing".to_owned()))

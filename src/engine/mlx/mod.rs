@@ -112,7 +112,8 @@ impl Engine for Mlx {
                 forward
             }
         };
-        self.layer = Some(Layer { is_embedding: MlxLayer::named(&module.kind) == Some(MlxLayer::Embedding), forward, weights });
+        self.layer =
+            Some(Layer { is_embedding: MlxLayer::named(&module.kind) == Some(MlxLayer::Embedding), forward, weights });
         Ok(())
     }
 

@@ -18,11 +18,7 @@ pub(super) fn mlp(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem
     let (bias, activation) = (args.flag("bias")?, activation(args)?);
     let activation = activation.ok_or_else(|| args.wrong("activation", "the name of one"))?;
     let dropout = float32(args.number("dropout")?);
-    module(
-        weights,
-        move || Ok(trained(Mlp::new(&dims, bias, activation, dropout)?)),
-        |block, x| Ok(block.forward(x)?),
-    )
+    module(weights, move || Ok(trained(Mlp::new(&dims, bias, activation, dropout)?)), |block, x| Ok(block.forward(x)?))
 }
 
 pub(super) fn conv_block(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
@@ -80,8 +76,9 @@ pub(super) fn adaptive_average(args: &Args<'_>, weights: &Weights) -> Result<For
     let [height, width] = sizes.as_slice() else { return Err(wrong().into()) };
     let output_size = [size(height)?, size(width)?];
     // MLX adds up half precision in half on the CPU.
-    let in_single =
-        |block: &mut AdaptiveAvgPool2d, x: &Array| Ok(block.forward(&x.as_dtype(Dtype::Float32)?)?.as_dtype(x.dtype())?);
+    let in_single = |block: &mut AdaptiveAvgPool2d, x: &Array| {
+        Ok(block.forward(&x.as_dtype(Dtype::Float32)?)?.as_dtype(x.dtype())?)
+    };
     module(weights, move || Ok(AdaptiveAvgPool2d { output_size }), in_single)
 }
 

@@ -35,8 +35,12 @@ impl Program {
                 defined(operand, &variables).map_err(fault)?;
             }
             match step.layer() {
-                Some(name) if !self.layers.contains_key(name) => return Err(fault(format!("there is no layer `{name}`"))),
-                Some(_) if !step.args.is_empty() => return Err(fault("a layer is called with arrays alone".to_owned())),
+                Some(name) if !self.layers.contains_key(name) => {
+                    return Err(fault(format!("there is no layer `{name}`")));
+                }
+                Some(_) if !step.args.is_empty() => {
+                    return Err(fault("a layer is called with arrays alone".to_owned()));
+                }
                 Some(_) => {}
                 None => called(dialect, step).map_err(fault)?,
             }
@@ -90,7 +94,8 @@ fn defined(operand: &Operand, variables: &HashSet<&str>) -> Result<(), String> {
 }
 
 fn called(dialect: Dialect, step: &Step) -> Result<(), String> {
-    let signature = Signature::of(dialect, &step.call).ok_or_else(|| format!("no signature describes {}", step.call))?;
+    let signature =
+        Signature::of(dialect, &step.call).ok_or_else(|| format!("no signature describes {}", step.call))?;
     given(&signature.parameters, &step.inputs, &step.args)
 }
 
@@ -159,7 +164,10 @@ mod tests {
         let x = || vec![Operand::from("x")];
         let both = || vec![Operand::from("x"), "y".into()];
         assert_eq!(said("mx.softmax", x(), json!({"axis": 1, "precise": true})), "right");
-        assert_eq!(said("mx.softmax", x(), json!({"axes": 1})), "in `mx.softmax(x, axes=1)`: there is no argument `axes`");
+        assert_eq!(
+            said("mx.softmax", x(), json!({"axes": 1})),
+            "in `mx.softmax(x, axes=1)`: there is no argument `axes`"
+        );
         assert!(said("mx.sofmax", x(), json!({})).contains("no signature describes mx.sofmax"));
         assert!(said("mx.reshape", x(), json!({})).contains("the argument `shape` is missing"));
         assert!(said("mx.matmul", x(), json!({})).contains("the argument `b` is missing"));

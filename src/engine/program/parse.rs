@@ -313,7 +313,8 @@ impl<'t> Lower<'t> {
         if let Some(receiver) = receiver {
             positional.insert(0, receiver);
         }
-        let (inputs, args) = bind(self.dialect, name, &positional, named).map_err(|reason| self.error(node, &reason))?;
+        let (inputs, args) =
+            bind(self.dialect, name, &positional, named).map_err(|reason| self.error(node, &reason))?;
         self.program.steps.push(Step { to, call: name.to_owned(), inputs, args });
         Ok(())
     }

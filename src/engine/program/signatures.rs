@@ -149,7 +149,8 @@ impl Table {
     fn read(text: &str) -> Result<Table, Error> {
         let file: File = toml::from_str(text).map_err(|error| Error::new("the file", error.to_string()))?;
         let torch = file.torch.into_iter().map(|(name, row)| {
-            let row = MlxRow { takes: row.takes, rounds: Rounding::default(), sign: row.sign, home: Some(Home::Module) };
+            let row =
+                MlxRow { takes: row.takes, rounds: Rounding::default(), sign: row.sign, home: Some(Home::Module) };
             (name, row)
         });
         let table = Table {

@@ -135,12 +135,8 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Tenso
         Op::Sum => one(given)?.f_sum_dim_intlist(args.list_or_none("dim")?, keep(args)?, None)?,
         Op::Mean => one(given)?.f_mean_dim(args.list_or_none("dim")?, keep(args)?, None)?,
         Op::Logsumexp => one(given)?.f_logsumexp(args.list("dim")?, keep(args)?)?,
-        Op::Var => {
-            one(given)?.f_var_correction(args.list_or_none("dim")?, reduce::correction(args)?, keep(args)?)?
-        }
-        Op::Std => {
-            one(given)?.f_std_correction(args.list_or_none("dim")?, reduce::correction(args)?, keep(args)?)?
-        }
+        Op::Var => one(given)?.f_var_correction(args.list_or_none("dim")?, reduce::correction(args)?, keep(args)?)?,
+        Op::Std => one(given)?.f_std_correction(args.list_or_none("dim")?, reduce::correction(args)?, keep(args)?)?,
         Op::Prod => match reduce::dim(args)? {
             None => one(given)?.f_prod(None)?,
             Some(dim) => one(given)?.f_prod_dim_int(dim, keep(args)?, None)?,

@@ -36,8 +36,7 @@ pub(super) const MAX: Extreme =
     Extreme { all: Tensor::f_max, along: Tensor::f_max_dim, of_two: Some(Tensor::f_maximum) };
 pub(super) const MIN: Extreme =
     Extreme { all: Tensor::f_min, along: Tensor::f_min_dim, of_two: Some(Tensor::f_minimum) };
-pub(super) const MEDIAN: Extreme =
-    Extreme { all: Tensor::f_median, along: Tensor::f_median_dim, of_two: None };
+pub(super) const MEDIAN: Extreme = Extreme { all: Tensor::f_median, along: Tensor::f_median_dim, of_two: None };
 
 pub(super) fn extreme(given: &[Given], args: &Args<'_>, of: &Extreme) -> Result<Vec<Tensor>> {
     if let (Some(of_two), 2) = (of.of_two, given.len()) {
