@@ -32,7 +32,7 @@ pub(super) enum Given {
 
 impl Given {
     /// The array; a number becomes a float32 one.
-    pub fn array(self) -> Result<Array, Problem> {
+    pub fn array(self) -> Result<Array> {
         match self {
             Given::Array(array) => Ok(array),
             Given::Number(number) => Ok(Array::from_f32(float32(number))),
