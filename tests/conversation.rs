@@ -34,7 +34,7 @@ fn script() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    // One test alone in its file: the allocator counts what all threads take.
+    // The allocator counts what all threads take: the other tests of this file take little.
     #[test]
     fn it_ends_takes_no_other_answer_and_holds_what_has_arrived(script in script(), raw in prop::collection::vec(any::<u8>(), 0..200)) {
         for script in [script, raw] {
@@ -43,4 +43,15 @@ proptest! {
             prop_assert!(peak <= bound, "{peak} bytes for {} heard", played.heard);
         }
     }
+}
+
+/// What the properties are shown on has to happen: a greeting, a load and a run are answered, one request after the other.
+#[test]
+fn a_well_engine_is_understood() {
+    let played = play(&[3, 0, 0, 0, 100, 3, 0, 1, 8, 100, 3]);
+    assert_eq!((played.answers, played.over), (3, false));
+    // The same with the run's time over before it answers, and with the run not wanted any more.
+    assert_eq!(play(&[3, 0, 0, 0, 100, 3, 0, 1, 8, 100, 5, 120, 5, 11, 3]).answers, 2);
+    let settled = play(&[3, 0, 0, 0, 100, 3, 0, 1, 8, 100, 6, 50, 3]);
+    assert_eq!((settled.answers, settled.over), (3, false));
 }
