@@ -85,7 +85,7 @@ fn shapes(length: usize) -> Vec<(&'static str, String)> {
 
 #[test]
 fn steps_grow_with_the_text() {
-    for ((name, short), (_, long)) in shapes(1_000).into_iter().zip(shapes(4_000)) {
+    for ((name, short), (_, long)) in shapes(200).into_iter().zip(shapes(800)) {
         let taken = |text: &str| {
             let (found, sources) = class(text);
             assert!(found.is_some(), "{name}");
@@ -143,7 +143,8 @@ fn nesting_without_an_end_needs_no_stack() {
                 let (found, sources) = class(&text);
                 let told = sources.budget().warnings();
                 assert!(told.is_empty() || told[0].contains("net.py"), "{told:?}");
-                assert!(found.is_some() || !told.is_empty());
+                // An error may swallow the whole file.
+                assert!(found.is_none_or(|found| found.class_line == 3));
                 let _ = built(&text);
                 let _ = highlight::python(&text, 4..8, true);
             }

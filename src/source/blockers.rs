@@ -51,7 +51,7 @@ const HIT_LIMIT: usize = 5_000;
 /// square of that depth.
 const OPEN_MATCHES: u32 = 256;
 /// Steps for a piece of a query's work, between two calls of its progress callback.
-const QUERY_STEPS: usize = 100;
+const QUERY_STEPS: usize = 50;
 /// Characters that are looked at for a construct, and for the white space in front of it.
 const LOOKED_AT: usize = 4_096;
 /// Characters of a construct that are kept.
