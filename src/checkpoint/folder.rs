@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use super::error::name_for_message;
 use super::{Bytes, Checkpoint, Error, Format, dcp};
 
+/// What libraries keep a model's configuration in.
+pub(super) const CONFIG: &str = "config.json";
 /// Names of a folder that are looked at.
 const MOST_NAMES: usize = 10_000;
 /// Names in an error message.
@@ -36,14 +38,14 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
         return dcp::open(path);
     }
     let listing = Listing::read(path)?;
-    let has_config = listing.files.iter().any(|name| name == "config.json");
+    let has_config = listing.files.iter().any(|name| name == CONFIG);
     let name = listing.checkpoint().map_err(|what| Error::NotAFile { path: path.to_path_buf(), what })?;
     let mut checkpoint = Checkpoint::open(&path.join(name))?;
     checkpoint.path = path.to_path_buf();
     checkpoint.metadata.insert("file".to_owned(), Value::from(name));
     if has_config {
         checkpoint.format = Format::HfFolder;
-        match config(&path.join("config.json")) {
+        match config(&path.join(CONFIG)) {
             Ok(config) => {
                 checkpoint.root_class = root_class(&config);
                 checkpoint.metadata.insert("config".to_owned(), Value::Object(config));
