@@ -1,6 +1,6 @@
 //! What a run writes, known as a whole before the first byte.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub struct Wanted {
 pub struct Outputs {
     wanted: Vec<Wanted>,
     /// Those that are there and may be replaced.
-    replaced: Vec<PathBuf>,
+    replaced: HashSet<PathBuf>,
 }
 
 impl Outputs {
@@ -70,7 +70,7 @@ impl Outputs {
     ) -> Result<Outputs, Error> {
         let places = inputs.places();
         let mut apart = Apart::default();
-        let mut replaced = Vec::new();
+        let mut replaced = HashSet::new();
         for Wanted { path, kind } in &wanted {
             let (kind, option) = (*kind, kind.option());
             let target = |what| Error::Target { path: path.clone(), what };
@@ -107,7 +107,7 @@ impl Outputs {
             if let Some(what) = foreign.filter(|_| !is_ours(kind, path)) {
                 return Err(Error::Foreign { path: path.clone(), what, option });
             }
-            replaced.push(path.clone());
+            replaced.insert(path.clone());
         }
         Ok(Outputs { wanted, replaced })
     }
@@ -119,7 +119,7 @@ impl Outputs {
 
     /// Whether a path was there when it was looked at, and may be replaced.
     pub fn replaces(&self, path: &Path) -> bool {
-        self.replaced.iter().any(|replaced| replaced == path)
+        self.replaced.contains(path)
     }
 
     /// Make room for temporary files beside all of them.

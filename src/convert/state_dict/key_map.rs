@@ -65,8 +65,15 @@ pub enum Error {
 /// # Errors
 /// It cannot be read, is longer, or is no key map.
 pub fn read(path: &Path) -> Result<KeyMap, Error> {
-    let text = files::read(path, LONGEST)?;
-    serde_json::from_slice(&text).map_err(|error| {
+    parse(path, &files::read(path, LONGEST)?)
+}
+
+/// The key map that a text is; `path` is for the message.
+///
+/// # Errors
+/// It is none.
+pub fn parse(path: &Path, text: &[u8]) -> Result<KeyMap, Error> {
+    serde_json::from_slice(text).map_err(|error| {
         let place = format!(" at line {} column {}", error.line(), error.column());
         let words = error.to_string();
         let words = words.strip_suffix(&place).unwrap_or(&words);
