@@ -5,6 +5,7 @@
 //! not be cut in two is done while [`hold`]ing: the signal waits for it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,11 @@ use signal_hook::iterator::Signals;
 /// How long the last words may take: nobody may be reading them.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-type Undo = Box<dyn Fn() + Send>;
+/// What is let go of in more bytes is given to somebody else to let go of.
+const MUCH: u64 = 64 << 20;
+
+/// Undoes something. What it gives are the files that it removed, still open.
+type Undo = Box<dyn Fn() -> Vec<File> + Send>;
 
 struct Ledger {
     next: u64,
@@ -36,8 +41,9 @@ pub fn hold() -> Held {
 }
 
 impl Held {
-    /// Note how to undo what was just begun; the number is for [`Held::forget`].
-    pub fn note(&mut self, undo: impl Fn() + Send + 'static) -> u64 {
+    /// Note how to undo what was just begun; the number is for [`Held::forget`]. Of files that it removes it gives those that may
+    /// be large, opened before.
+    pub fn note(&mut self, undo: impl Fn() -> Vec<File> + Send + 'static) -> u64 {
         let number = self.0.next;
         self.0.next += 1;
         self.0.undo.insert(number, Box::new(undo));
@@ -72,7 +78,8 @@ pub fn end_process(code: u8) -> io::Result<()> {
 fn end(code: u8) {
     // Never let go of again: nobody begins anything any more.
     let held = hold();
-    held.0.undo.values().for_each(|undo| undo());
+    let removed: Vec<File> = held.0.undo.values().flat_map(|undo| undo()).collect();
+    leave_to_another(&removed);
     let words = if held.0.finished { "what was asked for is in its place" } else { "nothing was left behind" };
     let (said, heard) = mpsc::channel();
     let say = move || {
@@ -87,6 +94,29 @@ fn end(code: u8) {
     signal_hook::low_level::exit(i32::from(code));
 }
 
+/// The system frees what it keeps of a removed file in memory when the last who has it open lets go: some 50 ms a gigabyte, and
+/// ten times that on a busy machine, in which the process would not have ended yet. So one that does nothing has them open too,
+/// for a second.
+#[cfg(unix)]
+fn leave_to_another(removed: &[File]) {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    let bytes = removed.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum::<u64>();
+    if bytes < MUCH {
+        return;
+    }
+    for file in removed {
+        let _ = rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty());
+    }
+    let mut other = Command::new("sleep");
+    other.arg("1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    // Without it the end takes longer.
+    let _ = other.spawn();
+}
+
+#[cfg(not(unix))]
+fn leave_to_another(_: &[File]) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,12 +126,15 @@ mod tests {
         let (told, heard) = mpsc::channel();
         let note = |number: u32| {
             let told = told.clone();
-            hold().note(move || drop(told.send(number)))
+            hold().note(move || {
+                told.send(number).unwrap_or_default();
+                Vec::new()
+            })
         };
         let (first, second) = (note(1), note(2));
         hold().forget(first);
         let held = hold();
-        held.0.undo.iter().filter(|(number, _)| [first, second].contains(number)).for_each(|(_, undo)| undo());
+        held.0.undo.iter().filter(|(number, _)| [first, second].contains(number)).for_each(|(_, undo)| drop(undo()));
         drop(held);
         hold().forget(second);
         assert_eq!(heard.try_iter().collect::<Vec<_>>(), [2]);

@@ -124,7 +124,7 @@ static CONTENTS: LazyLock<Contents> = LazyLock::new(|| {
 fn content(name: &str, random: &mut impl Rng) -> Vec<u8> {
     let all = &*CONTENTS;
     let file = name.rsplit('/').next().unwrap();
-    let any = random.random_ratio(1, 6);
+    let any = random.random_ratio(1, 10);
     let choices: Vec<&[u8]> = match file {
         _ if any => vec![b"", b"{}", b"mine", &all.torch, &all.mlx, &all.map, &all.index],
         "m.pt" => vec![&all.pickle],
@@ -161,7 +161,7 @@ fn fill(folder: &Path, random: &mut impl Rng) {
         // Relative to where the name is.
         let up = "../".repeat(name.matches('/').count());
         let other = there.choose(random).copied();
-        match (random.random_range(0..20), other) {
+        match (random.random_range(0..25), other) {
             (0, Some(other)) => drop(std::fs::hard_link(folder.join(other), &path)),
             (1, Some(other)) => symlink(format!("{up}{other}"), &path).unwrap(),
             (2, _) => symlink(format!("{up}{}", NAMES.choose(random).unwrap()), &path).unwrap(),
@@ -179,7 +179,7 @@ fn fill(folder: &Path, random: &mut impl Rng) {
 /// One of the names, or one nearby, under one of the ways to write it.
 fn spelt(folder: &Path, usual: &[&str], random: &mut impl Rng) -> String {
     let mut name = (*usual.choose(random).unwrap()).to_owned();
-    if random.random_ratio(1, 4) {
+    if random.random_ratio(1, 6) {
         name = (*NAMES.choose(random).unwrap()).to_owned();
     }
     let name = match random.random_range(0..8) {
@@ -214,7 +214,7 @@ fn arguments(folder: &Path, random: &mut impl Rng) -> Vec<String> {
         add("--map", Some(spelt(folder, usual, random)));
     }
     add("-o", Some(spelt(folder, &outputs, random)));
-    if random.random_ratio(2, 3) {
+    if random.random_ratio(3, 4) {
         add("--force", None);
     }
     if random.random_ratio(1, 2) {

@@ -232,7 +232,7 @@ fn outputs_are_neither_inputs_nor_each_other() {
         ("-o net.py --source net.py", ["net.py: is Python source", "give another"]),
         ("-o hard.py.st --source net.py", ["hard.py.st: is Python source that is read (net.py)", "give another"]),
         ("-o o.st --map here/net.py --source net.py", ["here/net.py: is Python source", "give --map another"]),
-        ("-o src/deep/net.py --source src", ["Python source in src", "give another"]),
+        ("-o src/deep/net.py --source src", ["src/deep/net.py: is Python source", "give another"]),
         ("-o src/new.py --source src", ["Python source in src", "give another"]),
         ("-o r.toml --registry r.toml", ["r.toml: is the registry file", "give another"]),
         ("-o o.st --map ./r.toml --registry r.toml", ["./r.toml: is the registry file (r.toml)", "give --map"]),

@@ -176,7 +176,12 @@ impl Room {
             }
             let files = Arc::new(AtomicUsize::new(0));
             let (place, count) = (path.clone(), files.clone());
-            let undo = held.note(move || remove(&place, count.load(Ordering::SeqCst)));
+            let undo = held.note(move || {
+                let files = count.load(Ordering::SeqCst);
+                let open = (0..files).filter_map(|at| File::open(place.join(at.to_string())).ok()).collect();
+                remove(&place, files);
+                open
+            });
             drop(held);
             let mut room = Room { path, mark, files, undo };
             let listed = names.iter().map(|name| hex(name.as_encoded_bytes())).collect::<Vec<_>>().join("\n");
