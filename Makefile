@@ -58,7 +58,7 @@ build: engines
 screenshots: build
 	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" cargo run --example screenshots
 
-# Fuzz one reader (pickle, archive, safetensors, legacy, torchscript, exported, index, source, protocol, client) on stable Rust.
+# Fuzz one reader (pickle, archive, safetensors, legacy, torchscript, exported, index, map, source, protocol, client) on stable Rust.
 FUZZ ?= pickle
 FUZZ_SECONDS ?= 600
 fuzz:

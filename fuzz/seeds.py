@@ -97,6 +97,20 @@ for name, lines in {
     seed("source", f"built-{name}", text.encode(), b"Net")
 classes = "class C0:\n    def forward(self, x): return x.item()\n" + "".join(f"class C{i}(C{i - 1}): pass\n" for i in range(1, 80))
 seed("source", "inherited", classes.encode(), b"C79")
+def row(source, shape, from_shapes, fold="one", layout="keep", **more):
+    return {"from": source, "rule": "x", "shape": shape, "from_shapes": from_shapes, "dtype": "float32", "fold": fold, "layout": layout, "known": "plan", **more}
+
+
+# The tensors of the MLX file in fuzz_targets/map.rs, made of torch's in every way that there is.
+maps = {
+    "copied": {"a": row(["a"], [2, 3], [[2, 3]]), "b": row(["b"], [6], [[6]]), "c": row(["c"], [2, 1, 2, 3], [[2, 1, 2, 3]], known="copied", reason="no idea")},
+    "laid_out": {"a": row(["n"], [2, 3], [[2, 3]], {"offset": 1.0}), "b": row(["b"], [6], [[2, 3]], layout="flatten"), "c": row(["c"], [2, 1, 2, 3], [[2, 3, 1, 2]], layout={"axes": {"axes": [0, 2, 3, 1], "groups": 1}})},
+    "parts": {"a": row(["in"], [2, 3], [[4, 3]], {"part": {"index": 1, "of": 2}}), "b": row(["p", "q"], [6], [[6], [6]], "sum"), "c": row(["c"], [2, 1, 2, 3], [[2, 1, 2, 3]], layout={"axes": {"axes": [1, 0, 2, 3], "groups": 2}})},
+    "folds": {"a": row(["g", "v"], [2, 3], [[2, 1], [2, 3]], {"weight_norm": {"dim": 0}}), "b": row(["i", "h"], [6], [[6], [6]], "gru_bias"), "c": row([], [2, 1, 2, 3], [], {"zeros": [2, 1, 2, 3]})},
+    "standardised": {"a": row(["w", "k"], [2, 3], [[2, 3], [2, 1]], {"standardised": {"eps": 1e-6, "scale": 0.5}}), "b": row(["b"], [6], [[6]]), "c": row(["c"], [2, 1, 2, 3], [[2, 1, 2, 3]])},
+}
+for name, rows in maps.items():
+    seed("map", name, json.dumps(rows).encode())
 tensor = {"name": "weight", "dtype": "float32", "shape": [1, 2]}
 seed("protocol", "load", frame({"request": "load", "id": 1, "generation": 0, "module": {"kind": "nn.Linear", "args": {}}, "tensors": [tensor]}, bytes(8)))
 # Steps of tests/common/conversation.rs: a greeting; a load and its answer; a run, and its answer, another's, a late one, none.

@@ -5,6 +5,7 @@
 //!
 //! | module | turns | into |
 //! |---|---|---|
+//! | [`files`], [`interrupt`] | paths | what a run reads and writes, temporary files, ending at a signal |
 //! | [`checkpoint`] | a file | tensors, pickled modules, metadata |
 //! | [`model`] | a checkpoint | one tree of modules |
 //! | [`registry`] | `assets/registry/*.toml` | what is known of each class, op, rule and blocker |
@@ -35,6 +36,8 @@ pub mod engine;
 pub mod escape;
 pub mod evidence;
 pub mod exit;
+pub mod files;
+pub mod interrupt;
 pub mod model;
 pub mod open;
 pub mod registry;

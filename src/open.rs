@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::checkpoint::{Checkpoint, PickleGlobal, PickleReport};
 use crate::demo;
 use crate::evidence;
+use crate::files::{Inputs, Role};
 use crate::model::{self, Model};
 use crate::registry::Registry;
 use crate::source::Sources;
@@ -27,6 +28,19 @@ pub struct Options {
     pub registries: Vec<PathBuf>,
 }
 
+impl Options {
+    /// The files that are named besides the checkpoint, which may not have been read yet.
+    pub fn inputs(&self) -> Inputs {
+        let mut inputs = Inputs::default();
+        self.registries.iter().for_each(|path| inputs.add(Role::Registry, path));
+        self.python.iter().for_each(|path| inputs.add(Role::Python, path));
+        for path in &self.sources {
+            if path.is_dir() { inputs.add_searched(path) } else { inputs.add(Role::Source, path) }
+        }
+        inputs
+    }
+}
+
 /// A checkpoint, understood. Cheap to clone and to send to other threads.
 #[derive(Debug, Clone)]
 pub struct Opened {
@@ -38,6 +52,8 @@ pub struct Opened {
     pub registry: Arc<Registry>,
     /// What became of that.
     pub triage: Arc<Triage>,
+    /// Every file that was read for it.
+    pub inputs: Arc<Inputs>,
 }
 
 /// What a pickle mentions outside of torch's `weights_only` list.
@@ -123,10 +139,14 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     checkpoint.warnings.extend(disagreements);
     let triage = triage::triage(&checkpoint, &model, &registry, &sources);
     checkpoint.warnings.extend(sources.budget().warnings());
+    let mut inputs = checkpoint.inputs();
+    inputs.extend(options.inputs());
+    inputs.extend(sources.inputs());
     Ok(Opened {
         checkpoint: Arc::new(checkpoint),
         model: Arc::new(model),
         registry: Arc::new(registry),
         triage: Arc::new(triage),
+        inputs: Arc::new(inputs),
     })
 }

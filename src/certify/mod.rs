@@ -198,8 +198,8 @@ impl Bench {
         for (index, &id) in modules.iter().enumerate() {
             change(index, Arc::make_mut(&mut triage.modules[id]));
         }
-        let opened =
-            Opened { checkpoint: Arc::new(checkpoint), model: Arc::new(model), registry, triage: Arc::new(triage) };
+        let (checkpoint, model, triage) = (Arc::new(checkpoint), Arc::new(model), Arc::new(triage));
+        let opened = Opened { checkpoint, model, registry, triage, inputs: Arc::default() };
         Bench { opened, modules }
     }
 

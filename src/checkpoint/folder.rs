@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use super::error::name_for_message;
 use super::{Bytes, Checkpoint, Error, Format, dcp, json};
 
+/// What libraries keep a model's configuration in.
+pub(super) const CONFIG: &str = "config.json";
 /// Names of a folder that are looked at, where none of them is usual.
 const MOST_NAMES: usize = 200_000;
 /// Names in an error message.
@@ -52,7 +54,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
         let what = "the folder has more, and another checkpoint may be among them";
         checkpoint.warnings.push(format!("Only the first {MOST_NAMES} names of the folder were looked at; {what}."));
     }
-    let config_path = path.join("config.json");
+    let config_path = path.join(CONFIG);
     if config_path.is_file() {
         checkpoint.format = Format::HfFolder;
         match config(&config_path) {

@@ -42,6 +42,8 @@ use std::path::{Path, PathBuf};
 use compact_str::CompactString;
 use serde_json::{Map, Value};
 
+use crate::files::{Inputs, Role};
+
 pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
@@ -266,10 +268,30 @@ impl Checkpoint {
         whole.filter(|bytes| bytes.file_path().is_none_or(|path| known.insert(path))).collect()
     }
 
-    /// Paths of the files that were read, an index among them.
-    pub fn paths(&self) -> Vec<PathBuf> {
-        let files = self.sources_of_bytes().into_iter().map(Bytes::path);
-        std::iter::once(self.path.clone()).chain(files).collect()
+    /// The files that were read, an index and a folder's configuration among them, and the folder where it is a model's.
+    /// Nothing for what is built in.
+    pub fn inputs(&self) -> Inputs {
+        let mut inputs = Inputs::default();
+        let sources = self.sources_of_bytes();
+        if sources.iter().any(|bytes| matches!(bytes, Bytes::Static(_) | Bytes::Owned(_))) {
+            return inputs;
+        }
+        inputs.add(Role::Checkpoint, &self.path);
+        sources.into_iter().for_each(|bytes| inputs.add(Role::Checkpoint, bytes.path()));
+        if self.path.is_dir() {
+            let opened = self.metadata.get("file").and_then(Value::as_str);
+            for name in opened.into_iter().chain([folder::CONFIG, dcp::METADATA]) {
+                inputs.add(Role::Checkpoint, self.path.join(name));
+            }
+            inputs.add_model(&self.path);
+        } else {
+            let above = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let sharded = matches!(self.format, Format::ShardedSafetensors | Format::ShardedTorch);
+            if sharded || above.join(folder::CONFIG).is_file() {
+                inputs.add_model(above);
+            }
+        }
+        inputs
     }
 
     /// Add tensors whose indices of storages and tensors count from the first of them.

@@ -2,8 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -14,9 +12,10 @@ use crate::checkpoint::{Checkpoint, Dtype};
 use crate::convert::already;
 use crate::convert::reverse::{self, Reversal};
 use crate::convert::state_dict::{self, StateDict, key_map};
-use crate::convert::writer::{self, Phase, Progress, Written};
+use crate::convert::writer::{self, Beside, Phase, Progress, Text, Written};
 use crate::escape::{escape, quoted};
 use crate::exit::Exit;
+use crate::files::{Inputs, Role};
 use crate::open::{Opened, open};
 use crate::report::{bytes, convert as report};
 
@@ -105,58 +104,41 @@ fn size(text: &str) -> Result<u64, String> {
 /// # Errors
 /// The checkpoint cannot be opened or converted, the output cannot be written, or stdout is closed.
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, interrupted.clone())?;
-    }
     match (&args.reverse, &args.checkpoint) {
-        (Some(mlx), _) => reverse(common, args, mlx, &interrupted),
-        (None, Some(checkpoint)) => forward(common, args, checkpoint, &interrupted),
+        (Some(mlx), _) => reverse(common, args, mlx),
+        (None, Some(checkpoint)) => forward(common, args, checkpoint),
         (None, None) => Err("give the checkpoint that is to be converted".into()),
     }
 }
 
-fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &AtomicBool) -> Result<Exit, Failure> {
+fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Failure> {
     let opened = open(&common.options(checkpoint.to_owned()))?;
     let path = escape(&checkpoint.to_string_lossy()).into_owned();
     if let Some(how) = already::is_mlx(&opened) {
         return Err(format!("{path}: is MLX's already ({}); there is nothing to convert", quoted(&how)).into());
     }
-    writer::check(&[&opened.checkpoint], &args.output, args.force)?;
-    if let Some(map) = &args.map {
-        not_the_map(map, &args.output)?;
-        writer::check_text(&[&opened.checkpoint], map, args.force)?;
-    }
+    let mut inputs = Inputs::clone(&opened.inputs);
+    inputs.extend(common.inputs());
+    let options = options(args, checkpoint);
+    writer::check(&inputs, &options, args.map.as_deref())?;
     let map = key_map_of(&opened, args)?;
     if args.strict && map.copied().next().is_some() {
         return Ok(refuse(&path, &map));
     }
     let tensors = writer::Conversion::new(&opened.checkpoint, &map, args.dtype.dtype())?;
-    let written = match write(args, checkpoint, &tensors, interrupted)? {
+    let rows = |file: &mut dyn Write| {
+        serde_json::to_writer_pretty(file, &key_map::rows(&opened.checkpoint, &map)).map_err(std::io::Error::from)
+    };
+    let text = args.map.clone().map(|path| Text { path, write: &rows });
+    let written = match write(&tensors, &options, &Beside { inputs, map: text })? {
         Ok(written) => written,
         Err(code) => return Ok(code),
     };
-    if let Some(path) = &args.map {
-        let text = serde_json::to_vec_pretty(&key_map::rows(&opened.checkpoint, &map))?;
-        writer::write_text(&[&opened.checkpoint], path, &text, args.force)?;
-    }
     match args.format {
         Format::Text => output::print(report::text(&opened, &map, &written).as_bytes())?,
         Format::Json => output::print_json(&report::json(&opened, &map, &written))?,
     }
     Ok(Exit::Fine)
-}
-
-/// The weights and the key map are two files.
-fn not_the_map(map: &Path, output: &Path) -> Result<(), Failure> {
-    let same = match (map.canonicalize(), output.canonicalize()) {
-        (Ok(map), Ok(output)) => map == output,
-        _ => map == output,
-    };
-    if !same {
-        return Ok(());
-    }
-    Err(format!("{}: is the key map; give -o another path", escape(&output.to_string_lossy())).into())
 }
 
 fn key_map_of(opened: &Opened, args: &Args) -> Result<StateDict, Failure> {
@@ -169,16 +151,20 @@ fn key_map_of(opened: &Opened, args: &Args) -> Result<StateDict, Failure> {
 }
 
 /// The way back, by the checkpoint or by a key map.
-fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -> Result<Exit, Failure> {
+fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
     let path = escape(&mlx.to_string_lossy()).into_owned();
     if args.dtype != TargetDtype::Keep {
         return Err("--reverse keeps the types; --dtype goes with a conversion to MLX".into());
     }
     let there = Checkpoint::open(mlx)?;
-    writer::check(&[&there], &args.output, args.force)?;
+    let mut inputs = there.inputs();
+    inputs.extend(common.inputs());
+    args.map.iter().for_each(|map| inputs.add(Role::Map, map));
+    let options = options(args, mlx);
+    writer::check(&inputs, &options, None)?;
     let named = |error: reverse::Error| format!("{path}: {error}");
-    let written = |tensors: &Reversal<'_>| -> Result<Exit, Failure> {
-        match write(args, mlx, tensors, interrupted)? {
+    let written = |tensors: &Reversal<'_>, inputs: Inputs| -> Result<Exit, Failure> {
+        match write(tensors, &options, &Beside { inputs, map: None })? {
             Ok(written) => print_reversed(args, tensors, &written),
             Err(code) => Ok(code),
         }
@@ -186,16 +172,12 @@ fn reverse(common: &Common, args: &Args, mlx: &Path, interrupted: &AtomicBool) -
     match (&args.checkpoint, &args.map) {
         (Some(checkpoint), None) => {
             let opened = open(&common.options(checkpoint.clone()))?;
+            inputs.extend(Inputs::clone(&opened.inputs));
+            writer::check(&inputs, &options, None)?;
             let map = key_map_of(&opened, args)?;
-            written(&Reversal::by_checkpoint(&there, &opened.checkpoint, &map).map_err(named)?)
+            written(&Reversal::by_checkpoint(&there, &opened.checkpoint, &map).map_err(named)?, inputs)
         }
-        (None, Some(map)) => {
-            not_the_map(map, &args.output)?;
-            let shown = escape(&map.to_string_lossy()).into_owned();
-            let text = std::fs::read(map).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-            let map = serde_json::from_slice(&text).map_err(|error| format!("{shown}: is no key map: {error}"))?;
-            written(&Reversal::by_map(&there, &map).map_err(named)?)
-        }
+        (None, Some(map)) => written(&Reversal::by_map(&there, &key_map::read(map)?).map_err(named)?, inputs),
         _ => Err("--reverse goes by the checkpoint or by --map, not by both".into()),
     }
 }
@@ -210,35 +192,35 @@ fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Res
     Ok(Exit::Fine)
 }
 
-/// Write with progress; the inner error is the exit code of what was said already.
-fn write(
-    args: &Args,
-    source: &Path,
-    tensors: &dyn writer::Source,
-    interrupted: &AtomicBool,
-) -> Result<Result<Written, Exit>, Failure> {
-    let options = writer::Options {
+fn options(args: &Args, source: &Path) -> writer::Options {
+    writer::Options {
         target: args.output.clone(),
         force: args.force,
         shard_bytes: args.max_shard_size,
         strict: args.strict,
         source: source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned(),
-    };
+    }
+}
+
+/// Write with progress; the inner error is the exit code of what was said already.
+fn write(
+    tensors: &dyn writer::Source,
+    options: &writer::Options,
+    beside: &Beside<'_>,
+) -> Result<Result<Written, Exit>, Failure> {
     let mut line = ProgressLine::new();
-    let written = writer::write(tensors, &options, |progress| {
+    let written = writer::write_beside(tensors, options, beside, |progress| {
         line.show(&progress);
-        !interrupted.load(Ordering::SeqCst)
+        true
     });
     line.clear();
-    let code = match &written {
-        Err(writer::Error::Stopped) => Exit::Interrupted,
-        Err(writer::Error::Overflow { .. }) => Exit::BadAnswer,
-        _ => return Ok(Ok(written?)),
-    };
-    if let Err(error) = written {
-        eprintln!("t2m-tui: {error}");
+    match written {
+        Err(error @ writer::Error::Overflow { .. }) => {
+            eprintln!("t2m-tui: {error}");
+            Ok(Err(Exit::BadAnswer))
+        }
+        written => Ok(Ok(written?)),
     }
-    Ok(Err(code))
 }
 
 /// Say what --strict refuses.

@@ -17,6 +17,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::escape::escape_lines;
 use crate::exit::Exit;
+use crate::files::{Inputs, Role};
+use crate::interrupt;
 use crate::open::Options;
 
 /// `t2m-tui`
@@ -132,7 +134,10 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
-        Some(Command::Convert(args)) => convert::run(&cli.common, &args),
+        Some(Command::Convert(args)) => {
+            interrupt::end_process(INTERRUPTED)?;
+            convert::run(&cli.common, &args)
+        }
         Some(Command::Compare(args)) => compare::run(&cli.common, &args),
         Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
@@ -164,6 +169,15 @@ impl Common {
     pub fn environment(&self) -> Option<PathBuf> {
         let active = || ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().find_map(std::env::var_os);
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
+    }
+
+    /// The files that the options of every subcommand name.
+    pub fn inputs(&self) -> Inputs {
+        let mut inputs = self.options(PathBuf::new()).inputs();
+        if !matches!(self.theme.as_str(), "auto" | "dark" | "light") {
+            inputs.add(Role::Theme, &self.theme);
+        }
+        inputs
     }
 
     /// What is to be opened, with these options' help.

@@ -52,6 +52,12 @@ impl Files {
         parsed.insert(path.to_owned(), module.clone());
         module
     }
+
+    /// The files that were read.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        parsed.iter().filter(|(_, module)| module.is_some()).map(|(path, _)| path.clone()).collect()
+    }
 }
 
 /// The text of a file; `None` where [`Files::module`] gives none.

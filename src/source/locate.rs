@@ -14,6 +14,7 @@ use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use super::texts::Texts;
 use super::{ClassSource, blockers, interpreter, ops, versions};
+use crate::files::{Inputs, Role};
 
 /// Files, and bytes in them, that are looked through for a class whose module a folder does not have.
 const SEARCH_FILES: usize = 2_000;
@@ -220,6 +221,13 @@ impl Sources {
             Root::Text { file, origin, .. } => format!("{file} ({origin})"),
         };
         self.roots.iter().map(words).collect()
+    }
+
+    /// The files that were read so far.
+    pub fn inputs(&self) -> Inputs {
+        let mut inputs = Inputs::default();
+        self.files.paths().into_iter().for_each(|path| inputs.add(Role::Source, path));
+        inputs
     }
 
     /// Find a class by its full path (`vision.net.Block`), with its forward and blockers.

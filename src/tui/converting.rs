@@ -12,7 +12,7 @@ use globset::GlobSet;
 use crate::checkpoint::Checkpoint;
 use crate::convert::already;
 use crate::convert::state_dict::{self, Known, StateDict};
-use crate::convert::writer::{self, Phase};
+use crate::convert::writer::{self, Beside, Phase};
 use crate::model::ModuleId;
 use crate::open::Opened;
 
@@ -205,8 +205,9 @@ fn write(opened: &Opened, folder: &Path, events: &Sender<Event>, stop: &AtomicBo
     let source = opened.checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let target = target(&opened.checkpoint, folder);
     let options = writer::Options { target, force: false, shard_bytes: SHARD, strict: false, source };
+    let beside = Beside { inputs: opened.inputs.as_ref().clone(), map: None };
     let mut told = Instant::now();
-    let written = writer::write(&tensors, &options, |now| {
+    let written = writer::write_beside(&tensors, &options, &beside, |now| {
         if told.elapsed() >= PAUSE {
             told = Instant::now();
             let tensor = now.tensor.to_owned();

@@ -1,5 +1,7 @@
 //! The key map as JSON: `{mlx name: {"from": [torch names], "rule", "shape", …}}`, with all that the way back needs.
 
+use std::path::{Path, PathBuf};
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,13 @@ use super::{Entry, Known, StateDict};
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::convert::weights::{Fold, Layout};
 use crate::convert::{Move, Rule};
+use crate::escape::escape;
+use crate::files;
+
+/// The longest key map that is read, in bytes: a million tensors take some 450 MB.
+pub const LONGEST: u64 = 512 << 20;
+/// Characters of the parser's words in a message: it quotes what it does not know.
+const LONGEST_WORDS: usize = 200;
 
 /// The rows of a key map, by MLX's name.
 pub type KeyMap = IndexMap<String, Row>;
@@ -33,6 +42,47 @@ pub struct Row {
     /// Why it is only copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Why a key map is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read, or is no plain file of a bearable size.
+    #[error(transparent)]
+    Read(#[from] files::ReadError),
+    /// It is something else.
+    #[error("{}: is no key map: {what}; convert writes one with --map", escape(&path.to_string_lossy()))]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        what: String,
+    },
+}
+
+/// Read a key map of at most [`LONGEST`] bytes.
+///
+/// # Errors
+/// It cannot be read, is longer, or is no key map.
+pub fn read(path: &Path) -> Result<KeyMap, Error> {
+    parse(path, &files::read(path, LONGEST)?)
+}
+
+/// The key map that a text is; `path` is for the message.
+///
+/// # Errors
+/// It is none.
+pub fn parse(path: &Path, text: &[u8]) -> Result<KeyMap, Error> {
+    serde_json::from_slice(text).map_err(|error| {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let words = error.to_string();
+        let words = words.strip_suffix(&place).unwrap_or(&words);
+        let mut what: String = escape(words).chars().take(LONGEST_WORDS).collect();
+        if what.len() < words.len() {
+            what.push('…');
+        }
+        Error::Format { path: path.to_owned(), what: what + &place }
+    })
 }
 
 /// The rows of a state dict.

@@ -55,7 +55,7 @@ impl Rule {
             Layout::Keep => Ok(tensor.clone()),
             Layout::Flatten => {
                 let count: usize = tensor.shape.iter().product();
-                let fits = shape.filter(|shape| shape.iter().product::<usize>() == count);
+                let fits = shape.filter(|shape| product(shape) == Some(count));
                 let reason = || format!("{count} elements do not fill torch's shape {:?}", shape.unwrap_or_default());
                 let shape = fits.ok_or_else(|| Error::Shape { from: name.to_owned(), reason: reason() })?;
                 Ok(TensorData { shape: shape.to_vec(), ..tensor.clone() })
@@ -124,7 +124,9 @@ impl Source {
             for (index, of, part) in parts {
                 let size = part_length(&whole.shape, of, &name)? * whole.bytes.len()
                     / whole.shape.first().copied().unwrap_or(1).max(1);
-                let place = whole.bytes.get_mut(index * size..(index + 1) * size);
+                // A key map may count to any number.
+                let range = index.checked_mul(size).and_then(|begin| Some(begin..begin.checked_add(size)?));
+                let place = range.and_then(|range| whole.bytes.get_mut(range));
                 match place.filter(|place| place.len() == part.bytes.len()) {
                     Some(place) => place.copy_from_slice(&part.bytes),
                     None => return Err(missing(of)),
@@ -139,6 +141,11 @@ impl Source {
         }
         join(&parts.into_iter().map(|(.., part)| part).collect::<Vec<_>>(), &name)
     }
+}
+
+/// `None` where it is more than can be counted.
+fn product(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis))
 }
 
 fn find<'a>(sources: &'a mut Vec<Source>, name: &str) -> &'a mut Source {
@@ -257,6 +264,16 @@ mod tests {
                 prop_assert!((wanted - got).abs() <= 2.0 * f64::from(f32::EPSILON) * wanted.abs(), "{wanted} {got}");
             }
         }
+    }
+
+    /// A key map is somebody else's text.
+    #[test]
+    fn numbers_beyond_all_counting_are_refused() {
+        let flat = [Move::keep("w").by(Rule { name: "flatten".to_owned(), layout: Layout::Flatten })];
+        assert!(invert(&flat, &named(&[("w", counting(&[6]))]), |_| Some(vec![usize::MAX, 7])).is_err());
+        let moves = [fold(&["b"], "b", Fold::One), Move::part("b", "last", usize::MAX, 3)];
+        let mlx = named(&[("b", counting(&[3])), ("last", counting(&[1]))]);
+        assert!(invert(&moves, &mlx, |_| None).is_err());
     }
 
     #[test]

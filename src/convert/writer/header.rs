@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use super::{Described, Source, cast};
 use crate::checkpoint::Dtype;
 
+/// How the name of this program begins in what it writes; its version follows.
+pub(super) const TOOL: &str = "t2m-tui ";
 /// What stands in for a file's hash until it is known: as long as one.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -43,7 +45,7 @@ pub(super) fn shards(source: &dyn Source, target: &Path, most: u64) -> Vec<Shard
     for at in 0..source.count() {
         let tensor = source.tensor(at);
         let dtype = tensor.written;
-        let bytes = (tensor.shape.iter().product::<usize>() as u64).saturating_mul(dtype.size() as u64);
+        let bytes = tensor.shape.iter().fold(dtype.size() as u64, |bytes, &axis| bytes.saturating_mul(axis as u64));
         let row = row_length(&tensor);
         if (filled > 0 && filled.saturating_add(bytes) > most) || (header > 0 && header + row > LONGEST_HEADER) {
             files.push(Vec::new());
@@ -122,7 +124,7 @@ pub(super) fn metadata(
     };
     about.insert("source".to_owned(), json!(source));
     about.insert("source_sha256".to_owned(), hashes);
-    about.insert("tool".to_owned(), json!(concat!("t2m-tui ", env!("CARGO_PKG_VERSION"))));
+    about.insert("tool".to_owned(), json!(format!("{TOOL}{}", env!("CARGO_PKG_VERSION"))));
     about
 }
 

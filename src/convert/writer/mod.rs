@@ -1,5 +1,6 @@
 //! Writing a key map's tensors to safetensors: one by one, to a temporary file that takes the target's place once every tensor
-//! was read back and found to be what a fresh conversion gives.
+//! was read back and found to be what a fresh conversion gives. Every file that will be written is known, and held against
+//! every file that is read, before the first byte.
 
 mod cast;
 mod check;
@@ -7,10 +8,10 @@ mod conversion;
 mod flush;
 mod hash;
 mod header;
-mod place;
+mod plan;
 mod slabs;
 
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -21,11 +22,13 @@ use serde_json::{Map, Value};
 use crate::checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData, spare};
 use crate::convert::weights;
 use crate::escape::{escape, quoted};
+use crate::files::{self, Inputs, Part, Stage, sync_folder};
+use crate::interrupt;
 use header::{Shard, Slot};
-use place::Part;
 
 pub use cast::{Loss, written};
 pub use conversion::Conversion;
+pub use plan::check;
 
 /// What is written: described ahead, then made piece by piece, twice.
 pub trait Source: Sync {
@@ -74,6 +77,23 @@ pub struct Options {
     pub strict: bool,
     /// The source's name for the metadata.
     pub source: String,
+}
+
+/// What else a run reads and writes.
+#[derive(Default)]
+pub struct Beside<'a> {
+    /// Files that are read besides the source's own: never written to.
+    pub inputs: Inputs,
+    /// A text that is written with the weights: both or neither.
+    pub map: Option<Text<'a>>,
+}
+
+/// A text and where it goes.
+pub struct Text<'a> {
+    /// Where to.
+    pub path: PathBuf,
+    /// Writes it.
+    pub write: &'a dyn Fn(&mut dyn Write) -> io::Result<()>,
 }
 
 /// How far it is. Every byte is written and then compared.
@@ -155,32 +175,9 @@ pub enum Error {
         /// The type asked for.
         dtype: &'static str,
     },
-    /// The output is one of the input's files.
-    #[error("{}: is the input, which is never written to; give another path", shown(path))]
-    Input {
-        /// The path.
-        path: PathBuf,
-    },
-    /// There is something already.
-    #[error("{}: is there already; --force replaces it", shown(path))]
-    Exists {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The output is no file that can be made.
-    #[error("{}: {what}", shown(path))]
-    Target {
-        /// The path.
-        path: PathBuf,
-        /// Why, and what to give.
-        what: &'static str,
-    },
-    /// Another run writes there.
-    #[error("{}: another t2m-tui is writing it; wait for it or give another path", shown(path))]
-    Busy {
-        /// The path.
-        path: PathBuf,
-    },
+    /// The output cannot go where it is wanted, or its place cannot be taken.
+    #[error(transparent)]
+    File(#[from] files::Error),
     /// The system said no.
     #[error("{}: cannot be written: {source}; nothing was left behind", shown(path))]
     Write {
@@ -221,38 +218,6 @@ fn shown(path: &Path) -> String {
     escape(&path.to_string_lossy()).into_owned()
 }
 
-/// Whether nothing stands in the way of writing to a path: what [`write()`] asks first.
-///
-/// # Errors
-/// Says what does.
-pub fn check(inputs: &[&Checkpoint], target: &Path, force: bool) -> Result<(), Error> {
-    place::check(target, inputs, force)?;
-    place::check(&header::index_path(target), inputs, force)
-}
-
-/// Whether nothing stands in the way of [`write_text`].
-///
-/// # Errors
-/// Says what does.
-pub fn check_text(inputs: &[&Checkpoint], target: &Path, force: bool) -> Result<(), Error> {
-    place::check(target, inputs, force)?;
-    // Made and removed again: the folder may be missing, or read-only.
-    Part::create(target).map(drop)
-}
-
-/// Write a small file beside the weights the same way: whole or not at all.
-///
-/// # Errors
-/// As [`write()`].
-pub fn write_text(inputs: &[&Checkpoint], target: &Path, text: &[u8], force: bool) -> Result<(), Error> {
-    place::check(target, inputs, force)?;
-    let mut part = Part::create(target)?;
-    let written = part.file.write_all(text).and_then(|()| part.file.sync_all());
-    written.map_err(|source| Error::Write { path: target.to_owned(), source })?;
-    part.commit()?;
-    place::sync_folder(target)
-}
-
 /// Write tensors. `watch` is told how far it is, and says whether to go on.
 ///
 /// # Errors
@@ -260,25 +225,36 @@ pub fn write_text(inputs: &[&Checkpoint], target: &Path, text: &[u8], force: boo
 pub fn write(
     source: &dyn Source,
     options: &Options,
+    watch: impl FnMut(Progress<'_>) -> bool,
+) -> Result<Written, Error> {
+    write_beside(source, options, &Beside::default(), watch)
+}
+
+/// Write tensors and what goes with them.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_beside(
+    source: &dyn Source,
+    options: &Options,
+    beside: &Beside<'_>,
     mut watch: impl FnMut(Progress<'_>) -> bool,
 ) -> Result<Written, Error> {
-    let inputs = source.inputs();
-    check(&inputs, &options.target, options.force)?;
+    let sources = source.inputs();
+    let mut inputs = beside.inputs.clone();
+    sources.iter().for_each(|source| inputs.extend(source.inputs()));
     let shards = header::shards(source, &options.target, options.shard_bytes);
-    if shards.len() > 1 {
-        for shard in &shards {
-            place::check(&shard.target, &inputs, options.force)?;
-        }
-    }
-    place::sweep(&options.target);
+    let map = beside.map.as_ref().map(|map| map.path.as_path());
+    let outputs = plan::outputs(&inputs, &options.target, &shards, map, options.force)?;
+    let stage = outputs.stage()?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (told, hashes) = mpsc::channel();
-        let (input, stopped) = (inputs.first(), &stop);
+        let (input, stopped) = (sources.first(), &stop);
         scope.spawn(move || told.send(input.map_or(Ok(Vec::new()), |input| hash::files(input, stopped))));
-        let total = shards.iter().map(|shard| shard.bytes).sum::<u64>() * 2;
+        let total = shards.iter().map(|shard| shard.bytes).sum::<u64>().saturating_mul(2);
         let mut job = Job { source, options, done: 0, total, watch: &mut watch, result: Written::default() };
-        let result = job.run(&shards, &hashes);
+        let result = job.run(&stage, &shards, beside.map.as_ref(), &hashes);
         // The hash of a large file is of no use any more.
         stop.store(true, Ordering::Relaxed);
         result.map(|()| job.result)
@@ -303,14 +279,20 @@ type Hashes = Vec<(String, Option<String>)>;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
-    fn run(&mut self, shards: &[Shard], hashes: &Receiver<Result<Hashes, Error>>) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        stage: &Stage,
+        shards: &[Shard],
+        map: Option<&Text<'_>>,
+        hashes: &Receiver<Result<Hashes, Error>>,
+    ) -> Result<(), Error> {
         let inputs = self.source.inputs();
         let names = inputs.first().map(|input| hash::names(input)).unwrap_or_default();
         let unknown: Hashes = names.into_iter().map(|name| (name, None)).collect();
         let unknown = header::metadata(self.source.about(), &self.options.source, &unknown);
         let mut parts = Vec::new();
         for shard in shards {
-            let mut part = Part::create(&shard.target)?;
+            let mut part = stage.create(&shard.target)?;
             let flushed =
                 part.file.try_clone().map_err(|source| Error::Write { path: shard.target.clone(), source })?;
             flush::meanwhile(&flushed, &shard.target, || self.write_shard(shard, &mut part, &unknown))?;
@@ -323,7 +305,13 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         for (shard, part) in shards.iter().zip(&mut parts) {
             self.complete(shard, part, &metadata)?;
         }
-        self.commit(shards, parts, &metadata)
+        let index = (shards.len() > 1).then(|| {
+            let index = header::index(self.source.tensors(), shards, &metadata);
+            let write = |file: &mut dyn Write| serde_json::to_writer_pretty(file, &index).map_err(io::Error::from);
+            text(stage, &Text { path: header::index_path(&self.options.target), write: &write })
+        });
+        let (index, map) = (index.transpose()?, map.map(|map| text(stage, map)).transpose()?);
+        self.commit(stage, shards, Finished { parts, index, map })
     }
 
     /// Wait for the sources' hashes, which large files take long to give.
@@ -432,37 +420,49 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
     }
 
     /// Put every file in its place, the one that readers begin with last.
-    fn commit(&mut self, shards: &[Shard], parts: Vec<Part>, metadata: &Map<String, Value>) -> Result<(), Error> {
+    fn commit(&mut self, stage: &Stage, shards: &[Shard], finished: Finished) -> Result<(), Error> {
         let target = &self.options.target;
         let index = header::index_path(target);
-        let remove = |path: &Path| match std::fs::remove_file(path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::Write { path: path.to_owned(), source })
-            }
-            _ => Ok(()),
-        };
         self.result.files = shards.iter().map(|shard| shard.target.clone()).collect();
         self.result.bytes = shards.iter().map(|shard| shard.bytes).sum();
-        if shards.len() == 1 {
-            parts.into_iter().try_for_each(Part::commit)?;
+        // A signal finds all of it in its place, or nothing.
+        let mut held = interrupt::hold();
+        if finished.index.is_none() {
+            finished.parts.into_iter().try_for_each(Part::place)?;
             // An index that was there led to other files.
-            remove(&index)?;
-            return place::sync_folder(target);
+            stage.remove(&index)?;
+        } else {
+            // Without its index a set of shards is no model: what is half replaced is absent.
+            stage.remove(&index)?;
+            stage.remove(target)?;
+            sync_folder(target)?;
+            finished.parts.into_iter().try_for_each(Part::place)?;
+            sync_folder(target)?;
+            finished.index.into_iter().try_for_each(Part::place)?;
+            self.result.files.push(index);
         }
-        let mut part = Part::create(&index)?;
-        let text = serde_json::to_vec_pretty(&header::index(self.source, shards, metadata)).unwrap_or_default();
-        let fault = |source| Error::Write { path: index.clone(), source };
-        part.file.write_all(&text).and_then(|()| part.file.sync_all()).map_err(fault)?;
-        // Without its index a set of shards is no model: what is half replaced is absent.
-        remove(&index)?;
-        remove(target)?;
-        place::sync_folder(target)?;
-        parts.into_iter().try_for_each(Part::commit)?;
-        place::sync_folder(target)?;
-        part.commit()?;
-        self.result.files.push(index);
-        place::sync_folder(target)
+        finished.map.into_iter().try_for_each(Part::place)?;
+        held.finish();
+        drop(held);
+        Ok(stage.sync()?)
     }
+}
+
+/// Files that are whole and flushed, not yet in their places.
+struct Finished {
+    parts: Vec<Part>,
+    index: Option<Part>,
+    map: Option<Part>,
+}
+
+/// Write a small file: whole, and on the disk.
+fn text(stage: &Stage, text: &Text<'_>) -> Result<Part, Error> {
+    let part = stage.create(&text.path)?;
+    let mut file = BufWriter::new(&part.file);
+    let written = (text.write)(&mut file).and_then(|()| file.flush()).and_then(|()| part.file.sync_all());
+    drop(file);
+    written.map_err(|source| Error::Write { path: text.path.clone(), source })?;
+    Ok(part)
 }
 
 /// The bytes of a tensor piece by piece, in the type that it is written in.

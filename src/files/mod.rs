@@ -1,0 +1,141 @@
+//! Files beside the checkpoints' own reading: what a run reads and writes, known before the first byte is written
+//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read`]).
+
+mod inputs;
+mod outputs;
+mod read;
+mod stage;
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::escape::escape;
+
+pub use inputs::{Inputs, Role};
+pub use outputs::{Kind, Outputs, Wanted};
+pub use read::{Error as ReadError, open, read};
+pub use stage::{Part, Stage, sync_folder};
+
+/// Why nothing is written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The output is a file that is read.
+    #[error("{}: is {input}, which is never written to; give {option}another path", shown(path))]
+    Input {
+        /// The output.
+        path: PathBuf,
+        /// What it is, and by what name if that is another.
+        input: String,
+        /// The option that named it, with a space behind it; empty where that is plain.
+        option: &'static str,
+    },
+    /// Two outputs are one file.
+    #[error("{}: would be {one} and {other} at once; give {option} another path", shown(path))]
+    Twice {
+        /// The path.
+        path: PathBuf,
+        /// What is to be written there.
+        one: &'static str,
+        /// And what else.
+        other: &'static str,
+        /// The option to change.
+        option: &'static str,
+    },
+    /// There is something already.
+    #[error("{}: is there already; --force replaces it", shown(path))]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is something that the call does not name and that this program did not write.
+    #[error("{}: {what}; move it away, or give {option} another path", shown(path))]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+        /// The option to change.
+        option: &'static str,
+    },
+    /// The output is no file that can be made.
+    #[error("{}: {what}", shown(path))]
+    Target {
+        /// The path.
+        path: PathBuf,
+        /// Why, and what to give.
+        what: &'static str,
+    },
+    /// Another run writes there.
+    #[error("{}: another t2m-tui is writing it; wait for it or give another path", shown(path))]
+    Busy {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system said no.
+    #[error("{}: cannot be written: {source}; nothing was left behind", shown(path))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
+}
+
+/// The folder that a path's file is in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// What a file is, by whatever names and links it is reached.
+#[cfg(unix)]
+type Identity = (u64, u64);
+#[cfg(not(unix))]
+type Identity = PathBuf;
+
+/// The identity of what a path leads to, links followed.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path).ok().map(|metadata| identity_of(&metadata))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<Identity> {
+    path.canonicalize().ok()
+}
+
+#[cfg(unix)]
+fn identity_of(metadata: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether it is a plain file of this user with no other name.
+#[cfg(unix)]
+fn is_own_file(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.is_file() && metadata.nlink() == 1 && is_own(metadata)
+}
+
+#[cfg(not(unix))]
+fn is_own_file(metadata: &Metadata) -> bool {
+    metadata.is_file()
+}
+
+#[cfg(unix)]
+fn is_own(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.uid() == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn is_own(_: &Metadata) -> bool {
+    true
+}
