@@ -15,6 +15,8 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::exit::Exit;
+
 /// How long the last words may take: nobody may be reading them.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
@@ -65,17 +67,17 @@ impl Held {
 ///
 /// # Errors
 /// The system refuses the handler or the thread.
-pub fn end_process(code: u8) -> io::Result<()> {
+pub fn end_process(exit: Exit) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let wait = move || {
         if signals.forever().next().is_some() {
-            end(code);
+            end(exit);
         }
     };
     thread::Builder::new().name("interrupts".to_owned()).spawn(wait).map(drop)
 }
 
-fn end(code: u8) {
+fn end(exit: Exit) {
     // Never let go of again: nobody begins anything any more.
     let held = hold();
     let removed: Vec<File> = held.0.undo.values().flat_map(|undo| undo()).collect();
@@ -91,7 +93,7 @@ fn end(code: u8) {
         let _ = heard.recv_timeout(LAST_WORDS);
     }
     // No destructors: another thread may be in the middle of anything.
-    signal_hook::low_level::exit(i32::from(code));
+    signal_hook::low_level::exit(i32::from(exit.code()));
 }
 
 /// The system frees what it keeps of a removed file in memory when the last who has it open lets go: some 50 ms a gigabyte, and

@@ -135,7 +135,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
         Some(Command::Convert(args)) => {
-            interrupt::end_process(INTERRUPTED)?;
+            interrupt::end_process(Exit::Interrupted)?;
             convert::run(&cli.common, &args)
         }
         Some(Command::Compare(args)) => compare::run(&cli.common, &args),

@@ -306,7 +306,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             self.complete(shard, part, &metadata)?;
         }
         let index = (shards.len() > 1).then(|| {
-            let index = header::index(self.source.tensors(), shards, &metadata);
+            let index = header::index(self.source, shards, &metadata);
             let write = |file: &mut dyn Write| serde_json::to_writer_pretty(file, &index).map_err(io::Error::from);
             text(stage, &Text { path: header::index_path(&self.options.target), write: &write })
         });
