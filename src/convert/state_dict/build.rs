@@ -110,12 +110,6 @@ fn paths(model: &Model, registry: &Registry) -> Vec<Option<CompactString>> {
     paths
 }
 
-/// Classes that some module has for certain.
-fn certain(model: &Model) -> HashSet<&str> {
-    let modules = model.modules.iter().filter(|module| module.alternatives.is_empty());
-    modules.map(|module| module.class.as_str()).collect()
-}
-
 fn join(path: &str, name: &str) -> CompactString {
     if path.is_empty() { name.into() } else { format_compact!("{path}.{name}") }
 }
