@@ -20,7 +20,12 @@ fn script() -> impl Strategy<Value = Vec<u8>> {
     ];
     let near = (0u8..3, 0u8..3, 0u8..20, any::<[u8; 3]>())
         .prop_map(|(id, generation, length, [kind, claim, cut])| vec![1, id, generation, length, kind, claim, cut]);
+    // A run that may give 250 MiB, and an answer that says it will.
+    let large = (0u8..3, 0u8..15, any::<u8>()).prop_map(|(generation, size, cut)| {
+        vec![0, generation, 250, 100, 1, 1, generation, 254, 0, 0, 0, size, 4, 0, cut]
+    });
     let step = prop_oneof![
+        1 => large,
         3 => well,
         3 => near,
         1 => (0u8..40).prop_map(|time| vec![5, time]),
