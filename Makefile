@@ -51,7 +51,7 @@ build: engines
 screenshots: build
 	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" cargo run --example screenshots
 
-# Fuzz one reader (pickle, archive, safetensors, legacy, torchscript, exported, index, source, protocol) on stable Rust.
+# Fuzz one reader (pickle, archive, safetensors, legacy, torchscript, exported, index, source, protocol, registry, theme) on stable Rust.
 FUZZ ?= pickle
 FUZZ_SECONDS ?= 600
 fuzz:

@@ -66,6 +66,12 @@ for path in sorted(FIXTURES.rglob("*")):
         classes = [line.split()[1].split("(")[0].rstrip(":") for line in text.splitlines() if line.startswith("class ")]
         for cls in classes[:4]:
             seed("source", f"{name}-{cls}", text.encode(), cls.encode())
+ASSETS = ROOT.parent / "assets"
+for path in sorted((ASSETS / "themes").glob("*.toml")):
+    seed("theme", path.name, path.read_bytes())
+for name in ("layers.toml", "zoo.toml"):
+    for number, row in enumerate((ASSETS / "registry" / name).read_text().split("[[layer]]")[1::9]):
+        seed("registry", f"{name}-{number}", b"[[layer]]" + row.encode())
 tensor = {"name": "weight", "dtype": "float32", "shape": [1, 2]}
 seed("protocol", "load", frame({"request": "load", "id": 1, "generation": 0, "module": {"kind": "nn.Linear", "args": {}}, "tensors": [tensor]}, bytes(8)))
 print({path.name: len(list(path.iterdir())) for path in sorted((ROOT / "corpus").iterdir())})

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
 use crate::convert::recipes::{self, Site};
 use crate::convert::templates::{self, Template};
-use crate::escape::quoted;
 use crate::convert::{Call, Plan, Refusal};
+use crate::escape::quoted;
 use crate::model::{Model, Module, ModuleId, reparametrized};
 use crate::registry::{Layer, Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
@@ -274,7 +274,8 @@ fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource
     let base = registry.torch_class(source.stands_for.as_deref()?).filter(|base| *base != BARE_MODULE)?;
     let row = named_anew(module, base, registry)?;
     let short = base.rsplit('.').next().unwrap_or(base);
-    let reason = format!("A {short} with a name of its own ({}:{}). {}", quoted(&source.file), source.class_line, row.reason);
+    let reason =
+        format!("A {short} with a name of its own ({}:{}). {}", quoted(&source.file), source.class_line, row.reason);
     Some(Layer { reason, ..row })
 }
 
@@ -287,7 +288,8 @@ fn named_anew(module: &Module, base: &str, registry: &Registry) -> Option<Layer>
 
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
 fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTriage {
-    let forward = source.and_then(|source| Some(format!("{}:{}", quoted(&source.file), source.forward.as_ref()?.start)));
+    let forward =
+        source.and_then(|source| Some(format!("{}:{}", quoted(&source.file), source.forward.as_ref()?.start)));
     let torch = module.class.starts_with("torch.") && module.class != GRAPH_MODULE;
     let (status, reason) = match (module.class.is_empty(), leaf, forward) {
         (true, true, _) => (Status::Unknown, "Names and shapes do not tell what it is.".to_owned()),

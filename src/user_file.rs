@@ -139,7 +139,10 @@ mod tests {
             count: Option<u8>,
         }
         let fault = |text: &str| parse_toml::<Row>(text).unwrap_err();
-        assert_eq!(fault("name = \"a\"\n\ncounts = 1\n"), "line 3, column 1 (counts = 1): unknown field `counts`, expected `name` or `count`");
+        assert_eq!(
+            fault("name = \"a\"\n\ncounts = 1\n"),
+            "line 3, column 1 (counts = 1): unknown field `counts`, expected `name` or `count`"
+        );
         assert!(fault("name = 1").starts_with("line 1, column 8 (name = 1): "));
         let long = "x".repeat(300_000);
         let quotes = "`a` \\\" ".repeat(20_000);

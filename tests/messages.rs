@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::archive::{Code, Record, code, dict, tensor, tensor_of, storage, torch, torch_records, zip};
+use common::archive::{Code, Record, code, dict, storage, tensor, tensor_of, torch, torch_records, zip};
 use common::{json, run, stderr};
 use serde_json::json;
 use t2m_tui::checkpoint::Checkpoint;
@@ -19,7 +19,7 @@ const LONGEST: usize = 1000;
 
 /// A name without an end, with what escapes grow.
 fn endless() -> String {
-    format!("{}\u{202e}\u{9b}`\"", "n".repeat(60)).repeat(800)
+    format!("{}\u{202e}\u{9b}`\"", "n".repeat(60)).repeat(300)
 }
 
 fn short(what: &str, text: &str) {
@@ -86,7 +86,10 @@ fn pickles_of_endless_names() {
     let cases: Vec<(&str, Code)> = vec![
         ("a tensor's name", named(&long)),
         ("a key of metadata", code().raw(b"}(").text(&long).text("x").text("w").then(tensor(0, &[4], &[1])).raw(b"u")),
-        ("a value of metadata", code().raw(b"}(").text("x").text(&long).text("w").then(tensor(0, &[4], &[1])).raw(b"u")),
+        (
+            "a value of metadata",
+            code().raw(b"}(").text("x").text(&long).text("w").then(tensor(0, &[4], &[1])).raw(b"u"),
+        ),
         ("a wrapper", code().raw(b"}(").text(&long).then(named("w")).raw(b"u")),
         ("a global", code().global(&plain, "f").raw(b"(tR")),
         ("a global's name", code().global("os", &plain).raw(b"(").text(&long).raw(b"tR")),
@@ -149,7 +152,10 @@ fn headers_and_indices_of_endless_names() {
         ("a key of the metadata", json!({"__metadata__": {long.as_str(): "x"}, "w": entry}).to_string()),
         ("a value of the metadata", json!({"__metadata__": {"x": long}, "w": entry}).to_string()),
         ("a number of the metadata", json!({"__metadata__": {long.as_str(): 1}, "w": entry}).to_string()),
-        ("a text for offsets", json!({long.as_str(): {"dtype": "F32", "shape": [1], "data_offsets": long}}).to_string()),
+        (
+            "a text for offsets",
+            json!({long.as_str(): {"dtype": "F32", "shape": [1], "data_offsets": long}}).to_string(),
+        ),
         ("too many axes", json!({"w": {"dtype": "F32", "shape": vec![1; 30_000], "data_offsets": [0, 8]}}).to_string()),
         ("a text", json!(long).to_string()),
     ] {

@@ -19,9 +19,9 @@ use serde::Deserialize;
 
 use crate::checkpoint::{Checkpoint, DescribedModule, Dtype};
 use crate::compare::{Trial, Verdict, worst};
-use crate::convert::{Call, Plan};
 use crate::convert::random::WeightSource;
 use crate::convert::templates::Template;
+use crate::convert::{Call, Plan};
 use crate::engine::{EngineInfo, EngineState, Side};
 use crate::model::{self, ModuleId};
 use crate::open::Opened;
@@ -192,8 +192,7 @@ impl Bench {
         let top = model.modules.iter().enumerate().filter(|(_, module)| module.depth == 1);
         let modules: Vec<ModuleId> = top.map(|(id, _)| id).collect();
         let calls = modules.iter().zip(samples).filter_map(|(&id, sample)| Some((id, sample.call.as_ref()?)));
-        let mut triage =
-            triage::triage_called(&checkpoint, &model, &registry, &Sources::default(), &calls.collect());
+        let mut triage = triage::triage_called(&checkpoint, &model, &registry, &Sources::default(), &calls.collect());
         for (index, &id) in modules.iter().enumerate() {
             change(index, &mut triage.modules[id]);
         }

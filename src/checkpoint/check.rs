@@ -116,7 +116,8 @@ impl Check {
             return self.damaged.push(Damaged { file, member: String::new(), what });
         }
         // torch writes 0 for all of them when it is told to save the time.
-        let without = members.iter().all(|member| member.crc == 0) && members.iter().any(|member| member.record.size > 0);
+        let without =
+            members.iter().all(|member| member.crc == 0) && members.iter().any(|member| member.record.size > 0);
         self.without += usize::from(without);
         for member in members {
             match content(bytes, &member) {

@@ -42,9 +42,7 @@ pub fn run(common: &Common, args: &Args) -> Result<ExitCode, Failure> {
     let engines = [Side::Torch, Side::Mlx].map(|side| (side, greet(side)));
     let well = engines.iter().all(|(_, greeting)| greeting.is_ok());
     match args.format {
-        Format::Json => {
-            output::print_json(&report_json(&engines, &registry, &sources))?
-        }
+        Format::Json => output::print_json(&report_json(&engines, &registry, &sources))?,
         Format::Text | Format::Md => output::print(report_text(&engines, &registry, &sources).as_bytes())?,
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(BAD_ANSWER) })

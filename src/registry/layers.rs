@@ -237,7 +237,11 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
         let layouts = || rules.iter().filter(|known| known.kind == RuleKind::Axes);
         if !layouts().any(|known| known.name == *rule) {
             let known: Vec<&str> = layouts().map(|rule| rule.name.as_str()).collect();
-            return Err(format!("there is no weight rule \"{}\" of the kind axes; there are {}", quoted(rule), known.join(", ")));
+            return Err(format!(
+                "there is no weight rule \"{}\" of the kind axes; there are {}",
+                quoted(rule),
+                known.join(", ")
+            ));
         }
     }
     if let Some(bound) = row.bound.as_ref().filter(|bound| Bound::from_words(bound).is_none()) {

@@ -21,7 +21,7 @@ pub use ops::Op;
 pub use rules::LayoutRule;
 
 /// The registry: built-in rows, with a user's files applied.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Registry {
     /// Layers, in file order.
     pub layers: Vec<Layer>,
@@ -90,12 +90,19 @@ impl Registry {
         let names = |op: &Op| std::iter::once(op.torch.clone()).chain(op.also.clone()).collect::<Vec<String>>();
         let by_op = ops.iter().enumerate().flat_map(|(index, op)| names(op).into_iter().map(move |name| (name, index)));
         let by_op = by_op.collect();
-        let mut registry = Registry { layers: Vec::new(), ops, dtypes, rules, by_class: HashMap::new(), classes_of: Vec::new(), by_op };
+        let mut registry = Registry {
+            layers: Vec::new(),
+            ops,
+            dtypes,
+            rules,
+            by_class: HashMap::new(),
+            classes_of: Vec::new(),
+            by_op,
+        };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         registry.apply(Path::new(ZOO.0), ZOO.1)?;
         for path in files {
-            let text =
-                user_file::read(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let text = user_file::read(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
             registry.apply(path, &text)?;
         }
         Ok(registry)
@@ -134,7 +141,11 @@ impl Registry {
         self.rules.iter().find(|rule| rule.name == name)
     }
 
-    fn apply(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+    /// Apply the text of a registry file; the path is for messages.
+    ///
+    /// # Errors
+    /// As [`Registry::load`].
+    pub fn apply(&mut self, path: &Path, text: &str) -> Result<(), Error> {
         for patch in layers::parse(path, text)? {
             let row_error = |message| Error::Row { path: path.to_owned(), row: patch.class.clone(), message };
             let index = match self.by_class.get(&patch.class) {

@@ -88,7 +88,13 @@ fn findings(opened: &Opened, check: &Check) -> Vec<String> {
             })
             .collect(),
     );
-    list(check.unread.iter().map(|(id, what)| format!("cannot be read: {}: {}", quoted(name(*id)), sentence(what))).collect());
+    list(
+        check
+            .unread
+            .iter()
+            .map(|(id, what)| format!("cannot be read: {}: {}", quoted(name(*id)), sentence(what)))
+            .collect(),
+    );
     let numbers = |one: &NotFinite| format!("{}: {} NaN, {} infinite", quoted(name(one.tensor)), one.nan, one.infinite);
     list(check.not_finite.iter().map(numbers).collect());
     lines

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::checkpoint::{Dtype, TensorData};
 use crate::compare::Trial;
 use crate::convert::Plan;
-use crate::escape::sentence;
 use crate::engine::client::{self, CancelToken, Client};
 use crate::engine::{EngineState, Side};
+use crate::escape::sentence;
 
 use super::judge::{Outputs, Terms};
 use super::tensors::{Weights, mlx_input};

@@ -190,7 +190,9 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
         // Of one axis torch takes none.
         _ if windows.len() == 1 => None,
         Value::Null => None,
-        value => Some(value.as_u64().filter(|divisor| *divisor > 0).ok_or_else(|| unexpected("divisor_override", value))?),
+        value => {
+            Some(value.as_u64().filter(|divisor| *divisor > 0).ok_or_else(|| unexpected("divisor_override", value))?)
+        }
     };
     let elements: usize = windows.iter().map(|window| window.kernel).product();
     let draft = Draft::new(input_shape(&windows), Bound::Norm(elements)).channels_last();

@@ -12,8 +12,8 @@ use crate::convert::input::Values;
 use crate::convert::weights::Layout;
 use crate::convert::{Call, Input, Move, Output, Plan, Refusal, Rule};
 use crate::engine::own::{self, Told};
-use crate::escape::quoted;
 use crate::engine::{ModuleSpec, Program};
+use crate::escape::quoted;
 use crate::model::{Model, Module, ModuleId};
 use crate::registry::{Attribute, Layer, Registry};
 

@@ -9,11 +9,11 @@ use super::attention::{self, Attention, drops, linear};
 use super::phrase::{self, entries};
 use super::site::{Draft, Site, unexpected};
 use crate::compare::tolerance::Bound;
-use crate::escape::quoted;
 use crate::convert::input::Values;
 use crate::convert::{Input, Move, Output, Refusal};
 use crate::engine::Program;
 use crate::engine::program::Operand;
+use crate::escape::quoted;
 
 const BATCH: usize = 2;
 const SOURCE: usize = 9;
@@ -268,7 +268,9 @@ fn activation(site: &Site<'_>) -> Result<(&'static str, &'static str), Refusal> 
                 ("torch.nn.modules.activation.GELU", Some("none")) => Some(GELU),
                 (class, _) => {
                     let class = quoted(class);
-                    return Err(Refusal::Unsupported(format!("its activation is a {class}, not a ReLU or an exact GELU")));
+                    return Err(Refusal::Unsupported(format!(
+                        "its activation is a {class}, not a ReLU or an exact GELU"
+                    )));
                 }
             }
         }

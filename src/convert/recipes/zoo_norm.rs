@@ -53,7 +53,8 @@ fn channels_first(site: &Site<'_>) -> Result<bool, Refusal> {
 /// `[4, 5, C]`, or `[4, C, 5, 7]` with channels last in MLX. `rank` is that of an input with channels first.
 fn over(site: &Site<'_>, width: usize) -> Result<Draft, Refusal> {
     let draft = if channels_first(site)? {
-        let space: &[usize] = if site.setting(Setting::Rank).and_then(Value::as_u64) == Some(3) { &[13] } else { &[5, 7] };
+        let space: &[usize] =
+            if site.setting(Setting::Rank).and_then(Value::as_u64) == Some(3) { &[13] } else { &[5, 7] };
         Draft::new([&[4, width], space].concat(), Bound::Norm(width)).channels_last()
     } else {
         Draft::new(vec![4, 5, width], Bound::Norm(width))

@@ -28,7 +28,16 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str) -> Result<Vec<Move>, Str
     let moves = |class: &str| -> Result<Vec<Move>, String> {
         let row = opened.registry.layer(class).filter(|row| converts(row));
         let row = row.ok_or_else(|| no_row(class))?;
-        let site = Site { checkpoint: &opened.checkpoint, model, id, row, registry: &opened.registry, asked: None, call: None, handed: None };
+        let site = Site {
+            checkpoint: &opened.checkpoint,
+            model,
+            id,
+            row,
+            registry: &opened.registry,
+            asked: None,
+            call: None,
+            handed: None,
+        };
         recipes::layout(&site).map_err(|refusal| match refusal {
             Refusal::Incomplete(reason) | Refusal::Unsupported(reason) => reason,
         })
@@ -52,7 +61,11 @@ fn converts(row: &Layer) -> bool {
 }
 
 fn no_row(class: &str) -> String {
-    if class.is_empty() { "its class is not known".to_owned() } else { format!("{} has no row that converts", quoted(class)) }
+    if class.is_empty() {
+        "its class is not known".to_owned()
+    } else {
+        format!("{} has no row that converts", quoted(class))
+    }
 }
 
 /// Whether two classes do the same with the tensors; what the rule is called does not matter.

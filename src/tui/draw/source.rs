@@ -328,8 +328,9 @@ fn no_source(state: &State, view: &View, place: Place, buffer: &mut Buffer) {
     let columns = usize::from(place.inner.width.saturating_sub(4));
     let mut lines = vec![Line::default()];
     let push = |lines: &mut Vec<Line<'static>>, words: &str, style: Style| {
-        lines
-            .extend(text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(format!("  {row}"), style)));
+        lines.extend(
+            text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(format!("  {row}"), style)),
+        );
         lines.push(Line::default());
     };
     push(&mut lines, &what, theme.text());
