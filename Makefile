@@ -58,7 +58,8 @@ build: engines
 screenshots: build
 	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" cargo run --example screenshots
 
-# Fuzz one reader (pickle, archive, safetensors, legacy, torchscript, exported, index, map, source, protocol, client) on stable Rust.
+# Fuzz one reader on stable Rust: pickle, archive, safetensors, legacy, torchscript, exported, index, map, source, registry, theme,
+# protocol or client.
 FUZZ ?= pickle
 FUZZ_SECONDS ?= 600
 fuzz:

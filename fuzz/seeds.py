@@ -111,6 +111,12 @@ maps = {
 }
 for name, rows in maps.items():
     seed("map", name, json.dumps(rows).encode())
+ASSETS = ROOT.parent / "assets"
+for path in sorted((ASSETS / "themes").glob("*.toml")):
+    seed("theme", path.name, path.read_bytes())
+for name in ("layers.toml", "zoo.toml"):
+    for number, row in enumerate((ASSETS / "registry" / name).read_text().split("[[layer]]")[1::9]):
+        seed("registry", f"{name}-{number}", b"[[layer]]" + row.encode())
 tensor = {"name": "weight", "dtype": "float32", "shape": [1, 2]}
 seed("protocol", "load", frame({"request": "load", "id": 1, "generation": 0, "module": {"kind": "nn.Linear", "args": {}}, "tensors": [tensor]}, bytes(8)))
 # Steps of tests/common/conversation.rs: a greeting; a load and its answer; a run, and its answer, another's, a late one, none.

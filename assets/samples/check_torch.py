@@ -22,7 +22,7 @@ from torch import nn
 
 from torch_inputs import cases, randomise
 
-VERSION = 2  # of src/engine/protocol.rs
+VERSION = 4  # of src/engine/protocol.rs
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 # In float32, where many sums follow one another. Python alone differs from itself by 8e-7 for an RNN of three layers whose
 # weights lie elsewhere in memory.
@@ -60,8 +60,9 @@ class Program:
             raise RuntimeError(reply["message"])
         return reply, payload
 
-    def load(self, kind, attributes, tensors):
-        self.send("load", "tensors", tensors, module={"kind": kind, "args": attributes})
+    def load(self, kind, attributes, tensors, told=None):
+        module = {"kind": kind, "args": attributes} | ({"told": told} if told else {})
+        self.send("load", "tensors", tensors, module=module)
 
     def run(self, inputs, dtype):
         reply, payload = self.send("run", "inputs", [("", tensor) for tensor in inputs], compute=NAMES[dtype])
@@ -134,12 +135,11 @@ def runs(program, line):
     if family in ("rnn", "transformer") or name == "MultiheadAttention":
         tolerance[torch.float32] = LONG
     attributes = dict(top["attributes"])
-    if family == "transformer":
-        attributes["modules"] = {part["path"]: part["attributes"] for part in rest}
+    below = {"modules": {part["path"]: part["attributes"] for part in rest}} if rest else {}
     for index, (inputs, call) in enumerate(cases(name, module)):
-        more = {} if call is None else {"call": call}
+        told = below | ({} if call is None else {"call": call})
         tensors = list(module.state_dict().items())
-        _, refused = attempt(program.load, top["class"], {**attributes, **more}, tensors)
+        _, refused = attempt(program.load, top["class"], attributes, tensors, told)
         for dtype, allowed in tolerance.items():
             twin = copy.deepcopy(module).to(dtype)
             if name == "RMSNorm" and module.eps is None and dtype == torch.float64:

@@ -78,7 +78,8 @@ class Case:
         self.kind = row.get("torch", top["class"])
         self.args = attributes(row, top["attributes"])
         self.weight = self.tensors.get(row.get("tensors", {}).get("weight", "weight"))
-        self.args |= self.added(table, top) | ({"tensors": row["tensors"]} if "tensors" in row else {})
+        self.args |= self.added(table, top)
+        self.told = {"tensors": row["tensors"]} if "tensors" in row else {}
 
     def added(self, table, top):
         """What the recipe adds to the attributes."""
@@ -170,7 +171,7 @@ class Case:
         """Each run: what stood in, its dtype, the error, and whether that is too much."""
         used = [(name, tensor) for name, tensor in self.tensors.items() if not name.endswith("original_inv_freq")]
         used = [(name, tensor) for name, tensor in used if name != "embed_scale" and name in self.read()]
-        _, refused = attempt(program.load, self.kind, self.args, used)
+        _, refused = attempt(program.load, self.kind, self.args, used, self.told)
         drawn = self.inputs()
         for scale in (1.0, SMALL):
             given = [value * scale if value.is_floating_point() else value for value in drawn]

@@ -21,7 +21,7 @@ pub use ops::Op;
 pub use rules::LayoutRule;
 
 /// The registry: built-in rows, with a user's files applied.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Registry {
     /// Layers, in file order.
     pub layers: Vec<Layer>,
@@ -141,7 +141,11 @@ impl Registry {
         self.rules.iter().find(|rule| rule.name == name)
     }
 
-    fn apply(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+    /// Apply the text of a registry file; the path is for messages.
+    ///
+    /// # Errors
+    /// As [`Registry::load`].
+    pub fn apply(&mut self, path: &Path, text: &str) -> Result<(), Error> {
         for patch in layers::parse(path, text)? {
             let row_error = |message| Error::Row { path: path.to_owned(), row: patch.class.clone(), message };
             let index = match self.by_class.get(&patch.class) {
