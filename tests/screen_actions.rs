@@ -48,7 +48,7 @@ fn command(state: &mut State, command: Command) -> Vec<Effect> {
 
 fn selected(state: &State) -> String {
     let view = view(state);
-    view.document.module(view.tree.selected).unwrap().path.clone()
+    view.document.module(view.tree.selected).unwrap().path.to_string()
 }
 
 fn submitted(effects: &[Effect]) -> Option<&Request> {

@@ -243,13 +243,7 @@ impl Reader<'_> {
             let Segment { offset, length: size, .. } = segment;
             return Err(format!("its {size} bytes at byte {offset} are not in `{shown}`, which has {length}"));
         }
-        Ok(Storage {
-            key: name.into(),
-            file,
-            offset: StorageOffset::Archive(segment.offset),
-            bytes: segment.length,
-            big_endian: false,
-        })
+        Ok(Storage { file, offset: StorageOffset::Archive(segment.offset), bytes: segment.length, big_endian: false })
     }
 
     fn file(&mut self, name: &str) -> Option<(usize, u64)> {

@@ -37,8 +37,6 @@ pub struct Tensor {
 /// A run of bytes in a file that tensors view.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    /// The key in the file; empty where a storage has none but its tensor's name.
-    pub key: CompactString,
     /// Index in the checkpoint's list of files.
     pub file: usize,
     /// First byte. For a zip record this is the local header's offset until the record is read.

@@ -194,13 +194,13 @@ impl Reader<'_> {
                 });
                 None
             }
-            Some(place) => Some(self.storage(record, place, big_endian)),
+            Some(place) => Some(self.storage(&record, place, big_endian)),
         };
         let reach = Layout { shape: &shape, strides: &strides, offset }.reach().map_err(&fault)?;
         if let Some(storage) = storage.and_then(|index| self.checkpoint.storages.get(index)) {
             let holds = storage.bytes / dtype.size() as u64;
             if dtype != Dtype::Unknown && !reach.is_empty() && reach.end > holds {
-                let key = name_for_message(&storage.key);
+                let key = name_for_message(&record);
                 return Err(fault(format!("needs {} elements of `{key}`, which holds {holds}", reach.end)));
             }
         }
@@ -220,12 +220,11 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn storage(&mut self, record: String, place: Record, big_endian: bool) -> usize {
+    fn storage(&mut self, record: &str, place: Record, big_endian: bool) -> usize {
         let storages = &mut self.checkpoint.storages;
-        let index = *self.indices.entry(record.clone()).or_insert(storages.len());
+        let index = *self.indices.entry(record.to_owned()).or_insert(storages.len());
         if index == storages.len() {
             storages.push(Storage {
-                key: record.into(),
                 file: 0,
                 offset: StorageOffset::ZipLocalHeader(place.header),
                 bytes: place.size,

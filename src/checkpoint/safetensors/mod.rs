@@ -124,7 +124,6 @@ fn add(checkpoint: &mut Checkpoint, entry: Entry, data: u64) {
         name: entry.name,
     });
     checkpoint.storages.push(Storage {
-        key: Default::default(),
         file: 0,
         // The sum is checked with the file's end, before anything is read.
         offset: StorageOffset::Data(data.saturating_add(entry.begin)),
