@@ -92,7 +92,7 @@ fn tensors_of_a_file_with_many_names_are_where_any_of_them_says() {
     let index = folder.path().join("model.index.json");
     std::fs::write(&index, json!({"weight_map": serde_json::Map::from_iter(places)}).to_string()).unwrap();
     let checkpoint = Checkpoint::open(&index).unwrap();
-    let files = checkpoint.tensors.iter().map(|tensor| checkpoint.storages[tensor.storage.unwrap()].file);
+    let files = checkpoint.tensors.iter().map(|tensor| checkpoint.storages[tensor.storage.unwrap() as usize].file);
     assert_eq!(files.collect::<Vec<_>>(), [0, 0, 1]);
     assert!(checkpoint.warnings[0].starts_with("Missing shards: 1 of 4"), "{:?}", checkpoint.warnings);
     assert!(checkpoint.warnings[1].contains("(`c.safetensors`)"), "{:?}", checkpoint.warnings);

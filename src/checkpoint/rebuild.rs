@@ -200,7 +200,7 @@ impl<'a> Rebuilder<'a> {
         };
         tensor.name = name;
         tensor.shared_with = match tensor.storage {
-            Some(storage) => self.elder(&tensor, storage, number),
+            Some(storage) => self.elder(&tensor, storage as usize, number),
             None => Some(*self.by_node.entry(id).or_insert(number)).filter(|&first| first != number),
         };
         self.tensors.push(tensor);
@@ -271,6 +271,8 @@ impl<'a> Rebuilder<'a> {
         let requires_grad = draft.requires_grad;
         let name = CompactString::default();
         let strides = layout::odd_strides(&shape, strides);
+        let storage = storage.and_then(|index| u32::try_from(index).ok());
+        let problem = problem.map(String::into_boxed_str);
         Ok(Tensor { name, dtype, shape, strides, offset, storage, requires_grad, shared_with: None, problem })
     }
 

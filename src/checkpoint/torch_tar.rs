@@ -250,7 +250,7 @@ fn read_tensors(stream: &mut Stream<'_>, storages: &Storages) -> Result<HashMap<
             strides: odd_strides(&shape, strides),
             shape,
             offset,
-            storage: Some(index),
+            storage: u32::try_from(index).ok(),
             requires_grad: false,
             shared_with: None,
             problem: None,

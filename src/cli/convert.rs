@@ -131,18 +131,22 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path, interrupted: &Atomic
     if args.strict && map.copied().next().is_some() {
         return Ok(refuse(&path, &map));
     }
-    let tensors = writer::Conversion::new(&opened.checkpoint, &map, args.dtype.dtype())?;
+    // The modules have done their work.
+    let facts = report::Facts::of(&opened, &map);
+    let source = Arc::clone(&opened.checkpoint);
+    drop(opened);
+    let tensors = writer::Conversion::new(&source, &map, args.dtype.dtype())?;
     let written = match write(args, checkpoint, &tensors, interrupted)? {
         Ok(written) => written,
         Err(code) => return Ok(code),
     };
     if let Some(path) = &args.map {
-        let text = serde_json::to_vec_pretty(&key_map::rows(&opened.checkpoint, &map))?;
-        writer::write_text(&[&opened.checkpoint], path, &text, args.force)?;
+        let text = serde_json::to_vec_pretty(&key_map::rows(&source, &map))?;
+        writer::write_text(&[&source], path, &text, args.force)?;
     }
     match args.format {
-        Format::Text => output::print(report::text(&opened, &map, &written).as_bytes())?,
-        Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&opened, &map, &written))?)?,
+        Format::Text => output::print(report::text(&facts, &map, &written).as_bytes())?,
+        Format::Json => output::print_line(&serde_json::to_string_pretty(&report::json(&facts, &map, &written))?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

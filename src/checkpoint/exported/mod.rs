@@ -211,10 +211,10 @@ impl Reader<'_> {
             strides: odd_strides(&shape, strides.into()),
             shape: shape.into(),
             offset,
-            storage,
+            storage: storage.and_then(|index| u32::try_from(index).ok()),
             requires_grad,
             shared_with: None,
-            problem,
+            problem: problem.map(String::into_boxed_str),
         };
         self.checkpoint.tensors.push(tensor);
         Ok(())
@@ -267,7 +267,7 @@ impl Reader<'_> {
         let inner = Archive::open(self.path, &part).map_err(inner_error)?;
         let mut inner = torch_zip::read(self.path, part, inner, None).map_err(inner_error)?;
         // The file itself is the first of the files.
-        let file = self.checkpoint.files.len() + 1;
+        let file = u32::try_from(self.checkpoint.files.len() + 1).unwrap_or(u32::MAX);
         inner.storages.iter_mut().for_each(|storage| storage.file = file);
         if let Some(name) = name {
             inner.tensors.iter_mut().for_each(|tensor| tensor.name = name.into());
