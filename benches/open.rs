@@ -3,7 +3,7 @@
 //!     cargo bench --bench open              # times, in this process
 //!     cargo bench --bench open -- --memory  # peak memory, each file in a process of its own
 //!
-//! The files are made on the spot with holes for tensor bytes, in a temporary folder (some 60 MB).
+//! The files are made on the spot with holes for tensor bytes, in a temporary folder (some 500 MB).
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -34,6 +34,10 @@ fn files(folder: &Path) -> Vec<(&'static str, PathBuf)> {
     generate::safetensors(&path("large.safetensors"), &model, Kind::BFloat16);
     generate::torch(&path("many.pt"), &many, Kind::Float32);
     generate::safetensors(&path("many.safetensors"), &many, Kind::Float32);
+    // A million, of which no model has a tenth: what a file may hold without being a burden.
+    let million = generate::many(1_000_000);
+    generate::torch(&path("million.pt"), &million, Kind::Float32);
+    generate::safetensors(&path("million.safetensors"), &million, Kind::Float32);
     let flat: Vec<_> = (0..100_000).map(|index| (format!("parameter_{index}"), vec![4])).collect();
     generate::torch(&path("flat.pt"), &flat, Kind::Float32);
     generate::safetensors(&path("flat.safetensors"), &flat, Kind::Float32);
@@ -46,6 +50,8 @@ fn files(folder: &Path) -> Vec<(&'static str, PathBuf)> {
         ("100,000 tensors, .safetensors", path("flat.safetensors")),
         ("100,000 tensors in as many modules, .pt", path("many.pt")),
         ("100,000 tensors in as many modules, .safetensors", path("many.safetensors")),
+        ("1,000,000 tensors in as many modules, .pt", path("million.pt")),
+        ("1,000,000 tensors in as many modules, .safetensors", path("million.safetensors")),
         ("5 GiB in one tensor, .pt", path("huge.pt")),
         ("150 shards, 56 GiB", index),
     ]

@@ -60,7 +60,14 @@ for path in sorted(FIXTURES.rglob("*")):
         for at, letter in ((1, "a"), (2, "b")):
             for stem in ("model", "pytorch_model"):
                 renamed = renamed.replace(f"{stem}-0000{at}-of-00002.safetensors", f"{letter}.bin").replace(f"{stem}-0000{at}-of-00002.bin", f"{letter}.bin")
-        seed("index", name, renamed.encode(), b'{"architectures": ["Net"], "hidden_size": 4}')
+        config = b'{"architectures": ["Net"], "hidden_size": 4}'
+        seed("index", name, renamed.encode(), config)
+        # The same under links: hard and symbolic ones, and links to links.
+        linked = renamed.replace("a.bin", "l0.bin").replace("b.bin", "l5.bin")
+        seed("index", f"{name}-links", linked.encode(), config, bytes(range(8)))
+        twice = json.loads(renamed)
+        twice["weight_map"] = {tensor: f"l{at}.bin" for at, tensor in enumerate(twice["weight_map"])}
+        seed("index", f"{name}-each", json.dumps(twice).encode(), config, bytes(len(twice["weight_map"])))
     elif path.suffix == ".py":
         text = path.read_text("utf-8", "replace")
         classes = [line.split()[1].split("(")[0].rstrip(":") for line in text.splitlines() if line.startswith("class ")]

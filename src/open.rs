@@ -75,7 +75,11 @@ impl Opened {
 }
 
 fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
-    let classes: HashSet<&str> = model.modules.iter().map(|module| module.class.as_str()).collect();
+    let mut classes: HashSet<&str> = HashSet::new();
+    // One by one: a set of a million modules' classes would make room for a million.
+    for module in &model.modules {
+        classes.insert(&module.class);
+    }
     let (modules, mut foreign): (Vec<&PickleGlobal>, Vec<&PickleGlobal>) = report
         .globals
         .iter()

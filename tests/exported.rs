@@ -73,7 +73,7 @@ fn ops_are_counted_for_each_module_with_their_places() {
 #[test]
 fn tensors_stay_on_disk_and_are_read_from_the_archive_within() {
     let checkpoint = Checkpoint::open(&fixture("exported_flat.pt2")).unwrap();
-    let files: Vec<usize> = checkpoint.storages.iter().map(|storage| storage.file).collect();
+    let files: Vec<u32> = checkpoint.storages.iter().map(|storage| storage.file).collect();
     assert!(files.contains(&1) && files.contains(&2), "{files:?}");
     let current = Checkpoint::open(&fixture("exported.pt2")).unwrap();
     for (id, tensor) in current.tensors.iter().enumerate() {

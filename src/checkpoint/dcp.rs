@@ -58,9 +58,9 @@ struct Reader<'a> {
     folder: &'a Path,
     segments: HashMap<String, Segment>,
     /// The index of each file that is there; the length that it has.
-    files: HashMap<String, Option<(usize, u64)>>,
+    files: HashMap<String, Option<(u32, u64)>>,
     /// The same by what the file is: links to one are one.
-    by_id: HashMap<FileId, (usize, u64)>,
+    by_id: HashMap<FileId, (u32, u64)>,
     missing: usize,
     checkpoint: Checkpoint,
 }
@@ -200,7 +200,7 @@ impl Reader<'_> {
         let mut storage = None;
         match self.place(&name, facts, &shape) {
             Ok(found) => {
-                storage = Some(self.checkpoint.storages.len());
+                storage = u32::try_from(self.checkpoint.storages.len()).ok();
                 self.checkpoint.storages.push(found);
             }
             Err(why) => {
@@ -216,7 +216,7 @@ impl Reader<'_> {
             storage,
             requires_grad,
             shared_with: None,
-            problem,
+            problem: problem.map(String::into_boxed_str),
         });
         Ok(())
     }
@@ -243,16 +243,10 @@ impl Reader<'_> {
             let Segment { offset, length: size, .. } = segment;
             return Err(format!("its {size} bytes at byte {offset} are not in `{shown}`, which has {length}"));
         }
-        Ok(Storage {
-            key: name.into(),
-            file,
-            offset: StorageOffset::Archive(segment.offset),
-            bytes: segment.length,
-            big_endian: false,
-        })
+        Ok(Storage { file, offset: StorageOffset::Archive(segment.offset), bytes: segment.length, big_endian: false })
     }
 
-    fn file(&mut self, name: &str) -> Option<(usize, u64)> {
+    fn file(&mut self, name: &str) -> Option<(u32, u64)> {
         if let Some(known) = self.files.get(name) {
             return *known;
         }
@@ -270,13 +264,13 @@ impl Reader<'_> {
         found
     }
 
-    fn open(&mut self, path: &Path) -> Option<(usize, u64)> {
+    fn open(&mut self, path: &Path) -> Option<(u32, u64)> {
         let id = FileId::of(path)?;
         if let Some(known) = self.by_id.get(&id) {
             return Some(*known);
         }
         let bytes = Bytes::open(path).ok()?;
-        let found = (self.checkpoint.files.len(), bytes.length());
+        let found = (u32::try_from(self.checkpoint.files.len()).ok()?, bytes.length());
         self.checkpoint.files.push(bytes.closed());
         self.checkpoint.shards += 1;
         self.checkpoint.bytes = self.checkpoint.bytes.saturating_add(found.1);

@@ -36,7 +36,7 @@ impl Checkpoint {
                     storage: None,
                     requires_grad: false,
                     shared_with: None,
-                    problem: Some("is only described".to_owned()),
+                    problem: Some("is only described".into()),
                 });
                 let statistic = name.starts_with("running_") || name == "num_batches_tracked";
                 let kind = if statistic { TensorKind::Buffer } else { TensorKind::Parameter };

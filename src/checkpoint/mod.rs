@@ -299,7 +299,7 @@ impl Checkpoint {
         let (first_tensor, first_storage) = (self.tensors.len(), self.storages.len());
         self.storages.extend(storages);
         self.tensors.extend(tensors.into_iter().map(|tensor| Tensor {
-            storage: tensor.storage.map(|index| index + first_storage),
+            storage: tensor.storage.map(|index| index + first_storage as u32),
             shared_with: tensor.shared_with.map(|index| index + first_tensor),
             ..tensor
         }));

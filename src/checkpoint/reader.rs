@@ -45,7 +45,7 @@ impl<'a> TensorReader<'a> {
         let tensor = checkpoint.tensors.get(id).ok_or_else(|| fail("", format!("there is no tensor number {id}")))?;
         let fail = |what: String| fail(&tensor.name, what);
         if let Some(problem) = &tensor.problem {
-            return Err(fail(problem.clone()));
+            return Err(fail(problem.to_string()));
         }
         let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
         let shape = shape.ok_or_else(|| fail("is too large for this machine".to_owned()))?;
@@ -66,9 +66,9 @@ impl<'a> TensorReader<'a> {
         if reach.is_empty() {
             return Ok(reader);
         }
-        let storage = tensor.storage.and_then(|index| checkpoint.storages.get(index));
+        let storage = tensor.storage.and_then(|index| checkpoint.storages.get(index as usize));
         let storage = storage.ok_or_else(|| fail("the file holds no bytes for it".to_owned()))?;
-        let file = checkpoint.files.get(storage.file);
+        let file = checkpoint.files.get(storage.file as usize);
         let file = file.ok_or_else(|| fail("its file is not open".to_owned()))?;
         reader.begin = match storage.offset {
             StorageOffset::Archive(offset) => {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
 
 use compact_str::CompactString;
 
@@ -36,6 +37,28 @@ pub(super) struct Found {
     pub plain: bool,
 }
 
+/// An index or none, in four bytes: there is one for each of a million tensors, and never so many that they do not fit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Short(Option<NonZeroU32>);
+
+impl Short {
+    fn of(index: usize) -> Short {
+        Short(u32::try_from(index).ok().and_then(|index| NonZeroU32::new(index.wrapping_add(1))))
+    }
+
+    fn get(self) -> Option<usize> {
+        self.0.map(|next| next.get() as usize - 1)
+    }
+
+    /// The index, or this one from now on.
+    fn get_or_set(&mut self, index: usize) -> usize {
+        self.get().unwrap_or_else(|| {
+            *self = Short::of(index);
+            index
+        })
+    }
+}
+
 /// Collects the tensors of one pickle under the names that the callers give them.
 pub(super) struct Rebuilder<'a> {
     pub pickle: &'a Pickle,
@@ -47,9 +70,9 @@ pub(super) struct Rebuilder<'a> {
     /// Warnings beyond the most that are kept.
     more_warnings: usize,
     /// The storage made of each of the archive's records.
-    by_record: Vec<Option<usize>>,
+    by_record: Vec<Short>,
     /// The first tensor in each storage; most have but one.
-    first_in: Vec<Option<TensorId>>,
+    first_in: Vec<Short>,
     /// The first tensor of each further layout in a storage: storage, offset, and a hash of the rest.
     further: HashMap<(usize, u64, u64), TensorId>,
     /// The first tensor made of a value, for tensors without a storage: they are tied by being the same object.
@@ -112,7 +135,7 @@ impl<'a> Rebuilder<'a> {
 
     /// Tensors that are described outside the pickle, and the storages that they view; first of all calls.
     pub fn give(&mut self, tensors: HashMap<i64, Tensor>, storages: Vec<Storage>) {
-        self.first_in = vec![None; storages.len()];
+        self.first_in = vec![Short::default(); storages.len()];
         (self.given, self.storages) = (tensors, storages);
     }
 
@@ -177,7 +200,7 @@ impl<'a> Rebuilder<'a> {
         };
         tensor.name = name;
         tensor.shared_with = match tensor.storage {
-            Some(storage) => self.elder(&tensor, storage, number),
+            Some(storage) => self.elder(&tensor, storage as usize, number),
             None => Some(*self.by_node.entry(id).or_insert(number)).filter(|&first| first != number),
         };
         self.tensors.push(tensor);
@@ -192,7 +215,7 @@ impl<'a> Rebuilder<'a> {
                 && elder.strides == tensor.strides
                 && elder.dtype == tensor.dtype
         };
-        let first = *self.first_in.get_mut(storage)?.get_or_insert(number);
+        let first = self.first_in.get_mut(storage)?.get_or_set(number);
         if first == number || self.tensors.get(first).is_some_and(same) {
             return Some(first).filter(|&first| first != number);
         }
@@ -220,6 +243,7 @@ impl<'a> Rebuilder<'a> {
         let offset = u64::try_from(draft.offset).map_err(|_| fault(format!("negative offset {}", draft.offset)))?;
         let mut dtype = draft.dtype.map(|id| named_dtype(pickle.global_name(id).unwrap_or_default()));
         let mut storage = None;
+        let mut key = Cow::Borrowed("");
         if let Some(id) = draft.storage {
             let described = self.storage_id(id)?;
             dtype = dtype.or(described.dtype.clone());
@@ -230,6 +254,7 @@ impl<'a> Rebuilder<'a> {
                     problem.get_or_insert_with(|| format!("storage `{key}` {why}"));
                 }
             }
+            key = described.key;
         }
         let dtype = dtype.unwrap_or(Ok(Dtype::Unknown)).unwrap_or_else(|name| {
             problem.get_or_insert_with(|| format!("elements of type {} are not read", name_for_message(&name)));
@@ -239,13 +264,15 @@ impl<'a> Rebuilder<'a> {
         if let Some(storage) = storage.and_then(|index| self.storages.get(index)).filter(|_| dtype != Dtype::Unknown) {
             let holds = storage.bytes / dtype.size() as u64;
             if !reach.is_empty() && reach.end > holds {
-                let (needs, key) = (reach.end, name_for_message(&storage.key));
+                let (needs, key) = (reach.end, name_for_message(&key));
                 return Err(fault(format!("needs {needs} elements of storage `{key}`, which holds {holds}")));
             }
         }
         let requires_grad = draft.requires_grad;
         let name = CompactString::default();
         let strides = layout::odd_strides(&shape, strides);
+        let storage = storage.and_then(|index| u32::try_from(index).ok());
+        let problem = problem.map(String::into_boxed_str);
         Ok(Tensor { name, dtype, shape, strides, offset, storage, requires_grad, shared_with: None, problem })
     }
 
@@ -270,7 +297,7 @@ impl<'a> Rebuilder<'a> {
             }
             Some(found) => found,
         };
-        if let Some(&Some(known)) = self.by_record.get(found.number) {
+        if let Some(known) = self.by_record.get(found.number).and_then(|known| known.get()) {
             return Ok(Ok(known));
         }
         let declared = match &id.dtype {
@@ -288,18 +315,17 @@ impl<'a> Rebuilder<'a> {
         }
         let index = self.storages.len();
         self.storages.push(Storage {
-            key: (&*id.key).into(),
             file: 0,
             offset: found.offset,
             bytes: declared.min(found.bytes),
             big_endian: self.big_endian,
         });
-        self.first_in.push(None);
+        self.first_in.push(Short::default());
         if self.by_record.len() <= found.number {
-            self.by_record.resize(found.number + 1, None);
+            self.by_record.resize(found.number + 1, Short::default());
         }
         if let Some(place) = self.by_record.get_mut(found.number) {
-            *place = Some(index);
+            *place = Short::of(index);
         }
         Ok(Ok(index))
     }

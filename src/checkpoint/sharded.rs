@@ -259,7 +259,8 @@ impl<'a> Merged<'a> {
         if shard.format == Format::Safetensors {
             all.format = Format::ShardedSafetensors;
         }
-        let (first_file, first_storage) = (all.files.len(), all.storages.len());
+        // Bounds on shards and tensors keep both far from 32 bits.
+        let (first_file, first_storage) = (all.files.len() as u32, all.storages.len() as u32);
         // What all names of one shard have in front of them may be in front of some names only.
         let prefix: String =
             shard.wrappers.iter().filter(|wrapper| wrapper.ends_with('.')).map(String::as_str).collect();

@@ -113,7 +113,7 @@ pub(super) fn parts(pickle: &Pickle, container: NodeId) -> impl Iterator<Item = 
     let attributes =
         if entries.is_none() && items.is_none() { state().and_then(|state| pickle.entries(state)) } else { None };
     let named = entries.or(attributes).into_iter().flatten().map(|(key, value)| (Key::Name(key), value));
-    named.chain(items.into_iter().flatten().enumerate().map(|(index, value)| (Key::Index(index), value)))
+    named.chain(items.into_iter().flatten().zip(0u32..).map(|(value, index)| (Key::Index(index), value)))
 }
 
 /// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimiser's state is not.
@@ -185,7 +185,7 @@ struct Level {
 #[derive(Clone, Copy)]
 pub(super) enum Key {
     Name(NodeId),
-    Index(usize),
+    Index(u32),
 }
 
 impl Key {

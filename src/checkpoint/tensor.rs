@@ -25,22 +25,20 @@ pub struct Tensor {
     /// First element, in elements from the storage's beginning.
     pub offset: u64,
     /// Index in [`Checkpoint::storages`](super::Checkpoint::storages); `None` where the file holds no bytes for it.
-    pub storage: Option<usize>,
+    pub storage: Option<u32>,
     /// Whether autograd would have tracked it.
     pub requires_grad: bool,
     /// The first tensor with the same storage, offset, shape, strides and dtype (tied weights), if that is another one.
     pub shared_with: Option<TensorId>,
     /// Why its bytes cannot be read, in a sentence.
-    pub problem: Option<String>,
+    pub problem: Option<Box<str>>,
 }
 
 /// A run of bytes in a file that tensors view.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    /// The key in the file; empty where a storage has none but its tensor's name.
-    pub key: CompactString,
     /// Index in the checkpoint's list of files.
-    pub file: usize,
+    pub file: u32,
     /// First byte. For a zip record this is the local header's offset until the record is read.
     pub offset: StorageOffset,
     /// Length in bytes.

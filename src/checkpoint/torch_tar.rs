@@ -183,8 +183,8 @@ fn count(stream: &mut Stream<'_>) -> Result<i64, Error> {
 
 impl Storages {
     fn add(&mut self, key: String, offset: StorageOffset, bytes: u64, dtype: Dtype) {
-        self.by_key.insert(key.clone(), self.list.len());
-        self.list.push(Storage { key: key.into(), file: 0, offset, bytes, big_endian: false });
+        self.by_key.insert(key, self.list.len());
+        self.list.push(Storage { file: 0, offset, bytes, big_endian: false });
         self.dtypes.push(dtype);
     }
 
@@ -250,7 +250,7 @@ fn read_tensors(stream: &mut Stream<'_>, storages: &Storages) -> Result<HashMap<
             strides: odd_strides(&shape, strides),
             shape,
             offset,
-            storage: Some(index),
+            storage: u32::try_from(index).ok(),
             requires_grad: false,
             shared_with: None,
             problem: None,

@@ -125,9 +125,13 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Fail
     if args.strict && map.copied().next().is_some() {
         return Ok(refuse(&path, &map));
     }
-    let tensors = writer::Conversion::new(&opened.checkpoint, &map, args.dtype.dtype())?;
+    // The modules have done their work.
+    let facts = report::Facts::of(&opened, &map);
+    let source = Arc::clone(&opened.checkpoint);
+    drop(opened);
+    let tensors = writer::Conversion::new(&source, &map, args.dtype.dtype())?;
     let rows = |file: &mut dyn Write| {
-        serde_json::to_writer_pretty(file, &key_map::rows(&opened.checkpoint, &map)).map_err(std::io::Error::from)
+        serde_json::to_writer_pretty(file, &key_map::rows(&source, &map)).map_err(std::io::Error::from)
     };
     let text = args.map.clone().map(|path| Text { path, write: &rows });
     let written = match write(&tensors, &options, &Beside { inputs, map: text })? {
@@ -135,8 +139,8 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Fail
         Err(code) => return Ok(code),
     };
     match args.format {
-        Format::Text => output::print(report::text(&opened, &map, &written).as_bytes())?,
-        Format::Json => output::print_json(&report::json(&opened, &map, &written))?,
+        Format::Text => output::print(report::text(&facts, &map, &written).as_bytes())?,
+        Format::Json => output::print_json(&report::json(&facts, &map, &written))?,
     }
     Ok(Exit::Fine)
 }

@@ -1,5 +1,7 @@
 //! What a conversion did, as text and JSON.
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
@@ -17,8 +19,38 @@ const MOST_SHOWN: usize = 20;
 /// How many names of tensors that have one reason in common.
 const MOST_NAMES: usize = 4;
 
+/// What the reports say of the model. It is gathered ahead, so that the modules need not be kept while tensors are written: of
+/// a million they take as much memory as all the rest.
+#[derive(Debug)]
+pub struct Facts {
+    path: PathBuf,
+    warnings: Vec<String>,
+    /// Indices of entries, in the map, of convolutions that were taken for plain ones because the others are.
+    by_others: Vec<usize>,
+    /// Whether `verify` can measure any module.
+    measurable: bool,
+}
+
+impl Facts {
+    /// What is to be said of an opened checkpoint and its key map.
+    pub fn of(opened: &Opened, map: &StateDict) -> Facts {
+        let doubtful = |entry: &Entry| opened.model.modules.get(entry.module).is_some_and(neighbours::by_others);
+        let others = |(at, entry): (usize, &Entry)| (entry.shape.len() > 2 && doubtful(entry)).then_some(at);
+        Facts {
+            path: opened.checkpoint.path.clone(),
+            warnings: opened.checkpoint.warnings.clone(),
+            by_others: map.entries.iter().enumerate().filter_map(others).collect(),
+            measurable: opened.triage.modules.iter().any(|triaged| triaged.plan.is_some()),
+        }
+    }
+
+    fn by_others<'m>(&self, map: &'m StateDict) -> Vec<&'m str> {
+        self.by_others.iter().filter_map(|&at| map.entries.get(at)).map(|entry| entry.name.as_str()).collect()
+    }
+}
+
 /// The report for a reader.
-pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
+pub fn text(facts: &Facts, map: &StateDict, written: &Written) -> String {
     let mut lines = Vec::new();
     let files: Vec<_> = written.files.iter().map(|file| escape(&file.to_string_lossy()).into_owned()).collect();
     let count = map.entries.len();
@@ -36,7 +68,7 @@ pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
             "{by_class} by their layer's class alone: the file does not say all hyper-parameters, which the layout does not depend on"
         ));
     }
-    let others = by_others(opened, map);
+    let others = facts.by_others(map);
     let title = format!(
         "{} because the model's other convolutions are no transposed ones either; the file does not say:",
         others.len()
@@ -61,22 +93,12 @@ pub fn text(opened: &Opened, map: &StateDict, written: &Written) -> String {
             "{eights} float8_e4m3fn, which MLX loads as bytes (uint8): mx.from_fp8 makes numbers of them"
         ));
     }
-    let warnings = &opened.checkpoint.warnings;
+    let warnings = &facts.warnings;
     list(&mut lines, "of the checkpoint itself:", warnings.len(), warnings.iter().cloned());
-    let unmeasured = opened.triage.modules.iter().filter(|triaged| triaged.plan.is_some()).count();
-    if unmeasured > 0 {
+    if facts.measurable {
         lines.push("the layers' outputs are measured by `t2m-tui verify`, by the same moves".to_owned());
     }
     lines.join("\n") + "\n"
-}
-
-/// Weights of convolutions that were taken for plain ones because the others are.
-fn by_others<'a>(opened: &Opened, map: &'a StateDict) -> Vec<&'a str> {
-    let others = |entry: &&Entry| {
-        let doubtful = opened.model.modules.get(entry.module).is_some_and(neighbours::by_others);
-        doubtful && entry.shape.len() > 2
-    };
-    map.entries.iter().filter(others).map(|entry| entry.name.as_str()).collect()
 }
 
 /// What is copied, by reason: the names that have it, and the reason.
@@ -157,7 +179,7 @@ pub fn total(written: &Written) -> Loss {
 }
 
 /// The report for scripts.
-pub fn json(opened: &Opened, map: &StateDict, written: &Written) -> Value {
+pub fn json(facts: &Facts, map: &StateDict, written: &Written) -> Value {
     let loss = |loss: &Loss| json!({"overflowed": loss.overflowed, "vanished": loss.vanished, "rounded": loss.rounded, "max_abs": loss.max_abs});
     let left = |why: &Why| match why {
         Why::Dropped => "dropped".to_owned(),
@@ -166,17 +188,17 @@ pub fn json(opened: &Opened, map: &StateDict, written: &Written) -> Value {
     };
     json!({
         "schema": 1,
-        "source": opened.checkpoint.path.to_string_lossy(),
+        "source": facts.path.to_string_lossy(),
         "files": written.files.iter().map(|file| file.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "tensors": map.entries.len(),
         "bytes": written.bytes,
         "rules": map.rules(),
         "by_class_alone": map.entries.iter().filter(|entry| entry.known == Known::Layout).map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
-        "by_others": by_others(opened, map),
+        "by_others": facts.by_others(map),
         "copied": map.copied().map(|(entry, doubt)| json!({"name": entry.name.as_str(), "reason": doubt.to_string()})).collect::<Vec<_>>(),
         "left": map.left.iter().map(|of| json!({"name": of.name, "why": left(&of.why)})).collect::<Vec<_>>(),
         "casts": written.casts.iter().map(|(from, to, count)| json!({"from": from, "to": to, "tensors": count})).collect::<Vec<_>>(),
-        "warnings": opened.checkpoint.warnings,
+        "warnings": facts.warnings,
         "lost": written.losses.iter().map(|(name, lost)| (name.clone(), loss(lost))).collect::<serde_json::Map<_, _>>(),
     })
 }

@@ -98,7 +98,7 @@ impl About {
             unreadable: checkpoint
                 .tensors
                 .iter()
-                .filter_map(|tensor| Some((tensor.name.to_string(), tensor.problem.clone()?)))
+                .filter_map(|tensor| Some((tensor.name.to_string(), tensor.problem.as_deref()?.to_owned())))
                 .collect(),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+static EVER: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts what is allocated.
 pub struct Counting;
@@ -14,6 +15,7 @@ pub struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        EVER.fetch_add(layout.size(), Ordering::Relaxed);
         PEAK.fetch_max(now, Ordering::Relaxed);
         // SAFETY: the caller's promises are the system allocator's.
         unsafe { System.alloc(layout) }
@@ -21,6 +23,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let now = NOW.fetch_add(size, Ordering::Relaxed) + size;
+        EVER.fetch_add(size.saturating_sub(layout.size()), Ordering::Relaxed);
         PEAK.fetch_max(now - layout.size(), Ordering::Relaxed);
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
@@ -43,6 +46,14 @@ pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     PEAK.store(base, Ordering::Relaxed);
     let result = work();
     (result, PEAK.load(Ordering::Relaxed).saturating_sub(base))
+}
+
+/// What `work` gives, and the bytes that were allocated for it, given back or not: what was done, however short it was kept.
+#[allow(dead_code)]
+pub fn allocated_by<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let base = EVER.load(Ordering::Relaxed);
+    let result = work();
+    (result, EVER.load(Ordering::Relaxed) - base)
 }
 
 /// What a file of that many bytes may take: 64 MiB and eight times itself.

@@ -194,13 +194,13 @@ impl Reader<'_> {
                 });
                 None
             }
-            Some(place) => Some(self.storage(record, place, big_endian)),
+            Some(place) => Some(self.storage(&record, place, big_endian)),
         };
         let reach = Layout { shape: &shape, strides: &strides, offset }.reach().map_err(&fault)?;
         if let Some(storage) = storage.and_then(|index| self.checkpoint.storages.get(index)) {
             let holds = storage.bytes / dtype.size() as u64;
             if dtype != Dtype::Unknown && !reach.is_empty() && reach.end > holds {
-                let key = name_for_message(&storage.key);
+                let key = name_for_message(&record);
                 return Err(fault(format!("needs {} elements of `{key}`, which holds {holds}", reach.end)));
             }
         }
@@ -211,21 +211,20 @@ impl Reader<'_> {
             strides: odd_strides(&shape, strides.into()),
             shape: shape.into(),
             offset,
-            storage,
+            storage: storage.and_then(|index| u32::try_from(index).ok()),
             requires_grad,
             shared_with: None,
-            problem,
+            problem: problem.map(String::into_boxed_str),
         };
         self.checkpoint.tensors.push(tensor);
         Ok(())
     }
 
-    fn storage(&mut self, record: String, place: Record, big_endian: bool) -> usize {
+    fn storage(&mut self, record: &str, place: Record, big_endian: bool) -> usize {
         let storages = &mut self.checkpoint.storages;
-        let index = *self.indices.entry(record.clone()).or_insert(storages.len());
+        let index = *self.indices.entry(record.to_owned()).or_insert(storages.len());
         if index == storages.len() {
             storages.push(Storage {
-                key: record.into(),
                 file: 0,
                 offset: StorageOffset::ZipLocalHeader(place.header),
                 bytes: place.size,
@@ -268,7 +267,7 @@ impl Reader<'_> {
         let inner = Archive::open(self.path, &part).map_err(inner_error)?;
         let mut inner = torch_zip::read(self.path, part, inner, None).map_err(inner_error)?;
         // The file itself is the first of the files.
-        let file = self.checkpoint.files.len() + 1;
+        let file = u32::try_from(self.checkpoint.files.len() + 1).unwrap_or(u32::MAX);
         inner.storages.iter_mut().for_each(|storage| storage.file = file);
         if let Some(name) = name {
             inner.tensors.iter_mut().for_each(|tensor| tensor.name = name.into());

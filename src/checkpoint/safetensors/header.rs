@@ -35,7 +35,7 @@ pub(super) struct Header {
 pub(super) struct Entry {
     pub name: CompactString,
     /// As written (`BF16`).
-    pub dtype: String,
+    pub dtype: CompactString,
     pub shape: Sizes,
     /// First byte and one past the last, from the end of the header.
     pub begin: u64,
@@ -277,7 +277,7 @@ impl<'a> Reader<'a> {
         let (mut dtype, mut shape, mut offsets) = (None, None, None);
         self.object(|reader, field, at| {
             let twice = match field.as_str() {
-                "dtype" => dtype.replace(reader.string("the type in quotes")?.into_string()).is_some(),
+                "dtype" => dtype.replace(reader.string("the type in quotes")?.as_str().into()).is_some(),
                 "shape" => shape.replace(reader.sizes(MOST_AXES)?).is_some(),
                 "data_offsets" => offsets.replace(reader.sizes(2)?).is_some(),
                 _ => reader.skip().map(|()| false)?,
@@ -425,7 +425,7 @@ mod tests {
                 prop_assert!(value.is_ok(), "{}", String::from_utf8_lossy(&header));
                 let value = value.unwrap();
                 for tensor in parsed.tensors {
-                    prop_assert_eq!(&value[tensor.name.as_str()]["dtype"], &serde_json::json!(tensor.dtype));
+                    prop_assert_eq!(&value[tensor.name.as_str()]["dtype"], &serde_json::json!(tensor.dtype.as_str()));
                     prop_assert_eq!(&value[tensor.name.as_str()]["shape"], &serde_json::json!(tensor.shape.to_vec()));
                 }
             }

@@ -111,20 +111,21 @@ fn check(entry: &Entry, position: u64) -> Result<(), String> {
 
 fn add(checkpoint: &mut Checkpoint, entry: Entry, data: u64) {
     let known = dtype(&entry.dtype).and_then(|(dtype, _)| dtype);
-    let problem = known.is_none().then(|| format!("elements of type {} are not read", name_for_message(&entry.dtype)));
+    let problem =
+        known.is_none().then(|| format!("elements of type {} are not read", name_for_message(&entry.dtype)).into());
     checkpoint.tensors.push(Tensor {
         strides: None,
         shape: entry.shape,
         dtype: known.unwrap_or(Dtype::Unknown),
         offset: 0,
-        storage: Some(checkpoint.storages.len()),
+        // A header has no room for more than 32 bits count.
+        storage: Some(checkpoint.storages.len() as u32),
         requires_grad: false,
         shared_with: None,
         problem,
         name: entry.name,
     });
     checkpoint.storages.push(Storage {
-        key: Default::default(),
         file: 0,
         // The sum is checked with the file's end, before anything is read.
         offset: StorageOffset::Data(data.saturating_add(entry.begin)),

@@ -34,22 +34,28 @@ pub(super) struct Slot {
     pub range: Range<u64>,
 }
 
-/// Bytes of a header at most, as the format allows; what the metadata takes is left to them.
-const LONGEST_HEADER: usize = 100_000_000 - (4 << 20);
+/// Bytes of a header at most, as the format allows; some are kept for the hashes' names.
+const LONGEST_HEADER: usize = 100_000_000 - (2 << 20);
 
 /// Distribute tensors over files of at most `most` bytes of tensors, and of headers that readers take. Elements of more bytes
 /// come first in each file, so that every tensor is aligned to its elements; besides that the order is the source's.
 pub(super) fn shards(source: &dyn Source, target: &Path, most: u64) -> Vec<Shard> {
     let mut files: Vec<Vec<Slot>> = vec![Vec::with_capacity(source.count())];
-    let (mut filled, mut header) = (0u64, 0usize);
+    let bytes = |tensor: &Described<'_>| {
+        tensor.shape.iter().fold(tensor.written.size() as u64, |bytes, &axis| bytes.saturating_mul(axis as u64))
+    };
+    // No offset is beyond the sum.
+    let all = (0..source.count()).fold(0u64, |sum, at| sum.saturating_add(bytes(&source.tensor(at))));
+    let about = serde_json::to_string(&source.about()).map_or(0, |text| text.len());
+    let (mut filled, mut header) = (0u64, about);
     for at in 0..source.count() {
         let tensor = source.tensor(at);
         let dtype = tensor.written;
-        let bytes = tensor.shape.iter().fold(dtype.size() as u64, |bytes, &axis| bytes.saturating_mul(axis as u64));
-        let row = row_length(&tensor);
-        if (filled > 0 && filled.saturating_add(bytes) > most) || (header > 0 && header + row > LONGEST_HEADER) {
+        let bytes = bytes(&tensor);
+        let row = row_length(&tensor, digits(all));
+        if (filled > 0 && filled.saturating_add(bytes) > most) || (header > about && header + row > LONGEST_HEADER) {
             files.push(Vec::new());
-            (filled, header) = (0, 0);
+            (filled, header) = (0, about);
         }
         (filled, header) = (filled.saturating_add(bytes), header + row);
         if let Some(file) = files.last_mut() {
@@ -70,13 +76,18 @@ pub(super) fn shards(source: &dyn Source, target: &Path, most: u64) -> Vec<Shard
     files.into_iter().enumerate().map(shard).collect()
 }
 
-/// Bytes that a tensor's row takes in a header, or less. Escapes in its name take up to six for one.
-fn row_length(tensor: &Described<'_>) -> usize {
-    const NUMBER: usize = 21;
+/// Bytes that a tensor's row takes in a header at most, its offsets having so many digits. Escapes in its name take up to six
+/// bytes for one.
+fn row_length(tensor: &Described<'_>, offset: usize) -> usize {
+    const FIXED: usize = r#""":{"dtype":"F8_E4M3","shape":[],"data_offsets":[,]},"#.len();
     let plain = tensor.name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
     let name = if plain { tensor.name.len() } else { 6 * tensor.name.len() };
-    // `"":{"dtype":"F8_E4M3","shape":[],"data_offsets":[,]},`
-    name + 56 + NUMBER * (2 + tensor.shape.len())
+    let shape: usize = tensor.shape.iter().map(|&axis| digits(axis as u64) + 1).sum();
+    name + FIXED + shape + 2 * offset
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
 /// `model.safetensors` → `model-00001-of-00003.safetensors`; itself where there is one file.
@@ -160,4 +171,60 @@ fn write_rows(
     }
     out.push(b'}');
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::Error;
+    use super::*;
+    use crate::checkpoint::{Checkpoint, TensorData};
+
+    struct Named(Vec<String>);
+
+    impl Source for Named {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn tensor(&self, at: usize) -> Described<'_> {
+            Described { name: &self.0[at], shape: &[3, 40], dtype: Dtype::Float32, written: Dtype::BFloat16 }
+        }
+
+        fn each(&self, _: usize, _: &mut dyn FnMut(TensorData) -> Result<(), Error>) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn about(&self) -> Map<String, Value> {
+            Map::from_iter([("format".to_owned(), json!("mlx"))])
+        }
+
+        fn inputs(&self) -> Vec<&Checkpoint> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_header_is_the_json_that_it_stands_for_and_as_long_as_was_foreseen() {
+        let source = Named(["a", "b\"\n", "漢"].map(str::to_owned).to_vec());
+        let shards = shards(&source, Path::new("x.safetensors"), u64::MAX);
+        let metadata = source.about();
+        let bytes = header(&source, &shards[0], &metadata);
+        assert_eq!((bytes.len() % 8, u64::from_le_bytes(bytes[..8].try_into().unwrap())), (0, bytes.len() as u64 - 8));
+        let value: Value = serde_json::from_slice(&bytes[8..]).unwrap();
+        assert_eq!(value["__metadata__"], Value::Object(metadata));
+        assert_eq!(value["漢"], json!({"dtype": "BF16", "shape": [3, 40], "data_offsets": [480, 720]}));
+        let rows: usize = (0..3).map(|at| row_length(&source.tensor(at), 3)).sum();
+        assert!(rows + 40 >= bytes.len() && rows < bytes.len() + 40, "{rows} for {}", bytes.len());
+    }
+
+    #[test]
+    fn no_file_has_a_header_that_readers_refuse() {
+        // Three names of 49 MB: two fit.
+        let source = Named((0..3).map(|at| format!("{at}{}", "x".repeat(48_900_000))).collect());
+        let shards = shards(&source, Path::new("x.safetensors"), u64::MAX);
+        assert_eq!(shards.iter().map(|shard| shard.tensors.len()).collect::<Vec<_>>(), [2, 1]);
+        assert!(header(&source, &shards[0], &source.about()).len() < 100_000_000);
+    }
 }
