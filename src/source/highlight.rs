@@ -9,7 +9,7 @@ use syntect::highlighting::{
 use syntect::parsing::{ParseState, ScopeStack, SyntaxReference, SyntaxSet};
 use syntect::util::LinesWithEndings;
 
-use super::python::statement_start;
+use super::syntax::statement_start;
 
 /// Longer lines are left plain: regular expressions on them take seconds, and nobody reads them.
 const LINE_LIMIT: usize = 4_000;

@@ -1,18 +1,17 @@
 //! Python files as syntax trees: classes, their bases and methods, imports, and what `forward` mentions of `self`.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tree_sitter::{Node, ParseOptions, Parser, Tree};
+use tree_sitter::{Node, Tree};
 
 use super::autograd;
 use super::budget::Budget;
 use super::held::Facts;
 use super::literals::{self, Values};
+use super::syntax::{Walk, parse, preorder};
 
-/// Steps between two calls of the parser's progress callback (`OP_COUNT_PER_PARSER_CALLBACK_CHECK` of tree-sitter).
-const OPERATIONS: u64 = 100;
 /// Bytes of a node's text that are looked at. Names and expressions that people write are shorter; without a limit the
 /// links of a long chain, each of which contains the others, would be read again and again.
 const SLICE: usize = 4_096;
@@ -529,74 +528,6 @@ impl Method<'_> {
         let last = if end.column == 0 { end.row } else { end.row + 1 };
         start..last.max(start) + 1
     }
-}
-
-/// The line (1-based) of the last statement of the file itself that begins at or before `line`: from there, text reads as
-/// from a file's start. `None` where syntax errors leave that open.
-pub(super) fn statement_start(text: &str, line: usize) -> Option<usize> {
-    if line <= 1 {
-        return None;
-    }
-    let tree = parse(text, &Budget::default())?;
-    let root = tree.root_node();
-    let mut cursor = root.walk();
-    let mut found = None;
-    for child in root.children(&mut cursor) {
-        if child.start_position().row + 1 > line {
-            break;
-        }
-        if child.has_error() {
-            return None;
-        }
-        if child.start_position().column == 0 && !child.is_extra() {
-            found = Some(child.start_position().row + 1);
-        }
-    }
-    found
-}
-
-/// What is to be visited after a node.
-enum Walk {
-    Inside,
-    Behind,
-    End,
-}
-
-impl From<bool> for Walk {
-    fn from(inside: bool) -> Walk {
-        if inside { Walk::Inside } else { Walk::Behind }
-    }
-}
-
-fn preorder<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize) -> Walk) {
-    let mut cursor = root.walk();
-    loop {
-        let node = cursor.node();
-        if node.is_named() {
-            match enter(node, cursor.descendant_index()) {
-                Walk::Inside if cursor.goto_first_child() => continue,
-                Walk::End => return,
-                Walk::Inside | Walk::Behind => {}
-            }
-        }
-        while !cursor.goto_next_sibling() {
-            if !cursor.goto_parent() {
-                return;
-            }
-        }
-    }
-}
-
-fn parse(text: &str, budget: &Budget) -> Option<Tree> {
-    let mut parser = Parser::new();
-    parser.set_language(&tree_sitter_python::LANGUAGE.into()).ok()?;
-    let mut allowed = budget.file();
-    let mut watch = |state: &tree_sitter::ParseState| {
-        if allowed.burn(OPERATIONS, state.has_error()) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    let options = ParseOptions::new().progress_callback(&mut watch);
-    let bytes = text.as_bytes();
-    parser.parse_with_options(&mut |at, _| bytes.get(at..).unwrap_or_default(), None, Some(options))
 }
 
 /// Of two definitions of one name the later stands, unless it is conditional.

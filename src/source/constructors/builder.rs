@@ -28,6 +28,9 @@ const BUILT: usize = 50;
 /// The key of a value that is no value but a class under another name.
 const CLASS: &str = "__class__";
 
+/// Constants of a class and its bases, and of a file.
+type Constants = Rc<(Values, Arc<Values>)>;
+
 /// The arguments of a call.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -77,7 +80,7 @@ pub(super) struct Builder<'a> {
     imports: Imports<'a>,
     families: HashMap<(usize, String), Rc<Vec<Found>>>,
     /// Of the class that is made and of the file with its constructor, by what `Place` and the receiver say.
-    constants: HashMap<(usize, usize, String), Rc<(Values, Arc<Values>)>>,
+    constants: HashMap<(usize, usize, String), Constants>,
     pub(super) modules: Modules,
     /// [`Root::counts`](super::Root::counts)
     counts: &'a HashMap<String, usize>,
@@ -123,7 +126,7 @@ impl<'a> Builder<'a> {
         family
     }
 
-    fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Rc<(Values, Arc<Values>)> {
+    fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Constants {
         let key = (place.family.as_ptr() as usize, place.member, receiver.to_owned());
         let read = || Rc::new((class_constants(place.family, receiver), found.module.constants()));
         Rc::clone(self.constants.entry(key).or_insert_with(read))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::super::syntax::statement_start;
 use super::*;
 
 fn module(text: &str) -> Module {
