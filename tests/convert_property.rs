@@ -102,7 +102,15 @@ static CONTENTS: LazyLock<Contents> = LazyLock::new(|| {
     for more in [["--max-shard-size", "5GB"], ["--max-shard-size", "50"]] {
         let name = if more[1] == "50" { "s.safetensors" } else { "o.safetensors" };
         let mut command = program();
-        command.current_dir(folder.path()).args(["convert", "m.safetensors", "-o", name, "--map", "map.json", "--force"]);
+        command.current_dir(folder.path()).args([
+            "convert",
+            "m.safetensors",
+            "-o",
+            name,
+            "--map",
+            "map.json",
+            "--force",
+        ]);
         assert!(command.args(more).output().unwrap().status.success());
     }
     let read = |name: &str| std::fs::read(path(name)).unwrap();
@@ -133,7 +141,9 @@ fn content(name: &str, random: &mut impl Rng) -> Vec<u8> {
         "model.safetensors.index.json" => vec![&all.torch_index],
         "map.json" => vec![&all.map],
         "config.json" => vec![b"{\"architectures\": [\"Net\"], \"model_type\": \"net\"}"],
-        "net.py" => vec![b"import torch.nn as nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x\n"],
+        "net.py" => {
+            vec![b"import torch.nn as nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x\n"]
+        }
         "r.toml" => vec![b"", b"[[layer]]\nclass = \"torch.nn.modules.linear.Linear\"\nreason = \"Mine.\"\n"],
         _ if file.ends_with(".index.json") => vec![&all.index, b"{\"mine\": 1}"],
         _ if file.starts_with("model-") => vec![&all.torch],
@@ -194,14 +204,16 @@ fn spelt(folder: &Path, usual: &[&str], random: &mut impl Rng) -> String {
 /// A call of `convert`.
 fn arguments(folder: &Path, random: &mut impl Rng) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    let outputs = ["o.safetensors", "new.safetensors", "hf/model.safetensors", "src/o.safetensors", "hf/out.safetensors"];
+    let outputs =
+        ["o.safetensors", "new.safetensors", "hf/model.safetensors", "src/o.safetensors", "hf/out.safetensors"];
     let maps = ["map.json", "new.json", "o.safetensors", "o.safetensors.index.json", "hf/map.json", "hf/config.json"];
     let mut add = |option: &str, value: Option<String>| {
         all.extend((!option.is_empty()).then(|| option.to_owned()));
         all.extend(value);
     };
     let forward = random.random_ratio(2, 3);
-    let inputs = ["m.safetensors", "m.safetensors", "m.pt", "hf", "hf/model.safetensors.index.json", "hf/model.safetensors"];
+    let inputs =
+        ["m.safetensors", "m.safetensors", "m.pt", "hf", "hf/model.safetensors.index.json", "hf/model.safetensors"];
     let by_map = random.random_bool(0.5);
     if forward || !by_map {
         add("", Some(spelt(folder, &inputs, random)));

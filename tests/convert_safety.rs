@@ -217,11 +217,17 @@ fn outputs_are_neither_inputs_nor_each_other() {
             if force.is_empty() && output == "there.st" {
                 continue;
             }
-            place.refuses(&format!("m.safetensors -o {output} --map {map} {force}"), &["at once; give --map another path"]);
+            place.refuses(
+                &format!("m.safetensors -o {output} --map {map} {force}"),
+                &["at once; give --map another path"],
+            );
         }
         let shards = "--max-shard-size 50";
         let three = "o-00002-of-00003.safetensors";
-        place.refuses(&format!("m.safetensors -o o.safetensors {shards} --map {three} {force}"), &["a shard", "key map"]);
+        place.refuses(
+            &format!("m.safetensors -o o.safetensors {shards} --map {three} {force}"),
+            &["a shard", "key map"],
+        );
         place.refuses(
             &format!("m.safetensors -o o.safetensors {shards} --map here/o.safetensors.index.json {force}"),
             &["the index", "the key map"],
@@ -283,7 +289,10 @@ fn a_model_s_folder_keeps_what_belongs_to_it() {
             place.refuses(&format!("{input} -o o.st --map hf/{name} --force"), &[name, "give --map another path"]);
         }
         // One file of weights would take the index away.
-        place.refuses(&format!("{input} -o hf/model.safetensors --force"), &["model.safetensors.index.json: is the input"]);
+        place.refuses(
+            &format!("{input} -o hf/model.safetensors --force"),
+            &["model.safetensors.index.json: is the input"],
+        );
     }
     // What this program wrote there may be replaced.
     for force in ["", "--force"] {
@@ -371,7 +380,11 @@ fn a_signal_ends_what_is_still_being_opened() {
     for arguments in ["m.safetensors -o o.safetensors", "m.safetensors --reverse mlx.safetensors -o o.safetensors"] {
         for signal in ["INT", "TERM"] {
             let mut command = program();
-            command.current_dir(place.0.path()).arg("convert").args(arguments.split(' ')).args(["--python", "./python"]);
+            command
+                .current_dir(place.0.path())
+                .arg("convert")
+                .args(arguments.split(' '))
+                .args(["--python", "./python"]);
             let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             let until = Instant::now() + PATIENCE;
             while !place.path("asked").exists() {
@@ -398,11 +411,19 @@ fn a_signal_ends_what_is_still_being_read() {
     const COUNT: u64 = 512;
     let place = Place::new();
     let names: Vec<String> = (0..COUNT).map(|at| format!("fc{at}.weight")).collect();
-    let tensors: Vec<(&str, [u64; 2])> = names.iter().map(|name| (name.as_str(), [4_096, MATRIX / 4 / 4_096])).collect();
+    let tensors: Vec<(&str, [u64; 2])> =
+        names.iter().map(|name| (name.as_str(), [4_096, MATRIX / 4 / 4_096])).collect();
     sparse(&place.path("torch.safetensors"), &tensors);
     sparse(&place.path("mlx.safetensors"), &tensors);
     let mut command = program();
-    command.current_dir(place.0.path()).args(["convert", "torch.safetensors", "--reverse", "mlx.safetensors", "-o", "o.st"]);
+    command.current_dir(place.0.path()).args([
+        "convert",
+        "torch.safetensors",
+        "--reverse",
+        "mlx.safetensors",
+        "-o",
+        "o.st",
+    ]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let read = |child: &Child| -> u64 {
         let counts = std::fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap_or_default();

@@ -96,8 +96,11 @@ impl Places<'_> {
     /// What of the inputs a path is, in words; `None` where it is none of them.
     pub fn input_at(&self, path: &Path) -> Option<String> {
         let by_file = identity(path).and_then(|file| self.by_file.get(&file));
-        let by_name =
-            || identity(folder(path)).zip(path.file_name()).and_then(|(above, name)| self.by_name.get(&(above, name.to_owned())));
+        let by_name = || {
+            identity(folder(path))
+                .zip(path.file_name())
+                .and_then(|(above, name)| self.by_name.get(&(above, name.to_owned())))
+        };
         if let Some((role, known)) = by_file.or_else(by_name).and_then(|&at| self.inputs.files.get(at)) {
             let words = role.words();
             return Some(if known == path { words.to_owned() } else { format!("{words} ({})", shown(known)) });

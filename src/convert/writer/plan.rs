@@ -41,7 +41,8 @@ pub(super) fn outputs(
 
 /// Whether this program wrote a file.
 fn is_ours(kind: Kind, path: &Path) -> bool {
-    let tool = |metadata: Option<&Value>| metadata.and_then(Value::as_str).is_some_and(|tool| tool.starts_with(header::TOOL));
+    let tool =
+        |metadata: Option<&Value>| metadata.and_then(Value::as_str).is_some_and(|tool| tool.starts_with(header::TOOL));
     match kind {
         Kind::Weights | Kind::Shard => Checkpoint::open(path).is_ok_and(|found| tool(found.metadata.get("tool"))),
         Kind::Index => {
