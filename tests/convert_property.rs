@@ -339,7 +339,7 @@ fn case(number: usize) -> bool {
     fill(&root, &mut random);
     let line = arguments(&root, &mut random);
     let before = snapshot(&root);
-    let code = call(&line, number % PROGRAM == 0);
+    let code = call(&line, number.is_multiple_of(PROGRAM));
     let after = snapshot(&root);
     let about = || format!("T2M_CASE={number}, exit {code}: convert {}", line.join(" "));
     assert!(matches!(code, 0..=2), "{}", about());

@@ -96,7 +96,11 @@ fn folder(path: &Path) -> &Path {
 
 /// What a file is, by whatever names and links it is reached.
 #[cfg(unix)]
-type Identity = (u64, u64);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
 #[cfg(not(unix))]
 type Identity = PathBuf;
 
@@ -114,7 +118,7 @@ fn identity(path: &Path) -> Option<Identity> {
 #[cfg(unix)]
 fn identity_of(metadata: &Metadata) -> Identity {
     use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
+    Identity { device: metadata.dev(), inode: metadata.ino() }
 }
 
 /// Whether it is a plain file of this user with no other name.

@@ -86,8 +86,8 @@ pub(super) fn slice_of(
     let shape = &direction.shape;
     let (kept, inner) = match dim {
         None => (1, shape.iter().product::<usize>()),
-        Some(dim) => match (shape.get(dim), shape.get(dim + 1..)) {
-            (Some(&length), Some(behind)) => (length, behind.iter().product()),
+        Some(dim) => match shape.get(dim..) {
+            Some([length, behind @ ..]) => (*length, behind.iter().product()),
             _ => return Err(fault(step, format!("{} has no axis {dim}", describe(direction)))),
         },
     };
