@@ -111,7 +111,7 @@ def parts_linux(cache, blas):
                 {"lib/libmlxc.a": None, "bindings.rs": None}, lambda out: make_mlxc(out, cache.find(mlx), cache.find(tools)))
     with_openblas = blas == "openblas"
     libraries = ["lib/libt2m_blas.so"] + (["lib/libscipy_openblas.so"] if with_openblas else [])
-    blas = Part(f"blas-{version('openblas') if with_openblas else 'reference'}-{key('blas')}",
+    blas = Part(f"blas-{version('openblas') if with_openblas else 'reference'}-{key('blas', version('mlx'))}",
                 "OpenBLAS (8 MB to download)" if with_openblas else "MLX's own BLAS", 50_000_000, dict.fromkeys(libraries),
                 lambda out: make_blas(out, cache.find(mlx), with_openblas))
     return [libtorch, tools, mlx, mlxc, blas]
@@ -129,9 +129,9 @@ def version(name):
     return WHEELS[name].file.split("-")[1]
 
 
-def key(folder):
-    """Changes with our own C and C++ files in setup/<folder>, so that editing them makes the part anew."""
-    digest = hashlib.sha256()
+def key(folder, made_with=""):
+    """Changes with our own C and C++ files in setup/<folder>, and with what they are built against: the part is then made anew."""
+    digest = hashlib.sha256(made_with.encode())
     for path in sorted((ROOT / "setup" / folder).iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:8]

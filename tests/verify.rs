@@ -158,11 +158,9 @@ fn the_blas_under_mlx_is_named_and_can_be_chosen() {
     let [default, reference] = ["", "reference"].map(|blas| json(&verify(blas, "json")));
     let name = |report: &Value| report["engines"]["mlx"]["blas"].as_str().unwrap().to_owned();
     assert!(name(&reference).starts_with("reference (libblas"), "{}", name(&reference));
-    let verdicts = |report: &Value| -> Vec<(Value, Value)> {
-        let layers = report["layers"].as_array().unwrap();
-        layers.iter().map(|layer| (layer["path"].clone(), layer["verdict"].clone())).collect()
-    };
-    assert_eq!(verdicts(&default), verdicts(&reference));
+    for layer in [&default, &reference].into_iter().flat_map(|report| report["layers"].as_array().unwrap()) {
+        assert!(matches!(layer["verdict"].as_str(), Some("exact" | "ok")), "{layer:#}");
+    }
     // Another order of summation gives another rounding, and the same one gives the same: the name is not all that differs.
     let rounding = |report: &Value| -> Vec<f64> {
         let mlps = ["caption.blocks.0.mlp.0", "caption.blocks.0.mlp.3"].map(|path| layer(report, path).clone());
@@ -385,6 +383,8 @@ fn the_readme_shows_what_verify_prints() {
     let words = |text: &str| {
         let is_the_same =
             |word: &&str| word.parse::<f64>().is_err() && !matches!(*word, "exact" | "ok" | "exact," | "ok,");
+        // The processor decides which kernels OpenBLAS names.
+        let text = text.split(", blas=").next().unwrap();
         text.split_whitespace().filter(is_the_same).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(words(&shown.join("\n")), words(&printed));
@@ -396,7 +396,7 @@ fn a_plain_rename_is_shown_beside_the_right_conversion() {
     assert_eq!(output.status.code(), Some(0), "the twin does not count: {}", stderr(&output));
     let report = json(&output);
     let conv = layer(&report, "picture.stem.0");
-    assert_eq!(conv["verdict"], "ok");
+    assert!(matches!(conv["verdict"].as_str(), Some("exact" | "ok")), "{conv:#}");
     // Three channels and a kernel of three: names and shapes do not tell that the axes have to move.
     let twin = &conv["naive"][0];
     assert_eq!((twin["name"].as_str(), twin["verdict"].as_str()), (Some("weight as torch has it"), Some("broken")));
