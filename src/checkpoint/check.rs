@@ -75,7 +75,9 @@ pub fn check(checkpoint: &Checkpoint) -> Check {
     for bytes in checkpoint.sources_of_bytes() {
         // Of a distributed checkpoint each tensor is an archive of its own.
         let mut inside = checkpoint.storages.iter().filter_map(|storage| match storage.offset {
-            StorageOffset::Archive(offset) => Some((checkpoint.files.get(storage.file as usize)?, offset, storage.bytes)),
+            StorageOffset::Archive(offset) => {
+                Some((checkpoint.files.get(storage.file as usize)?, offset, storage.bytes))
+            }
             _ => None,
         });
         let inside: Vec<_> = inside.by_ref().filter(|(file, ..)| file.path() == bytes.path()).collect();
