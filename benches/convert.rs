@@ -15,8 +15,8 @@ use globset::GlobSet;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView};
-use t2m_tui::checkpoint::Dtype as Target;
-use t2m_tui::convert::{state_dict, writer};
+use t2m_checkpoint::Dtype as Target;
+use t2m_tui::export::{state_dict, writer};
 use t2m_tui::open::{Options, open};
 
 /// Rounds in which each is run once.

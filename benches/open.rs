@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use generate::{Kind, language_model, many};
-use t2m_tui::checkpoint::Checkpoint;
+use t2m_checkpoint::Checkpoint;
 use t2m_tui::model::{self, Model};
 
 /// The checkpoint's modules.

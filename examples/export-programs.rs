@@ -6,10 +6,10 @@ use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::Program;
 use t2m_tui::certify::{Bench, built_in};
-use t2m_tui::checkpoint::{Dtype, TensorData};
-use t2m_tui::convert::{Plan, random};
-use t2m_tui::engine::Program;
+use t2m_tui::plan::{Plan, random};
 use t2m_tui::registry::Registry;
 
 /// Seed of the weights and inputs.

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Map;
-use t2m_tui::checkpoint::{Dtype, TensorData};
-use t2m_tui::engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, write_frame};
-use t2m_tui::engine::serve::{Engine, serve};
-use t2m_tui::engine::{EngineInfo, ModuleSpec};
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, write_frame};
+use t2m_engine::serve::{Engine, serve};
+use t2m_engine::{EngineInfo, ModuleSpec};
 
 fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {

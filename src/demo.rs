@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::checkpoint::{Bytes, Checkpoint, Error};
 use crate::source::Sources;
+use t2m_checkpoint::{Bytes, Checkpoint, Error};
 
 /// The word that stands for it on the command line.
 pub const NAME: &str = "demo";

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{Checkpoint, Tensor};
 use crate::model::{Evidence, Model, Module, ModuleId};
 use crate::registry::constructors::{Axis, Constructor};
 use crate::source::Sources;
 use crate::source::constructors::{self, Built, Root};
+use t2m_checkpoint::{Checkpoint, Tensor};
 
 /// Warnings that are given one by one.
 const WARNINGS: usize = 20;

@@ -26,25 +26,21 @@
 //! has the exit codes.
 
 pub mod certify;
-pub mod checkpoint;
-pub mod child;
 pub mod cli;
 pub mod compare;
-pub mod convert;
 pub mod demo;
-pub mod engine;
-pub mod escape;
 pub mod evidence;
 pub mod exit;
+pub mod export;
 pub mod files;
 pub mod interrupt;
 pub mod model;
 pub mod open;
+pub mod plan;
+pub mod program;
 pub mod registry;
 pub mod report;
 pub mod source;
-#[cfg(feature = "mlx")]
-pub mod templates;
 pub mod triage;
 pub mod tui;
 pub mod user_file;

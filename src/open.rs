@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::checkpoint::{Checkpoint, PickleGlobal, PickleReport};
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -12,6 +11,7 @@ use crate::model::{self, Model};
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, Triage};
+use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport};
 
 /// What the user asked to be opened, and with which help.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +97,7 @@ fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
 pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
-    Checkpoint(#[from] crate::checkpoint::Error),
+    Checkpoint(#[from] t2m_checkpoint::Error),
     /// A source.
     #[error(transparent)]
     Source(#[from] crate::source::locate::Error),
@@ -143,7 +143,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     checkpoint.warnings.extend(disagreements);
     let triage = triage::triage(&checkpoint, &model, &registry, &sources);
     checkpoint.warnings.extend(sources.budget().warnings());
-    let mut inputs = checkpoint.inputs();
+    let mut inputs = Inputs::of(&checkpoint);
     inputs.extend(options.inputs());
     inputs.extend(sources.inputs());
     Ok(Opened {

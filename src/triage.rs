@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::checkpoint::{Checkpoint, Tensor, TensorKind};
-use crate::convert::recipes::{self, Site};
-use crate::convert::templates::{self, Template};
-use crate::convert::{Call, Plan, Refusal, Way};
-use crate::escape::quoted;
 use crate::model::{Model, Module, ModuleId, alike, reparametrized};
-use crate::registry::{Layer, Registry, RowStatus};
+use crate::plan::blocks::{self, Template};
+use crate::plan::recipes::{self, Site};
+use crate::plan::{Call, Plan, Refusal, Way};
+use crate::registry::{Difficulty, Layer, Registry, RowStatus};
 use crate::source::{ClassSource, Sources};
+use t2m_checkpoint::escape::quoted;
+use t2m_checkpoint::{Checkpoint, Tensor, TensorKind};
 
 /// What the registry says of a module (the words are ARCHITECTURE.md's).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
@@ -60,32 +60,6 @@ impl Status {
     /// Whether the module counts as convertible.
     pub fn converts(self) -> bool {
         matches!(self, Status::Direct | Status::Recipe)
-    }
-}
-
-/// How hard an unsupported layer would be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Difficulty {
-    /// A line or two of MLX.
-    Easy,
-    /// A composition of MLX ops.
-    Medium,
-    /// Needs a work-around that changes the model's code.
-    Hard,
-    /// Not worth converting by a tool.
-    OutOfScope,
-}
-
-impl Difficulty {
-    /// The word in JSON and on screen.
-    pub fn name(self) -> &'static str {
-        match self {
-            Difficulty::Easy => "easy",
-            Difficulty::Medium => "medium",
-            Difficulty::Hard => "hard",
-            Difficulty::OutOfScope => "out-of-scope",
-        }
     }
 }
 
@@ -192,7 +166,7 @@ pub fn triage_called(
         }
         let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id, calls.get(&id).copied());
         if !matches!(triaged.status, Status::Incomplete | Status::Unknown | Status::Unsupported) {
-            triaged.template = templates::of(checkpoint, model, registry, id);
+            triaged.template = blocks::of(checkpoint, model, registry, id);
         }
         triage.modules.push(Arc::new(triaged));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use crate::escape::quoted;
+use t2m_checkpoint::escape::quoted;
 
 /// Why such a file cannot be read.
 #[derive(Debug, thiserror::Error)]

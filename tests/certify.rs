@@ -5,8 +5,9 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use t2m_tui::certify::{Bench, Sample, built_in, mistakes, parse, templates, zoo};
-use t2m_tui::checkpoint::Dtype;
+use t2m_checkpoint::Dtype;
+use t2m_tui::certify::{Bench, Sample, built_in, parse, templates, zoo};
+use t2m_tui::plan::naive;
 use t2m_tui::compare::Verdict;
 use t2m_tui::registry::Registry;
 
@@ -133,10 +134,10 @@ fn random_configurations_pass() {
 #[test]
 fn every_mistake_is_caught() {
     let samples = built_in().unwrap();
-    let mistakes = mistakes::built_in().unwrap();
+    let mistakes = naive::built_in().unwrap();
     assert!(mistakes.len() >= 60, "{} mistakes", mistakes.len());
     let in_order: Vec<Sample> =
-        mistakes.iter().map(|mistake| mistake.sample(&samples).expect(&mistake.build).clone()).collect();
+        mistakes.iter().map(|mistake| Sample::of(mistake, &samples).expect(&mistake.build).clone()).collect();
     let bench = Bench::altered(&in_order, registry(), |index, plan| {
         let mistake = &mistakes[index];
         mistake.make(plan).unwrap_or_else(|reason| panic!("{} in {}: {reason}", mistake.name, mistake.build));

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use t2m_tui::checkpoint::{Checkpoint, Content, Format, TensorKind};
+use t2m_checkpoint::{Checkpoint, Content, Format, TensorKind};
 use t2m_tui::model::{self, Evidence, Model};
 
 fn fixture(name: &str) -> PathBuf {

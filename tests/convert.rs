@@ -11,7 +11,7 @@ use std::process::Output;
 use common::{json, run, stderr};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use t2m_tui::checkpoint::{Dtype as Target, TensorData};
+use t2m_checkpoint::{Dtype as Target, TensorData};
 use t2m_tui::open::{Options, open};
 
 /// Name, type, shape and bytes of every tensor, and the metadata.

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use common::{run, stderr};
 use globset::GlobSet;
-use t2m_tui::checkpoint::{Checkpoint, Dtype, TensorData};
+use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
+use t2m_engine::client::{CancelToken, Client};
+use t2m_engine::{ModuleSpec, Side};
 use t2m_tui::compare::tolerance::scale;
 use t2m_tui::compare::{Verdict, statistics};
-use t2m_tui::convert::state_dict::{self, Entry};
-use t2m_tui::convert::{Plan, weights};
-use t2m_tui::engine::client::{CancelToken, Client};
-use t2m_tui::engine::{ModuleSpec, Side};
+use t2m_tui::export::state_dict::{self, Entry};
 use t2m_tui::open::{Options, open};
+use t2m_tui::plan::{Plan, weights};
 
 type Tensors = Vec<(String, TensorData)>;
 

@@ -13,15 +13,15 @@ use std::path::Path;
 
 use generate::{Kind, Wanted};
 use globset::GlobSet;
-use t2m_tui::convert::{state_dict, writer};
 use t2m_tui::open::{Options, open};
+use t2m_tui::plan::{state_dict, writer};
 
 const MIB: usize = 1 << 20;
 /// What is allowed beyond the largest tensor.
 const BEYOND: usize = 300 * MIB;
 
 /// Bytes of the largest tensor, and the peak of the conversion.
-fn peak(tensors: &[Wanted], cast: Option<t2m_tui::checkpoint::Dtype>) -> (usize, usize) {
+fn peak(tensors: &[Wanted], cast: Option<t2m_checkpoint::Dtype>) -> (usize, usize) {
     let folder = tempfile::tempdir().unwrap();
     let (input, target) = (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
     generate::safetensors(&input, tensors, Kind::Float32);
@@ -48,7 +48,7 @@ fn the_peak_is_the_largest_tensor_and_a_fixed_amount() {
     let many: Vec<Wanted> = (0..40).map(|layer| named(&format!("fc{layer}.weight"), &[1_024, 1_023])).collect();
     for (name, tensors, cast) in [
         ("a large table", plain.as_slice(), None),
-        ("the same, cast", &plain, Some(t2m_tui::checkpoint::Dtype::BFloat16)),
+        ("the same, cast", &plain, Some(t2m_checkpoint::Dtype::BFloat16)),
         ("a large convolution", &convolution, None),
         ("a large transposed convolution", &transposed, None),
         ("many matrices", &many, None),

@@ -17,7 +17,7 @@ use std::time::Instant;
 use common::archive::*;
 use common::legacy::{Stream, text};
 use common::{program, stderr};
-use t2m_tui::checkpoint::Checkpoint;
+use t2m_checkpoint::Checkpoint;
 use t2m_tui::model;
 
 /// What a file must come to.

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
-use t2m_tui::checkpoint::{Dtype, TensorData};
-use t2m_tui::engine::client::{CancelToken, Client, Error, Output};
-use t2m_tui::engine::process::Program;
-use t2m_tui::engine::{EngineState, ModuleSpec, Side};
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::client::{CancelToken, Client, Error, Output};
+use t2m_engine::process::Program;
+use t2m_engine::{EngineState, ModuleSpec, Side};
 
 struct Bench {
     client: Client,
@@ -375,7 +375,7 @@ fn what_an_engine_has_started_ends_with_it() {
 /// Without its keeper an engine is on its own: it has to see that its input has closed.
 #[test]
 fn an_engine_ends_with_its_input_in_the_middle_of_a_run() {
-    use t2m_tui::engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, write_frame};
+    use t2m_engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, write_frame};
     let mut command = std::process::Command::new(common::example("fake-engine"));
     let mut engine = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let (mut input, mut output) = (engine.stdin.take().unwrap(), engine.stdout.take().unwrap());

@@ -10,9 +10,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde_json::{Value, json};
-use t2m_tui::checkpoint::{Dtype, TensorData};
-use t2m_tui::engine::client::{CancelToken, Client, Error, Output};
-use t2m_tui::engine::{ModuleSpec, Side};
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::client::{CancelToken, Client, Error, Output};
+use t2m_engine::{ModuleSpec, Side};
 
 type Tensors = Vec<(&'static str, ArrayD<f32>)>;
 

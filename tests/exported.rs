@@ -12,7 +12,7 @@ use std::path::Path;
 use expected::{check, content, fixture, module, modules};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use t2m_tui::checkpoint::{Bytes, Checkpoint, Format, TensorKind};
+use t2m_checkpoint::{Bytes, Checkpoint, Format, TensorKind};
 
 fn open(bytes: Vec<u8>) -> Result<Checkpoint, String> {
     Checkpoint::from_bytes(Path::new("net.pt2"), Bytes::Owned(bytes)).map_err(|error| error.to_string())

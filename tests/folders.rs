@@ -9,7 +9,7 @@ use std::path::Path;
 use facts::{compare, expected, fixture};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use t2m_tui::checkpoint::Checkpoint;
+use t2m_checkpoint::Checkpoint;
 use tempfile::TempDir;
 
 fn open(name: &str) -> Checkpoint {

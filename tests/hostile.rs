@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::archive::*;
 use proptest::prelude::*;
-use t2m_tui::checkpoint::{Bytes, Checkpoint};
+use t2m_checkpoint::{Bytes, Checkpoint};
 use t2m_tui::model;
 
 /// The message for a torch archive with this pickle.

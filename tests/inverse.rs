@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use t2m_checkpoint::TensorData;
 use t2m_tui::certify::{Bench, built_in};
-use t2m_tui::checkpoint::TensorData;
-use t2m_tui::convert::recipes::Site;
-use t2m_tui::convert::weights::invert;
-use t2m_tui::convert::{Move, random, recipes};
+use t2m_tui::plan::recipes::Site;
+use t2m_tui::plan::weights::invert;
+use t2m_tui::plan::{Move, random, recipes};
 use t2m_tui::registry::Registry;
 
 /// MLX's tensors by the moves of a plan.

@@ -8,10 +8,10 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use t2m_tui::checkpoint::{Bytes, Checkpoint};
-use t2m_tui::convert::reverse::Reversal;
-use t2m_tui::convert::state_dict::key_map;
-use t2m_tui::convert::writer::Source;
+use t2m_checkpoint::{Bytes, Checkpoint};
+use t2m_tui::export::reverse::Reversal;
+use t2m_tui::export::state_dict::key_map;
+use t2m_tui::export::writer::Source;
 
 /// Maps that are tried, each a sound one with a few changes.
 const MAPS: usize = 20_000;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use facts::{compare, expected, fixture};
 use proptest::prelude::*;
-use t2m_tui::checkpoint::{Bytes, Checkpoint, Content};
+use t2m_checkpoint::{Bytes, Checkpoint, Content};
 use t2m_tui::source::Sources;
 
 fn open(name: &str) -> Checkpoint {

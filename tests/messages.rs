@@ -10,7 +10,7 @@ use std::path::Path;
 use common::archive::{Code, Record, code, dict, storage, tensor, tensor_of, torch, torch_records, zip};
 use common::{json, run, stderr};
 use serde_json::json;
-use t2m_tui::checkpoint::Checkpoint;
+use t2m_checkpoint::Checkpoint;
 use t2m_tui::registry::Registry;
 use t2m_tui::tui::theme::Theme;
 
@@ -44,7 +44,7 @@ fn said_of(what: &str, path: &Path) {
         Err(error) => short(what, &error.to_string()),
         Ok(checkpoint) => {
             let mut all = checkpoint.warnings.clone();
-            all.extend(checkpoint.tensors.iter().filter_map(|tensor| tensor.problem.clone()));
+            all.extend(checkpoint.tensors.iter().filter_map(|tensor| tensor.problem.as_deref().map(str::to_owned)));
             all.extend(checkpoint.pickle.iter().flat_map(|report| report.refused.clone()));
             all.into_iter().for_each(|text| short(what, &text));
         }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{json, run, stderr};
-use t2m_tui::checkpoint::{Checkpoint, TensorData};
-use t2m_tui::convert::state_dict::key_map::KeyMap;
-use t2m_tui::convert::weights::Fold;
+use t2m_checkpoint::{Checkpoint, TensorData};
+use t2m_tui::export::state_dict::key_map::KeyMap;
+use t2m_tui::plan::weights::Fold;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -151,7 +151,7 @@ fn by_the_map_alone_what_only_moved_comes_back_and_folds_fold_to_the_same() {
             for from in row.from.iter().filter(|from| !in_folds.contains(from)) {
                 let same = back[from].cast(original[from].dtype).unwrap();
                 assert!(
-                    original[from].dtype == t2m_tui::checkpoint::Dtype::Float64 || same == original[from],
+                    original[from].dtype == t2m_checkpoint::Dtype::Float64 || same == original[from],
                     "{}: {from}",
                     input.display()
                 );

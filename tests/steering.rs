@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use t2m_engine::own;
 use t2m_tui::certify::{self, Bench, Sample};
-use t2m_tui::convert::Plan;
-use t2m_tui::convert::call::{Call, Mask, Targets};
-use t2m_tui::convert::recipes::Setting;
-use t2m_tui::engine::own;
+use t2m_tui::plan::Plan;
+use t2m_tui::plan::call::{Call, Mask, Targets};
+use t2m_tui::plan::recipes::Setting;
 use t2m_tui::registry::{Attribute, Registry};
 
 fn registry() -> Arc<Registry> {
@@ -285,7 +285,7 @@ fn what_changes_mlx_is_told_to_torch() {
 #[cfg(feature = "engine-tests")]
 #[test]
 fn both_engines_run_a_tampered_layer_alike() {
-    use t2m_tui::checkpoint::Dtype;
+    use t2m_checkpoint::Dtype;
     use t2m_tui::compare::Verdict;
 
     let registry = registry();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use expected::{check, content, fixture, module};
 use proptest::prelude::*;
 use serde_json::json;
-use t2m_tui::checkpoint::{Bytes, Checkpoint, Format};
+use t2m_checkpoint::{Bytes, Checkpoint, Format};
 use t2m_tui::source::Sources;
 
 fn open(bytes: Vec<u8>) -> Result<Checkpoint, String> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use t2m_tui::checkpoint::Checkpoint;
+use t2m_checkpoint::Checkpoint;
 use t2m_tui_fuzz::{archive, look, parts, within_bound};
 
 /// A folder of this process, with two shards.

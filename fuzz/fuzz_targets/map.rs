@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use t2m_tui::checkpoint::{Bytes, Checkpoint};
-use t2m_tui::convert::reverse::Reversal;
-use t2m_tui::convert::state_dict::key_map;
-use t2m_tui::convert::writer::Source;
+use t2m_checkpoint::{Bytes, Checkpoint};
+use t2m_tui::export::reverse::Reversal;
+use t2m_tui::export::state_dict::key_map;
+use t2m_tui::export::writer::Source;
 use t2m_tui_fuzz::within_bound;
 
 /// Three tensors of float32: `a` [2, 3], `b` [6], `c` [2, 1, 2, 3], of which `b` is tied to `t`.

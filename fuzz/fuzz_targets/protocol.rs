@@ -5,7 +5,7 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use t2m_tui::engine::protocol::{Reply, Request, read_frame, split_payload};
+use t2m_engine::protocol::{Reply, Request, read_frame, split_payload};
 use t2m_tui_fuzz::within_bound;
 
 fuzz_target!(|data: &[u8]| {

@@ -12,7 +12,7 @@ pub use memory::peak_of;
 
 use std::path::Path;
 
-use t2m_tui::checkpoint::{Bytes, Checkpoint};
+use t2m_checkpoint::{Bytes, Checkpoint};
 use t2m_tui::model;
 
 /// Open bytes as the file of that name.
@@ -26,7 +26,7 @@ pub fn open(bytes: Vec<u8>) {
 }
 
 /// Look at everything that a report or the screen would ask for.
-pub fn look(opened: Result<Checkpoint, t2m_tui::checkpoint::Error>) {
+pub fn look(opened: Result<Checkpoint, t2m_checkpoint::Error>) {
     let checkpoint = match opened {
         Ok(checkpoint) => checkpoint,
         Err(error) => return assert!(!error.to_string().is_empty()),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Bench, Sample};
-use crate::convert::Plan;
-use crate::convert::recipes::{self, Asked, Site};
+use crate::plan::Plan;
+use crate::plan::recipes::{self, Asked, Site};
 use crate::registry::Registry;
 
 /// How a class converts.

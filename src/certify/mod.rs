@@ -6,7 +6,6 @@
 
 pub mod anatomy;
 pub mod dtypes;
-pub mod mistakes;
 pub mod ops;
 #[cfg(test)]
 mod programs_tests;
@@ -19,18 +18,19 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::checkpoint::{Checkpoint, DescribedModule, Dtype};
+use crate::compare::WeightSource;
 use crate::compare::{Trial, Verdict, worst};
-use crate::convert::random::WeightSource;
-use crate::convert::templates::Template;
-use crate::convert::{Call, Plan};
-use crate::engine::{EngineInfo, EngineState, Side};
 use crate::model::{self, ModuleId};
 use crate::open::Opened;
+use crate::plan::blocks::Template;
+use crate::plan::naive::Mistake;
+use crate::plan::{Call, Plan};
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, ModuleTriage};
 use crate::verify::{Event, Request, Runner};
+use t2m_checkpoint::{Checkpoint, DescribedModule, Dtype};
+use t2m_engine::{EngineInfo, EngineState, Side};
 
 const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
 const TEMPLATES: &str = include_str!("../../assets/samples/templates.jsonl");
@@ -49,6 +49,11 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The sample that a mistake is made in.
+    pub fn of<'a>(mistake: &Mistake, samples: &'a [Sample]) -> Option<&'a Sample> {
+        samples.iter().find(|sample| sample.build == mistake.build && sample.call.is_none())
+    }
+
     /// Shape of a tensor of it, by its name relative to it.
     pub fn tensor_shape(&self, name: &str) -> Option<Vec<usize>> {
         let (path, own) = name.rsplit_once('.').unwrap_or(("", name));
@@ -91,7 +96,7 @@ pub fn zoo() -> Result<Vec<Sample>, serde_json::Error> {
     parse(ZOO)
 }
 
-/// The built-in samples of what [`crate::convert::templates`] has a block for.
+/// The built-in samples of what [`crate::plan::blocks`] has a block for.
 ///
 /// # Errors
 /// The file is not what it should be, which a test rules out.

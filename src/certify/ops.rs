@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::values;
 use crate::compare::tolerance::Bound;
-use crate::convert::{Input, Output, Plan, Way};
-use crate::engine::program::signatures::{Rounding, Signature};
-use crate::engine::program::{Dialect, Step};
-use crate::engine::{ModuleSpec, Program};
+use crate::plan::{Input, Output, Plan, Way};
+use crate::program;
 use crate::registry::{Op, Registry};
 use crate::verify::Job;
+use t2m_engine::program::signatures::{Rounding, Signature};
+use t2m_engine::program::{Dialect, Step};
+use t2m_engine::{ModuleSpec, Program};
 
 /// A row of the registry that can be run.
 #[derive(Debug, Clone)]
@@ -51,7 +52,7 @@ pub(super) fn job(
 ) -> Result<Job, String> {
     let names: Vec<&str> = inputs.keys().map(String::as_str).collect();
     let parse =
-        |dialect, text: &str| Program::parse(dialect, text, &names).map_err(|error| format!("{text:?}: {error}"));
+        |dialect, text: &str| program::parse(dialect, text, &names).map_err(|error| format!("{text:?}: {error}"));
     let (torch, mlx) = (parse(Dialect::Torch, torch)?, parse(Dialect::Mlx, mlx)?);
     let (inputs, given) = values::inputs(inputs)?;
     let bound = match bound {

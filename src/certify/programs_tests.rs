@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 
-use super::{Bench, Sample, dtypes, mistakes, ops};
-use crate::convert::{Plan, recipes};
-use crate::engine::program::signatures::{Signature, layer};
-use crate::engine::program::{Dialect, MlxLayer, MlxOp, Operand};
-use crate::engine::{ModuleSpec, Program};
+use super::{Bench, Sample, dtypes, ops};
+use crate::plan::naive;
+use crate::plan::{Plan, recipes};
 use crate::registry::Registry;
+use t2m_engine::program::signatures::{Signature, layer};
+use t2m_engine::program::{Dialect, MlxLayer, MlxOp, Operand};
+use t2m_engine::{ModuleSpec, Program};
 
 /// Random configurations of every class.
 const RANDOM: &[u8] = include_bytes!("../../assets/samples/random.jsonl.gz");
@@ -107,7 +108,7 @@ fn misspelt(spec: &ModuleSpec) -> Vec<ModuleSpec> {
         }
     }
     for (at, step) in program.steps.iter().enumerate() {
-        let mut changed = |change: &dyn Fn(&mut crate::engine::program::Step)| {
+        let mut changed = |change: &dyn Fn(&mut t2m_engine::program::Step)| {
             let mut program = program.clone();
             change(&mut program.steps[at]);
             all.push(with(program));
@@ -162,7 +163,7 @@ fn every_example_calls_what_the_table_knows() {
 fn every_mistake_calls_what_the_table_knows() {
     let samples = super::built_in().unwrap();
     let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
-    for mistake in mistakes::built_in().unwrap().iter().filter(|mistake| mistake.expect != "failed") {
+    for mistake in naive::built_in().unwrap().iter().filter(|mistake| mistake.expect != "failed") {
         let Some(index) = samples.iter().position(|sample| sample.build == mistake.build) else { continue };
         let mut plan = bench.triage(index).unwrap().plan.clone().unwrap();
         mistake.make(&mut plan).unwrap_or_else(|fault| panic!("{}: {fault}", mistake.name));

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::mistakes::{self, Mistake};
 use super::{Bench, Measurement, Outcome, Sample};
-use crate::checkpoint::Dtype;
 use crate::compare::{Trial, Verdict, worst};
-use crate::engine::{EngineInfo, Side};
+use crate::plan::naive::{self, Mistake};
 use crate::registry::Registry;
 use crate::verify::{self, Job};
+use t2m_checkpoint::Dtype;
+use t2m_engine::{EngineInfo, Side};
 
 const MEASURED: &str = include_str!("../../assets/registry/measured.json");
 
@@ -125,7 +125,7 @@ impl Measured {
         let words = |error: serde_json::Error| error.to_string();
         let mut samples = super::built_in().map_err(words)?;
         samples.extend(super::zoo().map_err(words)?);
-        let mistakes = mistakes::built_in().map_err(|error| error.to_string())?;
+        let mistakes = naive::built_in().map_err(|error| error.to_string())?;
         let (ops, dtypes) = (Examples::of_ops(registry)?, Examples::of_dtypes(registry)?);
         let blocks = super::templates().map_err(words)?;
         let total = samples.len() + blocks.len() + mistakes.len();
@@ -143,7 +143,7 @@ impl Measured {
             all.templates.entry(name.to_owned()).or_default().add(sample, outcome);
         }
         let (wrong, made): (Vec<Sample>, Vec<&Mistake>) =
-            mistakes.iter().filter_map(|mistake| Some((mistake.sample(&samples)?.clone(), mistake))).unzip();
+            mistakes.iter().filter_map(|mistake| Some((Sample::of(mistake, &samples)?.clone(), mistake))).unzip();
         let bench = Bench::altered(&wrong, registry.clone(), |index, plan| {
             // A test rules out that a mistake cannot be made.
             let _ = made[index].make(plan);

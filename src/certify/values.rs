@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::{Dtype, TensorData};
-use crate::convert::Input;
-use crate::convert::input::Values;
+use crate::plan::Input;
+use crate::plan::input::Values;
+use t2m_checkpoint::{Dtype, TensorData};
 
 /// Elements of an example; more is a slip of the pen.
 const MOST: usize = 1 << 20;

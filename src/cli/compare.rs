@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use globset::GlobSet;
 
 use super::{Common, Failure, Format, output};
-use crate::checkpoint::Checkpoint;
-use crate::convert::already;
-use crate::convert::compare::{self, Error};
-use crate::convert::state_dict;
-use crate::escape::{escape, quoted};
 use crate::exit::Exit;
+use crate::export::already;
+use crate::export::check::{self, Error};
+use crate::export::state_dict;
 use crate::open::open;
 use crate::report::compare as report;
+use t2m_checkpoint::Checkpoint;
+use t2m_checkpoint::escape::{escape, quoted};
 
 /// Arguments of `compare`.
 #[derive(Debug, clap::Args)]
@@ -45,10 +45,10 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     }
     let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
     let watch = |_, _| !interrupted.load(Ordering::SeqCst);
-    let findings = if compare::is_torch(&opened.checkpoint, &map, &other) {
-        compare::checkpoints(&opened.checkpoint, &other, watch)
+    let findings = if check::is_torch(&opened.checkpoint, &map, &other) {
+        check::checkpoints(&opened.checkpoint, &other, watch)
     } else {
-        compare::with_conversion(&opened.checkpoint, &map, &other, watch)
+        check::with_conversion(&opened.checkpoint, &map, &other, watch)
     };
     let findings = match findings {
         Err(Error::Stopped) => return Ok(Exit::Interrupted),

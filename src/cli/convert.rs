@@ -9,16 +9,16 @@ use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{Common, Failure, output};
-use crate::checkpoint::{Checkpoint, Dtype};
-use crate::convert::already;
-use crate::convert::reverse::{self, Reversal};
-use crate::convert::state_dict::{self, StateDict, key_map};
-use crate::convert::writer::{self, Beside, Phase, Progress, Text, Written};
-use crate::escape::{escape, quoted};
 use crate::exit::Exit;
+use crate::export::already;
+use crate::export::reverse::{self, Reversal};
+use crate::export::state_dict::{self, StateDict, key_map};
+use crate::export::writer::{self, Beside, Phase, Progress, Text, Written};
 use crate::files::{Inputs, Role};
 use crate::open::{Opened, open};
 use crate::report::{bytes, convert as report};
+use t2m_checkpoint::escape::{escape, quoted};
+use t2m_checkpoint::{Checkpoint, Dtype};
 
 /// Arguments of `convert`.
 #[derive(Debug, clap::Args)]
@@ -162,7 +162,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
         return Err("--reverse keeps the types; --dtype goes with a conversion to MLX".into());
     }
     let there = Checkpoint::open(mlx)?;
-    let mut inputs = there.inputs();
+    let mut inputs = Inputs::of(&there);
     inputs.extend(common.inputs());
     args.map.iter().for_each(|map| inputs.add(Role::Map, map));
     let options = options(args, mlx);

@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Common, Failure, Format, output};
-use crate::engine::client::CancelToken;
-use crate::engine::process::Program;
-use crate::engine::{Client, EngineInfo, Side};
-use crate::escape::escape;
 use crate::exit::Exit;
 use crate::registry::Registry;
 use crate::source::Sources;
+use t2m_checkpoint::escape::escape;
+use t2m_engine::client::CancelToken;
+use t2m_engine::process::Program;
+use t2m_engine::{Client, EngineInfo, Side};
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]

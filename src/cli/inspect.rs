@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Common, Failure, Format, output};
-use crate::checkpoint::check::{Check, check};
 use crate::exit::Exit;
 use crate::open::{Opened, open};
 use crate::report::{check as check_report, inspect_json, inspect_text};
+use t2m_checkpoint::check::{Check, check};
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]

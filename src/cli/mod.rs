@@ -15,11 +15,11 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::escape::escape_lines;
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
 use crate::interrupt;
 use crate::open::Options;
+use t2m_checkpoint::escape::escape_lines;
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]

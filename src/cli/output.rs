@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 
-use crate::escape::escape_json;
+use t2m_checkpoint::escape::escape_json;
 
 /// Write it all and flush.
 ///

@@ -12,15 +12,15 @@ use crossbeam_channel::RecvTimeoutError;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{Common, Failure, output};
-use crate::checkpoint::Dtype;
-use crate::convert::random::WeightSource;
-use crate::engine::EngineState;
-use crate::escape::{escape, quoted};
+use crate::compare::WeightSource;
 use crate::exit::Exit;
 use crate::model::ModuleId;
 use crate::open::{Opened, open};
 use crate::report::{self, verify as text};
 use crate::verify::{Event, Request, Runner};
+use t2m_checkpoint::Dtype;
+use t2m_checkpoint::escape::{escape, quoted};
+use t2m_engine::EngineState;
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]

@@ -3,8 +3,27 @@
 pub mod statistics;
 pub mod tolerance;
 
-use crate::checkpoint::Dtype;
-use crate::convert::random::WeightSource;
+use t2m_checkpoint::Dtype;
+
+/// Where parameters and buffers come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WeightSource {
+    /// The checkpoint: what the user's layer computes.
+    #[default]
+    Checkpoint,
+    /// Drawn at random: what certifies a conversion, as no number of a fresh layer can hide a mistake.
+    Random,
+}
+
+impl WeightSource {
+    /// The word on the command line and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            WeightSource::Checkpoint => "checkpoint",
+            WeightSource::Random => "random",
+        }
+    }
+}
 
 /// One seeded input through both engines, in one dtype.
 #[derive(Debug, Clone, PartialEq)]

@@ -18,7 +18,7 @@
 //! rounding, so the verdict is always float32's.
 
 use super::Verdict;
-use crate::checkpoint::Dtype;
+use t2m_checkpoint::Dtype;
 
 /// What a layer does to rounding errors, and over how many terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

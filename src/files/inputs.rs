@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use t2m_checkpoint::Checkpoint;
+
 use super::{Identity, folder, identity, shown};
 
 /// What a file is read as.
@@ -45,6 +47,13 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// What a checkpoint was read from.
+    pub fn of(checkpoint: &Checkpoint) -> Inputs {
+        let origin = checkpoint.origin();
+        let files = origin.files.into_iter().map(|path| (Role::Checkpoint, path)).collect();
+        Inputs { files, searched: Vec::new(), models: origin.folder.into_iter().collect() }
+    }
+
     /// A file that is read, whether it still exists or not.
     pub fn add(&mut self, role: Role, path: impl Into<PathBuf>) {
         self.files.push((role, path.into()));

@@ -10,7 +10,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::escape::escape;
+use t2m_checkpoint::escape::escape;
 
 pub use inputs::{Inputs, Role};
 pub use outputs::{Kind, Outputs, Wanted};

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use serde_json::{Map, Value};
 
 use super::{Model, Module, ModuleId};
-use crate::checkpoint::{OwnTensor, Tensor};
+use t2m_checkpoint::{OwnTensor, Tensor};
 
 /// For each module the first one that is like it: itself, where none comes before.
 pub fn first_of_kind(model: &Model, tensors: &[Tensor]) -> Vec<ModuleId> {

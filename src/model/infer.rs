@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::reparametrized::{self, Reparametrized};
 use super::{Model, Module};
-use crate::checkpoint::{Sizes, Tensor, TensorId};
+use t2m_checkpoint::{Sizes, Tensor, TensorId};
 
 const LINEAR: &str = "torch.nn.modules.linear.Linear";
 const EMBEDDING: &str = "torch.nn.modules.sparse.Embedding";
@@ -550,8 +550,10 @@ fn has_word(name: &str, words: &[&str]) -> bool {
 pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use crate::checkpoint::{Checkpoint, Content, Dtype, Format, Tensor};
+    use std::path::Path;
+
     use crate::model::{Model, attributes::describe, build};
+    use t2m_checkpoint::{Checkpoint, Content, Dtype, Format, Tensor};
 
     pub fn tensors_of(tensors: &[(&str, &[u64])]) -> Vec<Tensor> {
         let tensor = |(name, shape): &(&str, &[u64])| Tensor {
@@ -574,23 +576,10 @@ pub(super) mod tests {
 
     pub fn model(tensors: &[(&str, &[u64])], versions: &[(&str, i64)]) -> Model {
         let module_versions = versions.iter().map(|(path, version)| ((*path).to_owned(), Some(*version))).collect();
-        build(&Checkpoint {
-            path: "x.pt".into(),
-            format: Format::TorchZip,
-            bytes: 0,
-            shards: 1,
-            tensors: tensors_of(tensors),
-            storages: Vec::new(),
-            content: Content::StateDict { module_versions },
-            metadata: serde_json::Map::new(),
-            wrappers: Vec::new(),
-            root_class: None,
-            pickle: None,
-            sources: Vec::new(),
-            ops: Vec::new(),
-            warnings: Vec::new(),
-            files: Vec::new(),
-        })
+        let content = Content::StateDict { module_versions };
+        let mut checkpoint = Checkpoint::new(Path::new("x.pt"), Format::TorchZip, content);
+        checkpoint.tensors = tensors_of(tensors);
+        build(&checkpoint)
     }
 
     /// Class, description and alternatives of the module that the tensors belong to.

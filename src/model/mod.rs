@@ -13,7 +13,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::OwnTensor;
+use t2m_checkpoint::OwnTensor;
 
 pub use tree::build;
 
@@ -105,7 +105,7 @@ impl Module {
     }
 
     /// Its own tensor of that name, unless it is `None`.
-    pub fn tensor(&self, name: &str) -> Option<crate::checkpoint::TensorId> {
+    pub fn tensor(&self, name: &str) -> Option<t2m_checkpoint::TensorId> {
         self.tensors.iter().find(|own| own.name == name).and_then(|own| own.tensor)
     }
 }
@@ -129,7 +129,7 @@ impl Model {
     }
 
     /// A tensor of a module or of a module below it, by its name relative to the module; `None` where it is None.
-    pub fn tensor(&self, id: ModuleId, name: &str) -> Option<crate::checkpoint::TensorId> {
+    pub fn tensor(&self, id: ModuleId, name: &str) -> Option<t2m_checkpoint::TensorId> {
         let module = self.modules.get(id)?;
         let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };
         let path = if module.path.is_empty() { below.to_owned() } else { format!("{}.{below}", module.path) };

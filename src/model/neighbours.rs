@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::infer::{CONV, CONV_TRANSPOSE};
 use super::{Evidence, Model, Module, ModuleId};
-use crate::checkpoint::Tensor;
+use t2m_checkpoint::Tensor;
 
 /// How sure a norm behind it makes.
 const BY_NORM: f32 = 0.95;

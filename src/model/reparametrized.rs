@@ -1,8 +1,8 @@
 //! Weights that are no tensors of their own: torch computes them from others before each forward.
 
 use super::{Model, Module, ModuleId};
-use crate::checkpoint::{Checkpoint, TensorId};
 use crate::registry::Registry;
+use t2m_checkpoint::{Checkpoint, TensorId};
 
 /// How a weight is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

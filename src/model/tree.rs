@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{Evidence, Model, Module, ModuleId, infer, neighbours};
-use crate::checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
+use t2m_checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
 
 /// Names of a bare state dict are split at this many dots; the rest belongs to the tensor's name.
 const DEEPEST: usize = 64;

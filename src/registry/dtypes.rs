@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{Error, parse_toml};
-use crate::checkpoint::Dtype;
+use t2m_checkpoint::Dtype;
 
 /// What becomes of one of torch's dtypes in MLX.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

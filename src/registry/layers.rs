@@ -10,10 +10,9 @@ use serde_json::{Map, Value};
 use super::rules::RuleKind;
 use super::{Error, LayoutRule, parse_toml};
 use crate::compare::tolerance::Bound;
-use crate::convert::recipes;
-use crate::engine::own;
-use crate::escape::quoted;
-use crate::triage::Difficulty;
+use crate::plan::recipes;
+use t2m_checkpoint::escape::quoted;
+use t2m_engine::own;
 
 /// One torch layer (or several that are the same).
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +20,7 @@ pub struct Layer {
     /// Full class path.
     pub class: String,
     /// The layer of torch that a class from elsewhere computes like, which stands in for it in a measurement; or a function
-    /// of [`crate::engine::own`], where no layer of torch does.
+    /// of [`t2m_engine::own`], where no layer of torch does.
     pub torch: Option<String>,
     /// Attributes as torch's layer names them, and where they come from: the class's own attribute, or a constant.
     pub attributes: IndexMap<String, Attribute>,
@@ -68,6 +67,32 @@ impl<'de> Deserialize<'de> for Seed {
         }
         let word: serde::de::value::StrDeserializer<'_, D::Error> = word.as_str().into_deserializer();
         Difficulty::deserialize(word).map(Seed::Unsupported)
+    }
+}
+
+/// How hard an unsupported layer would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Difficulty {
+    /// A line or two of MLX.
+    Easy,
+    /// A composition of MLX ops.
+    Medium,
+    /// Needs a work-around that changes the model's code.
+    Hard,
+    /// Not worth converting by a tool.
+    OutOfScope,
+}
+
+impl Difficulty {
+    /// The word in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Difficulty::Easy => "easy",
+            Difficulty::Medium => "medium",
+            Difficulty::Hard => "hard",
+            Difficulty::OutOfScope => "out-of-scope",
+        }
     }
 }
 

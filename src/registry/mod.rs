@@ -12,11 +12,11 @@ pub mod rules;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::escape::{escape, quoted};
 use crate::user_file;
+use t2m_checkpoint::escape::{escape, quoted};
 
 pub use dtypes::DtypeRow;
-pub use layers::{Attribute, Layer, RowStatus, Seed};
+pub use layers::{Attribute, Difficulty, Layer, RowStatus, Seed};
 pub use ops::Op;
 pub use rules::LayoutRule;
 
@@ -311,7 +311,7 @@ mod tests {
     fn every_function_of_our_own_is_used() {
         let registry = Registry::load(&[]).unwrap();
         let used = |name: &&str| registry.layers.iter().any(|row| row.torch.as_deref() == Some(name));
-        let unused: Vec<_> = crate::engine::own::FUNCTIONS.iter().filter(|name| !used(name)).collect();
+        let unused: Vec<_> = t2m_engine::own::FUNCTIONS.iter().filter(|name| !used(name)).collect();
         assert!(unused.is_empty(), "{unused:?}");
     }
 

@@ -23,7 +23,7 @@ pub struct LayoutRule {
     pub grouped: bool,
     /// Example for the reader.
     pub shape: String,
-    /// How to go back, in words; `crate::convert::weights::invert` does it.
+    /// How to go back, in words; `crate::plan::weights::invert` does it.
     pub inverse: String,
     /// Whether the project's first support matrix listed it.
     #[serde(default)]

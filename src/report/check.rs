@@ -5,9 +5,9 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::bytes;
-use crate::checkpoint::check::{Check, NotFinite};
-use crate::escape::{escape, quoted, sentence};
 use crate::open::Opened;
+use t2m_checkpoint::check::{Check, NotFinite};
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// So many findings of a kind are listed; JSON has them all.
 const MOST_SHOWN: usize = 20;

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::code_cell;
-use crate::convert::compare::{By, Finding, Verdict};
-use crate::escape::quoted;
+use crate::export::check::{By, Finding, Verdict};
+use t2m_checkpoint::escape::quoted;
 
 /// How many lines of the text name tensors that are not as they should be.
 const MOST_SHOWN: usize = 60;

@@ -6,13 +6,13 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::bytes;
-use crate::checkpoint::Dtype;
-use crate::convert::reverse::Summary;
-use crate::convert::state_dict::{Doubt, Entry, Known, StateDict, Why};
-use crate::convert::writer::{Loss, Written};
-use crate::escape::{escape, sentence};
+use crate::export::reverse::Summary;
+use crate::export::state_dict::{Doubt, Entry, Known, StateDict, Why};
+use crate::export::writer::{Loss, Written};
 use crate::model::neighbours;
 use crate::open::Opened;
+use t2m_checkpoint::Dtype;
+use t2m_checkpoint::escape::{escape, sentence};
 
 /// How many names a list in the text shows.
 const MOST_SHOWN: usize = 20;

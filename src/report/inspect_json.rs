@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::ops::Counts;
 use super::{blockers, ops, parameters, status_counts};
-use crate::checkpoint::Tensor;
-use crate::checkpoint::check::Check;
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::source::Blocker;
+use t2m_checkpoint::Tensor;
+use t2m_checkpoint::check::Check;
 
 /// The whole report. Modules, tensors and blockers are made one by one as they are written: of all of them together the
 /// values would take many times what the checkpoint does.
@@ -164,7 +164,7 @@ fn summary(opened: &Opened, blockers: usize) -> Value {
 
 fn pickle(opened: &Opened) -> Value {
     let Some(report) = &opened.checkpoint.pickle else { return json!({"globals": [], "refused": []}) };
-    let global = |global: &crate::checkpoint::PickleGlobal| {
+    let global = |global: &t2m_checkpoint::PickleGlobal| {
         let mut row = json!({"name": global.name, "allowed": global.allowed, "count": global.count});
         if global.dangerous {
             row["dangerous"] = json!(true);

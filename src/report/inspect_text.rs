@@ -8,10 +8,10 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     BlockerPlace, blocker_places, bytes, code_cell, count, layers, ops, parameters, severity_counts, status_counts,
 };
-use crate::escape::{escape, quoted, sentence};
 use crate::model::{Evidence, ModuleId, attributes};
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// No column of the listing is wider, in terminal cells; what is longer sticks out.
 const WIDEST: usize = 48;

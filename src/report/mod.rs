@@ -86,7 +86,7 @@ pub fn parameters(model: &Model) -> u64 {
 
 /// Text for a code span in a cell of a Markdown table.
 pub fn code_cell(text: &str) -> String {
-    crate::escape::quoted(text).replace('|', "\\|").replace('`', "'")
+    t2m_checkpoint::escape::quoted(text).replace('|', "\\|").replace('`', "'")
 }
 
 /// `1234567` → `1.2 M`.

@@ -5,14 +5,14 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::Dtype;
+use crate::compare::WeightSource;
 use crate::compare::{self, Apart, Trial, Verdict};
-use crate::convert::random::WeightSource;
-use crate::engine::{EngineInfo, EngineState, Side, protocol};
-use crate::escape::{quoted, sentence};
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::verify::{Event, Twin};
+use t2m_checkpoint::Dtype;
+use t2m_checkpoint::escape::{quoted, sentence};
+use t2m_engine::{EngineInfo, EngineState, Side, protocol};
 
 /// What a run has shown so far.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::child;
+use t2m_engine::child;
 
 /// A Python that does not answer by then is ended.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use globset::GlobSet;
 
-use crate::checkpoint::Checkpoint;
-use crate::convert::already;
-use crate::convert::state_dict::{self, Known, StateDict};
-use crate::convert::writer::{self, Beside, Phase};
+use crate::export::already;
+use crate::export::state_dict::{self, Known, StateDict};
+use crate::export::writer::{self, Beside, Phase};
 use crate::model::ModuleId;
 use crate::open::Opened;
+use t2m_checkpoint::Checkpoint;
 
 /// Shortest time between two words of progress.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::findings::{self, Finding};
-use crate::checkpoint::PickleGlobal;
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::report::ops::{self, Counts};
 use crate::source::{Blocker, ClassSource, Severity};
 use crate::triage::{Coverage, ModuleTriage, Tally, Triage, counts_as_layer};
+use t2m_checkpoint::PickleGlobal;
 
 /// A checkpoint as the screen sees it. It does not change once made.
 #[derive(Debug, Clone)]

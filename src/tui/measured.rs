@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::document::Document;
-use crate::checkpoint::Dtype;
 use crate::compare::{self, Trial, Verdict};
-use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
 use crate::verify::{Event, Twin};
+use t2m_checkpoint::Dtype;
+use t2m_engine::{EngineState, Side};
 
 /// How far a layer's measurement is.
 #[derive(Debug, Clone, PartialEq)]

@@ -24,11 +24,11 @@ use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
 use super::update::update;
-use crate::escape::escape_lines;
 use crate::exit::Exit;
 use crate::open;
 use crate::source::highlight;
 use crate::verify;
+use t2m_checkpoint::escape::escape_lines;
 
 /// Shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(16);

@@ -11,9 +11,9 @@ use super::layout::Layout;
 use super::measured::Measured;
 use super::theme::Theme;
 use super::tree::Tree;
-use crate::checkpoint::Dtype;
-use crate::convert::random::WeightSource;
+use crate::compare::WeightSource;
 use crate::model::ModuleId;
+use t2m_checkpoint::Dtype;
 
 /// What a run does unless told otherwise.
 #[derive(Debug, Clone)]

@@ -10,10 +10,10 @@ use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
 use crate::compare::Verdict;
-use crate::escape::{escape, quoted};
 use crate::source::Severity;
 use crate::triage::Status;
 use crate::user_file;
+use t2m_checkpoint::escape::{escape, quoted};
 
 /// No theme is read that is longer, in bytes: a hundred times the built-in ones.
 const LONGEST: u64 = 256 << 10;

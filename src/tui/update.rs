@@ -10,14 +10,14 @@ use super::links;
 use super::mouse::{click, wheel};
 use super::state::{Find, Screen, State, View};
 use super::tree::Filter;
-use crate::checkpoint::Dtype;
-use crate::convert::random::WeightSource;
-use crate::convert::writer::Phase;
+use crate::compare::WeightSource;
 use crate::exit::Exit;
+use crate::export::writer::Phase;
 use crate::model::ModuleId;
 use crate::source::ClassSource;
 use crate::triage::Status;
 use crate::verify;
+use t2m_checkpoint::Dtype;
 
 /// Lines coloured at once, around those on show.
 const HIGHLIGHT_MARGIN: usize = 150;
@@ -227,7 +227,7 @@ fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>
         let name = view.document.module(root).map_or("", |module| module.path.as_str());
         let name = if name.is_empty() { "the model" } else { name };
         state.notice = Some(if runnable.is_empty() {
-            format!("nothing to run: {} has no conversion", crate::escape::escape(name))
+            format!("nothing to run: {} has no conversion", t2m_checkpoint::escape::escape(name))
         } else {
             "it runs already".to_owned()
         });

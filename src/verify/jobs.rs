@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::checkpoint::{Dtype, TensorData};
+use crate::compare::WeightSource;
 use crate::compare::{Trial, Verdict};
-use crate::convert::Plan;
-use crate::convert::random::WeightSource;
-use crate::engine::client::CancelToken;
+use crate::plan::Plan;
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::client::CancelToken;
 
 use super::judge::Terms;
 use super::pair::{Pair, Stop};

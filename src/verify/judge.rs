@@ -1,11 +1,11 @@
 //! From the outputs of both sides to a trial.
 
-use crate::checkpoint::{Dtype, TensorData};
+use crate::compare::WeightSource;
 use crate::compare::statistics::{difference, unravel};
 use crate::compare::{Apart, Trial, Verdict, tolerance, worst};
-use crate::convert::random::WeightSource;
-use crate::convert::{Output, Plan, weights};
-use crate::engine::client;
+use crate::plan::{Output, Plan, weights};
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::client;
 
 /// What the three runs of a trial gave.
 pub(super) struct Outputs {

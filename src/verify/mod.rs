@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use crate::certify::mistakes;
-use crate::checkpoint::Dtype;
+use crate::compare::WeightSource;
 use crate::compare::{Trial, Verdict, worst};
-use crate::convert::Plan;
-use crate::convert::random::WeightSource;
-use crate::engine::client::CancelToken;
-use crate::engine::{EngineState, Side};
 use crate::model::ModuleId;
 use crate::open::Opened;
+use crate::plan::Plan;
+use crate::plan::naive;
 use judge::Terms;
 use pair::{Pair, Stop};
+use t2m_checkpoint::Dtype;
+use t2m_engine::client::CancelToken;
+use t2m_engine::{EngineState, Side};
 use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
@@ -229,7 +229,7 @@ impl Worker {
             }
         }
         if request.naive && verdict.passes() {
-            for (name, twin) in mistakes::twins(plan) {
+            for (name, twin) in naive::twins(plan) {
                 let Some(twin) = self.run_twin(request, generation, module, name, &twin) else {
                     self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
                     return true;

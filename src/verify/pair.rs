@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::checkpoint::{Dtype, TensorData};
 use crate::compare::Trial;
-use crate::convert::Plan;
-use crate::engine::client::{self, CancelToken, Client};
-use crate::engine::{EngineState, Side};
-use crate::escape::sentence;
+use crate::plan::Plan;
+use t2m_checkpoint::escape::sentence;
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::client::{self, CancelToken, Client};
+use t2m_engine::{EngineState, Side};
 
 use super::judge::{Outputs, Terms};
 use super::tensors::{Weights, mlx_input};

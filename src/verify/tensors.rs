@@ -1,10 +1,10 @@
 //! The tensors that go to both sides: weights out of the file, moved as the writer moves them, and inputs.
 
-use crate::checkpoint::{Dtype, Tensor, TensorData};
-use crate::convert::{Input, Plan, random, weights};
-use crate::escape::quoted;
 use crate::model::ModuleId;
 use crate::open::Opened;
+use crate::plan::{Input, Plan, random, weights};
+use t2m_checkpoint::escape::quoted;
+use t2m_checkpoint::{Dtype, Tensor, TensorData};
 
 /// An input as MLX takes it.
 pub(super) fn mlx_input(data: &TensorData, input: &Input) -> Result<TensorData, String> {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use t2m_tui::checkpoint::{Bytes, Checkpoint, Error};
+use t2m_checkpoint::{Bytes, Checkpoint, Error};
 
 /// Open bytes as if they were the file `x.pt`.
 pub fn open(bytes: Vec<u8>) -> Result<Checkpoint, Error> {

@@ -4,10 +4,10 @@
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-use t2m_tui::checkpoint::{Dtype, TensorData};
-use t2m_tui::engine::conversation::{Asked, Conversation, LAST_LOOK, Outcome, Wants};
-use t2m_tui::engine::protocol::{Reply, TensorHeader, VERSION, read_frame, split_payload, write_frame};
-use t2m_tui::engine::{EngineInfo, Side};
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::conversation::{Asked, Conversation, LAST_LOOK, Outcome, Wants};
+use t2m_engine::protocol::{Reply, TensorHeader, VERSION, read_frame, split_payload, write_frame};
+use t2m_engine::{EngineInfo, Side};
 
 /// Memory that a conversation may take beside what has arrived, and how many times that. JSON takes more as values than as
 /// text, and a growing buffer twice itself.

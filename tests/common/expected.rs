@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use t2m_tui::checkpoint::{Checkpoint, Content, FoundModule, TensorKind};
+use t2m_checkpoint::{Checkpoint, Content, FoundModule, TensorKind};
 
 /// The fixture of that name.
 pub fn fixture(name: &str) -> PathBuf {

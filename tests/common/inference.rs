@@ -11,7 +11,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
-use t2m_tui::checkpoint::{Bytes, Checkpoint};
+use t2m_checkpoint::{Bytes, Checkpoint};
 use t2m_tui::model::{self, Module};
 
 #[path = "archive.rs"]

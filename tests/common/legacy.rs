@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use t2m_tui::checkpoint::{Bytes, Checkpoint};
+use t2m_checkpoint::{Bytes, Checkpoint};
 
 /// A text as a protocol 2 pickle has it.
 pub fn text(text: &str) -> Vec<u8> {

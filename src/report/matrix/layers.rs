@@ -227,7 +227,7 @@ pub(super) fn unsupported(out: &mut String, matrix: &Matrix<'_>) {
     let _ = write!(out, "\n## Notable unsupported\n\n| Torch layer | Difficulty | Why |\n|---|---|---|\n");
     let mut groups: Vec<(&str, &str, Vec<String>)> = Vec::new();
     for (class, row) in registry.classes().filter(|(_, row)| row.status == RowStatus::Unsupported) {
-        let difficulty = row.difficulty.map_or("", crate::triage::Difficulty::name);
+        let difficulty = row.difficulty.map_or("", crate::registry::Difficulty::name);
         let known = groups.iter_mut().find(|(known, reason, _)| (*known, *reason) == (difficulty, row.reason.as_str()));
         match known {
             Some((_, _, classes)) => classes.push(named(class)),

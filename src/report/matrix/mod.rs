@@ -62,7 +62,7 @@ impl<'a> Matrix<'a> {
             json!({
                 "class": class,
                 "status": row.status.name(),
-                "difficulty": row.difficulty.map(crate::triage::Difficulty::name),
+                "difficulty": row.difficulty.map(crate::registry::Difficulty::name),
                 "mlx": row.mlx,
                 "mlx_rs": row.mlx_rs,
                 "rule": row.rule,
@@ -102,7 +102,7 @@ fn patterns() -> &'static [blockers::Pattern] {
 
 /// The blocks that a layer is a part of, or is.
 fn template(class: &str) -> &'static [&'static str] {
-    crate::convert::templates::WITH.iter().find(|(known, _)| *known == class).map_or(&[], |(_, names)| names)
+    crate::plan::blocks::WITH.iter().find(|(known, _)| *known == class).map_or(&[], |(_, names)| names)
 }
 
 fn heading(out: &mut String, measured: &Measured) {

@@ -7,14 +7,14 @@ use ratatui::text::{Line, Span};
 use serde_json::Value;
 
 use super::{popup, text};
-use crate::checkpoint::PickleGlobal;
-use crate::escape::{quoted, sentence};
 use crate::source::Severity;
 use crate::tui::document::{About, Document, Pickle};
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
+use t2m_checkpoint::PickleGlobal;
+use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most columns.
 const WIDTH: u16 = 110;

@@ -7,13 +7,13 @@ use ratatui::text::{Line, Span};
 
 use super::{popup, spinner, text};
 use crate::compare::Verdict;
-use crate::convert::state_dict::Known;
-use crate::convert::writer::Phase;
-use crate::escape::{quoted, sentence};
+use crate::export::state_dict::Known;
+use crate::export::writer::Phase;
 use crate::tui::converting::{Preview, Row};
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
 use crate::tui::state::{State, View};
+use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most columns.
 const WIDTH: u16 = 120;

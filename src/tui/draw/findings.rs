@@ -6,13 +6,13 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{overlay, popup, text};
-use crate::escape::{quoted, sentence};
 use crate::registry::ops::Agreement;
 use crate::tui::findings::{Finding, Kind};
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
+use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most columns.
 const WIDTH: u16 = 116;

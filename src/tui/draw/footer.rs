@@ -6,12 +6,12 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::text;
-use crate::convert::random::WeightSource;
-use crate::escape::{escape, sentence};
+use crate::compare::WeightSource;
 use crate::tui::action::Command;
 use crate::tui::keymap::Mode;
 use crate::tui::layout::Layout;
 use crate::tui::state::{State, View};
+use t2m_checkpoint::escape::{escape, sentence};
 
 /// Columns between two keys.
 const GAP: usize = 2;

@@ -6,10 +6,10 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::text;
-use crate::escape::escape;
 use crate::tui::glyphs;
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
+use t2m_checkpoint::escape::escape;
 
 /// Rows it takes on a screen of that size.
 pub fn rows(area: Rect) -> u16 {

@@ -10,13 +10,13 @@ use ratatui::text::{Line, Span};
 use super::chart::{self, Chart, Point};
 use super::{Place, numbers, text, tree};
 use crate::compare::Verdict;
-use crate::engine::{EngineState, Side};
-use crate::escape::{quoted, sentence};
 use crate::model::ModuleId;
 use crate::tui::layout::Layout;
 use crate::tui::measured::{Layer, Progress};
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
+use t2m_checkpoint::escape::{quoted, sentence};
+use t2m_engine::{EngineState, Side};
 
 /// Narrowest pane that has chart and numbers side by side.
 const SIDE_BY_SIDE: u16 = 64;

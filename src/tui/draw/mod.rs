@@ -1,7 +1,7 @@
 //! Drawing: a pure function of the state. One file a pane.
 //!
 //! Everything is drawn in full colour and with all its signs; what the terminal cannot show is replaced at the end, in the
-//! finished buffer. Text that comes from a file goes through [`crate::escape::escape`] first.
+//! finished buffer. Text that comes from a file goes through [`t2m_checkpoint::escape::escape`] first.
 
 pub mod about;
 pub mod chart;
@@ -69,7 +69,7 @@ fn too_small(state: &State, area: Rect, buffer: &mut Buffer) {
 
 fn opening(state: &State, what: &str, area: Rect, buffer: &mut Buffer) {
     let row = area.y + area.height / 2;
-    let what = crate::escape::escape(what);
+    let what = t2m_checkpoint::escape::escape(what);
     let line = Line::from(vec![
         Span::styled(format!("{} ", spinner(state.tick)), state.theme.running()),
         Span::styled(format!("opening {what} …"), state.theme.text()),
@@ -84,7 +84,7 @@ fn failed(state: &State, message: &str, top: usize, area: Rect, buffer: &mut Buf
     let title = Line::from(Span::styled(" It cannot be opened ", theme.title(true)));
     let inner = frame(buffer, body, theme, true, &title);
     // The message is ours but names files: its line ends are kept, everything else is made safe.
-    let safe: Vec<_> = message.lines().map(crate::escape::escape).collect();
+    let safe: Vec<_> = message.lines().map(t2m_checkpoint::escape::escape).collect();
     let rows = text::wrap(&safe.join("\n"), usize::from(inner.width.saturating_sub(2)));
     let top = top.min(rows.len().saturating_sub(usize::from(inner.height)));
     let lines: Vec<Line> = rows.into_iter().skip(top).map(|row| Line::from(format!(" {row}"))).collect();

@@ -4,21 +4,21 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::{spinner, text};
+use crate::compare::WeightSource;
 use crate::compare::tolerance::Bound;
 use crate::compare::{Apart, Trial, Verdict};
-use crate::convert::Move;
-use crate::convert::Plan;
-use crate::convert::input::Values;
-use crate::convert::random::WeightSource;
-use crate::engine::program::python_arguments;
-use crate::engine::{EngineState, ModuleSpec, Side};
-use crate::escape::{quoted, sentence};
 use crate::model::ModuleId;
+use crate::plan::Move;
+use crate::plan::Plan;
+use crate::plan::input::Values;
 use crate::triage::Status;
 use crate::tui::glyphs;
 use crate::tui::measured::{Layer, Progress};
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
+use t2m_checkpoint::escape::{quoted, sentence};
+use t2m_engine::program::python_arguments;
+use t2m_engine::{EngineState, ModuleSpec, Side};
 
 /// Columns of a label and its value, with the gap behind.
 const PAIR: usize = 26;
@@ -293,7 +293,7 @@ fn mlx_rows(spec: &ModuleSpec) -> Vec<(&'static str, String)> {
     lines.enumerate().map(|(index, line)| (if index == 0 { "mlx" } else { "" }, line)).collect()
 }
 
-fn input_words(input: &crate::convert::Input) -> String {
+fn input_words(input: &crate::plan::Input) -> String {
     let values = match input.values {
         Values::Normal(1.0) => "normal".to_owned(),
         Values::Normal(scale) => format!("normal × {scale}"),

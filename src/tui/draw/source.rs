@@ -10,7 +10,6 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use super::{Place, overlay, text, tree};
-use crate::escape::{escape, quoted, sentence};
 use crate::model::ModuleId;
 use crate::source::highlight::Run;
 use crate::source::{Blocker, ClassSource};
@@ -18,6 +17,7 @@ use crate::tui::document::{Document, Shown};
 use crate::tui::glyphs;
 use crate::tui::layout::{Layout, SourceArea};
 use crate::tui::state::{State, View};
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Columns of a tab stop.
 const TAB: usize = 4;

@@ -7,7 +7,6 @@ use ratatui::text::{Line, Span};
 
 use super::{Place, overlay, spinner, text};
 use crate::compare::Verdict;
-use crate::escape::{quoted, sentence};
 use crate::model::{Evidence, Module, ModuleId};
 use crate::tui::document::Document;
 use crate::tui::glyphs;
@@ -15,6 +14,7 @@ use crate::tui::layout::Layout;
 use crate::tui::measured::Progress;
 use crate::tui::state::{State, View};
 use crate::tui::tree::{indent, scroll_to};
+use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Columns of the right-hand side, from the left: where each begins, counted from the pane's left edge.
 struct Columns {

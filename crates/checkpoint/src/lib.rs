@@ -1,0 +1,350 @@
+//! Opening a checkpoint: what is in the file, without running any of it and without touching tensor bytes.
+//!
+//! [`Checkpoint::open`] looks at the content (not the name) to tell the format and hands over to one reader a format.
+//! Every reader yields the same neutral description: tensors with their place in the file, and either the names alone
+//! ([`Content::StateDict`]) or the modules that were pickled ([`Content::Modules`]).
+
+pub mod archive;
+pub mod bytes;
+pub mod check;
+mod dcp;
+mod described;
+mod detect;
+pub mod elements;
+pub mod error;
+pub mod escape;
+mod exported;
+mod folder;
+mod hyper;
+mod json;
+pub mod layout;
+mod literal;
+mod objects;
+mod optimizer;
+pub mod pickle;
+pub mod reader;
+mod rebuild;
+pub mod safetensors;
+mod sharded;
+mod sources;
+pub mod spare;
+mod state_dict;
+mod stream;
+pub mod tensor;
+pub mod torch_legacy;
+mod torch_package;
+pub mod torch_tar;
+pub mod torch_zip;
+mod torchscript;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use compact_str::CompactString;
+use serde_json::{Map, Value};
+
+pub use bytes::{Bytes, FileId};
+pub use described::DescribedModule;
+pub use error::Error;
+pub use reader::TensorReader;
+pub use tensor::{Dtype, Sizes, Storage, Tensor, TensorData, TensorId};
+
+/// An opened checkpoint: headers and pickle are read, tensor bytes are not.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The path as it was given; `demo` for the built-in one.
+    pub path: PathBuf,
+    /// What the content turned out to be.
+    pub format: Format,
+    /// Size of all files together, in bytes.
+    pub bytes: u64,
+    /// Number of files the tensors are in.
+    pub shards: usize,
+    /// Every tensor, in file order. A [`TensorId`] is an index here.
+    pub tensors: Vec<Tensor>,
+    /// The storages that the tensors view. A tensor names one by index.
+    pub storages: Vec<Storage>,
+    /// Names alone, or pickled modules.
+    pub content: Content,
+    /// What is not a tensor (epoch, hyper-parameters, the optimiser's shape), as plain values.
+    pub metadata: Map<String, Value>,
+    /// What the state dict was wrapped in, outermost first (`state_dict`, `module.`, `_orig_mod.`).
+    pub wrappers: Vec<String>,
+    /// Full path of the root's class, where something beside the tensors tells it (a folder's config.json).
+    pub root_class: Option<String>,
+    /// What the pickle would have imported and called; `None` where the format has no pickle.
+    pub pickle: Option<PickleReport>,
+    /// Source of classes that the file carries; empty where it has none.
+    pub sources: Vec<EmbeddedSource>,
+    /// The ops that each module runs, where the file says (exported programs); empty for other formats.
+    pub ops: Vec<OpUse>,
+    /// What a careful reader should know, one sentence each.
+    pub warnings: Vec<String>,
+    /// The files, in the order that [`Storage::file`] counts.
+    pub(crate) files: Vec<Bytes>,
+}
+
+/// The formats, named as `inspect --format json` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A `torch.save` zip archive.
+    TorchZip,
+    /// A `torch.jit.save` archive, scripted or traced.
+    TorchScript,
+    /// A `torch.export.save` archive.
+    ExportedProgram,
+    /// A `torch.save` stream of pickles (before torch 1.6).
+    TorchLegacy,
+    /// A `torch.save` tar archive (before torch 0.1.10).
+    TorchTar,
+    /// A `torch.package` archive.
+    TorchPackage,
+    /// A safetensors file.
+    Safetensors,
+    /// An index of safetensors files.
+    ShardedSafetensors,
+    /// An index of `torch.save` files.
+    ShardedTorch,
+    /// A folder with a config.json, sharded or not.
+    HfFolder,
+    /// A folder written by `torch.distributed.checkpoint`.
+    Dcp,
+}
+
+impl Format {
+    /// The name used in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::TorchZip => "torch-zip",
+            Format::TorchScript => "torchscript",
+            Format::ExportedProgram => "exported-program",
+            Format::TorchLegacy => "torch-legacy",
+            Format::TorchTar => "torch-tar",
+            Format::TorchPackage => "torch-package",
+            Format::Safetensors => "safetensors",
+            Format::ShardedSafetensors => "sharded-safetensors",
+            Format::ShardedTorch => "sharded-torch",
+            Format::HfFolder => "hf-folder",
+            Format::Dcp => "dcp",
+        }
+    }
+}
+
+/// The files that a checkpoint was read from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Each file, an index and a folder's configuration among them.
+    pub files: Vec<PathBuf>,
+    /// The folder that is a model's: what lies in it belongs to the model.
+    pub folder: Option<PathBuf>,
+}
+
+/// What a checkpoint says of its modules.
+#[derive(Debug)]
+pub enum Content {
+    /// A state dict: the tensors' names are its keys. `_metadata` lists every module path, those without parameters too.
+    StateDict {
+        /// `(module path, version)` from `_metadata`, in its order; empty where there is none.
+        module_versions: Vec<(String, Option<i64>)>,
+    },
+    /// Pickled `nn.Module`s in `named_modules(remove_duplicate=False)` order, the root (path `""`) first.
+    Modules(Vec<FoundModule>),
+}
+
+/// One pickled module. Child modules follow it in the list; the path says where it belongs.
+#[derive(Debug, Clone, Default)]
+pub struct FoundModule {
+    /// Dotted path from the root, `""` for the root.
+    pub path: String,
+    /// Full class path, `torch.nn.modules.conv.Conv2d`.
+    pub class: String,
+    /// Public attributes of the instance in their order (hyper-parameters); tuples are arrays, functions and classes
+    /// their full path as a string, foreign objects `{"class": …}`, infinities and NaN strings.
+    pub attributes: Map<String, Value>,
+    /// Parameters, then buffers, those that are `None` included.
+    pub tensors: Vec<OwnTensor>,
+}
+
+/// A parameter or buffer of one module.
+#[derive(Debug, Clone)]
+pub struct OwnTensor {
+    /// Name within the module (`weight`).
+    pub name: CompactString,
+    /// Parameter, buffer, or not known (a bare state dict does not say).
+    pub kind: TensorKind,
+    /// The tensor, or `None` where the module holds None under that name (`bias=False`).
+    pub tensor: Option<TensorId>,
+}
+
+/// What a tensor is to its module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TensorKind {
+    /// Trained.
+    Parameter,
+    /// State that is not trained (running statistics).
+    Buffer,
+    /// The format does not say.
+    Unknown,
+}
+
+/// Python source in a checkpoint. It is shown, never run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedSource {
+    /// Full path of the class, as [`FoundModule::class`] gives it.
+    pub class: String,
+    /// The Python file as it was recorded when the checkpoint was written.
+    pub file: String,
+    /// The text: the class alone, or the whole file. Where an archive keeps only methods (TorchScript) they stand at the
+    /// lines that they have in that file, below a `class` line that stands for the real one.
+    pub text: String,
+    /// 1-based line of the first thing in the text that was recorded.
+    pub line: usize,
+    /// Where in the checkpoint it comes from (`code/__torch__/nets.py.debug_pkl`).
+    pub record: String,
+}
+
+/// How often a module runs an op, its children not counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpUse {
+    /// Path of the module, `""` for the root.
+    pub module: String,
+    /// The op as the file names it (`torch.ops.aten.conv2d.default`).
+    pub op: String,
+    /// Nodes of the graph.
+    pub count: u64,
+    /// Where the model's own code asks for it: Python file and 1-based line as recorded, each once, the first sixteen.
+    pub places: Vec<(String, usize)>,
+}
+
+/// What a pickle refers to. Nothing of it was imported or called.
+#[derive(Debug, Clone, Default)]
+pub struct PickleReport {
+    /// Every global in first-seen order.
+    pub globals: Vec<PickleGlobal>,
+    /// Calls that were refused, in words: what would have been called, and at which byte.
+    pub refused: Vec<String>,
+}
+
+/// One `module.name` that the pickle mentions.
+#[derive(Debug, Clone)]
+pub struct PickleGlobal {
+    /// `collections.OrderedDict`
+    pub name: String,
+    /// Whether torch's `weights_only` unpickler knows it; in a TorchScript archive, its own classes too.
+    pub allowed: bool,
+    /// Whether it is one that pickles are abused with (`posix.system`, `builtins.eval`).
+    pub dangerous: bool,
+    /// How often it is mentioned.
+    pub count: u64,
+}
+
+impl Checkpoint {
+    /// A checkpoint without tensors, which a reader fills.
+    pub fn new(path: &Path, format: Format, content: Content) -> Checkpoint {
+        Checkpoint {
+            path: path.to_owned(),
+            format,
+            bytes: 0,
+            shards: 1,
+            tensors: Vec::new(),
+            storages: Vec::new(),
+            content,
+            metadata: Map::new(),
+            wrappers: Vec::new(),
+            root_class: None,
+            pickle: None,
+            sources: Vec::new(),
+            ops: Vec::new(),
+            warnings: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Open a file, or the checkpoint in a folder.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no checkpoint (the message says what it is), or is damaged (the message says where).
+    pub fn open(path: &Path) -> Result<Checkpoint, Error> {
+        if path.is_dir() {
+            return folder::open(path);
+        }
+        if let Some(folder) = dcp::folder_of(path) {
+            return dcp::open(&folder);
+        }
+        Checkpoint::from_bytes(path, Bytes::open(path)?)
+    }
+
+    /// Read a checkpoint out of bytes; `path` is used in messages, and to find the shards of an index.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
+        if let Some(index) = sharded::index(path, &bytes)? {
+            return sharded::read(path, bytes.length(), index);
+        }
+        match detect::detect(path, &bytes)? {
+            Format::TorchLegacy => torch_legacy::read(path, bytes),
+            Format::TorchTar => torch_tar::read(path, bytes),
+            Format::Safetensors => safetensors::read(path, bytes),
+            _ => torch_zip::open(path, bytes),
+        }
+    }
+
+    /// The files that the tensors are in, or the bytes in memory, each once.
+    pub fn sources_of_bytes(&self) -> Vec<&Bytes> {
+        let mut known = HashSet::new();
+        let whole = self.files.iter().map(Bytes::whole);
+        whole.filter(|bytes| bytes.file_path().is_none_or(|path| known.insert(path))).collect()
+    }
+
+    /// What it was read from. Nothing for what is built in.
+    pub fn origin(&self) -> Origin {
+        let mut origin = Origin::default();
+        let sources = self.sources_of_bytes();
+        if sources.iter().any(|bytes| matches!(bytes, Bytes::Static(_) | Bytes::Owned(_))) {
+            return origin;
+        }
+        origin.files.push(self.path.clone());
+        origin.files.extend(sources.into_iter().map(Bytes::path));
+        if self.path.is_dir() {
+            let opened = self.metadata.get("file").and_then(Value::as_str);
+            let names = opened.into_iter().chain([folder::CONFIG, dcp::METADATA]);
+            origin.files.extend(names.map(|name| self.path.join(name)));
+            origin.folder = Some(self.path.clone());
+        } else {
+            let above = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let sharded = matches!(self.format, Format::ShardedSafetensors | Format::ShardedTorch);
+            if sharded || above.join(folder::CONFIG).is_file() {
+                origin.folder = Some(above.to_owned());
+            }
+        }
+        origin
+    }
+
+    /// Add tensors whose indices of storages and tensors count from the first of them.
+    fn append(&mut self, tensors: Vec<Tensor>, storages: Vec<Storage>) {
+        let (first_tensor, first_storage) = (self.tensors.len(), self.storages.len());
+        self.storages.extend(storages);
+        self.tensors.extend(tensors.into_iter().map(|tensor| Tensor {
+            storage: tensor.storage.map(|index| index + first_storage as u32),
+            shared_with: tensor.shared_with.map(|index| index + first_tensor),
+            ..tensor
+        }));
+    }
+
+    /// The bytes of one tensor, row-major and little-endian whatever its strides and byte order in the file.
+    ///
+    /// # Errors
+    /// The range is not in the file any more, or the dtype has no plain elements.
+    pub fn read(&self, tensor: TensorId) -> Result<TensorData, Error> {
+        self.reader(tensor)?.whole()
+    }
+
+    /// The same in pieces, for a tensor that may be too large for memory.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub fn reader(&self, tensor: TensorId) -> Result<TensorReader<'_>, Error> {
+        TensorReader::new(self, tensor)
+    }
+}

@@ -1,0 +1,436 @@
+//! Asking an engine: one request at a time, with a deadline; its death is an answer. What may be said and when is decided by
+//! [`Conversation`]; here it is carried between that and the program.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, select};
+
+use super::conversation::{Asked, Conversation, End, Outcome, Wants};
+use super::process::{PIECES, Process, Program};
+use super::protocol::{self, Request, TensorHeader};
+use super::{EngineInfo, EngineState, ModuleSpec, Side};
+use t2m_checkpoint::{Dtype, TensorData};
+
+pub use super::conversation::Output;
+
+/// How long a cancelled computation may go on before the engine is ended.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long an engine may take to greet. libtorch takes about a second from a cold disk.
+const GREETING: Duration = Duration::from_secs(20);
+/// How often a wait looks whether the engine is still there: its output may be held open by what it has started.
+const LOOK: Duration = Duration::from_millis(50);
+/// What the outputs of a run may take, in bytes, besides [`OUTPUT_RATIO`].
+const OUTPUT_FLOOR: u64 = 256 << 20;
+/// How many times the bytes of a layer and its inputs its outputs may take. Most give less than they got; an upsampling of
+/// eight in two axes gives 64 times as much.
+const OUTPUT_RATIO: u64 = 64;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The engine is not there, cannot be started, died, hung, or speaks another protocol. It is gone; the next request
+    /// starts it again.
+    #[error("{0}")]
+    Down(String),
+    /// The engine is well and says no.
+    #[error("{0}")]
+    Refused(String),
+    /// The run was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Hears of every change of an engine's state.
+pub type Listener = Box<dyn Fn(Side, EngineState) + Send>;
+
+/// Cuts the present waits of its clients short, from any thread.
+///
+/// It needs no reset: each cancellation begins a new generation. Requests name the generation that their run began in, and
+/// those of an older one are refused.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    generation: AtomicU64,
+    ended: AtomicBool,
+    last: Mutex<Option<Instant>>,
+    waiting: Mutex<Vec<Sender<()>>>,
+}
+
+impl CancelToken {
+    /// Cancel everything that runs now. An engine that does not stop by itself within two seconds is ended.
+    pub fn cancel(&self) {
+        *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.shared.generation.fetch_add(1, Ordering::SeqCst);
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|client| !matches!(client.try_send(()), Err(TrySendError::Disconnected(()))));
+    }
+
+    /// Cancel for good: an engine that is still at work is ended at once.
+    pub fn end(&self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.cancel();
+    }
+
+    /// How often it was cancelled so far. A run that began at another number is cancelled.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::SeqCst)
+    }
+
+    /// A channel that wakes with every cancellation.
+    fn listen(&self) -> Receiver<()> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
+    /// How long an engine that was told to stop may still go on.
+    fn patience(&self) -> Duration {
+        if self.shared.ended.load(Ordering::SeqCst) {
+            return Duration::ZERO;
+        }
+        let last = *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+        GRACE.saturating_sub(last.map_or(Duration::ZERO, |last| last.elapsed()))
+    }
+}
+
+/// One engine, started when first asked, and started again after a death.
+///
+/// A request is two calls, so that one thread can let both engines work at once: start both, then finish both. Dropping
+/// the client ends the engine.
+pub struct Client {
+    side: Side,
+    program: Option<Program>,
+    deadline: Duration,
+    greeting: Duration,
+    cancel: CancelToken,
+    cancelled: Receiver<()>,
+    listener: Listener,
+    running: Option<Running>,
+    /// Why it could not be started. It is not tried again until somebody asks for that: each try may take long.
+    unstartable: Option<String>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    talk: Conversation,
+    info: EngineInfo,
+    /// Bytes of the layer that it holds.
+    held: u64,
+}
+
+impl Client {
+    /// A client for one side; `listener` is called with every change, on the thread that uses the client. Nothing is
+    /// started yet. `deadline` is for each request.
+    pub fn new(side: Side, deadline: Duration, cancel: CancelToken, listener: Listener) -> Client {
+        let cancelled = cancel.listen();
+        Client {
+            side,
+            program: None,
+            deadline,
+            greeting: GREETING,
+            cancel,
+            cancelled,
+            listener,
+            running: None,
+            unstartable: None,
+            last_id: 0,
+        }
+    }
+
+    /// The same client with this program instead of the one that [`Program::find`] finds.
+    pub fn with_program(self, program: Program) -> Client {
+        Client { program: Some(program), unstartable: None, ..self }
+    }
+
+    /// The same client with so much time for the engine's greeting, instead of twenty seconds.
+    pub fn with_greeting(self, greeting: Duration) -> Client {
+        Client { greeting, ..self }
+    }
+
+    /// Start the engine if need be and return what it said of itself.
+    ///
+    /// # Errors
+    /// [`Error::Down`], or [`Error::Cancelled`] while it starts.
+    pub fn info(&mut self) -> Result<EngineInfo, Error> {
+        self.bury_the_dead();
+        if let Some(running) = &self.running {
+            return Ok(running.info.clone());
+        }
+        if let Some(reason) = &self.unstartable {
+            return Err(Error::Down(reason.clone()));
+        }
+        self.tell(EngineState::Starting);
+        match self.start() {
+            Ok(running) => {
+                let info = running.info.clone();
+                self.running = Some(running);
+                self.tell(EngineState::Ready(info.clone()));
+                Ok(info)
+            }
+            Err(Error::Cancelled) => {
+                self.tell(EngineState::Idle);
+                Err(Error::Cancelled)
+            }
+            Err(error) => {
+                self.unstartable = Some(error.to_string());
+                Err(self.down(error.to_string()))
+            }
+        }
+    }
+
+    /// Let an engine that could not be started be tried again.
+    pub fn allow_start(&mut self) {
+        self.unstartable = None;
+    }
+
+    /// Send a layer and its tensors, for the run that began in this generation. The reply is awaited by
+    /// [`Client::finish_load`].
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn start_load(
+        &mut self,
+        generation: u64,
+        module: &ModuleSpec,
+        tensors: &[(String, TensorData)],
+    ) -> Result<(), Error> {
+        self.settle();
+        self.info()?;
+        self.check(generation)?;
+        let headers = tensors.iter().map(|(name, tensor)| TensorHeader::of(name, tensor)).collect();
+        let id = self.next_id();
+        let request = Request::Load { id, generation, module: Box::new(module.clone()), tensors: headers };
+        let tensors: Vec<&TensorData> = tensors.iter().map(|(_, tensor)| tensor).collect();
+        if let Some(running) = &mut self.running {
+            running.held = bytes_of(&tensors);
+        }
+        self.send(&request, Asked { id, generation, wants: Wants::Loaded }, &tensors)
+    }
+
+    /// Wait until the layer is built.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn finish_load(&mut self) -> Result<(), Error> {
+        match self.finish()? {
+            Outcome::Loaded => Ok(()),
+            _ => Err(self.ended(&End::Mistaken.to_string())),
+        }
+    }
+
+    /// Send inputs for the loaded layer. The reply is awaited by [`Client::finish_run`].
+    ///
+    /// # Errors
+    /// As [`Error`] says; [`Error::Down`] where the engine died since, and its layer with it.
+    pub fn start_run(&mut self, generation: u64, inputs: &[TensorData], compute: Dtype) -> Result<(), Error> {
+        self.settle();
+        self.check(generation)?;
+        if let Some(reason) = self.bury_the_dead() {
+            return Err(Error::Down(reason));
+        }
+        let Some(running) = &self.running else {
+            return Err(Error::Down(self.sentence("holds no layer; load one first")));
+        };
+        let inputs: Vec<&TensorData> = inputs.iter().collect();
+        let bound = output_bound(running.held.saturating_add(bytes_of(&inputs)));
+        let headers = inputs.iter().map(|tensor| TensorHeader::of("", tensor)).collect();
+        let id = self.next_id();
+        let request = Request::Run { id, generation, inputs: headers, compute };
+        self.send(&request, Asked { id, generation, wants: Wants::Outputs { bound } }, &inputs)
+    }
+
+    /// Wait for the outputs.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn finish_run(&mut self) -> Result<Output, Error> {
+        match self.finish()? {
+            Outcome::Ran(output) => Ok(output),
+            _ => Err(self.ended(&End::Mistaken.to_string())),
+        }
+    }
+
+    /// Whether the run of that generation is still wanted.
+    fn check(&self, generation: u64) -> Result<(), Error> {
+        if generation == self.cancel.generation() { Ok(()) } else { Err(Error::Cancelled) }
+    }
+
+    /// Start the program and greet it.
+    fn start(&mut self) -> Result<Running, Error> {
+        let generation = self.cancel.generation();
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => Program::find(self.side).map_err(Error::Down)?,
+        };
+        let mut process = Process::start(&program).map_err(Error::Down)?;
+        process.send(encode(&Request::Hello { protocol: protocol::VERSION }, &[])?);
+        let mut talk = Conversation::new(self.side, Instant::now(), self.greeting);
+        let how = match self.wait(&mut process, &mut talk, Some(generation)) {
+            Some(Outcome::Greeted(info)) => return Ok(Running { process, talk, info, held: 0 }),
+            Some(Outcome::Over(End::Closed)) => process.end(),
+            Some(Outcome::Over(end)) => end.to_string(),
+            Some(_) => End::Unfriendly.to_string(),
+            None => return Err(Error::Cancelled),
+        };
+        Err(Error::Down(self.sentence(&how)))
+    }
+
+    fn send(&mut self, request: &Request, asked: Asked, payload: &[&TensorData]) -> Result<(), Error> {
+        let frame = encode(request, payload)?;
+        if let Some(running) = &mut self.running {
+            running.process.send(frame);
+            running.talk.ask(Instant::now(), asked, self.deadline);
+        }
+        Ok(())
+    }
+
+    /// Wait for the answer to the request that was sent last.
+    fn finish(&mut self) -> Result<Outcome, Error> {
+        let Some((mut running, asked)) = self.take_asked() else {
+            return Err(Error::Down(self.sentence("was asked nothing")));
+        };
+        let outcome = self.wait(&mut running.process, &mut running.talk, Some(asked.generation));
+        if let Some(Outcome::Over(end)) = outcome {
+            return Err(self.over(running, &end));
+        }
+        self.running = Some(running);
+        match outcome {
+            Some(Outcome::Refused(message)) => Err(Error::Refused(message)),
+            Some(outcome) => Ok(outcome),
+            None => {
+                self.settle();
+                Err(Error::Cancelled)
+            }
+        }
+    }
+
+    /// The engine, for the time of a wait, if it was asked something.
+    fn take_asked(&mut self) -> Option<(Running, Asked)> {
+        let asked = self.running.as_ref()?.talk.asked()?;
+        Some((self.running.take()?, asked))
+    }
+
+    /// Bring an engine whose last request is not wanted any more to rest: tell it, wait a little, else end it.
+    fn settle(&mut self) {
+        let Some((mut running, asked)) = self.take_asked() else { return };
+        let mut patience = GRACE;
+        // A request that was only abandoned shares its generation with those to come, which are wanted.
+        if asked.generation != self.cancel.generation() {
+            patience = self.cancel.patience();
+            if let Ok(frame) = encode(&Request::Cancel { generation: asked.generation }, &[]) {
+                running.process.send(frame);
+            }
+        }
+        running.talk.settle(Instant::now(), patience);
+        match self.wait(&mut running.process, &mut running.talk, None) {
+            None | Some(Outcome::Over(End::Unsettled)) => {
+                drop(running);
+                self.tell(EngineState::Idle);
+            }
+            Some(Outcome::Over(end)) => drop(self.over(running, &end)),
+            Some(_) => self.running = Some(running),
+        }
+    }
+
+    /// Wait until what comes from the engine, or the time, ends the wait. `None` once the generation is another.
+    fn wait(&self, process: &mut Process, talk: &mut Conversation, generation: Option<u64>) -> Option<Outcome> {
+        loop {
+            if generation.is_some_and(|generation| generation != self.cancel.generation()) {
+                return None;
+            }
+            let now = Instant::now();
+            let outcome = talk.tick(now).or_else(|| process.is_gone().then(|| talk.closed()));
+            if outcome.is_some() {
+                return outcome;
+            }
+            let left = talk.until().map_or(LOOK, |until| until.saturating_duration_since(now));
+            let outcome = select! {
+                recv(process.incoming()) -> bytes => match bytes {
+                    Ok(bytes) => talk.heard(Instant::now(), &bytes),
+                    Err(_) => Some(talk.closed()),
+                },
+                recv(self.cancelled) -> _ => None,
+                default(left.min(LOOK)) => None,
+            };
+            if outcome.is_some() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Notice an engine that died between two requests. Returns how.
+    fn bury_the_dead(&mut self) -> Option<String> {
+        let mut running = self.running.take()?;
+        // It may write as fast as this reads; what it had written until now is what counts.
+        for _ in 0..=PIECES {
+            let outcome = match running.process.incoming().try_recv() {
+                Ok(bytes) => running.talk.heard(Instant::now(), &bytes),
+                Err(TryRecvError::Disconnected) => Some(running.talk.closed()),
+                Err(TryRecvError::Empty) => running.talk.tick(Instant::now()),
+            };
+            if let Some(Outcome::Over(end)) = outcome {
+                return Some(self.over(running, &end).to_string());
+            }
+        }
+        self.running = Some(running);
+        None
+    }
+
+    /// The conversation is over: the engine is ended, and how it went is told.
+    fn over(&mut self, mut running: Running, end: &End) -> Error {
+        let how = if *end == End::Closed { running.process.end() } else { end.to_string() };
+        drop(running);
+        self.ended(&how)
+    }
+
+    /// End the engine; `how` continues the sentence that begins with "engine".
+    fn ended(&mut self, how: &str) -> Error {
+        let reason = self.sentence(how);
+        self.down(reason)
+    }
+
+    fn sentence(&self, how: &str) -> String {
+        format!("{}: engine {how}", self.side.program())
+    }
+
+    fn down(&mut self, reason: String) -> Error {
+        self.running = None;
+        self.tell(EngineState::Down(reason.clone()));
+        Error::Down(reason)
+    }
+
+    fn tell(&self, state: EngineState) {
+        (self.listener)(self.side, state);
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+fn encode(request: &Request, payload: &[&TensorData]) -> Result<Vec<u8>, Error> {
+    let length: usize = payload.iter().map(|tensor| tensor.bytes.len()).sum();
+    let mut frame = Vec::with_capacity(length + 1024);
+    match protocol::write_frame(&mut frame, request, payload) {
+        Ok(()) => Ok(frame),
+        Err(error) => Err(Error::Refused(format!("the request cannot be written: {error}"))),
+    }
+}
+
+fn bytes_of(tensors: &[&TensorData]) -> u64 {
+    tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum()
+}
+
+/// What a run may give, in bytes, where the layer and its inputs have `given`.
+fn output_bound(given: u64) -> u64 {
+    given.saturating_mul(OUTPUT_RATIO).saturating_add(OUTPUT_FLOOR).min(protocol::MAX_PAYLOAD)
+}

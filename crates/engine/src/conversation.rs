@@ -1,0 +1,411 @@
+//! The client's side of a conversation with an engine, without the engine: bytes and the time go in, what they mean comes out.
+//!
+//! It keeps what is promised whatever arrives. A wait ends by the clock, not by what comes. What is kept in memory has arrived,
+//! and is bounded by what was asked for: a greeting has no payload, an answer the one that its header lists. An answer counts
+//! only where it names the id and the generation of the request that waits; anything else is read past.
+
+use std::time::{Duration, Instant};
+
+use super::protocol::{
+    MAX_PAYLOAD, NOT_A_FRAME, PREFIX, Reply, TensorHeader, VERSION, payload_length, prefix_lengths, split_payload,
+};
+use super::{EngineInfo, Side};
+use t2m_checkpoint::TensorData;
+
+/// How long an answer may take to be read that has arrived when its time is over. Where this program was stopped and
+/// continued, nobody read meanwhile.
+pub const LAST_LOOK: Duration = Duration::from_millis(100);
+/// A wait that no one lives to see the end of.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Longest header of a greeting, in bytes. A real one has 200.
+const MAX_GREETING: u32 = 64 << 10;
+/// Longest header of any other reply, in bytes: an error message or the shapes of outputs.
+const MAX_HEADER: u32 = 256 << 10;
+
+/// What a layer gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// In the dtypes that came out; one or more.
+    pub tensors: Vec<TensorData>,
+    /// Time of the forward alone.
+    pub milliseconds: f64,
+}
+
+/// A request that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The request's id.
+    pub id: u64,
+    /// The run that it belongs to.
+    pub generation: u64,
+    /// What may come back.
+    pub wants: Wants,
+}
+
+/// What answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// That the layer is loaded.
+    Loaded,
+    /// Outputs of at most so many bytes.
+    Outputs {
+        /// All tensors together.
+        bound: u64,
+    },
+}
+
+/// What a wait ended with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The engine is the right one and ready.
+    Greeted(EngineInfo),
+    /// The layer is there.
+    Loaded,
+    /// The layer was run.
+    Ran(Output),
+    /// The engine says no, in its own words.
+    Refused(String),
+    /// The request that is not wanted any more is done.
+    Settled,
+    /// The conversation is over, and the engine is to be ended.
+    Over(End),
+}
+
+/// Why a conversation is over, as the end of a sentence that begins with "engine".
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum End {
+    /// Its time is over.
+    #[error("did not answer within {} s and was ended", .0.as_secs_f64())]
+    Late(Duration),
+    /// It goes on with what is not wanted any more.
+    #[error("did not stop and was ended")]
+    Unsettled,
+    /// Its output is closed: it died or is about to.
+    #[error("closed its output and was ended")]
+    Closed,
+    /// It wrote something that is no frame.
+    #[error("wrote what is not its protocol and was ended: {0}")]
+    Garbage(String),
+    /// Its first frame is no greeting.
+    #[error("did not greet and was ended")]
+    Unfriendly,
+    /// It is the other engine.
+    #[error("is none: the program is a {}; {} has to name a {}", .found, .side.variable(), .side.program())]
+    Other {
+        /// What it says that it is.
+        found: String,
+        /// What was wanted.
+        side: Side,
+    },
+    /// It is of another version.
+    #[error("speaks protocol {0}, this program speaks {VERSION}; install both from the same version")]
+    Protocol(u32),
+    /// The answer is not to what was asked.
+    #[error("answered another question and was ended")]
+    Mistaken,
+    /// A payload where there is none to be.
+    #[error("sent {0} bytes behind a reply that has none and was ended")]
+    Surplus(u64),
+    /// More than the request can give.
+    #[error("sent an output of {bytes} bytes where at most {bound} were expected and was ended")]
+    TooLarge {
+        /// As its frame says.
+        bytes: u64,
+        /// As the request allows.
+        bound: u64,
+    },
+    /// There is no tensor in the answer.
+    #[error("sent no output and was ended")]
+    Empty,
+    /// The tensors do not add up.
+    #[error("sent a broken output and was ended: {0}")]
+    Broken(String),
+}
+
+/// A conversation from its beginning. Time is given with every call and never goes back.
+#[derive(Debug)]
+pub struct Conversation {
+    side: Side,
+    awaits: Awaits,
+    part: Part,
+}
+
+/// What it waits for.
+#[derive(Debug)]
+enum Awaits {
+    Greeting(Deadline),
+    Nothing,
+    Answer(Asked, Deadline),
+    /// The answer to a request that is not wanted any more, to know when the engine is free.
+    Rest(Asked, Deadline),
+    /// Nothing any more.
+    Over(End),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    until: Instant,
+    patience: Duration,
+    looked: bool,
+}
+
+impl Deadline {
+    fn new(now: Instant, patience: Duration) -> Deadline {
+        // What is beyond the clock's range is for ever.
+        let until = now.checked_add(patience).unwrap_or(now + FOR_EVER);
+        Deadline { until, patience, looked: false }
+    }
+
+    /// Whether the time is over. Who first comes late may look once more, for [`LAST_LOOK`].
+    fn is_over(&mut self, now: Instant) -> bool {
+        if now < self.until {
+            return false;
+        }
+        self.until = if self.looked { self.until } else { now + LAST_LOOK };
+        std::mem::replace(&mut self.looked, true)
+    }
+}
+
+/// The part of a frame that comes next.
+#[derive(Debug)]
+enum Part {
+    Prefix(Vec<u8>),
+    Header {
+        bytes: Vec<u8>,
+        length: usize,
+        payload: u64,
+    },
+    Outputs {
+        headers: Vec<TensorHeader>,
+        milliseconds: f64,
+        bytes: Vec<u8>,
+        length: usize,
+    },
+    /// A payload that nobody wants. `settles` where the frame is the one that [`Awaits::Rest`] waits for.
+    Skipped {
+        left: u64,
+        settles: bool,
+    },
+}
+
+impl Part {
+    fn start() -> Part {
+        Part::Prefix(Vec::new())
+    }
+}
+
+impl Conversation {
+    /// A conversation that waits for the greeting.
+    pub fn new(side: Side, now: Instant, patience: Duration) -> Conversation {
+        Conversation { side, awaits: Awaits::Greeting(Deadline::new(now, patience)), part: Part::start() }
+    }
+
+    /// A request was sent; its answer is awaited from now on. One at a time.
+    pub fn ask(&mut self, now: Instant, asked: Asked, patience: Duration) {
+        if matches!(self.awaits, Awaits::Nothing) {
+            self.awaits = Awaits::Answer(asked, Deadline::new(now, patience));
+        }
+    }
+
+    /// The request that waits for its answer.
+    pub fn asked(&self) -> Option<Asked> {
+        match self.awaits {
+            Awaits::Answer(asked, _) | Awaits::Rest(asked, _) => Some(asked),
+            _ => None,
+        }
+    }
+
+    /// The answer is not wanted any more: it is awaited for so long, and dropped.
+    pub fn settle(&mut self, now: Instant, patience: Duration) {
+        if let Awaits::Answer(asked, _) = self.awaits {
+            self.awaits = Awaits::Rest(asked, Deadline::new(now, patience));
+            // What has come of its payload is of no use either.
+            if let Part::Outputs { bytes, length, .. } = &self.part {
+                let left = length.saturating_sub(bytes.len()) as u64;
+                self.part = Part::Skipped { left, settles: true };
+            }
+        }
+    }
+
+    /// When [`Conversation::tick`] is to be called at the latest.
+    pub fn until(&self) -> Option<Instant> {
+        match self.awaits {
+            Awaits::Greeting(deadline) | Awaits::Answer(_, deadline) | Awaits::Rest(_, deadline) => {
+                Some(deadline.until)
+            }
+            Awaits::Nothing | Awaits::Over(_) => None,
+        }
+    }
+
+    /// Time went by.
+    pub fn tick(&mut self, now: Instant) -> Option<Outcome> {
+        let (is_over, end) = match &mut self.awaits {
+            Awaits::Nothing => return None,
+            Awaits::Over(end) => return Some(Outcome::Over(end.clone())),
+            Awaits::Greeting(deadline) | Awaits::Answer(_, deadline) => {
+                (deadline.is_over(now), End::Late(deadline.patience))
+            }
+            Awaits::Rest(_, deadline) => (deadline.is_over(now), End::Unsettled),
+        };
+        is_over.then(|| self.over(end))
+    }
+
+    /// The engine's output is closed.
+    pub fn closed(&mut self) -> Outcome {
+        match &self.awaits {
+            Awaits::Over(end) => Outcome::Over(end.clone()),
+            _ => self.over(End::Closed),
+        }
+    }
+
+    /// Bytes came, however frames are cut into them. All are taken, and one of them may be the last of an answer.
+    pub fn heard(&mut self, now: Instant, mut bytes: &[u8]) -> Option<Outcome> {
+        let mut outcome = self.tick(now);
+        while !bytes.is_empty() && !matches!(self.awaits, Awaits::Over(_)) {
+            let told = self.take(&mut bytes).unwrap_or_else(|end| Some(self.over(end)));
+            outcome = outcome.or(told);
+        }
+        outcome
+    }
+
+    /// Take bytes for the part that comes next.
+    fn take(&mut self, rest: &mut &[u8]) -> Result<Option<Outcome>, End> {
+        match &mut self.part {
+            Part::Prefix(bytes) => {
+                fill(bytes, PREFIX, rest);
+                let Ok(prefix) = <[u8; PREFIX]>::try_from(bytes.as_slice()) else { return Ok(None) };
+                let (length, payload) = prefix_lengths(prefix);
+                self.prefix(length, payload)?;
+                self.part = Part::Header { bytes: Vec::new(), length: length as usize, payload };
+                Ok(None)
+            }
+            Part::Header { bytes, length, payload } => {
+                fill(bytes, *length, rest);
+                if bytes.len() < *length {
+                    return Ok(None);
+                }
+                let reply = serde_json::from_slice(bytes).map_err(|error| End::Garbage(error.to_string()))?;
+                let payload = *payload;
+                self.part = Part::start();
+                self.header(reply, payload)
+            }
+            Part::Outputs { bytes, length, .. } => {
+                fill(bytes, *length, rest);
+                if bytes.len() < *length { Ok(None) } else { self.outputs() }
+            }
+            Part::Skipped { left, settles } => {
+                let taken = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *rest = rest.get(taken..).unwrap_or_default();
+                *left -= taken as u64;
+                let (left, settles) = (*left, *settles);
+                Ok(self.skip(left, settles))
+            }
+        }
+    }
+
+    /// Whether a frame of these lengths may come now.
+    fn prefix(&self, length: u32, payload: u64) -> Result<(), End> {
+        let greeting = matches!(self.awaits, Awaits::Greeting(_));
+        let longest = if greeting { MAX_GREETING } else { MAX_HEADER };
+        if length == 0 || length > longest || payload > MAX_PAYLOAD {
+            return Err(End::Garbage(NOT_A_FRAME.to_owned()));
+        }
+        if greeting && payload > 0 { Err(End::Surplus(payload)) } else { Ok(()) }
+    }
+
+    /// A header is complete, and so many bytes come behind it.
+    fn header(&mut self, reply: Reply, payload: u64) -> Result<Option<Outcome>, End> {
+        if let Awaits::Greeting(_) = self.awaits {
+            return self.greeting(reply).map(Some);
+        }
+        let address = address(&reply);
+        let asked = match self.awaits {
+            Awaits::Answer(asked, _) if address == Some((asked.id, asked.generation)) => asked,
+            Awaits::Rest(asked, _) => return Ok(self.skip(payload, address == Some((asked.id, asked.generation)))),
+            _ => return Ok(self.skip(payload, false)),
+        };
+        match (reply, asked.wants) {
+            (Reply::Ran { outputs, milliseconds, .. }, Wants::Outputs { bound }) => {
+                self.part = outputs_to_come(outputs, milliseconds, payload, bound)?;
+                // An output may have no elements, and no byte comes.
+                if payload == 0 { self.outputs() } else { Ok(None) }
+            }
+            (Reply::Loaded { .. } | Reply::Failed { .. }, _) if payload > 0 => Err(End::Surplus(payload)),
+            (Reply::Loaded { .. }, Wants::Loaded) => Ok(Some(self.answered(Outcome::Loaded))),
+            (Reply::Failed { message, .. }, _) => Ok(Some(self.answered(Outcome::Refused(message)))),
+            _ => Err(End::Mistaken),
+        }
+    }
+
+    fn greeting(&mut self, reply: Reply) -> Result<Outcome, End> {
+        match reply {
+            Reply::Hello(info) if info.protocol != VERSION => Err(End::Protocol(info.protocol)),
+            Reply::Hello(info) if info.engine != self.side.program() => {
+                Err(End::Other { found: info.engine, side: self.side })
+            }
+            Reply::Hello(info) => Ok(self.answered(Outcome::Greeted(info))),
+            _ => Err(End::Unfriendly),
+        }
+    }
+
+    /// The payload of an answer is complete.
+    fn outputs(&mut self) -> Result<Option<Outcome>, End> {
+        let Part::Outputs { headers, milliseconds, bytes, .. } = std::mem::replace(&mut self.part, Part::start())
+        else {
+            return Ok(None);
+        };
+        let tensors = split_payload(&headers, bytes).map_err(|error| End::Broken(error.to_string()))?;
+        Ok(Some(self.answered(Outcome::Ran(Output { tensors, milliseconds }))))
+    }
+
+    /// Pass over so many bytes, which may be none.
+    fn skip(&mut self, left: u64, settles: bool) -> Option<Outcome> {
+        if left > 0 {
+            self.part = Part::Skipped { left, settles };
+            return None;
+        }
+        self.part = Part::start();
+        (settles && matches!(self.awaits, Awaits::Rest(..))).then(|| self.answered(Outcome::Settled))
+    }
+
+    fn answered(&mut self, outcome: Outcome) -> Outcome {
+        self.awaits = Awaits::Nothing;
+        outcome
+    }
+
+    fn over(&mut self, end: End) -> Outcome {
+        self.awaits = Awaits::Over(end.clone());
+        self.part = Part::start();
+        Outcome::Over(end)
+    }
+}
+
+/// Move what `bytes` lacks of that length, or what there is of it.
+fn fill(bytes: &mut Vec<u8>, length: usize, rest: &mut &[u8]) {
+    let taken = rest.len().min(length.saturating_sub(bytes.len()));
+    let (now, later) = rest.split_at_checked(taken).unwrap_or_default();
+    bytes.extend_from_slice(now);
+    *rest = later;
+}
+
+/// The payload of an answer that may be taken: of what its header lists, and no more than was asked for.
+fn outputs_to_come(headers: Vec<TensorHeader>, milliseconds: f64, payload: u64, bound: u64) -> Result<Part, End> {
+    if headers.is_empty() {
+        return Err(End::Empty);
+    }
+    if payload > bound {
+        return Err(End::TooLarge { bytes: payload, bound });
+    }
+    let length = payload_length(&headers, payload).map_err(|error| End::Broken(error.to_string()))?;
+    Ok(Part::Outputs { headers, milliseconds, bytes: Vec::new(), length })
+}
+
+/// Which request a reply answers: id and generation.
+fn address(reply: &Reply) -> Option<(u64, u64)> {
+    match reply {
+        Reply::Hello(_) => None,
+        Reply::Loaded { id, generation } | Reply::Ran { id, generation, .. } | Reply::Failed { id, generation, .. } => {
+            Some((*id, *generation))
+        }
+    }
+}

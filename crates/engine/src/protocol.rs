@@ -1,0 +1,326 @@
+//! What t2m-tui and an engine say to each other over the engine's standard input and output.
+//!
+//! A frame is a 4-byte little-endian header length, an 8-byte little-endian payload length, the header as JSON, and the
+//! payload: raw tensor bytes, one tensor after the other in the header's order. Every request has an id and a
+//! generation; a reply repeats both, so that late replies of a cancelled run are recognised and dropped.
+
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::Program;
+use super::own::Told;
+use t2m_checkpoint::{Dtype, TensorData};
+
+/// Raised with every change of meaning. Both sides must agree to the number.
+pub const VERSION: u32 = 4;
+
+/// The flag of [`EngineInfo`] that names the library of an engine's matrix products, where there is a choice.
+pub const BLAS: &str = "blas";
+
+/// Longest header that is read, in bytes.
+const MAX_HEADER: u32 = 16 << 20;
+/// Longest payload that is read, in bytes (a 64 GiB layer).
+pub const MAX_PAYLOAD: u64 = 64 << 30;
+/// Length of what a frame begins with, in bytes.
+pub const PREFIX: usize = 12;
+/// What is wrong with lengths that no frame has.
+pub const NOT_A_FRAME: &str = "this is not a frame of the engine protocol";
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// [`VERSION`] of the engine.
+    pub protocol: u32,
+    /// `t2m-torch` or `t2m-mlx`.
+    pub engine: String,
+    /// The library's version (`2.13.0`).
+    pub version: String,
+    /// `cpu`, `gpu`.
+    pub device: String,
+    /// Settings that change numbers (`MLX_ENABLE_TF32` → `0`).
+    pub flags: Map<String, Value>,
+}
+
+impl EngineInfo {
+    /// The device and the settings in words: `cpu, MLX_ENABLE_TF32=0, blas=OpenBLAS 0.3.34 Haswell`.
+    pub fn settings(&self) -> String {
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let flags = self.flags.iter().map(|(name, value)| format!(", {name}={}", plain(value)));
+        format!("{}{}", self.device, flags.collect::<String>())
+    }
+}
+
+/// A layer as one engine knows it: a name and its arguments. For torch the full class path and the instance's attributes,
+/// for MLX the layer's Python name (`nn.Conv2d`) and the arguments that the conversion chose.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModuleSpec {
+    /// `torch.nn.modules.conv.Conv2d`, `nn.Conv2d`
+    pub kind: String,
+    /// Hyper-parameters; for MLX the keyword arguments of the Python call.
+    pub args: Map<String, Value>,
+    /// The program that stands for the layer where it is no single one: of MLX a conversion, of both an example of the
+    /// registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+    /// For torch: what is said of the layer beside its attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<Told>>,
+}
+
+/// A tensor's description; its bytes follow in the payload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TensorHeader {
+    /// Parameter name, or empty for inputs and outputs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape.
+    pub shape: Vec<usize>,
+}
+
+/// From t2m-tui to an engine. Closing the pipe ends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "there is one request at a time, and most are loads")]
+pub enum Request {
+    /// The first frame. The reply is [`Reply::Hello`].
+    Hello {
+        /// [`VERSION`] of the caller.
+        protocol: u32,
+    },
+    /// Build a layer and keep it; it replaces the one before. Payload: its tensors.
+    Load {
+        /// Counts up.
+        id: u64,
+        /// Run it belongs to.
+        generation: u64,
+        /// The layer.
+        module: Box<ModuleSpec>,
+        /// Its parameters and buffers.
+        tensors: Vec<TensorHeader>,
+    },
+    /// Run the loaded layer. Payload: its inputs.
+    Run {
+        /// Counts up.
+        id: u64,
+        /// Run it belongs to.
+        generation: u64,
+        /// Positional inputs.
+        inputs: Vec<TensorHeader>,
+        /// Floating-point tensors and inputs are cast to this before the run.
+        compute: Dtype,
+    },
+    /// Everything up to this generation is not wanted any more.
+    Cancel {
+        /// The newest unwanted generation.
+        generation: u64,
+    },
+}
+
+/// From an engine to t2m-tui.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// Answer to [`Request::Hello`].
+    Hello(EngineInfo),
+    /// The layer is there.
+    Loaded {
+        /// The request's.
+        id: u64,
+        /// The request's.
+        generation: u64,
+    },
+    /// The layer was run. Payload: its outputs.
+    Ran {
+        /// The request's.
+        id: u64,
+        /// The request's.
+        generation: u64,
+        /// In the dtypes that came out, whatever was asked.
+        outputs: Vec<TensorHeader>,
+        /// Time of the forward alone, evaluated.
+        milliseconds: f64,
+    },
+    /// The engine said no, in its own words; or the request was cancelled before its turn.
+    Failed {
+        /// The request's.
+        id: u64,
+        /// The request's.
+        generation: u64,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Write one frame and flush it.
+///
+/// # Errors
+/// The pipe is closed.
+pub fn write_frame<H: Serialize>(writer: &mut impl Write, header: &H, payload: &[&TensorData]) -> io::Result<()> {
+    let header = serde_json::to_vec(header)?;
+    let length: u64 = payload.iter().map(|tensor| tensor.bytes.len() as u64).sum();
+    writer.write_all(&(header.len() as u32).to_le_bytes())?;
+    writer.write_all(&length.to_le_bytes())?;
+    writer.write_all(&header)?;
+    for tensor in payload {
+        writer.write_all(&tensor.bytes)?;
+    }
+    writer.flush()
+}
+
+/// Read one frame: its header and its payload. `None` where the pipe was closed between frames.
+///
+/// # Errors
+/// The pipe broke inside a frame, or what came is not a frame.
+pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(H, Vec<u8>)>> {
+    let mut prefix = [0u8; PREFIX];
+    let mut filled = 0;
+    while filled < prefix.len() {
+        match reader.read(&mut prefix[filled..]) {
+            Ok(0) if filled == 0 => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (header_length, payload_length) = prefix_lengths(prefix);
+    if header_length > MAX_HEADER || payload_length > MAX_PAYLOAD {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, NOT_A_FRAME));
+    }
+    let header = read_exactly(reader, u64::from(header_length))?;
+    let header = serde_json::from_slice(&header)?;
+    Ok(Some((header, read_exactly(reader, payload_length)?)))
+}
+
+/// The lengths of a frame's header and payload, as it begins.
+pub fn prefix_lengths(prefix: [u8; PREFIX]) -> (u32, u64) {
+    let [h0, h1, h2, h3, payload @ ..] = prefix;
+    (u32::from_le_bytes([h0, h1, h2, h3]), u64::from_le_bytes(payload))
+}
+
+/// Read that many bytes without reserving them beforehand: a wrong length must not allocate.
+fn read_exactly(reader: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(length).read_to_end(&mut bytes)?;
+    if (bytes.len() as u64) < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
+}
+
+impl TensorHeader {
+    /// Describe a tensor.
+    pub fn of(name: &str, tensor: &TensorData) -> TensorHeader {
+        TensorHeader { name: name.to_owned(), dtype: tensor.dtype, shape: tensor.shape.clone() }
+    }
+
+    /// Bytes of the tensor; `None` where no memory could hold them.
+    fn length(&self) -> Option<usize> {
+        let elements = self.shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis))?;
+        elements.checked_mul(self.dtype.size())
+    }
+}
+
+/// The length of a payload that has to hold these tensors and nothing else.
+///
+/// # Errors
+/// It does not, or no memory could.
+pub fn payload_length(headers: &[TensorHeader], payload: u64) -> io::Result<usize> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is not as long as its header says");
+    let sum = headers.iter().try_fold(0usize, |sum, header| sum.checked_add(header.length()?)).ok_or_else(bad)?;
+    if sum as u64 == payload { Ok(sum) } else { Err(bad()) }
+}
+
+/// Cut a payload into the tensors that the header lists.
+///
+/// # Errors
+/// The lengths do not add up.
+pub fn split_payload(headers: &[TensorHeader], payload: Vec<u8>) -> io::Result<Vec<TensorData>> {
+    payload_length(headers, payload.len() as u64)?;
+    let tensor = |header: &TensorHeader, bytes| TensorData { dtype: header.dtype, shape: header.shape.clone(), bytes };
+    if let [header] = headers {
+        return Ok(vec![tensor(header, payload)]);
+    }
+    let mut rest = payload.as_slice();
+    let mut cut = |header: &TensorHeader| {
+        let (bytes, behind) = rest.split_at_checked(header.length().unwrap_or_default()).unwrap_or_default();
+        rest = behind;
+        bytes.to_vec()
+    };
+    Ok(headers.iter().map(|header| tensor(header, cut(header))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tensors() -> impl Strategy<Value = Vec<(String, TensorData)>> {
+        let dtype = prop_oneof![Just(Dtype::Float32), Just(Dtype::BFloat16), Just(Dtype::Int64), Just(Dtype::Bool)];
+        let tensor = (".*", dtype, prop::collection::vec(0usize..4, 0..4), any::<u8>());
+        let tensor = tensor.prop_map(|(name, dtype, shape, seed)| {
+            let length = shape.iter().product::<usize>() * dtype.size();
+            (name, TensorData { dtype, shape, bytes: (0..length).map(|i| seed.wrapping_add(i as u8)).collect() })
+        });
+        prop::collection::vec(tensor, 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back_as_they_went(tensors in tensors(), id: u64, generation: u64) {
+            let request = Request::Load {
+                id,
+                generation,
+                module: Box::new(ModuleSpec { kind: "nn.Linear".to_owned(), ..ModuleSpec::default() }),
+                tensors: tensors.iter().map(|(name, tensor)| TensorHeader::of(name, tensor)).collect(),
+            };
+            let mut frame = Vec::new();
+            let payload: Vec<&TensorData> = tensors.iter().map(|(_, tensor)| tensor).collect();
+            write_frame(&mut frame, &request, &payload).unwrap();
+            let mut reader = Cursor::new(frame);
+            let (header, payload) = read_frame::<Request>(&mut reader).unwrap().unwrap();
+            prop_assert_eq!(&header, &request);
+            let Request::Load { tensors: headers, .. } = header else { return Ok(()) };
+            let back = split_payload(&headers, payload).unwrap();
+            prop_assert_eq!(back, tensors.into_iter().map(|(_, tensor)| tensor).collect::<Vec<_>>());
+            prop_assert!(read_frame::<Request>(&mut reader).unwrap().is_none());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
+            prop_assert!(!matches!(read_frame::<Reply>(&mut Cursor::new(bytes)), Ok(Some(_))));
+        }
+    }
+
+    #[test]
+    fn an_engine_tells_its_settings_in_words() {
+        let mut info = EngineInfo {
+            protocol: VERSION,
+            engine: "t2m-mlx".to_owned(),
+            version: "0.32.2".to_owned(),
+            device: "cpu".to_owned(),
+            flags: Map::new(),
+        };
+        assert_eq!(info.settings(), "cpu");
+        info.flags.insert("MLX_ENABLE_TF32".to_owned(), "0".into());
+        info.flags.insert(BLAS.to_owned(), "OpenBLAS 0.3.34 Haswell".into());
+        info.flags.insert("threads".to_owned(), 2.into());
+        assert_eq!(info.settings(), "cpu, MLX_ENABLE_TF32=0, blas=OpenBLAS 0.3.34 Haswell, threads=2");
+    }
+
+    #[test]
+    fn a_payload_that_does_not_fit_is_refused() {
+        let header =
+            |shape: &[usize]| TensorHeader { name: String::new(), dtype: Dtype::Float32, shape: shape.to_vec() };
+        assert!(split_payload(&[header(&[2])], vec![0; 8]).is_ok());
+        assert!(split_payload(&[header(&[2])], vec![0; 7]).is_err());
+        assert!(split_payload(&[header(&[2])], vec![0; 9]).is_err());
+        assert!(split_payload(&[header(&[usize::MAX, 2])], Vec::new()).is_err());
+    }
+}

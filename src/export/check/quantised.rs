@@ -1,0 +1,104 @@
+//! Weights that `mlx.nn.quantize` packed: `w ≈ scale · q + bias` by groups along the last axis, q in a stream of bits.
+
+use super::Verdict;
+use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
+
+/// Scales and biases beside packed words; `None` where the tensor is no such weight.
+pub(super) fn parts(checkpoint: &Checkpoint, id: TensorId) -> Option<[TensorId; 2]> {
+    let weight = checkpoint.tensors.get(id).filter(|weight| weight.dtype == Dtype::UInt32)?;
+    let prefix = weight.name.strip_suffix("weight")?;
+    let find = |name: &str| checkpoint.tensors.iter().position(|tensor| tensor.name == format!("{prefix}{name}"));
+    Some([find("scales")?, find("biases")?])
+}
+
+/// Whether the packed numbers are ours, within a step of their scale.
+pub(super) fn judge(made: &TensorData, [words, scales, biases]: &[TensorData; 3]) -> Verdict {
+    let fault = |what: &str| Verdict::Different { max_abs: None, what: what.to_owned() };
+    let (Some(&width), Some(&packed), Some(&groups)) = (made.shape.last(), words.shape.last(), scales.shape.last())
+    else {
+        return fault("packed, where ours is a single number");
+    };
+    let rows = made.shape.iter().rev().skip(1).product::<usize>();
+    let (bits, group) = ((packed * 32).checked_div(width).unwrap_or(0), width.checked_div(groups).unwrap_or(0));
+    let fits = bits * width == packed * 32 && group * groups == width && (1..=8).contains(&bits);
+    if !fits || words.bytes.len() != rows * packed * 4 {
+        return fault("packed for another shape than ours");
+    }
+    let dtype = scales.dtype;
+    let (Some(ours), Some(scales), Some(biases)) = (made.to_f64(), scales.to_f64(), biases.to_f64()) else {
+        return fault("its scales cannot be read as numbers");
+    };
+    if scales.len() != rows * groups || biases.len() != scales.len() {
+        return fault("its scales are not as many as its groups");
+    }
+    // Unit roundoffs.
+    let unit = match dtype {
+        Dtype::Float16 => 2f64.powi(-11),
+        Dtype::BFloat16 => 2f64.powi(-8),
+        _ => 2f64.powi(-24),
+    };
+    let (mut max_abs, mut worst) = (0.0f64, 0.0f64);
+    for row in 0..rows {
+        let stream = &words.bytes[row * packed * 4..(row + 1) * packed * 4];
+        for column in 0..width {
+            let at = row * groups + column / group;
+            let (product, own) = (scales[at] * number(stream, column * bits, bits), ours[row * width + column]);
+            let apart = (product + biases[at] - own).abs();
+            max_abs = max_abs.max(apart);
+            // What rounding the weight, the scale and the bias to the scale's type may add.
+            let rounding = 2.0 * unit * (product.abs() + biases[at].abs() + own.abs());
+            // A row of one number has no scale to speak of.
+            let step = scales[at].abs().max(f64::from(f32::MIN_POSITIVE));
+            worst = worst.max((apart - rounding) / step);
+        }
+    }
+    if worst <= 1.0 || max_abs <= f64::from(f32::EPSILON) {
+        return Verdict::Quantised { bits, group, max_abs };
+    }
+    let what = format!("packed in {bits} bits by {group}, and up to {worst:.1} steps of its scale away from ours");
+    Verdict::Different { max_abs: Some(max_abs), what }
+}
+
+/// So many bits of a stream whose bytes have their low bits first.
+fn number(stream: &[u8], first: usize, bits: usize) -> f64 {
+    let byte = |at: usize| u32::from(stream.get(at).copied().unwrap_or(0));
+    let pair = byte(first / 8) | byte(first / 8 + 1) << 8;
+    f64::from(pair >> (first % 8) & ((1 << bits) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pack numbers of so many bits.
+    fn pack(numbers: &[u32], bits: usize) -> Vec<u8> {
+        let mut bytes = vec![0u8; (numbers.len() * bits).div_ceil(32) * 4];
+        for (at, number) in numbers.iter().enumerate() {
+            for bit in (0..bits).filter(|bit| number >> bit & 1 == 1) {
+                bytes[(at * bits + bit) / 8] |= 1 << ((at * bits + bit) % 8);
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn packed_numbers_come_out_whatever_their_width() {
+        for bits in [2, 3, 4, 5, 6, 8] {
+            let numbers: Vec<u32> = (0..64).map(|at| at * 7 % (1 << bits)).collect();
+            let words = TensorData { dtype: Dtype::UInt32, shape: vec![1, 2 * bits], bytes: pack(&numbers, bits) };
+            let (scales, biases) =
+                (TensorData::from_f32(&[1, 2], &[0.5, 2.0]), TensorData::from_f32(&[1, 2], &[-1.0, 3.0]));
+            let value = |(at, number): (usize, &u32)| {
+                let (scale, bias) = if at < 32 { (0.5, -1.0) } else { (2.0, 3.0) };
+                *number as f32 * scale + bias
+            };
+            let mut values: Vec<f32> = numbers.iter().enumerate().map(value).collect();
+            let parts = [words, scales, biases];
+            let exact = judge(&TensorData::from_f32(&[1, 64], &values), &parts);
+            assert_eq!(exact, Verdict::Quantised { bits, group: 32, max_abs: 0.0 });
+            values[40] += 2.5;
+            let wrong = judge(&TensorData::from_f32(&[1, 64], &values), &parts);
+            assert!(matches!(wrong, Verdict::Different { max_abs: Some(most), .. } if most == 2.5), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The moves of one module: its plan's, or those that its class has whatever its hyper-parameters are.
+
+use std::collections::HashSet;
+
+use super::Doubt;
+use crate::model::{ModuleId, reparametrized};
+use crate::open::Opened;
+use crate::plan::recipes::{self, Site};
+use crate::plan::{Move, Refusal};
+use crate::registry::{Layer, RowStatus};
+use t2m_checkpoint::escape::quoted;
+
+/// The moves of a module without a plan, or why its tensors can only be copied; `certain` are the classes that the model has
+/// for certain.
+pub(super) fn without_plan(opened: &Opened, id: ModuleId, certain: &HashSet<&str>) -> Result<Vec<Move>, Doubt> {
+    let (checkpoint, model) = (&opened.checkpoint, &opened.model);
+    let class = &model.modules[id].class;
+    let Some((how, _)) = reparametrized::weight(model, id) else { return by_class(opened, id, class, certain) };
+    if reparametrized::weight_norm(checkpoint, model, id).is_none() {
+        return Err(Doubt::Other(how.reason().to_owned()));
+    }
+    by_class(opened, id, reparametrized::plain_class(class, &opened.registry).unwrap_or(class), certain)
+}
+
+/// The moves that every class which the module may be of agrees on.
+fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>) -> Result<Vec<Move>, Doubt> {
+    let (model, module) = (&opened.model, &opened.model.modules[id]);
+    let moves = |class: &str| -> Result<Vec<Move>, String> {
+        let row = opened.registry.layer(class).filter(|row| converts(row));
+        let row = row.ok_or_else(|| no_row(class))?;
+        let site = Site {
+            checkpoint: &opened.checkpoint,
+            model,
+            id,
+            row,
+            registry: &opened.registry,
+            asked: None,
+            call: None,
+            handed: None,
+        };
+        recipes::layout(&site).map_err(|refusal| match refusal {
+            Refusal::Incomplete(reason) | Refusal::Unsupported(reason) => reason,
+        })
+    };
+    let first = moves(class).map_err(Doubt::Other)?;
+    if module.is_likely(certain) {
+        return Ok(first);
+    }
+    for other in module.alternatives.iter() {
+        if !moves(other).is_ok_and(|moves| alike(&first, &moves)) {
+            let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
+            let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
+            return Err(Doubt::Between(names.into_iter().map(str::to_owned).collect()));
+        }
+    }
+    Ok(first)
+}
+
+fn converts(row: &Layer) -> bool {
+    matches!(row.status, RowStatus::Direct | RowStatus::Recipe)
+}
+
+fn no_row(class: &str) -> String {
+    if class.is_empty() {
+        "its class is not known".to_owned()
+    } else {
+        format!("{} has no row that converts", quoted(class))
+    }
+}
+
+/// Whether two classes do the same with the tensors; what the rule is called does not matter.
+fn alike(one: &[Move], other: &[Move]) -> bool {
+    let same =
+        |(a, b): (&Move, &Move)| (&a.from, &a.to, &a.fold, &a.rule.layout) == (&b.from, &b.to, &b.fold, &b.rule.layout);
+    one.len() == other.len() && one.iter().zip(other).all(same)
+}

@@ -1,0 +1,85 @@
+//! From a torch module to its MLX twin: which layer, with which arguments, and how each tensor moves.
+//!
+//! A [`Plan`] is all that verify runs and all that the writer writes: the same moves, the same code. A [`StateDict`] is the
+//! plans of a whole model, by name.
+
+pub mod blocks;
+pub mod call;
+pub mod input;
+pub mod naive;
+pub mod random;
+pub mod recipes;
+pub mod weights;
+
+use crate::compare::tolerance::Bound;
+use t2m_engine::ModuleSpec;
+
+pub use call::Call;
+pub use input::Input;
+pub use recipes::plan;
+pub use weights::{Move, Rule};
+
+/// How one module is converted and how that is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The torch layer: class and attributes.
+    pub torch: ModuleSpec,
+    /// The MLX layer: name and arguments.
+    pub mlx: ModuleSpec,
+    /// Where each MLX tensor comes from.
+    pub weights: Vec<Move>,
+    /// Inputs to measure with, and how MLX wants them laid out.
+    pub inputs: Vec<Input>,
+    /// What comes out, one or more.
+    pub outputs: Vec<Output>,
+    /// What the tolerance is made of.
+    pub bound: Bound,
+    /// Whether it is more than a rename.
+    pub way: Way,
+}
+
+/// How a conversion goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Way {
+    /// The layer of the same meaning, its weights unchanged or by one rule.
+    #[default]
+    Direct,
+    /// More than a rename: what is done, in words, in order.
+    Recipe(Vec<String>),
+}
+
+impl Way {
+    /// Something more is done.
+    pub fn step(&mut self, words: impl Into<String>) {
+        match self {
+            Way::Direct => *self = Way::Recipe(vec![words.into()]),
+            Way::Recipe(steps) => steps.push(words.into()),
+        }
+    }
+
+    /// What is done beyond a rename, with this between its steps; `None` where nothing is.
+    pub fn words(&self, between: &str) -> Option<String> {
+        match self {
+            Way::Direct => None,
+            Way::Recipe(steps) => Some(steps.join(between)),
+        }
+    }
+}
+
+/// One output of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// `output`, `h_n`, `weights`.
+    pub name: &'static str,
+    /// Permutation that brings MLX's layout back to torch's; `None` where it is the same.
+    pub to_torch: Option<Vec<usize>>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A hyper-parameter that changes the result is not known.
+    Incomplete(String),
+    /// This configuration has no conversion.
+    Unsupported(String),
+}

@@ -1,0 +1,524 @@
+//! What a recipe sees of a module, and what it fills in.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::{MOST_STEPS, MOST_UNITS};
+use crate::compare::tolerance::Bound;
+use crate::model::{Model, Module, ModuleId};
+use crate::plan::input::Values;
+use crate::plan::weights::Layout;
+use crate::plan::{Call, Input, Move, Output, Plan, Refusal, Rule, Way};
+use crate::registry::{Attribute, Layer, Registry};
+use t2m_checkpoint::escape::quoted;
+use t2m_checkpoint::{Checkpoint, TensorId};
+use t2m_engine::own::{self, Told};
+use t2m_engine::{ModuleSpec, Program};
+
+/// A module in its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The file.
+    pub checkpoint: &'a Checkpoint,
+    /// Its tree.
+    pub model: &'a Model,
+    /// The module.
+    pub id: ModuleId,
+    /// Its row.
+    pub row: &'a Layer,
+    /// All rows and rules.
+    pub registry: &'a Registry,
+    /// Where to note which hyper-parameters the recipe asks for.
+    pub asked: Option<&'a Asked<'a>>,
+    /// How a sample wants it to be called.
+    pub call: Option<&'a Call>,
+    /// The attributes that the recipe took, by the names it took them by, where nothing else is for torch's side: a function
+    /// of our own has parameters of our own, and an attribute of the class that is named like one is no argument for it.
+    pub handed: Option<&'a RefCell<Map<String, Value>>>,
+}
+
+/// The hyper-parameters that a module's recipe asked for.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    module: &'a str,
+    names: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Asked<'a> {
+    /// Nothing yet of the module at this path.
+    pub fn of(module: &'a str) -> Asked<'a> {
+        Asked { module, names: RefCell::default() }
+    }
+
+    fn note(&self, module: &str, name: &str) {
+        let below = module.strip_prefix(self.module).unwrap_or(module).trim_start_matches('.');
+        let path = below.split('.').filter(|part| !part.is_empty());
+        self.names.borrow_mut().insert(path.chain([name]).collect::<Vec<_>>().join("."));
+    }
+
+    /// Their names, those of modules below with their paths.
+    pub fn names(self) -> BTreeSet<String> {
+        self.names.into_inner()
+    }
+}
+
+/// What only a row says of how a class computes: as a constant, or by naming the class's attribute that holds it. These names
+/// are ours. What a file holds under one of them is an attribute that the class calls so and means something else by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// What is added to a norm's weight, or the rows in front of a table of positions.
+    Offset,
+    /// Whether channels are the second axis.
+    ChannelsFirst,
+    /// Axes of the input.
+    Rank,
+    /// Whether heads are flattened behind the norm.
+    Merged,
+    /// What positions are counted along.
+    Count,
+    /// Whether there is a batch axis.
+    Batch,
+    /// What rows of an embedding are multiplied by.
+    Scale,
+    /// How a rotary embedding has its axes.
+    Axes,
+    /// How it has its angles side by side.
+    Layout,
+    /// Whether it gives the input's dtype back.
+    Cast,
+    /// The norm in front of an activation.
+    Norm,
+}
+
+impl Setting {
+    /// All of them.
+    pub const ALL: [Setting; 11] = [
+        Setting::Offset,
+        Setting::ChannelsFirst,
+        Setting::Rank,
+        Setting::Merged,
+        Setting::Count,
+        Setting::Batch,
+        Setting::Scale,
+        Setting::Axes,
+        Setting::Layout,
+        Setting::Cast,
+        Setting::Norm,
+    ];
+
+    /// Its name in a row.
+    pub fn name(self) -> &'static str {
+        match self {
+            Setting::Offset => "offset",
+            Setting::ChannelsFirst => "channels_first",
+            Setting::Rank => "rank",
+            Setting::Merged => "merged",
+            Setting::Count => "count",
+            Setting::Batch => "batch",
+            Setting::Scale => "scale",
+            Setting::Axes => "axes",
+            Setting::Layout => "layout",
+            Setting::Cast => "cast",
+            Setting::Norm => "norm",
+        }
+    }
+}
+
+/// A plan in the making.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    /// Another MLX layer than the row's.
+    pub mlx: Option<String>,
+    /// Keyword arguments of the Python call.
+    pub args: Map<String, Value>,
+    /// What is computed, where it is not one layer.
+    pub program: Option<Program>,
+    /// Arguments for torch's side besides the module's attributes.
+    pub torch_args: Map<String, Value>,
+    /// What torch's side is told of the layer besides.
+    pub told: Told,
+    pub weights: Vec<Move>,
+    pub inputs: Vec<Input>,
+    pub outputs: Vec<Output>,
+    /// Shape of torch's output, or one that is no smaller.
+    pub output_shape: Vec<usize>,
+    pub bound: Bound,
+    pub way: Way,
+}
+
+impl<'a> Site<'a> {
+    /// The module itself.
+    pub fn module(&self) -> &'a Module {
+        &self.model.modules[self.id]
+    }
+
+    /// The class of torch that it computes like.
+    pub(super) fn torch_class(&self) -> &'a str {
+        self.row.torch.as_deref().unwrap_or(&self.module().class)
+    }
+
+    /// A tensor of the module or of a module below it, by its name relative to the module; `None` where it is None.
+    pub fn tensor(&self, name: &str) -> Option<TensorId> {
+        self.model.tensor(self.id, self.own_name(name))
+    }
+
+    /// The class's own name of a tensor that torch's layer names so.
+    fn own_name<'n>(&self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        self.row.tensors.get(name).map_or(name, String::as_str)
+    }
+
+    /// Whether there is such a tensor.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensor(name).is_some()
+    }
+
+    /// Shape of a tensor that the layer cannot be without.
+    pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>, Refusal> {
+        let id = self.tensor(name).ok_or_else(|| Refusal::Incomplete(format!("the file holds no `{name}` for it")))?;
+        let too_large = |_| Refusal::Unsupported(format!("`{name}` is larger than this machine can address"));
+        let shape = &self.checkpoint.tensors[id].shape;
+        shape.iter().map(|&axis| usize::try_from(axis).map_err(too_large)).collect()
+    }
+
+    /// The same, with a fixed number of axes.
+    pub(super) fn shape_of_rank<const N: usize>(&self, name: &str) -> Result<[usize; N], Refusal> {
+        let shape = self.shape(name)?;
+        let wrong =
+            |shape: Vec<usize>| Refusal::Unsupported(format!("`{name}` has shape {shape:?}, {N} axes were expected"));
+        shape.try_into().map_err(wrong)
+    }
+
+    /// A hyper-parameter that the result depends on.
+    pub(super) fn attribute(&self, name: &str) -> Result<&'a Value, Refusal> {
+        let own = match self.row.attributes.get(name) {
+            Some(Attribute::Constant(value)) => return Ok(value),
+            Some(Attribute::Own(own)) => own,
+            None => name,
+        };
+        let missing = || Refusal::Incomplete(format!("the file does not say `{own}`, and the result depends on it"));
+        self.take(name, own).ok_or_else(missing)
+    }
+
+    /// A hyper-parameter by torch's name, wherever the row says that it comes from; `None` where the file does not say it.
+    /// What a function of ours can do without, only a row can tell of: one class has a `group_size`, and of another that
+    /// has none an attribute of this name changes nothing.
+    pub(in crate::plan) fn given(&self, name: &str) -> Option<&'a Value> {
+        match self.row.attributes.get(name) {
+            Some(Attribute::Constant(value)) => Some(value),
+            Some(Attribute::Own(own)) => self.take(name, own),
+            None if self.torch_class().starts_with(own::PREFIX) && !self.has_taken(name) => None,
+            None => self.take(name, name),
+        }
+    }
+
+    /// Whether the recipe took that hyper-parameter already, as one that it cannot do without.
+    fn has_taken(&self, name: &str) -> bool {
+        self.handed.is_some_and(|handed| handed.borrow().contains_key(name))
+    }
+
+    /// The module's own attribute of that name, taken for what torch's layer calls otherwise.
+    fn take(&self, name: &str, own: &str) -> Option<&'a Value> {
+        let value = self.module().attributes.get(own)?;
+        if let Some(asked) = self.asked {
+            asked.note(&self.module().path, own);
+        }
+        if let Some(handed) = self.handed {
+            handed.borrow_mut().insert(name.to_owned(), value.clone());
+        }
+        Some(value)
+    }
+
+    pub(super) fn number(&self, name: &str) -> Result<usize, Refusal> {
+        let value = self.attribute(name)?;
+        let number = value.as_u64().and_then(|value| usize::try_from(value).ok());
+        number.ok_or_else(|| unexpected(name, value)).and_then(|number| bounded(name, number, MOST_UNITS))
+    }
+
+    pub(super) fn float(&self, name: &str) -> Result<f64, Refusal> {
+        let value = self.attribute(name)?;
+        value.as_f64().ok_or_else(|| unexpected(name, value))
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        let value = self.attribute(name)?;
+        value.as_bool().ok_or_else(|| unexpected(name, value))
+    }
+
+    /// One number for each of `axes` spatial axes; a single number stands for all of them.
+    pub(super) fn numbers(&self, name: &str, axes: usize) -> Result<Vec<usize>, Refusal> {
+        let value = self.attribute(name)?;
+        let whole = |value: &Value| value.as_u64().and_then(|value| usize::try_from(value).ok());
+        let numbers = match value {
+            Value::Array(values) => values.iter().map(whole).collect::<Option<Vec<usize>>>(),
+            single => whole(single).map(|number| vec![number; axes]),
+        };
+        let numbers = numbers.filter(|numbers| numbers.len() == axes).ok_or_else(|| unexpected(name, value))?;
+        numbers.into_iter().map(|number| bounded(name, number, MOST_STEPS)).collect()
+    }
+
+    fn place_below(&self, path: &str) -> Option<ModuleId> {
+        let own = &self.module().path;
+        let full = if own.is_empty() { path.to_owned() } else { format!("{own}.{path}") };
+        let below = self.model.modules.get(self.id..self.module().end)?;
+        below.iter().position(|module| module.path == full).map(|place| self.id + place)
+    }
+
+    /// A module below it, by its name relative to the module, whatever its class.
+    pub(super) fn below_at(&self, path: &str) -> Option<&'a Module> {
+        self.model.modules.get(self.place_below(path)?)
+    }
+
+    /// The same with its own row.
+    pub(in crate::plan) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
+        let missing = || Refusal::Incomplete(format!("the file holds no `{path}` for it"));
+        let id = self.place_below(path).ok_or_else(missing)?;
+        let class = &self.model.modules[id].class;
+        let no_row = || Refusal::Unsupported(format!("`{path}` is a {}, which has no row", quoted(class)));
+        Ok(Site { id, row: self.registry.layer(class).ok_or_else(no_row)?, call: None, handed: None, ..*self })
+    }
+
+    /// Attributes of every module below it, by its relative path.
+    pub(super) fn below(&self) -> BTreeMap<String, Map<String, Value>> {
+        let module = self.module();
+        let prefix = if module.path.is_empty() { String::new() } else { format!("{}.", module.path) };
+        let below = &self.model.modules[self.id + 1..module.end];
+        let named = below.iter().filter_map(|module| Some((module.path.strip_prefix(&prefix)?, &module.attributes)));
+        named.map(|(path, attributes)| (path.to_owned(), Map::clone(attributes))).collect()
+    }
+
+    /// A setting of the recipe; `None` where the row does not say it.
+    pub(super) fn setting(&self, setting: Setting) -> Option<&'a Value> {
+        let name = setting.name();
+        self.row.attributes.contains_key(name).then(|| self.given(name)).flatten()
+    }
+
+    /// A hyper-parameter, or null where the file does not say it.
+    pub(super) fn maybe(&self, name: &str) -> &'a Value {
+        self.given(name).unwrap_or(&Value::Null)
+    }
+
+    /// Number of spatial axes, out of the class's name (`MaxPool2d`).
+    pub(super) fn axes(&self) -> Result<usize, Refusal> {
+        let digit = self.torch_class().chars().rev().find_map(|letter| letter.to_digit(10));
+        let axes = digit.map(|digit| digit as usize).filter(|axes| (1..=3).contains(axes));
+        axes.ok_or_else(|| Refusal::Unsupported("the class does not say how many dimensions it works over".to_owned()))
+    }
+
+    /// Whole numbers with a sign, as many as there are.
+    pub(super) fn integers(&self, name: &str) -> Result<Vec<i64>, Refusal> {
+        let value = self.attribute(name)?;
+        let most = MOST_STEPS as i64;
+        let whole = |value: &Value| value.as_i64().filter(|number| (-most..=most).contains(number));
+        let numbers = match value {
+            Value::Array(values) => values.iter().map(whole).collect::<Option<Vec<i64>>>(),
+            single => whole(single).map(|number| vec![number]),
+        };
+        numbers.ok_or_else(|| unexpected(name, value))
+    }
+
+    /// The row's layout for `weight`.
+    pub(super) fn weight_rule(&self, groups: usize) -> Rule {
+        let layout = self.row.rule.as_deref().and_then(|name| self.registry.rule(name));
+        match layout {
+            Some(layout) => {
+                let groups = if layout.grouped { groups } else { 1 };
+                let axes = layout.axes.clone().map(|axes| Layout::Axes { axes, groups });
+                Rule { name: layout.name.clone(), layout: axes.unwrap_or(Layout::Keep) }
+            }
+            None => Rule::identity(),
+        }
+    }
+
+    /// Sources by the class's own names in place of torch's.
+    pub(super) fn rename_sources(&self, moves: &mut [Move]) {
+        for from in moves.iter_mut().flat_map(|step| &mut step.from) {
+            *from = self.own_name(from).to_owned();
+        }
+    }
+
+    /// Moves for `weight` by the row's layout and for the other named tensors unchanged, each if it is there.
+    pub(super) fn moves(&self, others: &[&str]) -> Vec<Move> {
+        let weight = self.has("weight").then(|| Move::keep("weight").by(self.weight_rule(1)));
+        let others = others.iter().filter(|name| self.has(name)).map(|name| Move::keep(name));
+        weight.into_iter().chain(others).collect()
+    }
+}
+
+impl Draft {
+    /// A draft with one normal input of that shape, given to both sides alike.
+    pub fn new(shape: Vec<usize>, bound: Bound) -> Draft {
+        let input = Input { shape: shape.clone(), values: Values::Normal(1.0), to_mlx: None };
+        Draft {
+            mlx: None,
+            args: Map::new(),
+            program: None,
+            torch_args: Map::new(),
+            told: Told::default(),
+            weights: Vec::new(),
+            inputs: vec![input],
+            outputs: vec![Output { name: "output", to_torch: None }],
+            output_shape: shape,
+            bound,
+            way: Way::Direct,
+        }
+    }
+
+    /// A draft with several inputs, or with one that is not normal.
+    pub fn of(inputs: Vec<Input>, bound: Bound) -> Draft {
+        let shape = inputs.first().map(|input| input.shape.clone()).unwrap_or_default();
+        Draft { inputs, ..Draft::new(shape, bound) }
+    }
+
+    /// Channels move last for MLX and back again: torch's axes are (N, C, …).
+    pub fn channels_last(mut self) -> Draft {
+        self.inputs = self.inputs.into_iter().map(Input::channels_last).collect();
+        let rank = self.inputs.first().map_or(0, |input| input.shape.len());
+        for output in &mut self.outputs {
+            output.to_torch = Some(channels_first(rank));
+        }
+        self
+    }
+
+    /// What comes out, one or more.
+    pub fn outputs(mut self, outputs: Vec<Output>) -> Draft {
+        self.outputs = outputs;
+        self
+    }
+
+    /// What is computed, where it is not one layer.
+    pub fn program(mut self, program: Program) -> Draft {
+        self.program = Some(program);
+        self
+    }
+
+    /// An argument for torch's side besides the module's attributes.
+    pub fn torch_arg(mut self, name: &str, value: impl Into<Value>) -> Draft {
+        self.torch_args.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// How torch's side calls the layer: which parameters the inputs are for, and what is no tensor.
+    pub fn called<const N: usize>(mut self, inputs: &[&str], scalars: [(&str, Value); N]) -> Draft {
+        let inputs = Some(inputs.iter().map(|name| (*name).to_owned()).collect());
+        self.told.call = Some(own::Call { inputs, scalars: super::phrase::entries(scalars) });
+        self
+    }
+
+    /// What was drafted as one layer becomes the layer of a program: `around` is given the program, the variable that is
+    /// the input, and a function that calls the layer on a variable; it returns the variable that is the output.
+    pub fn wrapped(mut self, site: &Site<'_>, around: impl FnOnce(&mut Program, String) -> String) -> Draft {
+        let mut program = Program::new(&["x"]);
+        let kind = self.mlx.clone().or_else(|| site.row.mlx.clone()).unwrap_or_default();
+        let args = std::mem::take(&mut self.args);
+        program.layers.insert(String::new(), ModuleSpec { kind, args, ..ModuleSpec::default() });
+        let output = around(&mut program, "x".to_owned());
+        program.outputs = vec![output];
+        self.program(program)
+    }
+
+    pub fn arg(mut self, name: &str, value: impl Into<Value>) -> Draft {
+        self.args.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same layer under another name.
+    pub fn named(mut self, mlx: impl Into<String>) -> Draft {
+        self.mlx = Some(mlx.into());
+        self
+    }
+
+    /// What its inputs are filled with.
+    pub fn values(mut self, values: Values) -> Draft {
+        for input in &mut self.inputs {
+            input.values = values;
+        }
+        self
+    }
+
+    /// The shape that comes out, where it is not the input's.
+    pub fn output_shape(mut self, shape: Vec<usize>) -> Draft {
+        self.output_shape = shape;
+        self
+    }
+
+    pub fn weights(mut self, weights: Vec<Move>) -> Draft {
+        self.weights = weights;
+        self
+    }
+
+    /// Something is done beyond a rename.
+    pub fn step(mut self, text: impl Into<String>) -> Draft {
+        self.way.step(text);
+        self
+    }
+
+    /// The plan, with the row's arguments over the recipe's.
+    pub fn finish(mut self, site: &Site<'_>) -> Plan {
+        for (name, value) in &site.row.args {
+            let layer = self.program.as_mut().and_then(|program| program.layers.get_mut(""));
+            layer.map_or(&mut self.args, |layer| &mut layer.args).insert(name.clone(), value.clone());
+            let value = match value {
+                Value::Bool(true) => "True".to_owned(),
+                Value::Bool(false) => "False".to_owned(),
+                other => other.to_string(),
+            };
+            self.way.step(format!("{name}={value}"));
+        }
+        let module = site.module();
+        let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
+        let mut torch_args = match site.handed {
+            Some(handed) => handed.take(),
+            None => Map::clone(&module.attributes),
+        };
+        for name in site.row.attributes.keys() {
+            torch_args.extend(site.given(name).map(|value| (name.clone(), value.clone())));
+        }
+        torch_args.extend(self.torch_args);
+        let told = Told { tensors: site.row.tensors.clone(), ..self.told };
+        site.rename_sources(&mut self.weights);
+        Plan {
+            torch: ModuleSpec {
+                kind: site.torch_class().to_owned(),
+                args: torch_args,
+                program: None,
+                told: (told != Told::default()).then(|| Box::new(told)),
+            },
+            mlx: ModuleSpec { kind, args: self.args, program: self.program, told: None },
+            weights: self.weights,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            bound: site.row.bound.as_deref().and_then(Bound::from_words).unwrap_or(self.bound),
+            way: self.way,
+        }
+    }
+}
+
+/// The permutation that brings `[N, *, C]` back to `[N, C, *]`.
+pub(super) fn channels_first(rank: usize) -> Vec<usize> {
+    match rank {
+        0 | 1 => (0..rank).collect(),
+        _ => [0, rank - 1].into_iter().chain(1..rank - 1).collect(),
+    }
+}
+
+fn bounded(name: &str, number: usize, most: usize) -> Result<usize, Refusal> {
+    let too_large = || Refusal::Unsupported(format!("`{name}` is {number}, too large to measure with"));
+    if number <= most { Ok(number) } else { Err(too_large()) }
+}
+
+/// A product of sizes out of a file.
+pub(super) fn product(sizes: &[usize]) -> Result<usize, Refusal> {
+    let product = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    product.ok_or_else(|| Refusal::Unsupported(format!("sizes of {sizes:?} are too large to measure with")))
+}
+
+/// A hyper-parameter holds something that torch's own layer would not.
+pub(super) fn unexpected(name: &str, value: &Value) -> Refusal {
+    let value = value.to_string();
+    Refusal::Unsupported(format!("`{name}` is {}, which this layer does not know", quoted(&value)))
+}

@@ -1,0 +1,436 @@
+//! Programs out of Python text: the few lines of calls, operators and slices that the registry's examples are written in.
+//!
+//! The text is not run. A call becomes a [`Step`], its arguments bound by [`super::bind`]: arrays are inputs, all else is by
+//! name. What has no step of its own (loops, lambdas, calls that no signature describes) is refused.
+
+mod bind;
+mod subscript;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+use tree_sitter::{Node, Parser};
+
+use bind::bind;
+use t2m_engine::ModuleSpec;
+use t2m_engine::program::signatures::Dialect;
+use t2m_engine::program::{Operand, Program, Step};
+
+/// Longest text: examples have a few lines, and deep nesting would be walked recursively.
+const MAX_TEXT: usize = 4096;
+/// Deepest nesting of expressions.
+const MAX_DEPTH: usize = 40;
+
+/// Why a text is no program, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}`: {reason}")]
+pub struct Error {
+    /// The text that is meant.
+    text: String,
+    /// What is wrong with it.
+    reason: String,
+}
+
+/// An expression's value before the program runs.
+#[derive(Debug, Clone, PartialEq)]
+enum Argument {
+    /// What has to be computed: a variable, or several.
+    Array(Operand),
+    /// A plain value.
+    Plain(Value),
+    /// An infinity, which JSON has no number for.
+    Infinite(f64),
+    /// `torch.float16`, `mx.float16`
+    Dtype(String),
+}
+
+/// The program that a Python text of this dialect describes; `inputs` are the names that are given to it.
+///
+/// # Errors
+/// The text is no Python, or holds what has no step.
+pub fn parse(dialect: Dialect, text: &str, inputs: &[&str]) -> Result<Program, Error> {
+    let error = |reason: &str| Error { text: text.to_owned(), reason: reason.to_owned() };
+    if text.len() > MAX_TEXT {
+        return Err(error("it is too long"));
+    }
+    let mut parser = Parser::new();
+    parser.set_language(&tree_sitter_python::LANGUAGE.into()).map_err(|reason| error(&reason.to_string()))?;
+    let tree = parser.parse(text, None).ok_or_else(|| error("it cannot be parsed"))?;
+    if tree.root_node().has_error() {
+        return Err(error("it is no Python"));
+    }
+    let names = inputs.iter().map(|&name| (name.to_owned(), Operand::Name(name.to_owned()))).collect();
+    let mut lower = Lower { dialect, text, names, program: Program::new(inputs), temporaries: 0, depth: 0 };
+    lower.module(tree.root_node())?;
+    Ok(lower.program)
+}
+
+/// A text on its way to steps.
+struct Lower<'t> {
+    dialect: Dialect,
+    text: &'t str,
+    /// Variables as the text names them.
+    names: HashMap<String, Operand>,
+    program: Program,
+    temporaries: usize,
+    depth: usize,
+}
+
+type Lowered<T> = Result<T, Error>;
+
+/// Positional arguments, and those with a name.
+type Arguments = (Vec<Argument>, Vec<(String, Argument)>);
+
+impl<'t> Lower<'t> {
+    fn module(&mut self, root: Node<'t>) -> Lowered<()> {
+        let statements: Vec<Node<'_>> = children(root).filter(|node| node.kind() != "comment").collect();
+        let Some((last, before)) = statements.split_last() else { return Err(self.error(root, "it is empty")) };
+        for statement in before {
+            self.statement(*statement)?;
+        }
+        let results = self.statement(*last)?;
+        for result in results {
+            match result {
+                Operand::Name(name) => self.program.outputs.push(name),
+                _ => return Err(self.error(*last, "an array is expected in the end")),
+            }
+        }
+        if self.program.outputs.is_empty() { Err(self.error(root, "it gives nothing")) } else { Ok(()) }
+    }
+
+    /// One statement: what it gives.
+    fn statement(&mut self, node: Node<'t>) -> Lowered<Vec<Operand>> {
+        if node.kind() != "expression_statement" {
+            return Err(self.error(node, "only expressions and assignments are understood"));
+        }
+        let parts: Vec<Node<'_>> = children(node).collect();
+        if let [assignment] = parts.as_slice()
+            && assignment.kind() == "assignment"
+        {
+            return self.assignment(*assignment);
+        }
+        let mut results = Vec::new();
+        for part in parts {
+            let items = if part.kind() == "tuple" { children(part).collect() } else { vec![part] };
+            for item in items {
+                results.push(self.array(item)?);
+            }
+        }
+        Ok(results)
+    }
+
+    fn assignment(&mut self, node: Node<'t>) -> Lowered<Vec<Operand>> {
+        let left = self.field(node, "left")?;
+        let right = self.field(node, "right")?;
+        if left.kind() == "subscript" {
+            return self.set_slice(left, right);
+        }
+        let targets: Vec<String> = match left.kind() {
+            "identifier" => vec![self.slice(left).to_owned()],
+            "pattern_list" | "tuple_pattern" => children(left).map(|name| self.slice(name).to_owned()).collect(),
+            _ => return Err(self.error(left, "a name is expected")),
+        };
+        if let [target] = targets.as_slice() {
+            let value = self.array(right)?;
+            self.names.insert(target.clone(), value.clone());
+            return Ok(vec![value]);
+        }
+        if right.kind() != "call" {
+            return Err(self.error(right, "a call that gives several arrays is expected"));
+        }
+        let to: Vec<String> = targets.iter().map(|_| self.temporary()).collect();
+        self.call(right, to.clone())?;
+        let results: Vec<Operand> = to.into_iter().map(Operand::Name).collect();
+        self.names.extend(targets.into_iter().zip(results.iter().cloned()));
+        Ok(results)
+    }
+
+    /// An expression that is an array, or a number that meets one.
+    fn array(&mut self, node: Node<'t>) -> Lowered<Operand> {
+        self.expression(node)?.operand().ok_or_else(|| self.error(node, "an array is expected"))
+    }
+
+    fn expression(&mut self, node: Node<'t>) -> Lowered<Argument> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.error(node, "it is nested too deep"));
+        }
+        let argument = self.expression_inside(node);
+        self.depth -= 1;
+        argument
+    }
+
+    fn expression_inside(&mut self, node: Node<'t>) -> Lowered<Argument> {
+        let text = self.slice(node);
+        Ok(match node.kind() {
+            "identifier" => match self.names.get(text) {
+                Some(operand) => Argument::Array(operand.clone()),
+                None => return Err(self.error(node, "there is no such variable")),
+            },
+            "integer" => match text.parse::<i64>() {
+                Ok(number) => Argument::Plain(number.into()),
+                Err(_) => return Err(self.error(node, "the number is too large")),
+            },
+            "float" => match text.parse::<f64>() {
+                Ok(number) => Argument::Plain(number.into()),
+                Err(_) => return Err(self.error(node, "that is no number")),
+            },
+            "true" | "false" => Argument::Plain((node.kind() == "true").into()),
+            "none" => Argument::Plain(Value::Null),
+            "string" => Argument::Plain(text.trim_matches(['"', '\'']).into()),
+            "parenthesized_expression" => match children(node).next() {
+                Some(inside) => self.expression(inside)?,
+                None => return Err(self.error(node, "it is empty")),
+            },
+            "tuple" | "list" | "expression_list" => self.list(node)?,
+            "unary_operator" => self.unary(node)?,
+            "binary_operator" | "comparison_operator" => self.binary(node)?,
+            "attribute" => self.attribute(node)?,
+            "subscript" => Argument::Array(self.subscript(node)?),
+            "call" => {
+                if let Some(infinite) = infinite(text) {
+                    return Ok(Argument::Infinite(infinite));
+                }
+                let to = self.temporary();
+                self.call(node, vec![to.clone()])?;
+                Argument::Array(Operand::Name(to))
+            }
+            _ => return Err(self.error(node, "this is not understood")),
+        })
+    }
+
+    /// Plain values stay a list of them; with an array among them all are operands.
+    fn list(&mut self, node: Node<'t>) -> Lowered<Argument> {
+        let mut items = Vec::new();
+        for child in children(node) {
+            items.push(self.expression(child)?);
+        }
+        let plain = items.iter().map(|item| if let Argument::Plain(value) = item { Some(value.clone()) } else { None });
+        if let Some(values) = plain.collect::<Option<Vec<Value>>>() {
+            return Ok(Argument::Plain(values.into()));
+        }
+        let operands: Option<Vec<Operand>> = items.iter().map(Argument::operand).collect();
+        let operands = operands.ok_or_else(|| self.error(node, "arrays and other things are mixed"))?;
+        Ok(Argument::Array(Operand::List(operands)))
+    }
+
+    fn unary(&mut self, node: Node<'t>) -> Lowered<Argument> {
+        let operator = self.slice(self.field(node, "operator")?);
+        let name = match operator {
+            "-" => self.dialect.function("negative"),
+            "~" => self.dialect.function("logical_not"),
+            _ => return Err(self.error(node, "this operator is not understood")),
+        };
+        match self.expression(self.field(node, "argument")?)? {
+            Argument::Plain(Value::Number(number)) if operator == "-" => match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => Ok(Argument::Plain((-whole).into())),
+                (None, Some(float)) => Ok(Argument::Plain((-float).into())),
+                _ => Err(self.error(node, "that is no number")),
+            },
+            Argument::Infinite(infinite) if operator == "-" => Ok(Argument::Infinite(-infinite)),
+            Argument::Array(operand) => Ok(Argument::Array(self.step(&name, vec![operand], Map::new()))),
+            _ => Err(self.error(node, "an array is expected")),
+        }
+    }
+
+    fn binary(&mut self, node: Node<'t>) -> Lowered<Argument> {
+        let (operator, sides) = match node.kind() {
+            "binary_operator" => {
+                (self.field(node, "operator")?, [self.field(node, "left")?, self.field(node, "right")?])
+            }
+            _ => {
+                let sides: Vec<Node<'_>> = children(node).collect();
+                let [left, right] = sides.as_slice() else {
+                    return Err(self.error(node, "two sides are expected"));
+                };
+                (self.field(node, "operators")?, [*left, *right])
+            }
+        };
+        let name = self.dialect.operator(self.slice(operator));
+        let name = name.ok_or_else(|| self.error(operator, "this operator is not understood"))?;
+        let [left, right] = [self.expression(sides[0])?, self.expression(sides[1])?];
+        if let (Argument::Plain(a), Argument::Plain(b)) = (&left, &right) {
+            let folded = fold(self.slice(operator), a, b);
+            return folded.map(Argument::Plain).ok_or_else(|| self.error(node, "these numbers are not worked out"));
+        }
+        let operands = [left.operand(), right.operand()].into_iter().collect::<Option<Vec<Operand>>>();
+        let operands = operands.ok_or_else(|| self.error(node, "two arrays are expected"))?;
+        Ok(Argument::Array(self.step(&name, operands, Map::new())))
+    }
+
+    /// `torch.float16`, `mx.inf`, `x.T`, `x.max(1).values`
+    fn attribute(&mut self, node: Node<'t>) -> Lowered<Argument> {
+        let (object, name) = (self.field(node, "object")?, self.slice(self.field(node, "attribute")?));
+        if self.dialect.is_module(self.slice(object)) {
+            return match name {
+                "inf" => Ok(Argument::Infinite(f64::INFINITY)),
+                _ => Ok(Argument::Dtype(name.to_owned())),
+            };
+        }
+        if let (Dialect::Torch, "values" | "indices", "call") = (self.dialect, name, object.kind()) {
+            let to = [self.temporary(), self.temporary()];
+            self.call(object, to.to_vec())?;
+            let [values, indices] = to;
+            return Ok(Argument::Array(Operand::Name(if name == "values" { values } else { indices })));
+        }
+        let call = self.dialect.property(name).ok_or_else(|| self.error(node, "this attribute is not understood"))?;
+        let object = self.array(object)?;
+        Ok(Argument::Array(self.step(call, vec![object], Map::new())))
+    }
+
+    /// A call whose results are given to these variables.
+    fn call(&mut self, node: Node<'t>, to: Vec<String>) -> Lowered<()> {
+        let (function, list) = (self.field(node, "function")?, self.field(node, "arguments")?);
+        if function.kind() == "attribute" {
+            let (object, method) = (self.field(function, "object")?, self.slice(self.field(function, "attribute")?));
+            if let (Dialect::Mlx, "add", true) = (self.dialect, method, self.is_at(object)) {
+                return self.at_add(object, list, to);
+            }
+            let root = self.slice(function).split(['.', '(', '[']).next().unwrap_or_default();
+            let (name, receiver) = if self.dialect.is_module(root) && !self.slice(object).contains(['(', '[']) {
+                (self.dialect.full(self.slice(function)), None)
+            } else {
+                (self.dialect.method(method), Some(self.expression(object)?))
+            };
+            return self.bound_call(node, &name, receiver, list, to);
+        }
+        if function.kind() == "call" {
+            return self.layer(function, list, to);
+        }
+        Err(self.error(function, "this is no function of the library"))
+    }
+
+    fn bound_call(
+        &mut self,
+        node: Node<'t>,
+        name: &str,
+        receiver: Option<Argument>,
+        list: Node<'t>,
+        to: Vec<String>,
+    ) -> Lowered<()> {
+        let (mut positional, named) = self.arguments(list)?;
+        if let Some(receiver) = receiver {
+            positional.insert(0, receiver);
+        }
+        let (inputs, args) =
+            bind(self.dialect, name, &positional, named).map_err(|reason| self.error(node, &reason))?;
+        self.program.steps.push(Step { to, call: name.to_owned(), inputs, args });
+        Ok(())
+    }
+
+    fn arguments(&mut self, list: Node<'t>) -> Lowered<Arguments> {
+        let (mut positional, mut named) = (Vec::new(), Vec::new());
+        for child in children(list) {
+            if child.kind() == "keyword_argument" {
+                let (name, value) = (self.field(child, "name")?, self.field(child, "value")?);
+                named.push((self.slice(name).to_owned(), self.expression(value)?));
+            } else {
+                positional.push(self.expression(child)?);
+            }
+        }
+        Ok((positional, named))
+    }
+
+    /// `nn.Upsample(scale_factor=2)(x)`: a layer that is built and called at once.
+    fn layer(&mut self, built: Node<'t>, list: Node<'t>, to: Vec<String>) -> Lowered<()> {
+        let kind = self.slice(self.field(built, "function")?).to_owned();
+        let (positional, named) = self.arguments(self.field(built, "arguments")?)?;
+        if !kind.starts_with("nn.") || !positional.is_empty() {
+            return Err(self.error(built, "a layer of mlx.nn with named arguments is expected"));
+        }
+        let args = named.into_iter().map(|(name, value)| match value {
+            Argument::Plain(value) => Ok((name, value)),
+            _ => Err(self.error(built, "a layer takes plain arguments")),
+        });
+        let spec = ModuleSpec { kind, args: args.collect::<Result<_, _>>()?, ..ModuleSpec::default() };
+        spec.check().map_err(|fault| self.error(built, &fault.to_string()))?;
+        let name = format!("layer{}", self.program.layers.len());
+        self.program.layers.insert(name.clone(), spec);
+        let (given, _) = self.arguments(list)?;
+        let inputs: Option<Vec<Operand>> = given.iter().map(Argument::operand).collect();
+        let inputs = inputs.ok_or_else(|| self.error(list, "arrays are expected"))?;
+        self.program.steps.push(Step { to, call: format!("self.{name}"), inputs, args: Map::new() });
+        Ok(())
+    }
+
+    fn step(&mut self, call: &str, inputs: Vec<Operand>, args: Map<String, Value>) -> Operand {
+        let name = self.temporary();
+        self.program.steps.push(Step { to: vec![name.clone()], call: call.to_owned(), inputs, args });
+        Operand::Name(name)
+    }
+
+    /// A name that the text does not use.
+    fn temporary(&mut self) -> String {
+        loop {
+            let name = format!("v{}", self.temporaries);
+            self.temporaries += 1;
+            if !self.names.contains_key(&name) {
+                return name;
+            }
+        }
+    }
+
+    fn slice(&self, node: Node<'_>) -> &'t str {
+        self.text.get(node.byte_range()).unwrap_or_default()
+    }
+
+    fn field(&self, node: Node<'t>, name: &str) -> Lowered<Node<'t>> {
+        node.child_by_field_name(name).ok_or_else(|| self.error(node, "a part of it is missing"))
+    }
+
+    fn error(&self, node: Node<'_>, reason: &str) -> Error {
+        Error { text: self.slice(node).to_owned(), reason: reason.to_owned() }
+    }
+}
+
+impl Argument {
+    /// As a positional argument, where it can be one.
+    fn operand(&self) -> Option<Operand> {
+        match self {
+            Argument::Array(operand) => Some(operand.clone()),
+            Argument::Infinite(number) => Some(Operand::from(*number)),
+            Argument::Plain(value) => value.as_f64().map(Operand::from),
+            Argument::Dtype(_) => None,
+        }
+    }
+}
+
+/// The children that are no punctuation.
+fn children(node: Node<'_>) -> impl Iterator<Item = Node<'_>> {
+    (0..node.named_child_count()).filter_map(move |index| node.named_child(index as u32))
+}
+
+/// `float("-inf")`
+fn infinite(text: &str) -> Option<f64> {
+    let word = text.strip_prefix("float(")?.strip_suffix(')')?.trim_matches(['"', '\'']);
+    match word {
+        "inf" => Some(f64::INFINITY),
+        "-inf" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+/// Arithmetic on two plain numbers.
+fn fold(operator: &str, a: &Value, b: &Value) -> Option<Value> {
+    if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64()) {
+        match operator {
+            "+" => return a.checked_add(b).map(Value::from),
+            "-" => return a.checked_sub(b).map(Value::from),
+            "*" => return a.checked_mul(b).map(Value::from),
+            _ => {}
+        }
+    }
+    let (a, b) = (a.as_f64()?, b.as_f64()?);
+    let result = match operator {
+        "+" => a + b,
+        "-" => a - b,
+        "*" => a * b,
+        "/" => a / b,
+        "**" => a.powf(b),
+        _ => return None,
+    };
+    result.is_finite().then(|| result.into())
+}
+
+#[cfg(test)]
+mod tests;
