@@ -151,8 +151,8 @@ fn nesting_without_an_end_needs_no_stack() {
             }
         }
         let nested = format!("self.a = nn.Sequential({}{})", "OrderedDict(".repeat(20_000), ")".repeat(20_000));
-        let blocks: String = (0..1_000).map(|at| format!("{}if True:\n", " ".repeat(at + 2))).collect();
-        let blocks = format!("class Net:\n def __init__(self):\n{blocks}{}self.a = nn.ReLU()\n", " ".repeat(1_002));
+        let blocks: String = (0..300).map(|at| format!("{}if True:\n", " ".repeat(at + 2))).collect();
+        let blocks = format!("class Net:\n def __init__(self):\n{blocks}{}self.a = nn.ReLU()\n", " ".repeat(302));
         for text in [net(&nested, "return x"), blocks] {
             assert!(built(&text).0.is_some());
         }
