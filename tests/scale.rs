@@ -175,7 +175,7 @@ fn layers(count: usize) -> Vec<Wanted> {
 }
 
 fn convolutions(count: usize) -> Vec<Wanted> {
-    (0..count).map(|at| (format!("net.{at}.weight"), vec![8, 8, 3, 3])).collect()
+    (0..count).map(|at| (format!("net.{at}.weight"), vec![8, 8, 3])).collect()
 }
 
 /// A writer that counts.
