@@ -15,9 +15,9 @@ const MOST_VALUES: usize = 200_000;
 /// It is no object, or has more.
 pub(super) fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     let left = Cell::new(MOST_VALUES);
-    match Limited(&left).deserialize(deserializer)? {
+    match deserializer.deserialize_map(Limited(&left))? {
         Value::Object(map) => Ok(map),
-        _ => Err(D::Error::custom("an object is expected")),
+        _ => Err(D::Error::custom("invalid type, expected a map")),
     }
 }
 
@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for Limited<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
+        formatter.write_str("a map")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
@@ -104,7 +104,7 @@ mod tests {
         let text =
             r#"{"a": [1, -2, 2.5, 1e300, null, true, "x\n"], "b": {"c": {}, "a": []}, "z": 18446744073709551615}"#;
         assert_eq!(Value::Object(read(text).unwrap()), serde_json::from_str::<Value>(text).unwrap());
-        assert!(read("[]").unwrap_err().contains("an object is expected"));
+        assert!(read("[]").unwrap_err().contains("expected a map"));
     }
 
     #[test]
