@@ -8,13 +8,14 @@ use std::io::Read;
 use std::sync::Arc;
 
 use flate2::read::GzDecoder;
+use serde_json::{Map, Value};
 
 use super::{Bench, Sample, dtypes, ops};
 use crate::plan::naive;
 use crate::plan::{Plan, recipes};
 use crate::registry::Registry;
 use t2m_engine::program::signatures::{Signature, layer};
-use t2m_engine::program::{Dialect, MlxLayer, MlxOp, Operand};
+use t2m_engine::program::{Dialect, MlxLayer, MlxOp, Operand, Step};
 use t2m_engine::{ModuleSpec, Program};
 
 /// Random configurations of every class.
@@ -80,49 +81,70 @@ fn every_recipe_makes_programs_that_the_table_knows() {
     assert!(plans.len() >= 900, "{} plans", plans.len());
 }
 
-/// Each call and each argument of each plan, misspelt by one letter.
+/// Each call and each argument that occurs in a plan, misspelt by one letter.
 #[test]
 fn whatever_is_misspelt_is_caught() {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut tried) = (BTreeSet::new(), 0);
     for (build, _, plan) in all() {
-        let spec = &plan.mlx;
-        for misspelt in misspelt(spec) {
-            // Most configurations of a class misspell alike.
-            if seen.insert(format!("{misspelt:?}")) {
-                assert!(misspelt.check().is_err(), "{build}: {misspelt:?}");
+        let alone = plan.mlx.program.is_none().then_some(&plan.mlx);
+        let program = plan.mlx.program.clone().unwrap_or_default();
+        for layer in program.layers.values().chain(alone) {
+            if seen.insert(key(&layer.kind, &layer.args)) {
+                for misspelt in misspelt_layer(layer) {
+                    assert!(misspelt.check().is_err(), "{build}: {misspelt:?}");
+                    tried += 1;
+                }
+            }
+        }
+        for step in program.steps.iter().filter(|step| step.layer().is_none()) {
+            if seen.insert(key(&step.call, &step.args)) {
+                assert_eq!(alone_in_a_program(step).check(Dialect::Mlx), Ok(()), "{build}");
+                for misspelt in misspelt_step(step) {
+                    let caught = alone_in_a_program(&misspelt).check(Dialect::Mlx).is_err();
+                    assert!(caught, "{build}: {}", misspelt.python());
+                    tried += 1;
+                }
             }
         }
     }
-    assert!(seen.len() > 1000, "{} were tried", seen.len());
+    assert!(tried >= 400, "{tried} were tried");
 }
 
-fn misspelt(spec: &ModuleSpec) -> Vec<ModuleSpec> {
-    let Some(program) = &spec.program else { return misspelt_layer(spec) };
-    let with = |program: Program| ModuleSpec { program: Some(program), ..spec.clone() };
-    let mut all = Vec::new();
-    for (name, layer) in &program.layers {
-        for layer in misspelt_layer(layer) {
-            let mut program = program.clone();
-            program.layers.insert(name.clone(), layer);
-            all.push(with(program));
+/// A call and the names of its arguments: most configurations of a class have the same.
+fn key(call: &str, args: &Map<String, Value>) -> String {
+    args.keys().fold(call.to_owned(), |key, name| format!("{key} {name}"))
+}
+
+/// A program that is this step alone, given what the step takes.
+fn alone_in_a_program(step: &Step) -> Program {
+    fn variables(operand: &Operand) -> Vec<String> {
+        match operand {
+            Operand::Name(name) => vec![name.clone()],
+            Operand::List(operands) => operands.iter().flat_map(variables).collect(),
+            Operand::Number(_) | Operand::Constant { .. } => Vec::new(),
         }
     }
-    for (at, step) in program.steps.iter().enumerate() {
-        let mut changed = |change: &dyn Fn(&mut t2m_engine::program::Step)| {
-            let mut program = program.clone();
-            change(&mut program.steps[at]);
-            all.push(with(program));
-        };
-        changed(&|step| step.call.push('x'));
-        changed(&|step| step.inputs.push("x_".into()));
-        for name in step.args.keys() {
-            changed(&|step| {
-                let value = step.args.shift_remove(name).unwrap_or_default();
-                step.args.insert(format!("{name}x"), value);
-            });
-        }
+    Program {
+        inputs: step.inputs.iter().flat_map(variables).collect(),
+        steps: vec![step.clone()],
+        outputs: step.to.clone(),
+        ..Program::default()
     }
-    all
+}
+
+fn misspelt_step(step: &Step) -> Vec<Step> {
+    let changed = |change: &dyn Fn(&mut Step)| {
+        let mut step = step.clone();
+        change(&mut step);
+        step
+    };
+    let arguments = step.args.keys().map(|name| {
+        changed(&|step| {
+            let value = step.args.shift_remove(name).unwrap_or_default();
+            step.args.insert(format!("{name}x"), value);
+        })
+    });
+    std::iter::once(changed(&|step| step.call.push('x'))).chain(arguments).collect()
 }
 
 fn misspelt_layer(spec: &ModuleSpec) -> Vec<ModuleSpec> {
