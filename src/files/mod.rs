@@ -1,5 +1,5 @@
 //! Files beside the checkpoints' own reading: what a run reads and writes, known before the first byte is written
-//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read`]).
+//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read()`]).
 
 mod inputs;
 mod outputs;
