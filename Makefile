@@ -6,6 +6,8 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
 BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 PROGRAMS := t2m-tui t2m-torch t2m-mlx
+# The engine programs have no unit tests: they are tested as programs.
+TESTED := --workspace --exclude t2m-torch --exclude t2m-mlx
 
 .PHONY: demo test check certify-reference install engines build screenshots fuzz
 
@@ -20,16 +22,15 @@ demo: build
 # The whole suite, with both engines.
 test: build
 	@if cargo nextest --version >/dev/null 2>&1; then run="cargo nextest run"; else run="cargo test"; fi; \
-	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" $$run --features engine-tests
+	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" $$run $(TESTED) --features t2m-tui/engine-tests
 
 # What a change has to pass besides the tests.
 check: engines
-	cargo fmt --check
-	cargo clippy --all-targets --features engine-tests -- -D warnings
-	cargo clippy --release --features torch --bin t2m-torch -- -D warnings
-	cargo clippy --release --features mlx --bin t2m-mlx -- -D warnings
+	cargo fmt --all --check
+	cargo clippy $(TESTED) --all-targets --features t2m-tui/engine-tests -- -D warnings
+	cargo clippy --release -p t2m-torch -p t2m-mlx -- -D warnings
 	cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(TESTED)
 	$(PYTHON) -B -m unittest discover --quiet -s setup
 
 # Measure every layer, op and mistake with the reference BLAS of MLX's wheel. `make test` does it with OpenBLAS.
@@ -48,11 +49,9 @@ engines:
 	@command -v cargo >/dev/null || { echo "setup: cargo was not found: install Rust with rustup" >&2; exit 1; }
 	@$(PYTHON) setup/engines.py
 
-# One program at a time: a cargo feature turned on for one must not make another link its engine.
+# The three programs.
 build: engines
-	cargo build --release --bin t2m-tui
-	cargo build --release --features torch --bin t2m-torch
-	cargo build --release --features mlx --bin t2m-mlx
+	cargo build --release --workspace
 
 # Draw screenshots/ anew, with the program's own drawing code and both engines.
 screenshots: build

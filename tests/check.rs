@@ -70,10 +70,10 @@ fn deflated(name: &str, content: &[u8]) -> Record {
 fn with_checksums(records: &[Record], contents: &[&[u8]], wrong: Option<usize>) -> Vec<u8> {
     let mut file = zip(records);
     let mut at = 0;
-    for index in 0..records.len() {
+    for (index, content) in contents.iter().enumerate() {
         let place = at + file[at..].windows(4).position(|window| window == b"PK\x01\x02").unwrap();
         let mut crc = flate2::Crc::new();
-        crc.update(contents[index]);
+        crc.update(content);
         let sum = crc.sum().wrapping_add(u32::from(wrong == Some(index)));
         file[place + 16..place + 20].copy_from_slice(&sum.to_le_bytes());
         at = place + 4;

@@ -252,20 +252,22 @@ fn mutations(value: &Value) -> Vec<Value> {
 fn what_changes_mlx_is_told_to_torch() {
     let (registry, samples) = (registry(), one_of_each());
     let plain = plans(&samples, &registry);
-    let (mut altered, mut of) = (Vec::new(), Vec::new());
+    let (mut altered, mut of, mut count) = (Vec::new(), Vec::new(), 0);
     for (index, sample) in samples.iter().enumerate() {
+        // Of a stack one layer is like the other: there, a few stand for all.
+        let every = if sample.modules().len() > 1 { 29 } else { 3 };
         for (at, module) in sample.modules().iter().enumerate() {
-            // Of a stack, one layer is like the other.
-            if at > 6 {
-                continue;
-            }
             for (name, value) in &module.attributes {
-                let missing = sample.altered(|modules| drop(modules[at].attributes.shift_remove(name)));
-                altered.push(missing);
-                of.push((index, format!("{name} is missing")));
-                for other in mutations(value) {
-                    of.push((index, format!("{name} = {other}")));
-                    altered.push(sample.altered(|modules| drop(modules[at].attributes.insert(name.clone(), other))));
+                for other in std::iter::once(None).chain(mutations(value).into_iter().map(Some)) {
+                    count += 1;
+                    if count % every != 0 {
+                        continue;
+                    }
+                    of.push((index, format!("{}.{name}: {other:?}", module.path)));
+                    altered.push(sample.altered(|modules| match other {
+                        Some(other) => drop(modules[at].attributes.insert(name.clone(), other)),
+                        None => drop(modules[at].attributes.shift_remove(name)),
+                    }));
                 }
             }
         }
@@ -278,7 +280,7 @@ fn what_changes_mlx_is_told_to_torch() {
             obeyed += 1;
         }
     }
-    assert!(altered.len() > 5_000 && obeyed > 300, "{} {obeyed}", altered.len());
+    assert!(altered.len() > 3_000 && obeyed > 200, "{} {obeyed}", altered.len());
 }
 
 /// A verdict over a file whose attributes were tampered with is one on which both sides agree, or no verdict.

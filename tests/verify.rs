@@ -437,5 +437,5 @@ fn a_registry_file_may_say_what_rounding_explains() {
 fn attributes_named_like_what_we_say_of_a_layer_steer_nothing() {
     let output = run(&["verify", "tests/fixtures/steering.pt", "--format", "json"]);
     let report = json(&output);
-    assert_eq!((output.status.code(), &report["summary"]["ok"]), (Some(0), &Value::from(3)), "{report:#}");
+    assert_eq!((output.status.code(), &report["summary"]["ok"]), (Some(0), &Value::from(4)), "{report:#}");
 }

@@ -321,7 +321,7 @@ mod tests {
         let other = Request::Hello { protocol: VERSION + 1 };
         assert_eq!(
             talk(&[(load(1, "yes"), None), (other, None), (load(2, "yes"), None)]),
-            ["1 failed: say hello in protocol 3 first", "hello from echo", "2 failed: say hello in protocol 3 first"]
+            ["1 failed: say hello in protocol 4 first", "hello from echo", "2 failed: say hello in protocol 4 first"]
         );
     }
 

@@ -59,7 +59,9 @@ pub(super) fn identity(_site: &Site<'_>) -> Result<Draft, Refusal> {
 pub(super) fn pad(site: &Site<'_>) -> Result<Draft, Refusal> {
     let class = site.torch_class().rsplit('.').next().unwrap_or_default();
     let around = match class {
-        _ if class.starts_with("ZeroPad") => Around::Constant(0.0),
+        // torch's forward goes by the attribute here too, which its constructor sets to 0.
+        _ if class.starts_with("ZeroPad") && site.maybe("value").is_null() => Around::Constant(0.0),
+        _ if class.starts_with("ZeroPad") => Around::Constant(site.float("value")?),
         _ if class.starts_with("ConstantPad") => Around::Constant(site.float("value")?),
         _ if class.starts_with("ReflectionPad") => Around::Reflect,
         _ if class.starts_with("ReplicationPad") => Around::Edge,
