@@ -6,7 +6,8 @@ mod common;
 
 use common::{json, run, stderr};
 use t2m_tui::certify::record::Measured;
-use t2m_tui::certify::{built_in, mistakes, zoo};
+use t2m_tui::certify::{built_in, zoo};
+use t2m_tui::plan::naive;
 use t2m_tui::registry::{Registry, RowStatus};
 
 #[test]
@@ -45,7 +46,7 @@ fn every_sample_and_mistake_is_in_the_record() {
     for sample in built_in().unwrap().into_iter().chain(zoo().unwrap()) {
         assert!(measured.layers.contains_key(sample.class()), "{} was not measured", sample.class());
     }
-    let mistakes = mistakes::built_in().unwrap();
+    let mistakes = naive::built_in().unwrap();
     assert_eq!(measured.mistakes.len(), mistakes.len());
     for (caught, mistake) in measured.mistakes.iter().zip(&mistakes) {
         assert_eq!((&caught.name, &caught.verdict), (&mistake.name, &mistake.expect), "{}", mistake.build);

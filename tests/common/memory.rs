@@ -57,6 +57,7 @@ pub fn allocated_by<T>(work: impl FnOnce() -> T) -> (T, usize) {
 }
 
 /// What a file of that many bytes may take: 64 MiB and eight times itself.
+#[allow(dead_code)]
 pub fn bound(length: usize) -> usize {
     (64 << 20) + 8 * length
 }
