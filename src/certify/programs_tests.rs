@@ -11,9 +11,9 @@ use flate2::read::GzDecoder;
 use serde_json::{Map, Value};
 
 use super::{Bench, Sample, dtypes, ops};
+use crate::plan::Plan;
 use crate::plan::naive;
-use crate::plan::{Plan, recipes};
-use crate::registry::Registry;
+use crate::registry::{Recipe, Registry};
 use t2m_engine::program::signatures::{Signature, layer};
 use t2m_engine::program::{Dialect, MlxLayer, MlxOp, Operand, Step};
 use t2m_engine::{ModuleSpec, Program};
@@ -22,18 +22,18 @@ use t2m_engine::{ModuleSpec, Program};
 const RANDOM: &[u8] = include_bytes!("../../assets/samples/random.jsonl.gz");
 
 /// The plans of a bench, each with the expression that builds its sample and the recipe that made it.
-fn plans(samples: &[Sample], bench: &Bench) -> Vec<(String, Option<String>, Plan)> {
+fn plans(samples: &[Sample], bench: &Bench) -> Vec<(String, Option<Recipe>, Plan)> {
     let registry = &bench.opened.registry;
     let plan = |(index, sample): (usize, &Sample)| {
         let plan = bench.triage(index)?.plan.clone()?;
-        let recipe = registry.layer(sample.class()).and_then(|row| row.recipe.clone());
+        let recipe = registry.layer(sample.class()).and_then(|row| row.recipe);
         Some((sample.build.clone(), recipe, plan))
     };
     samples.iter().enumerate().filter_map(plan).collect()
 }
 
 /// The plans of all samples: of layers, of classes from elsewhere, of random configurations, and of blocks.
-fn all() -> Vec<(String, Option<String>, Plan)> {
+fn all() -> Vec<(String, Option<Recipe>, Plan)> {
     let registry = Arc::new(Registry::load(&[]).unwrap());
     let mut text = String::new();
     GzDecoder::new(RANDOM).read_to_string(&mut text).unwrap();
@@ -75,8 +75,8 @@ fn every_recipe_makes_programs_that_the_table_knows() {
     let faults: Vec<String> =
         plans.iter().filter_map(|(build, _, plan)| Some(format!("{build}: {}", fault(plan)?))).collect();
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), plans.len(), faults.join("\n"));
-    let planned: BTreeSet<&str> = plans.iter().filter_map(|(_, recipe, _)| recipe.as_deref()).collect();
-    let left: Vec<&str> = recipes::names().filter(|name| !planned.contains(name)).collect();
+    let planned: BTreeSet<Recipe> = plans.iter().filter_map(|(_, recipe, _)| *recipe).collect();
+    let left: Vec<&Recipe> = Recipe::ALL.iter().filter(|recipe| !planned.contains(recipe)).collect();
     assert!(left.is_empty(), "no sample is planned by {left:?}");
     assert!(plans.len() >= 900, "{} plans", plans.len());
 }

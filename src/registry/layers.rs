@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde_json::{Map, Value};
 
+use super::recipe::Recipe;
 use super::rules::RuleKind;
 use super::{Error, LayoutRule, parse_toml};
 use crate::compare::tolerance::Bound;
-use crate::plan::recipes;
 use t2m_checkpoint::escape::quoted;
 use t2m_engine::own;
 
@@ -33,7 +33,7 @@ pub struct Layer {
     /// What mlx-rs has for it, where that is not a module of the same name.
     pub mlx_rs: Option<String>,
     /// Name of the planning function in `convert::recipes`.
-    pub recipe: Option<String>,
+    pub recipe: Option<Recipe>,
     /// Weight layout of `weight`.
     pub rule: Option<String>,
     /// Arguments for MLX's layer besides those that the recipe maps. They win over the recipe's.
@@ -182,6 +182,16 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Patch>, Error> {
     parse_toml::<File>(path, text).map(|file| file.layer)
 }
 
+/// The recipe that a row names.
+fn recipe(name: Option<&str>) -> Result<Option<Recipe>, String> {
+    let Some(name) = name else { return Ok(None) };
+    let unknown = || {
+        let known: Vec<&str> = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
+        format!("there is no recipe \"{}\"; {}", quoted(name), nearest(name, &known))
+    };
+    Recipe::named(name).map(Some).ok_or_else(unknown)
+}
+
 /// The row with the patch's fields in place of its own.
 pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
     let patch = patch.clone();
@@ -193,7 +203,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
         status: patch.status.unwrap_or(row.status),
         mlx: patch.mlx.or_else(|| row.mlx.clone()),
         mlx_rs: patch.mlx_rs.or_else(|| row.mlx_rs.clone()),
-        recipe: patch.recipe.or_else(|| row.recipe.clone()),
+        recipe: recipe(patch.recipe.as_deref())?.or(row.recipe),
         rule: patch.rule.or_else(|| row.rule.clone()),
         args: patch.args.unwrap_or_else(|| row.args.clone()),
         difficulty: patch.difficulty.or(row.difficulty),
@@ -216,7 +226,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
         status,
         mlx: patch.mlx,
         mlx_rs: patch.mlx_rs,
-        recipe: patch.recipe,
+        recipe: recipe(patch.recipe.as_deref())?,
         rule: patch.rule,
         args: patch.args.unwrap_or_default(),
         difficulty: patch.difficulty,
@@ -284,14 +294,7 @@ pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
                 return Err("what converts needs `mlx`, the MLX layer".to_owned());
             }
             check_torch(row)?;
-            match &row.recipe {
-                Some(recipe) if recipes::names().any(|name| name == recipe) => Ok(()),
-                Some(recipe) => {
-                    let known: Vec<&str> = recipes::names().collect();
-                    Err(format!("there is no recipe \"{}\"; {}", quoted(recipe), nearest(recipe, &known)))
-                }
-                None => Err("what converts needs a `recipe`".to_owned()),
-            }
+            row.recipe.map(drop).ok_or_else(|| "what converts needs a `recipe`".to_owned())
         }
         RowStatus::Unsupported if row.difficulty.is_none() => {
             Err("an unsupported layer needs a difficulty: easy, medium, hard or out-of-scope".to_owned())

@@ -7,6 +7,7 @@ pub mod constructors;
 pub mod dtypes;
 pub mod layers;
 pub mod ops;
+mod recipe;
 pub mod rules;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use t2m_checkpoint::escape::{escape, quoted};
 pub use dtypes::DtypeRow;
 pub use layers::{Attribute, Difficulty, Layer, RowStatus, Seed};
 pub use ops::Op;
+pub use recipe::Recipe;
 pub use rules::LayoutRule;
 
 /// The registry: built-in rows, with a user's files applied.
@@ -247,7 +249,7 @@ mod tests {
     #[test]
     fn a_user_file_adds_a_class_of_its_own() {
         let registry = with(OWN).unwrap();
-        assert_eq!(registry.layer("mine.Linear").unwrap().recipe.as_deref(), Some("linear"));
+        assert_eq!(registry.layer("mine.Linear").unwrap().recipe, Some(Recipe::Linear));
         let unnamed = with(&OWN.replace("torch = ", "# torch = ")).unwrap_err().to_string();
         assert!(unnamed.contains("mine.Linear") && unnamed.contains("`torch`"), "{unnamed}");
         assert!(registry.layer("Linear").is_none(), "classes are known by their full path");

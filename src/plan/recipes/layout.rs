@@ -7,29 +7,26 @@ use super::site::Site;
 use super::{attention, conv, norm, recurrent};
 use crate::model::reparametrized;
 use crate::plan::{Move, Refusal};
+use crate::registry::Recipe;
 
-type Moves = fn(&Site<'_>) -> Result<Vec<Move>, Refusal>;
-
-/// Recipes whose moves no unknown hyper-parameter changes.
-const LAYOUTS: &[(&str, Moves)] = &[
-    ("attention", |site| Ok(attention::all_moves(site))),
-    ("batch_norm", |site| norm::affine_moves(site, &["running_mean", "running_var"])),
-    ("bilinear", |site| Ok(site.moves(&["bias"]))),
-    ("conv", |site| Ok(site.moves(&["bias"]))),
-    ("conv_same", |site| Ok(site.moves(&["bias"]))),
-    ("conv_transpose", |site| Ok(conv::transposed_moves(site, site.number("groups")?.max(1)))),
-    ("embedding", |site| Ok(site.moves(&[]))),
-    ("embedding_bag", |site| Ok(site.moves(&[]))),
-    ("group_norm", |site| norm::affine_moves(site, &[])),
-    ("instance_norm", |site| norm::affine_moves(site, &["running_mean", "running_var"])),
-    ("layer_norm", |site| norm::last_axes_moves(site, &["bias"])),
-    ("linear", |site| Ok(site.moves(&["bias"]))),
-    ("linear_transposed", |site| Ok(site.moves(&["bias"]))),
-    ("prelu", |site| Ok(site.moves(&[]))),
-    ("recurrent", recurrent::moves),
-    ("recurrent_cell", |site| Ok(recurrent::cell_moves(site))),
-    ("rms_norm", |site| norm::last_axes_moves(site, &[])),
-];
+/// The moves of a recipe that no unknown hyper-parameter changes; `None` of every other recipe.
+fn moves(recipe: Recipe, site: &Site<'_>) -> Option<Result<Vec<Move>, Refusal>> {
+    Some(match recipe {
+        Recipe::Attention => Ok(attention::all_moves(site)),
+        Recipe::BatchNorm | Recipe::InstanceNorm => norm::affine_moves(site, &["running_mean", "running_var"]),
+        Recipe::Bilinear | Recipe::Conv | Recipe::ConvSame | Recipe::Linear | Recipe::LinearTransposed => {
+            Ok(site.moves(&["bias"]))
+        }
+        Recipe::ConvTranspose => site.number("groups").map(|groups| conv::transposed_moves(site, groups.max(1))),
+        Recipe::Embedding | Recipe::EmbeddingBag | Recipe::Prelu => Ok(site.moves(&[])),
+        Recipe::GroupNorm => norm::affine_moves(site, &[]),
+        Recipe::LayerNorm => norm::last_axes_moves(site, &["bias"]),
+        Recipe::Recurrent => recurrent::moves(site),
+        Recipe::RecurrentCell => Ok(recurrent::cell_moves(site)),
+        Recipe::RmsNorm => norm::last_axes_moves(site, &[]),
+        _ => return None,
+    })
+}
 
 /// The moves of a module's tensors by its class, whatever its hyper-parameters are.
 ///
@@ -44,10 +41,9 @@ pub fn layout(site: &Site<'_>) -> Result<Vec<Move>, Refusal> {
 }
 
 fn plain(site: &Site<'_>) -> Result<Vec<Move>, Refusal> {
-    let name = site.row.recipe.as_deref().unwrap_or_default();
-    let layout = LAYOUTS.iter().find(|(known, _)| *known == name).map(|(_, layout)| layout);
     let unknown = || Refusal::Incomplete("how its weights move follows from what the file does not say".to_owned());
-    let mut moves = layout.ok_or_else(unknown)?(site)?;
+    let moves = site.row.recipe.and_then(|recipe| moves(recipe, site));
+    let mut moves = moves.ok_or_else(unknown)??;
     super::check_dtypes(site, &moves)?;
     site.rename_sources(&mut moves);
     Ok(moves)

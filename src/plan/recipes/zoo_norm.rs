@@ -11,6 +11,7 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::weights::Fold;
 use crate::plan::{Input, Move, Refusal};
+use crate::registry::Recipe;
 use t2m_engine::{ModuleSpec, Program};
 
 /// Features of a norm that takes any number of them.
@@ -326,7 +327,7 @@ pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     row.torch = row.torch.or_else(|| Some(named.to_owned()));
     let norm = super::plan(&Site { row: &row, ..*site })?;
     if let Ok(drop) = site.child("drop")
-        && !matches!(drop.row.recipe.as_deref(), Some("identity" | "dropout"))
+        && !matches!(drop.row.recipe, Some(Recipe::Identity | Recipe::Dropout))
     {
         return Err(Refusal::Unsupported(format!("between norm and activation is a {}", drop.module().class)));
     }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::{Matrix, caught_error, code_cell, distances, error, measured_as, named, share, template};
 use crate::certify::anatomy::Anatomy;
 use crate::certify::record::{Caught, Figures, Measured, Record};
+use crate::registry::Recipe;
 use crate::registry::{Layer, RowStatus};
 
 /// Classes by the module that they are in, in the registry's order.
@@ -118,7 +119,7 @@ fn anatomies(out: &mut String, matrix: &Matrix<'_>, module: &str) {
         let Some(anatomy) = matrix.anatomies.get(class) else { continue };
         let blocks = template(class).iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
         let cells = [
-            row.recipe.clone().unwrap_or_default(),
+            row.recipe.map_or("", Recipe::name).to_owned(),
             moves(anatomy),
             listed(anatomy.hyper_parameters.iter().map(|name| format!("`{}`", code_cell(name)))),
             listed(anatomy.layouts.iter().map(|layout| (*layout).to_owned())),

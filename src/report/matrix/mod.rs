@@ -15,6 +15,7 @@ use super::code_cell;
 use crate::certify::anatomy::{self, Anatomy};
 use crate::certify::record::{Caught, Figures, Measured, Record};
 use crate::certify::{built_in, zoo};
+use crate::registry::Recipe;
 use crate::registry::blockers;
 use crate::registry::{Layer, Registry, RowStatus};
 
@@ -66,7 +67,7 @@ impl<'a> Matrix<'a> {
                 "mlx": row.mlx,
                 "mlx_rs": row.mlx_rs,
                 "rule": row.rule,
-                "recipe": row.recipe,
+                "recipe": row.recipe.map(Recipe::name),
                 "reason": row.reason,
                 "parameters": anatomy.map(|anatomy| &anatomy.parameters),
                 "hyper_parameters": anatomy.map(|anatomy| &anatomy.hyper_parameters),
