@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::tensor::Sizes;
+use smallvec::SmallVec;
+
+/// Sizes or strides. Checkpoints of a hundred thousand tensors are no rarity, so up to four axes are kept in place.
+pub type Sizes = SmallVec<[u64; 4]>;
 
 /// Product of the sizes; `None` where it does not fit 64 bits.
 pub fn elements(shape: &[u64]) -> Option<u64> {

@@ -19,6 +19,7 @@ mod hyper;
 mod json;
 pub mod layout;
 mod literal;
+mod members;
 mod objects;
 mod optimizer;
 pub mod pickle;
@@ -36,6 +37,7 @@ mod torch_package;
 pub mod torch_tar;
 pub mod torch_zip;
 mod torchscript;
+mod zip;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -46,8 +48,9 @@ use serde_json::{Map, Value};
 pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
+pub use layout::Sizes;
 pub use reader::TensorReader;
-pub use tensor::{Dtype, Sizes, Storage, Tensor, TensorData, TensorId};
+pub use tensor::{Dtype, Storage, Tensor, TensorData, TensorId};
 
 /// An opened checkpoint: headers and pickle are read, tensor bytes are not.
 #[derive(Debug)]
@@ -286,7 +289,7 @@ impl Checkpoint {
             Format::TorchLegacy => torch_legacy::read(path, bytes),
             Format::TorchTar => torch_tar::read(path, bytes),
             Format::Safetensors => safetensors::read(path, bytes),
-            _ => torch_zip::open(path, bytes),
+            _ => zip::open(path, bytes),
         }
     }
 

@@ -3,9 +3,9 @@
 use compact_str::{CompactString, format_compact};
 
 use super::error::name_for_message;
+use super::members::{is_optimiser, parts};
 use super::pickle::{Fault, NodeId, Pickle, Printer, class_of, key_text};
 use super::rebuild::Rebuilder;
-use super::state_dict::{is_optimiser, parts};
 use super::{FoundModule, OwnTensor, TensorKind};
 
 /// Deeper than any model, shallower than any stack.

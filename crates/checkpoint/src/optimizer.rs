@@ -5,9 +5,10 @@
 
 use serde_json::{Map, Value};
 
+use super::members::is_optimiser;
 use super::pickle::{NodeId, Pickle, Printer, key_text};
 use super::rebuild::Rebuilder;
-use super::state_dict::{is_optimiser, optimiser};
+use super::state_dict::optimiser;
 use super::stream;
 use super::{Content, Sizes, TensorKind};
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::error::name_for_message;
 use super::layout::{self, Layout};
-use super::tensor::{Sizes, StorageOffset, Tensor, TensorId};
-use super::{Bytes, Checkpoint, Error, TensorData, archive, torch_zip};
+use super::tensor::{StorageOffset, Tensor, TensorId};
+use super::{Bytes, Checkpoint, Error, Sizes, TensorData, archive, zip};
 
 /// A view with repeated elements (stride 0) is written out up to this many bytes even if its storage is smaller.
 const EXPANDED_LIMIT: u64 = 64 << 20;
@@ -202,7 +202,7 @@ fn read_archived(file: &Bytes, offset: u64, length: u64, expected: &Tensor) -> R
     let place = format!("its archive of {length} bytes at byte {offset}");
     let gone = || format!("{place} is not in the file any more, or does not fit in memory");
     let bytes = file.read_range(offset, length).map_err(|error| error.to_string())?.ok_or_else(gone)?;
-    let inner = torch_zip::open(Path::new("part"), Bytes::Owned(bytes)).map_err(|error| format!("{place}: {error}"))?;
+    let inner = zip::open(Path::new("part"), Bytes::Owned(bytes)).map_err(|error| format!("{place}: {error}"))?;
     match inner.tensors.first() {
         Some(found) if found.dtype == expected.dtype && found.shape == expected.shape => {
             inner.read(0).map_err(|error| format!("{place}: {error}"))

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::error::name_for_message;
 use super::{
     Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, safetensors, state_dict,
-    torch_legacy, torch_zip,
+    torch_legacy, zip,
 };
 
 /// The longest index that is read, in bytes: 100,000 tensors take a tenth.
@@ -158,7 +158,7 @@ fn read_shard(path: &Path) -> Result<Checkpoint, Error> {
     let shard = match detect::detect(path, &bytes)? {
         Format::Safetensors => safetensors::read(path, bytes)?,
         Format::TorchLegacy => torch_legacy::read(path, bytes)?,
-        _ => torch_zip::open(path, bytes)?,
+        _ => zip::open(path, bytes)?,
     };
     match shard.content {
         Content::StateDict { .. } => Ok(shard),

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
-use compact_str::{CompactString, ToCompactString};
+use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use serde_json::{Map, Value, json};
 
 use super::Tensor;
 use super::error::name_for_message;
+use super::members::{Key, is_optimiser, parts};
 use super::objects::{join, module_state};
 use super::pickle::{Fault, NodeId, Pickle, Printer, key_text};
 use super::rebuild::Rebuilder;
@@ -105,17 +106,6 @@ fn weights_in(rebuilder: &Rebuilder<'_>, container: NodeId) -> Option<(Key, Node
     holders.next().is_none().then_some(found)
 }
 
-/// Keys and values of a dict, places and items of a list or tuple, attributes and values of another object.
-pub(super) fn parts(pickle: &Pickle, container: NodeId) -> impl Iterator<Item = (Key, NodeId)> {
-    let state = || pickle.object(container).and_then(|object| pickle.state(&object));
-    let entries = pickle.entries(container);
-    let items = if entries.is_none() { pickle.items(container) } else { None };
-    let attributes =
-        if entries.is_none() && items.is_none() { state().and_then(|state| pickle.entries(state)) } else { None };
-    let named = entries.or(attributes).into_iter().flatten().map(|(key, value)| (Key::Name(key), value));
-    named.chain(items.into_iter().flatten().zip(0u32..).map(|(value, index)| (Key::Index(index), value)))
-}
-
 /// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimiser's state is not.
 fn holds_weights(rebuilder: &Rebuilder<'_>, value: NodeId) -> bool {
     let pickle = rebuilder.pickle;
@@ -130,10 +120,6 @@ fn holds_weights(rebuilder: &Rebuilder<'_>, value: NodeId) -> bool {
         || parts(pickle, value).take(100).any(|(_, inner)| {
             module_state(pickle, inner).is_some() || (!is_optimiser(pickle, inner) && has_tensor(inner))
         })
-}
-
-pub(super) fn is_optimiser(pickle: &Pickle, dict: NodeId) -> bool {
-    pickle.get(dict, "param_groups").is_some() && pickle.get(dict, "state").is_some()
 }
 
 /// A value for the metadata: an optimiser and a dict of tensors by their shape, everything else written out.
@@ -179,22 +165,6 @@ struct Level {
     id: NodeId,
     path: CompactString,
     members: Vec<(Key, NodeId)>,
-}
-
-/// A member's name in its container.
-#[derive(Clone, Copy)]
-pub(super) enum Key {
-    Name(NodeId),
-    Index(u32),
-}
-
-impl Key {
-    pub fn text(self, pickle: &Pickle) -> CompactString {
-        match self {
-            Key::Name(key) => key_text(pickle, key),
-            Key::Index(index) => index.to_compact_string(),
-        }
-    }
 }
 
 /// Add every tensor in a dict, and in the dicts, lists and objects in it, under its dotted name; scalars go to the metadata.

@@ -1,12 +1,8 @@
 //! Tensors: their description in a file, and their bytes once read.
 
 use compact_str::CompactString;
-use smallvec::SmallVec;
 
-use super::layout;
-
-/// Sizes or strides. Checkpoints of a hundred thousand tensors are no rarity, so up to four axes are kept in place.
-pub type Sizes = SmallVec<[u64; 4]>;
+use super::layout::{self, Sizes};
 
 /// Index of a tensor in [`Checkpoint::tensors`](super::Checkpoint::tensors).
 pub type TensorId = usize;

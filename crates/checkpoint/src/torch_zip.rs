@@ -11,8 +11,7 @@ use super::pickle::{self, Fault, Pickle, Printer};
 use super::rebuild::{Found, Rebuilder};
 use super::tensor::StorageOffset;
 use super::{
-    Bytes, Checkpoint, Content, EmbeddedSource, Error, Format, detect, exported, objects, optimizer, sources,
-    state_dict, torch_package, torchscript,
+    Bytes, Checkpoint, Content, EmbeddedSource, Error, Format, detect, objects, optimizer, sources, state_dict,
 };
 
 /// The record that holds the saved object.
@@ -20,32 +19,11 @@ pub(super) const PICKLE: &str = "data.pkl";
 /// Reading a pickle of so many bytes takes longer than starting a thread.
 const LONG_PICKLE: u64 = 1 << 20;
 
-/// Open a zip archive that torch wrote, by whichever of its functions.
-///
-/// # Errors
-/// It is damaged, no torch checkpoint, or holds neither tensors nor modules.
-pub(super) fn open(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
-    let (archive, pickle) = open_archive(path, &bytes);
-    let archive = archive?;
-    if exported::is_exported(&archive) {
-        drop(pickle);
-        exported::read(path, bytes, archive)
-    } else if archive.find(torch_package::MARK).is_some() {
-        drop(pickle);
-        torch_package::read(path, bytes, archive)
-    } else if torchscript::is_torchscript(&archive) {
-        // What is wrong with it is said in TorchScript's own words.
-        torchscript::read(path, bytes, archive, pickle.and_then(Result::ok))
-    } else {
-        read(path, bytes, archive, pickle)
-    }
-}
-
 /// The saved object, and what is unusual about its record.
-type Loaded = Result<(Pickle, Option<String>), Error>;
+pub(super) type Loaded = Result<(Pickle, Option<String>), Error>;
 
 /// The archive's directory; and its pickle, where that is long: it stands first, and is read while the directory is.
-fn open_archive(path: &Path, bytes: &Bytes) -> (Result<Archive, Error>, Option<Loaded>) {
+pub(super) fn open_archive(path: &Path, bytes: &Bytes) -> (Result<Archive, Error>, Option<Loaded>) {
     if bytes.length() < LONG_PICKLE {
         return (Archive::open(path, bytes), None);
     }

@@ -17,8 +17,8 @@ pub mod protocol;
 pub mod serve;
 
 pub use client::Client;
-pub use program::Program;
-pub use protocol::{EngineInfo, ModuleSpec};
+pub use program::{ModuleSpec, Program};
+pub use protocol::EngineInfo;
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,8 +9,7 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::Program;
-use super::own::Told;
+use super::program::ModuleSpec;
 use t2m_checkpoint::{Dtype, TensorData};
 
 /// Raised with every change of meaning. Both sides must agree to the number.
@@ -50,23 +49,6 @@ impl EngineInfo {
         let flags = self.flags.iter().map(|(name, value)| format!(", {name}={}", plain(value)));
         format!("{}{}", self.device, flags.collect::<String>())
     }
-}
-
-/// A layer as one engine knows it: a name and its arguments. For torch the full class path and the instance's attributes,
-/// for MLX the layer's Python name (`nn.Conv2d`) and the arguments that the conversion chose.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModuleSpec {
-    /// `torch.nn.modules.conv.Conv2d`, `nn.Conv2d`
-    pub kind: String,
-    /// Hyper-parameters; for MLX the keyword arguments of the Python call.
-    pub args: Map<String, Value>,
-    /// The program that stands for the layer where it is no single one: of MLX a conversion, of both an example of the
-    /// registry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub program: Option<Program>,
-    /// For torch: what is said of the layer beside its attributes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Box<Told>>,
 }
 
 /// A tensor's description; its bytes follow in the payload.

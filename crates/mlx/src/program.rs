@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use mlx_rs::{Array, Dtype};
 
 use super::ops::{self, Given};
-use super::tensor::Weights;
+use super::tensor::{Weights, dtype};
 use super::{Forward, Problem, build};
 use t2m_engine::args::Args;
 use t2m_engine::program::{MlxOp, Operand, Program, Step, infinity};
@@ -97,24 +97,4 @@ fn constant(numbers: &[f64], dtype: &str) -> Result<Array, Problem> {
         "bool_" => Ok(array.as_dtype(Dtype::Bool)?),
         other => Err(Problem(format!("arrays are not written out in {other}"))),
     }
-}
-
-/// The dtype of that name in `mlx.core`.
-pub(super) fn dtype(name: &str) -> Result<Dtype, Problem> {
-    Ok(match name {
-        "float32" => Dtype::Float32,
-        "float16" => Dtype::Float16,
-        "bfloat16" => Dtype::Bfloat16,
-        "int32" => Dtype::Int32,
-        "int64" => Dtype::Int64,
-        "int16" => Dtype::Int16,
-        "int8" => Dtype::Int8,
-        "uint8" => Dtype::Uint8,
-        "uint16" => Dtype::Uint16,
-        "uint32" => Dtype::Uint32,
-        "uint64" => Dtype::Uint64,
-        "complex64" => Dtype::Complex64,
-        "bool_" => Dtype::Bool,
-        other => return Err(Problem(format!("mlx.core has no dtype `{other}` that is used here"))),
-    })
 }

@@ -179,3 +179,23 @@ fn bytes<T: ArrayElement + Clone + NoUninit>(array: &Array) -> Result<Vec<u8>, P
     let values = values.map_err(|error| Problem(format!("MLX's output cannot be read: {error}")))?;
     Ok(bytemuck::cast_slice(&values).to_vec())
 }
+
+/// The dtype of that name in `mlx.core`.
+pub(super) fn dtype(name: &str) -> Result<mlx_rs::Dtype, Problem> {
+    Ok(match name {
+        "float32" => mlx_rs::Dtype::Float32,
+        "float16" => mlx_rs::Dtype::Float16,
+        "bfloat16" => mlx_rs::Dtype::Bfloat16,
+        "int32" => mlx_rs::Dtype::Int32,
+        "int64" => mlx_rs::Dtype::Int64,
+        "int16" => mlx_rs::Dtype::Int16,
+        "int8" => mlx_rs::Dtype::Int8,
+        "uint8" => mlx_rs::Dtype::Uint8,
+        "uint16" => mlx_rs::Dtype::Uint16,
+        "uint32" => mlx_rs::Dtype::Uint32,
+        "uint64" => mlx_rs::Dtype::Uint64,
+        "complex64" => mlx_rs::Dtype::Complex64,
+        "bool_" => mlx_rs::Dtype::Bool,
+        other => return Err(Problem(format!("mlx.core has no dtype `{other}` that is used here"))),
+    })
+}

@@ -2,6 +2,7 @@
 
 use tch::{Reduction, TchError, Tensor};
 
+use super::reduction::{reduced, reduction};
 use super::tensor::{Weights, length};
 use super::{Built, Forward, Problem, inputs, margin, single};
 use t2m_engine::args::Args;
@@ -48,23 +49,6 @@ pub(super) fn build(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
         _ => return margin::build(class, args),
     };
     Ok(Some(forward))
-}
-
-pub(super) fn reduction(args: &Args<'_>) -> Result<Reduction, Problem> {
-    match args.text("reduction")? {
-        "none" => Ok(Reduction::None),
-        "mean" => Ok(Reduction::Mean),
-        "sum" => Ok(Reduction::Sum),
-        _ => Err(args.wrong("reduction", "none, mean or sum").into()),
-    }
-}
-
-pub(super) fn reduced(loss: &Tensor, reduction: Reduction) -> Result<Tensor, TchError> {
-    match reduction {
-        Reduction::Mean => loss.f_mean(None),
-        Reduction::Sum => loss.f_sum(None),
-        _ => Ok(loss.shallow_clone()),
-    }
 }
 
 /// A loss of input and target that libtorch reduces.

@@ -19,6 +19,7 @@ mod pad;
 mod pool;
 mod program;
 mod recurrent;
+mod reduction;
 mod resize;
 mod response;
 mod scalars;

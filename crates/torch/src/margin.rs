@@ -2,7 +2,7 @@
 
 use tch::{Kind, Reduction, TchError, Tensor};
 
-use super::loss::{reduced, reduction};
+use super::reduction::{reduced, reduction};
 use super::tensor::length;
 use super::{Built, Forward, Problem, inputs, single};
 use t2m_engine::args::Args;

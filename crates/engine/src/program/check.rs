@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::signatures::{Dialect, Parameter, Signature, Takes, layer};
-use super::{MlxLayer, Operand, Program, Step, infinity};
-use crate::ModuleSpec;
+use super::{MlxLayer, ModuleSpec, Operand, Program, Step, infinity};
 
 /// What is wrong with a program, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

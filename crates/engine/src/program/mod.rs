@@ -14,12 +14,29 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ModuleSpec;
+use crate::own::Told;
 
 pub use check::Fault;
 pub use op::{MlxLayer, MlxOp, TorchOp};
 pub use signatures::Dialect;
 use signatures::{Given, Home, Parameter, Signature, Takes};
+
+/// A layer as one engine knows it: a name and its arguments. For torch the full class path and the instance's attributes,
+/// for MLX the layer's Python name (`nn.Conv2d`) and the arguments that the conversion chose.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModuleSpec {
+    /// `torch.nn.modules.conv.Conv2d`, `nn.Conv2d`
+    pub kind: String,
+    /// Hyper-parameters; for MLX the keyword arguments of the Python call.
+    pub args: Map<String, Value>,
+    /// The program that stands for the layer where it is no single one: of MLX a conversion, of both an example of the
+    /// registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+    /// For torch: what is said of the layer beside its attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<Told>>,
+}
 
 /// Layers, and calls in order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ mod shape;
 use mlx_rs::ops::indexing::{argmax_axis, argmin_axis, topk_axis};
 use mlx_rs::{Array, Dtype, nn, ops};
 
-use super::program::dtype;
+use super::tensor::dtype;
 use super::{Problem, conv, float32, int32};
 use t2m_engine::args::Args;
 use t2m_engine::program::{MlxOp as Op, infinity};
