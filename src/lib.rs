@@ -43,5 +43,4 @@ pub mod report;
 pub mod source;
 pub mod triage;
 pub mod tui;
-pub mod user_file;
 pub mod verify;

@@ -338,11 +338,11 @@ fn a_key_map_is_a_plain_file_of_a_bearable_size() {
     std::fs::File::create(place.path("long.json")).unwrap().set_len(3 << 30).unwrap();
     place.write("wrong.json", format!("{{\"a\": {{\"{}\": 1}}}}", "x".repeat(1 << 20)));
     for (map, words) in [
-        ("/dev/zero", "/dev/zero: is a pipe or a device"),
-        ("pipe", "pipe: is a pipe or a device"),
+        ("/dev/zero", "/dev/zero: is a device or a pipe"),
+        ("pipe", "pipe: is a device or a pipe"),
         (".", "is a folder"),
         ("missing.json", "missing.json: cannot be read"),
-        ("long.json", "long.json: is larger than the 536870912 bytes"),
+        ("long.json", "long.json: has more than 524288 KiB"),
         ("wrong.json", "wrong.json: is no key map"),
     ] {
         let run = place.convert(&format!("--reverse o.safetensors --map {map} -o back.safetensors"));

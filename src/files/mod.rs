@@ -5,6 +5,7 @@ mod inputs;
 mod outputs;
 mod read;
 mod stage;
+mod toml;
 
 use std::fs::Metadata;
 use std::io;
@@ -14,8 +15,9 @@ use t2m_checkpoint::escape::escape;
 
 pub use inputs::{Inputs, Role};
 pub use outputs::{Kind, Outputs, Wanted};
-pub use read::{Error as ReadError, open, read};
+pub use read::{Error as ReadError, open, read, read_text};
 pub use stage::{Part, Stage, sync_folder};
+pub use toml::parse_toml;
 
 /// Why nothing is written.
 #[derive(Debug, thiserror::Error)]

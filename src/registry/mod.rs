@@ -13,7 +13,7 @@ pub mod rules;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::user_file;
+use crate::files;
 use t2m_checkpoint::escape::{escape, quoted};
 
 pub use dtypes::DtypeRow;
@@ -48,7 +48,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: user_file::Error,
+        source: files::ReadError,
     },
     /// It is not TOML, or not what a registry file holds. The message has line and column.
     #[error("registry file {}: {message}", escape(&path.to_string_lossy()))]
@@ -104,7 +104,7 @@ impl Registry {
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         registry.apply(Path::new(ZOO.0), ZOO.1)?;
         for path in files {
-            let text = user_file::read(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let text = files::read_text(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
             registry.apply(path, &text)?;
         }
         Ok(registry)
@@ -183,7 +183,7 @@ impl Registry {
 
 /// Parse a file of rows; the message carries line and column.
 fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, Error> {
-    user_file::parse_toml(text).map_err(|message| Error::Parse { path: path.to_owned(), message })
+    files::parse_toml(text).map_err(|message| Error::Parse { path: path.to_owned(), message })
 }
 
 #[cfg(test)]

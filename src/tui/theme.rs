@@ -10,9 +10,9 @@ use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
 use crate::compare::Verdict;
+use crate::files;
 use crate::source::Severity;
 use crate::triage::Status;
-use crate::user_file;
 use t2m_checkpoint::escape::{escape, quoted};
 
 /// No theme is read that is longer, in bytes: a hundred times the built-in ones.
@@ -59,7 +59,7 @@ pub enum Error {
     Toml(String, String),
     /// The file cannot be read.
     #[error("theme {file}: {1}; the built-in themes are auto, dark and light", file = escape(.0))]
-    Read(String, user_file::Error),
+    Read(String, files::ReadError),
 }
 
 /// Colours by meaning. `None` is the terminal's own foreground.
@@ -206,7 +206,7 @@ impl Theme {
             "auto" if light().unwrap_or(false) => Theme::parse("light", LIGHT),
             "auto" => Theme::parse("dark", DARK),
             path => {
-                let text = user_file::read(Path::new(path), LONGEST);
+                let text = files::read_text(Path::new(path), LONGEST);
                 let text = text.map_err(|error| Error::Read(path.to_owned(), error))?;
                 Theme::parse(path, &text)
             }
@@ -218,7 +218,7 @@ impl Theme {
     /// # Errors
     /// It is no TOML, misses a colour, or names one that does not exist.
     pub fn parse(name: &str, text: &str) -> Result<Theme, Error> {
-        user_file::parse_toml(text).map_err(|message| Error::Toml(name.to_owned(), message))
+        files::parse_toml(text).map_err(|message| Error::Toml(name.to_owned(), message))
     }
 
     /// The same for a terminal with so many colours.

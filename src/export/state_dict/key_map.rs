@@ -48,8 +48,13 @@ pub struct Row {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read, or is no plain file of a bearable size.
-    #[error(transparent)]
-    Read(#[from] files::ReadError),
+    #[error("{}: {source}", escape(&path.to_string_lossy()))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: files::ReadError,
+    },
     /// It is something else.
     #[error("{}: is no key map: {what}; convert writes one with --map", escape(&path.to_string_lossy()))]
     Format {
@@ -65,7 +70,8 @@ pub enum Error {
 /// # Errors
 /// It cannot be read, is longer, or is no key map.
 pub fn read(path: &Path) -> Result<KeyMap, Error> {
-    parse(path, &files::read(path, LONGEST)?)
+    let text = files::read(path, LONGEST).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    parse(path, &text)
 }
 
 /// The key map that a text is; `path` is for the message.

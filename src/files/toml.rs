@@ -1,50 +1,8 @@
-//! Small files that the user names: registry files and themes. Each is read to a bound, and a message about it quotes no
-//! more than a line.
-
-use std::io::Read;
-use std::path::Path;
+//! TOML that the user wrote: what is said of a fault quotes no more than a line.
 
 use serde::de::DeserializeOwned;
 
 use t2m_checkpoint::escape::quoted;
-
-/// Why such a file cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The operating system said no.
-    #[error("cannot be read: {0}")]
-    Io(#[from] std::io::Error),
-    /// It is no regular file.
-    #[error("is {0}; give a file")]
-    NotAFile(&'static str),
-    /// It is longer than the bound, in bytes.
-    #[error("has more than {} KiB, and no file of its kind is read that long", .0 / 1024)]
-    TooLong(u64),
-    /// It is no text.
-    #[error("byte {0} is no UTF-8: it is no text file")]
-    NotText(usize),
-}
-
-/// The text of a file that has no more than so many bytes.
-///
-/// # Errors
-/// It cannot be read, is no regular file, is longer or is no text.
-pub fn read(path: &Path, most: u64) -> Result<String, Error> {
-    // Asked before opening: opening a pipe would wait for its other end.
-    let kind = std::fs::metadata(path)?.file_type();
-    if kind.is_dir() {
-        return Err(Error::NotAFile("a folder"));
-    }
-    if !kind.is_file() {
-        return Err(Error::NotAFile("a device or a pipe"));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(Error::TooLong(most));
-    }
-    String::from_utf8(bytes).map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))
-}
 
 /// Read TOML as what it should be.
 ///
@@ -96,38 +54,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    const MOST: u64 = 64;
-
-    #[test]
-    fn a_file_is_read_to_its_bound() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.toml");
-        std::fs::write(&path, "a = 1").unwrap();
-        assert_eq!(read(&path, MOST).unwrap(), "a = 1");
-        std::fs::write(&path, "#".repeat(64)).unwrap();
-        assert_eq!(read(&path, MOST).unwrap().len(), 64);
-        std::fs::write(&path, "#".repeat(65)).unwrap();
-        assert!(matches!(read(&path, MOST), Err(Error::TooLong(MOST))));
-        // A file of 3 GB that is nothing but a hole costs no more.
-        std::fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
-        assert!(matches!(read(&path, MOST), Err(Error::TooLong(MOST))));
-        std::fs::write(&path, b"a = \"\xff\"").unwrap();
-        assert!(matches!(read(&path, MOST), Err(Error::NotText(5))));
-        assert!(matches!(read(folder.path(), MOST), Err(Error::NotAFile("a folder"))));
-        assert!(matches!(read(&folder.path().join("none"), MOST), Err(Error::Io(_))));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn devices_and_pipes_are_no_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        for path in [pipe.as_path(), Path::new("/dev/zero")] {
-            assert!(matches!(read(path, MOST), Err(Error::NotAFile("a device or a pipe"))), "{path:?}");
-        }
-    }
 
     #[test]
     fn a_fault_has_its_place_and_an_end() {
