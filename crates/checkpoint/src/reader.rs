@@ -226,7 +226,7 @@ mod tests {
         let mut pieces = 0;
         for name in ["module.pt", "odd_tensors.pt", "big_endian.pt", "legacy/state_dict.pth", "state_dict.safetensors"]
         {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
             let Ok(checkpoint) = Checkpoint::open(&path) else { continue };
             for id in 0..checkpoint.tensors.len() {
                 let Ok(whole) = checkpoint.read(id) else { continue };
