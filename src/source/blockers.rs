@@ -2,12 +2,11 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use streaming_iterator::StreamingIterator;
-use tree_sitter::{Node, Query, QueryCursor, QueryCursorOptions, QueryCursorState};
+use tree_sitter::{Node, Query, QueryCursor};
 
 use super::Blocker;
 use super::checks::{Context, Found};
@@ -47,11 +46,8 @@ const QUERIES: &[(&str, &str)] = &[
 ];
 /// Matches of one class that are kept; text made by hand has a handful.
 const HIT_LIMIT: usize = 5_000;
-/// Matches that may be begun at once, one for each call in the receiver of another: without a limit the time grows with the
-/// square of that depth.
-const OPEN_MATCHES: u32 = 256;
-/// Steps for a piece of a query's work, between two calls of its progress callback.
-const QUERY_STEPS: usize = 50;
+/// Steps for asking all queries of one node.
+const QUERY_STEPS: usize = 10;
 /// Characters that are looked at for a construct, and for the white space in front of it.
 const LOOKED_AT: usize = 4_096;
 /// Characters of a construct that are kept.
@@ -143,6 +139,35 @@ impl Lints {
         let captures = ["blocker", "name", "target", "value"].map(|name| query.capture_index_for_name(name));
         Some(Lints { query, owners, groups, captures })
     }
+
+    /// The matches that begin at a node.
+    fn at<'t>(
+        &'static self,
+        cursor: &mut QueryCursor,
+        module: &'t Module,
+        node: Node<'t>,
+        hits: &mut Vec<Hit<'t>>,
+        judge: &impl Fn(&'static Rule, &Found<'t>) -> Option<(Node<'t>, &'static Grade)>,
+    ) {
+        let mut matches = cursor.matches(&self.query, node, module.text().as_bytes());
+        while let Some(found) = matches.next() {
+            let [Some(construct), name, target, value] = self.captures.map(|index| {
+                found.captures().iter().find(|capture| Some(capture.index) == index).map(|capture| capture.node)
+            }) else {
+                continue;
+            };
+            let rules = self.owners.get(found.pattern_index).and_then(|owner| self.groups.get(*owner));
+            let found = Found { blocker: construct, name, target, value, full: OnceCell::new() };
+            for rule in rules.into_iter().flatten() {
+                if let Some((blocker, grade)) = judge(rule, &found) {
+                    let own = found.name.filter(|_| blocker.id() == construct.id());
+                    let start = place(module.text(), blocker, own);
+                    let name = own.map_or(start, |name| name.start_byte());
+                    hits.push(Hit { start, name, blocker, pattern: rule.pattern, grade });
+                }
+            }
+        }
+    }
 }
 
 /// The names of a row as one set; that each can be read is checked by a test.
@@ -183,32 +208,15 @@ fn search<'t>(
 ) {
     let Some(lints) = lints else { return };
     let mut cursor = QueryCursor::new();
-    cursor.set_match_limit(OPEN_MATCHES);
-    let mut watch = |_: &QueryCursorState| {
-        if module.budget().burn(QUERY_STEPS) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    let options = QueryCursorOptions::new().progress_callback(&mut watch);
-    let mut matches = cursor.matches_with_options(&lints.query, region, module.text().as_bytes(), options);
-    while let Some(found) = matches.next() {
-        if hits.len() >= HIT_LIMIT || !module.budget().burn(1) {
-            break;
+    // Each node is asked whether a match begins there. Left to itself the cursor keeps every match open that has begun, one for
+    // each call in the receiver of another, and looks through all of them at each node: the square of that depth.
+    cursor.set_max_start_depth(Some(0));
+    module.preorder(region, |node, _| {
+        if hits.len() < HIT_LIMIT && module.budget().burn(QUERY_STEPS) {
+            lints.at(&mut cursor, module, node, hits, &judge);
         }
-        let [Some(construct), name, target, value] = lints.captures.map(|index| {
-            found.captures().iter().find(|capture| Some(capture.index) == index).map(|capture| capture.node)
-        }) else {
-            continue;
-        };
-        let rules = lints.owners.get(found.pattern_index).and_then(|owner| lints.groups.get(*owner));
-        let found = Found { blocker: construct, name, target, value, full: OnceCell::new() };
-        for rule in rules.into_iter().flatten() {
-            if let Some((blocker, grade)) = judge(rule, &found) {
-                let own = found.name.filter(|_| blocker.id() == construct.id());
-                let start = place(module.text(), blocker, own);
-                let name = own.map_or(start, |name| name.start_byte());
-                hits.push(Hit { start, name, blocker, pattern: rule.pattern, grade });
-            }
-        }
-    }
+        true
+    });
 }
 
 /// The first byte of the construct on the line that its name is on: a chain of calls may begin lines above.
