@@ -6,9 +6,9 @@ use std::io::Read;
 use std::sync::Arc;
 
 use t2m_checkpoint::Dtype;
-use t2m_tui::certify::{Bench, Sample, built_in, parse, templates, zoo};
-use t2m_tui::plan::naive;
+use t2m_tui::certify::{Bench, Sample, blocks, built_in, parse, zoo};
 use t2m_tui::compare::Verdict;
+use t2m_tui::plan::naive;
 use t2m_tui::registry::Registry;
 
 fn registry() -> Arc<Registry> {
@@ -77,15 +77,15 @@ fn every_class_of_the_zoo_passes() {
     assert!(unexplained.is_empty(), "{unexplained:#?}");
 }
 
-/// The blocks of `src/templates`, each in the place of the layers that it stands for.
+/// The blocks of `t2m-mlx`, each in the place of the layers that it stands for.
 #[test]
 fn every_block_passes() {
-    let samples = templates().unwrap();
-    let bench = Bench::of_templates(&samples, registry());
+    let samples = blocks().unwrap();
+    let bench = Bench::of_blocks(&samples, registry());
     let measured = bench.run(2, &[Dtype::Float32, Dtype::Float16, Dtype::BFloat16], 7, |_| {});
     let mut seen = std::collections::BTreeSet::new();
     for (index, (sample, outcome)) in samples.iter().zip(measured.outcomes).enumerate() {
-        let block = bench.template(index).unwrap_or_else(|| panic!("{} is no block", sample.build));
+        let block = bench.block(index).unwrap_or_else(|| panic!("{} is no block", sample.build));
         seen.insert(block.name);
         assert!(outcome.verdict.passes(), "{}: {outcome:?}", block.call());
         for trial in &outcome.trials {
@@ -99,11 +99,11 @@ fn every_block_passes() {
 #[test]
 fn a_wrong_block_is_caught() {
     let samples: Vec<Sample> =
-        templates().unwrap().into_iter().filter(|sample| sample.build.contains("Conv2d(3")).collect();
+        blocks().unwrap().into_iter().filter(|sample| sample.build.contains("Conv2d(3")).collect();
     assert_eq!(samples.len(), 2);
     for (name, value) in [("activation", serde_json::json!(null)), ("norm", serde_json::json!(1e-2))] {
-        let bench = Bench::of_templates(&samples, registry());
-        let mut plans: Vec<_> = (0..2).map(|at| bench.template(at).unwrap().plan.clone().unwrap()).collect();
+        let bench = Bench::of_blocks(&samples, registry());
+        let mut plans: Vec<_> = (0..2).map(|at| bench.block(at).unwrap().plan.clone().unwrap()).collect();
         for plan in &mut plans {
             let first = plan.mlx.args.get_mut("blocks").and_then(|blocks| blocks[0].as_object_mut());
             match first {

@@ -19,7 +19,7 @@ fn registry() -> Arc<Registry> {
 
 /// All samples but those of parametrized layers, which have the attributes of the layer that each stands for.
 fn samples() -> Vec<Sample> {
-    let all = [certify::built_in().unwrap(), certify::zoo().unwrap(), certify::templates().unwrap()].concat();
+    let all = [certify::built_in().unwrap(), certify::zoo().unwrap(), certify::blocks().unwrap()].concat();
     all.into_iter().filter(|sample| !sample.class().starts_with("torch.nn.utils.parametrize.")).collect()
 }
 

@@ -22,7 +22,7 @@ use crate::compare::WeightSource;
 use crate::compare::{Trial, Verdict, worst};
 use crate::model::{self, ModuleId};
 use crate::open::Opened;
-use crate::plan::blocks::Template;
+use crate::plan::blocks::Block;
 use crate::plan::naive::Mistake;
 use crate::plan::{Call, Plan};
 use crate::registry::Registry;
@@ -33,7 +33,7 @@ use t2m_checkpoint::{Checkpoint, DescribedModule, Dtype};
 use t2m_engine::{EngineInfo, EngineState, Side};
 
 const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
-const TEMPLATES: &str = include_str!("../../assets/samples/templates.jsonl");
+const BLOCKS: &str = include_str!("../../assets/samples/templates.jsonl");
 const ZOO: &str = include_str!("../../assets/samples/zoo.jsonl");
 
 /// One configuration of a layer.
@@ -100,8 +100,8 @@ pub fn zoo() -> Result<Vec<Sample>, serde_json::Error> {
 ///
 /// # Errors
 /// The file is not what it should be, which a test rules out.
-pub fn templates() -> Result<Vec<Sample>, serde_json::Error> {
-    parse(TEMPLATES)
+pub fn blocks() -> Result<Vec<Sample>, serde_json::Error> {
+    parse(BLOCKS)
 }
 
 /// Samples out of a file of them, one JSON object a line.
@@ -167,9 +167,9 @@ impl Bench {
     }
 
     /// The same with each sample as the block that it is, in its own layer's place.
-    pub fn of_templates(samples: &[Sample], registry: Arc<Registry>) -> Bench {
+    pub fn of_blocks(samples: &[Sample], registry: Arc<Registry>) -> Bench {
         Bench::with(samples, registry, |_, triaged| {
-            triaged.plan = triaged.template.as_ref().and_then(|block| block.plan.clone());
+            triaged.plan = triaged.block.as_ref().and_then(|block| block.plan.clone());
         })
     }
 
@@ -209,8 +209,8 @@ impl Bench {
     }
 
     /// The block that a sample is.
-    pub fn template(&self, sample: usize) -> Option<&Template> {
-        self.triage(sample)?.template.as_ref()
+    pub fn block(&self, sample: usize) -> Option<&Block> {
+        self.triage(sample)?.block.as_ref()
     }
 
     /// Run every sample with randomised weights: the outcome of each, in order. `done` hears how many are finished.

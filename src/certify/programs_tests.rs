@@ -38,9 +38,9 @@ fn all() -> Vec<(String, Option<String>, Plan)> {
     let mut text = String::new();
     GzDecoder::new(RANDOM).read_to_string(&mut text).unwrap();
     let layers = [super::built_in().unwrap(), super::zoo().unwrap(), super::parse(&text).unwrap()].concat();
-    let blocks = super::templates().unwrap();
+    let blocks = super::blocks().unwrap();
     let mut all = plans(&layers, &Bench::new(&layers, registry.clone()));
-    all.extend(plans(&blocks, &Bench::of_templates(&blocks, registry)));
+    all.extend(plans(&blocks, &Bench::of_blocks(&blocks, registry)));
     all
 }
 
