@@ -1,25 +1,25 @@
 //! The recipes: one function a family of layers, from a module and its registry row to a plan.
 
 mod activation;
+mod activation_variants;
 mod attention;
 mod conv;
+mod conv_variants;
 mod distance;
 mod layout;
 mod linear;
 mod loss;
 mod norm;
+mod norm_variants;
 mod phrase;
 mod pool;
+mod positions;
 mod recurrent;
 mod resize;
 mod rotary;
 mod shape;
 mod site;
 mod transformer;
-mod zoo_activation;
-mod zoo_conv;
-mod zoo_embedding;
-mod zoo_norm;
 
 use std::cell::RefCell;
 
@@ -51,29 +51,29 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("bilinear", linear::bilinear),
     ("binary_cross_entropy", loss::binary_cross_entropy),
     ("binary_cross_entropy_with_logits", loss::binary_cross_entropy_with_logits),
-    ("blur_pool", zoo_conv::blur),
+    ("blur_pool", conv_variants::blur),
     ("channel_shuffle", shape::channel_shuffle),
-    ("clipped_gelu", zoo_activation::clipped_gelu),
+    ("clipped_gelu", activation_variants::clipped_gelu),
     ("conv", conv::conv),
-    ("conv_same", zoo_conv::same),
+    ("conv_same", conv_variants::same),
     ("conv_transpose", conv::conv_transpose),
     ("cosine_embedding_loss", loss::cosine_embedding),
     ("cosine_similarity", distance::cosine),
     ("cross_entropy", loss::cross_entropy),
-    ("cut_end", zoo_conv::cut_end),
+    ("cut_end", conv_variants::cut_end),
     ("dropout", activation::dropout),
     ("embedding", linear::embedding),
     ("embedding_bag", linear::embedding_bag),
-    ("filter_response_norm", zoo_norm::filter_response),
+    ("filter_response_norm", norm_variants::filter_response),
     ("flatten", shape::flatten),
     ("fold", shape::fold),
     ("gaussian_nll_loss", loss::gaussian),
-    ("gated_rms_norm", zoo_norm::gated_rms),
+    ("gated_rms_norm", norm_variants::gated_rms),
     ("gelu", activation::gelu),
-    ("global_response_norm", zoo_norm::global_response),
+    ("global_response_norm", norm_variants::global_response),
     ("glu", activation::glu),
     ("group_norm", norm::group_norm),
-    ("hard_mish", zoo_activation::hard_mish),
+    ("hard_mish", activation_variants::hard_mish),
     ("hard_shrink", activation::hard_shrink),
     ("hard_sigmoid", activation::hard_sigmoid),
     ("hard_tanh", activation::hard_tanh),
@@ -83,15 +83,15 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("instance_norm", norm::instance_norm),
     ("kl_divergence", loss::kl_divergence),
     ("l1_loss", loss::mean_absolute),
-    ("laplace", zoo_activation::laplace),
+    ("laplace", activation_variants::laplace),
     ("last_axis", activation::last_axis),
     ("layer_norm", norm::layer_norm),
-    ("layer_norm_per_head", zoo_norm::layer_per_head),
-    ("layer_norm_variant", zoo_norm::layer),
+    ("layer_norm_per_head", norm_variants::layer_per_head),
+    ("layer_norm_variant", norm_variants::layer),
     ("leaky_relu", activation::leaky_relu),
     ("linear", linear::linear),
     ("linear_cross_entropy", loss::linear_cross_entropy),
-    ("linear_transposed", zoo_conv::linear_transposed),
+    ("linear_transposed", conv_variants::linear_transposed),
     ("local_response_norm", norm::local_response),
     ("margin_ranking_loss", loss::margin_ranking),
     ("max_pool", pool::max),
@@ -101,40 +101,40 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("multi_label_soft_margin_loss", loss::multi_label_soft_margin),
     ("multi_margin_loss", loss::multi_margin),
     ("nll_loss", loss::negative_log_likelihood),
-    ("norm_then_activation", zoo_norm::then_activation),
+    ("norm_then_activation", norm_variants::then_activation),
     ("pad", shape::pad),
     ("pairwise_distance", distance::pairwise),
-    ("permute", zoo_conv::permute),
+    ("permute", conv_variants::permute),
     ("pixel_shuffle", shape::pixel_shuffle),
     ("pixel_unshuffle", shape::pixel_unshuffle),
     ("pointwise", activation::pointwise),
     ("poisson_nll_loss", loss::poisson),
-    ("pool_same", zoo_conv::pool_same),
-    ("positions", zoo_embedding::positions),
+    ("pool_same", conv_variants::pool_same),
+    ("positions", positions::positions),
     ("power_average_pool", pool::power_average),
     ("prelu", activation::prelu),
-    ("quick_gelu", zoo_activation::quick_gelu),
+    ("quick_gelu", activation_variants::quick_gelu),
     ("random_relu", activation::random_relu),
     ("recurrent", recurrent::recurrent),
     ("recurrent_cell", recurrent::cell),
-    ("relative_position_bias", zoo_embedding::relative_bias),
+    ("relative_position_bias", positions::relative_bias),
     ("relu", activation::relu),
-    ("relu_squared", zoo_activation::relu_squared),
+    ("relu_squared", activation_variants::relu_squared),
     ("rms_norm", norm::rms_norm),
-    ("rms_norm_variant", zoo_norm::rms),
+    ("rms_norm_variant", norm_variants::rms),
     ("rotary", rotary::rotary),
-    ("scale", zoo_norm::scale),
-    ("scaled_embedding", zoo_embedding::scaled),
+    ("scale", norm_variants::scale),
+    ("scaled_embedding", positions::scaled),
     ("selu", activation::selu),
-    ("simple_norm", zoo_norm::simple),
+    ("simple_norm", norm_variants::simple),
     ("smooth_l1_loss", loss::smooth),
     ("soft_margin_loss", loss::soft_margin),
     ("soft_shrink", activation::soft_shrink),
     ("softmax", activation::softmax),
     ("softmax_2d", activation::softmax_2d),
     ("softplus", activation::softplus),
-    ("sqrt_softplus", zoo_activation::sqrt_softplus),
-    ("standardised_conv", zoo_conv::standardised),
+    ("sqrt_softplus", activation_variants::sqrt_softplus),
+    ("standardised_conv", conv_variants::standardised),
     ("tanh_shrink", activation::tanh_shrink),
     ("threshold", activation::threshold),
     ("transformer", transformer::transformer),
@@ -146,7 +146,7 @@ const RECIPES: &[(&str, Recipe)] = &[
     ("unflatten", shape::unflatten),
     ("unfold", shape::unfold),
     ("upsample", resize::upsample),
-    ("xielu", zoo_activation::xielu),
+    ("xielu", activation_variants::xielu),
 ];
 
 /// The names that a registry row may give as its recipe.
