@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bench, Measurement, Outcome, Sample};
+use super::{Measurement, Outcome, Sample, SampleModel};
 use crate::compare::{Trial, Verdict, worst};
 use crate::plan::naive::{self, Mistake};
 use crate::registry::Registry;
@@ -130,25 +130,26 @@ impl Measured {
         let blocks = super::blocks().map_err(words)?;
         let total = samples.len() + blocks.len() + mistakes.len();
         let each = [Dtype::Float32, Dtype::Float16, Dtype::BFloat16];
-        let measured = Bench::new(&samples, registry.clone()).run(TRIALS, &each, SEED, |count| done(count, total));
+        let measured =
+            SampleModel::new(&samples, registry.clone()).run(TRIALS, &each, SEED, |count| done(count, total));
         let mut all = Measured { platform: platform(), ..Measured::default() };
         all.engines = engines(&measured)?;
         for (sample, outcome) in samples.iter().zip(&measured.outcomes) {
             all.layers.entry(sample.class().to_owned()).or_default().add(sample, outcome);
         }
-        let bench = Bench::of_blocks(&blocks, registry.clone());
-        let measured = bench.run(TRIALS, &each, SEED, |count| done(samples.len() + count, total));
+        let whole = SampleModel::of_blocks(&blocks, registry.clone());
+        let measured = whole.run(TRIALS, &each, SEED, |count| done(samples.len() + count, total));
         for (index, (sample, outcome)) in blocks.iter().zip(&measured.outcomes).enumerate() {
-            let name = bench.block(index).map_or("none", |block| block.name);
+            let name = whole.block(index).map_or("none", |block| block.name);
             all.blocks.entry(name.to_owned()).or_default().add(sample, outcome);
         }
         let (wrong, made): (Vec<Sample>, Vec<&Mistake>) =
             mistakes.iter().filter_map(|mistake| Some((Sample::of(mistake, &samples)?.clone(), mistake))).unzip();
-        let bench = Bench::altered(&wrong, registry.clone(), |index, plan| {
+        let whole = SampleModel::altered(&wrong, registry.clone(), |index, plan| {
             // A test rules out that a mistake cannot be made.
             let _ = made[index].make(plan);
         });
-        let caught = bench.run(TRIALS, &[Dtype::Float32], SEED, |count| {
+        let caught = whole.run(TRIALS, &[Dtype::Float32], SEED, |count| {
             done(samples.len() + blocks.len() + count, total);
         });
         all.mistakes = made
