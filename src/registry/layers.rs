@@ -32,7 +32,7 @@ pub struct Layer {
     pub mlx: Option<String>,
     /// What mlx-rs has for it, where that is not a module of the same name.
     pub mlx_rs: Option<String>,
-    /// Name of the planning function in `convert::recipes`.
+    /// Name of the planning function in `plan::recipes`.
     pub recipe: Option<String>,
     /// Weight layout of `weight`.
     pub rule: Option<String>,
