@@ -116,31 +116,31 @@ pub(super) fn parts(pickle: &Pickle, container: NodeId) -> impl Iterator<Item = 
     named.chain(items.into_iter().flatten().zip(0u32..).map(|(value, index)| (Key::Index(index), value)))
 }
 
-/// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimiser's state is not.
+/// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimizer's state is not.
 fn holds_weights(rebuilder: &Rebuilder<'_>, value: NodeId) -> bool {
     let pickle = rebuilder.pickle;
     if module_state(pickle, value).is_some() {
         return true;
     }
-    if is_optimiser(pickle, value) {
+    if is_optimizer(pickle, value) {
         return false;
     }
     let has_tensor = |value: NodeId| parts(pickle, value).any(|(_, value)| rebuilder.is_tensor(value));
     has_tensor(value)
         || parts(pickle, value).take(100).any(|(_, inner)| {
-            module_state(pickle, inner).is_some() || (!is_optimiser(pickle, inner) && has_tensor(inner))
+            module_state(pickle, inner).is_some() || (!is_optimizer(pickle, inner) && has_tensor(inner))
         })
 }
 
-pub(super) fn is_optimiser(pickle: &Pickle, dict: NodeId) -> bool {
+pub(super) fn is_optimizer(pickle: &Pickle, dict: NodeId) -> bool {
     pickle.get(dict, "param_groups").is_some() && pickle.get(dict, "state").is_some()
 }
 
-/// A value for the metadata: an optimiser and a dict of tensors by their shape, everything else written out.
+/// A value for the metadata: an optimizer and a dict of tensors by their shape, everything else written out.
 fn summary(rebuilder: &Rebuilder<'_>, printer: &mut Printer, value: NodeId) -> Value {
     let pickle = rebuilder.pickle;
-    if is_optimiser(pickle, value) {
-        return optimiser(pickle, printer, value);
+    if is_optimizer(pickle, value) {
+        return optimizer(pickle, printer, value);
     }
     let tensors =
         pickle.entries(value).map_or(0, |entries| entries.filter(|(_, value)| rebuilder.is_tensor(*value)).count());
@@ -148,7 +148,7 @@ fn summary(rebuilder: &Rebuilder<'_>, printer: &mut Printer, value: NodeId) -> V
 }
 
 /// `{"groups": [{"lr": …, "params": count}], "state": {"entries": count, "fields": ["exp_avg", …]}}`
-pub(super) fn optimiser(pickle: &Pickle, printer: &mut Printer, dict: NodeId) -> Value {
+pub(super) fn optimizer(pickle: &Pickle, printer: &mut Printer, dict: NodeId) -> Value {
     const MOST_GROUPS: usize = 16;
     let groups = pickle.get(dict, "param_groups").and_then(|groups| pickle.items(groups));
     let groups: Vec<Value> = groups
