@@ -111,7 +111,7 @@ impl ModuleTriage {
 /// A module that torch.fx traced: the file holds the code that it was traced to.
 const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 
-/// Blockers of all modules together that are listed: each is told of every module that runs it, and a model may have a
+/// Blockers of all modules together that are listed: each is listed for every module that runs it, and a model may have a
 /// million modules.
 const FINDINGS: usize = 100_000;
 
@@ -123,7 +123,7 @@ pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sourc
     triage_called(checkpoint, model, registry, sources, &BTreeMap::new())
 }
 
-/// The same where samples say how some modules are to be called.
+/// [`triage`] for samples, which say how some modules are called.
 pub fn triage_called(
     checkpoint: &Checkpoint,
     model: &Model,
@@ -143,7 +143,7 @@ pub fn triage_called(
         if module.class.is_empty() || !asked.insert(&module.class) {
             continue;
         }
-        // torch's own layers that convert are told by the registry; those that do not have a forward that must be ported. A
+        // torch's own layers that convert are in the registry; those that do not have a forward that must be ported. A
         // GraphModule's forward was made for this model.
         let converts = registry.layer(&module.class).is_none_or(|row| row.status != RowStatus::Unsupported);
         let known = module.class.starts_with("torch.") && converts && module.class != GRAPH_MODULE;

@@ -11,7 +11,7 @@ use crate::registry::Registry;
 /// How a class converts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Anatomy {
-    /// What becomes of each parameter and buffer, in words. The layers of a stack are told once, as `layers.*`.
+    /// What becomes of each parameter and buffer, in words. The layers of a stack are listed once, as `layers.*`.
     pub parameters: Vec<String>,
     /// The hyper-parameters that its recipe reads, over all samples; those of modules in it with their paths.
     pub hyper_parameters: BTreeSet<String>,

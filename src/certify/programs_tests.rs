@@ -180,7 +180,7 @@ fn every_example_calls_what_the_table_knows() {
     }
 }
 
-/// A mistake is caught for its numbers: it may leave out what Python asks for, but calls nothing that MLX has not.
+/// A mistake is caught for its numbers: it may leave out what Python asks for, but calls nothing that MLX lacks.
 #[test]
 fn every_mistake_calls_what_the_table_knows() {
     let samples = super::built_in().unwrap();

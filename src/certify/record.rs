@@ -74,7 +74,7 @@ pub struct Figures {
     pub verdict: String,
     /// Largest absolute error; none where there was nothing to subtract.
     pub max_abs: Option<f64>,
-    /// The same as a share of the tolerance.
+    /// Largest absolute error as a share of the tolerance.
     pub share: Option<f64>,
     /// torch's own distance from float64, and MLX's.
     pub torch_vs_f64: Option<f64>,
@@ -104,7 +104,7 @@ pub struct Caught {
     pub verdict: String,
     /// Largest absolute error; none where the shapes differ or MLX refused.
     pub max_abs: Option<f64>,
-    /// The same in tolerances.
+    /// Largest absolute error as a multiple of the tolerance.
     pub share: Option<f64>,
 }
 

@@ -12,15 +12,15 @@ pub enum Error {
     /// The system said no.
     #[error("{}: cannot be read: {source}", shown(path))]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// It is no plain file.
     #[error("{}: is {what}; give a plain file", shown(path))]
     NotAFile {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
         /// What it is.
         what: &'static str,
@@ -28,7 +28,7 @@ pub enum Error {
     /// It is larger than anything that is meant.
     #[error("{}: is larger than the {most} bytes that are read of such a file", shown(path))]
     TooLong {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The bound, in bytes.
         most: u64,

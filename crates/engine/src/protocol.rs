@@ -150,7 +150,7 @@ pub enum Reply {
         id: u64,
         /// The request's.
         generation: u64,
-        /// Why.
+        /// The reason, in words.
         message: String,
     },
 }

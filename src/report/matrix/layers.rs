@@ -107,7 +107,7 @@ fn notes(out: &mut String, matrix: &Matrix<'_>, module: &str) {
     }
 }
 
-/// Most moves of a layer that are told.
+/// Most moves of a layer that are listed.
 const MOST_MOVES: usize = 8;
 
 /// What each class that was measured is made of, classes of the same making on one line.

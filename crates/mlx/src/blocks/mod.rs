@@ -80,7 +80,7 @@ pub enum LoadError {
     /// A weight has another shape than its parameter.
     #[error("`{name}` has the shape {given:?}, its parameter {wanted:?}")]
     Shape {
-        /// Which.
+        /// The parameter's name.
         name: String,
         /// The weight's.
         given: Vec<i32>,
