@@ -40,7 +40,7 @@ pub fn blockers(opened: &Opened) -> impl Iterator<Item = (ModuleId, &str, &Block
 /// A blocker where it is written, with the modules that run it.
 #[derive(Debug)]
 pub struct BlockerPlace<'a> {
-    /// The Python file that it is in.
+    /// The file.
     pub file: &'a str,
     /// What is there.
     pub blocker: &'a Blocker,

@@ -28,7 +28,7 @@ pub struct Run {
 /// A finished layer.
 #[derive(Debug)]
 pub struct Layer {
-    /// The module that was run.
+    /// Which.
     pub module: ModuleId,
     /// The verdict of its float32 trials.
     pub verdict: Verdict,
@@ -201,7 +201,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A number as [`number`] writes it, a dash where outputs of different shapes cannot be subtracted.
+/// The same, and a dash where outputs of different shapes cannot be subtracted.
 fn number_or_none(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), number)
 }

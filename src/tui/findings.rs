@@ -46,7 +46,7 @@ pub fn blockers(model: &Model, triage: &Triage) -> Vec<Finding> {
     for (id, module) in model.modules.iter().enumerate() {
         let Some(source) = triage.source(&module.class) else { continue };
         let own = source.blockers.iter().map(|blocker| (source.file.as_str(), blocker, blocker.line));
-        // One in another file is listed at the class.
+        // One in another file is told at the class.
         let others = source.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker, source.class_line));
         for (file, blocker, line) in own.chain(others) {
             let key = (blocker.severity, file, blocker.line, blocker.column, blocker.pattern.as_str());
