@@ -23,6 +23,7 @@ demo: build
 test: build
 	@if cargo nextest --version >/dev/null 2>&1; then run="cargo nextest run"; else run="cargo test"; fi; \
 	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" $$run $(TESTED) --features t2m-tui/engine-tests
+	cargo test --quiet --doc -p t2m-checkpoint
 
 # What a change has to pass besides the tests.
 check: engines

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::Program;
-use t2m_tui::certify::{Bench, built_in};
+use t2m_tui::certify::{SampleModel, built_in};
 use t2m_tui::plan::{Plan, random};
 use t2m_tui::registry::Registry;
 
@@ -17,10 +17,10 @@ const SEED: u64 = 7;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let samples = built_in()?;
-    let bench = Bench::new(&samples, Arc::new(Registry::load(&[])?));
+    let whole = SampleModel::new(&samples, Arc::new(Registry::load(&[])?));
     let mut out = BufWriter::new(std::io::stdout().lock());
     for (index, sample) in samples.iter().enumerate() {
-        let Some(plan) = bench.triage(index).and_then(|triaged| triaged.plan.as_ref()) else { continue };
+        let Some(plan) = whole.triage(index).and_then(|triaged| triaged.plan.as_ref()) else { continue };
         let shape = |name: &str| {
             let found = sample.tensor_shape(name);
             found.ok_or_else(|| format!("{}: there is no `{name}`", sample.build))

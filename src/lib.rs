@@ -6,24 +6,24 @@
 //! | module | turns | into |
 //! |---|---|---|
 //! | [`files`], [`interrupt`] | paths | what a run reads and writes, temporary files, ending at a signal |
-//! | [`checkpoint`] | a file | tensors, pickled modules, metadata |
+//! | [`t2m_checkpoint`] | a file | tensors, pickled modules, metadata |
 //! | [`model`] | a checkpoint | one tree of modules |
 //! | [`registry`] | `assets/registry/*.toml` | what is known of each class, op, rule and blocker |
 //! | [`source`] | a class path | its `forward`, the blockers in it |
+//! | [`program`] | a few lines of Python | a short list of calls that an engine interprets |
 //! | [`evidence`] | model, source | classes and hyper-parameters that constructors write out |
-//! | [`triage`] | model, registry, source | a status with a reason for each module |
+//! | [`plan`] | a module and its registry row | how it is converted: MLX's layer, weight moves, inputs, or the block that it is |
+//! | [`triage`] | model, registry, source | a status with a reason for each module, its plan |
 //! | [`open`] | a path and options | all of the above, once |
-//! | [`convert`] | a module and its registry row | a plan: MLX module, weight moves, input layout |
+//! | [`export`] | an opened model | its key map, the file of its weights, the way back, the check of somebody else's |
+//! | [`t2m_engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`compare`] | two outputs | error statistics, tolerance, verdict |
-//! | [`engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
-//! | `templates` (with the feature `mlx`) | options | blocks of mlx-rs that a composite of torch may be |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! Three serve all of these: [`escape`] makes foreign text safe to print, [`child`] starts and ends other programs, [`exit`]
-//! has the exit codes.
+//! [`exit`] has the exit codes.
 
 pub mod certify;
 pub mod cli;

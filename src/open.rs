@@ -44,7 +44,7 @@ impl Options {
 /// A checkpoint, understood. Cheap to clone and to send to other threads.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    /// The file.
+    /// What is in the file.
     pub checkpoint: Arc<Checkpoint>,
     /// Its modules.
     pub model: Arc<Model>,

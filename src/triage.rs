@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{Model, Module, ModuleId, alike, reparametrized};
-use crate::plan::blocks::{self, Template};
+use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Call, Plan, Refusal, Way};
 use crate::registry::{Difficulty, Layer, Registry, RowStatus};
@@ -92,18 +92,18 @@ pub struct ModuleTriage {
     /// What the conversion would do; there for `direct` and `recipe` alone.
     pub plan: Option<Plan>,
     /// The block that it is or looks like.
-    pub template: Option<Template>,
+    pub block: Option<Block>,
 }
 
 impl ModuleTriage {
     /// What a run of the module runs: its plan, or that of the block that it is as a whole.
     pub fn runs(&self) -> Option<&Plan> {
-        self.plan.as_ref().or(self.template.as_ref().and_then(|block| block.plan.as_ref()))
+        self.plan.as_ref().or(self.block.as_ref().and_then(|block| block.plan.as_ref()))
     }
 
     /// What it becomes in MLX, as a layer or as a block.
     pub fn target(&self) -> Option<&str> {
-        let block = || self.template.as_ref().filter(|block| block.plan.is_some()).map(|block| block.name);
+        let block = || self.block.as_ref().filter(|block| block.plan.is_some()).map(|block| block.name);
         self.mlx.as_deref().or_else(block)
     }
 }
@@ -111,7 +111,7 @@ impl ModuleTriage {
 /// A module that torch.fx traced: the file holds the code that it was traced to.
 const GRAPH_MODULE: &str = "torch.fx.graph_module.GraphModule";
 
-/// Blockers of all modules together that are listed: each is told of every module that runs it, and a model may have a
+/// Blockers of all modules together that are listed: each is listed for every module that runs it, and a model may have a
 /// million modules.
 const FINDINGS: usize = 100_000;
 
@@ -123,7 +123,7 @@ pub fn triage(checkpoint: &Checkpoint, model: &Model, registry: &Registry, sourc
     triage_called(checkpoint, model, registry, sources, &BTreeMap::new())
 }
 
-/// The same where samples say how some modules are to be called.
+/// [`triage`] for samples, which say how some modules are called.
 pub fn triage_called(
     checkpoint: &Checkpoint,
     model: &Model,
@@ -143,7 +143,7 @@ pub fn triage_called(
         if module.class.is_empty() || !asked.insert(&module.class) {
             continue;
         }
-        // torch's own layers that convert are told by the registry; those that do not have a forward that must be ported. A
+        // torch's own layers that convert are in the registry; those that do not have a forward that must be ported. A
         // GraphModule's forward was made for this model.
         let converts = registry.layer(&module.class).is_none_or(|row| row.status != RowStatus::Unsupported);
         let known = module.class.starts_with("torch.") && converts && module.class != GRAPH_MODULE;
@@ -166,7 +166,7 @@ pub fn triage_called(
         }
         let mut triaged = triage_module(checkpoint, model, registry, &triage, &certain, id, calls.get(&id).copied());
         if !matches!(triaged.status, Status::Incomplete | Status::Unknown | Status::Unsupported) {
-            triaged.template = blocks::of(checkpoint, model, registry, id);
+            triaged.block = blocks::of(checkpoint, model, registry, id);
         }
         triage.modules.push(Arc::new(triaged));
     }
@@ -219,7 +219,7 @@ fn triage_module(
         recipe: None,
         reason: row.reason.clone(),
         plan: None,
-        template: None,
+        block: None,
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,
@@ -324,7 +324,7 @@ fn ambiguity(module: &Module) -> String {
 }
 
 fn without_row(status: Status, reason: String) -> ModuleTriage {
-    ModuleTriage { status, difficulty: None, mlx: None, rule: None, recipe: None, reason, plan: None, template: None }
+    ModuleTriage { status, difficulty: None, mlx: None, rule: None, recipe: None, reason, plan: None, block: None }
 }
 
 impl Triage {

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use t2m_checkpoint::Dtype;
-use t2m_tui::certify::{Bench, Sample, built_in, parse, templates, zoo};
+use t2m_tui::certify::{Sample, SampleModel, blocks, built_in, parse, zoo};
 use t2m_tui::compare::Verdict;
 use t2m_tui::plan::naive;
 use t2m_tui::registry::Registry;
@@ -20,7 +20,7 @@ fn registry() -> Arc<Registry> {
 fn certify(samples: &[Sample], seed: u64, dtypes: &[Dtype]) -> Vec<String> {
     let (mut bad, mut unmeasured) = (Vec::new(), Vec::new());
     let mut counts = std::collections::BTreeMap::new();
-    let measured = Bench::new(samples, registry()).run(2, dtypes, seed, |_| {});
+    let measured = SampleModel::new(samples, registry()).run(2, dtypes, seed, |_| {});
     for (sample, outcome) in samples.iter().zip(measured.outcomes) {
         let reason = outcome.reason.clone().unwrap_or_default();
         let numbers = outcome.worst(Dtype::Float32).map_or(String::new(), |trial| {
@@ -77,15 +77,15 @@ fn every_class_of_the_zoo_passes() {
     assert!(unexplained.is_empty(), "{unexplained:#?}");
 }
 
-/// The blocks of `src/templates`, each in the place of the layers that it stands for.
+/// The blocks of `t2m-mlx`, each in the place of the layers that it stands for.
 #[test]
 fn every_block_passes() {
-    let samples = templates().unwrap();
-    let bench = Bench::of_templates(&samples, registry());
-    let measured = bench.run(2, &[Dtype::Float32, Dtype::Float16, Dtype::BFloat16], 7, |_| {});
+    let samples = blocks().unwrap();
+    let whole = SampleModel::of_blocks(&samples, registry());
+    let measured = whole.run(2, &[Dtype::Float32, Dtype::Float16, Dtype::BFloat16], 7, |_| {});
     let mut seen = std::collections::BTreeSet::new();
     for (index, (sample, outcome)) in samples.iter().zip(measured.outcomes).enumerate() {
-        let block = bench.template(index).unwrap_or_else(|| panic!("{} is no block", sample.build));
+        let block = whole.block(index).unwrap_or_else(|| panic!("{} is no block", sample.build));
         seen.insert(block.name);
         assert!(outcome.verdict.passes(), "{}: {outcome:?}", block.call());
         for trial in &outcome.trials {
@@ -99,11 +99,11 @@ fn every_block_passes() {
 #[test]
 fn a_wrong_block_is_caught() {
     let samples: Vec<Sample> =
-        templates().unwrap().into_iter().filter(|sample| sample.build.contains("Conv2d(3")).collect();
+        blocks().unwrap().into_iter().filter(|sample| sample.build.contains("Conv2d(3")).collect();
     assert_eq!(samples.len(), 2);
     for (name, value) in [("activation", serde_json::json!(null)), ("norm", serde_json::json!(1e-2))] {
-        let bench = Bench::of_templates(&samples, registry());
-        let mut plans: Vec<_> = (0..2).map(|at| bench.template(at).unwrap().plan.clone().unwrap()).collect();
+        let whole = SampleModel::of_blocks(&samples, registry());
+        let mut plans: Vec<_> = (0..2).map(|at| whole.block(at).unwrap().plan.clone().unwrap()).collect();
         for plan in &mut plans {
             let first = plan.mlx.args.get_mut("blocks").and_then(|blocks| blocks[0].as_object_mut());
             match first {
@@ -111,8 +111,8 @@ fn a_wrong_block_is_caught() {
                 None => plan.mlx.args.insert(name.to_owned(), value.clone()),
             };
         }
-        let bench = Bench::of_plans(&samples, registry(), plans);
-        for outcome in bench.run(2, &[Dtype::Float32], 7, |_| {}).outcomes {
+        let whole = SampleModel::of_plans(&samples, registry(), plans);
+        for outcome in whole.run(2, &[Dtype::Float32], 7, |_| {}).outcomes {
             assert_eq!(outcome.verdict, Verdict::Broken, "{name}: {outcome:?}");
         }
     }
@@ -138,11 +138,11 @@ fn every_mistake_is_caught() {
     assert!(mistakes.len() >= 60, "{} mistakes", mistakes.len());
     let in_order: Vec<Sample> =
         mistakes.iter().map(|mistake| Sample::of(mistake, &samples).expect(&mistake.build).clone()).collect();
-    let bench = Bench::altered(&in_order, registry(), |index, plan| {
+    let whole = SampleModel::altered(&in_order, registry(), |index, plan| {
         let mistake = &mistakes[index];
         mistake.make(plan).unwrap_or_else(|reason| panic!("{} in {}: {reason}", mistake.name, mistake.build));
     });
-    let measured = bench.run(2, &[Dtype::Float32], 7, |_| {});
+    let measured = whole.run(2, &[Dtype::Float32], 7, |_| {});
     let mut missed = Vec::new();
     for (mistake, outcome) in mistakes.iter().zip(measured.outcomes) {
         let verdict = outcome.verdict.name();

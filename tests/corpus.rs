@@ -255,7 +255,7 @@ fn tensors() -> Vec<Row> {
             Opens(&["w unknown [4]", "torch.EvilStorage"]),
         ),
         row("65 a persistent id that is no tuple", of(code().int(5).raw(b"Q")), Refused(&["not a storage tuple"])),
-        row("67 a bogus quantised tensor", torch(&call("_rebuild_qtensor", code().int(1))), Opens(&["quantised"])),
+        row("67 a bogus quantised tensor", torch(&call("_rebuild_qtensor", code().int(1))), Opens(&["quantized"])),
         row("68 sparse indices out of bounds", torch(&call("_rebuild_sparse_tensor", sparse)), Opens(&["sparse"])),
         row("69 a strange byte order", zip(&middle), Refused(&["says `middle`, which is neither `little` nor `big`"])),
     ]

@@ -210,7 +210,7 @@ fn storages_that_do_not_fit_are_told() {
     assert_eq!(checkpoint.tensors[0].dtype.name(), "unknown");
     assert!(checkpoint.read(0).unwrap_err().to_string().contains("elements of type torch.EvilStorage are not read"));
     let bogus = code().global("torch._utils", "_rebuild_qtensor").int(1).raw(b"\x85R");
-    assert!(open(torch(&dict(bogus).pickle())).unwrap().tensors[0].problem.as_ref().unwrap().contains("quantised"));
+    assert!(open(torch(&dict(bogus).pickle())).unwrap().tensors[0].problem.as_ref().unwrap().contains("quantized"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use t2m_checkpoint::TensorData;
-use t2m_tui::certify::{Bench, built_in};
+use t2m_tui::certify::{SampleModel, built_in};
 use t2m_tui::plan::recipes::Site;
 use t2m_tui::plan::weights::invert;
 use t2m_tui::plan::{Move, random, recipes};
@@ -27,11 +27,11 @@ fn alike(a: &TensorData, b: &TensorData) -> bool {
 #[test]
 fn every_plan_of_the_samples_goes_back() {
     let samples = built_in().unwrap();
-    let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
-    let (model, checkpoint) = (&bench.opened.model, &bench.opened.checkpoint);
+    let whole = SampleModel::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
+    let (model, checkpoint) = (&whole.opened.model, &whole.opened.checkpoint);
     let mut plans = 0;
-    for (at, &module) in bench.modules.iter().enumerate() {
-        let Some(plan) = bench.triage(at).and_then(|triage| triage.plan.as_ref()) else { continue };
+    for (at, &module) in whole.modules.iter().enumerate() {
+        let Some(plan) = whole.triage(at).and_then(|triage| triage.plan.as_ref()) else { continue };
         let shape = |name: &str| {
             let tensor = &checkpoint.tensors[model.tensor(module, name)?];
             Some(tensor.shape.iter().map(|&axis| axis as usize).collect::<Vec<usize>>())
@@ -55,12 +55,12 @@ fn every_plan_of_the_samples_goes_back() {
 #[test]
 fn shapes_and_layouts_without_hyper_parameters_agree_with_every_plan() {
     let samples = built_in().unwrap();
-    let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
-    let (model, checkpoint, registry) = (&bench.opened.model, &bench.opened.checkpoint, &bench.opened.registry);
+    let whole = SampleModel::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
+    let (model, checkpoint, registry) = (&whole.opened.model, &whole.opened.checkpoint, &whole.opened.registry);
     let find = |module| move |name: &String| model.tensor(module, name);
     let (mut shapes, mut layouts) = (0, 0);
-    for (at, &module) in bench.modules.iter().enumerate() {
-        let Some(plan) = bench.triage(at).and_then(|triage| triage.plan.as_ref()) else { continue };
+    for (at, &module) in whole.modules.iter().enumerate() {
+        let Some(plan) = whole.triage(at).and_then(|triage| triage.plan.as_ref()) else { continue };
         for step in &plan.weights {
             let tensor = |name: &String| {
                 let tensor = &checkpoint.tensors[find(module)(name).unwrap()];

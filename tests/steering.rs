@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use t2m_engine::own;
-use t2m_tui::certify::{self, Bench, Sample};
+use t2m_tui::certify::{self, Sample, SampleModel};
 use t2m_tui::plan::Plan;
 use t2m_tui::plan::call::{Call, Mask, Targets};
 use t2m_tui::plan::recipes::Setting;
@@ -19,7 +19,7 @@ fn registry() -> Arc<Registry> {
 
 /// All samples but those of parametrized layers, which have the attributes of the layer that each stands for.
 fn samples() -> Vec<Sample> {
-    let all = [certify::built_in().unwrap(), certify::zoo().unwrap(), certify::templates().unwrap()].concat();
+    let all = [certify::built_in().unwrap(), certify::zoo().unwrap(), certify::blocks().unwrap()].concat();
     all.into_iter().filter(|sample| !sample.class().starts_with("torch.nn.utils.parametrize.")).collect()
 }
 
@@ -112,9 +112,9 @@ fn with_attributes<'a>(
 
 fn plans(samples: &[Sample], registry: &Arc<Registry>) -> Vec<Result<Plan, String>> {
     let plans = samples.chunks(200).flat_map(|samples| {
-        let bench = Bench::new(samples, registry.clone());
+        let whole = SampleModel::new(samples, registry.clone());
         let plan = |index: usize| {
-            let triaged = bench.triage(index).unwrap();
+            let triaged = whole.triage(index).unwrap();
             triaged.runs().cloned().ok_or_else(|| triaged.reason.clone())
         };
         (0..samples.len()).map(plan).collect::<Vec<_>>()
@@ -311,7 +311,7 @@ fn both_engines_run_a_tampered_layer_alike() {
             }
         }
     }
-    let measured = Bench::new(&altered, registry).run(1, &[Dtype::Float32], 7, |_| {});
+    let measured = SampleModel::new(&altered, registry).run(1, &[Dtype::Float32], 7, |_| {});
     assert_eq!(measured.outcomes.len(), altered.len());
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut apart = Vec::new();

@@ -413,7 +413,7 @@ fn a_weight_norm_is_folded_and_measured_against_torchs_own() {
 
 #[test]
 fn a_sequential_is_measured_as_the_block_that_it_is() {
-    let samples = t2m_tui::certify::templates().unwrap();
+    let samples = t2m_tui::certify::blocks().unwrap();
     assert!(samples.len() >= 20);
     let output =
         run(&["verify", "tests/fixtures/blocks.pt", "--layers", "mlp", "--layers", "conv", "--format", "json"]);

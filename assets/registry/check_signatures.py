@@ -11,7 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-TABLE = tomllib.loads((Path(__file__).parent / "signatures.toml").read_text())
+TABLE = tomllib.loads((Path(__file__).parents[2] / "crates" / "engine" / "assets" / "signatures.toml").read_text())
 # Parameters that Python has in no signature, and why they are right.
 OTHER_NAMES = {
     ("einsum", "operands"): "of a function in Python that takes any number, `tensors` in the schema",

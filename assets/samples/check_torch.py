@@ -22,7 +22,7 @@ from torch import nn
 
 from torch_inputs import cases, randomise
 
-VERSION = 4  # of src/engine/protocol.rs
+VERSION = 4  # of crates/engine/src/protocol.rs
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 # In float32, where many sums follow one another. Python alone differs from itself by 8e-7 for an RNN of three layers whose
 # weights lie elsewhere in memory.

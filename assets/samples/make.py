@@ -346,7 +346,7 @@ for expression in ("reduction='mean'", "reduction='none'", "label_smoothing=0.1,
     CALLS[f"nn.CrossEntropyLoss({expression})"] = [*CALLS.get(f"nn.CrossEntropyLoss({expression})", []), given("input", "target", targets="probabilities")]
 
 
-# What src/templates has a block for, and what is like it but is none.
+# What crates/mlx/src/blocks has a block for, and what is like it but is none.
 TEMPLATES = [
     "nn.Sequential(nn.Linear(24, 40), nn.ReLU(), nn.Dropout(0.1), nn.Linear(40, 10))",
     "nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 32), nn.GELU(), nn.Linear(32, 10))",

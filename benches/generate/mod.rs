@@ -114,7 +114,7 @@ pub fn torch(path: &Path, tensors: &[Wanted], kind: Kind) {
     zip.finish();
 }
 
-/// The same as safetensors.
+/// Write tensors as a safetensors file.
 pub fn safetensors(path: &Path, tensors: &[Wanted], kind: Kind) {
     let mut header = b"{".to_vec();
     let mut offset = 0;

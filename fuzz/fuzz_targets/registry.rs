@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use t2m_tui::certify::{self, Bench, Sample};
+use t2m_tui::certify::{self, Sample, SampleModel};
 use t2m_tui::registry::Registry;
 use t2m_tui_fuzz::within_bound;
 
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     within_bound(64 * data.len(), || {
         let mut registry = built_in.clone();
         match registry.apply(Path::new("x.toml"), text) {
-            Ok(()) => drop(Bench::new(samples, Arc::new(registry))),
+            Ok(()) => drop(SampleModel::new(samples, Arc::new(registry))),
             Err(error) => assert!(error.to_string().chars().count() < 1000, "{error}"),
         }
     });

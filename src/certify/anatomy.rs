@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Bench, Sample};
+use super::{Sample, SampleModel};
 use crate::plan::Plan;
 use crate::plan::recipes::{self, Asked, Site};
 use crate::registry::Registry;
@@ -11,7 +11,7 @@ use crate::registry::Registry;
 /// How a class converts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Anatomy {
-    /// What becomes of each parameter and buffer, in words. The layers of a stack are told once, as `layers.*`.
+    /// What becomes of each parameter and buffer, in words. The layers of a stack are listed once, as `layers.*`.
     pub parameters: Vec<String>,
     /// The hyper-parameters that its recipe reads, over all samples; those of modules in it with their paths.
     pub hyper_parameters: BTreeSet<String>,
@@ -21,10 +21,10 @@ pub struct Anatomy {
 
 /// Every class of the samples that converts, by its full path.
 pub fn of(samples: &[Sample], registry: &Arc<Registry>) -> BTreeMap<String, Anatomy> {
-    let bench = Bench::new(samples, registry.clone());
-    let (checkpoint, model) = (&bench.opened.checkpoint, &bench.opened.model);
+    let whole = SampleModel::new(samples, registry.clone());
+    let (checkpoint, model) = (&whole.opened.checkpoint, &whole.opened.model);
     let mut all: BTreeMap<String, Anatomy> = BTreeMap::new();
-    for (sample, &id) in samples.iter().zip(&bench.modules) {
+    for (sample, &id) in samples.iter().zip(&whole.modules) {
         let Some(row) = registry.layer(sample.class()) else { continue };
         let asked = Asked::of(&model.modules[id].path);
         let call = sample.call.as_ref();

@@ -1,7 +1,7 @@
 //! Certifying registry rows: layers as real PyTorch builds them, with randomised weights, run in both engines.
 //!
 //! `assets/samples/layers.jsonl` describes several configurations of each class of torch, `zoo.jsonl` those of other
-//! libraries. A [`Sample`] is one of them; a [`Bench`] is a checkpoint of many, which [`crate::verify`] runs as it runs any
+//! libraries. A [`Sample`] is one of them; a [`SampleModel`] is a checkpoint of many, which [`crate::verify`] runs as it runs any
 //! other.
 
 pub mod anatomy;
@@ -22,7 +22,7 @@ use crate::compare::WeightSource;
 use crate::compare::{Trial, Verdict, worst};
 use crate::model::{self, ModuleId};
 use crate::open::Opened;
-use crate::plan::blocks::Template;
+use crate::plan::blocks::Block;
 use crate::plan::naive::Mistake;
 use crate::plan::{Call, Plan};
 use crate::registry::Registry;
@@ -33,7 +33,7 @@ use t2m_checkpoint::{Checkpoint, DescribedModule, Dtype};
 use t2m_engine::{EngineInfo, EngineState, Side};
 
 const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
-const TEMPLATES: &str = include_str!("../../assets/samples/templates.jsonl");
+const BLOCKS: &str = include_str!("../../assets/samples/templates.jsonl");
 const ZOO: &str = include_str!("../../assets/samples/zoo.jsonl");
 
 /// One configuration of a layer.
@@ -67,7 +67,7 @@ impl Sample {
         &self.modules
     }
 
-    /// The same with something changed in what the reader would find.
+    /// The sample with something changed in what the reader would find.
     pub fn altered(&self, change: impl FnOnce(&mut [DescribedModule])) -> Sample {
         let mut sample = self.clone();
         change(&mut sample.modules);
@@ -100,8 +100,8 @@ pub fn zoo() -> Result<Vec<Sample>, serde_json::Error> {
 ///
 /// # Errors
 /// The file is not what it should be, which a test rules out.
-pub fn templates() -> Result<Vec<Sample>, serde_json::Error> {
-    parse(TEMPLATES)
+pub fn blocks() -> Result<Vec<Sample>, serde_json::Error> {
+    parse(BLOCKS)
 }
 
 /// Samples out of a file of them, one JSON object a line.
@@ -142,44 +142,52 @@ pub struct Measurement {
     pub engines: Vec<(Side, EngineInfo)>,
 }
 
-/// Many samples as the modules of one model.
+/// Many samples as the modules of one model, which is measured like any other.
 #[derive(Debug, Clone)]
-pub struct Bench {
+pub struct SampleModel {
     /// What can be run.
     pub opened: Opened,
     /// Where each sample is in its model.
     pub modules: Vec<ModuleId>,
 }
 
-impl Bench {
+impl SampleModel {
     /// Samples held against a registry.
-    pub fn new(samples: &[Sample], registry: Arc<Registry>) -> Bench {
-        Bench::altered(samples, registry, |_, _| {})
+    pub fn new(samples: &[Sample], registry: Arc<Registry>) -> SampleModel {
+        SampleModel::altered(samples, registry, |_, _| {})
     }
 
-    /// The same with each sample's plan changed by a function, which is given the sample's number.
-    pub fn altered(samples: &[Sample], registry: Arc<Registry>, mut change: impl FnMut(usize, &mut Plan)) -> Bench {
-        Bench::with(samples, registry, |index, triaged| {
+    /// Samples with each plan changed by a function, which gets the number of the sample.
+    pub fn altered(
+        samples: &[Sample],
+        registry: Arc<Registry>,
+        mut change: impl FnMut(usize, &mut Plan),
+    ) -> SampleModel {
+        SampleModel::with(samples, registry, |index, triaged| {
             if let Some(plan) = &mut triaged.plan {
                 change(index, plan);
             }
         })
     }
 
-    /// The same with each sample as the block that it is, in its own layer's place.
-    pub fn of_templates(samples: &[Sample], registry: Arc<Registry>) -> Bench {
-        Bench::with(samples, registry, |_, triaged| {
-            triaged.plan = triaged.template.as_ref().and_then(|block| block.plan.clone());
+    /// Samples run as the blocks that they are, not as the layers that they consist of.
+    pub fn of_blocks(samples: &[Sample], registry: Arc<Registry>) -> SampleModel {
+        SampleModel::with(samples, registry, |_, triaged| {
+            triaged.plan = triaged.block.as_ref().and_then(|block| block.plan.clone());
         })
     }
 
-    /// The same with these plans in the place of the samples' own, one for each.
-    pub fn of_plans(samples: &[Sample], registry: Arc<Registry>, plans: Vec<Plan>) -> Bench {
+    /// Samples with these plans in the place of their own, one for each.
+    pub fn of_plans(samples: &[Sample], registry: Arc<Registry>, plans: Vec<Plan>) -> SampleModel {
         let mut plans = plans.into_iter();
-        Bench::with(samples, registry, |_, triaged| triaged.plan = plans.next())
+        SampleModel::with(samples, registry, |_, triaged| triaged.plan = plans.next())
     }
 
-    fn with(samples: &[Sample], registry: Arc<Registry>, mut change: impl FnMut(usize, &mut ModuleTriage)) -> Bench {
+    fn with(
+        samples: &[Sample],
+        registry: Arc<Registry>,
+        mut change: impl FnMut(usize, &mut ModuleTriage),
+    ) -> SampleModel {
         let root = DescribedModule {
             path: String::new(),
             class: String::new(),
@@ -205,12 +213,12 @@ impl Bench {
         }
         let (checkpoint, model, triage) = (Arc::new(checkpoint), Arc::new(model), Arc::new(triage));
         let opened = Opened { checkpoint, model, registry, triage, inputs: Arc::default() };
-        Bench { opened, modules }
+        SampleModel { opened, modules }
     }
 
     /// The block that a sample is.
-    pub fn template(&self, sample: usize) -> Option<&Template> {
-        self.triage(sample)?.template.as_ref()
+    pub fn block(&self, sample: usize) -> Option<&Block> {
+        self.triage(sample)?.block.as_ref()
     }
 
     /// Run every sample with randomised weights: the outcome of each, in order. `done` hears how many are finished.

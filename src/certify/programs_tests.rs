@@ -10,7 +10,7 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value};
 
-use super::{Bench, Sample, dtypes, ops};
+use super::{Sample, SampleModel, dtypes, ops};
 use crate::plan::Plan;
 use crate::plan::naive;
 use crate::registry::{Recipe, Registry};
@@ -21,11 +21,11 @@ use t2m_engine::{ModuleSpec, Program};
 /// Random configurations of every class.
 const RANDOM: &[u8] = include_bytes!("../../assets/samples/random.jsonl.gz");
 
-/// The plans of a bench, each with the expression that builds its sample and the recipe that made it.
-fn plans(samples: &[Sample], bench: &Bench) -> Vec<(String, Option<Recipe>, Plan)> {
-    let registry = &bench.opened.registry;
+/// The plans of a whole, each with the expression that builds its sample and the recipe that made it.
+fn plans(samples: &[Sample], whole: &SampleModel) -> Vec<(String, Option<Recipe>, Plan)> {
+    let registry = &whole.opened.registry;
     let plan = |(index, sample): (usize, &Sample)| {
-        let plan = bench.triage(index)?.plan.clone()?;
+        let plan = whole.triage(index)?.plan.clone()?;
         let recipe = registry.layer(sample.class()).and_then(|row| row.recipe);
         Some((sample.build.clone(), recipe, plan))
     };
@@ -38,9 +38,9 @@ fn all() -> Vec<(String, Option<Recipe>, Plan)> {
     let mut text = String::new();
     GzDecoder::new(RANDOM).read_to_string(&mut text).unwrap();
     let layers = [super::built_in().unwrap(), super::zoo().unwrap(), super::parse(&text).unwrap()].concat();
-    let blocks = super::templates().unwrap();
-    let mut all = plans(&layers, &Bench::new(&layers, registry.clone()));
-    all.extend(plans(&blocks, &Bench::of_templates(&blocks, registry)));
+    let blocks = super::blocks().unwrap();
+    let mut all = plans(&layers, &SampleModel::new(&layers, registry.clone()));
+    all.extend(plans(&blocks, &SampleModel::of_blocks(&blocks, registry)));
     all
 }
 
@@ -180,14 +180,14 @@ fn every_example_calls_what_the_table_knows() {
     }
 }
 
-/// A mistake is caught for its numbers: it may leave out what Python asks for, but calls nothing that MLX has not.
+/// A mistake is caught for its numbers: it may leave out what Python asks for, but calls nothing that MLX lacks.
 #[test]
 fn every_mistake_calls_what_the_table_knows() {
     let samples = super::built_in().unwrap();
-    let bench = Bench::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
+    let whole = SampleModel::new(&samples, Arc::new(Registry::load(&[]).unwrap()));
     for mistake in naive::built_in().unwrap().iter().filter(|mistake| mistake.expect != "failed") {
         let Some(index) = samples.iter().position(|sample| sample.build == mistake.build) else { continue };
-        let mut plan = bench.triage(index).unwrap().plan.clone().unwrap();
+        let mut plan = whole.triage(index).unwrap().plan.clone().unwrap();
         mistake.make(&mut plan).unwrap_or_else(|fault| panic!("{}: {fault}", mistake.name));
         let fault = plan.mlx.check().err().map(|fault| fault.to_string()).unwrap_or_default();
         assert!(fault.is_empty() || fault.ends_with("is missing"), "{}: {fault}", mistake.name);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bench, Measurement, Outcome, Sample};
+use super::{Measurement, Outcome, Sample, SampleModel};
 use crate::compare::{Trial, Verdict, worst};
 use crate::plan::naive::{self, Mistake};
 use crate::registry::Registry;
@@ -24,9 +24,9 @@ pub struct Measured {
     pub platform: String,
     /// One for each class that was run, by its full path.
     pub layers: BTreeMap<String, Record>,
-    /// One for each block of `convert::templates`, by its name.
-    #[serde(default)]
-    pub templates: BTreeMap<String, Record>,
+    /// One for each block of `plan::blocks`, by its name.
+    #[serde(default, rename = "templates")]
+    pub blocks: BTreeMap<String, Record>,
     /// One for each deliberate mistake.
     pub mistakes: Vec<Caught>,
     /// One for each op that computes, by torch's name.
@@ -74,7 +74,7 @@ pub struct Figures {
     pub verdict: String,
     /// Largest absolute error; none where there was nothing to subtract.
     pub max_abs: Option<f64>,
-    /// The same as a share of the tolerance.
+    /// Largest absolute error as a share of the tolerance.
     pub share: Option<f64>,
     /// torch's own distance from float64, and MLX's.
     pub torch_vs_f64: Option<f64>,
@@ -104,7 +104,7 @@ pub struct Caught {
     pub verdict: String,
     /// Largest absolute error; none where the shapes differ or MLX refused.
     pub max_abs: Option<f64>,
-    /// The same in tolerances.
+    /// Largest absolute error as a multiple of the tolerance.
     pub share: Option<f64>,
 }
 
@@ -127,28 +127,29 @@ impl Measured {
         samples.extend(super::zoo().map_err(words)?);
         let mistakes = naive::built_in().map_err(|error| error.to_string())?;
         let (ops, dtypes) = (Examples::of_ops(registry)?, Examples::of_dtypes(registry)?);
-        let blocks = super::templates().map_err(words)?;
+        let blocks = super::blocks().map_err(words)?;
         let total = samples.len() + blocks.len() + mistakes.len();
         let each = [Dtype::Float32, Dtype::Float16, Dtype::BFloat16];
-        let measured = Bench::new(&samples, registry.clone()).run(TRIALS, &each, SEED, |count| done(count, total));
+        let measured =
+            SampleModel::new(&samples, registry.clone()).run(TRIALS, &each, SEED, |count| done(count, total));
         let mut all = Measured { platform: platform(), ..Measured::default() };
         all.engines = engines(&measured)?;
         for (sample, outcome) in samples.iter().zip(&measured.outcomes) {
             all.layers.entry(sample.class().to_owned()).or_default().add(sample, outcome);
         }
-        let bench = Bench::of_templates(&blocks, registry.clone());
-        let measured = bench.run(TRIALS, &each, SEED, |count| done(samples.len() + count, total));
+        let whole = SampleModel::of_blocks(&blocks, registry.clone());
+        let measured = whole.run(TRIALS, &each, SEED, |count| done(samples.len() + count, total));
         for (index, (sample, outcome)) in blocks.iter().zip(&measured.outcomes).enumerate() {
-            let name = bench.template(index).map_or("none", |block| block.name);
-            all.templates.entry(name.to_owned()).or_default().add(sample, outcome);
+            let name = whole.block(index).map_or("none", |block| block.name);
+            all.blocks.entry(name.to_owned()).or_default().add(sample, outcome);
         }
         let (wrong, made): (Vec<Sample>, Vec<&Mistake>) =
             mistakes.iter().filter_map(|mistake| Some((Sample::of(mistake, &samples)?.clone(), mistake))).unzip();
-        let bench = Bench::altered(&wrong, registry.clone(), |index, plan| {
+        let whole = SampleModel::altered(&wrong, registry.clone(), |index, plan| {
             // A test rules out that a mistake cannot be made.
             let _ = made[index].make(plan);
         });
-        let caught = bench.run(TRIALS, &[Dtype::Float32], SEED, |count| {
+        let caught = whole.run(TRIALS, &[Dtype::Float32], SEED, |count| {
             done(samples.len() + blocks.len() + count, total);
         });
         all.mistakes = made
@@ -180,7 +181,7 @@ impl Measured {
     pub fn all_pass(&self) -> bool {
         let passes = |figures: &Figures| matches!(figures.verdict.as_str(), "exact" | "ok");
         let layers = self.layers.values().filter_map(|record| record.float32.as_ref()).all(passes);
-        let layers = layers && self.templates.values().filter_map(|record| record.float32.as_ref()).all(passes);
+        let layers = layers && self.blocks.values().filter_map(|record| record.float32.as_ref()).all(passes);
         layers && self.mistakes.iter().all(|caught| matches!(caught.verdict.as_str(), "drift" | "broken" | "failed"))
     }
 }

@@ -46,7 +46,7 @@ fn shape(text: &str) -> Option<Vec<usize>> {
     (count <= MOST).then_some(sizes)
 }
 
-/// Elements that are written out, in float32 where no dtype is told.
+/// Elements that are written out, in float32 where no dtype is given.
 fn written(head: &str, elements: &str) -> Option<TensorData> {
     let (dtype, shape) = match head.split_once(' ') {
         Some((dtype, shape)) => (Dtype::from_name(dtype)?, shape),

@@ -21,14 +21,14 @@ use t2m_checkpoint::escape::{escape, quoted};
 pub struct Args {
     /// The torch checkpoint; `demo` is the built-in one
     checkpoint: PathBuf,
-    /// What somebody made of it: MLX weights, or another torch checkpoint
+    /// The file to check against it: MLX weights, or another torch checkpoint
     other: PathBuf,
-    /// What to print
+    /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
-/// Hold one file against the conversion of the other.
+/// Check a file against the conversion of the checkpoint.
 ///
 /// # Errors
 /// A file cannot be opened, a tensor cannot be read, or stdout is closed.

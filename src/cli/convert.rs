@@ -29,28 +29,28 @@ pub struct Args {
     /// File to write
     #[arg(short, long, value_name = "OUT.safetensors")]
     output: PathBuf,
-    /// What real numbers are cast to; what that loses is reported
+    /// Cast floating-point tensors to this type; the report counts what is lost
     #[arg(long, value_enum, default_value = "keep")]
     dtype: TargetDtype,
-    /// Write the key map too: MLX's names, what each is made of, by which rule. With --reverse it is read
+    /// Also write the key map: for each MLX name the tensors it is made of, and the rule. With --reverse: the map to read
     #[arg(long, value_name = "MAP.json")]
     map: Option<PathBuf>,
-    /// The way back: write these MLX weights under torch's names and in its layouts, by CHECKPOINT or by --map
+    /// Convert back: write these MLX weights with torch's names and layouts, following CHECKPOINT or --map
     #[arg(long, value_name = "MLX.safetensors")]
     reverse: Option<PathBuf>,
-    /// Replace what is there
+    /// Replace existing output files
     #[arg(long)]
     force: bool,
-    /// Refuse where a tensor could only be copied under its name, or a cast would make a number infinite
+    /// Fail where a tensor can only be copied unchanged, or where a cast makes a number infinite
     #[arg(long)]
     strict: bool,
     /// Leave out torch tensors whose name matches (repeatable)
     #[arg(long, value_name = "GLOB")]
     skip: Vec<String>,
-    /// Most bytes of tensors in one file; more are sharded, with an index
+    /// Most bytes of tensors in one file; a larger output is split into shards with an index
     #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
     max_shard_size: u64,
-    /// What to print
+    /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

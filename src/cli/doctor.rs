@@ -18,7 +18,7 @@ use t2m_engine::{Client, EngineInfo, Side};
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to print
+    /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

@@ -13,14 +13,14 @@ use t2m_checkpoint::check::{Check, check};
 pub struct Args {
     /// File to read; `demo` is the built-in checkpoint
     checkpoint: PathBuf,
-    /// What to print
+    /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Exit with 1 if less than this share of the layers converts (0 to 1)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     fail_under: Option<f64>,
-    /// Read everything: whether zip members have the checksums that they are listed with (exit with 1 if one has not, or
-    /// if a tensor cannot be read), and how many numbers are NaN or infinite, which is told and no fault
+    /// Read the whole file: compare the checksum of every zip member (exit with 1 if one differs or a tensor cannot be
+    /// read), and count NaN and infinite numbers, which leave the exit code as it is
     #[arg(long)]
     check: bool,
 }

@@ -12,10 +12,10 @@ use crate::report::matrix::Matrix;
 /// Options of `matrix`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run every layer in both engines now, instead of showing the figures that the program was released with
+    /// Run every layer in both engines now, instead of showing the figures measured for this release
     #[arg(long)]
     measured: bool,
-    /// What to print; `record` is the file of figures that a release carries
+    /// Format of the report; `record` is the file of figures that a release carries
     #[arg(long, value_enum, default_value = "md")]
     format: MatrixFormat,
 }

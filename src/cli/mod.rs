@@ -44,7 +44,7 @@ pub struct Common {
     /// Python source of the model: a .py file, a folder, or a site-packages (repeatable)
     #[arg(long, value_name = "PATH", global = true)]
     pub source: Vec<PathBuf>,
-    /// A Python whose sys.path is searched for source; it is asked for the path only
+    /// Python whose sys.path is searched for source; it is run only to ask for that path
     #[arg(long, value_name = "EXE", global = true)]
     pub python: Option<PathBuf>,
     /// Registry file that adds rows or changes built-in ones (repeatable)
@@ -56,34 +56,34 @@ pub struct Common {
     /// How many colours to use
     #[arg(long, value_enum, default_value = "auto", global = true)]
     pub color: Color,
-    /// Draw with ASCII characters alone
+    /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub ascii: bool,
-    /// Say more on stderr
+    /// Print more on stderr
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What is in a checkpoint and how it converts
+    /// Show what is in a checkpoint and how each layer converts
     Inspect(inspect::Args),
-    /// Run its layers in libtorch and in MLX and compare
+    /// Run its layers in libtorch and in MLX, and compare the outputs
     Verify(verify::Args),
-    /// Write its weights as MLX has them, and prove them by reading back
+    /// Write its weights for MLX, then read them back and compare
     Convert(convert::Args),
     /// Check a conversion that somebody else made, tensor by tensor
     Compare(compare::Args),
-    /// The support matrix, with what was measured of every layer
+    /// Print the support matrix, with what was measured for every layer
     Matrix(matrix::Args),
-    /// Engines, versions, devices, terminal, sources
+    /// Show engines, versions, devices, terminal and sources
     Doctor(doctor::Args),
-    /// Completions for a shell, on stdout
+    /// Print completions for a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
-    /// The manual page, on stdout
+    /// Print the manual page
     Man,
 }
 
@@ -99,17 +99,17 @@ pub enum Format {
 /// Levels of colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// What the terminal says it can
+    /// As many as the terminal reports
     Auto,
-    /// None
+    /// No colours
     Never,
-    /// The terminal's own sixteen
+    /// The terminal's own 16 colours
     #[value(name = "16")]
     Ansi,
-    /// 256
+    /// 256 colours
     #[value(name = "256")]
     Indexed,
-    /// 24 bits
+    /// 24-bit colour
     True,
 }
 

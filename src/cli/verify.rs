@@ -36,19 +36,19 @@ pub struct Args {
     /// float32 gives the verdict and is always run; the others are shown beside it
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32")]
     dtype: Vec<TrialDtype>,
-    /// Seed of the first input; the others count up
+    /// Seed of the first input; each further input adds one
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
-    /// The checkpoint's own weights, or randomised ones, in which no zero or one hides a mistake
+    /// Use the checkpoint's own weights, or random ones, in which no zero or one hides a mistake
     #[arg(long, value_enum, default_value = "checkpoint")]
     weights: Weights,
-    /// Run each layer as a plain rename would convert it, too, and show that error beside the right one
+    /// Also run each layer as a plain rename would convert it, and show that error beside the right one
     #[arg(long)]
     naive: bool,
-    /// What to print; jsonl is one line a layer as it finishes
+    /// Format of the report; jsonl prints one line for each layer as it finishes
     #[arg(long, value_enum, default_value = "text")]
     format: VerifyFormat,
-    /// Seconds after which an engine that does not answer counts as hung
+    /// Seconds to wait for an engine's answer before it counts as hung
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     deadline: u64,
 }

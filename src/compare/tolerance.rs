@@ -35,7 +35,7 @@ pub enum Bound {
 
 /// Above the tolerance and up to this share of the scale is drift, beyond it the conversion is wrong.
 const BROKEN_F32: f64 = 1e-3;
-/// The same in half precision, in units of ε·S.
+/// Where broken begins in half precision, in units of ε·S.
 const BROKEN_HALF: f64 = 8.0;
 /// Roundings that every layer has.
 const BASE: f64 = 4.0;

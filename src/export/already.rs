@@ -4,20 +4,20 @@ use crate::open::Opened;
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Dtype, Tensor};
 
-/// By what it is known that a file is MLX's, in words; `None` where it is torch's as far as it can be told.
+/// By what it is known that a file is MLX's, in words; `None` where it is torch's as far as that can be known.
 pub fn is_mlx(opened: &Opened) -> Option<String> {
     let checkpoint = &opened.checkpoint;
     if checkpoint.metadata.get("format").and_then(|format| format.as_str()) == Some("mlx") {
         return Some("its metadata says format = mlx".to_owned());
     }
-    if let Some(name) = quantised(&checkpoint.tensors) {
+    if let Some(name) = quantized(&checkpoint.tensors) {
         return Some(format!("`{}` is packed as mlx.nn.quantize does it, with scales and biases", quoted(name)));
     }
     convolutions(opened)
 }
 
 /// A weight of packed words with `scales` and `biases` beside it.
-fn quantised(tensors: &[Tensor]) -> Option<&str> {
+fn quantized(tensors: &[Tensor]) -> Option<&str> {
     let is_packed = |tensor: &&Tensor| tensor.dtype == Dtype::UInt32 && tensor.shape.len() >= 2;
     if !tensors.iter().any(|tensor| is_packed(&tensor)) {
         return None;

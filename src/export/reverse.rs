@@ -19,8 +19,11 @@ use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 /// Why there is no way back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The map speaks of a tensor that the MLX file has not.
-    #[error("the key map wants `{}`, which the MLX file has not: the map belongs to another conversion", quoted(name))]
+    /// The map names a tensor that the MLX file does not have.
+    #[error(
+        "the key map wants `{}`, which the MLX file does not have: the map belongs to another conversion",
+        quoted(name)
+    )]
     Missing {
         /// MLX's name.
         name: String,
@@ -205,7 +208,7 @@ impl<'a> Reversal<'a> {
         self.places.push(place);
     }
 
-    /// The same tensor under another name, as torch lists tied ones.
+    /// List a tensor once more under another name, as torch lists tied ones.
     fn repeat(&mut self, name: &str, of: &str) {
         if self.tensors.iter().any(|tensor| tensor.name == name) {
             return;

@@ -35,7 +35,7 @@ pub enum Error {
     /// Two outputs are one file.
     #[error("{}: would be {one} and {other} at once; give {option} another path", shown(path))]
     Twice {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
         /// What is to be written there.
         one: &'static str,
@@ -47,13 +47,13 @@ pub enum Error {
     /// There is something already.
     #[error("{}: is there already; --force replaces it", shown(path))]
     Exists {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
     },
     /// There is something that the call does not name and that this program did not write.
     #[error("{}: {what}; move it away, or give {option} another path", shown(path))]
     Foreign {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
         /// What it is.
         what: String,
@@ -63,7 +63,7 @@ pub enum Error {
     /// The output is no file that can be made.
     #[error("{}: {what}", shown(path))]
     Target {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
         /// Why, and what to give.
         what: &'static str,
@@ -71,15 +71,15 @@ pub enum Error {
     /// Another run writes there.
     #[error("{}: another t2m-tui is writing it; wait for it or give another path", shown(path))]
     Busy {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The system said no.
     #[error("{}: cannot be written: {source}; nothing was left behind", shown(path))]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 }

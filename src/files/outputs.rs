@@ -42,9 +42,9 @@ impl Kind {
 /// A file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Where.
+    /// Where it will be.
     pub path: PathBuf,
-    /// What.
+    /// What it will be: weights, an index, a key map.
     pub kind: Kind,
 }
 

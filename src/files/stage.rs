@@ -33,7 +33,7 @@ const ATTEMPTS: usize = 64;
 const WAITS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Room for the temporary files of a run. What has not taken its place is removed with it.
+/// Room for the temporary files of a run. What was not moved into place is removed with it.
 #[derive(Debug)]
 pub struct Stage {
     outputs: Outputs,

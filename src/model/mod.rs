@@ -57,7 +57,7 @@ pub struct Module {
     pub tensors: Vec<OwnTensor>,
     /// Elements of its own parameters (buffers not counted where the file tells them apart).
     pub parameters: u64,
-    /// The same over the module and its descendants, a shared tensor counted once.
+    /// Elements of the parameters of the module and its descendants, a shared tensor counted once.
     pub total_parameters: u64,
 }
 

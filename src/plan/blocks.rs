@@ -1,5 +1,5 @@
 //! Blocks that a module may be: an MLP, a convolution block, a stack of them, a transformer block, an adaptive average pool.
-//! `crate::templates`, which comes with MLX, has them as modules of mlx-rs.
+//! The package `t2m-mlx` has them as modules of mlx-rs.
 //!
 //! Of a `Sequential` the order is its forward: the block has a plan and can be measured. Of a class of one's own the children
 //! alone are known: there it is a suggestion, and its forward has to be read.
@@ -61,7 +61,7 @@ const ADAPTIVE_POOL: &str = "torch.nn.modules.pooling.AdaptiveAvgPool2d";
 
 /// A block that a module is, or looks like.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Template {
+pub struct Block {
     /// `MLP`
     pub name: &'static str,
     /// What it is built with.
@@ -70,7 +70,7 @@ pub struct Template {
     pub plan: Option<Plan>,
 }
 
-impl Template {
+impl Block {
     /// What it means for the module, in a sentence.
     pub fn words(&self) -> String {
         match self.plan {
@@ -95,7 +95,7 @@ impl Template {
 }
 
 /// The block that a module is or looks like, if there is one.
-pub fn of(checkpoint: &Checkpoint, model: &Model, registry: &Registry, id: ModuleId) -> Option<Template> {
+pub fn of(checkpoint: &Checkpoint, model: &Model, registry: &Registry, id: ModuleId) -> Option<Block> {
     let site = |id: ModuleId| {
         let row = registry.layer(&model.modules[id].class)?;
         Some(Site { checkpoint, model, id, row, registry, asked: None, call: None, handed: None })
@@ -105,11 +105,11 @@ pub fn of(checkpoint: &Checkpoint, model: &Model, registry: &Registry, id: Modul
         ADAPTIVE_POOL => adaptive(&site(id)?),
         class => {
             let children = children(model, id, site)?;
-            let mut template = mlp(&children).or_else(|| convolutions(&children))?;
+            let mut block = mlp(&children).or_else(|| convolutions(&children))?;
             if !SEQUENCES.contains(&class) {
-                template.plan = None;
+                block.plan = None;
             }
-            Some(template)
+            Some(block)
         }
     }
 }
@@ -186,7 +186,7 @@ fn size(child: &Child<'_>, name: &str) -> Option<usize> {
 }
 
 /// Linear layers with one kind of activation, and dropout, between them.
-fn mlp(children: &[Child<'_>]) -> Option<Template> {
+fn mlp(children: &[Child<'_>]) -> Option<Block> {
     let mut linears: Vec<&Child<'_>> = Vec::new();
     let (mut activations, mut dropouts) = (Vec::new(), Vec::new());
     for child in working(children) {
@@ -216,12 +216,12 @@ fn mlp(children: &[Child<'_>]) -> Option<Template> {
     let args =
         object([("dims", json!(dims)), ("activation", json!(activation)), ("bias", bias), ("dropout", json!(dropout))]);
     let input = Input::new([ROWS.as_slice(), &dims[..1]].concat(), Values::Normal(1.0));
-    let plan = Block { children, weights: weights.collect(), input, depth: linears.len(), moves: None };
-    Some(plan.template("MLP", args))
+    let parts = Row { children, weights: weights.collect(), input, depth: linears.len(), moves: None };
+    Some(parts.block("MLP", args))
 }
 
 /// Convolutions, each with a batch norm and an activation behind it or one of the two.
-fn convolutions(children: &[Child<'_>]) -> Option<Template> {
+fn convolutions(children: &[Child<'_>]) -> Option<Block> {
     struct Parts<'c, 'a> {
         conv: &'c Child<'a>,
         norm: Option<&'c Child<'a>>,
@@ -279,11 +279,11 @@ fn convolutions(children: &[Child<'_>]) -> Option<Template> {
     let input = Input::new(shape, Values::Normal(1.0)).channels_last();
     let depth = blocks.iter().map(|block| 1 + usize::from(block.norm.is_some())).sum();
     let moves = blocks.last()?.conv.plan.outputs.first()?.to_torch.clone();
-    let plan = Block { children, weights, input, depth, moves };
+    let parts = Row { children, weights, input, depth, moves };
     Some(if single {
-        plan.template("ConvBlock", described.into_iter().next()?)
+        parts.block("ConvBlock", described.into_iter().next()?)
     } else {
-        plan.template("ConvStack", object([("blocks", json!(described))]))
+        parts.block("ConvStack", object([("blocks", json!(described))]))
     })
 }
 
@@ -310,8 +310,8 @@ fn moved<'c>(child: &'c Child<'_>, to: &'c str) -> Vec<Move> {
     moves.collect()
 }
 
-/// A block of children in a row, in the making.
-struct Block<'c, 'a> {
+/// Children in a row, of which a block is made.
+struct Row<'c, 'a> {
     children: &'c [Child<'a>],
     weights: Vec<Move>,
     input: Input,
@@ -320,8 +320,8 @@ struct Block<'c, 'a> {
     moves: Option<Vec<usize>>,
 }
 
-impl Block<'_, '_> {
-    fn template(self, name: &'static str, args: Map<String, Value>) -> Template {
+impl Row<'_, '_> {
+    fn block(self, name: &'static str, args: Map<String, Value>) -> Block {
         let terms = self.children.iter().map(|child| match child.plan.bound {
             Bound::Contraction(terms) | Bound::Norm(terms) => terms,
             Bound::Copy | Bound::Pointwise => 1,
@@ -343,12 +343,12 @@ impl Block<'_, '_> {
             bound: Bound::Contraction(terms),
             way: Way::Recipe(vec![format!("as one {name}")]),
         };
-        Template { name, args, plan: Some(plan) }
+        Block { name, args, plan: Some(plan) }
     }
 }
 
 /// torch's encoder layer, whose linear layers and norms all have a bias or none has.
-fn transformer(site: &Site<'_>) -> Option<Template> {
+fn transformer(site: &Site<'_>) -> Option<Block> {
     const NAME: &str = "TransformerBlock";
     let plan = recipes::plan(site).ok()?;
     let program = plan.mlx.program.as_ref()?;
@@ -374,7 +374,7 @@ fn transformer(site: &Site<'_>) -> Option<Template> {
     Some(in_place(plan, NAME, args))
 }
 
-fn adaptive(site: &Site<'_>) -> Option<Template> {
+fn adaptive(site: &Site<'_>) -> Option<Block> {
     let plan = recipes::plan(site).ok()?;
     let size = site.given("output_size")?;
     let pair = if size.is_array() { size.clone() } else { json!([size, size]) };
@@ -382,9 +382,9 @@ fn adaptive(site: &Site<'_>) -> Option<Template> {
 }
 
 /// The block in the place of what the plan has.
-fn in_place(plan: Plan, name: &'static str, args: Map<String, Value>) -> Template {
+fn in_place(plan: Plan, name: &'static str, args: Map<String, Value>) -> Block {
     let mlx = ModuleSpec { kind: format!("{PREFIX}{name}"), args: args.clone(), ..ModuleSpec::default() };
-    Template { name, args, plan: Some(Plan { mlx, way: Way::Recipe(vec![format!("as one {name}")]), ..plan }) }
+    Block { name, args, plan: Some(Plan { mlx, way: Way::Recipe(vec![format!("as one {name}")]), ..plan }) }
 }
 
 fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {

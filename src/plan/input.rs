@@ -29,7 +29,7 @@ pub enum Values {
     AndSmall,
     /// Whole numbers from 0 to below this, as int64 for torch and int32 for MLX.
     Ids(u64),
-    /// The same, no two alike along the last axes from the third on: where the maxima of a pool were.
+    /// Ids from 0 to below this, no two alike along the last axes from the third on: where the maxima of a pool were.
     Places(u64),
     /// Labels of each item, from 0 to below this, in any order and number, -1 behind the last.
     LabelLists(u64),
@@ -48,7 +48,7 @@ pub enum Values {
     Signs,
     /// Booleans, true for a third, never in the first place of the last axis: what a mask drops leaves something.
     Drops,
-    /// The same as numbers to add: 0 and some below.
+    /// A mask as numbers to add: 0 and some below.
     Additive,
     /// Booleans, true above the diagonal: what a causal mask drops.
     Future,
@@ -129,7 +129,7 @@ impl Input {
         Input { shape, values, to_mlx: None }
     }
 
-    /// The same with channels last for MLX: torch's axes are (N, C, …).
+    /// The input with channels last for MLX: torch's axes are (N, C, …).
     pub fn channels_last(mut self) -> Input {
         self.to_mlx = Some(std::iter::once(0).chain(2..self.shape.len()).chain([1]).collect());
         self

@@ -1,7 +1,6 @@
 //! From a torch module to its MLX twin: which layer, with which arguments, and how each tensor moves.
 //!
-//! A [`Plan`] is all that verify runs and all that the writer writes: the same moves, the same code. A [`StateDict`] is the
-//! plans of a whole model, by name.
+//! A [`Plan`] is all that verify runs and all that the writer writes: the same moves, the same code.
 
 pub mod blocks;
 pub mod call;

@@ -35,7 +35,7 @@ pub struct Mistake {
 struct Change {
     /// Another MLX layer, with its arguments, in place of everything.
     layer: Option<OtherLayer>,
-    /// The same layer under another name.
+    /// Another name for the MLX layer; its arguments stay.
     mlx: Option<String>,
     /// Arguments of the layer (or of every layer and step that has them) with another value.
     args: Map<String, Value>,

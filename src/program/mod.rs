@@ -1,6 +1,6 @@
 //! Programs out of Python text: the few lines of calls, operators and slices that the registry's examples are written in.
 //!
-//! The text is not run. A call becomes a [`Step`], its arguments bound by [`super::bind`]: arrays are inputs, all else is by
+//! The text is not run. A call becomes a [`Step`], its arguments bound by `bind`: arrays are inputs, all else is by
 //! name. What has no step of its own (loops, lambdas, calls that no signature describes) is refused.
 
 mod bind;

@@ -47,9 +47,9 @@ pub enum Check {
     Method,
     /// The full name of what is called, or mentioned, is one of the row's `calls`.
     Call,
-    /// The same, and the call leaves training on.
+    /// The full name is one of the row's `calls`, and the call leaves training on.
     Training,
-    /// The value is an array that Python asks for its truth.
+    /// The value is an array whose truth value Python takes.
     Truth,
     /// The value is an array that becomes a Python number.
     Number,

@@ -25,7 +25,7 @@ pub struct Constructor {
 /// One argument.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Argument {
-    /// Its name.
+    /// The parameter's name in Python.
     pub name: String,
     /// What it is where the call does not give it.
     default: Default,

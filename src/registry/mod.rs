@@ -45,15 +45,15 @@ pub enum Error {
     /// It cannot be read.
     #[error("registry file {}: {source}", escape(&path.to_string_lossy()))]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: files::ReadError,
     },
     /// It is not TOML, or not what a registry file holds. The message has line and column.
     #[error("registry file {}: {message}", escape(&path.to_string_lossy()))]
     Parse {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The parser's words.
         message: String,
@@ -61,7 +61,7 @@ pub enum Error {
     /// A row contradicts itself or the rest.
     #[error("registry file {}: the row of {}: {message}", escape(&path.to_string_lossy()), quoted(row))]
     Row {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Class, op or rule.
         row: String,

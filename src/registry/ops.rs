@@ -37,7 +37,7 @@ pub struct Op {
     pub mlx_example: Option<String>,
     /// What one would write by renaming alone, and what has to be caught.
     pub naive_example: Option<String>,
-    /// What rounding explains, in the words of [`crate::compare::tolerance::Bound`]; from the calls where it is not told.
+    /// What rounding explains, in the words of [`crate::compare::tolerance::Bound`]; from the calls where it is not given.
     pub bound: Option<String>,
     /// Why there is no example.
     pub unmeasured: Option<String>,
@@ -58,7 +58,7 @@ impl OpStatus {
 }
 
 impl Op {
-    /// How far the two agree, with renamed arguments told apart.
+    /// How far the two agree, with renamed arguments kept apart.
     pub fn agreement(&self) -> Agreement {
         match self.status {
             OpStatus::Direct if self.renames.is_empty() => Agreement::Direct,
@@ -89,7 +89,7 @@ impl Op {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpStatus {
-    /// The same meaning, perhaps renamed arguments.
+    /// MLX's op means the same, perhaps with renamed arguments.
     Direct,
     /// Another meaning in some uses; the row says which.
     Trap,
@@ -97,12 +97,12 @@ pub enum OpStatus {
     None,
 }
 
-/// How far a torch op and its MLX counterpart agree, as readers are told.
+/// How far a torch op and its MLX counterpart agree, as reports say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agreement {
-    /// The same meaning, the same arguments.
+    /// MLX's op means the same and takes the same arguments.
     Direct,
-    /// The same meaning, with arguments that have other names.
+    /// MLX's op means the same; arguments have other names.
     Renames,
     /// Another meaning in some uses.
     Trap,

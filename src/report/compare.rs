@@ -27,7 +27,7 @@ fn words(finding: &Finding) -> String {
     let what = match &finding.verdict {
         Verdict::Equal => String::new(),
         Verdict::Cast(dtype) => format!("to {}", dtype.name()),
-        Verdict::Quantised { bits, group, max_abs } => format!("{bits} bits by {group}, off by up to {max_abs:.1e}"),
+        Verdict::Quantized { bits, group, max_abs } => format!("{bits} bits by {group}, off by up to {max_abs:.1e}"),
         Verdict::Transposed { axes, wanted } => {
             let identity = axes.iter().enumerate().all(|(at, &axis)| at == axis);
             let is = if identity {
@@ -78,11 +78,11 @@ pub fn text(findings: &[Finding]) -> String {
         lines.push(format!("{by_content} found by what they hold, as their names are others"));
     }
     let packed = findings.iter().filter_map(|finding| match finding.verdict {
-        Verdict::Quantised { max_abs, .. } => Some(max_abs),
+        Verdict::Quantized { max_abs, .. } => Some(max_abs),
         _ => None,
     });
     if let Some(most) = packed.reduce(f64::max) {
-        lines.push(format!("quantised weights are off by up to {most:.1e}"));
+        lines.push(format!("quantized weights are off by up to {most:.1e}"));
     }
     lines.join("\n") + "\n"
 }
@@ -113,7 +113,7 @@ pub fn json(findings: &[Finding]) -> Value {
         });
         match &finding.verdict {
             Verdict::Cast(dtype) => line["dtype"] = json!(dtype),
-            Verdict::Quantised { bits, group, max_abs } => {
+            Verdict::Quantized { bits, group, max_abs } => {
                 (line["bits"], line["group"], line["max_abs"]) = (json!(bits), json!(group), json!(max_abs));
             }
             Verdict::Transposed { axes, wanted } => (line["axes"], line["wanted"]) = (json!(axes), json!(wanted)),

@@ -99,7 +99,7 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         }
     }
     put("reason", json!(triaged.reason));
-    if let Some(block) = &triaged.template {
+    if let Some(block) = &triaged.block {
         put("template", json!({"name": block.name, "args": block.args, "whole": block.plan.is_some()}));
     }
     if !module.alternatives.is_empty() {

@@ -237,7 +237,7 @@ fn words(triaged: &ModuleTriage) -> Cow<'_, str> {
     let words = match (&triaged.plan, &triaged.mlx, &triaged.recipe) {
         (Some(_), Some(mlx), Some(recipe)) => format!("→ {mlx}: {recipe}"),
         (Some(_), Some(mlx), None) => format!("→ {mlx}"),
-        _ => match (triaged.difficulty, &triaged.template) {
+        _ => match (triaged.difficulty, &triaged.block) {
             (Some(difficulty), _) => format!("{}: {}", difficulty.name(), triaged.reason),
             (None, Some(block)) => format!("{} {}", triaged.reason, block.words()),
             (None, None) => return sentence(&triaged.reason),

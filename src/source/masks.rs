@@ -57,7 +57,7 @@ impl<'t> Reading<'t, '_> {
         }
     }
 
-    /// Whether a value is a mask, where that can be told.
+    /// Whether a value is a mask, where that can be known.
     fn known(&self, value: Value<'t>, depth: usize) -> Option<bool> {
         match value {
             Value::Of(node) if self.mask(node, depth + 1) => Some(true),

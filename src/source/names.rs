@@ -39,7 +39,7 @@ pub(super) enum Held {
     Host,
     /// A parameter, a buffer, or what `torch` made.
     Array,
-    /// Not to be told.
+    /// It cannot be known.
     Unknown,
 }
 

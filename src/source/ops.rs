@@ -1,7 +1,7 @@
 //! Which torch ops the methods that run call, by the names that the op registry knows them by.
 //!
 //! A call of a function is resolved through the file's imports. A call of a method belongs to torch if its receiver is a
-//! tensor; where that is not to be told, the method's name decides and the use is marked as a guess.
+//! tensor; where that cannot be known, the method's name decides and the use is marked as a guess.
 
 use std::collections::HashSet;
 

@@ -81,7 +81,7 @@ pub struct Class<'t> {
 pub struct Method<'t> {
     /// The `function_definition`.
     pub node: Node<'t>,
-    /// The same with its decorators.
+    /// The `function_definition` with its decorators.
     outer: Node<'t>,
     conditional: bool,
 }
@@ -101,7 +101,7 @@ impl Module {
         Module::parse_within(text, &Arc::default())
     }
 
-    /// The same, with steps from this budget, as are those of everything that is asked of the module.
+    /// Parse a file, with steps from this budget: so are those of everything that is asked of the module later.
     pub fn parse_within(text: Arc<str>, budget: &Arc<Budget>) -> Option<Module> {
         let tree = parse(&text, budget)?;
         let mut module = Module {

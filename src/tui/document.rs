@@ -296,7 +296,7 @@ impl Document {
 
     fn blocker_lines(&self, id: ModuleId) -> Vec<usize> {
         let mut lines: Vec<usize> = self.blockers(id).iter().map(|blocker| blocker.line).collect();
-        // Those in files of bases are told at the class.
+        // Those in files of bases are listed at the class.
         let source = self.module(id).and_then(|module| self.triage.source(&module.class));
         lines.extend(source.filter(|source| !source.inherited.is_empty()).map(|source| source.class_line));
         lines.sort_unstable();

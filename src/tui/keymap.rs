@@ -45,7 +45,7 @@ pub struct Binding {
     pub keys: Vec<String>,
     /// What happens, in words.
     pub help: String,
-    /// The same in a word or two, where the bottom line shows it.
+    /// What happens in a word or two, where the bottom line shows it.
     #[serde(default)]
     pub footer: Option<String>,
 }

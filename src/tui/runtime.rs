@@ -104,7 +104,7 @@ pub struct Loaded {
     pub document: Arc<Document>,
     /// Called once, on the screen's thread.
     pub verifier: StartFn,
-    /// The same for conversions.
+    /// Starts the thread that converts; called once, on the screen's thread.
     pub converter: StartConverter,
 }
 
@@ -146,7 +146,7 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
     run_with(options, Box::new(open))
 }
 
-/// The same with another way to open a checkpoint.
+/// Run the screen with another way to open a checkpoint than [`open`].
 ///
 /// # Errors
 /// As [`run`].

@@ -15,7 +15,7 @@ use crate::compare::WeightSource;
 use crate::model::ModuleId;
 use t2m_checkpoint::Dtype;
 
-/// What a run does unless told otherwise.
+/// What a run does unless it is set otherwise.
 #[derive(Debug, Clone)]
 pub struct Trials {
     /// Trials for each dtype.

@@ -1,7 +1,7 @@
 //! Colours by meaning, from `assets/themes/*.toml`, and how they shrink for terminals with fewer of them.
 //!
 //! The screen is always drawn in full colour; [`Theme::adapt`] then brings the finished buffer down to what the terminal
-//! can show. Nothing is told by colour alone: statuses have a glyph and a word, a selection is bold and marked.
+//! can show. Colour alone says nothing: statuses have a glyph and a word, a selection is bold and marked.
 
 use std::path::Path;
 

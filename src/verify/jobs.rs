@@ -17,7 +17,7 @@ use super::tensors::Weights;
 pub struct Job {
     /// Both sides.
     pub plan: Plan,
-    /// Inputs that are told element by element, for the positions that have some; the others are drawn.
+    /// Inputs that are given element by element, for the positions that have some; the others are drawn.
     pub given: Vec<Option<TensorData>>,
 }
 

@@ -66,28 +66,28 @@ pub enum Event {
     Engine(Side, EngineState),
     /// A module's turn.
     Started {
-        /// Which.
+        /// The module that this is about.
         module: ModuleId,
         /// Trials to come, all dtypes together.
         trials: usize,
     },
     /// A trial of it.
     Trial {
-        /// Which.
+        /// The module that this is about.
         module: ModuleId,
         /// The numbers.
         trial: Box<Trial>,
     },
     /// A naive twin of it was run.
     Twin {
-        /// Which.
+        /// The module that this is about.
         module: ModuleId,
         /// How it went.
         twin: Box<Twin>,
     },
     /// The module is done.
     Finished {
-        /// Which.
+        /// The module that this is about.
         module: ModuleId,
         /// Its verdict.
         verdict: Verdict,

@@ -203,7 +203,7 @@ fn triage(row: &Row) -> ModuleTriage {
         reason: reason.to_owned(),
         plan: status.converts().then(|| plan(class, short, mlx.as_deref().unwrap_or("nn.Linear"))),
         mlx,
-        template: None,
+        block: None,
     }
 }
 

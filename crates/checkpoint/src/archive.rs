@@ -77,7 +77,7 @@ impl Archive {
         Archive::open_watched(path, bytes, |_, _| ())
     }
 
-    /// The same, each record being shown to `watch` as soon as it is found.
+    /// Open an archive; `watch` sees each record as soon as it is found.
     ///
     /// # Errors
     /// As [`Archive::open`].
@@ -85,7 +85,7 @@ impl Archive {
         Archive::walk(path, bytes, |_, name, record| watch(name, record))
     }
 
-    /// The same, with each record's entry.
+    /// Walk the directory; `watch` sees each record with its entry.
     fn walk(
         path: &Path,
         bytes: &Bytes,
@@ -220,7 +220,7 @@ impl Record {
     /// As [`Archive::read`], with what is unusual but harmless.
     ///
     /// # Errors
-    /// The same.
+    /// The record is damaged, or cannot be read.
     pub fn read(self, path: &Path, bytes: &Bytes, name: &str) -> Result<(Vec<u8>, Option<String>), Error> {
         let damaged = |what: String| Error::Archive {
             path: path.to_path_buf(),

@@ -63,7 +63,7 @@ impl Bytes {
         Ok(Bytes::File { file, path: path.to_path_buf(), length })
     }
 
-    /// The same, with the file closed between reads.
+    /// These bytes, with the file closed between reads.
     pub fn closed(self) -> Bytes {
         match self {
             Bytes::File { path, length, .. } => Bytes::Closed { path, length },

@@ -38,7 +38,7 @@ pub struct Check {
 /// A member of an archive that is not what its directory says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
-    /// The file.
+    /// The archive that it is in.
     pub file: PathBuf,
     /// The member's full name; empty where it is about the archive.
     pub member: String,
@@ -117,7 +117,7 @@ impl Check {
             let what = format!("its members claim {claimed} bytes of the file's {}: they overlap", bytes.length());
             return self.damaged.push(Damaged { file, member: String::new(), what });
         }
-        // torch writes 0 for all of them when it is told to save the time.
+        // torch writes 0 for all of them when it is asked to save the time.
         let without =
             members.iter().all(|member| member.crc == 0) && members.iter().any(|member| member.record.size > 0);
         self.without += usize::from(without);

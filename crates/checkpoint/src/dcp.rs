@@ -15,7 +15,7 @@ use super::{Bytes, Checkpoint, Content, Dtype, Error, FileId, Format, Sizes, Sto
 
 /// The file that describes the others.
 pub(super) const METADATA: &str = ".metadata";
-/// Classes are told by the last part of their name: they have moved between modules.
+/// Classes are known by the last part of their name: they have moved between modules.
 const TENSOR: &str = "TensorStorageMetadata";
 /// The classes have no more attributes; many objects can have one state.
 const MOST_FIELDS: usize = 32;
@@ -59,7 +59,7 @@ struct Reader<'a> {
     segments: HashMap<String, Segment>,
     /// The index of each file that is there; the length that it has.
     files: HashMap<String, Option<(u32, u64)>>,
-    /// The same by what the file is: links to one are one.
+    /// Index and length by what the file is: links to one are one.
     by_id: HashMap<FileId, (u32, u64)>,
     missing: usize,
     checkpoint: Checkpoint,

@@ -178,7 +178,7 @@ impl TensorData {
         TensorData { dtype: Dtype::Int64, shape: shape.to_vec(), bytes: bytes_of(values) }
     }
 
-    /// The elements as f32, from every plain float, integer and bool type; `None` from complex, quantised and 8-bit floats.
+    /// The elements as f32, from every plain float, integer and bool type; `None` from complex, quantized and 8-bit floats.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
         with_element!(self.dtype, E => self.bytes.chunks_exact(E::SIZE).map(|bytes| E::from_bytes(bytes).f32()).collect())
     }
@@ -188,7 +188,7 @@ impl TensorData {
         with_element!(self.dtype, E => self.bytes.chunks_exact(E::SIZE).map(|bytes| E::from_bytes(bytes).f64()).collect())
     }
 
-    /// The same numbers in another type, rounded to the nearest, ties to even; floats are cut towards zero for integers.
+    /// The numbers in another type, rounded to the nearest, ties to even; floats are cut towards zero for integers.
     /// `None` where either type is not one that [`TensorData::to_f32`] reads (and they differ).
     pub fn cast(&self, dtype: Dtype) -> Option<TensorData> {
         if dtype == self.dtype {

@@ -10,15 +10,15 @@ pub enum Error {
     /// The operating system said no.
     #[error("{}: cannot be read: {source}", shown(path))]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// The path is no regular file.
     #[error("{}: {what}", shown(path))]
     NotAFile {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
         /// What it is and what to give instead.
         what: String,
@@ -26,7 +26,7 @@ pub enum Error {
     /// The content is not one of the formats that are read.
     #[error("{}: {what}", shown(path))]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What it is and what to do.
         what: String,
@@ -34,7 +34,7 @@ pub enum Error {
     /// The zip archive is damaged.
     #[error("{}: {record}, byte {offset}: {what}", shown(path))]
     Archive {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The record, or the part of the archive.
         record: String,
@@ -46,7 +46,7 @@ pub enum Error {
     /// The pickle is damaged, or does what no checkpoint does.
     #[error("{}: {record}, byte {offset}: {what}", shown(path))]
     Pickle {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The record.
         record: String,
@@ -58,7 +58,7 @@ pub enum Error {
     /// The safetensors header is damaged.
     #[error("{}: safetensors header, byte {offset}: {what}", shown(path))]
     Safetensors {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Where in the file.
         offset: u64,
@@ -68,11 +68,11 @@ pub enum Error {
     /// The bytes of a tensor cannot be had.
     #[error("{}: tensor `{tensor}`: {what}", shown(path))]
     Tensor {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its name.
+        /// The name of the tensor.
         tensor: String,
-        /// Why not.
+        /// Why they cannot be read.
         what: String,
     },
 }

@@ -20,12 +20,12 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     cut(text, usize::MAX)
 }
 
-/// The same of what is quoted from a file, cut where it is longer than [`QUOTE`].
+/// [`escape`] for what is quoted from a file: cut where it is longer than [`QUOTE`].
 pub fn quoted(text: &str) -> Cow<'_, str> {
     cut(text, QUOTE)
 }
 
-/// The same of a sentence that quotes, cut where it is longer than [`SENTENCE`].
+/// [`escape`] for a sentence that quotes: cut where it is longer than [`SENTENCE`].
 pub fn sentence(text: &str) -> Cow<'_, str> {
     cut(text, SENTENCE)
 }

@@ -1,8 +1,11 @@
-//! Opening a checkpoint: what is in the file, without running any of it and without touching tensor bytes.
+#![doc = include_str!("../README.md")]
 //!
-//! [`Checkpoint::open`] looks at the content (not the name) to tell the format and hands over to one reader a format.
-//! Every reader yields the same neutral description: tensors with their place in the file, and either the names alone
-//! ([`Content::StateDict`]) or the modules that were pickled ([`Content::Modules`]).
+//! ## Where to begin
+//!
+//! [`Checkpoint::open`] tells the format by the content (not the name) and hands over to the reader of that format. Every
+//! reader gives the same neutral description: tensors with their place in the file, and either the names alone
+//! ([`Content::StateDict`]) or the modules that were pickled ([`Content::Modules`]). [`Checkpoint::read`] gives a tensor's
+//! bytes, [`Checkpoint::reader`] gives them in pieces.
 
 pub mod archive;
 pub mod bytes;
@@ -69,7 +72,7 @@ pub struct Checkpoint {
     pub storages: Vec<Storage>,
     /// Names alone, or pickled modules.
     pub content: Content,
-    /// What is not a tensor (epoch, hyper-parameters, the optimiser's shape), as plain values.
+    /// What is not a tensor (epoch, hyper-parameters, the optimizer's shape), as plain values.
     pub metadata: Map<String, Value>,
     /// What the state dict was wrapped in, outermost first (`state_dict`, `module.`, `_orig_mod.`).
     pub wrappers: Vec<String>,
@@ -263,7 +266,21 @@ impl Checkpoint {
         }
     }
 
-    /// Open a file, or the checkpoint in a folder.
+    /// Open a file, or the checkpoint in a folder. Headers and pickle are read, tensor bytes are not.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use t2m_checkpoint::{Checkpoint, Format};
+    ///
+    /// # let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/state_dict.pt"));
+    /// let checkpoint = Checkpoint::open(path)?;
+    /// assert_eq!(checkpoint.format, Format::TorchZip);
+    /// for tensor in &checkpoint.tensors {
+    ///     println!("{} {} {:?}", tensor.name, tensor.dtype.name(), tensor.shape);
+    /// }
+    /// # assert!(!checkpoint.tensors.is_empty());
+    /// # Ok::<(), t2m_checkpoint::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The file cannot be read, is no checkpoint (the message says what it is), or is damaged (the message says where).
@@ -278,6 +295,20 @@ impl Checkpoint {
     }
 
     /// Read a checkpoint out of bytes; `path` is used in messages, and to find the shards of an index.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use t2m_checkpoint::{Bytes, Checkpoint};
+    ///
+    /// let header = br#"{"bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    /// let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    /// file.extend_from_slice(header);
+    /// file.extend(1f32.to_le_bytes().into_iter().chain(2f32.to_le_bytes()));
+    ///
+    /// let checkpoint = Checkpoint::from_bytes(Path::new("two.safetensors"), Bytes::Owned(file))?;
+    /// assert_eq!(checkpoint.read(0)?.to_f32(), Some(vec![1.0, 2.0]));
+    /// # Ok::<(), t2m_checkpoint::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
@@ -337,13 +368,23 @@ impl Checkpoint {
 
     /// The bytes of one tensor, row-major and little-endian whatever its strides and byte order in the file.
     ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use t2m_checkpoint::Checkpoint;
+    /// # let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/big_endian.pt"));
+    /// let checkpoint = Checkpoint::open(path)?;
+    /// let data = checkpoint.read(0)?;
+    /// assert_eq!(data.bytes.len(), data.shape.iter().product::<usize>() * data.dtype.size());
+    /// # Ok::<(), t2m_checkpoint::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The range is not in the file any more, or the dtype has no plain elements.
     pub fn read(&self, tensor: TensorId) -> Result<TensorData, Error> {
         self.reader(tensor)?.whole()
     }
 
-    /// The same in pieces, for a tensor that may be too large for memory.
+    /// The bytes of one tensor in pieces, for one that may be too large for memory.
     ///
     /// # Errors
     /// As [`Checkpoint::read`].

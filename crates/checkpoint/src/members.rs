@@ -32,6 +32,6 @@ pub(super) fn parts(pickle: &Pickle, container: NodeId) -> impl Iterator<Item = 
 }
 
 /// Whether a dict is the state of an optimizer, as torch saves it.
-pub(super) fn is_optimiser(pickle: &Pickle, dict: NodeId) -> bool {
+pub(super) fn is_optimizer(pickle: &Pickle, dict: NodeId) -> bool {
     pickle.get(dict, "param_groups").is_some() && pickle.get(dict, "state").is_some()
 }

@@ -3,7 +3,7 @@
 use compact_str::{CompactString, format_compact};
 
 use super::error::name_for_message;
-use super::members::{is_optimiser, parts};
+use super::members::{is_optimizer, parts};
 use super::pickle::{Fault, NodeId, Pickle, Printer, class_of, key_text};
 use super::rebuild::Rebuilder;
 use super::{FoundModule, OwnTensor, TensorKind};
@@ -86,7 +86,7 @@ fn container(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> Result<(F
             found.tensors.push(OwnTensor { name, kind: TensorKind::Unknown, tensor });
         } else if module_state(pickle, value).is_some() || holds_module(rebuilder, value, MOST_CONTAINERS) {
             children.push((name, value));
-        } else if !is_optimiser(pickle, value) && parts(pickle, value).any(|(_, inner)| rebuilder.is_tensor(inner)) {
+        } else if !is_optimizer(pickle, value) && parts(pickle, value).any(|(_, inner)| rebuilder.is_tensor(inner)) {
             let name = name_for_message(&join(path, name));
             rebuilder.warn(format!("`{name}` holds tensors beside the modules, which are not shown."));
         }

@@ -1,27 +1,27 @@
-//! Optimisers in training checkpoints: which parameter each of their moments belongs to.
+//! Optimizers in training checkpoints: which parameter each of their moments belongs to.
 //!
-//! An optimiser numbers the parameters in the order in which it was given them. That is the model's order, unless they were
+//! An optimizer numbers the parameters in the order in which it was given them. That is the model's order, unless they were
 //! sorted into groups; so the shapes of the moments have to agree before a name is given.
 
 use serde_json::{Map, Value};
 
-use super::members::is_optimiser;
+use super::members::is_optimizer;
 use super::pickle::{NodeId, Pickle, Printer, key_text};
 use super::rebuild::Rebuilder;
-use super::state_dict::optimiser;
+use super::state_dict::optimizer;
 use super::stream;
 use super::{Content, Sizes, TensorKind};
 
 /// More names are not written out.
 const MOST_NAMES: usize = 10_000;
-/// Optimisers in a list, as Lightning keeps them.
-const MOST_OPTIMISERS: usize = 16;
+/// Optimizers in a list, as Lightning keeps them.
+const MOST_OPTIMIZERS: usize = 16;
 /// Adam has three.
 const MOST_MOMENTS: usize = 16;
 /// Endings of a state dict's names that are no parameters.
 const BUFFERS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
 
-/// Add `"parameters": [names]`, in the optimiser's order, to each optimiser beside the weights.
+/// Add `"parameters": [names]`, in the optimizer's order, to each optimizer beside the weights.
 pub(super) fn name_moments(rebuilder: &Rebuilder<'_>, content: &Content, metadata: &mut Map<String, Value>) {
     if metadata.is_empty() {
         return;
@@ -31,17 +31,17 @@ pub(super) fn name_moments(rebuilder: &Rebuilder<'_>, content: &Content, metadat
     for (key, value) in pickle.entries(pickle.root()).into_iter().flatten() {
         let key = key_text(pickle, key);
         let Some(kept) = metadata.get_mut(key.as_str()) else { continue };
-        if is_optimiser(pickle, value) {
+        if is_optimizer(pickle, value) {
             name(rebuilder, &parameters, value, kept);
             continue;
         }
         let list = if pickle.tuple(value).is_some() { Vec::new() } else { stream::items(pickle, value) };
-        if list.is_empty() || list.len() > MOST_OPTIMISERS || !list.iter().all(|item| is_optimiser(pickle, *item)) {
+        if list.is_empty() || list.len() > MOST_OPTIMIZERS || !list.iter().all(|item| is_optimizer(pickle, *item)) {
             continue;
         }
         let mut printer = Printer::for_metadata();
         let described = list.into_iter().map(|item| {
-            let mut described = optimiser(pickle, &mut printer, item);
+            let mut described = optimizer(pickle, &mut printer, item);
             name(rebuilder, &parameters, item, &mut described);
             described
         });
@@ -67,9 +67,9 @@ fn parameters(rebuilder: &Rebuilder<'_>, content: &Content) -> Vec<usize> {
     }
 }
 
-fn name(rebuilder: &Rebuilder<'_>, parameters: &[usize], optimiser: NodeId, described: &mut Value) {
+fn name(rebuilder: &Rebuilder<'_>, parameters: &[usize], optimizer: NodeId, described: &mut Value) {
     if parameters.len() <= MOST_NAMES
-        && fits(rebuilder, parameters, optimiser) == Some(true)
+        && fits(rebuilder, parameters, optimizer) == Some(true)
         && let Some(described) = described.as_object_mut()
     {
         let names = parameters.iter().filter_map(|id| rebuilder.tensors.get(*id)).map(|tensor| tensor.name.as_str());
@@ -77,17 +77,17 @@ fn name(rebuilder: &Rebuilder<'_>, parameters: &[usize], optimiser: NodeId, desc
     }
 }
 
-/// Whether an optimiser numbers just these parameters, and its moments have their shapes.
-fn fits(rebuilder: &Rebuilder<'_>, parameters: &[usize], optimiser: NodeId) -> Option<bool> {
+/// Whether an optimizer numbers just these parameters, and its moments have their shapes.
+fn fits(rebuilder: &Rebuilder<'_>, parameters: &[usize], optimizer: NodeId) -> Option<bool> {
     let pickle = rebuilder.pickle;
-    let groups = stream::items(pickle, pickle.get(optimiser, "param_groups")?);
+    let groups = stream::items(pickle, pickle.get(optimizer, "param_groups")?);
     let numbers = groups.iter().flat_map(|group| match pickle.get(*group, "params") {
         Some(params) => stream::items(pickle, params),
         None => Vec::new(),
     });
     let in_order = numbers.map(|number| pickle.int(number)).eq((0..parameters.len() as i64).map(Some));
     let mut known = 0;
-    for (number, moments) in pickle.entries(pickle.get(optimiser, "state")?)? {
+    for (number, moments) in pickle.entries(pickle.get(optimizer, "state")?)? {
         let parameter = *parameters.get(usize::try_from(pickle.int(number)?).ok()?)?;
         let parameter = rebuilder.tensors.get(parameter)?;
         let shapes = moment_shapes(rebuilder, pickle, moments);

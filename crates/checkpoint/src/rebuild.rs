@@ -181,7 +181,7 @@ impl<'a> Rebuilder<'a> {
         Ok(self.add_or_return(id, name)?.is_none().then_some(number))
     }
 
-    /// The same; the name comes back if the value is no tensor.
+    /// Add a tensor under a name, which comes back if the value is no tensor.
     pub fn add_or_return(&mut self, id: NodeId, name: CompactString) -> Result<Option<CompactString>> {
         let number = self.tensors.len();
         let object = self.pickle.object(id).filter(|object| is_tensor(self.pickle, object));
@@ -469,7 +469,7 @@ fn draft(pickle: &Pickle, object: Object) -> Result<Draft, String> {
                 return Ok(draft);
             }
             "qtensor" => {
-                draft.problem = Some("is quantised; its scale and zero point are not applied".to_owned());
+                draft.problem = Some("is quantized; its scale and zero point are not applied".to_owned());
                 if strided(&mut draft).is_err() || pickle.items(draft.shape.unwrap_or(args)).is_none() {
                     draft = Draft { problem: draft.problem, ..Draft::default() };
                 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Tensor;
 use super::error::name_for_message;
-use super::members::{Key, is_optimiser, parts};
+use super::members::{Key, is_optimizer, parts};
 use super::objects::{join, module_state};
 use super::pickle::{Fault, NodeId, Pickle, Printer, key_text};
 use super::rebuild::Rebuilder;
@@ -106,27 +106,27 @@ fn weights_in(rebuilder: &Rebuilder<'_>, container: NodeId) -> Option<(Key, Node
     holders.next().is_none().then_some(found)
 }
 
-/// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimiser's state is not.
+/// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimizer's state is not.
 fn holds_weights(rebuilder: &Rebuilder<'_>, value: NodeId) -> bool {
     let pickle = rebuilder.pickle;
     if module_state(pickle, value).is_some() {
         return true;
     }
-    if is_optimiser(pickle, value) {
+    if is_optimizer(pickle, value) {
         return false;
     }
     let has_tensor = |value: NodeId| parts(pickle, value).any(|(_, value)| rebuilder.is_tensor(value));
     has_tensor(value)
         || parts(pickle, value).take(100).any(|(_, inner)| {
-            module_state(pickle, inner).is_some() || (!is_optimiser(pickle, inner) && has_tensor(inner))
+            module_state(pickle, inner).is_some() || (!is_optimizer(pickle, inner) && has_tensor(inner))
         })
 }
 
-/// A value for the metadata: an optimiser and a dict of tensors by their shape, everything else written out.
+/// A value for the metadata: an optimizer and a dict of tensors by their shape, everything else written out.
 fn summary(rebuilder: &Rebuilder<'_>, printer: &mut Printer, value: NodeId) -> Value {
     let pickle = rebuilder.pickle;
-    if is_optimiser(pickle, value) {
-        return optimiser(pickle, printer, value);
+    if is_optimizer(pickle, value) {
+        return optimizer(pickle, printer, value);
     }
     let tensors =
         pickle.entries(value).map_or(0, |entries| entries.filter(|(_, value)| rebuilder.is_tensor(*value)).count());
@@ -134,7 +134,7 @@ fn summary(rebuilder: &Rebuilder<'_>, printer: &mut Printer, value: NodeId) -> V
 }
 
 /// `{"groups": [{"lr": …, "params": count}], "state": {"entries": count, "fields": ["exp_avg", …]}}`
-pub(super) fn optimiser(pickle: &Pickle, printer: &mut Printer, dict: NodeId) -> Value {
+pub(super) fn optimizer(pickle: &Pickle, printer: &mut Printer, dict: NodeId) -> Value {
     const MOST_GROUPS: usize = 16;
     let groups = pickle.get(dict, "param_groups").and_then(|groups| pickle.items(groups));
     let groups: Vec<Value> = groups

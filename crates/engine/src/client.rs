@@ -145,12 +145,12 @@ impl Client {
         }
     }
 
-    /// The same client with this program instead of the one that [`Program::find`] finds.
+    /// Use this program instead of the one that [`Program::find`] finds.
     pub fn with_program(self, program: Program) -> Client {
         Client { program: Some(program), unstartable: None, ..self }
     }
 
-    /// The same client with so much time for the engine's greeting, instead of twenty seconds.
+    /// Give the engine so much time for its greeting, instead of twenty seconds.
     pub fn with_greeting(self, greeting: Duration) -> Client {
         Client { greeting, ..self }
     }
@@ -384,7 +384,7 @@ impl Client {
         None
     }
 
-    /// The conversation is over: the engine is ended, and how it went is told.
+    /// The conversation is over: the engine is ended, and the outcome is reported.
     fn over(&mut self, mut running: Running, end: &End) -> Error {
         let how = if *end == End::Closed { running.process.end() } else { end.to_string() };
         drop(running);

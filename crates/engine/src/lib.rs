@@ -1,8 +1,8 @@
 //! The two engines: programs of their own that compute a layer on given tensors and nothing else.
 //!
 //! [`protocol`] is what is said over a pipe and [`conversation`] what the client makes of it; [`process`] is a running
-//! program, [`client`] asks it and survives its death; `serve` is the loop inside the programs, and `torch` and `mlx` are
-//! what each computes (behind cargo features).
+//! program, [`client`] asks it and survives its death. [`serve`] is the loop inside the programs; what each computes is in the
+//! packages `t2m-torch` and `t2m-mlx`.
 
 pub mod args;
 pub mod child;

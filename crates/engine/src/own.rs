@@ -1,6 +1,6 @@
 //! What t2m-torch computes beside torch's own layers: functions for classes of other libraries that no layer of torch
-//! computes like. A registry row names one as its `torch`; the functions are in `torch/zoo`. And what it is told of a layer
-//! beside the layer's attributes.
+//! computes like. A registry row names one as its `torch`; the functions are in `crates/torch/src/zoo`. [`Told`] is what we say
+//! of a layer beside its attributes.
 
 use std::collections::BTreeMap;
 

@@ -22,7 +22,7 @@ pub const PIECES: usize = 4;
 /// An engine's program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// Its arguments; none for the real engines.
     pub arguments: Vec<OsString>,

@@ -132,7 +132,7 @@ pub enum Reply {
         id: u64,
         /// The request's.
         generation: u64,
-        /// Why.
+        /// The reason, in words.
         message: String,
     },
 }

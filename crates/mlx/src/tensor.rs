@@ -28,7 +28,7 @@ impl Weights {
         Weights(HashMap::from([(name.to_owned(), array)]))
     }
 
-    /// The same with floating-point tensors in this dtype, evaluated.
+    /// The weights with floating-point tensors in this dtype, evaluated.
     pub fn cast(&self, dtype: MlxDtype) -> Result<Weights, Problem> {
         let arrays = self.0.iter().map(|(name, array)| Ok((name.clone(), cast(array, dtype)?)));
         arrays.collect::<Result<_, Problem>>().map(Weights)
@@ -70,7 +70,7 @@ impl Weights {
         Err(Problem(format!("the shape of `{name}` is {:?}, not [{length}]", array.shape())))
     }
 
-    /// The same where it is wanted.
+    /// A vector of that length where one is wanted, as of [`Weights::vector`].
     pub fn vector_if(&self, wanted: bool, name: &str, length: i32) -> Result<Option<Array>, Problem> {
         if wanted { self.vector(name, length).map(Some) } else { Ok(None) }
     }

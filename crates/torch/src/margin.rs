@@ -48,7 +48,7 @@ fn triplet(args: &Args<'_>) -> Result<Forward, Problem> {
 }
 
 /// `TripletMarginWithDistanceLoss` with its default distance. Another function leaves no trace in the attributes; that of
-/// another `PairwiseDistance` is told with the modules below the loss.
+/// another `PairwiseDistance` comes with the modules below the loss.
 fn triplet_with_distance(args: &Args<'_>) -> Result<Forward, Problem> {
     let (reduction, margin, swap) = (reduction(args)?, margin_above_zero(args)?, args.flag("swap")?);
     let modules = args.told().and_then(|told| told.modules.as_ref());

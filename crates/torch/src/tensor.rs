@@ -35,7 +35,7 @@ impl Weights {
         tensors.iter().map(tensor).collect::<Result<_, _>>().map(Weights)
     }
 
-    /// The same with floating-point tensors in this dtype.
+    /// The weights with floating-point tensors in this dtype.
     pub fn cast(&self, kind: Kind) -> Result<Weights, Problem> {
         let tensors = self.0.iter().map(|(name, tensor)| Ok((name.clone(), cast(tensor, kind)?)));
         tensors.collect::<Result<_, Problem>>().map(Weights)

@@ -1,4 +1,4 @@
-//! Transformers: layers that are made of others. What those were built with is told, by path.
+//! Transformers: layers that are made of others. What those were built with comes with the layer, by path.
 
 use std::collections::BTreeMap;
 
@@ -117,7 +117,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn new(args: &Args<'a>, weights: &'a Weights) -> Result<Parts<'a>, Problem> {
         let modules = args.told().and_then(|told| told.modules.as_ref());
-        let missing = || Problem("the attributes of the layer's submodules were not told".to_owned());
+        let missing = || Problem("the attributes of the layer's submodules were not given".to_owned());
         Ok(Parts { modules: modules.ok_or_else(missing)?, weights })
     }
 

@@ -75,7 +75,7 @@ pub(super) fn pairs(
         }
         fitting.sort_by(|a, b| a.0.total_cmp(&b.0));
         match fitting.as_slice() {
-            // Two that are equally near (two norms of ones) are told apart by nothing.
+            // Two that are equally near (two norms of ones) cannot be told apart.
             [(first, id), rest @ ..] if rest.first().is_none_or(|(second, _)| first < second) => pairs.push((at, *id)),
             _ => {}
         }

@@ -4,7 +4,7 @@
 
 mod content;
 mod pair;
-mod quantised;
+mod quantized;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 /// What a tensor of the other file is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The same bytes as ours.
+    /// Equal to ours to the byte.
     Equal,
     /// Ours in another type, to the bit.
     Cast(Dtype),
     /// Packed by `mlx.nn.quantize`, within a step of its scale.
-    Quantised {
+    Quantized {
         /// Bits of a number.
         bits: usize,
         /// Numbers that share a scale.
@@ -31,14 +31,14 @@ pub enum Verdict {
         /// The largest error.
         max_abs: f64,
     },
-    /// The same numbers with torch's axes in this order, which is not ours.
+    /// Our numbers with torch's axes in this order, which is not ours.
     Transposed {
         /// `axes[i]` is the torch axis that became axis i.
         axes: Vec<usize>,
         /// The order that MLX's layer wants; `None` where ours is more than an order of axes.
         wanted: Option<Vec<usize>>,
     },
-    /// The same numbers, but which order of axes is right the torch checkpoint does not tell.
+    /// Our numbers in some order of axes; the torch checkpoint does not say which order is right.
     Unjudged {
         /// As of [`Verdict::Transposed`].
         axes: Vec<usize>,
@@ -66,7 +66,7 @@ impl Verdict {
         match self {
             Verdict::Equal => "equal",
             Verdict::Cast(_) => "cast",
-            Verdict::Quantised { .. } => "quantised",
+            Verdict::Quantized { .. } => "quantised",
             Verdict::Transposed { .. } => "transposed",
             Verdict::Unjudged { .. } => "unjudged",
             Verdict::Unconverted => "unconverted",
@@ -78,7 +78,7 @@ impl Verdict {
 
     /// Whether the tensor holds what it should, as far as its type can.
     pub fn is_good(&self) -> bool {
-        matches!(self, Verdict::Equal | Verdict::Cast(_) | Verdict::Quantised { .. })
+        matches!(self, Verdict::Equal | Verdict::Cast(_) | Verdict::Quantized { .. })
     }
 }
 
@@ -137,7 +137,7 @@ struct Ours<'a> {
     torch: &'a Checkpoint,
 }
 
-/// Hold another file against the conversion of a checkpoint. `watch` is told of each tensor and says whether to go on.
+/// Hold another file against the conversion of a checkpoint. `watch` gets each tensor and says whether to go on.
 ///
 /// # Errors
 /// A tensor cannot be read, or it was asked to stop.
@@ -247,7 +247,7 @@ fn compare(
     }
     // A scale or a bias beside packed words belongs to them.
     for &(_, id, _) in &pairs {
-        for part in quantised::parts(other, id).into_iter().flatten() {
+        for part in quantized::parts(other, id).into_iter().flatten() {
             there.remove(other.tensors[part].name.as_str());
         }
     }

@@ -1,6 +1,6 @@
 //! What a tensor of the other file is to ours.
 
-use super::{Error, Ours, Verdict, quantised};
+use super::{Error, Ours, Verdict, quantized};
 use crate::compare::statistics::difference;
 use crate::plan::weights::{Fold, Layout, permute};
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
@@ -12,9 +12,9 @@ const PIECE: usize = 1 << 16;
 
 pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result<Verdict, Error> {
     let made = ours.make()?;
-    if let Some([scales, biases]) = quantised::parts(other, id) {
+    if let Some([scales, biases]) = quantized::parts(other, id) {
         let parts = [other.read(id)?, other.read(scales)?, other.read(biases)?];
-        return Ok(quantised::judge(&made, &parts));
+        return Ok(quantized::judge(&made, &parts));
     }
     let found = other.read(id)?;
     // Trying every order is dear: only where it has to be asked before equality.
@@ -42,7 +42,7 @@ fn pieces(tensor: &TensorData) -> std::slice::Chunks<'_, u8> {
     tensor.bytes.chunks(PIECE * tensor.dtype.size())
 }
 
-/// The same numbers in another type, unless some are lost by it altogether.
+/// Whether a tensor is ours in another type: no number may be lost by it altogether.
 fn cast(made: &TensorData, found: &TensorData) -> Verdict {
     // Piece by piece: as f64 a large tensor would take many times its memory.
     let numbers = |dtype: Dtype, bytes: &[u8]| {

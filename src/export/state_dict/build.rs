@@ -31,7 +31,7 @@ pub enum Error {
         quoted(second)
     )]
     Collision {
-        /// The name.
+        /// The MLX name that two tensors would have.
         name: String,
         /// What the first is made of.
         first: String,
@@ -357,7 +357,7 @@ impl Names {
 struct Tied {
     /// The last entry whose first source is this tensor, one more than its index; 0 where there is none.
     last: Vec<u32>,
-    /// The same for each entry: the one before it of the same first source.
+    /// For each entry the one before it of the same first source, likewise one more than its index.
     before: Vec<u32>,
 }
 

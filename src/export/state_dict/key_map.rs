@@ -58,7 +58,7 @@ pub enum Error {
     /// It is something else.
     #[error("{}: is no key map: {what}; convert writes one with --map", escape(&path.to_string_lossy()))]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong, with line and column.
         what: String,

@@ -23,7 +23,7 @@ pub(super) struct Readers<'a> {
 
 /// A slot of the shard, and bytes that were compared up to it since the last time.
 type Compared = (usize, u64);
-/// What is told at once: a million small tensors are not a million messages.
+/// Tensors that are reported at once: a million small tensors are not a million messages.
 const TOLD: u64 = 256 << 10;
 /// Slots that a thread takes at a time.
 const TAKEN: usize = 64;
@@ -48,7 +48,7 @@ impl Readers<'_> {
         }
     }
 
-    /// Compare every tensor, after [`Readers::names`] has found them. `watch` is told of them, and says whether to go on.
+    /// Compare every tensor, after [`Readers::names`] has found them. `watch` gets their number, and says whether to go on.
     pub fn all(&self, mut watch: impl FnMut(usize, u64) -> bool) -> Result<(), Error> {
         let (stop, next, large) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(()));
         let (told, heard) = crossbeam_channel::bounded::<Compared>(64);

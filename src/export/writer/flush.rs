@@ -1,4 +1,4 @@
-//! Flushing while there is more to write: the disk has not to wait for the processor, nor the other way round.
+//! Flushing while there is more to write: the disk need not wait for the processor, nor the other way round.
 
 use std::fs::File;
 use std::io;

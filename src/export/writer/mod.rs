@@ -54,7 +54,7 @@ pub trait Source: Sync {
 /// A tensor that is to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Described<'a> {
-    /// Its name.
+    /// The name that it gets.
     pub name: &'a str,
     /// Its shape.
     pub shape: &'a [usize],
@@ -160,7 +160,7 @@ pub enum Error {
         quoted(name)
     )]
     Dtype {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
         /// Its type.
         dtype: &'static str,
@@ -181,9 +181,9 @@ pub enum Error {
     /// The system said no.
     #[error("{}: cannot be written: {source}; nothing was left behind", shown(path))]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// What is on the disk is not what was written.
@@ -193,7 +193,7 @@ pub enum Error {
         quoted(name)
     )]
     Differs {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// MLX's name.
         name: String,
@@ -206,7 +206,7 @@ pub enum Error {
         shown(path)
     )]
     Header {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// It was asked to stop.
@@ -218,7 +218,7 @@ fn shown(path: &Path) -> String {
     escape(&path.to_string_lossy()).into_owned()
 }
 
-/// Write tensors. `watch` is told how far it is, and says whether to go on.
+/// Write tensors. `watch` gets the progress, and says whether to go on.
 ///
 /// # Errors
 /// Nothing was written, and nothing is left behind, for the reason given.
@@ -369,7 +369,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         out.flush().map_err(fault)
     }
 
-    /// The pieces of an entry as they are written, with the progress told in between.
+    /// The pieces of an entry as they are written, with progress reported in between.
     fn each(
         &mut self,
         entry: Described<'_>,

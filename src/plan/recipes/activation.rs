@@ -14,7 +14,7 @@ fn draft(bound: Bound) -> Draft {
     Draft::new(vec![3, 5, 97], bound).values(Values::Normal(3.0))
 }
 
-/// The same function of each element.
+/// A function of each element that MLX has as a layer without arguments.
 pub(super) fn pointwise(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft(Bound::Pointwise))
 }

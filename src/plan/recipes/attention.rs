@@ -107,7 +107,7 @@ pub(super) fn moves(site: &Site<'_>) -> Vec<Move> {
     moves
 }
 
-/// The same with what is joined to keys and values.
+/// The moves of the projections, and of what is joined to keys and values (`bias_k`, `bias_v`).
 pub(super) fn all_moves(site: &Site<'_>) -> Vec<Move> {
     let joined = (site.has("bias_k") && site.has("bias_v")).then(|| [Move::keep("bias_k"), Move::keep("bias_v")]);
     moves(site).into_iter().chain(joined.into_iter().flatten()).collect()

@@ -208,7 +208,7 @@ fn spatial(kernel: &[usize], dilation: &[usize], padding: &[usize]) -> Vec<usize
     (0..kernel.len()).map(|axis| reach(axis).max(padding[axis]).saturating_add(6 + 2 * axis)).collect()
 }
 
-/// The same for a transposed convolution, whose padding takes away from the output.
+/// Spatial sizes of an input to a transposed convolution, whose padding takes away from the output.
 fn transposed_spatial(kernel: &[usize], stride: &[usize], padding: &[usize]) -> Vec<usize> {
     let taken = |axis: usize| (2 * padding[axis]).div_ceil(stride[axis].max(1));
     (0..kernel.len()).map(|axis| kernel[axis].max(1).saturating_add(taken(axis)).saturating_add(6 + 2 * axis)).collect()

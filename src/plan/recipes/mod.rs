@@ -1,25 +1,25 @@
 //! The recipes: one function a family of layers, from a module and its registry row to a plan.
 
 mod activation;
+mod activation_variants;
 mod attention;
 mod conv;
+mod conv_variants;
 mod distance;
 mod layout;
 mod linear;
 mod loss;
 mod norm;
+mod norm_variants;
 mod phrase;
 mod pool;
+mod positions;
 mod recurrent;
 mod resize;
 mod rotary;
 mod shape;
 mod site;
 mod transformer;
-mod zoo_activation;
-mod zoo_conv;
-mod zoo_embedding;
-mod zoo_norm;
 
 use std::cell::RefCell;
 
@@ -54,29 +54,29 @@ fn function(recipe: Recipe) -> Draw {
         Recipe::Bilinear => linear::bilinear,
         Recipe::BinaryCrossEntropy => loss::binary_cross_entropy,
         Recipe::BinaryCrossEntropyWithLogits => loss::binary_cross_entropy_with_logits,
-        Recipe::BlurPool => zoo_conv::blur,
+        Recipe::BlurPool => conv_variants::blur,
         Recipe::ChannelShuffle => shape::channel_shuffle,
-        Recipe::ClippedGelu => zoo_activation::clipped_gelu,
+        Recipe::ClippedGelu => activation_variants::clipped_gelu,
         Recipe::Conv => conv::conv,
-        Recipe::ConvSame => zoo_conv::same,
+        Recipe::ConvSame => conv_variants::same,
         Recipe::ConvTranspose => conv::conv_transpose,
         Recipe::CosineEmbeddingLoss => loss::cosine_embedding,
         Recipe::CosineSimilarity => distance::cosine,
         Recipe::CrossEntropy => loss::cross_entropy,
-        Recipe::CutEnd => zoo_conv::cut_end,
+        Recipe::CutEnd => conv_variants::cut_end,
         Recipe::Dropout => activation::dropout,
         Recipe::Embedding => linear::embedding,
         Recipe::EmbeddingBag => linear::embedding_bag,
-        Recipe::FilterResponseNorm => zoo_norm::filter_response,
+        Recipe::FilterResponseNorm => norm_variants::filter_response,
         Recipe::Flatten => shape::flatten,
         Recipe::Fold => shape::fold,
         Recipe::GaussianNllLoss => loss::gaussian,
-        Recipe::GatedRmsNorm => zoo_norm::gated_rms,
+        Recipe::GatedRmsNorm => norm_variants::gated_rms,
         Recipe::Gelu => activation::gelu,
-        Recipe::GlobalResponseNorm => zoo_norm::global_response,
+        Recipe::GlobalResponseNorm => norm_variants::global_response,
         Recipe::Glu => activation::glu,
         Recipe::GroupNorm => norm::group_norm,
-        Recipe::HardMish => zoo_activation::hard_mish,
+        Recipe::HardMish => activation_variants::hard_mish,
         Recipe::HardShrink => activation::hard_shrink,
         Recipe::HardSigmoid => activation::hard_sigmoid,
         Recipe::HardTanh => activation::hard_tanh,
@@ -86,15 +86,15 @@ fn function(recipe: Recipe) -> Draw {
         Recipe::InstanceNorm => norm::instance_norm,
         Recipe::KlDivergence => loss::kl_divergence,
         Recipe::L1Loss => loss::mean_absolute,
-        Recipe::Laplace => zoo_activation::laplace,
+        Recipe::Laplace => activation_variants::laplace,
         Recipe::LastAxis => activation::last_axis,
         Recipe::LayerNorm => norm::layer_norm,
-        Recipe::LayerNormPerHead => zoo_norm::layer_per_head,
-        Recipe::LayerNormVariant => zoo_norm::layer,
+        Recipe::LayerNormPerHead => norm_variants::layer_per_head,
+        Recipe::LayerNormVariant => norm_variants::layer,
         Recipe::LeakyRelu => activation::leaky_relu,
         Recipe::Linear => linear::linear,
         Recipe::LinearCrossEntropy => loss::linear_cross_entropy,
-        Recipe::LinearTransposed => zoo_conv::linear_transposed,
+        Recipe::LinearTransposed => conv_variants::linear_transposed,
         Recipe::LocalResponseNorm => norm::local_response,
         Recipe::MarginRankingLoss => loss::margin_ranking,
         Recipe::MaxPool => pool::max,
@@ -104,40 +104,40 @@ fn function(recipe: Recipe) -> Draw {
         Recipe::MultiLabelSoftMarginLoss => loss::multi_label_soft_margin,
         Recipe::MultiMarginLoss => loss::multi_margin,
         Recipe::NllLoss => loss::negative_log_likelihood,
-        Recipe::NormThenActivation => zoo_norm::then_activation,
+        Recipe::NormThenActivation => norm_variants::then_activation,
         Recipe::Pad => shape::pad,
         Recipe::PairwiseDistance => distance::pairwise,
-        Recipe::Permute => zoo_conv::permute,
+        Recipe::Permute => conv_variants::permute,
         Recipe::PixelShuffle => shape::pixel_shuffle,
         Recipe::PixelUnshuffle => shape::pixel_unshuffle,
         Recipe::Pointwise => activation::pointwise,
         Recipe::PoissonNllLoss => loss::poisson,
-        Recipe::PoolSame => zoo_conv::pool_same,
-        Recipe::Positions => zoo_embedding::positions,
+        Recipe::PoolSame => conv_variants::pool_same,
+        Recipe::Positions => positions::positions,
         Recipe::PowerAveragePool => pool::power_average,
         Recipe::Prelu => activation::prelu,
-        Recipe::QuickGelu => zoo_activation::quick_gelu,
+        Recipe::QuickGelu => activation_variants::quick_gelu,
         Recipe::RandomRelu => activation::random_relu,
         Recipe::Recurrent => recurrent::recurrent,
         Recipe::RecurrentCell => recurrent::cell,
-        Recipe::RelativePositionBias => zoo_embedding::relative_bias,
+        Recipe::RelativePositionBias => positions::relative_bias,
         Recipe::Relu => activation::relu,
-        Recipe::ReluSquared => zoo_activation::relu_squared,
+        Recipe::ReluSquared => activation_variants::relu_squared,
         Recipe::RmsNorm => norm::rms_norm,
-        Recipe::RmsNormVariant => zoo_norm::rms,
+        Recipe::RmsNormVariant => norm_variants::rms,
         Recipe::Rotary => rotary::rotary,
-        Recipe::Scale => zoo_norm::scale,
-        Recipe::ScaledEmbedding => zoo_embedding::scaled,
+        Recipe::Scale => norm_variants::scale,
+        Recipe::ScaledEmbedding => positions::scaled,
         Recipe::Selu => activation::selu,
-        Recipe::SimpleNorm => zoo_norm::simple,
+        Recipe::SimpleNorm => norm_variants::simple,
         Recipe::SmoothL1Loss => loss::smooth,
         Recipe::SoftMarginLoss => loss::soft_margin,
         Recipe::SoftShrink => activation::soft_shrink,
         Recipe::Softmax => activation::softmax,
         Recipe::Softmax2d => activation::softmax_2d,
         Recipe::Softplus => activation::softplus,
-        Recipe::SqrtSoftplus => zoo_activation::sqrt_softplus,
-        Recipe::StandardisedConv => zoo_conv::standardised,
+        Recipe::SqrtSoftplus => activation_variants::sqrt_softplus,
+        Recipe::StandardisedConv => conv_variants::standardised,
         Recipe::TanhShrink => activation::tanh_shrink,
         Recipe::Threshold => activation::threshold,
         Recipe::Transformer => transformer::transformer,
@@ -149,7 +149,7 @@ fn function(recipe: Recipe) -> Draw {
         Recipe::Unflatten => shape::unflatten,
         Recipe::Unfold => shape::unfold,
         Recipe::Upsample => resize::upsample,
-        Recipe::Xielu => zoo_activation::xielu,
+        Recipe::Xielu => activation_variants::xielu,
     }
 }
 

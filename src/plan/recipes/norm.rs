@@ -165,7 +165,7 @@ pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// `[4, features, 13]` or `[4, features, 7, 9]`, in eval mode.
 pub(super) fn instance_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     if site.flag("track_running_stats")? && site.has("running_mean") {
-        // In eval mode torch then normalises by the stored statistics, which MLX's layer has not.
+        // In eval mode torch then normalises by the stored statistics, which MLX's layer does not have.
         let draft = batch_norm(site)?.step("for nn.InstanceNorm, which keeps no running statistics");
         return Ok(draft.named("nn.BatchNorm"));
     }

@@ -314,7 +314,7 @@ pub(super) fn adaptive_average(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.named("mx.mean").program(p).step("slices and their means, in float32"))
 }
 
-/// The same with the maximum, and where it was.
+/// Adaptive maximum pools: bins of uneven size, their maxima, and where those were.
 pub(super) fn adaptive_max(site: &Site<'_>) -> Result<Draft, Refusal> {
     let outputs = output_size(site)?;
     let size = adaptive_input(&outputs);

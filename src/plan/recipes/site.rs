@@ -20,7 +20,7 @@ use t2m_engine::{ModuleSpec, Program};
 /// A module in its surroundings.
 #[derive(Debug, Clone, Copy)]
 pub struct Site<'a> {
-    /// The file.
+    /// The checkpoint that the module is in.
     pub checkpoint: &'a Checkpoint,
     /// Its tree.
     pub model: &'a Model,
@@ -137,7 +137,7 @@ pub(super) struct Draft {
     pub program: Option<Program>,
     /// Arguments for torch's side besides the module's attributes.
     pub torch_args: Map<String, Value>,
-    /// What torch's side is told of the layer besides.
+    /// What torch's side gets to know of the layer beside its attributes.
     pub told: Told,
     pub weights: Vec<Move>,
     pub inputs: Vec<Input>,
@@ -185,7 +185,7 @@ impl<'a> Site<'a> {
         shape.iter().map(|&axis| usize::try_from(axis).map_err(too_large)).collect()
     }
 
-    /// The same, with a fixed number of axes.
+    /// The shape of a tensor that has to have so many axes.
     pub(super) fn shape_of_rank<const N: usize>(&self, name: &str) -> Result<[usize; N], Refusal> {
         let shape = self.shape(name)?;
         let wrong =
@@ -273,7 +273,7 @@ impl<'a> Site<'a> {
         self.model.modules.get(self.place_below(path)?)
     }
 
-    /// The same with its own row.
+    /// The site of a module below, with that module's own row.
     pub(in crate::plan) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
         let missing = || Refusal::Incomplete(format!("the file holds no `{path}` for it"));
         let id = self.place_below(path).ok_or_else(missing)?;
@@ -426,7 +426,7 @@ impl Draft {
         self
     }
 
-    /// The same layer under another name.
+    /// The draft with another MLX layer.
     pub fn named(mut self, mlx: impl Into<String>) -> Draft {
         self.mlx = Some(mlx.into());
         self

@@ -145,7 +145,7 @@ impl Move {
         Move { from, to: to.into(), fold, rule: Rule::identity() }
     }
 
-    /// The same move with this layout.
+    /// The move with this layout.
     pub fn by(self, rule: Rule) -> Move {
         Move { rule, ..self }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Matrix, caught_error, code_cell, distances, error, measured_as, named, share, template};
+use super::{Matrix, blocks_with, caught_error, code_cell, distances, error, measured_as, named, share};
 use crate::certify::anatomy::Anatomy;
 use crate::certify::record::{Caught, Figures, Measured, Record};
 use crate::registry::Recipe;
@@ -108,7 +108,7 @@ fn notes(out: &mut String, matrix: &Matrix<'_>, module: &str) {
     }
 }
 
-/// Most moves of a layer that are told.
+/// Most moves of a layer that are listed.
 const MOST_MOVES: usize = 8;
 
 /// What each class that was measured is made of, classes of the same making on one line.
@@ -117,7 +117,7 @@ fn anatomies(out: &mut String, matrix: &Matrix<'_>, module: &str) {
     let rows = families(matrix.registry.classes()).into_iter().filter(|(known, _)| known == module);
     for (class, row) in rows.flat_map(|(_, rows)| rows) {
         let Some(anatomy) = matrix.anatomies.get(class) else { continue };
-        let blocks = template(class).iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let blocks = blocks_with(class).iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
         let cells = [
             row.recipe.map_or("", Recipe::name).to_owned(),
             moves(anatomy),
@@ -165,15 +165,15 @@ fn listed_by(words: impl Iterator<Item = String>, between: &str) -> String {
 }
 
 /// The blocks, each against the layers of torch that it stands for.
-pub(super) fn templates(out: &mut String, matrix: &Matrix<'_>) {
+pub(super) fn blocks(out: &mut String, matrix: &Matrix<'_>) {
     out.push_str(
         "\n## Blocks\n\n\
-         Modules of mlx-rs in `src/templates`, run as a whole against the layers of torch that they stand for. `inspect` names the\n\
+         Modules of mlx-rs in `crates/mlx/src/blocks`, run as a whole against the layers of torch that they stand for. `inspect` names the\n\
          block that a module is; `verify --layers PATH` measures it.\n\n\
          | Block | The worst of | f32 error | of tolerance | torch / mlx vs f64 | f16 | bf16 | half comes back as | Runs |\n\
          |---|---|---|---|---|---|---|---|---|\n",
     );
-    for (name, record) in &matrix.measured.templates {
+    for (name, record) in &matrix.measured.blocks {
         let single = record.float32.as_ref();
         let back = record.float16.as_ref().and_then(|figures| figures.mlx_dtype.clone()).unwrap_or_default();
         let cells = [

@@ -42,7 +42,7 @@ impl<'a> Matrix<'a> {
         let mut out = String::new();
         heading(&mut out, self.measured);
         layers::layers(&mut out, self);
-        layers::templates(&mut out, self);
+        layers::blocks(&mut out, self);
         layers::naive(&mut out, self.measured);
         layers::unsupported(&mut out, self);
         ops::ops(&mut out, self);
@@ -73,7 +73,7 @@ impl<'a> Matrix<'a> {
                 "hyper_parameters": anatomy.map(|anatomy| &anatomy.hyper_parameters),
                 "refused": record.map(|record| &record.refused),
                 "layout": anatomy.map(|anatomy| &anatomy.layouts),
-                "template": template(class),
+                "template": blocks_with(class),
                 "measured": record,
                 "measured_as": measured_as(row, class, measured),
             })
@@ -87,7 +87,7 @@ impl<'a> Matrix<'a> {
             "engines": measured.engines,
             "platform": measured.platform,
             "layers": rows.collect::<Vec<_>>(),
-            "templates": measured.templates,
+            "templates": measured.blocks,
             "ops": ops.collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
             "blockers": patterns().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
@@ -102,7 +102,7 @@ fn patterns() -> &'static [blockers::Pattern] {
 }
 
 /// The blocks that a layer is a part of, or is.
-fn template(class: &str) -> &'static [&'static str] {
+fn blocks_with(class: &str) -> &'static [&'static str] {
     crate::plan::blocks::WITH.iter().find(|(known, _)| *known == class).map_or(&[], |(_, names)| names)
 }
 
@@ -198,7 +198,7 @@ fn summary(out: &mut String, matrix: &Matrix<'_>) {
         ("Classes without a conversion", count(RowStatus::Unsupported)),
         ("Classes measured", measured.layers.len()),
         ("Configurations and calls measured", runs),
-        ("Blocks measured", measured.templates.len()),
+        ("Blocks measured", measured.blocks.len()),
         ("Deliberate mistakes caught", measured.mistakes.iter().filter(|caught| is_caught(caught)).count()),
         ("Ops", registry.ops.len()),
         ("Ops measured", measured.ops.values().filter(|example| example.right.is_some()).count()),

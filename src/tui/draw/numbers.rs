@@ -333,7 +333,7 @@ fn no_plan(state: &State, view: &View, id: ModuleId, columns: usize, lines: &mut
     let style = theme.status(triage.status).add_modifier(Modifier::BOLD);
     lines.push(Line::styled(format!("{} {word}", glyphs::status(triage.status)), style));
     paragraph(lines, &triage.reason, columns, theme.text());
-    if let Some(block) = &triage.template {
+    if let Some(block) = &triage.block {
         lines.push(Line::default());
         paragraph(lines, &block.words(), columns, theme.text());
     }

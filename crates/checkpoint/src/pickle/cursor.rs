@@ -39,8 +39,8 @@ impl From<&str> for Wrong {
 }
 
 impl Cursor<'_> {
-    /// The scalar behind an opcode whose end is told by the opcode or by a length, so that it can be read again for next to
-    /// nothing; `None` for all others. Inlined by order, as what runs for every opcode.
+    /// The scalar behind an opcode whose end follows from the opcode or from a length, so that it can be read again for next to
+    /// nothing; `None` for all others. `#[inline(always)]`, like everything that runs for every opcode.
     #[inline(always)]
     pub fn scalar(&mut self, code: u8) -> Step<Option<Node>> {
         use opcode::*;

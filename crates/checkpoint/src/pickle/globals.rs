@@ -13,7 +13,7 @@ pub struct Global {
     pub name: String,
     /// Whether torch's `weights_only` unpickler accepts it.
     pub allowed: bool,
-    /// Whether a call of it gives a tensor or a parameter: asked of every object, so told once.
+    /// Whether a call of it gives a tensor or a parameter: asked of every object, so worked out once.
     pub makes_tensor: bool,
     /// How often it is mentioned.
     pub count: u64,

@@ -137,7 +137,7 @@ pub enum How {
 /// What a pickle wanted to build.
 #[derive(Debug, Clone, Copy)]
 pub struct Object {
-    /// How.
+    /// Whether it would have been called, or made by `__new__`.
     pub how: How,
     /// What would have been called: a global, in honest files.
     pub callable: NodeId,

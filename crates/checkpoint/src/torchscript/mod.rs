@@ -1,7 +1,7 @@
 //! `torch.jit.save` archives, scripted and traced.
 //!
-//! The pickle holds objects of classes whose code is in the archive as text. It is the text that tells parameters, buffers
-//! and constants of a class; nothing is compiled or run.
+//! The pickle holds objects of classes whose code is in the archive as text. That text says which
+//! parameters, buffers and constants a class has; nothing is compiled or run.
 
 mod code;
 mod debug;

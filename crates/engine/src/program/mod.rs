@@ -2,7 +2,7 @@
 //!
 //! A program is data. `t2m-mlx` runs it with mlx-rs's ops, [`Program::python`] writes it as a person would write it for MLX in
 //! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses. An example is
-//! [read](Program::parse) from such text; those for torch are run by `t2m-torch`, with torch's names and arguments.
+//! read from such text by t2m-tui; those for torch are run by `t2m-torch`, with torch's names and arguments.
 
 mod check;
 mod op;

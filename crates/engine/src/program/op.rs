@@ -1,4 +1,4 @@
-//! What programs call, as types: each row of `assets/registry/signatures.toml` is a variant here, which a test holds. The engines
+//! What programs call, as types: each row of `assets/signatures.toml` is a variant here, which a test holds. The engines
 //! match them exhaustively, so that a function that one of them lacks does not compile.
 
 /// An enum of names.

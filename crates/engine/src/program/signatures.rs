@@ -1,4 +1,4 @@
-//! The table of all that programs call, `assets/registry/signatures.toml`: parameters, how a function is written, and what it
+//! The table of all that programs call, `assets/signatures.toml`: parameters, how a function is written, and what it
 //! does to the last bits. Its head says what a row means.
 
 use std::collections::{HashMap, HashSet};

@@ -1,5 +1,5 @@
 //! Blocks that models are made of, as modules of mlx-rs: an MLP, a convolution block, a stack of them, a transformer block and
-//! an adaptive average pool. `convert::templates` says which module of a checkpoint is one, and `load` takes its converted
+//! an adaptive average pool. `plan::blocks` of t2m-tui says which module of a checkpoint is one, and `load` takes its converted
 //! weights. Each is measured against torch's own (`t2m-tui matrix`).
 //!
 //! Parameters have the names that the conversion gives them; activations are channels-last.
@@ -80,7 +80,7 @@ pub enum LoadError {
     /// A weight has another shape than its parameter.
     #[error("`{name}` has the shape {given:?}, its parameter {wanted:?}")]
     Shape {
-        /// Which.
+        /// The parameter's name.
         name: String,
         /// The weight's.
         given: Vec<i32>,

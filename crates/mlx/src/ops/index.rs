@@ -1,4 +1,4 @@
-//! Slices, and what is taken from and put to places that arrays tell.
+//! Slices, and what is taken from and put to places that arrays give.
 
 use mlx_rs::ops::indexing::{self, scatter_add_single, scatter_single, take_axis};
 use mlx_rs::{Array, Dtype, ops};

@@ -307,7 +307,7 @@ fn axes_or_none(args: &Args<'_>) -> Result<Option<Vec<i32>>> {
     axes.map(|axes| axes.into_iter().map(|axis| int32(axis, "axis")).collect()).transpose()
 }
 
-/// An axis as an argument, or this where it is not told.
+/// An axis as an argument, or this where it is not given.
 fn axis_or(args: &Args<'_>, otherwise: i32) -> Result<i32> {
     int32(args.integer_or("axis", i64::from(otherwise))?, "axis")
 }

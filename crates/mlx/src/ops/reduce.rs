@@ -63,7 +63,7 @@ pub(super) fn norm(x: &Array, args: &Args<'_>) -> Result<Array> {
     })
 }
 
-/// The array and the axis that is told; without one all axes made one, as Python does it.
+/// The array and the axis that is given; without one all axes made one, as Python does it.
 fn flat(x: &Array, args: &Args<'_>) -> Result<(Array, i32)> {
     if args.has("axis") { Ok((x.clone(), axis(args, "axis")?)) } else { Ok((ops::reshape(x, &[-1])?, 0)) }
 }

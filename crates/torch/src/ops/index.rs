@@ -1,4 +1,4 @@
-//! Slices, and what is taken from and put to places that tensors tell.
+//! Slices, and what is taken from and put to places that tensors give.
 
 use serde_json::Value;
 use tch::Tensor;

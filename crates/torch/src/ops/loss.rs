@@ -5,7 +5,7 @@ use tch::{Reduction, Tensor};
 use super::{Given, Problem, Result, optional, tensors};
 use t2m_engine::args::Args;
 
-/// What torch takes where none is told.
+/// What torch takes where none is given.
 const IGNORED: i64 = -100;
 
 fn reduction(args: &Args<'_>) -> Result<Reduction> {

@@ -422,7 +422,7 @@ pub(super) fn kind(name: &str) -> Result<Kind> {
     })
 }
 
-/// The dtype that a function is told, or this.
+/// The dtype that a function is given, or this.
 fn kind_or(args: &Args<'_>, otherwise: Kind) -> Result<Kind> {
     if args.has("dtype") { kind(args.text("dtype")?) } else { Ok(otherwise) }
 }

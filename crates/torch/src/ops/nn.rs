@@ -18,7 +18,7 @@ pub(super) fn clamp(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
     })
 }
 
-/// Two numbers, or this twice where they are not told.
+/// Two numbers, or this twice where they are not given.
 fn pair(args: &Args<'_>, name: &str, otherwise: i64) -> Result<Vec<i64>> {
     if args.has(name) { Ok(args.integers(name, 2)?) } else { Ok(vec![otherwise; 2]) }
 }

@@ -53,7 +53,7 @@ pub(super) fn judge(made: &TensorData, [words, scales, biases]: &[TensorData; 3]
         }
     }
     if worst <= 1.0 || max_abs <= f64::from(f32::EPSILON) {
-        return Verdict::Quantised { bits, group, max_abs };
+        return Verdict::Quantized { bits, group, max_abs };
     }
     let what = format!("packed in {bits} bits by {group}, and up to {worst:.1} steps of its scale away from ours");
     Verdict::Different { max_abs: Some(max_abs), what }
@@ -95,7 +95,7 @@ mod tests {
             let mut values: Vec<f32> = numbers.iter().enumerate().map(value).collect();
             let parts = [words, scales, biases];
             let exact = judge(&TensorData::from_f32(&[1, 64], &values), &parts);
-            assert_eq!(exact, Verdict::Quantised { bits, group: 32, max_abs: 0.0 });
+            assert_eq!(exact, Verdict::Quantized { bits, group: 32, max_abs: 0.0 });
             values[40] += 2.5;
             let wrong = judge(&TensorData::from_f32(&[1, 64], &values), &parts);
             assert!(matches!(wrong, Verdict::Different { max_abs: Some(most), .. } if most == 2.5), "{wrong:?}");

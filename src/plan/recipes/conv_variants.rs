@@ -1,4 +1,4 @@
-//! Linear layers, convolutions and pools that differ from torch's by their weight or their padding.
+//! Linear layers, convolutions and pools with another weight or another padding than the plain ones.
 
 use serde_json::{Value, json};
 

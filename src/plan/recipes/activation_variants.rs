@@ -1,4 +1,4 @@
-//! Activations of other libraries, by ops.
+//! Activations beside the plain ones, by ops.
 
 use serde_json::json;
 

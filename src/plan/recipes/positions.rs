@@ -1,4 +1,4 @@
-//! Embeddings with a scale, and of positions.
+//! Embeddings with a scale, rows by position, and tables of relative positions.
 
 use serde_json::{Value, json};
 

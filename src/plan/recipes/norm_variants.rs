@@ -1,6 +1,6 @@
-//! Norms of other libraries that torch has no layer for: 1 + weight, gates, heads, channels first, an activation behind.
+//! Norms beside the plain ones: 1 + weight, gates, heads, channels first, an activation behind.
 //!
-//! What the rows' constants mean stands beside the functions that compute it: `src/engine/torch/zoo/norm.rs`.
+//! What the rows' constants mean stands beside the functions that compute it: `crates/torch/src/zoo/norm.rs`.
 
 use serde_json::{Map, Value, json};
 
