@@ -1,0 +1,145 @@
+//! The help: every key from the table, and what each sign means.
+
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use super::{Context, Panel, Then};
+use crate::compare::Verdict;
+use crate::source::Severity;
+use crate::triage::Status;
+use crate::tui::action::Command;
+use crate::tui::canvas::Canvas;
+use crate::tui::glyphs;
+use crate::tui::keymap::Keymap;
+use crate::tui::layout::Rows;
+use crate::tui::scroll::Scroll;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+
+/// Fewest and most columns of one column of help.
+const WIDTH: (usize, usize) = (56, 74);
+/// Columns of the keys in it.
+const KEYS: usize = 23;
+
+/// How far the help is scrolled.
+#[derive(Debug, Clone, Default)]
+pub struct Help {
+    scroll: Scroll,
+}
+
+impl Panel for Help {
+    fn open(&mut self, _context: &mut Context<'_>) {
+        self.scroll = Scroll::default();
+    }
+
+    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
+        if command == Command::Dismiss {
+            return Then::Close;
+        }
+        self.scroll.command(command, context.rows());
+        Then::Stay
+    }
+
+    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
+        self.scroll.by(i64::from(rows), context.rows());
+    }
+
+    /// In two columns where there is room.
+    fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        let room = usize::from(area.width.saturating_sub(2));
+        let columns = if room >= 2 * WIDTH.0 { 2 } else { 1 };
+        let width = (room / columns).min(WIDTH.1);
+        let (left, right) = sections(canvas.theme, canvas.keymap, columns, width);
+        let count = left.len().max(right.len());
+        let size = ((columns * width + 2) as u16, count as u16 + 2);
+        let inner = canvas.popup(area, size, "Help");
+        let top = self.scroll.top.min(count.saturating_sub(usize::from(inner.height)));
+        text::put_lines(canvas.buffer, inner, left.get(top..).unwrap_or_default());
+        if columns == 2 {
+            let half = Rect { x: inner.x + width as u16, width: inner.width.saturating_sub(width as u16), ..inner };
+            text::put_lines(canvas.buffer, half, right.get(top..).unwrap_or_default());
+        }
+        canvas.scrolled(inner, Rows { area: inner, top, count });
+    }
+}
+
+/// The lines of each column.
+fn sections(theme: &Theme, keymap: &Keymap, columns: usize, width: usize) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+    let mut groups: Vec<Vec<Line<'static>>> = Vec::new();
+    let mut heading = "";
+    for binding in &keymap.bindings {
+        if binding.group != heading {
+            heading = &binding.group;
+            groups.push(vec![title(theme, heading)]);
+        }
+        if let Some(group) = groups.last_mut() {
+            let keys = binding.keys.join(" ");
+            group.extend(entry(theme, width, &keys, theme.key(), &binding.help));
+        }
+    }
+    groups.push(signs(theme, width));
+    let total: usize = groups.iter().map(|group| group.len() + 1).sum();
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for group in groups {
+        let side = if columns == 1 || left.len() + group.len() / 2 < total / 2 { &mut left } else { &mut right };
+        if !side.is_empty() {
+            side.push(Line::default());
+        }
+        side.extend(group);
+    }
+    (left, right)
+}
+
+fn title(theme: &Theme, heading: &str) -> Line<'static> {
+    Line::from(Span::styled(format!(" {heading}"), theme.title(true)))
+}
+
+fn entry(theme: &Theme, width: usize, head: &str, style: Style, words: &str) -> Vec<Line<'static>> {
+    let rows = text::wrap(words, width.saturating_sub(KEYS + 2));
+    let mut heads = vec![head.to_owned()];
+    heads.resize(rows.len().max(1), String::new());
+    heads
+        .into_iter()
+        .zip(rows)
+        .map(|(head, row)| {
+            Line::from(vec![
+                Span::styled(format!("   {}", text::clip(&head, KEYS - 4)), style),
+                Span::raw(" ".repeat((KEYS - 3).saturating_sub(text::width(&text::clip(&head, KEYS - 4))))),
+                Span::styled(row, theme.text()),
+            ])
+        })
+        .collect()
+}
+
+fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![title(theme, "Signs")];
+    for status in Status::ALL {
+        let words = match status {
+            Status::Direct => "the same layer, weights as they are or by a rule",
+            Status::Recipe => "convertible, with more than a rename",
+            Status::Incomplete => "an argument that changes the result is not known",
+            Status::Unsupported => "no conversion; behind it: how hard one would be",
+            Status::Container => "holds layers and has no forward of its own",
+            Status::Custom => "a class of yours: its forward must be ported",
+            Status::Unknown => "a layer that the registry does not know",
+        };
+        let head = format!("{} {}", glyphs::status(status), status.name());
+        lines.extend(entry(theme, width, &head, theme.status(status), words));
+    }
+    for verdict in Verdict::ALL {
+        let words = match verdict {
+            Verdict::Exact => "no element differs",
+            Verdict::Ok => "within the tolerance",
+            Verdict::Drift => "above the tolerance, below 1e-3 of the scale",
+            Verdict::Broken => "above that: the conversion is wrong",
+            Verdict::Failed => "an engine said no or died",
+            Verdict::NotRun => "not measured yet",
+        };
+        let head = format!("{} {}", glyphs::verdict(verdict), verdict.name());
+        lines.extend(entry(theme, width, &head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words));
+    }
+    let flag = format!("{} n", glyphs::FLAG);
+    lines.extend(entry(theme, width, &flag, theme.severity(Severity::Breaks), "blockers in its forward"));
+    lines
+}
