@@ -105,11 +105,13 @@ impl View {
         }
     }
 
-    /// A key that moves in the pane that has the focus, or folds.
+    /// A key that moves in the pane that has the focus or to another one, or folds.
     pub fn command(&mut self, command: Command, layout: &Layout) {
         match command {
             Command::Left | Command::Right => self.sideways(command == Command::Right),
             Command::Fold => self.tree.toggle(&self.document, self.tree.selected),
+            Command::NextPane => self.focus_by(1),
+            Command::PreviousPane => self.focus_by(Pane::ALL.len() - 1),
             Command::FoldAll | Command::UnfoldAll => self.tree.fold_all(&self.document, command == Command::FoldAll),
             _ => match (distance(command, layout.page(self.focus)), self.focus) {
                 (Some(by), Pane::Tree) => self.tree.step(by),
