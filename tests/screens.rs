@@ -309,15 +309,13 @@ fn a_frame_of_a_large_model_costs_the_rows_on_screen() {
 #[test]
 fn every_size_can_be_drawn() {
     let mut state = measured("dark", "layer1.0.gn");
-    for mode in [
-        Command::Dismiss,
-        Command::Open(Name::Help),
-        Command::Dismiss,
-        Command::Open(Name::Filter),
-        Command::Accept,
-        Command::Open(Name::Find),
-    ] {
-        commands(&mut state, &[mode]);
+    let panels = [Name::About, Name::Convert, Name::Filter, Name::Find, Name::Findings, Name::Help];
+    for panel in panels.into_iter().map(Some).chain([None]) {
+        commands(&mut state, &[Command::Dismiss]);
+        if let Some(name) = panel {
+            commands(&mut state, &[Command::Open(name), Command::Bottom]);
+        }
+        assert_eq!(state.panels.open, panel);
         for width in (0..90).step_by(7).chain([119, 120, 121, 200]) {
             for height in (0..30).step_by(3).chain([60]) {
                 let area = Rect::new(0, 0, width, height);
