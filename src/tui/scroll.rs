@@ -1,5 +1,7 @@
 //! Moving through rows. How far each key goes is said here alone, for panes and panels alike.
 
+use ratatui::layout::Rect;
+
 use super::action::Command;
 use super::layout::Rows;
 
@@ -38,6 +40,12 @@ impl Scroll {
         if let Some(by) = distance(command, drawn.map_or(1, Rows::page)) {
             self.by(by, drawn);
         }
+    }
+
+    /// What is on show where so many rows are drawn in `area`: the last page is a full one.
+    pub fn rows(self, area: Rect, count: usize) -> Rows {
+        let top = self.top.min(count.saturating_sub(usize::from(area.height)));
+        Rows { area, top, count }
     }
 
     /// So many rows down.
@@ -79,8 +87,6 @@ impl ListCursor {
 
 #[cfg(test)]
 mod tests {
-    use ratatui::layout::Rect;
-
     use super::*;
 
     /// Ten of so many rows.

@@ -11,7 +11,6 @@ use super::{Place, numbers, tree};
 use crate::compare::Verdict;
 use crate::model::ModuleId;
 use crate::tui::canvas::Canvas;
-use crate::tui::layout::Rows;
 use crate::tui::measured::{Layer, Progress};
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -35,11 +34,10 @@ pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
         chart::draw(theme, area, canvas.buffer, chart);
     }
     let lines = numbers::lines(canvas, id, usize::from(text_area.width));
-    let (height, count) = (usize::from(text_area.height), lines.len());
-    let top = view.live.top.min(count.saturating_sub(height));
-    text::put_lines(canvas.buffer, text_area, lines.get(top..).unwrap_or_default());
-    canvas.layout.live = Some(Rows { area: text_area, top, count });
-    tree::scrollbar(canvas, place, top, height, count);
+    let rows = view.live.rows(text_area, lines.len());
+    text::put_lines(canvas.buffer, text_area, lines.get(rows.top..).unwrap_or_default());
+    canvas.layout.live = Some(rows);
+    tree::scrollbar(canvas, place, rows.top, usize::from(text_area.height), rows.count);
 }
 
 /// Where chart and text go.

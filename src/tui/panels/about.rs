@@ -5,13 +5,12 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
-use super::{Context, Panel, Then};
+use super::{Context, Panel, Then, read};
 use crate::source::Severity;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{self, Document, Pickle};
 use crate::tui::glyphs;
-use crate::tui::layout::Rows;
 use crate::tui::scroll::Scroll;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -37,11 +36,7 @@ impl Panel for About {
     }
 
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
-        if command == Command::Dismiss {
-            return Then::Close;
-        }
-        self.scroll.command(command, context.rows());
-        Then::Stay
+        read(&mut self.scroll, command, context)
     }
 
     fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
@@ -51,11 +46,11 @@ impl Panel for About {
     fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
         let width = area.width.min(WIDTH);
         let lines = lines(canvas.theme, &canvas.view.document, usize::from(width.saturating_sub(4)));
-        let count = lines.len();
-        let inner = canvas.popup(area, (width, count as u16 + 2), "About the file");
-        let top = self.scroll.top.min(count.saturating_sub(usize::from(inner.height)));
-        text::put_lines(canvas.buffer, inner, lines.get(top..).unwrap_or_default());
-        canvas.scrolled(inner, Rows { area: inner, top, count });
+        let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
+        let inner = canvas.popup(area, (width, height), "About the file");
+        let rows = self.scroll.rows(inner, lines.len());
+        text::put_lines(canvas.buffer, inner, lines.get(rows.top..).unwrap_or_default());
+        canvas.scrolled(inner, rows);
     }
 }
 

@@ -4,7 +4,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then};
+use super::{Context, Panel, Then, read};
 use crate::compare::Verdict;
 use crate::export::state_dict::Known;
 use crate::export::writer::Phase;
@@ -12,7 +12,6 @@ use crate::tui::action::{Command, Effect};
 use crate::tui::canvas::Canvas;
 use crate::tui::converting::{Converting, Event, Preview, Row};
 use crate::tui::glyphs;
-use crate::tui::layout::Rows;
 use crate::tui::scroll::Scroll;
 use crate::tui::text;
 use crate::tui::view::View;
@@ -64,8 +63,7 @@ impl Panel for Convert {
                 context.effects.push(Effect::Convert);
             }
             Command::Cancel if writing => context.effects.push(Effect::StopConversion),
-            Command::Dismiss => return Then::Close,
-            _ => self.scroll.command(command, context.rows()),
+            _ => return read(&mut self.scroll, command, context),
         }
         Then::Stay
     }
@@ -91,11 +89,11 @@ impl Panel for Convert {
         text::put_lines(canvas.buffer, inner, &head);
         let above = (head.len() as u16).min(inner.height);
         let list = Rect { y: inner.y + above, height: inner.height - above, ..inner };
-        let shown = usize::from(list.height);
-        let top = self.scroll.top.min(rows.len().saturating_sub(shown));
-        let lines: Vec<Line> = rows.iter().skip(top).take(shown).map(|row| line(canvas, row, columns)).collect();
+        let shown = self.scroll.rows(list, rows.len());
+        let page = rows.iter().skip(shown.top).take(usize::from(list.height));
+        let lines: Vec<Line> = page.map(|row| line(canvas, row, columns)).collect();
         text::put_lines(canvas.buffer, list, &lines);
-        canvas.scrolled(inner, Rows { area: list, top, count: rows.len() });
+        canvas.scrolled(inner, shown);
     }
 }
 

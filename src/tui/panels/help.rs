@@ -4,7 +4,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then};
+use super::{Context, Panel, Then, read};
 use crate::compare::Verdict;
 use crate::source::Severity;
 use crate::triage::Status;
@@ -12,7 +12,6 @@ use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::keymap::Keymap;
-use crate::tui::layout::Rows;
 use crate::tui::scroll::Scroll;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -34,11 +33,7 @@ impl Panel for Help {
     }
 
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
-        if command == Command::Dismiss {
-            return Then::Close;
-        }
-        self.scroll.command(command, context.rows());
-        Then::Stay
+        read(&mut self.scroll, command, context)
     }
 
     fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
@@ -54,13 +49,13 @@ impl Panel for Help {
         let count = left.len().max(right.len());
         let size = ((columns * width + 2) as u16, count as u16 + 2);
         let inner = canvas.popup(area, size, "Help");
-        let top = self.scroll.top.min(count.saturating_sub(usize::from(inner.height)));
-        text::put_lines(canvas.buffer, inner, left.get(top..).unwrap_or_default());
+        let rows = self.scroll.rows(inner, count);
+        text::put_lines(canvas.buffer, inner, left.get(rows.top..).unwrap_or_default());
         if columns == 2 {
             let half = Rect { x: inner.x + width as u16, width: inner.width.saturating_sub(width as u16), ..inner };
-            text::put_lines(canvas.buffer, half, right.get(top..).unwrap_or_default());
+            text::put_lines(canvas.buffer, half, right.get(rows.top..).unwrap_or_default());
         }
-        canvas.scrolled(inner, Rows { area: inner, top, count });
+        canvas.scrolled(inner, rows);
     }
 }
 

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use super::action::{Command, Effect};
 use super::canvas::Canvas;
 use super::layout::{Layout, Rows};
+use super::scroll::Scroll;
 use super::view::View;
 
 /// Every panel. `assets/keymap.toml` uses these names in kebab-case.
@@ -116,6 +117,15 @@ pub enum Then {
     Stay,
     /// It closes.
     Close,
+}
+
+/// A key in a panel that is only read: it scrolls or closes.
+fn read(scroll: &mut Scroll, command: Command, context: &Context<'_>) -> Then {
+    if command == Command::Dismiss {
+        return Then::Close;
+    }
+    scroll.command(command, context.rows());
+    Then::Stay
 }
 
 /// What every panel does. What it changes is itself and what [`Context`] holds; drawing changes nothing.
