@@ -19,6 +19,7 @@ use t2m_tui::tui::action::{Action, Command, Effect, HighlightJob, Highlighted, P
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
+use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::state::{Screen, State};
 use t2m_tui::tui::svg::svg;
 use t2m_tui::tui::theme::Theme;
@@ -164,6 +165,6 @@ fn blockers(mut state: State) -> State {
 }
 
 fn help(mut state: State) -> State {
-    act(&mut state, Action::Command(Command::Help));
+    act(&mut state, Action::Command(Command::Open(Name::Help)));
     state
 }

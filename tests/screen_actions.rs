@@ -21,7 +21,7 @@ use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect, Pane};
 use t2m_tui::tui::converting::{self, Converter};
 use t2m_tui::tui::findings::Kind;
-use t2m_tui::tui::keymap::Mode;
+use t2m_tui::tui::panels::{self, Name};
 use t2m_tui::tui::runtime::{Loaded, Message, Verifier, event_loop};
 use t2m_tui::tui::snapshot::rows;
 use t2m_tui::tui::state::{Screen, State, View};
@@ -243,8 +243,8 @@ fn where_the_selected_module_is_built_and_called_is_marked() {
 #[test]
 fn the_list_of_blockers_is_worst_first_and_leads_to_each() {
     let mut state = open();
-    command(&mut state, Command::Findings);
-    assert_eq!(view(&state).mode, Mode::Findings);
+    command(&mut state, Command::Open(Name::Findings));
+    assert_eq!(state.panels.open, Some(Name::Findings));
     let findings = view(&state).document.findings.clone();
     let severities: Vec<Kind> = findings.iter().map(|finding| finding.kind).collect();
     assert!(severities.len() > 3 && severities[0] == Kind::Blocker(Severity::Breaks), "{severities:?}");
@@ -257,21 +257,21 @@ fn the_list_of_blockers_is_worst_first_and_leads_to_each() {
     command(&mut state, Command::Down);
     command(&mut state, Command::Up);
     command(&mut state, Command::Accept);
-    assert_eq!((view(&state).mode, view(&state).tree.selected), (Mode::Main, findings[1].at.module));
+    assert_eq!((state.panels.open, view(&state).tree.selected), (None, findings[1].at.module));
     assert_eq!(view(&state).source.line, Some(findings[1].at.line));
-    command(&mut state, Command::Findings);
+    command(&mut state, Command::Open(Name::Findings));
     command(&mut state, Command::PageDown);
     command(&mut state, Command::PageDown);
-    assert_eq!(view(&state).finding_row, findings.len() - 1);
+    assert_eq!(state.panels.findings.cursor.row, findings.len() - 1);
     command(&mut state, Command::Dismiss);
-    assert_eq!(view(&state).mode, Mode::Main);
+    assert_eq!(state.panels.open, None);
 }
 
 #[test]
 fn the_filter_keeps_ancestors_and_forgets_them_again() {
     let mut state = open();
     command(&mut state, Command::FoldAll);
-    command(&mut state, Command::Filter);
+    command(&mut state, Command::Open(Name::Filter));
     command(&mut state, Command::Down);
     command(&mut state, Command::Toggle);
     let tree = &view(&state).tree;
@@ -280,7 +280,7 @@ fn the_filter_keeps_ancestors_and_forgets_them_again() {
     assert!(tree.row_of(id("layer1.0.gn")).is_some() && tree.row_of(id("layer1.0.conv1")).is_none());
     assert!(tree.is_dimmed(id("layer1.0")));
     command(&mut state, Command::Accept);
-    assert_eq!(view(&state).mode, Mode::Main);
+    assert_eq!(state.panels.open, None);
     command(&mut state, Command::Dismiss);
     assert!(view(&state).tree.filter.is_empty());
     assert!(view(&state).tree.row_of(id("layer1.0.conv1")).is_some());
@@ -290,7 +290,7 @@ fn the_filter_keeps_ancestors_and_forgets_them_again() {
 fn only_what_measured_badly() {
     let mut state = open();
     measure_all(&mut state);
-    command(&mut state, Command::Filter);
+    command(&mut state, Command::Open(Name::Filter));
     command(&mut state, Command::Up);
     command(&mut state, Command::Toggle);
     let view = view(&state);
@@ -310,7 +310,7 @@ fn a_search_goes_to_matches_and_escape_goes_back() {
     select(&mut state, "layer1.1");
     command(&mut state, Command::FoldAll);
     let before = selected(&state);
-    command(&mut state, Command::Find);
+    command(&mut state, Command::Open(Name::Find));
     for character in "attn".chars() {
         act(&mut state, Action::Text(character));
     }
@@ -319,22 +319,22 @@ fn a_search_goes_to_matches_and_escape_goes_back() {
     assert_eq!(selected(&state), before);
     assert!(view(&state).tree.is_folded(id("encoder")), "folds are as they were");
 
-    command(&mut state, Command::Find);
+    command(&mut state, Command::Open(Name::Find));
     act(&mut state, Action::Paste("conv\u{7}2".to_owned()));
-    assert_eq!(view(&state).find.as_ref().unwrap().text, "conv2");
+    assert_eq!(state.panels.find.search.as_ref().unwrap().text, "conv2");
     command(&mut state, Command::Accept);
     let first = selected(&state);
     command(&mut state, Command::FindNext);
     assert_ne!(selected(&state), first);
     command(&mut state, Command::FindPrevious);
     assert_eq!(selected(&state), first);
-    assert_eq!(view(&state).find.as_ref().unwrap().matches.len(), 9, "by path and by class");
+    assert_eq!(state.panels.find.matches().len(), 9, "by path and by class");
 }
 
 #[test]
 fn upper_case_in_a_search_counts() {
     let document = sample::document();
-    let search = |text: &str| t2m_tui::tui::state::Find::search(&document, text).len();
+    let search = |text: &str| panels::find::matches(&document, text).len();
     assert_eq!((search("conv2d"), search("Conv2d"), search("CONV2D")), (9, 9, 0));
     assert_eq!((search("layer2 gn"), search("gn layer2"), search("layer2 nothing")), (2, 2, 0));
     assert_eq!(search("  "), 0);
@@ -494,7 +494,7 @@ fn a_conversion_is_planned_written_and_stopped() {
         })
     };
     let mut state = sample::state("dark");
-    assert_eq!(asked(&mut state, Command::Convert), Some("plan"));
+    assert_eq!(asked(&mut state, Command::Open(Name::Convert)), Some("plan"));
     assert!(state.is_moving());
     // Nothing is written before it is known what.
     assert_eq!(asked(&mut state, Command::Accept), None);
@@ -511,7 +511,7 @@ fn a_conversion_is_planned_written_and_stopped() {
     assert_eq!(state.notice, Some(words));
     assert!(!state.is_moving());
     // The preview is kept.
-    assert_eq!(asked(&mut state, Command::Convert), None);
+    assert_eq!(asked(&mut state, Command::Open(Name::Convert)), None);
 }
 
 #[test]

@@ -23,6 +23,7 @@ use t2m_tui::tui::converting::{self, Preview, Row};
 use t2m_tui::tui::document::{About, Document, Pickle};
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
+use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::snapshot::{rows, styled};
 use t2m_tui::tui::state::{Screen, State};
 use t2m_tui::tui::theme::{Level, Theme};
@@ -108,11 +109,14 @@ fn ascii_alone() {
 #[test]
 fn overlays_and_the_search() {
     let mut state = measured("dark", "encoder.attn");
-    commands(&mut state, &[Command::Help]);
+    commands(&mut state, &[Command::Open(Name::Help)]);
     insta::assert_snapshot!("help", rows(&draw(&mut state, 160, 45)).join("\n"));
-    commands(&mut state, &[Command::Dismiss, Command::Filter, Command::Toggle, Command::Up, Command::Toggle]);
+    commands(
+        &mut state,
+        &[Command::Dismiss, Command::Open(Name::Filter), Command::Toggle, Command::Up, Command::Toggle],
+    );
     insta::assert_snapshot!("filter", styled(&draw(&mut state, 100, 30)));
-    commands(&mut state, &[Command::Clear, Command::Accept, Command::Find]);
+    commands(&mut state, &[Command::Clear, Command::Accept, Command::Open(Name::Find)]);
     for character in "conv2 layer2".chars() {
         act(&mut state, Action::Text(character));
     }
@@ -155,7 +159,7 @@ fn a_suspicious_pickle_is_said_loudly_and_shown() {
         "{screen}"
     );
     assert!(screen.contains("⚑ pickle"), "{screen}");
-    commands(&mut state, &[Command::About]);
+    commands(&mut state, &[Command::Open(Name::About)]);
     insta::assert_snapshot!("about", styled(&draw(&mut state, 160, 45)));
     insta::assert_snapshot!("about_small", rows(&draw(&mut state, 60, 16)).join("\n"));
     commands(&mut state, &[Command::Down, Command::Dismiss]);
@@ -183,7 +187,7 @@ fn preview() -> Preview {
 #[test]
 fn a_conversion_is_previewed_with_what_was_measured() {
     let mut state = measured("dark", "encoder.attn");
-    commands(&mut state, &[Command::Convert]);
+    commands(&mut state, &[Command::Open(Name::Convert)]);
     let waiting = rows(&draw(&mut state, 160, 45)).join("\n");
     assert!(waiting.contains("reading names and shapes"), "{waiting}");
     act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::new(preview())))));
@@ -305,8 +309,13 @@ fn a_frame_of_a_large_model_costs_the_rows_on_screen() {
 #[test]
 fn every_size_can_be_drawn() {
     let mut state = measured("dark", "layer1.0.gn");
-    for mode in [Command::Dismiss, Command::Help, Command::Dismiss, Command::Filter, Command::Accept, Command::Find] {
-        commands(&mut state, &[mode]);
+    let panels = [Name::About, Name::Convert, Name::Filter, Name::Find, Name::Findings, Name::Help];
+    for panel in panels.into_iter().map(Some).chain([None]) {
+        commands(&mut state, &[Command::Dismiss]);
+        if let Some(name) = panel {
+            commands(&mut state, &[Command::Open(name), Command::Bottom]);
+        }
+        assert_eq!(state.panels.open, panel);
         for width in (0..90).step_by(7).chain([119, 120, 121, 200]) {
             for height in (0..30).step_by(3).chain([60]) {
                 let area = Rect::new(0, 0, width, height);
@@ -322,8 +331,12 @@ fn any_action() -> impl Strategy<Value = Action> {
         Run,
         RunAll,
         Cancel,
-        Filter,
-        Find,
+        Open(Name::About),
+        Open(Name::Convert),
+        Open(Name::Filter),
+        Open(Name::Find),
+        Open(Name::Findings),
+        Open(Name::Help),
         FindNext,
         FindPrevious,
         NextBlocker,
@@ -343,7 +356,6 @@ fn any_action() -> impl Strategy<Value = Action> {
         PageUp,
         Top,
         Bottom,
-        Help,
         Mouse,
         Accept,
         Dismiss,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::converting;
 use super::document::Document;
 use super::layout::Layout;
+use super::panels::Name;
 use crate::exit::Exit;
 use crate::source::highlight::Run;
 use crate::verify;
@@ -42,19 +43,18 @@ impl Pane {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Command {
+    /// Open a panel: `{ open = "help" }`.
+    Open(Name),
     Run,
     RunAll,
     Cancel,
     Half,
     Weights,
     Twins,
-    Filter,
-    Find,
     FindNext,
     FindPrevious,
     NextBlocker,
     PreviousBlocker,
-    Findings,
     NextLink,
     PreviousLink,
     NextPane,
@@ -72,9 +72,6 @@ pub enum Command {
     PageUp,
     Top,
     Bottom,
-    Help,
-    About,
-    Convert,
     Mouse,
     Suspend,
     Quit,

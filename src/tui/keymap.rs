@@ -6,37 +6,18 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 
 use super::action::Command;
+use super::panels::Name;
+use super::scroll::distance;
 
 const TABLE: &str = include_str!("../../assets/keymap.toml");
-
-/// What has the keyboard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// The panes.
-    #[default]
-    Main,
-    /// The line where a search is typed.
-    Find,
-    /// The list of statuses.
-    Filter,
-    /// The help.
-    Help,
-    /// The panel about the file.
-    About,
-    /// The list of blockers and ops.
-    Findings,
-    /// The panel of a conversion.
-    Convert,
-}
 
 /// One row of the table.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
-    /// What it is part of.
+    /// The panel that it is a key of; `None` for the panes.
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: Option<Name>,
     /// Heading in the help.
     pub group: String,
     /// What happens.
@@ -85,7 +66,7 @@ pub enum Error {
 pub struct Keymap {
     /// The rows, in order.
     pub bindings: Vec<Binding>,
-    commands: HashMap<(Mode, Key), Command>,
+    commands: HashMap<(Option<Name>, Key), Command>,
 }
 
 impl Keymap {
@@ -115,19 +96,20 @@ impl Keymap {
         Ok(Keymap { bindings, commands })
     }
 
-    /// What a key means now. The keys that leave or suspend the program mean so everywhere.
-    pub fn command(&self, mode: Mode, event: &KeyEvent) -> Option<Command> {
+    /// What a key means in a panel, or in the panes. The keys that leave or suspend the program, and those that move through
+    /// rows, mean the same in a panel that has no other use for them.
+    pub fn command(&self, panel: Option<Name>, event: &KeyEvent) -> Option<Command> {
         let key = Key::of(event)?;
-        let everywhere = [Command::Interrupt, Command::Suspend];
-        self.commands
-            .get(&(mode, key))
-            .or_else(|| self.commands.get(&(Mode::Main, key)).filter(|command| everywhere.contains(command)))
-            .copied()
+        let everywhere = |command: &&Command| {
+            matches!(command, Command::Interrupt | Command::Suspend) || distance(**command, 1).is_some()
+        };
+        let own = self.commands.get(&(panel, key));
+        own.or_else(|| self.commands.get(&(None, key)).filter(everywhere)).copied()
     }
 
-    /// The rows of one mode, in order.
-    pub fn of(&self, mode: Mode) -> impl Iterator<Item = &Binding> {
-        self.bindings.iter().filter(move |binding| binding.mode == mode)
+    /// The rows of a panel, or of the panes, in order.
+    pub fn of(&self, panel: Option<Name>) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |binding| binding.mode == panel)
     }
 }
 
@@ -207,18 +189,53 @@ mod tests {
     #[test]
     fn the_built_in_table_loads_and_every_mode_can_be_left() {
         let keymap = Keymap::built_in().unwrap();
-        for mode in [Mode::Main, Mode::Find, Mode::Filter, Mode::Help, Mode::About, Mode::Findings, Mode::Convert] {
+        let opened: Vec<Option<Name>> = keymap
+            .bindings
+            .iter()
+            .filter_map(|binding| match binding.command {
+                Command::Open(name) => Some(Some(name)),
+                _ => None,
+            })
+            .collect();
+        assert!(opened.len() > 5, "{opened:?}");
+        for panel in opened.into_iter().chain([None]) {
             let escape = press(KeyCode::Esc, KeyModifiers::NONE);
-            assert!(keymap.command(mode, &escape).is_some(), "{mode:?} has no way out");
+            assert!(keymap.command(panel, &escape).is_some(), "{panel:?} has no way out");
             let interrupt = press(KeyCode::Char('c'), KeyModifiers::CONTROL);
-            assert_eq!(keymap.command(mode, &interrupt), Some(Command::Interrupt));
+            assert_eq!(keymap.command(panel, &interrupt), Some(Command::Interrupt));
         }
+    }
+
+    #[test]
+    fn keys_that_move_mean_the_same_in_every_panel() {
+        let keymap = Keymap::built_in().unwrap();
+        let panels = [Name::About, Name::Convert, Name::Filter, Name::Findings, Name::Help];
+        let moves = [
+            (KeyCode::Char('j'), Command::Down),
+            (KeyCode::PageDown, Command::PageDown),
+            (KeyCode::PageUp, Command::PageUp),
+            (KeyCode::Char('g'), Command::Top),
+            (KeyCode::Home, Command::Top),
+            (KeyCode::Char('G'), Command::Bottom),
+            (KeyCode::End, Command::Bottom),
+        ];
+        for (panel, (code, command)) in panels.into_iter().flat_map(|panel| moves.map(|at| (panel, at))) {
+            let found = keymap.command(Some(panel), &press(code, KeyModifiers::NONE));
+            assert_eq!(found, Some(command), "{code:?} in {panel:?}");
+            let half = press(KeyCode::Char('d'), KeyModifiers::CONTROL);
+            assert_eq!(keymap.command(Some(panel), &half), Some(Command::HalfDown), "{panel:?}");
+        }
+        // What only the panes do is nothing in a panel.
+        assert_eq!(keymap.command(Some(Name::Help), &press(KeyCode::Char('a'), KeyModifiers::NONE)), None);
+        // A panel's own use of a key comes first.
+        let erase = press(KeyCode::Char('u'), KeyModifiers::CONTROL);
+        assert_eq!(keymap.command(Some(Name::Find), &erase), Some(Command::EraseAll));
     }
 
     #[test]
     fn shift_belongs_to_characters_and_to_tab() {
         let keymap = Keymap::built_in().unwrap();
-        let find = |code, modifiers| keymap.command(Mode::Main, &press(code, modifiers));
+        let find = |code, modifiers| keymap.command(None, &press(code, modifiers));
         assert_eq!(find(KeyCode::Char('G'), KeyModifiers::SHIFT), Some(Command::Bottom));
         assert_eq!(find(KeyCode::Char('g'), KeyModifiers::NONE), Some(Command::Top));
         assert_eq!(find(KeyCode::BackTab, KeyModifiers::SHIFT), Some(Command::PreviousPane));

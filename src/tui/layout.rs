@@ -42,16 +42,48 @@ pub struct Layout {
     pub tree: Option<(Rect, usize)>,
     /// The source.
     pub source: Option<SourceArea>,
-    /// The measurement: its text, and how many rows of it are out of view below.
-    pub live: Option<(Rect, usize)>,
+    /// The measurement.
+    pub live: Option<Rows>,
     /// Tabs.
     pub tabs: Vec<(Rect, Pane)>,
     /// Keys in the footer.
     pub keys: Vec<(Rect, Command)>,
-    /// The help or the filter, with its rows and how many are out of view below.
-    pub overlay: Option<(Rect, usize)>,
-    /// The row at the top of the list of findings.
-    pub findings_top: usize,
+    /// The rows of the panel over the panes.
+    pub panel: Option<Rows>,
+}
+
+/// Rows of which a part is on show.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rows {
+    /// Where that part is.
+    pub area: Rect,
+    /// The first row on show.
+    pub top: usize,
+    /// How many rows there are.
+    pub count: usize,
+}
+
+impl Rows {
+    /// How many rows fit.
+    pub fn page(self) -> usize {
+        usize::from(self.area.height).max(1)
+    }
+
+    /// How many are out of view below.
+    pub fn below(self) -> usize {
+        self.count.saturating_sub(self.top + usize::from(self.area.height))
+    }
+
+    /// The first row of the last page.
+    pub fn last_top(self) -> usize {
+        self.count.saturating_sub(usize::from(self.area.height))
+    }
+
+    /// The row at a position.
+    pub fn at(self, at: Position) -> Option<usize> {
+        let row = self.area.contains(at).then(|| self.top + usize::from(at.y - self.area.y))?;
+        (row < self.count).then_some(row)
+    }
 }
 
 /// Where the source was drawn.
@@ -67,13 +99,12 @@ pub struct SourceArea {
 
 impl Layout {
     /// The pane at a position.
-    pub fn pane_at(&self, column: u16, row: u16) -> Option<Pane> {
-        let at = Position::new(column, row);
+    pub fn pane_at(&self, at: Position) -> Option<Pane> {
         if self.tree.is_some_and(|(area, _)| area.contains(at)) {
             Some(Pane::Tree)
         } else if self.source.as_ref().is_some_and(|source| source.area.contains(at)) {
             Some(Pane::Source)
-        } else if self.live.is_some_and(|(area, _)| area.contains(at)) {
+        } else if self.live.is_some_and(|rows| rows.area.contains(at)) {
             Some(Pane::Live)
         } else {
             None
@@ -85,7 +116,7 @@ impl Layout {
         let height = match pane {
             Pane::Tree => self.tree.map(|(area, _)| area.height),
             Pane::Source => self.source.as_ref().map(|source| source.area.height),
-            Pane::Live => self.live.map(|(area, _)| area.height),
+            Pane::Live => self.live.map(|rows| rows.area.height),
         };
         usize::from(height.unwrap_or(1)).max(1)
     }

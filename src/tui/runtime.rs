@@ -20,6 +20,7 @@ use super::converting::{self, Converter};
 use super::document::Document;
 use super::draw::render;
 use super::keymap::{self, Keymap, typed};
+use super::panels::Panel;
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
@@ -370,9 +371,11 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
 pub fn action_of(state: &State, event: Event) -> Option<Action> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
-            let mode = state.mode();
-            let command = state.keymap.command(mode, &key).map(Action::Command);
-            command.or_else(|| typed(&key).map(Action::Text))
+            let panel = state.panels.current();
+            match typed(&key).filter(|_| panel.is_some_and(Panel::takes_text)) {
+                Some(character) => Some(Action::Text(character)),
+                None => state.keymap.command(state.panels.open, &key).map(Action::Command),
+            }
         }
         Event::Mouse(mouse) => match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(mouse.column, mouse.row)),

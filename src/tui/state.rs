@@ -1,18 +1,13 @@
 //! Everything the screen knows.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::action::{Highlighted, Pane};
-use super::converting::Converting;
-use super::document::{Document, Place};
-use super::keymap::{Keymap, Mode};
+use super::keymap::Keymap;
 use super::layout::Layout;
-use super::measured::Measured;
+use super::panels::{Panel, Panels};
 use super::theme::Theme;
-use super::tree::Tree;
+pub use super::view::View;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
+use crate::verify;
 use t2m_checkpoint::Dtype;
 
 /// What a run does unless it is set otherwise.
@@ -51,6 +46,8 @@ pub struct State {
     pub trials: Trials,
     /// What is on.
     pub screen: Screen,
+    /// The panels over an open checkpoint.
+    pub panels: Panels,
     /// A sentence for the bottom line, until the next key.
     pub notice: Option<String>,
     /// Counts the pictures of spinners.
@@ -70,67 +67,47 @@ pub enum Screen {
     Open(Box<View>),
 }
 
-/// The view of an open checkpoint.
-#[derive(Debug, Clone)]
-pub struct View {
-    /// The checkpoint.
-    pub document: Arc<Document>,
-    /// The tree pane.
-    pub tree: Tree,
-    /// The source pane.
-    pub source: Source,
-    /// First row of the measurement on show.
-    pub live_top: usize,
-    /// What was measured.
-    pub measured: Measured,
-    /// The pane that keys move in.
-    pub focus: Pane,
-    /// The pane below the tree where there is room for one only.
-    pub lower: Pane,
-    /// What has the keyboard.
-    pub mode: Mode,
-    /// First row on show of the help, or of the panel about the file.
-    pub overlay_top: usize,
-    /// The row of the filter that the cursor is on.
-    pub filter_row: usize,
-    /// The row of the list of findings that the cursor is on.
-    pub finding_row: usize,
-    /// The search, typed or kept.
-    pub find: Option<Find>,
-    /// The conversion to MLX.
-    pub converting: Converting,
-}
+impl Trials {
+    /// Run in half precision as well, or no longer; says which.
+    pub fn toggle_half(&mut self) -> &'static str {
+        let half = [Dtype::Float16, Dtype::BFloat16];
+        let on = !self.dtypes.iter().any(|dtype| half.contains(dtype));
+        self.dtypes.retain(|dtype| !half.contains(dtype));
+        self.dtypes.extend(half.into_iter().filter(|_| on));
+        if on { "runs are in float16 and bfloat16 too" } else { "runs are in float32 alone" }
+    }
 
-/// The source pane.
-#[derive(Debug, Clone, Default)]
-pub struct Source {
-    /// The module whose class is shown.
-    pub owner: Option<ModuleId>,
-    /// First line on show, 1-based.
-    pub top: usize,
-    /// Columns scrolled away on the left.
-    pub left: usize,
-    /// The line that something points at.
-    pub line: Option<usize>,
-    /// The line that was chosen by its links, while this module is selected.
-    pub chosen: Option<(ModuleId, usize)>,
-    /// A line to go to, once the pane is on show.
-    pub jump: Option<usize>,
-    /// Colours, by class.
-    pub colours: HashMap<String, Highlighted>,
-    /// What was asked to be coloured last.
-    pub asked: Option<(String, std::ops::Range<usize>)>,
-}
+    /// Compute with randomised weights, or with the checkpoint's; says which.
+    pub fn toggle_weights(&mut self) -> &'static str {
+        let (other, words) = match self.weights {
+            WeightSource::Checkpoint => (WeightSource::Random, "runs are with randomised weights"),
+            WeightSource::Random => (WeightSource::Checkpoint, "runs are with the checkpoint's own weights"),
+        };
+        self.weights = other;
+        words
+    }
 
-/// A search.
-#[derive(Debug, Clone)]
-pub struct Find {
-    /// What was typed.
-    pub text: String,
-    /// What matches, in order.
-    pub matches: Vec<ModuleId>,
-    /// The tree as it was before.
-    pub before: Tree,
+    /// Run naive twins as well, or no longer; says which.
+    pub fn toggle_naive(&mut self) -> &'static str {
+        self.naive = !self.naive;
+        if self.naive {
+            "runs show what a plain rename would give, too"
+        } else {
+            "runs are of the right conversion alone"
+        }
+    }
+
+    /// A run of these modules.
+    pub fn request(&self, modules: Vec<ModuleId>) -> verify::Request {
+        verify::Request {
+            modules,
+            trials: self.count,
+            dtypes: self.dtypes.clone(),
+            seed: self.seed,
+            weights: self.weights,
+            naive: self.naive,
+        }
+    }
 }
 
 impl State {
@@ -143,17 +120,10 @@ impl State {
             mouse: true,
             trials: Trials::default(),
             screen: Screen::Opening(what),
+            panels: Panels::default(),
             notice: None,
             tick: 0,
             layout: Layout::default(),
-        }
-    }
-
-    /// What has the keyboard.
-    pub fn mode(&self) -> Mode {
-        match &self.screen {
-            Screen::Open(view) => view.mode,
-            _ => Mode::Main,
         }
     }
 
@@ -171,64 +141,10 @@ impl State {
             Screen::Opening(_) => true,
             Screen::Failed(..) => false,
             Screen::Open(view) => {
-                let planning = view.mode == Mode::Convert && view.converting.preview.is_none();
-                view.measured.is_running() || view.converting.progress.is_some() || planning
+                let panels = &self.panels;
+                let in_panel = panels.convert.is_writing() || panels.current().is_some_and(Panel::is_moving);
+                view.measured.is_running() || in_panel
             }
         }
-    }
-}
-
-impl View {
-    /// A fresh view: the root's children are open, and theirs where the model is small.
-    pub fn new(document: Arc<Document>) -> View {
-        let depth = if document.len() <= 60 { usize::MAX } else { 2 };
-        View {
-            tree: Tree::new(&document, depth),
-            source: Source { top: 1, ..Source::default() },
-            live_top: 0,
-            measured: Measured::default(),
-            focus: Pane::Tree,
-            lower: Pane::Source,
-            mode: Mode::Main,
-            overlay_top: 0,
-            filter_row: 0,
-            finding_row: 0,
-            find: None,
-            converting: Converting::default(),
-            document,
-        }
-    }
-
-    /// Where a jump to the next blocker starts.
-    pub fn place(&self) -> Place {
-        let blockers = self.document.blockers(self.tree.selected);
-        let line = self.source.line.filter(|line| blockers.iter().any(|blocker| blocker.line == *line));
-        Place { module: self.tree.selected, line: line.unwrap_or(0) }
-    }
-}
-
-impl Find {
-    /// Modules that match: every word occurs in the path or in the class, upper and lower case alike unless a word has
-    /// an upper-case letter.
-    pub fn search(document: &Document, text: &str) -> Vec<ModuleId> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        if words.is_empty() {
-            return Vec::new();
-        }
-        let matches = |id: &ModuleId| {
-            document.module(*id).is_some_and(|module| {
-                words.iter().all(|word| contains(&module.path, word) || contains(module.short_class(), word))
-            })
-        };
-        (0..document.len()).filter(matches).collect()
-    }
-}
-
-/// Whether `text` contains `word`; case counts where the word has an upper-case letter.
-pub fn contains(text: &str, word: &str) -> bool {
-    if word.chars().any(char::is_uppercase) {
-        text.contains(word)
-    } else {
-        word.is_empty() || text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     }
 }

@@ -4,8 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::text;
 use crate::compare::{Trial, Verdict};
+use crate::tui::text;
 use crate::tui::theme::Theme;
 
 /// Columns of the axis labels with their tick: `1e-5 ┤`.

@@ -1,14 +1,14 @@
 //! The line at the top: which file, how much of it, and how much of that converts.
 
-use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::text;
+use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
-use crate::tui::state::{State, View};
+use crate::tui::text;
 use crate::tui::theme::Theme;
+use crate::tui::view::View;
 use t2m_checkpoint::escape::escape;
 
 /// Rows it takes on a screen of that size.
@@ -17,12 +17,12 @@ pub fn rows(area: Rect) -> u16 {
 }
 
 /// Draw it.
-pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer) {
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let columns = usize::from(area.width);
-    let theme = &state.theme;
+    let (theme, view) = (canvas.theme, canvas.view);
     if area.height > 1 {
-        text::put(buffer, area.x, area.y, columns, &file(theme, view, columns));
-        text::put(buffer, area.x, area.y + 1, columns, &bars(theme, view, 16, true));
+        text::put(canvas.buffer, area.x, area.y, columns, &file(theme, view, columns));
+        text::put(canvas.buffer, area.x, area.y + 1, columns, &bars(theme, view, 16, true));
         return;
     }
     // The richest right-hand side that leaves the file its place.
@@ -32,10 +32,10 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer) {
     let right = fitting.or(variants.last().filter(|right| right.width() + 12 <= columns));
     let taken = right.map_or(0, |right| right.width() + 1);
     if let Some(right) = right {
-        text::put(buffer, area.right() - taken as u16, area.y, taken, right);
+        text::put(canvas.buffer, area.right() - taken as u16, area.y, taken, right);
     }
     let room = columns.saturating_sub(taken + 1);
-    text::put(buffer, area.x, area.y, room, &file(theme, view, room));
+    text::put(canvas.buffer, area.x, area.y, room, &file(theme, view, room));
 }
 
 /// File, format, parameters, size: as many of them as fit.

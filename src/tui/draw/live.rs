@@ -2,19 +2,19 @@
 //!
 //! It always says what was done, by whom, on what, and against which bound.
 
-use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::chart::{self, Chart, Point};
-use super::{Place, numbers, text, tree};
+use super::{Place, numbers, tree};
 use crate::compare::Verdict;
 use crate::model::ModuleId;
-use crate::tui::layout::Layout;
+use crate::tui::canvas::Canvas;
 use crate::tui::measured::{Layer, Progress};
-use crate::tui::state::{State, View};
+use crate::tui::text;
 use crate::tui::theme::Theme;
+use crate::tui::view::View;
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::{EngineState, Side};
 
@@ -24,20 +24,20 @@ const SIDE_BY_SIDE: u16 = 64;
 const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
 
 /// Draw the pane.
-pub fn draw(state: &State, view: &View, place: Place, buffer: &mut Buffer, layout: &mut Layout) {
+pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
+    let (theme, view) = (canvas.theme, canvas.view);
     let id = view.tree.selected;
-    titles(state, view, id, place, buffer);
+    titles(canvas, id, place);
     let chart = chart_of(view, id);
     let (chart_area, text_area) = split(place.inner, chart.is_some());
     if let (Some(chart), Some(area)) = (&chart, chart_area) {
-        chart::draw(&state.theme, area, buffer, chart);
+        chart::draw(theme, area, canvas.buffer, chart);
     }
-    let lines = numbers::lines(state, view, id, usize::from(text_area.width));
-    let below = lines.len().saturating_sub(usize::from(text_area.height));
-    let top = view.live_top.min(below);
-    text::put_lines(buffer, text_area, lines.get(top..).unwrap_or_default());
-    layout.live = Some((text_area, below - top));
-    tree::scrollbar(state, place, top, usize::from(text_area.height), lines.len(), buffer);
+    let lines = numbers::lines(canvas, id, usize::from(text_area.width));
+    let rows = view.live.rows(text_area, lines.len());
+    text::put_lines(canvas.buffer, text_area, lines.get(rows.top..).unwrap_or_default());
+    canvas.layout.live = Some(rows);
+    tree::scrollbar(canvas, place, rows.top, usize::from(text_area.height), rows.count);
 }
 
 /// Where chart and text go.
@@ -59,8 +59,8 @@ fn split(inner: Rect, chart: bool) -> (Option<Rect>, Rect) {
 }
 
 /// The layer and what it becomes on the left, the engines on the right.
-fn titles(state: &State, view: &View, id: ModuleId, place: Place, buffer: &mut Buffer) {
-    let theme = &state.theme;
+fn titles(canvas: &mut Canvas<'_>, id: ModuleId, place: Place) {
+    let (theme, view) = (canvas.theme, canvas.view);
     let (Some(module), Some(triage)) = (view.document.module(id), view.document.triage(id)) else { return };
     let name = if module.path.is_empty() { "the whole model" } else { &module.path };
     let mut words = quoted(module.short_class()).into_owned();
@@ -76,7 +76,7 @@ fn titles(state: &State, view: &View, id: ModuleId, place: Place, buffer: &mut B
     if let Some(steps) = steps {
         spans.push(Span::styled(format!("· {} ", sentence(&steps)), theme.muted()));
     }
-    place.write_titles(buffer, &Line::from(spans), &engines(theme, view));
+    place.write_titles(canvas.buffer, &Line::from(spans), &engines(theme, view));
 }
 
 /// `libtorch 2.13.0 cpu ↔ mlx 0.32.2 gpu`

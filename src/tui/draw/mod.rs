@@ -3,32 +3,25 @@
 //! Everything is drawn in full colour and with all its signs; what the terminal cannot show is replaced at the end, in the
 //! finished buffer. Text that comes from a file goes through [`t2m_checkpoint::escape::escape`] first.
 
-pub mod about;
 pub mod chart;
-pub mod convert;
-pub mod filter;
-pub mod findings;
 pub mod footer;
 pub mod header;
-pub mod help;
 pub mod live;
 pub mod numbers;
 pub mod source;
-pub mod text;
 pub mod tree;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout as Split, Rect};
-use ratatui::style::{Modifier, Style};
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
 use super::action::{Action, Effect, Pane};
+use super::canvas::{Canvas, frame, spinner};
 use super::glyphs;
-use super::keymap::Mode;
 use super::layout::{Layout, Shape};
 use super::state::{Screen, State, View};
-use super::theme::Theme;
+use super::text;
 use super::update::update;
 
 /// Draw the state into `area` of a buffer; say where things went.
@@ -102,55 +95,59 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mu
     let header = header::rows(area);
     let rows = [Constraint::Length(header), Constraint::Fill(1), Constraint::Length(1)];
     let [top, body, bottom] = Split::vertical(rows).areas(area);
-    header::draw(state, view, top, buffer);
-    match layout.shape {
-        Shape::Three => three_panes(state, view, body, buffer, layout),
-        Shape::Two => two_panes(state, view, body, buffer, layout),
-        _ => pane(state, view, view.focus, &Pane::ALL, body, buffer, layout),
+    let canvas = &mut Canvas {
+        theme: &state.theme,
+        keymap: &state.keymap,
+        tick: state.tick,
+        view,
+        found: state.panels.find.matches(),
+        buffer,
+        layout,
+    };
+    header::draw(canvas, top);
+    match canvas.layout.shape {
+        Shape::Three => three_panes(canvas, body),
+        Shape::Two => two_panes(canvas, body),
+        _ => pane(canvas, view.focus, &Pane::ALL, body),
     }
-    footer::draw(state, view, bottom, buffer, layout);
-    match view.mode {
-        Mode::Help => help::draw(state, view, body, buffer, layout),
-        Mode::Filter => filter::draw(state, view, body, buffer, layout),
-        Mode::About => about::draw(state, view, body, buffer, layout),
-        Mode::Findings => findings::draw(state, view, body, buffer, layout),
-        Mode::Convert => convert::draw(state, view, body, buffer, layout),
-        Mode::Main | Mode::Find => {}
+    footer::draw(state, canvas, bottom);
+    if let Some(panel) = state.panels.current() {
+        panel.draw(canvas, body);
     }
 }
 
-fn three_panes(state: &State, view: &View, body: Rect, buffer: &mut Buffer, layout: &mut Layout) {
+fn three_panes(canvas: &mut Canvas<'_>, body: Rect) {
     let live_height = (body.height / 3).clamp(10, 15);
     let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Length(live_height)]).areas(body);
     let tree_width = (body.width * 12 / 25).clamp(58, 90);
     let [left, right] = Split::horizontal([Constraint::Length(tree_width), Constraint::Fill(1)]).areas(upper);
-    pane(state, view, Pane::Tree, &[], left, buffer, layout);
-    pane(state, view, Pane::Source, &[], right, buffer, layout);
-    pane(state, view, Pane::Live, &[], lower, buffer, layout);
+    pane(canvas, Pane::Tree, &[], left);
+    pane(canvas, Pane::Source, &[], right);
+    pane(canvas, Pane::Live, &[], lower);
 }
 
-fn two_panes(state: &State, view: &View, body: Rect, buffer: &mut Buffer, layout: &mut Layout) {
+fn two_panes(canvas: &mut Canvas<'_>, body: Rect) {
     let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(body);
-    pane(state, view, Pane::Tree, &[], upper, buffer, layout);
-    pane(state, view, view.lower, &[Pane::Source, Pane::Live], lower, buffer, layout);
+    pane(canvas, Pane::Tree, &[], upper);
+    pane(canvas, canvas.view.lower, &[Pane::Source, Pane::Live], lower);
 }
 
 /// Draw one pane; `tabs` are those that share its place.
-fn pane(state: &State, view: &View, which: Pane, tabs: &[Pane], area: Rect, buffer: &mut Buffer, layout: &mut Layout) {
-    let theme = &state.theme;
-    let focus = view.focus == which;
+fn pane(canvas: &mut Canvas<'_>, which: Pane, tabs: &[Pane], area: Rect) {
+    let theme = canvas.theme;
+    let focus = canvas.view.focus == which;
     let title = if tabs.is_empty() {
         Line::from(Span::styled(format!(" {} ", which.title()), theme.title(focus)))
     } else {
-        tab_line(theme, which, focus, tabs, area, layout)
+        tab_line(canvas, which, focus, tabs, area)
     };
     let titles = title.width();
-    let inner = frame(buffer, area, theme, focus, &title);
+    let inner = frame(canvas.buffer, area, theme, focus, &title);
     let place = Place { frame: area, inner, title: titles, focus };
     match which {
-        Pane::Tree => tree::draw(state, view, place, buffer, layout),
-        Pane::Source => source::draw(state, view, place, buffer, layout),
-        Pane::Live => live::draw(state, view, place, buffer, layout),
+        Pane::Tree => tree::draw(canvas, place),
+        Pane::Source => source::draw(canvas, place),
+        Pane::Live => live::draw(canvas, place),
     }
 }
 
@@ -201,7 +198,8 @@ fn put_clipped(buffer: &mut Buffer, x: u16, y: u16, columns: usize, line: &Line<
     text::put(buffer, x, y, columns, &Line::from(spans));
 }
 
-fn tab_line(theme: &Theme, which: Pane, focus: bool, tabs: &[Pane], area: Rect, layout: &mut Layout) -> Line<'static> {
+fn tab_line(canvas: &mut Canvas<'_>, which: Pane, focus: bool, tabs: &[Pane], area: Rect) -> Line<'static> {
+    let theme = canvas.theme;
     let mut spans = Vec::new();
     let mut x = area.x + 1;
     for (index, &tab) in tabs.iter().enumerate() {
@@ -214,40 +212,9 @@ fn tab_line(theme: &Theme, which: Pane, focus: bool, tabs: &[Pane], area: Rect, 
             false => theme.muted(),
         };
         let columns = tab.title().len() as u16 + 2;
-        layout.tabs.push((Rect::new(x, area.y, columns, 1).intersection(area), tab));
+        canvas.layout.tabs.push((Rect::new(x, area.y, columns, 1).intersection(area), tab));
         spans.extend([Span::raw(" "), Span::styled(tab.title(), style), Span::raw(" ")]);
         x += columns;
     }
     Line::from(spans)
-}
-
-/// A pane's border with its title; returns what is inside.
-pub fn frame(buffer: &mut Buffer, area: Rect, theme: &Theme, focus: bool, title: &Line<'_>) -> Rect {
-    let block = Block::bordered().border_type(BorderType::Rounded).border_style(theme.border(focus));
-    let inner = block.inner(area);
-    block.render(area, buffer);
-    if area.width > 2 {
-        text::put(buffer, area.x + 1, area.y, usize::from(area.width - 2), title);
-    }
-    inner
-}
-
-/// A cleared box in the middle, no larger than `area`, with a border and a title.
-pub fn popup(buffer: &mut Buffer, area: Rect, size: (u16, u16), theme: &Theme, title: &str) -> Rect {
-    let (width, height) = (size.0.min(area.width), size.1.min(area.height));
-    let x = area.x + (area.width - width) / 2;
-    let y = area.y + (area.height - height) / 2;
-    let place = Rect::new(x, y, width, height);
-    Clear.render(place, buffer);
-    frame(buffer, place, theme, true, &Line::from(Span::styled(format!(" {title} "), theme.title(true))))
-}
-
-/// The spinner's picture at a tick.
-pub fn spinner(tick: usize) -> char {
-    glyphs::SPINNER.get(tick % glyphs::SPINNER.len()).copied().unwrap_or('·')
-}
-
-/// Lay a style over cells.
-pub fn overlay(buffer: &mut Buffer, area: Rect, style: Style) {
-    buffer.set_style(area.intersection(buffer.area), style);
 }

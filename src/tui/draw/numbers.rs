@@ -3,7 +3,6 @@
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{spinner, text};
 use crate::compare::WeightSource;
 use crate::compare::tolerance::Bound;
 use crate::compare::{Apart, Trial, Verdict};
@@ -12,9 +11,10 @@ use crate::plan::Move;
 use crate::plan::Plan;
 use crate::plan::input::Values;
 use crate::triage::Status;
+use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::measured::{Layer, Progress};
-use crate::tui::state::{State, View};
+use crate::tui::text;
 use crate::tui::theme::Theme;
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::program::python_arguments;
@@ -28,31 +28,32 @@ const LABEL: usize = 11;
 const WORST: usize = 200;
 
 /// Everything there is to say of a module's measurement, in lines of at most `columns`.
-pub fn lines(state: &State, view: &View, id: ModuleId, columns: usize) -> Vec<Line<'static>> {
+pub fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>> {
+    let (theme, view) = (canvas.theme, canvas.view);
     let mut lines = Vec::new();
     for (side, engine) in [(Side::Torch, &view.measured.torch), (Side::Mlx, &view.measured.mlx)] {
         if let EngineState::Down(reason) = engine {
             let words = format!("{} is down: {reason}", side.library());
-            paragraph(&mut lines, &words, columns, state.theme.verdict(Verdict::Failed));
+            paragraph(&mut lines, &words, columns, theme.verdict(Verdict::Failed));
         }
     }
     match view.measured.layer(id) {
-        Some(layer) => of_layer(state, layer, columns, &mut lines),
-        None if !view.measured.sum(id).is_empty() => return of_subtree(state, view, id, columns, lines),
+        Some(layer) => of_layer(canvas, layer, columns, &mut lines),
+        None if !view.measured.sum(id).is_empty() => return of_subtree(canvas, id, columns, lines),
         None => {}
     }
     if let Some(plan) = view.document.triage(id).and_then(|triage| triage.plan.as_ref()) {
         if view.measured.layer(id).is_none() {
             lines.push(Line::from(vec![
-                Span::styled("Not measured yet. ", state.theme.text()),
-                Span::styled("space", state.theme.key()),
-                Span::styled(" runs this:", state.theme.text()),
+                Span::styled("Not measured yet. ", theme.text()),
+                Span::styled("space", theme.key()),
+                Span::styled(" runs this:", theme.text()),
             ]));
         }
         lines.push(Line::default());
-        of_plan(&state.theme, plan, columns, &mut lines);
+        of_plan(theme, plan, columns, &mut lines);
     } else if view.measured.layer(id).is_none() {
-        no_plan(state, view, id, columns, &mut lines);
+        no_plan(canvas, id, columns, &mut lines);
     }
     lines
 }
@@ -61,13 +62,13 @@ fn paragraph(lines: &mut Vec<Line<'static>>, words: &str, columns: usize, style:
     lines.extend(text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(row, style)));
 }
 
-fn of_layer(state: &State, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
-    let theme = &state.theme;
+fn of_layer(canvas: &Canvas<'_>, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let theme = canvas.theme;
     let worst = layer.worst();
     match &layer.progress {
         Progress::Queued => lines.push(Line::styled("· queued: other layers are before it", theme.muted())),
         Progress::Running(trials) => {
-            let words = format!("{} trial {} of {trials}", spinner(state.tick), layer.trials.len() + 1);
+            let words = format!("{} trial {} of {trials}", canvas.spinner(), layer.trials.len() + 1);
             lines.push(Line::styled(words, theme.running().add_modifier(Modifier::BOLD)));
         }
         Progress::Done(verdict, reason) => {
@@ -323,8 +324,8 @@ fn bound_words(bound: Bound) -> String {
 }
 
 /// Why a module cannot be measured, and what can be done below it.
-fn no_plan(state: &State, view: &View, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
-    let theme = &state.theme;
+fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let (theme, view) = (canvas.theme, canvas.view);
     let Some(triage) = view.document.triage(id) else { return };
     let word = match triage.difficulty {
         Some(difficulty) => format!("{}, {}", triage.status.name(), difficulty.name()),
@@ -353,21 +354,15 @@ fn no_plan(state: &State, view: &View, id: ModuleId, columns: usize, lines: &mut
 }
 
 /// Verdicts below a module, and its worst layers first.
-fn of_subtree(
-    state: &State,
-    view: &View,
-    id: ModuleId,
-    columns: usize,
-    mut lines: Vec<Line<'static>>,
-) -> Vec<Line<'static>> {
-    let theme = &state.theme;
+fn of_subtree(canvas: &Canvas<'_>, id: ModuleId, columns: usize, mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
+    let (theme, view) = (canvas.theme, canvas.view);
     let (sum, runnable) = (view.measured.sum(id), view.document.runnable(id));
     let mut spans = vec![Span::styled(
         format!("{} of {runnable} layers pass", sum.passed()),
         theme.text().add_modifier(Modifier::BOLD),
     )];
     if sum.running > 0 {
-        spans.push(Span::styled(format!("   {} {} to go", spinner(state.tick), sum.running), theme.running()));
+        spans.push(Span::styled(format!("   {} {} to go", canvas.spinner(), sum.running), theme.running()));
     }
     lines.push(Line::from(spans));
     let mut counts = Vec::new();
@@ -383,7 +378,7 @@ fn of_subtree(
         right.verdict().cmp(&left.verdict()).then(badness(right).total_cmp(&badness(left)))
     });
     for (at, layer) in layers.into_iter().take(WORST) {
-        lines.push(worst_line(state, view, id, at, layer, columns));
+        lines.push(worst_line(canvas, id, at, layer, columns));
     }
     lines
 }
@@ -393,15 +388,8 @@ fn badness(layer: &Layer) -> f64 {
     layer.worst().map_or(0.0, Trial::badness)
 }
 
-fn worst_line(
-    state: &State,
-    view: &View,
-    root: ModuleId,
-    id: ModuleId,
-    layer: &Layer,
-    columns: usize,
-) -> Line<'static> {
-    let theme = &state.theme;
+fn worst_line(canvas: &Canvas<'_>, root: ModuleId, id: ModuleId, layer: &Layer, columns: usize) -> Line<'static> {
+    let (theme, view) = (canvas.theme, canvas.view);
     let path = |id: ModuleId| view.document.module(id).map_or("", |module| module.path.as_str());
     let verdict = layer.verdict().unwrap_or(Verdict::NotRun);
     let prefix = path(root);

@@ -3,20 +3,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use super::{Place, overlay, text, tree};
+use super::{Place, tree};
 use crate::model::ModuleId;
 use crate::source::highlight::Run;
 use crate::source::{Blocker, ClassSource};
+use crate::tui::action::Highlighted;
+use crate::tui::canvas::Canvas;
 use crate::tui::document::{Document, Shown};
 use crate::tui::glyphs;
-use crate::tui::layout::{Layout, SourceArea};
-use crate::tui::state::{State, View};
+use crate::tui::layout::SourceArea;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use crate::tui::view::View;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Columns of a tab stop.
@@ -27,20 +30,21 @@ const SIGNS: usize = 8;
 const NOTE_ROWS: usize = 2;
 
 /// Draw the pane.
-pub fn draw(state: &State, view: &View, place: Place, buffer: &mut Buffer, layout: &mut Layout) {
+pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
+    let view = canvas.view;
     let Some(shown) = view.document.source(view.tree.selected) else {
-        layout.source = Some(SourceArea { area: place.inner, ..SourceArea::default() });
-        return no_source(state, view, place, buffer);
+        canvas.layout.source = Some(SourceArea { area: place.inner, ..SourceArea::default() });
+        return no_source(canvas, place);
     };
-    titles(state, &view.document, shown, place, buffer);
-    let sheet = Sheet::new(state, view, shown, place.inner);
-    layout.source = Some(sheet.draw(buffer));
+    titles(canvas, shown, place);
+    let drawn = Sheet::new(canvas.theme, view, shown, place.inner).draw(canvas);
+    canvas.layout.source = Some(drawn);
     let count = shown.source.text.lines().count();
-    tree::scrollbar(state, place, view.source.top.saturating_sub(1), usize::from(place.inner.height), count, buffer);
+    tree::scrollbar(canvas, place, view.source.top.saturating_sub(1), usize::from(place.inner.height), count);
 }
 
-fn titles(state: &State, document: &Document, shown: Shown<'_>, place: Place, buffer: &mut Buffer) {
-    let (theme, source) = (&state.theme, shown.source);
+fn titles(canvas: &mut Canvas<'_>, shown: Shown<'_>, place: Place) {
+    let (theme, document, source) = (canvas.theme, &canvas.view.document, shown.source);
     let line = source.forward.as_ref().map_or(source.class_line, |forward| forward.start);
     let class = document.module(shown.owner).map_or("", |module| module.short_class());
     let what = if source.forward.is_some() { format!("{class}.forward") } else { class.to_owned() };
@@ -53,12 +57,12 @@ fn titles(state: &State, document: &Document, shown: Shown<'_>, place: Place, bu
     ]);
     let ops = document.module(shown.owner).and_then(|module| document.ops.get(module.class.as_str()));
     let ops = ops.filter(|ops| ops.total() > 0).map_or(String::new(), |ops| format!(" ops: {} ", ops.words()));
-    place.write_titles(buffer, &left, &Line::from(Span::styled(ops, theme.muted())));
+    place.write_titles(canvas.buffer, &left, &Line::from(Span::styled(ops, theme.muted())));
     let room = usize::from(place.frame.width).saturating_sub(4);
     let words = format!(" {}: {} ", sentence(&source.origin), sentence(&source.trust));
     let words = text::clip(&words, room);
     let x = place.frame.right().saturating_sub(text::width(&words) as u16 + 2);
-    text::put_text(buffer, x, place.frame.bottom().saturating_sub(1), room, &words, theme.muted());
+    text::put_text(canvas.buffer, x, place.frame.bottom().saturating_sub(1), room, &words, theme.muted());
 }
 
 /// Lines of the source that name the child on the way to the selected module.
@@ -72,7 +76,7 @@ fn linked(document: &Document, shown: &Shown<'_>, selected: ModuleId) -> HashSet
 
 /// Everything that is the same for all lines of one drawing.
 struct Sheet<'a> {
-    state: &'a State,
+    theme: &'a Theme,
     view: &'a View,
     owner: ModuleId,
     source: &'a ClassSource,
@@ -83,11 +87,11 @@ struct Sheet<'a> {
     mentions: HashMap<usize, Vec<&'a str>>,
     /// Lines that build or call the selected module.
     linked: HashSet<usize>,
-    runs: Option<&'a crate::tui::action::Highlighted>,
+    runs: Option<&'a Highlighted>,
 }
 
 impl<'a> Sheet<'a> {
-    fn new(state: &'a State, view: &'a View, shown: Shown<'a>, area: Rect) -> Sheet<'a> {
+    fn new(theme: &'a Theme, view: &'a View, shown: Shown<'a>, area: Rect) -> Sheet<'a> {
         let mut mentions: HashMap<usize, Vec<&str>> = HashMap::new();
         for (line, name) in shown.source.builds.iter().chain(&shown.source.mentions) {
             mentions.entry(*line).or_default().push(name);
@@ -96,7 +100,7 @@ impl<'a> Sheet<'a> {
         let class = view.document.module(shown.owner).map_or("", |module| module.class.as_str());
         let digits = shown.source.text.lines().count().max(100).to_string().len();
         let runs = view.source.colours.get(class);
-        Sheet { state, view, owner: shown.owner, source: shown.source, area, digits, mentions, linked, runs }
+        Sheet { theme, view, owner: shown.owner, source: shown.source, area, digits, mentions, linked, runs }
     }
 
     /// Columns in front of the code: a mark, the number, a rule.
@@ -104,7 +108,7 @@ impl<'a> Sheet<'a> {
         self.digits + 4
     }
 
-    fn draw(&self, buffer: &mut Buffer) -> SourceArea {
+    fn draw(&self, canvas: &mut Canvas<'_>) -> SourceArea {
         let top = self.view.source.top.max(1);
         let mut drawn = SourceArea { area: self.area, lines: top..top, links: Vec::new() };
         let mut y = self.area.top();
@@ -112,22 +116,22 @@ impl<'a> Sheet<'a> {
             if y >= self.area.bottom() {
                 break;
             }
-            self.draw_line(buffer, y, line, code, &mut drawn);
+            self.draw_line(canvas, y, line, code, &mut drawn);
             drawn.lines.end = line + 1;
             y += 1;
             for blocker in self.source.blockers.iter().filter(|blocker| blocker.line == line) {
-                y = self.draw_note(buffer, y, blocker, None);
+                y = self.draw_note(canvas, y, blocker, None);
             }
             let inherited = self.source.inherited.iter().filter(|_| line == self.source.class_line);
             for (file, blocker) in inherited {
-                y = self.draw_note(buffer, y, blocker, Some(file));
+                y = self.draw_note(canvas, y, blocker, Some(file));
             }
         }
         drawn
     }
 
-    fn draw_line(&self, buffer: &mut Buffer, y: u16, line: usize, code: &str, drawn: &mut SourceArea) {
-        let theme = &self.state.theme;
+    fn draw_line(&self, canvas: &mut Canvas<'_>, y: u16, line: usize, code: &str, drawn: &mut SourceArea) {
+        let theme = self.theme;
         let blockers: Vec<&Blocker> = self.source.blockers.iter().filter(|blocker| blocker.line == line).collect();
         let pointed = self.view.source.line == Some(line);
         let in_forward = self.source.forward.as_ref().is_some_and(|forward| forward.contains(&line));
@@ -145,28 +149,28 @@ impl<'a> Sheet<'a> {
             Span::styled("│ ", theme.faint()),
         ]);
         let width = usize::from(self.area.width);
-        text::put(buffer, self.area.x, y, width, &gutter);
+        text::put(canvas.buffer, self.area.x, y, width, &gutter);
         let runs = self.runs.and_then(|done| done.runs.get(line.checked_sub(done.lines.start)?));
         let room = width.saturating_sub(self.gutter());
         let styled = |at: usize, character: usize| self.style_at(runs, &blockers, at, character);
         let code = styled_code(code, self.view.source.left, room, styled);
         let code_width = code.width();
-        text::put(buffer, self.area.x + self.gutter() as u16, y, room, &code);
+        text::put(canvas.buffer, self.area.x + self.gutter() as u16, y, room, &code);
         if let Some(names) = self.mentions.get(&line) {
-            self.draw_links(buffer, y, names, code_width, drawn);
+            self.draw_links(canvas, y, names, code_width, drawn);
         }
         if !pointed && self.linked.contains(&line) {
-            overlay(buffer, Rect { y, height: 1, ..self.area }, theme.linked());
+            canvas.overlay(Rect { y, height: 1, ..self.area }, theme.linked());
         }
         if pointed {
             let row = Rect { y, height: 1, ..self.area };
-            overlay(buffer, row, theme.linked().add_modifier(Modifier::BOLD));
+            canvas.overlay(row, theme.linked().add_modifier(Modifier::BOLD));
         }
     }
 
     /// Style of the character at a byte (for colours) and at a place in the line (for blockers).
     fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[&Blocker], byte: usize, character: usize) -> Style {
-        let mut style = self.state.theme.text();
+        let mut style = self.theme.text();
         if let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) {
             let (red, green, blue) = run.colour;
             style = style.fg(Color::Rgb(red, green, blue));
@@ -182,40 +186,38 @@ impl<'a> Sheet<'a> {
             (start..start + blocker.text.chars().count().max(1)).contains(&character)
         };
         match blockers.iter().find(inside) {
-            Some(blocker) => {
-                style.patch(self.state.theme.severity(blocker.severity)).add_modifier(Modifier::UNDERLINED)
-            }
+            Some(blocker) => style.patch(self.theme.severity(blocker.severity)).add_modifier(Modifier::UNDERLINED),
             None => style,
         }
     }
 
     /// `← layer1.0.conv1 ✓` at the right edge: each child that the line mentions, and what was measured of it. Shorter
     /// where there is no room.
-    fn draw_links(&self, buffer: &mut Buffer, y: u16, names: &[&str], code: usize, drawn: &mut SourceArea) {
+    fn draw_links(&self, canvas: &mut Canvas<'_>, y: u16, names: &[&str], code: usize, drawn: &mut SourceArea) {
         let document = &self.view.document;
         let children: Vec<ModuleId> = names.iter().filter_map(|name| document.child(self.owner, name)).collect();
         let Some(&first) = children.first() else { return };
         drawn.links.push((y, first));
         let room = usize::from(self.area.width).saturating_sub(self.gutter() + code + 2);
-        let mut lines = vec![self.links(&children, false), self.links(&[first], false)];
+        let mut lines = vec![self.links(canvas, &children, false), self.links(canvas, &[first], false)];
         if children.len() == 1 {
-            lines.insert(0, self.links(&children, true));
+            lines.insert(0, self.links(canvas, &children, true));
         }
         if let Some(line) = lines.into_iter().find(|line| line.width() <= room) {
             let columns = line.width();
-            text::put(buffer, self.area.right() - columns as u16 - 1, y, columns, &line);
+            text::put(canvas.buffer, self.area.right() - columns as u16 - 1, y, columns, &line);
         }
     }
 
-    fn links(&self, children: &[ModuleId], full: bool) -> Line<'static> {
-        let (document, theme) = (&self.view.document, &self.state.theme);
+    fn links(&self, canvas: &Canvas<'_>, children: &[ModuleId], full: bool) -> Line<'static> {
+        let (document, theme) = (&self.view.document, self.theme);
         let mut spans = vec![Span::styled("←", theme.faint())];
         for &child in children {
             let Some(module) = document.module(child) else { continue };
             let name = quoted(if full { &module.path } else { &module.name });
             let status = document.triage(child).map_or(theme.muted(), |triage| theme.status(triage.status));
             spans.push(Span::styled(format!(" {name}"), status));
-            if let Some((sign, style)) = tree::sign(self.state, self.view, child) {
+            if let Some((sign, style)) = tree::sign(canvas, child) {
                 spans.push(Span::styled(format!(" {sign}"), style));
             }
         }
@@ -224,8 +226,8 @@ impl<'a> Sheet<'a> {
 
     /// What happens and what to write instead, under the construct, or under the class for one in another file that the
     /// class inherits from. Returns the row below.
-    fn draw_note(&self, buffer: &mut Buffer, mut y: u16, blocker: &Blocker, elsewhere: Option<&str>) -> u16 {
-        let theme = &self.state.theme;
+    fn draw_note(&self, canvas: &mut Canvas<'_>, mut y: u16, blocker: &Blocker, elsewhere: Option<&str>) -> u16 {
+        let theme = self.theme;
         let width = usize::from(self.area.width);
         let column = if elsewhere.is_some() { 0 } else { blocker.column.saturating_sub(1) };
         let column = column.saturating_sub(self.view.source.left);
@@ -248,15 +250,15 @@ impl<'a> Sheet<'a> {
                     return y;
                 }
                 let rule = format!("{}│ ", " ".repeat(self.digits + 2));
-                text::put_text(buffer, self.area.x, y, width, &rule, theme.faint());
+                text::put_text(canvas.buffer, self.area.x, y, width, &rule, theme.faint());
                 let x = self.area.x + start as u16;
                 if index == 0 {
-                    text::put_text(buffer, x, y, 2, &sign.to_string(), severity);
+                    text::put_text(canvas.buffer, x, y, 2, &sign.to_string(), severity);
                 }
                 let (head, tail) = row.split_once(' ').filter(|_| index == 0).unwrap_or(("", &row));
                 let head = if head.is_empty() { String::new() } else { format!("{head} ") };
                 let line = Line::from(vec![Span::styled(head, first_style), Span::styled(tail.to_owned(), style)]);
-                text::put(buffer, x + 2, y, room, &line);
+                text::put(canvas.buffer, x + 2, y, room, &line);
                 y += 1;
             }
         }
@@ -307,8 +309,8 @@ fn styled_code(code: &str, left: usize, room: usize, style: impl Fn(usize, usize
 }
 
 /// Why there is nothing to show, and how to change that.
-fn no_source(state: &State, view: &View, place: Place, buffer: &mut Buffer) {
-    let theme = &state.theme;
+fn no_source(canvas: &mut Canvas<'_>, place: Place) {
+    let (theme, view) = (canvas.theme, canvas.view);
     let document = &view.document;
     let root_class = document.module(0).map_or("", |root| root.class.as_str());
     let module = document.module(view.tree.selected);
@@ -341,5 +343,5 @@ fn no_source(state: &State, view: &View, place: Place, buffer: &mut Buffer) {
     let command = format!("t2m-tui --source PATH {}", document.name);
     push(&mut lines, &command, theme.key());
     push(&mut lines, "PATH: a .py file, a folder with them, or a site-packages. It is read, never run.", theme.muted());
-    text::put_lines(buffer, place.inner, &lines);
+    text::put_lines(canvas.buffer, place.inner, &lines);
 }

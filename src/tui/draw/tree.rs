@@ -1,19 +1,20 @@
 //! The module tree: one row a module, with its status and what was measured of it.
 
-use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{Place, overlay, spinner, text};
+use super::Place;
 use crate::compare::Verdict;
 use crate::model::{Evidence, Module, ModuleId};
+use crate::tui::canvas::Canvas;
 use crate::tui::document::Document;
 use crate::tui::glyphs;
-use crate::tui::layout::Layout;
 use crate::tui::measured::Progress;
-use crate::tui::state::{State, View};
+use crate::tui::text;
+use crate::tui::theme::Theme;
 use crate::tui::tree::{indent, scroll_to};
+use crate::tui::view::View;
 use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Columns of the right-hand side, from the left: where each begins, counted from the pane's left edge.
@@ -51,42 +52,36 @@ impl Columns {
 }
 
 /// Draw the pane.
-pub fn draw(state: &State, view: &View, place: Place, buffer: &mut Buffer, layout: &mut Layout) {
-    let area = place.inner;
+pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
+    let (view, area) = (canvas.view, place.inner);
     let columns = Columns::new(view, usize::from(area.width));
-    titles(state, view, place, &columns, buffer);
+    titles(canvas, place, &columns);
     let (row, height, count) = (view.tree.selected_row(), usize::from(area.height), view.tree.rows.len());
     let top = if view.tree.follow {
         scroll_to(view.tree.top, row, height, count)
     } else {
         view.tree.top.min(count.saturating_sub(height))
     };
-    layout.tree = Some((area, top));
+    canvas.layout.tree = Some((area, top));
     if count == 0 {
-        text::put_text(
-            buffer,
-            area.x,
-            area.y,
-            usize::from(area.width),
-            " nothing passes the filter",
-            state.theme.muted(),
-        );
+        let (words, style) = (" nothing passes the filter", canvas.theme.muted());
+        text::put_text(canvas.buffer, area.x, area.y, usize::from(area.width), words, style);
     }
     for (&id, y) in view.tree.rows.iter().skip(top).zip(area.top()..area.bottom()) {
-        draw_row(state, view, id, Rect { y, height: 1, ..area }, place.focus, &columns, buffer);
+        draw_row(canvas, id, Rect { y, height: 1, ..area }, place.focus, &columns);
     }
-    scrollbar(state, place, top, height, count, buffer);
+    scrollbar(canvas, place, top, height, count);
 }
 
 /// The columns' names, in the border above them.
-fn titles(state: &State, view: &View, place: Place, columns: &Columns, buffer: &mut Buffer) {
-    let style = state.theme.muted();
+fn titles(canvas: &mut Canvas<'_>, place: Place, columns: &Columns) {
+    let (view, style) = (canvas.view, canvas.theme.muted());
     let y = place.frame.y;
     for (column, word) in [(columns.status, " status "), (columns.measured, " measured ")] {
         if let Some(column) = column {
             let x = (usize::from(place.inner.x) + column).saturating_sub(1);
             if x > usize::from(place.frame.x) + place.title + 2 {
-                text::put_text(buffer, x as u16, y, word.len(), word, style);
+                text::put_text(canvas.buffer, x as u16, y, word.len(), word, style);
             }
         }
     }
@@ -95,18 +90,19 @@ fn titles(state: &State, view: &View, place: Place, columns: &Columns, buffer: &
         let x = usize::from(place.frame.x) + 1 + place.title + 1;
         let end = columns.status.or(columns.measured).unwrap_or(columns.text) + usize::from(place.inner.x);
         if x + shown.len() + 1 < end {
-            text::put_text(buffer, x as u16, y, shown.len(), &shown, state.theme.notice());
+            text::put_text(canvas.buffer, x as u16, y, shown.len(), &shown, canvas.theme.notice());
         }
     }
 }
 
-fn draw_row(state: &State, view: &View, id: ModuleId, row: Rect, focus: bool, columns: &Columns, buffer: &mut Buffer) {
-    let (theme, document) = (&state.theme, &view.document);
+fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, focus: bool, columns: &Columns) {
+    let (theme, view) = (canvas.theme, canvas.view);
+    let document = &view.document;
     let (Some(module), Some(triage)) = (document.module(id), document.triage(id)) else { return };
     let dimmed = view.tree.is_dimmed(id);
     let shade = |style: Style| if dimmed { theme.faint() } else { style };
     let selected = view.tree.selected == id;
-    let found = view.find.as_ref().is_some_and(|find| find.matches.binary_search(&id).is_ok());
+    let found = canvas.found.binary_search(&id).is_ok();
     let name_style = if found { theme.found() } else { shade(theme.text()) };
 
     let fold = match (module.is_leaf(id), view.tree.is_folded(id)) {
@@ -127,27 +123,27 @@ fn draw_row(state: &State, view: &View, id: ModuleId, row: Rect, focus: bool, co
         Span::raw(" ".repeat(before_description)),
     ];
     let used: usize = spans.iter().map(Span::width).sum();
-    spans.extend(description(state, document, module, columns.text.saturating_sub(used), dimmed));
-    text::put(buffer, row.x, row.y, columns.text, &Line::from(spans));
+    spans.extend(description(theme, document, module, columns.text.saturating_sub(used), dimmed));
+    text::put(canvas.buffer, row.x, row.y, columns.text, &Line::from(spans));
 
     if let Some(at) = columns.status {
         let word = triage.status.name();
-        text::put_text(buffer, row.x + at as u16, row.y, STATUS, word, shade(theme.status(triage.status)));
+        text::put_text(canvas.buffer, row.x + at as u16, row.y, STATUS, word, shade(theme.status(triage.status)));
     }
     if let Some(at) = columns.measured {
-        let (words, style) = measured(state, view, id);
-        text::put_text(buffer, row.x + at as u16, row.y, MEASURED, &words, shade(style));
+        let (words, style) = measured(canvas, id);
+        text::put_text(canvas.buffer, row.x + at as u16, row.y, MEASURED, &words, shade(style));
     }
     if let Some(at) = columns.blockers {
         let (own, worst) = document.serious(id);
         let hidden = if view.tree.is_folded(id) { document.tally(id).blockers } else { own };
         if hidden > 0 {
             let words = format!("{}{hidden}", glyphs::FLAG);
-            text::put_text(buffer, row.x + at as u16, row.y, BLOCKERS, &words, shade(theme.severity(worst)));
+            text::put_text(canvas.buffer, row.x + at as u16, row.y, BLOCKERS, &words, shade(theme.severity(worst)));
         }
     }
     if selected {
-        overlay(buffer, row, theme.selection(focus));
+        canvas.overlay(row, theme.selection(focus));
     }
 }
 
@@ -156,7 +152,7 @@ fn name_of(module: &Module) -> &str {
 }
 
 /// What a module is, its class a shade stronger than the rest; `~Conv2d?` where it is a guess.
-fn description(state: &State, document: &Document, module: &Module, room: usize, dimmed: bool) -> Vec<Span<'static>> {
+fn description(theme: &Theme, document: &Document, module: &Module, room: usize, dimmed: bool) -> Vec<Span<'static>> {
     if module.depth == 0 || room < 3 {
         return Vec::new();
     }
@@ -170,7 +166,6 @@ fn description(state: &State, document: &Document, module: &Module, room: usize,
     } else {
         class.to_owned()
     };
-    let theme = &state.theme;
     let class = text::clip(&class, room);
     let rest = text::clip(rest, room.saturating_sub(text::width(&class) + 1));
     let (strong, weak) = if dimmed { (theme.faint(), theme.faint()) } else { (theme.text(), theme.muted()) };
@@ -178,13 +173,13 @@ fn description(state: &State, document: &Document, module: &Module, room: usize,
 }
 
 /// The cell that says what was measured: of the layer, or of those below it.
-pub fn measured(state: &State, view: &View, id: ModuleId) -> (String, Style) {
-    let theme = &state.theme;
+pub fn measured(canvas: &Canvas<'_>, id: ModuleId) -> (String, Style) {
+    let (theme, view) = (canvas.theme, canvas.view);
     if let Some(layer) = view.measured.layer(id) {
         return match &layer.progress {
             Progress::Queued => ("· queued".to_owned(), theme.muted()),
             Progress::Running(trials) => {
-                (format!("{} {}/{trials}", spinner(state.tick), layer.trials.len()), theme.running())
+                (format!("{} {}/{trials}", canvas.spinner(), layer.trials.len()), theme.running())
             }
             Progress::Done(verdict, _) => {
                 let number = match (verdict, layer.worst()) {
@@ -203,10 +198,10 @@ pub fn measured(state: &State, view: &View, id: ModuleId) -> (String, Style) {
         return match (sum.running, sum.worst()) {
             (0, Some(worst)) => (format!("{score} {}", glyphs::verdict(worst)), theme.verdict(worst)),
             (0, None) => (score, theme.muted()),
-            (_, None) => (format!("{score} {}", spinner(state.tick)), theme.running()),
+            (_, None) => (format!("{score} {}", canvas.spinner()), theme.running()),
             (_, Some(worst)) => {
                 let style = if worst.passes() { theme.running() } else { theme.verdict(worst) };
-                (format!("{score} {}", spinner(state.tick)), style)
+                (format!("{score} {}", canvas.spinner()), style)
             }
         };
     }
@@ -219,10 +214,10 @@ pub fn measured(state: &State, view: &View, id: ModuleId) -> (String, Style) {
 }
 
 /// The sign of what was measured of a module or below it, if anything was.
-pub fn sign(state: &State, view: &View, id: ModuleId) -> Option<(char, Style)> {
-    let theme = &state.theme;
+pub fn sign(canvas: &Canvas<'_>, id: ModuleId) -> Option<(char, Style)> {
+    let (theme, view) = (canvas.theme, canvas.view);
     let verdict = match view.measured.layer(id).map(|layer| &layer.progress) {
-        Some(Progress::Running(_)) => return Some((spinner(state.tick), theme.running())),
+        Some(Progress::Running(_)) => return Some((canvas.spinner(), theme.running())),
         Some(Progress::Queued) => return None,
         Some(Progress::Done(verdict, _)) => *verdict,
         None => view.measured.sum(id).worst()?,
@@ -231,7 +226,7 @@ pub fn sign(state: &State, view: &View, id: ModuleId) -> Option<(char, Style)> {
 }
 
 /// Where in the list we are, on the right border, where it is longer than the pane.
-pub fn scrollbar(state: &State, place: Place, top: usize, height: usize, count: usize, buffer: &mut Buffer) {
+pub fn scrollbar(canvas: &mut Canvas<'_>, place: Place, top: usize, height: usize, count: usize) {
     if count <= height || height < 3 {
         return;
     }
@@ -239,10 +234,10 @@ pub fn scrollbar(state: &State, place: Place, top: usize, height: usize, count: 
     let last = count - height;
     let start = (top.min(last) * (height - thumb) + last / 2) / last;
     let x = place.frame.right().saturating_sub(1);
-    let style = state.theme.border(place.focus).add_modifier(Modifier::BOLD);
+    let style = canvas.theme.border(place.focus).add_modifier(Modifier::BOLD);
     for row in start..start + thumb {
         let y = place.inner.y + row as u16;
-        if let Some(cell) = buffer.cell_mut((x, y)) {
+        if let Some(cell) = canvas.buffer.cell_mut((x, y)) {
             cell.set_char('┃').set_style(style);
         }
     }

@@ -1,17 +1,18 @@
 //! The panel about the file: what it is, what its pickle would have run, what it warns of, what is beside the weights.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
-use super::{popup, text};
+use super::{Context, Panel, Then, read};
 use crate::source::Severity;
-use crate::tui::document::{About, Document, Pickle};
+use crate::tui::action::Command;
+use crate::tui::canvas::Canvas;
+use crate::tui::document::{self, Document, Pickle};
 use crate::tui::glyphs;
-use crate::tui::layout::Layout;
-use crate::tui::state::{State, View};
+use crate::tui::scroll::Scroll;
+use crate::tui::text;
 use crate::tui::theme::Theme;
 use t2m_checkpoint::PickleGlobal;
 use t2m_checkpoint::escape::{quoted, sentence};
@@ -23,29 +24,47 @@ const MOST: usize = 200;
 /// Columns of the names of facts.
 const NAMES: usize = 12;
 
-/// Draw it over the panes.
-pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mut Layout) {
-    let width = area.width.min(WIDTH);
-    let mut sheet = Sheet { theme: &state.theme, columns: usize::from(width.saturating_sub(4)), lines: Vec::new() };
-    sheet.file(&view.document);
-    sheet.warnings(&view.document.warnings);
-    sheet.unreadable(&view.document.about.unreadable);
-    if let Some(pickle) = &view.document.about.pickle {
+/// How far the panel is scrolled.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    scroll: Scroll,
+}
+
+impl Panel for About {
+    fn open(&mut self, _context: &mut Context<'_>) {
+        self.scroll = Scroll::default();
+    }
+
+    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
+        read(&mut self.scroll, command, context)
+    }
+
+    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
+        self.scroll.by(i64::from(rows), context.rows());
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        let width = area.width.min(WIDTH);
+        let lines = lines(canvas.theme, &canvas.view.document, usize::from(width.saturating_sub(4)));
+        let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
+        let inner = canvas.popup(area, (width, height), "About the file");
+        let rows = self.scroll.rows(inner, lines.len());
+        text::put_lines(canvas.buffer, inner, lines.get(rows.top..).unwrap_or_default());
+        canvas.scrolled(inner, rows);
+    }
+}
+
+/// All that there is to say, in lines of at most `columns`.
+fn lines(theme: &Theme, document: &Document, columns: usize) -> Vec<Line<'static>> {
+    let mut sheet = Sheet { theme, columns, lines: Vec::new() };
+    sheet.file(document);
+    sheet.warnings(&document.warnings);
+    sheet.unreadable(&document.about.unreadable);
+    if let Some(pickle) = &document.about.pickle {
         sheet.pickle(pickle);
     }
-    sheet.metadata(&view.document.about);
-    let rows = sheet.lines.len();
-    let inner = popup(buffer, area, (width, rows as u16 + 2), &state.theme, "About the file");
-    let below = rows.saturating_sub(usize::from(inner.height));
-    let top = view.overlay_top.min(below);
-    let shown: Vec<Line<'static>> = sheet.lines.into_iter().skip(top).collect();
-    text::put_lines(buffer, inner, &shown);
-    if below > top {
-        let words = format!(" {} more ", below - top);
-        let x = inner.right().saturating_sub(words.len() as u16 + 1);
-        text::put_text(buffer, x, inner.bottom(), words.len(), &words, state.theme.notice());
-    }
-    layout.overlay = Some((inner, below - top));
+    sheet.metadata(&document.about);
+    sheet.lines
 }
 
 struct Sheet<'a> {
@@ -164,7 +183,7 @@ impl Sheet<'_> {
         self.rest(globals.len());
     }
 
-    fn metadata(&mut self, about: &About) {
+    fn metadata(&mut self, about: &document::About) {
         if about.metadata.is_empty() {
             return;
         }

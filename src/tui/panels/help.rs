@@ -1,62 +1,79 @@
 //! The help: every key from the table, and what each sign means.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
-use ratatui::style::Modifier;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{popup, text};
+use super::{Context, Panel, Then, read};
 use crate::compare::Verdict;
+use crate::source::Severity;
 use crate::triage::Status;
+use crate::tui::action::Command;
+use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
-use crate::tui::layout::Layout;
-use crate::tui::state::{State, View};
+use crate::tui::keymap::Keymap;
+use crate::tui::scroll::Scroll;
+use crate::tui::text;
+use crate::tui::theme::Theme;
 
 /// Fewest and most columns of one column of help.
 const WIDTH: (usize, usize) = (56, 74);
 /// Columns of the keys in it.
 const KEYS: usize = 23;
 
-/// Draw it over the panes, in two columns where there is room.
-pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mut Layout) {
-    let room = usize::from(area.width.saturating_sub(2));
-    let columns = if room >= 2 * WIDTH.0 { 2 } else { 1 };
-    let width = (room / columns).min(WIDTH.1);
-    let (left, right) = sections(state, columns, width);
-    let rows = left.len().max(right.len());
-    let size = ((columns * width + 2) as u16, rows as u16 + 2);
-    let inner = popup(buffer, area, size, &state.theme, "Help");
-    let below = rows.saturating_sub(usize::from(inner.height));
-    let top = view.overlay_top.min(below);
-    let shown = |lines: &[Line<'static>]| lines.iter().skip(top).cloned().collect::<Vec<_>>();
-    text::put_lines(buffer, inner, &shown(&left));
-    if columns == 2 {
-        let half = Rect { x: inner.x + width as u16, width: inner.width.saturating_sub(width as u16), ..inner };
-        text::put_lines(buffer, half, &shown(&right));
+/// How far the help is scrolled.
+#[derive(Debug, Clone, Default)]
+pub struct Help {
+    scroll: Scroll,
+}
+
+impl Panel for Help {
+    fn open(&mut self, _context: &mut Context<'_>) {
+        self.scroll = Scroll::default();
     }
-    if below > top {
-        let words = format!(" {} more ", below - top);
-        let x = inner.right().saturating_sub(words.len() as u16 + 1);
-        text::put_text(buffer, x, inner.bottom(), words.len(), &words, state.theme.notice());
+
+    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
+        read(&mut self.scroll, command, context)
     }
-    layout.overlay = Some((inner, below - top));
+
+    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
+        self.scroll.by(i64::from(rows), context.rows());
+    }
+
+    /// In two columns where there is room.
+    fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        let room = usize::from(area.width.saturating_sub(2));
+        let columns = if room >= 2 * WIDTH.0 { 2 } else { 1 };
+        let width = (room / columns).min(WIDTH.1);
+        let (left, right) = sections(canvas.theme, canvas.keymap, columns, width);
+        let count = left.len().max(right.len());
+        let size = ((columns * width + 2) as u16, count as u16 + 2);
+        let inner = canvas.popup(area, size, "Help");
+        let rows = self.scroll.rows(inner, count);
+        text::put_lines(canvas.buffer, inner, left.get(rows.top..).unwrap_or_default());
+        if columns == 2 {
+            let half = Rect { x: inner.x + width as u16, width: inner.width.saturating_sub(width as u16), ..inner };
+            text::put_lines(canvas.buffer, half, right.get(rows.top..).unwrap_or_default());
+        }
+        canvas.scrolled(inner, rows);
+    }
 }
 
 /// The lines of each column.
-fn sections(state: &State, columns: usize, width: usize) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+fn sections(theme: &Theme, keymap: &Keymap, columns: usize, width: usize) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let mut groups: Vec<Vec<Line<'static>>> = Vec::new();
     let mut heading = "";
-    for binding in &state.keymap.bindings {
+    for binding in &keymap.bindings {
         if binding.group != heading {
             heading = &binding.group;
-            groups.push(vec![title(state, heading)]);
+            groups.push(vec![title(theme, heading)]);
         }
         if let Some(group) = groups.last_mut() {
             let keys = binding.keys.join(" ");
-            group.extend(entry(state, width, &keys, state.theme.key(), &binding.help));
+            group.extend(entry(theme, width, &keys, theme.key(), &binding.help));
         }
     }
-    groups.push(signs(state, width));
+    groups.push(signs(theme, width));
     let total: usize = groups.iter().map(|group| group.len() + 1).sum();
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for group in groups {
@@ -69,11 +86,11 @@ fn sections(state: &State, columns: usize, width: usize) -> (Vec<Line<'static>>,
     (left, right)
 }
 
-fn title(state: &State, heading: &str) -> Line<'static> {
-    Line::from(Span::styled(format!(" {heading}"), state.theme.title(true)))
+fn title(theme: &Theme, heading: &str) -> Line<'static> {
+    Line::from(Span::styled(format!(" {heading}"), theme.title(true)))
 }
 
-fn entry(state: &State, width: usize, head: &str, style: ratatui::style::Style, words: &str) -> Vec<Line<'static>> {
+fn entry(theme: &Theme, width: usize, head: &str, style: Style, words: &str) -> Vec<Line<'static>> {
     let rows = text::wrap(words, width.saturating_sub(KEYS + 2));
     let mut heads = vec![head.to_owned()];
     heads.resize(rows.len().max(1), String::new());
@@ -84,15 +101,14 @@ fn entry(state: &State, width: usize, head: &str, style: ratatui::style::Style, 
             Line::from(vec![
                 Span::styled(format!("   {}", text::clip(&head, KEYS - 4)), style),
                 Span::raw(" ".repeat((KEYS - 3).saturating_sub(text::width(&text::clip(&head, KEYS - 4))))),
-                Span::styled(row, state.theme.text()),
+                Span::styled(row, theme.text()),
             ])
         })
         .collect()
 }
 
-fn signs(state: &State, width: usize) -> Vec<Line<'static>> {
-    let theme = &state.theme;
-    let mut lines = vec![title(state, "Signs")];
+fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![title(theme, "Signs")];
     for status in Status::ALL {
         let words = match status {
             Status::Direct => "the same layer, weights as they are or by a rule",
@@ -104,7 +120,7 @@ fn signs(state: &State, width: usize) -> Vec<Line<'static>> {
             Status::Unknown => "a layer that the registry does not know",
         };
         let head = format!("{} {}", glyphs::status(status), status.name());
-        lines.extend(entry(state, width, &head, theme.status(status), words));
+        lines.extend(entry(theme, width, &head, theme.status(status), words));
     }
     for verdict in Verdict::ALL {
         let words = match verdict {
@@ -116,15 +132,9 @@ fn signs(state: &State, width: usize) -> Vec<Line<'static>> {
             Verdict::NotRun => "not measured yet",
         };
         let head = format!("{} {}", glyphs::verdict(verdict), verdict.name());
-        lines.extend(entry(state, width, &head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words));
+        lines.extend(entry(theme, width, &head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words));
     }
     let flag = format!("{} n", glyphs::FLAG);
-    lines.extend(entry(
-        state,
-        width,
-        &flag,
-        theme.severity(crate::source::Severity::Breaks),
-        "blockers in its forward",
-    ));
+    lines.extend(entry(theme, width, &flag, theme.severity(Severity::Breaks), "blockers in its forward"));
     lines
 }

@@ -1,0 +1,183 @@
+//! The panel of a conversion: where it goes, how far it is, and which tensor becomes which.
+
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::{Context, Panel, Then, read};
+use crate::compare::Verdict;
+use crate::export::state_dict::Known;
+use crate::export::writer::Phase;
+use crate::tui::action::{Command, Effect};
+use crate::tui::canvas::Canvas;
+use crate::tui::converting::{Converting, Event, Preview, Row};
+use crate::tui::glyphs;
+use crate::tui::scroll::Scroll;
+use crate::tui::text;
+use crate::tui::view::View;
+use t2m_checkpoint::escape::{quoted, sentence};
+
+/// Most columns.
+const WIDTH: u16 = 120;
+/// Columns of the rule.
+const RULE: usize = 18;
+
+/// A conversion, and how far the list of its tensors is scrolled.
+#[derive(Debug, Clone, Default)]
+pub struct Convert {
+    /// What is known of the conversion.
+    pub converting: Converting,
+    scroll: Scroll,
+}
+
+impl Convert {
+    /// It went on. Returns how it ended, once it did.
+    pub fn hear(&mut self, event: Event) -> Option<String> {
+        let ended = match &event {
+            Event::Ended(Ok(words) | Err(words)) => Some(words.clone()),
+            _ => None,
+        };
+        self.converting.apply(event);
+        ended
+    }
+
+    /// Whether a file is being written.
+    pub fn is_writing(&self) -> bool {
+        self.converting.progress.is_some()
+    }
+}
+
+impl Panel for Convert {
+    fn open(&mut self, context: &mut Context<'_>) {
+        self.scroll = Scroll::default();
+        context.effects.extend(self.converting.preview.is_none().then_some(Effect::PlanConversion));
+    }
+
+    /// Closing it does not stop the writing.
+    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
+        let converting = &mut self.converting;
+        let writing = converting.progress.is_some();
+        match command {
+            Command::Accept if !writing && matches!(converting.preview, Some(Ok(_))) => {
+                (converting.outcome, converting.progress) = (None, Some((Phase::Writing, 0, 0, String::new())));
+                context.effects.push(Effect::Convert);
+            }
+            Command::Cancel if writing => context.effects.push(Effect::StopConversion),
+            _ => return read(&mut self.scroll, command, context),
+        }
+        Then::Stay
+    }
+
+    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
+        self.scroll.by(i64::from(rows), context.rows());
+    }
+
+    fn is_moving(&self) -> bool {
+        self.is_writing() || self.converting.preview.is_none()
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        let width = area.width.min(WIDTH);
+        let columns = usize::from(width.saturating_sub(4));
+        let head = self.head(canvas, columns);
+        let rows: &[Row] = match &self.converting.preview {
+            Some(Ok(preview)) => &preview.rows,
+            _ => &[],
+        };
+        let height = (head.len() + rows.len() + 2).min(usize::from(u16::MAX)) as u16;
+        let inner = canvas.popup(area, (width, height), "Convert");
+        text::put_lines(canvas.buffer, inner, &head);
+        let above = (head.len() as u16).min(inner.height);
+        let list = Rect { y: inner.y + above, height: inner.height - above, ..inner };
+        let shown = self.scroll.rows(list, rows.len());
+        let page = rows.iter().skip(shown.top).take(usize::from(list.height));
+        let lines: Vec<Line> = page.map(|row| line(canvas, row, columns)).collect();
+        text::put_lines(canvas.buffer, list, &lines);
+        canvas.scrolled(inner, shown);
+    }
+}
+
+impl Convert {
+    /// What stands above the tensors.
+    fn head(&self, canvas: &Canvas<'_>, columns: usize) -> Vec<Line<'static>> {
+        let theme = canvas.theme;
+        let say = |words: &str, style: Style| {
+            let rows = text::wrap(&sentence(words), columns);
+            rows.into_iter().map(|row| Line::styled(format!(" {row}"), style)).collect::<Vec<_>>()
+        };
+        let mut head = match &self.converting.preview {
+            None => vec![Line::styled(format!(" {} reading names and shapes", canvas.spinner()), theme.muted())],
+            Some(Err(reason)) => say(reason, theme.notice()),
+            Some(Ok(preview)) => say(&summary(canvas.view, preview), theme.text()),
+        };
+        if let Some((phase, done, total, tensor)) = &self.converting.progress {
+            let words = progress(*phase, *done, *total, tensor);
+            let words = text::clip(&sentence(&words), columns);
+            head.push(Line::styled(format!(" {} {words}", canvas.spinner()), theme.key()));
+        }
+        match &self.converting.outcome {
+            Some(Ok(words)) => head.extend(say(words, theme.verdict(Verdict::Ok))),
+            Some(Err(words)) => head.extend(say(words, theme.notice())),
+            None => {}
+        }
+        head.push(Line::default());
+        head
+    }
+}
+
+/// Where it goes, and what of it nobody has measured.
+fn summary(view: &View, preview: &Preview) -> String {
+    let passed = |row: &&Row| view.measured.verdict(row.module).is_some_and(Verdict::passes);
+    let unmeasured = preview.rows.iter().filter(|row| !passed(row)).count();
+    let copied = preview.rows.iter().filter(|row| matches!(row.known, Known::Copied(_))).count();
+    let mut words =
+        format!("{}: {} tensors, {}", preview.target.display(), preview.rows.len(), text::bytes(preview.bytes));
+    for (count, what) in [
+        (preview.left, "dropped or tied to another"),
+        (copied, "only copied under their names"),
+        (unmeasured, "of layers that no run has passed yet, which are marked"),
+    ] {
+        if count > 0 {
+            words += &format!("; {count} {what}");
+        }
+    }
+    words
+}
+
+fn progress(phase: Phase, done: u64, total: u64, tensor: &str) -> String {
+    let half = (total / 2).max(1);
+    let (verb, done) = match phase {
+        Phase::Writing => ("writing", done),
+        Phase::Comparing => ("comparing", done.saturating_sub(half)),
+        Phase::Hashing => return "every tensor is compared; waiting for the source's SHA-256".to_owned(),
+    };
+    format!("{verb} {} of {}, {} %, {tensor}", text::bytes(done), text::bytes(half), done * 100 / half)
+}
+
+/// A mark for what was measured of its layer, both names, the rule.
+fn line(canvas: &Canvas<'_>, row: &Row, columns: usize) -> Line<'static> {
+    let theme = canvas.theme;
+    let verdict = canvas.view.measured.verdict(row.module);
+    let (mark, style) = match (&row.known, verdict) {
+        (Known::Copied(_), _) => (glyphs::FLAG, theme.notice()),
+        (_, Some(verdict)) => (glyphs::verdict(verdict), theme.verdict(verdict)),
+        (_, None) => (glyphs::verdict(Verdict::NotRun), theme.notice()),
+    };
+    let names = columns.saturating_sub(RULE + 6) / 2;
+    let cell = |name: &str| {
+        let clipped = text::clip(&quoted(name), names);
+        let pad = names.saturating_sub(text::width(&clipped));
+        clipped + &" ".repeat(pad)
+    };
+    let rule = match &row.known {
+        Known::Copied(_) => "copied".to_owned(),
+        _ => text::clip(&row.rule, RULE),
+    };
+    Line::from(vec![
+        Span::styled(format!(" {mark} "), style),
+        Span::styled(cell(&row.name), theme.text()),
+        Span::styled(" ← ".to_owned(), theme.muted()),
+        Span::styled(cell(&row.from), theme.muted()),
+        Span::styled(format!(" {rule}"), theme.muted()),
+    ])
+}

@@ -1,0 +1,167 @@
+//! Panels over the panes. Each is one file here: its state, its keys, its mouse and its drawing.
+//!
+//! A new one is a file with a type that is a [`Panel`], its line in each list of this file, and in `assets/keymap.toml` the
+//! key that opens it (`command = { open = "name" }`) and the keys that it has (`mode = "name"`). The keys that move through
+//! rows need no line there: they mean the same everywhere.
+
+pub mod about;
+pub mod convert;
+pub mod filter;
+pub mod find;
+pub mod findings;
+pub mod help;
+
+use ratatui::layout::{Position, Rect};
+use ratatui::text::Line;
+use serde::Deserialize;
+
+use super::action::{Command, Effect};
+use super::canvas::Canvas;
+use super::layout::{Layout, Rows};
+use super::scroll::Scroll;
+use super::view::View;
+
+/// Every panel. `assets/keymap.toml` uses these names in kebab-case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Name {
+    About,
+    Convert,
+    Filter,
+    Find,
+    Findings,
+    Help,
+}
+
+/// What the panels know, and which of them is open. A closed one keeps what it knows.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)]
+pub struct Panels {
+    /// The one that has the keyboard.
+    pub open: Option<Name>,
+    pub about: about::About,
+    pub convert: convert::Convert,
+    pub filter: filter::Filter,
+    pub find: find::Find,
+    pub findings: findings::Findings,
+    pub help: help::Help,
+}
+
+impl Panels {
+    fn of(&self, name: Name) -> &dyn Panel {
+        match name {
+            Name::About => &self.about,
+            Name::Convert => &self.convert,
+            Name::Filter => &self.filter,
+            Name::Find => &self.find,
+            Name::Findings => &self.findings,
+            Name::Help => &self.help,
+        }
+    }
+
+    fn of_mut(&mut self, name: Name) -> &mut dyn Panel {
+        match name {
+            Name::About => &mut self.about,
+            Name::Convert => &mut self.convert,
+            Name::Filter => &mut self.filter,
+            Name::Find => &mut self.find,
+            Name::Findings => &mut self.findings,
+            Name::Help => &mut self.help,
+        }
+    }
+
+    /// The open panel.
+    pub fn current(&self) -> Option<&dyn Panel> {
+        self.open.map(|name| self.of(name))
+    }
+
+    /// Open a panel.
+    pub fn open(&mut self, name: Name, context: &mut Context<'_>) {
+        self.open = Some(name);
+        self.of_mut(name).open(context);
+    }
+
+    /// Let the open panel, if there is one, act; close it where it says so.
+    pub fn act(&mut self, act: impl FnOnce(&mut dyn Panel) -> Then) {
+        if let Some(name) = self.open
+            && act(self.of_mut(name)) == Then::Close
+        {
+            self.open = None;
+        }
+    }
+}
+
+/// What a panel may change besides itself.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The panes below it.
+    pub view: &'a mut View,
+    /// Where the last frame put things.
+    pub layout: &'a Layout,
+    /// What the runtime is to do.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl Context<'_> {
+    /// Where the panel's rows are.
+    pub fn rows(&self) -> Option<Rows> {
+        self.layout.panel
+    }
+}
+
+/// Whether a panel stays open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It stays.
+    Stay,
+    /// It closes.
+    Close,
+}
+
+/// A key in a panel that is only read: it scrolls or closes.
+fn read(scroll: &mut Scroll, command: Command, context: &Context<'_>) -> Then {
+    if command == Command::Dismiss {
+        return Then::Close;
+    }
+    scroll.command(command, context.rows());
+    Then::Stay
+}
+
+/// What every panel does. What it changes is itself and what [`Context`] holds; drawing changes nothing.
+pub trait Panel {
+    /// It was opened.
+    fn open(&mut self, _context: &mut Context<'_>) {}
+
+    /// A key of its own, or one that moves through rows.
+    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then;
+
+    /// Whether characters are text here, and no keys.
+    fn takes_text(&self) -> bool {
+        false
+    }
+
+    /// Text was typed or pasted.
+    fn text(&mut self, _text: &str, _context: &mut Context<'_>) {}
+
+    /// A click, here or beside it.
+    fn click(&mut self, _at: Position, _context: &mut Context<'_>) -> Then {
+        Then::Close
+    }
+
+    /// The wheel turned by so many rows, downwards positive.
+    fn wheel(&mut self, at: Position, rows: i32, context: &mut Context<'_>);
+
+    /// Whether something in it moves by itself.
+    fn is_moving(&self) -> bool {
+        false
+    }
+
+    /// What stands at the left of the bottom line, in front of the keys, in so many columns.
+    fn prompt(&self, _canvas: &Canvas<'_>, _columns: usize) -> Option<Line<'static>> {
+        None
+    }
+
+    /// Draw it over the panes, which are in `area`.
+    fn draw(&self, canvas: &mut Canvas<'_>, area: Rect);
+}
