@@ -13,6 +13,7 @@
 //! | [`evidence`] | model, source | classes and hyper-parameters that constructors write out |
 //! | [`triage`] | model, registry, source | a status with a reason for each module |
 //! | [`open`] | a path and options | all of the above, once |
+//! | [`findings`] | an opened checkpoint | layers by status, blockers by place, ops: listed and counted once for all front ends |
 //! | [`convert`] | a module and its registry row | a plan: MLX module, weight moves, input layout |
 //! | [`compare`] | two outputs | error statistics, tolerance, verdict |
 //! | [`engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
@@ -22,7 +23,7 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! Three serve all of these: [`escape`] makes foreign text safe to print, [`child`] starts and ends other programs, [`exit`]
+//! [`figures`] writes numbers for readers. Three serve all of these: [`escape`] makes foreign text safe to print, [`child`] starts and ends other programs, [`exit`]
 //! has the exit codes.
 
 pub mod certify;
@@ -32,7 +33,9 @@ pub mod demo;
 pub mod evidence;
 pub mod exit;
 pub mod export;
+pub mod figures;
 pub mod files;
+pub mod findings;
 pub mod interrupt;
 pub mod model;
 pub mod open;

@@ -23,7 +23,6 @@ pub mod glyphs;
 pub mod keymap;
 pub mod layout;
 mod links;
-pub mod measured;
 mod mouse;
 pub mod runtime;
 pub mod snapshot;

@@ -8,11 +8,11 @@ use super::converting::Converting;
 use super::document::{Document, Place};
 use super::keymap::{Keymap, Mode};
 use super::layout::Layout;
-use super::measured::Measured;
 use super::theme::Theme;
 use super::tree::Tree;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
+use crate::verify::Results;
 use t2m_checkpoint::Dtype;
 
 /// What a run does unless told otherwise.
@@ -82,7 +82,7 @@ pub struct View {
     /// First row of the measurement on show.
     pub live_top: usize,
     /// What was measured.
-    pub measured: Measured,
+    pub measured: Results,
     /// The pane that keys move in.
     pub focus: Pane,
     /// The pane below the tree where there is room for one only.
@@ -186,7 +186,7 @@ impl View {
             tree: Tree::new(&document, depth),
             source: Source { top: 1, ..Source::default() },
             live_top: 0,
-            measured: Measured::default(),
+            measured: Results::of(document.model.clone()),
             focus: Pane::Tree,
             lower: Pane::Source,
             mode: Mode::Main,

@@ -12,7 +12,7 @@ use super::state::{Find, Screen, State, View};
 use super::tree::Filter;
 use crate::compare::WeightSource;
 use crate::exit::Exit;
-use crate::export::writer::Phase;
+use crate::export::writer::Progress;
 use crate::model::ModuleId;
 use crate::source::ClassSource;
 use crate::triage::Status;
@@ -122,7 +122,7 @@ fn in_main(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::RunAll => run(state, |_| 0, effects),
         Command::Cancel if view.measured.is_running() => {
             effects.push(Effect::Cancel);
-            view.measured.forget_unfinished(&document);
+            view.measured.forget_unfinished();
             state.notice = Some("cancelled".to_owned());
         }
         Command::Cancel => state.notice = Some("nothing runs".to_owned()),
@@ -236,8 +236,7 @@ fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>
     if shape == Shape::Two {
         show(view, Pane::Live, shape);
     }
-    let document = view.document.clone();
-    view.measured.queue(&document, &modules);
+    view.measured.queue(&modules);
     let trials = &state.trials;
     effects.push(Effect::Submit(verify::Request {
         modules,
@@ -252,7 +251,7 @@ fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>
 fn measured(view: &mut View, event: verify::Event) {
     let document = view.document.clone();
     let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
-    view.measured.apply(&document, event);
+    view.measured.apply(event);
     if done && view.tree.filter.bad {
         view.tree.apply_filter(&document, &view.measured);
     }
@@ -423,7 +422,7 @@ fn in_convert(view: &mut View, command: Command, below: usize, effects: &mut Vec
     let writing = converting.progress.is_some();
     match command {
         Command::Accept if !writing && matches!(converting.preview, Some(Ok(_))) => {
-            (converting.outcome, converting.progress) = (None, Some((Phase::Writing, 0, 0, String::new())));
+            (converting.outcome, converting.progress) = (None, Some(Progress::default()));
             effects.push(Effect::Convert);
         }
         Command::Cancel if writing => effects.push(Effect::StopConversion),

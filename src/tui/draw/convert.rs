@@ -8,7 +8,8 @@ use ratatui::text::{Line, Span};
 use super::{popup, spinner, text};
 use crate::compare::Verdict;
 use crate::export::state_dict::Known;
-use crate::export::writer::Phase;
+use crate::export::writer::Progress;
+use crate::figures::{percent, share};
 use crate::tui::converting::{Preview, Row};
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
@@ -44,8 +45,8 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
             &preview.rows
         }
     };
-    if let Some((phase, done, total, tensor)) = &view.converting.progress {
-        let words = progress(*phase, *done, *total, tensor);
+    if let Some(now) = &view.converting.progress {
+        let words = progress(now);
         head.push(Line::styled(
             format!(" {} {}", spinner(state.tick), text::clip(&sentence(&words), columns)),
             theme.key(),
@@ -92,14 +93,12 @@ fn summary(view: &View, preview: &Preview) -> String {
     words
 }
 
-fn progress(phase: Phase, done: u64, total: u64, tensor: &str) -> String {
-    let half = (total / 2).max(1);
-    let (verb, done) = match phase {
-        Phase::Writing => ("writing", done),
-        Phase::Comparing => ("comparing", done.saturating_sub(half)),
-        Phase::Hashing => return "every tensor is compared; waiting for the source's SHA-256".to_owned(),
-    };
-    format!("{verb} {} of {}, {} %, {tensor}", text::bytes(done), text::bytes(half), done * 100 / half)
+fn progress(now: &Progress<'_>) -> String {
+    if !now.counts_bytes() {
+        return now.words();
+    }
+    let (done, of) = now.in_phase();
+    format!("{}, {} %, {}", now.words(), percent(share(done, of)), now.tensor)
 }
 
 /// A mark for what was measured of its layer, both names, the rule.

@@ -25,8 +25,7 @@ pub fn draw(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout:
             (ticked, glyphs::status(status), status.name(), theme.status(status), count)
         })
         .collect();
-    let sum = view.measured.sum(0);
-    let bad = sum.of(Verdict::Drift) + sum.of(Verdict::Broken) + sum.of(Verdict::Failed);
+    let bad = view.measured.total().bad();
     let style = theme.verdict(Verdict::Broken);
     rows.push((filter.bad, glyphs::verdict(Verdict::Broken), "measured badly", style, bad as usize));
     for ((index, (ticked, sign, word, style, count)), y) in

@@ -12,9 +12,9 @@ use super::{Place, numbers, text, tree};
 use crate::compare::Verdict;
 use crate::model::ModuleId;
 use crate::tui::layout::Layout;
-use crate::tui::measured::{Layer, Progress};
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
+use crate::verify::{Layer, Progress};
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::{EngineState, Side};
 
@@ -113,7 +113,7 @@ fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
     let document = &view.document;
     let points: Vec<Point> = view
         .measured
-        .below(document, id)
+        .below(id)
         .filter_map(|(at, layer)| {
             let slot = document.rank(at, id);
             match (layer.worst(), layer.verdict()) {

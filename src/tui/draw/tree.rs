@@ -11,9 +11,9 @@ use crate::model::{Evidence, Module, ModuleId};
 use crate::tui::document::Document;
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
-use crate::tui::measured::Progress;
 use crate::tui::state::{State, View};
 use crate::tui::tree::{indent, scroll_to};
+use crate::verify::Progress;
 use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Columns of the right-hand side, from the left: where each begins, counted from the pane's left edge.
@@ -40,7 +40,7 @@ impl Columns {
                 end
             })
         };
-        let blockers = take(BLOCKERS, width >= 28 && view.document.tally(0).blockers > 0);
+        let blockers = take(BLOCKERS, width >= 28 && view.document.serious_below(0) > 0);
         let measured = take(MEASURED, width >= 30);
         let status = take(STATUS, width >= 60);
         let text = end.saturating_sub(1);
@@ -140,7 +140,7 @@ fn draw_row(state: &State, view: &View, id: ModuleId, row: Rect, focus: bool, co
     }
     if let Some(at) = columns.blockers {
         let (own, worst) = document.serious(id);
-        let hidden = if view.tree.is_folded(id) { document.tally(id).blockers } else { own };
+        let hidden = if view.tree.is_folded(id) { document.serious_below(id) } else { own };
         if hidden > 0 {
             let words = format!("{}{hidden}", glyphs::FLAG);
             text::put_text(buffer, row.x + at as u16, row.y, BLOCKERS, &words, shade(theme.severity(worst)));
