@@ -28,11 +28,6 @@ impl OpSummary<'_> {
         self.row.map_or(OpStatus::None, |row| row.status)
     }
 
-    /// The same with renamed arguments told apart, as [`Counts`] counts: the word of every list.
-    pub fn agreement(&self) -> Agreement {
-        agreement(self.row)
-    }
-
     /// What to call instead.
     pub fn mlx(&self) -> Option<&str> {
         self.row.map(|row| row.mlx.as_str())
@@ -77,11 +72,6 @@ pub fn ops(opened: &Opened) -> Vec<OpSummary<'_>> {
     ops
 }
 
-/// Of an op by its row: without one it has no counterpart.
-fn agreement(row: Option<&Op>) -> Agreement {
-    row.map_or(Agreement::None, Op::agreement)
-}
-
 /// How the ops of one class convert, by the places where they are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
@@ -103,22 +93,21 @@ impl Counts {
         self.direct + self.renames + self.trap + self.none
     }
 
-    /// `1 none, 2 trap, 1 renames, 4 direct, 3 guesses`; kinds that do not occur are left out.
+    /// `1 none, 2 trap, 5 direct, 3 guesses`, in the words of the lists: an op whose arguments have other names is direct, and
+    /// its row says which. Kinds that do not occur are left out.
     pub fn words(&self) -> String {
-        let Counts { direct, renames, trap, none, guesses } = self;
         let kinds = [
-            (none, Agreement::None.name()),
-            (trap, Agreement::Trap.name()),
-            (renames, Agreement::Renames.name()),
-            (direct, Agreement::Direct.name()),
-            (guesses, "guesses"),
+            (self.none, OpStatus::None.name()),
+            (self.trap, OpStatus::Trap.name()),
+            (self.direct + self.renames, OpStatus::Direct.name()),
+            (self.guesses, "guesses"),
         ];
-        let told = kinds.iter().filter(|(count, _)| **count > 0).map(|(count, name)| format!("{count} {name}"));
+        let told = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
         told.collect::<Vec<String>>().join(", ")
     }
 
     fn note(&mut self, row: Option<&Op>, guess: bool, times: usize) {
-        match agreement(row) {
+        match row.map_or(Agreement::None, Op::agreement) {
             Agreement::Direct => self.direct += times,
             Agreement::Renames => self.renames += times,
             Agreement::Trap => self.trap += times,

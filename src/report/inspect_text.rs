@@ -81,7 +81,7 @@ fn write_ops(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     for op in &found {
         let name = format!("{}{}", op.torch, if op.guess { "?" } else { "" });
         let instead = format!("{} → {} ×{}", quoted(&name), op.mlx().unwrap_or("?"), op.count);
-        let line = format!("    {:<7} {instead:<46} {}", op.agreement().name(), ops::words(op));
+        let line = format!("    {:<7} {instead:<46} {}", op.status().name(), ops::words(op));
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
@@ -141,8 +141,7 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         out.write_str(heading.take().unwrap_or(""))?;
         let (torch, mlx) =
             (code_cell(&op.torch), op.mlx().map_or("?".to_owned(), |mlx| format!("`{}`", code_cell(mlx))));
-        let status =
-            if op.guess { format!("{}, a guess", op.agreement().name()) } else { op.agreement().name().to_owned() };
+        let status = if op.guess { format!("{}, a guess", op.status().name()) } else { op.status().name().to_owned() };
         writeln!(out, "| `{torch}` | {mlx} | {status} | {} | {} |", op.count, cell(&ops::words(&op)))?;
     }
     Ok(())

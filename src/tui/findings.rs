@@ -7,7 +7,7 @@ use crate::findings::ops::{self, OpSummary};
 use crate::findings::{BlockerPlace, Blockers};
 use crate::model::{Model, ModuleId};
 use crate::open::Opened;
-use crate::registry::ops::Agreement;
+use crate::registry::ops::OpStatus;
 use crate::source::Severity;
 use crate::triage::Triage;
 
@@ -17,7 +17,7 @@ pub enum Kind {
     /// A blocker.
     Blocker(Severity),
     /// An op.
-    Op(Agreement),
+    Op(OpStatus),
 }
 
 /// A row of the list.
@@ -86,7 +86,7 @@ pub fn all_ops(opened: &Opened) -> Vec<Finding> {
         let (file, line, _) = op.places.first()?;
         let guess = if op.guess { "?" } else { "" };
         Some(Finding {
-            kind: Kind::Op(op.agreement()),
+            kind: Kind::Op(op.status()),
             what: format!("{}{guess} → {}", op.torch, op.mlx().unwrap_or("?")),
             place: format!("{}:{line}", short(file)),
             count: op.count,

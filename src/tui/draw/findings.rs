@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{overlay, popup, text};
-use crate::registry::ops::Agreement;
+use crate::registry::ops::OpStatus;
 use crate::tui::findings::{Finding, Kind};
 use crate::tui::glyphs;
 use crate::tui::layout::Layout;
@@ -71,13 +71,13 @@ fn line(state: &State, view: &View, finding: &Finding, chosen: bool) -> Line<'st
 fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
     match kind {
         Kind::Blocker(severity) => (glyphs::FLAG, severity.name(), theme.severity(severity)),
-        Kind::Op(agreement) => {
-            let (sign, style) = match agreement {
-                Agreement::None => ('✗', theme.severity(crate::source::Severity::Differs)),
-                Agreement::Trap => ('◐', theme.notice()),
-                Agreement::Renames | Agreement::Direct => ('●', theme.muted()),
+        Kind::Op(status) => {
+            let (sign, style) = match status {
+                OpStatus::None => ('✗', theme.severity(crate::source::Severity::Differs)),
+                OpStatus::Trap => ('◐', theme.notice()),
+                OpStatus::Direct => ('●', theme.muted()),
             };
-            (sign, agreement.name(), style)
+            (sign, status.name(), style)
         }
     }
 }
