@@ -76,7 +76,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: state_dict::Error,
+        error: Box<state_dict::Error>,
     },
     /// It has no tensors, or all are left out.
     #[error("{}: there is no tensor to convert in it", shown(path))]
@@ -137,7 +137,7 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
 /// There are no tensors, or they cannot be mapped.
 pub fn key_map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
     let path = || opened.checkpoint.path.clone();
-    let map = state_dict::map(opened, skip).map_err(|error| Error::Map { path: path(), error })?;
+    let map = state_dict::map(opened, skip).map_err(|error| Error::Map { path: path(), error: Box::new(error) })?;
     if map.entries.is_empty() { Err(Error::Nothing { path: path() }) } else { Ok(map) }
 }
 
