@@ -16,7 +16,7 @@ use serde_json::Value;
 use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
 use t2m_tui::figures;
-use t2m_tui::findings;
+use t2m_tui::findings::{self, Blockers};
 use t2m_tui::model::{Model, ModuleId};
 use t2m_tui::open::{Opened, Options, open};
 use t2m_tui::report::verify::{Report, layer_text};
@@ -229,6 +229,13 @@ fn a_place_that_several_modules_run_is_one_place_in_the_tree_as_well() {
     assert_eq!((document.serious(id("layer1.0")).0, document.serious_below(id("layer1.0"))), (3, 3));
     assert_eq!([id("layer1"), id("layer2"), 0].map(|id| document.serious_below(id)), [3, 3, document.flags]);
     assert_eq!((document.flags, document.serious_below(id("encoder"))), (3, 0));
+    // In every subtree: the places that any module of it runs.
+    let blockers = Blockers::of(&document.model, &document.triage);
+    for (at, module) in document.model.modules.iter().enumerate() {
+        let serious = blockers.places.iter().filter(|place| place.blocker.severity != Severity::Harmless);
+        let below = serious.filter(|place| place.modules.iter().any(|id| (at..module.end).contains(id)));
+        assert_eq!(document.serious_below(at), below.count(), "{}", module.path);
+    }
 }
 
 /// One layer of each verdict and more, with what is to come of it: the worst error in shares of the tolerance, the verdict.
