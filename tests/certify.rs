@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use t2m_checkpoint::Dtype;
 use t2m_tui::certify::{Bench, Sample, built_in, parse, templates, zoo};
-use t2m_tui::compare::Verdict;
 use t2m_tui::plan::naive;
+use t2m_tui::compare::Verdict;
 use t2m_tui::registry::Registry;
 
 fn registry() -> Arc<Registry> {

@@ -13,8 +13,8 @@ use std::path::Path;
 
 use generate::{Kind, Wanted};
 use globset::GlobSet;
-use t2m_tui::export::{state_dict, writer};
 use t2m_tui::open::{Options, open};
+use t2m_tui::export::{state_dict, writer};
 
 const MIB: usize = 1 << 20;
 /// What is allowed beyond the largest tensor.

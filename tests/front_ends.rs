@@ -125,8 +125,6 @@ fn shares_counts_and_sizes_of_a_file() {
         let coverage = text.lines().find(|line| line.contains("; blockers: ")).unwrap();
         assert!(markdown.contains(coverage), "{path}: {coverage}");
         let shares = &report["summary"]["coverage"];
-        let count =
-            |of: &str| report["summary"]["layers"].as_object().unwrap().get(of).map_or(0, |n| n.as_u64().unwrap());
         for word in ["layers", "parameters"] {
             let expected = percent(shares[word].as_f64().unwrap());
             assert_eq!(before(coverage, &format!(" % of {word}")), expected, "{path}: {coverage}");

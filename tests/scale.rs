@@ -22,8 +22,8 @@ use generate::{Kind, Wanted};
 use globset::GlobSet;
 use serde_json::json;
 use t2m_checkpoint::Checkpoint;
-use t2m_tui::export::{state_dict, writer};
 use t2m_tui::open::{Opened, Options, open};
+use t2m_tui::export::{state_dict, writer};
 use t2m_tui::report::{inspect_json, inspect_text};
 
 /// Allocations are counted for the whole process.
