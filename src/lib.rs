@@ -15,6 +15,7 @@
 //! | [`plan`] | a module and its registry row | how it is converted: MLX's layer, weight moves, inputs, or the block that it is |
 //! | [`triage`] | model, registry, source | a status with a reason for each module, its plan |
 //! | [`open`] | a path and options | all of the above, once |
+//! | [`findings`] | an opened checkpoint | layers by status, blockers by place, ops: listed and counted once for all front ends |
 //! | [`export`] | an opened model | its key map, the file of its weights, the way back, the check of somebody else's |
 //! | [`t2m_engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`compare`] | two outputs | error statistics, tolerance, verdict |
@@ -23,7 +24,7 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`exit`] has the exit codes.
+//! [`figures`] writes numbers for readers, [`exit`] has the exit codes.
 
 pub mod certify;
 pub mod cli;
@@ -32,7 +33,9 @@ pub mod demo;
 pub mod evidence;
 pub mod exit;
 pub mod export;
+pub mod figures;
 pub mod files;
+pub mod findings;
 pub mod interrupt;
 pub mod model;
 pub mod open;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::figures::share;
 use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
@@ -365,11 +366,21 @@ impl Triage {
         if model.modules.is_empty() {
             return Coverage { layers: 1.0, parameters: 1.0 };
         }
-        let tally = self.tally(model, 0);
-        let total = model.modules[0].total_parameters;
-        let converting = self.converting_parameters(checkpoint, model);
-        let share = |part: u64, whole: u64| if whole == 0 { 1.0 } else { (part as f64 / whole as f64).min(1.0) };
-        Coverage { layers: share(tally.converting as u64, tally.leaves as u64), parameters: share(converting, total) }
+        let converts = |&id: &ModuleId| self.modules[id].status.converts();
+        let (layers, converting) = (self.layers(model).count(), self.layers(model).filter(converts).count());
+        Coverage {
+            layers: share(converting as u64, layers as u64),
+            parameters: share(self.converting_parameters(checkpoint, model), model.parameters()),
+        }
+    }
+
+    /// The modules that coverage counts and verify runs.
+    pub fn layers(&self, model: &Model) -> impl Iterator<Item = ModuleId> {
+        let modules = model.modules.iter().zip(&self.modules).enumerate();
+        let counted = |(id, (module, triaged)): (ModuleId, (&Module, &Arc<ModuleTriage>))| {
+            counts_as_layer(triaged.status, module.is_leaf(id)).then_some(id)
+        };
+        modules.filter_map(counted)
     }
 }
 
@@ -382,36 +393,8 @@ pub struct Coverage {
     pub parameters: f64,
 }
 
-/// Sum of statuses below (and with) one module.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Leaf layers that convert.
-    pub converting: usize,
-    /// Leaf layers in all.
-    pub leaves: usize,
-    /// Blockers in the source of the module and its descendants, each module counting its own class.
-    pub blockers: usize,
-}
-
-impl Triage {
-    /// Tally of the subtree at `id`.
-    pub fn tally(&self, model: &crate::model::Model, id: ModuleId) -> Tally {
-        let mut tally = Tally::default();
-        for at in id..model.modules[id].end {
-            let (module, triaged) = (&model.modules[at], &self.modules[at]);
-            let blockers = |source: &ClassSource| source.blockers.len() + source.inherited.len();
-            tally.blockers += self.source(&module.class).map_or(0, blockers);
-            if counts_as_layer(triaged.status, module.is_leaf(at)) {
-                tally.leaves += 1;
-                tally.converting += usize::from(triaged.status.converts());
-            }
-        }
-        tally
-    }
-}
-
 /// Whether a module is one of the layers that coverage counts: it converts as a whole, is refused as a whole, or is a leaf.
-pub fn counts_as_layer(status: Status, leaf: bool) -> bool {
+fn counts_as_layer(status: Status, leaf: bool) -> bool {
     match status {
         Status::Direct | Status::Recipe | Status::Incomplete | Status::Unsupported => true,
         Status::Unknown | Status::Custom => leaf,

@@ -15,7 +15,7 @@ use serde_json::json;
 use t2m_checkpoint::PickleGlobal;
 use t2m_engine::{EngineState, Side};
 use t2m_tui::export::state_dict::{Doubt, Known};
-use t2m_tui::export::writer::Phase;
+use t2m_tui::export::writer::{Phase, Progress};
 use t2m_tui::source::Blocker;
 use t2m_tui::triage::Triage;
 use t2m_tui::tui::action::{Action, Command, Pane};
@@ -192,16 +192,15 @@ fn a_conversion_is_previewed_with_what_was_measured() {
     assert!(waiting.contains("reading names and shapes"), "{waiting}");
     act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::new(preview())))));
     insta::assert_snapshot!("convert", styled(&draw(&mut state, 160, 45)));
-    let tensor = "encoder.attn.weight".to_owned();
     commands(&mut state, &[Command::Accept]);
     act(
         &mut state,
-        Action::Converting(converting::Event::Progress {
+        Action::Converting(converting::Event::Progress(Progress {
             phase: Phase::Comparing,
             done: 3 << 20,
             total: 4 << 20,
-            tensor,
-        }),
+            tensor: "encoder.attn.weight".into(),
+        })),
     );
     insta::assert_snapshot!("convert_small", rows(&draw(&mut state, 70, 18)).join("\n"));
     let refused = "vision_mini.mlx.safetensors: is there already; --force replaces it".to_owned();

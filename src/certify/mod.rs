@@ -28,9 +28,9 @@ use crate::plan::{Call, Plan};
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, ModuleTriage};
-use crate::verify::{Event, Request, Runner};
+use crate::verify::{self, Event, Request, Results, Runner};
 use t2m_checkpoint::{Checkpoint, DescribedModule, Dtype};
-use t2m_engine::{EngineInfo, EngineState, Side};
+use t2m_engine::{EngineInfo, Side};
 
 const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
 const BLOCKS: &str = include_str!("../../assets/samples/templates.jsonl");
@@ -233,24 +233,24 @@ impl SampleModel {
             weights: WeightSource::Random,
             naive: false,
         });
-        let mut measured = Measurement::default();
-        let mut trials = Vec::new();
+        let mut results = Results::of(self.opened.model.clone());
         for event in events {
-            match event {
-                Event::Trial { trial, .. } => trials.push(*trial),
-                Event::Finished { verdict, reason, .. } => {
-                    measured.outcomes.push(Outcome { verdict, reason, trials: std::mem::take(&mut trials) });
-                    done(measured.outcomes.len());
-                }
-                Event::Engine(side, EngineState::Ready(info)) => {
-                    measured.engines.retain(|(known, _)| *known != side);
-                    measured.engines.push((side, info));
-                }
-                Event::Done { .. } => break,
-                Event::Started { .. } | Event::Twin { .. } | Event::Engine(..) => {}
+            if matches!(event, Event::Done { .. }) {
+                break;
+            }
+            if results.apply(event).is_some() {
+                done(results.total().finished() as usize);
             }
         }
-        measured
+        let outcome = |(_, layer): (ModuleId, &verify::Layer)| Outcome {
+            verdict: layer.verdict().unwrap_or(Verdict::NotRun),
+            reason: layer.reason().map(str::to_owned),
+            trials: layer.trials.clone(),
+        };
+        let outcomes = results.finished().into_iter().map(outcome).collect();
+        let engines = [Side::Torch, Side::Mlx].into_iter();
+        let engines = engines.filter_map(|side| Some((side, results.greeting(side)?.clone()))).collect();
+        Measurement { outcomes, engines }
     }
 
     /// What the registry says of a sample.

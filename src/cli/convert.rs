@@ -1,8 +1,9 @@
 //! `t2m-tui convert`
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -10,13 +11,14 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{Common, Failure, output};
 use crate::exit::Exit;
-use crate::export::already;
 use crate::export::reverse::{self, Reversal};
-use crate::export::state_dict::{self, StateDict, key_map};
-use crate::export::writer::{self, Beside, Phase, Progress, Text, Written};
+use crate::export::run::{self, Export, SHARD_BYTES};
+use crate::export::state_dict::key_map;
+use crate::export::writer::{self, Beside, Progress, Written};
+use crate::figures::bytes;
 use crate::files::{Inputs, Role};
-use crate::open::{Opened, open};
-use crate::report::{bytes, convert as report};
+use crate::open::open;
+use crate::report::convert as report;
 use t2m_checkpoint::escape::{escape, quoted};
 use t2m_checkpoint::{Checkpoint, Dtype};
 
@@ -48,8 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "GLOB")]
     skip: Vec<String>,
     /// Most bytes of tensors in one file; a larger output is split into shards with an index
-    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
-    max_shard_size: u64,
+    #[arg(long, value_name = "SIZE", default_value_t = Size(SHARD_BYTES))]
+    max_shard_size: Size,
     /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -84,20 +86,33 @@ impl TargetDtype {
     }
 }
 
-/// `5GB`, `300MB`, `4096`.
-fn size(text: &str) -> Result<u64, String> {
-    let wrong = || "a size such as 5GB, 300MB or 4096 is expected".to_owned();
-    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).filter(|&size| size > 0).ok_or_else(wrong)
+/// A number of bytes: `5GB`, `300MB`, `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size(u64);
+
+/// Units of a size, largest first.
+const UNITS: [(&str, u64); 4] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        let wrong = || "a size such as 5GB, 300MB or 4096 is expected".to_owned();
+        let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+        let (number, unit) = text.split_at(digits);
+        let unit = if unit.is_empty() { "B" } else { unit };
+        let (_, unit) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        number.checked_mul(*unit).filter(|&size| size > 0).map(Size).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = UNITS.iter().find(|(_, unit)| self.0.is_multiple_of(*unit));
+        let (name, unit) = whole.copied().unwrap_or(("B", 1));
+        write!(f, "{}{name}", self.0 / unit)
+    }
 }
 
 /// Convert, check and report.
@@ -114,45 +129,32 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
 
 fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Failure> {
     let opened = open(&common.options(checkpoint.to_owned()))?;
-    let path = escape(&checkpoint.to_string_lossy()).into_owned();
-    if let Some(how) = already::is_mlx(&opened) {
-        return Err(format!("{path}: is MLX's already ({}); there is nothing to convert", quoted(&how)).into());
-    }
-    let mut inputs = Inputs::clone(&opened.inputs);
-    inputs.extend(common.inputs());
-    let options = options(args, checkpoint);
-    writer::check(&inputs, &options, args.map.as_deref())?;
-    let map = key_map_of(&opened, args)?;
-    if args.strict && map.copied().next().is_some() {
-        return Ok(refuse(&path, &map));
-    }
+    let export = match Export::plan(&opened, common.inputs(), options(args)?) {
+        Ok(export) => export,
+        Err(error) => return ended(error),
+    };
     // The modules have done their work.
-    let facts = report::Facts::of(&opened, &map);
-    let source = Arc::clone(&opened.checkpoint);
+    let facts = report::Facts::of(&opened, export.map());
     drop(opened);
-    let tensors = writer::Conversion::new(&source, &map, args.dtype.dtype())?;
-    let rows = |file: &mut dyn Write| {
-        serde_json::to_writer_pretty(file, &key_map::rows(&source, &map)).map_err(std::io::Error::from)
-    };
-    let text = args.map.clone().map(|path| Text { path, write: &rows });
-    let written = match write(&tensors, &options, &Beside { inputs, map: text })? {
-        Ok(written) => written,
-        Err(code) => return Ok(code),
-    };
-    match args.format {
-        Format::Text => output::print(report::text(&facts, &map, &written).as_bytes())?,
-        Format::Json => output::print_json(&report::json(&facts, &map, &written))?,
+    match with_progress(|watch| export.write(watch)) {
+        Ok(written) => match args.format {
+            Format::Text => output::print(report::text(&facts, export.map(), &written).as_bytes())?,
+            Format::Json => output::print_json(&report::json(&facts, export.map(), &written))?,
+        },
+        Err(error) => return ended(error),
     }
     Ok(Exit::Fine)
 }
 
-fn key_map_of(opened: &Opened, args: &Args) -> Result<StateDict, Failure> {
-    let path = escape(&opened.checkpoint.path.to_string_lossy()).into_owned();
-    let map = state_dict::map(opened, &globs(&args.skip)?).map_err(|error| format!("{path}: {error}"))?;
-    if map.entries.is_empty() {
-        return Err(format!("{path}: there is no tensor to convert in it").into());
+/// Say why nothing was written, with the exit code that goes with it.
+fn ended(error: run::Error) -> Result<Exit, Failure> {
+    match error.exit() {
+        Exit::WrongInput => Err(error.into()),
+        exit => {
+            eprintln!("t2m-tui: {error}");
+            Ok(exit)
+        }
     }
-    Ok(map)
 }
 
 /// The way back, by the checkpoint or by a key map.
@@ -165,13 +167,15 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
     let mut inputs = Inputs::of(&there);
     inputs.extend(common.inputs());
     args.map.iter().for_each(|map| inputs.add(Role::Map, map));
-    let options = options(args, mlx);
+    let all = options(args)?;
+    let options = all.writer(mlx);
     writer::check(&inputs, &options, None)?;
     let named = |error: reverse::Error| format!("{path}: {error}");
     let written = |tensors: &Reversal<'_>, inputs: Inputs| -> Result<Exit, Failure> {
-        match write(tensors, &options, &Beside { inputs, map: None })? {
+        let beside = Beside { inputs, map: None };
+        match with_progress(|watch| writer::write_beside(tensors, &options, &beside, watch)) {
             Ok(written) => print_reversed(args, tensors, &written),
-            Err(code) => Ok(code),
+            Err(error) => ended(error.into()),
         }
     };
     match (&args.checkpoint, &args.map) {
@@ -179,7 +183,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
             let opened = open(&common.options(checkpoint.clone()))?;
             inputs.extend(Inputs::clone(&opened.inputs));
             writer::check(&inputs, &options, None)?;
-            let map = key_map_of(&opened, args)?;
+            let map = run::key_map(&opened, &all.skip)?;
             written(&Reversal::by_checkpoint(&there, &opened.checkpoint, &map).map_err(named)?, inputs)
         }
         (None, Some(map)) => written(&Reversal::by_map(&there, &key_map::read(map)?).map_err(named)?, inputs),
@@ -197,48 +201,29 @@ fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Res
     Ok(Exit::Fine)
 }
 
-fn options(args: &Args, source: &Path) -> writer::Options {
-    writer::Options {
+fn options(args: &Args) -> Result<run::Options, Failure> {
+    Ok(run::Options {
         target: args.output.clone(),
+        dtype: args.dtype.dtype(),
+        map: args.map.clone(),
+        skip: globs(&args.skip)?,
         force: args.force,
-        shard_bytes: args.max_shard_size,
         strict: args.strict,
-        source: source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned(),
-    }
+        shard_bytes: args.max_shard_size.0,
+    })
 }
 
-/// Write with progress; the inner error is the exit code of what was said already.
-fn write(
-    tensors: &dyn writer::Source,
-    options: &writer::Options,
-    beside: &Beside<'_>,
-) -> Result<Result<Written, Exit>, Failure> {
+/// Write, with the progress on stderr.
+fn with_progress<E>(
+    write: impl FnOnce(&mut dyn FnMut(Progress<'_>) -> bool) -> Result<Written, E>,
+) -> Result<Written, E> {
     let mut line = ProgressLine::new();
-    let written = writer::write_beside(tensors, options, beside, |progress| {
+    let written = write(&mut |progress| {
         line.show(&progress);
         true
     });
     line.clear();
-    match written {
-        Err(error @ writer::Error::Overflow { .. }) => {
-            eprintln!("t2m-tui: {error}");
-            Ok(Err(Exit::BadAnswer))
-        }
-        written => Ok(Ok(written?)),
-    }
-}
-
-/// Say what --strict refuses.
-fn refuse(path: &str, map: &StateDict) -> Exit {
-    let copied: Vec<_> = map.copied().collect();
-    eprintln!("t2m-tui: {path}: {} tensors could only be copied, which --strict refuses:", copied.len());
-    for (entry, doubt) in copied.iter().take(20) {
-        eprintln!("  {}: {}", quoted(&entry.name), quoted(&doubt.to_string()));
-    }
-    if copied.len() > 20 {
-        eprintln!("  … and {} more", copied.len() - 20);
-    }
-    Exit::BadAnswer
+    written
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
@@ -286,30 +271,26 @@ impl ProgressLine {
 /// `comparing 1.2 GiB of 5.0 GiB, 812.0 MiB/s, 5 s left, layer1.0.conv1.weight`: a byte counts when it is written and again
 /// when it is compared.
 fn progress_text(progress: &Progress<'_>, elapsed: Duration) -> String {
-    let half = progress.total / 2;
-    let (verb, done) = match progress.phase {
-        Phase::Writing => ("writing", progress.done),
-        Phase::Comparing => ("comparing", progress.done.saturating_sub(half)),
-        Phase::Hashing => return "every tensor is compared; waiting for the source's SHA-256".to_owned(),
-    };
+    if !progress.counts_bytes() {
+        return progress.words();
+    }
     let rate = progress.done as f64 / elapsed.as_secs_f64().max(1e-3);
     let left = progress.total.saturating_sub(progress.done) as f64 / rate.max(1.0);
-    format!(
-        "{verb} {} of {}, {}/s, {left:.0} s left, {}",
-        bytes(done),
-        bytes(half),
-        bytes(rate as u64),
-        quoted(progress.tensor)
-    )
+    format!("{}, {}/s, {left:.0} s left, {}", progress.words(), bytes(rate as u64), quoted(&progress.tensor))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::writer::Phase;
 
     #[test]
     fn sizes_are_read() {
-        assert_eq!((size("5GB"), size("300mb"), size("4096")), (Ok(5_000_000_000), Ok(300_000_000), Ok(4096)));
+        let size = Size::from_str;
+        let sizes = [Size(5_000_000_000), Size(300_000_000), Size(4096)];
+        assert_eq!([size("5GB"), size("300mb"), size("4096")], sizes.map(Ok));
+        assert_eq!(sizes.map(|size| size.to_string()), ["5GB", "300MB", "4096B"]);
+        assert_eq!(sizes.map(|size| size.to_string().parse()), sizes.map(Ok));
         for wrong in ["", "GB", "5TB", "-1", "0", "5 GB", "99999999999999999999"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
@@ -317,7 +298,7 @@ mod tests {
 
     #[test]
     fn progress_says_rate_and_time_left() {
-        let progress = Progress { phase: Phase::Comparing, done: 3 << 20, total: 4 << 20, tensor: "a.weight" };
+        let progress = Progress { phase: Phase::Comparing, done: 3 << 20, total: 4 << 20, tensor: "a.weight".into() };
         let text = progress_text(&progress, Duration::from_secs(3));
         assert_eq!(text, "comparing 1.0 MiB of 2.0 MiB, 1.0 MiB/s, 1 s left, a.weight");
     }

@@ -16,8 +16,8 @@ use crate::compare::WeightSource;
 use crate::exit::Exit;
 use crate::model::ModuleId;
 use crate::open::{Opened, open};
-use crate::report::{self, verify as text};
-use crate::verify::{Event, Request, Runner};
+use crate::report::verify::{self as text, Report};
+use crate::verify::{Event, Request, Results, Runner};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{escape, quoted};
 use t2m_engine::EngineState;
@@ -106,7 +106,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive };
     runner.submit(request);
 
-    let mut run = text::Run::default();
+    let mut results = Results::of(opened.model.clone());
     let mut told = HashSet::new();
     if args.format == VerifyFormat::Text {
         output::print_line(&text::heading_text())?;
@@ -114,23 +114,15 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     loop {
         if interrupted.load(Ordering::SeqCst) {
             runner.cancel();
-            eprintln!("t2m-tui: interrupted after {} of {total} layers", run.layers.len());
-            match args.format {
-                VerifyFormat::Json => output::print_json(&run.json(&opened))?,
-                VerifyFormat::Text => output::print_line(&format!("\n{}", run.summary_text()))?,
-                VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
-                VerifyFormat::Jsonl => {}
-            }
+            eprintln!("t2m-tui: interrupted after {} of {total} layers", results.total().finished());
+            print(args.format, Report { opened: &opened, results: &results })?;
             return Ok(Exit::Interrupted);
         }
         let event = match received.recv_timeout(POLL) {
             Ok(Event::Done { .. }) => break,
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(format!(
-                    "the run ended after {} of {total} layers, which is a bug of ours",
-                    run.layers.len()
-                )
-                .into());
+                let done = results.total().finished();
+                return Err(format!("the run ended after {done} of {total} layers, which is a bug of ours").into());
             }
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout) => continue,
@@ -141,41 +133,50 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         {
             eprintln!("t2m-tui: {reason}");
         }
-        progress(common, &opened, &event, run.layers.len(), total);
-        if let Some(layer) = run.take(event) {
+        progress(common, &opened, &event, results.total().finished() as usize, total);
+        if let Some((id, layer)) = results.apply(event) {
             clear_progress();
             match args.format {
-                VerifyFormat::Text => output::print_line(&text::layer_text(&opened, layer))?,
-                VerifyFormat::Jsonl => output::print_json_line(&text::layer_json(&opened, layer))?,
+                VerifyFormat::Text => output::print_line(&text::layer_text(&opened, id, layer))?,
+                VerifyFormat::Jsonl => output::print_json_line(&text::layer_json(&opened, id, layer))?,
                 VerifyFormat::Json | VerifyFormat::Md => {}
             }
         }
     }
-    match args.format {
-        VerifyFormat::Text => output::print_line(&format!("\n{}", run.summary_text()))?,
-        VerifyFormat::Json => output::print_json(&run.json(&opened))?,
-        VerifyFormat::Md => output::print(run.markdown(&opened).as_bytes())?,
+    print(args.format, Report { opened: &opened, results: &results })?;
+    Ok(results.exit())
+}
+
+/// What is said at the end: all of it, or the sums where each layer was told as it finished.
+fn print(format: VerifyFormat, report: Report<'_>) -> Result<(), Failure> {
+    match format {
+        VerifyFormat::Text => output::print_line(&format!("\n{}", report.summary_text()))?,
+        VerifyFormat::Json => output::print_json(&report.json())?,
+        VerifyFormat::Md => output::print(report.markdown().as_bytes())?,
         VerifyFormat::Jsonl => {}
     }
-    Ok(Exit::of(!run.is_bad()))
+    Ok(())
 }
 
 /// The modules to run: all that count as layers, or those whose path matches. A block that is named by its path is run as a
 /// whole.
 fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
     if globs.is_empty() {
-        return Ok(report::layers(opened).collect());
+        return Ok(opened.triage.layers(&opened.model).collect());
     }
     let mut blocks = Vec::new();
     for glob in globs {
         let one = glob_set(std::slice::from_ref(glob))?;
-        if report::layers(opened).any(|id| one.is_match(opened.model.modules[id].path.as_str())) {
+        if opened.triage.layers(&opened.model).any(|id| one.is_match(opened.model.modules[id].path.as_str())) {
             continue;
         }
-        blocks.push(block(opened, glob).ok_or_else(|| no_match(opened, glob))?);
+        let block = block(opened, glob).ok_or_else(|| no_match(opened, glob))?;
+        if !blocks.contains(&block) {
+            blocks.push(block);
+        }
     }
     let set = glob_set(globs)?;
-    let layers = report::layers(opened).filter(|&id| set.is_match(opened.model.modules[id].path.as_str()));
+    let layers = opened.triage.layers(&opened.model).filter(|&id| set.is_match(opened.model.modules[id].path.as_str()));
     Ok(layers.chain(blocks).collect())
 }
 

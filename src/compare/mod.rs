@@ -148,4 +148,9 @@ impl Verdict {
     pub fn passes(self) -> bool {
         matches!(self, Verdict::Exact | Verdict::Ok)
     }
+
+    /// Whether it says that something is wrong; that nothing was measured does not.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Verdict::Drift | Verdict::Broken | Verdict::Failed)
+    }
 }

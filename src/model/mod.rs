@@ -111,6 +111,11 @@ impl Module {
 }
 
 impl Model {
+    /// Elements of all parameters.
+    pub fn parameters(&self) -> u64 {
+        self.modules.first().map_or(0, |root| root.total_parameters)
+    }
+
     /// Give the root a class that something beside the weights tells, such as a folder's config.json, unless it has one.
     pub fn name_root(&mut self, class: &str) {
         if let Some(root) = self.modules.first_mut()

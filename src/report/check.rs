@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::bytes;
+use crate::figures::bytes;
 use crate::open::Opened;
 use t2m_checkpoint::check::{Check, NotFinite};
 use t2m_checkpoint::escape::{escape, quoted, sentence};

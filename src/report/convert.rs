@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::bytes;
 use crate::export::reverse::Summary;
 use crate::export::state_dict::{Doubt, Entry, Known, StateDict, Why};
 use crate::export::writer::{Loss, Written};
+use crate::figures::bytes;
 use crate::model::neighbours;
 use crate::open::Opened;
 use t2m_checkpoint::Dtype;

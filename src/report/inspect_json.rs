@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::ops::Counts;
-use super::{blockers, ops, parameters, status_counts};
+use crate::findings::ops::{self, Counts};
+use crate::findings::{blockers, status_counts};
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::source::Blocker;
@@ -34,9 +34,10 @@ impl Serialize for Report<'_> {
         let modules = || (0..opened.model.modules.len()).map(|id| module(opened, id, &counts));
         report.serialize_entry("modules", &Each(modules))?;
         report.serialize_entry("tensors", &Each(|| tensors(opened, &owners)))?;
-        report.serialize_entry("summary", &summary(opened, blockers(opened).count()))?;
-        report.serialize_entry("blockers", &Each(|| blockers(opened).map(|found| blocker(opened, found))))?;
-        report.serialize_entry("ops", &ops::json(opened))?;
+        report.serialize_entry("summary", &summary(opened))?;
+        let by_module = || blockers::by_module(&opened.model, &opened.triage).map(|found| blocker(opened, found));
+        report.serialize_entry("blockers", &Each(by_module))?;
+        report.serialize_entry("ops", &super::ops::json(opened))?;
         report.serialize_entry("pickle", &pickle(opened))?;
         report.serialize_entry("warnings", &opened.checkpoint.warnings)?;
         report.end()
@@ -69,7 +70,7 @@ fn checkpoint(opened: &Opened, check: Option<&Check>) -> Value {
     }
     let mut report = json!({
         "path": checkpoint.path, "format": checkpoint.format.name(), "bytes": checkpoint.bytes,
-        "tensors": checkpoint.tensors.len(), "parameters": parameters(&opened.model), "shards": checkpoint.shards,
+        "tensors": checkpoint.tensors.len(), "parameters": opened.model.parameters(), "shards": checkpoint.shards,
         "metadata": metadata,
     });
     if let Some(check) = check {
@@ -113,7 +114,7 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         let (origin, trust) = (&source.origin, &source.trust);
         put("source", json!({"file": source.file, "line": line, "origin": origin, "trust": trust}));
     }
-    put("blockers", json!(source.map_or(0, |source| source.blockers.len() + source.inherited.len())));
+    put("blockers", json!(source.map_or(0, |source| source.all_blockers().count())));
     if let Some(counts) = ops.get(module.class.as_str()) {
         put("ops", json!(counts));
     }
@@ -151,14 +152,16 @@ fn tensors<'a>(opened: &'a Opened, owners: &'a [&'a str]) -> impl Iterator<Item 
     opened.checkpoint.tensors.iter().zip(owners).map(describe)
 }
 
-fn summary(opened: &Opened, blockers: usize) -> Value {
-    let layers: Map<String, Value> =
-        status_counts(opened).into_iter().map(|(status, count)| (status.name().to_owned(), json!(count))).collect();
+fn summary(opened: &Opened) -> Value {
+    let layers: Map<String, Value> = status_counts(&opened.triage)
+        .into_iter()
+        .map(|(status, count)| (status.name().to_owned(), json!(count)))
+        .collect();
     let coverage = opened.triage.coverage;
     json!({
         "layers": layers,
         "coverage": {"layers": coverage.layers, "parameters": coverage.parameters},
-        "blockers": blockers,
+        "blockers": blockers::by_module(&opened.model, &opened.triage).count(),
     })
 }
 

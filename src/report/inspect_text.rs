@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{
-    BlockerPlace, blocker_places, bytes, code_cell, count, layers, ops, parameters, severity_counts, status_counts,
-};
+use super::code_cell;
+use crate::figures::{bytes, count, percent};
+use crate::findings::{self, BlockerPlace, Blockers, ops, status_counts};
 use crate::model::{Evidence, ModuleId, attributes};
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
@@ -27,8 +27,8 @@ pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     if !opened.checkpoint.wrappers.is_empty() {
         writeln!(out, "found under: {}", quoted(&opened.checkpoint.wrappers.join(" → ")))?;
     }
-    let places = blocker_places(opened);
-    writeln!(out, "{}; blockers: {}", coverage(opened), severity_counts(&places))?;
+    let blockers = Blockers::of(&opened.model, &opened.triage);
+    writeln!(out, "{}; blockers: {}", coverage(opened), blockers.severities().words())?;
     for warning in &opened.checkpoint.warnings {
         writeln!(out, "warning: {}", sentence(warning))?;
     }
@@ -42,10 +42,10 @@ pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         writeln!(out, "{}{:gap$}  {:<11}  {}", row.class, "", row.status, row.words)?;
     }
     writeln!(out)?;
-    let counts = status_counts(opened);
+    let counts = status_counts(&opened.triage);
     let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
     writeln!(out, "modules: {}", counts.join(", "))?;
-    for BlockerPlace { file, blocker, modules } in places {
+    for BlockerPlace { file, blocker, modules } in blockers.places {
         let place = format!("{file}:{}:{}", blocker.line, blocker.column);
         writeln!(out, "\n{}  {} {}", quoted(&place), quoted(&blocker.pattern), blocker.severity.name())?;
         writeln!(out, "    in {}: {}", names_of(opened, &modules), quoted(&blocker.text))?;
@@ -117,14 +117,14 @@ fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
 /// `out` cannot be written to.
 pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "# {}\n", headline(opened))?;
-    let places = blocker_places(opened);
-    writeln!(out, "{}; blockers: {}\n", coverage(opened), severity_counts(&places))?;
+    let blockers = Blockers::of(&opened.model, &opened.triage);
+    writeln!(out, "{}; blockers: {}\n", coverage(opened), blockers.severities().words())?;
     writeln!(out, "| module | class | status | what is known |\n|---|---|---|---|")?;
     for row in rows(opened) {
         writeln!(out, "| `{}` | {} | {} | {} |", code_cell(&row.path), cell(&row.class), row.status, cell(&row.words))?;
     }
     let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
-    for BlockerPlace { file, blocker, modules } in places {
+    for BlockerPlace { file, blocker, modules } in blockers.places {
         out.write_str(heading.take().unwrap_or(""))?;
         let place = format!("{file}:{}", blocker.line);
         let (pattern, hint) = (code_cell(&blocker.pattern), cell(&blocker.hint));
@@ -147,11 +147,6 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     Ok(())
 }
 
-/// Rounded down: 99.9 % is not all of it.
-fn percent(share: f64) -> u64 {
-    (share * 100.0) as u64
-}
-
 fn cell(text: &str) -> String {
     quoted(text).replace('|', "\\|").replace('<', "&lt;")
 }
@@ -162,7 +157,7 @@ fn headline(opened: &Opened) -> String {
         "{} · {} · {} parameters · {}",
         escape(&checkpoint.path.to_string_lossy()),
         checkpoint.format.name(),
-        count(parameters(&opened.model)),
+        count(opened.model.parameters()),
         bytes(checkpoint.bytes),
     )
 }
@@ -183,11 +178,7 @@ fn names_of(opened: &Opened, modules: &[ModuleId]) -> String {
 
 /// How much of the model converts by the registry, in words.
 fn coverage(opened: &Opened) -> String {
-    let (layers, parameters) = (layers(opened).count(), parameters(&opened.model));
-    if layers == 0 && parameters == 0 {
-        return "no layers".to_owned();
-    }
-    let coverage = opened.triage.coverage;
+    let Some(coverage) = findings::coverage(&opened.model, &opened.triage) else { return "no layers".to_owned() };
     let (layers, parameters) = (percent(coverage.layers), percent(coverage.parameters));
     format!("listed as convertible: {layers} % of layers, {parameters} % of parameters")
 }

@@ -1,81 +1,36 @@
-//! `verify`, collected from the runner's events: text, JSON, one JSON line a layer, Markdown.
+//! `verify`: text, JSON, one JSON line a layer, Markdown.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
 use crate::compare::WeightSource;
-use crate::compare::{self, Apart, Trial, Verdict};
+use crate::compare::{Apart, Trial, Verdict};
+use crate::figures::{error, error_or_dash};
 use crate::model::ModuleId;
 use crate::open::Opened;
-use crate::verify::{Event, Twin};
+use crate::verify::{Layer, Results, Twin};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{quoted, sentence};
-use t2m_engine::{EngineInfo, EngineState, Side, protocol};
+use t2m_engine::{Side, protocol};
 
-/// What a run has shown so far.
-#[derive(Debug, Default)]
-pub struct Run {
-    /// Finished layers in order.
-    pub layers: Vec<Layer>,
-    /// What each engine said of itself when it last greeted.
-    pub engines: BTreeMap<&'static str, EngineInfo>,
-    trials: Vec<Trial>,
-    twins: Vec<Twin>,
+/// What a run has shown so far, and of what.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// What was run.
+    pub opened: &'a Opened,
+    /// What came out.
+    pub results: &'a Results,
 }
 
-/// A finished layer.
-#[derive(Debug)]
-pub struct Layer {
-    /// Which.
-    pub module: ModuleId,
-    /// The verdict of its float32 trials.
-    pub verdict: Verdict,
-    /// Why, where there is something to say.
-    pub reason: Option<String>,
-    /// Its trials in order.
-    pub trials: Vec<Trial>,
-    /// Its naive twins, where they were asked for.
-    pub twins: Vec<Twin>,
-}
-
-impl Run {
-    /// Take an event in; returns the layer that it finished.
-    pub fn take(&mut self, event: Event) -> Option<&Layer> {
-        match event {
-            Event::Engine(side, EngineState::Ready(info)) => {
-                self.engines.insert(side.program(), info);
-            }
-            Event::Started { .. } => self.trials.clear(),
-            Event::Trial { trial, .. } => self.trials.push(*trial),
-            Event::Twin { twin, .. } => self.twins.push(*twin),
-            Event::Finished { module, verdict, reason } => {
-                let (trials, twins) = (std::mem::take(&mut self.trials), std::mem::take(&mut self.twins));
-                self.layers.push(Layer { module, verdict, reason, trials, twins });
-                return self.layers.last();
-            }
-            Event::Engine(..) | Event::Done { .. } => {}
-        }
-        None
-    }
-
-    /// Number of layers of each verdict, best first; those that do not occur are left out.
-    pub fn counts(&self) -> Vec<(Verdict, usize)> {
-        let count = |verdict: &Verdict| self.layers.iter().filter(|layer| layer.verdict == *verdict).count();
-        Verdict::ALL.iter().map(|verdict| (*verdict, count(verdict))).filter(|(_, count)| *count > 0).collect()
-    }
-
-    /// Whether a layer is drift, broken or failed.
-    pub fn is_bad(&self) -> bool {
-        self.layers.iter().any(|layer| matches!(layer.verdict, Verdict::Drift | Verdict::Broken | Verdict::Failed))
-    }
-
+impl Report<'_> {
     /// The whole run as one JSON object, schema 1.
-    pub fn json(&self, opened: &Opened) -> Value {
-        let layers: Vec<Value> = self.layers.iter().map(|layer| layer_json(opened, layer)).collect();
+    pub fn json(&self) -> Value {
+        let layers = self.results.finished().into_iter().map(|(id, layer)| layer_json(self.opened, id, layer));
+        let layers: Vec<Value> = layers.collect();
+        let counts = self.results.total();
         let summary: Map<String, Value> =
-            self.counts().into_iter().map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
+            counts.counts().map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
         json!({
             "schema": 1,
             "engines": {"torch": self.engine_json(Side::Torch), "mlx": self.engine_json(Side::Mlx)},
@@ -85,7 +40,7 @@ impl Run {
     }
 
     fn engine_json(&self, side: Side) -> Value {
-        let Some(info) = self.engines.get(side.program()) else { return Value::Null };
+        let Some(info) = self.results.greeting(side) else { return Value::Null };
         let mut value = json!({"version": info.version, "device": info.device, "flags": info.flags});
         if side == Side::Mlx {
             let off = info.flags.get("MLX_ENABLE_TF32").is_some_and(|flag| flag == "0");
@@ -97,12 +52,12 @@ impl Run {
 
     /// One line a verdict, and what measured it.
     pub fn summary_text(&self) -> String {
+        let total = self.results.total();
         let counts: Vec<String> =
-            self.counts().iter().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
+            total.counts().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
         let engines: Vec<String> = [Side::Torch, Side::Mlx].iter().filter_map(|side| self.engine_text(*side)).collect();
         let layers = format!("layers: {}", counts.join(", "));
-        let measured = self.layers.iter().any(|layer| !layer.trials.is_empty());
-        if measured {
+        if self.results.any_measured() {
             format!("{layers}\nmeasured with {}", engines.join(", "))
         } else {
             format!("{layers}\nnothing was measured")
@@ -110,27 +65,25 @@ impl Run {
     }
 
     fn engine_text(&self, side: Side) -> Option<String> {
-        let info = self.engines.get(side.program())?;
+        let info = self.results.greeting(side)?;
         Some(format!("{} {} ({})", side.library(), info.version, info.settings()))
     }
 
     /// The run as a Markdown table.
-    pub fn markdown(&self, opened: &Opened) -> String {
+    pub fn markdown(&self) -> String {
+        let opened = self.opened;
         let mut out = String::from(
             "| layer | class | MLX | f32 max abs | tolerance | torch to f64 | mlx to f64 | verdict |\n|---|---|---|---|---|---|---|---|\n",
         );
-        for layer in &self.layers {
-            let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
+        for (id, layer) in self.results.finished() {
+            let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
             let [error, tolerance, torch, mlx] =
-                worst(layer, Dtype::Float32).map_or([const { String::new() }; 4], |trial| {
+                layer.worst_in(Dtype::Float32).map_or([const { String::new() }; 4], |trial| {
                     let mlx = trial.apart.as_ref().map(|apart| apart.mlx_vs_f64);
-                    [trial.max_abs(), Some(trial.tolerance), Some(trial.torch_vs_f64), mlx].map(number_or_none)
+                    [trial.max_abs(), Some(trial.tolerance), Some(trial.torch_vs_f64), mlx].map(error_or_dash)
                 });
-            let reason = layer
-                .reason
-                .as_deref()
-                .map(|reason| format!(": {}", sentence(reason).replace('|', "\\|")))
-                .unwrap_or_default();
+            let reason =
+                layer.reason().map(|reason| format!(": {}", sentence(reason).replace('|', "\\|"))).unwrap_or_default();
             // Writing to a String does not fail.
             let _ = writeln!(
                 out,
@@ -138,7 +91,7 @@ impl Run {
                 super::code_cell(&module.path),
                 quoted(module.short_class()).replace('|', "\\|"),
                 triaged.target().unwrap_or(""),
-                layer.verdict.name(),
+                verdict_word(layer),
             );
         }
         format!("{out}\n{}\n", self.summary_text())
@@ -151,19 +104,19 @@ pub fn heading_text() -> String {
 }
 
 /// A finished layer on one line, its half-precision trials on lines below.
-pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
-    let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
+pub fn layer_text(opened: &Opened, id: ModuleId, layer: &Layer) -> String {
+    let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
     let target = triaged.target().map(|mlx| format!(" → {mlx}")).unwrap_or_default();
     let path = if module.path.is_empty() { "(root)" } else { &module.path };
     let mut line = format!("{:<36} {:<46}", quoted(path), quoted(&format!("{}{target}", module.short_class())));
-    let reason = layer.reason.as_deref().map(|reason| format!(": {}", sentence(reason))).unwrap_or_default();
+    let reason = layer.reason().map(|reason| format!(": {}", sentence(reason))).unwrap_or_default();
     let numbers = |trial: Option<&Trial>| match trial {
-        Some(trial) => format!(" {:>9} {:>9}", number_or_none(trial.max_abs()), number(trial.tolerance)),
+        Some(trial) => format!(" {:>9} {:>9}", error_or_dash(trial.max_abs()), error(trial.tolerance)),
         None => format!(" {:>9} {:>9}", "", ""),
     };
-    let _ = write!(line, "{}  {}{reason}", numbers(worst(layer, Dtype::Float32)), layer.verdict.name());
+    let _ = write!(line, "{}  {}{reason}", numbers(layer.worst_in(Dtype::Float32)), verdict_word(layer));
     for dtype in [Dtype::Float16, Dtype::BFloat16] {
-        if let Some(trial) = worst(layer, dtype) {
+        if let Some(trial) = layer.worst_in(dtype) {
             let note = trial.complaint().map(|note| format!(": {note}")).unwrap_or_default();
             let _ = write!(
                 line,
@@ -184,35 +137,18 @@ pub fn layer_text(opened: &Opened, layer: &Layer) -> String {
     line
 }
 
-/// The trial with the largest error of that dtype.
-pub fn worst(layer: &Layer, dtype: Dtype) -> Option<&Trial> {
-    compare::worst(layer.trials.iter().filter(|trial| trial.dtype == dtype))
-}
-
-/// `6.0e-07`; `0` for an exact zero.
-pub fn number(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let text = format!("{value:.1e}");
-    match text.split_once("e-") {
-        Some((mantissa, exponent)) => format!("{mantissa}e-{exponent:0>2}"),
-        None => text.split_once('e').map_or(text.clone(), |(mantissa, exponent)| format!("{mantissa}e+{exponent:0>2}")),
-    }
-}
-
-/// The same, and a dash where outputs of different shapes cannot be subtracted.
-fn number_or_none(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), number)
+/// The verdict of a layer; of one that has none yet nothing was run.
+fn verdict_word(layer: &Layer) -> &'static str {
+    layer.verdict().unwrap_or(Verdict::NotRun).name()
 }
 
 /// A finished layer as JSON.
-pub fn layer_json(opened: &Opened, layer: &Layer) -> Value {
-    let (module, triaged) = (&opened.model.modules[layer.module], &opened.triage.modules[layer.module]);
+pub fn layer_json(opened: &Opened, id: ModuleId, layer: &Layer) -> Value {
+    let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
     let mut value = json!({
-        "path": module.path.as_str(), "class": module.class.as_str(), "status": triaged.status, "verdict": layer.verdict.name(),
+        "path": module.path.as_str(), "class": module.class.as_str(), "status": triaged.status, "verdict": verdict_word(layer),
     });
-    if let Some(reason) = &layer.reason {
+    if let Some(reason) = layer.reason() {
         value["reason"] = json!(reason);
     }
     value["trials"] = layer.trials.iter().map(trial_json).collect();
@@ -298,7 +234,7 @@ mod tests {
             assert_eq!(value.get(name), Some(&Value::Null), "{name}");
         }
         assert_eq!(value["worst_index"], json!([]));
-        assert_eq!((trial.max_abs(), trial.excess(), number_or_none(None)), (None, None, "–".to_owned()));
+        assert_eq!((trial.max_abs(), trial.excess(), error_or_dash(None)), (None, None, "–".to_owned()));
         let infinite = Apart {
             max_abs: f64::INFINITY,
             mean_abs: f64::INFINITY,
@@ -311,16 +247,6 @@ mod tests {
         trial.apart = Some(infinite);
         let value = trial_json(&trial);
         assert_eq!((&value["max_abs"], &value["mlx_vs_f64"]), (&Value::Null, &json!(0.25)), "JSON has no infinity");
-        assert_eq!(number_or_none(trial.max_abs()), "inf", "it was measured");
-    }
-
-    #[test]
-    fn numbers_have_two_digits_of_exponent() {
-        assert_eq!(number(6.04e-7), "6.0e-07");
-        assert_eq!(number(1.5e-12), "1.5e-12");
-        assert_eq!(number(0.44), "4.4e-01");
-        assert_eq!(number(12.0), "1.2e+01");
-        assert_eq!(number(0.0), "0");
-        assert_eq!(number(f64::INFINITY), "inf");
+        assert_eq!(error_or_dash(trial.max_abs()), "inf", "it was measured");
     }
 }

@@ -91,10 +91,10 @@ impl ClassSource {
         before > room
     }
 
-    /// How many blockers stop or change a port: those that are harmless are shown, but not counted.
-    pub fn serious(&self) -> usize {
-        let all = self.blockers.iter().chain(self.inherited.iter().map(|(_, blocker)| blocker));
-        all.filter(|blocker| blocker.severity != Severity::Harmless).count()
+    /// Every blocker with the file that it is in: its own, then those in files of bases.
+    pub fn all_blockers(&self) -> impl Iterator<Item = (&str, &Blocker)> {
+        let own = self.blockers.iter().map(|blocker| (self.file.as_str(), blocker));
+        own.chain(self.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker)))
     }
 }
 

@@ -9,17 +9,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use globset::GlobSet;
 
-use crate::export::already;
-use crate::export::state_dict::{self, Known, StateDict};
-use crate::export::writer::{self, Beside, Phase};
+use crate::export::run::{self, Export};
+use crate::export::state_dict::{self, Known};
+use crate::export::writer::Progress;
+use crate::files::Inputs;
 use crate::model::ModuleId;
 use crate::open::Opened;
 use t2m_checkpoint::Checkpoint;
 
 /// Shortest time between two words of progress.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Most bytes of tensors in one file, as on the command line.
-const SHARD: u64 = 5_000_000_000;
 
 /// What would be written.
 #[derive(Debug, Clone, Default)]
@@ -54,17 +53,8 @@ pub struct Row {
 pub enum Event {
     /// The preview is there, or why there is none.
     Planned(Result<Arc<Preview>, String>),
-    /// Bytes written and compared, of twice the output's.
-    Progress {
-        /// What is being done.
-        phase: Phase,
-        /// Done.
-        done: u64,
-        /// To do.
-        total: u64,
-        /// The tensor at hand.
-        tensor: String,
-    },
+    /// How far it is.
+    Progress(Progress<'static>),
     /// It is done: what was written, or why nothing was.
     Ended(Result<String, String>),
 }
@@ -75,7 +65,7 @@ pub struct Converting {
     /// What would be written, once it is known.
     pub preview: Option<Result<Arc<Preview>, String>>,
     /// How far the writing is, while it goes on.
-    pub progress: Option<(Phase, u64, u64, String)>,
+    pub progress: Option<Progress<'static>>,
     /// How the last one ended.
     pub outcome: Option<Result<String, String>>,
 }
@@ -85,7 +75,7 @@ impl Converting {
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Planned(preview) => self.preview = Some(preview),
-            Event::Progress { phase, done, total, tensor } => self.progress = Some((phase, done, total, tensor)),
+            Event::Progress(progress) => self.progress = Some(progress),
             Event::Ended(outcome) => (self.progress, self.outcome) = (None, Some(outcome)),
         }
     }
@@ -124,8 +114,12 @@ impl Worker {
         let thread = std::thread::spawn(move || {
             for job in queue {
                 let event = match job {
-                    Job::Plan => Event::Planned(plan(&opened).map(|map| Arc::new(preview(&opened, &folder, &map)))),
-                    Job::Write => Event::Ended(write(&opened, &folder, &events, &stopped)),
+                    Job::Plan => {
+                        Event::Planned(plan(&opened, &folder).map(Arc::new).map_err(|error| error.to_string()))
+                    }
+                    Job::Write => {
+                        Event::Ended(write(&opened, &folder, &events, &stopped).map_err(|error| error.to_string()))
+                    }
                 };
                 if events.send(event).is_err() {
                     return;
@@ -166,14 +160,8 @@ impl Drop for Worker {
     }
 }
 
-fn plan(opened: &Opened) -> Result<StateDict, String> {
-    if let Some(how) = already::is_mlx(opened) {
-        return Err(format!("it is MLX's already ({how}): there is nothing to convert"));
-    }
-    state_dict::map(opened, &GlobSet::empty()).map_err(|error| error.to_string())
-}
-
-fn preview(opened: &Opened, folder: &Path, map: &StateDict) -> Preview {
+fn plan(opened: &Opened, folder: &Path) -> Result<Preview, run::Error> {
+    let map = run::map(opened, &GlobSet::empty())?;
     let tensors = &opened.checkpoint.tensors;
     let row = |entry: &state_dict::Entry| Row {
         name: entry.name.to_string(),
@@ -183,12 +171,12 @@ fn preview(opened: &Opened, folder: &Path, map: &StateDict) -> Preview {
         known: entry.known.clone(),
     };
     let bytes = map.entries.iter().map(|entry| (entry.elements() * entry.dtype.size()) as u64).sum();
-    Preview {
+    Ok(Preview {
         target: target(&opened.checkpoint, folder),
         bytes,
         rows: map.entries.iter().map(row).collect(),
         left: map.left.len(),
-    }
+    })
 }
 
 /// `models/net.pt` → `net.mlx.safetensors`
@@ -198,25 +186,16 @@ fn target(checkpoint: &Checkpoint, folder: &Path) -> PathBuf {
     folder.join(format!("{stem}.mlx.safetensors"))
 }
 
-fn write(opened: &Opened, folder: &Path, events: &Sender<Event>, stop: &AtomicBool) -> Result<String, String> {
-    let map = plan(opened)?;
-    let said = |error: writer::Error| error.to_string();
-    let tensors = writer::Conversion::new(&opened.checkpoint, &map, None).map_err(said)?;
-    let source = opened.checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let target = target(&opened.checkpoint, folder);
-    let options = writer::Options { target, force: false, shard_bytes: SHARD, strict: false, source };
-    let beside = Beside { inputs: opened.inputs.as_ref().clone(), map: None };
+fn write(opened: &Opened, folder: &Path, events: &Sender<Event>, stop: &AtomicBool) -> Result<String, run::Error> {
+    let options = run::Options::to(target(&opened.checkpoint, folder));
     let mut told = Instant::now();
-    let written = writer::write_beside(&tensors, &options, &beside, |now| {
+    let written = Export::plan(opened, Inputs::default(), options)?.write(|now| {
         if told.elapsed() >= PAUSE {
             told = Instant::now();
-            let tensor = now.tensor.to_owned();
-            let progress = Event::Progress { phase: now.phase, done: now.done, total: now.total, tensor };
-            let _ = events.send(progress);
+            let _ = events.send(Event::Progress(now.into_owned()));
         }
         !stop.load(Ordering::SeqCst)
-    });
-    let written = written.map_err(said)?;
+    })?;
     let last = written.files.last().map(|file| file.display().to_string()).unwrap_or_default();
     Ok(format!("{last} is written, and every tensor read back and compared"))
 }
@@ -242,7 +221,7 @@ mod tests {
         while ends.len() < 2 {
             match heard.recv().unwrap() {
                 Event::Planned(preview) => planned = preview.ok(),
-                Event::Progress { done, total, .. } => assert!(done <= total),
+                Event::Progress(now) => assert!(now.done <= now.total),
                 Event::Ended(end) => ends.push(end),
             }
         }

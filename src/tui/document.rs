@@ -1,16 +1,18 @@
 //! What the screen shows of an opened checkpoint, with the sums it would not want to recompute at every frame.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::findings::{self, Finding};
+use super::findings::Finding;
+use crate::findings::blockers::Serious;
+use crate::findings::ops::{self, Counts};
+use crate::findings::{self, Blockers};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
-use crate::report::ops::{self, Counts};
 use crate::source::{Blocker, ClassSource, Severity};
-use crate::triage::{Coverage, ModuleTriage, Tally, Triage, counts_as_layer};
+use crate::triage::{Coverage, ModuleTriage, Triage};
 use t2m_checkpoint::PickleGlobal;
 
 /// A checkpoint as the screen sees it. It does not change once made.
@@ -30,8 +32,8 @@ pub struct Document {
     pub model: Arc<Model>,
     /// Their triage.
     pub triage: Arc<Triage>,
-    /// Share of the model that converts.
-    pub coverage: Coverage,
+    /// Share of the model that converts; `None` where there is nothing to convert.
+    pub coverage: Option<Coverage>,
     /// Says in one line what a module is, beginning with its class.
     pub describe: fn(&Module) -> String,
     /// Places in source that stop or change a port, each once however many modules run it.
@@ -40,7 +42,7 @@ pub struct Document {
     pub findings: Vec<Finding>,
     /// How the ops of each class convert, by its full path.
     pub ops: HashMap<String, Counts>,
-    tallies: Vec<Tally>,
+    serious: Vec<Serious>,
     runnable: Vec<u32>,
     /// How many runnable modules come before each.
     ranks: Vec<u32>,
@@ -144,18 +146,19 @@ impl Document {
         document.bytes = checkpoint.bytes;
         document.warnings.clone_from(&checkpoint.warnings);
         document.about = About::of(opened);
-        document.findings.extend(findings::all_ops(opened));
+        document.findings.extend(super::findings::all_ops(opened));
         document.ops = ops::counts(opened);
         document
     }
 
     /// From a model and its triage; format, size and warnings are left empty.
     pub fn new(name: String, model: Arc<Model>, triage: Arc<Triage>) -> Document {
-        let tallies = tallies(&model, &triage);
+        let blockers = Blockers::of(&model, &triage);
+        let (serious, flags) = (blockers.serious(&model), blockers.severities().serious());
+        let findings = super::findings::of_blockers(&blockers, &model, &triage);
+        let coverage = findings::coverage(&model, &triage);
         let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
         let ranks = ranks(&triage);
-        let findings = findings::blockers(&model, &triage);
-        let (coverage, flags) = (triage.coverage, flags(&model, &triage));
         Document {
             name,
             format: String::new(),
@@ -169,7 +172,7 @@ impl Document {
             flags,
             findings,
             ops: HashMap::new(),
-            tallies,
+            serious,
             runnable,
             ranks,
         }
@@ -195,9 +198,9 @@ impl Document {
         self.triage.modules.get(id).map(Arc::as_ref)
     }
 
-    /// Sum of statuses over a module and what is below it.
-    pub fn tally(&self, id: ModuleId) -> Tally {
-        self.tallies.get(id).copied().unwrap_or_default()
+    /// Places in source that stop or change a port and that the module or one below it runs, each once.
+    pub fn serious_below(&self, id: ModuleId) -> usize {
+        self.serious.get(id).map_or(0, |serious| serious.below)
     }
 
     /// How many modules of the subtree can be measured.
@@ -213,7 +216,7 @@ impl Document {
 
     /// Parameters of the whole model.
     pub fn parameters(&self) -> u64 {
-        total_parameters(&self.model)
+        self.model.parameters()
     }
 
     /// Blockers in the module's own class.
@@ -225,8 +228,9 @@ impl Document {
     /// How many blockers in the module's own class stop or change a port, and how bad the worst of all is.
     pub fn serious(&self, id: ModuleId) -> (usize, Severity) {
         let source = self.module(id).and_then(|module| self.triage.source(&module.class));
-        let worst = self.blockers(id).iter().map(|blocker| blocker.severity).min();
-        (source.map_or(0, ClassSource::serious), worst.unwrap_or(Severity::Breaks))
+        let all = source.into_iter().flat_map(ClassSource::all_blockers);
+        let worst = all.map(|(_, blocker)| blocker.severity).min();
+        (self.serious.get(id).map_or(0, |serious| serious.own), worst.unwrap_or(Severity::Breaks))
     }
 
     /// Every module that can be measured at `id` or below.
@@ -322,40 +326,6 @@ fn ranks(triage: &Triage) -> Vec<u32> {
     runnable.scan(0, |before, own| Some(std::mem::replace(before, *before + own))).collect()
 }
 
-fn tallies(model: &Model, triage: &Triage) -> Vec<Tally> {
-    let own = |id: ModuleId, module: &Module| {
-        let status = triage.modules.get(id).map(|triaged| triaged.status);
-        let layer = status.is_some_and(|status| counts_as_layer(status, module.is_leaf(id)));
-        Tally {
-            converting: usize::from(layer && status.is_some_and(|status| status.converts())),
-            leaves: usize::from(layer),
-            blockers: triage.source(&module.class).map_or(0, ClassSource::serious),
-        }
-    };
-    let mut tallies: Vec<Tally> = model.modules.iter().enumerate().map(|(id, module)| own(id, module)).collect();
-    for id in (0..tallies.len()).rev() {
-        let below = tallies.get(id).copied().unwrap_or_default();
-        if let Some(sum) = parent_of(model, id).and_then(|parent| tallies.get_mut(parent)) {
-            sum.converting += below.converting;
-            sum.leaves += below.leaves;
-            sum.blockers += below.blockers;
-        }
-    }
-    tallies
-}
-
-fn flags(model: &Model, triage: &Triage) -> usize {
-    let classes: HashSet<&str> = model.modules.iter().map(|module| module.class.as_str()).collect();
-    let sources = classes.into_iter().filter_map(|class| triage.source(class));
-    let blockers = sources.flat_map(|source| {
-        let own = source.blockers.iter().map(|blocker| (source.file.as_str(), blocker));
-        own.chain(source.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker)))
-    });
-    let serious = blockers.filter(|(_, blocker)| blocker.severity != Severity::Harmless);
-    let places = serious.map(|(file, blocker)| (file, blocker.line, blocker.column, blocker.pattern.as_str()));
-    places.collect::<HashSet<_>>().len()
-}
-
 /// The parent, which in pre-order always comes before its child.
 fn parent_of(model: &Model, id: ModuleId) -> Option<ModuleId> {
     model.modules.get(id).and_then(|module| module.parent).filter(|&parent| parent < id)
@@ -365,8 +335,4 @@ fn parent_of(model: &Model, id: ModuleId) -> Option<ModuleId> {
 fn line(module: &Module) -> String {
     let words = attributes::describe(module);
     if words.is_empty() { module.short_class().to_owned() } else { format!("{} {words}", module.short_class()) }
-}
-
-fn total_parameters(model: &Model) -> u64 {
-    model.modules.first().map_or(0, |root| root.total_parameters)
 }

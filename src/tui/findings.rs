@@ -1,14 +1,14 @@
 //! The list of everything in the sources that a port has to deal with: blockers, the worst first, then ops.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::document::Place;
+use crate::findings::ops::{self, OpSummary};
+use crate::findings::{BlockerPlace, Blockers};
 use crate::model::{Model, ModuleId};
 use crate::open::Opened;
-use crate::registry::Op;
-use crate::registry::ops::Agreement;
-use crate::report::ops::{self, OpSummary};
-use crate::source::{Blocker, Severity};
+use crate::registry::ops::OpStatus;
+use crate::source::Severity;
 use crate::triage::Triage;
 
 /// What a row of the list is about.
@@ -17,7 +17,7 @@ pub enum Kind {
     /// A blocker.
     Blocker(Severity),
     /// An op.
-    Op(Agreement),
+    Op(OpStatus),
 }
 
 /// A row of the list.
@@ -37,35 +37,24 @@ pub struct Finding {
     pub at: Place,
 }
 
-/// What tells two blockers apart, in the order of the list.
-type Key<'a> = (Severity, &'a str, usize, usize, &'a str);
-
-/// Each blocker once, however many modules run it: the worst first, then by file and line.
-pub fn blockers(model: &Model, triage: &Triage) -> Vec<Finding> {
-    let mut places: BTreeMap<Key<'_>, Finding> = BTreeMap::new();
-    for (id, module) in model.modules.iter().enumerate() {
-        let Some(source) = triage.source(&module.class) else { continue };
-        let own = source.blockers.iter().map(|blocker| (source.file.as_str(), blocker, blocker.line));
+/// Each blocker once, however many modules run it.
+pub fn of_blockers(blockers: &Blockers<'_>, model: &Model, triage: &Triage) -> Vec<Finding> {
+    let finding = |place: &BlockerPlace<'_>| {
+        let blocker = place.blocker;
+        let &first = place.modules.first()?;
+        let source = triage.source(&model.modules.get(first)?.class)?;
         // One in another file is told at the class.
-        let others = source.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker, source.class_line));
-        for (file, blocker, line) in own.chain(others) {
-            let key = (blocker.severity, file, blocker.line, blocker.column, blocker.pattern.as_str());
-            let new = || finding(file, blocker, Place { module: id, line });
-            places.entry(key).or_insert_with(new).count += 1;
-        }
-    }
-    places.into_values().collect()
-}
-
-fn finding(file: &str, blocker: &Blocker, at: Place) -> Finding {
-    Finding {
-        kind: Kind::Blocker(blocker.severity),
-        what: blocker.pattern.clone(),
-        place: format!("{}:{}", short(file), blocker.line),
-        count: 0,
-        words: format!("{} → {}", blocker.explanation, blocker.hint),
-        at,
-    }
+        let line = if source.file == place.file { blocker.line } else { source.class_line };
+        Some(Finding {
+            kind: Kind::Blocker(blocker.severity),
+            what: blocker.pattern.clone(),
+            place: format!("{}:{}", short(place.file), blocker.line),
+            count: place.modules.len(),
+            words: format!("{} → {}", blocker.explanation, blocker.hint),
+            at: Place { module: first, line },
+        })
+    };
+    blockers.places.iter().filter_map(finding).collect()
 }
 
 /// The ops of the model, those without a counterpart first.
@@ -97,7 +86,7 @@ pub fn all_ops(opened: &Opened) -> Vec<Finding> {
         let (file, line, _) = op.places.first()?;
         let guess = if op.guess { "?" } else { "" };
         Some(Finding {
-            kind: Kind::Op(op.row.map_or(Agreement::None, Op::agreement)),
+            kind: Kind::Op(op.status()),
             what: format!("{}{guess} → {}", op.torch, op.mlx().unwrap_or("?")),
             place: format!("{}:{line}", short(file)),
             count: op.count,

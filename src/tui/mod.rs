@@ -28,7 +28,6 @@ mod following;
 pub mod glyphs;
 pub mod keymap;
 pub mod layout;
-pub mod measured;
 mod mouse;
 pub mod panels;
 pub mod runtime;

@@ -6,6 +6,8 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub use crate::figures::{bytes, count, error};
+
 /// Columns of a text.
 pub fn width(text: &str) -> usize {
     text.width()
@@ -91,50 +93,6 @@ pub fn put_lines(buffer: &mut Buffer, area: Rect, lines: &[Line<'_>]) {
     }
 }
 
-/// A count with thin groups: `11 689 512`, or short: `11.7 M`.
-pub fn count(number: u64) -> String {
-    const UNITS: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
-    let value = number as f64;
-    for (size, unit) in UNITS {
-        if value >= size {
-            let scaled = value / size;
-            let places = if scaled < 9.95 { 1 } else { 0 };
-            return format!("{scaled:.places$} {unit}");
-        }
-    }
-    number.to_string()
-}
-
-/// Bytes in binary units: `4.7 MiB`.
-pub fn bytes(number: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (number as f64, 0);
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let places = usize::from(unit > 0 && value < 99.95);
-    format!("{value:.places$} {}", UNITS.get(unit).copied().unwrap_or(""))
-}
-
-/// An error in seven columns: `6.0e-07`; `0`, `inf` and `nan` as they are.
-pub fn error(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    if !value.is_finite() {
-        return if value.is_nan() { "nan".to_owned() } else { "inf".to_owned() };
-    }
-    let text = format!("{value:.1e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => {
-            let exponent: i32 = exponent.parse().unwrap_or(0);
-            format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
-        }
-        None => text,
-    }
-}
-
 /// A shape: `1×3×32×32`, `scalar` without axes.
 pub fn shape(axes: &[usize]) -> String {
     if axes.is_empty() {
@@ -165,17 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_short() {
-        assert_eq!(count(999), "999");
-        assert_eq!(count(1_234_567), "1.2 M");
-        assert_eq!(count(671_000_000_000), "671 G");
-        assert_eq!(bytes(512), "512 B");
-        assert_eq!(bytes(4_928_307), "4.7 MiB");
-        assert_eq!(error(6.04e-7), "6.0e-07");
-        assert_eq!(error(12.0), "1.2e+01");
-        assert_eq!(error(0.0), "0");
-        assert_eq!(error(f64::INFINITY), "inf");
-        assert_eq!(error(f64::NAN), "nan");
+    fn shapes_are_short() {
         assert_eq!(shape(&[1, 3, 32]), "1×3×32");
     }
 }

@@ -5,9 +5,10 @@
 use std::collections::HashSet;
 
 use super::document::Document;
-use super::measured::Measured;
+use crate::compare::Verdict;
 use crate::model::ModuleId;
 use crate::triage::Status;
+use crate::verify::Results;
 
 /// Widest indentation in columns; deeper modules are not moved further right.
 pub const MAX_INDENT: usize = 24;
@@ -17,7 +18,7 @@ pub const MAX_INDENT: usize = 24;
 pub struct Filter {
     /// These statuses; all when empty.
     pub statuses: HashSet<Status>,
-    /// Only what was measured and did not pass.
+    /// Only what was measured badly: drift, broken, failed.
     pub bad: bool,
 }
 
@@ -28,10 +29,10 @@ impl Filter {
     }
 
     /// Whether a module is wanted.
-    pub fn wants(&self, document: &Document, measured: &Measured, id: ModuleId) -> bool {
+    pub fn wants(&self, document: &Document, measured: &Results, id: ModuleId) -> bool {
         let status = document.triage(id).map(|triage| triage.status);
         let by_status = self.statuses.is_empty() || status.is_some_and(|status| self.statuses.contains(&status));
-        by_status && (!self.bad || measured.verdict(id).is_some_and(|verdict| !verdict.passes()))
+        by_status && (!self.bad || measured.verdict(id).is_some_and(Verdict::is_bad))
     }
 }
 
@@ -158,7 +159,7 @@ impl Tree {
     }
 
     /// Put a filter to work: what it wants is unfolded.
-    pub fn apply_filter(&mut self, document: &Document, measured: &Measured) {
+    pub fn apply_filter(&mut self, document: &Document, measured: &Results) {
         self.wanted.clear();
         if !self.filter.is_empty() {
             self.wanted = (0..document.len())

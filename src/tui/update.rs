@@ -148,7 +148,7 @@ fn in_panes(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::RunAll => run(state, |_| 0, effects),
         Command::Cancel if view.measured.is_running() => {
             effects.push(Effect::Cancel);
-            view.measured.forget_unfinished(&view.document);
+            view.measured.forget_unfinished();
             say("cancelled");
         }
         Command::Cancel => say("nothing runs"),
@@ -208,13 +208,13 @@ fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>
     if shape == Shape::Two {
         view.show(Pane::Live, shape);
     }
-    view.measured.queue(&view.document, &modules);
+    view.measured.queue(&modules);
     effects.push(Effect::Submit(state.trials.request(modules)));
 }
 
 fn measured(view: &mut View, event: verify::Event) {
     let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
-    view.measured.apply(&view.document, event);
+    view.measured.apply(event);
     if done && view.tree.filter.bad {
         view.tree.apply_filter(&view.document, &view.measured);
     }

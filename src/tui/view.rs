@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::action::{Command, Highlighted, Pane};
 use super::document::{Document, Place};
 use super::layout::{Layout, Shape};
-use super::measured::Measured;
 use super::scroll::{Scroll, distance, moved};
 use super::tree::Tree;
 use crate::model::ModuleId;
+use crate::verify::Results;
 
 /// Columns that the source moves sideways at once, and how far it goes.
 const SIDEWAYS: (usize, usize) = (8, 200);
@@ -26,7 +26,7 @@ pub struct View {
     /// The measurement pane.
     pub live: Scroll,
     /// What was measured.
-    pub measured: Measured,
+    pub measured: Results,
     /// The pane that keys move in.
     pub focus: Pane,
     /// The pane below the tree where there is room for one only.
@@ -62,7 +62,7 @@ impl View {
             tree: Tree::new(&document, depth),
             source: Source { top: 1, ..Source::default() },
             live: Scroll::default(),
-            measured: Measured::default(),
+            measured: Results::of(document.model.clone()),
             focus: Pane::Tree,
             lower: Pane::Source,
             document,

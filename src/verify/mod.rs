@@ -3,6 +3,7 @@
 mod jobs;
 mod judge;
 mod pair;
+mod results;
 mod tensors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +26,7 @@ use t2m_engine::{EngineState, Side};
 use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
+pub use results::{Layer, Progress, Results, Sum};
 
 /// How long the end of the program waits for the thread that runs; the engines end with their pipes in any case.
 const LEAVING: Duration = Duration::from_secs(1);

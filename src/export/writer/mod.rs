@@ -9,6 +9,7 @@ mod flush;
 mod hash;
 mod header;
 mod plan;
+mod progress;
 mod slabs;
 
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -29,6 +30,7 @@ use t2m_checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData, spare};
 pub use cast::{Loss, written};
 pub use conversion::Conversion;
 pub use plan::check;
+pub use progress::{Phase, Progress};
 
 /// What is written: described ahead, then made piece by piece, twice.
 pub trait Source: Sync {
@@ -94,30 +96,6 @@ pub struct Text<'a> {
     pub path: PathBuf,
     /// Writes it.
     pub write: &'a dyn Fn(&mut dyn Write) -> io::Result<()>,
-}
-
-/// How far it is. Every byte is written and then compared.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    /// What is being done.
-    pub phase: Phase,
-    /// Bytes written and compared.
-    pub done: u64,
-    /// Twice the bytes of the output.
-    pub total: u64,
-    /// The tensor at hand; empty while there is none.
-    pub tensor: &'a str,
-}
-
-/// What is being done, one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Tensors are made and written.
-    Writing,
-    /// They are read back and compared.
-    Comparing,
-    /// All is compared, but the source's hash is not known yet.
-    Hashing,
 }
 
 /// What was written.
@@ -321,7 +299,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
                 Ok(found) => return found,
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
                 Err(RecvTimeoutError::Timeout) => {
-                    let now = Progress { phase: Phase::Hashing, done: self.done, total: self.total, tensor: "" };
+                    let now = Progress { phase: Phase::Hashing, done: self.done, total: self.total, tensor: "".into() };
                     if !(self.watch)(now) {
                         return Err(Error::Stopped);
                     }
@@ -380,7 +358,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         cast_pieces(self.source, slot, Some(loss), |bytes| {
             take(bytes)?;
             self.done += bytes.len() as u64;
-            let now = Progress { phase: Phase::Writing, done: self.done, total: self.total, tensor: entry.name };
+            let now = Progress { phase: Phase::Writing, done: self.done, total: self.total, tensor: entry.name.into() };
             if (self.watch)(now) { Ok(()) } else { Err(Error::Stopped) }
         })
     }
@@ -413,7 +391,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         readers.all(|slot, bytes| {
             done += bytes;
             let tensor = source.tensor(shard.tensors[slot].entry).name;
-            watch(Progress { phase: Phase::Comparing, done, total, tensor })
+            watch(Progress { phase: Phase::Comparing, done, total, tensor: tensor.into() })
         })?;
         self.done = done;
         Ok(())

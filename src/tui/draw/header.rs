@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
+use crate::figures::percent;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::text;
@@ -62,9 +63,12 @@ fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
 
 /// The two shares that people come for, and the number of places in source that stop or change a port.
 fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
-    let coverage = view.document.coverage;
+    let shares = view.document.coverage.map(|all| [("layers", all.layers), ("parameters", all.parameters)]);
     let mut spans = Vec::new();
-    for (word, share) in [("layers", coverage.layers), ("parameters", coverage.parameters)] {
+    if shares.is_none() {
+        spans.push(Span::styled(" no layers ", theme.muted()));
+    }
+    for (word, share) in shares.into_iter().flatten() {
         spans.push(Span::raw(" "));
         if words {
             spans.push(Span::styled(format!("{word} "), theme.muted()));
@@ -90,16 +94,6 @@ fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Whole percents that say 100 or 0 only where it is all or nothing.
-fn percent(share: f64) -> u32 {
-    let rounded = (share * 100.0).round() as u32;
-    match rounded {
-        100 if share < 1.0 => 99,
-        0 if share > 0.0 => 1,
-        rounded => rounded,
-    }
-}
-
 /// Cells of a bar that are full: none only of nothing, all only of all.
 fn filled(share: f64, bar: usize) -> usize {
     let full = (share * bar as f64).round() as usize;
@@ -115,11 +109,10 @@ fn filled(share: f64, bar: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{filled, percent};
+    use super::filled;
 
     #[test]
     fn full_means_full_and_empty_means_empty() {
-        assert_eq!((percent(1.0), percent(0.999), percent(0.001), percent(0.0)), (100, 99, 1, 0));
         assert_eq!((filled(1.0, 10), filled(0.99, 10), filled(0.01, 10), filled(0.0, 10)), (10, 9, 1, 0));
         assert_eq!(filled(0.5, 0), 0);
     }

@@ -11,10 +11,10 @@ use super::{Place, numbers, tree};
 use crate::compare::Verdict;
 use crate::model::ModuleId;
 use crate::tui::canvas::Canvas;
-use crate::tui::measured::{Layer, Progress};
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
+use crate::verify::{Layer, Progress};
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::{EngineState, Side};
 
@@ -113,7 +113,7 @@ fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
     let document = &view.document;
     let points: Vec<Point> = view
         .measured
-        .below(document, id)
+        .below(id)
         .filter_map(|(at, layer)| {
             let slot = document.rank(at, id);
             match (layer.worst(), layer.verdict()) {

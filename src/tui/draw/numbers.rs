@@ -13,9 +13,9 @@ use crate::plan::input::Values;
 use crate::triage::Status;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
-use crate::tui::measured::{Layer, Progress};
 use crate::tui::text;
 use crate::tui::theme::Theme;
+use crate::verify::{Layer, Progress};
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::program::python_arguments;
 use t2m_engine::{EngineState, ModuleSpec, Side};
@@ -366,14 +366,14 @@ fn of_subtree(canvas: &Canvas<'_>, id: ModuleId, columns: usize, mut lines: Vec<
     }
     lines.push(Line::from(spans));
     let mut counts = Vec::new();
-    for verdict in Verdict::ALL.into_iter().filter(|verdict| sum.of(*verdict) > 0) {
-        let words = format!("{} {} {}   ", glyphs::verdict(verdict), sum.of(verdict), verdict.name());
+    for (verdict, count) in sum.counts() {
+        let words = format!("{} {count} {}   ", glyphs::verdict(verdict), verdict.name());
         counts.push(Span::styled(words, theme.verdict(verdict)));
     }
     lines.push(Line::from(counts));
     lines.push(Line::default());
     let mut layers: Vec<(ModuleId, &Layer)> =
-        view.measured.below(&view.document, id).filter(|(_, layer)| layer.verdict().is_some()).collect();
+        view.measured.below(id).filter(|(_, layer)| layer.verdict().is_some()).collect();
     layers.sort_by(|(_, left), (_, right)| {
         right.verdict().cmp(&left.verdict()).then(badness(right).total_cmp(&badness(left)))
     });

@@ -10,11 +10,11 @@ use crate::model::{Evidence, Module, ModuleId};
 use crate::tui::canvas::Canvas;
 use crate::tui::document::Document;
 use crate::tui::glyphs;
-use crate::tui::measured::Progress;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::tree::{indent, scroll_to};
 use crate::tui::view::View;
+use crate::verify::Progress;
 use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Columns of the right-hand side, from the left: where each begins, counted from the pane's left edge.
@@ -41,7 +41,7 @@ impl Columns {
                 end
             })
         };
-        let blockers = take(BLOCKERS, width >= 28 && view.document.tally(0).blockers > 0);
+        let blockers = take(BLOCKERS, width >= 28 && view.document.serious_below(0) > 0);
         let measured = take(MEASURED, width >= 30);
         let status = take(STATUS, width >= 60);
         let text = end.saturating_sub(1);
@@ -136,7 +136,7 @@ fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, focus: bool, colum
     }
     if let Some(at) = columns.blockers {
         let (own, worst) = document.serious(id);
-        let hidden = if view.tree.is_folded(id) { document.tally(id).blockers } else { own };
+        let hidden = if view.tree.is_folded(id) { document.serious_below(id) } else { own };
         if hidden > 0 {
             let words = format!("{}{hidden}", glyphs::FLAG);
             text::put_text(canvas.buffer, row.x + at as u16, row.y, BLOCKERS, &words, shade(theme.severity(worst)));

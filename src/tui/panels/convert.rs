@@ -7,7 +7,8 @@ use ratatui::text::{Line, Span};
 use super::{Context, Panel, Then, read};
 use crate::compare::Verdict;
 use crate::export::state_dict::Known;
-use crate::export::writer::Phase;
+use crate::export::writer::Progress;
+use crate::figures::{percent, share};
 use crate::tui::action::{Command, Effect};
 use crate::tui::canvas::Canvas;
 use crate::tui::converting::{Converting, Event, Preview, Row};
@@ -59,7 +60,7 @@ impl Panel for Convert {
         let writing = converting.progress.is_some();
         match command {
             Command::Accept if !writing && matches!(converting.preview, Some(Ok(_))) => {
-                (converting.outcome, converting.progress) = (None, Some((Phase::Writing, 0, 0, String::new())));
+                (converting.outcome, converting.progress) = (None, Some(Progress::default()));
                 context.effects.push(Effect::Convert);
             }
             Command::Cancel if writing => context.effects.push(Effect::StopConversion),
@@ -110,8 +111,8 @@ impl Convert {
             Some(Err(reason)) => say(reason, theme.notice()),
             Some(Ok(preview)) => say(&summary(canvas.view, preview), theme.text()),
         };
-        if let Some((phase, done, total, tensor)) = &self.converting.progress {
-            let words = progress(*phase, *done, *total, tensor);
+        if let Some(now) = &self.converting.progress {
+            let words = progress(now);
             let words = text::clip(&sentence(&words), columns);
             head.push(Line::styled(format!(" {} {words}", canvas.spinner()), theme.key()));
         }
@@ -144,14 +145,12 @@ fn summary(view: &View, preview: &Preview) -> String {
     words
 }
 
-fn progress(phase: Phase, done: u64, total: u64, tensor: &str) -> String {
-    let half = (total / 2).max(1);
-    let (verb, done) = match phase {
-        Phase::Writing => ("writing", done),
-        Phase::Comparing => ("comparing", done.saturating_sub(half)),
-        Phase::Hashing => return "every tensor is compared; waiting for the source's SHA-256".to_owned(),
-    };
-    format!("{verb} {} of {}, {} %, {tensor}", text::bytes(done), text::bytes(half), done * 100 / half)
+fn progress(now: &Progress<'_>) -> String {
+    if !now.counts_bytes() {
+        return now.words();
+    }
+    let (done, of) = now.in_phase();
+    format!("{}, {} %, {}", now.words(), percent(share(done, of)), now.tensor)
 }
 
 /// A mark for what was measured of its layer, both names, the rule.

@@ -100,8 +100,7 @@ fn rows(canvas: &Canvas<'_>) -> Vec<(bool, char, &'static str, Style, usize)> {
         (ticked, glyphs::status(status), status.name(), theme.status(status), count)
     };
     let mut rows: Vec<_> = Status::ALL.iter().map(of_status).collect();
-    let sum = view.measured.sum(0);
-    let bad = sum.of(Verdict::Drift) + sum.of(Verdict::Broken) + sum.of(Verdict::Failed);
+    let bad = view.measured.total().bad();
     let style = theme.verdict(Verdict::Broken);
     rows.push((filter.bad, glyphs::verdict(Verdict::Broken), "measured badly", style, bad as usize));
     rows

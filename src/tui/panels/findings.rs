@@ -5,7 +5,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{Context, Panel, Then};
-use crate::registry::ops::Agreement;
+use crate::registry::ops::OpStatus;
 use crate::source::Severity;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
@@ -114,13 +114,13 @@ fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
 fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
     match kind {
         Kind::Blocker(severity) => (glyphs::FLAG, severity.name(), theme.severity(severity)),
-        Kind::Op(agreement) => {
-            let (sign, style) = match agreement {
-                Agreement::None => ('✗', theme.severity(Severity::Differs)),
-                Agreement::Trap => ('◐', theme.notice()),
-                Agreement::Renames | Agreement::Direct => ('●', theme.muted()),
+        Kind::Op(status) => {
+            let (sign, style) = match status {
+                OpStatus::None => ('✗', theme.severity(Severity::Differs)),
+                OpStatus::Trap => ('◐', theme.notice()),
+                OpStatus::Direct => ('●', theme.muted()),
             };
-            (sign, agreement.name(), style)
+            (sign, status.name(), style)
         }
     }
 }

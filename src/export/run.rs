@@ -1,0 +1,216 @@
+//! A conversion from end to end: what would be written and whether it may be, the writing with its progress, how it ended. The
+//! command line and the screen choose the options and show the rest.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use globset::GlobSet;
+
+use super::already;
+use super::state_dict::{self, StateDict, key_map};
+use super::writer::{self, Beside, Progress, Text, Written};
+use crate::exit::Exit;
+use crate::files::Inputs;
+use crate::open::Opened;
+use t2m_checkpoint::escape::{escape, quoted};
+use t2m_checkpoint::{Checkpoint, Dtype};
+
+/// Most bytes of tensors in one file, unless told otherwise; more are sharded.
+pub const SHARD_BYTES: u64 = 5_000_000_000;
+/// How many tensors a message lists.
+const MOST_LISTED: usize = 20;
+
+/// What to convert to, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file to write.
+    pub target: PathBuf,
+    /// What real numbers are cast to; `None` keeps their types.
+    pub dtype: Option<Dtype>,
+    /// Where the key map goes, if anywhere.
+    pub map: Option<PathBuf>,
+    /// Torch tensors that are left out, by name.
+    pub skip: GlobSet,
+    /// Whether a file that is there is replaced.
+    pub force: bool,
+    /// Whether to refuse what could only be copied under its name, and what a cast would make infinite.
+    pub strict: bool,
+    /// Most bytes of tensors in one file.
+    pub shard_bytes: u64,
+}
+
+impl Options {
+    /// Everything into a file of that name, as it is; nothing is replaced.
+    pub fn to(target: PathBuf) -> Options {
+        let skip = GlobSet::empty();
+        Options { target, dtype: None, map: None, skip, force: false, strict: false, shard_bytes: SHARD_BYTES }
+    }
+
+    /// What the writer is told of them, and of the file that it all comes from.
+    pub fn writer(&self, source: &Path) -> writer::Options {
+        writer::Options {
+            target: self.target.clone(),
+            force: self.force,
+            shard_bytes: self.shard_bytes,
+            strict: self.strict,
+            source: source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// Why nothing was converted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file holds MLX's weights.
+    #[error("{}: is MLX's already ({}); there is nothing to convert", shown(path), quoted(how))]
+    AlreadyMlx {
+        /// The file.
+        path: PathBuf,
+        /// By what that is known.
+        how: String,
+    },
+    /// Its tensors cannot be mapped.
+    #[error("{}: {error}", shown(path))]
+    Map {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: Box<state_dict::Error>,
+    },
+    /// It has no tensors, or all are left out.
+    #[error("{}: there is no tensor to convert in it", shown(path))]
+    Nothing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Strictly, a tensor whose layer is not known is not copied.
+    #[error("{}: {} tensors could only be copied, which --strict refuses:{}", shown(path), tensors.len(), listed(tensors))]
+    Copied {
+        /// The file.
+        path: PathBuf,
+        /// MLX's names, and why each could only be copied.
+        tensors: Vec<(String, String)>,
+    },
+    /// The output cannot be written.
+    #[error(transparent)]
+    Write(#[from] writer::Error),
+}
+
+impl Error {
+    /// How a program ends for that reason.
+    pub fn exit(&self) -> Exit {
+        match self {
+            // The call is right, the answer to `--strict` is no.
+            Error::Copied { .. } | Error::Write(writer::Error::Overflow { .. }) => Exit::BadAnswer,
+            Error::Write(writer::Error::Stopped) => Exit::Interrupted,
+            Error::AlreadyMlx { .. } | Error::Map { .. } | Error::Nothing { .. } | Error::Write(_) => Exit::WrongInput,
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
+}
+
+fn listed(tensors: &[(String, String)]) -> String {
+    let lines = tensors.iter().take(MOST_LISTED);
+    let lines: String = lines.map(|(name, doubt)| format!("\n  {}: {}", quoted(name), quoted(doubt))).collect();
+    match tensors.len().saturating_sub(MOST_LISTED) {
+        0 => lines,
+        more => format!("{lines}\n  … and {more} more"),
+    }
+}
+
+/// What a checkpoint becomes.
+///
+/// # Errors
+/// It is MLX's already, has no tensors, or they cannot be mapped.
+pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
+    refuse_mlx(opened)?;
+    key_map(opened, skip)
+}
+
+/// The key map by a checkpoint, for either direction.
+///
+/// # Errors
+/// There are no tensors, or they cannot be mapped.
+pub fn key_map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
+    let path = || opened.checkpoint.path.clone();
+    let map = state_dict::map(opened, skip).map_err(|error| Error::Map { path: path(), error: Box::new(error) })?;
+    if map.entries.is_empty() { Err(Error::Nothing { path: path() }) } else { Ok(map) }
+}
+
+fn refuse_mlx(opened: &Opened) -> Result<(), Error> {
+    let path = || opened.checkpoint.path.clone();
+    already::is_mlx(opened).map_or(Ok(()), |how| Err(Error::AlreadyMlx { path: path(), how }))
+}
+
+/// A conversion that may be written. It does without the modules, of which a million take as much memory as all the rest.
+#[derive(Debug)]
+pub struct Export {
+    source: Arc<Checkpoint>,
+    map: StateDict,
+    inputs: Inputs,
+    options: Options,
+}
+
+impl Export {
+    /// Plan it. Of `inputs`, which the caller reads besides the checkpoint, nothing will be written to.
+    ///
+    /// # Errors
+    /// Says what stands in the way: nothing has been written.
+    pub fn plan(opened: &Opened, inputs: Inputs, options: Options) -> Result<Export, Error> {
+        refuse_mlx(opened)?;
+        let source = Arc::clone(&opened.checkpoint);
+        let mut all = Inputs::clone(&opened.inputs);
+        all.extend(inputs);
+        writer::check(&all, &options.writer(&source.path), options.map.as_deref())?;
+        let map = key_map(opened, &options.skip)?;
+        if options.strict && map.copied().next().is_some() {
+            let tensors = map.copied().map(|(entry, doubt)| (entry.name.to_string(), doubt.to_string()));
+            return Err(Error::Copied { path: source.path.clone(), tensors: tensors.collect() });
+        }
+        Ok(Export { source, map, inputs: all, options })
+    }
+
+    /// Which tensor becomes which.
+    pub fn map(&self) -> &StateDict {
+        &self.map
+    }
+
+    /// Write it. `watch` is told how far it is, and says whether to go on.
+    ///
+    /// # Errors
+    /// Says why nothing was written; nothing is left behind.
+    pub fn write(&self, watch: impl FnMut(Progress<'_>) -> bool) -> Result<Written, Error> {
+        let tensors = writer::Conversion::new(&self.source, &self.map, self.options.dtype)?;
+        let rows = |file: &mut dyn Write| {
+            serde_json::to_writer_pretty(file, &key_map::rows(&self.source, &self.map)).map_err(std::io::Error::from)
+        };
+        let text = self.options.map.clone().map(|path| Text { path, write: &rows });
+        let beside = Beside { inputs: self.inputs.clone(), map: text };
+        Ok(writer::write_beside(&tensors, &self.options.writer(&self.source.path), &beside, watch)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_how_the_program_ends() {
+        let path = PathBuf::from("net.pt");
+        let copied = Error::Copied { path: path.clone(), tensors: vec![("a".to_owned(), "why".to_owned()); 22] };
+        let overflow = writer::Error::Overflow { name: "a".to_owned(), count: 1, dtype: "float16" };
+        let said = copied.to_string();
+        assert!(
+            said.starts_with("net.pt: 22 tensors could only be copied, which --strict refuses:\n  a: why\n"),
+            "{said}"
+        );
+        assert!(said.ends_with("\n  … and 2 more") && said.lines().count() == 22, "{said}");
+        let exits =
+            [copied, overflow.into(), writer::Error::Stopped.into(), Error::Nothing { path }].map(|one| one.exit());
+        assert_eq!(exits, [Exit::BadAnswer, Exit::BadAnswer, Exit::Interrupted, Exit::WrongInput]);
+    }
+}
