@@ -185,9 +185,11 @@ fn the_blas_under_mlx_is_named_and_can_be_chosen() {
 const NET: &str = "\
 import torch.nn as nn
 
+
 class Scaled(nn.Module):
     def forward(self, x):
         return x
+
 
 class Net(nn.Module):
     def __init__(self):

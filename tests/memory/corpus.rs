@@ -1,7 +1,7 @@
 //! A corpus of files that try to hurt a reader, each numbered, with what it must come to: one message with its place and
 //! exit code 2, or a tree with what is odd about it named. No row may take more than 64 MiB and eight times its file.
 //!
-//!     cargo test --test corpus -- --nocapture     # prints the table
+//!     cargo test --test memory -- corpus --nocapture   # prints the table
 //!
 //! Groups: 0x code execution, 2x-4x structure of the pickle, 5x-7x tensors, 8x-9x zip, 10x legacy and foreign files, 12x-13x
 //! safetensors. More of each kind is in `hostile.rs` and `legacy.rs`.

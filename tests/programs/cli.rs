@@ -165,8 +165,10 @@ fn source_is_found_for_an_override_file_too() {
 const NET: &str = "\
 import torch.nn as nn
 
+
 class Same(nn.Linear):
     pass
+
 
 class Block(nn.Module):
     def __init__(self):
@@ -176,6 +178,7 @@ class Block(nn.Module):
     def forward(self, x):
         x[x > 0] = 0
         return self.fc(x) * x.mean().item()
+
 
 class Net(nn.Module):
     def __init__(self):

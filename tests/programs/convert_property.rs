@@ -3,7 +3,7 @@
 //!
 //! The suite tries some hundred cases; ten thousand are tried by
 //!
-//!     T2M_CASES=10000 cargo nextest run --release --test convert_property
+//!     T2M_CASES=10000 cargo nextest run --release --test programs convert_property
 //!
 //! A case is its number: one that fails says which, and `T2M_CASE=NUMBER` runs it alone.
 
