@@ -433,5 +433,7 @@ fn a_registry_file_may_say_what_rounding_explains() {
 fn attributes_named_like_what_we_say_of_a_layer_steer_nothing() {
     let output = run(&["verify", "tests/fixtures/steering.pt", "--format", "json"]);
     let report = json(&output);
-    assert_eq!((output.status.code(), &report["summary"]["ok"]), (Some(0), &Value::from(4)), "{report:#}");
+    // Which sums are exact is the processor's.
+    let passed: u64 = ["exact", "ok"].iter().filter_map(|verdict| report["summary"][verdict].as_u64()).sum();
+    assert_eq!((output.status.code(), passed), (Some(0), 4), "{report:#}");
 }

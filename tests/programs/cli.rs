@@ -139,11 +139,11 @@ fn completions_and_manual_page_are_written() {
 #[test]
 fn the_program_links_no_engine() {
     let binary = std::fs::read(env!("CARGO_BIN_EXE_t2m-tui")).unwrap();
+    // As text, which the standard library searches fast in a test's build too. ASCII stays what it is.
+    let binary = String::from_utf8_lossy(&binary);
+    assert!(binary.contains("t2m-torch"), "it names what it starts");
     for library in ["libtorch_cpu", "libc10.", "libmlx."] {
-        assert!(
-            !binary.windows(library.len()).any(|window| window == library.as_bytes()),
-            "{library} is named in t2m-tui"
-        );
+        assert!(!binary.contains(library), "{library} is named in t2m-tui");
     }
 }
 
