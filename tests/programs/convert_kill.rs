@@ -59,20 +59,32 @@ fn kills() -> usize {
     std::env::var("T2M_CASES").map_or(KILLS, |number| number.parse().expect("T2M_CASES is a number"))
 }
 
-/// When to kill: at a random moment of the part of a run that is this kill's. Every part has a kill for each of two cases.
-/// The last parts lie behind the end.
-fn moment(kill: usize, takes: Duration, random: &mut ChaCha8Rng) -> Duration {
-    let part = (kill / 2) as f64 + random.random_range(0.0..1.0);
-    takes.mul_f64(1.25 * part / (kills() as f64 / 2.0))
+/// When to kill, as a share of a run: at a random moment of the part that is this kill's. Every part has a kill for each of
+/// two cases. The first ones lie behind the end.
+fn moment(kill: usize, random: &mut ChaCha8Rng) -> f64 {
+    let parts = kills() as f64 / 2.0;
+    1.25 * (1.0 - ((kill / 2) as f64 + random.random_range(0.0..1.0)) / parts)
 }
 
-/// Kill the run after some time of what a whole run takes; returns whether it was too late.
-fn kill_after(mut command: Command, pause: Duration) -> bool {
+/// Kill the run after this share of what a whole run takes; returns whether it was too late. What a run takes changes with
+/// what else the machine does, so it is measured anew where the run ends first.
+fn kill_at(mut command: Command, share: f64, takes: &mut Duration) -> bool {
+    let started = Instant::now();
     let mut child = command.spawn().unwrap();
-    std::thread::sleep(pause);
+    let pause = takes.mul_f64(share.max(0.0));
+    while let Some(rest) = pause.checked_sub(started.elapsed()) {
+        if child.try_wait().unwrap().is_some() {
+            *takes = started.elapsed();
+            return true;
+        }
+        std::thread::sleep(rest.min(Duration::from_millis(1)));
+    }
     let finished = child.try_wait().unwrap().is_some();
     let _ = child.kill();
     child.wait().unwrap();
+    if !finished && share > 1.0 {
+        *takes = takes.mul_f64(1.25);
+    }
     finished
 }
 
@@ -84,7 +96,7 @@ fn a_kill_at_any_moment_leaves_the_target_whole_or_absent() {
     let whole = folder.path().join("whole.safetensors");
     let started = Instant::now();
     assert!(command(&input, &whole).status().unwrap().success());
-    let takes = started.elapsed();
+    let mut takes = started.elapsed();
     let whole = std::fs::read(whole).unwrap();
 
     let out = folder.path().join("out");
@@ -101,7 +113,7 @@ fn a_kill_at_any_moment_leaves_the_target_whole_or_absent() {
         } else {
             drop(std::fs::remove_file(&target))
         }
-        late += usize::from(kill_after(command(&input, &target), moment(kill, takes, &mut random)));
+        late += usize::from(kill_at(command(&input, &target), moment(kill, &mut random), &mut takes));
         match std::fs::read(&target) {
             Ok(bytes) => {
                 assert!(bytes == whole || (had && bytes == b"old"), "kill {kill}: the target is neither old nor whole");
@@ -143,12 +155,12 @@ fn killed_shards_are_no_model_without_their_index() {
     };
     let started = Instant::now();
     assert!(sharded().status().unwrap().success());
-    let takes = started.elapsed();
+    let mut takes = started.elapsed();
     let mut random = ChaCha8Rng::seed_from_u64(13);
     let (mut whole, mut absent) = (0, 0);
     let kills = kills() / 2;
     for kill in 0..kills {
-        kill_after(sharded(), moment(2 * kill, takes, &mut random));
+        kill_at(sharded(), moment(2 * kill, &mut random), &mut takes);
         assert!(!target.exists());
         let Ok(text) = std::fs::read(&index) else {
             absent += 1;
