@@ -319,7 +319,7 @@ fn call(line: &[String], through_program: bool) -> i32 {
         return 2;
     };
     match convert::run(&line.common, &line.arguments) {
-        Ok(code) if code == t2m_tui::exit::Exit::Fine => 0,
+        Ok(t2m_tui::exit::Exit::Fine) => 0,
         Ok(_) => 1,
         Err(_) => 2,
     }
