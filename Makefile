@@ -38,7 +38,7 @@ check: engines
 certify-reference: build
 	@if cargo nextest --version >/dev/null 2>&1; then run="cargo nextest run"; else run="cargo test"; fi; \
 	T2M_MLX_BLAS=reference T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" \
-	  $$run --features engine-tests --test engines --test certify --test certify_ops
+	  $$run --features engine-tests --test engines -- layers:: certify
 
 # Copy the three programs into Cargo's bin folder. They find their libraries in the cache from any directory.
 install: build

@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
+#[path = "../tests/common/archive.rs"]
+mod archive;
 #[path = "../tests/common/inference.rs"]
 mod inference;
 

@@ -1,6 +1,6 @@
 """Run the examples of ops.toml in real PyTorch and real MLX: python assets/registry/check_examples.py [op].
 
-The engines' own interpreters are measured by tests/certify_ops.rs; this shows that the texts are Python that both libraries
+The engines' own interpreters are measured by tests/engines/certify_ops.rs; this shows that the texts are Python that both libraries
 accept, and that they agree there as well. Needs torch, mlx and numpy.
 """
 

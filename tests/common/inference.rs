@@ -8,15 +8,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 
+use super::archive::{self, Code, code};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 use t2m_checkpoint::{Bytes, Checkpoint};
 use t2m_tui::model::{self, Module};
-
-#[path = "archive.rs"]
-mod archive;
-use archive::{Code, code};
 
 type Failure = Box<dyn std::error::Error>;
 

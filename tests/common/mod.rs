@@ -1,15 +1,16 @@
-//! Helpers of the tests that run the program.
+//! Helpers of the tests: the program, terminals, and files made on the spot. Each test binary has its own copy of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, missing_docs)]
 
 pub mod archive;
+pub mod conversation;
+pub mod inference;
 pub mod legacy;
 pub mod pty;
 pub mod sample;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::Mutex;
 
 use serde_json::Value;
 
@@ -24,27 +25,6 @@ pub fn program() -> Command {
 /// Run it and wait.
 pub fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().unwrap()
-}
-
-/// A program of `examples/`, built where a test run for one file alone did not build it.
-pub fn example(name: &str) -> PathBuf {
-    static BUILD: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = BUILD.lock();
-    let here = std::env::current_exe().unwrap();
-    let path = here.parent().unwrap().with_file_name("examples").join(name);
-    // A test run builds examples with the tests: one that is older than this test's program was left behind.
-    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    let newest = |folder: &Path| {
-        let files = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-        files.filter_map(|file| changed(&file.path())).max()
-    };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = ["examples", "src", "src/engine", "src/tui"].map(|folder| newest(&root.join(folder)));
-    if changed(&path) < sources.into_iter().max().flatten() {
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", name]).status().unwrap();
-        assert!(built.success());
-    }
-    path
 }
 
 /// Stdout as JSON.

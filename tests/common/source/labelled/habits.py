@@ -1,4 +1,4 @@
-"""Model code with other people's habits: no annotations, helpers, closures, names used twice. Labels: see tests/labelled.rs."""
+"""Model code with other people's habits: no annotations, helpers, closures, names used twice. Labels: see tests/suite/labelled.rs."""
 
 import logging
 import random

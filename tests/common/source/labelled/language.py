@@ -1,4 +1,4 @@
-"""Language models of the kinds that people write. Labels: see tests/labelled.rs."""
+"""Language models of the kinds that people write. Labels: see tests/suite/labelled.rs."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Models of sound, of states and of graphs. Labels: see tests/labelled.rs."""
+"""Models of sound, of states and of graphs. Labels: see tests/suite/labelled.rs."""
 
 import torch
 import torch as th

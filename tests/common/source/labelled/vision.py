@@ -1,4 +1,4 @@
-"""Image models of the kinds that people write. Labels: see tests/labelled.rs."""
+"""Image models of the kinds that people write. Labels: see tests/suite/labelled.rs."""
 
 import math
 from typing import List, Optional

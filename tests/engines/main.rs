@@ -1,0 +1,13 @@
+//! What needs both engines. T2M_TORCH and T2M_MLX name their programs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod certify;
+mod certify_ops;
+mod convert;
+mod layers;
+mod terminal;
+mod verify;

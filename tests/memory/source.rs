@@ -1,0 +1,43 @@
+//! Source that would take memory by what it says and not by how long it is.
+
+use crate::{alone, memory};
+use t2m_tui::source::Sources;
+use t2m_tui::source::constructors::{self, Root};
+
+/// A class with this body of `__init__` and this of `forward`.
+fn net(init: &str, forward: &str) -> String {
+    format!(
+        "import torch\nimport torch.nn as nn\nclass Net(nn.Module):\n    def __init__(self):\n        {init}\n\n    def forward(self, x):\n        {forward}\n"
+    )
+}
+
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<String>>().join("\n        ")
+}
+
+#[test]
+fn what_would_take_too_much_memory_is_left_out() {
+    let _alone = alone();
+    let doubled = lines(60, |at| format!("a{} = [a{at}, a{at}]", at + 1));
+    let nested = lines(5_000, |at| format!("a{} = [a{at}]", at + 1));
+    let grown = lines(60, |at| format!("a.b{at} = a"));
+    let long_name = "a".repeat(900);
+    let names = (0..20_000).map(|at| format!("b{at}")).collect::<Vec<String>>().join(", ");
+    let deep: String = (1..600).map(|at| format!("{}class B:\n", " ".repeat(at))).collect();
+    let cases = [
+        net(&format!("a0 = [1, 2]\n        {doubled}"), "return x"),
+        net(&format!("a0 = 1\n        {nested}"), "return x"),
+        net(&grown, "return x"),
+        format!("from {long_name} import {names}\n{}", net("pass", "return x.item()")),
+        format!("class {}:\n{deep}{}pass\n{}", "A".repeat(100_000), " ".repeat(600), net("pass", "return x.item()")),
+    ];
+    for text in cases {
+        let ((), peak) = memory::peak_of(|| {
+            let mut sources = Sources::default();
+            sources.add_text("net", "net.py", "a test", &text);
+            assert!(sources.class("net.Net").is_some());
+            assert!(constructors::modules(&sources, &Root { class: "net.Net", ..Root::default() }).is_some());
+        });
+        assert!(peak < 64 << 20, "{peak} bytes for {} of text", text.len());
+    }
+}

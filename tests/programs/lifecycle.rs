@@ -1,0 +1,132 @@
+//! The screen in a pseudo-terminal: it comes, it goes, and the terminal is as it was. No engine is needed.
+
+use std::path::Path;
+
+use crate::common::file;
+use crate::common::pty::Terminal;
+
+/// What leaves raw mode recognisable in stty's output.
+fn cooked(terminal: &Terminal) -> bool {
+    let settings = terminal.settings();
+    let has = |flag: &str| settings.split_whitespace().any(|word| word.trim_end_matches(';') == flag);
+    has("icanon") && has("echo") && has("isig")
+}
+
+/// Whatever ends the program, these have been taken back.
+fn assert_restored(terminal: &Terminal) {
+    assert!(!terminal.is_alternate(), "the alternate screen is still there");
+    let raw = terminal.raw();
+    let last = |sequence: &str| raw.rfind(sequence);
+    assert!(last("\x1b[?25h") > last("\x1b[?25l"), "the cursor is still hidden");
+    assert!(last("\x1b[?1000l") >= last("\x1b[?1000h"), "the mouse is still captured");
+    assert!(last("\x1b[?2004l") > last("\x1b[?2004h"), "pasting is still bracketed");
+    assert!(cooked(terminal), "the terminal is still raw: {}", terminal.settings());
+}
+
+fn start(arguments: &[&str]) -> Terminal {
+    let terminal =
+        Terminal::start(arguments, &[("T2M_TORCH", "/nowhere/t2m-torch"), ("T2M_MLX", "/nowhere/t2m-mlx")], 140, 40);
+    terminal.wait_for("Scene");
+    assert!(terminal.is_alternate());
+    terminal
+}
+
+#[test]
+fn q_quits_and_restores() {
+    let mut terminal = start(&["demo"]);
+    assert!(!cooked(&terminal));
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+    assert_restored(&terminal);
+}
+
+#[test]
+fn the_tree_and_the_source_of_the_demo_are_shown() {
+    let terminal = start(&["demo"]);
+    terminal.wait_for("torch-zip");
+    terminal.wait_for("picture");
+    terminal.wait_for("demo/scene.py");
+    terminal.wait_for("def forward(self, image, wave, words)");
+}
+
+#[test]
+fn a_missing_engine_becomes_a_line_and_the_screen_goes_on() {
+    let mut terminal = start(&["demo"]);
+    terminal.send("/head\r");
+    terminal.send(" ");
+    terminal.wait_for("failed");
+    terminal.wait_for("/nowhere/t2m-");
+    terminal.send("?");
+    terminal.wait_for("Help");
+    terminal.send("?");
+    terminal.wait("the help to go", |screen| !screen.contains("Help"));
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+    assert_restored(&terminal);
+}
+
+#[test]
+fn sigterm_and_sighup_restore() {
+    for signal in ["TERM", "HUP"] {
+        let mut terminal = start(&["demo"]);
+        terminal.signal(signal);
+        let status = terminal.wait_end();
+        assert!(!status.success(), "{signal}");
+        assert_restored(&terminal);
+    }
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_its_message() {
+    let mut terminal = Terminal::start_program(Path::new(env!("CARGO_BIN_EXE_panicking-screen")), &[], &[], 120, 30);
+    let status = terminal.wait_end();
+    assert!(!status.success());
+    assert_restored(&terminal);
+    assert!(terminal.text().contains("a panic on the screen's thread"), "{}", terminal.text());
+}
+
+#[test]
+fn ctrl_z_stops_and_continuing_comes_back() {
+    let mut terminal = start(&["demo"]);
+    terminal.send("\x1a");
+    terminal.wait_stopped();
+    assert_restored(&terminal);
+    terminal.signal("CONT");
+    terminal.wait_for("Scene");
+    assert!(terminal.is_alternate());
+    assert!(!cooked(&terminal));
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+    assert_restored(&terminal);
+}
+
+#[test]
+fn ctrl_c_quits() {
+    let mut terminal = start(&["demo"]);
+    terminal.send("\x03");
+    terminal.wait_end();
+    assert_restored(&terminal);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_says_why() {
+    let (_folder, path) = file("broken.pt", b"PK\x03\x04 and then nothing of an archive");
+    let mut terminal = Terminal::start(&[path.to_str().unwrap()], &[], 120, 30);
+    terminal.wait_for("It cannot be opened");
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 2);
+    assert_restored(&terminal);
+    assert!(terminal.text().contains("broken.pt"), "the reason stays on the terminal: {}", terminal.text());
+}
+
+#[test]
+fn every_size_is_survived() {
+    let mut terminal = start(&["demo"]);
+    for (columns, rows) in [(200, 60), (100, 30), (58, 16), (20, 5), (8, 3), (1, 1), (120, 35)] {
+        terminal.resize(columns, rows);
+        std::thread::sleep(std::time::Duration::from_millis(60));
+    }
+    terminal.wait_for("Scene");
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+}

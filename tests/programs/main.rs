@@ -1,0 +1,22 @@
+//! What the program does, from its command line or in a pseudo-terminal. Its engines are fake, or absent.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod check;
+mod children;
+mod cli;
+mod compare;
+mod convert;
+mod convert_kill;
+mod convert_property;
+mod convert_safety;
+mod engine_client;
+mod lifecycle;
+mod matrix;
+mod messages;
+mod odd_modules;
+mod reverse;

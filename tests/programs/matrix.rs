@@ -1,0 +1,72 @@
+//! The support matrix: the document is what the program prints, and every row stands on a run.
+
+use crate::common::{json, run, stderr};
+use t2m_tui::certify::record::Measured;
+use t2m_tui::certify::{built_in, zoo};
+use t2m_tui::plan::naive;
+use t2m_tui::registry::{Registry, RowStatus};
+
+#[test]
+fn the_document_is_what_the_program_prints() {
+    let output = run(&["matrix"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let document = std::fs::read_to_string("docs/support-matrix.md").unwrap();
+    let differs = printed.lines().zip(document.lines()).find(|(printed, document)| printed != document);
+    assert!(
+        printed == document,
+        "docs/support-matrix.md is not what `t2m-tui matrix` prints (write it anew): {differs:?}"
+    );
+}
+
+#[test]
+fn every_converting_row_was_measured_and_passes() {
+    let registry = Registry::load(&[]).unwrap();
+    let measured = Measured::built_in().unwrap();
+    assert_eq!(measured.engines.len(), 2, "{:?}", measured.engines);
+    for (class, row) in registry.classes() {
+        if !matches!(row.status, RowStatus::Direct | RowStatus::Recipe) {
+            continue;
+        }
+        let names = [class, row.class.as_str(), row.torch.as_deref().unwrap_or(class)];
+        let record = names.iter().find_map(|name| measured.layers.get(*name));
+        let record = record.unwrap_or_else(|| panic!("{class} was not measured: t2m-tui matrix --measured"));
+        let single = record.float32.as_ref().unwrap_or_else(|| panic!("{class}: every configuration is refused"));
+        assert!(matches!(single.verdict.as_str(), "exact" | "ok"), "{class}: {single:?}");
+    }
+}
+
+#[test]
+fn every_sample_and_mistake_is_in_the_record() {
+    let measured = Measured::built_in().unwrap();
+    for sample in built_in().unwrap().into_iter().chain(zoo().unwrap()) {
+        assert!(measured.layers.contains_key(sample.class()), "{} was not measured", sample.class());
+    }
+    let mistakes = naive::built_in().unwrap();
+    assert_eq!(measured.mistakes.len(), mistakes.len());
+    for (caught, mistake) in measured.mistakes.iter().zip(&mistakes) {
+        assert_eq!((&caught.name, &caught.verdict), (&mistake.name, &mistake.expect), "{}", mistake.build);
+    }
+}
+
+#[test]
+fn json_has_a_row_for_each_class_with_its_figures() {
+    let report = json(&run(&["matrix", "--format", "json"]));
+    assert_eq!(report["schema"], 1);
+    let rows = report["layers"].as_array().unwrap();
+    let conv = rows.iter().find(|row| row["class"] == "torch.nn.modules.conv.Conv2d").unwrap();
+    assert_eq!((conv["mlx"].as_str(), conv["rule"].as_str()), (Some("nn.Conv2d"), Some("conv2d")));
+    assert!(conv["measured"]["float32"]["share"].as_f64().unwrap() < 1.0, "{conv:#}");
+}
+
+#[test]
+fn without_engines_measuring_says_what_is_missing() {
+    let output = crate::common::program()
+        .args(["matrix", "--measured"])
+        .env("T2M_MLX", "/nowhere/t2m-mlx")
+        .env("T2M_TORCH", "/nowhere/t2m-torch")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("/nowhere/t2m-"), "{}", stderr(&output));
+}

@@ -1,0 +1,33 @@
+//! What the library does, without engines: reading files, source code, plans, and the screen as it is drawn.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod blocker_patterns;
+mod blockers;
+mod checkpoint;
+mod constructors;
+mod expected;
+mod exported;
+mod facts;
+mod folders;
+mod front_ends;
+mod hostile;
+mod imports;
+mod inference;
+mod inheritance;
+mod inverse;
+mod key_maps;
+mod labelled;
+mod legacy;
+mod ops;
+mod records;
+mod screen_actions;
+mod screen_panels;
+mod screens;
+mod source;
+mod source_limits;
+mod steering;
+mod torchscript;
