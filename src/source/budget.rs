@@ -6,12 +6,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Steps of one opening: a node that is visited, a name that is looked up. One takes some 50 ns. All classes in fifteen files of
-/// torchvision take some six million together, a model of its own far less.
-pub const STEPS: u64 = 16_000_000;
+/// Steps of one opening: a node that is visited, a name that is looked up. One takes some 50 to 100 ns. Models of torchvision,
+/// timm and transformers take 50,000 to a million, with the source of every class in them.
+pub const STEPS: u64 = 12_000_000;
 /// Steps of the parser in one opening. One takes some 100 ns, and the tree some 50 bytes; a byte of a model file takes about
-/// half of one.
-pub const PARSING: u64 = 5_000_000;
+/// half of one, and the same models take 20,000 to 300,000.
+pub const PARSING: u64 = 4_000_000;
 /// Steps of the parser for one file. The longest model file of transformers takes some 120,000.
 const PARSING_FILE: u64 = 2_000_000;
 /// A syntax error lets the parser try several readings, and keeps every token: it counts for more.

@@ -14,6 +14,8 @@ use super::python::Module;
 
 /// Steps that one question may take; beyond them the answer is [`Kind::Fresh`].
 const FUEL: u32 = 20_000;
+/// Steps for the kind of one expression, whose fields are looked up by name.
+const KIND_STEPS: usize = 6;
 /// How deep expressions and chains of names are followed.
 const DEPTH: usize = 32;
 
@@ -438,7 +440,7 @@ impl<'t, 'a> Names<'t, 'a> {
 
     fn burn(&self) -> bool {
         self.fuel.set(self.fuel.get().saturating_sub(1));
-        self.module.budget().burn(1) && self.fuel.get() > 0
+        self.module.budget().burn(KIND_STEPS) && self.fuel.get() > 0
     }
 
     fn text(&self, node: Node<'t>) -> &'t str {

@@ -13,6 +13,9 @@ use super::python::Module;
 use super::reach::{Reached, is_super};
 use super::tensors::{self, Tensors};
 
+/// Bytes of a dotted name of a class; nobody writes a longer one.
+const LONGEST_NAME: usize = 512;
+
 /// A method that is looked through.
 pub(super) struct Reading<'t, 'a> {
     pub reached: Reached<'t>,
@@ -70,7 +73,8 @@ impl<'t, 'a> Reading<'t, 'a> {
     /// A class of the file, called.
     fn is_instance(&self, call: Node<'t>) -> bool {
         let class = call.child_by_field_name("function").map_or("", |function| self.module.slice(function));
-        self.module.has_class(class)
+        // Of a chain of calls the text is as long as the chain, and no name.
+        class.len() <= LONGEST_NAME && self.module.has_class(class)
     }
 
     /// `self`, `super()`, a number, a string, a container, an array of NumPy, a module or a class.
