@@ -81,6 +81,15 @@ impl Outputs {
                 let option = if kind == Kind::Map { "--map " } else { "" };
                 return Err(Error::Input { path: path.clone(), input, option });
             }
+            let name_of_json =
+                Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+            if kind == Kind::Weights && name_of_json {
+                return Err(target("is a name for JSON, which weights are not; give a path that ends in .safetensors"));
+            }
+            let kept = name.eq_ignore_ascii_case("config.json") || name.to_string_lossy().ends_with(".index.json");
+            if kind == Kind::Map && kept && places.model_with(path).is_some() {
+                return Err(target("is a name that the model's folder has another use for; give --map another path"));
+            }
             let found = std::fs::symlink_metadata(path).ok();
             let file = found.as_ref().and_then(|_| identity(path));
             if let Some(other) = apart.add(above, name.to_owned(), file, kind) {

@@ -295,6 +295,14 @@ fn a_model_s_folder_keeps_what_belongs_to_it() {
         assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
     }
     place.refuses("hf -o hf/mlx.safetensors --map hf/map.json", &["is there already; --force replaces it"]);
+    // What is not there yet, and would be taken for the model's.
+    place.write("plain/model.safetensors", weights());
+    place.write("plain/config.json", "{\"architectures\": [\"Net\"]}");
+    for force in ["", "--force"] {
+        place.refuses(&format!("plain -o plain/model.safetensors.index.json {force}"), &["which weights are not"]);
+        let map = "--map plain/model.safetensors.index.json";
+        place.refuses(&format!("plain -o o.st {map} {force}"), &["another use", "give --map another path"]);
+    }
 }
 
 #[test]
