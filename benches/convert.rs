@@ -41,7 +41,7 @@ fn file(path: &Path, dtype: Dtype, shapes: &[(String, Vec<usize>)]) {
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// A language model: matrices that keep their layout.
+/// A language model: matrices that keep their areas.
 fn language() -> Vec<(String, Vec<usize>)> {
     let mut shapes = vec![("embed_tokens.weight".to_owned(), vec![32_000, 2_048])];
     for layer in 0..7 {

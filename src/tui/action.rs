@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::areas::Areas;
 use super::converting;
 use super::document::Document;
-use super::layout::Layout;
 use super::panels::Name;
 use crate::exit::Exit;
 use crate::source::highlight::Run;
@@ -110,7 +110,7 @@ pub enum Action {
     /// A thread that is not the screen's panicked: its message.
     WorkerPanicked(String),
     /// A frame was drawn: where things went.
-    Drawn(Box<Layout>),
+    Drawn(Box<Areas>),
     /// Time for the next picture of a spinner.
     Tick,
 }

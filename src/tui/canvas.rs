@@ -6,9 +6,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
+use super::areas::{Areas, Rows};
 use super::glyphs;
 use super::keymap::Keymap;
-use super::layout::{Layout, Rows};
 use super::text;
 use super::theme::Theme;
 use super::view::View;
@@ -30,7 +30,7 @@ pub struct Canvas<'a> {
     /// The cells.
     pub buffer: &'a mut Buffer,
     /// Where things went so far.
-    pub layout: &'a mut Layout,
+    pub areas: &'a mut Areas,
 }
 
 impl Canvas<'_> {
@@ -54,7 +54,7 @@ impl Canvas<'_> {
             let x = inner.right().saturating_sub(words.len() as u16 + 1);
             text::put_text(self.buffer, x, inner.bottom(), words.len(), &words, self.theme.notice());
         }
-        self.layout.panel = Some(rows);
+        self.areas.panel = Some(rows);
     }
 
     /// Lay a style over cells.

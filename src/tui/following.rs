@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::action::{Effect, HighlightJob, Pane};
-use super::layout::Layout;
+use super::areas::Areas;
 use super::view::View;
 use crate::model::ModuleId;
 use crate::source::ClassSource;
@@ -49,10 +49,10 @@ pub(super) fn follow(view: &mut View) -> bool {
 
 /// Let the source pane show what belongs to the selection: its class, and the line that calls it. Waits until the pane
 /// was drawn once, since where to scroll depends on its height.
-pub(super) fn follow_selection(view: &mut View, layout: &Layout) {
+pub(super) fn follow_selection(view: &mut View, areas: &Areas) {
     let document = view.document.clone();
     let selected = view.tree.selected;
-    let Some(area) = &layout.source else { return };
+    let Some(area) = &areas.source else { return };
     let height = usize::from(area.area.height);
     let Some(shown) = document.source(selected) else {
         view.source.owner = None;
@@ -107,14 +107,14 @@ fn point_at(view: &mut View, source: &ClassSource, line: usize, height: usize) {
 }
 
 /// The lines on show may not have their colours yet.
-pub(super) fn ask_for_colours(view: &mut View, layout: &Layout, dark: bool) -> Option<Effect> {
-    layout.source.as_ref()?;
+pub(super) fn ask_for_colours(view: &mut View, areas: &Areas, dark: bool) -> Option<Effect> {
+    areas.source.as_ref()?;
     let document = Arc::clone(&view.document);
     let shown = document.source(view.tree.selected)?;
     let class = &document.module(shown.owner)?.class;
     let count = shown.source.text.lines().count();
     let top = view.source.top.min(count.max(1));
-    let wanted = top..(top + layout.page(Pane::Source)).min(count + 1);
+    let wanted = top..(top + areas.page(Pane::Source)).min(count + 1);
     let covers = |lines: &std::ops::Range<usize>| lines.start <= wanted.start && lines.end >= wanted.end;
     let here = view.source.colours.get(class.as_str()).is_some_and(|colours| covers(&colours.lines));
     let asked = view.source.asked.as_ref().is_some_and(|(asked, lines)| asked == class && covers(lines));

@@ -1,7 +1,7 @@
 //! The screen.
 //!
 //! `Event → Action → update(&mut State, Action) -> Vec<Effect>` (pure) → the runtime does the effects →
-//! `draw(&State, …) -> Layout` (pure). The layout goes back into the state, so that the mouse hits what was drawn.
+//! `draw(&State, …) -> Areas` (pure). The layout goes back into the state, so that the mouse hits what was drawn.
 //!
 //! | module | knows |
 //! |---|---|
@@ -19,6 +19,7 @@
 //! | [`snapshot`], [`svg`] | a drawn buffer as text with its styles, and as a picture |
 
 pub mod action;
+pub mod areas;
 pub mod canvas;
 pub mod converting;
 pub mod document;
@@ -27,7 +28,6 @@ pub mod findings;
 mod following;
 pub mod glyphs;
 pub mod keymap;
-pub mod layout;
 mod mouse;
 pub mod panels;
 pub mod runtime;

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::action::Command;
-use super::layout::Rows;
+use super::areas::Rows;
 
 /// Rows that a command moves by where `page` rows are on show, downwards positive; `None` where it moves nothing. A page
 /// keeps one row of the page before.

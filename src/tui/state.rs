@@ -1,7 +1,7 @@
 //! Everything the screen knows.
 
+use super::areas::Areas;
 use super::keymap::Keymap;
-use super::layout::Layout;
 use super::panels::{Panel, Panels};
 use super::theme::Theme;
 pub use super::view::View;
@@ -53,7 +53,7 @@ pub struct State {
     /// Counts the pictures of spinners.
     pub tick: usize,
     /// Where the last frame put things.
-    pub layout: Layout,
+    pub areas: Areas,
 }
 
 /// What is on.
@@ -123,7 +123,7 @@ impl State {
             panels: Panels::default(),
             notice: None,
             tick: 0,
-            layout: Layout::default(),
+            areas: Areas::default(),
         }
     }
 

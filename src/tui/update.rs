@@ -3,8 +3,8 @@
 use ratatui::layout::Position;
 
 use super::action::{Action, Command, Effect, Pane};
+use super::areas::Shape;
 use super::following::{self, ask_for_colours, follow_selection};
-use super::layout::Shape;
 use super::mouse;
 use super::panels::{Context, Name, Panel, Then};
 use super::state::{Screen, State, View};
@@ -26,11 +26,11 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         }
         Action::OpenFailed(message) => state.screen = Screen::Failed(message, 0),
         Action::WorkerPanicked(message) => worker_panicked(state, &message),
-        Action::Drawn(layout) => {
-            if let (Screen::Open(view), Some((_, top))) = (&mut state.screen, layout.tree) {
+        Action::Drawn(areas) => {
+            if let (Screen::Open(view), Some((_, top))) = (&mut state.screen, areas.tree) {
                 view.tree.top = top;
             }
-            state.layout = *layout;
+            state.areas = *areas;
         }
         Action::Tick => state.tick = state.tick.wrapping_add(1),
         action => {
@@ -41,8 +41,8 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         }
     }
     if let Screen::Open(view) = &mut state.screen {
-        follow_selection(view, &state.layout);
-        effects.extend(ask_for_colours(view, &state.layout, state.theme.dark));
+        follow_selection(view, &state.areas);
+        effects.extend(ask_for_colours(view, &state.areas, state.theme.dark));
     }
     effects
 }
@@ -97,7 +97,7 @@ fn worker_panicked(state: &mut State, message: &str) {
 /// Let the open panel act.
 fn in_panel(state: &mut State, effects: &mut Vec<Effect>, act: impl FnOnce(&mut dyn Panel, &mut Context<'_>) -> Then) {
     let Screen::Open(view) = &mut state.screen else { return };
-    let mut context = Context { view, layout: &state.layout, effects };
+    let mut context = Context { view, areas: &state.areas, effects };
     state.panels.act(|panel| act(panel, &mut context));
 }
 
@@ -107,12 +107,12 @@ fn typed(panel: &mut dyn Panel, text: &str, context: &mut Context<'_>) -> Then {
 }
 
 fn click(state: &mut State, at: Position, effects: &mut Vec<Effect>) {
-    if let Some(&(_, command)) = state.layout.keys.iter().find(|(area, _)| area.contains(at)) {
+    if let Some(&(_, command)) = state.areas.keys.iter().find(|(area, _)| area.contains(at)) {
         return on_command(state, command, effects);
     }
     match &mut state.screen {
         _ if state.panels.open.is_some() => in_panel(state, effects, |panel, context| panel.click(at, context)),
-        Screen::Open(view) => mouse::click(view, &state.layout, at),
+        Screen::Open(view) => mouse::click(view, &state.areas, at),
         _ => {}
     }
 }
@@ -123,7 +123,7 @@ fn wheel(state: &mut State, at: Position, rows: i32, effects: &mut Vec<Effect>) 
             panel.wheel(at, rows, context);
             Then::Stay
         }),
-        Screen::Open(view) => mouse::wheel(view, &state.layout, at, rows),
+        Screen::Open(view) => mouse::wheel(view, &state.areas, at, rows),
         _ => {}
     }
 }
@@ -138,11 +138,11 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
 
 /// A key where no panel is open.
 fn in_panes(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
-    let shape = state.layout.shape;
+    let shape = state.areas.shape;
     let Screen::Open(view) = &mut state.screen else { return };
     let mut say = |words: &str| state.notice = Some(words.to_owned());
     match command {
-        Command::Open(name) => state.panels.open(name, &mut Context { view, layout: &state.layout, effects }),
+        Command::Open(name) => state.panels.open(name, &mut Context { view, areas: &state.areas, effects }),
         Command::Quit => effects.push(Effect::Quit(Exit::Fine)),
         Command::Run => run(state, |view| view.tree.selected, effects),
         Command::RunAll => run(state, |_| 0, effects),
@@ -183,13 +183,13 @@ fn in_panes(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
             view.tree.filter = Filter::default();
             view.tree.apply_filter(&view.document, &view.measured);
         }
-        _ => view.command(command, &state.layout),
+        _ => view.command(command, &state.areas),
     }
 }
 
 /// Ask for the measurement of everything below a module.
 fn run(state: &mut State, root: fn(&View) -> ModuleId, effects: &mut Vec<Effect>) {
-    let shape = state.layout.shape;
+    let shape = state.areas.shape;
     let Screen::Open(view) = &mut state.screen else { return };
     let root = root(view);
     let runnable = view.document.runnable_below(root);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::action::{Command, Highlighted, Pane};
+use super::areas::{Areas, Shape};
 use super::document::{Document, Place};
-use super::layout::{Layout, Shape};
 use super::scroll::{Scroll, distance, moved};
 use super::tree::Tree;
 use crate::model::ModuleId;
@@ -106,16 +106,16 @@ impl View {
     }
 
     /// A key that moves in the pane that has the focus or to another one, or folds.
-    pub fn command(&mut self, command: Command, layout: &Layout) {
+    pub fn command(&mut self, command: Command, areas: &Areas) {
         match command {
             Command::Left | Command::Right => self.sideways(command == Command::Right),
             Command::Fold => self.tree.toggle(&self.document, self.tree.selected),
             Command::NextPane => self.focus_by(1),
             Command::PreviousPane => self.focus_by(Pane::ALL.len() - 1),
             Command::FoldAll | Command::UnfoldAll => self.tree.fold_all(&self.document, command == Command::FoldAll),
-            _ => match (distance(command, layout.page(self.focus)), self.focus) {
+            _ => match (distance(command, areas.page(self.focus)), self.focus) {
                 (Some(by), Pane::Tree) => self.tree.step(by),
-                (Some(by), pane) => self.scroll(layout, pane, by),
+                (Some(by), pane) => self.scroll(areas, pane, by),
                 (None, _) => {}
             },
         }
@@ -133,7 +133,7 @@ impl View {
     }
 
     /// Scroll a pane, leaving cursors where they are.
-    pub fn scroll(&mut self, layout: &Layout, pane: Pane, by: i64) {
+    pub fn scroll(&mut self, areas: &Areas, pane: Pane, by: i64) {
         match pane {
             Pane::Tree => {
                 self.tree.top = moved(self.tree.top, by, self.tree.rows.len().saturating_sub(1));
@@ -142,10 +142,10 @@ impl View {
             Pane::Source => {
                 let shown = self.document.source(self.tree.selected);
                 let lines = shown.map_or(1, |shown| shown.source.text.lines().count());
-                let last = lines.saturating_sub(layout.page(Pane::Source) / 2);
+                let last = lines.saturating_sub(areas.page(Pane::Source) / 2);
                 self.source.top = moved(self.source.top, by, last).max(1);
             }
-            Pane::Live => self.live.by(by, layout.live),
+            Pane::Live => self.live.by(by, areas.live),
         }
     }
 }

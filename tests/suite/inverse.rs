@@ -72,7 +72,7 @@ fn shapes_and_layouts_without_hyper_parameters_agree_with_every_plan() {
         }
         let Some(row) = registry.layer(&model.modules[module].class) else { continue };
         let site = Site { checkpoint, model, id: module, row, registry, asked: None, call: None, handed: None };
-        if let Ok(moves) = recipes::layout(&site) {
+        if let Ok(moves) = recipes::moves_by_class(&site) {
             assert_eq!(moves, plan.weights, "{}", samples[at].build);
             layouts += usize::from(!moves.is_empty());
         }

@@ -176,7 +176,7 @@ fn a_jump_unfolds_and_shows_the_line() {
     command(&mut state, Command::NextBlocker);
     command(&mut state, Command::NextBlocker);
     assert_eq!(selected(&state), "layer1.0");
-    let source = state.layout.source.as_ref().unwrap();
+    let source = state.areas.source.as_ref().unwrap();
     assert!(source.lines.contains(&25), "{:?}", source.lines);
 }
 
@@ -187,7 +187,7 @@ fn the_source_follows_the_selection_and_leads_back() {
     draw(&mut state, 160, 45);
     assert_eq!(view(&state).source.owner, Some(id("layer1.1")));
     assert_eq!(view(&state).source.line, Some(24));
-    let source = state.layout.source.clone().unwrap();
+    let source = state.areas.source.clone().unwrap();
     let (row, child) = source.links[0];
     assert_eq!(child, id("layer1.1.conv1"));
     act(&mut state, Action::Click(source.area.x + 3, row));
@@ -226,7 +226,7 @@ fn where_the_selected_module_is_built_and_called_is_marked() {
     select(&mut state, "encoder.norm1");
     draw(&mut state, 160, 45);
     let buffer = draw(&mut state, 160, 45);
-    let source = state.layout.source.clone().unwrap();
+    let source = state.areas.source.clone().unwrap();
     let text = rows(&buffer);
     let marked: Vec<&str> = (source.area.top()..source.area.bottom())
         .filter(|y| buffer[(source.area.x, *y)].symbol() == "▌")
@@ -339,7 +339,7 @@ fn upper_case_in_a_search_counts() {
 #[test]
 fn the_mouse_hits_what_was_drawn() {
     let mut state = open();
-    let (area, top) = state.layout.tree.unwrap();
+    let (area, top) = state.areas.tree.unwrap();
     act(&mut state, Action::Click(area.x + 20, area.y + 3));
     let expected = view(&state).tree.rows[top + 3];
     assert_eq!(view(&state).tree.selected, expected);
@@ -349,10 +349,10 @@ fn the_mouse_hits_what_was_drawn() {
 
     act(&mut state, Action::Wheel(area.x + 5, area.y + 5, 3));
     draw(&mut state, 160, 45);
-    assert_eq!(state.layout.tree.unwrap().1, 3, "the view moves");
+    assert_eq!(state.areas.tree.unwrap().1, 3, "the view moves");
     assert_eq!(view(&state).tree.selected, id("stem"), "the selection does not");
 
-    let (quit, _) = *state.layout.keys.iter().find(|(_, command)| *command == Command::Quit).unwrap();
+    let (quit, _) = *state.areas.keys.iter().find(|(_, command)| *command == Command::Quit).unwrap();
     assert!(matches!(act(&mut state, Action::Click(quit.x, quit.y))[..], [Effect::Quit(Exit::Fine)]));
 }
 
@@ -360,7 +360,7 @@ fn the_mouse_hits_what_was_drawn() {
 fn tabs_are_clicked_where_panes_share_a_place() {
     let mut state = sample::state("dark");
     draw(&mut state, 58, 16);
-    let (tab, pane) = state.layout.tabs[2];
+    let (tab, pane) = state.areas.tabs[2];
     assert_eq!(pane, Pane::Live);
     act(&mut state, Action::Click(tab.x + 1, tab.y));
     assert_eq!(view(&state).focus, Pane::Live);

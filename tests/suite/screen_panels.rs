@@ -52,7 +52,7 @@ fn press(state: &mut State, code: KeyCode) {
 
 /// A click on a row of the open panel.
 fn click(state: &mut State, row: u16) {
-    let area = state.layout.panel.unwrap().area;
+    let area = state.areas.panel.unwrap().area;
     act(state, Action::Click(area.x + 2, area.y + row));
 }
 
@@ -75,12 +75,12 @@ fn every_sheet_is_paged_in_the_same_way() {
         let mut state = open(name);
         act(&mut state, preview(5000));
         small(&mut state);
-        let rows = state.layout.panel.unwrap();
+        let rows = state.areas.panel.unwrap();
         let (page, last) = (rows.page(), rows.last_top());
         assert!(page > 8 && last > 2 * page, "{name:?}: {rows:?}");
         let mut top = |code| {
             press(&mut state, code);
-            state.layout.panel.unwrap().top
+            state.areas.panel.unwrap().top
         };
         assert_eq!(top(KeyCode::PageDown), page - 1, "{name:?}: a row of the page before stays");
         assert_eq!(top(KeyCode::Char('j')), page, "{name:?}");
@@ -91,11 +91,11 @@ fn every_sheet_is_paged_in_the_same_way() {
             assert_eq!(top(to_start), 0, "{name:?}");
         }
         press(&mut state, KeyCode::End);
-        assert_eq!(state.layout.panel.unwrap().below(), 0, "{name:?}");
+        assert_eq!(state.areas.panel.unwrap().below(), 0, "{name:?}");
         press(&mut state, KeyCode::Esc);
         assert_eq!(state.panels.open, None);
         reopen(&mut state, name);
-        assert_eq!(state.layout.panel.unwrap().top, 0, "{name:?} opens at its beginning");
+        assert_eq!(state.areas.panel.unwrap().top, 0, "{name:?} opens at its beginning");
     }
 }
 
@@ -165,7 +165,7 @@ fn a_click_ticks_chooses_or_closes() {
     reopen(&mut state, Name::Help);
     act(&mut state, Action::Wheel(5, 5, 3));
     small(&mut state);
-    assert_eq!(state.layout.panel.unwrap().top, 3);
+    assert_eq!(state.areas.panel.unwrap().top, 3);
     act(&mut state, Action::Click(40, 10));
     assert_eq!(state.panels.open, None);
 }
@@ -175,7 +175,7 @@ fn a_click_beside_the_search_keeps_it_and_is_the_panes() {
     let mut state = open(Name::Find);
     act(&mut state, Action::Text('a'));
     small(&mut state);
-    let (area, top) = state.layout.tree.unwrap();
+    let (area, top) = state.areas.tree.unwrap();
     act(&mut state, Action::Click(area.x + 20, area.y + 4));
     assert_eq!(state.panels.open, None);
     assert_eq!(view(&state).tree.selected, view(&state).tree.rows[top + 4]);

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::error::name_for_message;
-use super::layout;
 use super::pickle::{self, NodeId, Pickle, Printer};
 use super::stream::Stream;
+use super::strided;
 use super::tensor::StorageOffset;
 use super::{Bytes, Checkpoint, Content, Dtype, Error, FileId, Format, Sizes, Storage, Tensor, sharded, state_dict};
 
@@ -174,7 +174,7 @@ impl Reader<'_> {
         let shown = name_for_message(&name);
         let shape =
             sizes(pickle, field(pickle, facts, "size")).ok_or_else(|| format!("tensor `{shown}` has no size"))?;
-        if layout::elements(&shape).is_none() {
+        if strided::elements(&shape).is_none() {
             return Err(format!("tensor `{shown}` has more elements than 64 bits can count"));
         }
         let properties = field(pickle, facts, "properties");

@@ -20,7 +20,6 @@ mod exported;
 mod folder;
 mod hyper;
 mod json;
-pub mod layout;
 mod literal;
 mod members;
 mod objects;
@@ -34,6 +33,7 @@ mod sources;
 pub mod spare;
 mod state_dict;
 mod stream;
+pub mod strided;
 pub mod tensor;
 pub mod torch_legacy;
 mod torch_package;
@@ -51,8 +51,8 @@ use serde_json::{Map, Value};
 pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
-pub use layout::Sizes;
 pub use reader::TensorReader;
+pub use strided::Sizes;
 pub use tensor::{Dtype, Storage, Tensor, TensorData, TensorId};
 
 /// An opened checkpoint: headers and pickle are read, tensor bytes are not.

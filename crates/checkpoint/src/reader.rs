@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::error::name_for_message;
-use super::layout::{self, Layout};
+use super::strided::{self, Strided};
 use super::tensor::{StorageOffset, Tensor, TensorId};
 use super::{Bytes, Checkpoint, Error, Sizes, TensorData, archive, zip};
 
@@ -50,8 +50,8 @@ impl<'a> TensorReader<'a> {
         let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
         let shape = shape.ok_or_else(|| fail("is too large for this machine".to_owned()))?;
         let strides = tensor.strides();
-        let layout = Layout { shape: &tensor.shape, strides: &strides, offset: tensor.offset };
-        let reach = layout.reach().map_err(fail)?;
+        let view = Strided { shape: &tensor.shape, strides: &strides, offset: tensor.offset };
+        let reach = view.reach().map_err(fail)?;
         let mut reader = TensorReader {
             checkpoint,
             tensor,
@@ -74,7 +74,7 @@ impl<'a> TensorReader<'a> {
             StorageOffset::Archive(offset) => {
                 let inner = read_archived(file, offset, storage.bytes, tensor).map_err(fail)?;
                 let reach = 0..tensor.elements();
-                (reader.strides, reader.offset) = (layout::contiguous_strides(&tensor.shape), 0);
+                (reader.strides, reader.offset) = (strided::contiguous_strides(&tensor.shape), 0);
                 reader.held = Some(Held { bytes: inner.bytes, reach });
                 return Ok(reader);
             }
@@ -86,7 +86,7 @@ impl<'a> TensorReader<'a> {
             .filter(|range| range.end <= storage.bytes)
             .ok_or_else(|| fail(format!("reaches element {} of a storage of {} bytes", reach.end, storage.bytes)))?;
         let span = range.end - range.start;
-        let wanted = layout::elements(&tensor.shape).and_then(|count| count.checked_mul(size));
+        let wanted = strided::elements(&tensor.shape).and_then(|count| count.checked_mul(size));
         if wanted.is_none_or(|bytes| bytes > span.max(EXPANDED_LIMIT)) {
             return Err(fail(format!(
                 "is an expanded view of {span} bytes that would be too large written out; it is not written out"
@@ -103,7 +103,7 @@ impl<'a> TensorReader<'a> {
 
     /// Whether its elements lie row-major in the file, so that any run of them can be read by itself.
     pub fn is_contiguous(&self) -> bool {
-        self.layout(&self.tensor.shape, self.offset).is_contiguous()
+        self.strided(&self.tensor.shape, self.offset).is_contiguous()
     }
 
     /// All of it.
@@ -141,28 +141,27 @@ impl<'a> TensorReader<'a> {
         self.view(shape, self.offset.saturating_add(stride.saturating_mul(range.start as u64)))
     }
 
-    fn layout<'l>(&'l self, shape: &'l [u64], offset: u64) -> Layout<'l> {
-        Layout { shape, strides: &self.strides, offset }
+    fn strided<'l>(&'l self, shape: &'l [u64], offset: u64) -> Strided<'l> {
+        Strided { shape, strides: &self.strides, offset }
     }
 
     fn view(&mut self, shape: Sizes, offset: u64) -> Result<TensorData, Error> {
         let dtype = self.tensor.dtype;
         let sizes = shape.iter().map(|&axis| axis as usize).collect();
-        let layout = self.layout(&shape, offset);
-        let reach = layout.reach().map_err(|what| self.fail(what))?;
+        let view = self.strided(&shape, offset);
+        let reach = view.reach().map_err(|what| self.fail(what))?;
         if reach.is_empty() {
             return Ok(TensorData { dtype, shape: sizes, bytes: Vec::new() });
         }
-        let mut bytes = if self.held.is_none() && layout.is_contiguous() {
+        let mut bytes = if self.held.is_none() && view.is_contiguous() {
             self.read(&reach)?
         } else {
             self.hold()?;
-            let layout = self.layout(&shape, offset);
-            let wanted = layout::elements(&shape).and_then(|count| count.checked_mul(dtype.size() as u64));
+            let view = self.strided(&shape, offset);
+            let wanted = strided::elements(&shape).and_then(|count| count.checked_mul(dtype.size() as u64));
             let held = self.held.as_ref();
-            let gathered = held
-                .zip(wanted)
-                .and_then(|(held, wanted)| layout.gather(&held.bytes, &held.reach, dtype.size(), wanted));
+            let gathered =
+                held.zip(wanted).and_then(|(held, wanted)| view.gather(&held.bytes, &held.reach, dtype.size(), wanted));
             gathered.ok_or_else(|| self.fail("its bytes do not fit in memory".to_owned()))?
         };
         if self.big_endian {
@@ -174,7 +173,7 @@ impl<'a> TensorReader<'a> {
     /// Read what the view can touch, once.
     fn hold(&mut self) -> Result<(), Error> {
         if self.held.is_none() {
-            let reach = self.layout(&self.tensor.shape, self.offset).reach().map_err(|what| self.fail(what))?;
+            let reach = self.strided(&self.tensor.shape, self.offset).reach().map_err(|what| self.fail(what))?;
             self.held = Some(Held { bytes: self.read(&reach)?, reach });
         }
         Ok(())

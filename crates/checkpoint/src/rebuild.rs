@@ -8,8 +8,8 @@ use std::num::NonZeroU32;
 use compact_str::CompactString;
 
 use super::error::name_for_message;
-use super::layout::{self, Layout};
 use super::pickle::{Fault, NodeId, Object, Pickle};
+use super::strided::{self, Strided};
 use super::tensor::{Storage, StorageOffset, UNINITIALISED};
 use super::{Dtype, Sizes, Tensor, TensorId};
 
@@ -238,7 +238,7 @@ impl<'a> Rebuilder<'a> {
         let shape = sizes(pickle, draft.shape, "size").map_err(&fault)?;
         let strides = match draft.strides {
             Some(_) => sizes(pickle, draft.strides, "stride").map_err(&fault)?,
-            None => layout::contiguous_strides(&shape),
+            None => strided::contiguous_strides(&shape),
         };
         let offset = u64::try_from(draft.offset).map_err(|_| fault(format!("negative offset {}", draft.offset)))?;
         let mut dtype = draft.dtype.map(|id| named_dtype(pickle.global_name(id).unwrap_or_default()));
@@ -260,7 +260,7 @@ impl<'a> Rebuilder<'a> {
             problem.get_or_insert_with(|| format!("elements of type {} are not read", name_for_message(&name)));
             Dtype::Unknown
         });
-        let reach = Layout { shape: &shape, strides: &strides, offset }.reach().map_err(&fault)?;
+        let reach = Strided { shape: &shape, strides: &strides, offset }.reach().map_err(&fault)?;
         if let Some(storage) = storage.and_then(|index| self.storages.get(index)).filter(|_| dtype != Dtype::Unknown) {
             let holds = storage.bytes / dtype.size() as u64;
             if !reach.is_empty() && reach.end > holds {
@@ -270,7 +270,7 @@ impl<'a> Rebuilder<'a> {
         }
         let requires_grad = draft.requires_grad;
         let name = CompactString::default();
-        let strides = layout::odd_strides(&shape, strides);
+        let strides = strided::odd_strides(&shape, strides);
         let storage = storage.and_then(|index| u32::try_from(index).ok());
         let problem = problem.map(String::into_boxed_str);
         Ok(Tensor { name, dtype, shape, strides, offset, storage, requires_grad, shared_with: None, problem })

@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::layout::{self, Sizes};
+use super::strided::{self, Sizes};
 
 /// Index of a tensor in [`Checkpoint::tensors`](super::Checkpoint::tensors).
 pub type TensorId = usize;
@@ -228,11 +228,11 @@ pub struct TensorData {
 impl Tensor {
     /// Step between elements along each axis, in elements.
     pub fn strides(&self) -> Sizes {
-        self.strides.as_deref().cloned().unwrap_or_else(|| layout::contiguous_strides(&self.shape))
+        self.strides.as_deref().cloned().unwrap_or_else(|| strided::contiguous_strides(&self.shape))
     }
 
     /// Number of elements; the largest number where it does not fit.
     pub fn elements(&self) -> u64 {
-        layout::elements(&self.shape).unwrap_or(u64::MAX)
+        strided::elements(&self.shape).unwrap_or(u64::MAX)
     }
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 use compact_str::CompactString;
 
 use super::error::name_for_message;
-use super::layout::{Layout, odd_strides};
 use super::pickle::{self, Fault, Pickle};
 use super::rebuild::{self, Found, Rebuilder};
 use super::stream::{self, Stream};
+use super::strided::{Strided, odd_strides};
 use super::tensor::StorageOffset;
 use super::{Bytes, Checkpoint, Dtype, Error, Format, Sizes, Storage, Tensor, sources, torch_zip};
 
@@ -238,7 +238,7 @@ fn read_tensors(stream: &mut Stream<'_>, storages: &Storages) -> Result<HashMap<
         else {
             return Err(fail(stream, format!("its storage `{}` is not in the file", name_for_message(&name))));
         };
-        let reach = Layout { shape: &shape, strides: &strides, offset }.reach().map_err(|why| fail(stream, why))?;
+        let reach = Strided { shape: &shape, strides: &strides, offset }.reach().map_err(|why| fail(stream, why))?;
         let holds = storage.bytes / dtype.size() as u64;
         if !reach.is_empty() && reach.end > holds {
             let why = format!("needs {} elements of a storage that holds {holds}", reach.end);

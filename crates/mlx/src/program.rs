@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use mlx_rs::{Array, Dtype};
 
 use super::ops::{self, Given};
-use super::tensor::{Weights, dtype};
+use super::tensor::Weights;
 use super::{Forward, Problem, build};
 use t2m_engine::args::Args;
 use t2m_engine::program::{MlxOp, Operand, Program, Step, infinity};

@@ -38,7 +38,7 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
             call: None,
             handed: None,
         };
-        recipes::layout(&site).map_err(|refusal| match refusal {
+        recipes::moves_by_class(&site).map_err(|refusal| match refusal {
             Refusal::Incomplete(reason) | Refusal::Unsupported(reason) => reason,
         })
     };

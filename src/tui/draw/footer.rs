@@ -48,7 +48,7 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     for (line, command) in keys {
         let width = line.width() as u16;
         text::put(canvas.buffer, left, area.y, usize::from(width), &line);
-        canvas.layout.keys.push((Rect::new(left, area.y, width, 1), command));
+        canvas.areas.keys.push((Rect::new(left, area.y, width, 1), command));
         left += width + GAP as u16;
     }
 }

@@ -36,7 +36,7 @@ pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
     let lines = numbers::lines(canvas, id, usize::from(text_area.width));
     let rows = view.live.rows(text_area, lines.len());
     text::put_lines(canvas.buffer, text_area, lines.get(rows.top..).unwrap_or_default());
-    canvas.layout.live = Some(rows);
+    canvas.areas.live = Some(rows);
     tree::scrollbar(canvas, place, rows.top, usize::from(text_area.height), rows.count);
 }
 

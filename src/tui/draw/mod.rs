@@ -17,39 +17,39 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::action::{Action, Effect, Pane};
+use super::areas::{Areas, Shape};
 use super::canvas::{Canvas, frame, spinner};
 use super::glyphs;
-use super::layout::{Layout, Shape};
 use super::state::{Screen, State, View};
 use super::text;
 use super::update::update;
 
 /// Draw the state into `area` of a buffer; say where things went.
-pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Layout {
-    let mut layout = Layout { shape: Shape::of(area.width, area.height), ..Layout::default() };
+pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
+    let mut areas = Areas { shape: Shape::of(area.width, area.height), ..Areas::default() };
     let area = area.intersection(buffer.area);
-    match (&state.screen, layout.shape) {
+    match (&state.screen, areas.shape) {
         (_, Shape::Tiny) => too_small(state, area, buffer),
         (Screen::Opening(what), _) => opening(state, what, area, buffer),
         (Screen::Failed(message, top), _) => failed(state, message, *top, area, buffer),
-        (Screen::Open(view), _) => open(state, view, area, buffer, &mut layout),
+        (Screen::Open(view), _) => open(state, view, area, buffer, &mut areas),
     }
     if state.ascii {
         glyphs::to_ascii(buffer);
     }
     state.theme.adapt(buffer);
-    layout
+    areas
 }
 
 /// Draw, and tell the state where things went. Where that makes it scroll (a pane was shown for the first time, or has
 /// another size), draw again. Returns what the state asks for.
 pub fn render(state: &mut State, area: Rect, buffer: &mut Buffer) -> Vec<Effect> {
-    let layout = draw(state, area, buffer);
+    let areas = draw(state, area, buffer);
     let before = state.scrolled();
-    let effects = update(state, Action::Drawn(Box::new(layout)));
+    let effects = update(state, Action::Drawn(Box::new(areas)));
     if state.scrolled() != before {
         buffer.reset();
-        state.layout = draw(state, area, buffer);
+        state.areas = draw(state, area, buffer);
     }
     effects
 }
@@ -91,7 +91,7 @@ fn failed(state: &State, message: &str, top: usize, area: Rect, buffer: &mut Buf
     text::put(buffer, bottom.x, bottom.y, usize::from(bottom.width), &keys);
 }
 
-fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mut Layout) {
+fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut Areas) {
     let header = header::rows(area);
     let rows = [Constraint::Length(header), Constraint::Fill(1), Constraint::Length(1)];
     let [top, body, bottom] = Split::vertical(rows).areas(area);
@@ -102,10 +102,10 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, layout: &mu
         view,
         found: state.panels.find.matches(),
         buffer,
-        layout,
+        areas,
     };
     header::draw(canvas, top);
-    match canvas.layout.shape {
+    match canvas.areas.shape {
         Shape::Three => three_panes(canvas, body),
         Shape::Two => two_panes(canvas, body),
         _ => pane(canvas, view.focus, &Pane::ALL, body),
@@ -212,7 +212,7 @@ fn tab_line(canvas: &mut Canvas<'_>, which: Pane, focus: bool, tabs: &[Pane], ar
             false => theme.muted(),
         };
         let columns = tab.title().len() as u16 + 2;
-        canvas.layout.tabs.push((Rect::new(x, area.y, columns, 1).intersection(area), tab));
+        canvas.areas.tabs.push((Rect::new(x, area.y, columns, 1).intersection(area), tab));
         spans.extend([Span::raw(" "), Span::styled(tab.title(), style), Span::raw(" ")]);
         x += columns;
     }

@@ -13,10 +13,10 @@ use crate::model::ModuleId;
 use crate::source::highlight::Run;
 use crate::source::{Blocker, ClassSource};
 use crate::tui::action::Highlighted;
+use crate::tui::areas::SourceArea;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{Document, Shown};
 use crate::tui::glyphs;
-use crate::tui::layout::SourceArea;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
@@ -33,12 +33,12 @@ const NOTE_ROWS: usize = 2;
 pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
     let view = canvas.view;
     let Some(shown) = view.document.source(view.tree.selected) else {
-        canvas.layout.source = Some(SourceArea { area: place.inner, ..SourceArea::default() });
+        canvas.areas.source = Some(SourceArea { area: place.inner, ..SourceArea::default() });
         return no_source(canvas, place);
     };
     titles(canvas, shown, place);
     let drawn = Sheet::new(canvas.theme, view, shown, place.inner).draw(canvas);
-    canvas.layout.source = Some(drawn);
+    canvas.areas.source = Some(drawn);
     let count = shown.source.text.lines().count();
     tree::scrollbar(canvas, place, view.source.top.saturating_sub(1), usize::from(place.inner.height), count);
 }

@@ -62,7 +62,7 @@ pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
     } else {
         view.tree.top.min(count.saturating_sub(height))
     };
-    canvas.layout.tree = Some((area, top));
+    canvas.areas.tree = Some((area, top));
     if count == 0 {
         let (words, style) = (" nothing passes the filter", canvas.theme.muted());
         text::put_text(canvas.buffer, area.x, area.y, usize::from(area.width), words, style);

@@ -8,9 +8,9 @@ use super::{Context, Panel, Then};
 use crate::compare::Verdict;
 use crate::triage::Status;
 use crate::tui::action::Command;
+use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
-use crate::tui::layout::Rows;
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
 use crate::tui::tree;
@@ -86,7 +86,7 @@ impl Panel for Filter {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));
             }
         }
-        canvas.layout.panel = Some(Rows { area: inner, top: 0, count: ROWS });
+        canvas.areas.panel = Some(Rows { area: inner, top: 0, count: ROWS });
     }
 }
 

@@ -122,12 +122,12 @@ impl Panel for Find {
 
     /// The panes are in view beside it: a click keeps the search and is theirs.
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        mouse::click(context.view, context.layout, at);
+        mouse::click(context.view, context.areas, at);
         self.accept()
     }
 
     fn wheel(&mut self, at: Position, rows: i32, context: &mut Context<'_>) {
-        mouse::wheel(context.view, context.layout, at, rows);
+        mouse::wheel(context.view, context.areas, at, rows);
     }
 
     /// What is searched for, with a cursor, and how many modules match.

@@ -8,10 +8,10 @@ use super::{Context, Panel, Then};
 use crate::registry::ops::OpStatus;
 use crate::source::Severity;
 use crate::tui::action::Command;
+use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::findings::{Finding, Kind};
 use crate::tui::glyphs;
-use crate::tui::layout::Rows;
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -37,7 +37,7 @@ impl Findings {
     fn accept(&self, context: &mut Context<'_>) -> Then {
         let view = &mut *context.view;
         if let Some(at) = view.document.findings.get(self.cursor.row).map(|finding| finding.at) {
-            view.go_to(at, context.layout.shape);
+            view.go_to(at, context.areas.shape);
         }
         Then::Close
     }
@@ -92,7 +92,7 @@ impl Panel for Findings {
             }
         }
         let list = Rect { height: rows, ..inner };
-        canvas.layout.panel = Some(Rows { area: list, top, count: findings.len() });
+        canvas.areas.panel = Some(Rows { area: list, top, count: findings.len() });
     }
 }
 

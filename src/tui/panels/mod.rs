@@ -16,8 +16,8 @@ use ratatui::text::Line;
 use serde::Deserialize;
 
 use super::action::{Command, Effect};
+use super::areas::{Areas, Rows};
 use super::canvas::Canvas;
-use super::layout::{Layout, Rows};
 use super::scroll::Scroll;
 use super::view::View;
 
@@ -98,7 +98,7 @@ pub struct Context<'a> {
     /// The panes below it.
     pub view: &'a mut View,
     /// Where the last frame put things.
-    pub layout: &'a Layout,
+    pub areas: &'a Areas,
     /// What the runtime is to do.
     pub effects: &'a mut Vec<Effect>,
 }
@@ -106,7 +106,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Where the panel's rows are.
     pub fn rows(&self) -> Option<Rows> {
-        self.layout.panel
+        self.areas.panel
     }
 }
 

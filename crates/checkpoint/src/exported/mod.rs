@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::archive::{self, Archive, Method, Record};
 use super::error::name_for_message;
-use super::layout::{Layout, odd_strides};
+use super::strided::{Strided, odd_strides};
 use super::tensor::StorageOffset;
 use super::torch_zip::{self, byte_order, check_folder};
 use super::{
@@ -180,7 +180,7 @@ impl Reader<'_> {
             }
             Some(place) => Some(self.storage(&record, place, big_endian)),
         };
-        let reach = Layout { shape: &shape, strides: &strides, offset }.reach().map_err(&fault)?;
+        let reach = Strided { shape: &shape, strides: &strides, offset }.reach().map_err(&fault)?;
         if let Some(storage) = storage.and_then(|index| self.checkpoint.storages.get(index)) {
             let holds = storage.bytes / dtype.size() as u64;
             if dtype != Dtype::Unknown && !reach.is_empty() && reach.end > holds {

@@ -32,7 +32,7 @@ fn moves(recipe: Recipe, site: &Site<'_>) -> Option<Result<Vec<Move>, Refusal>> 
 ///
 /// # Errors
 /// The layout depends on one that the file does not say, or a tensor is missing or of a type that layers do not compute with.
-pub fn layout(site: &Site<'_>) -> Result<Vec<Move>, Refusal> {
+pub fn moves_by_class(site: &Site<'_>) -> Result<Vec<Move>, Refusal> {
     let Some(norm) = reparametrized::weight_norm(site.checkpoint, site.model, site.id) else { return plain(site) };
     let row = super::with_norm(site.row, &norm);
     let mut moves = plain(&Site { row: &row, ..*site })?;

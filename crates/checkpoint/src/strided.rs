@@ -33,7 +33,7 @@ pub(super) fn odd_strides(shape: &[u64], strides: Sizes) -> Option<Box<Sizes>> {
 
 /// A strided view of a storage.
 #[derive(Debug, Clone, Copy)]
-pub struct Layout<'a> {
+pub struct Strided<'a> {
     /// Sizes.
     pub shape: &'a [u64],
     /// Steps along each axis.
@@ -42,7 +42,7 @@ pub struct Layout<'a> {
     pub offset: u64,
 }
 
-impl Layout<'_> {
+impl Strided<'_> {
     /// The elements of the storage that the view can touch: from the first to one past the last; empty for a tensor
     /// without elements.
     ///
@@ -129,12 +129,12 @@ mod tests {
 
     use super::*;
 
-    fn naive(layout: &Layout<'_>, source: &[u16]) -> Vec<u8> {
-        let count = elements(layout.shape).unwrap();
+    fn naive(view: &Strided<'_>, source: &[u16]) -> Vec<u8> {
+        let count = elements(view.shape).unwrap();
         let mut out = Vec::new();
         for flat in 0..count {
-            let (mut rest, mut position) = (flat, layout.offset);
-            for (size, stride) in layout.shape.iter().zip(layout.strides).rev() {
+            let (mut rest, mut position) = (flat, view.offset);
+            for (size, stride) in view.shape.iter().zip(view.strides).rev() {
                 position += rest % size * stride;
                 rest /= size;
             }
@@ -147,32 +147,32 @@ mod tests {
         #[test]
         fn gather_is_what_indexing_gives(axes in prop::collection::vec((1u64..5, 0u64..7), 0..5), offset in 0u64..9) {
             let (shape, strides): (Vec<u64>, Vec<u64>) = axes.into_iter().unzip();
-            let layout = Layout { shape: &shape, strides: &strides, offset };
-            let reach = layout.reach().unwrap();
+            let view = Strided { shape: &shape, strides: &strides, offset };
+            let reach = view.reach().unwrap();
             let storage: Vec<u16> = (0..reach.end as u16).collect();
             let bytes: Vec<u8> = storage.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let expected = naive(&layout, &storage);
+            let expected = naive(&view, &storage);
             let span = &bytes[reach.start as usize * 2..];
-            prop_assert_eq!(layout.gather(span, &reach, 2, expected.len() as u64).unwrap(), expected.clone());
-            if layout.is_contiguous() {
+            prop_assert_eq!(view.gather(span, &reach, 2, expected.len() as u64).unwrap(), expected.clone());
+            if view.is_contiguous() {
                 prop_assert_eq!(&span[..expected.len()], &expected[..]);
             }
         }
 
         #[test]
         fn reach_never_panics(shape in prop::collection::vec(any::<u64>(), 0..6), strides in prop::collection::vec(any::<u64>(), 0..6), offset in any::<u64>()) {
-            let layout = Layout { shape: &shape, strides: &strides, offset };
-            let _ = (layout.reach(), layout.is_contiguous(), contiguous_strides(&shape));
+            let view = Strided { shape: &shape, strides: &strides, offset };
+            let _ = (view.reach(), view.is_contiguous(), contiguous_strides(&shape));
         }
     }
 
     #[test]
     fn petabytes_and_overflows() {
-        let expanded = Layout { shape: &[1 << 25, 1 << 25], strides: &[0, 0], offset: 3 };
+        let expanded = Strided { shape: &[1 << 25, 1 << 25], strides: &[0, 0], offset: 3 };
         assert_eq!(expanded.reach(), Ok(3..4));
-        let overflow = Layout { shape: &[1 << 33, 1 << 33], strides: &[0, 0], offset: 0 };
+        let overflow = Strided { shape: &[1 << 33, 1 << 33], strides: &[0, 0], offset: 0 };
         assert!(overflow.reach().unwrap_err().contains("64 bits"));
-        let empty = Layout { shape: &[u64::MAX, 0, u64::MAX], strides: &[1, 1, 1], offset: 7 };
+        let empty = Strided { shape: &[u64::MAX, 0, u64::MAX], strides: &[1, 1, 1], offset: 7 };
         assert_eq!(empty.reach(), Ok(7..7));
     }
 }

@@ -35,7 +35,7 @@ impl Shape {
 
 /// The last frame's geometry.
 #[derive(Debug, Clone, Default)]
-pub struct Layout {
+pub struct Areas {
     /// How many panes.
     pub shape: Shape,
     /// Rows of the tree, and the row at the top.
@@ -97,7 +97,7 @@ pub struct SourceArea {
     pub links: Vec<(u16, ModuleId)>,
 }
 
-impl Layout {
+impl Areas {
     /// The pane at a position.
     pub fn pane_at(&self, at: Position) -> Option<Pane> {
         if self.tree.is_some_and(|(area, _)| area.contains(at)) {
