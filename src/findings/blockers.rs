@@ -17,7 +17,7 @@ pub fn by_module<'a>(model: &'a Model, triage: &'a Triage) -> impl Iterator<Item
 /// A blocker where it is written, with the modules that run it.
 #[derive(Debug, Clone)]
 pub struct BlockerPlace<'a> {
-    /// The file.
+    /// The Python file that it is in.
     pub file: &'a str,
     /// What is there.
     pub blocker: &'a Blocker,

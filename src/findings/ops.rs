@@ -75,11 +75,11 @@ pub fn ops(opened: &Opened) -> Vec<OpSummary<'_>> {
 /// How the ops of one class convert, by the places where they are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// The same in MLX.
+    /// MLX has the op under the same arguments.
     pub direct: usize,
-    /// The same with renamed arguments.
+    /// MLX has the op, with renamed arguments.
     pub renames: usize,
-    /// The same name with another meaning in some uses.
+    /// MLX has an op of that name, with another meaning in some uses.
     pub trap: usize,
     /// Nothing in MLX, or no row of the registry.
     pub none: usize,
@@ -146,7 +146,7 @@ pub fn total(opened: &Opened) -> Counts {
     total
 }
 
-/// What a reader is told of an op beside its counterpart: renamed arguments, then the trap.
+/// What a report says of an op beside its counterpart: renamed arguments, then the trap.
 pub fn words(op: &OpSummary<'_>) -> String {
     let Some(row) = op.row else { return "no row of the registry covers this op".to_owned() };
     let renames: Vec<String> = row.renames.iter().map(|(from, to)| format!("{from} → {to}")).collect();

@@ -43,7 +43,7 @@ pub fn of_blockers(blockers: &Blockers<'_>, model: &Model, triage: &Triage) -> V
         let blocker = place.blocker;
         let &first = place.modules.first()?;
         let source = triage.source(&model.modules.get(first)?.class)?;
-        // One in another file is told at the class.
+        // One in another file is listed at the class.
         let line = if source.file == place.file { blocker.line } else { source.class_line };
         Some(Finding {
             kind: Kind::Blocker(blocker.severity),
