@@ -97,7 +97,9 @@ def main():
             faults += fault
             print(f"{'FAULT' if fault else 'ok':<6} {kind:<14} {row['torch']:<34} {said[:90]}")
     print(f"{counts[0]} examples, {counts[1]} naive ones, {faults} faults")
-    return 1 if faults else 0
+    if not counts[0]:
+        print("no row has that `torch`; give it in full, as in torch.roll")
+    return 1 if faults or not counts[0] else 0
 
 
 if __name__ == "__main__":
