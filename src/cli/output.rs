@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 
-use t2m_checkpoint::escape::escape_json;
+use t2m_checkpoint::escape::{EscapedJson, escape_json};
 
 /// Write it all and flush.
 ///
@@ -50,27 +50,10 @@ impl<W: Write> fmt::Write for Pieces<W> {
 /// # Errors
 /// Stdout is closed or full.
 pub fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    let mut out = Plain(BufWriter::with_capacity(64 << 10, io::stdout().lock()));
+    let mut out = EscapedJson(BufWriter::with_capacity(64 << 10, io::stdout().lock()));
     serde_json::to_writer_pretty(&mut out, value)?;
     out.write_all(b"\n")?;
     out.flush()
-}
-
-/// JSON on its way out, by [`escape_json`]. The serializer writes whole texts, so that no character is cut in two.
-struct Plain<W: Write>(W);
-
-impl<W: Write> Write for Plain<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.0.write_all(escape_json(text).as_bytes())?,
-            Err(_) => self.0.write_all(bytes)?,
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
 }
 
 /// Write a line and flush, so that a reader of a pipe sees it at once.

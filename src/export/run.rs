@@ -13,7 +13,7 @@ use super::writer::{self, Beside, Progress, Text, Written};
 use crate::exit::Exit;
 use crate::files::Inputs;
 use crate::open::Opened;
-use t2m_checkpoint::escape::{escape, quoted};
+use t2m_checkpoint::escape::{EscapedJson, escape, quoted};
 use t2m_checkpoint::{Checkpoint, Dtype};
 
 /// Most bytes of tensors in one file, unless told otherwise; more are sharded.
@@ -186,7 +186,8 @@ impl Export {
     pub fn write(&self, watch: impl FnMut(Progress<'_>) -> bool) -> Result<Written, Error> {
         let tensors = writer::Conversion::new(&self.source, &self.map, self.options.dtype)?;
         let rows = |file: &mut dyn Write| {
-            serde_json::to_writer_pretty(file, &key_map::rows(&self.source, &self.map)).map_err(std::io::Error::from)
+            serde_json::to_writer_pretty(EscapedJson(file), &key_map::rows(&self.source, &self.map))
+                .map_err(std::io::Error::from)
         };
         let text = self.options.map.clone().map(|path| Text { path, write: &rows });
         let beside = Beside { inputs: self.inputs.clone(), map: text };

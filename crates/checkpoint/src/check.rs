@@ -93,8 +93,10 @@ pub fn check(checkpoint: &Checkpoint) -> Check {
     let mut seen = HashSet::new();
     for (id, tensor) in checkpoint.tensors.iter().enumerate() {
         let first = seen.insert(tensor.shared_with.unwrap_or(id));
-        if first && tensor.problem.is_none() && tensor.dtype.is_floating() {
-            check.numbers(checkpoint, id);
+        match &tensor.problem {
+            Some(problem) => check.unread.push((id, problem.to_string())),
+            None if first && tensor.dtype.is_floating() => check.numbers(checkpoint, id),
+            None => {}
         }
     }
     check

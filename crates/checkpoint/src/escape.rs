@@ -5,6 +5,7 @@
 //! is written to files and to JSON keeps its length, and what the user typed is shown as a whole.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 /// What is quoted from a file is cut to so many characters.
 pub const QUOTE: usize = 200;
@@ -60,6 +61,24 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// JSON on its way out, by [`escape_json`]. A serializer writes whole texts, so that no character is cut in two.
+#[derive(Debug)]
+pub struct EscapedJson<W: Write>(pub W);
+
+impl<W: Write> Write for EscapedJson<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(escape_json(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// The text escaped, and cut to so many characters as it is shown. Of a longer text no more is looked at.

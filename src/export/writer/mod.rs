@@ -24,7 +24,7 @@ use crate::files::{self, Inputs, Part, Stage, sync_folder};
 use crate::interrupt;
 use crate::plan::weights;
 use header::{Shard, Slot};
-use t2m_checkpoint::escape::{escape, quoted};
+use t2m_checkpoint::escape::{EscapedJson, escape, quoted};
 use t2m_checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData, spare};
 
 pub use cast::{Loss, written};
@@ -285,7 +285,8 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         }
         let index = (shards.len() > 1).then(|| {
             let index = header::index(self.source, shards, &metadata);
-            let write = |file: &mut dyn Write| serde_json::to_writer_pretty(file, &index).map_err(io::Error::from);
+            let write =
+                |file: &mut dyn Write| serde_json::to_writer_pretty(EscapedJson(file), &index).map_err(io::Error::from);
             text(stage, &Text { path: header::index_path(&self.options.target), write: &write })
         });
         let (index, map) = (index.transpose()?, map.map(|map| text(stage, map)).transpose()?);
