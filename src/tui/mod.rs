@@ -6,7 +6,7 @@
 //! | module | knows |
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
-//! | [`tree`], [`measured`], [`view`] | what the panes know |
+//! | [`tree`], [`view`] | what the panes know |
 //! | [`panels`] | help, search, conversion and the like over the panes: one file each |
 //! | [`state`] | all of it |
 //! | [`action`], [`update`] | what can happen, and what it changes |
@@ -14,7 +14,7 @@
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`canvas`], [`text`] | what drawing is given, and text that fits |
 //! | [`draw`] | one file a pane |
-//! | [`layout`] | where things were drawn |
+//! | [`areas`] | where things were drawn |
 //! | [`runtime`], [`term`] | threads, signals and the terminal |
 //! | [`snapshot`], [`svg`] | a drawn buffer as text with its styles, and as a picture |
 

@@ -64,7 +64,7 @@ fn fault(path: &Path, fault: Fault, pickle: &Pickle) -> Error {
 /// Read a `torch.save` archive: its directory and its pickle (unless that is read already), no tensor.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`super::zip::open`].
 pub(super) fn read(
     path: &Path,
     bytes: Bytes,
