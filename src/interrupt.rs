@@ -1,24 +1,31 @@
-//! Ending at a signal, at any moment: what a run has begun is undone, and the process ends.
+//! Ending at a signal, at any moment and the same way in every subcommand and on the screen: what a run has begun is undone,
+//! and the process ends with [`Exit::Interrupted`].
 //!
 //! A flag that the work looks at now and then is late: the work may be opening a file, planning, or waiting for a disk. So a
-//! thread of its own waits for the signal, undoes what others have noted here, and ends the process whatever they do. What must
-//! not be cut in two is done while [`hold`]ing: the signal waits for it.
+//! thread of its own waits for SIGINT, SIGTERM and SIGHUP, undoes what others have noted here, and ends the process whatever they
+//! do. What must not be cut in two is done while [`hold`]ing: the signal waits for it. Who has something to say or to give back
+//! first (what was measured so far, the terminal) is [asked](Held::ask), and has [`FAREWELL`] to do it and [`leave`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
+use crate::stderr;
+use t2m_engine::child;
+
+/// How long who is asked may take to leave by itself. It may hang on a terminal or a pipe that nobody reads.
+const FAREWELL: Duration = Duration::from_millis(60);
 
 /// How long the last words may take: nobody may be reading them.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+const LAST_WORDS: Duration = Duration::from_millis(30);
 
 /// What is let go of in more bytes is given to somebody else to let go of.
 const MUCH: u64 = 64 << 20;
@@ -26,13 +33,17 @@ const MUCH: u64 = 64 << 20;
 /// Undoes something. What it gives are the files that it removed, still open.
 type Undo = Box<dyn Fn() -> Vec<File> + Send>;
 
+/// Tells somebody that the process is about to end.
+type Ask = Box<dyn FnOnce() + Send>;
+
 struct Ledger {
     next: u64,
     undo: BTreeMap<u64, Undo>,
+    ask: Option<Ask>,
     finished: bool,
 }
 
-static LEDGER: Mutex<Ledger> = Mutex::new(Ledger { next: 0, undo: BTreeMap::new(), finished: false });
+static LEDGER: Mutex<Ledger> = Mutex::new(Ledger { next: 0, undo: BTreeMap::new(), ask: None, finished: false });
 
 /// The ledger of what a signal undoes. While it is held no signal ends the process: only for what takes milliseconds.
 pub struct Held(MutexGuard<'static, Ledger>);
@@ -61,39 +72,83 @@ impl Held {
     pub fn finish(&mut self) {
         self.0.finished = true;
     }
+
+    /// Call this at a signal, and wait a little for whoever hears it to [`leave`]. For one only: the screen, or the loop that
+    /// prints what was measured.
+    pub fn ask(&mut self, ask: impl FnOnce() + Send + 'static) {
+        self.0.ask = Some(Box::new(ask));
+    }
 }
 
-/// From now on SIGINT and SIGTERM undo what is noted and end the process with this exit code.
+/// From now on SIGINT, SIGTERM and SIGHUP undo what is noted and end the process. A SIGHUP that the process is to ignore, as
+/// `nohup` has it, stays ignored. The first thing that the program does: what comes earlier finds nothing begun, and ends it
+/// by the signal itself.
 ///
 /// # Errors
 /// The system refuses the handler or the thread.
-pub fn end_process(exit: Exit) -> io::Result<()> {
+pub fn listen() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if !is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP)?;
+    }
     let wait = move || {
-        if signals.forever().next().is_some() {
-            end(exit);
+        if signals.forever().next().is_none() {
+            return;
         }
+        let ask = hold().0.ask.take();
+        if let Some(ask) = ask {
+            ask();
+            thread::sleep(FAREWELL);
+        }
+        leave(None);
     };
     thread::Builder::new().name("interrupts".to_owned()).spawn(wait).map(drop)
 }
 
-fn end(exit: Exit) {
+/// Whether a signal does nothing to this process, as who started it wanted.
+#[allow(unsafe_code)]
+fn is_ignored(signal: i32) -> bool {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only writes the present one to `now`, which lives and is large enough, and is
+    // all zeros, a valid value, where the call fails.
+    let now = unsafe {
+        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr());
+        now.assume_init()
+    };
+    now.sa_sigaction == libc::SIG_IGN
+}
+
+/// End the process as interrupted: with these last words, or with what became of the run. What it has begun is undone, and the
+/// programs that it has started are ended. Nothing of the process runs any more, destructors neither: another thread may be in
+/// the middle of anything.
+pub fn leave(words: Option<&str>) -> ! {
     // Never let go of again: nobody begins anything any more.
     let held = hold();
+    child::end_all();
     let removed: Vec<File> = held.0.undo.values().flat_map(|undo| undo()).collect();
     leave_to_another(&removed);
-    let words = if held.0.finished { "what was asked for is in its place" } else { "nothing was left behind" };
-    let (said, heard) = mpsc::channel();
-    let say = move || {
-        let clear = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}t2m-tui: interrupted; {words}");
-        let _ = said.send(());
-    };
-    if thread::Builder::new().spawn(say).is_ok() {
-        let _ = heard.recv_timeout(LAST_WORDS);
+    let finished = "interrupted; what was asked for is in its place";
+    let words = words.unwrap_or(if held.0.finished { finished } else { "interrupted; nothing was left behind" });
+    if !words.is_empty() {
+        let words = words.to_owned();
+        within(LAST_WORDS, move || {
+            stderr::rewrite("");
+            stderr::line(&words);
+        });
     }
-    // No destructors: another thread may be in the middle of anything.
-    signal_hook::low_level::exit(i32::from(exit.code()));
+    signal_hook::low_level::exit(i32::from(Exit::Interrupted.code()));
+}
+
+/// Do something that may hang, such as writing to a terminal, and go on without it after that time.
+pub fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, heard) = mpsc::channel::<()>();
+    let work = move || {
+        let _done = done;
+        work();
+    };
+    if thread::Builder::new().spawn(work).is_ok() {
+        let _ = heard.recv_timeout(patience);
+    }
 }
 
 /// The system frees what it keeps of a removed file in memory when the last who has it open lets go: some 50 ms a gigabyte, and

@@ -24,7 +24,9 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`figures`] writes numbers for readers, [`exit`] has the exit codes.
+//! [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says messages.
+
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod certify;
 pub mod cli;
@@ -44,6 +46,7 @@ pub mod program;
 pub mod registry;
 pub mod report;
 pub mod source;
+pub mod stderr;
 pub mod triage;
 pub mod tui;
 pub mod verify;

@@ -1,15 +1,13 @@
 //! `t2m-tui compare`
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use globset::GlobSet;
 
 use super::{Common, Failure, Format, output};
 use crate::exit::Exit;
 use crate::export::already;
-use crate::export::check::{self, Error};
+use crate::export::check;
 use crate::export::state_dict;
 use crate::open::open;
 use crate::report::compare as report;
@@ -33,10 +31,6 @@ pub struct Args {
 /// # Errors
 /// A file cannot be opened, a tensor cannot be read, or stdout is closed.
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, interrupted.clone())?;
-    }
     let opened = open(&common.options(args.checkpoint.clone()))?;
     let other = Checkpoint::open(&args.other)?;
     let path = escape(&args.checkpoint.to_string_lossy()).into_owned();
@@ -44,15 +38,10 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", quoted(&how)).into());
     }
     let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
-    let watch = |_, _| !interrupted.load(Ordering::SeqCst);
     let findings = if check::is_torch(&opened.checkpoint, &map, &other) {
-        check::checkpoints(&opened.checkpoint, &other, watch)
+        check::checkpoints(&opened.checkpoint, &other)?
     } else {
-        check::with_conversion(&opened.checkpoint, &map, &other, watch)
-    };
-    let findings = match findings {
-        Err(Error::Stopped) => return Ok(Exit::Interrupted),
-        findings => findings?,
+        check::with_conversion(&opened.checkpoint, &map, &other)?
     };
     match args.format {
         Format::Text => output::print(report::text(&findings).as_bytes())?,

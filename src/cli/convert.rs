@@ -1,7 +1,6 @@
 //! `t2m-tui convert`
 
 use std::fmt;
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use crate::figures::bytes;
 use crate::files::{Inputs, Role};
 use crate::open::open;
 use crate::report::convert as report;
+use crate::stderr;
 use t2m_checkpoint::escape::{escape, quoted};
 use t2m_checkpoint::{Checkpoint, Dtype};
 
@@ -151,7 +151,7 @@ fn ended(error: run::Error) -> Result<Exit, Failure> {
     match error.exit() {
         Exit::WrongInput => Err(error.into()),
         exit => {
-            eprintln!("t2m-tui: {error}");
+            stderr::line(&error.to_string());
             Ok(exit)
         }
     }
@@ -229,7 +229,7 @@ fn with_progress<E>(
 fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
-        builder.add(Glob::new(pattern).map_err(|error| format!("--skip {pattern}: {error}"))?);
+        builder.add(Glob::new(pattern).map_err(|error| escape(&format!("--skip {pattern}: {error}")).into_owned())?);
     }
     Ok(builder.build()?)
 }
@@ -243,7 +243,7 @@ struct ProgressLine {
 
 impl ProgressLine {
     fn new() -> ProgressLine {
-        ProgressLine { started: Instant::now(), shown: None, terminal: std::io::stderr().is_terminal() }
+        ProgressLine { started: Instant::now(), shown: None, terminal: stderr::is_terminal() }
     }
 
     fn show(&mut self, progress: &Progress<'_>) {
@@ -254,16 +254,15 @@ impl ProgressLine {
         self.shown = Some(Instant::now());
         let text = progress_text(progress, self.started.elapsed());
         if self.terminal {
-            eprint!("\r\x1b[K{text}");
-            let _ = std::io::stderr().flush();
+            stderr::rewrite(&text);
         } else {
-            eprintln!("t2m-tui: {text}");
+            stderr::line(&text);
         }
     }
 
     fn clear(&self) {
-        if self.terminal && self.shown.is_some() {
-            eprint!("\r\x1b[K");
+        if self.shown.is_some() {
+            stderr::rewrite("");
         }
     }
 }

@@ -23,8 +23,8 @@ pub struct Args {
     format: Format,
 }
 
-/// For requests, of which there are none: the greeting has a time of its own.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long an engine may take to greet.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Print what was found. Exit code 1 if an engine is not usable.
 ///
@@ -104,7 +104,7 @@ fn write_text(
             Err(reason) => writeln!(out, "  {:<10} not usable: {reason}", side.program())?,
         }
         if let Ok(program) = Program::find(*side) {
-            writeln!(out, "  {:<10} {}", "", program.path.display())?;
+            writeln!(out, "  {:<10} {}", "", escape(&program.path.to_string_lossy()))?;
         }
     }
     writeln!(out, "\nterminal")?;

@@ -6,6 +6,7 @@ use super::{Common, Failure, Format, output};
 use crate::exit::Exit;
 use crate::open::{Opened, open};
 use crate::report::{check as check_report, inspect_json, inspect_text};
+use crate::stderr;
 use t2m_checkpoint::check::{Check, check};
 
 /// Arguments of `inspect`.
@@ -62,7 +63,9 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let coverage = opened.triage.coverage.layers;
     match args.fail_under {
         Some(share) if coverage < share => {
-            eprintln!("t2m-tui: {coverage:.3} of the layers convert, less than the {share} that --fail-under asks for");
+            stderr::line(&format!(
+                "{coverage:.3} of the layers convert, less than the {share} that --fail-under asks for"
+            ));
             Ok(Exit::BadAnswer)
         }
         _ => Ok(Exit::Fine),

@@ -1,6 +1,5 @@
 //! `t2m-tui matrix`
 
-use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use super::{Common, Failure, output};
@@ -8,6 +7,7 @@ use crate::certify::record::Measured;
 use crate::exit::Exit;
 use crate::registry::Registry;
 use crate::report::matrix::Matrix;
+use crate::stderr;
 
 /// Options of `matrix`.
 #[derive(Debug, clap::Args)]
@@ -40,9 +40,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let registry = Arc::new(Registry::load(&common.registry)?);
     let measured = if args.measured {
         let measured = Measured::anew(&registry, progress)?;
-        if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K");
-        }
+        stderr::rewrite("");
         measured
     } else {
         Measured::built_in()?
@@ -59,11 +57,10 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
 
 /// A bar on a terminal, a line for every hundred elsewhere.
 fn progress(done: usize, total: usize) {
-    if std::io::stderr().is_terminal() {
+    if stderr::is_terminal() {
         let filled = BAR * done / total.max(1);
-        eprint!("\r\x1b[K{}{} {done}/{total}", "█".repeat(filled), "░".repeat(BAR - filled));
-        let _ = std::io::stderr().flush();
+        stderr::rewrite(&format!("{}{} {done}/{total}", "█".repeat(filled), "░".repeat(BAR - filled)));
     } else if done.is_multiple_of(100) || done == total {
-        eprintln!("t2m-tui: {done} of {total} measured");
+        stderr::line(&format!("{done} of {total} measured"));
     }
 }

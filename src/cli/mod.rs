@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod matrix;
 pub mod output;
 pub mod screen;
+mod usage;
 pub mod verify;
 
 use std::io::IsTerminal;
@@ -17,14 +18,15 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
-use crate::interrupt;
 use crate::open::Options;
+use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
 #[command(
     name = "t2m-tui",
+    bin_name = "t2m-tui",
     version,
     about = "Triage PyTorch checkpoints for Apple's MLX, with every conversion measured in both engines",
     after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
@@ -118,12 +120,15 @@ pub type Failure = Box<dyn std::error::Error>;
 
 /// Parse the arguments and do what they say.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let exit = match dispatch(cli) {
+    let done = interrupt::listen().map_err(Failure::from).and_then(|()| match Cli::try_parse() {
+        Ok(cli) => dispatch(cli),
+        Err(error) => usage::answer(error),
+    });
+    let exit = match done {
         Ok(exit) => exit,
         Err(failure) if output::is_broken_pipe(failure.as_ref()) => Exit::Fine,
         Err(failure) => {
-            eprintln!("t2m-tui: {}", escape_lines(&failure.to_string()));
+            stderr::line(&escape_lines(&failure.to_string()));
             Exit::WrongInput
         }
     };
@@ -134,10 +139,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
-        Some(Command::Convert(args)) => {
-            interrupt::end_process(Exit::Interrupted)?;
-            convert::run(&cli.common, &args)
-        }
+        Some(Command::Convert(args)) => convert::run(&cli.common, &args),
         Some(Command::Compare(args)) => compare::run(&cli.common, &args),
         Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
@@ -157,7 +159,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             Some(checkpoint) if std::io::stdout().is_terminal() => screen::run(&cli.common, checkpoint),
             Some(checkpoint) => inspect::run(&cli.common, &inspect::Args::text(checkpoint)),
             None => {
-                Cli::command().print_help()?;
+                output::print(Cli::command().render_help().to_string().as_bytes())?;
                 Ok(Exit::WrongInput)
             }
         },

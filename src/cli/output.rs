@@ -1,8 +1,11 @@
-//! Writing results to stdout: a closed pipe ends the program quietly.
+//! Writing results to stdout: a closed pipe ends the program quietly, and anything else that is in the way is said.
 
-use std::error::Error;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use t2m_checkpoint::escape::{EscapedJson, escape_json};
 
@@ -11,9 +14,43 @@ use t2m_checkpoint::escape::{EscapedJson, escape_json};
 /// # Errors
 /// Stdout is closed or full.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()
+    Stdout::open()?.write_all(bytes)
+}
+
+/// Standard output itself. The standard library's takes no notice where it was opened for reading alone, and gives up where
+/// somebody who shares the pipe made it non-blocking.
+struct Stdout(File);
+
+impl Stdout {
+    fn open() -> io::Result<Stdout> {
+        Ok(Stdout(io::stdout().as_fd().try_clone_to_owned().map_err(named)?.into()))
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let _ = poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None);
+                }
+                written => return written.map_err(named),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An error that says what could not be written to; a closed pipe stays what it is.
+fn named(error: io::Error) -> io::Error {
+    let kind = error.kind();
+    io::Error::new(
+        kind,
+        format!("standard output cannot be written: {error}; send it to a file or a pipe that has room"),
+    )
 }
 
 /// Write what is made piece by piece, and flush: a report may be long.
@@ -21,7 +58,7 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Stdout is closed or full.
 pub fn stream(write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> io::Result<()> {
-    let mut out = Pieces { out: BufWriter::with_capacity(64 << 10, io::stdout().lock()), error: None };
+    let mut out = Pieces { out: BufWriter::with_capacity(64 << 10, Stdout::open()?), error: None };
     match (write(&mut out), out.error.take()) {
         (_, Some(error)) => Err(error),
         (Err(fmt::Error), None) => Err(io::Error::other("the report could not be written")),
@@ -50,7 +87,7 @@ impl<W: Write> fmt::Write for Pieces<W> {
 /// # Errors
 /// Stdout is closed or full.
 pub fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    let mut out = EscapedJson(BufWriter::with_capacity(64 << 10, io::stdout().lock()));
+    let mut out = EscapedJson(BufWriter::with_capacity(64 << 10, Stdout::open()?));
     serde_json::to_writer_pretty(&mut out, value)?;
     out.write_all(b"\n")?;
     out.flush()
@@ -73,6 +110,6 @@ pub fn print_json_line(value: &impl serde::Serialize) -> io::Result<()> {
 }
 
 /// Whether a failure is only that nobody reads any more (`t2m-tui inspect … | head`).
-pub fn is_broken_pipe(failure: &(dyn Error + 'static)) -> bool {
+pub fn is_broken_pipe(failure: &(dyn std::error::Error + 'static)) -> bool {
     failure.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,22 +1,20 @@
 //! `t2m-tui verify`
 
 use std::collections::HashSet;
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use crossbeam_channel::RecvTimeoutError;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{Common, Failure, output};
 use crate::compare::WeightSource;
 use crate::exit::Exit;
+use crate::interrupt;
 use crate::model::ModuleId;
 use crate::open::{Opened, open};
 use crate::report::verify::{self as text, Report};
+use crate::stderr;
 use crate::verify::{Event, Request, Results, Runner};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{escape, quoted};
@@ -48,7 +46,7 @@ pub struct Args {
     /// Format of the report; jsonl prints one line for each layer as it finishes
     #[arg(long, value_enum, default_value = "text")]
     format: VerifyFormat,
-    /// Seconds to wait for an engine's answer before it counts as hung
+    /// Seconds to wait for an engine's answer before it counts as hung; its start is given 5 at least
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     deadline: u64,
 }
@@ -80,9 +78,6 @@ pub enum VerifyFormat {
     Md,
 }
 
-/// How often the loop looks whether an interrupt came.
-const POLL: Duration = Duration::from_millis(50);
-
 /// Run the layers and print what was measured.
 ///
 /// # Errors
@@ -90,10 +85,10 @@ const POLL: Duration = Duration::from_millis(50);
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
     let modules = select(&opened, &args.layers)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, interrupted.clone())?;
-    }
+    let (ask, interrupted) = crossbeam_channel::bounded(1);
+    interrupt::hold().ask(move || {
+        let _ = ask.try_send(());
+    });
 
     let (events, received) = crossbeam_channel::unbounded();
     let runner = Runner::start(opened.clone(), Duration::from_secs(args.deadline), events);
@@ -112,30 +107,32 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         output::print_line(&text::heading_text())?;
     }
     loop {
-        if interrupted.load(Ordering::SeqCst) {
-            runner.cancel();
-            eprintln!("t2m-tui: interrupted after {} of {total} layers", results.total().finished());
-            print(args.format, Report { opened: &opened, results: &results })?;
-            return Ok(Exit::Interrupted);
-        }
-        let event = match received.recv_timeout(POLL) {
+        let event = crossbeam_channel::select_biased! {
+            recv(interrupted) -> _ => {
+                let done = results.total().finished();
+                // Who closed the pipe does not want it any more.
+                let _ = print(args.format, Report { opened: &opened, results: &results });
+                interrupt::leave(Some(&format!("interrupted after {done} of {total} layers")));
+            }
+            recv(received) -> event => event,
+        };
+        let event = match event {
             Ok(Event::Done { .. }) => break,
-            Err(RecvTimeoutError::Disconnected) => {
+            Err(_) => {
                 let done = results.total().finished();
                 return Err(format!("the run ended after {done} of {total} layers, which is a bug of ours").into());
             }
             Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => continue,
         };
         // An engine that is not there is said once, not for every layer.
         if let Event::Engine(side, EngineState::Down(reason)) = &event
             && told.insert((*side, reason.clone()))
         {
-            eprintln!("t2m-tui: {reason}");
+            stderr::line(reason);
         }
         progress(common, &opened, &event, results.total().finished() as usize, total);
         if let Some((id, layer)) = results.apply(event) {
-            clear_progress();
+            stderr::rewrite("");
             match args.format {
                 VerifyFormat::Text => output::print_line(&text::layer_text(&opened, id, layer))?,
                 VerifyFormat::Jsonl => output::print_json_line(&text::layer_json(&opened, id, layer))?,
@@ -188,8 +185,9 @@ fn block(opened: &Opened, path: &str) -> Option<ModuleId> {
 
 fn no_match(opened: &Opened, glob: &str) -> Failure {
     let path = escape(&opened.checkpoint.path.to_string_lossy()).into_owned();
+    let glob = escape(glob);
     // The plainest mistake is to name what the layers are in.
-    if let Some(id) = opened.model.modules.iter().position(|module| module.path == glob) {
+    if let Some(id) = opened.model.modules.iter().position(|module| module.path == *glob) {
         let (module, status) = (&opened.model.modules[id], opened.triage.modules[id].status.name());
         let what =
             if module.class.is_empty() { String::new() } else { format!(", a {}", quoted(module.short_class())) };
@@ -204,7 +202,7 @@ fn no_match(opened: &Opened, glob: &str) -> Failure {
 fn glob_set(globs: &[String]) -> Result<GlobSet, Failure> {
     let mut builder = GlobSetBuilder::new();
     for glob in globs {
-        builder.add(Glob::new(glob).map_err(|error| format!("--layers {glob}: {error}"))?);
+        builder.add(Glob::new(glob).map_err(|error| escape(&format!("--layers {glob}: {error}")).into_owned())?);
     }
     Ok(builder.build()?)
 }
@@ -219,17 +217,10 @@ fn dtypes(asked: &[TrialDtype]) -> Vec<Dtype> {
 /// Progress goes to stderr: a line that is written over on a terminal, engine messages otherwise.
 fn progress(common: &Common, opened: &Opened, event: &Event, done: usize, total: usize) {
     match event {
-        Event::Engine(side, state) if common.verbose => eprintln!("t2m-tui: {}: {state:?}", side.program()),
-        Event::Started { module, .. } if std::io::stderr().is_terminal() => {
-            eprint!("\r\x1b[K{}/{total} {}", done + 1, quoted(&opened.model.modules[*module].path));
-            let _ = std::io::stderr().flush();
+        Event::Engine(side, state) if common.verbose => stderr::line(&format!("{}: {state:?}", side.program())),
+        Event::Started { module, .. } => {
+            stderr::rewrite(&format!("{}/{total} {}", done + 1, quoted(&opened.model.modules[*module].path)));
         }
         _ => {}
-    }
-}
-
-fn clear_progress() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
     }
 }

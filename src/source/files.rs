@@ -1,6 +1,6 @@
 //! Python files on disk: read whole, decoded as Python would, parsed once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ const PROBE: usize = 50;
 pub(super) struct Files {
     budget: Arc<Budget>,
     parsed: Mutex<HashMap<PathBuf, Option<Arc<Module>>>>,
+    /// Every file that was opened, whatever was in it.
+    read: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Files {
@@ -43,7 +45,7 @@ impl Files {
             self.budget.leave_out(Part::Places, &path.display().to_string());
             return None;
         }
-        let text = read(path);
+        let text = self.text(path);
         let found = text.is_some();
         let module = text.and_then(|text| Module::parse_within(text.into(), &self.budget)).map(Arc::new);
         if found && module.is_none() {
@@ -53,15 +55,22 @@ impl Files {
         module
     }
 
+    /// The text of a file, to look through; `None` where [`Files::module`] gives none.
+    pub(super) fn text(&self, path: &Path) -> Option<String> {
+        let text = read(path);
+        if text.is_some() || path.is_file() {
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        }
+        text
+    }
+
     /// The files that were read.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        let parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        parsed.iter().filter(|(_, module)| module.is_some()).map(|(path, _)| path.clone()).collect()
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
-/// The text of a file; `None` where [`Files::module`] gives none.
-pub(super) fn read(path: &Path) -> Option<String> {
+fn read(path: &Path) -> Option<String> {
     // A pipe or a device would be waited on.
     let metadata = std::fs::metadata(path).ok()?;
     if !metadata.is_file() || metadata.len() > SIZE_LIMIT {

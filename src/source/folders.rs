@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::budget::{Budget, Part};
-use super::files;
+use super::budget::Part;
+use super::files::Files;
 use super::locate::{is_python, name_of};
 
 /// Files, and bytes in them, that are looked through for a class whose module a folder does not have.
@@ -19,7 +19,8 @@ const NAME_STEPS: usize = 10;
 pub(super) type Index = HashMap<String, Vec<PathBuf>>;
 
 /// Which files below a folder define which classes: by the lines that begin with `class`, no more than a few thousand files.
-pub(super) fn classes_below(folder: &Path, budget: &Budget) -> Index {
+pub(super) fn classes_below(folder: &Path, sources: &Files) -> Index {
+    let budget = sources.budget();
     let mut index = Index::new();
     let (mut files, mut bytes, mut looked_at) = (0, 0, 0);
     let mut waiting = vec![(folder.to_owned(), 0)];
@@ -42,7 +43,7 @@ pub(super) fn classes_below(folder: &Path, budget: &Budget) -> Index {
                     complete = false;
                     break;
                 }
-                let Some(text) = files::read(&path) else { continue };
+                let Some(text) = sources.text(&path) else { continue };
                 (files, bytes) = (files + 1, bytes + text.len() as u64);
                 for name in class_names(&text) {
                     let holding = index.entry(name.to_owned()).or_default();

@@ -16,6 +16,7 @@ use super::reading::Reading;
 use super::texts::Texts;
 use super::{ClassSource, blockers, interpreter, ops, versions};
 use crate::files::{Inputs, Role};
+use t2m_checkpoint::escape::escape;
 
 /// One class may take this part of the steps that are left.
 const SHARE: u64 = 4;
@@ -79,7 +80,7 @@ pub(super) struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A path that does not exist or cannot be read.
-    #[error("source {}: {error}; name a .py file, a folder, or a site-packages folder", path.display())]
+    #[error("source {}: {error}; name a .py file, a folder, or a site-packages folder", shown(path))]
     Unreadable {
         /// As given.
         path: PathBuf,
@@ -87,13 +88,19 @@ pub enum Error {
         error: std::io::Error,
     },
     /// A path to something else.
-    #[error("source {}: neither a .py file nor a folder; name the file that defines the model, or a folder above it", path.display())]
+    #[error(
+        "source {}: neither a .py file nor a folder; name the file that defines the model, or a folder above it",
+        shown(path)
+    )]
     NotPython {
         /// As given.
         path: PathBuf,
     },
     /// A file that no one wrote by hand.
-    #[error("source {}: {bytes} bytes; files above 4 MiB are not read. Name the file that defines the model", path.display())]
+    #[error(
+        "source {}: {bytes} bytes; files above 4 MiB are not read. Name the file that defines the model",
+        shown(path)
+    )]
     TooLarge {
         /// As given.
         path: PathBuf,
@@ -101,13 +108,18 @@ pub enum Error {
         bytes: u64,
     },
     /// A Python that does not tell its path.
-    #[error("python {}: {reason}; name a Python 3 that runs, or its site-packages folder by --source", path.display())]
+    #[error("python {}: {reason}; name a Python 3 that runs, or its site-packages folder by --source", shown(path))]
     Python {
         /// As given.
         path: PathBuf,
         /// Why, in words.
         reason: String,
     },
+}
+
+/// A path that the user named, in a message.
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
 }
 
 impl Sources {
@@ -205,9 +217,9 @@ impl Sources {
     /// Where is looked, in order, each in words.
     pub fn describe(&self) -> Vec<String> {
         let words = |root: &Root| match root {
-            Root::File(path) => format!("file {}", path.display()),
-            Root::Folder { path, .. } => format!("folder {}", path.display()),
-            Root::Packages { path, origin } => format!("packages {} ({origin})", path.display()),
+            Root::File(path) => format!("file {}", shown(path)),
+            Root::Folder { path, .. } => format!("folder {}", shown(path)),
+            Root::Packages { path, origin } => format!("packages {} ({origin})", shown(path)),
             Root::Text { file, origin, .. } => format!("{file} ({origin})"),
         };
         self.roots.iter().map(words).collect()
@@ -304,7 +316,7 @@ impl Sources {
             let files = match root {
                 Root::File(path) => vec![path.clone()],
                 Root::Folder { path, index } => {
-                    let index = index.get_or_init(|| classes_below(path, self.budget()));
+                    let index = index.get_or_init(|| classes_below(path, &self.files));
                     index.values().flatten().cloned().collect::<BTreeSet<PathBuf>>().into_iter().collect()
                 }
                 Root::Packages { .. } => Vec::new(),
@@ -388,7 +400,7 @@ impl Root {
         match self {
             Root::File(path) => splits(parts).rev().find_map(|(_, name)| in_file(path, &name, files)),
             Root::Folder { path, index } => {
-                let index = index.get_or_init(|| classes_below(path, sources.budget()));
+                let index = index.get_or_init(|| classes_below(path, files));
                 let candidates = index.get(*parts.last()?)?;
                 let best = |name: &str| {
                     let holding = candidates.iter().filter_map(|file| in_file(file, name, files));

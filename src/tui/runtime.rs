@@ -26,8 +26,10 @@ use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
 use super::update::update;
 use crate::exit::Exit;
+use crate::interrupt;
 use crate::open;
 use crate::source::highlight;
+use crate::stderr;
 use crate::verify;
 use t2m_checkpoint::escape::escape_lines;
 
@@ -39,8 +41,6 @@ const TICK: Duration = Duration::from_millis(120);
 const WHEEL: i32 = 3;
 /// How long an engine may take to answer before it counts as hung.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// What a terminal that was closed stands for: SIGHUP.
-const HANGUP: Exit = Exit::Signal(1);
 /// Messages taken in before a frame is drawn.
 const BATCH: usize = 4096;
 
@@ -129,7 +129,8 @@ pub enum Message {
 }
 
 /// Open the screen, stay until the user leaves, and return how it ended: wrong input where the checkpoint could
-/// not be opened, interrupted after ctrl-c, or by a signal. The terminal is as it was before, whatever happened.
+/// not be opened. After ctrl-c or a signal it does not return: the process ends, as [`interrupt::leave`] says. The terminal is
+/// as it was before, whatever happened.
 ///
 /// # Errors
 /// The theme cannot be used, or there is no terminal.
@@ -173,13 +174,17 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
     spawn("opener", messages, move |messages| drop(messages.send(Message::Opened(open()))))?;
 
     let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-    let mut verifier = None;
-    let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut verifier);
+    let mut workers = Workers::default();
+    let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
-    drop(verifier);
+    if matches!(code, Ok(Exit::Interrupted)) {
+        // Who interrupts knows that; threads that measure or write are not waited for.
+        interrupt::leave(Some(""));
+    }
+    drop(workers);
     if let Screen::Failed(message, _) = &state.screen {
-        eprintln!("t2m-tui: {}", escape_lines(message));
+        stderr::line(&escape_lines(message));
     }
     code
 }
@@ -216,19 +221,25 @@ fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
     }
 }
 
+/// Who measures and who converts, once the checkpoint is open. Dropping them waits for both.
+#[derive(Default)]
+pub struct Workers {
+    verifier: Option<Box<dyn Verifier>>,
+    converter: Option<Box<dyn Converter>>,
+}
+
 /// Everything that the loop keeps besides the state.
 struct World<'a> {
     console: &'a mut dyn Console,
     jobs: &'a Sender<HighlightJob>,
-    verifier: &'a mut Option<Box<dyn Verifier>>,
+    workers: &'a mut Workers,
     events: (Sender<verify::Event>, Receiver<verify::Event>),
-    converter: Option<Box<dyn Converter>>,
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
     /// The next frame must be drawn on a cleared screen.
     clear: bool,
 }
 
-/// The loop itself, over any terminal. Returns how it ended, and leaves the verifier, once there is one, to the caller.
+/// The loop itself, over any terminal. Returns how it ended, and leaves the workers to the caller.
 ///
 /// # Errors
 /// The terminal is gone.
@@ -238,13 +249,13 @@ pub fn event_loop<B: Backend>(
     state: &mut State,
     inbox: &Receiver<Message>,
     jobs: &Sender<HighlightJob>,
-    verifier: &mut Option<Box<dyn Verifier>>,
+    workers: &mut Workers,
 ) -> Result<Exit, Error>
 where
     B::Error: Send + Sync + 'static,
 {
     let (events, converted) = (unbounded(), unbounded());
-    let mut world = World { console, jobs, verifier, events, converter: None, converted, clear: false };
+    let mut world = World { console, jobs, workers, events, converted, clear: false };
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -342,10 +353,8 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
             Some(action) => action,
             None => return Ok(None),
         },
-        Message::InputClosed | Message::Signal(Wish::End(_)) => {
-            // A terminal that was closed sends both; the signal is the better one, and SIGHUP what stands for it.
-            return Ok(Some(if let Message::Signal(Wish::End(exit)) = message { exit } else { HANGUP }));
-        }
+        // A terminal that was closed sends both.
+        Message::InputClosed | Message::Signal(Wish::End) => return Ok(Some(Exit::Interrupted)),
         Message::Signal(Wish::Suspend) => {
             suspend(world)?;
             return Ok(None);
@@ -356,8 +365,8 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
             return Ok(None);
         }
         Message::Opened(Ok(loaded)) => {
-            *world.verifier = Some((loaded.verifier)(world.events.0.clone()));
-            world.converter = Some((loaded.converter)(world.converted.0.clone()));
+            world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
+            world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
             Action::Opened(loaded.document)
         }
         Message::Opened(Err(message)) => Action::OpenFailed(message),
@@ -400,17 +409,17 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, E
             Effect::Suspend => suspend(world)?,
             Effect::Mouse(on) => world.console.set_mouse(on)?,
             Effect::Submit(request) => {
-                if let Some(verifier) = &*world.verifier {
+                if let Some(verifier) = &world.workers.verifier {
                     verifier.submit(request);
                 }
             }
             Effect::Cancel => {
-                if let Some(verifier) = &*world.verifier {
+                if let Some(verifier) = &world.workers.verifier {
                     verifier.cancel();
                 }
             }
             Effect::PlanConversion | Effect::Convert | Effect::StopConversion => {
-                if let Some(converter) = &world.converter {
+                if let Some(converter) = &world.workers.converter {
                     match effect {
                         Effect::PlanConversion => converter.plan(),
                         Effect::Convert => converter.write(),

@@ -8,6 +8,7 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use ratatui::crossterm::cursor::{Hide, Show};
@@ -17,10 +18,13 @@ use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
     enable_raw_mode,
 };
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 
-use crate::exit::Exit;
+use crate::interrupt;
+
+/// How long a terminal may take to be given back at a signal.
+const FAREWELL: Duration = Duration::from_millis(30);
 
 /// Whether the terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -28,8 +32,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// End, as that signal says.
-    End(Exit),
+    /// End: a signal says so, which waits a little.
+    End,
     /// Stop until continued.
     Suspend,
     /// We were continued, whoever stopped us: the terminal may be in any state.
@@ -162,6 +166,14 @@ pub fn restore() {
     let _ = disable_raw_mode();
 }
 
+/// [`restore`], by a process that is about to end: a terminal that takes no bytes is not waited for, and is cooked again all the
+/// same.
+fn restore_anyhow() {
+    interrupt::within(FAREWELL, restore);
+    // Whoever began to restore it may hang.
+    let _ = disable_raw_mode();
+}
+
 /// Where a panic happened and what it said, on one line.
 fn describe(info: &panic::PanicHookInfo<'_>) -> String {
     let payload = info.payload();
@@ -181,19 +193,27 @@ impl Drop for SignalGuard {
     }
 }
 
-/// Listen for the signals that end, stop and continue a program, on a thread of their own.
+/// Listen for the signals that end, stop and continue a program. Those that end it give the terminal back and end it even if
+/// nobody takes their wish in: the terminal may take no more bytes, and who draws hang on it.
 ///
 /// # Errors
 /// The system does not let us.
 pub fn listen<M: Send + 'static>(wishes: Sender<M>, message: fn(Wish) -> M) -> io::Result<SignalGuard> {
-    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
+    let mut held = interrupt::hold();
+    held.note(|| {
+        restore_anyhow();
+        Vec::new()
+    });
+    let ending = wishes.clone();
+    held.ask(move || drop(ending.send(message(Wish::End))));
+    drop(held);
+    let mut signals = Signals::new([SIGTSTP, SIGCONT])?;
     let guard = SignalGuard(signals.handle());
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             let wish = match signal {
                 SIGTSTP => Wish::Suspend,
-                SIGCONT => Wish::Continued,
-                ending => Wish::End(Exit::Signal(ending as u8)),
+                _ => Wish::Continued,
             };
             if wishes.send(message(wish)).is_err() {
                 break;

@@ -165,3 +165,42 @@ impl Drop for Terminal {
         let _ = self.child.wait();
     }
 }
+
+/// The program in a terminal that nobody reads, of a size that fills what the system keeps of it.
+pub struct Stuck {
+    child: Box<dyn Child + Send + Sync>,
+    _master: Box<dyn MasterPty + Send>,
+}
+
+impl Stuck {
+    /// Start it with these arguments.
+    pub fn start(arguments: &[&str]) -> Stuck {
+        let size = PtySize { rows: 300, cols: 1000, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(Path::new(env!("CARGO_BIN_EXE_t2m-tui")));
+        command.args(arguments);
+        command.env("TERM", "xterm-256color");
+        let child = pair.slave.spawn_command(command).unwrap();
+        Stuck { child, _master: pair.master }
+    }
+
+    /// The program's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
+    /// Wait until the program ends: its exit code.
+    pub fn wait_end(&mut self) -> u32 {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            if start.elapsed() > PATIENCE {
+                self.child.kill().unwrap();
+                panic!("the program does not end");
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}

@@ -70,11 +70,12 @@ fn assert_nothing_is_left(mut command: Command, script: &Script, name: &str) {
     let mut running = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     assert!(script.numbers().iter().all(|number| is_alive(number)), "they run until then");
     signal(name, running.id());
-    assert!(!running.wait().unwrap().success());
+    let code = running.wait().unwrap().code();
+    assert_eq!(code, if matches!(name, "KILL" | "ABRT") { None } else { Some(130) }, "{name}");
     script.assert_gone();
 }
 
-/// At the same time, since each waits a second for what disobeys. All scripts are written before the first one starts: a file
+/// At the same time, as each has to wait for its script. All scripts are written before the first one starts: a file
 /// that a new process still has open for writing can't be executed.
 fn for_each_signal<const COUNT: usize>(names: [&str; COUNT], test: impl Fn(&str, &Script) + Sync) {
     let scripts = names.map(|name| (name, Script::hanging()));
@@ -147,8 +148,10 @@ fn assert_screen_leaves_nothing(end: impl FnOnce(&mut Terminal)) {
 
 #[test]
 fn the_screen_leaves_no_engine_however_it_ends() {
-    for name in ["TERM", "HUP", "KILL"] {
+    for name in ["INT", "TERM", "HUP", "KILL"] {
         assert_screen_leaves_nothing(|terminal| terminal.signal(name));
     }
-    assert_screen_leaves_nothing(|terminal| terminal.send("q"));
+    for key in ["q", "\x03"] {
+        assert_screen_leaves_nothing(|terminal| terminal.send(key));
+    }
 }

@@ -216,7 +216,7 @@ fn an_interrupt_ends_it_with_130_and_leaves_nothing() {
     let out = folder.path().join("out");
     std::fs::create_dir(&out).unwrap();
     let mut interrupted = 0;
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let mut child = command(&input, &out.join("out.safetensors")).stderr(Stdio::piped()).spawn().unwrap();
         // Once there is a temporary file it is in the middle of it.
         let until = Instant::now() + Duration::from_secs(30);
@@ -230,7 +230,7 @@ fn an_interrupt_ends_it_with_130_and_leaves_nothing() {
         assert!(left.iter().all(|name| !name.starts_with('.')), "{signal}: {left:?}");
         let _ = std::fs::remove_file(out.join("out.safetensors"));
     }
-    assert_eq!(interrupted, 2);
+    assert_eq!(interrupted, 3);
 }
 
 #[test]

@@ -381,7 +381,7 @@ fn a_signal_ends_what_is_still_being_opened() {
     place.write("python", "#!/bin/sh\n: > asked\nwhile [ -e asked ]; do sleep 0.05; done\necho '[]'\n");
     std::fs::set_permissions(place.path("python"), std::fs::Permissions::from_mode(0o755)).unwrap();
     for arguments in ["m.safetensors -o o.safetensors", "m.safetensors --reverse mlx.safetensors -o o.safetensors"] {
-        for signal in ["INT", "TERM"] {
+        for signal in ["INT", "TERM", "HUP"] {
             let mut command = program();
             command
                 .current_dir(place.0.path())

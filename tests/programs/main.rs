@@ -20,3 +20,5 @@ mod matrix;
 mod messages;
 mod odd_modules;
 mod reverse;
+mod signals;
+mod usage;

@@ -18,7 +18,7 @@ use t2m_tui::tui::action::{Action, Command, Effect, Pane};
 use t2m_tui::tui::converting::{self, Converter};
 use t2m_tui::tui::findings::Kind;
 use t2m_tui::tui::panels::{self, Name};
-use t2m_tui::tui::runtime::{Loaded, Message, Verifier, event_loop};
+use t2m_tui::tui::runtime::{Loaded, Message, Verifier, Workers, event_loop};
 use t2m_tui::tui::snapshot::rows;
 use t2m_tui::tui::state::{Screen, State, View};
 use t2m_tui::tui::term::{Console, Wish};
@@ -471,9 +471,9 @@ fn run(messages: Vec<Message>) -> (Exit, Vec<&'static str>, State) {
     }
     let log = Rc::new(RefCell::new(Vec::new()));
     let mut terminal = Terminal::new(TestBackend::new(160, 45)).unwrap();
-    let mut verifier = None;
+    let mut workers = Workers::default();
     let exit =
-        event_loop(&mut terminal, &mut FakeConsole(log.clone()), &mut state, &inbox, &jobs, &mut verifier).unwrap();
+        event_loop(&mut terminal, &mut FakeConsole(log.clone()), &mut state, &inbox, &jobs, &mut workers).unwrap();
     let log = log.borrow().clone();
     (exit, log, state)
 }
@@ -558,9 +558,9 @@ fn a_checkpoint_that_does_not_open_ends_with_2() {
 }
 
 #[test]
-fn interrupts_and_signals_have_their_codes() {
+fn interrupts_signals_and_a_closed_terminal_have_one_code() {
     assert_eq!(run(vec![key('c', KeyModifiers::CONTROL)]).0, Exit::Interrupted);
-    assert_eq!(run(vec![Message::Signal(Wish::End(Exit::Signal(15)))]).0, Exit::Signal(15));
-    assert_eq!(run(vec![Message::InputClosed]).0, Exit::Signal(1));
+    assert_eq!(run(vec![Message::Signal(Wish::End)]).0, Exit::Interrupted);
+    assert_eq!(run(vec![Message::InputClosed]).0, Exit::Interrupted);
     assert_eq!(run(vec![key('q', KeyModifiers::NONE)]).0, Exit::Fine);
 }

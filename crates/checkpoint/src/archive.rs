@@ -266,7 +266,7 @@ impl Record {
 /// A record with its full name, and the checksum that the directory lists.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
-    pub name: String,
+    pub name: Vec<u8>,
     pub record: Record,
     pub crc: u32,
 }
@@ -278,7 +278,7 @@ pub(super) struct Member {
 pub(super) fn members(path: &Path, bytes: &Bytes) -> Result<Vec<Member>, Error> {
     let mut members = Vec::new();
     Archive::walk(path, bytes, |entry, _, record| {
-        let name = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        let name = entry.file_path().as_ref().to_vec();
         members.push(Member { name, record, crc: entry.crc32() });
     })?;
     Ok(members)
@@ -290,6 +290,123 @@ pub(super) fn members(path: &Path, bytes: &Bytes) -> Result<Vec<Member>, Error> 
 /// The file cannot be read; the inner error says what is wrong with the header.
 pub(super) fn data_offset(bytes: &Bytes, header: u64) -> Result<Result<u64, String>, Error> {
     Ok(LocalHeader::read(bytes, header)?.map(|local| local.data))
+}
+
+/// What the directory lists of a member and its own local header, or the data descriptor behind its content, contradicts: a
+/// sentence each. Zeros in a header, as in torch's, leave a value to the others and contradict nothing.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn contradictions(bytes: &Bytes, member: &Member) -> Result<Vec<String>, Error> {
+    let record = member.record;
+    let header = match LocalHeader::read(bytes, record.header)? {
+        Ok(local) => bytes.read_range(record.header, local.data.saturating_sub(record.header))?,
+        Err(fault) => return Ok(vec![fault]),
+    };
+    let Some(local) = header.as_deref().and_then(Local::parse) else {
+        return Ok(vec!["its local header reaches past the end of the file".to_owned()]);
+    };
+    let mut faults = Vec::new();
+    let mut differ = |place: &str, what: &str, there: String, listed: String| {
+        faults.push(format!("its {place} has the {what} {there}, listed is {listed}"));
+    };
+    let place = "local header";
+    if local.name != member.name {
+        let quote = |name: &[u8]| format!("`{}`", name_for_message(&String::from_utf8_lossy(name)));
+        differ(place, "name", quote(local.name), quote(&member.name));
+    }
+    let method = match record.method {
+        Method::Stored => 0,
+        Method::Deflated => 8,
+        Method::Other => local.method,
+    };
+    if local.method != method {
+        differ(place, "method", local.method.to_string(), method.to_string());
+    }
+    // Zeros are left to what stands behind the content, or to the directory.
+    if local.crc != member.crc && local.crc != 0 {
+        differ(place, "checksum", format!("{:08x}", local.crc), format!("{:08x}", member.crc));
+    }
+    for (what, there, listed) in
+        [("compressed size", local.compressed, record.compressed), ("size", local.size, record.size)]
+    {
+        if there != listed && there != 0 {
+            differ(place, what, there.to_string(), listed.to_string());
+        }
+    }
+    if local.descriptor {
+        let mut buffer = [0u8; 24];
+        let end = record.header.saturating_add(local.length).saturating_add(record.compressed);
+        let found = bytes.read_at_most(end, &mut buffer)?;
+        // Its signature is optional.
+        let found = found.strip_prefix(b"PK\x07\x08").unwrap_or(found);
+        let crc = found.first_chunk().map(|crc| u32::from_le_bytes(*crc));
+        if crc != Some(member.crc) {
+            let there = crc.map_or("(the file ends)".to_owned(), |crc| format!("{crc:08x}"));
+            differ("data descriptor", "checksum", there, format!("{:08x}", member.crc));
+        }
+        let sizes = found.get(4..).unwrap_or_default();
+        let long = [record.compressed, record.size].map(u64::to_le_bytes).concat();
+        let short = long.chunks(8).flat_map(|size| size.iter().take(4)).copied().collect::<Vec<u8>>();
+        if !sizes.starts_with(&long) && !sizes.starts_with(&short) {
+            differ(
+                "data descriptor",
+                "sizes",
+                "of something else".to_owned(),
+                format!("{}, {}", record.compressed, record.size),
+            );
+        }
+    }
+    Ok(faults)
+}
+
+/// A local header (zip specification 4.3.7).
+struct Local<'a> {
+    /// Whether a data descriptor follows the content.
+    descriptor: bool,
+    method: u16,
+    crc: u32,
+    compressed: u64,
+    size: u64,
+    name: &'a [u8],
+    /// Of all of it.
+    length: u64,
+}
+
+impl<'a> Local<'a> {
+    fn parse(found: &'a [u8]) -> Option<Local<'a>> {
+        let short = |at: usize| Some(u16::from_le_bytes(*found.get(at..)?.first_chunk()?));
+        let long = |at: usize| Some(u32::from_le_bytes(*found.get(at..)?.first_chunk()?));
+        let fixed = LOCAL_SIZE as usize;
+        let names = fixed + usize::from(short(26)?);
+        let end = names + usize::from(short(28)?);
+        let (name, extra) = (found.get(fixed..names)?, found.get(names..end)?);
+        // What does not fit into four bytes is in the ZIP64 field, in this order (4.5.3).
+        let mut wide = zip64_field(extra).unwrap_or_default().chunks_exact(8);
+        let mut resolved = |value: u32| match value {
+            u32::MAX => {
+                wide.next().and_then(<[u8]>::first_chunk).map_or(value.into(), |size| u64::from_le_bytes(*size))
+            }
+            _ => value.into(),
+        };
+        let size = resolved(long(22)?);
+        let compressed = resolved(long(18)?);
+        let (descriptor, method, crc) = (short(6)? & 8 != 0, short(8)?, long(14)?);
+        let is_one = found.starts_with(b"PK\x03\x04");
+        is_one.then_some(Local { descriptor, method, crc, compressed, size, name, length: end as u64 })
+    }
+}
+
+/// The ZIP64 field among extra fields (zip specification 4.5).
+fn zip64_field(mut extra: &[u8]) -> Option<&[u8]> {
+    loop {
+        let [a, b, low, high] = *extra.first_chunk()?;
+        let (field, rest) = extra.get(4..)?.split_at_checked(u16::from_le_bytes([low, high]).into())?;
+        if u16::from_le_bytes([a, b]) == 1 {
+            return Some(field);
+        }
+        extra = rest;
+    }
 }
 
 struct LocalHeader {

@@ -23,7 +23,7 @@ pub struct Check {
     pub members: usize,
     /// Bytes of content that they have.
     pub bytes: u64,
-    /// Members that are not what the archive says.
+    /// Members that are not what the archive says, or of which it says two things.
     pub damaged: Vec<Damaged>,
     /// Tensors of numbers that can be NaN, tied ones once.
     pub tensors: usize,
@@ -124,16 +124,24 @@ impl Check {
             members.iter().all(|member| member.crc == 0) && members.iter().any(|member| member.record.size > 0);
         self.without += usize::from(without);
         for member in members {
+            let mut damaged = |what: String| {
+                let member = String::from_utf8_lossy(&member.name).into_owned();
+                self.damaged.push(Damaged { file: file.clone(), member, what });
+            };
             match content(bytes, &member) {
                 Ok((length, crc)) => {
                     self.members += 1;
                     self.bytes = self.bytes.saturating_add(length);
+                    let mut faults =
+                        archive::contradictions(bytes, &member).unwrap_or_else(|error| vec![error.to_string()]);
                     if crc != member.crc && !without {
-                        let what = format!("its checksum is {crc:08x}, listed is {:08x}", member.crc);
-                        self.damaged.push(Damaged { file: file.clone(), member: member.name, what });
+                        faults.insert(0, format!("its checksum is {crc:08x}, listed is {:08x}", member.crc));
+                    }
+                    if !faults.is_empty() {
+                        damaged(faults.join("; "));
                     }
                 }
-                Err(what) => self.damaged.push(Damaged { file: file.clone(), member: member.name, what }),
+                Err(what) => damaged(what),
             }
         }
     }

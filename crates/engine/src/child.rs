@@ -7,6 +7,7 @@
 //! However this process goes, by Ctrl-C, a panic, an abort or SIGKILL, the pipe closes and the keeper ends the group. And
 //! while the keeper is not reaped its number is nobody else's, so the group can be ended after the program itself has exited.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -24,9 +25,11 @@ use t2m_checkpoint::escape::sentence;
 
 /// What the keeper runs. `kill … 0` reaches its own group, itself included, and a stopped program hears SIGTERM only once it
 /// is continued. Where there is no `sleep`, SIGKILL follows at once.
-const KEEPER: &str = "trap '' INT HUP TERM; read -r _; kill -TERM 0; kill -CONT 0; sleep 1; kill -KILL 0";
-/// How long a program may take to obey SIGTERM.
-const GRACE: Duration = Duration::from_millis(500);
+const KEEPER: &str = "trap '' INT HUP TERM; read -r _; kill -TERM 0; kill -CONT 0; sleep 0.05; kill -KILL 0";
+/// How long a program may take to obey SIGTERM; the keeper gives it as long. The engines have nothing to put in order and need
+/// none of it. It is for a script in an engine's or a Python's place, which can pass SIGTERM on to what is no child of its own
+/// (a container, say). It is short, since whoever interrupts this program wants all of it to be gone.
+const GRACE: Duration = Duration::from_millis(50);
 /// How long the rest of an output may take to arrive once every process of the group is gone.
 const REST: Duration = Duration::from_secs(1);
 /// How often a thread that reads or writes looks whether it is still wanted.
@@ -37,6 +40,15 @@ const POLL: Duration = Duration::from_millis(2);
 const PIECE: usize = 1 << 16;
 /// How much of a program's standard error is kept, in bytes.
 const LAST_WORDS: usize = 4096;
+
+/// What keepers wait for the end of, by the keepers' numbers.
+static PIPES: Mutex<BTreeMap<u32, ChildStdin>> = Mutex::new(BTreeMap::new());
+
+/// End every group that runs now, and wait for none: this process is about to end. Its keepers would do it a little later, once
+/// the system has taken the process apart.
+pub fn end_all() {
+    PIPES.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
 
 /// A running program with everything that it starts. Dropping it ends them all.
 #[derive(Debug)]
@@ -68,7 +80,11 @@ impl Group {
         let mut keeper = keeper.process_group(0).spawn()?;
         let child = i32::try_from(keeper.id()).map_err(io::Error::other);
         match child.and_then(|group| command.process_group(group).spawn()) {
-            Ok(child) => Ok(Group { keeper, child, stop: Stop::default(), ended: false }),
+            Ok(child) => {
+                let pipe = keeper.stdin.take().map(|pipe| (keeper.id(), pipe));
+                PIPES.lock().unwrap_or_else(PoisonError::into_inner).extend(pipe);
+                Ok(Group { keeper, child, stop: Stop::default(), ended: false })
+            }
             Err(error) => {
                 let _ = keeper.kill();
                 let _ = keeper.wait();
@@ -120,6 +136,7 @@ impl Group {
         // A process that hangs in the kernel does not even hear SIGKILL; it is not waited for.
         self.wait(REST);
         let _ = self.keeper.wait();
+        PIPES.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.keeper.id());
     }
 }
 

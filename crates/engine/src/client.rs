@@ -17,8 +17,8 @@ pub use super::conversation::Output;
 
 /// How long a cancelled computation may go on before the engine is ended.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long an engine may take to greet. libtorch takes about a second from a cold disk.
-const GREETING: Duration = Duration::from_secs(20);
+/// How long an engine may take to greet where the deadline is shorter. libtorch takes about a second from a cold disk.
+const GREETING: Duration = Duration::from_secs(5);
 /// How often a wait looks whether the engine is still there: its output may be held open by what it has started.
 const LOOK: Duration = Duration::from_millis(50);
 /// What the outputs of a run may take, in bytes, besides [`OUTPUT_RATIO`].
@@ -128,14 +128,14 @@ struct Running {
 
 impl Client {
     /// A client for one side; `listener` is called with every change, on the thread that uses the client. Nothing is
-    /// started yet. `deadline` is for each request.
+    /// started yet. `deadline` is for each request, and for the greeting, which is given five seconds at least.
     pub fn new(side: Side, deadline: Duration, cancel: CancelToken, listener: Listener) -> Client {
         let cancelled = cancel.listen();
         Client {
             side,
             program: None,
             deadline,
-            greeting: GREETING,
+            greeting: deadline.max(GREETING),
             cancel,
             cancelled,
             listener,
@@ -150,7 +150,7 @@ impl Client {
         Client { program: Some(program), unstartable: None, ..self }
     }
 
-    /// Give the engine so much time for its greeting, instead of twenty seconds.
+    /// Give the engine so much time for its greeting, whatever the deadline is.
     pub fn with_greeting(self, greeting: Duration) -> Client {
         Client { greeting, ..self }
     }

@@ -77,6 +77,11 @@ pub enum End {
     /// Its time is over.
     #[error("did not answer within {} s and was ended", .0.as_secs_f64())]
     Late(Duration),
+    /// It never said that it is ready.
+    #[error(
+        "did not greet within {} s and was ended; `t2m-tui verify --deadline SECONDS` waits longer", .0.as_secs_f64()
+    )]
+    Silent(Duration),
     /// It goes on with what is not wanted any more.
     #[error("did not stop and was ended")]
     Unsettled,
@@ -242,9 +247,8 @@ impl Conversation {
         let (is_over, end) = match &mut self.awaits {
             Awaits::Nothing => return None,
             Awaits::Over(end) => return Some(Outcome::Over(end.clone())),
-            Awaits::Greeting(deadline) | Awaits::Answer(_, deadline) => {
-                (deadline.is_over(now), End::Late(deadline.patience))
-            }
+            Awaits::Greeting(deadline) => (deadline.is_over(now), End::Silent(deadline.patience)),
+            Awaits::Answer(_, deadline) => (deadline.is_over(now), End::Late(deadline.patience)),
             Awaits::Rest(_, deadline) => (deadline.is_over(now), End::Unsettled),
         };
         is_over.then(|| self.over(end))

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::conversation::End;
 use super::{Side, environment};
 use crate::child::{self, Group, LastWords};
+use t2m_checkpoint::escape::escape;
 
 /// How many of its last lines are quoted.
 const QUOTED_LINES: usize = 3;
@@ -44,11 +45,11 @@ impl Program {
         let (path, missing) = match named.filter(|path| !path.is_empty()) {
             Some(path) => {
                 let path = PathBuf::from(path);
-                let missing = format!("{variable} names {}, which is not a file", path.display());
+                let missing = format!("{variable} names {}, which is not a file", shown(&path));
                 (path, missing)
             }
             None => {
-                let beside = here.display();
+                let beside = shown(here);
                 let missing =
                     format!("{program} was not found beside {beside}; `make install` puts it there, or set {variable}");
                 (here.with_file_name(program), missing)
@@ -56,6 +57,11 @@ impl Program {
         };
         if path.is_file() { Ok(Program { path, arguments: Vec::new() }) } else { Err(missing) }
     }
+}
+
+/// A path in a message.
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
 }
 
 /// A running engine. Dropping it ends it, with all that it has started.
@@ -75,7 +81,7 @@ impl Process {
     /// # Errors
     /// The system's reason, with the program's path.
     pub fn start(program: &Program) -> Result<Process, String> {
-        let failed = |error: std::io::Error| format!("{} cannot be started: {error}", program.path.display());
+        let failed = |error: std::io::Error| format!("{} cannot be started: {error}", shown(&program.path));
         let mut command = Command::new(&program.path);
         command
             .args(&program.arguments)

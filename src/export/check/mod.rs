@@ -118,9 +118,6 @@ pub enum Error {
         /// What does not fit.
         error: weights::Error,
     },
-    /// It was asked to stop.
-    #[error("interrupted")]
-    Stopped,
 }
 
 /// What one of our tensors is, and what it is called.
@@ -137,15 +134,14 @@ struct Ours<'a> {
     torch: &'a Checkpoint,
 }
 
-/// Hold another file against the conversion of a checkpoint. `watch` gets each tensor and says whether to go on.
+/// Hold another file against the conversion of a checkpoint.
 ///
 /// # Errors
-/// A tensor cannot be read, or it was asked to stop.
+/// A tensor cannot be read.
 pub fn with_conversion<'a>(
     torch: &'a Checkpoint,
     map: &'a StateDict,
     other: &Checkpoint,
-    watch: impl FnMut(usize, usize) -> bool,
 ) -> Result<Vec<Finding>, Error> {
     let entry = |entry: &'a Entry| {
         // A part or a fold is not torch's tensor under another name.
@@ -173,18 +169,14 @@ pub fn with_conversion<'a>(
             ours.push(Ours { name: left.name.clone(), names, optional: true, ..entry(first) });
         }
     }
-    compare(&ours, torch, other, watch)
+    compare(&ours, torch, other)
 }
 
 /// Hold two torch checkpoints against each other, tensor by tensor under their own names.
 ///
 /// # Errors
 /// As [`with_conversion`].
-pub fn checkpoints(
-    torch: &Checkpoint,
-    other: &Checkpoint,
-    watch: impl FnMut(usize, usize) -> bool,
-) -> Result<Vec<Finding>, Error> {
+pub fn checkpoints(torch: &Checkpoint, other: &Checkpoint) -> Result<Vec<Finding>, Error> {
     let ours = |(id, tensor): (TensorId, &t2m_checkpoint::Tensor)| Ours {
         name: tensor.name.to_string(),
         step: Arc::new(Move::keep(&tensor.name)),
@@ -195,7 +187,7 @@ pub fn checkpoints(
         torch,
     };
     let ours: Vec<Ours<'_>> = torch.tensors.iter().enumerate().map(ours).collect();
-    compare(&ours, torch, other, watch)
+    compare(&ours, torch, other)
 }
 
 /// Whether the other file is a torch checkpoint as well: by its metadata or format, by the shapes of what a conversion lays
@@ -229,12 +221,7 @@ pub fn is_torch(torch: &Checkpoint, map: &StateDict, other: &Checkpoint) -> bool
     only(&own, &mlx) > only(&mlx, &own)
 }
 
-fn compare(
-    ours: &[Ours<'_>],
-    torch: &Checkpoint,
-    other: &Checkpoint,
-    mut watch: impl FnMut(usize, usize) -> bool,
-) -> Result<Vec<Finding>, Error> {
+fn compare(ours: &[Ours<'_>], torch: &Checkpoint, other: &Checkpoint) -> Result<Vec<Finding>, Error> {
     let mut there: HashMap<&str, TensorId> =
         other.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
     let mut pairs: Vec<(usize, TensorId, By)> = Vec::new();
@@ -261,11 +248,7 @@ fn compare(
         pairs.push((at, id, By::Content));
     }
     pairs.sort_unstable_by_key(|(at, ..)| *at);
-    let total = pairs.len();
-    for (done, (at, id, by)) in pairs.into_iter().enumerate() {
-        if !watch(done, total) {
-            return Err(Error::Stopped);
-        }
+    for (at, id, by) in pairs {
         let verdict = pair::judge(&ours[at], other, id)?;
         let other = Some(other.tensors[id].name.to_string());
         findings.push(Finding { name: Some(ours[at].name.clone()), other, by, verdict });
