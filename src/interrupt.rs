@@ -22,7 +22,7 @@ use crate::stderr;
 use t2m_engine::child;
 
 /// How long who is asked may take to leave by itself. It may hang on a terminal or a pipe that nobody reads.
-const FAREWELL: Duration = Duration::from_millis(60);
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// How long the last words may take: nobody may be reading them.
 const LAST_WORDS: Duration = Duration::from_millis(30);
@@ -124,9 +124,10 @@ fn is_ignored(signal: i32) -> bool {
 pub fn leave(words: Option<&str>) -> ! {
     // Never let go of again: nobody begins anything any more.
     let held = hold();
-    child::end_all();
     let removed: Vec<File> = held.0.undo.values().flat_map(|undo| undo()).collect();
     leave_to_another(&removed);
+    // Late: who waits for one of them would take its end for an answer.
+    child::end_all();
     let finished = "interrupted; what was asked for is in its place";
     let words = words.unwrap_or(if held.0.finished { finished } else { "interrupted; nothing was left behind" });
     if !words.is_empty() {

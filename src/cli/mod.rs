@@ -124,6 +124,8 @@ pub fn run() -> ExitCode {
         Ok(cli) => dispatch(cli),
         Err(error) => usage::answer(error),
     });
+    // From here on nothing is in time for a signal; where one came before, it has the last word.
+    let _held = interrupt::hold();
     let exit = match done {
         Ok(exit) => exit,
         Err(failure) if output::is_broken_pipe(failure.as_ref()) => Exit::Fine,

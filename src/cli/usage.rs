@@ -1,12 +1,13 @@
 //! What is said where a call asks for help, or makes no sense.
 
 use std::borrow::Cow;
+use std::io::{self, IsTerminal};
 
 use clap::Error;
 use clap::builder::StyledStr;
 use clap::error::ContextValue;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::exit::Exit;
 use crate::stderr;
 use t2m_checkpoint::escape::{escape, escape_lines};
@@ -18,7 +19,12 @@ use t2m_checkpoint::escape::{escape, escape_lines};
 /// Stdout is closed or full.
 pub fn answer(mut error: Error) -> Result<Exit, Failure> {
     if !error.use_stderr() {
-        error.print()?;
+        // A terminal gets clap's colours, anything else what every other output gets.
+        if io::stdout().is_terminal() {
+            error.print()?;
+        } else {
+            output::print(error.render().to_string().as_bytes())?;
+        }
         return Ok(Exit::Fine);
     }
     let quoted: Vec<_> = error.context().filter_map(|(kind, value)| Some((kind, escaped(value)?))).collect();

@@ -4,6 +4,7 @@
 //! and the runner of [`crate::verify`] measures. They talk to this one over channels alone.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -14,6 +15,7 @@ use ratatui::Terminal;
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::crossterm::event::{self, Event, KeyEventKind, MouseButton, MouseEventKind};
 use ratatui::crossterm::style::force_color_output;
+use rustix::io::Errno;
 
 use super::action::{Action, Effect, HighlightJob, Highlighted};
 use super::converting::{self, Converter};
@@ -73,6 +75,18 @@ pub enum Error {
     /// The terminal.
     #[error("the terminal cannot be used: {0}; `t2m-tui inspect` prints the same without one")]
     Terminal(#[from] io::Error),
+}
+
+impl Error {
+    /// Whether the terminal was closed, which a signal and the keyboard tell, too, a moment later.
+    fn is_hangup(&self) -> bool {
+        let gone = [Errno::IO, Errno::NXIO, Errno::PIPE].map(Errno::raw_os_error);
+        let Error::Terminal(error) = self else { return false };
+        // Drawing wraps what the system said.
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+        let code = error.raw_os_error().or_else(|| inner?.raw_os_error());
+        code.is_some_and(|code| gone.contains(&code))
+    }
 }
 
 /// Runs measurements, as [`verify::Runner`] does.
@@ -173,12 +187,17 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
     spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;
     spawn("opener", messages, move |messages| drop(messages.send(Message::Opened(open()))))?;
 
-    let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+    // Never dropped: it would say by `eprintln!` that a terminal is gone, and panic where it says so. The guard shows the cursor.
+    let mut terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
     let mut workers = Workers::default();
     let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
-    if matches!(code, Ok(Exit::Interrupted)) {
+    let is_over = match &code {
+        Ok(exit) => *exit == Exit::Interrupted,
+        Err(error) => error.is_hangup(),
+    };
+    if is_over {
         // Who interrupts knows that; threads that measure or write are not waited for.
         interrupt::leave(Some(""));
     }

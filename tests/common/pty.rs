@@ -169,7 +169,7 @@ impl Drop for Terminal {
 /// The program in a terminal that nobody reads, of a size that fills what the system keeps of it.
 pub struct Stuck {
     child: Box<dyn Child + Send + Sync>,
-    _master: Box<dyn MasterPty + Send>,
+    master: Option<Box<dyn MasterPty + Send>>,
 }
 
 impl Stuck {
@@ -181,12 +181,17 @@ impl Stuck {
         command.args(arguments);
         command.env("TERM", "xterm-256color");
         let child = pair.slave.spawn_command(command).unwrap();
-        Stuck { child, _master: pair.master }
+        Stuck { child, master: Some(pair.master) }
     }
 
     /// The program's process id.
     pub fn pid(&self) -> u32 {
         self.child.process_id().unwrap()
+    }
+
+    /// Close the terminal, as a window that is closed does.
+    pub fn close(&mut self) {
+        self.master = None;
     }
 
     /// Wait until the program ends: its exit code.

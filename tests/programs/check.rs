@@ -142,3 +142,54 @@ fn numbers_that_are_none_are_told_and_no_fault() {
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     assert_eq!(check(&path).0, Some(2));
 }
+
+/// What a member's local header or its data descriptor says besides the directory: one that is another is told.
+#[test]
+fn two_words_about_a_member_are_told() {
+    let whole = std::fs::read("tests/fixtures/state_dict.pt").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pt");
+    let find = |from: usize, mark: &[u8]| from + whole[from..].windows(mark.len()).position(|at| at == mark).unwrap();
+    // The storage that is first; its header has zeros, its descriptor has the values.
+    let name = find(0, b"/data/0");
+    let header = whole[..name].windows(4).rposition(|window| window == b"PK\x03\x04").unwrap();
+    let descriptor = find(name, b"PK\x07\x08");
+    let changed = |at: usize, words: &str| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let (code, found) = check(&path);
+        assert_eq!((code, found["damaged"].as_array().map(Vec::len)), (Some(1), Some(1)), "{words}: {found:#}");
+        let what = found["damaged"][0]["what"].as_str().unwrap();
+        assert!(what.contains(words) && what.contains("listed is"), "{words}: {what}");
+        assert!(found["damaged"][0]["member"].as_str().unwrap().ends_with("/data/0"), "{found:#}");
+        let output = run(&["inspect", path.to_str().unwrap(), "--check"]);
+        assert!(String::from_utf8(output.stdout).unwrap().contains(words), "{words}");
+    };
+    changed(header + 8, "local header has the method");
+    changed(header + 14, "local header has the checksum");
+    changed(header + 18, "local header has the compressed size");
+    changed(header + 22, "local header has the size");
+    changed(name + 1, "local header has the name");
+    changed(descriptor + 4, "data descriptor has the checksum");
+    changed(descriptor + 8, "data descriptor has the sizes");
+    changed(descriptor + 12, "data descriptor has the sizes");
+}
+
+/// Nothing that torch, TorchScript and torch.export write says two things.
+#[test]
+fn real_archives_do_not_contradict_themselves() {
+    let mut archives = 0;
+    let folders = ["tests/fixtures", "tests/fixtures/script", "tests/fixtures/legacy", "assets/demo"];
+    for entry in folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
+        let path = entry.unwrap().path();
+        if !path.is_file() || !std::fs::read(&path).unwrap().starts_with(b"PK\x03\x04") {
+            continue;
+        }
+        let Ok(checkpoint) = t2m_checkpoint::Checkpoint::open(&path) else { continue };
+        let damaged = t2m_checkpoint::check::check(&checkpoint).damaged;
+        assert!(damaged.is_empty(), "{}: {damaged:?}", path.display());
+        archives += 1;
+    }
+    assert!(archives > 15, "{archives}");
+}

@@ -261,6 +261,21 @@ fn outputs_are_neither_inputs_nor_each_other() {
         "m.safetensors -o g.safetensors --max-shard-size 50 --force",
         &["g-00002-of-00003.safetensors", "not written by t2m-tui"],
     );
+    // A file that was looked through is an input by whatever name, whether anything was found in it or not.
+    place.write("src/helper.py", "x = 1\n");
+    std::fs::hard_link(place.path("src/helper.py"), place.path("linked.st")).unwrap();
+    place.refuses(
+        "m.safetensors -o linked.st --force --source src",
+        &["linked.st: is Python source that is read", "helper.py"],
+    );
+    std::fs::write(place.path("src/bytes.py"), b"\0 no text").unwrap();
+    std::fs::hard_link(place.path("src/bytes.py"), place.path("bytes.st")).unwrap();
+    place.refuses(
+        "m.safetensors -o o.st --map bytes.st --force --source src",
+        &["bytes.st: is Python source that is read"],
+    );
+    std::fs::remove_file(place.path("linked.st")).unwrap();
+    std::fs::remove_file(place.path("bytes.st")).unwrap();
     // Beside source, and in a folder of source, is no harm.
     for (output, code) in [("src/o.st", 0), ("src/o.st", 2), ("here/src/o.st", 2)] {
         let run = place.convert(&format!("m.safetensors -o {output} --source src --source net.py"));

@@ -298,7 +298,23 @@ fn an_answer_that_comes_a_byte_at_a_time_does_not_move_the_deadline() {
 fn a_greeting_that_comes_a_byte_at_a_time_is_given_up() {
     let mut bench = bench(&["--dripping-greeting"], Duration::from_secs(3600));
     bench.client = bench.client.with_greeting(DEADLINE);
-    assert_eq!(bench.run("echo"), late());
+    assert_eq!(bench.run("echo"), silent("0.5"));
+}
+
+fn silent(seconds: &str) -> Result<Output, Error> {
+    let how =
+        format!("did not greet within {seconds} s and was ended; `t2m-tui verify --deadline SECONDS` waits longer");
+    Err(Error::Down(format!("t2m-mlx: engine {how}")))
+}
+
+/// What the user gives an engine for its answers it has for its start, and no less than a start needs.
+#[test]
+fn the_deadline_is_that_of_the_greeting_too() {
+    thread::scope(|scope| {
+        for (deadline, waited) in [(Duration::from_millis(100), "5"), (Duration::from_millis(5500), "5.5")] {
+            scope.spawn(move || assert_eq!(bench(&["--dripping-greeting"], deadline).run("echo"), silent(waited)));
+        }
+    });
 }
 
 #[test]
