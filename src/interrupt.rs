@@ -22,7 +22,7 @@ use crate::stderr;
 use t2m_engine::child;
 
 /// How long who is asked may take to leave by itself. It may hang on a terminal or a pipe that nobody reads.
-const FAREWELL: Duration = Duration::from_millis(100);
+const FAREWELL: Duration = Duration::from_millis(80);
 
 /// How long the last words may take: nobody may be reading them.
 const LAST_WORDS: Duration = Duration::from_millis(30);
