@@ -81,4 +81,6 @@ pub enum Refusal {
     Incomplete(String),
     /// This configuration has no conversion.
     Unsupported(String),
+    /// A registry file sets what this layer would ignore. A run of it fails: a claim was made that cannot be tried.
+    Setting(String),
 }

@@ -17,7 +17,7 @@ use crate::files;
 use t2m_checkpoint::escape::{escape, quoted};
 
 pub use dtypes::DtypeRow;
-pub use layers::{Attribute, Difficulty, Layer, RowStatus, Seed};
+pub use layers::{Attribute, Difficulty, Field, Layer, RowStatus, Seed};
 pub use ops::Op;
 pub use recipe::Recipe;
 pub use rules::LayoutRule;

@@ -202,7 +202,8 @@ impl Worker {
         let finished = |verdict, reason| Event::Finished { module, verdict, reason };
         // What is no layer may be a block, which is run as a whole.
         let Some(plan) = triaged.runs() else {
-            self.tell(finished(Verdict::NotRun, Some(triaged.reason.clone())));
+            let verdict = if triaged.ignores_setting { Verdict::Failed } else { Verdict::NotRun };
+            self.tell(finished(verdict, Some(triaged.reason.clone())));
             return false;
         };
         self.tell(Event::Started { module, trials: request.trials * request.dtypes.len() });
