@@ -133,14 +133,16 @@ fn mlx(draft: &Draft, site: &Site<'_>) -> Result<(), Refusal> {
 
 /// A layer that is part of another's program is built by that program and not by its own row.
 pub(super) fn part_of_another(row: &Layer, path: &str) -> Result<(), Refusal> {
-    match row.set.iter().any(|field| matches!(field, Field::Args | Field::Mlx)) {
-        true => Err(Refusal::Setting(format!(
-            "the registry sets `args` or `mlx` for {}, and `{}` is computed as a part here, without its own row: measure it alone",
-            quoted(&row.class),
-            quoted(path)
-        ))),
-        false => Ok(()),
-    }
+    let set = match row.args.keys().next() {
+        Some(name) if row.set.contains(&Field::Args) => format!("args.{}", quoted(name)),
+        None if row.set.contains(&Field::Args) => "args".to_owned(),
+        _ if row.set.contains(&Field::Mlx) => "mlx".to_owned(),
+        _ => return Ok(()),
+    };
+    let (class, path) = (quoted(&row.class), quoted(path));
+    Err(Refusal::Setting(format!(
+        "the registry sets `{set}` for {class}, and `{path}` is computed as a part here, without its own row: take it out"
+    )))
 }
 
 fn ignored(field: &str, why: &str) -> Refusal {
