@@ -104,6 +104,11 @@ impl ModuleTriage {
         self.plan.as_ref().or(self.block.as_ref().and_then(|block| block.plan.as_ref()))
     }
 
+    /// Whether it is its own reference: both sides run the identity.
+    pub fn is_by_definition(&self) -> bool {
+        self.runs().is_some_and(Plan::is_by_definition)
+    }
+
     /// What it becomes in MLX, as a layer or as a block.
     pub fn target(&self) -> Option<&str> {
         let block = || self.block.as_ref().filter(|block| block.plan.is_some()).map(|block| block.name);

@@ -26,7 +26,7 @@ use t2m_engine::{EngineState, Side};
 use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
-pub use results::{Layer, Progress, Results, Sum};
+pub use results::{Layer, Measured, Progress, Results, Sum};
 
 /// How long the end of the program waits for the thread that runs; the engines end with their pipes in any case.
 const LEAVING: Duration = Duration::from_secs(1);
