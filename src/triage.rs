@@ -94,12 +94,19 @@ pub struct ModuleTriage {
     pub plan: Option<Plan>,
     /// The block that it is or looks like.
     pub block: Option<Block>,
+    /// Whether a registry file sets what it would ignore, as `reason` says: a run of it fails.
+    pub ignores_setting: bool,
 }
 
 impl ModuleTriage {
     /// What a run of the module runs: its plan, or that of the block that it is as a whole.
     pub fn runs(&self) -> Option<&Plan> {
         self.plan.as_ref().or(self.block.as_ref().and_then(|block| block.plan.as_ref()))
+    }
+
+    /// Whether it is its own reference: both sides run the identity.
+    pub fn is_by_definition(&self) -> bool {
+        self.runs().is_some_and(Plan::is_by_definition)
     }
 
     /// What it becomes in MLX, as a layer or as a block.
@@ -221,12 +228,13 @@ fn triage_module(
         reason: row.reason.clone(),
         plan: None,
         block: None,
+        ignores_setting: false,
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,
         RowStatus::Unsupported => {}
         RowStatus::Direct | RowStatus::Recipe => {
-            let site = Site { checkpoint, model, id, row, registry, asked: None, call, handed: None };
+            let site = Site { checkpoint, model, id, row, registry, asked: None, call, handed: None, read: None };
             match recipes::plan(&site) {
                 Ok(plan) => {
                     let direct = row.status == RowStatus::Direct && plan.way == Way::Direct;
@@ -241,6 +249,7 @@ fn triage_module(
                     triaged.difficulty = Some(Difficulty::Medium);
                     triaged.reason = reason;
                 }
+                Err(Refusal::Setting(reason)) => (triaged.ignores_setting, triaged.reason) = (true, reason),
             }
         }
     }
@@ -325,7 +334,17 @@ fn ambiguity(module: &Module) -> String {
 }
 
 fn without_row(status: Status, reason: String) -> ModuleTriage {
-    ModuleTriage { status, difficulty: None, mlx: None, rule: None, recipe: None, reason, plan: None, block: None }
+    ModuleTriage {
+        status,
+        difficulty: None,
+        mlx: None,
+        rule: None,
+        recipe: None,
+        reason,
+        plan: None,
+        block: None,
+        ignores_setting: false,
+    }
 }
 
 impl Triage {

@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Exit with 1 if less than this share of the layers converts (0 to 1)
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = super::share)]
     fail_under: Option<f64>,
     /// Read the whole file: compare the checksum of every zip member (exit with 1 if one differs or a tensor cannot be
     /// read), and count NaN and infinite numbers, which leave the exit code as it is
@@ -31,11 +31,6 @@ impl Args {
     pub fn text(checkpoint: PathBuf) -> Args {
         Args { checkpoint, format: Format::Text, fail_under: None, check: false }
     }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| "a number from 0 to 1 is expected".to_owned())?;
-    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("a number from 0 to 1 is expected".to_owned()) }
 }
 
 /// Print the report.

@@ -1,6 +1,6 @@
 //! `t2m-tui verify`
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{Common, Failure, output};
-use crate::compare::WeightSource;
+use crate::compare::{Verdict, WeightSource};
 use crate::exit::Exit;
 use crate::interrupt;
 use crate::model::ModuleId;
 use crate::open::{Opened, open};
 use crate::report::verify::{self as text, Report};
 use crate::stderr;
-use crate::verify::{Event, Request, Results, Runner};
+use crate::verify::{Event, Layer, Measured, Request, Results, Runner};
 use t2m_checkpoint::Dtype;
-use t2m_checkpoint::escape::{escape, quoted};
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 use t2m_engine::EngineState;
 
 /// Arguments of `verify`.
@@ -49,6 +49,9 @@ pub struct Args {
     /// Seconds to wait for an engine's answer before it counts as hung; its start is given 5 at least
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     deadline: u64,
+    /// Exit with 1 if less than this share of the layers was measured (0 to 1)
+    #[arg(long, value_name = "SHARE", value_parser = super::share)]
+    require_measured: Option<f64>,
 }
 
 /// Dtypes that a trial can be run in.
@@ -103,6 +106,8 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
 
     let mut results = Results::of(opened.model.clone());
     let mut told = HashSet::new();
+    // Layers that failed because an engine is not there, by what was said of it.
+    let mut without_engine: BTreeMap<String, usize> = BTreeMap::new();
     if args.format == VerifyFormat::Text {
         output::print_line(&text::heading_text())?;
     }
@@ -125,23 +130,48 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
             Ok(event) => event,
         };
         // An engine that is not there is said once, not for every layer.
-        if let Event::Engine(side, EngineState::Down(reason)) = &event
-            && told.insert((*side, reason.clone()))
+        if let Event::Engine(_, EngineState::Down(reason)) = &event
+            && told.insert(reason.clone())
         {
+            stderr::rewrite("");
             stderr::line(reason);
         }
         progress(common, &opened, &event, results.total().finished() as usize, total);
         if let Some((id, layer)) = results.apply(event) {
             stderr::rewrite("");
             match args.format {
+                VerifyFormat::Text if is_without_engine(layer, &told) => {
+                    *without_engine.entry(layer.reason().unwrap_or_default().to_owned()).or_default() += 1;
+                }
                 VerifyFormat::Text => output::print_line(&text::layer_text(&opened, id, layer))?,
                 VerifyFormat::Jsonl => output::print_json_line(&text::layer_json(&opened, id, layer))?,
                 VerifyFormat::Json | VerifyFormat::Md => {}
             }
         }
     }
+    for (reason, layers) in without_engine {
+        output::print_line(&format!("{layers} of {total} layers failed: {}", sentence(&reason)))?;
+    }
     print(args.format, Report { opened: &opened, results: &results })?;
-    Ok(results.exit())
+    let measured = results.measured(&opened.triage);
+    let required = args.require_measured.unwrap_or(0.0);
+    if measured.measured == 0 {
+        stderr::line("no layer was measured, so nothing is shown of the conversion");
+    } else if measured.share() < required {
+        let Measured { measured, by_definition, layers } = measured;
+        let layers = layers - by_definition;
+        stderr::line(&format!(
+            "{measured} of {layers} layers were measured, less than the {required} that --require-measured asks for"
+        ));
+    }
+    Ok(results.exit(measured, required))
+}
+
+/// Whether a layer failed before anything was run, for what was already said of an engine.
+fn is_without_engine(layer: &Layer, told: &HashSet<String>) -> bool {
+    layer.trials.is_empty()
+        && layer.verdict() == Some(Verdict::Failed)
+        && layer.reason().is_some_and(|reason| told.contains(reason))
 }
 
 /// What is said at the end: all of it, or the sums where each layer was told as it finished.

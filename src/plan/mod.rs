@@ -37,6 +37,15 @@ pub struct Plan {
     pub way: Way,
 }
 
+impl Plan {
+    /// Whether torch's side runs the identity and MLX's side as well: that the two agree says nothing of the class.
+    pub fn is_by_definition(&self) -> bool {
+        self.torch.kind == "torch.nn.modules.linear.Identity"
+            && self.mlx.kind == "nn.Identity"
+            && self.mlx.program.is_none()
+    }
+}
+
 /// How a conversion goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Way {
@@ -81,4 +90,6 @@ pub enum Refusal {
     Incomplete(String),
     /// This configuration has no conversion.
     Unsupported(String),
+    /// A registry file sets what this layer would ignore. A run of it fails: a claim was made that cannot be tried.
+    Setting(String),
 }

@@ -126,6 +126,13 @@ static CONSTRUCTORS: LazyLock<HashMap<String, Constructor>> = LazyLock::new(|| {
 });
 
 impl Constructor {
+    /// Names of the attributes that the layer has.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let arguments = self.arguments.iter().map(|argument| argument.name.as_str());
+        let kept = arguments.filter(|name| !self.dropped.iter().any(|dropped| dropped == name));
+        kept.chain(self.constants.keys().map(String::as_str))
+    }
+
     /// The attributes of the layer out of the arguments of a call, `None` for those whose value is not known; arguments that
     /// are left out get their defaults if `complete`. What is not known is left out.
     pub fn attributes(&self, mut given: HashMap<String, Option<Value>>, complete: bool) -> Map<String, Value> {

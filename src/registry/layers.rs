@@ -48,6 +48,23 @@ pub struct Layer {
     pub reason: String,
     /// What the project's first support matrix said of it.
     pub seed: Option<Seed>,
+    /// The fields that a user's registry file sets, each of which a plan obeys or refuses; empty of a built-in row.
+    pub set: Vec<Field>,
+}
+
+/// A field of a row that says how the layer converts, and that not every recipe reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// [`Layer::mlx`].
+    Mlx,
+    /// [`Layer::rule`].
+    Rule,
+    /// [`Layer::args`].
+    Args,
+    /// [`Layer::attributes`].
+    Attributes,
+    /// [`Layer::tensors`].
+    Tensors,
 }
 
 /// What the support matrix that the project began with said of a layer. Nobody had measured it.
@@ -192,10 +209,28 @@ fn recipe(name: Option<&str>) -> Result<Option<Recipe>, String> {
     Recipe::named(name).map(Some).ok_or_else(unknown)
 }
 
+impl Patch {
+    /// Which fields it sets.
+    fn fields(&self) -> Vec<Field> {
+        let set = [
+            (Field::Mlx, self.mlx.is_some()),
+            (Field::Rule, self.rule.is_some()),
+            (Field::Args, self.args.is_some()),
+            (Field::Attributes, self.attributes.is_some()),
+            (Field::Tensors, self.tensors.is_some()),
+        ];
+        set.into_iter().filter_map(|(field, set)| set.then_some(field)).collect()
+    }
+}
+
 /// The row with the patch's fields in place of its own.
 pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
+    let mut set = patch.fields();
+    let before: Vec<Field> = row.set.iter().copied().filter(|field| !set.contains(field)).collect();
+    set.extend(before);
     let patch = patch.clone();
     Ok(Layer {
+        set,
         class: patch.class,
         torch: patch.torch.or_else(|| row.torch.clone()),
         attributes: patch.attributes.unwrap_or_else(|| row.attributes.clone()),
@@ -216,9 +251,11 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
 
 /// A new row out of a patch alone.
 pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
+    let set = patch.fields();
     let patch = patch.clone();
     let status = patch.status.ok_or("a new row needs a status: direct, recipe, unsupported or container")?;
     Ok(Layer {
+        set,
         class: patch.class,
         torch: patch.torch,
         attributes: patch.attributes.unwrap_or_default(),

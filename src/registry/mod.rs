@@ -17,7 +17,7 @@ use crate::files;
 use t2m_checkpoint::escape::{escape, quoted};
 
 pub use dtypes::DtypeRow;
-pub use layers::{Attribute, Difficulty, Layer, RowStatus, Seed};
+pub use layers::{Attribute, Difficulty, Field, Layer, RowStatus, Seed};
 pub use ops::Op;
 pub use recipe::Recipe;
 pub use rules::LayoutRule;
@@ -103,6 +103,8 @@ impl Registry {
         };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         registry.apply(Path::new(ZOO.0), ZOO.1)?;
+        // What the project's own rows say is held by their samples; what a user's file says of a layer is obeyed or refused.
+        registry.layers.iter_mut().for_each(|row| row.set.clear());
         for path in files {
             let text = files::read_text(path, LONGEST).map_err(|source| Error::Read { path: path.clone(), source })?;
             registry.apply(path, &text)?;

@@ -9,6 +9,7 @@ use crate::compare::{Apart, Trial, Verdict};
 use crate::figures::{error, error_or_dash};
 use crate::model::ModuleId;
 use crate::open::Opened;
+use crate::triage::ModuleTriage;
 use crate::verify::{Layer, Results, Twin};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{quoted, sentence};
@@ -56,7 +57,11 @@ impl Report<'_> {
         let counts: Vec<String> =
             total.counts().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
         let engines: Vec<String> = [Side::Torch, Side::Mlx].iter().filter_map(|side| self.engine_text(*side)).collect();
-        let layers = format!("layers: {}", counts.join(", "));
+        let mut layers = format!("layers: {}", counts.join(", "));
+        let by_definition = self.results.measured(&self.opened.triage).by_definition;
+        if by_definition > 0 {
+            let _ = write!(layers, "; {by_definition} exact by definition, as both sides are the identity");
+        }
         if self.results.any_measured() {
             format!("{layers}\nmeasured with {}", engines.join(", "))
         } else {
@@ -91,7 +96,7 @@ impl Report<'_> {
                 super::code_cell(&module.path),
                 quoted(module.short_class()).replace('|', "\\|"),
                 triaged.target().unwrap_or(""),
-                verdict_word(layer),
+                verdict_words(triaged, layer),
             );
         }
         format!("{out}\n{}\n", self.summary_text())
@@ -114,7 +119,8 @@ pub fn layer_text(opened: &Opened, id: ModuleId, layer: &Layer) -> String {
         Some(trial) => format!(" {:>9} {:>9}", error_or_dash(trial.max_abs()), error(trial.tolerance)),
         None => format!(" {:>9} {:>9}", "", ""),
     };
-    let _ = write!(line, "{}  {}{reason}", numbers(layer.worst_in(Dtype::Float32)), verdict_word(layer));
+    let verdict = verdict_words(triaged, layer);
+    let _ = write!(line, "{}  {verdict}{reason}", numbers(layer.worst_in(Dtype::Float32)));
     for dtype in [Dtype::Float16, Dtype::BFloat16] {
         if let Some(trial) = layer.worst_in(dtype) {
             let note = trial.complaint().map(|note| format!(": {note}")).unwrap_or_default();
@@ -142,6 +148,12 @@ fn verdict_word(layer: &Layer) -> &'static str {
     layer.verdict().unwrap_or(Verdict::NotRun).name()
 }
 
+/// The verdict, and whether it says anything of the class.
+fn verdict_words(triaged: &ModuleTriage, layer: &Layer) -> String {
+    let by_definition = triaged.is_by_definition() && layer.verdict() == Some(Verdict::Exact);
+    format!("{}{}", verdict_word(layer), if by_definition { " by definition" } else { "" })
+}
+
 /// A finished layer as JSON.
 pub fn layer_json(opened: &Opened, id: ModuleId, layer: &Layer) -> Value {
     let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
@@ -150,6 +162,9 @@ pub fn layer_json(opened: &Opened, id: ModuleId, layer: &Layer) -> Value {
     });
     if let Some(reason) = layer.reason() {
         value["reason"] = json!(reason);
+    }
+    if triaged.is_by_definition() && layer.verdict() == Some(Verdict::Exact) {
+        value["by_definition"] = json!(true);
     }
     value["trials"] = layer.trials.iter().map(trial_json).collect();
     if !layer.twins.is_empty() {

@@ -26,7 +26,7 @@ use t2m_engine::{EngineState, Side};
 use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
-pub use results::{Layer, Progress, Results, Sum};
+pub use results::{Layer, Measured, Progress, Results, Sum};
 
 /// How long the end of the program waits for the thread that runs; the engines end with their pipes in any case.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -202,7 +202,8 @@ impl Worker {
         let finished = |verdict, reason| Event::Finished { module, verdict, reason };
         // What is no layer may be a block, which is run as a whole.
         let Some(plan) = triaged.runs() else {
-            self.tell(finished(Verdict::NotRun, Some(triaged.reason.clone())));
+            let verdict = if triaged.ignores_setting { Verdict::Failed } else { Verdict::NotRun };
+            self.tell(finished(verdict, Some(triaged.reason.clone())));
             return false;
         };
         self.tell(Event::Started { module, trials: request.trials * request.dtypes.len() });

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::{Event, Twin};
 use crate::compare::{self, Trial, Verdict};
 use crate::exit::Exit;
+use crate::figures::share;
 use crate::model::{Model, ModuleId};
+use crate::triage::Triage;
 use t2m_checkpoint::Dtype;
 use t2m_engine::{EngineInfo, EngineState, Side};
 
@@ -135,6 +137,24 @@ impl Sum {
     }
 }
 
+/// How much of what was asked for was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Layers that both engines computed.
+    pub measured: usize,
+    /// Layers that are their own reference: the identity held against the identity.
+    pub by_definition: usize,
+    /// Layers that are done, those counted that could not be run.
+    pub layers: usize,
+}
+
+impl Measured {
+    /// Share of the layers that has to be measured to know all: those by definition need no measurement.
+    pub fn share(self) -> f64 {
+        share(self.measured as u64, self.layers.saturating_sub(self.by_definition) as u64)
+    }
+}
+
 /// Everything measured, and what the engines are doing.
 #[derive(Debug, Clone)]
 pub struct Results {
@@ -212,9 +232,28 @@ impl Results {
         self.greetings.get(&side)
     }
 
-    /// How a program ends that measured this.
-    pub fn exit(&self) -> Exit {
-        Exit::of(self.total().bad() == 0)
+    /// How many of the layers that are done were measured: run in both engines, with outputs to compare. A layer that is its
+    /// own reference was not.
+    pub fn measured(&self, triage: &Triage) -> Measured {
+        let mut measured = Measured::default();
+        for (&id, layer) in self.layers.iter().filter(|(_, layer)| layer.verdict().is_some()) {
+            measured.layers += 1;
+            let by_definition = triage.modules.get(id).is_some_and(|triaged| triaged.is_by_definition());
+            let compared = !layer.trials.is_empty()
+                && layer.verdict().is_some_and(|verdict| !matches!(verdict, Verdict::Failed | Verdict::NotRun));
+            match (by_definition, compared) {
+                (true, true) => measured.by_definition += 1,
+                (false, true) => measured.measured += 1,
+                (_, false) => {}
+            }
+        }
+        measured
+    }
+
+    /// How a program ends that measured this, where at least this share of the layers has to be measured. Where nothing at
+    /// all was measured there is no good answer.
+    pub fn exit(&self, measured: Measured, required: f64) -> Exit {
+        Exit::of(self.total().bad() == 0 && measured.measured > 0 && measured.share() >= required)
     }
 
     /// Whether something runs or waits for its turn.

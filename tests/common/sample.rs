@@ -204,6 +204,7 @@ fn triage(row: &Row) -> ModuleTriage {
         plan: status.converts().then(|| plan(class, short, mlx.as_deref().unwrap_or("nn.Linear"))),
         mlx,
         block: None,
+        ignores_setting: false,
     }
 }
 

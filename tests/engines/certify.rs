@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use t2m_checkpoint::Dtype;
+use t2m_engine::program::signatures::layer;
 use t2m_tui::certify::{Sample, SampleModel, blocks, built_in, parse, zoo};
 use t2m_tui::compare::Verdict;
 use t2m_tui::plan::naive;
@@ -155,4 +156,40 @@ fn every_mistake_is_caught() {
         }
     }
     assert!(missed.is_empty(), "{} of {}:\n{}", missed.len(), mistakes.len(), missed.join("\n"));
+}
+
+/// A registry file's argument with a value that no layer takes, on every class: what reaches MLX's side does not pass there.
+#[test]
+fn a_wrong_argument_never_passes() {
+    let rows = registry();
+    let mut seen = std::collections::BTreeSet::new();
+    let all = [t2m_tui::certify::built_in().unwrap(), zoo().unwrap()].concat();
+    let samples: Vec<Sample> = all.into_iter().filter(|sample| seen.insert(sample.class().to_owned())).collect();
+    let parameters = |class: &str| {
+        let mlx = rows.layer(class).and_then(|row| row.mlx.as_deref()).unwrap_or_default();
+        layer(mlx).unwrap_or_default()
+    };
+    let most = samples.iter().map(|sample| parameters(sample.class()).len()).max().unwrap();
+    let (mut tried, mut passed) = (0, Vec::new());
+    for turn in 0..most {
+        let mut file = String::new();
+        let samples: Vec<Sample> =
+            samples.iter().filter(|sample| parameters(sample.class()).get(turn).is_some()).cloned().collect();
+        for sample in &samples {
+            let (class, name) = (sample.class(), &parameters(sample.class())[turn].name);
+            file += &format!("[[layer]]\nclass = {class:?}\nargs = {{ {name} = \"wrong\" }}\n");
+        }
+        let mut registry = Registry::load(&[]).unwrap();
+        registry.apply(std::path::Path::new("registry.toml"), &file).unwrap();
+        let measured = SampleModel::new(&samples, Arc::new(registry)).run(1, &[Dtype::Float32], 7, |_| {});
+        for (sample, outcome) in samples.iter().zip(measured.outcomes) {
+            tried += 1;
+            if matches!(outcome.verdict, Verdict::Exact | Verdict::Ok) {
+                passed.push(format!("{} with {}", sample.build, parameters(sample.class())[turn].name));
+            }
+        }
+    }
+    println!("{tried} tried");
+    assert!(tried > 300, "{tried}");
+    assert!(passed.is_empty(), "{} of {tried}:\n{}", passed.len(), passed.join("\n"));
 }

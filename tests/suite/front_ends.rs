@@ -24,7 +24,7 @@ use t2m_tui::tui::document::Document;
 use t2m_tui::tui::findings::Kind;
 use t2m_tui::tui::snapshot::rows;
 use t2m_tui::tui::state::{Screen, State, View};
-use t2m_tui::verify::{Event, Results};
+use t2m_tui::verify::{Event, Measured, Results};
 
 fn opened(path: &str, source: Option<&str>) -> Opened {
     let sources = source.into_iter().map(Into::into).collect();
@@ -315,7 +315,7 @@ fn verdicts_of_a_run() {
         assert!(screen.contains(&format!(" {count} {word} ")), "{count} {word}: {screen}");
     }
     let bad = expected["drift"] + expected["broken"] + expected["failed"];
-    assert_eq!(results.exit(), Exit::BadAnswer);
+    assert_eq!(results.exit(results.measured(&opened.triage), 0.0), Exit::BadAnswer);
     act(&mut state, Action::Command(Command::Open(t2m_tui::tui::panels::Name::Filter)));
     let filter = shown(&mut state).into_iter().find(|row| row.contains("measured badly")).unwrap();
     assert_eq!(filter.split("measured badly").nth(1).unwrap().split_whitespace().next(), Some(&*bad.to_string()));
@@ -349,8 +349,16 @@ fn a_run_without_a_fault_ends_well() {
         results.apply(Event::Started { module, trials: 1 });
         results.apply(Event::Finished { module, verdict, reason: None });
     }
-    assert_eq!((results.exit(), results.total().bad(), results.total().finished()), (Exit::Fine, 0, 3));
+    assert_eq!((results.total().bad(), results.total().finished()), (0, 3));
     assert!(!results.any_measured(), "there was no trial");
+    let nothing = results.measured(&opened.triage);
+    assert_eq!((nothing.measured, nothing.layers), (0, 3));
+    assert_eq!(results.exit(nothing, 0.0), Exit::BadAnswer, "nothing was measured");
+    let most = Measured { measured: 2, by_definition: 1, layers: 4 };
+    assert_eq!(
+        [0.0, 0.66, 0.67].map(|required| results.exit(most, required)),
+        [Exit::Fine, Exit::Fine, Exit::BadAnswer]
+    );
 }
 
 /// What the screen says of a conversion of `path` into `folder`: of its preview, and at its end.

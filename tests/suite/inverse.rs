@@ -71,7 +71,8 @@ fn shapes_and_layouts_without_hyper_parameters_agree_with_every_plan() {
             shapes += 1;
         }
         let Some(row) = registry.layer(&model.modules[module].class) else { continue };
-        let site = Site { checkpoint, model, id: module, row, registry, asked: None, call: None, handed: None };
+        let site =
+            Site { checkpoint, model, id: module, row, registry, asked: None, call: None, handed: None, read: None };
         if let Ok(moves) = recipes::moves_by_class(&site) {
             assert_eq!(moves, plan.weights, "{}", samples[at].build);
             layouts += usize::from(!moves.is_empty());

@@ -23,6 +23,7 @@ mod key_maps;
 mod labelled;
 mod legacy;
 mod ops;
+mod overrides;
 mod records;
 mod screen_actions;
 mod screen_panels;

@@ -37,9 +37,10 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
             asked: None,
             call: None,
             handed: None,
+            read: None,
         };
         recipes::moves_by_class(&site).map_err(|refusal| match refusal {
-            Refusal::Incomplete(reason) | Refusal::Unsupported(reason) => reason,
+            Refusal::Incomplete(reason) | Refusal::Unsupported(reason) | Refusal::Setting(reason) => reason,
         })
     };
     let first = moves(class).map_err(Doubt::Other)?;

@@ -11,6 +11,7 @@ mod linear;
 mod loss;
 mod norm;
 mod norm_variants;
+mod obeyed;
 mod phrase;
 mod pool;
 mod positions;
@@ -27,6 +28,7 @@ use super::{Move, Plan, Refusal, weights::Fold};
 use crate::model::reparametrized::{self, WeightNorm};
 use crate::registry::{Layer, Recipe};
 pub use by_class::moves_by_class;
+pub use obeyed::Read;
 use site::Draft;
 pub use site::{Asked, Setting, Site};
 use t2m_engine::own;
@@ -195,7 +197,8 @@ fn drafted(site: &Site<'_>) -> Result<Plan, Refusal> {
     let recipe = site.row.recipe.ok_or_else(unsupported)?;
     let handed = RefCell::default();
     let ours = site.torch_class().starts_with(own::PREFIX);
-    let site = &Site { handed: ours.then_some(&handed), ..*site };
+    let read = Read::default();
+    let site = &Site { handed: ours.then_some(&handed), read: Some(&read), ..*site };
     let draft = function(recipe)(site)?;
     let inputs = draft.inputs.iter().map(|input| ("an input that fits it", &input.shape));
     for (what, shape) in inputs.chain([("its output", &draft.output_shape)]) {
@@ -205,7 +208,7 @@ fn drafted(site: &Site<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::Unsupported(format!("{what} would have the shape {shape:?}, too large to measure with")));
     }
     check_dtypes(site, &draft.weights)?;
-    Ok(draft.finish(site))
+    draft.finish(site, &read)
 }
 
 /// Layers compute with real numbers alone.

@@ -326,12 +326,12 @@ pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut row = site.registry.layer(named).ok_or_else(no_row)?.clone();
     row.torch = row.torch.or_else(|| Some(named.to_owned()));
     let norm = super::plan(&Site { row: &row, ..*site })?;
-    if let Ok(drop) = site.child("drop")
+    if let Ok(drop) = site.planned_child("drop")
         && !matches!(drop.row.recipe, Some(Recipe::Identity | Recipe::Dropout))
     {
         return Err(Refusal::Unsupported(format!("between norm and activation is a {}", drop.module().class)));
     }
-    let act = super::plan(&site.child("act")?)?;
+    let act = super::plan(&site.planned_child("act")?)?;
     let mut p = norm.mlx.program.clone().unwrap_or_else(|| {
         let mut p = Program::new(&["x"]);
         p.layers.insert(String::new(), norm.mlx.clone());

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::obeyed::{self, Read};
 use super::{MOST_STEPS, MOST_UNITS};
 use crate::compare::tolerance::Bound;
 use crate::model::{Model, Module, ModuleId};
@@ -37,6 +38,8 @@ pub struct Site<'a> {
     /// The attributes that the recipe took, by the names it took them by, where nothing else is for torch's side: a function
     /// of our own has parameters of our own, and an attribute of the class that is named like one is no argument for it.
     pub handed: Option<&'a RefCell<Map<String, Value>>>,
+    /// Where to note what the recipe reads of the row.
+    pub read: Option<&'a Read>,
 }
 
 /// The hyper-parameters that a module's recipe asked for.
@@ -169,6 +172,7 @@ impl<'a> Site<'a> {
     where
         'a: 'n,
     {
+        self.read.inspect(|read| read.tensor(name));
         self.row.tensors.get(name).map_or(name, String::as_str)
     }
 
@@ -195,6 +199,7 @@ impl<'a> Site<'a> {
 
     /// A hyper-parameter that the result depends on.
     pub(super) fn attribute(&self, name: &str) -> Result<&'a Value, Refusal> {
+        self.read.inspect(|read| read.attribute(name));
         let own = match self.row.attributes.get(name) {
             Some(Attribute::Constant(value)) => return Ok(value),
             Some(Attribute::Own(own)) => own,
@@ -208,6 +213,7 @@ impl<'a> Site<'a> {
     /// What a function of ours can do without, only a row can tell of: one class has a `group_size`, and of another that
     /// has none an attribute of this name changes nothing.
     pub(in crate::plan) fn given(&self, name: &str) -> Option<&'a Value> {
+        self.read.inspect(|read| read.attribute(name));
         match self.row.attributes.get(name) {
             Some(Attribute::Constant(value)) => Some(value),
             Some(Attribute::Own(own)) => self.take(name, own),
@@ -273,13 +279,27 @@ impl<'a> Site<'a> {
         self.model.modules.get(self.place_below(path)?)
     }
 
-    /// The site of a module below, with that module's own row.
+    /// The site of a module below that the recipe computes itself, with that module's own row.
     pub(in crate::plan) fn child(&self, path: &str) -> Result<Site<'a>, Refusal> {
+        let child = self.planned_child(path)?;
+        obeyed::part_of_another(child.row, path)?;
+        Ok(child)
+    }
+
+    /// The site of a module below that is planned by its own recipe.
+    pub(super) fn planned_child(&self, path: &str) -> Result<Site<'a>, Refusal> {
         let missing = || Refusal::Incomplete(format!("the file holds no `{path}` for it"));
         let id = self.place_below(path).ok_or_else(missing)?;
         let class = &self.model.modules[id].class;
         let no_row = || Refusal::Unsupported(format!("`{path}` is a {}, which has no row", quoted(class)));
-        Ok(Site { id, row: self.registry.layer(class).ok_or_else(no_row)?, call: None, handed: None, ..*self })
+        Ok(Site {
+            id,
+            row: self.registry.layer(class).ok_or_else(no_row)?,
+            call: None,
+            handed: None,
+            read: None,
+            ..*self
+        })
     }
 
     /// Attributes of every module below it, by its relative path.
@@ -323,6 +343,7 @@ impl<'a> Site<'a> {
 
     /// The row's layout for `weight`.
     pub(super) fn weight_rule(&self, groups: usize) -> Rule {
+        self.read.inspect(|read| read.rule());
         let layout = self.row.rule.as_deref().and_then(|name| self.registry.rule(name));
         match layout {
             Some(layout) => {
@@ -457,18 +478,13 @@ impl Draft {
         self
     }
 
-    /// The plan, with the row's arguments over the recipe's.
-    pub fn finish(mut self, site: &Site<'_>) -> Plan {
-        for (name, value) in &site.row.args {
-            let layer = self.program.as_mut().and_then(|program| program.layers.get_mut(""));
-            layer.map_or(&mut self.args, |layer| &mut layer.args).insert(name.clone(), value.clone());
-            let value = match value {
-                Value::Bool(true) => "True".to_owned(),
-                Value::Bool(false) => "False".to_owned(),
-                other => other.to_string(),
-            };
-            self.way.step(format!("{name}={value}"));
-        }
+    /// The plan, with what the row sets over the recipe's.
+    ///
+    /// # Errors
+    /// Names what the row sets and nothing in this layer reads.
+    pub fn finish(mut self, site: &Site<'_>, read: &Read) -> Result<Plan, Refusal> {
+        obeyed::arguments(&mut self, site.row)?;
+        obeyed::fields(&self, site, read)?;
         let module = site.module();
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
         let mut torch_args = match site.handed {
@@ -481,7 +497,7 @@ impl Draft {
         torch_args.extend(self.torch_args);
         let told = Told { tensors: site.row.tensors.clone(), ..self.told };
         site.rename_sources(&mut self.weights);
-        Plan {
+        Ok(Plan {
             torch: ModuleSpec {
                 kind: site.torch_class().to_owned(),
                 args: torch_args,
@@ -494,7 +510,7 @@ impl Draft {
             outputs: self.outputs,
             bound: site.row.bound.as_deref().and_then(Bound::from_words).unwrap_or(self.bound),
             way: self.way,
-        }
+        })
     }
 }
 

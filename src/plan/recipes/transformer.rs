@@ -197,7 +197,7 @@ impl Stack {
         let own = if from.is_empty() { *site } else { site.child(from)? };
         let mut x = x.to_owned();
         let mut count = 0;
-        while own.child(&format!("layers.{count}")).is_ok() {
+        while own.below_at(&format!("layers.{count}")).is_some() {
             if count == MOST_LAYERS {
                 return Err(Refusal::Unsupported(format!(
                     "more than {MOST_LAYERS} layers are not measured as one: measure them one by one"
@@ -209,7 +209,7 @@ impl Stack {
         if count == 0 {
             return Err(Refusal::Incomplete("the file holds no layer of it".to_owned()));
         }
-        if own.child("norm").is_ok() {
+        if own.below_at("norm").is_some() {
             let to = Stack::path(from, "ln");
             self.norm(site, &Stack::path(from, "norm"), &to)?;
             x = phrase::run(&mut self.p, &to, &x);
