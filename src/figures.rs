@@ -57,6 +57,14 @@ pub fn error_or_dash(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), error)
 }
 
+/// A shape: `1×3×32×32`, `scalar` without axes.
+pub fn shape(axes: &[usize]) -> String {
+    if axes.is_empty() {
+        return "scalar".to_owned();
+    }
+    axes.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +104,10 @@ mod tests {
         assert_eq!(error(f64::INFINITY), "inf");
         assert_eq!(error(f64::NAN), "nan");
         assert_eq!(error_or_dash(None), "–");
+    }
+
+    #[test]
+    fn shapes_are_short() {
+        assert_eq!(shape(&[1, 3, 32]), "1×3×32");
     }
 }

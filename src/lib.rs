@@ -24,8 +24,9 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`figures`] writes numbers for readers, [`exit`] has the exit codes.
+//! [`figures`] writes numbers for readers, [`exit`] has the exit codes, `assets` reads what is built in.
 
+mod assets;
 pub mod certify;
 pub mod cli;
 pub mod compare;

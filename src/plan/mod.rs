@@ -9,6 +9,7 @@ pub mod naive;
 pub mod random;
 pub mod recipes;
 pub mod weights;
+mod words;
 
 use crate::compare::tolerance::Bound;
 use t2m_engine::ModuleSpec;

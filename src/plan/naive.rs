@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::assets;
 use crate::plan::weights::{Fold, Layout, Move};
 use crate::plan::{Plan, Rule};
 use t2m_engine::ModuleSpec;
@@ -87,7 +88,7 @@ pub fn built_in() -> Result<Vec<Mistake>, toml::de::Error> {
 /// What a plain rename would make of a layer's plan: its naive twins, by what is done wrong.
 pub fn twins(plan: &Plan) -> Vec<(String, Plan)> {
     static NAIVE: LazyLock<Vec<Mistake>> = LazyLock::new(|| {
-        let all = built_in().unwrap_or_default();
+        let all = assets::built_in("mistakes.toml", built_in());
         all.into_iter().filter(|mistake| mistake.naive && mistake.is_general()).collect()
     });
     let Some((_, class)) = plan.torch.kind.strip_prefix("torch.nn.modules.").and_then(|rest| rest.rsplit_once('.'))

@@ -15,7 +15,7 @@ pub(super) fn bind(
     positional: &[Argument],
     named: Vec<(String, Argument)>,
 ) -> Result<Bound, String> {
-    let signature = Signature::of(dialect, call).ok_or_else(|| format!("no signature describes {call}"))?;
+    let signature = Signature::find(dialect, call)?;
     let next = first(signature, positional.len());
     let mut bound = Binding { call, signature, next, inputs: Vec::new(), args: Map::new() };
     let mut rest = positional;

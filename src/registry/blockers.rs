@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use crate::assets;
+
 /// How bad a blocker is, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -165,13 +167,10 @@ pub fn parse(text: &str) -> Result<Vec<Pattern>, Error> {
 }
 
 /// The built-in table, read once.
-///
-/// # Errors
-/// As [`parse`].
-pub fn built_in() -> Result<&'static [Pattern], &'static Error> {
-    static BUILT_IN: LazyLock<Result<Vec<Pattern>, Error>> =
-        LazyLock::new(|| parse(include_str!("../../assets/registry/blockers.toml")));
-    BUILT_IN.as_deref()
+pub fn built_in() -> &'static [Pattern] {
+    static BUILT_IN: LazyLock<Vec<Pattern>> =
+        LazyLock::new(|| assets::built_in("blockers.toml", parse(include_str!("../../assets/registry/blockers.toml"))));
+    &BUILT_IN
 }
 
 impl Pattern {
@@ -206,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_built_in_table_holds_the_six_seed_patterns() {
-        let seeds: Vec<&str> = built_in().unwrap().iter().filter(|row| row.seed).map(|row| row.name.as_str()).collect();
+        let seeds: Vec<&str> = built_in().iter().filter(|row| row.seed).map(|row| row.name.as_str()).collect();
         let expected =
             [".copy_(", "torch.autograd.Function", ".item()", "register_forward_hook", "register_backward_hook", "+="];
         assert_eq!(seeds, expected);
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn rows_of_what_is_overwritten_have_two_grades() {
-        for row in built_in().unwrap() {
+        for row in built_in() {
             assert_eq!(row.view.is_some(), matches!(row.check, Check::Array | Check::Inplace), "{}", row.name);
         }
     }

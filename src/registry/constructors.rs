@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+use crate::assets::built_in;
+
 /// The constructor of one layer of torch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constructor {
@@ -117,10 +119,10 @@ pub fn constructor(called: &str) -> Option<&'static Constructor> {
     (!name.contains('.') || known.class == called).then_some(known)
 }
 
-/// The built-in table by the last part of the class; empty if it cannot be read, which a test rules out.
+/// The built-in table by the last part of the class.
 static CONSTRUCTORS: LazyLock<HashMap<String, Constructor>> = LazyLock::new(|| {
     let file: Result<File, _> = toml::from_str(include_str!("../../assets/registry/constructors.toml"));
-    let rows = file.map(|file| file.constructor).unwrap_or_default();
+    let rows = built_in("constructors.toml", file).constructor;
     let short = |row: &Row| row.class.rsplit('.').next().unwrap_or_default().to_owned();
     rows.into_iter().map(|row| (short(&row), row.into())).collect()
 });

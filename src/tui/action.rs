@@ -13,31 +13,6 @@ use crate::exit::Exit;
 use crate::source::highlight::Run;
 use crate::verify;
 
-/// The three panes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pane {
-    /// The module tree.
-    Tree,
-    /// The source of a class.
-    Source,
-    /// The measurement.
-    Live,
-}
-
-impl Pane {
-    /// In the order of the tab key.
-    pub const ALL: [Pane; 3] = [Pane::Tree, Pane::Source, Pane::Live];
-
-    /// The word on its tab.
-    pub fn title(self) -> &'static str {
-        match self {
-            Pane::Tree => "Modules",
-            Pane::Source => "Source",
-            Pane::Live => "Measured",
-        }
-    }
-}
-
 /// What a key stands for. `assets/keymap.toml` uses these names in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,9 +9,9 @@ use ratatui::widgets::{Block, BorderType, Clear, Widget};
 use super::areas::{Areas, Rows};
 use super::glyphs;
 use super::keymap::Keymap;
+use super::panes::View;
 use super::text;
 use super::theme::Theme;
-use super::view::View;
 use crate::model::ModuleId;
 
 /// One frame over an open checkpoint.

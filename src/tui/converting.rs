@@ -1,4 +1,4 @@
-//! Converting from the screen: what the preview shows, and the thread that plans and writes.
+//! Converting from the screen: the thread that plans and writes, and what it reports.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,28 +57,6 @@ pub enum Event {
     Progress(Progress<'static>),
     /// It is done: what was written, or why nothing was.
     Ended(Result<String, String>),
-}
-
-/// What the screen knows of a conversion.
-#[derive(Debug, Clone, Default)]
-pub struct Converting {
-    /// What would be written, once it is known.
-    pub preview: Option<Result<Arc<Preview>, String>>,
-    /// How far the writing is, while it goes on.
-    pub progress: Option<Progress<'static>>,
-    /// How the last one ended.
-    pub outcome: Option<Result<String, String>>,
-}
-
-impl Converting {
-    /// Take in what happened.
-    pub fn apply(&mut self, event: Event) {
-        match event {
-            Event::Planned(preview) => self.preview = Some(preview),
-            Event::Progress(progress) => self.progress = Some(progress),
-            Event::Ended(outcome) => (self.progress, self.outcome) = (None, Some(outcome)),
-        }
-    }
 }
 
 /// Plans and writes, as [`Worker`] does.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::findings::Finding;
+use super::panels::findings::{self as list, Finding};
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{self, Blockers};
@@ -146,7 +146,7 @@ impl Document {
         document.bytes = checkpoint.bytes;
         document.warnings.clone_from(&checkpoint.warnings);
         document.about = About::of(opened);
-        document.findings.extend(super::findings::all_ops(opened));
+        document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
         document
     }
@@ -155,7 +155,7 @@ impl Document {
     pub fn new(name: String, model: Arc<Model>, triage: Arc<Triage>) -> Document {
         let blockers = Blockers::of(&model, &triage);
         let (serious, flags) = (blockers.serious(&model), blockers.severities().serious());
-        let findings = super::findings::of_blockers(&blockers, &model, &triage);
+        let findings = list::of_blockers(&blockers, &model, &triage);
         let coverage = findings::coverage(&model, &triage);
         let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
         let ranks = ranks(&triage);

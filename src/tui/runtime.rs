@@ -178,8 +178,8 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
     // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
     drop(verifier);
-    if let Screen::Failed(message, _) = &state.screen {
-        eprintln!("t2m-tui: {}", escape_lines(message));
+    if let Screen::Failed(failed) = &state.screen {
+        eprintln!("t2m-tui: {}", escape_lines(&failed.message));
     }
     code
 }

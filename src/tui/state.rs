@@ -1,10 +1,13 @@
 //! Everything the screen knows.
 
+use super::action::Effect;
 use super::areas::Areas;
+use super::context::Context;
+use super::failed::Failed;
 use super::keymap::Keymap;
 use super::panels::{Panel, Panels};
+use super::panes::View;
 use super::theme::Theme;
-pub use super::view::View;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
 use crate::verify;
@@ -61,8 +64,8 @@ pub struct State {
 pub enum Screen {
     /// The checkpoint is being opened.
     Opening(String),
-    /// It could not be opened: message, first row on show.
-    Failed(String, usize),
+    /// It could not be opened.
+    Failed(Failed),
     /// It is open.
     Open(Box<View>),
 }
@@ -127,6 +130,12 @@ impl State {
         }
     }
 
+    /// What panes and panels may change, and the panels; `None` while no checkpoint is open.
+    pub(super) fn context<'a>(&'a mut self, effects: &'a mut Vec<Effect>) -> Option<(Context<'a>, &'a mut Panels)> {
+        let State { screen: Screen::Open(view), areas, trials, notice, theme, panels, .. } = self else { return None };
+        Some((Context { view, areas, trials, notice, dark: theme.dark, effects }, panels))
+    }
+
     /// Where the source is, which follows from what was drawn.
     pub fn scrolled(&self) -> Option<(Option<ModuleId>, usize, Option<usize>)> {
         match &self.screen {
@@ -139,7 +148,7 @@ impl State {
     pub fn is_moving(&self) -> bool {
         match &self.screen {
             Screen::Opening(_) => true,
-            Screen::Failed(..) => false,
+            Screen::Failed(_) => false,
             Screen::Open(view) => {
                 let panels = &self.panels;
                 let in_panel = panels.convert.is_writing() || panels.current().is_some_and(Panel::is_moving);

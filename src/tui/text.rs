@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-pub use crate::figures::{bytes, count, error};
+pub use crate::figures::{bytes, count, error, shape};
 
 /// Columns of a text.
 pub fn width(text: &str) -> usize {
@@ -93,14 +93,6 @@ pub fn put_lines(buffer: &mut Buffer, area: Rect, lines: &[Line<'_>]) {
     }
 }
 
-/// A shape: `1×3×32×32`, `scalar` without axes.
-pub fn shape(axes: &[usize]) -> String {
-    if axes.is_empty() {
-        return "scalar".to_owned();
-    }
-    axes.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,10 +112,5 @@ mod tests {
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("a\n\nb", 9), ["a", "", "b"]);
         assert_eq!(wrap_to("one two three four", 5, 2), ["one", "two …"]);
-    }
-
-    #[test]
-    fn shapes_are_short() {
-        assert_eq!(shape(&[1, 3, 32]), "1×3×32");
     }
 }

@@ -8,6 +8,7 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Move, Refusal, Way};
 use t2m_engine::Program;
+use t2m_engine::program::MlxOp;
 
 /// Input of an activation, `[3, 5, 97]`, wide enough in value to reach the flat parts of every curve.
 fn draft(bound: Bound) -> Draft {
@@ -60,7 +61,7 @@ pub(super) fn softmax(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(match dim {
         -1 => draft,
         _ => draft
-            .named("mx.softmax")
+            .named(MlxOp::Softmax)
             .arg("axis", dim)
             .arg("precise", true)
             .step("a function, as the axis is not the last"),
@@ -89,10 +90,10 @@ pub(super) fn selu(_site: &Site<'_>) -> Result<Draft, Refusal> {
     const ALPHA: f64 = 1.673_263_242_354_377_2;
     const SCALE: f64 = 1.050_700_987_355_480_5;
     let mut p = Program::new(&["x"]);
-    let below = binary(&mut p, "mx.minimum", "x", 0.0);
-    let below = unary(&mut p, "mx.expm1", &below);
+    let below = binary(&mut p, MlxOp::Minimum, "x", 0.0);
+    let below = unary(&mut p, MlxOp::Expm1, &below);
     let below = multiply(&mut p, below, ALPHA);
-    let above = binary(&mut p, "mx.maximum", "x", 0.0);
+    let above = binary(&mut p, MlxOp::Maximum, "x", 0.0);
     let sum = phrase::add(&mut p, above, below);
     let output = multiply(&mut p, sum, SCALE);
     p.outputs = vec![output];
@@ -113,18 +114,19 @@ pub(super) fn hard_tanh(site: &Site<'_>) -> Result<Draft, Refusal> {
     if (least, most) == (-1.0, 1.0) {
         return Ok(draft(Bound::Copy));
     }
-    let clipped = |p: &mut Program| p.call("mx.clip", ["x".into()], [("a_min", json!(least)), ("a_max", json!(most))]);
-    Ok(Draft { bound: Bound::Copy, ..expression(clipped) }.named("mx.clip").step("nn.HardTanh knows -1 and 1 alone"))
+    let clipped =
+        |p: &mut Program| p.call(MlxOp::Clip, ["x".into()], [("a_min", json!(least)), ("a_max", json!(most))]);
+    Ok(Draft { bound: Bound::Copy, ..expression(clipped) }.named(MlxOp::Clip).step("nn.HardTanh knows -1 and 1 alone"))
 }
 
 /// `relu6(x + 3) / 6`
 pub(super) fn hard_sigmoid(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(expression(|p| {
         let moved = phrase::add(p, "x", 3.0);
-        let clipped = unary(p, "nn.relu6", &moved);
-        binary(p, "mx.divide", clipped, 6.0)
+        let clipped = unary(p, MlxOp::NnRelu6, &moved);
+        binary(p, MlxOp::Divide, clipped, 6.0)
     })
-    .named("nn.relu6"))
+    .named(MlxOp::NnRelu6))
 }
 
 /// Beyond `lambd` the input, zero between: MLX's layer knows 0.5 alone.
@@ -134,11 +136,11 @@ pub(super) fn hard_shrink(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Ok(draft(Bound::Copy));
     }
     let shrunk = |p: &mut Program| {
-        let size = unary(p, "mx.abs", "x");
-        let beyond = binary(p, "mx.greater", size, lambda);
-        p.call("mx.where", [beyond.into(), "x".into(), 0.0.into()], [])
+        let size = unary(p, MlxOp::Abs, "x");
+        let beyond = binary(p, MlxOp::Greater, size, lambda);
+        p.call(MlxOp::Where, [beyond.into(), "x".into(), 0.0.into()], [])
     };
-    Ok(Draft { bound: Bound::Copy, ..expression(shrunk) }.named("mx.where").step("nn.HardShrink knows 0.5 alone"))
+    Ok(Draft { bound: Bound::Copy, ..expression(shrunk) }.named(MlxOp::Where).step("nn.HardShrink knows 0.5 alone"))
 }
 
 /// Beyond `lambd` what is beyond, zero between.
@@ -149,20 +151,20 @@ pub(super) fn soft_shrink(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// `x - tanh(x)`
 pub(super) fn tanh_shrink(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(expression(|p| {
-        let tanh = unary(p, "mx.tanh", "x");
-        binary(p, "mx.subtract", "x", tanh)
+        let tanh = unary(p, MlxOp::Tanh, "x");
+        binary(p, MlxOp::Subtract, "x", tanh)
     })
-    .named("mx.tanh"))
+    .named(MlxOp::Tanh))
 }
 
 /// The input above `threshold`, `value` elsewhere.
 pub(super) fn threshold(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (threshold, value) = (site.float("threshold")?, site.float("value")?);
     let chosen = |p: &mut Program| {
-        let above = binary(p, "mx.greater", "x", threshold);
-        p.call("mx.where", [above.into(), "x".into(), value.into()], [])
+        let above = binary(p, MlxOp::Greater, "x", threshold);
+        p.call(MlxOp::Where, [above.into(), "x".into(), value.into()], [])
     };
-    Ok(Draft { bound: Bound::Copy, ..expression(chosen) }.named("mx.where"))
+    Ok(Draft { bound: Bound::Copy, ..expression(chosen) }.named(MlxOp::Where))
 }
 
 /// In eval mode a leaky ReLU whose slope is the middle of both.
@@ -190,12 +192,12 @@ pub(super) fn softplus(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     Ok(expression(|p| {
         let scaled = multiply(p, "x", beta);
-        let soft = binary(p, "mx.logaddexp", scaled.clone(), 0.0);
+        let soft = binary(p, MlxOp::Logaddexp, scaled.clone(), 0.0);
         let soft = multiply(p, soft, 1.0 / beta);
-        let above = binary(p, "mx.greater", scaled, threshold);
-        p.call("mx.where", [above.into(), "x".into(), soft.into()], [])
+        let above = binary(p, MlxOp::Greater, scaled, threshold);
+        p.call(MlxOp::Where, [above.into(), "x".into(), soft.into()], [])
     })
-    .named("mx.logaddexp")
+    .named(MlxOp::Logaddexp)
     .step("by ops, as nn.Softplus has neither beta nor threshold"))
 }
 
@@ -228,14 +230,14 @@ pub(super) fn last_axis(site: &Site<'_>) -> Result<Draft, Refusal> {
     let Some(axis) = axis else { return Ok(draft) };
     let mut p = Program::new(&["x"]);
     let output = if log {
-        p.call("nn.log_softmax", ["x".into()], [("axis", axis)])
+        p.call(MlxOp::NnLogSoftmax, ["x".into()], [("axis", axis)])
     } else {
-        let negative = unary(&mut p, "mx.negative", "x");
-        p.call("mx.softmax", [negative.into()], [("axis", axis), ("precise", json!(true))])
+        let negative = unary(&mut p, MlxOp::Negative, "x");
+        p.call(MlxOp::Softmax, [negative.into()], [("axis", axis), ("precise", json!(true))])
     };
     p.outputs = vec![output];
     let draft = draft.program(p).step("a function, as the axis is not the last");
-    Ok(draft.named(if log { "nn.log_softmax" } else { "mx.softmax" }))
+    Ok(draft.named(if log { MlxOp::NnLogSoftmax } else { MlxOp::Softmax }))
 }
 
 /// Over the channels of an image, which are last in MLX.

@@ -7,6 +7,7 @@ use super::site::{Draft, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::plan::{Move, Refusal};
 use t2m_engine::Program;
+use t2m_engine::program::MlxOp;
 
 /// `[2, in, *n]` → `[2, out, *m]`.
 pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
@@ -83,27 +84,27 @@ fn grouped(
     let mut p = Program::new(&["x"]);
     let widths: Vec<(i64, i64)> = std::iter::once((0, 0)).chain(widths.iter().copied()).chain([(0, 0)]).collect();
     let padded = phrase::pad(&mut p, "x", &widths, around);
-    let output = by_group(&mut p, "mx.conv3d", &padded, groups, &args, site.has("bias"));
+    let output = by_group(&mut p, MlxOp::Conv3d, &padded, groups, &args, site.has("bias"));
     p.outputs = vec![output];
     Ok(draft
-        .named("mx.conv3d")
+        .named(MlxOp::Conv3d)
         .program(p)
         .step(format!("{groups} convolutions, as MLX has no groups in three dimensions")))
 }
 
 /// Apply a function to each group's channels and part of the weight, then put the channels side by side and add the bias.
-fn by_group(p: &mut Program, call: &str, x: &str, groups: usize, args: &Map<String, Value>, bias: bool) -> String {
+fn by_group(p: &mut Program, op: MlxOp, x: &str, groups: usize, args: &Map<String, Value>, bias: bool) -> String {
     let names = |letter: &str| (0..groups).map(|group| format!("{letter}{group}")).collect::<Vec<_>>();
     let (inputs, weights) = (names("x"), names("w"));
     let split = |p: &mut Program, to: &[String], of: &str, axis: i64| {
         let to: Vec<&str> = to.iter().map(String::as_str).collect();
-        p.step(&to, "mx.split", [of.into(), (groups as f64).into()], [("axis", json!(axis))]);
+        p.step(&to, MlxOp::Split, [of.into(), (groups as f64).into()], [("axis", json!(axis))]);
     };
     split(p, &inputs, x, -1);
     split(p, &weights, "self.weight", 0);
     let mut outputs = Vec::new();
     for (input, weight) in inputs.iter().zip(&weights) {
-        let name = p.call(call, [input.clone().into(), weight.clone().into()], []);
+        let name = p.call(op, [input.clone().into(), weight.clone().into()], []);
         if let Some(step) = p.steps.last_mut() {
             step.args = args.clone();
         }
@@ -151,11 +152,15 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     if groups == 1 {
         return Ok(draft.arg("bias", site.has("bias")));
     }
-    let function = format!("mx.conv_transpose{}d", kernel.len());
+    let function = match kernel.len() {
+        1 => MlxOp::ConvTranspose1d,
+        2 => MlxOp::ConvTranspose2d,
+        _ => MlxOp::ConvTranspose3d,
+    };
     if kernel.len() == 3 {
         let mut p = Program::new(&["x"]);
         let args = std::mem::take(&mut draft.args);
-        let output = by_group(&mut p, &function, "x", groups, &args, site.has("bias"));
+        let output = by_group(&mut p, function, "x", groups, &args, site.has("bias"));
         p.outputs = vec![output];
         let step =
             format!("{groups} convolutions, as MLX has no groups in three dimensions; weight moved group by group");
@@ -164,7 +169,7 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut args = std::mem::take(&mut draft.args);
     args.insert("groups".to_owned(), json!(groups));
     let mut p = Program::new(&["x"]);
-    let mut output = p.call(&function, ["x".into(), "self.weight".into()], []);
+    let mut output = p.call(function, ["x".into(), "self.weight".into()], []);
     if let Some(step) = p.steps.last_mut() {
         step.args = args;
     }

@@ -9,6 +9,7 @@ use crate::plan::input::Values;
 use crate::plan::weights::Layout;
 use crate::plan::{Move, Refusal, Rule};
 use t2m_engine::Program;
+use t2m_engine::program::{MlxLayer, MlxOp};
 
 /// Spatial sizes for a norm's input of that many dimensions: no two alike, none square.
 const SPATIAL: [&[usize]; 4] = [&[], &[13], &[7, 9], &[3, 5, 4]];
@@ -26,7 +27,7 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     if !site.has("weight") {
         draft.args.clear();
         draft =
-            draft.named("mx.fast.rms_norm").arg("weight", Value::Null).step("a function, as the layer has a weight");
+            draft.named(MlxOp::FastRmsNorm).arg("weight", Value::Null).step("a function, as the layer has a weight");
     }
     let draft = match site.attribute("eps")? {
         // torch takes the input dtype's epsilon for None, MLX's default is 1e-5.
@@ -69,9 +70,9 @@ fn flattened(site: &Site<'_>, draft: Draft) -> Result<Draft, Refusal> {
     // The function takes its weight by position: there is no layer to hold it.
     let draft = draft.wrapped(site, |p, x| {
         let start = -(shape.len() as i64);
-        let flat = p.call("mx.flatten", [x.into()], [("start_axis", json!(start))]);
+        let flat = p.call(MlxOp::Flatten, [x.into()], [("start_axis", json!(start))]);
         let normed = phrase::run(p, "", &flat);
-        p.call("mx.unflatten", [normed.into()], [("axis", json!(-1)), ("shape", json!(shape))])
+        p.call(MlxOp::Unflatten, [normed.into()], [("axis", json!(-1)), ("shape", json!(shape))])
     });
     Ok(draft.step("the last axes flattened to one"))
 }
@@ -110,10 +111,10 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     if spatial.len() < 3 {
         return Ok(draft);
     }
-    let draft = draft.named("nn.BatchNorm").wrapped(site, |p, x| {
-        let flat = p.call("mx.flatten", [x.into()], [("start_axis", json!(1)), ("end_axis", json!(3))]);
+    let draft = draft.named(MlxLayer::BatchNorm).wrapped(site, |p, x| {
+        let flat = p.call(MlxOp::Flatten, [x.into()], [("start_axis", json!(1)), ("end_axis", json!(3))]);
         let normed = phrase::run(p, "", &flat);
-        p.call("mx.unflatten", [normed.into()], [("axis", json!(1)), ("shape", json!(spatial))])
+        p.call(MlxOp::Unflatten, [normed.into()], [("axis", json!(1)), ("shape", json!(spatial))])
     });
     Ok(draft.step("depth, height and width flattened to one axis, as MLX's layer takes no more than four axes"))
 }
@@ -130,7 +131,7 @@ pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     let across = site.torch_class().ends_with("CrossMapLRN2d");
     let (low, high) = if across { ((size - 1) / 2, (size - 1) / 2) } else { (size / 2, (size - 1) / 2) };
     let mut p = Program::new(&["x"]);
-    let squares = phrase::unary(&mut p, "mx.square", "x");
+    let squares = phrase::unary(&mut p, MlxOp::Square, "x");
     // CrossMapLRN2d never takes the first channel out of its running sum: it counts for every channel.
     let (counted, first) = if across {
         let first = phrase::slice(&mut p, &squares, 3, Some(0), Some(1), 1);
@@ -150,8 +151,8 @@ pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let scaled = phrase::multiply(&mut p, sum.unwrap_or_default(), alpha / size as f64);
     let raised = phrase::add(&mut p, scaled, k);
-    let divisor = phrase::binary(&mut p, "mx.power", raised, beta);
-    let output = phrase::binary(&mut p, "mx.divide", "x", divisor);
+    let divisor = phrase::binary(&mut p, MlxOp::Power, raised, beta);
+    let output = phrase::binary(&mut p, MlxOp::Divide, "x", divisor);
     p.outputs = vec![output];
     let draft = Draft::new(vec![2, CHANNELS as usize, 5, 7], Bound::Norm(low + high + 2)).values(Values::Normal(3.0));
     let draft = draft.channels_last().program(p).step("by ops: MLX has no such layer");
@@ -167,7 +168,7 @@ pub(super) fn instance_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     if site.flag("track_running_stats")? && site.has("running_mean") {
         // In eval mode torch then normalises by the stored statistics, which MLX's layer does not have.
         let draft = batch_norm(site)?.step("for nn.InstanceNorm, which keeps no running statistics");
-        return Ok(draft.named("nn.BatchNorm"));
+        return Ok(draft.named(MlxLayer::BatchNorm));
     }
     let spatial = spatial(site)?;
     let features = features(site)?;

@@ -9,6 +9,7 @@ use crate::plan::input::Values;
 use crate::plan::weights::Fold;
 use crate::plan::{Input, Move, Output, Refusal};
 use t2m_engine::Program;
+use t2m_engine::program::{MlxLayer, MlxOp};
 
 /// Positions and sequences of the input.
 const LENGTH: usize = 11;
@@ -18,16 +19,16 @@ const MOST_LAYERS: usize = 64;
 
 /// The family: MLX's layer and how its parameters are called.
 struct Family {
-    mlx: &'static str,
+    mlx: MlxLayer,
     /// Names of the weights in MLX: from the input, from the state.
     weights: [&'static str; 2],
     /// States that are carried.
     states: &'static [&'static str],
 }
 
-const LSTM: Family = Family { mlx: "nn.LSTM", weights: ["Wx", "Wh"], states: &["h_n", "c_n"] };
-const GRU: Family = Family { mlx: "nn.GRU", weights: ["Wx", "Wh"], states: &["h_n"] };
-const RNN: Family = Family { mlx: "nn.RNN", weights: ["Wxh", "Whh"], states: &["h_n"] };
+const LSTM: Family = Family { mlx: MlxLayer::Lstm, weights: ["Wx", "Wh"], states: &["h_n", "c_n"] };
+const GRU: Family = Family { mlx: MlxLayer::Gru, weights: ["Wx", "Wh"], states: &["h_n"] };
+const RNN: Family = Family { mlx: MlxLayer::Rnn, weights: ["Wxh", "Whh"], states: &["h_n"] };
 
 fn family(site: &Site<'_>) -> &'static Family {
     let class = site.torch_class().rsplit('.').next().unwrap_or_default();
@@ -50,7 +51,7 @@ impl Family {
         let biases = [format!("bias_ih{suffix}"), format!("bias_hh{suffix}")];
         if site.has(&biases[0]) {
             let biases = [biases[0].as_str(), biases[1].as_str()];
-            if self.mlx == "nn.GRU" {
+            if self.mlx == MlxLayer::Gru {
                 moves.push(Move::fold(&biases, name("b"), Fold::GruBias));
                 moves.push(Move::part(biases[1], name("bhn"), 2, 3));
             } else {
@@ -66,10 +67,10 @@ impl Family {
         let [_, hidden] = site.shape_of_rank(&format!("weight_hh{suffix}"))?;
         let bias = site.has(&format!("bias_ih{suffix}"));
         let mut args = entries([("input_size", json!(input)), ("hidden_size", json!(hidden)), ("bias", json!(bias))]);
-        if self.mlx == "nn.RNN" {
+        if self.mlx == MlxLayer::Rnn {
             let (function, mode) = match site.attribute("nonlinearity")?.as_str() {
-                Some("tanh") => ("mx.tanh", "RNN_TANH"),
-                Some("relu") => ("nn.relu", "RNN_RELU"),
+                Some("tanh") => (MlxOp::Tanh, "RNN_TANH"),
+                Some("relu") => (MlxOp::NnRelu, "RNN_RELU"),
                 _ => return Err(unexpected("nonlinearity", site.maybe("nonlinearity"))),
             };
             // Of a whole RNN torch goes by its mode, of a cell by the word.
@@ -77,13 +78,13 @@ impl Family {
             if !site.torch_class().ends_with("Cell") && !said.is_null() && said != mode {
                 return Err(unexpected("mode", said));
             }
-            args.insert("nonlinearity".to_owned(), json!(function));
+            args.insert("nonlinearity".to_owned(), json!(function.name()));
         }
         Ok(args)
     }
 
     fn bias_step(&self) -> &'static str {
-        if self.mlx == "nn.GRU" { "biases folded, the hidden one of n kept apart" } else { "the two biases added" }
+        if self.mlx == MlxLayer::Gru { "biases folded, the hidden one of n kept apart" } else { "the two biases added" }
     }
 }
 
@@ -149,7 +150,7 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
             );
             for (last, states) in lasts.iter_mut().zip(&all) {
                 let end = phrase::slice(&mut p, states, 1, Some(-1), None, 1);
-                last.push(p.call("mx.squeeze", [end.into()], [("axis", json!(1))]));
+                last.push(p.call(MlxOp::Squeeze, [end.into()], [("axis", json!(1))]));
             }
             let output = all.into_iter().next().unwrap_or_default();
             sides.push(if direction == 1 { reversed(&mut p, &output) } else { output });
@@ -208,9 +209,8 @@ fn one_way(
     let count = p.steps.len();
     let names: Vec<String> =
         ["h", "c"].iter().take(family.states.len()).map(|state| format!("{state}{count}")).collect();
-    let call = if attribute.is_empty() { "self".to_owned() } else { format!("self.{attribute}") };
     let to: Vec<&str> = names.iter().map(String::as_str).collect();
-    p.step(&to, &call, inputs.into_iter().map(Into::into), []);
+    p.run_to(&to, attribute, inputs.into_iter().map(Into::into));
     names
 }
 
@@ -227,11 +227,11 @@ pub(super) fn cell(site: &Site<'_>) -> Result<Draft, Refusal> {
     let states: Vec<&str> = if given { ["h0", "c0"][..family.states.len()].to_vec() } else { Vec::new() };
     let mut p = Program::new(&[&["x"], states.as_slice()].concat());
     phrase::layer(&mut p, "", family.mlx, family.args(site, "")?);
-    let x = p.call("mx.expand_dims", ["x".into()], [("axis", json!(1))]);
+    let x = p.call(MlxOp::ExpandDims, ["x".into()], [("axis", json!(1))]);
     let names = &["h", "c"][..family.states.len()];
-    p.step(names, "self", [x.as_str()].into_iter().chain(states.iter().copied()).map(Into::into), []);
+    p.run_to(names, "", [x.as_str()].into_iter().chain(states.iter().copied()).map(Into::into));
     for name in names {
-        let state = p.call("mx.squeeze", [(*name).into()], [("axis", json!(1))]);
+        let state = p.call(MlxOp::Squeeze, [(*name).into()], [("axis", json!(1))]);
         p.outputs.push(state);
     }
     let mut inputs = vec![Input::new(vec![BATCH, features], Values::Normal(1.0))];

@@ -8,7 +8,7 @@ use super::site::{Draft, Site, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::plan::Refusal;
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxOp, Operand};
 
 /// Spatial sizes of the input, by the number of axes.
 const SIZES: [&[usize]; 3] = [&[9], &[7, 9], &[4, 5, 3]];
@@ -54,9 +54,9 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut p = Program::new(&["x"]);
     let mut x = "x".to_owned();
     if mode == "area" {
-        x = by_bins(&mut p, &x, "mx.mean", size, &outputs);
+        x = by_bins(&mut p, &x, MlxOp::Mean, size, &outputs);
         p.outputs = vec![x];
-        return Ok(draft.named("mx.mean").program(p).step("slices and their means: MLX has no mode `area`"));
+        return Ok(draft.named(MlxOp::Mean).program(p).step("slices and their means: MLX has no mode `area`"));
     }
     for (at, axis) in lengths.iter().enumerate().filter(|(_, axis)| axis.size != axis.out || mode != "nearest") {
         x = match mode {
@@ -68,7 +68,7 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     p.outputs = vec![x];
     Ok(draft
-        .named("mx.take")
+        .named(MlxOp::Take)
         .program(p)
         .step("indices and weights worked out as torch does: nn.Upsample counts otherwise here"))
 }
@@ -181,8 +181,8 @@ fn weighted(p: &mut Program, x: &str, axis: usize, axes: usize, taps: &Taps) -> 
     for (places, weights) in taps {
         let taken = phrase::take(p, x, axis, places.iter().copied());
         let shape: Vec<i64> = (axis..=axes + 1).map(|at| if at == axis { weights.len() as i64 } else { 1 }).collect();
-        let weights = p.call("mx.reshape", [Operand::numbers(weights.iter().copied())], [("shape", json!(shape))]);
-        let weights = p.call("astype_like", [weights.into(), "x".into()], []);
+        let weights = p.call(MlxOp::Reshape, [Operand::numbers(weights.iter().copied())], [("shape", json!(shape))]);
+        let weights = p.call(MlxOp::AstypeLike, [weights.into(), "x".into()], []);
         let term = phrase::multiply(p, taken, weights);
         sum = if sum.is_empty() { term } else { phrase::add(p, sum, term) };
     }

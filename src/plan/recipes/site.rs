@@ -15,6 +15,7 @@ use crate::registry::{Attribute, Layer, Registry};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, TensorId};
 use t2m_engine::own::{self, Told};
+use t2m_engine::program::{MlxLayer, MlxOp};
 use t2m_engine::{ModuleSpec, Program};
 
 /// A module in its surroundings.
@@ -349,6 +350,21 @@ impl<'a> Site<'a> {
     }
 }
 
+/// What MLX has that computes a draft: a layer, or the function that its program is about.
+pub(super) struct Target(&'static str);
+
+impl From<MlxLayer> for Target {
+    fn from(layer: MlxLayer) -> Target {
+        Target(layer.name())
+    }
+}
+
+impl From<MlxOp> for Target {
+    fn from(op: MlxOp) -> Target {
+        Target(op.name())
+    }
+}
+
 impl Draft {
     /// A draft with one normal input of that shape, given to both sides alike.
     pub fn new(shape: Vec<usize>, bound: Bound) -> Draft {
@@ -427,8 +443,9 @@ impl Draft {
     }
 
     /// The draft with another MLX layer.
-    pub fn named(mut self, mlx: impl Into<String>) -> Draft {
-        self.mlx = Some(mlx.into());
+    pub fn named(mut self, mlx: impl Into<Target>) -> Draft {
+        let Target(name) = mlx.into();
+        self.mlx = Some(name.to_owned());
         self
     }
 

@@ -90,15 +90,10 @@ impl<'a> Matrix<'a> {
             "templates": measured.blocks,
             "ops": ops.collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
-            "blockers": patterns().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
+            "blockers": blockers::built_in().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
             "mistakes": measured.mistakes,
         })
     }
-}
-
-/// The blockers; that the built-in file is whole a test has seen to.
-fn patterns() -> &'static [blockers::Pattern] {
-    blockers::built_in().unwrap_or_default()
 }
 
 /// The blocks that a layer is a part of, or is.
@@ -203,7 +198,7 @@ fn summary(out: &mut String, matrix: &Matrix<'_>) {
         ("Ops", registry.ops.len()),
         ("Ops measured", measured.ops.values().filter(|example| example.right.is_some()).count()),
         ("Weight rules", registry.rules.len()),
-        ("Blocker patterns", patterns().len()),
+        ("Blocker patterns", blockers::built_in().len()),
     ];
     out.push_str("\n## Summary\n\n| | Count |\n|---|---|\n");
     for (what, count) in lines {

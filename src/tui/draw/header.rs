@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 use crate::figures::percent;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
+use crate::tui::panes::View;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::view::View;
 use t2m_checkpoint::escape::escape;
 
 /// Rows it takes on a screen of that size.

@@ -4,17 +4,17 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then};
+use super::{Panel, Then};
 use crate::compare::Verdict;
 use crate::triage::Status;
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
+use crate::tui::context::Context;
 use crate::tui::glyphs;
+use crate::tui::panes::{View, tree};
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
-use crate::tui::tree;
-use crate::tui::view::View;
 
 /// The statuses, and "measured badly".
 const ROWS: usize = Status::ALL.len() + 1;

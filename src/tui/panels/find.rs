@@ -5,15 +5,14 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then};
+use super::{Panel, Then};
 use crate::model::ModuleId;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
+use crate::tui::context::Context;
 use crate::tui::document::Document;
-use crate::tui::mouse;
+use crate::tui::panes::{self, View, tree};
 use crate::tui::text;
-use crate::tui::tree::Tree;
-use crate::tui::view::View;
 use t2m_checkpoint::escape::{escape, sentence};
 
 /// The search, typed or kept.
@@ -31,7 +30,7 @@ pub struct Search {
     /// What matches, in order.
     pub matches: Vec<ModuleId>,
     /// The tree as it was before.
-    pub before: Tree,
+    pub before: tree::Tree,
 }
 
 impl Find {
@@ -122,12 +121,12 @@ impl Panel for Find {
 
     /// The panes are in view beside it: a click keeps the search and is theirs.
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        mouse::click(context.view, context.areas, at);
+        panes::click(at, context);
         self.accept()
     }
 
     fn wheel(&mut self, at: Position, rows: i32, context: &mut Context<'_>) {
-        mouse::wheel(context.view, context.areas, at, rows);
+        panes::wheel(at, rows, context);
     }
 
     /// What is searched for, with a cursor, and how many modules match.

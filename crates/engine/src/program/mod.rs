@@ -164,32 +164,52 @@ impl Program {
         Program { inputs: inputs.iter().map(|&name| name.to_owned()).collect(), ..Program::default() }
     }
 
-    /// Call an op, and give its result to a new variable, whose name is returned.
+    /// Call a function, and give its result to a new variable, whose name is returned. [`Program::check`] holds the
+    /// arguments against the function's signature.
     pub fn call<const N: usize>(
         &mut self,
-        call: &str,
+        op: MlxOp,
         inputs: impl IntoIterator<Item = Operand>,
         args: [(&str, Value); N],
     ) -> String {
-        let name = format!("v{}", self.steps.len());
-        self.step(&[&name], call, inputs, args);
+        let name = self.new_variable();
+        self.step(&[&name], op, inputs, args);
         name
     }
 
-    /// Call an op, and give its results to these variables.
+    /// Call a function, and give its results to these variables.
     pub fn step<const N: usize>(
         &mut self,
         to: &[&str],
-        call: &str,
+        op: MlxOp,
         inputs: impl IntoIterator<Item = Operand>,
         args: [(&str, Value); N],
     ) {
-        self.steps.push(Step {
-            to: to.iter().map(|&name| name.to_owned()).collect(),
-            call: call.to_owned(),
-            inputs: inputs.into_iter().collect(),
-            args: args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        });
+        let args = args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.push(to, op.name().to_owned(), inputs, args);
+    }
+
+    /// Call the layer under an attribute (`""` is the converted module itself), and give its result to a new variable, whose
+    /// name is returned.
+    pub fn run(&mut self, attribute: &str, inputs: impl IntoIterator<Item = Operand>) -> String {
+        let name = self.new_variable();
+        self.run_to(&[&name], attribute, inputs);
+        name
+    }
+
+    /// Call the layer under an attribute, and give its results to these variables.
+    pub fn run_to(&mut self, to: &[&str], attribute: &str, inputs: impl IntoIterator<Item = Operand>) {
+        let call = if attribute.is_empty() { "self".to_owned() } else { format!("self.{attribute}") };
+        self.push(to, call, inputs, Map::new());
+    }
+
+    fn new_variable(&self) -> String {
+        format!("v{}", self.steps.len())
+    }
+
+    fn push(&mut self, to: &[&str], call: String, inputs: impl IntoIterator<Item = Operand>, args: Map<String, Value>) {
+        let (to, inputs) = (to.iter().map(|&name| name.to_owned()).collect(), inputs.into_iter().collect());
+        self.steps.push(Step { to, call, inputs, args });
     }
 
     /// The program as Python: the lines of `__init__` that build its layers, and those of `__call__`.
@@ -357,7 +377,7 @@ mod tests {
     fn a_program_reads_as_python() {
         let mut program = Program::new(&["x"]);
         let padded = program.call(
-            "mx.pad",
+            MlxOp::Pad,
             ["x".into()],
             [("pad_width", json!([[0, 0], [1, 2], [0, 0]])), ("constant_values", json!(0.5))],
         );
@@ -366,16 +386,16 @@ mod tests {
         program
             .layers
             .insert(String::new(), ModuleSpec { kind: "nn.Conv2d".to_owned(), args, ..ModuleSpec::default() });
-        let convolved = program.call("self", [padded.into()], []);
+        let convolved = program.run("", [padded.into()]);
         let cut = program.call(
-            "slice",
+            MlxOp::Slice,
             [convolved.into()],
             [("starts", json!([null, 1])), ("stops", json!([null, -1])), ("strides", json!([1, 2]))],
         );
-        let half = program.call("mx.multiply", [cut.clone().into(), 0.5.into()], []);
-        let typed = program.call("astype", [half.clone().into()], [("dtype", json!("float16"))]);
-        program.step(&["a", "b"], "mx.split", [typed.into(), 2.0.into()], [("axis", json!(-1))]);
-        let chosen = program.call("mx.take", ["a".into(), Operand::indices([0, 1, 1])], [("axis", json!(1))]);
+        let half = program.call(MlxOp::Multiply, [cut.clone().into(), 0.5.into()], []);
+        let typed = program.call(MlxOp::Astype, [half.clone().into()], [("dtype", json!("float16"))]);
+        program.step(&["a", "b"], MlxOp::Split, [typed.into(), 2.0.into()], [("axis", json!(-1))]);
+        let chosen = program.call(MlxOp::Take, ["a".into(), Operand::indices([0, 1, 1])], [("axis", json!(1))]);
         program.outputs = vec![chosen, "b".to_owned()];
         let (built, lines) = program.python();
         let all = [built, lines].concat().join("\n");

@@ -133,7 +133,7 @@ struct File {
 }
 
 /// The rows by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     torch: HashMap<TorchOp, Signature>,
     mlx: HashMap<MlxOp, Signature>,
@@ -142,8 +142,9 @@ struct Table {
 
 const TEXT: &str = include_str!("../../assets/signatures.toml");
 
-/// A test rules out that the file is not what it should be.
-static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(TEXT).unwrap_or_default());
+/// The table is part of the program: what is wrong with it is no input, and the first test that uses it says what it is.
+#[expect(clippy::panic, reason = "to go on without the table would hide what is wrong with it")]
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(TEXT).unwrap_or_else(|error| panic!("{error}")));
 
 impl Table {
     fn read(text: &str) -> Result<Table, Error> {
@@ -212,12 +213,30 @@ impl Signature {
         Ok(Signature { parameters: parameters(&row.takes)?, sign: row.sign, rounds: row.rounds, home })
     }
 
-    /// The signature of a call.
+    /// The signature of a call, if the table has one.
     pub fn of(dialect: Dialect, call: &str) -> Option<&'static Signature> {
         match dialect {
             Dialect::Torch => TABLE.torch.get(&TorchOp::called(call)?),
             Dialect::Mlx => TABLE.mlx.get(&MlxOp::named(call)?),
         }
+    }
+
+    /// The signature of a call.
+    ///
+    /// # Errors
+    /// There is none; says where it would be.
+    pub fn find(dialect: Dialect, call: &str) -> Result<&'static Signature, String> {
+        let (section, variants, engine) = match dialect {
+            Dialect::Torch => ("torch", "TorchOp", "crates/torch"),
+            Dialect::Mlx => ("mlx", "MlxOp", "crates/mlx"),
+        };
+        Signature::of(dialect, call).ok_or_else(|| {
+            format!(
+                "no signature describes {call}: a function that programs call has a row under [{section}] in \
+                 crates/engine/assets/signatures.toml, a variant of {variants} in crates/engine/src/program/op.rs, and an \
+                 arm in {engine}/src/ops/mod.rs"
+            )
+        })
     }
 
     /// The parameter of that name.
