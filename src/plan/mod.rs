@@ -49,7 +49,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Something more is done.
+    /// Add a step.
     pub fn step(&mut self, words: impl Into<String>) {
         match self {
             Way::Direct => *self = Way::Recipe(vec![words.into()]),
@@ -57,7 +57,7 @@ impl Way {
         }
     }
 
-    /// What is done beyond a rename, with this between its steps; `None` where nothing is.
+    /// What is done beyond a rename, joined by `between`; `None` where nothing is.
     pub fn words(&self, between: &str) -> Option<String> {
         match self {
             Way::Direct => None,

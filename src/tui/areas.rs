@@ -9,7 +9,7 @@ use crate::model::ModuleId;
 /// How many panes there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {
-    /// Not even one: a sentence.
+    /// Not even one: the screen shows a sentence.
     #[default]
     Tiny,
     /// One, with tabs.
@@ -49,7 +49,7 @@ pub struct Areas {
     pub panel: Option<Rows>,
 }
 
-/// Rows of which a part is on show.
+/// A list of rows, part of which is on show.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rows {
     /// Where that part is.
@@ -94,7 +94,7 @@ impl Areas {
         self.panes.iter().find(|(_, rows)| rows.area.contains(at)).copied()
     }
 
-    /// Rows a page of that pane has, at least one.
+    /// How many rows fit in a pane, at least one.
     pub fn page(&self, pane: Pane) -> usize {
         self.pane(pane).map_or(1, Rows::page)
     }

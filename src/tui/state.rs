@@ -24,7 +24,7 @@ pub struct Trials {
     pub seed: u64,
     /// What the layers compute with.
     pub weights: WeightSource,
-    /// Whether naive twins are run, too.
+    /// Whether naive twins are run as well.
     pub naive: bool,
 }
 
@@ -47,19 +47,19 @@ pub struct State {
     pub mouse: bool,
     /// What a run does.
     pub trials: Trials,
-    /// What is on.
+    /// What the screen shows.
     pub screen: Screen,
     /// The panels over an open checkpoint.
     pub panels: Panels,
     /// A sentence for the bottom line, until the next key.
     pub notice: Option<String>,
-    /// Counts the pictures of spinners.
+    /// Counts the frames of spinners.
     pub tick: usize,
     /// Where the last frame put things.
     pub areas: Areas,
 }
 
-/// What is on.
+/// What the screen shows.
 #[derive(Debug, Clone)]
 pub enum Screen {
     /// The checkpoint is being opened.
@@ -71,7 +71,7 @@ pub enum Screen {
 }
 
 impl Trials {
-    /// Run in half precision as well, or no longer; says which.
+    /// Switch runs in half precision on or off; returns what to say.
     pub fn toggle_half(&mut self) -> &'static str {
         let half = [Dtype::Float16, Dtype::BFloat16];
         let on = !self.dtypes.iter().any(|dtype| half.contains(dtype));
@@ -80,7 +80,7 @@ impl Trials {
         if on { "runs are in float16 and bfloat16 too" } else { "runs are in float32 alone" }
     }
 
-    /// Compute with randomised weights, or with the checkpoint's; says which.
+    /// Switch between randomised weights and the checkpoint's; returns what to say.
     pub fn toggle_weights(&mut self) -> &'static str {
         let (other, words) = match self.weights {
             WeightSource::Checkpoint => (WeightSource::Random, "runs are with randomised weights"),
@@ -90,7 +90,7 @@ impl Trials {
         words
     }
 
-    /// Run naive twins as well, or no longer; says which.
+    /// Switch naive twins on or off; returns what to say.
     pub fn toggle_naive(&mut self) -> &'static str {
         self.naive = !self.naive;
         if self.naive {

@@ -8,7 +8,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use crate::figures::{bytes, count, error, shape};
 
-/// Columns of a text.
+/// How many columns a text takes.
 pub fn width(text: &str) -> usize {
     text.width()
 }
@@ -64,7 +64,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     rows
 }
 
-/// As [`wrap`], but no more than `most` rows; the last one is clipped.
+/// Like [`wrap`], but at most `most` rows; the last one is clipped.
 pub fn wrap_to(text: &str, columns: usize, most: usize) -> Vec<String> {
     let mut rows = wrap(text, columns);
     if rows.len() > most {

@@ -1,4 +1,4 @@
-//! What an action does to the state. Pure: whatever touches the world comes back as an [`Effect`].
+//! What an action does to the state. Pure: whatever the outside world has to do is returned as an [`Effect`].
 
 use ratatui::layout::Position;
 
@@ -11,7 +11,7 @@ use super::state::{Screen, State};
 use crate::exit::Exit;
 use crate::verify;
 
-/// Change the state; return what is to be done outside.
+/// Change the state; return what has to be done outside.
 pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     let mut effects = Vec::new();
     match action {
@@ -67,7 +67,7 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Verify(event) => measured(view, event),
         Action::Converting(event) => {
             let ended = state.panels.convert.hear(event);
-            // Where its panel is closed, the end is said at the bottom.
+            // If its panel is closed, the bottom line says how it ended.
             if ended.is_some() && state.panels.open != Some(Name::Convert) {
                 state.notice = ended;
             }
@@ -82,7 +82,7 @@ fn worker_panicked(state: &mut State, message: &str) {
     match &mut state.screen {
         Screen::Opening(_) => state.screen = Screen::Failed(Failed::new(message)),
         Screen::Failed(_) => {}
-        // The runner goes on after a panic over a layer, and says that the layer failed.
+        // The runner goes on after a panic in a layer, and reports the layer as failed.
         Screen::Open(_) => state.notice = Some(message),
     }
 }

@@ -1,7 +1,6 @@
 //! What in a class stands in the way of a port: each pattern where it counts, and where it only looks like one.
 
 use crate::common::python::{describe, net};
-use t2m_tui::source::{Blocker, ClassSource, Sources};
 
 fn blockers(text: &str) -> Vec<String> {
     net(text).blockers.iter().map(describe).collect()

@@ -22,9 +22,8 @@ use t2m_tui::tui::action::{Action, Command};
 use t2m_tui::tui::converting::{self, Converter, Worker};
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::panels::findings::Kind;
-use t2m_tui::tui::panes::View;
 use t2m_tui::tui::snapshot::rows;
-use t2m_tui::tui::state::{Screen, State};
+use t2m_tui::tui::state::State;
 use t2m_tui::verify::{Event, Results};
 
 fn opened(path: &str, source: Option<&str>) -> Opened {

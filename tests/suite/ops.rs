@@ -1,7 +1,7 @@
 //! The torch ops that a class's forward uses: resolved through imports, told from methods of other things.
 
 use crate::common::python::net;
-use t2m_tui::source::{ClassSource, OpUse, Sources};
+use t2m_tui::source::OpUse;
 
 /// Each op as `line name`, `?` behind a guess.
 fn ops(text: &str) -> Vec<String> {

@@ -19,7 +19,7 @@ use t2m_tui::tui::areas::Rows;
 use t2m_tui::tui::converting::{self, Converter};
 use t2m_tui::tui::panels::findings::Kind;
 use t2m_tui::tui::panels::{self, Name};
-use t2m_tui::tui::panes::{Pane, View};
+use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::runtime::{Loaded, Message, Verifier, event_loop};
 use t2m_tui::tui::snapshot::rows;
 use t2m_tui::tui::state::{Screen, State};

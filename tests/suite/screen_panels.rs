@@ -8,12 +8,13 @@ use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers}
 use t2m_tui::export::state_dict::Known;
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command};
+use t2m_tui::tui::areas::Rows;
 use t2m_tui::tui::converting::{self, Preview, Row};
 use t2m_tui::tui::panels::Name;
-use t2m_tui::tui::panes::{Pane, View};
+use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::runtime::action_of;
 use t2m_tui::tui::snapshot::rows;
-use t2m_tui::tui::state::{Screen, State};
+use t2m_tui::tui::state::State;
 
 /// A screen on which no panel has room for all of its rows.
 fn small(state: &mut State) -> Buffer {

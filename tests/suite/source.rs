@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::common::python::{describe, net};
-use t2m_tui::source::{Blocker, ClassSource, Sources};
+use t2m_tui::source::Sources;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/source")

@@ -1,7 +1,7 @@
 //! Classes from names and shapes, where a bare state dict is all there is.
 //!
-//! The rules are ordered; each says how sure it is. Those numbers were measured on models whose classes were known. A rule
-//! fills in the hyper-parameters that shapes determine (channels, kernel) and never those that they do not (stride, eps).
+//! The rules are ordered, and each has a confidence, measured on models whose classes were known. A rule fills in
+//! hyper-parameters that shapes determine (channels, kernel), and never others (stride, eps).
 
 mod rules;
 #[cfg(test)]
@@ -21,7 +21,7 @@ pub(super) use rules::{CONV, CONV_TRANSPOSE};
 use rules::{LINEAR, Surroundings};
 use t2m_checkpoint::{Sizes, Tensor, TensorId};
 
-/// A layer has no more tensors of its own: an LSTM of 32 layers both ways has 256.
+/// The most tensors of a layer: an LSTM of 32 layers both ways has 256.
 const MOST_TENSORS: usize = 256;
 
 /// What a rule found.
@@ -35,7 +35,7 @@ struct Guess {
 type Alternatives = SmallVec<[&'static str; 2]>;
 type Attributes = SmallVec<[(&'static str, Known); 4]>;
 
-/// The value of a hyper-parameter that shapes tell.
+/// The value of a hyper-parameter, as shapes determine it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Known {
     Flag(bool),
@@ -69,7 +69,7 @@ impl Guess {
     }
 }
 
-/// Different guesses that are remembered, so that modules that are alike share what was found.
+/// How many different guesses are remembered, so that modules that are alike share them.
 const MOST_GUESSES: usize = 4_096;
 
 type SharedAlternatives = Arc<[CompactString]>;
@@ -87,7 +87,7 @@ impl Shared {
         if found.is_empty() {
             return Arc::default();
         }
-        // The rules know a few lists.
+        // The rules have only a few lists.
         let make = |found: &Alternatives| found.iter().map(|class| CompactString::const_new(class)).collect();
         self.alternatives.entry(found).or_insert_with_key(make).clone()
     }
@@ -108,10 +108,10 @@ impl Shared {
     }
 }
 
-/// What the rules know of the rest of the model.
+/// What the rules know about the rest of the model.
 #[derive(Default)]
 struct Context {
-    /// Whether convolutions prevail and no name speaks of layer norms.
+    /// Whether most layers are convolutions and no name suggests a layer norm.
     is_convnet: bool,
     /// Output channels of the last convolution or linear layer before this module.
     channels: Option<u64>,
@@ -207,7 +207,7 @@ fn is_convnet(model: &Model, tensors: &[Tensor]) -> bool {
     convolutions >= 8 * matrices.max(1)
 }
 
-/// Let the next modules know what came out of this one.
+/// Remember for the next modules what this one outputs.
 fn remember(shapes: &Shapes<'_>, guess: Option<&Guess>, context: &mut Context) {
     let Some(guess) = guess else { return };
     let dimensions =

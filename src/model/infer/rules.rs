@@ -1,4 +1,4 @@
-//! The rules, one function for each family: what names and shapes of tensors tell of a module's class.
+//! The rules, one function for each family: what the names and shapes of tensors say about a module's class.
 
 use super::{Context, Guess, Shapes, has_word};
 use crate::model::{Model, Module};
@@ -152,7 +152,7 @@ fn recurrent(shapes: &Shapes<'_>) -> Option<Guess> {
     )
 }
 
-/// Where a module stands in the tree, and its version in `_metadata`.
+/// A module's place in the tree, and its version in `_metadata`.
 pub(super) struct Surroundings<'a> {
     pub model: &'a Model,
     pub id: usize,
@@ -160,7 +160,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// The name that describes the module: of numbered members of a list, the list's.
+    /// The name that describes the module: for numbered members of a list, the list's.
     fn telling_name(&self) -> String {
         let mut at = self.model.modules.get(self.id);
         while let Some(module) = at {
@@ -172,7 +172,7 @@ impl Surroundings<'_> {
         String::new()
     }
 
-    /// Whether one of the first modules beside it is such a one.
+    /// Whether one of its first siblings is like this.
     fn has_sibling(&self, is_it: impl Fn(&Module) -> bool) -> bool {
         const LOOKED_AT: usize = 16;
         let modules = &self.model.modules;
@@ -246,7 +246,7 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
     let guess = match bias {
         Some(bias) if bias == outer && outer != inner => Guess::new(plain, 0.95),
         Some(bias) if bias == inner && outer != inner => Guess::new(transposed, 0.93),
-        // A plain one has a bias for each of the first axis; this one has groups.
+        // A plain one has as many biases as the first axis is long; this one has groups.
         Some(bias) if bias != outer && bias % inner.max(1) == 0 => Guess::new(transposed, 0.9),
         Some(bias) if bias != outer => return None,
         _ if named_transposed => Guess::new(transposed, 0.5).or(&[plain]),
@@ -262,7 +262,7 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
         });
     }
     let guess = guess.number("out_channels", outer);
-    // The weight has in_channels / groups: only what comes in can tell them apart.
+    // The weight has in_channels / groups channels: only the number of input channels tells them apart.
     Some(match context.channels {
         Some(channels) if inner == 1 && channels == outer && outer > 1 => {
             guess.number("in_channels", outer).number("groups", outer)

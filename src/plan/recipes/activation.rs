@@ -10,7 +10,7 @@ use crate::plan::{Move, Refusal, Way};
 use t2m_engine::Program;
 use t2m_engine::program::MlxOp;
 
-/// Input of an activation, `[3, 5, 97]`, wide enough in value to reach the flat parts of every curve.
+/// Input of an activation, `[3, 5, 97]`, with values that reach the flat parts of every curve.
 fn draft(bound: Bound) -> Draft {
     Draft::new(vec![3, 5, 97], bound).values(Values::Normal(3.0))
 }
@@ -20,7 +20,7 @@ pub(super) fn pointwise(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft(Bound::Pointwise))
 }
 
-/// Elements are kept or made zero.
+/// Elements are kept, or become zero.
 pub(super) fn relu(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft(Bound::Copy))
 }
@@ -36,7 +36,7 @@ pub(super) fn gelu(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft(Bound::Pointwise).arg("approx", mode))
 }
 
-/// The slope is carried over. MLX computes max(slope·x, x), which is another function for a slope above 1.
+/// The slope is passed on. MLX computes max(slope·x, x), which is another function for a slope above 1.
 pub(super) fn leaky_relu(site: &Site<'_>) -> Result<Draft, Refusal> {
     let slope = site.float("negative_slope")?;
     if slope > 1.0 {
@@ -70,7 +70,7 @@ pub(super) fn softmax(site: &Site<'_>) -> Result<Draft, Refusal> {
 
 /// The identity in eval mode.
 pub(super) fn dropout(site: &Site<'_>) -> Result<Draft, Refusal> {
-    // p does not matter in eval mode: a bare state dict does not list the layer at all.
+    // p does not matter in eval mode. A bare state dict does not list the layer at all.
     let p = site.given("p").cloned().unwrap_or(Value::from(0.5));
     let shape = match site.torch_class().rsplit('.').next() {
         Some("Dropout2d") => vec![3, 5, 7, 9],
@@ -80,12 +80,12 @@ pub(super) fn dropout(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft::new(shape, Bound::Copy).channels_last().arg("p", p))
 }
 
-/// ELU and CELU: `alpha` is carried over.
+/// ELU and CELU: `alpha` is passed on.
 pub(super) fn alpha(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft(Bound::Pointwise).arg("alpha", site.float("alpha")?))
 }
 
-/// The constants of MLX's layer are cut off after seven digits: by ops with all of them.
+/// MLX's layer has its constants cut off after seven digits, so it is written as ops with all digits.
 pub(super) fn selu(_site: &Site<'_>) -> Result<Draft, Refusal> {
     const ALPHA: f64 = 1.673_263_242_354_377_2;
     const SCALE: f64 = 1.050_700_987_355_480_5;
@@ -108,7 +108,7 @@ pub(super) fn expression(build: impl FnOnce(&mut Program) -> String) -> Draft {
     draft(Bound::Pointwise).program(p)
 }
 
-/// Between `min_val` and `max_val`: MLX's layer knows -1 and 1 alone.
+/// Between `min_val` and `max_val`: MLX's layer knows only -1 and 1.
 pub(super) fn hard_tanh(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (least, most) = (site.float("min_val")?, site.float("max_val")?);
     if (least, most) == (-1.0, 1.0) {
@@ -129,7 +129,7 @@ pub(super) fn hard_sigmoid(_site: &Site<'_>) -> Result<Draft, Refusal> {
     .named(MlxOp::NnRelu6))
 }
 
-/// Beyond `lambd` the input, zero between: MLX's layer knows 0.5 alone.
+/// The input beyond `lambd`, zero between: MLX's layer knows only 0.5.
 pub(super) fn hard_shrink(site: &Site<'_>) -> Result<Draft, Refusal> {
     let lambda = site.float("lambd")?;
     if lambda == 0.5 {
@@ -143,7 +143,7 @@ pub(super) fn hard_shrink(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft { bound: Bound::Copy, ..expression(shrunk) }.named(MlxOp::Where).step("nn.HardShrink knows 0.5 alone"))
 }
 
-/// Beyond `lambd` what is beyond, zero between.
+/// How far the input is beyond `lambd`, zero between.
 pub(super) fn soft_shrink(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft(Bound::Pointwise).arg("lambd", site.float("lambd")?))
 }
@@ -167,7 +167,7 @@ pub(super) fn threshold(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft { bound: Bound::Copy, ..expression(chosen) }.named(MlxOp::Where))
 }
 
-/// In eval mode a leaky ReLU whose slope is the middle of both.
+/// In eval mode, a leaky ReLU whose slope is the mean of both.
 pub(super) fn random_relu(site: &Site<'_>) -> Result<Draft, Refusal> {
     let slope = f64::midpoint(site.float("lower")?, site.float("upper")?);
     if slope > 1.0 {
@@ -201,7 +201,7 @@ pub(super) fn softplus(site: &Site<'_>) -> Result<Draft, Refusal> {
     .step("by ops, as nn.Softplus has neither beta nor threshold"))
 }
 
-/// One slope, or one for each channel, which are last in MLX: `[3, C, 5, 7]`.
+/// One slope, or one for each channel; channels come last in MLX: `[3, C, 5, 7]`.
 pub(super) fn prelu(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [slopes] = site.shape_of_rank("weight")?;
     let channels = if slopes == 1 { 6 } else { slopes };
@@ -209,19 +209,19 @@ pub(super) fn prelu(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.arg("num_parameters", slopes).weights(vec![Move::keep("weight")]))
 }
 
-/// The first half times the sigmoid of the second, along an axis. An image's channels are last in MLX.
+/// The first half times the sigmoid of the second, along an axis. An image's channels come last in MLX.
 pub(super) fn glu(site: &Site<'_>) -> Result<Draft, Refusal> {
     let value = site.attribute("dim")?;
     let dim = value.as_i64().filter(|dim| (-4..4).contains(dim)).ok_or_else(|| unexpected("dim", value))?;
     let draft = Draft::new(vec![4, 6, 8, 10], Bound::Pointwise);
-    // Along torch's second axis it is an image's channels; elsewhere the axes stay.
+    // torch's second axis is an image's channels; other axes stay.
     Ok(match dim {
         1 | -3 => draft.channels_last().arg("axis", -1).step("axis=-1, where the channels are in MLX"),
         _ => draft.arg("axis", dim),
     })
 }
 
-/// Softmin, LogSoftmax: MLX's layers take the last axis alone.
+/// Softmin, LogSoftmax: MLX's layers take only the last axis.
 pub(super) fn last_axis(site: &Site<'_>) -> Result<Draft, Refusal> {
     let log = site.torch_class().ends_with("LogSoftmax");
     let softmax = softmax(site)?;
@@ -240,7 +240,7 @@ pub(super) fn last_axis(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.named(if log { MlxOp::NnLogSoftmax } else { MlxOp::Softmax }))
 }
 
-/// Over the channels of an image, which are last in MLX.
+/// Over the channels of an image, which come last in MLX.
 pub(super) fn softmax_2d(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft::new(vec![5, 7, 11, 6], Bound::Norm(7)).channels_last())
 }

@@ -1,4 +1,4 @@
-//! Activations beside the plain ones, by ops.
+//! Activations other than the plain ones, as ops.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ pub(super) fn clipped_gelu(site: &Site<'_>) -> Result<Draft, Refusal> {
     }))
 }
 
-/// transformers' constants, which are √½ and √(1/4π) rounded: other ones are another function.
+/// transformers' constants: √½ and √(1/4π), rounded. With other constants it is another function.
 #[allow(clippy::approx_constant)]
 const LAPLACE_MEAN: f64 = 0.707_107;
 const LAPLACE_DEVIATION: f64 = 0.282_095;
@@ -69,7 +69,7 @@ pub(super) fn hard_mish(_site: &Site<'_>) -> Result<Draft, Refusal> {
     }))
 }
 
-/// A parabola above 0, an ELU below it, both on a line of slope `beta`; its four numbers are tensors.
+/// A parabola above 0 and an ELU below, both added to a line of slope `beta`; its four numbers are tensors.
 pub(super) fn xielu(site: &Site<'_>) -> Result<Draft, Refusal> {
     const TENSORS: [&str; 4] = ["alpha_p", "alpha_n", "beta", "eps"];
     for name in TENSORS {

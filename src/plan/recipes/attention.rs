@@ -1,4 +1,4 @@
-//! MultiheadAttention in its forms: as MLX's layer where that has the form, by its projections and ops otherwise.
+//! MultiheadAttention in all its forms: as MLX's layer where that has the form, otherwise as projections and ops.
 
 use serde_json::{Map, Value, json};
 
@@ -214,13 +214,13 @@ fn mask(p: &mut Program, form: &Form, extra: i64) -> Option<String> {
     if extra == 0 {
         return Some(mask);
     }
-    // What is joined to the keys is always seen.
+    // Positions joined to the keys are always seen.
     let rank = if form.padding_mask { 4 } else { 2 };
     let widths: Vec<(i64, i64)> = (0..rank).map(|axis| (0, if axis == rank - 1 { extra } else { 0 })).collect();
     Some(phrase::pad(p, &mask, &widths, phrase::Around::Constant(0.0)))
 }
 
-/// `True` drops: minus infinity there, 0 elsewhere, in the dtype of the queries.
+/// `True` drops: minus infinity there, 0 elsewhere, in the queries' dtype.
 pub(super) fn drops(p: &mut Program, mask: &str) -> String {
     let first = p.inputs.first().cloned().unwrap_or_default();
     let numbers = p.call(MlxOp::Where, [mask.into(), f64::NEG_INFINITY.into(), 0.0.into()], []);
@@ -228,7 +228,7 @@ pub(super) fn drops(p: &mut Program, mask: &str) -> String {
 }
 
 impl Attention {
-    /// Positions that are joined to the keys.
+    /// The positions joined to the keys.
     fn extra(&self) -> i64 {
         i64::from(self.bias_kv) + i64::from(self.zero_attn)
     }

@@ -35,7 +35,7 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("out_channels", outputs)
         .arg("kernel_size", per_axis(kernel))
         .arg("stride", per_axis(&stride));
-    // Only zeros, and as many on both sides, are padding of MLX's own.
+    // MLX's own padding is zeros only, and the same on both sides.
     let inside = mode == "zeros" && padding.iter().all(|[low, high]| low == high);
     let inner: Vec<usize> = padding.iter().map(|[low, _]| if inside { *low } else { 0 }).collect();
     draft = draft
@@ -69,7 +69,8 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
     })
 }
 
-/// A three-dimensional convolution with groups, which MLX refuses: each group by itself, on its part of the weight.
+/// A three-dimensional convolution with groups, which MLX refuses: each group is computed by itself, with its part of
+/// the weight.
 fn grouped(
     site: &Site<'_>,
     mut draft: Draft,
@@ -129,7 +130,7 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     let size = transposed_spatial(kernel, &stride, &pads);
     let output_padding = site.numbers("output_padding", kernel.len())?;
     let outputs = product(&[shape.get(1).copied().unwrap_or(1), groups])?;
-    // (n - 1)·stride + dilation·(kernel - 1) + output_padding + 1, the padding not taken off.
+    // (n - 1)·stride + dilation·(kernel - 1) + output_padding + 1, before the padding is taken off.
     let grown = |axis: usize| {
         let reach = dilation[axis].saturating_mul(kernel[axis].saturating_sub(1));
         let steps = (size[axis] - 1).saturating_mul(stride[axis]);
@@ -187,12 +188,12 @@ pub(super) fn transposed_moves(site: &Site<'_>, groups: usize) -> Vec<Move> {
     weight.into_iter().chain(site.has("bias").then(|| Move::keep("bias"))).collect()
 }
 
-/// As MLX's layers take it: a number for one axis, a list for more.
+/// In the form that MLX's layers take: a number for one axis, a list for more.
 fn per_axis(numbers: &[usize]) -> Value {
     if let [number] = numbers { json!(number) } else { json!(numbers) }
 }
 
-/// Padding before and behind along each axis. torch's 'same' puts the odd one behind.
+/// Padding before and after along each axis. torch's 'same' puts the odd one after.
 fn padding(site: &Site<'_>, kernel: &[usize], dilation: &[usize]) -> Result<Vec<[usize; 2]>, Refusal> {
     match site.attribute("padding")?.as_str() {
         Some("valid") => Ok(vec![[0, 0]; kernel.len()]),
@@ -206,8 +207,8 @@ fn padding(site: &Site<'_>, kernel: &[usize], dilation: &[usize]) -> Result<Vec<
     }
 }
 
-/// An input size for each axis: room for the dilated kernel and for the padding (a reflected border must be shorter than
-/// the input) and some more, no two axes alike.
+/// An input size for each axis: room for the dilated kernel, for the padding (a reflected border must be shorter than
+/// the input) and a little more, no two axes alike.
 fn spatial(kernel: &[usize], dilation: &[usize], padding: &[usize]) -> Vec<usize> {
     let reach = |axis: usize| dilation[axis].saturating_mul(kernel[axis].max(1) - 1).saturating_add(1);
     (0..kernel.len()).map(|axis| reach(axis).max(padding[axis]).saturating_add(6 + 2 * axis)).collect()

@@ -33,7 +33,7 @@ pub(super) fn cosine(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft::of(two(&[5, 12, 7]), Bound::Norm(12)).program(p).step("by ops: nn.losses.cosine_similarity_loss reduces"))
 }
 
-/// `[5, 12]` and as many.
+/// Two inputs `[5, 12]`.
 pub(super) fn pairwise(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (power, eps) = (site.float("norm")?, site.float("eps")?);
     let keep = site.flag("keepdim")?;
@@ -54,7 +54,7 @@ pub(super) fn apart(p: &mut Program, [a, b]: [&str; 2], power: f64, eps: f64, ke
     }
     let size = unary(p, MlxOp::Abs, &difference);
     if power == 0.0 {
-        // How many differ.
+        // The number of elements that differ.
         let differs = binary(p, MlxOp::NotEqual, size.clone(), 0.0);
         let differs = p.call(MlxOp::AstypeLike, [differs.into(), size.into()], []);
         return reduce(p, MlxOp::Sum, &differs, &[-1], keep);

@@ -10,7 +10,7 @@ use crate::plan::{Input, Move, Refusal};
 use t2m_engine::Program;
 use t2m_engine::program::MlxOp;
 
-/// `[4, 7, in]` → `[4, 7, out]`. More than one row, since a single one takes another path in both libraries.
+/// `[4, 7, in]` → `[4, 7, out]`. More than one row, since both libraries compute a single row differently.
 pub(super) fn linear(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [outputs, inputs] = site.shape_of_rank("weight")?;
     let draft = Draft::new(vec![4, 7, inputs], Bound::Contraction(inputs))
@@ -43,7 +43,7 @@ pub(super) fn bilinear(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.arg("bias", site.has("bias")).weights(site.moves(&["bias"])).output_shape(vec![4, 7, out]))
 }
 
-/// How many ids a bag of the measurement has, and how many bags there are.
+/// How many ids a bag has in the measurement, and how many bags there are.
 const BAG: usize = 7;
 const BAGS: usize = 5;
 
@@ -87,7 +87,7 @@ pub(super) fn embedding_bag(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.program(p).step("rows taken and reduced: MLX has no such layer"))
 }
 
-/// What is done with the rows of each bag.
+/// How the rows of each bag are reduced.
 struct Bags<'a> {
     mode: &'a str,
     /// The id that does not count.
@@ -119,7 +119,7 @@ impl Bags<'_> {
             };
             return reduce(p, function, &taken, &[1], false);
         };
-        // [bags, ids, 1] beside rows of [bags, ids, width], or of [ids, width], which every bag looks at.
+        // [bags, ids, 1] against rows of [bags, ids, width], or of [ids, width], which every bag sees.
         let counts = p.call(MlxOp::ExpandDims, [counts.into()], [("axis", json!(-1))]);
         let numbers = p.call(MlxOp::AstypeLike, [counts.clone().into(), "self.weight".into()], []);
         let number = reduce(p, MlxOp::Sum, &numbers, &[1], false);
@@ -138,7 +138,7 @@ impl Bags<'_> {
         phrase::binary(p, MlxOp::Divide, sum, number)
     }
 
-    /// Which id is in which bag: from its offset on, up to the next one's.
+    /// Which id is in which bag: those from its offset to the next.
     fn members(&self, p: &mut Program) -> String {
         let ids = (BAGS * BAG) as i64;
         let (starts, stops) = if self.last {

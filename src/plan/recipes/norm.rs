@@ -39,7 +39,7 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     flattened(site, draft)
 }
 
-/// A norm over the last axes, which are one in MLX.
+/// A norm over the last axes, which MLX has as one axis.
 fn last_axes(site: &Site<'_>, others: &[&str]) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
     let dims = product(&shape)?;
@@ -61,7 +61,7 @@ pub(super) fn last_axes_moves(site: &Site<'_>, others: &[&str]) -> Result<Vec<Mo
     Ok(weights)
 }
 
-/// The layer between a flatten of the last axes and its reverse, where they are several.
+/// The layer, with a flatten of the last axes before it and its reverse after, if there are several.
 fn flattened(site: &Site<'_>, draft: Draft) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
     if shape.len() < 2 {
@@ -99,7 +99,7 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let spatial = spatial(site)?;
     let features = features(site)?;
     let tracked = site.has("running_mean") && site.has("running_var");
-    // Without stored statistics it is normalised over batch and space.
+    // Without stored statistics it normalises over batch and space.
     let bound = if tracked { Bound::Pointwise } else { Bound::Norm(4 * spatial.iter().product::<usize>()) };
     let draft = Draft::new([vec![4, features], spatial.to_vec()].concat(), bound)
         .channels_last()
@@ -119,7 +119,7 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.step("depth, height and width flattened to one axis, as MLX's layer takes no more than four axes"))
 }
 
-/// Each channel by the squares of its neighbours: `[2, 9, 5, 7]`.
+/// Each channel, normalised by the squares of its neighbours: `[2, 9, 5, 7]`.
 pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     const CHANNELS: i64 = 9;
     let size = site.number("size")?;
@@ -127,7 +127,8 @@ pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Err(unexpected("size", site.maybe("size")));
     }
     let (alpha, beta, k) = (site.float("alpha")?, site.float("beta")?, site.float("k")?);
-    // LocalResponseNorm's window begins size // 2 before the channel, CrossMapLRN2d's is as long on both sides.
+    // LocalResponseNorm's window begins size // 2 before the channel; CrossMapLRN2d's reaches equally far on both
+    // sides.
     let across = site.torch_class().ends_with("CrossMapLRN2d");
     let (low, high) = if across { ((size - 1) / 2, (size - 1) / 2) } else { (size / 2, (size - 1) / 2) };
     let mut p = Program::new(&["x"]);
@@ -182,14 +183,14 @@ pub(super) fn instance_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     affine(site, draft, &[])
 }
 
-/// Weight and bias over channels, which MLX's layers have both or not at all.
+/// Weight and bias over channels: MLX's layers have both or neither.
 fn affine(site: &Site<'_>, draft: Draft, others: &[&str]) -> Result<Draft, Refusal> {
     let draft = draft.weights(affine_moves(site, others)?);
     let lacks_bias = site.has("weight") && !site.has("bias");
     Ok(if lacks_bias { draft.step("a bias of zeros, which MLX's layer cannot be without") } else { draft })
 }
 
-/// Weight, bias and the others, with a bias of zeros where there is a weight alone.
+/// Weight, bias and the others, with zeros as the bias where only the weight exists.
 pub(super) fn affine_moves(site: &Site<'_>, others: &[&str]) -> Result<Vec<Move>, Refusal> {
     let mut weights = site.moves(&[&["bias"], others].concat());
     if site.has("weight") && !site.has("bias") {

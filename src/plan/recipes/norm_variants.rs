@@ -1,6 +1,6 @@
-//! Norms beside the plain ones: 1 + weight, gates, heads, channels first, an activation behind.
+//! Norms other than the plain ones: 1 + weight, gates, heads, channels first, an activation behind.
 //!
-//! What the rows' constants mean stands beside the functions that compute it: `crates/torch/src/zoo/norm.rs`.
+//! The functions that compute these constants explain them: `crates/torch/src/zoo/norm.rs`.
 
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ fn offset(site: &Site<'_>) -> f64 {
     site.setting(Setting::Offset).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
-/// The weight with the offset added, and bias, each if it is there.
+/// The weight plus the offset, and the bias, each if it exists.
 fn affine(site: &Site<'_>) -> Vec<Move> {
     let mut moves = site.moves(&["bias"]);
     if offset(site) != 0.0 {
@@ -39,7 +39,7 @@ fn with_offset(site: &Site<'_>, draft: Draft) -> Draft {
     }
 }
 
-/// Whether the channels are second in torch: by a constant of the row, or by the class's `data_format`.
+/// Whether channels are the second axis in torch: by a constant of the row, or by the class's `data_format`.
 fn channels_first(site: &Site<'_>) -> Result<bool, Refusal> {
     if let Some(first) = site.setting(Setting::ChannelsFirst).and_then(Value::as_bool) {
         return Ok(first);
@@ -108,7 +108,7 @@ fn groups_of(width: usize, size: usize) -> Option<usize> {
     (size > 0 && width.is_multiple_of(size)).then(|| width / size)
 }
 
-/// The norm of each of so many parts of the last axis, without a weight.
+/// The norm of each of `groups` parts of the last axis, without a weight.
 fn grouped(p: &mut Program, x: &str, groups: usize, eps: f64) -> String {
     let args = entries([("weight", Value::Null), ("eps", json!(eps))]);
     phrase::layer(p, "", MlxLayer::FastRmsNorm, args);
@@ -138,7 +138,7 @@ pub(super) fn gated_rms(site: &Site<'_>) -> Result<Draft, Refusal> {
         Value::String(word) if word == "sigmoid" => MlxOp::Sigmoid,
         other => return Err(unexpected("activation", other)),
     };
-    // In every model the gate is given; a sample may ask for the norm without it.
+    // Every model passes the gate; a sample may ask for the norm without it.
     let alone = site.call.is_some_and(|call| call.inputs.as_deref() == Some(&["hidden_states".to_owned()]));
     let names: &[&str] = if alone { &["hidden_states"] } else { &["hidden_states", "gate"] };
     let mut p = Program::new(names);
@@ -207,7 +207,7 @@ fn scaled(site: &Site<'_>, p: &mut Program, mut x: String) -> String {
     if site.has("bias") { add(p, x, "self.bias") } else { x }
 }
 
-/// Over each head's features, then the heads side by side: `[4, 5, heads, D]` → `[4, 5, heads·D]`.
+/// A norm over each head's features, then the heads side by side: `[4, 5, heads, D]` → `[4, 5, heads·D]`.
 fn merged(site: &Site<'_>, eps: f64) -> Result<Draft, Refusal> {
     let (heads, width) = (site.number("num_heads")?, site.number("head_dim")?);
     let mut p = Program::new(&["x"]);
@@ -264,7 +264,7 @@ pub(super) fn simple(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(over(site, width)?.weights(site.moves(&["bias"])).program(p).step("by ops: MLX has no such layer"))
 }
 
-/// Norms over space by their mean over channels: `[2, 7, 9, C]`.
+/// Each channel's norm over space, divided by the mean over channels: `[2, 7, 9, C]`.
 pub(super) fn global_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [channels] = site.shape_of_rank("weight")?;
     let eps = site.float("eps")?;
@@ -292,7 +292,7 @@ pub(super) fn global_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.weights(site.moves(&["bias"])).program(p).step("by ops: MLX has no such layer"))
 }
 
-/// By the root of the mean square over space: `[2, C, 7, 9]`.
+/// Divided by the root of the mean square over space: `[2, C, 7, 9]`.
 pub(super) fn filter_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [channels] = site.shape_of_rank("weight")?;
     let eps = site.float("eps")?;
@@ -364,7 +364,7 @@ pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.step("the activation behind the norm is a layer of its own"))
 }
 
-/// A layer of torch's side in a sequence, whose tensors are under that path.
+/// A layer of a sequence on torch's side, with its tensors under that path.
 fn part(spec: &ModuleSpec, at: &str) -> Map<String, Value> {
     entries([("kind", json!(spec.kind)), ("args", json!(spec.args)), ("at", json!(at))])
 }

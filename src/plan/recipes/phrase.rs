@@ -26,7 +26,7 @@ pub(super) fn slices(p: &mut Program, x: &str, first: usize, parts: &[(Option<i6
     p.call(MlxOp::Slice, [x.into()], [("starts", starts.into()), ("stops", stops.into()), ("strides", strides.into())])
 }
 
-/// The first axis's element of that number, without the axis.
+/// Element `index` of the first axis, without the axis.
 pub(super) fn at(p: &mut Program, x: &str, index: usize) -> String {
     p.call(MlxOp::Index, [x.into()], [("at", json!(index))])
 }
@@ -36,7 +36,7 @@ pub(super) fn take(p: &mut Program, x: &str, axis: usize, indices: impl IntoIter
     p.call(MlxOp::Take, [x.into(), Operand::indices(indices)], [("axis", json!(axis))])
 }
 
-/// Several joined along an axis; one alone is itself.
+/// Several variables joined along an axis; a single one is returned as it is.
 pub(super) fn concatenate(p: &mut Program, mut parts: Vec<String>, axis: i64) -> String {
     match (parts.len(), parts.pop()) {
         (1, Some(single)) => single,
@@ -47,18 +47,18 @@ pub(super) fn concatenate(p: &mut Program, mut parts: Vec<String>, axis: i64) ->
     }
 }
 
-/// Several laid along a new axis.
+/// Several variables stacked along a new axis.
 pub(super) fn stack(p: &mut Program, parts: Vec<String>, axis: i64) -> String {
     let all = parts.into_iter().map(Operand::from).collect::<Vec<_>>();
     p.call(MlxOp::Stack, [all.into()], [("axis", json!(axis))])
 }
 
-/// Two operands.
+/// Call a function of two operands.
 pub(super) fn binary(p: &mut Program, op: MlxOp, a: impl Into<Operand>, b: impl Into<Operand>) -> String {
     p.call(op, [a.into(), b.into()], [])
 }
 
-/// One operand.
+/// Call a function of one operand.
 pub(super) fn unary(p: &mut Program, op: MlxOp, x: &str) -> String {
     p.call(op, [x.into()], [])
 }
@@ -94,7 +94,7 @@ pub(super) fn layer(p: &mut Program, attribute: &str, kind: MlxLayer, args: Map<
     p.layers.insert(attribute.to_owned(), ModuleSpec { kind: kind.name().to_owned(), args, ..ModuleSpec::default() });
 }
 
-/// Call a layer that was declared; the one without a name is `self`.
+/// Call a declared layer; the one without a name is `self`.
 pub(super) fn run(p: &mut Program, attribute: &str, x: &str) -> String {
     p.run(attribute, [x.into()])
 }
@@ -126,7 +126,7 @@ impl Around {
     }
 }
 
-/// Pad each axis before and behind; a negative number cuts off, which `mx.pad` does not know.
+/// Pad each axis before and after; a negative number cuts off, which `mx.pad` cannot do.
 pub(super) fn pad(p: &mut Program, x: &str, widths: &[(i64, i64)], around: Around) -> String {
     let mut x = x.to_owned();
     if widths.iter().any(|&(low, high)| low < 0 || high < 0) {

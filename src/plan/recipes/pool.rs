@@ -12,7 +12,7 @@ use t2m_engine::program::{MlxLayer, MlxOp, Operand};
 
 /// Channels of a pool's input.
 const CHANNELS: usize = 5;
-/// No program calls more than this: a window of a hostile file could ask for millions of slices.
+/// The most calls of a program: a window of a hostile file could ask for millions of slices.
 const MOST_SLICES: usize = 600;
 
 /// A window along one axis.
@@ -25,12 +25,13 @@ struct Window {
     dilation: usize,
     /// Length of the output.
     out: usize,
-    /// Places behind the padding that the last window reaches, for `ceil_mode`.
+    /// Places after the padding that the last window reaches, for `ceil_mode`.
     extra: usize,
 }
 
 impl Window {
-    /// As torch counts: with `ceil_mode` a last window may reach beyond the input, but begins in it or in its padding.
+    /// As torch counts: with `ceil_mode` the last window may reach beyond the input, but begins in it or in its
+    /// padding.
     fn new(size: usize, [kernel, stride, padding, dilation]: [usize; 4], ceil: bool) -> Window {
         let reach = dilation * (kernel - 1) + 1;
         let room = (size + 2 * padding).saturating_sub(reach);
@@ -46,7 +47,7 @@ impl Window {
         (self.padding as i64, (self.padding + self.extra) as i64)
     }
 
-    /// The places that the window's element of that number sees: one for each output.
+    /// The places that element `element` of the window sees: one for each output.
     fn seen(&self, element: usize) -> (Option<i64>, Option<i64>, i64) {
         let start = element * self.dilation;
         let stop = start + (self.out - 1) * self.stride + 1;
@@ -70,7 +71,7 @@ fn windows(site: &Site<'_>, dilated: bool) -> Result<Vec<Window>, Refusal> {
             return Err(unexpected("padding", site.maybe("padding")));
         }
         let reach = sizes[3].saturating_mul(sizes[0] - 1).saturating_add(1);
-        // Two strides and a bit more than the window: `ceil_mode` makes a difference there.
+        // Two strides and a little more than the window, so that `ceil_mode` makes a difference.
         let size = reach.saturating_add(2 * sizes[1]).saturating_add(3 + axis);
         product(&[size])?;
         windows.push(Window::new(size, sizes, ceil));
@@ -202,7 +203,7 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let windows = windows(site, false)?;
     let counts_padding = site.flag("count_include_pad")?;
     let divisor = match site.maybe("divisor_override") {
-        // Of one axis torch takes none.
+        // torch takes none for one axis.
         _ if windows.len() == 1 => None,
         Value::Null => None,
         value => {
@@ -254,7 +255,8 @@ pub(super) fn power_average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let padded = phrase::pad(&mut p, &powers, &sides(&windows), Around::Constant(0.0));
     let mut mean = phrase::run(&mut p, "", &padded);
     if windows.iter().any(|window| window.extra > 0) {
-        // torch's mean takes the part of the last window that lies in the input, and multiplies by the whole window.
+        // torch takes the mean over the part of the last window that is in the input, and multiplies it by the whole
+        // window.
         let ones = phrase::unary(&mut p, MlxOp::OnesLike, "x");
         let ones = phrase::pad(&mut p, &ones, &sides(&windows), Around::Constant(0.0));
         let share = phrase::run(&mut p, "", &ones);
@@ -292,7 +294,7 @@ fn bin(index: usize, of: usize, size: usize) -> (i64, i64) {
     ((index * size / of) as i64, ((index + 1) * size).div_ceil(of) as i64)
 }
 
-/// Bins of one axis after the other, each reduced: a box is the product of its sides.
+/// One axis after the other, each reduced by bins: a box is the product of its sides.
 pub(super) fn by_bins(p: &mut Program, x: &str, reduce: MlxOp, size: &[usize], outputs: &[usize]) -> String {
     let mut x = x.to_owned();
     let all: Vec<i64> = (1..=size.len() as i64).collect();
@@ -318,7 +320,7 @@ pub(super) fn adaptive_average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let outputs: Vec<usize> = outputs.iter().zip(&size).map(|(out, &size)| out.unwrap_or(size)).collect();
     let terms = size.iter().zip(&outputs).map(|(size, out)| size.div_ceil(*out) + 1).product();
     let mut p = Program::new(&["x"]);
-    // MLX adds up half precision in half on the CPU.
+    // On the CPU MLX adds up half precision in half precision.
     let wide = p.call(MlxOp::Astype, ["x".into()], [("dtype", json!("float32"))]);
     let pooled = by_bins(&mut p, &wide, MlxOp::Mean, &size, &outputs);
     let output = p.call(MlxOp::AstypeLike, [pooled.into(), "x".into()], []);
@@ -329,7 +331,7 @@ pub(super) fn adaptive_average(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.named(MlxOp::Mean).program(p).step("slices and their means, in float32"))
 }
 
-/// Adaptive maximum pools: bins of uneven size, their maxima, and where those were.
+/// Adaptive maximum pools: uneven bins, their maxima, and where those were.
 pub(super) fn adaptive_max(site: &Site<'_>) -> Result<Draft, Refusal> {
     let outputs = output_size(site)?;
     let size = adaptive_input(&outputs);

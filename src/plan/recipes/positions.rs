@@ -10,7 +10,7 @@ use crate::plan::{Input, Move, Refusal};
 use t2m_engine::Program;
 use t2m_engine::program::{MlxOp, Operand};
 
-/// Ids `[3, 11]` → `[3, 11, width]`, times a number of the class, or a tensor where the file holds no number.
+/// Ids `[3, 11]` → `[3, 11, width]`, times a number of the class, or a tensor if the file holds no number.
 pub(super) fn scaled(site: &Site<'_>) -> Result<Draft, Refusal> {
     let plain = super::linear::embedding(site)?;
     let draft = Draft { bound: Bound::Pointwise, ..plain };
@@ -39,7 +39,7 @@ pub(super) fn scaled(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
 }
 
-/// Rows by position: `[3, 11]` → `[3, 11, width]`, or `[11, width]` where every item has the same.
+/// Rows by position: `[3, 11]` → `[3, 11, width]`, or `[11, width]` where all items have the same.
 pub(super) fn positions(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [rows, width] = site.shape_of_rank("weight")?;
     let offset = match site.setting(Setting::Offset).filter(|offset| !offset.is_null()) {
@@ -78,7 +78,7 @@ pub(super) fn positions(site: &Site<'_>) -> Result<Draft, Refusal> {
     let places = if batch { places } else { super::phrase::at(&mut p, &places, 0) };
     let output = p.call(MlxOp::Take, ["self.weight".into(), places.into()], [("axis", json!(0))]);
     p.outputs = vec![output];
-    // A mask of ones and zeros; ids among which the padding is.
+    // A mask of ones and zeros, or ids that include the padding id.
     let values = Values::Ids(if count == "mask" { 2 } else { padding as u64 + 3 });
     let draft = Draft::of(vec![Input::new(vec![3, length], values)], Bound::Copy);
     let shape = if batch { vec![3, length, width] } else { vec![length, width] };

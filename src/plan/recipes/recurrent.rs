@@ -1,4 +1,5 @@
-//! LSTM, GRU and RNN over time, in layers and directions, and their cells. MLX's layers are one layer in one direction.
+//! LSTM, GRU and RNN over time, with layers and directions, and their cells. A layer of MLX is one layer in one
+//! direction.
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use t2m_engine::program::{MlxLayer, MlxOp};
 /// Positions and sequences of the input.
 const LENGTH: usize = 11;
 const BATCH: usize = 4;
-/// No stack has more layers.
+/// The most layers of a stack.
 const MOST_LAYERS: usize = 64;
 
 /// The family: MLX's layer and how its parameters are called.
@@ -40,7 +41,7 @@ fn family(site: &Site<'_>) -> &'static Family {
 }
 
 impl Family {
-    /// Moves of one layer's tensors, whose torch names end so, into the layer that an attribute holds.
+    /// Moves of one layer's tensors, whose torch names have this suffix, into the layer under an attribute.
     fn moves(&self, site: &Site<'_>, suffix: &str, attribute: &str) -> Vec<Move> {
         let name = |own: &str| if attribute.is_empty() { own.to_owned() } else { format!("{attribute}.{own}") };
         let [input, hidden] = self.weights;
@@ -73,7 +74,7 @@ impl Family {
                 Some("relu") => (MlxOp::NnRelu, "RNN_RELU"),
                 _ => return Err(unexpected("nonlinearity", site.maybe("nonlinearity"))),
             };
-            // Of a whole RNN torch goes by its mode, of a cell by the word.
+            // For a whole RNN torch reads its mode, for a cell this word.
             let said = site.maybe("mode");
             if !site.torch_class().ends_with("Cell") && !said.is_null() && said != mode {
                 return Err(unexpected("mode", said));
@@ -88,7 +89,7 @@ impl Family {
     }
 }
 
-/// How torch's names end for a layer and direction, and the attribute that holds MLX's layer: none for the only one.
+/// The suffix of torch's names for a layer and direction, and the attribute of MLX's layer: empty for the only one.
 fn names_of(layer: usize, direction: usize, single: bool) -> (String, String) {
     let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
     let attribute = if single { String::new() } else { suffix.trim_start_matches('_').to_owned() };
@@ -173,7 +174,7 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let mut outputs = vec![Output { name: "output", to_torch: swap }];
     outputs.extend(family.states.iter().map(|&name| Output { name, to_torch: None }));
-    // A state passes through every step and layer, each a sum over what comes in and the state.
+    // A state passes through every step and layer; each sums over the input and the state.
     let terms = (features + hidden) * layers * LENGTH;
     let mut draft = Draft::of(inputs, Bound::Contraction(terms)).outputs(outputs).weights(moves(site)?).program(p);
     draft.output_shape = vec![BATCH, LENGTH, directions * hidden];

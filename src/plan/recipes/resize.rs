@@ -14,10 +14,10 @@ use t2m_engine::program::{MlxOp, Operand};
 const SIZES: [&[usize]; 3] = [&[9], &[7, 9], &[4, 5, 3]];
 /// `a` of torch's cubic kernel.
 const CUBIC: f64 = -0.75;
-/// No output axis is longer.
+/// The longest output axis.
 const MOST: f64 = 4096.0;
 
-/// One axis: its lengths before and after, and how far apart the outputs lie in the input, in float32 as torch counts.
+/// One axis: its lengths before and after, and the distance between outputs in the input, in float32 as torch counts.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     size: usize,
@@ -34,7 +34,7 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
         "trilinear" => 3,
         _ => 2,
     };
-    // The other modes take one to three axes; the number of sizes tells, and two otherwise.
+    // The other modes take one to three axes: as many as there are sizes, otherwise two.
     let listed = ["size", "scale_factor"].iter().find_map(|name| site.maybe(name).as_array()).map(Vec::len);
     let axes = if matches!(mode, "nearest" | "nearest-exact" | "area") { listed.unwrap_or(axes) } else { axes };
     let size = SIZES.get(axes.wrapping_sub(1)).copied().ok_or_else(|| unexpected("size", site.maybe("size")))?;
@@ -73,7 +73,7 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
         .step("indices and weights worked out as torch does: nn.Upsample counts otherwise here"))
 }
 
-/// MLX's own layer is right where every scale is a whole number; at others it puts its samples elsewhere.
+/// MLX's own layer is right where every scale is a whole number; at other scales it places its samples differently.
 fn as_layer(site: &Site<'_>, mode: &str, corners: bool, draft: Draft) -> Option<Draft> {
     let scale = site.maybe("scale_factor");
     let whole = |value: &Value| value.as_f64().filter(|scale| scale.fract() == 0.0 && *scale >= 1.0);
@@ -137,10 +137,10 @@ fn nearest(axis: &Axis, exact: bool) -> Vec<i64> {
     (0..axis.out).map(place).collect()
 }
 
-/// Places and the weights that they have, one list for each tap.
+/// Places and their weights, one list for each tap.
 type Taps = Vec<(Vec<i64>, Vec<f64>)>;
 
-/// The two places around each output, and how much of each.
+/// The two places around each output, and the share of each.
 fn linear(axis: &Axis, corners: bool) -> Taps {
     let last = axis.size as i64 - 1;
     let (mut low, mut high) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));

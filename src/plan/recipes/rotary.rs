@@ -10,10 +10,10 @@ use crate::plan::{Input, Move, Output, Refusal};
 use t2m_engine::Program;
 use t2m_engine::program::{MlxOp, Operand};
 
-/// Kinds whose frequencies and scaling stay what they are stored as.
+/// Kinds whose frequencies and scaling stay as stored.
 const STATIC: [&str; 7] = ["default", "linear", "yarn", "llama3", "proportional", "axial", "ntk_alpha"];
 
-/// Positions of the measurement are below this.
+/// Positions in the measurement are below this.
 const POSITIONS: u64 = 64;
 
 /// Frequencies with their scaling: one, or one for each type of layer.
@@ -48,7 +48,7 @@ impl Frequencies {
     }
 }
 
-/// x, which gives its dtype alone, and positions → cosine and sine, for each type of layer where there are several.
+/// x, of which only the dtype counts, and positions → cosine and sine, for each type of layer if there are several.
 pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
     let axes = word(site, Setting::Axes).unwrap_or("one");
     let layout = word(site, Setting::Layout).unwrap_or("halves");
@@ -99,12 +99,12 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
         .step("cosine and sine by ops, from the stored frequencies"))
 }
 
-/// A word that the row says.
+/// A word in the row.
 fn word<'a>(site: &Site<'a>, setting: Setting) -> Option<&'a str> {
     site.setting(setting).and_then(Value::as_str)
 }
 
-/// The angles of each axis's positions, where there are several, in one row.
+/// The angles of each axis's positions in one row, if there are several axes.
 fn of_axes(site: &Site<'_>, p: &mut Program, angles: String, axes: &str, count: usize) -> Result<String, Refusal> {
     let wrong = || unexpected("mrope_section", site.maybe("mrope_section"));
     let sections = || site.numbers("mrope_section", 3);

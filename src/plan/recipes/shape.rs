@@ -13,7 +13,7 @@ use t2m_engine::program::MlxOp;
 /// Spatial sizes for so many axes: no two alike.
 const SIZES: [&[usize]; 3] = [&[9], &[8, 7], &[5, 7, 6]];
 
-/// An image's axes are put back first: the layer behind knows its features in torch's order.
+/// An image's axes move back first: the next layer has its features in torch's order.
 pub(super) fn flatten(site: &Site<'_>) -> Result<Draft, Refusal> {
     let shape = vec![2usize, 3, 4, 5];
     let axis = |name: &str| -> Result<i64, Refusal> {
@@ -56,11 +56,11 @@ pub(super) fn identity(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft::new(vec![3, 5, 7], Bound::Copy))
 }
 
-/// Constants, reflections, edges or the other end around `[2, 3, *n]`. torch names the last axis first.
+/// Constants, reflections, edges or the opposite end around `[2, 3, *n]`. torch names the last axis first.
 pub(super) fn pad(site: &Site<'_>) -> Result<Draft, Refusal> {
     let class = site.torch_class().rsplit('.').next().unwrap_or_default();
     let around = match class {
-        // torch's forward goes by the attribute here too, which its constructor sets to 0.
+        // torch's forward reads the attribute here too, which its constructor sets to 0.
         _ if class.starts_with("ZeroPad") && site.maybe("value").is_null() => Around::Constant(0.0),
         _ if class.starts_with("ZeroPad") => Around::Constant(site.float("value")?),
         _ if class.starts_with("ConstantPad") => Around::Constant(site.float("value")?),
@@ -77,7 +77,7 @@ pub(super) fn pad(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Err(unexpected("padding", value));
     }
     let widths: Vec<(i64, i64)> = listed.chunks(2).rev().map(|both| (both[0], both[1])).collect();
-    // A reflected border is shorter than the input, and something is left of a cropped one.
+    // A reflected border has to be shorter than the input, and cropping has to leave something.
     let most = widths.iter().map(|(low, high)| low.abs() + high.abs()).max().unwrap_or(0);
     let size: Vec<usize> = SIZES[axes - 1].iter().map(|size| size + usize::try_from(most).unwrap_or(0)).collect();
     let all = [&[(0, 0)], widths.as_slice(), &[(0, 0)]].concat();
@@ -132,7 +132,7 @@ fn factor(site: &Site<'_>, name: &str) -> Result<i64, Refusal> {
     value.as_i64().filter(|factor| (1..=64).contains(factor)).ok_or_else(|| unexpected(name, value))
 }
 
-/// `[2, 4·g, 5, 7]`: the groups' channels dealt out in turn.
+/// `[2, 4·g, 5, 7]`: the channels of the groups, interleaved.
 pub(super) fn channel_shuffle(site: &Site<'_>) -> Result<Draft, Refusal> {
     let groups = site.number("groups")?.clamp(1, 1 << 12) as i64;
     let mut p = Program::new(&["x"]);
@@ -181,7 +181,7 @@ impl Blocks {
             .collect()
     }
 
-    /// What the kernel's element at `at` sees of each axis: start, stop, step.
+    /// What element `at` of the kernel sees of each axis: start, stop, step.
     fn seen(&self, at: [usize; 2], count: &[usize]) -> Vec<(Option<i64>, Option<i64>, i64)> {
         (0..2)
             .map(|axis| {

@@ -1,5 +1,5 @@
-//! Transformer layers and stacks, by MLX's attention with its bias and its norms: MLX's own stacks have attention without
-//! bias and always end in a norm.
+//! Transformer layers and stacks, built from MLX's attention, which can have a bias, and its norms: MLX's own stacks
+//! have attention without bias and always end in a norm.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,14 @@ use t2m_engine::program::{MlxLayer, MlxOp, Operand};
 const BATCH: usize = 2;
 const SOURCE: usize = 9;
 const TARGET: usize = 7;
-/// No stack is measured deeper.
+/// The deepest stack that is measured.
 const MOST_LAYERS: usize = 64;
 
-/// A plan's program and moves as they grow, layer by layer.
+/// A plan's program and moves, built layer by layer.
 struct Stack {
     p: Program,
     weights: Vec<Move>,
-    /// Attributes of the layers, with the activation by name, by path, for torch's side.
+    /// Attributes of the layers by path, with the activation as a name, for torch's side.
     modules: BTreeMap<String, Map<String, Value>>,
     batch_first: bool,
     width: usize,
@@ -233,7 +233,7 @@ impl Stack {
         };
         let mut inputs: Vec<Input> = lengths.iter().map(sequence).collect();
         inputs.extend(masks.inputs);
-        // Each layer adds its sums' roundings to those that came in.
+        // Each layer adds the rounding of its sums to what came in.
         let terms = self.terms.saturating_mul((2 * self.depth).pow(2));
         let mut draft = Draft::of(inputs, Bound::Contraction(terms)).weights(self.weights).program(self.p);
         draft.outputs = vec![Output { name: "output", to_torch: swap }];
@@ -252,8 +252,8 @@ impl Stack {
     }
 }
 
-/// torch's activation by name, and MLX's function. It is a function of torch, known by its full path, or a module below the
-/// layer. `activation_relu_or_gelu` is what torch's fast path goes by: 1 or 2, and 0 for what is neither.
+/// torch's activation by name, and MLX's function. It is a function of torch, known by its full path, or a module below
+/// the layer. torch's fast path reads `activation_relu_or_gelu`: 1 or 2, and 0 for neither.
 fn activation(site: &Site<'_>) -> Result<(&'static str, MlxOp), Refusal> {
     const RELU: (&str, MlxOp) = ("relu", MlxOp::NnRelu);
     const GELU: (&str, MlxOp) = ("gelu", MlxOp::NnGelu);
@@ -288,7 +288,7 @@ fn activation(site: &Site<'_>) -> Result<(&'static str, MlxOp), Refusal> {
     };
     let said: Vec<_> = [named, module, coded].into_iter().flatten().collect();
     match said.split_first() {
-        // A layer that was saved before torch could choose has ReLU.
+        // A layer saved before torch had the choice has ReLU.
         None => Ok(RELU),
         Some((&first, rest)) if rest.iter().all(|other| *other == first) => Ok(first),
         Some(_) => Err(unexpected("activation_relu_or_gelu", code)),
@@ -324,7 +324,7 @@ impl Masks {
         plain.iter().copied().chain(self.names.iter().map(String::as_str)).collect()
     }
 
-    /// The mask of these names as one that is added to the scores.
+    /// The masks of these names as one that is added to the scores.
     fn additive(&self, p: &mut Program, own: &str, padding: &str) -> Option<String> {
         let own = self.names.iter().position(|name| name == own).map(|at| match self.inputs[at].values {
             Values::Additive => self.names[at].clone(),

@@ -37,8 +37,8 @@ pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
     areas
 }
 
-/// Draw, and tell the state where things went. Where that makes it scroll (a pane was shown for the first time, or has
-/// another size), draw again. Returns what the state asks for.
+/// Draw, and pass the geometry on to the state. If the state scrolls because of it (a pane has come into view or has
+/// another size), draw again. Returns the effects that the state asks for.
 pub fn render(state: &mut State, area: Rect, buffer: &mut Buffer) -> Vec<Effect> {
     let areas = draw(state, area, buffer);
     let before = state.scrolled();

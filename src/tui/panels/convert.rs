@@ -26,12 +26,12 @@ const WIDTH: u16 = 120;
 /// Columns of the rule.
 const RULE: usize = 18;
 
-/// A conversion, and how far the list of its tensors is scrolled.
+/// A conversion, and how far its list of tensors is scrolled.
 #[derive(Debug, Clone, Default)]
 pub struct Convert {
     /// What would be written, once it is known.
     preview: Option<Result<Arc<Preview>, String>>,
-    /// How far the writing is, while it goes on.
+    /// How far the writing has got, while it goes on.
     progress: Option<Progress<'static>>,
     /// How the last one ended.
     outcome: Option<Result<String, String>>,
@@ -39,7 +39,7 @@ pub struct Convert {
 }
 
 impl Convert {
-    /// It went on. Returns how it ended, once it did.
+    /// Take in an event. Returns how the conversion ended, if it has.
     pub fn hear(&mut self, event: Event) -> Option<String> {
         match event {
             Event::Planned(preview) => self.preview = Some(preview),
@@ -108,7 +108,7 @@ impl Panel for Convert {
 }
 
 impl Convert {
-    /// What stands above the tensors.
+    /// The lines above the tensors.
     fn head(&self, canvas: &Canvas<'_>, columns: usize) -> Vec<Line<'static>> {
         let theme = canvas.theme;
         let say = |words: &str, style: Style| {
@@ -135,7 +135,7 @@ impl Convert {
     }
 }
 
-/// Where it goes, and what of it nobody has measured.
+/// Where the file goes, and how many of its tensors no run has passed.
 fn summary(view: &View, preview: &Preview) -> String {
     let passed = |row: &&Row| view.measured.verdict(row.module).is_some_and(Verdict::passes);
     let unmeasured = preview.rows.iter().filter(|row| !passed(row)).count();
@@ -162,7 +162,7 @@ fn progress(now: &Progress<'_>) -> String {
     format!("{}, {} %, {}", now.words(), percent(share(done, of)), now.tensor)
 }
 
-/// A mark for what was measured of its layer, both names, the rule.
+/// A row: a mark for the verdict of its layer, both names, the rule.
 fn line(canvas: &Canvas<'_>, row: &Row, columns: usize) -> Line<'static> {
     let theme = canvas.theme;
     let verdict = canvas.view.measured.verdict(row.module);

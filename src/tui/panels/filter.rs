@@ -21,7 +21,7 @@ const ROWS: usize = Status::ALL.len() + 1;
 /// Columns with the border.
 const WIDTH: u16 = 38;
 
-/// The cursor in the list. What is ticked is the tree's.
+/// The cursor in the list. Which rows are ticked is part of the tree's state.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     cursor: ListCursor,
@@ -90,7 +90,7 @@ impl Panel for Filter {
     }
 }
 
-/// Of each row: whether it is ticked, its sign, its word, their style, how many modules it stands for.
+/// For each row: whether it is ticked, its sign, its word, their style, and how many modules have this status.
 fn rows(canvas: &Canvas<'_>) -> Vec<(bool, char, &'static str, Style, usize)> {
     let (theme, view) = (canvas.theme, canvas.view);
     let filter = &view.tree.filter;

@@ -1,5 +1,5 @@
-//! The list of everything in the sources that a port has to deal with: blockers, the worst first, then ops; with what to do
-//! about the selected one below it.
+//! Everything in the sources that a port has to deal with: blockers, the worst first, then ops. Below the list it says
+//! what to do about the selected one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,9 +29,9 @@ use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most columns.
 const WIDTH: u16 = 116;
-/// Rows for the words about the selected one.
+/// Rows for the text about the selected one.
 const WORDS: u16 = 4;
-/// Columns of what is found, and of the place.
+/// Columns of a finding, and of its place.
 const WHAT: usize = 36;
 const AT: usize = 30;
 
@@ -43,7 +43,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Go where the chosen one is.
+    /// Go to the place of the selected one.
     fn accept(&self, context: &mut Context<'_>) -> Then {
         let view = &mut *context.view;
         if let Some(at) = view.document.findings.get(self.cursor.row).map(|finding| finding.at) {
@@ -153,7 +153,7 @@ pub struct Finding {
     pub what: String,
     /// File and line.
     pub place: String,
-    /// How many modules run it; of an op, how often it is written in all of them.
+    /// How many modules run a blocker, or how often an op is written in all of them.
     pub count: usize,
     /// What happens, and what to write.
     pub words: String,
@@ -167,7 +167,7 @@ pub(in crate::tui) fn of_blockers(blockers: &Blockers<'_>, model: &Model, triage
         let blocker = place.blocker;
         let &first = place.modules.first()?;
         let source = triage.source(&model.modules.get(first)?.class)?;
-        // One in another file is listed at the class.
+        // A blocker in another file is listed at the class's line.
         let line = if source.file == place.file { blocker.line } else { source.class_line };
         Some(Finding {
             kind: Kind::Blocker(blocker.severity),
@@ -183,7 +183,8 @@ pub(in crate::tui) fn of_blockers(blockers: &Blockers<'_>, model: &Model, triage
 
 /// The ops of the model, those without a counterpart first.
 pub(in crate::tui) fn all_ops(opened: &Opened) -> Vec<Finding> {
-    // The first module for each place, and for each file of a base: a model may have a million modules and thousands of ops.
+    // The first module for each place, and for each file of a base class. A lookup, since a model may have a million
+    // modules and thousands of ops.
     let (mut at_line, mut in_file) = (HashMap::new(), HashMap::new());
     let mut seen = HashSet::new();
     for (id, module) in opened.model.modules.iter().enumerate() {
@@ -221,7 +222,7 @@ pub(in crate::tui) fn all_ops(opened: &Opened) -> Vec<Finding> {
     ops::ops(opened).iter().filter_map(finding).collect()
 }
 
-/// The last part of a path, with the folder it is in.
+/// The last two parts of a path: the folder and the file.
 fn short(file: &str) -> String {
     let parts: Vec<&str> = file.rsplitn(3, '/').take(2).collect();
     parts.into_iter().rev().collect::<Vec<_>>().join("/")

@@ -33,11 +33,11 @@ pub enum Name {
     Help,
 }
 
-/// What the panels know, and which of them is open. A closed one keeps what it knows.
+/// The state of each panel, and which of them is open. A closed panel keeps its state.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs)]
 pub struct Panels {
-    /// The one that has the keyboard.
+    /// The open one, which has the keyboard.
     pub open: Option<Name>,
     pub about: about::About,
     pub convert: convert::Convert,
@@ -81,7 +81,7 @@ impl Panels {
         self.of_mut(name).open(context);
     }
 
-    /// Let the open panel, if there is one, act; close it where it says so.
+    /// Let the open panel, if there is one, act, and close it if it asks for that.
     pub fn act(&mut self, act: impl FnOnce(&mut dyn Panel) -> Then) {
         if let Some(name) = self.open
             && act(self.of_mut(name)) == Then::Close
@@ -111,7 +111,7 @@ fn read(panel: &mut (impl Panel + ?Sized), command: Command, context: &Context<'
     Then::Stay
 }
 
-/// What every panel does. What it changes is itself and what [`Context`] holds; drawing changes nothing.
+/// What every panel does. It changes only itself and what [`Context`] holds; drawing changes nothing.
 ///
 /// Without more than [`Panel::scroll`] and [`Panel::draw`] a panel is text that opens at its beginning and scrolls.
 pub trait Panel {
@@ -125,12 +125,12 @@ pub trait Panel {
         self.scroll().into_iter().for_each(|scroll| *scroll = Scroll::default());
     }
 
-    /// A key of its own, or one that moves through rows.
+    /// A key of the panel, or one that moves through rows.
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
         read(self, command, context)
     }
 
-    /// Whether characters are text here, and no keys.
+    /// Whether characters are text here instead of keys.
     fn takes_text(&self) -> bool {
         false
     }
@@ -138,7 +138,7 @@ pub trait Panel {
     /// Text was typed or pasted.
     fn text(&mut self, _text: &str, _context: &mut Context<'_>) {}
 
-    /// A click, here or beside it.
+    /// A click, in the panel or beside it.
     fn click(&mut self, _at: Position, _context: &mut Context<'_>) -> Then {
         Then::Close
     }
@@ -153,7 +153,7 @@ pub trait Panel {
         false
     }
 
-    /// What stands at the left of the bottom line, in front of the keys, in so many columns.
+    /// The text at the left of the bottom line, before the keys, in at most `_columns` columns.
     fn prompt(&self, _canvas: &Canvas<'_>, _columns: usize) -> Option<Line<'static>> {
         None
     }

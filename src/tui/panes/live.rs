@@ -18,6 +18,7 @@ use crate::tui::context::Context;
 use crate::tui::draw::chart::{self, Chart, Point};
 use crate::tui::glyphs;
 use crate::tui::scroll::{Scroll, distance};
+use crate::tui::state::Trials;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::verify::{Layer, Progress};
@@ -28,7 +29,7 @@ use t2m_engine::{EngineState, Side};
 const SIDE_BY_SIDE: u16 = 64;
 /// Rows of a chart above the numbers, and the fewest rows that the pane must have for it.
 const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
-/// Columns of a label and its value, with the gap behind.
+/// Columns of a label and its value, with the gap after them.
 const PAIR: usize = 26;
 /// Columns of a label.
 const LABEL: usize = 11;
@@ -62,9 +63,9 @@ impl Behaviour for LivePane {
             Command::Run => run(context, context.view.tree.selected),
             Command::RunAll => run(context, 0),
             Command::Cancel => cancel(context),
-            Command::Half => context.say(context.trials.toggle_half()),
-            Command::Weights => context.say(context.trials.toggle_weights()),
-            Command::Twins => context.say(context.trials.toggle_naive()),
+            Command::Half => said(context, Trials::toggle_half),
+            Command::Weights => said(context, Trials::toggle_weights),
+            Command::Twins => said(context, Trials::toggle_naive),
             _ => return false,
         }
         true
@@ -89,6 +90,12 @@ impl Behaviour for LivePane {
         canvas.areas.panes.push((Pane::Live, rows));
         place.scrollbar(canvas, rows.top, usize::from(text_area.height), rows.count);
     }
+}
+
+/// Change what a run does, and say how it is now.
+fn said(context: &mut Context<'_>, toggle: fn(&mut Trials) -> &'static str) {
+    let words = toggle(context.trials);
+    context.say(words);
 }
 
 fn cancel(context: &mut Context<'_>) {
@@ -299,7 +306,7 @@ fn of_layer(canvas: &Canvas<'_>, layer: &Layer, columns: usize, lines: &mut Vec<
     twins(theme, layer, columns, lines);
 }
 
-/// What a plain rename gives, where that was asked for.
+/// What a plain rename gives, if the run included naive twins.
 fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
     for twin in &layer.twins {
         lines.push(Line::default());
@@ -319,7 +326,7 @@ fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'sta
     }
 }
 
-/// The error in terms of its bound.
+/// The error compared with its bound.
 fn against_tolerance(trial: &Trial) -> String {
     let Some(error) = trial.max_abs() else { return "another shape".to_owned() };
     let ratio = error / trial.tolerance;
@@ -334,7 +341,7 @@ fn against_tolerance(trial: &Trial) -> String {
     }
 }
 
-/// Who is nearer to f64: that tells a rounding difference from a wrong conversion.
+/// Which library is nearer to f64: this tells a rounding difference from a wrong conversion.
 fn against_f64(trial: &Trial) -> Option<String> {
     let apart = trial.apart.as_ref()?;
     let (torch, mlx) = (trial.torch_vs_f64, apart.mlx_vs_f64);
@@ -414,7 +421,7 @@ fn in_columns(theme: &Theme, pairs: Vec<Pair>, columns: usize) -> Vec<Line<'stat
         .collect()
 }
 
-/// One line for each dtype that is extra.
+/// One line for each dtype that does not give the verdict.
 fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) -> Vec<Line<'static>> {
     let mut dtypes = Vec::new();
     for trial in &layer.trials {
@@ -456,7 +463,7 @@ fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'sta
     }
 }
 
-/// Why a module cannot be measured, and what can be done below it.
+/// Why a module cannot be measured, and what can be measured below it.
 fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
     let (theme, view) = (canvas.theme, canvas.view);
     let Some(triage) = view.document.triage(id) else { return };
@@ -516,7 +523,7 @@ fn of_subtree(canvas: &Canvas<'_>, id: ModuleId, columns: usize, mut lines: Vec<
     lines
 }
 
-/// The error as a multiple of its bound; infinite where it cannot be said.
+/// The error as a multiple of its bound; infinite where there is no such number.
 fn badness(layer: &Layer) -> f64 {
     layer.worst().map_or(0.0, Trial::badness)
 }

@@ -27,11 +27,11 @@ use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Columns of a tab stop.
 const TAB: usize = 4;
-/// Characters of a line that are looked at for each column: letters with their accents are a few.
+/// Characters of a line that are drawn for each column: a letter with its accents is several.
 const SIGNS: usize = 8;
 /// Rows that each half of a blocker's note may take.
 const HALF_NOTE: usize = 2;
-/// Rows that the notes of a blocker take, about.
+/// About how many rows the note of a blocker takes.
 const NOTE_ROWS: usize = 3;
 /// Columns that a key moves the code sideways, and how far it goes.
 const SIDEWAYS: (usize, usize) = (8, 200);
@@ -49,13 +49,13 @@ pub struct Source {
     pub left: usize,
     /// The line that something points at.
     pub line: Option<usize>,
-    /// The line that was chosen by its links, while this module is selected.
+    /// The line that the user chose by its links, as long as this module is selected.
     pub chosen: Option<(ModuleId, usize)>,
     /// A line to go to, once the pane is on show.
     jump: Option<usize>,
     /// Colours, by class.
     colours: HashMap<String, Highlighted>,
-    /// What was asked to be coloured last.
+    /// The class and lines whose colours were asked for last.
     asked: Option<(String, Range<usize>)>,
 }
 
@@ -187,7 +187,7 @@ fn links(view: &View) -> Vec<(usize, ModuleId)> {
     lines
 }
 
-/// Point at the next line that names a child, or the one before; whether there is one.
+/// Point at the next (or previous) line that names a child. Returns whether there is one.
 fn step_link(view: &mut View, forward: bool) -> bool {
     let lines = links(view);
     let here = view.source.line.unwrap_or(0);
@@ -201,7 +201,7 @@ fn step_link(view: &mut View, forward: bool) -> bool {
     true
 }
 
-/// Select the child that the line which is pointed at names; whether it names one.
+/// Select the child that the marked line names. Returns whether it names one.
 fn follow_link(view: &mut View) -> bool {
     let at = view.source.line;
     let Some((_, child)) = links(view).into_iter().find(|(line, _)| Some(*line) == at) else { return false };
@@ -209,8 +209,7 @@ fn follow_link(view: &mut View) -> bool {
     true
 }
 
-/// Let the source pane show what belongs to the selection: its class, and the line that calls it. The pane is
-/// `height` rows high.
+/// Show what belongs to the selection: its class, and the line that calls it. The pane is `height` rows high.
 fn follow_selection(view: &mut View, height: usize) {
     let document = view.document.clone();
     let selected = view.tree.selected;
@@ -252,7 +251,7 @@ fn follow_selection(view: &mut View, height: usize) {
     }
 }
 
-/// Rows that these lines take, the notes of their blockers included.
+/// Rows that these lines take, including the notes of their blockers.
 fn rows_between(source: &ClassSource, first: usize, end: usize) -> usize {
     let notes = source.blockers.iter().filter(|blocker| (first..end).contains(&blocker.line)).count();
     end.saturating_sub(first) + notes * NOTE_ROWS
@@ -290,7 +289,7 @@ fn titles(canvas: &mut Canvas<'_>, shown: Shown<'_>, place: Place) {
     let line = source.forward.as_ref().map_or(source.class_line, |forward| forward.start);
     let class = document.module(shown.owner).map_or("", |module| module.short_class());
     let what = if source.forward.is_some() { format!("{class}.forward") } else { class.to_owned() };
-    // Of an installed package the path within is what tells.
+    // For an installed package the path within site-packages says enough.
     let file = source.file.rsplit_once("site-packages/").map_or(source.file.as_str(), |(_, inside)| inside);
     let left = Line::from(vec![
         Span::styled("─ ", theme.border(place.focus)),
@@ -316,7 +315,7 @@ fn linked(document: &Document, shown: &Shown<'_>, selected: ModuleId) -> HashSet
     })
 }
 
-/// Everything that is the same for all lines of one drawing.
+/// What all lines of one drawing have in common.
 struct Sheet<'a> {
     theme: &'a Theme,
     view: &'a View,
@@ -345,7 +344,7 @@ impl<'a> Sheet<'a> {
         Sheet { theme, view, owner: shown.owner, source: shown.source, area, digits, mentions, linked, runs }
     }
 
-    /// Columns in front of the code: a mark, the number, a rule.
+    /// Columns before the code: a mark, the number, a rule.
     fn gutter(&self) -> usize {
         self.digits + 4
     }
@@ -505,13 +504,14 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Code from column `left` on, in `room` columns: tabs widened, everything unsafe spelt out, each character in its style.
+/// Code from column `left` on, in `room` columns: tabs expanded, unsafe characters spelt out, each character in its
+/// style.
 fn styled_code(code: &str, left: usize, room: usize, style: impl Fn(usize, usize) -> Style) -> Line<'static> {
     let mut spans: Vec<Span<'static>> = Vec::new();
     let mut column = 0;
     let mut cut = false;
     for (index, (byte, character)) in code.char_indices().enumerate() {
-        // Signs that take no column could go on for megabytes.
+        // Characters of width zero could go on for megabytes.
         if column >= left + room || index >= (left + room) * SIGNS {
             cut = true;
             break;

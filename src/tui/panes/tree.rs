@@ -59,7 +59,7 @@ pub struct Tree {
     pub top: usize,
     /// Whether the view follows the selection; the wheel lets go of it.
     pub follow: bool,
-    /// What is let through.
+    /// The filter.
     pub filter: Filter,
     /// The modules on show, in order.
     pub rows: Vec<ModuleId>,
@@ -84,7 +84,7 @@ impl Tree {
         self.folded.get(id).copied().unwrap_or(false)
     }
 
-    /// Whether it is there only because of what is below it.
+    /// Whether it is shown only because of a module below it.
     pub fn is_dimmed(&self, id: ModuleId) -> bool {
         self.wanted.get(id).is_some_and(|wanted| !wanted.0)
     }
@@ -112,7 +112,7 @@ impl Tree {
         self.select_row((self.selected_row() as i64).saturating_add(by).max(0) as usize);
     }
 
-    /// Go to a module, unfolding what hides it. A filter that hides it is left.
+    /// Go to a module, and unfold what hides it. A filter that hides it is dropped.
     pub fn reveal(&mut self, document: &Document, id: ModuleId) {
         let mut parent = document.module(id).and_then(|module| module.parent);
         let mut changed = false;
@@ -172,7 +172,7 @@ impl Tree {
         self.rebuild(document);
     }
 
-    /// Put a filter to work: what it wants is unfolded.
+    /// Apply the filter, and unfold what it wants.
     pub fn apply_filter(&mut self, document: &Document, measured: &Results) {
         self.wanted.clear();
         if !self.filter.is_empty() {
@@ -354,7 +354,7 @@ impl Columns {
         let measured = take(MEASURED, width >= 30);
         let status = take(STATUS, width >= 60);
         let text = end.saturating_sub(1);
-        // Two signs and a space stand before a name; a name may take up to six tenths of the room.
+        // Two signs and a space come before a name, which may take up to six tenths of the room.
         let description = (view.tree.name_width + 8).min(text * 6 / 10);
         Columns { text, description, status, measured, blockers }
     }

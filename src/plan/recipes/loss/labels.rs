@@ -14,13 +14,13 @@ use t2m_engine::program::{MlxLayer, MlxOp};
 
 fn ignore_index(site: &Site<'_>) -> Result<i64, Refusal> {
     match site.maybe("ignore_index") {
-        // LinearCrossEntropyLoss knows no such class by default.
+        // LinearCrossEntropyLoss has no such class by default.
         Value::Null => Ok(-100),
         value => value.as_i64().ok_or_else(|| unexpected("ignore_index", value)),
     }
 }
 
-/// The loss of labels by ops: with weights for classes, a class that is ignored, smoothing. `logs` are log-probabilities.
+/// The loss of labels as ops: with weights for classes, an ignored class, smoothing. `logs` are log-probabilities.
 fn of_labels(loss: &mut Loss<'_>, logs: &str, ignored: Option<i64>, smoothing: f64, classes: usize) -> String {
     let weight = loss.buffer("weight");
     let p = &mut loss.p;
@@ -60,7 +60,7 @@ fn of_labels(loss: &mut Loss<'_>, logs: &str, ignored: Option<i64>, smoothing: f
     }
 }
 
-/// The class that is ignored, where there is such a class.
+/// The ignored class, if there is one.
 fn ignored(site: &Site<'_>, classes: usize) -> Result<Option<i64>, Refusal> {
     let index = ignore_index(site)?;
     Ok(usize::try_from(index).is_ok_and(|index| index < classes).then_some(index))
@@ -79,7 +79,7 @@ pub(in crate::plan::recipes) fn negative_log_likelihood(site: &Site<'_>) -> Resu
     Ok(loss.done(output, ITEMS).step("by ops: MLX has neither class weights nor ignore_index"))
 }
 
-/// Of logits and classes, over the last axis in MLX and the second in torch.
+/// From logits and classes, over the last axis in MLX and the second in torch.
 pub(in crate::plan::recipes) fn cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
     let classes = width(site);
     let smoothing = site.float("label_smoothing")?;
@@ -105,7 +105,7 @@ pub(in crate::plan::recipes) fn cross_entropy(site: &Site<'_>) -> Result<Draft, 
     Ok(loss.done(output, ITEMS * classes).step(step))
 }
 
-/// Probabilities for targets. MLX takes them to add up to 1; torch multiplies by what there is.
+/// Probabilities as targets. MLX assumes that they add up to 1; torch multiplies by whatever they are.
 fn of_probabilities(site: &Site<'_>, classes: usize, smoothing: f64) -> Result<Draft, Refusal> {
     let inputs = vec![wide("x", site, Values::Normal(1.0)), wide("y", site, Values::Probabilities)];
     let mut loss = Loss::new(site, inputs)?;

@@ -1,4 +1,5 @@
-//! Losses: by `nn.losses` where MLX has the same one, by ops elsewhere. MLX's default reduction is often `none`, torch's `mean`.
+//! Losses: by `nn.losses` where MLX has the same one, otherwise as ops. MLX's default reduction is often `none`,
+//! torch's `mean`.
 
 mod labels;
 
@@ -14,7 +15,7 @@ use t2m_engine::program::{MlxOp, Operand};
 
 pub(super) use labels::{cross_entropy, linear_cross_entropy, negative_log_likelihood};
 
-/// Items and features of the input; weights for classes or features tell another number of features.
+/// Items and features of the input; weights for classes or features give another number of features.
 const ITEMS: usize = 8;
 const FEATURES: usize = 6;
 
@@ -93,7 +94,7 @@ fn vector(name: &'static str, values: Values) -> (&'static str, Input) {
     (name, Input::new(vec![ITEMS], values))
 }
 
-/// Number of classes or features: of the weights where there are any.
+/// Number of classes or features: that of the weights, if there are any.
 fn width(site: &Site<'_>) -> usize {
     let own = ["weight", "pos_weight"].iter().find_map(|name| site.shape(name).ok());
     own.and_then(|shape| shape.last().copied()).filter(|width| (1..=1 << 16).contains(width)).unwrap_or(FEATURES)
@@ -128,7 +129,7 @@ pub(super) fn huber(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(loss.named(MlxOp::LossHuber, &["x", "y"], [("delta", json!(delta))]))
 }
 
-/// Of probabilities. torch keeps logarithms above -100.
+/// From probabilities. torch keeps logarithms above -100.
 pub(super) fn binary_cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs = vec![wide("x", site, Values::Probabilities), wide("y", site, Values::Probabilities)];
     let mut loss = Loss::new(site, inputs)?;
@@ -146,7 +147,7 @@ pub(super) fn binary_cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(loss.reduced(each).step("by ops, as MLX's weights are one for each item"))
 }
 
-/// Of logits, with weights for features and for their positives.
+/// From logits, with weights for features and for their positives.
 pub(super) fn binary_cross_entropy_with_logits(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs = vec![wide("x", site, Values::Normal(2.0)), wide("y", site, Values::Probabilities)];
     let mut loss = Loss::new(site, inputs)?;
@@ -195,7 +196,7 @@ fn own_class(p: &mut Program, x: &str) -> String {
     p.call(MlxOp::Squeeze, [taken.into()], [("axis", json!(-1))])
 }
 
-/// Of rates or their logarithms.
+/// From rates or their logarithms.
 pub(super) fn poisson(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (log_input, full, eps) = (site.flag("log_input")?, site.flag("full")?, site.float("eps")?);
     let rates = if log_input { Values::Normal(1.0) } else { Values::Positive };
@@ -233,7 +234,7 @@ pub(super) fn gaussian(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(loss.named(MlxOp::LossGaussianNll, &["x", "y", "var"], [("full", json!(full)), ("eps", json!(eps))]))
 }
 
-/// `x` where the sign is 1, what is missing to the margin where it is -1.
+/// `x` where the sign is 1; where it is -1, how far it falls short of the margin.
 pub(super) fn hinge_embedding(site: &Site<'_>) -> Result<Draft, Refusal> {
     let margin = site.float("margin")?;
     let mut loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", Values::Signs)])?;
@@ -287,7 +288,7 @@ pub(super) fn soft_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
 }
 
-/// What every other class lacks to the margin, over the number of classes.
+/// How far every other class falls short of the margin, over the number of classes.
 pub(super) fn multi_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (power, margin) = (site.float("p")?, site.float("margin")?);
     let classes = width(site);
@@ -317,7 +318,7 @@ pub(super) fn multi_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
 }
 
-/// For each of an item's labels what every other class lacks to 1. Labels end at the first -1.
+/// For each of an item's labels, how far every other class falls short of 1. Labels end at the first -1.
 pub(super) fn multi_label_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs = vec![plain("x", Values::Normal(1.0)), plain("y", Values::LabelLists(FEATURES as u64))];
     let mut loss = Loss::new(site, inputs)?;
@@ -390,7 +391,7 @@ pub(super) fn triplet(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft)
 }
 
-/// The norm and the epsilon of a distance that is a module below the loss, or torch's function, which has its defaults here.
+/// The norm and epsilon of the distance: a module below the loss, or torch's function with its defaults.
 fn distance_function(site: &Site<'_>) -> Result<(f64, f64), Refusal> {
     const FUNCTION: &str = "torch.nn.functional.pairwise_distance";
     const MODULE: &str = "torch.nn.modules.distance.PairwiseDistance";
