@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-/// What an asset reads as. The file is part of the program: whatever is wrong with it is a mistake in the repository, which
-/// the first test that uses it shows with the asset's name and the reader's reason.
+/// Unwrap a reading of a built-in asset. The file is part of the program, so a fault in it is a mistake in the
+/// repository: the first test that uses it shows the asset's name and the reader's reason.
 ///
 /// # Panics
 /// The asset cannot be read, which no input decides.

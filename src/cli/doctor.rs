@@ -1,4 +1,4 @@
-//! `t2m-tui doctor`: what a verify or a bug report would want to know of this machine.
+//! `t2m-tui doctor`: what somebody needs to know about this machine for a bug report, or before `verify`.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -23,7 +23,7 @@ pub struct Args {
     format: Format,
 }
 
-/// For requests, of which there are none: the greeting has a time of its own.
+/// The deadline of requests, of which there are none: the greeting has its own.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Print what was found. Exit code 1 if an engine is not usable.
@@ -76,7 +76,7 @@ fn report_json(engines: &[(Side, Result<EngineInfo, String>)], registry: &Regist
 
 fn report_text(engines: &[(Side, Result<EngineInfo, String>)], registry: &Registry, sources: &Sources) -> String {
     let mut out = String::new();
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = write_text(&mut out, engines, registry, sources);
     out
 }

@@ -80,7 +80,7 @@ pub enum VerifyFormat {
     Md,
 }
 
-/// How often the loop looks whether an interrupt came.
+/// How often the loop checks for an interrupt.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Run the layers and print what was measured.
@@ -127,7 +127,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout) => continue,
         };
-        // An engine that is not there is said once, not for every layer.
+        // A missing engine is reported once, not for every layer.
         if let Event::Engine(side, EngineState::Down(reason)) = &event
             && told.insert((*side, reason.clone()))
         {
@@ -147,7 +147,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     Ok(results.exit())
 }
 
-/// What is said at the end: all of it, or the sums where each layer was told as it finished.
+/// What is printed at the end: everything, or only the sums if each layer was printed as it finished.
 fn print(format: VerifyFormat, report: Report<'_>) -> Result<(), Failure> {
     match format {
         VerifyFormat::Text => output::print_line(&format!("\n{}", report.summary_text()))?,
@@ -158,8 +158,7 @@ fn print(format: VerifyFormat, report: Report<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The modules to run: all that count as layers, or those whose path matches. A block that is named by its path is run as a
-/// whole.
+/// The modules to run: all layers, or those whose path matches. A block that is named by its path is run as a whole.
 fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
     if globs.is_empty() {
         return Ok(opened.triage.layers(&opened.model).collect());
@@ -188,7 +187,7 @@ fn block(opened: &Opened, path: &str) -> Option<ModuleId> {
 
 fn no_match(opened: &Opened, glob: &str) -> Failure {
     let path = escape(&opened.checkpoint.path.to_string_lossy()).into_owned();
-    // The plainest mistake is to name what the layers are in.
+    // The most likely mistake is to name the container of the layers.
     if let Some(id) = opened.model.modules.iter().position(|module| module.path == glob) {
         let (module, status) = (&opened.model.modules[id], opened.triage.modules[id].status.name());
         let what =
@@ -216,7 +215,7 @@ fn dtypes(asked: &[TrialDtype]) -> Vec<Dtype> {
     std::iter::once(Dtype::Float32).chain(extra).collect()
 }
 
-/// Progress goes to stderr: a line that is written over on a terminal, engine messages otherwise.
+/// Progress goes to stderr: a terminal gets a line that is overwritten, anything else the engines' messages.
 fn progress(common: &Common, opened: &Opened, event: &Event, done: usize, total: usize) {
     match event {
         Event::Engine(side, state) if common.verbose => eprintln!("t2m-tui: {}: {state:?}", side.program()),

@@ -1,4 +1,4 @@
-//! Rows of `claims.toml`: what the first support matrix said of ops that it did not support.
+//! Rows of `claims.toml`: what the first support matrix said about ops that it did not support.
 
 use std::path::Path;
 

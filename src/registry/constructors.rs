@@ -14,7 +14,7 @@ pub struct Constructor {
     pub class: String,
     /// The arguments in order.
     pub arguments: Vec<Argument>,
-    /// Number of axes that one number in `tuples` stands for.
+    /// Number of axes that a single number in `tuples` applies to.
     axes: usize,
     tuples: Vec<String>,
     dropped: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Constructor {
 pub struct Argument {
     /// The parameter's name in Python.
     pub name: String,
-    /// What it is where the call does not give it.
+    /// Its value where the call does not give one.
     default: Default,
 }
 
@@ -97,7 +97,7 @@ impl Argument {
 }
 
 impl Axis {
-    /// Whether the shape tells the value of this argument, of a quotient the dividend.
+    /// Whether the shape determines the value of this argument (of a quotient, the dividend).
     pub fn tells(&self, argument: &str) -> bool {
         let (Axis::Argument(name) | Axis::Each(name) | Axis::Quotient(name, _)) = self;
         name == argument
@@ -112,7 +112,7 @@ impl Axis {
     }
 }
 
-/// The constructor that a call of this full name (`torch.nn.Conv2d`, `torch.nn.modules.conv.Conv2d`) reaches.
+/// The constructor that a call by this full name (`torch.nn.Conv2d`, `torch.nn.modules.conv.Conv2d`) reaches.
 pub fn constructor(called: &str) -> Option<&'static Constructor> {
     let name = called.strip_prefix("torch.nn.")?;
     let known = CONSTRUCTORS.get(called.rsplit('.').next()?)?;
@@ -128,8 +128,8 @@ static CONSTRUCTORS: LazyLock<HashMap<String, Constructor>> = LazyLock::new(|| {
 });
 
 impl Constructor {
-    /// The attributes of the layer out of the arguments of a call, `None` for those whose value is not known; arguments that
-    /// are left out get their defaults if `complete`. What is not known is left out.
+    /// The attributes of the layer from the arguments of a call; an argument is `None` if its value is not known. If
+    /// `complete`, missing arguments get their defaults. Unknown attributes are left out.
     pub fn attributes(&self, mut given: HashMap<String, Option<Value>>, complete: bool) -> Map<String, Value> {
         let mut values = self.constants.clone();
         for Argument { name, default } in &self.arguments {

@@ -1,4 +1,4 @@
-//! What the matrix that the project began with claimed, held against runs.
+//! What the project's first matrix claimed, compared with what runs show.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ pub(super) fn claims(out: &mut String, matrix: &Matrix<'_>) {
     blockers(out);
 }
 
-/// What it said of each layer, and what a run says.
+/// Its claims about layers, and what a run says.
 fn layers(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
     out.push_str(
@@ -51,7 +51,7 @@ fn layers(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// What it said of each op.
+/// Its claims about ops.
 fn ops(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
     out.push_str("\n| Op | It said | Measured | f32 error | Renamed alone |\n|---|---|---|---|---|\n");
@@ -70,7 +70,7 @@ fn ops(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// What it said of ops that it did not support.
+/// Its claims about ops that it did not support.
 fn unsupported_ops(out: &mut String, matrix: &Matrix<'_>) {
     out.push_str("\n| Unsupported op | It said | Verdict | f32 error | What happens in MLX |\n|---|---|---|---|---|\n");
     for claim in registry_claims::built_in() {
@@ -90,7 +90,7 @@ fn unsupported_ops(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// What it said of each weight rule. A rule is as good as the layers that were measured with it.
+/// Its claims about weight rules. A rule is as good as the layers that were measured with it.
 fn rules(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
     out.push_str(
@@ -117,7 +117,7 @@ fn rules(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// What it said of each blocker: that it cannot be converted, wherever its text stands in `forward`.
+/// Its claims about blockers: that they cannot be converted, wherever in `forward` their text occurs.
 fn blockers(out: &mut String) {
     out.push_str("\n| Blocker | It said | Verdict | What happens in MLX |\n|---|---|---|---|\n");
     for blocker in blockers::built_in().iter().filter(|blocker| blocker.seed) {
