@@ -113,7 +113,7 @@ fn copied(map: &StateDict) -> Vec<String> {
     by_reason.into_iter().map(line).collect()
 }
 
-/// The first `most` items; the others are not even created.
+/// The first items of a list with this title; those that are not shown are not even created.
 fn list(lines: &mut Vec<String>, title: &str, count: usize, items: impl Iterator<Item = String>) {
     if count == 0 {
         return;

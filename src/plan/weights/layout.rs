@@ -98,7 +98,7 @@ pub(super) fn shape(rule: &Rule, shape: &[usize], from: &str) -> Result<Vec<usiz
     }
 }
 
-/// The length of each of `count` equal parts along axis 0.
+/// The length of each of `parts` equal parts along axis 0.
 pub(super) fn part_length(shape: &[usize], parts: usize, from: &str) -> Result<usize, Error> {
     match shape.first() {
         Some(length) if parts > 0 && length % parts == 0 => Ok(length / parts),
