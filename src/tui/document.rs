@@ -279,7 +279,7 @@ impl Document {
         }
     }
 
-    /// The blocker after (or before) a place, in the order of modules and lines; behind the last comes the first.
+    /// The blocker after (or before) a place, in the order of modules and lines; after the last comes the first.
     pub fn blocker_from(&self, from: Place, forward: bool) -> Option<Place> {
         let here = self.blocker_lines(from.module);
         let next = if forward {

@@ -42,13 +42,13 @@ impl Scroll {
         }
     }
 
-    /// What is on show where so many rows are drawn in `area`: the last page is a full one.
+    /// What is on show where this many rows are drawn in `area`: the last page is a full one.
     pub fn rows(self, area: Rect, count: usize) -> Rows {
         let top = self.top.min(count.saturating_sub(usize::from(area.height)));
         Rows { area, top, count }
     }
 
-    /// Scroll down by so many rows.
+    /// Scroll down by this many rows.
     pub fn by(&mut self, rows: i64, drawn: Option<Rows>) {
         self.top = moved(self.top, rows, drawn.map_or(0, Rows::last_top));
     }
@@ -89,7 +89,7 @@ impl ListCursor {
 mod tests {
     use super::*;
 
-    /// Ten of so many rows.
+    /// Ten rows on show, of this many.
     fn ten_of(count: usize) -> Option<Rows> {
         Some(Rows { area: Rect::new(0, 0, 9, 10), top: 0, count })
     }

@@ -34,7 +34,7 @@ pub fn clip(text: &str, columns: usize) -> String {
     clipped
 }
 
-/// Text with spaces behind it, up to a number of columns.
+/// Text padded with spaces to a number of columns.
 pub fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
 }

@@ -221,7 +221,7 @@ impl Theme {
         files::parse_toml(text).map_err(|message| Error::Toml(name.to_owned(), message))
     }
 
-    /// The theme for a terminal with so many colours.
+    /// The theme for a terminal with this many colours.
     pub fn at(mut self, level: Level) -> Theme {
         self.level = level;
         self

@@ -321,7 +321,7 @@ pub(super) fn scale(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft { bound: Bound::Pointwise, ..draft }.weights(site.moves(&["bias"])).program(p))
 }
 
-/// The norm that the row names, and the module's child `act` behind it. `drop` between them is the identity.
+/// The norm that the row names, and the module's child `act` after it. `drop` between them is the identity.
 pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     let named = site.setting(Setting::Norm).and_then(Value::as_str).unwrap_or_default();
     let no_row = || Refusal::Unsupported(format!("the norm {named} has no row"));

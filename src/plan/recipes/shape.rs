@@ -10,7 +10,7 @@ use crate::plan::{Input, Refusal};
 use t2m_engine::Program;
 use t2m_engine::program::MlxOp;
 
-/// Spatial sizes for so many axes: no two alike.
+/// Spatial sizes for this many axes: no two alike.
 const SIZES: [&[usize]; 3] = [&[9], &[8, 7], &[5, 7, 6]];
 
 /// An image's axes move back first: the next layer has its features in torch's order.

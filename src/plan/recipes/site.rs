@@ -76,7 +76,7 @@ pub enum Setting {
     ChannelsFirst,
     /// Axes of the input.
     Rank,
-    /// Whether heads are flattened behind the norm.
+    /// Whether heads are flattened after the norm.
     Merged,
     /// What positions are counted along.
     Count,

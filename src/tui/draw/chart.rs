@@ -74,7 +74,7 @@ impl Scale {
         Scale { low: low.min(high - DECADES), high }
     }
 
-    /// Row from the top, for a value above 0, on an axis of so many rows.
+    /// Row from the top, for a value above 0, on an axis of this many rows.
     fn row(self, value: f64, rows: u16) -> u16 {
         let share = (f64::from(self.high) - value.log10()) / f64::from(self.high - self.low);
         (share * f64::from(rows.saturating_sub(1))).round().clamp(0.0, f64::from(rows.saturating_sub(1))) as u16

@@ -45,7 +45,7 @@ impl Panel for About {
     }
 }
 
-/// All that there is to say, in lines of at most `columns`.
+/// Everything there is to say, in lines of at most `columns`.
 fn lines(theme: &Theme, document: &Document, columns: usize) -> Vec<Line<'static>> {
     let mut sheet = Sheet { theme, columns, lines: Vec::new() };
     sheet.file(document);

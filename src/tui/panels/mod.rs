@@ -143,7 +143,7 @@ pub trait Panel {
         Then::Close
     }
 
-    /// The wheel turned by so many rows, downwards positive.
+    /// The wheel turned by this many rows, downwards positive.
     fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
         self.scroll().into_iter().for_each(|scroll| scroll.by(i64::from(rows), context.rows()));
     }

@@ -81,7 +81,7 @@ trait Behaviour: Sync {
     /// A click in its rows.
     fn click(&self, _at: Position, _rows: Rows, _context: &mut Context<'_>) {}
 
-    /// Scroll so many rows down, leaving cursors where they are.
+    /// Scroll down by this many rows, and leave cursors where they are.
     fn scroll(&self, rows: i64, view: &mut View, areas: &Areas);
 
     /// A frame showed it: take over where drawing has scrolled to.
@@ -117,7 +117,7 @@ impl View {
         }
     }
 
-    /// The pane so many further in the order of the tab key.
+    /// Move the focus by this many panes, in the order of the tab key.
     pub fn focus_by(&mut self, by: usize) {
         let at = Pane::ALL.iter().position(|&pane| pane == self.focus).unwrap_or(0);
         self.focus(Pane::ALL.get((at + by) % Pane::ALL.len()).copied().unwrap_or(Pane::Tree));
@@ -156,7 +156,7 @@ pub(super) fn click(at: Position, context: &mut Context<'_>) {
     }
 }
 
-/// The wheel turned by so many rows, downwards positive, over the pane at a place of the screen.
+/// The wheel turned by this many rows, downwards positive, over a place of the screen.
 pub(super) fn wheel(at: Position, rows: i32, context: &mut Context<'_>) {
     if let Some((pane, _)) = context.areas.pane_at(at) {
         pane.behaviour().scroll(i64::from(rows), context.view, context.areas);
@@ -177,7 +177,7 @@ pub(super) fn follow(context: &mut Context<'_>) {
     }
 }
 
-/// Draw the panes that there is room for.
+/// Draw as many panes as there is room for.
 pub(super) fn draw(canvas: &mut Canvas<'_>, body: Rect) {
     match canvas.areas.shape {
         Shape::Three => {
@@ -248,7 +248,7 @@ struct Place {
 }
 
 impl Place {
-    /// Write more of the title: on the left behind the pane's name, and on the right. What does not fit is left out, the
+    /// Write more of the title: on the left after the pane's name, and on the right. What does not fit is left out, the
     /// right one first.
     fn write_titles(&self, buffer: &mut Buffer, left: &Line<'_>, right: &Line<'_>) {
         let start = self.frame.x as usize + 1 + self.title;

@@ -107,7 +107,7 @@ impl Tree {
         self.follow = true;
     }
 
-    /// Go down by so many rows, or up.
+    /// Go down by this many rows, or up.
     pub fn step(&mut self, by: i64) {
         self.select_row((self.selected_row() as i64).saturating_add(by).max(0) as usize);
     }
