@@ -1,7 +1,7 @@
 //! The panes over an open checkpoint. Each is one file here: its state, its keys, its mouse and its drawing.
 //!
-//! A new one is a file with a type that is a [`Behaviour`], a variant of [`Pane`] with its line in each list of this file,
-//! its place in [`draw`], and its keys in `assets/keymap.toml`.
+//! A new one is a file with a type that is a `Behaviour`, a variant of [`Pane`] with its line in each list of this file,
+//! its place in `draw`, and its keys in `assets/keymap.toml`.
 
 pub mod live;
 pub mod source;
