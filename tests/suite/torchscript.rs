@@ -214,10 +214,7 @@ proptest! {
     ) {
         let mut records = records::read(&content("scripted.pt"));
         let (_, content) = records.iter_mut().find(|(name, _)| name.ends_with(record)).unwrap();
-        for (at, value) in &edits {
-            let at = at.index(content.len());
-            content[at] = *value;
-        }
+        *content = mutated(std::mem::take(content), &edits, None);
         let records: Vec<(&str, &[u8])> = records.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
         let _ = open(records::stored(&records));
     }
