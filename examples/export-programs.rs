@@ -57,7 +57,7 @@ fn written(plan: &Plan, shape: &dyn Fn(&str) -> Result<Vec<usize>, String>) -> R
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut program = Program::new(&names);
         program.layers.insert(String::new(), plan.mlx.clone());
-        let output = program.call("self", names.iter().map(|name| (*name).into()), []);
+        let output = program.run("", names.iter().map(|name| (*name).into()));
         program.outputs = vec![output];
         program
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::source::Sources;
 use t2m_checkpoint::{Bytes, Checkpoint, Error};
 
-/// The word that stands for it on the command line.
+/// Its name on the command line.
 pub const NAME: &str = "demo";
 
 const CHECKPOINT: &[u8] = include_bytes!("../assets/demo/demo.pt");

@@ -1,5 +1,5 @@
-//! What constructors in the source say of modules that the file names only: class and hyper-parameters, held against the
-//! shapes in the file.
+//! What constructors in the source say about modules that the file only names: class and hyper-parameters, compared
+//! with the shapes in the file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use crate::source::Sources;
 use crate::source::constructors::{self, Built, Root};
 use t2m_checkpoint::{Checkpoint, Tensor};
 
-/// Warnings that are given one by one.
+/// How many warnings are given individually.
 const WARNINGS: usize = 20;
 
-/// Give inferred modules the classes and hyper-parameters that the constructors of the model's class write out. The class is
-/// the one that a config.json names, or the one of the sources whose constructor assigns the names at the top of the model;
-/// nothing happens where none does or several do.
+/// Give inferred modules the classes and hyper-parameters that the constructors of the model's class write out. That
+/// class is the one that a config.json names, or the one in the sources whose constructor assigns the names at the top
+/// of the model; if none or several do, nothing happens.
 ///
-/// A module whose tensors say otherwise stays as it was; the warnings tell which.
+/// A module whose tensors contradict this stays as it was; the warnings say which.
 pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources) -> Vec<String> {
     if model.modules.iter().all(|module| module.evidence != Evidence::Inferred) {
         return Vec::new();
     }
     let config = checkpoint.metadata.get("config").and_then(Value::as_object);
     let class = model.modules.first().map_or("", |root| root.class.as_str());
-    // Without sources nothing is built, and a model may have a million modules to be looked at for it.
+    // Without sources nothing is built, and looking at a million modules would be wasted.
     if sources.is_empty() {
         return Vec::new();
     }
@@ -79,7 +79,7 @@ fn top_names(model: &Model) -> BTreeSet<&str> {
     children.chain(own).collect()
 }
 
-/// The attributes of a module that was built so, or why its tensors cannot be its.
+/// The attributes of a module built this way, or why its tensors do not fit.
 fn attributes(module: &Module, tensors: &[Tensor], built: &Built) -> Result<Map<String, Value>, String> {
     let Some(constructor) = built.constructor else { return Ok(built.arguments.clone()) };
     let mut values = built.arguments.clone();
@@ -87,7 +87,7 @@ fn attributes(module: &Module, tensors: &[Tensor], built: &Built) -> Result<Map<
     Ok(values.into_iter().filter(|(name, _)| constructor.keeps(name)).collect())
 }
 
-/// Hold arguments against the tensors, and fill in those that only the tensors tell.
+/// Compare arguments with the tensors, and fill in those that only the tensors determine.
 fn check(
     module: &Module,
     tensors: &[Tensor],
@@ -116,7 +116,7 @@ fn check(
     }
 }
 
-/// Match a shape with what the arguments say of it; `None` where they contradict each other.
+/// Match a shape with what the arguments say about it; `None` if they contradict each other.
 fn fill(axes: &[Axis], shape: &[u64], values: &mut Map<String, Value>) -> Option<()> {
     let mut shape = shape.iter().copied();
     for axis in axes {
@@ -134,7 +134,7 @@ fn fill(axes: &[Axis], shape: &[u64], values: &mut Map<String, Value>) -> Option
     shape.next().is_none().then_some(())
 }
 
-/// Set a value, or hold it against the one that is there.
+/// Set a value, or compare it with the one that is there.
 fn agree(values: &mut Map<String, Value>, name: &str, value: Value) -> Option<()> {
     match values.get(name) {
         Some(known) => (*known == value).then_some(()),

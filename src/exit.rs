@@ -1,8 +1,8 @@
-//! How the program ends: the codes that scripts go by.
+//! How the program ends: the exit codes for scripts.
 
 use std::process::ExitCode;
 
-/// What an end says.
+/// The meaning of an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// All is well.

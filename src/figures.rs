@@ -1,8 +1,8 @@
 //! Figures as readers see them, on the screen and in reports alike: shares, counts, bytes, errors. JSON has the numbers
 //! themselves.
 
-/// Whole percents of a share (0 to 1), without the sign: `90`. Rounded down, as `--fail-under` judges, so that only all of it
-/// is `100`; and only nothing is `0`, for what is less than a hundredth is `<1`.
+/// Whole percents of a share (0 to 1), without the sign: `90`. Rounded down, as `--fail-under` judges: only the whole
+/// is `100`. Only nothing is `0`: less than a hundredth is `<1`.
 pub fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.01 {
         return "<1".to_owned();
@@ -12,9 +12,9 @@ pub fn percent(share: f64) -> String {
     if share < 1.0 { percent.clamp(0.0, 99.0) } else { 100.0 }.to_string()
 }
 
-/// A part of a whole as a share: 1 of all of it alone, and where there is no whole.
+/// A part of a whole as a share: 1 only for all of it, or if the whole is 0.
 pub fn share(part: u64, whole: u64) -> f64 {
-    // Numbers of this size are rounded, and not all must not round to all.
+    // Floats of this size are rounded, and less than all must not become 1.
     if part >= whole { 1.0 } else { (part as f64 / whole as f64).min(1.0 - f64::EPSILON) }
 }
 
@@ -52,9 +52,17 @@ pub fn error(value: f64) -> String {
     }
 }
 
-/// As [`error`], and a dash where outputs of different shapes cannot be subtracted.
+/// Like [`error`], with a dash if the outputs have different shapes and cannot be subtracted.
 pub fn error_or_dash(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), error)
+}
+
+/// A shape: `1×3×32×32`, `scalar` without axes.
+pub fn shape(axes: &[usize]) -> String {
+    if axes.is_empty() {
+        return "scalar".to_owned();
+    }
+    axes.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
 }
 
 #[cfg(test)]
@@ -96,5 +104,10 @@ mod tests {
         assert_eq!(error(f64::INFINITY), "inf");
         assert_eq!(error(f64::NAN), "nan");
         assert_eq!(error_or_dash(None), "–");
+    }
+
+    #[test]
+    fn shapes_are_short() {
+        assert_eq!(shape(&[1, 3, 32]), "1×3×32");
     }
 }

@@ -24,10 +24,11 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says messages.
+//! [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says messages, `assets` reads what is built in.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod assets;
 pub mod certify;
 pub mod cli;
 pub mod compare;

@@ -1,4 +1,4 @@
-//! Opening a checkpoint all the way to its triage: what every subcommand and the screen begin with.
+//! Opening a checkpoint, up to its triage: every subcommand and the screen begin with this.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::source::Sources;
 use crate::triage::{self, Triage};
 use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport};
 
-/// What the user asked to be opened, and with which help.
+/// What the user asked to open, and the help that was named.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The checkpoint; the word `demo` stands for the built-in one.
+    /// The checkpoint; `demo` is the built-in one.
     pub checkpoint: PathBuf,
     /// Python files, folders, site-packages.
     pub sources: Vec<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The files that are named besides the checkpoint, which may not have been read yet.
+    /// The files named besides the checkpoint, which may not have been read yet.
     pub fn inputs(&self) -> Inputs {
         let mut inputs = Inputs::default();
         self.registries.iter().for_each(|path| inputs.add(Role::Registry, path));
@@ -48,9 +48,9 @@ pub struct Opened {
     pub checkpoint: Arc<Checkpoint>,
     /// Its modules.
     pub model: Arc<Model>,
-    /// The registry it was held against.
+    /// The registry that it was triaged with.
     pub registry: Arc<Registry>,
-    /// What became of that.
+    /// The triage.
     pub triage: Arc<Triage>,
     /// Every file that was read for it.
     pub inputs: Arc<Inputs>,
@@ -61,9 +61,9 @@ pub struct Opened {
 pub struct Outside<'a> {
     /// How many of them are classes of the model's own modules, which is what a whole pickled module is made of.
     pub module_classes: usize,
-    /// The others, which are worth a look: the dangerous ones first, else in first-seen order.
+    /// The others, which are worth a look: dangerous ones first, otherwise in the order of their occurrence.
     pub foreign: Vec<&'a PickleGlobal>,
-    /// Those of the refused calls that are of the others.
+    /// The refused calls that belong to the others.
     pub refused: Vec<&'a str>,
 }
 
@@ -76,7 +76,7 @@ impl Opened {
 
 fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
     let mut classes: HashSet<&str> = HashSet::new();
-    // One by one: a set of a million modules' classes would make room for a million.
+    // One by one: a set would reserve room for the classes of a million modules.
     for module in &model.modules {
         classes.insert(&module.class);
     }
@@ -92,7 +92,7 @@ fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
     Outside { module_classes: modules.len(), foreign, refused }
 }
 
-/// Why it could not be opened: readable as it is.
+/// Why it could not be opened, ready to be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The checkpoint.

@@ -1,4 +1,4 @@
-//! What a class's conversion consists of, read off the plans of its samples: the matrix tells it of every row.
+//! What a class's conversion consists of, taken from the plans of its samples, for every row of the matrix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::registry::Registry;
 /// How a class converts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Anatomy {
-    /// What becomes of each parameter and buffer, in words. The layers of a stack are listed once, as `layers.*`.
+    /// What each parameter and buffer becomes, in words. The layers of a stack are listed once, as `layers.*`.
     pub parameters: Vec<String>,
-    /// The hyper-parameters that its recipe reads, over all samples; those of modules in it with their paths.
+    /// The hyper-parameters that its recipe reads, over all samples; those of modules below it with their paths.
     pub hyper_parameters: BTreeSet<String>,
     /// How MLX wants its inputs laid out, where that is not as torch has them.
     pub layouts: BTreeSet<&'static str>,

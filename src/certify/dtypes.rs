@@ -1,4 +1,4 @@
-//! Certifying the dtype table: casts of numbers at the edges, in both engines.
+//! Certifying the dtype table: casts of edge cases, in both engines.
 
 use super::ops::job;
 use crate::registry::{DtypeRow, Registry};
@@ -9,9 +9,9 @@ use crate::verify::Job;
 pub struct DtypeSample {
     /// torch's name.
     pub torch: String,
-    /// The cast in both: has to agree to the bit.
+    /// The cast in both, which has to agree to the bit.
     pub job: Job,
-    /// What has to be caught.
+    /// The cast that a run has to catch.
     pub naive: Option<Job>,
 }
 

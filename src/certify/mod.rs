@@ -1,8 +1,8 @@
 //! Certifying registry rows: layers as real PyTorch builds them, with randomised weights, run in both engines.
 //!
 //! `assets/samples/layers.jsonl` describes several configurations of each class of torch, `zoo.jsonl` those of other
-//! libraries. A [`Sample`] is one of them; a [`SampleModel`] is a checkpoint of many, which [`crate::verify`] runs as it runs any
-//! other.
+//! libraries. A [`Sample`] is one of them; a [`SampleModel`] is a checkpoint of many, which [`crate::verify`] runs like
+//! any other.
 
 pub mod anatomy;
 pub mod dtypes;
@@ -67,7 +67,7 @@ impl Sample {
         &self.modules
     }
 
-    /// The sample with something changed in what the reader would find.
+    /// The sample with a change in what the reader would find.
     pub fn altered(&self, change: impl FnOnce(&mut [DescribedModule])) -> Sample {
         let mut sample = self.clone();
         change(&mut sample.modules);
@@ -104,23 +104,23 @@ pub fn blocks() -> Result<Vec<Sample>, serde_json::Error> {
     parse(BLOCKS)
 }
 
-/// Samples out of a file of them, one JSON object a line.
+/// Samples from a file with one JSON object on each line.
 ///
 /// # Errors
-/// A line is no sample.
+/// A line is not a sample.
 pub fn parse(text: &str) -> Result<Vec<Sample>, serde_json::Error> {
     text.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect()
 }
 
-/// An answer that takes longer is a hang.
+/// How long an answer may take before it counts as a hang.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What became of a sample.
+/// The result of a sample.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Of float32.
+    /// The verdict in float32.
     pub verdict: Verdict,
-    /// Why, where there is more to say.
+    /// Anything else to say.
     pub reason: Option<String>,
     /// Every trial in every dtype.
     pub trials: Vec<Trial>,
@@ -133,26 +133,26 @@ impl Outcome {
     }
 }
 
-/// What a run of samples gave.
+/// The results of a run of samples.
 #[derive(Debug, Clone, Default)]
 pub struct Measurement {
     /// One for each sample.
     pub outcomes: Vec<Outcome>,
-    /// What the engines said of themselves.
+    /// What the engines said about themselves.
     pub engines: Vec<(Side, EngineInfo)>,
 }
 
 /// Many samples as the modules of one model, which is measured like any other.
 #[derive(Debug, Clone)]
 pub struct SampleModel {
-    /// What can be run.
+    /// The opened model, which can be run.
     pub opened: Opened,
     /// Where each sample is in its model.
     pub modules: Vec<ModuleId>,
 }
 
 impl SampleModel {
-    /// Samples held against a registry.
+    /// The samples, triaged with a registry.
     pub fn new(samples: &[Sample], registry: Arc<Registry>) -> SampleModel {
         SampleModel::altered(samples, registry, |_, _| {})
     }
@@ -170,14 +170,14 @@ impl SampleModel {
         })
     }
 
-    /// Samples run as the blocks that they are, not as the layers that they consist of.
+    /// The samples as the blocks that they are, not as the layers that they consist of.
     pub fn of_blocks(samples: &[Sample], registry: Arc<Registry>) -> SampleModel {
         SampleModel::with(samples, registry, |_, triaged| {
             triaged.plan = triaged.block.as_ref().and_then(|block| block.plan.clone());
         })
     }
 
-    /// Samples with these plans in the place of their own, one for each.
+    /// The samples with these plans instead of their own, one for each.
     pub fn of_plans(samples: &[Sample], registry: Arc<Registry>, plans: Vec<Plan>) -> SampleModel {
         let mut plans = plans.into_iter();
         SampleModel::with(samples, registry, |_, triaged| triaged.plan = plans.next())

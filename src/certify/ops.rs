@@ -17,16 +17,16 @@ use t2m_engine::{ModuleSpec, Program};
 pub struct OpSample {
     /// The call, as the row has it.
     pub torch: String,
-    /// torch's example against MLX's: has to agree. Not there where MLX has no counterpart.
+    /// torch's example and MLX's, which have to agree; `None` if MLX has no counterpart.
     pub example: Option<Job>,
-    /// torch's example against what one would write by renaming alone: has to be caught.
+    /// torch's example and what one would write by renaming alone, which a run has to catch.
     pub naive: Option<Job>,
 }
 
 /// The examples of all rows, in file order.
 ///
 /// # Errors
-/// The first that is no Python, calls what no signature describes, or has inputs that cannot be read.
+/// The first that is not Python, calls what no signature describes, or has inputs that cannot be read.
 pub fn ops(registry: &Registry) -> Result<Vec<OpSample>, String> {
     let rows = registry.ops.iter().filter(|op| op.torch_example.is_some());
     rows.map(|op| sample(op).map_err(|reason| format!("the row of {}: {reason}", op.torch))).collect()
@@ -40,7 +40,7 @@ fn sample(op: &Op) -> Result<OpSample, String> {
     Ok(OpSample { torch: op.torch.clone(), example: job(&op.mlx_example)?, naive: job(&op.naive_example)? })
 }
 
-/// Names of a program's outputs where there are several.
+/// Names of a program's outputs if there are several.
 const OUTPUTS: [&str; 8] = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"];
 
 /// One pair of texts as a job.
@@ -75,8 +75,8 @@ pub(super) fn job(
     Ok(Job { plan, given })
 }
 
-/// What rounding explains, by what the program calls: nothing where elements are moved alone, terms as many as the longest
-/// axis has elements where they are added up, and one element in, one out, otherwise.
+/// What rounding explains, from what the program calls: nothing if elements are only moved; as many terms as the
+/// longest axis has elements if they are added up; otherwise one element in, one out.
 fn bound(program: &Program, inputs: &[Input]) -> Bound {
     let longest = inputs.iter().flat_map(|input| &input.shape).copied().max().unwrap_or(1);
     // A layer is more than a copy.

@@ -1,5 +1,5 @@
-//! Every plan that a recipe makes, and every example of the registry, held against the table of what programs may call. No
-//! engine runs: a misspelt argument fails here, in seconds.
+//! Every plan that a recipe makes, and every example of the registry, checked against the table of what programs may
+//! call. No engine runs: a misspelt argument fails here, in seconds.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -173,14 +173,14 @@ fn every_example_calls_what_the_table_knows() {
         checked += 1;
     }
     assert!(checked > 150, "{checked} examples");
-    // A naive one is what one would write, and may be refused by MLX; torch's side of it is right.
+    // A naive example is what one would write, and MLX may refuse it; torch's side is right.
     for (name, job) in samples.iter().filter_map(|sample| Some((&sample.torch, sample.naive.as_ref()?))) {
         let torch = job.plan.torch.program.as_ref().unwrap();
         torch.check(Dialect::Torch).unwrap_or_else(|fault| panic!("{name}: {fault}"));
     }
 }
 
-/// A mistake is caught for its numbers: it may leave out what Python asks for, but calls nothing that MLX lacks.
+/// A mistake has to be caught by its numbers: it may leave out a required argument, but calls nothing that MLX lacks.
 #[test]
 fn every_mistake_calls_what_the_table_knows() {
     let samples = super::built_in().unwrap();

@@ -1,5 +1,5 @@
-//! What was measured of each registry row, kept in `assets/registry/measured.json`: the support matrix shows these figures and
-//! no others. `t2m-tui matrix --measured` measures anew.
+//! What was measured for each registry row, kept in `assets/registry/measured.json`: the support matrix shows these
+//! figures and no others. `t2m-tui matrix --measured` measures them again.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct Measured {
     pub dtypes: BTreeMap<String, Example>,
 }
 
-/// What an op's examples gave in float32.
+/// The results of an op's examples in float32.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// The right call.
@@ -48,12 +48,12 @@ pub struct Example {
     pub naive: Option<Figures>,
 }
 
-/// What was measured of a class.
+/// What was measured for a class.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Configurations and calls that were run.
     pub configurations: usize,
-    /// Of them those that have no conversion, with the reason.
+    /// Those of them that have no conversion, with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, String>,
     /// The worst trial in float32, which gives the verdict …
@@ -84,7 +84,7 @@ pub struct Figures {
     pub mlx_dtype: Option<String>,
     /// The configuration.
     pub build: String,
-    /// What else there is to say.
+    /// Anything else to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -92,7 +92,7 @@ pub struct Figures {
 /// A deliberate mistake, and what a run said of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Caught {
-    /// Its words.
+    /// What is done wrong.
     pub name: String,
     /// The class.
     pub class: String,
@@ -109,7 +109,7 @@ pub struct Caught {
 }
 
 impl Measured {
-    /// What the program was built with.
+    /// The record that is built into the program.
     ///
     /// # Errors
     /// The file is not what it should be, which a test rules out.
@@ -117,7 +117,7 @@ impl Measured {
         serde_json::from_str(MEASURED)
     }
 
-    /// Run every sample and every mistake. `done` hears how many of how many are finished.
+    /// Run every sample and every mistake. `done` is called with how many have finished, and of how many.
     ///
     /// # Errors
     /// The samples cannot be read, or an engine is missing, in words.
@@ -186,7 +186,7 @@ impl Measured {
     }
 }
 
-/// Examples of ops or dtypes: whose each is, and whether it is the naive one.
+/// Examples of ops or dtypes, with each one's row and whether it is the naive one.
 #[derive(Default)]
 struct Examples {
     names: Vec<(String, bool)>,
@@ -279,7 +279,7 @@ impl Record {
     }
 }
 
-/// Finite numbers, with three digits: more say nothing.
+/// Finite numbers, with three significant digits.
 fn digits(number: f64) -> Option<f64> {
     number.is_finite().then(|| format!("{number:.2e}").parse().unwrap_or(number))
 }

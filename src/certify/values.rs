@@ -6,10 +6,10 @@ use crate::plan::Input;
 use crate::plan::input::Values;
 use t2m_checkpoint::{Dtype, TensorData};
 
-/// Elements of an example; more is a slip of the pen.
+/// The most elements of an example; more would be a typing error.
 const MOST: usize = 1 << 20;
 
-/// Inputs by name as a plan takes them, with the elements of those that are written out.
+/// Inputs by name as a plan takes them, with the elements of explicit ones.
 pub(super) fn inputs(texts: &BTreeMap<String, String>) -> Result<(Vec<Input>, Vec<Option<TensorData>>), String> {
     let parsed = texts.iter().map(|(name, text)| {
         input(text).ok_or_else(|| {
@@ -46,7 +46,7 @@ fn shape(text: &str) -> Option<Vec<usize>> {
     (count <= MOST).then_some(sizes)
 }
 
-/// Elements that are written out, in float32 where no dtype is given.
+/// Explicit elements, in float32 if no dtype is given.
 fn written(head: &str, elements: &str) -> Option<TensorData> {
     let (dtype, shape) = match head.split_once(' ') {
         Some((dtype, shape)) => (Dtype::from_name(dtype)?, shape),

@@ -133,7 +133,7 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Fail
         Ok(export) => export,
         Err(error) => return ended(error),
     };
-    // The modules have done their work.
+    // The modules are no longer needed: free their memory.
     let facts = report::Facts::of(&opened, export.map());
     drop(opened);
     match with_progress(|watch| export.write(watch)) {
@@ -146,7 +146,7 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Fail
     Ok(Exit::Fine)
 }
 
-/// Say why nothing was written, with the exit code that goes with it.
+/// Report why nothing was written; returns the exit code for it.
 fn ended(error: run::Error) -> Result<Exit, Failure> {
     match error.exit() {
         Exit::WrongInput => Err(error.into()),
@@ -234,7 +234,7 @@ fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     Ok(builder.build()?)
 }
 
-/// Progress on stderr: one line that is written over on a terminal, a line now and then elsewhere.
+/// Progress on stderr: a terminal gets one line that is overwritten, anything else a line now and then.
 struct ProgressLine {
     started: Instant,
     shown: Option<Instant>,

@@ -1,4 +1,4 @@
-//! `t2m-tui doctor`: what a verify or a bug report would want to know of this machine.
+//! `t2m-tui doctor`: what somebody needs to know about this machine for a bug report, or before `verify`.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -76,7 +76,7 @@ fn report_json(engines: &[(Side, Result<EngineInfo, String>)], registry: &Regist
 
 fn report_text(engines: &[(Side, Result<EngineInfo, String>)], registry: &Registry, sources: &Sources) -> String {
     let mut out = String::new();
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = write_text(&mut out, engines, registry, sources);
     out
 }

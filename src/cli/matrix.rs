@@ -55,7 +55,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::of(measured.all_pass()))
 }
 
-/// A bar on a terminal, a line for every hundred elsewhere.
+/// A terminal gets a bar, anything else a line for every hundred.
 fn progress(done: usize, total: usize) {
     if stderr::is_terminal() {
         let filled = BAR * done / total.max(1);

@@ -115,7 +115,7 @@ pub enum Color {
     True,
 }
 
-/// What goes wrong at the edge: a message that stands for itself.
+/// An error of the command line: the message is complete.
 pub type Failure = Box<dyn std::error::Error>;
 
 /// Parse the arguments and do what they say.
@@ -169,7 +169,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 }
 
 impl Common {
-    /// The environment that is active in the shell, unless a Python is named.
+    /// The environment that is active in the shell, unless an option names a Python.
     pub fn environment(&self) -> Option<PathBuf> {
         let active = || ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().find_map(std::env::var_os);
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
@@ -184,7 +184,7 @@ impl Common {
         inputs
     }
 
-    /// What is to be opened, with these options' help.
+    /// What to open, with the help that these options name.
     pub fn options(&self, checkpoint: PathBuf) -> Options {
         Options {
             checkpoint,

@@ -53,7 +53,7 @@ fn named(error: io::Error) -> io::Error {
     )
 }
 
-/// Write what is made piece by piece, and flush: a report may be long.
+/// Write and flush a report piece by piece, since it may be long.
 ///
 /// # Errors
 /// Stdout is closed or full.
@@ -66,7 +66,7 @@ pub fn stream(write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> io::Res
     }
 }
 
-/// Text for a stream of bytes, with the error that formatting cannot tell.
+/// A formatter over a stream of bytes. It keeps the I/O error, which `fmt` cannot carry.
 struct Pieces<W: Write> {
     out: W,
     error: Option<io::Error>,
@@ -81,8 +81,8 @@ impl<W: Write> fmt::Write for Pieces<W> {
     }
 }
 
-/// Write a value as JSON, piece by piece, on lines that people can read, and flush. Its texts hide nothing: what would change
-/// how the text around it looks stands as `\uXXXX`.
+/// Write a value as JSON, piece by piece, indented for people, and flush. Its texts hide nothing: characters that would
+/// change how the text around them looks become `\uXXXX`.
 ///
 /// # Errors
 /// Stdout is closed or full.
@@ -93,7 +93,7 @@ pub fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
     out.flush()
 }
 
-/// Write a line and flush, so that a reader of a pipe sees it at once.
+/// Write a line and flush, so that the reader of a pipe gets it at once.
 ///
 /// # Errors
 /// Stdout is closed or full.

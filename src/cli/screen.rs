@@ -34,7 +34,7 @@ fn level(color: Color, variable: impl Fn(&str) -> Option<String>) -> Level {
     }
 }
 
-/// Whether the locale is UTF-8. Where none is set at all, as over many an ssh, terminals of today are.
+/// Whether the locale is UTF-8. If none is set, as over many ssh connections, the terminal probably is.
 fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
     set.is_none_or(|locale| {

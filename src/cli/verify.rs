@@ -174,7 +174,7 @@ fn is_without_engine(layer: &Layer, told: &HashSet<String>) -> bool {
         && layer.reason().is_some_and(|reason| told.contains(reason))
 }
 
-/// What is said at the end: all of it, or the sums where each layer was told as it finished.
+/// What is printed at the end: everything, or only the sums if each layer was printed as it finished.
 fn print(format: VerifyFormat, report: Report<'_>) -> Result<(), Failure> {
     match format {
         VerifyFormat::Text => output::print_line(&format!("\n{}", report.summary_text()))?,
@@ -185,8 +185,7 @@ fn print(format: VerifyFormat, report: Report<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The modules to run: all that count as layers, or those whose path matches. A block that is named by its path is run as a
-/// whole.
+/// The modules to run: all layers, or those whose path matches. A block that is named by its path is run as a whole.
 fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
     if globs.is_empty() {
         return Ok(opened.triage.layers(&opened.model).collect());
@@ -244,7 +243,7 @@ fn dtypes(asked: &[TrialDtype]) -> Vec<Dtype> {
     std::iter::once(Dtype::Float32).chain(extra).collect()
 }
 
-/// Progress goes to stderr: a line that is written over on a terminal, engine messages otherwise.
+/// Progress goes to stderr: a terminal gets a line that is overwritten, anything else the engines' messages.
 fn progress(common: &Common, opened: &Opened, event: &Event, done: usize, total: usize) {
     match event {
         Event::Engine(side, state) if common.verbose => stderr::line(&format!("{}: {state:?}", side.program())),

@@ -1,4 +1,4 @@
-//! Comparing two outputs: statistics of the error, the bound it is held against, the verdict.
+//! Comparing two outputs: statistics of the error, the bound for it, the verdict.
 
 pub mod statistics;
 pub mod tolerance;
@@ -8,10 +8,10 @@ use t2m_checkpoint::Dtype;
 /// Where parameters and buffers come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WeightSource {
-    /// The checkpoint: what the user's layer computes.
+    /// From the checkpoint: what the user's layer computes.
     #[default]
     Checkpoint,
-    /// Drawn at random: what certifies a conversion, as no number of a fresh layer can hide a mistake.
+    /// Drawn at random: this certifies a conversion, since no zero or one of a fresh layer can hide a mistake.
     Random,
 }
 
@@ -28,7 +28,7 @@ impl WeightSource {
 /// One seeded input through both engines, in one dtype.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
-    /// The dtype both engines were asked for.
+    /// The dtype that both engines were asked for.
     pub dtype: Dtype,
     /// What the layer computed with.
     pub weights: WeightSource,
@@ -36,7 +36,7 @@ pub struct Trial {
     pub seed: u64,
     /// Shapes of the inputs as torch takes them.
     pub input_shapes: Vec<Vec<usize>>,
-    /// Which of several outputs the numbers are of: the worst one.
+    /// Which of several outputs the numbers belong to: the worst one.
     pub output: Option<String>,
     /// Shape of the output as torch gives it.
     pub output_shape: Vec<usize>,
@@ -48,15 +48,15 @@ pub struct Trial {
     pub scale: f64,
     /// Largest distance of torch's output to torch in f64.
     pub torch_vs_f64: f64,
-    /// What MLX answered in, whatever was asked.
+    /// The dtype of MLX's output, whatever was asked for.
     pub mlx_dtype: Dtype,
     /// Milliseconds of libtorch's forward.
     pub ms_torch: f64,
     /// Milliseconds of MLX's forward, evaluated.
     pub ms_mlx: f64,
-    /// Shape of MLX's output, brought to torch's layout. Where it is not torch's, no number but the shapes is measured.
+    /// Shape of MLX's output in torch's layout. If it differs from torch's, only the shapes are compared.
     pub mlx_shape: Vec<usize>,
-    /// Judged by the rule of this dtype.
+    /// The verdict, by the rule of this dtype.
     pub verdict: Verdict,
 }
 
@@ -79,7 +79,7 @@ pub struct Apart {
     pub mlx_vs_f64: f64,
 }
 
-/// The worst of some trials: by verdict, then by how much of its own tolerance each takes.
+/// The worst of several trials: by verdict, then by the share of its own tolerance.
 pub fn worst<'a>(trials: impl Iterator<Item = &'a Trial>) -> Option<&'a Trial> {
     trials.max_by(|a, b| a.verdict.cmp(&b.verdict).then(a.badness().total_cmp(&b.badness())))
 }
@@ -95,12 +95,12 @@ impl Trial {
         self.max_abs().map(|error| if error == 0.0 { 0.0 } else { (error / self.tolerance).abs() })
     }
 
-    /// Larger for the worse of two trials with one verdict: another shape is worse than any number.
+    /// A number that is larger for the worse of two trials with one verdict: another shape is worse than any error.
     pub fn badness(&self) -> f64 {
         self.excess().unwrap_or(f64::INFINITY)
     }
 
-    /// What is wrong with the answer besides its numbers: another shape or another dtype than torch's.
+    /// What is wrong with the output besides its numbers: another shape or dtype than torch's.
     pub fn complaint(&self) -> Option<String> {
         if self.mlx_shape != self.output_shape {
             return Some(format!("MLX's output has shape {:?}, torch's {:?}", self.mlx_shape, self.output_shape));
@@ -110,7 +110,7 @@ impl Trial {
     }
 }
 
-/// What was measured, best first.
+/// The verdicts, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// No element differs.
@@ -121,7 +121,7 @@ pub enum Verdict {
     Drift,
     /// Above that: the conversion is wrong.
     Broken,
-    /// An engine said no or died.
+    /// An engine refused or died.
     Failed,
     /// Nothing was measured.
     NotRun,
@@ -149,7 +149,7 @@ impl Verdict {
         matches!(self, Verdict::Exact | Verdict::Ok)
     }
 
-    /// Whether it says that something is wrong; that nothing was measured does not.
+    /// Whether it says that something is wrong; `not-run` does not.
     pub fn is_bad(self) -> bool {
         matches!(self, Verdict::Drift | Verdict::Broken | Verdict::Failed)
     }

@@ -17,8 +17,8 @@ pub struct Difference {
     pub worst: usize,
 }
 
-/// Compare an output with its reference, element by element. Both have the same length; `floor` bounds the relative
-/// difference away from division by rounding errors.
+/// Compare an output with its reference, element by element. Both have the same length; `floor` keeps the relative
+/// difference from dividing by rounding errors.
 pub fn difference(reference: &[f64], output: &[f64], floor: f64) -> Difference {
     let mut apart: Vec<f64> = reference.iter().zip(output).map(|(&a, &b)| distance(a, b)).collect();
     let mut result = Difference { max_abs: 0.0, mean_abs: 0.0, max_rel: 0.0, p99_abs: 0.0, cosine: 1.0, worst: 0 };

@@ -1,4 +1,4 @@
-//! The bound that an error is held against, and the verdict that follows.
+//! The bound for an error, and the verdict that follows.
 //!
 //! Both engines compute the same sum in another order. Each rounding costs at most ε relative to the partial result, and
 //! the roundings of K terms add up like a random walk, to about ε·√K of the result's scale S. The bound is therefore
@@ -23,23 +23,23 @@ use t2m_checkpoint::Dtype;
 /// What a layer does to rounding errors, and over how many terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// Elements are moved, not computed: nothing may differ.
+    /// Elements are moved, not computed: none may differ.
     Copy,
     /// One element in, one out.
     Pointwise,
-    /// Sums of that many products (Linear: inputs; convolution: inputs a group times kernel; attention: width).
+    /// Sums of this many products (Linear: inputs; convolution: inputs of a group times kernel; attention: width).
     Contraction(usize),
-    /// Normalised over that many elements.
+    /// Normalised over this many elements.
     Norm(usize),
 }
 
-/// Above the tolerance and up to this share of the scale is drift, beyond it the conversion is wrong.
+/// Errors above the tolerance and up to this share of the scale are drift; beyond it the conversion is wrong.
 const BROKEN_F32: f64 = 1e-3;
 /// Where broken begins in half precision, in units of ε·S.
 const BROKEN_HALF: f64 = 8.0;
 /// Roundings that every layer has.
 const BASE: f64 = 4.0;
-/// So many times torch's own distance from f64 two engines may be apart.
+/// Two engines may be this many times torch's own distance from f64 apart.
 const OWN_ERROR: f64 = 4.0;
 
 impl Bound {
@@ -54,8 +54,8 @@ impl Bound {
         }
     }
 
-    /// The largest absolute difference that rounding explains, for outputs of that scale, where torch itself is so far from
-    /// torch in f64.
+    /// The largest absolute difference that rounding explains, for outputs of this scale, where torch itself is this
+    /// far from torch in f64.
     pub fn tolerance(self, dtype: Dtype, scale: f64, torch_vs_f64: f64) -> f64 {
         let own = if torch_vs_f64.is_finite() { OWN_ERROR * torch_vs_f64 } else { 0.0 };
         self.rounding(dtype, scale).max(own)
@@ -73,7 +73,7 @@ impl Bound {
         epsilon(dtype) * scale * roundings
     }
 
-    /// The verdict on a difference, held against a tolerance.
+    /// The verdict for a difference, given its tolerance.
     pub fn judge(self, dtype: Dtype, scale: f64, tolerance: f64, max_abs: f64) -> Verdict {
         let broken = match dtype {
             Dtype::Float32 => BROKEN_F32 * scale,
@@ -96,7 +96,7 @@ pub fn scale(values: &[f64]) -> f64 {
     values.iter().filter(|value| value.is_finite()).fold(0.0, |largest, value| value.abs().max(largest))
 }
 
-/// Distance from 1 to the next number of that dtype.
+/// Distance from 1 to the next number of this dtype.
 pub fn epsilon(dtype: Dtype) -> f64 {
     match dtype {
         Dtype::Float64 => f64::EPSILON,

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::state_dict::key_map::{KeyMap, Row};
@@ -43,6 +44,16 @@ pub enum Error {
         found: Vec<usize>,
         /// In the map.
         wanted: Vec<usize>,
+    },
+    /// The file's metadata does not say which tensors are tied.
+    #[error(
+        "`tied` in the MLX file's metadata has to be a JSON object that names for each tied torch tensor the MLX tensor \
+         it repeats: {}; convert the checkpoint again, or remove the entry to go back without tied tensors",
+        quoted(reason)
+    )]
+    Tied {
+        /// What is wrong with it.
+        reason: String,
     },
     /// A tensor cannot be read.
     #[error(transparent)]
@@ -111,7 +122,7 @@ impl<'a> Reversal<'a> {
     pub fn by_map(mlx: &'a Checkpoint, map: &KeyMap) -> Result<Reversal<'a>, Error> {
         let mut reversal = Reversal::new(mlx, None, map, &HashMap::new())?;
         reversal.describe()?;
-        for (torch, written) in tied_in(mlx) {
+        for (torch, written) in tied_in(mlx)? {
             let from = map.get(&written).and_then(|row| row.from.first());
             if let Some(from) = from {
                 reversal.repeat(&torch, from);
@@ -284,10 +295,10 @@ impl Group {
 }
 
 /// Torch's names of tied tensors and MLX's names of those that were written, out of the file's metadata.
-fn tied_in(mlx: &Checkpoint) -> Vec<(String, String)> {
-    let text = mlx.metadata.get("tied").and_then(Value::as_str).unwrap_or("{}");
-    let tied: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-    tied.into_iter().filter_map(|(torch, written)| Some((torch, written.as_str()?.to_owned()))).collect()
+fn tied_in(mlx: &Checkpoint) -> Result<IndexMap<String, String>, Error> {
+    let Some(text) = mlx.metadata.get("tied") else { return Ok(IndexMap::new()) };
+    let text = text.as_str().ok_or_else(|| Error::Tied { reason: "it is no text".to_owned() })?;
+    serde_json::from_str(text).map_err(|error| Error::Tied { reason: error.to_string() })
 }
 
 impl Source for Reversal<'_> {

@@ -16,7 +16,7 @@ use crate::open::Opened;
 use t2m_checkpoint::escape::{EscapedJson, escape, quoted};
 use t2m_checkpoint::{Checkpoint, Dtype};
 
-/// Most bytes of tensors in one file, unless told otherwise; more are sharded.
+/// Most bytes of tensors in one file by default; more are sharded.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
 /// How many tensors a message lists.
 const MOST_LISTED: usize = 20;
@@ -41,13 +41,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// Everything into a file of that name, as it is; nothing is replaced.
+    /// Options for writing everything, unchanged, to a file of this name; nothing is replaced.
     pub fn to(target: PathBuf) -> Options {
         let skip = GlobSet::empty();
         Options { target, dtype: None, map: None, skip, force: false, strict: false, shard_bytes: SHARD_BYTES }
     }
 
-    /// What the writer is told of them, and of the file that it all comes from.
+    /// What the writer needs to know about them, and about the source file.
     pub fn writer(&self, source: &Path) -> writer::Options {
         writer::Options {
             target: self.target.clone(),
@@ -146,7 +146,8 @@ fn refuse_mlx(opened: &Opened) -> Result<(), Error> {
     already::is_mlx(opened).map_or(Ok(()), |how| Err(Error::AlreadyMlx { path: path(), how }))
 }
 
-/// A conversion that may be written. It does without the modules, of which a million take as much memory as all the rest.
+/// A conversion that may be written. It does not keep the modules: a million of them take as much memory as everything
+/// else.
 #[derive(Debug)]
 pub struct Export {
     source: Arc<Checkpoint>,
@@ -156,7 +157,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Plan it. Of `inputs`, which the caller reads besides the checkpoint, nothing will be written to.
+    /// Plan it. Nothing will be written to `inputs`, which the caller reads besides the checkpoint.
     ///
     /// # Errors
     /// Says what stands in the way: nothing has been written.
@@ -179,7 +180,7 @@ impl Export {
         &self.map
     }
 
-    /// Write it. `watch` is told how far it is, and says whether to go on.
+    /// Write it. `watch` gets the progress, and says whether to go on.
     ///
     /// # Errors
     /// Says why nothing was written; nothing is left behind.

@@ -19,7 +19,7 @@ pub enum Role {
     Source,
     /// A registry file.
     Registry,
-    /// The Python that is asked for its path.
+    /// The Python that is run to learn its `sys.path`.
     Python,
     /// A theme.
     Theme,
@@ -47,7 +47,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// What a checkpoint was read from.
+    /// The files that a checkpoint was read from.
     pub fn of(checkpoint: &Checkpoint) -> Inputs {
         let origin = checkpoint.origin();
         let files = origin.files.into_iter().map(|path| (Role::Checkpoint, path)).collect();
@@ -59,7 +59,7 @@ impl Inputs {
         self.files.push((role, path.into()));
     }
 
-    /// A folder whose Python files, however deep, are source.
+    /// A folder whose Python files, at any depth, are source.
     pub fn add_searched(&mut self, folder: impl Into<PathBuf>) {
         self.searched.push(folder.into());
     }
@@ -69,14 +69,14 @@ impl Inputs {
         self.models.push(folder.into());
     }
 
-    /// All of these too.
+    /// Add all of these.
     pub fn extend(&mut self, others: Inputs) {
         self.files.extend(others.files);
         self.searched.extend(others.searched);
         self.models.extend(others.models);
     }
 
-    /// The inputs as the file system has them now.
+    /// The inputs as they are in the file system now.
     pub(super) fn places(&self) -> Places<'_> {
         let mut places = Places { inputs: self, by_name: HashMap::new(), by_file: HashMap::new() };
         let mut folders: HashMap<&Path, Option<Identity>> = HashMap::new();
@@ -102,7 +102,7 @@ pub(super) struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// What of the inputs a path is, in words; `None` where it is none of them.
+    /// Which input a path is, in words; `None` if it is none.
     pub fn input_at(&self, path: &Path) -> Option<String> {
         let by_file = identity(path).and_then(|file| self.by_file.get(&file));
         let by_name = || {
@@ -119,7 +119,7 @@ impl Places<'_> {
         Some(format!("Python source in {}, which is searched", shown(below)))
     }
 
-    /// The model's folder that a path's file is in.
+    /// The model's folder that contains a path's file.
     pub fn model_with(&self, path: &Path) -> Option<&Path> {
         let above = identity(folder(path))?;
         self.inputs.models.iter().map(PathBuf::as_path).find(|model| identity(model).as_ref() == Some(&above))

@@ -27,9 +27,9 @@ pub enum Error {
     Input {
         /// The output.
         path: PathBuf,
-        /// What it is, and by what name if that is another.
+        /// Which input it is, and its other name if it has one.
         input: String,
-        /// The option that named it, with a space behind it; empty where that is plain.
+        /// The option that named it, with a trailing space; empty if that is obvious.
         option: &'static str,
     },
     /// Two outputs are one file.
@@ -37,20 +37,20 @@ pub enum Error {
     Twice {
         /// Path of the file.
         path: PathBuf,
-        /// What is to be written there.
+        /// What one option would write there.
         one: &'static str,
-        /// And what else.
+        /// What another would.
         other: &'static str,
         /// The option to change.
         option: &'static str,
     },
-    /// There is something already.
+    /// There is a file already.
     #[error("{}: is there already; --force replaces it", shown(path))]
     Exists {
         /// Path of the file.
         path: PathBuf,
     },
-    /// There is something that the call does not name and that this program did not write.
+    /// There is a file that the call does not name and that this program did not write.
     #[error("{}: {what}; move it away, or give {option} another path", shown(path))]
     Foreign {
         /// Path of the file.
@@ -60,12 +60,12 @@ pub enum Error {
         /// The option to change.
         option: &'static str,
     },
-    /// The output is no file that can be made.
+    /// The output is not a file that can be created.
     #[error("{}: {what}", shown(path))]
     Target {
         /// Path of the file.
         path: PathBuf,
-        /// Why, and what to give.
+        /// Why, and what to give instead.
         what: &'static str,
     },
     /// Another run writes there.
@@ -74,7 +74,7 @@ pub enum Error {
         /// Path of the file.
         path: PathBuf,
     },
-    /// The system said no.
+    /// The system refused.
     #[error("{}: cannot be written: {source}; nothing was left behind", shown(path))]
     Write {
         /// Path of the file.
@@ -96,7 +96,7 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// What a file is, by whatever names and links it is reached.
+/// The identity of a file, independent of names and links.
 #[cfg(unix)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Identity {
@@ -106,7 +106,7 @@ struct Identity {
 #[cfg(not(unix))]
 type Identity = PathBuf;
 
-/// The identity of what a path leads to, links followed.
+/// The identity of the file that a path leads to, following links.
 #[cfg(unix)]
 fn identity(path: &Path) -> Option<Identity> {
     std::fs::metadata(path).ok().map(|metadata| identity_of(&metadata))

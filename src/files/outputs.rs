@@ -1,4 +1,4 @@
-//! What a run writes, known as a whole before the first byte.
+//! Everything that a run writes, known before the first byte.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Identity, Inputs, Stage, folder, identity, shown};
 
-/// What is written to a path.
+/// The kind of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The weights, in the file that the call names.
     Weights,
-    /// One of several files of weights, whose names follow from the one that the call names.
+    /// One of several files of weights; their names follow from the one that the call names.
     Shard,
-    /// The index of these. Where there is one file of weights, it is what must not stay from an earlier run.
+    /// The index of these. If there is only one file of weights, an index from an earlier run must not remain.
     Index,
     /// The key map.
     Map,
@@ -33,7 +33,7 @@ impl Kind {
         if self == Kind::Map { "--map" } else { "-o" }
     }
 
-    /// Whether the call names the path: `--force` then speaks of it.
+    /// Whether the call names the path: then `--force` applies to it.
     fn is_named(self) -> bool {
         matches!(self, Kind::Weights | Kind::Map)
     }
@@ -52,16 +52,16 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Outputs {
     wanted: Vec<Wanted>,
-    /// Those that are there and may be replaced.
+    /// Existing files that may be replaced.
     replaced: HashSet<PathBuf>,
 }
 
 impl Outputs {
-    /// Hold what is to be written against what is read, against each other and against what is there. `is_ours` tells whether
-    /// this program wrote a file: `--force` replaces what the call names, and of what it does not name only that.
+    /// Compare the outputs with the inputs, with each other and with existing files. `is_ours` says whether this
+    /// program wrote a file: `--force` replaces what the call names, and other files only if this program wrote them.
     ///
     /// # Errors
-    /// Says which two are one, or what is in the way, and what to do.
+    /// Says which two are the same file, or what is in the way, and what to do.
     pub fn check(
         inputs: &Inputs,
         wanted: Vec<Wanted>,
@@ -126,7 +126,7 @@ impl Outputs {
         &self.wanted
     }
 
-    /// Whether a path was there when it was looked at, and may be replaced.
+    /// Whether a path existed when it was checked, and may be replaced.
     pub fn replaces(&self, path: &Path) -> bool {
         self.replaced.contains(path)
     }
@@ -134,13 +134,13 @@ impl Outputs {
     /// Make room for temporary files beside all of them.
     ///
     /// # Errors
-    /// A folder cannot be written to, or another run writes one of the files.
+    /// A folder is not writable, or another run is writing one of the files.
     pub fn stage(self) -> Result<Stage, Error> {
         Stage::new(self)
     }
 }
 
-/// Outputs by where they are and by what is there.
+/// Outputs by location and by identity.
 #[derive(Default)]
 struct Apart {
     by_name: HashMap<(Identity, OsString), Kind>,
@@ -148,8 +148,8 @@ struct Apart {
 }
 
 impl Apart {
-    /// Add one, unless there is one that is the same file: what that is. Where letter case does not count two names may be one
-    /// that is not there yet, so none differ in case alone.
+    /// Add an output, unless one is the same file; returns that one. On file systems that ignore case, two names that
+    /// do not exist yet may be the same file, so no two may differ only in case.
     fn add(&mut self, above: Identity, name: OsString, file: Option<Identity>, kind: Kind) -> Option<Kind> {
         let name = name.into_string().map_or_else(|name| name, |name| name.to_lowercase().into());
         let by_name = self.by_name.insert((above, name), kind);

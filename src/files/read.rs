@@ -4,24 +4,24 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Why a file is not read: the end of a sentence that begins with its path.
+/// Why a file is not read, as the end of a sentence that begins with its path.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system said no.
+    /// The operating system refused.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// It is no plain file.
+    /// It is not a plain file.
     #[error("is {0}; give a file")]
     NotAFile(&'static str),
     /// It is longer than the bound, in bytes.
     #[error("has more than {} KiB, and no file of its kind is read that long", .0 / 1024)]
     TooLong(u64),
-    /// It is no text.
+    /// It is not text.
     #[error("byte {0} is no UTF-8: it is no text file")]
     NotText(usize),
 }
 
-/// Open a plain file for reading, links followed. Nothing else is opened, or waited for.
+/// Open a plain file for reading, following links. Nothing else is opened or waited for.
 ///
 /// # Errors
 /// It is something else, or cannot be opened.
@@ -31,7 +31,7 @@ pub fn open(path: &Path) -> Result<File, Error> {
         kind if kind.is_dir() => Err(Error::NotAFile("a folder")),
         _ => Err(Error::NotAFile("a device or a pipe")),
     };
-    // Before opening, which some devices notice; and after, as the name may have changed hands.
+    // Checked before opening, which some devices notice, and after, as the name may lead to another file by then.
     check(std::fs::metadata(path)?)?;
     let mut options = OpenOptions::new();
     options.read(true);
@@ -81,7 +81,7 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read(&path, 5).unwrap(), b"12345");
         assert!(matches!(read(&path, 4), Err(Error::TooLong(4))));
-        // A file of 3 GB that is nothing but a hole costs no more.
+        // A file of 3 GB that is one hole costs no more.
         File::create(&path).unwrap().set_len(3 << 30).unwrap();
         assert!(matches!(read(&path, 5), Err(Error::TooLong(5))));
         std::fs::write(&path, b"a = \"\xff\"").unwrap();
@@ -104,7 +104,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn files_that_the_system_makes_up_are_bounded_by_what_comes() {
-        // It says that it has no bytes, and has some.
+        // It claims to be empty, and is not.
         assert!(matches!(read(Path::new("/proc/self/maps"), 10), Err(Error::TooLong(10))));
     }
 }

@@ -1,10 +1,10 @@
-//! Temporary files. A run makes one folder of its own beside its targets, for this user alone, with a name that nobody can
-//! foresee, and writes there; what is whole is renamed into its place.
+//! Temporary files. A run makes a folder of its own beside its targets, accessible to this user alone and with an
+//! unpredictable name, and writes there; complete files are renamed into place.
 //!
-//! In the folder lies a file whose name follows from the folder's: the mark. It is locked while the run lives, and lists what is
-//! to be written. The system lets go of a lock when its process ends, however it ends, so the next run into the same place
-//! can tell what a killed one left: a folder of this user with such a name and its mark, which nobody locks, and in it
-//! nothing but plain files with one name each. Whatever else lies about, under whatever name, is left alone.
+//! The folder contains a file whose name follows from the folder's: the mark. It is locked while the run lives, and
+//! lists what the run will write. The system releases a lock when its process ends, however it ends, so the next run
+//! into the same place can recognise what a killed one left: a folder of this user with such a name, an unlocked mark,
+//! and otherwise only plain files with one name each. Everything else stays, whatever its name.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
@@ -25,15 +25,15 @@ use crate::interrupt;
 /// The folder's name: this, 32 hexadecimal digits, and the end.
 const BEGIN: &str = ".t2m-tui-";
 const END: &str = ".part";
-/// A list of files that is longer was written by somebody else.
+/// The longest list of files; a longer one was not written by this program.
 const LONGEST_LIST: u64 = 16 << 20;
-/// How often a folder is made anew that somebody removes at once.
+/// How often to make the folder again if somebody removes it at once.
 const ATTEMPTS: usize = 64;
-/// How often, and after which pause, another run's beginning is waited for.
+/// How often to wait for another run that is just beginning, and how long each time.
 const WAITS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Room for the temporary files of a run. What was not moved into place is removed with it.
+/// The folders for a run's temporary files. Dropping it removes whatever was not moved into place.
 #[derive(Debug)]
 pub struct Stage {
     outputs: Outputs,
@@ -43,7 +43,7 @@ pub struct Stage {
 /// A temporary file, open for writing.
 #[derive(Debug)]
 pub struct Part {
-    /// Open for reading and writing.
+    /// The file, open for reading and writing.
     pub file: File,
     /// Where it is.
     pub path: PathBuf,
@@ -51,11 +51,11 @@ pub struct Part {
     replaces: bool,
 }
 
-/// The folder in one of the targets' folders.
+/// The folder beside one of the targets.
 #[derive(Debug)]
 struct Room {
     path: PathBuf,
-    /// Open, and locked where the file system knows locks.
+    /// The mark, open, and locked if the file system has locks.
     mark: File,
     files: Arc<AtomicUsize>,
     undo: u64,
@@ -82,7 +82,7 @@ impl Stage {
     /// Make the temporary file of one of the outputs.
     ///
     /// # Errors
-    /// The system said no.
+    /// The system refused.
     pub fn create(&self, target: &Path) -> Result<Part, Error> {
         let fault = |source| Error::Write { path: target.to_owned(), source };
         let found = identity(folder(target));
@@ -92,18 +92,18 @@ impl Stage {
         Ok(Part { file, path, target: target.to_owned(), replaces: self.outputs.replaces(target) })
     }
 
-    /// Make sure that what took its place stays there.
+    /// Make sure that the renamed files survive a crash.
     ///
     /// # Errors
-    /// The system said no.
+    /// The system refused.
     pub fn sync(&self) -> Result<(), Error> {
         self.rooms.iter().try_for_each(|(_, room)| sync_folder(&room.path))
     }
 
-    /// Remove a file that was there when the outputs were looked at and whose place stays empty.
+    /// Remove a file that existed when the outputs were checked and that nothing replaces.
     ///
     /// # Errors
-    /// The system said no.
+    /// The system refused.
     pub fn remove(&self, target: &Path) -> Result<(), Error> {
         if !self.outputs.replaces(target) {
             return Ok(());
@@ -118,10 +118,10 @@ impl Stage {
 }
 
 impl Part {
-    /// Everything is on the disk: take the target's place. What has appeared there meanwhile stays.
+    /// Rename the file, which is on the disk, into place. A file that has appeared there meanwhile stays.
     ///
     /// # Errors
-    /// The system said no, or there is something now.
+    /// The system refused, or there is a file now.
     pub fn place(self) -> Result<(), Error> {
         let renamed = if self.replaces {
             std::fs::rename(&self.path, &self.target)
@@ -139,7 +139,7 @@ impl Room {
     fn make(above: &Path, targets: &[PathBuf]) -> Result<Room, Error> {
         let names: Vec<OsString> =
             targets.iter().filter_map(|target| target.file_name()).map(ToOwned::to_owned).collect();
-        // Two runs that begin at once would not see each other.
+        // Two runs that begin at the same moment would not see each other.
         let _one_at_a_time = lock_folder(above);
         if let Some(at) = sweep(above, &names) {
             return Err(Error::Busy { path: targets[at].clone() });
@@ -163,7 +163,7 @@ impl Room {
             let marked = path.join(mark_of(&name));
             let mark = match create_new(&marked) {
                 Ok(mark) => mark,
-                // Another run took the folder for one that was left.
+                // Another run took the folder for an abandoned one.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     let _ = std::fs::remove_dir(&path);
@@ -192,7 +192,7 @@ impl Room {
     }
 
     fn file(&self) -> io::Result<(PathBuf, File)> {
-        // A signal removes what is there and must not miss one.
+        // A signal handler removes the files that exist and must not miss one.
         let _held = interrupt::hold();
         let path = self.path.join(self.files.fetch_add(1, Ordering::SeqCst).to_string());
         let file = create_new(&path)?;
@@ -208,7 +208,7 @@ impl Drop for Room {
     }
 }
 
-/// Remove a folder of ours with so many files. There is nobody to tell if that fails; the next run tries again.
+/// Remove a folder of ours with this many files. If that fails there is nobody to tell; the next run tries again.
 fn remove(path: &Path, files: usize) {
     for at in 0..files {
         let _ = std::fs::remove_file(path.join(at.to_string()));
@@ -218,7 +218,7 @@ fn remove(path: &Path, files: usize) {
     let _ = std::fs::remove_dir(path);
 }
 
-/// Remove what killed runs left in a folder. Which of these names another run that lives is about to write.
+/// Remove what killed runs left in a folder. Returns which of these names another live run is about to write.
 fn sweep(above: &Path, names: &[OsString]) -> Option<usize> {
     let entries = std::fs::read_dir(above).ok()?;
     let names: Vec<String> = names.iter().map(|name| hex(name.as_encoded_bytes())).collect();
@@ -240,11 +240,11 @@ fn sweep(above: &Path, names: &[OsString]) -> Option<usize> {
     busy
 }
 
-/// What a folder with such a name is.
+/// The state of a folder with such a name.
 enum Found {
-    /// Left behind; its mark is locked by us now.
+    /// Left by a killed run; we hold the lock on its mark now.
     Left { mark: Option<File>, files: Vec<PathBuf> },
-    /// In use, with the names of what is to be written, as [`hex`] writes them.
+    /// In use, with the names of its outputs, as [`hex`] writes them.
     Alive(String),
 }
 
@@ -267,7 +267,7 @@ fn look(path: &Path, name: &str) -> Option<Found> {
         }
     }
     if !is_marked {
-        // Killed before it marked the folder: there is nothing in it that could be lost.
+        // Killed before it wrote the mark: there is nothing in it that could be lost.
         return files.is_empty().then_some(Found::Left { mark: None, files });
     }
     let mark = open_mark(&marked)?;
@@ -278,7 +278,7 @@ fn look(path: &Path, name: &str) -> Option<Found> {
             (&mark).take(LONGEST_LIST).read_to_string(&mut listed).ok()?;
             Some(Found::Alive(listed))
         }
-        // Without locks nobody can tell.
+        // Without locks there is no way to know.
         Err(TryLockError::Error(_)) => None,
     }
 }
@@ -302,7 +302,7 @@ fn is_room(name: &str) -> bool {
     })
 }
 
-/// The name of the mark in a folder of that name. Nobody hits on it by chance.
+/// The name of the mark in a folder of that name. Nobody picks it by chance.
 fn mark_of(name: &str) -> String {
     let hash = Sha256::new().chain_update("t2m-tui writes in ").chain_update(name).finalize();
     format!("t2m-tui-{}", hex(&hash[..16]))
@@ -315,14 +315,14 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A number that nobody can foresee: the standard library keys its hash maps with randomness of the system.
+/// An unpredictable number: the standard library seeds its hash maps with randomness from the system.
 fn random() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());
     hasher.finish()
 }
 
-/// Make a file that was not there, neither a file nor a link.
+/// Create a file that does not exist yet, not even as a link.
 fn create_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -331,7 +331,7 @@ fn create_new(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Whether a path still leads to an open file.
+/// Whether a path still leads to this open file.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::symlink_metadata(path)) {
@@ -345,13 +345,13 @@ fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// Rename to a name that nothing has.
+/// Rename to a name that does not exist.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // File systems that know no such thing.
+        // For file systems that cannot do this.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename_absent(from, to),
         renamed => Ok(renamed?),
     }
@@ -369,7 +369,7 @@ fn rename_absent(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Lock a folder for the moment in which a run begins. Not for long: somebody else may hold it for good.
+/// Lock a folder while a run begins. Waits only briefly: somebody else may hold the lock for good.
 fn lock_folder(folder: &Path) -> Option<File> {
     let file = File::open(folder).ok()?;
     for _ in 0..WAITS {
@@ -385,7 +385,7 @@ fn lock_folder(folder: &Path) -> Option<File> {
 /// Make sure that a rename in the folder of this file is on the disk.
 ///
 /// # Errors
-/// The system said no.
+/// The system refused.
 pub fn sync_folder(target: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     {

@@ -1,14 +1,14 @@
-//! TOML that the user wrote: what is said of a fault quotes no more than a line.
+//! TOML that the user wrote: an error message quotes no more than a line of it.
 
 use serde::de::DeserializeOwned;
 
 use t2m_checkpoint::escape::quoted;
 
-/// Read TOML as what it should be.
+/// Read TOML into a type.
 ///
 /// # Errors
-/// It is not that. The message says where, shows the line unless it is long, and is never longer than a few hundred
-/// characters, whatever the file holds.
+/// It is not of that form. The message says where, shows the line unless it is long, and is never longer than a few
+/// hundred characters, whatever the file holds.
 pub fn parse_toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| {
         let message = short(error.message());
@@ -25,12 +25,13 @@ fn place(text: &str, at: usize) -> String {
     let start = before.rfind('\n').map_or(0, |end| end + 1);
     let (line, column) = (before.matches('\n').count() + 1, before[start..].chars().count() + 1);
     let shown = text[start..].lines().next().unwrap_or_default().trim();
-    // A long line would hide what is said of it.
+    // A long line would hide the message.
     let shown = if shown.is_empty() || shown.len() > 120 { String::new() } else { format!(" ({})", quoted(shown)) };
     format!("line {line}, column {column}{shown}: ")
 }
 
-/// The parser's words, with what they quote cut: parts between backticks or quotes, and the whole for what hides in them.
+/// The parser's message, with long quotations cut: parts between backticks or quotes, and the whole message as a last
+/// resort.
 fn short(message: &str) -> String {
     const MOST: usize = 600;
     let mut rest = message;

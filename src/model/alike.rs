@@ -1,5 +1,6 @@
-//! Modules that are alike: of one class and one set of hyper-parameters, with tensors of the same names, types and shapes, and
-//! the same below them. A model repeats its blocks, a large one thousands of times: what holds for one of a kind holds for all.
+//! Modules that are alike: the same class and hyper-parameters, tensors with the same names, types and shapes, and the
+//! same below them. A model repeats its blocks, a large one thousands of times: what holds for one of them holds for
+//! all.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -15,7 +16,7 @@ use t2m_checkpoint::{OwnTensor, Tensor};
 pub fn first_of_kind(model: &Model, tensors: &[Tensor]) -> Vec<ModuleId> {
     let mut kinds = Kinds { model, tensors, of: vec![0; model.modules.len()], hashes: Hashes::default() };
     let mut known: HashMap<u64, ModuleId, RandomState> = HashMap::default();
-    // Children come before their parents, which are told apart by their children's kinds.
+    // Children are compared before their parents, which differ if their children do.
     for id in (0..model.modules.len()).rev() {
         let hash = kinds.hash(id);
         let one = *known.entry(hash).or_insert(id);
@@ -24,7 +25,7 @@ pub fn first_of_kind(model: &Model, tensors: &[Tensor]) -> Vec<ModuleId> {
             *of = kind;
         }
     }
-    // The last of a kind stood for it so far.
+    // So far the last module of a kind represented it.
     let mut first: Vec<Option<ModuleId>> = vec![None; model.modules.len()];
     let kinds = kinds.of.into_iter().enumerate();
     kinds.map(|(id, kind)| first.get_mut(kind).map_or(id, |first| *first.get_or_insert(id))).collect()
@@ -86,11 +87,11 @@ impl Kinds<'_> {
 fn same_layer(a: &Module, b: &Module) -> bool {
     (&a.class, a.evidence, a.confidence.to_bits()) == (&b.class, b.evidence, b.confidence.to_bits())
         && (Arc::ptr_eq(&a.alternatives, &b.alternatives) || a.alternatives == b.alternatives)
-        // In the same order too: it is the order in which they are shown.
+        // Also in the same order, since they are shown in that order.
         && (Arc::ptr_eq(&a.attributes, &b.attributes) || a.attributes.iter().eq(b.attributes.iter()))
 }
 
-/// Hashes of hyper-parameters; those that modules share are looked at once.
+/// Hashes of hyper-parameters; shared ones are hashed once.
 #[derive(Default)]
 struct Hashes {
     state: RandomState,
@@ -115,7 +116,7 @@ impl Hashes {
     }
 }
 
-/// Numbers and texts, and those in lists; what is deeper is told apart when values are compared.
+/// Numbers and texts, and those in lists; comparing the values finds deeper differences.
 fn hash_value(value: &Value, hasher: &mut impl Hasher) {
     match value {
         Value::Number(number) => number.hash(hasher),

@@ -1,12 +1,12 @@
-//! One short line that says what a layer is, in the words of its class.
+//! One short line that says what a layer is, in terms of its class.
 
 use serde_json::Value;
 
 use super::Module;
 use super::reparametrized::Reparametrized;
 
-/// The hyper-parameters that people ask for first: `3→64 k7 s2 p3`, `4·16`, `768→3072`, `8 heads·64`, `p 0.1`. Defaults are
-/// left out, and so is what is not known. Empty where nothing is to say. Values are those of the file and not escaped.
+/// The hyper-parameters that people look for first: `3→64 k7 s2 p3`, `4·16`, `768→3072`, `8 heads·64`, `p 0.1`.
+/// Defaults and unknown values are left out, so the line may be empty. Values are the file's, not escaped.
 pub fn describe(module: &Module) -> String {
     let a = Attributes(module);
     let mut words = Words::default();

@@ -25,7 +25,7 @@ pub type ModuleId = usize;
 pub struct Model {
     /// Pre-order, as `named_modules(remove_duplicate=False)` lists them.
     pub modules: Vec<Module>,
-    /// What could not be shown as the file has it, one sentence each.
+    /// What the tree cannot show as the file has it, one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -44,8 +44,8 @@ pub struct Module {
     pub end: ModuleId,
     /// Full class path (`torch.nn.modules.conv.Conv2d`), for inferred ones too; empty where nothing is known.
     pub class: CompactString,
-    /// Other classes that fit as well, where names and shapes cannot tell ("LayerNorm or GroupNorm"). Modules that are
-    /// alike share the list.
+    /// Other classes that fit as well, where names and shapes do not decide ("LayerNorm or GroupNorm"). Modules that
+    /// are alike share the list.
     pub alternatives: Arc<[CompactString]>,
     /// How the class is known.
     pub evidence: Evidence,
@@ -83,7 +83,7 @@ impl Evidence {
     }
 }
 
-/// From this confidence on the likeliest class of several may be taken.
+/// From this confidence on, the likeliest of several classes may be used.
 const LIKELY: f32 = 0.9;
 
 impl Module {
@@ -92,9 +92,9 @@ impl Module {
         self.class.rsplit('.').next().unwrap_or("")
     }
 
-    /// Whether an inferred class is taken for the class, though others cannot be excluded: it is much the likeliest, and
-    /// the model has none of the others for certain. Where some weights are transposed (Conv1D of transformers), a square
-    /// one may be as well.
+    /// Whether an inferred class is used although others are possible: it is by far the likeliest, and the model has
+    /// none of the others for certain. If some weights are transposed (Conv1D of transformers), a square one may be as
+    /// well.
     pub fn is_likely(&self, certain: &HashSet<&str>) -> bool {
         self.confidence >= LIKELY && !self.alternatives.iter().any(|class| certain.contains(class.as_str()))
     }
@@ -116,7 +116,8 @@ impl Model {
         self.modules.first().map_or(0, |root| root.total_parameters)
     }
 
-    /// Give the root a class that something beside the weights tells, such as a folder's config.json, unless it has one.
+    /// Give the root the class that something beside the weights names, such as a folder's config.json, unless it has
+    /// one.
     pub fn name_root(&mut self, class: &str) {
         if let Some(root) = self.modules.first_mut()
             && root.class.is_empty()
@@ -127,13 +128,13 @@ impl Model {
         }
     }
 
-    /// The classes of the modules that no other class fits.
+    /// The classes of those modules that have only one possible class.
     pub fn certain_classes(&self) -> HashSet<&str> {
         let certain = self.modules.iter().filter(|module| module.alternatives.is_empty());
         certain.map(|module| module.class.as_str()).collect()
     }
 
-    /// A tensor of a module or of a module below it, by its name relative to the module; `None` where it is None.
+    /// A tensor of a module or of a module below it, by its name relative to the module; `None` if it is torch's None.
     pub fn tensor(&self, id: ModuleId, name: &str) -> Option<t2m_checkpoint::TensorId> {
         let module = self.modules.get(id)?;
         let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };

@@ -1,5 +1,5 @@
-//! A convolution without a bias: `[a, b, …]` may be that of a plain one, from b channels to a, or of a transposed one, from a to
-//! b. The norm behind it has as many features as came out of it; where both are alike, the rest of the model decides.
+//! A convolution without a bias: `[a, b, …]` may belong to a plain one, from b channels to a, or to a transposed one,
+//! from a to b. The norm after it has as many features as it outputs; if a equals b, the rest of the model decides.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -12,9 +12,9 @@ use super::infer::{CONV, CONV_TRANSPOSE};
 use super::{Evidence, Model, Module, ModuleId};
 use t2m_checkpoint::Tensor;
 
-/// How sure a norm behind it makes.
+/// Confidence from the norm after it.
 const BY_NORM: f32 = 0.95;
-/// How sure all other convolutions of the model make. No other rule is as sure of a convolution.
+/// Confidence from all other convolutions of the model. No other rule gives a convolution the same.
 const BY_OTHERS: f32 = 0.9;
 
 /// Which of the two.
@@ -24,7 +24,7 @@ enum Kind {
     Transposed,
 }
 
-/// Decide what the neighbours of a doubtful convolution tell.
+/// Decide doubtful convolutions by their neighbours.
 pub(super) fn decide(model: &mut Model, tensors: &[Tensor]) {
     let doubtful: Vec<usize> = (0..model.modules.len()).filter(|&id| is_doubtful(&model.modules[id])).collect();
     if doubtful.is_empty() {
@@ -43,7 +43,7 @@ pub(super) fn decide(model: &mut Model, tensors: &[Tensor]) {
         let classes = classes(kind);
         model.modules.iter().any(|module| module.alternatives.is_empty() && classes.contains(&module.class.as_str()))
     };
-    // Of a transposed one the groups would still not be known.
+    // For a transposed one the groups would still be unknown.
     if certain(Kind::Plain) && !certain(Kind::Transposed) {
         for id in doubtful {
             if is_doubtful(&model.modules[id]) && !named_so(model, id) && !is_even(model, id, tensors) {
@@ -53,7 +53,8 @@ pub(super) fn decide(model: &mut Model, tensors: &[Tensor]) {
     }
 }
 
-/// Whether a module is a plain convolution because the others of its model are: likely, but the file does not say so.
+/// Whether a module counts as a plain convolution because the others of its model are plain: likely, but not in the
+/// file.
 pub(crate) fn by_others(module: &Module) -> bool {
     module.evidence == Evidence::Inferred && module.confidence == BY_OTHERS && CONV.contains(&module.class.as_str())
 }
@@ -73,7 +74,7 @@ fn is_doubtful(module: &Module) -> bool {
         && one_of(Kind::Transposed)
 }
 
-/// A name that speaks of enlarging is a doubt that others of the model do not take away.
+/// A name that suggests enlarging is a doubt that the other convolutions do not remove.
 fn named_so(model: &Model, id: usize) -> bool {
     let path = model.modules[id].path.to_ascii_lowercase();
     ["up", "deconv", "transpose", "decode", "dec."].iter().any(|word| path.contains(word))
@@ -92,14 +93,14 @@ fn settle(module: &mut Module, kind: Kind, confidence: f32) {
     module.class = found.cloned().unwrap_or_default();
     module.confidence = confidence;
     if kind == Kind::Transposed {
-        // Those were read the other way round.
+        // These were read the other way round.
         let attributes = Arc::make_mut(&mut module.attributes);
         attributes.shift_remove("in_channels");
         attributes.shift_remove("out_channels");
     }
 }
 
-/// What the features of the norm behind it tell, and the groups of a transposed one.
+/// What the features of the following norm say, and the groups of a transposed one.
 fn by_norm(model: &Model, id: usize, tensors: &[Tensor], siblings: &Siblings) -> Option<(Kind, Option<u64>)> {
     let module = model.modules.get(id)?;
     let weight = tensors.get(module.tensor("weight")?)?;
@@ -115,7 +116,7 @@ fn by_norm(model: &Model, id: usize, tensors: &[Tensor], siblings: &Siblings) ->
     }
 }
 
-/// Modules by their parent and their name: a list may have a million members, and each would look at all others.
+/// Modules by parent and name: a list may have a million members, and each would search all others.
 struct Siblings {
     state: RandomState,
     /// The first module of each hash.
@@ -135,14 +136,14 @@ impl Siblings {
 
     fn find<'m>(&self, model: &'m Model, parent: ModuleId, name: &str) -> Option<&'m Module> {
         let found = model.modules.get(*self.first.get(&self.state.hash_one((parent, name)))? as usize)?;
-        // Two names of one hash are as good as impossible; then there is none.
+        // Two names with one hash are practically impossible; then neither is found.
         (found.parent == Some(parent) && found.name == name).then_some(found)
     }
 }
 
-/// The norm of a convolution: the one that is named like it or has the next number, which holds in files that are sorted by
-/// name too; or the next module with tensors. One that is only named like it may come before it: then `false` stands
-/// beside it.
+/// The norm of a convolution: the one with a matching name or the next number, which also works in files sorted by
+/// name; or else the next module with tensors. A norm with a matching name may come before the convolution: then it is
+/// returned with `false`.
 fn norm_of<'m>(model: &'m Model, id: usize, siblings: &Siblings) -> Option<(&'m Module, bool)> {
     const NAMES: [[&str; 2]; 5] = [
         ["conv", "bn"],
@@ -229,7 +230,7 @@ mod tests {
             ("up.0.weight", &[16, 16, 2, 2]),
         ];
         assert_eq!(said(&tensors, "up.0").1, 1);
-        // So does a kernel of even length, whatever the name.
+        // So does a kernel of even length, whatever its name.
         let even = ("net.0.weight", [16, 16, 4, 4].as_slice());
         assert_eq!(said(&[tensors[0], tensors[1], tensors[2], even], "net.0").1, 1);
     }

@@ -1,4 +1,4 @@
-//! Weights that are no tensors of their own: torch computes them from others before each forward.
+//! Weights that are not stored: torch computes them from other tensors before each forward.
 
 use super::{Model, Module, ModuleId};
 use crate::registry::Registry;
@@ -46,19 +46,19 @@ impl Reparametrized {
         }
     }
 
-    /// By a hook: the names of the module's own tensors tell.
+    /// By a hook: the names of the module's own tensors show it.
     pub fn by_hook(module: &Module) -> Option<Reparametrized> {
         Some(hooked(module)?.0)
     }
 }
 
 fn hooked(module: &Module) -> Option<(Reparametrized, TensorId)> {
-    // Asked of every module, and seldom so.
+    // Every module is checked, and few are.
     if !module.tensors.iter().any(|own| own.name.starts_with("weight_")) {
         return None;
     }
     let both = |one: &str, other: &str| module.tensor(one).and(module.tensor(other));
-    // Spectral norm has a `weight_v` too, of one axis.
+    // Spectral norm has a `weight_v` too, but with one axis.
     [
         (Reparametrized::SpectralNorm, both("weight_u", "weight_orig")),
         (Reparametrized::Pruned, both("weight_mask", "weight_orig")),
@@ -96,7 +96,7 @@ pub struct WeightNorm {
 }
 
 /// What a weight norm is computed from, by a hook or by a parametrization; `None` where the weight is plain or computed
-/// otherwise.
+/// in another way.
 pub fn weight_norm(checkpoint: &Checkpoint, model: &Model, id: ModuleId) -> Option<WeightNorm> {
     let (how, direction) = weight(model, id)?;
     let (norm, direction_name) = match how {
@@ -111,16 +111,16 @@ pub fn weight_norm(checkpoint: &Checkpoint, model: &Model, id: ModuleId) -> Opti
     Some(WeightNorm { norm, direction: direction_name, dim })
 }
 
-/// Of a parametrized module the file may say by which class; a bare state dict does not, but another that keeps two tensors
-/// (`original0` with one element for each index of an axis) is not known.
+/// The file may name the class of a parametrization; a bare state dict does not, but no other class is known that keeps
+/// two tensors with `original0` holding one element for each index of an axis.
 fn may_be_weight_norm(model: &Model, id: ModuleId) -> bool {
     let first = parametrizations(model, id).and_then(|list| model.child(list, "0"));
     let first = first.and_then(|first| model.modules.get(first));
     first.is_none_or(|module| module.class.is_empty() || module.class.ends_with("._WeightNorm"))
 }
 
-/// The axis whose slices have a norm each, which the file does not say, but the norm's shape does: `Some(None)` for one norm
-/// over all, `None` where the shapes do not go together.
+/// The axis whose slices have a norm each. The file does not name it, but the norm's shape shows it: `Some(None)` for
+/// one norm over all, `None` if the shapes do not fit.
 fn norm_axis(norm: &[u64], weight: &[u64]) -> Option<Option<usize>> {
     if norm.iter().all(|&size| size == 1) && weight.first() != Some(&1) {
         return Some(None);

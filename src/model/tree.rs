@@ -12,12 +12,12 @@ use t2m_checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, Tensor
 
 /// Names of a bare state dict are split at this many dots; the rest belongs to the tensor's name.
 const DEEPEST: usize = 64;
-/// Longer names are not split: no model has them, and each of their parts would be a module with a long path.
+/// Longer names are not split: no real model has them, and each part would be a module with a long path.
 const LONGEST_NAME: usize = 4_096;
-/// Modules of a bare state dict, for each of its names and besides. Real ones have less than one for each …
+/// How many modules a bare state dict may have for each name, and in addition. Real ones have fewer than one for each …
 const MODULES_PER_NAME: usize = 2;
 const MODULES_AT_LEAST: usize = 65_536;
-/// … and paths that are together no longer than the names.
+/// … and paths that are in total no longer than the names.
 const PATH_BYTES_PER_BYTE: usize = 4;
 const PATH_BYTES_AT_LEAST: usize = 16 << 20;
 
@@ -40,7 +40,7 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
 }
 
 impl Module {
-    /// A module of which only the place is known.
+    /// A module whose place alone is known.
     fn at(path: CompactString, name: CompactString, depth: usize, parent: Option<ModuleId>) -> Module {
         Module {
             path,
@@ -62,7 +62,7 @@ impl Module {
 
 fn from_modules(found: &[FoundModule]) -> Model {
     let mut modules: Vec<Module> = Vec::with_capacity(found.len());
-    // The modules that the next one can be in, outermost first.
+    // The modules that may contain the next one, outermost first.
     let mut open: Vec<ModuleId> = Vec::new();
     for (id, found) in found.iter().enumerate() {
         let mut name = found.path.as_str();
@@ -95,7 +95,7 @@ fn from_modules(found: &[FoundModule]) -> Model {
     model
 }
 
-/// Set every `end`, by the parents.
+/// Set every `end`, from the parents.
 fn close(model: &mut Model) {
     let count = model.modules.len();
     for id in (0..count).rev() {
@@ -108,14 +108,14 @@ fn close(model: &mut Model) {
     }
 }
 
-/// A module while children can still be added to it. A million of them are nothing unusual to be handed, so that links are short:
-/// `NONE` stands for none.
+/// A module to which children can still be added. A file may have a million of them, so links are short: `NONE` means
+/// none.
 struct Draft<'a> {
     path: &'a str,
     parent: u32,
     /// The last of its children; the others by way of `elder`.
     youngest: u32,
-    /// The child of the same parent that was seen before it.
+    /// The previous child of the same parent.
     elder: u32,
     /// How many tensors it will have.
     tensors: u32,
@@ -129,10 +129,10 @@ fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model,
     if let Some(drafted) = Drafts::of(tensors, versions, DEEPEST, &limits) {
         return drafted.model(tensors, versions);
     }
-    // Names that unfold to far more modules than there are names are split at fewer dots.
+    // Names that would give far more modules than there are names are split at fewer dots.
     let deepest = fitting_depth(tensors, versions, &limits);
     let drafted = Drafts::of(tensors, versions, deepest, &limits);
-    // At no dot there is but the root.
+    // Split at no dot, there is only the root.
     let drafted = drafted.or_else(|| Drafts::of(tensors, versions, 0, &limits)).unwrap_or_default();
     let (mut model, versions) = drafted.model(tensors, versions);
     let what = match deepest {
@@ -148,7 +148,7 @@ fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model,
     (model, versions)
 }
 
-/// What the names may unfold to.
+/// How many modules the names may give.
 struct Limits {
     modules: usize,
     path_bytes: usize,
@@ -165,18 +165,18 @@ impl Limits {
     }
 }
 
-/// The names of tensors and the paths of `_metadata`, and whether each is one of the latter: those are modules to their end.
+/// The names of tensors and the paths of `_metadata`, each with whether it is such a path: all of a path is modules.
 fn paths<'a>(tensors: &'a [Tensor], versions: &'a [(String, Option<i64>)]) -> impl Iterator<Item = (&'a str, bool)> {
     let paths = versions.iter().map(|(path, _)| (path.as_str(), true));
     paths.chain(tensors.iter().map(|tensor| (tensor.name.as_str(), false)))
 }
 
-/// At how many dots names can be split at most.
+/// The most dots at which names can be split.
 fn fitting_depth(tensors: &[Tensor], versions: &[(String, Option<i64>)], limits: &Limits) -> usize {
     let mut names: Vec<(&str, bool)> =
         paths(tensors, versions).filter(|(name, _)| name.len() <= LONGEST_NAME).collect();
     names.sort_unstable();
-    // Modules of each depth, and the bytes of their paths. Names that begin alike stand together.
+    // Modules of each depth, and the bytes of their paths. Names with the same beginning are next to each other.
     let mut found = [(0usize, 0usize); DEEPEST];
     let mut before = "";
     for (name, to_its_end) in names {
@@ -203,7 +203,7 @@ fn fitting_depth(tensors: &[Tensor], versions: &[(String, Option<i64>)], limits:
 struct Drafts<'a> {
     list: Vec<Draft<'a>>,
     by_path: HashMap<&'a str, u32, RandomState>,
-    /// The module that was asked for last: tensors of one module stand together.
+    /// The module that was looked up last: tensors of one module come together.
     last: u32,
     path_bytes: usize,
     /// The module of each tensor.
@@ -215,7 +215,7 @@ struct Drafts<'a> {
 }
 
 impl<'a> Drafts<'a> {
-    /// Split all names at no more than `deepest` dots; `None` where they unfold to too much.
+    /// Split all names at no more than `deepest` dots; `None` if that gives too much.
     fn of(
         tensors: &'a [Tensor],
         versions: &'a [(String, Option<i64>)],
@@ -239,7 +239,7 @@ impl<'a> Drafts<'a> {
         Some(drafts)
     }
 
-    /// The module at a path; it and what is above it are added where they are missing. `None` where there are too many.
+    /// The module at a path. It and those above it are added if they are missing; `None` if there are too many.
     fn at(&mut self, path: &'a str, limits: &Limits) -> Option<u32> {
         match self.list.get(self.last as usize) {
             // The root comes first.
@@ -281,7 +281,7 @@ impl<'a> Drafts<'a> {
     fn model(mut self, tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model, Vec<Option<i64>>) {
         self.by_path = HashMap::default();
         let drafts = self.list;
-        // Children in first-seen order, depth first.
+        // Children in the order they were first seen, depth first.
         let mut model = Model { modules: Vec::with_capacity(drafts.len()), warnings: Vec::new() };
         let mut places: Vec<u32> = vec![0; drafts.len()];
         let mut waiting = vec![0u32];
@@ -328,7 +328,7 @@ fn is_path(path: &str, deepest: usize) -> bool {
     path.len() <= LONGEST_NAME && path.bytes().filter(|&byte| byte == b'.').count() < deepest
 }
 
-/// What is before and behind the last dot. Names are short: looking at bytes one by one is the fastest.
+/// The parts before and after the last dot. Names are short: a search byte by byte is the fastest.
 fn rsplit(name: &str) -> Option<(&str, &str)> {
     let dot = name.as_bytes().iter().rposition(|&byte| byte == b'.')?;
     Some((name.get(..dot)?, name.get(dot + 1..)?))
@@ -347,7 +347,7 @@ fn split(name: &str, deepest: usize) -> (&str, &str) {
     }
 }
 
-/// Normalisation layers name their statistics so; of others a state dict does not say what they are.
+/// Normalisation layers name their statistics like this; a state dict does not say what other tensors are.
 fn kind(name: &str) -> TensorKind {
     match name {
         "running_mean" | "running_var" | "num_batches_tracked" => TensorKind::Buffer,
@@ -367,7 +367,7 @@ fn count_parameters(model: &mut Model, tensors: &[Tensor]) {
         };
         trained.then(|| (tensor.shared_with.unwrap_or(id), tensor.elements()))
     };
-    // Where each tensor was met last. A tensor met again counts for no module that holds both places.
+    // The last place of each tensor. A tensor found again counts once for a module that holds both places.
     let mut met: Vec<Option<ModuleId>> = vec![None; tensors.len()];
     let mut corrections: Vec<(ModuleId, u64)> = Vec::new();
     for id in 0..model.modules.len() {
@@ -442,7 +442,7 @@ mod tests {
         );
     }
 
-    /// A tree of these names, and what its modules' names and paths take.
+    /// A tree of these names, and the size of its modules' names and paths.
     fn tree_of(names: &[String]) -> (Model, usize) {
         let tensors: Vec<(&str, &[u64])> = names.iter().map(|name| (name.as_str(), [2u64].as_slice())).collect();
         let (model, _) = from_names(&super::super::infer::tests::tensors_of(&tensors), &[]);
@@ -455,7 +455,7 @@ mod tests {
         let deep: Vec<String> = (0..3_000).map(|index| format!("m{index}{}.weight", ".a".repeat(49))).collect();
         let (model, _) = tree_of(&deep);
         assert!(model.modules.len() <= 2 * deep.len() + MODULES_AT_LEAST, "{}", model.modules.len());
-        // As deep as it may be, and nothing is lost.
+        // The deepest allowed, and nothing is lost.
         assert!(model.modules.len() > MODULES_AT_LEAST);
         let whole =
             |module: &Module| module.tensors.iter().map(|own| format!("{}.{}", module.path, own.name)).collect();

@@ -1,8 +1,8 @@
 //! Blocks that a module may be: an MLP, a convolution block, a stack of them, a transformer block, an adaptive average pool.
 //! The package `t2m-mlx` has them as modules of mlx-rs.
 //!
-//! Of a `Sequential` the order is its forward: the block has a plan and can be measured. Of a class of one's own the children
-//! alone are known: there it is a suggestion, and its forward has to be read.
+//! The forward of a `Sequential` is its order: the block has a plan and can be measured. Of a class of one's own only
+//! the children are known: the block is a suggestion, and somebody has to read the forward.
 
 use serde_json::{Map, Value, json};
 
@@ -15,15 +15,15 @@ use crate::registry::Registry;
 use t2m_checkpoint::Checkpoint;
 use t2m_engine::ModuleSpec;
 
-/// What t2m-mlx calls them begins so.
+/// The prefix of their names in t2m-mlx.
 pub const PREFIX: &str = "t2m.";
 
 /// Rows of an MLP's input.
 const ROWS: [usize; 2] = [4, 7];
-/// Images of a convolution's input, and the size of what the last one gives: no two axes alike.
+/// Images in a convolution's input, and the size of what the last one gives: no two axes alike.
 const BATCH: usize = 2;
 const LAST_SIZE: [usize; 2] = [3, 4];
-/// More blocks than any stack that is built by hand.
+/// More blocks than any stack built by hand has.
 const MOST_PARTS: usize = 256;
 
 const ANY: &[&str] = &["MLP", "ConvBlock", "ConvStack"];
@@ -64,14 +64,14 @@ const ADAPTIVE_POOL: &str = "torch.nn.modules.pooling.AdaptiveAvgPool2d";
 pub struct Block {
     /// `MLP`
     pub name: &'static str,
-    /// What it is built with.
+    /// Its arguments.
     pub args: Map<String, Value>,
     /// How its weights move and how it is measured; `None` where the forward is not known.
     pub plan: Option<Plan>,
 }
 
 impl Block {
-    /// What it means for the module, in a sentence.
+    /// What it means for the module, as a sentence.
     pub fn words(&self) -> String {
         match self.plan {
             Some(_) => format!("As a whole: {}.", self.call()),
@@ -114,7 +114,7 @@ pub fn of(checkpoint: &Checkpoint, model: &Model, registry: &Registry, id: Modul
     }
 }
 
-/// A child of a block, with what it is in it.
+/// A child of a block, and its role in it.
 struct Child<'a> {
     name: &'a str,
     part: Part,
@@ -143,7 +143,7 @@ fn children<'a>(model: &'a Model, of: ModuleId, site: impl Fn(ModuleId) -> Optio
         parts.push((id, part(&module.class, &module.attributes)?));
         id = module.end;
     }
-    // Most modules are no block: plans are made when all their children are parts of one.
+    // Most modules are not blocks: plans are made only once all children are known to be parts of one.
     let planned = parts
         .into_iter()
         .map(|(id, part)| Some(Child { name: &model.modules[id].name, part, plan: recipes::plan(&site(id)?).ok()? }));
@@ -170,7 +170,7 @@ fn part(class: &str, attributes: &Map<String, Value>) -> Option<Part> {
     })
 }
 
-/// The parts that do something, in order.
+/// The parts that compute something, in order.
 fn working<'c, 'a>(children: &'c [Child<'a>]) -> Vec<&'c Child<'a>> {
     children.iter().filter(|child| child.part != Part::Nothing).collect()
 }
@@ -185,7 +185,7 @@ fn size(child: &Child<'_>, name: &str) -> Option<usize> {
     child.plan.mlx.args.get(name)?.as_u64().and_then(|size| usize::try_from(size).ok())
 }
 
-/// Linear layers with one kind of activation, and dropout, between them.
+/// Linear layers with one kind of activation between them, and dropout.
 fn mlp(children: &[Child<'_>]) -> Option<Block> {
     let mut linears: Vec<&Child<'_>> = Vec::new();
     let (mut activations, mut dropouts) = (Vec::new(), Vec::new());
@@ -193,7 +193,7 @@ fn mlp(children: &[Child<'_>]) -> Option<Block> {
         match &child.part {
             Part::Linear if linears.len() == activations.len() => linears.push(child),
             Part::Activation(name) if linears.len() == activations.len() + 1 => activations.push(*name),
-            // Behind the last layer it does nothing once the model is trained.
+            // After the last layer, dropout does nothing once the model is trained.
             Part::Dropout(share) if !linears.is_empty() => dropouts.push((activations.len(), *share)),
             _ => return None,
         }
@@ -220,7 +220,7 @@ fn mlp(children: &[Child<'_>]) -> Option<Block> {
     Some(parts.block("MLP", args))
 }
 
-/// Convolutions, each with a batch norm and an activation behind it or one of the two.
+/// Convolutions, each followed by a batch norm, an activation, or both.
 fn convolutions(children: &[Child<'_>]) -> Option<Block> {
     struct Parts<'c, 'a> {
         conv: &'c Child<'a>,
@@ -247,7 +247,7 @@ fn convolutions(children: &[Child<'_>]) -> Option<Block> {
     for (at, block) in blocks.iter().enumerate() {
         let below = |name: &str| if single { name.to_owned() } else { format!("blocks.{at}.{name}") };
         weights.extend(moved(block.conv, &below("conv")));
-        // Padding that MLX's layer does not have is done around it, which the block does not know.
+        // Padding that MLX's layer lacks is done around it, which the block cannot do.
         if block.conv.plan.mlx.program.is_some() {
             return None;
         }
@@ -287,7 +287,7 @@ fn convolutions(children: &[Child<'_>]) -> Option<Block> {
     })
 }
 
-/// The length of an input that gives so long an output.
+/// The length of an input that gives an output of this length.
 fn needed(args: &Map<String, Value>, axis: usize, out: usize) -> Option<usize> {
     let number = |name: &str| {
         let value = args.get(name)?;
@@ -299,7 +299,7 @@ fn needed(args: &Map<String, Value>, axis: usize, out: usize) -> Option<usize> {
     Some(padded.saturating_sub(number("padding")?.checked_mul(2)?).max(1))
 }
 
-/// A child's moves as the block's.
+/// A child's moves, renamed to the block's.
 fn moved<'c>(child: &'c Child<'_>, to: &'c str) -> Vec<Move> {
     let below = |path: &str, name: &str| format!("{path}.{name}");
     let moves = child.plan.weights.iter().map(|step| Move {
@@ -310,12 +310,12 @@ fn moved<'c>(child: &'c Child<'_>, to: &'c str) -> Vec<Move> {
     moves.collect()
 }
 
-/// Children in a row, of which a block is made.
+/// Consecutive children that make up a block.
 struct Row<'c, 'a> {
     children: &'c [Child<'a>],
     weights: Vec<Move>,
     input: Input,
-    /// Layers that add to the error, one behind the other.
+    /// Layers that add to the error, one after the other.
     depth: usize,
     moves: Option<Vec<usize>>,
 }
@@ -326,7 +326,7 @@ impl Row<'_, '_> {
             Bound::Contraction(terms) | Bound::Norm(terms) => terms,
             Bound::Copy | Bound::Pointwise => 1,
         });
-        // Each layer passes on the errors before it and adds its own: they grow with the depth, the root's square.
+        // Each layer passes on the errors before it and adds its own: they grow with the square root of the depth.
         let terms = terms.max().unwrap_or(1).saturating_mul(self.depth.saturating_mul(self.depth));
         let children: Vec<(&str, &ModuleSpec)> =
             self.children.iter().map(|child| (child.name, &child.plan.torch)).collect();
@@ -347,7 +347,7 @@ impl Row<'_, '_> {
     }
 }
 
-/// torch's encoder layer, whose linear layers and norms all have a bias or none has.
+/// torch's encoder layer, if all of its linear layers and norms have a bias, or none has.
 fn transformer(site: &Site<'_>) -> Option<Block> {
     const NAME: &str = "TransformerBlock";
     let plan = recipes::plan(site).ok()?;
@@ -381,7 +381,7 @@ fn adaptive(site: &Site<'_>) -> Option<Block> {
     Some(in_place(plan, "AdaptiveAvgPool2d", object([("output_size", pair)])))
 }
 
-/// The block in the place of what the plan has.
+/// The plan with the block in place of what it has.
 fn in_place(plan: Plan, name: &'static str, args: Map<String, Value>) -> Block {
     let mlx = ModuleSpec { kind: format!("{PREFIX}{name}"), args: args.clone(), ..ModuleSpec::default() };
     Block { name, args, plan: Some(Plan { mlx, way: Way::Recipe(vec![format!("as one {name}")]), ..plan }) }

@@ -5,18 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use super::input::Values;
 
-/// How forward is called, where a sample asks for another way than the default. Samples alone ask: a checkpoint says what a
-/// layer is, never how it is to be measured.
+/// How forward is called, where a sample asks for another way than the default. Only samples do: a checkpoint says what
+/// a layer is, never how to measure it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Call {
-    /// Names of forward's parameters that are given.
+    /// Names of the parameters that forward gets.
     pub inputs: Option<Vec<String>>,
     /// Which of them are masks, and of what kind.
     pub masks: IndexMap<String, Mask>,
-    /// What a loss is given for targets.
+    /// What a loss gets as targets.
     pub targets: Option<Targets>,
-    /// Whether an attention gives its weights as well.
+    /// Whether an attention returns its weights as well.
     pub need_weights: Option<bool>,
     /// Whether those are averaged over the heads.
     pub average_attn_weights: Option<bool>,
@@ -28,11 +28,11 @@ pub struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mask {
-    /// True is left out.
+    /// Booleans: True is left out.
     Bool,
-    /// Numbers that are added.
+    /// Numbers that are added to the scores.
     Float,
-    /// What comes later is left out.
+    /// Booleans: later positions are left out.
     Causal,
 }
 
@@ -47,14 +47,14 @@ pub enum Targets {
 }
 
 impl Call {
-    /// Whether that parameter is given.
+    /// Whether forward gets this parameter.
     pub fn gives(&self, name: &str) -> bool {
         self.inputs.iter().flatten().any(|known| known == name)
     }
 }
 
 impl Mask {
-    /// What such a mask is filled with.
+    /// What a mask of this kind is filled with.
     pub fn values(self) -> Values {
         match self {
             Mask::Bool => Values::Drops,

@@ -17,7 +17,7 @@ pub struct Input {
     pub to_mlx: Option<Vec<usize>>,
 }
 
-/// A fiftieth: far above what float16 can tell from 0 when it is squared.
+/// A fiftieth: far above what float16 rounds to 0 when squared.
 const SMALL: f32 = 0.02;
 
 /// What an input is filled with.
@@ -25,30 +25,31 @@ const SMALL: f32 = 0.02;
 pub enum Values {
     /// Standard normal, times this.
     Normal(f32),
-    /// Standard normal, and every other item along the first axis a fiftieth of it: a norm's epsilon shows on small input.
+    /// Standard normal, with every other item along the first axis scaled down to a fiftieth: small input shows a
+    /// norm's epsilon.
     AndSmall,
     /// Whole numbers from 0 to below this, as int64 for torch and int32 for MLX.
     Ids(u64),
     /// Ids from 0 to below this, no two alike along the last axes from the third on: where the maxima of a pool were.
     Places(u64),
-    /// Labels of each item, from 0 to below this, in any order and number, -1 behind the last.
+    /// Labels of each item: from 0 to below this, in any order and number, followed by -1.
     LabelLists(u64),
-    /// Where the bags of so many ids begin, the first at 0, none empty; with `last` their number behind the others.
+    /// Where the bags of `of` ids begin: the first at 0, none empty; with `last`, their number comes at the end.
     Offsets {
         /// Ids in all.
         of: u64,
         /// Whether their number is the last.
         last: bool,
     },
-    /// Numbers from 0.05 on, half normal.
+    /// Half normal, from 0.05 on.
     Positive,
     /// Between 0.02 and 0.98.
     Probabilities,
     /// -1 or 1.
     Signs,
-    /// Booleans, true for a third, never in the first place of the last axis: what a mask drops leaves something.
+    /// Booleans, true for a third, never in the first place of the last axis: a mask must not drop everything.
     Drops,
-    /// A mask as numbers to add: 0 and some below.
+    /// A mask of numbers to add: 0, and some negative ones.
     Additive,
     /// Booleans, true above the diagonal: what a causal mask drops.
     Future,
@@ -124,7 +125,7 @@ impl Input {
         }
     }
 
-    /// A tensor of this shape, given as torch takes it.
+    /// A tensor of this shape, laid out the same for both sides.
     pub fn new(shape: Vec<usize>, values: Values) -> Input {
         Input { shape, values, to_mlx: None }
     }

@@ -9,6 +9,7 @@ pub mod naive;
 pub mod random;
 pub mod recipes;
 pub mod weights;
+mod words;
 
 use crate::compare::tolerance::Bound;
 use t2m_engine::ModuleSpec;
@@ -57,7 +58,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Something more is done.
+    /// Add a step.
     pub fn step(&mut self, words: impl Into<String>) {
         match self {
             Way::Direct => *self = Way::Recipe(vec![words.into()]),
@@ -65,7 +66,7 @@ impl Way {
         }
     }
 
-    /// What is done beyond a rename, with this between its steps; `None` where nothing is.
+    /// What is done beyond a rename, joined by `between`; `None` where nothing is.
     pub fn words(&self, between: &str) -> Option<String> {
         match self {
             Way::Direct => None,

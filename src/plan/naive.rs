@@ -1,11 +1,12 @@
-//! Deliberate mistakes: what a converter does that goes by names and shapes. Each is a sample with one thing changed, and a
-//! run of it has to end in `drift` or `broken`.
+//! Deliberate mistakes: what a converter does that looks only at names and shapes. Each is a sample with one thing
+//! changed, and running it has to end in `drift` or `broken`.
 
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::assets;
 use crate::plan::weights::{Fold, Layout, Move};
 use crate::plan::{Plan, Rule};
 use t2m_engine::ModuleSpec;
@@ -37,11 +38,11 @@ struct Change {
     layer: Option<OtherLayer>,
     /// Another name for the MLX layer; its arguments stay.
     mlx: Option<String>,
-    /// Arguments of the layer (or of every layer and step that has them) with another value.
+    /// Arguments of the layer (or of every layer and step that has them) that get another value.
     args: Map<String, Value>,
     /// Arguments that are left out.
     without: Vec<String>,
-    /// Calls of the program that give back their first input.
+    /// Calls of the program that return their first input.
     skip: Vec<String>,
     /// Calls of the program under another name.
     calls: Map<String, Value>,
@@ -49,17 +50,17 @@ struct Change {
     as_they_are: Vec<String>,
     /// Axes of MLX tensors, instead of the rule's.
     axes: Map<String, Value>,
-    /// MLX tensors that are made of the first source alone.
+    /// MLX tensors that are made of the first source only.
     first: Vec<String>,
     /// MLX tensors that are made of the sum of all sources.
     sum: Vec<String>,
-    /// Pairs of MLX tensors that are taken for each other.
+    /// Pairs of MLX tensors that are swapped.
     swap: Vec<[String; 2]>,
-    /// Inputs are given, and outputs taken, as torch has them.
+    /// Inputs and outputs stay in torch's layout.
     channels_first: bool,
-    /// The program is not run: the layer alone is.
+    /// The layer is run without the program around it.
     layer_alone: bool,
-    /// Numbers in the program that are another.
+    /// Numbers in the program that become others.
     numbers: Vec<[f64; 2]>,
 }
 
@@ -87,7 +88,7 @@ pub fn built_in() -> Result<Vec<Mistake>, toml::de::Error> {
 /// What a plain rename would make of a layer's plan: its naive twins, by what is done wrong.
 pub fn twins(plan: &Plan) -> Vec<(String, Plan)> {
     static NAIVE: LazyLock<Vec<Mistake>> = LazyLock::new(|| {
-        let all = built_in().unwrap_or_default();
+        let all = assets::built_in("mistakes.toml", built_in());
         all.into_iter().filter(|mistake| mistake.naive && mistake.is_general()).collect()
     });
     let Some((_, class)) = plan.torch.kind.strip_prefix("torch.nn.modules.").and_then(|rest| rest.rsplit_once('.'))
@@ -111,7 +112,7 @@ impl Mistake {
         call.strip_prefix("nn.").unwrap_or(call)
     }
 
-    /// Whether it can be made in any configuration: nothing in it is the sample's own number.
+    /// Whether it can be made in any configuration: it contains no number of the sample.
     fn is_general(&self) -> bool {
         self.change.numbers.is_empty() && self.change.layer.as_ref().is_none_or(|layer| layer.args.is_empty())
     }
@@ -119,7 +120,7 @@ impl Mistake {
     /// Make the mistake.
     ///
     /// # Errors
-    /// There is nothing in the plan to be changed so, in words.
+    /// The plan has nothing that could be changed this way; the error says so.
     pub fn make(&self, plan: &mut Plan) -> Result<(), String> {
         let change = &self.change;
         let before = plan.clone();
@@ -218,7 +219,7 @@ impl Change {
             for to in names {
                 let at = find(plan, to)?;
                 if fold == Fold::One {
-                    // torch's side still gets what MLX's is not made of.
+                    // torch's side still needs the tensors that MLX's no longer uses.
                     let rest = plan.weights[at].from.split_off(1);
                     plan.weights.extend(rest.iter().map(|name| Move::keep(name)));
                 }

@@ -1,7 +1,7 @@
 //! Randomised parameters and buffers, for certifying a conversion.
 //!
-//! What a fresh layer holds hides mistakes: a bias of zeros can be dropped, a norm's ones can be swapped, stored statistics of
-//! 0 and 1 can be forgotten. Every tensor is drawn, at the scale that keeps a layer's output near 1.
+//! A fresh layer hides mistakes: a bias of zeros can be dropped, a norm's ones can be swapped, stored statistics of 0
+//! and 1 can be forgotten. Every tensor is drawn at random, at a scale that keeps the layer's output near 1.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use t2m_checkpoint::TensorData;
 
-/// What stands in for a parameter or buffer of that name and shape: float32, the same for the same seed on every machine.
+/// A parameter or buffer of this name and shape: float32, and on every machine the same for the same seed.
 pub fn tensor(name: &str, shape: &[usize], seed: u64) -> TensorData {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     // FNV-1a of the name: each tensor has a stream of its own.

@@ -1,4 +1,4 @@
-//! Giving each argument of a call its place: arrays as inputs, all else by name.
+//! Gives each argument of a call its place: arrays as inputs, all else by name.
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ pub(super) fn bind(
     positional: &[Argument],
     named: Vec<(String, Argument)>,
 ) -> Result<Bound, String> {
-    let signature = Signature::of(dialect, call).ok_or_else(|| format!("no signature describes {call}"))?;
+    let signature = Signature::find(dialect, call)?;
     let next = first(signature, positional.len());
     let mut bound = Binding { call, signature, next, inputs: Vec::new(), args: Map::new() };
     let mut rest = positional;
@@ -28,8 +28,8 @@ pub(super) fn bind(
     Ok((bound.inputs, bound.args))
 }
 
-/// Where the first argument goes. A range that is given one number is given its end: where there is a single value, what may be
-/// left out before what may not is.
+/// Which parameter the first argument is for. A range with one argument is given its end: if there is only one value,
+/// optional parameters before a required one are skipped.
 fn first(signature: &Signature, positional: usize) -> usize {
     let required = signature.parameters.iter().position(Parameter::is_required);
     if positional == 1 { required.unwrap_or(0) } else { 0 }
@@ -44,10 +44,10 @@ struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    /// Take one positional argument, or all: what is left of them.
+    /// Take one positional argument, or all; returns the rest.
     fn positional<'a>(&mut self, first: &Argument, behind: &'a [Argument]) -> Result<&'a [Argument], String> {
         let call = self.call;
-        // A dtype stands for itself wherever it is: `x.view(torch.int32)`.
+        // A dtype is a value in any place: `x.view(torch.int32)`.
         if let Argument::Dtype(dtype) = first {
             self.known("dtype")?;
             self.args.insert("dtype".to_owned(), dtype.clone().into());
@@ -125,7 +125,7 @@ impl Binding<'_> {
     }
 
     fn array(&mut self, name: &str, argument: &Argument) -> Result<(), String> {
-        // Plain lists are written-out arguments: `[2, 3]` of `mx.split`.
+        // Plain lists are explicit arguments: `[2, 3]` of `mx.split`.
         if let Argument::Plain(value) = argument
             && !value.is_number()
         {

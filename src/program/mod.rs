@@ -1,7 +1,7 @@
-//! Programs out of Python text: the few lines of calls, operators and slices that the registry's examples are written in.
+//! Programs from Python text: the few lines of calls, operators and slices in the registry's examples.
 //!
-//! The text is not run. A call becomes a [`Step`], its arguments bound by `bind`: arrays are inputs, all else is by
-//! name. What has no step of its own (loops, lambdas, calls that no signature describes) is refused.
+//! The text is not run. A call becomes a [`Step`], its arguments bound by `bind`: arrays are inputs, everything else is
+//! passed by name. Text that has no step (loops, lambdas, calls that no signature describes) is refused.
 
 mod bind;
 mod subscript;
@@ -16,16 +16,16 @@ use t2m_engine::ModuleSpec;
 use t2m_engine::program::signatures::Dialect;
 use t2m_engine::program::{Operand, Program, Step};
 
-/// Longest text: examples have a few lines, and deep nesting would be walked recursively.
+/// The longest text: examples have a few lines, and deep nesting would be walked recursively.
 const MAX_TEXT: usize = 4096;
 /// Deepest nesting of expressions.
 const MAX_DEPTH: usize = 40;
 
-/// Why a text is no program, in words.
+/// Why a text is not a program, in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}`: {reason}")]
 pub struct Error {
-    /// The text that is meant.
+    /// The text in question.
     text: String,
     /// What is wrong with it.
     reason: String,
@@ -34,20 +34,20 @@ pub struct Error {
 /// An expression's value before the program runs.
 #[derive(Debug, Clone, PartialEq)]
 enum Argument {
-    /// What has to be computed: a variable, or several.
+    /// A value that has to be computed: a variable, or several.
     Array(Operand),
     /// A plain value.
     Plain(Value),
-    /// An infinity, which JSON has no number for.
+    /// An infinity, which JSON cannot write.
     Infinite(f64),
     /// `torch.float16`, `mx.float16`
     Dtype(String),
 }
 
-/// The program that a Python text of this dialect describes; `inputs` are the names that are given to it.
+/// The program that a Python text of this dialect describes; `inputs` are the names of its inputs.
 ///
 /// # Errors
-/// The text is no Python, or holds what has no step.
+/// The text is not Python, or contains something that has no step.
 pub fn parse(dialect: Dialect, text: &str, inputs: &[&str]) -> Result<Program, Error> {
     let error = |reason: &str| Error { text: text.to_owned(), reason: reason.to_owned() };
     if text.len() > MAX_TEXT {
@@ -65,7 +65,7 @@ pub fn parse(dialect: Dialect, text: &str, inputs: &[&str]) -> Result<Program, E
     Ok(lower.program)
 }
 
-/// A text on its way to steps.
+/// A text while it is turned into steps.
 struct Lower<'t> {
     dialect: Dialect,
     text: &'t str,
@@ -98,7 +98,7 @@ impl<'t> Lower<'t> {
         if self.program.outputs.is_empty() { Err(self.error(root, "it gives nothing")) } else { Ok(()) }
     }
 
-    /// One statement: what it gives.
+    /// One statement; returns its value.
     fn statement(&mut self, node: Node<'t>) -> Lowered<Vec<Operand>> {
         if node.kind() != "expression_statement" {
             return Err(self.error(node, "only expressions and assignments are understood"));
@@ -145,7 +145,7 @@ impl<'t> Lower<'t> {
         Ok(results)
     }
 
-    /// An expression that is an array, or a number that meets one.
+    /// An expression that is an array, or a number used like one.
     fn array(&mut self, node: Node<'t>) -> Lowered<Operand> {
         self.expression(node)?.operand().ok_or_else(|| self.error(node, "an array is expected"))
     }
@@ -199,7 +199,7 @@ impl<'t> Lower<'t> {
         })
     }
 
-    /// Plain values stay a list of them; with an array among them all are operands.
+    /// A list of plain values stays one; with an array among them all are operands.
     fn list(&mut self, node: Node<'t>) -> Lowered<Argument> {
         let mut items = Vec::new();
         for child in children(node) {
@@ -331,7 +331,7 @@ impl<'t> Lower<'t> {
         Ok((positional, named))
     }
 
-    /// `nn.Upsample(scale_factor=2)(x)`: a layer that is built and called at once.
+    /// `nn.Upsample(scale_factor=2)(x)`: a layer that is built and called in one go.
     fn layer(&mut self, built: Node<'t>, list: Node<'t>, to: Vec<String>) -> Lowered<()> {
         let kind = self.slice(self.field(built, "function")?).to_owned();
         let (positional, named) = self.arguments(self.field(built, "arguments")?)?;
@@ -384,7 +384,7 @@ impl<'t> Lower<'t> {
 }
 
 impl Argument {
-    /// As a positional argument, where it can be one.
+    /// The value as a positional argument, if it can be one.
     fn operand(&self) -> Option<Operand> {
         match self {
             Argument::Array(operand) => Some(operand.clone()),
@@ -395,7 +395,7 @@ impl Argument {
     }
 }
 
-/// The children that are no punctuation.
+/// The children that are not punctuation.
 fn children(node: Node<'_>) -> impl Iterator<Item = Node<'_>> {
     (0..node.named_child_count()).filter_map(move |index| node.named_child(index as u32))
 }

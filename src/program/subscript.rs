@@ -1,4 +1,4 @@
-//! What stands in square brackets: slices, numbers, arrays of indices, and `x.at[…].add(v)`.
+//! The contents of square brackets: slices, numbers, arrays of indices, and `x.at[…].add(v)`.
 
 use serde_json::{Map, Value};
 use tree_sitter::Node;
@@ -72,7 +72,7 @@ impl<'t> Lower<'t> {
         }
     }
 
-    /// The places as slices, where they are nothing else.
+    /// The places as slices, if all of them are.
     fn slices(&self, node: Node<'t>) -> Lowered<Option<Map<String, Value>>> {
         let (mut starts, mut stops, mut strides) = (Vec::new(), Vec::new(), Vec::new());
         for place in node.children_by_field_name("subscript", &mut node.walk()) {

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use crate::assets;
+
 /// How bad a blocker is, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -11,7 +13,7 @@ pub enum Severity {
     Breaks,
     /// It runs and computes something else.
     Differs,
-    /// Worth knowing.
+    /// It is harmless, but worth knowing.
     Harmless,
 }
 
@@ -43,13 +45,13 @@ pub enum Check {
     /// Nothing.
     #[default]
     None,
-    /// It is a method that tensors have, of what may be a tensor.
+    /// It is a method of tensors, on what may be a tensor.
     Method,
     /// The full name of what is called, or mentioned, is one of the row's `calls`.
     Call,
-    /// The full name is one of the row's `calls`, and the call leaves training on.
+    /// The full name is one of the row's `calls`, and the call does not turn training off.
     Training,
-    /// The value is an array whose truth value Python takes.
+    /// The value is an array, and Python asks for its truth value.
     Truth,
     /// The value is an array that becomes a Python number.
     Number,
@@ -59,15 +61,15 @@ pub enum Check {
     View,
     /// The target is an attribute that holds an array.
     State,
-    /// It stands in the condition of a branch; the condition is reported.
+    /// It is part of the condition of a branch; the condition is reported.
     Condition,
     /// The call overwrites its argument.
     Inplace,
-    /// The name stands for a function that Triton compiles.
+    /// The name refers to a function that Triton compiles.
     Kernel,
     /// The target of an augmented assignment may be an array.
     Array,
-    /// The name stands for a `torch.autograd.Function`.
+    /// The name refers to a `torch.autograd.Function`.
     Autograd,
 }
 
@@ -92,7 +94,7 @@ pub struct Pattern {
     pub query: String,
     /// Where it is looked for.
     pub place: Where,
-    /// What more must hold.
+    /// What else must hold.
     pub check: Check,
     /// Full names that a call may have, `*` for any part: `torch.nonzero`, `x.nonzero` for a method, `torch.ops.*`.
     pub calls: Vec<String>,
@@ -107,10 +109,10 @@ pub struct Pattern {
 /// A table of blockers that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not TOML, or not the TOML of this table.
+    /// It is not TOML, or not of this form.
     #[error("blockers.toml: {0}")]
     Syntax(#[from] toml::de::Error),
-    /// Two rows of one name.
+    /// Two rows have one name.
     #[error("blockers.toml: two rows are named `{0}`; give each pattern one row")]
     Duplicate(String),
     /// A text that a person would read is missing.
@@ -165,13 +167,10 @@ pub fn parse(text: &str) -> Result<Vec<Pattern>, Error> {
 }
 
 /// The built-in table, read once.
-///
-/// # Errors
-/// As [`parse`].
-pub fn built_in() -> Result<&'static [Pattern], &'static Error> {
-    static BUILT_IN: LazyLock<Result<Vec<Pattern>, Error>> =
-        LazyLock::new(|| parse(include_str!("../../assets/registry/blockers.toml")));
-    BUILT_IN.as_deref()
+pub fn built_in() -> &'static [Pattern] {
+    static BUILT_IN: LazyLock<Vec<Pattern>> =
+        LazyLock::new(|| assets::built_in("blockers.toml", parse(include_str!("../../assets/registry/blockers.toml"))));
+    &BUILT_IN
 }
 
 impl Pattern {
@@ -206,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_built_in_table_holds_the_six_seed_patterns() {
-        let seeds: Vec<&str> = built_in().unwrap().iter().filter(|row| row.seed).map(|row| row.name.as_str()).collect();
+        let seeds: Vec<&str> = built_in().iter().filter(|row| row.seed).map(|row| row.name.as_str()).collect();
         let expected =
             [".copy_(", "torch.autograd.Function", ".item()", "register_forward_hook", "register_backward_hook", "+="];
         assert_eq!(seeds, expected);
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn rows_of_what_is_overwritten_have_two_grades() {
-        for row in built_in().unwrap() {
+        for row in built_in() {
             assert_eq!(row.view.is_some(), matches!(row.check, Check::Array | Check::Inplace), "{}", row.name);
         }
     }

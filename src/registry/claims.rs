@@ -1,10 +1,11 @@
-//! Rows of `claims.toml`: what the first support matrix said of ops that it did not support.
+//! Rows of `claims.toml`: what the first support matrix said about ops that it did not support.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Error, parse_toml};
+use super::parse_toml;
+use crate::assets;
 
 const CLAIMS: (&str, &str) = ("claims.toml", include_str!("../../assets/registry/claims.toml"));
 
@@ -30,11 +31,9 @@ struct File {
 }
 
 /// The built-in claims.
-///
-/// # Errors
-/// The file is not what it should be, which a test rules out.
-pub fn built_in() -> Result<Vec<Claim>, Error> {
-    parse_toml::<File>(Path::new(CLAIMS.0), CLAIMS.1).map(|file| file.claim)
+pub fn built_in() -> Vec<Claim> {
+    let (name, text) = CLAIMS;
+    assets::built_in(name, parse_toml::<File>(Path::new(name), text)).claim
 }
 
 #[cfg(test)]
@@ -46,8 +45,8 @@ mod tests {
     #[test]
     fn every_claim_is_held_against_a_row() {
         let registry = Registry::load(&[]).unwrap();
-        let patterns = blockers::built_in().unwrap();
-        for claim in super::built_in().unwrap() {
+        let patterns = blockers::built_in();
+        for claim in super::built_in() {
             assert_eq!(claim.op.is_some(), claim.blocker.is_empty(), "{claim:?}");
             assert!(claim.op.iter().all(|op| registry.ops.iter().any(|row| row.torch == *op)), "{claim:?}");
             assert!(claim.blocker.iter().all(|name| patterns.iter().any(|row| row.name == *name)), "{claim:?}");

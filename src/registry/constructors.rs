@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+use crate::assets::built_in;
+
 /// The constructor of one layer of torch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constructor {
@@ -12,7 +14,7 @@ pub struct Constructor {
     pub class: String,
     /// The arguments in order.
     pub arguments: Vec<Argument>,
-    /// Number of axes that one number in `tuples` stands for.
+    /// Number of axes that a single number in `tuples` applies to.
     axes: usize,
     tuples: Vec<String>,
     dropped: Vec<String>,
@@ -27,7 +29,7 @@ pub struct Constructor {
 pub struct Argument {
     /// The parameter's name in Python.
     pub name: String,
-    /// What it is where the call does not give it.
+    /// Its value where the call does not give one.
     default: Default,
 }
 
@@ -95,7 +97,7 @@ impl Argument {
 }
 
 impl Axis {
-    /// Whether the shape tells the value of this argument, of a quotient the dividend.
+    /// Whether the shape determines the value of this argument (of a quotient, the dividend).
     pub fn tells(&self, argument: &str) -> bool {
         let (Axis::Argument(name) | Axis::Each(name) | Axis::Quotient(name, _)) = self;
         name == argument
@@ -110,17 +112,17 @@ impl Axis {
     }
 }
 
-/// The constructor that a call of this full name (`torch.nn.Conv2d`, `torch.nn.modules.conv.Conv2d`) reaches.
+/// The constructor that a call by this full name (`torch.nn.Conv2d`, `torch.nn.modules.conv.Conv2d`) reaches.
 pub fn constructor(called: &str) -> Option<&'static Constructor> {
     let name = called.strip_prefix("torch.nn.")?;
     let known = CONSTRUCTORS.get(called.rsplit('.').next()?)?;
     (!name.contains('.') || known.class == called).then_some(known)
 }
 
-/// The built-in table by the last part of the class; empty if it cannot be read, which a test rules out.
+/// The built-in table by the last part of the class.
 static CONSTRUCTORS: LazyLock<HashMap<String, Constructor>> = LazyLock::new(|| {
     let file: Result<File, _> = toml::from_str(include_str!("../../assets/registry/constructors.toml"));
-    let rows = file.map(|file| file.constructor).unwrap_or_default();
+    let rows = built_in("constructors.toml", file).constructor;
     let short = |row: &Row| row.class.rsplit('.').next().unwrap_or_default().to_owned();
     rows.into_iter().map(|row| (short(&row), row.into())).collect()
 });
@@ -133,8 +135,8 @@ impl Constructor {
         kept.chain(self.constants.keys().map(String::as_str))
     }
 
-    /// The attributes of the layer out of the arguments of a call, `None` for those whose value is not known; arguments that
-    /// are left out get their defaults if `complete`. What is not known is left out.
+    /// The attributes of the layer from the arguments of a call; an argument is `None` if its value is not known. If
+    /// `complete`, missing arguments get their defaults. Unknown attributes are left out.
     pub fn attributes(&self, mut given: HashMap<String, Option<Value>>, complete: bool) -> Map<String, Value> {
         let mut values = self.constants.clone();
         for Argument { name, default } in &self.arguments {

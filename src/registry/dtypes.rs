@@ -8,26 +8,26 @@ use serde::Deserialize;
 use super::{Error, parse_toml};
 use t2m_checkpoint::Dtype;
 
-/// What becomes of one of torch's dtypes in MLX.
+/// What one of torch's dtypes becomes in MLX.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DtypeRow {
     /// torch's name without `torch.`.
     pub torch: String,
-    /// The dtype of `mlx.core` that takes its numbers; `none` where there is none.
+    /// The dtype of `mlx.core` that takes its numbers; `none` if there is none.
     pub mlx: String,
     /// Whether MLX's is the same dtype.
     pub same: bool,
-    /// What is lost on the way, or that nothing is.
+    /// What is lost in the conversion, or that nothing is.
     pub lost: String,
-    /// Inputs of the examples by name, as ops have them.
+    /// Inputs of the examples by name, as for ops.
     #[serde(default)]
     pub inputs: BTreeMap<String, String>,
     /// The cast in torch.
     pub torch_example: Option<String>,
     /// The cast in MLX.
     pub mlx_example: Option<String>,
-    /// The cast in MLX that one would write without knowing what is lost; has to be caught.
+    /// The cast in MLX that one would write without knowing what is lost; a run has to catch it.
     pub naive_example: Option<String>,
     /// Why there is no example.
     pub unmeasured: Option<String>,

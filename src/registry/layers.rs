@@ -14,35 +14,35 @@ use crate::compare::tolerance::Bound;
 use t2m_checkpoint::escape::quoted;
 use t2m_engine::own;
 
-/// One torch layer (or several that are the same).
+/// One torch layer (or several that are alike).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
     /// Full class path.
     pub class: String,
-    /// The layer of torch that a class from elsewhere computes like, which stands in for it in a measurement; or a function
-    /// of [`t2m_engine::own`], where no layer of torch does.
+    /// The layer of torch that computes what a class from elsewhere computes, and is measured in its place; or a
+    /// function of [`t2m_engine::own`], if no layer of torch does.
     pub torch: Option<String>,
     /// Attributes as torch's layer names them, and where they come from: the class's own attribute, or a constant.
     pub attributes: IndexMap<String, Attribute>,
     /// Tensors as torch's layer names them, and the class's own names.
     pub tensors: IndexMap<String, String>,
-    /// What converting it takes, at the least: a configuration may take more.
+    /// What converting it takes at least: a configuration may take more.
     pub status: RowStatus,
     /// The MLX layer as Python names it.
     pub mlx: Option<String>,
-    /// What mlx-rs has for it, where that is not a module of the same name.
+    /// What mlx-rs has for it, if not a module of the same name.
     pub mlx_rs: Option<String>,
-    /// Name of the planning function in `convert::recipes`.
+    /// The recipe: a function of `plan::recipes`.
     pub recipe: Option<Recipe>,
-    /// Weight layout of `weight`.
+    /// Name of the rule for `weight`.
     pub rule: Option<String>,
     /// Arguments for MLX's layer besides those that the recipe maps. They win over the recipe's.
     pub args: Map<String, Value>,
-    /// Of the unsupported.
+    /// How hard it would be, if it is unsupported.
     pub difficulty: Option<Difficulty>,
-    /// What rounding may explain, where it is not what the recipe says: `contraction 4096`, in the words of [`Bound`].
+    /// What rounding may explain, if not what the recipe says: `contraction 4096`, in the words of [`Bound`].
     pub bound: Option<String>,
-    /// Of a container: the list under which MLX's twin keeps numbered children, where they are not its own items.
+    /// For a container: the list in which MLX's twin keeps numbered children, if they are not its own items.
     pub children: Option<String>,
     /// One sentence for the reader.
     pub reason: String,
@@ -67,12 +67,12 @@ pub enum Field {
     Tensors,
 }
 
-/// What the support matrix that the project began with said of a layer. Nobody had measured it.
+/// What the project's first support matrix said of a layer. Nobody had measured it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seed {
     /// One of its 24 layers.
     Supported,
-    /// One of its notable unsupported, and how hard it would be.
+    /// One of its notable unsupported layers, and how hard it would be.
     Unsupported(Difficulty),
 }
 
@@ -91,13 +91,13 @@ impl<'de> Deserialize<'de> for Seed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Difficulty {
-    /// A line or two of MLX.
+    /// A line or two of MLX does it.
     Easy,
-    /// A composition of MLX ops.
+    /// A composition of MLX ops does it.
     Medium,
-    /// Needs a work-around that changes the model's code.
+    /// It needs a work-around that changes the model's code.
     Hard,
-    /// Not worth converting by a tool.
+    /// It is not worth converting by a tool.
     OutOfScope,
 }
 
@@ -116,14 +116,14 @@ impl Difficulty {
 /// Where an attribute comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Attribute {
-    /// From the attribute that the class itself has.
+    /// An attribute of the class itself.
     Own(String),
-    /// The class has none: it is the same for every instance.
+    /// The class has no such attribute: the value is the same for every instance.
     Constant(Value),
 }
 
 impl<'de> Deserialize<'de> for Attribute {
-    /// A word is an attribute's name; a word that is meant as a value is written `{ value = "tanh" }`.
+    /// A word is an attribute's name; a word that is a value is written `{ value = "tanh" }`.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Attribute, D::Error> {
         let said = Value::deserialize(deserializer)?;
         match said {
@@ -150,7 +150,7 @@ pub enum RowStatus {
     Recipe,
     /// No conversion.
     Unsupported,
-    /// A wrapper whose children are what converts.
+    /// A wrapper: its children convert.
     Container,
 }
 
@@ -249,7 +249,7 @@ pub(super) fn changed(row: &Layer, patch: &Patch) -> Result<Layer, String> {
     })
 }
 
-/// A new row out of a patch alone.
+/// A new row from a patch alone.
 pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
     let set = patch.fields();
     let patch = patch.clone();
@@ -274,7 +274,7 @@ pub(super) fn complete(patch: &Patch) -> Result<Layer, String> {
     })
 }
 
-/// What stands in for the class: a layer of torch, or a function of t2m-torch's own.
+/// What computes the same as the class: a layer of torch, or a function of t2m-torch's own.
 fn check_torch(row: &Layer) -> Result<(), String> {
     let torch = row.torch.as_deref().unwrap_or(&row.class);
     if torch.starts_with("torch.nn.modules.") {
@@ -290,7 +290,7 @@ fn check_torch(row: &Layer) -> Result<(), String> {
     }
 }
 
-/// Some of the recipes, those that begin most like the word first.
+/// Some of the recipes, beginning with those most like the word.
 fn nearest(word: &str, known: &[&str]) -> String {
     let alike = |name: &&str| name.bytes().zip(word.bytes()).take_while(|(a, b)| a == b).count();
     let mut names = known.to_vec();
@@ -299,7 +299,7 @@ fn nearest(word: &str, known: &[&str]) -> String {
     format!("there are {}, and others that rows of the built-in registry name", names.join(", "))
 }
 
-/// Whether a row can be: what converts has a target and a recipe, what does not says how hard it would be.
+/// Whether a row is complete: a row that converts has a target and a recipe, any other says how hard it would be.
 pub(super) fn check(row: &Layer, rules: &[LayoutRule]) -> Result<(), String> {
     if !row.class.contains('.') {
         let inspect = "`t2m-tui inspect --format json` shows each module's";

@@ -1,4 +1,4 @@
-//! What is known of layers, ops, rules and blockers: `assets/registry/*.toml`, built in, checked when loaded, and a
+//! What is known of layers, ops, rules and blockers: `assets/registry/*.toml`, built in and checked when loaded, with a
 //! user's files on top.
 
 pub mod blockers;
@@ -34,7 +34,7 @@ pub struct Registry {
     /// Weight layouts, in file order.
     pub rules: Vec<LayoutRule>,
     by_class: HashMap<String, usize>,
-    /// How many classes each row stands for.
+    /// How many classes each row is for.
     classes_of: Vec<usize>,
     by_op: HashMap<String, usize>,
 }
@@ -50,12 +50,12 @@ pub enum Error {
         /// What the system said.
         source: files::ReadError,
     },
-    /// It is not TOML, or not what a registry file holds. The message has line and column.
+    /// It is not TOML, or not a registry file. The message has line and column.
     #[error("registry file {}: {message}", escape(&path.to_string_lossy()))]
     Parse {
         /// Path of the file.
         path: PathBuf,
-        /// The parser's words.
+        /// The parser's message.
         message: String,
     },
     /// A row contradicts itself or the rest.
@@ -70,7 +70,7 @@ pub enum Error {
     },
 }
 
-/// No registry file is read that is longer, in bytes: ten times the built-in ones.
+/// The longest registry file that is read, in bytes: ten times the built-in ones.
 const LONGEST: u64 = 2 << 20;
 
 const LAYERS: (&str, &str) = ("assets/registry/layers.toml", include_str!("../../assets/registry/layers.toml"));
@@ -84,7 +84,7 @@ impl Registry {
     /// fields it names, any other adds a row.
     ///
     /// # Errors
-    /// A file cannot be read, is not a registry file, or makes a row that cannot be.
+    /// A file cannot be read, is not a registry file, or makes a row that contradicts itself.
     pub fn load(files: &[PathBuf]) -> Result<Registry, Error> {
         let rules = rules::parse(Path::new(RULES.0), RULES.1)?;
         let dtypes = dtypes::parse(Path::new(DTYPES.0), DTYPES.1)?;
@@ -125,7 +125,8 @@ impl Registry {
         classes.into_iter().map(|(class, index)| (class, &self.layers[index]))
     }
 
-    /// The full class path of a layer of torch that code names so: `torch.nn.Conv2d` is `torch.nn.modules.conv.Conv2d`.
+    /// The full class path of the layer of torch that code calls this: `torch.nn.Conv2d` is
+    /// `torch.nn.modules.conv.Conv2d`.
     pub fn torch_class(&self, named: &str) -> Option<&str> {
         if let Some((class, _)) = self.by_class.get_key_value(named) {
             return Some(class);
@@ -155,7 +156,7 @@ impl Registry {
             let index = match self.by_class.get(&patch.class) {
                 Some(&index) => {
                     let changed = layers::changed(&self.layers[index], &patch).map_err(row_error)?;
-                    // A row that stands for several classes is changed for the named one alone.
+                    // In a row for several classes only the named one changes.
                     if self.classes_of.get(index) == Some(&1) {
                         self.layers[index] = changed;
                         index

@@ -12,12 +12,12 @@ use super::{Error, parse_toml};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Op {
-    /// The call; `x.` stands for a tensor's method, `F.` for torch.nn.functional.
+    /// The call; `x.` marks a method of tensors, `F.` a function of torch.nn.functional.
     pub torch: String,
-    /// Other names of it, under which it is found as well.
+    /// Other names for it.
     #[serde(default)]
     pub also: Vec<String>,
-    /// What to call instead; `no_op` where the call is left out, `none` where there is nothing.
+    /// What to call instead; `no_op` if the call can be left out, `none` if there is nothing.
     pub mlx: String,
     /// What to call in mlx-rs.
     pub mlx_rs: Option<String>,
@@ -31,13 +31,14 @@ pub struct Op {
     /// Inputs of the examples by name: `normal 3x5`, `ids(4) 2x3`, `int32 2 [-7, 7]`.
     #[serde(default)]
     pub inputs: BTreeMap<String, String>,
-    /// Python for torch, of which the last statement is what comes out.
+    /// Python for torch; the result is that of the last statement.
     pub torch_example: Option<String>,
     /// Python for MLX that computes the same.
     pub mlx_example: Option<String>,
-    /// What one would write by renaming alone, and what has to be caught.
+    /// What one would write by renaming alone; a run has to catch it.
     pub naive_example: Option<String>,
-    /// What rounding explains, in the words of [`crate::compare::tolerance::Bound`]; from the calls where it is not given.
+    /// What rounding explains, in the words of [`crate::compare::tolerance::Bound`]; if missing, it follows from the
+    /// calls.
     pub bound: Option<String>,
     /// Why there is no example.
     pub unmeasured: Option<String>,
@@ -58,7 +59,7 @@ impl OpStatus {
 }
 
 impl Op {
-    /// How far the two agree, with renamed arguments kept apart.
+    /// How far the two agree; renamed arguments count separately.
     pub fn agreement(&self) -> Agreement {
         match self.status {
             OpStatus::Direct if self.renames.is_empty() => Agreement::Direct,
@@ -68,7 +69,7 @@ impl Op {
         }
     }
 
-    /// What contradicts itself in the row.
+    /// What is contradictory in the row.
     fn fault(&self) -> Option<&'static str> {
         let (torch, mlx) = (self.torch_example.is_some(), self.mlx_example.is_some());
         let none = self.status == OpStatus::None;
@@ -89,9 +90,9 @@ impl Op {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpStatus {
-    /// MLX's op means the same, perhaps with renamed arguments.
+    /// MLX's op means the same; arguments may have other names.
     Direct,
-    /// Another meaning in some uses; the row says which.
+    /// MLX's op means something else in some uses; the row says which.
     Trap,
     /// MLX has no counterpart; the row says what to do.
     None,
@@ -104,9 +105,9 @@ pub enum Agreement {
     Direct,
     /// MLX's op means the same; arguments have other names.
     Renames,
-    /// Another meaning in some uses.
+    /// MLX's op means something else in some uses.
     Trap,
-    /// Nothing in MLX, or no row of the registry.
+    /// MLX has nothing, or the registry has no row.
     None,
 }
 
@@ -145,8 +146,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Op>, Error> {
     Ok(ops)
 }
 
-/// The ways to write an op that mean the same, `called` first: torch has most of them as a function and as a method, many
-/// in torch.nn.functional as well, and some with an underscore to write in place.
+/// The ways to write one op, `called` first: torch has most ops as a function and as a method, many in
+/// torch.nn.functional as well, and some with a trailing underscore that write in place.
 pub(super) fn spellings(called: &str) -> Vec<String> {
     let Some((space, name)) = called.split_once('.').filter(|(space, _)| SPACES.contains(space)) else {
         return vec![called.to_owned()];
@@ -159,7 +160,7 @@ pub(super) fn spellings(called: &str) -> Vec<String> {
 
 const SPACES: [&str; 3] = ["torch", "F", "x"];
 
-/// Whether tensors have a method of this name, with or without an underscore behind it, that computes a tensor.
+/// Whether tensors have a method of this name, with or without a trailing underscore, that computes a tensor.
 pub fn is_tensor_method(name: &str) -> bool {
     METHODS.contains(name) || name.strip_suffix('_').is_some_and(|name| METHODS.contains(name))
 }

@@ -1,5 +1,5 @@
-//! The recipes by name: how a layer may be planned. `plan::recipes` has a function for each, and the compiler sees that none is
-//! missing.
+//! The recipes by name: how a layer may be planned. `plan::recipes` has a function for each, and the compiler checks
+//! that none is missing.
 
 macro_rules! recipes {
     ($($recipe:ident = $name:literal,)*) => {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Error, parse_toml};
 
-/// How a torch tensor becomes MLX's: a layout that rows of layers name, or what recipes do besides.
+/// How a torch tensor becomes MLX's: a layout that rows of layers name, or something else that recipes do.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayoutRule {
@@ -16,7 +16,7 @@ pub struct LayoutRule {
     /// What it does.
     #[serde(default)]
     pub kind: RuleKind,
-    /// `axes[i]` is the torch axis that becomes MLX's axis i; without it the tensor is kept.
+    /// `axes[i]` is the torch axis that becomes MLX's axis i; without it the tensor stays as it is.
     pub axes: Option<Vec<usize>>,
     /// Applied to each group (equal parts along axis 0), the results stacked along axis 0.
     #[serde(default)]
@@ -34,12 +34,12 @@ pub struct LayoutRule {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleKind {
-    /// Axes in another order; without `axes` nothing at all.
+    /// Puts axes in another order; without `axes` it does nothing.
     #[default]
     Axes,
-    /// One tensor becomes several, or another shape: no element is lost.
+    /// Makes several tensors of one, or another shape: no element is lost.
     Split,
-    /// Several tensors become one by arithmetic, which forgets what they were.
+    /// Makes one tensor of several by arithmetic, which cannot be undone exactly.
     Fold,
 }
 

@@ -9,14 +9,14 @@ use crate::open::Opened;
 use t2m_checkpoint::check::{Check, NotFinite};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 
-/// So many findings of a kind are listed; JSON has them all.
+/// How many findings of a kind are listed; JSON has them all.
 const MOST_SHOWN: usize = 20;
 
-/// As text, behind the report.
+/// As text, after the report.
 pub fn text(opened: &Opened, check: &Check) -> String {
     let mut out = String::from("\ncheck:\n");
     for line in summary(check) {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(out, "    {line}");
     }
     for line in findings(opened, check) {

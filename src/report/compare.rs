@@ -1,4 +1,4 @@
-//! Two files held against each other, as text, Markdown and JSON.
+//! The comparison of two files, as text, Markdown and JSON.
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use super::code_cell;
 use crate::export::check::{By, Finding, Verdict};
 use t2m_checkpoint::escape::quoted;
 
-/// How many lines of the text name tensors that are not as they should be.
+/// How many lines of the text name tensors that differ.
 const MOST_SHOWN: usize = 60;
 
-/// Number of each verdict, in the order in which they are met.
+/// Number of each verdict, in the order of their first occurrence.
 fn counts(findings: &[Finding]) -> IndexMap<&'static str, usize> {
     let mut counts = IndexMap::new();
     findings.iter().for_each(|finding| *counts.entry(finding.verdict.name()).or_default() += 1);
@@ -22,7 +22,7 @@ fn summary(findings: &[Finding]) -> String {
     if counts.is_empty() { "no tensors".to_owned() } else { counts.join(", ") }
 }
 
-/// What is to be said of a tensor, in words.
+/// What the report says about a tensor.
 fn words(finding: &Finding) -> String {
     let what = match &finding.verdict {
         Verdict::Equal => String::new(),
@@ -57,7 +57,7 @@ fn name(finding: &Finding) -> &str {
     finding.name.as_deref().or(finding.other.as_deref()).unwrap_or_default()
 }
 
-/// For a reader: what is not as it should be, and the counts.
+/// For a reader: the tensors that differ, and the counts.
 pub fn text(findings: &[Finding]) -> String {
     let mut lines = Vec::new();
     let telling: Vec<&Finding> = findings.iter().filter(|finding| !finding.verdict.is_good()).collect();

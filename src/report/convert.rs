@@ -16,23 +16,23 @@ use t2m_checkpoint::escape::{escape, sentence};
 
 /// How many names a list in the text shows.
 const MOST_SHOWN: usize = 20;
-/// How many names of tensors that have one reason in common.
+/// How many names of tensors with one reason in common it shows.
 const MOST_NAMES: usize = 4;
 
-/// What the reports say of the model. It is gathered ahead, so that the modules need not be kept while tensors are written: of
-/// a million they take as much memory as all the rest.
+/// What the reports say about the model. It is collected in advance, so that the modules need not be kept while tensors
+/// are written: a million of them take as much memory as everything else.
 #[derive(Debug)]
 pub struct Facts {
     path: PathBuf,
     warnings: Vec<String>,
-    /// Indices of entries, in the map, of convolutions that were taken for plain ones because the others are.
+    /// Indices, in the map, of convolutions that are assumed to be plain because the others are.
     by_others: Vec<usize>,
     /// Whether `verify` can measure any module.
     measurable: bool,
 }
 
 impl Facts {
-    /// What is to be said of an opened checkpoint and its key map.
+    /// What to say about an opened checkpoint and its key map.
     pub fn of(opened: &Opened, map: &StateDict) -> Facts {
         let doubtful = |entry: &Entry| opened.model.modules.get(entry.module).is_some_and(neighbours::by_others);
         let others = |(at, entry): (usize, &Entry)| (entry.shape.len() > 2 && doubtful(entry)).then_some(at);
@@ -101,7 +101,7 @@ pub fn text(facts: &Facts, map: &StateDict, written: &Written) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What is copied, by reason: the names that have it, and the reason.
+/// What is only copied: for each reason the names that have it.
 fn copied(map: &StateDict) -> Vec<String> {
     let mut by_reason: IndexMap<&Doubt, Vec<&str>> = IndexMap::new();
     map.copied().for_each(|(entry, doubt)| by_reason.entry(doubt).or_default().push(&entry.name));
@@ -113,7 +113,7 @@ fn copied(map: &StateDict) -> Vec<String> {
     by_reason.into_iter().map(line).collect()
 }
 
-/// The first of so many items; those that are not shown are not made.
+/// The first items of a list with this title; those that are not shown are not even created.
 fn list(lines: &mut Vec<String>, title: &str, count: usize, items: impl Iterator<Item = String>) {
     if count == 0 {
         return;
@@ -143,7 +143,7 @@ fn casts(lines: &mut Vec<String>, written: &Written) {
     list(lines, "no longer finite; bf16 has float32's range:", infinite().count(), items);
 }
 
-/// The report of a way back, for a reader.
+/// The report of a conversion back, for a reader.
 pub fn reversed_text(summary: &Summary, written: &Written) -> String {
     let files: Vec<_> = written.files.iter().map(|file| escape(&file.to_string_lossy()).into_owned()).collect();
     let mut lines = vec![format!("{}: {}, each tensor read back and compared", files.join(", "), bytes(written.bytes))];
@@ -159,7 +159,7 @@ pub fn reversed_text(summary: &Summary, written: &Written) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The report of a way back, for scripts.
+/// The report of a conversion back, for scripts.
 pub fn reversed_json(summary: &Summary, written: &Written) -> Value {
     json!({
         "schema": 1,
@@ -171,7 +171,7 @@ pub fn reversed_json(summary: &Summary, written: &Written) -> Value {
     })
 }
 
-/// All losses together.
+/// The sum of all losses.
 pub fn total(written: &Written) -> Loss {
     let mut total = Loss::default();
     written.losses.iter().for_each(|(_, loss)| total.add(loss));

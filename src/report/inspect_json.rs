@@ -13,13 +13,13 @@ use crate::source::Blocker;
 use t2m_checkpoint::Tensor;
 use t2m_checkpoint::check::Check;
 
-/// The whole report. Modules, tensors and blockers are made one by one as they are written: of all of them together the
-/// values would take many times what the checkpoint does.
+/// The whole report. Modules, tensors and blockers are created one by one as they are written: all their JSON values
+/// together would take many times the memory of the checkpoint.
 #[derive(Debug)]
 pub struct Report<'a> {
     /// What is reported on.
     pub opened: &'a Opened,
-    /// What reading all of its bytes has shown, where that was asked for.
+    /// What `--check` found in its bytes, if it was asked for.
     pub check: Option<&'a Check>,
 }
 
@@ -44,7 +44,7 @@ impl Serialize for Report<'_> {
     }
 }
 
-/// A list whose items are made as they are written.
+/// A list whose items are created as they are written.
 struct Each<F>(F);
 
 impl<T: Serialize, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Each<F> {

@@ -13,9 +13,9 @@ use crate::open::Opened;
 use crate::triage::ModuleTriage;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 
-/// No column of the listing is wider, in terminal cells; what is longer sticks out.
+/// The widest column of the listing, in terminal cells; longer text sticks out.
 const WIDEST: usize = 48;
-/// So many tensors that cannot be read are listed; they are bad in the same way, most often.
+/// How many unreadable tensors are listed; most often all have the same fault.
 const MOST_UNREADABLE: usize = 20;
 
 /// Write the report as text, row by row: a model may have a million modules.
@@ -87,8 +87,8 @@ fn write_ops(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     Ok(())
 }
 
-/// What in the pickle is neither torch's safe list nor a class of the model's own modules: those are what a whole
-/// pickled module is made of, the rest is worth a look.
+/// What the pickle refers to that is neither on torch's safe list nor a class of the model's own modules. A pickled
+/// module consists of the latter; the rest is worth a look.
 fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     let Some(outside) = opened.outside() else { return Ok(()) };
     if outside.module_classes > 0 {
@@ -223,7 +223,7 @@ fn rows(opened: &Opened) -> impl Iterator<Item = Row<'_>> {
     })
 }
 
-/// What converts says into what, with the recipe; what does not says why.
+/// A module that converts shows its target and recipe, any other says why it does not.
 fn words(triaged: &ModuleTriage) -> Cow<'_, str> {
     let words = match (&triaged.plan, &triaged.mlx, &triaged.recipe) {
         (Some(_), Some(mlx), Some(recipe)) => format!("→ {mlx}: {recipe}"),

@@ -1,4 +1,4 @@
-//! `verify`: text, JSON, one JSON line a layer, Markdown.
+//! `verify`: text, JSON, one line of JSON for each layer, Markdown.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::{Side, protocol};
 
-/// What a run has shown so far, and of what.
+/// The results of a run so far, and what was run.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
     /// What was run.
@@ -51,7 +51,7 @@ impl Report<'_> {
         value
     }
 
-    /// One line a verdict, and what measured it.
+    /// One line for each verdict, and what measured it.
     pub fn summary_text(&self) -> String {
         let total = self.results.total();
         let counts: Vec<String> =
@@ -89,7 +89,7 @@ impl Report<'_> {
                 });
             let reason =
                 layer.reason().map(|reason| format!(": {}", sentence(reason).replace('|', "\\|"))).unwrap_or_default();
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
                 "| `{}` | {} | {} | {error} | {tolerance} | {torch} | {mlx} | {}{reason} |",
@@ -108,7 +108,7 @@ pub fn heading_text() -> String {
     format!("{:<36} {:<46} {:>9} {:>9}  verdict", "layer", "class → MLX", "max abs", "tolerance")
 }
 
-/// A finished layer on one line, its half-precision trials on lines below.
+/// A finished layer on one line, with its trials in half precision on lines below.
 pub fn layer_text(opened: &Opened, id: ModuleId, layer: &Layer) -> String {
     let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
     let target = triaged.target().map(|mlx| format!(" → {mlx}")).unwrap_or_default();
@@ -143,7 +143,7 @@ pub fn layer_text(opened: &Opened, id: ModuleId, layer: &Layer) -> String {
     line
 }
 
-/// The verdict of a layer; of one that has none yet nothing was run.
+/// The verdict of a layer; `not-run` if it has none yet.
 fn verdict_word(layer: &Layer) -> &'static str {
     layer.verdict().unwrap_or(Verdict::NotRun).name()
 }
@@ -206,7 +206,7 @@ fn trial_json(trial: &Trial) -> Value {
     value
 }
 
-/// Milliseconds to three places: the clock tells no more.
+/// Milliseconds to three places, which is all the precision the clock has.
 fn microseconds(milliseconds: f64) -> f64 {
     (milliseconds * 1e3).round() / 1e3
 }

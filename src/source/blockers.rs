@@ -14,6 +14,7 @@ use super::held::Facts;
 use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
+use crate::assets::built_in;
 use crate::registry::blockers::{self, Grade, Pattern, Where};
 
 /// The queries that rows of the table name, by their file names.
@@ -94,7 +95,7 @@ pub(super) fn find<'t>(
     let mut hits: Vec<Hit<'_>> = Vec::new();
     for reading in readings.iter().filter(|reading| std::ptr::eq(reading.module, file)) {
         let context = Context { lineage, reading, overwriting: &facts.overwriting };
-        search(FORWARD.as_ref(), reading.module, reading.function, &mut hits, |rule, found| {
+        search(&FORWARD, reading.module, reading.function, &mut hits, |rule, found| {
             context.judge(rule.pattern, &rule.calls, found)
         });
     }
@@ -111,33 +112,35 @@ pub(super) fn find<'t>(
     report(file.text(), &hits)
 }
 
-static FORWARD: LazyLock<Option<Lints>> = LazyLock::new(|| Lints::of(Where::Forward));
-static CLASS: LazyLock<Option<Lints>> = LazyLock::new(|| Lints::of(Where::Class));
+static FORWARD: LazyLock<Lints> = LazyLock::new(|| built_in("blockers.toml", Lints::of(Where::Forward)));
+static CLASS: LazyLock<Lints> = LazyLock::new(|| built_in("blockers.toml", Lints::of(Where::Class)));
 
 impl Lints {
-    /// Those of the rows that look at this part; that all of them can be read is checked by a test.
-    fn of(place: Where) -> Option<Lints> {
+    /// Those of the rows that look at this part.
+    fn of(place: Where) -> Result<Lints, String> {
         let (mut text, mut starts) = (String::new(), Vec::new());
         let (mut names, mut groups): (Vec<&str>, Vec<Vec<Rule>>) = (Vec::new(), Vec::new());
-        for pattern in blockers::built_in().unwrap_or_default().iter().filter(|pattern| pattern.place == place) {
-            let rule = Rule { pattern, calls: calls(pattern)? };
+        for pattern in blockers::built_in().iter().filter(|pattern| pattern.place == place) {
+            let calls = calls(pattern).map_err(|error| format!("{}: {error}", pattern.name))?;
+            let rule = Rule { pattern, calls };
             if let Some(group) = names.iter().position(|name| *name == pattern.query).and_then(|at| groups.get_mut(at))
             {
                 group.push(rule);
                 continue;
             }
-            let (_, query) = QUERIES.iter().find(|(known, _)| *known == pattern.query)?;
+            let query = QUERIES.iter().find(|(known, _)| *known == pattern.query);
+            let (_, query) = query.ok_or_else(|| format!("{}: there is no query `{}`", pattern.name, pattern.query))?;
             starts.push(text.len());
             text.push_str(query);
             names.push(&pattern.query);
             groups.push(vec![rule]);
         }
-        let query = Query::new(&tree_sitter_python::LANGUAGE.into(), &text).ok()?;
+        let query = Query::new(&tree_sitter_python::LANGUAGE.into(), &text).map_err(|error| error.to_string())?;
         let owner =
             |at: usize| starts.partition_point(|start| *start <= query.start_byte_for_pattern(at)).saturating_sub(1);
         let owners = (0..query.pattern_count()).map(owner).collect();
         let captures = ["blocker", "name", "target", "value"].map(|name| query.capture_index_for_name(name));
-        Some(Lints { query, owners, groups, captures })
+        Ok(Lints { query, owners, groups, captures })
     }
 
     /// The matches that begin at a node.
@@ -170,13 +173,13 @@ impl Lints {
     }
 }
 
-/// The names of a row as one set; that each can be read is checked by a test.
-fn calls(pattern: &Pattern) -> Option<GlobSet> {
+/// The names of a row as one set.
+fn calls(pattern: &Pattern) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for name in &pattern.calls {
-        set.add(Glob::new(name).ok()?);
+        set.add(Glob::new(name)?);
     }
-    set.build().ok()
+    set.build()
 }
 
 /// Look through a class body or a part of it, its nested classes left out.
@@ -190,7 +193,7 @@ fn search_class<'t>(member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t
         }
         !inner
     });
-    search(CLASS.as_ref(), member.module, region, hits, |rule, found| {
+    search(&CLASS, member.module, region, hits, |rule, found| {
         // In order, and none within another.
         let start = found.blocker.start_byte();
         let before = nested.partition_point(|range| range.start <= start).checked_sub(1);
@@ -200,13 +203,12 @@ fn search_class<'t>(member: &Member<'t>, region: Node<'t>, hits: &mut Vec<Hit<'t
 }
 
 fn search<'t>(
-    lints: Option<&'static Lints>,
+    lints: &'static Lints,
     module: &'t Module,
     region: Node<'t>,
     hits: &mut Vec<Hit<'t>>,
     judge: impl Fn(&'static Rule, &Found<'t>) -> Option<(Node<'t>, &'static Grade)>,
 ) {
-    let Some(lints) = lints else { return };
     let mut cursor = QueryCursor::new();
     // Each node is asked whether a match begins there. Left to itself the cursor keeps every match open that has begun, one for
     // each call in the receiver of another, and looks through all of them at each node: the square of that depth.
@@ -280,8 +282,8 @@ mod tests {
 
     #[test]
     fn each_row_has_a_query_and_each_query_a_row() {
-        let rows = blockers::built_in().unwrap();
-        let lints = [FORWARD.as_ref().unwrap(), CLASS.as_ref().unwrap()];
+        let rows = blockers::built_in();
+        let lints = [&FORWARD, &CLASS];
         assert_eq!(lints.iter().flat_map(|lints| &lints.groups).map(Vec::len).sum::<usize>(), rows.len());
         let mut named: Vec<&str> = rows.iter().map(|row| row.query.as_str()).collect();
         let mut known: Vec<&str> = QUERIES.iter().map(|(name, _)| *name).collect();
@@ -298,7 +300,7 @@ mod tests {
 
     #[test]
     fn queries_capture_what_their_checks_ask_for() {
-        for pattern in blockers::built_in().unwrap() {
+        for pattern in blockers::built_in() {
             let (_, text) = QUERIES.iter().find(|(name, _)| *name == pattern.query).unwrap();
             let query = Query::new(&tree_sitter_python::LANGUAGE.into(), text).unwrap();
             let needed: &[&str] = match pattern.check {

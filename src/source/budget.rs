@@ -82,7 +82,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// So many steps, and so many of the parser.
+    /// This many steps, and this many of the parser.
     pub fn new(steps: u64, parsing: u64) -> Budget {
         Budget {
             steps: AtomicU64::new(steps),

@@ -85,8 +85,8 @@ pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
         });
         std::mem::take(&mut builder.modules)
     });
-    // How the root itself was called is nowhere to be seen, but for its config. What rests on its defaults is dropped, unless the
-    // shapes in the file bear it out.
+    // How the root itself was called is not known, except from its config. Whatever rests on its defaults is dropped,
+    // unless the shapes in the file confirm it.
     modules.retain(|path, built| without.get(path).is_some_and(|other| other.class == built.class));
     for (path, built) in &mut modules {
         let told = |name: &str| built.constructor.is_some_and(|it| it.weight.iter().any(|axis| axis.tells(name)));

@@ -96,7 +96,7 @@ impl Scope<'_> {
 }
 
 impl Scope<'_> {
-    /// What is known of a name, if it is one of which anything is said.
+    /// What is known of a name, if anything is.
     fn known(&self, node: Node<'_>) -> Option<Option<&Value>> {
         let named = matches!(node.kind(), "identifier" | "attribute");
         let text = self.module.slice(node);

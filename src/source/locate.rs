@@ -255,7 +255,7 @@ impl Sources {
         described.map(|described| self.within_bounds(class, described))
     }
 
-    /// Drop blockers of a class with so many instances for which there is no room.
+    /// Drop blockers for which there is no room, of a class with this many instances.
     pub(crate) fn keep_for(&self, class: &str, found: &mut ClassSource, instances: usize, room: &mut usize) {
         let blockers = *room / instances.max(1);
         if found.keep_blockers(blockers) {
@@ -434,7 +434,7 @@ impl Root {
     }
 }
 
-/// What is to be shown of a class, which comes first, and its bases. The file shown is the one with `forward`.
+/// What to show of a class, which comes first, and of its bases. The file shown is the one with `forward`.
 fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<ClassSource> {
     let members = family
         .iter()

@@ -74,7 +74,7 @@ impl ClassSource {
         (self.mentions, self.builds) = (Vec::new(), Vec::new());
     }
 
-    /// Keep no more than so many blockers; whether any were dropped.
+    /// Keep at most this many blockers; returns whether any were dropped.
     fn keep_blockers(&mut self, room: usize) -> bool {
         let before = self.blockers.len() + self.inherited.len();
         self.blockers.truncate(room);
@@ -82,7 +82,7 @@ impl ClassSource {
         before > room
     }
 
-    /// Keep no more than so many findings; whether any were dropped.
+    /// Keep at most this many findings; returns whether any were dropped.
     fn keep(&mut self, room: usize) -> bool {
         let before = self.blockers.len() + self.inherited.len() + self.ops.len();
         self.blockers.truncate(room);

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
 use super::budget::Budget;
+use crate::assets::built_in;
 
 /// Steps between two calls of the parser's progress callback (`OP_COUNT_PER_PARSER_CALLBACK_CHECK` of tree-sitter).
 const OPERATIONS: u64 = 100;
@@ -71,7 +72,7 @@ pub(super) fn preorder<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize
 /// The tree of a text; `None` where it takes more steps than the budget has for a file.
 pub(super) fn parse(text: &str, budget: &Budget) -> Option<Tree> {
     let mut parser = Parser::new();
-    parser.set_language(&tree_sitter_python::LANGUAGE.into()).ok()?;
+    built_in("grammar of Python", parser.set_language(&tree_sitter_python::LANGUAGE.into()));
     let mut allowed = budget.file();
     let mut watch = |state: &tree_sitter::ParseState| {
         if allowed.burn(OPERATIONS, state.has_error()) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

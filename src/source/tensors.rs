@@ -114,7 +114,7 @@ impl<'t, 'a> Tensors<'t, 'a> {
             "conditional_expression" => of(node.named_child(0)) && of(node.named_child(2)),
             "identifier" => self.name(self.module.slice(node), at, depth),
             "attribute" => self.attribute(node, at, depth),
-            // Of a call it is asked once what it gives: in `x.a()[0].b()[0]` each asks about the one before.
+            // What a call gives is worked out once: in `x.a()[0].b()[0]` each call depends on the one before.
             "subscript" => node.child_by_field_name("value").is_some_and(|value| match value.kind() {
                 "call" => depth < DEPTH && self.call(value, at, depth + 1).is_some(),
                 _ => self.certain(value, at, depth + 1),

@@ -1,4 +1,4 @@
-//! What can happen to the screen, and what it can ask of the world.
+//! What can happen to the screen, and what it can ask the rest of the program to do.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,31 +12,6 @@ use super::panels::Name;
 use crate::exit::Exit;
 use crate::source::highlight::Run;
 use crate::verify;
-
-/// The three panes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pane {
-    /// The module tree.
-    Tree,
-    /// The source of a class.
-    Source,
-    /// The measurement.
-    Live,
-}
-
-impl Pane {
-    /// In the order of the tab key.
-    pub const ALL: [Pane; 3] = [Pane::Tree, Pane::Source, Pane::Live];
-
-    /// The word on its tab.
-    pub fn title(self) -> &'static str {
-        match self {
-            Pane::Tree => "Modules",
-            Pane::Source => "Source",
-            Pane::Live => "Measured",
-        }
-    }
-}
 
 /// What a key stands for. `assets/keymap.toml` uses these names in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -101,17 +76,17 @@ pub enum Action {
     Opened(Arc<Document>),
     /// It could not be opened: the whole message.
     OpenFailed(String),
-    /// A measurement went on.
+    /// The runner reports on a measurement.
     Verify(verify::Event),
-    /// A conversion went on.
+    /// The converter reports on a conversion.
     Converting(converting::Event),
     /// Source lines have their colours now.
     Highlighted(Highlighted),
-    /// A thread that is not the screen's panicked: its message.
+    /// A thread other than the screen's panicked: its message.
     WorkerPanicked(String),
     /// A frame was drawn: where things went.
     Drawn(Box<Areas>),
-    /// Time for the next picture of a spinner.
+    /// Time for the next frame of a spinner.
     Tick,
 }
 
@@ -120,7 +95,7 @@ pub enum Action {
 pub enum Effect {
     /// Leave, with this exit code.
     Quit(Exit),
-    /// Give the terminal back and stop until continued.
+    /// Give the terminal back, and stop until the program is continued.
     Suspend,
     /// Measure.
     Submit(verify::Request),

@@ -1,16 +1,15 @@
 //! Where things were drawn. Drawing returns it, the mouse and the scroll keys read it.
 
-use std::ops::Range;
-
 use ratatui::layout::{Position, Rect};
 
-use super::action::{Command, Pane};
+use super::action::Command;
+use super::panes::Pane;
 use crate::model::ModuleId;
 
 /// How many panes there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {
-    /// Not even one: a sentence.
+    /// Not even one: the screen shows a sentence.
     #[default]
     Tiny,
     /// One, with tabs.
@@ -38,12 +37,10 @@ impl Shape {
 pub struct Areas {
     /// How many panes.
     pub shape: Shape,
-    /// Rows of the tree, and the row at the top.
-    pub tree: Option<(Rect, usize)>,
-    /// The source.
-    pub source: Option<SourceArea>,
-    /// The measurement.
-    pub live: Option<Rows>,
+    /// The panes on show, with their rows.
+    pub panes: Vec<(Pane, Rows)>,
+    /// Places in panes that lead to a module.
+    pub links: Vec<(Rect, ModuleId)>,
     /// Tabs.
     pub tabs: Vec<(Rect, Pane)>,
     /// Keys in the footer.
@@ -52,7 +49,7 @@ pub struct Areas {
     pub panel: Option<Rows>,
 }
 
-/// Rows of which a part is on show.
+/// A list of rows, part of which is on show.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rows {
     /// Where that part is.
@@ -86,38 +83,19 @@ impl Rows {
     }
 }
 
-/// Where the source was drawn.
-#[derive(Debug, Clone, Default)]
-pub struct SourceArea {
-    /// The text.
-    pub area: Rect,
-    /// Lines of the file on show, 1-based.
-    pub lines: Range<usize>,
-    /// Screen rows that name a child module.
-    pub links: Vec<(u16, ModuleId)>,
-}
-
 impl Areas {
-    /// The pane at a position.
-    pub fn pane_at(&self, at: Position) -> Option<Pane> {
-        if self.tree.is_some_and(|(area, _)| area.contains(at)) {
-            Some(Pane::Tree)
-        } else if self.source.as_ref().is_some_and(|source| source.area.contains(at)) {
-            Some(Pane::Source)
-        } else if self.live.is_some_and(|rows| rows.area.contains(at)) {
-            Some(Pane::Live)
-        } else {
-            None
-        }
+    /// The rows of a pane, if it is on show.
+    pub fn pane(&self, pane: Pane) -> Option<Rows> {
+        self.panes.iter().find(|(shown, _)| *shown == pane).map(|(_, rows)| *rows)
     }
 
-    /// Rows a page of that pane has, at least one.
+    /// The pane at a position, with its rows.
+    pub fn pane_at(&self, at: Position) -> Option<(Pane, Rows)> {
+        self.panes.iter().find(|(_, rows)| rows.area.contains(at)).copied()
+    }
+
+    /// How many rows fit in a pane, at least one.
     pub fn page(&self, pane: Pane) -> usize {
-        let height = match pane {
-            Pane::Tree => self.tree.map(|(area, _)| area.height),
-            Pane::Source => self.source.as_ref().map(|source| source.area.height),
-            Pane::Live => self.live.map(|rows| rows.area.height),
-        };
-        usize::from(height.unwrap_or(1)).max(1)
+        self.pane(pane).map_or(1, Rows::page)
     }
 }

@@ -1,4 +1,4 @@
-//! What drawing code is given: what to show, and where.
+//! What drawing code gets: what to show, and where.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,9 +9,9 @@ use ratatui::widgets::{Block, BorderType, Clear, Widget};
 use super::areas::{Areas, Rows};
 use super::glyphs;
 use super::keymap::Keymap;
+use super::panes::View;
 use super::text;
 use super::theme::Theme;
-use super::view::View;
 use crate::model::ModuleId;
 
 /// One frame over an open checkpoint.
@@ -21,7 +21,7 @@ pub struct Canvas<'a> {
     pub theme: &'a Theme,
     /// Keys.
     pub keymap: &'a Keymap,
-    /// Counts the pictures of spinners.
+    /// Counts the frames of spinners.
     pub tick: usize,
     /// The panes.
     pub view: &'a View,
@@ -29,7 +29,7 @@ pub struct Canvas<'a> {
     pub found: &'a [ModuleId],
     /// The cells.
     pub buffer: &'a mut Buffer,
-    /// Where things went so far.
+    /// Where things have been drawn so far.
     pub areas: &'a mut Areas,
 }
 
@@ -62,7 +62,7 @@ impl Canvas<'_> {
         self.buffer.set_style(area.intersection(self.buffer.area), style);
     }
 
-    /// The spinner's picture now.
+    /// The spinner's current frame.
     pub fn spinner(&self) -> char {
         spinner(self.tick)
     }
@@ -79,7 +79,7 @@ pub fn frame(buffer: &mut Buffer, area: Rect, theme: &Theme, focus: bool, title:
     inner
 }
 
-/// The spinner's picture at a tick.
+/// The spinner's frame at a tick.
 pub fn spinner(tick: usize) -> char {
     glyphs::SPINNER.get(tick % glyphs::SPINNER.len()).copied().unwrap_or('·')
 }

@@ -1,4 +1,4 @@
-//! Converting from the screen: what the preview shows, and the thread that plans and writes.
+//! Converting from the screen: the thread that plans and writes, and what it reports.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::model::ModuleId;
 use crate::open::Opened;
 use t2m_checkpoint::Checkpoint;
 
-/// Shortest time between two words of progress.
+/// Shortest time between two reports of progress.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What would be written.
@@ -29,7 +29,7 @@ pub struct Preview {
     pub bytes: u64,
     /// Every MLX tensor.
     pub rows: Vec<Row>,
-    /// Torch tensors that become none of their own: dropped, or tied to another.
+    /// Torch tensors that have no MLX tensor of their own: dropped, or tied to another.
     pub left: usize,
 }
 
@@ -44,41 +44,19 @@ pub struct Row {
     pub rule: String,
     /// The module whose plan moves it.
     pub module: ModuleId,
-    /// How that is known.
+    /// How its move is known.
     pub known: Known,
 }
 
-/// A conversion went on.
+/// What the thread reports.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The preview is there, or why there is none.
+    /// The preview is ready, or why there is none.
     Planned(Result<Arc<Preview>, String>),
-    /// How far it is.
+    /// How far the writing has got.
     Progress(Progress<'static>),
     /// It is done: what was written, or why nothing was.
     Ended(Result<String, String>),
-}
-
-/// What the screen knows of a conversion.
-#[derive(Debug, Clone, Default)]
-pub struct Converting {
-    /// What would be written, once it is known.
-    pub preview: Option<Result<Arc<Preview>, String>>,
-    /// How far the writing is, while it goes on.
-    pub progress: Option<Progress<'static>>,
-    /// How the last one ended.
-    pub outcome: Option<Result<String, String>>,
-}
-
-impl Converting {
-    /// Take in what happened.
-    pub fn apply(&mut self, event: Event) {
-        match event {
-            Event::Planned(preview) => self.preview = Some(preview),
-            Event::Progress(progress) => self.progress = Some(progress),
-            Event::Ended(outcome) => (self.progress, self.outcome) = (None, Some(outcome)),
-        }
-    }
 }
 
 /// Plans and writes, as [`Worker`] does.
@@ -87,7 +65,7 @@ pub trait Converter {
     fn plan(&self);
     /// Ask for the file.
     fn write(&self);
-    /// End the writing: nothing is left behind.
+    /// Stop writing, and leave nothing behind.
     fn stop(&self);
 }
 
@@ -97,7 +75,7 @@ enum Job {
     Write,
 }
 
-/// The thread. Dropping it stops what is written and waits for it, as a temporary file has to be removed.
+/// The thread. Dropping it stops the writing and waits until the temporary file is removed.
 #[derive(Debug)]
 pub struct Worker {
     jobs: Sender<Job>,
@@ -106,7 +84,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Start it; files go into `folder`, events come out of `events`.
+    /// Start it; files go into `folder`, events are sent to `events`.
     pub fn start(opened: Opened, folder: PathBuf, events: Sender<Event>) -> Worker {
         let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
         let stop = Arc::new(AtomicBool::new(false));

@@ -1,11 +1,11 @@
-//! What the screen shows of an opened checkpoint, with the sums it would not want to recompute at every frame.
+//! What the screen shows of an opened checkpoint, with sums that would be too slow to compute for every frame.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::findings::Finding;
+use super::panels::findings::{self as list, Finding};
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{self, Blockers};
@@ -18,7 +18,7 @@ use t2m_checkpoint::PickleGlobal;
 /// A checkpoint as the screen sees it. It does not change once made.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// The file, as it was named.
+    /// The name of the file.
     pub name: String,
     /// Name of the format.
     pub format: String,
@@ -59,7 +59,7 @@ pub struct About {
     pub tensors: usize,
     /// What the state dict was wrapped in, outermost first.
     pub wrappers: Vec<String>,
-    /// Values that are no tensors.
+    /// Values that are not tensors.
     pub metadata: Map<String, Value>,
     /// What the pickle mentions; `None` where there is no pickle.
     pub pickle: Option<Pickle>,
@@ -105,7 +105,8 @@ impl About {
         }
     }
 
-    /// What must be said on opening: names in the pickle that are neither torch's nor the model's classes.
+    /// What the user must hear on opening: the pickle has names that are neither on torch's list nor classes of the
+    /// model.
     pub fn alarm(&self) -> Option<String> {
         let foreign = &self.pickle.as_ref()?.foreign;
         let first = foreign.first()?;
@@ -146,7 +147,7 @@ impl Document {
         document.bytes = checkpoint.bytes;
         document.warnings.clone_from(&checkpoint.warnings);
         document.about = About::of(opened);
-        document.findings.extend(super::findings::all_ops(opened));
+        document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
         document
     }
@@ -155,7 +156,7 @@ impl Document {
     pub fn new(name: String, model: Arc<Model>, triage: Arc<Triage>) -> Document {
         let blockers = Blockers::of(&model, &triage);
         let (serious, flags) = (blockers.serious(&model), blockers.severities().serious());
-        let findings = super::findings::of_blockers(&blockers, &model, &triage);
+        let findings = list::of_blockers(&blockers, &model, &triage);
         let coverage = findings::coverage(&model, &triage);
         let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
         let ranks = ranks(&triage);
@@ -208,7 +209,7 @@ impl Document {
         self.runnable.get(id).copied().unwrap_or(0)
     }
 
-    /// Its place among the modules of the subtree at `root` that can be measured.
+    /// Its index among those modules of the subtree at `root` that can be measured.
     pub fn rank(&self, id: ModuleId, root: ModuleId) -> usize {
         let rank = |id: ModuleId| self.ranks.get(id).copied().unwrap_or(0);
         rank(id).saturating_sub(rank(root)) as usize
@@ -278,7 +279,7 @@ impl Document {
         }
     }
 
-    /// The blocker after (or before) a place, in the order of modules and lines, going round at the end.
+    /// The blocker after (or before) a place, in the order of modules and lines; after the last comes the first.
     pub fn blocker_from(&self, from: Place, forward: bool) -> Option<Place> {
         let here = self.blocker_lines(from.module);
         let next = if forward {
@@ -300,7 +301,7 @@ impl Document {
 
     fn blocker_lines(&self, id: ModuleId) -> Vec<usize> {
         let mut lines: Vec<usize> = self.blockers(id).iter().map(|blocker| blocker.line).collect();
-        // Those in files of bases are listed at the class.
+        // Blockers in the files of base classes are listed at the class's line.
         let source = self.module(id).and_then(|module| self.triage.source(&module.class));
         lines.extend(source.filter(|source| !source.inherited.is_empty()).map(|source| source.class_line));
         lines.sort_unstable();
@@ -331,7 +332,7 @@ fn parent_of(model: &Model, id: ModuleId) -> Option<ModuleId> {
     model.modules.get(id).and_then(|module| module.parent).filter(|&parent| parent < id)
 }
 
-/// The class and what matters of its hyper-parameters.
+/// The class and its most important hyper-parameters.
 fn line(module: &Module) -> String {
     let words = attributes::describe(module);
     if words.is_empty() { module.short_class().to_owned() } else { format!("{} {words}", module.short_class()) }

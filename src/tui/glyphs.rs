@@ -1,4 +1,4 @@
-//! The signs on screen, and what stands for them where the terminal has only ASCII.
+//! The signs on screen, and what replaces them where the terminal has only ASCII.
 //!
 //! Everything is drawn with these signs; [`to_ascii`] then replaces them in the finished buffer.
 
@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::compare::Verdict;
 use crate::triage::Status;
 
-/// Pictures of a spinner, one a tick.
+/// Frames of a spinner, one for each tick.
 pub const SPINNER: [char; 8] = ['⣾', '⣽', '⣻', '⢿', '⡿', '⣟', '⣯', '⣷'];
 /// A blocker.
 pub const FLAG: char = '⚑';

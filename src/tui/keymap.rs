@@ -48,10 +48,10 @@ pub struct Key {
 /// A table of keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not the TOML that is expected.
+    /// It is not TOML, or not of this form.
     #[error("keymap.toml: {0}")]
     Toml(#[from] toml::de::Error),
-    /// A key's name is not known.
+    /// No key has this name.
     #[error(
         "keymap.toml: \"{0}\" is no key; write a character, or enter, space, tab, up, pagedown, ctrl-c and the like"
     )]
@@ -73,7 +73,7 @@ impl Keymap {
     /// The built-in table.
     ///
     /// # Errors
-    /// Never with the table in the repository; a test loads it.
+    /// None with the table in the repository; a test loads it.
     pub fn built_in() -> Result<Keymap, Error> {
         Keymap::parse(TABLE)
     }
@@ -81,7 +81,7 @@ impl Keymap {
     /// Read a table.
     ///
     /// # Errors
-    /// It is no such TOML, names an unknown key, command or field, or binds a key twice.
+    /// It is not such TOML, names an unknown key, command or field, or binds a key twice.
     pub fn parse(text: &str) -> Result<Keymap, Error> {
         let Table { binding: bindings } = toml::from_str(text)?;
         let mut commands = HashMap::new();
@@ -96,8 +96,8 @@ impl Keymap {
         Ok(Keymap { bindings, commands })
     }
 
-    /// What a key means in a panel, or in the panes. The keys that leave or suspend the program, and those that move through
-    /// rows, mean the same in a panel that has no other use for them.
+    /// What a key means in a panel, or in the panes. Keys that leave or suspend the program or move through rows mean
+    /// the same in every panel, unless the panel has a use of its own for them.
     pub fn command(&self, panel: Option<Name>, event: &KeyEvent) -> Option<Command> {
         let key = Key::of(event)?;
         let everywhere = |command: &&Command| {
@@ -225,7 +225,7 @@ mod tests {
             let half = press(KeyCode::Char('d'), KeyModifiers::CONTROL);
             assert_eq!(keymap.command(Some(panel), &half), Some(Command::HalfDown), "{panel:?}");
         }
-        // What only the panes do is nothing in a panel.
+        // A key that only the panes know means nothing in a panel.
         assert_eq!(keymap.command(Some(Name::Help), &press(KeyCode::Char('a'), KeyModifiers::NONE)), None);
         // A panel's own use of a key comes first.
         let erase = press(KeyCode::Char('u'), KeyModifiers::CONTROL);

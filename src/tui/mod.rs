@@ -6,14 +6,15 @@
 //! | module | knows |
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
-//! | [`tree`], [`view`] | what the panes know |
+//! | [`panes`] | tree, source and measurement: one file each |
 //! | [`panels`] | help, search, conversion and the like over the panes: one file each |
-//! | [`state`] | all of it |
+//! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
 //! | [`action`], [`update`] | what can happen, and what it changes |
+//! | [`failed`] | the message where no checkpoint can be opened |
 //! | [`scroll`] | how far each key moves |
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`canvas`], [`text`] | what drawing is given, and text that fits |
-//! | [`draw`] | one file a pane |
+//! | [`draw`] | a frame: header and footer, with panes and panels between; the chart |
 //! | [`areas`] | where things were drawn |
 //! | [`runtime`], [`term`] | threads, signals and the terminal |
 //! | [`snapshot`], [`svg`] | a drawn buffer as text with its styles, and as a picture |
@@ -21,15 +22,15 @@
 pub mod action;
 pub mod areas;
 pub mod canvas;
+pub mod context;
 pub mod converting;
 pub mod document;
 pub mod draw;
-pub mod findings;
-mod following;
+pub mod failed;
 pub mod glyphs;
 pub mod keymap;
-mod mouse;
 pub mod panels;
+pub mod panes;
 pub mod runtime;
 pub mod scroll;
 pub mod snapshot;
@@ -38,8 +39,6 @@ pub mod svg;
 pub mod term;
 pub mod text;
 pub mod theme;
-pub mod tree;
 pub mod update;
-pub mod view;
 
 pub use runtime::{RunOptions, run};

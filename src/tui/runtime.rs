@@ -37,7 +37,7 @@ use t2m_checkpoint::escape::escape_lines;
 
 /// Shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
-/// Time between two pictures of a spinner.
+/// Time between two frames of a spinner.
 const TICK: Duration = Duration::from_millis(120);
 /// Rows that one notch of the wheel moves.
 const WHEEL: i32 = 3;
@@ -46,14 +46,14 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Messages taken in before a frame is drawn.
 const BATCH: usize = 4096;
 
-/// How the screen is to be.
+/// How to run the screen.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// What to open, and with which help.
     pub open: open::Options,
     /// `auto`, `dark`, `light`, or a file.
     pub theme: String,
-    /// Colours the terminal has; [`Level::detect`] finds out.
+    /// How many colours the terminal has; [`Level::detect`] finds out.
     pub level: Level,
     /// Draw with ASCII alone.
     pub ascii: bool,
@@ -130,7 +130,7 @@ pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
 pub enum Message {
     /// A key, the mouse, a new size.
     Input(Event),
-    /// The keyboard is gone.
+    /// The keyboard can no longer be read.
     InputClosed,
     /// A signal came.
     Signal(Wish),
@@ -173,14 +173,14 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
     state.ascii = options.ascii;
     state.mouse = options.mouse;
     state.trials = options.trials;
-    // What level means was decided before; NO_COLOR must not be asked a second time behind our back.
+    // The level has been decided: crossterm must not look at NO_COLOR a second time.
     force_color_output(options.level != Level::Never);
 
     let (messages, inbox) = unbounded();
     let panics = messages.clone();
     let mut guard = Guard::take(options.mouse, move |words| drop(panics.send(Message::Panicked(words))))?;
     let _signals = term::listen(messages.clone(), Message::Signal)?;
-    // From here on a change of size is heard: the thread below may first run after the first frame.
+    // This starts listening for changes of size now: the thread below may first run after the first frame.
     let _ = event::poll(Duration::ZERO);
     spawn("input", messages.clone(), read_input)?;
     let (jobs, job_inbox) = unbounded();
@@ -202,8 +202,8 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
         interrupt::leave(Some(""));
     }
     drop(workers);
-    if let Screen::Failed(message, _) = &state.screen {
-        stderr::line(&escape_lines(message));
+    if let Screen::Failed(failed) = &state.screen {
+        stderr::line(&escape_lines(&failed.message));
     }
     code
 }
@@ -226,7 +226,7 @@ fn read_input(messages: &Sender<Message>) {
     }
 }
 
-/// Colour source. Of several jobs that wait, only the newest is wanted.
+/// Colour source. Of several waiting jobs only the newest matters.
 fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
     while let Ok(mut job) = jobs.recv() {
         while let Ok(newer) = jobs.try_recv() {
@@ -254,7 +254,7 @@ struct World<'a> {
     workers: &'a mut Workers,
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
-    /// The next frame must be drawn on a cleared screen.
+    /// The next frame needs a cleared screen.
     clear: bool,
 }
 
@@ -348,7 +348,7 @@ where
     do_all(effects, world)
 }
 
-/// Take in a message and those that wait behind it.
+/// Take in a message and those waiting behind it.
 fn take_in(
     state: &mut State,
     first: Message,
@@ -447,7 +447,7 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, E
                 }
             }
             Effect::Highlight(job) => {
-                // The highlighter ends with the program; that it ended before was reported as its panic.
+                // If the highlighter has ended before the program, its panic was reported.
                 let _ = world.jobs.send(job);
             }
         }

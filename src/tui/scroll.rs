@@ -1,4 +1,4 @@
-//! Moving through rows. How far each key goes is said here alone, for panes and panels alike.
+//! Moving through rows. How far each key goes is defined here only, for panes and panels alike.
 
 use ratatui::layout::Rect;
 
@@ -22,7 +22,7 @@ pub fn distance(command: Command, page: usize) -> Option<i64> {
     })
 }
 
-/// A row so many further, from 0 to `last`.
+/// The row that is `by` further, from 0 to `last`.
 pub fn moved(row: usize, by: i64, last: usize) -> usize {
     (row.min(last) as i64).saturating_add(by).clamp(0, last as i64) as usize
 }
@@ -30,7 +30,7 @@ pub fn moved(row: usize, by: i64, last: usize) -> usize {
 /// Rows that are read: the first one on show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scroll {
-    /// As it was asked for; drawing stops where the last page begins.
+    /// The row that was asked for; drawing stops where the last page begins.
     pub top: usize,
 }
 
@@ -42,13 +42,13 @@ impl Scroll {
         }
     }
 
-    /// What is on show where so many rows are drawn in `area`: the last page is a full one.
+    /// What is on show where this many rows are drawn in `area`: the last page is a full one.
     pub fn rows(self, area: Rect, count: usize) -> Rows {
         let top = self.top.min(count.saturating_sub(usize::from(area.height)));
         Rows { area, top, count }
     }
 
-    /// So many rows down.
+    /// Scroll down by this many rows.
     pub fn by(&mut self, rows: i64, drawn: Option<Rows>) {
         self.top = moved(self.top, rows, drawn.map_or(0, Rows::last_top));
     }
@@ -69,7 +69,7 @@ impl ListCursor {
         }
     }
 
-    /// The same, but a single step goes round at both ends.
+    /// Like [`ListCursor::command`], but a single step wraps around at both ends.
     pub fn command_round(&mut self, command: Command, count: usize, drawn: Option<Rows>) {
         let last = count.saturating_sub(1);
         match command {
@@ -89,7 +89,7 @@ impl ListCursor {
 mod tests {
     use super::*;
 
-    /// Ten of so many rows.
+    /// Ten rows on show, of this many.
     fn ten_of(count: usize) -> Option<Rows> {
         Some(Rows { area: Rect::new(0, 0, 9, 10), top: 0, count })
     }

@@ -49,7 +49,7 @@ pub(super) fn visible(row: &[Cell]) -> impl Iterator<Item = (usize, &Cell)> {
 
 fn runs(row: &[Cell]) -> Vec<String> {
     let mut runs: Vec<(usize, usize, String)> = Vec::new();
-    // Whether only blanks came since the last run: words of one style are one run.
+    // Whether only blanks have come since the last run: words of one style are one run.
     let mut blanks = true;
     for (x, cell) in row.iter().enumerate() {
         // The colour of a space does not show, unless it is reversed or underlined.

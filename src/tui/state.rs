@@ -1,10 +1,13 @@
 //! Everything the screen knows.
 
+use super::action::Effect;
 use super::areas::Areas;
+use super::context::Context;
+use super::failed::Failed;
 use super::keymap::Keymap;
 use super::panels::{Panel, Panels};
+use super::panes::View;
 use super::theme::Theme;
-pub use super::view::View;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
 use crate::verify;
@@ -21,7 +24,7 @@ pub struct Trials {
     pub seed: u64,
     /// What the layers compute with.
     pub weights: WeightSource,
-    /// Whether naive twins are run, too.
+    /// Whether naive twins are run as well.
     pub naive: bool,
 }
 
@@ -44,31 +47,31 @@ pub struct State {
     pub mouse: bool,
     /// What a run does.
     pub trials: Trials,
-    /// What is on.
+    /// What the screen shows.
     pub screen: Screen,
     /// The panels over an open checkpoint.
     pub panels: Panels,
     /// A sentence for the bottom line, until the next key.
     pub notice: Option<String>,
-    /// Counts the pictures of spinners.
+    /// Counts the frames of spinners.
     pub tick: usize,
     /// Where the last frame put things.
     pub areas: Areas,
 }
 
-/// What is on.
+/// What the screen shows.
 #[derive(Debug, Clone)]
 pub enum Screen {
     /// The checkpoint is being opened.
     Opening(String),
-    /// It could not be opened: message, first row on show.
-    Failed(String, usize),
+    /// It could not be opened.
+    Failed(Failed),
     /// It is open.
     Open(Box<View>),
 }
 
 impl Trials {
-    /// Run in half precision as well, or no longer; says which.
+    /// Switch runs in half precision on or off; returns what to say.
     pub fn toggle_half(&mut self) -> &'static str {
         let half = [Dtype::Float16, Dtype::BFloat16];
         let on = !self.dtypes.iter().any(|dtype| half.contains(dtype));
@@ -77,7 +80,7 @@ impl Trials {
         if on { "runs are in float16 and bfloat16 too" } else { "runs are in float32 alone" }
     }
 
-    /// Compute with randomised weights, or with the checkpoint's; says which.
+    /// Switch between randomised weights and the checkpoint's; returns what to say.
     pub fn toggle_weights(&mut self) -> &'static str {
         let (other, words) = match self.weights {
             WeightSource::Checkpoint => (WeightSource::Random, "runs are with randomised weights"),
@@ -87,7 +90,7 @@ impl Trials {
         words
     }
 
-    /// Run naive twins as well, or no longer; says which.
+    /// Switch naive twins on or off; returns what to say.
     pub fn toggle_naive(&mut self) -> &'static str {
         self.naive = !self.naive;
         if self.naive {
@@ -127,6 +130,12 @@ impl State {
         }
     }
 
+    /// What panes and panels may change, and the panels; `None` while no checkpoint is open.
+    pub(super) fn context<'a>(&'a mut self, effects: &'a mut Vec<Effect>) -> Option<(Context<'a>, &'a mut Panels)> {
+        let State { screen: Screen::Open(view), areas, trials, notice, theme, panels, .. } = self else { return None };
+        Some((Context { view, areas, trials, notice, dark: theme.dark, effects }, panels))
+    }
+
     /// Where the source is, which follows from what was drawn.
     pub fn scrolled(&self) -> Option<(Option<ModuleId>, usize, Option<usize>)> {
         match &self.screen {
@@ -139,7 +148,7 @@ impl State {
     pub fn is_moving(&self) -> bool {
         match &self.screen {
             Screen::Opening(_) => true,
-            Screen::Failed(..) => false,
+            Screen::Failed(_) => false,
             Screen::Open(view) => {
                 let panels = &self.panels;
                 let in_panel = panels.convert.is_writing() || panels.current().is_some_and(Panel::is_moving);

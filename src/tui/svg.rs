@@ -21,7 +21,7 @@ const FONT: f64 = 14.0;
 const BASELINE: f64 = 13.4;
 /// Space around the screen.
 const MARGIN: f64 = 14.0;
-/// Fonts, the first that there is.
+/// Fonts, in order of preference.
 const FONTS: &str = "'DejaVu Sans Mono', Menlo, Consolas, monospace";
 
 /// The picture, on the background that the theme is meant for.
@@ -228,7 +228,7 @@ fn shape(sign: char, x: f64, y: f64) -> Option<Drawing> {
         '∙' => Some(Drawing::Fill(circle(1.5))),
         '◐' => Some(Drawing::Fill(format!(
             "{}M{mx:.2} {:.2}a2.6 2.6 0 0 1 0 5.2z",
-            // The ring runs the other way round than the half disc that is cut out of it.
+            // The ring is drawn in the opposite direction to the half disc, which is cut out of it.
             circle(3.7),
             my - 2.6
         ))),

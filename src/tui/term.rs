@@ -1,7 +1,7 @@
-//! The terminal: taken, given back however the program ends, suspended, and the signals that ask for that.
+//! The terminal: taking it, giving it back however the program ends, suspending, and the signals that ask for that.
 //!
-//! Whatever is switched on is switched off again in the reverse order, by [`restore`], which may be called at any time and
-//! any number of times: when the guard is dropped, by the panic hook, before a stop.
+//! [`restore`] switches off again, in reverse order, whatever was switched on. It may be called at any time and any
+//! number of times: when the guard is dropped, by the panic hook, before a stop.
 
 use std::io::{self, Write};
 use std::panic;
@@ -71,10 +71,10 @@ pub trait Console {
 
 type Hook = dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync;
 
-/// Holds the terminal. Dropping it gives the terminal back and the panic hook of before.
+/// Holds the terminal. Dropping it gives back the terminal and the previous panic hook.
 pub struct Guard {
     mouse: bool,
-    /// We stopped and took the terminal again ourselves: the signal that says so is still to come.
+    /// We stopped and took the terminal again ourselves: the signal that says so has not arrived yet.
     resumed: bool,
     hook: Arc<Hook>,
 }
@@ -107,7 +107,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         restore();
-        // The hook cannot be changed by a thread that panics, and need not be.
+        // A panicking thread cannot change the hook, and need not.
         if !thread::panicking() {
             let hook = self.hook.clone();
             panic::set_hook(Box::new(move |info| hook(info)));
@@ -141,7 +141,7 @@ impl Console for Guard {
         if std::mem::take(&mut self.resumed) {
             return Ok(());
         }
-        // Somebody else may have changed the modes: they are set anew, not believed.
+        // Another program may have changed the modes, so they are set again.
         let _ = disable_raw_mode();
         take(self.mouse)
     }
@@ -154,7 +154,7 @@ fn take(mouse: bool) -> io::Result<()> {
     if mouse { execute!(io::stdout(), EnableMouseCapture) } else { Ok(()) }
 }
 
-/// Give the terminal back, if it is ours. Errors are of no use here: the terminal may be gone.
+/// Give the terminal back, if we hold it. Errors are ignored: the terminal may be gone.
 pub fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;

@@ -6,9 +6,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-pub use crate::figures::{bytes, count, error};
+pub use crate::figures::{bytes, count, error, shape};
 
-/// Columns of a text.
+/// How many columns a text takes.
 pub fn width(text: &str) -> usize {
     text.width()
 }
@@ -34,7 +34,7 @@ pub fn clip(text: &str, columns: usize) -> String {
     clipped
 }
 
-/// Text with spaces behind it, up to a number of columns.
+/// Text padded with spaces to a number of columns.
 pub fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
 }
@@ -64,7 +64,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     rows
 }
 
-/// As [`wrap`], but no more than `most` rows; the last one is clipped.
+/// Like [`wrap`], but at most `most` rows; the last one is clipped.
 pub fn wrap_to(text: &str, columns: usize, most: usize) -> Vec<String> {
     let mut rows = wrap(text, columns);
     if rows.len() > most {
@@ -93,14 +93,6 @@ pub fn put_lines(buffer: &mut Buffer, area: Rect, lines: &[Line<'_>]) {
     }
 }
 
-/// A shape: `1×3×32×32`, `scalar` without axes.
-pub fn shape(axes: &[usize]) -> String {
-    if axes.is_empty() {
-        return "scalar".to_owned();
-    }
-    axes.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,10 +112,5 @@ mod tests {
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("a\n\nb", 9), ["a", "", "b"]);
         assert_eq!(wrap_to("one two three four", 5, 2), ["one", "two …"]);
-    }
-
-    #[test]
-    fn shapes_are_short() {
-        assert_eq!(shape(&[1, 3, 32]), "1×3×32");
     }
 }

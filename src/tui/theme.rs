@@ -15,7 +15,7 @@ use crate::source::Severity;
 use crate::triage::Status;
 use t2m_checkpoint::escape::{escape, quoted};
 
-/// No theme is read that is longer, in bytes: a hundred times the built-in ones.
+/// The longest theme file that is read, in bytes: a hundred times the built-in ones.
 const LONGEST: u64 = 256 << 10;
 
 const DARK: &str = include_str!("../../assets/themes/dark.toml");
@@ -30,7 +30,7 @@ pub enum Level {
     Ansi16,
     /// The palette of 256.
     Ansi256,
-    /// 24 bits.
+    /// All of them, 24 bits.
     True,
 }
 
@@ -54,7 +54,7 @@ impl Level {
 /// A theme that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not the TOML that is expected.
+    /// It is not TOML, or not of this form.
     #[error("theme {file}: {1}", file = escape(.0))]
     Toml(String, String),
     /// The file cannot be read.
@@ -70,7 +70,7 @@ pub struct Theme {
     pub dark: bool,
     /// The background it is meant for. Never painted.
     pub background: Rgb,
-    /// What stands for the terminal's own foreground in pictures.
+    /// What pictures use for the terminal's own foreground.
     pub foreground: Rgb,
     colours: Colours,
     status: Statuses,
@@ -216,12 +216,12 @@ impl Theme {
     /// Read a theme.
     ///
     /// # Errors
-    /// It is no TOML, misses a colour, or names one that does not exist.
+    /// It is not TOML, lacks a colour, or names one that does not exist.
     pub fn parse(name: &str, text: &str) -> Result<Theme, Error> {
         files::parse_toml(text).map_err(|message| Error::Toml(name.to_owned(), message))
     }
 
-    /// The same for a terminal with so many colours.
+    /// The theme for a terminal with this many colours.
     pub fn at(mut self, level: Level) -> Theme {
         self.level = level;
         self
@@ -289,7 +289,7 @@ impl Theme {
         self.colours.bar.style()
     }
 
-    /// Something the program has to say.
+    /// A notice.
     pub fn notice(&self) -> Style {
         self.colours.notice.style().add_modifier(Modifier::BOLD)
     }
@@ -345,7 +345,7 @@ impl Theme {
         }
         for cell in &mut buffer.content {
             cell.fg = shrink(cell.fg, self.level, self.dark);
-            // Among sixteen colours there is no tint to tell a selection by: it is reversed instead.
+            // Sixteen colours have no tint that could mark a selection, so it is reversed.
             cell.bg = if self.level <= Level::Ansi16 { Color::Reset } else { shrink(cell.bg, self.level, self.dark) };
         }
     }
@@ -387,7 +387,7 @@ fn nearest_16(rgb: Rgb, dark: bool) -> Color {
     let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
     let spread = most - least;
     if most == 0.0 || spread / most < 0.25 {
-        // Quiet greys would vanish on some palettes: only the faintest ones are dark grey.
+        // Muted greys would vanish on some palettes: only the faintest become dark grey.
         return match (dark, rgb.luminance()) {
             (true, light) if light < 0.13 => Color::DarkGray,
             (false, light) if light > 0.4 => Color::Gray,

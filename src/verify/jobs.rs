@@ -17,7 +17,7 @@ use super::tensors::Weights;
 pub struct Job {
     /// Both sides.
     pub plan: Plan,
-    /// Inputs that are given element by element, for the positions that have some; the others are drawn.
+    /// Inputs with explicit elements, by position; the others are drawn at random.
     pub given: Vec<Option<TensorData>>,
 }
 
@@ -26,14 +26,14 @@ pub struct Job {
 pub struct Outcome {
     /// The worst of its trials.
     pub verdict: Verdict,
-    /// Why, for `failed`, and what else is worth saying.
+    /// Why, for `failed`, and anything else worth saying.
     pub reason: Option<String>,
-    /// In order, as many as there were before one failed.
+    /// In order, up to the first that failed.
     pub trials: Vec<Trial>,
 }
 
-/// Run jobs in float32, so many trials each with seeds that count up, and wait for them. The engines are started for it and
-/// end with it.
+/// Run jobs in float32, `trials` trials each with consecutive seeds, and wait for them. The engines are started for
+/// this and stopped afterwards.
 pub fn run(jobs: &[Job], trials: usize, seed: u64, deadline: Duration) -> Vec<Outcome> {
     let cancel = CancelToken::default();
     let mut engines = Pair::new(deadline, &cancel, |_, _| {});

@@ -7,7 +7,7 @@ use crate::plan::{Output, Plan, weights};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client;
 
-/// What the three runs of a trial gave.
+/// The outputs of the three runs of a trial.
 pub(super) struct Outputs {
     pub torch: client::Output,
     pub mlx: client::Output,
@@ -17,17 +17,17 @@ pub(super) struct Outputs {
 /// What the trials of a module in one dtype have in common.
 pub(super) struct Terms<'a> {
     pub plan: &'a Plan,
-    /// Inputs that are not drawn, by position.
+    /// Inputs with explicit elements, by position.
     pub given: &'a [Option<TensorData>],
     pub dtype: Dtype,
     pub weights: WeightSource,
 }
 
 impl Terms<'_> {
-    /// Compare the outputs of one trial: the numbers are those of the worst one.
+    /// Compare the outputs of one trial: the numbers are those of the worst output.
     ///
     /// # Errors
-    /// There is nothing to compare, in words.
+    /// There is nothing to compare; says why.
     pub fn judge(&self, seed: u64, inputs: &[TensorData], outputs: &Outputs) -> Result<Trial, String> {
         let wanted = self.plan.outputs.len();
         for (library, given) in [("libtorch", &outputs.torch), ("mlx", &outputs.mlx)] {
@@ -48,7 +48,7 @@ impl Terms<'_> {
         worst(trials.iter()).cloned().ok_or_else(|| "the layer has no output".to_owned())
     }
 
-    /// One output. What belongs to the whole trial is left empty.
+    /// One output. Fields of the whole trial stay empty.
     fn compare(&self, output: &Output, [torch, mlx, arbiter]: [&TensorData; 3]) -> Result<Trial, String> {
         let (plan, dtype) = (self.plan, self.dtype);
         let mlx_dtype = mlx.dtype;
@@ -61,7 +61,7 @@ impl Terms<'_> {
         let numbers =
             |tensor: &TensorData| tensor.to_f64().ok_or_else(|| format!("an output in {}", tensor.dtype.name()));
         let (reference, values, exact) = (numbers(torch)?, numbers(&mlx)?, numbers(arbiter)?);
-        // Two outputs of nothing but NaN agree, and say nothing.
+        // Two outputs that are all NaN agree, which proves nothing.
         if !reference.is_empty() && !reference.iter().any(|value| value.is_finite()) {
             let dtype = dtype.name();
             return Err(format!("torch's output in {dtype} holds no finite number: there is nothing to compare"));
@@ -81,14 +81,14 @@ impl Terms<'_> {
             tolerance,
             scale,
             torch_vs_f64,
-            // Whole numbers, such as indices, come in MLX's own types.
+            // Whole numbers, such as indices, have MLX's own types.
             mlx_dtype: if mlx_dtype.is_floating() { mlx_dtype } else { dtype },
             ms_torch: 0.0,
             ms_mlx: 0.0,
             mlx_shape: mlx.shape.clone(),
             verdict: Verdict::Broken,
         };
-        // Outputs of different shapes cannot be subtracted: nothing is shown but that.
+        // Outputs of different shapes cannot be subtracted: only the shapes are shown.
         if mlx.shape == torch.shape {
             let apart = difference(&reference, &values, tolerance);
             trial.verdict = plan.bound.judge(dtype, scale, tolerance, apart.max_abs);

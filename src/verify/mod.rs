@@ -28,7 +28,7 @@ use tensors::Weights;
 pub use jobs::{Job, Outcome, run};
 pub use results::{Layer, Measured, Progress, Results, Sum};
 
-/// How long the end of the program waits for the thread that runs; the engines end with their pipes in any case.
+/// How long the program waits at its end for the thread that runs layers; the engines end with their pipes in any case.
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// What to run.
@@ -38,13 +38,13 @@ pub struct Request {
     pub modules: Vec<ModuleId>,
     /// Trials for each dtype.
     pub trials: usize,
-    /// `f32` is always first and gives the verdict; f16 and bf16 are extra.
+    /// `f32` is always first and gives the verdict; f16 and bf16 are shown beside it.
     pub dtypes: Vec<Dtype>,
-    /// First trial's seed; the others count up.
+    /// Seed of the first trial; each further trial adds one.
     pub seed: u64,
     /// What the layers compute with.
     pub weights: WeightSource,
-    /// Whether the layers are run as a plain rename would convert them, too.
+    /// Whether the layers are also run as a plain rename would convert them.
     pub naive: bool,
 }
 
@@ -53,27 +53,27 @@ pub struct Request {
 pub struct Twin {
     /// What is done wrong.
     pub name: String,
-    /// What the run says.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// The worst trial in float32, where there was one.
+    /// The worst trial in float32, if there was one.
     pub trial: Option<Trial>,
-    /// Why, where there was none.
+    /// Why there was none.
     pub reason: Option<String>,
 }
 
-/// Something happened. Events of one request come in order; after `Done` there are no more of it.
+/// What the runner reports. Events of one request come in order, and none follow its `Done`.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// An engine started, greeted, died, was killed.
+    /// An engine started, greeted, died or was killed.
     Engine(Side, EngineState),
-    /// A module's turn.
+    /// A module begins.
     Started {
         /// The module that this is about.
         module: ModuleId,
         /// Trials to come, all dtypes together.
         trials: usize,
     },
-    /// A trial of it.
+    /// A trial of it is done.
     Trial {
         /// The module that this is about.
         module: ModuleId,
@@ -84,7 +84,7 @@ pub enum Event {
     Twin {
         /// The module that this is about.
         module: ModuleId,
-        /// How it went.
+        /// Its result.
         twin: Box<Twin>,
     },
     /// The module is done.
@@ -93,7 +93,7 @@ pub enum Event {
         module: ModuleId,
         /// Its verdict.
         verdict: Verdict,
-        /// Why, for `failed` and `not-run` (and what else is worth saying).
+        /// Why, for `failed` and `not-run`, and anything else worth saying.
         reason: Option<String>,
     },
     /// All modules of the request are done, or it was cancelled.
@@ -111,15 +111,15 @@ pub struct Runner {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A request, and the generation it was made in: cancelling starts a new one, and older requests are passed over.
+/// A request, and its generation: cancelling begins a new one, and older requests are skipped.
 struct Queued {
     request: Request,
     generation: u64,
 }
 
 impl Runner {
-    /// Start the thread. Events come out of `events`, whoever listens. Engines start with the first request; an answer
-    /// that takes longer than `deadline` counts as a hang.
+    /// Start the thread. Events are sent to `events`, whether or not somebody listens. Engines start with the first
+    /// request; an answer that takes longer than `deadline` counts as a hang.
     pub fn start(opened: Opened, deadline: Duration, events: Sender<Event>) -> Runner {
         let (requests, queue) = crossbeam_channel::unbounded::<Queued>();
         let cancel = CancelToken::default();
@@ -135,11 +135,11 @@ impl Runner {
     /// Ask for a run. Requests queue up.
     pub fn submit(&self, request: Request) {
         let generation = self.cancel.generation();
-        // The worker ends with this handle, so there is somebody to receive it.
+        // The worker ends with this handle, so there is a receiver.
         let _ = self.requests.send(Queued { request, generation });
     }
 
-    /// End what runs now and forget what is queued. Each of them still says `Done { cancelled: true }`.
+    /// Stop the current run and forget the queue. Each of these requests still reports `Done { cancelled: true }`.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
@@ -151,7 +151,7 @@ impl Drop for Runner {
         // Closing the queue ends the worker's loop, and with it both engines.
         self.requests = crossbeam_channel::unbounded().0;
         let Some(thread) = self.thread.take() else { return };
-        // It may be in the middle of reading a large tensor: nobody waits for that.
+        // It may be reading a large tensor, which is not worth waiting for.
         let until = Instant::now() + LEAVING;
         while !thread.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));
@@ -184,7 +184,7 @@ impl Worker {
             if cancelled {
                 break;
             }
-            // A panic in here is a bug, but no reason to lose the layers that are still to come.
+            // A panic here is a bug, but no reason to lose the remaining layers.
             let run = AssertUnwindSafe(|| self.run_module(&queued.request, queued.generation, module));
             cancelled = catch_unwind(run).unwrap_or_else(|_| {
                 let reason = Some("the program panicked over this layer, which is a bug of ours".to_owned());
@@ -195,12 +195,12 @@ impl Worker {
         self.tell(Event::Done { cancelled });
     }
 
-    /// Run one module and say how it went. Returns whether the run was cancelled.
+    /// Run one module and report it. Returns whether the run was cancelled.
     fn run_module(&mut self, request: &Request, generation: u64, module: ModuleId) -> bool {
         let triage = self.opened.triage.clone();
         let Some(triaged) = triage.modules.get(module) else { return false };
         let finished = |verdict, reason| Event::Finished { module, verdict, reason };
-        // What is no layer may be a block, which is run as a whole.
+        // A module that is not a layer may be a block, which is run as a whole.
         let Some(plan) = triaged.runs() else {
             let verdict = if triaged.ignores_setting { Verdict::Failed } else { Verdict::NotRun };
             self.tell(finished(verdict, Some(triaged.reason.clone())));
@@ -264,7 +264,7 @@ impl Worker {
         Some(Twin { name, verdict, trial: worst(trials.iter()).cloned(), reason })
     }
 
-    /// All trials of a module in one dtype: the worst verdict of them, and what else is to be said.
+    /// All trials of a module in one dtype: the worst verdict, and what else to say.
     fn run_dtype(
         &mut self,
         request: &Request,
@@ -295,7 +295,7 @@ impl Worker {
     }
 
     fn tell(&self, event: Event) {
-        // Nobody listening any more is no reason to stop in the middle of a frame.
+        // A receiver that has gone is no reason to stop in the middle of a frame.
         let _ = self.events.send(event);
     }
 }

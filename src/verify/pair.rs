@@ -19,16 +19,16 @@ pub(super) struct Pair {
     cancel: CancelToken,
 }
 
-/// Why a plan has no verdict by comparison.
+/// Why a plan has no verdict from a comparison.
 pub(super) enum Stop {
     Failed(String),
-    /// What came out says nothing of the conversion.
+    /// The output says nothing about the conversion.
     Mute(String),
     Cancelled,
 }
 
 impl Pair {
-    /// Engines that start when they are first needed, and tell what becomes of them.
+    /// Engines that start when they are first needed, and report what happens to them.
     pub fn new(
         deadline: Duration,
         cancel: &CancelToken,
@@ -48,7 +48,7 @@ impl Pair {
     pub fn load(&mut self, generation: u64, plan: &Plan, weights: Weights) -> Result<(), Stop> {
         self.torch.start_load(generation, &plan.torch, &weights.torch).map_err(|error| stop(Side::Torch, error))?;
         let started = self.mlx.start_load(generation, &plan.mlx, &weights.mlx).map_err(|error| stop(Side::Mlx, error));
-        // The engines have them now; a large layer need not be held twice.
+        // The engines have the weights now; a large layer need not be held twice.
         drop(weights);
         self.torch.finish_load().map_err(|error| stop(Side::Torch, error))?;
         started.and_then(|()| self.mlx.finish_load().map_err(|error| stop(Side::Mlx, error)))
@@ -62,7 +62,7 @@ impl Pair {
         let dtype = terms.dtype;
         let (inputs, for_mlx) = inputs(terms, seed)?;
 
-        // Both work at the same time; the f64 arbiter runs after, so that it does not share the clock.
+        // Both work at the same time; the f64 reference runs afterwards, so that it does not distort the times.
         self.torch.start_run(generation, &inputs, dtype).map_err(|error| stop(Side::Torch, error))?;
         let started = self.mlx.start_run(generation, &for_mlx, dtype).map_err(|error| stop(Side::Mlx, error));
         let torch = self.torch.finish_run().map_err(|error| stop(Side::Torch, error))?;
@@ -76,7 +76,7 @@ impl Pair {
     }
 }
 
-/// The inputs of a trial for both sides: drawn by the seed, or those that are given, which MLX gets as they are.
+/// The inputs of a trial for both sides: drawn by the seed, or explicit ones, which MLX gets as they are.
 fn inputs(terms: &Terms<'_>, seed: u64) -> Result<(Vec<TensorData>, Vec<TensorData>), Stop> {
     let (mut torch, mut mlx) = (Vec::new(), Vec::new());
     for (at, input) in terms.plan.inputs.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! What a run has shown so far, made of its events: trials and verdict of each layer, their sums up the tree, what the
-//! engines said. The screen, the reports and the certification read it from here.
+//! The results of a run so far, built from its events: trials and verdict of each layer, their sums up the tree, what
+//! the engines said. The screen, the reports and the certification all read them from here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use crate::triage::Triage;
 use t2m_checkpoint::Dtype;
 use t2m_engine::{EngineInfo, EngineState, Side};
 
-/// How far a layer's measurement is.
+/// Progress of a layer's measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
-    /// Asked for; others are before it.
+    /// Waiting for other layers.
     Queued,
-    /// Running; so many trials are to come in all.
+    /// Running, with the total number of trials.
     Running(usize),
-    /// Done, with what else is to be said.
+    /// Done, with anything else to say.
     Done(Verdict, Option<String>),
 }
 
 /// One layer's measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
-    /// How far it is.
+    /// Its progress.
     pub progress: Progress,
     /// Trials so far, in order.
     pub trials: Vec<Trial>,
     /// Naive twins that were run beside it.
     pub twins: Vec<Twin>,
-    /// How many had finished before it did; of those that have not it says nothing.
+    /// How many layers had finished before it; meaningless until it has finished.
     turn: usize,
 }
 
@@ -42,7 +42,7 @@ impl Layer {
         Layer { progress, trials: Vec::new(), twins: Vec::new(), turn: 0 }
     }
 
-    /// The trials that give the verdict: those in f32, or all where there is none.
+    /// The trials that give the verdict: those in f32, or all if there are none.
     pub fn judged(&self) -> impl Iterator<Item = &Trial> {
         let any = self.trials.iter().any(|trial| trial.dtype == Dtype::Float32);
         self.trials.iter().filter(move |trial| !any || trial.dtype == Dtype::Float32)
@@ -66,7 +66,7 @@ impl Layer {
         }
     }
 
-    /// Why, where there is something to say beside the verdict.
+    /// Anything to say beside the verdict.
     pub fn reason(&self) -> Option<&str> {
         match &self.progress {
             Progress::Done(_, reason) => reason.as_deref(),
@@ -85,7 +85,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Number of layers of each verdict, best first; those that do not occur are left out.
+    /// Number of layers with each verdict, best first, without zeros.
     pub fn counts(&self) -> impl Iterator<Item = (Verdict, u32)> {
         Verdict::ALL.into_iter().zip(self.verdicts).filter(|(_, count)| *count > 0)
     }
@@ -115,7 +115,7 @@ impl Sum {
         self.counts().map(|(verdict, _)| verdict).filter(|verdict| *verdict != Verdict::NotRun).max()
     }
 
-    /// Whether nothing was measured or asked for.
+    /// Whether nothing was measured or requested.
     pub fn is_empty(&self) -> bool {
         *self == Sum::default()
     }
@@ -162,19 +162,19 @@ pub struct Results {
     pub torch: EngineState,
     /// State of MLX's engine.
     pub mlx: EngineState,
-    /// Requests that have not said `Done`.
+    /// Requests that have not reported `Done`.
     pub requests: usize,
     model: Arc<Model>,
     layers: BTreeMap<ModuleId, Layer>,
     sums: HashMap<ModuleId, Sum>,
-    /// What each engine said of itself when it last greeted, whatever became of it.
+    /// What each engine said about itself in its last greeting, even if it has died since.
     greetings: HashMap<Side, EngineInfo>,
-    /// How many layers have finished, those counted that were run again.
+    /// How many layers have finished, counting each repetition.
     turns: usize,
 }
 
 impl Results {
-    /// Nothing measured yet of a model.
+    /// No results yet, for this model.
     pub fn of(model: Arc<Model>) -> Results {
         Results {
             torch: EngineState::Idle,
@@ -188,7 +188,7 @@ impl Results {
         }
     }
 
-    /// One layer's measurement, if it was ever asked for.
+    /// One layer's measurement, if one was ever requested.
     pub fn layer(&self, id: ModuleId) -> Option<&Layer> {
         self.layers.get(&id)
     }
@@ -222,12 +222,12 @@ impl Results {
         self.sum(0)
     }
 
-    /// Whether any trial was run of a layer that is done.
+    /// Whether a finished layer has any trial.
     pub fn any_measured(&self) -> bool {
         self.layers.values().any(|layer| layer.verdict().is_some() && !layer.trials.is_empty())
     }
 
-    /// What an engine said of itself when it last greeted.
+    /// What an engine said about itself in its last greeting.
     pub fn greeting(&self, side: Side) -> Option<&EngineInfo> {
         self.greetings.get(&side)
     }
@@ -256,18 +256,18 @@ impl Results {
         Exit::of(self.total().bad() == 0 && measured.measured > 0 && measured.share() >= required)
     }
 
-    /// Whether something runs or waits for its turn.
+    /// Whether something runs or is queued.
     pub fn is_running(&self) -> bool {
         self.total().running > 0
     }
 
-    /// Note that these were asked for.
+    /// Note that these were requested.
     pub fn queue(&mut self, modules: &[ModuleId]) {
         self.requests += 1;
         modules.iter().for_each(|&id| self.set(id, Layer::new(Progress::Queued)));
     }
 
-    /// Forget what was asked for and has no verdict.
+    /// Forget requested layers that have no verdict.
     pub fn forget_unfinished(&mut self) {
         let open = self.layers.iter().filter(|(_, layer)| layer.verdict().is_none());
         let open: Vec<ModuleId> = open.map(|(&id, _)| id).collect();

@@ -1,4 +1,4 @@
-//! The tensors that go to both sides: weights out of the file, moved as the writer moves them, and inputs.
+//! The tensors for both sides: weights from the file, moved as the writer moves them, and inputs.
 
 use crate::model::ModuleId;
 use crate::open::Opened;
@@ -48,9 +48,10 @@ impl Weights {
         Ok(read)
     }
 
-    /// A weight that is zero everywhere, as zero-initialised layers have it: the output then is the same wherever it goes.
+    /// A weight that is all zeros, as zero-initialised layers have: then the output is the same wherever the weight
+    /// goes.
     pub fn zero(&self) -> Option<&str> {
-        // Of a number only the sign may be set, in its last byte.
+        // Zero may have its sign bit set, in the last byte.
         let is_nothing = |number: &[u8]| {
             number.split_last().is_some_and(|(last, rest)| last & 0x7f == 0 && rest.iter().all(|&byte| byte == 0))
         };
@@ -77,7 +78,7 @@ fn read_tensor(
     data.cast(dtype).ok_or_else(|| format!("`{}` is {}, which cannot be computed with", quoted(name), from.name()))
 }
 
-/// What stands in for a tensor of the file.
+/// Random elements in place of a tensor of the file.
 fn random_tensor(tensor: &Tensor, name: &str, seed: u64) -> Result<TensorData, String> {
     let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
     let shape = shape.ok_or_else(|| format!("`{}` is larger than this machine can address", quoted(name)))?;

@@ -7,11 +7,13 @@ pub mod conversation;
 pub mod inference;
 pub mod legacy;
 pub mod pty;
+pub mod python;
 pub mod sample;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use proptest::sample::Index;
 use serde_json::Value;
 
 /// The program under test.
@@ -25,6 +27,16 @@ pub fn program() -> Command {
 /// Run it and wait.
 pub fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().unwrap()
+}
+
+/// The bytes with some of them changed, and perhaps cut off.
+pub fn mutated(mut bytes: Vec<u8>, edits: &[(Index, u8)], cut: Option<Index>) -> Vec<u8> {
+    for (at, value) in edits {
+        let at = at.index(bytes.len());
+        bytes[at] = *value;
+    }
+    bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
+    bytes
 }
 
 /// Stdout as JSON.

@@ -24,7 +24,8 @@ use t2m_tui::tui::action::{Action, Effect, HighlightJob, Highlighted};
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
-use t2m_tui::tui::state::State;
+use t2m_tui::tui::panes::View;
+use t2m_tui::tui::state::{Screen, State};
 use t2m_tui::tui::theme::Theme;
 use t2m_tui::tui::update::update;
 use t2m_tui::verify::Event;
@@ -525,10 +526,18 @@ pub fn measure_all(state: &mut State) {
     }
 }
 
+/// The view of an open checkpoint.
+pub fn view(state: &State) -> &View {
+    match &state.screen {
+        Screen::Open(view) => view,
+        _ => panic!("not open"),
+    }
+}
+
 /// Go to a module.
 pub fn select(state: &mut State, path: &str) {
     let id = document().model.find(path).unwrap();
-    let t2m_tui::tui::state::Screen::Open(view) = &mut state.screen else { return };
+    let Screen::Open(view) = &mut state.screen else { return };
     let document = view.document.clone();
     view.tree.reveal(&document, id);
 }

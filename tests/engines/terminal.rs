@@ -13,6 +13,16 @@ fn passes(screen: &str) -> bool {
     screen.contains("✓ ok") || screen.contains("= exact")
 }
 
+/// The demo, after a layer was measured: both engines have started.
+fn after_a_first_run() -> Terminal {
+    let mut terminal = Terminal::start(&["demo"], &[], 140, 42);
+    terminal.wait_for("Scene");
+    select(&mut terminal, "picture.stem.0", "Conv2d → nn.Conv2d");
+    terminal.send(" ");
+    terminal.wait("a first verdict", passes);
+    terminal
+}
+
 #[test]
 fn a_convolution_is_run_and_its_error_appears() {
     let mut terminal = Terminal::start(&["demo"], &[], 140, 42);
@@ -29,11 +39,7 @@ fn a_convolution_is_run_and_its_error_appears() {
 
 #[test]
 fn an_engine_killed_in_mid_run_is_a_failed_verdict_and_the_next_run_works() {
-    let mut terminal = Terminal::start(&["demo"], &[], 140, 42);
-    terminal.wait_for("Scene");
-    select(&mut terminal, "picture.stem.0", "Conv2d → nn.Conv2d");
-    terminal.send(" ");
-    terminal.wait("a first verdict", passes);
+    let mut terminal = after_a_first_run();
 
     // Stopped, the engine cannot answer: the run is surely under way when it is killed.
     let engine = child_of(terminal.pid(), "t2m-mlx");
@@ -53,11 +59,7 @@ fn an_engine_killed_in_mid_run_is_a_failed_verdict_and_the_next_run_works() {
 
 #[test]
 fn a_cancelled_run_ends_and_the_next_one_works() {
-    let mut terminal = Terminal::start(&["demo"], &[], 140, 42);
-    terminal.wait_for("Scene");
-    select(&mut terminal, "picture.stem.0", "Conv2d → nn.Conv2d");
-    terminal.send(" ");
-    terminal.wait("a first verdict", passes);
+    let mut terminal = after_a_first_run();
 
     // Stopped, the engine answers nothing: without the cancellation the run would never end.
     let engine = child_of(terminal.pid(), "t2m-mlx");
@@ -76,11 +78,7 @@ fn a_cancelled_run_ends_and_the_next_one_works() {
 
 #[test]
 fn leaving_does_not_wait_for_an_engine_that_hangs() {
-    let mut terminal = Terminal::start(&["demo"], &[], 140, 42);
-    terminal.wait_for("Scene");
-    select(&mut terminal, "picture.stem.0", "Conv2d → nn.Conv2d");
-    terminal.send(" ");
-    terminal.wait("a first verdict", passes);
+    let mut terminal = after_a_first_run();
     let engine = child_of(terminal.pid(), "t2m-mlx");
     signal("STOP", engine);
     terminal.send("a");

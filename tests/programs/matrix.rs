@@ -50,6 +50,27 @@ fn every_sample_and_mistake_is_in_the_record() {
 }
 
 #[test]
+fn every_example_of_an_op_and_every_cast_is_in_the_record() {
+    let registry = Registry::load(&[]).unwrap();
+    let measured = Measured::built_in().unwrap();
+    let ops = registry.ops.iter().map(|op| (&op.torch, &op.mlx_example, &op.naive_example));
+    let casts = registry.dtypes.iter().map(|row| (&row.torch, &row.mlx_example, &row.naive_example));
+    for (table, rows, records) in [
+        ("ops.toml", ops.collect::<Vec<_>>(), &measured.ops),
+        ("dtypes.toml", casts.collect::<Vec<_>>(), &measured.dtypes),
+    ] {
+        let anew = format!("of {table}; make the record anew: t2m-tui matrix --measured --format record");
+        for (torch, right, naive) in &rows {
+            let record = records.get(*torch);
+            let measured = record.map_or((false, false), |record| (record.right.is_some(), record.naive.is_some()));
+            assert_eq!(measured, (right.is_some(), naive.is_some()), "mlx_example and naive_example of {torch} {anew}");
+        }
+        let unknown = records.keys().find(|known| rows.iter().all(|(torch, _, _)| torch != known));
+        assert!(unknown.is_none(), "{unknown:?} is in the record and no row {anew}");
+    }
+}
+
+#[test]
 fn json_has_a_row_for_each_class_with_its_figures() {
     let report = json(&run(&["matrix", "--format", "json"]));
     assert_eq!(report["schema"], 1);

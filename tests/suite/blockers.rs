@@ -1,18 +1,6 @@
 //! What in a class stands in the way of a port: each pattern where it counts, and where it only looks like one.
 
-use t2m_tui::source::{Blocker, ClassSource, Sources};
-
-/// The class `Net` of a text.
-fn net(text: &str) -> ClassSource {
-    let mut sources = Sources::default();
-    sources.add_text("m", "m.py", "from a test", text);
-    sources.class("m.Net").unwrap()
-}
-
-fn describe(blocker: &Blocker) -> String {
-    let Blocker { pattern, severity, line, column, text, .. } = blocker;
-    format!("{line}:{column} {pattern} {}: {text}", severity.name())
-}
+use crate::common::python::{describe, net};
 
 fn blockers(text: &str) -> Vec<String> {
     net(text).blockers.iter().map(describe).collect()

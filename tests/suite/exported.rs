@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::common::mutated;
 use crate::expected::{check, content, fixture, module, modules};
 use crate::records;
 use proptest::prelude::*;
@@ -178,15 +179,7 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
     ) {
-        let mut bytes = content(name);
-        for (at, value) in &edits {
-            let at = at.index(bytes.len());
-            bytes[at] = *value;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        if let Ok(checkpoint) = open(bytes) {
+        if let Ok(checkpoint) = open(mutated(content(name), &edits, cut)) {
             for id in 0..checkpoint.tensors.len() {
                 let _ = checkpoint.read(id);
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::sample::{self, act, draw};
+use crate::common::sample::{self, act, draw, view};
 use crate::common::{run, stderr};
 use safetensors::tensor::{Dtype as Stored, TensorView};
 use serde_json::Value;
@@ -21,9 +21,9 @@ use t2m_tui::triage::Triage;
 use t2m_tui::tui::action::{Action, Command};
 use t2m_tui::tui::converting::{self, Converter, Worker};
 use t2m_tui::tui::document::Document;
-use t2m_tui::tui::findings::Kind;
+use t2m_tui::tui::panels::findings::Kind;
 use t2m_tui::tui::snapshot::rows;
-use t2m_tui::tui::state::{Screen, State, View};
+use t2m_tui::tui::state::State;
 use t2m_tui::verify::{Event, Measured, Results};
 
 fn opened(path: &str, source: Option<&str>) -> Opened {
@@ -37,13 +37,6 @@ fn screen(opened: &Opened) -> State {
     act(&mut state, Action::Opened(Arc::new(Document::of(opened))));
     draw(&mut state, 160, 45);
     state
-}
-
-fn view(state: &State) -> &View {
-    match &state.screen {
-        Screen::Open(view) => view,
-        _ => panic!("not open"),
-    }
 }
 
 fn shown(state: &mut State) -> Vec<String> {
@@ -319,7 +312,7 @@ fn verdicts_of_a_run() {
     act(&mut state, Action::Command(Command::Open(t2m_tui::tui::panels::Name::Filter)));
     let filter = shown(&mut state).into_iter().find(|row| row.contains("measured badly")).unwrap();
     assert_eq!(filter.split("measured badly").nth(1).unwrap().split_whitespace().next(), Some(&*bad.to_string()));
-    let bad_only = t2m_tui::tui::tree::Filter { bad: true, ..Default::default() };
+    let bad_only = t2m_tui::tui::panes::tree::Filter { bad: true, ..Default::default() };
     let view = view(&state);
     let wanted = (0..view.document.len()).filter(|&id| bad_only.wants(&view.document, &view.measured, id));
     assert_eq!(wanted.count() as u64, bad, "what was not run is not measured badly");

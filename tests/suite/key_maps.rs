@@ -11,13 +11,15 @@ use t2m_tui::export::reverse::Reversal;
 use t2m_tui::export::state_dict::key_map;
 use t2m_tui::export::writer::Source;
 
+/// `b` is tied to `t`.
+const TIED: &str = r#"{"t":"b"}"#;
 /// Maps that are tried, each a sound one with a few changes.
 const MAPS: usize = 20_000;
 
-/// `a` [2, 3], `b` [6], `c` [2, 1, 2, 3] of float32, with `b` tied to `t`.
-fn mlx() -> Checkpoint {
+/// `a` [2, 3], `b` [6], `c` [2, 1, 2, 3] of float32, with the tied tensors that the metadata is to name.
+fn mlx(tied: &str) -> Checkpoint {
     let header = json!({
-        "__metadata__": {"format": "mlx", "tied": "{\"t\":\"b\"}"},
+        "__metadata__": {"format": "mlx", "tied": tied},
         "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
         "b": {"dtype": "F32", "shape": [6], "data_offsets": [24, 48]},
         "c": {"dtype": "F32", "shape": [2, 1, 2, 3], "data_offsets": [48, 96]},
@@ -103,8 +105,18 @@ fn change(text: &mut Vec<u8>, random: &mut impl Rng) {
 }
 
 #[test]
+fn tied_tensors_that_cannot_be_read_are_an_error_with_the_way_out() {
+    let map = key_map::parse(Path::new("map.json"), sound()[0].as_bytes()).unwrap();
+    assert_eq!(Reversal::by_map(&mlx(TIED), &map).unwrap().count(), 4);
+    for tied in ["", "{\"t\":", "[1]", "{\"t\":1}"] {
+        let error = Reversal::by_map(&mlx(tied), &map).unwrap_err().to_string();
+        assert!(error.contains("`tied` in the MLX file's metadata") && error.contains("remove the entry"), "{error}");
+    }
+}
+
+#[test]
 fn a_changed_key_map_is_refused_or_gives_what_it_foretold() {
-    let (mlx, sound) = (mlx(), sound());
+    let (mlx, sound) = (mlx(TIED), sound());
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let (mut read, mut reversed, mut made) = (0, 0, 0);
     for number in 0..MAPS {

@@ -1,13 +1,7 @@
 //! The torch ops that a class's forward uses: resolved through imports, told from methods of other things.
 
-use t2m_tui::source::{ClassSource, OpUse, Sources};
-
-/// The class `Net` of a text.
-fn net(text: &str) -> ClassSource {
-    let mut sources = Sources::default();
-    sources.add_text("m", "m.py", "from a test", text);
-    sources.class("m.Net").unwrap()
-}
+use crate::common::python::net;
+use t2m_tui::source::OpUse;
 
 /// Each op as `line name`, `?` behind a guess.
 fn ops(text: &str) -> Vec<String> {

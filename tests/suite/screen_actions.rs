@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use crate::common::sample::{self, act, draw, engines_ready, measure, measure_all, select, trial};
+use crate::common::sample::{self, act, draw, engines_ready, measure, measure_all, select, trial, view};
 use crossbeam_channel::unbounded;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -14,13 +14,15 @@ use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
 use t2m_tui::source::Severity;
 use t2m_tui::triage::Status;
-use t2m_tui::tui::action::{Action, Command, Effect, Pane};
+use t2m_tui::tui::action::{Action, Command, Effect};
+use t2m_tui::tui::areas::Rows;
 use t2m_tui::tui::converting::{self, Converter};
-use t2m_tui::tui::findings::Kind;
+use t2m_tui::tui::panels::findings::Kind;
 use t2m_tui::tui::panels::{self, Name};
+use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::runtime::{Loaded, Message, Verifier, Workers, event_loop};
 use t2m_tui::tui::snapshot::rows;
-use t2m_tui::tui::state::{Screen, State, View};
+use t2m_tui::tui::state::{Screen, State};
 use t2m_tui::tui::term::{Console, Wish};
 use t2m_tui::verify::{Event, Request};
 
@@ -28,13 +30,6 @@ fn open() -> State {
     let mut state = sample::state("dark");
     draw(&mut state, 160, 45);
     state
-}
-
-fn view(state: &State) -> &View {
-    match &state.screen {
-        Screen::Open(view) => view,
-        _ => panic!("not open"),
-    }
 }
 
 fn command(state: &mut State, command: Command) -> Vec<Effect> {
@@ -176,8 +171,8 @@ fn a_jump_unfolds_and_shows_the_line() {
     command(&mut state, Command::NextBlocker);
     command(&mut state, Command::NextBlocker);
     assert_eq!(selected(&state), "layer1.0");
-    let source = state.areas.source.as_ref().unwrap();
-    assert!(source.lines.contains(&25), "{:?}", source.lines);
+    let shown = rows(&draw(&mut state, 160, 45));
+    assert!(shown.iter().any(|row| row.contains(" 25 │")), "{shown:#?}");
 }
 
 #[test]
@@ -187,10 +182,9 @@ fn the_source_follows_the_selection_and_leads_back() {
     draw(&mut state, 160, 45);
     assert_eq!(view(&state).source.owner, Some(id("layer1.1")));
     assert_eq!(view(&state).source.line, Some(24));
-    let source = state.areas.source.clone().unwrap();
-    let (row, child) = source.links[0];
+    let (link, child) = state.areas.links[0];
     assert_eq!(child, id("layer1.1.conv1"));
-    act(&mut state, Action::Click(source.area.x + 3, row));
+    act(&mut state, Action::Click(link.x + 3, link.y));
     assert_eq!(selected(&state), "layer1.1.conv1");
     assert_eq!(view(&state).focus, Pane::Source);
 }
@@ -226,7 +220,7 @@ fn where_the_selected_module_is_built_and_called_is_marked() {
     select(&mut state, "encoder.norm1");
     draw(&mut state, 160, 45);
     let buffer = draw(&mut state, 160, 45);
-    let source = state.areas.source.clone().unwrap();
+    let source = state.areas.pane(Pane::Source).unwrap();
     let text = rows(&buffer);
     let marked: Vec<&str> = (source.area.top()..source.area.bottom())
         .filter(|y| buffer[(source.area.x, *y)].symbol() == "▌")
@@ -339,7 +333,7 @@ fn upper_case_in_a_search_counts() {
 #[test]
 fn the_mouse_hits_what_was_drawn() {
     let mut state = open();
-    let (area, top) = state.areas.tree.unwrap();
+    let Rows { area, top, .. } = state.areas.pane(Pane::Tree).unwrap();
     act(&mut state, Action::Click(area.x + 20, area.y + 3));
     let expected = view(&state).tree.rows[top + 3];
     assert_eq!(view(&state).tree.selected, expected);
@@ -349,7 +343,7 @@ fn the_mouse_hits_what_was_drawn() {
 
     act(&mut state, Action::Wheel(area.x + 5, area.y + 5, 3));
     draw(&mut state, 160, 45);
-    assert_eq!(state.areas.tree.unwrap().1, 3, "the view moves");
+    assert_eq!(state.areas.pane(Pane::Tree).unwrap().top, 3, "the view moves");
     assert_eq!(view(&state).tree.selected, id("stem"), "the selection does not");
 
     let (quit, _) = *state.areas.keys.iter().find(|(_, command)| *command == Command::Quit).unwrap();
@@ -550,11 +544,11 @@ fn a_checkpoint_that_does_not_open_ends_with_2() {
         key('q', KeyModifiers::NONE),
     ]);
     assert_eq!(code, Exit::WrongInput);
-    assert!(matches!(&state.screen, Screen::Failed(message, 0) if message.contains("without data.pkl")));
+    assert!(matches!(&state.screen, Screen::Failed(failed) if failed.message.contains("without data.pkl")));
     let (code, _, state) =
         run(vec![Message::Panicked("opener panicked: boom".to_owned()), key('q', KeyModifiers::NONE)]);
     assert_eq!(code, Exit::WrongInput);
-    assert!(matches!(&state.screen, Screen::Failed(message, 0) if message.contains("opener panicked: boom")));
+    assert!(matches!(&state.screen, Screen::Failed(failed) if failed.message.contains("opener panicked: boom")));
 }
 
 #[test]

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::common::sample::{self, act, draw};
+use crate::common::sample::{self, act, draw, view};
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use t2m_tui::export::state_dict::Known;
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command};
+use t2m_tui::tui::areas::Rows;
 use t2m_tui::tui::converting::{self, Preview, Row};
 use t2m_tui::tui::panels::Name;
+use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::runtime::action_of;
 use t2m_tui::tui::snapshot::rows;
-use t2m_tui::tui::state::{Screen, State, View};
+use t2m_tui::tui::state::State;
 
 /// A screen on which no panel has room for all of its rows.
 fn small(state: &mut State) -> Buffer {
@@ -29,13 +31,6 @@ fn open(name: Name) -> State {
 fn reopen(state: &mut State, name: Name) {
     act(state, Action::Command(Command::Open(name)));
     small(state);
-}
-
-fn view(state: &State) -> &View {
-    match &state.screen {
-        Screen::Open(view) => view,
-        _ => panic!("not open"),
-    }
 }
 
 /// Press a key as the terminal gives it; ctrl-d is `\u{4}`.
@@ -175,7 +170,7 @@ fn a_click_beside_the_search_keeps_it_and_is_the_panes() {
     let mut state = open(Name::Find);
     act(&mut state, Action::Text('a'));
     small(&mut state);
-    let (area, top) = state.areas.tree.unwrap();
+    let Rows { area, top, .. } = state.areas.pane(Pane::Tree).unwrap();
     act(&mut state, Action::Click(area.x + 20, area.y + 4));
     assert_eq!(state.panels.open, None);
     assert_eq!(view(&state).tree.selected, view(&state).tree.rows[top + 4]);

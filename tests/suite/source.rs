@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use t2m_tui::source::{Blocker, ClassSource, Sources};
+use crate::common::python::{describe, net};
+use t2m_tui::source::Sources;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/source")
@@ -10,18 +11,6 @@ fn fixtures() -> PathBuf {
 
 fn sources(path: impl AsRef<Path>) -> Sources {
     Sources::new(&[fixtures().join(path)]).unwrap()
-}
-
-/// The class `Net` of a text.
-fn net(text: &str) -> ClassSource {
-    let mut sources = Sources::default();
-    sources.add_text("m", "m.py", "from a test", text);
-    sources.class("m.Net").unwrap()
-}
-
-fn describe(blocker: &Blocker) -> String {
-    let Blocker { pattern, severity, line, column, text, .. } = blocker;
-    format!("{line}:{column} {pattern} {}: {text}", severity.name())
 }
 
 mod locating {

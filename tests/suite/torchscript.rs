@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::common::mutated;
 use crate::expected::{check, content, fixture, module};
 use crate::records;
 use proptest::prelude::*;
@@ -199,15 +200,7 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
     ) {
-        let mut bytes = content(name);
-        for (at, value) in &edits {
-            let at = at.index(bytes.len());
-            bytes[at] = *value;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        if let Ok(checkpoint) = open(bytes) {
+        if let Ok(checkpoint) = open(mutated(content(name), &edits, cut)) {
             for id in 0..checkpoint.tensors.len() {
                 let _ = checkpoint.read(id);
             }
@@ -221,10 +214,7 @@ proptest! {
     ) {
         let mut records = records::read(&content("scripted.pt"));
         let (_, content) = records.iter_mut().find(|(name, _)| name.ends_with(record)).unwrap();
-        for (at, value) in &edits {
-            let at = at.index(content.len());
-            content[at] = *value;
-        }
+        *content = mutated(std::mem::take(content), &edits, None);
         let records: Vec<(&str, &[u8])> = records.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
         let _ = open(records::stored(&records));
     }

@@ -212,7 +212,7 @@ impl Archive {
 }
 
 impl Record {
-    /// Longer than this nothing is inflated to, whatever the archive says.
+    /// The longest inflated record, whatever the archive says.
     pub(super) fn inflated_limit(&self) -> u64 {
         INFLATE_LIMIT.max(self.compressed.saturating_mul(INFLATE_RATIO))
     }

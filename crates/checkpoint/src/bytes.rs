@@ -49,7 +49,7 @@ impl Bytes {
     /// It cannot be opened, or is a folder or a device.
     pub fn open(path: &Path) -> Result<Bytes, Error> {
         let io_error = |source| Error::Io { path: path.to_path_buf(), source };
-        // Asked before opening: opening a pipe would wait for its other end.
+        // Checked before opening: opening a pipe would wait for its other end.
         let kind = std::fs::metadata(path).map_err(io_error)?.file_type();
         if kind.is_dir() {
             return Err(Error::NotAFile { path: path.to_path_buf(), what: "is a folder; give a file".to_owned() });
@@ -166,7 +166,7 @@ fn read_file_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
-/// What tells a file from every other, whatever it is called: links to one file have one identity.
+/// The identity of a file, whatever it is called: links to one file have one identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] PathBuf);
 

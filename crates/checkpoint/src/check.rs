@@ -58,7 +58,7 @@ pub struct NotFinite {
 }
 
 impl Check {
-    /// Whether all that was read is what the file says. NaN and infinities are numbers, whoever wanted them.
+    /// Whether everything that was read is what the file says. NaN and infinities are numbers and change nothing here.
     pub fn is_sound(&self) -> bool {
         self.damaged.is_empty() && self.unread.is_empty()
     }
@@ -113,7 +113,7 @@ impl Check {
             Ok(members) => members,
             Err(error) => return self.damaged.push(Damaged { file, member: String::new(), what: error.to_string() }),
         };
-        // Members that lie one in another would have the same bytes read over and over.
+        // Members that overlap would have the same bytes read over and over.
         let claimed = members.iter().fold(0u64, |sum, member| sum.saturating_add(member.record.compressed));
         if claimed > bytes.length() {
             let what = format!("its members claim {claimed} bytes of the file's {}: they overlap", bytes.length());
@@ -249,7 +249,7 @@ fn count(checkpoint: &Checkpoint, id: TensorId) -> Result<(u64, u64, u64), super
 
 /// How many of the elements are NaN, and how many infinite.
 fn not_finite(dtype: Dtype, bytes: &[u8]) -> (u64, u64) {
-    /// A type of so many bits, by the bits of its exponent and the bits behind it.
+    /// A float type, by its number of bits, exponent bits and fraction bits.
     fn of<const N: usize>(bytes: &[u8], exponent: u64, fraction: u64) -> (u64, u64) {
         bytes.chunks_exact(N).fold((0, 0), |(nan, infinite), element| {
             let mut wide = [0; 8];

@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-/// What is quoted from a file is cut to so many characters.
+/// The longest quotation from a file, in characters.
 pub const QUOTE: usize = 200;
-/// A sentence that quotes is cut to so many: several quotes and the words around them.
+/// The longest sentence with quotations: several quotes and the words around them.
 pub const SENTENCE: usize = 900;
 /// A line of a last message: it may hold a path that the user typed, which is no longer than this on any system.
 const LINE: usize = 5000;
@@ -81,7 +81,7 @@ impl<W: Write> Write for EscapedJson<W> {
     }
 }
 
-/// The text escaped, and cut to so many characters as it is shown. Of a longer text no more is looked at.
+/// The text escaped, and cut to a number of shown characters. Of a longer text no more is read.
 fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most && !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);

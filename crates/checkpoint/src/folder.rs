@@ -77,7 +77,7 @@ struct Listing {
 }
 
 impl Listing {
-    /// List at most so many names.
+    /// List at most this many names.
     fn read(path: &Path, most: usize) -> Result<Listing, Error> {
         let io_error = |source| Error::Io { path: path.to_path_buf(), source };
         let mut listing = Listing { files: Vec::new(), folders: Vec::new(), cut: false };

@@ -1,4 +1,4 @@
-//! JSON that a stranger wrote, with a limit: a zero takes one byte of text and forty times that as a value.
+//! JSON that a stranger wrote, read with a limit: a zero takes one byte of text, and forty times that as a value.
 
 use std::cell::Cell;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// So many values of a configuration or of an index's metadata are read; vocabularies of labels have a tenth.
+/// How many values of a configuration or of an index's metadata are read; vocabularies of labels have a tenth of that.
 const MOST_VALUES: usize = 200_000;
 
 /// Read an object of at most [`MOST_VALUES`] values.
 ///
 /// # Errors
-/// It is no object, or has more.
+/// It is not an object, or has more.
 pub(super) fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     let left = Cell::new(MOST_VALUES);
     match deserializer.deserialize_map(Limited(&left))? {

@@ -62,7 +62,7 @@ pub(super) fn modules(rebuilder: &mut Rebuilder<'_>, root: NodeId) -> Result<Vec
     })
 }
 
-/// Whether there is a module in a dict, a list, a tuple or an object that is none, or in such ones in it, so many deep.
+/// Whether a dict, list, tuple or plain object contains a module, or contains such a container, to a limited depth.
 pub(super) fn holds_module(rebuilder: &Rebuilder<'_>, container: NodeId, depth: usize) -> bool {
     let pickle = rebuilder.pickle;
     depth > 0

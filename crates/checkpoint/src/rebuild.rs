@@ -37,7 +37,8 @@ pub(super) struct Found {
     pub plain: bool,
 }
 
-/// An index or none, in four bytes: there is one for each of a million tensors, and never so many that they do not fit.
+/// An optional index in four bytes: there is one for each of a million tensors, and never so many that four bytes are
+/// too few.
 #[derive(Debug, Clone, Copy, Default)]
 struct Short(Option<NonZeroU32>);
 
@@ -127,7 +128,7 @@ impl<'a> Rebuilder<'a> {
         }
     }
 
-    /// Make room for so many more tensors.
+    /// Make room for this many more tensors.
     pub fn reserve(&mut self, count: usize) {
         self.tensors.reserve(count);
         self.storages.reserve(count);

@@ -379,7 +379,7 @@ impl<'a> Merged<'a> {
     }
 }
 
-/// The first of so many names, for a message.
+/// The first of these names, for a message.
 fn some<'n>(count: usize, names: impl Iterator<Item = &'n str>) -> String {
     let mut shown: Vec<String> = names.take(NAMED).map(|name| format!("`{}`", name_for_message(name))).collect();
     if count > NAMED {

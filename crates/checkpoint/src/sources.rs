@@ -24,7 +24,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Whether a text of this name and so many bytes is kept.
+    /// Whether a text with this name and length is kept.
     pub fn takes(&mut self, name: &str, bytes: u64) -> bool {
         let fits = bytes <= LONGEST && self.bytes + bytes <= MOST_BYTES;
         if fits {

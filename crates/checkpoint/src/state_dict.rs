@@ -160,7 +160,7 @@ pub(super) fn optimizer(pickle: &Pickle, printer: &mut Printer, dict: NodeId) ->
     json!({ "groups": groups, "state": { "entries": entries().count(), "fields": fields } })
 }
 
-/// A container at work: its members not visited yet, the next one last.
+/// A container that is being read: its members not visited yet, the next one last.
 struct Level {
     id: NodeId,
     path: CompactString,

@@ -101,7 +101,7 @@ impl<'a> Stream<'a> {
         self.take(what).map(i64::from_le_bytes)
     }
 
-    /// Go past so many bytes.
+    /// Skip this many bytes.
     ///
     /// # Errors
     /// The part ends before; `what` says what they are.

@@ -43,7 +43,7 @@ pub struct Storage {
     pub big_endian: bool,
 }
 
-/// Where a storage begins. A zip record's data begins behind its local header, which is read when the bytes are asked for.
+/// Where a storage begins. A zip record's data begins after its local header, which is read when the bytes are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageOffset {
     /// The first data byte.

@@ -16,7 +16,7 @@ use super::{
 
 /// The record that holds the saved object.
 pub(super) const PICKLE: &str = "data.pkl";
-/// Reading a pickle of so many bytes takes longer than starting a thread.
+/// From this many bytes on, reading a pickle takes longer than starting a thread.
 const LONG_PICKLE: u64 = 1 << 20;
 
 /// The saved object, and what is unusual about its record.

@@ -24,7 +24,7 @@ impl<'a> Args<'a> {
         Args { told: module.told.as_deref(), ..Args::of(&module.kind, &module.args) }
     }
 
-    /// What is said of the layer beside its arguments.
+    /// What we say about the layer beside its arguments.
     pub fn told(&self) -> Option<&'a Told> {
         self.told
     }
@@ -34,10 +34,10 @@ impl<'a> Args<'a> {
         Args { kind, args, told: None, read: RefCell::default() }
     }
 
-    /// Whether all arguments were asked for: one that a layer does not know would be dropped without a word.
+    /// Whether all arguments were asked for: otherwise one that the layer does not know would be ignored silently.
     ///
     /// # Errors
-    /// Names the first that was not.
+    /// Names the first one that was not.
     pub fn all_read(&self) -> Result<(), String> {
         let read = self.read.borrow();
         match self.args.keys().find(|name| !read.contains(name.as_str())) {
@@ -95,7 +95,7 @@ impl<'a> Args<'a> {
         self.get(name)?.as_bool().ok_or_else(|| self.wrong(name, "true or false"))
     }
 
-    /// True or false, or this where the argument is not there.
+    /// True or false, or this default.
     ///
     /// # Errors
     /// It is something else.
@@ -103,10 +103,10 @@ impl<'a> Args<'a> {
         if self.has(name) { self.flag(name) } else { Ok(otherwise) }
     }
 
-    /// Sizes that the tensors tell as well, one for each axis: where the argument is there it has to say the same.
+    /// Sizes that the tensors determine as well, one for each axis: if the argument is there, it has to agree.
     ///
     /// # Errors
-    /// It says something else.
+    /// It does not agree.
     pub fn agree(&self, name: &str, sizes: &[i32]) -> Result<(), String> {
         let sizes: Vec<i64> = sizes.iter().map(|&size| i64::from(size)).collect();
         if self.has(name) && self.integers(name, sizes.len())? != sizes {
@@ -123,7 +123,7 @@ impl<'a> Args<'a> {
         self.get(name)?.as_str().ok_or_else(|| self.wrong(name, "a word"))
     }
 
-    /// Whole numbers, one for each of `axes` axes; a single number stands for all of them. They are sizes, steps and
+    /// Whole numbers, one for each of `axes` axes; a single number is for all of them. They are sizes, steps and
     /// widths: none needs more than 32 bits, and libraries calculate with them unchecked.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A word, or this where the argument is not there.
+    /// A word, or this default.
     ///
     /// # Errors
     /// It is something else.
@@ -180,7 +180,7 @@ impl<'a> Args<'a> {
         if self.has(name) { self.text(name) } else { Ok(otherwise) }
     }
 
-    /// A whole number, or this where the argument is not there.
+    /// A whole number, or this default.
     ///
     /// # Errors
     /// It is something else.
@@ -188,7 +188,7 @@ impl<'a> Args<'a> {
         if self.has(name) { self.integer(name) } else { Ok(otherwise) }
     }
 
-    /// A number, or this where the argument is not there.
+    /// A number, or this default.
     ///
     /// # Errors
     /// It is something else.
@@ -196,7 +196,7 @@ impl<'a> Args<'a> {
         if self.has(name) { self.number(name) } else { Ok(otherwise) }
     }
 
-    /// Whole numbers, `None` for null and where the argument is not there.
+    /// Whole numbers; `None` for null or a missing argument.
     ///
     /// # Errors
     /// It is something else.
@@ -204,7 +204,7 @@ impl<'a> Args<'a> {
         if !self.has(name) || self.is_none(name)? { Ok(None) } else { self.list(name).map(Some) }
     }
 
-    /// Numbers, one for each of `axes` axes; a single number stands for all of them.
+    /// Numbers, one for each of `axes` axes; a single number is for all of them.
     ///
     /// # Errors
     /// They are missing, something else, or too few or many.
@@ -221,7 +221,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Whole numbers of 32 bits or nulls, one for each of `axes` axes; a single one stands for all of them.
+    /// Whole numbers of 32 bits or nulls, one for each of `axes` axes; a single one is for all of them.
     ///
     /// # Errors
     /// They are missing, something else, or too few or many.
@@ -240,7 +240,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A list of words, `None` for null and where the argument is not there.
+    /// A list of words; `None` for null or a missing argument.
     ///
     /// # Errors
     /// It is something else.
@@ -254,7 +254,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// True or false, `None` for null and where the argument is not there.
+    /// True or false; `None` for null or a missing argument.
     ///
     /// # Errors
     /// It is something else.
@@ -262,7 +262,7 @@ impl<'a> Args<'a> {
         if !self.has(name) || self.is_none(name)? { Ok(None) } else { self.flag(name).map(Some) }
     }
 
-    /// Arguments within the argument, `None` for null and where it is not there.
+    /// Arguments within the argument; `None` for null or a missing argument.
     ///
     /// # Errors
     /// It is something else.
@@ -296,7 +296,7 @@ impl<'a> Args<'a> {
         self.find(name).is_some()
     }
 
-    /// The value as it is.
+    /// The value.
     ///
     /// # Errors
     /// It is missing.
@@ -309,7 +309,7 @@ impl<'a> Args<'a> {
         self.args.get(name)
     }
 
-    /// The message for a value that is not what the layer takes.
+    /// The message for a value that the layer does not take.
     pub fn wrong(&self, name: &str, wanted: &str) -> String {
         let value = self.find(name).unwrap_or(&Value::Null);
         format!("{}: the argument `{name}` is {}, not {wanted}", quoted(self.kind), quoted(&value.to_string()))

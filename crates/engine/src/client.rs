@@ -1,5 +1,5 @@
-//! Asking an engine: one request at a time, with a deadline; its death is an answer. What may be said and when is decided by
-//! [`Conversation`]; here it is carried between that and the program.
+//! Asking an engine: one request at a time, with a deadline; its death is an answer, too. [`Conversation`] decides what
+//! may be said and when; this carries it to and from the program.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,10 +21,10 @@ const GRACE: Duration = Duration::from_secs(2);
 const GREETING: Duration = Duration::from_secs(5);
 /// How often a wait looks whether the engine is still there: its output may be held open by what it has started.
 const LOOK: Duration = Duration::from_millis(50);
-/// What the outputs of a run may take, in bytes, besides [`OUTPUT_RATIO`].
+/// How many bytes the outputs of a run may take, besides [`OUTPUT_RATIO`].
 const OUTPUT_FLOOR: u64 = 256 << 20;
-/// How many times the bytes of a layer and its inputs its outputs may take. Most give less than they got; an upsampling of
-/// eight in two axes gives 64 times as much.
+/// How many times as large as a layer and its inputs its outputs may be. Most are smaller; an upsampling by eight in
+/// two axes gives 64 times as much.
 const OUTPUT_RATIO: u64 = 64;
 
 /// Why there is no answer.
@@ -34,7 +34,7 @@ pub enum Error {
     /// starts it again.
     #[error("{0}")]
     Down(String),
-    /// The engine is well and says no.
+    /// The engine is well, and refused.
     #[error("{0}")]
     Refused(String),
     /// The run was cancelled.
@@ -42,13 +42,13 @@ pub enum Error {
     Cancelled,
 }
 
-/// Hears of every change of an engine's state.
+/// Is called with every change of an engine's state.
 pub type Listener = Box<dyn Fn(Side, EngineState) + Send>;
 
-/// Cuts the present waits of its clients short, from any thread.
+/// Ends the current waits of its clients, from any thread.
 ///
-/// It needs no reset: each cancellation begins a new generation. Requests name the generation that their run began in, and
-/// those of an older one are refused.
+/// It needs no reset: each cancellation begins a new generation. A request names the generation in which its run began,
+/// and is refused if that is over.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken {
     shared: Arc<Shared>,
@@ -63,7 +63,7 @@ struct Shared {
 }
 
 impl CancelToken {
-    /// Cancel everything that runs now. An engine that does not stop by itself within two seconds is ended.
+    /// Cancel everything that runs now. An engine that does not stop within two seconds is ended.
     pub fn cancel(&self) {
         *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
@@ -71,13 +71,13 @@ impl CancelToken {
         waiting.retain(|client| !matches!(client.try_send(()), Err(TrySendError::Disconnected(()))));
     }
 
-    /// Cancel for good: an engine that is still at work is ended at once.
+    /// Cancel for good: an engine that is still working is ended at once.
     pub fn end(&self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         self.cancel();
     }
 
-    /// How often it was cancelled so far. A run that began at another number is cancelled.
+    /// How often it has been cancelled. A run that began at another number is cancelled.
     pub fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::SeqCst)
     }
@@ -89,7 +89,7 @@ impl CancelToken {
         receiver
     }
 
-    /// How long an engine that was told to stop may still go on.
+    /// How long an engine that was asked to stop may go on.
     fn patience(&self) -> Duration {
         if self.shared.ended.load(Ordering::SeqCst) {
             return Duration::ZERO;
@@ -112,7 +112,8 @@ pub struct Client {
     cancelled: Receiver<()>,
     listener: Listener,
     running: Option<Running>,
-    /// Why it could not be started. It is not tried again until somebody asks for that: each try may take long.
+    /// Why it could not be started. It is not tried again until somebody asks for that, since each attempt may take
+    /// long.
     unstartable: Option<String>,
     last_id: u64,
 }
@@ -155,7 +156,7 @@ impl Client {
         Client { greeting, ..self }
     }
 
-    /// Start the engine if need be and return what it said of itself.
+    /// Start the engine if necessary, and return its greeting.
     ///
     /// # Errors
     /// [`Error::Down`], or [`Error::Cancelled`] while it starts.
@@ -186,13 +187,13 @@ impl Client {
         }
     }
 
-    /// Let an engine that could not be started be tried again.
+    /// Allow another attempt for an engine that could not be started.
     pub fn allow_start(&mut self) {
         self.unstartable = None;
     }
 
-    /// Send a layer and its tensors, for the run that began in this generation. The reply is awaited by
-    /// [`Client::finish_load`].
+    /// Send a layer and its tensors, for the run that began in this generation. [`Client::finish_load`] waits for the
+    /// reply.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -226,10 +227,10 @@ impl Client {
         }
     }
 
-    /// Send inputs for the loaded layer. The reply is awaited by [`Client::finish_run`].
+    /// Send inputs for the loaded layer. [`Client::finish_run`] waits for the reply.
     ///
     /// # Errors
-    /// As [`Error`] says; [`Error::Down`] where the engine died since, and its layer with it.
+    /// As [`Error`] says; [`Error::Down`] if the engine has died, and the layer with it.
     pub fn start_run(&mut self, generation: u64, inputs: &[TensorData], compute: Dtype) -> Result<(), Error> {
         self.settle();
         self.check(generation)?;
@@ -312,17 +313,17 @@ impl Client {
         }
     }
 
-    /// The engine, for the time of a wait, if it was asked something.
+    /// The engine, for a wait, if it was asked something.
     fn take_asked(&mut self) -> Option<(Running, Asked)> {
         let asked = self.running.as_ref()?.talk.asked()?;
         Some((self.running.take()?, asked))
     }
 
-    /// Bring an engine whose last request is not wanted any more to rest: tell it, wait a little, else end it.
+    /// Stop an engine whose last request is no longer wanted: ask it, wait a little, or else end it.
     fn settle(&mut self) {
         let Some((mut running, asked)) = self.take_asked() else { return };
         let mut patience = GRACE;
-        // A request that was only abandoned shares its generation with those to come, which are wanted.
+        // An abandoned request shares its generation with later ones, which are wanted.
         if asked.generation != self.cancel.generation() {
             patience = self.cancel.patience();
             if let Ok(frame) = encode(&Request::Cancel { generation: asked.generation }, &[]) {
@@ -340,7 +341,7 @@ impl Client {
         }
     }
 
-    /// Wait until what comes from the engine, or the time, ends the wait. `None` once the generation is another.
+    /// Wait until the engine's output, or the time, ends the wait. `None` once the generation has changed.
     fn wait(&self, process: &mut Process, talk: &mut Conversation, generation: Option<u64>) -> Option<Outcome> {
         loop {
             if generation.is_some_and(|generation| generation != self.cancel.generation()) {
@@ -369,7 +370,7 @@ impl Client {
     /// Notice an engine that died between two requests. Returns how.
     fn bury_the_dead(&mut self) -> Option<String> {
         let mut running = self.running.take()?;
-        // It may write as fast as this reads; what it had written until now is what counts.
+        // It may write as fast as this reads; only what it has written so far counts.
         for _ in 0..=PIECES {
             let outcome = match running.process.incoming().try_recv() {
                 Ok(bytes) => running.talk.heard(Instant::now(), &bytes),
@@ -430,7 +431,7 @@ fn bytes_of(tensors: &[&TensorData]) -> u64 {
     tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum()
 }
 
-/// What a run may give, in bytes, where the layer and its inputs have `given`.
+/// How many bytes the outputs of a run may take, if the layer and its inputs take `given`.
 fn output_bound(given: u64) -> u64 {
     given.saturating_mul(OUTPUT_RATIO).saturating_add(OUTPUT_FLOOR).min(protocol::MAX_PAYLOAD)
 }

@@ -1,8 +1,9 @@
-//! The client's side of a conversation with an engine, without the engine: bytes and the time go in, what they mean comes out.
+//! The client's side of a conversation with an engine, without the engine: bytes and the time go in, their meaning
+//! comes out.
 //!
-//! It keeps what is promised whatever arrives. A wait ends by the clock, not by what comes. What is kept in memory has arrived,
-//! and is bounded by what was asked for: a greeting has no payload, an answer the one that its header lists. An answer counts
-//! only where it names the id and the generation of the request that waits; anything else is read past.
+//! It keeps its promises whatever arrives. A wait ends by the clock, not by what comes. Memory holds only what has
+//! arrived, and is bounded by the request: a greeting has no payload, an answer only what its header lists. An answer
+//! counts only if it names the id and generation of the waiting request; anything else is skipped.
 
 use std::time::{Duration, Instant};
 
@@ -12,20 +13,20 @@ use super::protocol::{
 use super::{EngineInfo, Side};
 use t2m_checkpoint::TensorData;
 
-/// How long an answer may take to be read that has arrived when its time is over. Where this program was stopped and
-/// continued, nobody read meanwhile.
+/// How long an answer that has arrived when its time is over may still take to be read. If this program was stopped and
+/// continued, nobody read in between.
 pub const LAST_LOOK: Duration = Duration::from_millis(100);
-/// A wait that no one lives to see the end of.
+/// A wait that never ends.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Longest header of a greeting, in bytes. A real one has 200.
 const MAX_GREETING: u32 = 64 << 10;
 /// Longest header of any other reply, in bytes: an error message or the shapes of outputs.
 const MAX_HEADER: u32 = 256 << 10;
 
-/// What a layer gave.
+/// The outputs of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// In the dtypes that came out; one or more.
+    /// The tensors, in the dtypes that the engine gave; one or more.
     pub tensors: Vec<TensorData>,
     /// Time of the forward alone.
     pub milliseconds: f64,
@@ -36,36 +37,36 @@ pub struct Output {
 pub struct Asked {
     /// The request's id.
     pub id: u64,
-    /// The run that it belongs to.
+    /// The generation of its run.
     pub generation: u64,
-    /// What may come back.
+    /// The answer that it may get.
     pub wants: Wants,
 }
 
-/// What answers a request.
+/// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wants {
     /// That the layer is loaded.
     Loaded,
-    /// Outputs of at most so many bytes.
+    /// Outputs of at most this many bytes.
     Outputs {
         /// All tensors together.
         bound: u64,
     },
 }
 
-/// What a wait ended with.
+/// The result of a wait.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The engine is the right one and ready.
     Greeted(EngineInfo),
-    /// The layer is there.
+    /// The layer is loaded.
     Loaded,
     /// The layer was run.
     Ran(Output),
-    /// The engine says no, in its own words.
+    /// The engine refused, in its own words.
     Refused(String),
-    /// The request that is not wanted any more is done.
+    /// The unwanted request is done.
     Settled,
     /// The conversation is over, and the engine is to be ended.
     Over(End),
@@ -88,30 +89,30 @@ pub enum End {
     /// Its output is closed: it died or is about to.
     #[error("closed its output and was ended")]
     Closed,
-    /// It wrote something that is no frame.
+    /// It wrote something that is not a frame.
     #[error("wrote what is not its protocol and was ended: {0}")]
     Garbage(String),
-    /// Its first frame is no greeting.
+    /// Its first frame is not a greeting.
     #[error("did not greet and was ended")]
     Unfriendly,
     /// It is the other engine.
     #[error("is none: the program is a {}; {} has to name a {}", .found, .side.variable(), .side.program())]
     Other {
-        /// What it says that it is.
+        /// Its name, as it says.
         found: String,
-        /// What was wanted.
+        /// The engine that was wanted.
         side: Side,
     },
     /// It is of another version.
     #[error("speaks protocol {0}, this program speaks {VERSION}; install both from the same version")]
     Protocol(u32),
-    /// The answer is not to what was asked.
+    /// The answer does not fit the request.
     #[error("answered another question and was ended")]
     Mistaken,
-    /// A payload where there is none to be.
+    /// A payload where there should be none.
     #[error("sent {0} bytes behind a reply that has none and was ended")]
     Surplus(u64),
-    /// More than the request can give.
+    /// More bytes than the request can give.
     #[error("sent an output of {bytes} bytes where at most {bound} were expected and was ended")]
     TooLarge {
         /// As its frame says.
@@ -119,7 +120,7 @@ pub enum End {
         /// As the request allows.
         bound: u64,
     },
-    /// There is no tensor in the answer.
+    /// The answer has no tensor.
     #[error("sent no output and was ended")]
     Empty,
     /// The tensors do not add up.
@@ -127,7 +128,7 @@ pub enum End {
     Broken(String),
 }
 
-/// A conversation from its beginning. Time is given with every call and never goes back.
+/// A conversation from its beginning. Every call gets the time, which never goes back.
 #[derive(Debug)]
 pub struct Conversation {
     side: Side,
@@ -141,7 +142,7 @@ enum Awaits {
     Greeting(Deadline),
     Nothing,
     Answer(Asked, Deadline),
-    /// The answer to a request that is not wanted any more, to know when the engine is free.
+    /// The answer to an unwanted request, to know when the engine is free.
     Rest(Asked, Deadline),
     /// Nothing any more.
     Over(End),
@@ -156,12 +157,12 @@ struct Deadline {
 
 impl Deadline {
     fn new(now: Instant, patience: Duration) -> Deadline {
-        // What is beyond the clock's range is for ever.
+        // A time beyond the clock's range means for ever.
         let until = now.checked_add(patience).unwrap_or(now + FOR_EVER);
         Deadline { until, patience, looked: false }
     }
 
-    /// Whether the time is over. Who first comes late may look once more, for [`LAST_LOOK`].
+    /// Whether the time is over. Whoever checks late for the first time may look once more, for [`LAST_LOOK`].
     fn is_over(&mut self, now: Instant) -> bool {
         if now < self.until {
             return false;
@@ -186,7 +187,7 @@ enum Part {
         bytes: Vec<u8>,
         length: usize,
     },
-    /// A payload that nobody wants. `settles` where the frame is the one that [`Awaits::Rest`] waits for.
+    /// A payload that nobody wants. `settles` if the frame is the one that [`Awaits::Rest`] waits for.
     Skipped {
         left: u64,
         settles: bool,
@@ -205,7 +206,7 @@ impl Conversation {
         Conversation { side, awaits: Awaits::Greeting(Deadline::new(now, patience)), part: Part::start() }
     }
 
-    /// A request was sent; its answer is awaited from now on. One at a time.
+    /// A request was sent; wait for its answer from now on. One at a time.
     pub fn ask(&mut self, now: Instant, asked: Asked, patience: Duration) {
         if matches!(self.awaits, Awaits::Nothing) {
             self.awaits = Awaits::Answer(asked, Deadline::new(now, patience));
@@ -220,11 +221,11 @@ impl Conversation {
         }
     }
 
-    /// The answer is not wanted any more: it is awaited for so long, and dropped.
+    /// The answer is no longer wanted: wait this long for it, and drop it.
     pub fn settle(&mut self, now: Instant, patience: Duration) {
         if let Awaits::Answer(asked, _) = self.awaits {
             self.awaits = Awaits::Rest(asked, Deadline::new(now, patience));
-            // What has come of its payload is of no use either.
+            // The part of its payload that has arrived is useless, too.
             if let Part::Outputs { bytes, length, .. } = &self.part {
                 let left = length.saturating_sub(bytes.len()) as u64;
                 self.part = Part::Skipped { left, settles: true };
@@ -232,7 +233,7 @@ impl Conversation {
         }
     }
 
-    /// When [`Conversation::tick`] is to be called at the latest.
+    /// The latest time at which to call [`Conversation::tick`].
     pub fn until(&self) -> Option<Instant> {
         match self.awaits {
             Awaits::Greeting(deadline) | Awaits::Answer(_, deadline) | Awaits::Rest(_, deadline) => {
@@ -242,7 +243,7 @@ impl Conversation {
         }
     }
 
-    /// Time went by.
+    /// Time has passed.
     pub fn tick(&mut self, now: Instant) -> Option<Outcome> {
         let (is_over, end) = match &mut self.awaits {
             Awaits::Nothing => return None,
@@ -254,7 +255,7 @@ impl Conversation {
         is_over.then(|| self.over(end))
     }
 
-    /// The engine's output is closed.
+    /// The engine's output was closed.
     pub fn closed(&mut self) -> Outcome {
         match &self.awaits {
             Awaits::Over(end) => Outcome::Over(end.clone()),
@@ -262,7 +263,7 @@ impl Conversation {
         }
     }
 
-    /// Bytes came, however frames are cut into them. All are taken, and one of them may be the last of an answer.
+    /// Bytes arrived, cut anywhere. All are taken; one of them may complete an answer.
     pub fn heard(&mut self, now: Instant, mut bytes: &[u8]) -> Option<Outcome> {
         let mut outcome = self.tick(now);
         while !bytes.is_empty() && !matches!(self.awaits, Awaits::Over(_)) {
@@ -317,7 +318,7 @@ impl Conversation {
         if greeting && payload > 0 { Err(End::Surplus(payload)) } else { Ok(()) }
     }
 
-    /// A header is complete, and so many bytes come behind it.
+    /// A header is complete, and this many bytes follow it.
     fn header(&mut self, reply: Reply, payload: u64) -> Result<Option<Outcome>, End> {
         if let Awaits::Greeting(_) = self.awaits {
             return self.greeting(reply).map(Some);
@@ -331,7 +332,7 @@ impl Conversation {
         match (reply, asked.wants) {
             (Reply::Ran { outputs, milliseconds, .. }, Wants::Outputs { bound }) => {
                 self.part = outputs_to_come(outputs, milliseconds, payload, bound)?;
-                // An output may have no elements, and no byte comes.
+                // An output without elements has no bytes.
                 if payload == 0 { self.outputs() } else { Ok(None) }
             }
             (Reply::Loaded { .. } | Reply::Failed { .. }, _) if payload > 0 => Err(End::Surplus(payload)),
@@ -362,7 +363,7 @@ impl Conversation {
         Ok(Some(self.answered(Outcome::Ran(Output { tensors, milliseconds }))))
     }
 
-    /// Pass over so many bytes, which may be none.
+    /// Skip this many bytes, perhaps none.
     fn skip(&mut self, left: u64, settles: bool) -> Option<Outcome> {
         if left > 0 {
             self.part = Part::Skipped { left, settles };
@@ -384,7 +385,7 @@ impl Conversation {
     }
 }
 
-/// Move what `bytes` lacks of that length, or what there is of it.
+/// Move the bytes that `bytes` lacks to this length, or as many as there are.
 fn fill(bytes: &mut Vec<u8>, length: usize, rest: &mut &[u8]) {
     let taken = rest.len().min(length.saturating_sub(bytes.len()));
     let (now, later) = rest.split_at_checked(taken).unwrap_or_default();
@@ -392,7 +393,8 @@ fn fill(bytes: &mut Vec<u8>, length: usize, rest: &mut &[u8]) {
     *rest = later;
 }
 
-/// The payload of an answer that may be taken: of what its header lists, and no more than was asked for.
+/// The length of an answer's payload, if it is acceptable: exactly what its header lists, and no more than the request
+/// allows.
 fn outputs_to_come(headers: Vec<TensorHeader>, milliseconds: f64, payload: u64, bound: u64) -> Result<Part, End> {
     if headers.is_empty() {
         return Err(End::Empty);

@@ -1,12 +1,12 @@
-//! The environment that both engines start in: what their libraries read once, before they compute.
+//! The environment in which both engines start: variables that their libraries read once, before they compute.
 
-/// MLX reads it before its first op. Its lower-precision matrix products would be measured as errors.
+/// MLX reads it before its first op. TF32 products would be measured as errors.
 const ALWAYS: [(&str, &str); 1] = [("MLX_ENABLE_TF32", "0")];
 
 /// Idle threads of libtorch's OpenMP sleep at once. By default they spin for a while, on the cores that MLX computes on.
 const SLEEP: [(&str, &str); 2] = [("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")];
 
-/// The variables to set for an engine on this machine. Of those that only decide how fast it is, what the user has set stays.
+/// The variables to set for an engine on this machine. The user's own values for speed alone stay.
 pub fn variables() -> Vec<(&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     variables_on(cores, |name| std::env::var_os(name).is_some())

@@ -1,8 +1,8 @@
-//! The two engines: programs of their own that compute a layer on given tensors and nothing else.
+//! The two engines: programs that compute a layer on given tensors, and do nothing else.
 //!
-//! [`protocol`] is what is said over a pipe and [`conversation`] what the client makes of it; [`process`] is a running
-//! program, [`client`] asks it and survives its death. [`serve`] is the loop inside the programs; what each computes is in the
-//! packages `t2m-torch` and `t2m-mlx`.
+//! [`protocol`] is what they say over a pipe and [`conversation`] how the client reads it; [`process`] is a running
+//! program, [`client`] asks it and survives its death. [`serve`] is the loop inside the programs; the packages
+//! `t2m-torch` and `t2m-mlx` do the computing.
 
 pub mod args;
 pub mod child;
@@ -64,6 +64,6 @@ pub enum EngineState {
     Starting,
     /// Greeted and waiting or working.
     Ready(EngineInfo),
-    /// Not there, died, hung or speaks another protocol: the reason, in a sentence. The next run starts it again.
+    /// Missing, dead, hung or of another protocol: the reason, as a sentence. The next run starts it again.
     Down(String),
 }

@@ -1,6 +1,6 @@
 //! What t2m-torch computes beside torch's own layers: functions for classes of other libraries that no layer of torch
-//! computes like. A registry row names one as its `torch`; the functions are in `crates/torch/src/zoo`. [`Told`] is what we say
-//! of a layer beside its attributes.
+//! computes. A registry row names one as its `torch`; the functions are in `crates/torch/src/zoo`. [`Told`] is what we
+//! say about a layer beside its attributes.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What the names of such functions begin with.
+/// The prefix of their names.
 pub const PREFIX: &str = "t2m.";
 
-/// What is said of a torch layer beside its attributes: by its registry row, its recipe or a sample. A file holds nothing but
+/// What the registry row, the recipe or a sample says about a torch layer beside its attributes. A file only has
 /// attributes, so nothing in it, whatever its name, can say any of this.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Told {
-    /// How forward is called; with its first inputs where nothing is said.
+    /// How forward is called; by default with its first inputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
-    /// The module's own names of tensors, by the names that the layer knows them by.
+    /// The module's own names for tensors, by the layer's names for them.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub tensors: IndexMap<String, String>,
     /// That `weight` is `g·v/‖v‖`.
@@ -33,25 +33,25 @@ pub struct Told {
 /// How a layer's forward is called.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Call {
-    /// The parameters that the inputs are for, in the inputs' order; the first ones where nothing is said.
+    /// The parameters that the inputs are for, in the inputs' order; by default the first ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Vec<String>>,
-    /// Parameters that are no tensors, such as `need_weights`.
+    /// Parameters that are not tensors, such as `need_weights`.
     #[serde(flatten)]
     pub scalars: Map<String, Value>,
 }
 
-/// What `torch.nn.utils.weight_norm` keeps beside `v`, which stands at `weight`'s place.
+/// What `torch.nn.utils.weight_norm` keeps beside `v`, which takes the place of `weight`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightNorm {
     /// Name of `g`.
     pub norm: String,
-    /// The axis that keeps its norm; one norm over all where there is none.
+    /// The axis that keeps its norm; `None` for one norm over all.
     pub dim: Option<i64>,
 }
 
-/// The functions. Each is documented where it is written.
+/// The functions. Each is documented at its definition.
 pub const FUNCTIONS: [&str; 28] = [
     // zoo/norm.rs
     "t2m.rms_norm",

@@ -1,16 +1,16 @@
-//! How a convolution's input is padded where MLX does not do it by itself: the places that each mode repeats, and which
-//! paddings MLX must not be given. Plain arithmetic, apart from the library so that it is tested without it.
+//! How to pad a convolution's input where MLX does not do it: the places that each mode repeats, and which paddings
+//! must not be given to MLX. Plain arithmetic, kept apart from the library so that tests need no MLX.
 
 /// Where the values around the input come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Nowhere.
+    /// Nowhere: zeros.
     Zeros,
     /// The input mirrored, without its edge.
     Reflect,
     /// Its edge.
     Replicate,
-    /// Its other end.
+    /// Its opposite end.
     Circular,
 }
 
@@ -49,7 +49,7 @@ pub fn sources(size: i32, low: i32, high: i32, mode: Mode) -> Result<Vec<i32>, S
     Ok((-low..size + high).map(place).collect())
 }
 
-/// A padding width whose sum with an input's length stays in 32 bits.
+/// A padding width whose sum with an input's length fits in 32 bits.
 pub fn width(number: i64) -> Option<i32> {
     if (0..1 << 28).contains(&number) { i32::try_from(number).ok() } else { None }
 }
@@ -59,12 +59,12 @@ pub fn reach(kernel: i32, dilation: i32) -> i64 {
     i64::from(kernel - 1) * i64::from(dilation)
 }
 
-/// Whether MLX's two-dimensional convolution on the CPU writes outside its output, in 0.32.2: it runs over the rows that
-/// touch the padding in front without asking how many rows there are. It does so wherever it does not go through a matrix
-/// product (with groups, with dilation, and transposed with stride 1). The process dies of it, sooner or later.
+/// Whether MLX's two-dimensional convolution on the CPU writes outside its output, in 0.32.2: it loops over the rows
+/// that touch the padding in front without checking how many rows there are. It does so wherever it does not use a
+/// matrix product (with groups, with dilation, and transposed with stride 1). Sooner or later the process dies of it.
 ///
-/// `low` is the padding in front, `output` the length of the output along that axis. Measured under valgrind: 520 random
-/// configurations, and every invalid write was where this says so.
+/// `low` is the padding in front, `output` the length of the output along that axis. Measured under valgrind: 520
+/// random configurations, and every invalid write was where this says so.
 pub fn overruns(low: i64, stride: i64, output: i64) -> bool {
     low.max(0).saturating_add(stride - 1) / stride.max(1) > output
 }
@@ -90,7 +90,7 @@ mod tests {
     fn overruns_are_where_valgrind_saw_them() {
         // Kernel 7, padding 3, input 2: two outputs, three rows that touch the padding.
         assert!(overruns(3, 1, 2));
-        // Kernel 5, padding 2, input 2: as many as there are.
+        // Kernel 5, padding 2, input 2: two outputs, two such rows.
         assert!(!overruns(2, 1, 2));
         // Kernel 6, dilation 2, stride 2, padding 5, input 2.
         assert!(overruns(5, 2, 1));

@@ -1,4 +1,4 @@
-//! One engine program, running: finding it, its pipes, its end in words.
+//! A running engine program: finding it, its pipes, its end in words.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -15,9 +15,10 @@ use t2m_checkpoint::escape::escape;
 
 /// How many of its last lines are quoted.
 const QUOTED_LINES: usize = 3;
-/// How long a program whose pipe is closed may take to exit by itself, and the other way round.
+/// How long a program whose input is closed may take to exit by itself, and how long its output may stay open after it
+/// has exited.
 const EXIT: Duration = Duration::from_secs(1);
-/// Pieces of output that wait to be read, of 64 KiB at most.
+/// How many pieces of output, of 64 KiB at most, wait to be read.
 pub const PIECES: usize = 4;
 
 /// An engine's program and its arguments.
@@ -33,7 +34,7 @@ impl Program {
     /// The program of one side: what `T2M_TORCH` or `T2M_MLX` names, else the one beside the running program.
     ///
     /// # Errors
-    /// It is not there; says where it was looked for and how to get it.
+    /// It is missing; says where it was looked for and how to get it.
     pub fn find(side: Side) -> Result<Program, String> {
         let here =
             std::env::current_exe().map_err(|error| format!("this program's own folder is not known: {error}"))?;
@@ -102,19 +103,19 @@ impl Process {
         Ok(Process { group, frames, incoming, words: LastWords::of(errors, stop), exited: None })
     }
 
-    /// Queue a frame. Whether it arrives shows in what comes back.
+    /// Queue a frame. Its replies show whether it arrived.
     pub fn send(&self, frame: Vec<u8>) {
         let _ = self.frames.send(frame);
     }
 
-    /// What comes from it, cut anyhow. The channel closes with the engine's output; it holds [`PIECES`], and an engine that
-    /// writes more has to wait until somebody reads.
+    /// Its output, cut anywhere. The channel closes with the output; it holds [`PIECES`], and an engine that writes
+    /// more has to wait until somebody reads.
     pub fn incoming(&self) -> &Receiver<Vec<u8>> {
         &self.incoming
     }
 
-    /// Whether it exited a while ago, and its output is open still: whoever holds it is not the engine. What it has started is
-    /// ended as soon as it has exited.
+    /// Whether it exited a while ago while its output is still open: then another process holds it. Whatever the engine
+    /// started is ended as soon as it has exited.
     pub fn is_gone(&mut self) -> bool {
         if self.exited.is_none() && self.group.status().is_some() {
             self.exited = Some(Instant::now());
@@ -123,7 +124,7 @@ impl Process {
         self.exited.is_some_and(|exited| exited.elapsed() >= EXIT)
     }
 
-    /// How it ended, once its output is closed: the end of a sentence that begins with "engine".
+    /// How it ended, once its output is closed, as the end of a sentence that begins with "engine".
     pub fn end(&mut self) -> String {
         let how = self.group.wait(EXIT).map_or_else(|| End::Closed.to_string(), ended);
         self.group.end();

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::program::ModuleSpec;
 use t2m_checkpoint::{Dtype, TensorData};
 
-/// Raised with every change of meaning. Both sides must agree to the number.
+/// Increased with every change of meaning. Both sides must have the same number.
 pub const VERSION: u32 = 4;
 
 /// The flag of [`EngineInfo`] that names the library of an engine's matrix products, where there is a choice.
@@ -24,10 +24,10 @@ const MAX_HEADER: u32 = 16 << 20;
 pub const MAX_PAYLOAD: u64 = 64 << 30;
 /// Length of what a frame begins with, in bytes.
 pub const PREFIX: usize = 12;
-/// What is wrong with lengths that no frame has.
+/// What is wrong with impossible lengths.
 pub const NOT_A_FRAME: &str = "this is not a frame of the engine protocol";
 
-/// What an engine says of itself.
+/// What an engine says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineInfo {
     /// [`VERSION`] of the engine.
@@ -73,7 +73,7 @@ pub enum Request {
         /// [`VERSION`] of the caller.
         protocol: u32,
     },
-    /// Build a layer and keep it; it replaces the one before. Payload: its tensors.
+    /// Build a layer and keep it; it replaces the previous one. Payload: its tensors.
     Load {
         /// Counts up.
         id: u64,
@@ -95,9 +95,9 @@ pub enum Request {
         /// Floating-point tensors and inputs are cast to this before the run.
         compute: Dtype,
     },
-    /// Everything up to this generation is not wanted any more.
+    /// Everything up to this generation is cancelled.
     Cancel {
-        /// The newest unwanted generation.
+        /// The newest cancelled generation.
         generation: u64,
     },
 }
@@ -108,7 +108,7 @@ pub enum Request {
 pub enum Reply {
     /// Answer to [`Request::Hello`].
     Hello(EngineInfo),
-    /// The layer is there.
+    /// The layer is loaded.
     Loaded {
         /// The request's.
         id: u64,
@@ -121,12 +121,12 @@ pub enum Reply {
         id: u64,
         /// The request's.
         generation: u64,
-        /// In the dtypes that came out, whatever was asked.
+        /// The outputs, in the dtypes that the library gave.
         outputs: Vec<TensorHeader>,
         /// Time of the forward alone, evaluated.
         milliseconds: f64,
     },
-    /// The engine said no, in its own words; or the request was cancelled before its turn.
+    /// The engine refused, in its own words; or the request was cancelled before its turn.
     Failed {
         /// The request's.
         id: u64,
@@ -153,10 +153,10 @@ pub fn write_frame<H: Serialize>(writer: &mut impl Write, header: &H, payload: &
     writer.flush()
 }
 
-/// Read one frame: its header and its payload. `None` where the pipe was closed between frames.
+/// Read one frame: its header and its payload. `None` if the pipe was closed between frames.
 ///
 /// # Errors
-/// The pipe broke inside a frame, or what came is not a frame.
+/// The pipe was closed within a frame, or its content is not a frame.
 pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(H, Vec<u8>)>> {
     let mut prefix = [0u8; PREFIX];
     let mut filled = 0;
@@ -178,7 +178,7 @@ pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Opt
     Ok(Some((header, read_exactly(reader, payload_length)?)))
 }
 
-/// The lengths of a frame's header and payload, as it begins.
+/// The lengths of a frame's header and payload, from its first bytes.
 pub fn prefix_lengths(prefix: [u8; PREFIX]) -> (u32, u64) {
     let [h0, h1, h2, h3, payload @ ..] = prefix;
     (u32::from_le_bytes([h0, h1, h2, h3]), u64::from_le_bytes(payload))
@@ -204,10 +204,10 @@ impl TensorHeader {
     }
 }
 
-/// The length of a payload that has to hold these tensors and nothing else.
+/// The length of a payload that holds exactly these tensors.
 ///
 /// # Errors
-/// It does not, or no memory could.
+/// The lengths differ, or no memory could hold them.
 pub fn payload_length(headers: &[TensorHeader], payload: u64) -> io::Result<usize> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is not as long as its header says");
     let sum = headers.iter().try_fold(0usize, |sum, header| sum.checked_add(header.length()?)).ok_or_else(bad)?;

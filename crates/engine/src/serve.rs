@@ -1,7 +1,7 @@
 //! The loop inside the engine programs: read a request, do it, answer.
 //!
-//! Standard output belongs to the frames alone. What a library prints goes to standard error, what it panics with becomes
-//! a [`Reply::Failed`], and a closed pipe ends the program.
+//! Standard output is for frames only. What a library prints goes to standard error, its panics become a
+//! [`Reply::Failed`], and a closed pipe ends the program.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -20,27 +20,28 @@ use super::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, split_p
 use super::{EngineInfo, ModuleSpec};
 use t2m_checkpoint::{Dtype, TensorData};
 
-/// How long a computation may go on after nobody listens any more.
+/// How long a computation may go on after the client has gone.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Longest message of a [`Reply::Failed`], in bytes. Written as JSON it is at most six times as long, which the client takes.
+/// The longest message of a [`Reply::Failed`], in bytes. As JSON it is at most six times as long, which the client
+/// accepts.
 const LONGEST_MESSAGE: usize = 16 << 10;
 
 /// A library that builds one layer at a time and runs it.
 pub trait Engine {
-    /// What the engine says of itself.
+    /// What the engine says about itself.
     fn info(&self) -> EngineInfo;
 
-    /// Build a layer from its tensors, under the names that the layer has for them. It replaces the one before.
+    /// Build a layer from its tensors, under the layer's names for them. It replaces the previous one.
     ///
     /// # Errors
-    /// Why the layer cannot be built. There is no layer then.
+    /// Why the layer cannot be built. No layer is loaded then.
     fn load(&mut self, module: &ModuleSpec, tensors: Vec<(String, TensorData)>) -> Result<(), String>;
 
     /// Run the layer on its positional inputs, with floating-point tensors cast to `compute`. Returns the outputs in the
     /// dtypes that came out, and the milliseconds of the forward alone.
     ///
     /// # Errors
-    /// What the library says.
+    /// The library's message.
     fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(Vec<TensorData>, f64), String>;
 }
 
@@ -79,10 +80,10 @@ pub fn serve<E: Engine>(program: &str, start: impl FnOnce() -> E) -> ExitCode {
     }
 }
 
-/// Serve requests from `input` until it closes or says so.
+/// Serve requests from `input` until it closes or asks to stop.
 ///
 /// # Errors
-/// What came is not a frame, or the output is closed.
+/// The input is not a frame, or the output is closed.
 pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut output: impl Write) -> io::Result<()> {
     let unwanted = Unwanted::default();
     let (sender, requests) = crossbeam_channel::unbounded();
@@ -93,7 +94,7 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
         let (request, payload) = request?;
         match request {
             Request::Hello { protocol } => {
-                // A caller of another protocol is told which one this is, and nothing else.
+                // A caller of another protocol gets the greeting, and nothing else.
                 greeted = protocol == VERSION;
                 write_frame(&mut output, &Reply::Hello(engine.info()), &[])?;
             }
@@ -129,7 +130,7 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
     Ok(())
 }
 
-/// Which generations nobody waits for: all below this number.
+/// Generations below this number are cancelled.
 #[derive(Debug, Clone, Default)]
 struct Unwanted(Arc<AtomicU64>);
 
@@ -171,7 +172,7 @@ thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics that [`caught`] turns into replies are not printed: standard error explains a death, and these are none.
+/// Panics that [`caught`] turns into replies are not printed: standard error is for the cause of a death.
 fn quiet_caught_panics() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -193,7 +194,7 @@ fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     })
 }
 
-/// The answer of an engine that says no.
+/// The reply for a refusal.
 fn failed(id: u64, generation: u64, mut message: String) -> Reply {
     if message.len() > LONGEST_MESSAGE {
         let end = (0..=LONGEST_MESSAGE).rev().find(|&at| message.is_char_boundary(at));
@@ -203,14 +204,14 @@ fn failed(id: u64, generation: u64, mut message: String) -> Reply {
     Reply::Failed { id, generation, message }
 }
 
-/// Keep standard output for frames; whatever else prints there from now on goes to standard error.
+/// Keep standard output for frames; anything else that is printed goes to standard error from now on.
 fn take_stdout() -> io::Result<File> {
     let output = rustix::io::dup(rustix::stdio::stdout())?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     Ok(File::from(output))
 }
 
-/// An input whose end is the program's end, even in the middle of a long computation.
+/// An input whose end ends the program, even in the middle of a long computation.
 struct EndsWithPipe<R>(R);
 
 impl<R: Read> Read for EndsWithPipe<R> {
@@ -219,7 +220,7 @@ impl<R: Read> Read for EndsWithPipe<R> {
         if count == 0 && !buffer.is_empty() {
             thread::spawn(|| {
                 thread::sleep(LAST_WORDS);
-                // Not exit: that would run the libraries' destructors beside their own running threads.
+                // Not `exit`, which would run the libraries' destructors beside their own threads.
                 let _ = kill_process(getpid(), Signal::KILL);
             });
         }
@@ -237,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives its input back; a layer of kind `panic` panics, one of kind `no` refuses.
+    /// Returns its input; a layer of kind `panic` panics, one of kind `no` refuses.
     struct Echo(String);
 
     impl Engine for Echo {

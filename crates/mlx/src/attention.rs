@@ -39,7 +39,7 @@ pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, 
         Ok(match mask {
             [] => layer.forward((queries, keys, values))?,
             [mask] => {
-                // mlx-rs adds the mask as it is: one of booleans would be added as 0 and 1.
+                // mlx-rs adds the mask unchanged: booleans would count as 0 and 1.
                 if !mask.dtype().is_float() {
                     return Err(Problem(format!("a mask of numbers to add is expected, not of {:?}", mask.dtype())));
                 }

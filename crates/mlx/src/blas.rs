@@ -1,13 +1,13 @@
 //! Which BLAS computes MLX's matrix products and decompositions.
 //!
-//! On Linux the set-up puts a library of ours in front of the wheel's (`setup/blas/blas.c`), which sends each call to an
-//! OpenBLAS, or to the reference BLAS of the wheel where `T2M_MLX_BLAS=reference` asks for that. On macOS MLX is built with
-//! Accelerate, and there is nothing to choose.
+//! On Linux the set-up puts a library of its own before the wheel's (`setup/blas/blas.c`). It sends each call to an
+//! OpenBLAS, or to the wheel's reference BLAS if `T2M_MLX_BLAS=reference` is set. On macOS MLX uses Accelerate, and
+//! there is no choice.
 
 #[cfg(not(target_os = "macos"))]
 pub(super) use forwarded::{name, select};
 
-/// Chooses by `T2M_MLX_BLAS`: `openblas` or `reference`. Unset or empty it is what the set-up was made with.
+/// Reads `T2M_MLX_BLAS`: `openblas` or `reference`. If unset or empty, the set-up's choice applies.
 #[cfg(not(target_os = "macos"))]
 pub(super) const VARIABLE: &str = "T2M_MLX_BLAS";
 
@@ -21,10 +21,10 @@ mod forwarded {
         fn t2m_blas_name() -> *const c_char;
     }
 
-    /// Choose what MLX calls. To be called once, before MLX computes.
+    /// Choose what MLX calls. Must be called once, before MLX computes.
     ///
     /// # Errors
-    /// There is no such BLAS, or it cannot be loaded: why.
+    /// There is no such BLAS, or it cannot be loaded; says why.
     pub fn select(which: &str) -> Result<(), String> {
         let which = CString::new(which).map_err(|error| error.to_string())?;
         // SAFETY: the argument ends with a NUL and is only read during the call. No other thread runs yet.
@@ -44,7 +44,8 @@ mod forwarded {
         if text.is_null() {
             return None;
         }
-        // SAFETY: both functions return NULL or a string of the library's that ends with a NUL and is not written meanwhile.
+        // SAFETY: both functions return NULL or a NUL-terminated string of the library's that is not written to
+        // meanwhile.
         Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
     }
 }

@@ -75,14 +75,14 @@ pub(super) fn adaptive_average(args: &Args<'_>, weights: &Weights) -> Result<For
     };
     let [height, width] = sizes.as_slice() else { return Err(wrong().into()) };
     let output_size = [size(height)?, size(width)?];
-    // MLX adds up half precision in half on the CPU.
+    // On the CPU MLX adds up half precision in half precision.
     let in_single = |block: &mut AdaptiveAvgPool2d, x: &Array| {
         Ok(block.forward(&x.as_dtype(Dtype::Float32)?)?.as_dtype(x.dtype())?)
     };
     module(weights, move || Ok(AdaptiveAvgPool2d { output_size }), in_single)
 }
 
-/// A block that is made anew for each run, with the run's weights in it.
+/// A block that is built again for each run, with the run's weights in it.
 fn module<M: ModuleParameters + 'static>(
     weights: &Weights,
     build: impl Fn() -> Result<M, Problem> + 'static,
@@ -101,7 +101,7 @@ fn module<M: ModuleParameters + 'static>(
     }))
 }
 
-/// A block as it is once it is trained.
+/// A trained block.
 fn trained<M: for<'a> Module<&'a Array>>(mut block: M) -> M {
     block.training_mode(false);
     block
@@ -120,7 +120,7 @@ fn activation(args: &Args<'_>) -> Result<Option<Activation>, Problem> {
     Ok(Some(named.ok_or_else(|| args.wrong("activation", "relu, gelu, gelu_tanh, silu, tanh or sigmoid"))?))
 }
 
-/// What a convolution block is built of, out of the arguments of MLX's layer and `norm`, `activation`.
+/// What a convolution block is built from: the arguments of MLX's layer, `norm` and `activation`.
 fn convolution(args: &Args<'_>) -> Result<ConvOptions, Problem> {
     let size = |name: &str| int32(args.count(name)?, name);
     let axes = match args.get("kernel_size")? {

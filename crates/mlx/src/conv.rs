@@ -9,7 +9,7 @@ use t2m_engine::args::Args;
 use t2m_engine::padding::{overruns, reach, width};
 
 /// `nn.Conv1d` to `nn.Conv3d` by mlx-rs's modules: weight `[out, *kernel, in / groups]`, optional bias `[out]`, input
-/// `[N, *, C]`. Where its padding is not [safe](overruns) it is done by ops before. In three dimensions MLX has no groups.
+/// `[N, *, C]`. Padding that is not [safe](overruns) is done by ops first. In three dimensions MLX has no groups.
 pub(super) fn conv(args: &Args<'_>, weights: &Weights, axes: usize) -> Result<Forward, Problem> {
     let stride = at_least(1, args, "stride", axes)?;
     let dilation = at_least(1, args, "dilation", axes)?;
@@ -67,7 +67,8 @@ pub(super) fn transposed(args: &Args<'_>, weights: &Weights, axes: usize) -> Res
         let [input] = inputs(given)?;
         let weight = weights.get("weight")?;
         let size = check_input(input, weight, axes, groups)?;
-        // MLX runs it as a convolution of the input with zeros between its elements, padded by what the kernel reaches.
+        // MLX computes it as a convolution of the input with zeros between its elements, padded by the reach of the
+        // kernel.
         let mut implied = Vec::with_capacity(axes);
         let mut unsafe_inside = false;
         for ((size, kernel), ((padding, more), dilation)) in
@@ -124,7 +125,7 @@ fn kernel(weight: &Array) -> &[i32] {
     }
 }
 
-/// Whether the weight is one of such a layer, and whether there is a bias.
+/// Whether the weight fits the layer, and whether there is a bias.
 fn check_weight(args: &Args<'_>, weights: &Weights, axes: usize, groups: i32) -> Result<bool, Problem> {
     let biased = args.flag_or("bias", weights.find("bias").is_some())?;
     let shape = weights.get("weight")?.shape();

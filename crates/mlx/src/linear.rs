@@ -19,7 +19,7 @@ pub(super) fn linear(args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
     }))
 }
 
-/// mlx-rs's linear layer from the tensors whose names begin so.
+/// mlx-rs's linear layer from the tensors with this prefix.
 pub(super) fn projection(weights: &Weights, prefix: &str, biased: bool) -> Result<nn::Linear, Problem> {
     let name = format!("{prefix}weight");
     let weight = weights.get(&name)?;
@@ -54,7 +54,7 @@ pub(super) fn bilinear(args: &Args<'_>, weights: &Weights) -> Result<Forward, Pr
                 weight.shape()
             )));
         }
-        // As Python does it: x1 by the weight as [in1, in2 · out], then by x2.
+        // In Python's order: x1 times the weight as [in1, in2 · out], then times x2.
         let rows = ops::reshape(ops::transpose_axes(weight, &[2, 1, 0])?, &[first, second * out])?;
         let front: Vec<i32> = x1.shape()[..x1.ndim() - 1].to_vec();
         let partial = ops::reshape(ops::matmul(x1, &rows)?, &[front.as_slice(), &[second, out]].concat())?;
@@ -77,7 +77,7 @@ pub(super) fn embedding(args: &Args<'_>, weights: &Weights) -> Result<Forward, P
     }))
 }
 
-/// Whether all ids name a row. MLX does not check: it reads other memory.
+/// Whether all ids are rows of the weight. MLX does not check, and would read other memory.
 pub(super) fn check_ids(weights: &Weights, given: &[Array]) -> Result<(), Problem> {
     let [ids] = inputs(given)?;
     if !matches!(ids.dtype(), Dtype::Int32 | Dtype::Int64) {

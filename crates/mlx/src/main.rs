@@ -1,10 +1,10 @@
-//! The MLX side: one function a family of layers, on MLX's default device, through mlx-rs's own modules where they compute
-//! what MLX's Python modules do, and through its ops elsewhere. Each function says which.
+//! The MLX side: one function for each family of layers, on MLX's default device. It uses mlx-rs's own modules where
+//! they compute what MLX's Python modules do, and its ops elsewhere; each function says which.
 //!
 //! A layer is known by its Python name (`nn.Conv2d`), its tensors have MLX's names and layouts, activations are
 //! channels-last. The output's dtype is whatever MLX gave: some of mlx-rs's modules promote half precision to float32.
 //!
-//! MLX reports most mistakes, but checks that a crash or a silent wrong result would hide are made here first.
+//! MLX reports most mistakes. Those that would end in a crash or a silent wrong result are checked here first.
 
 mod activation;
 mod attention;
@@ -36,7 +36,7 @@ use t2m_engine::program::MlxLayer;
 use t2m_engine::serve::{Engine, serve};
 use t2m_engine::{EngineInfo, ModuleSpec, protocol};
 
-/// MLX reads it once, before its first op. Off, float32 stays float32 in matrix products.
+/// MLX reads it once, before its first op. With TF32 off, float32 stays float32 in matrix products.
 const TF32: &str = "MLX_ENABLE_TF32";
 
 /// Runs a layer on its inputs. Weights and inputs are in the compute dtype and evaluated; the output need not be.
@@ -53,7 +53,7 @@ impl From<String> for Problem {
 }
 
 impl From<Exception> for Problem {
-    /// mlx-c appends where in its own C++ it was thrown; that part is left out.
+    /// mlx-c appends the place in its C++ code; that part is left out.
     fn from(exception: Exception) -> Problem {
         let text = exception.what().trim();
         let said = match text.rsplit_once(" at ") {
@@ -76,7 +76,7 @@ struct Layer {
     weights: Weights,
 }
 
-/// The main function of `t2m-mlx`. Starts itself again where TF32 is not off in its environment.
+/// The main function of `t2m-mlx`. Restarts itself if TF32 is not off in its environment.
 fn main() -> ExitCode {
     if std::env::var_os(TF32).is_none_or(|value| value != "0") {
         let error = match std::env::current_exe() {
@@ -219,7 +219,7 @@ fn build(kind: &str, args: &Args<'_>, weights: &Weights) -> Result<Forward, Prob
     }
 }
 
-/// A layer of one output.
+/// A layer with one output.
 fn single(function: impl Fn(&Weights, &[Array]) -> Result<Array, Problem> + 'static) -> Forward {
     Box::new(move |weights, given| Ok(vec![function(weights, given)?]))
 }
@@ -231,7 +231,7 @@ fn inputs<const N: usize>(inputs: &[Array]) -> Result<[&Array; N], Problem> {
     Ok(inputs.map_err(|_| Problem(format!("the layer takes {N} inputs, not {given}")))?.each_ref())
 }
 
-/// The length of the last axis, the channels. The input must have this many axes or more.
+/// The length of the last axis, the channels. The input must have at least this many axes.
 fn channels(input: &Array, least_axes: usize) -> Result<i32, Problem> {
     let shape = input.shape();
     match shape.last() {
@@ -240,12 +240,12 @@ fn channels(input: &Array, least_axes: usize) -> Result<i32, Problem> {
     }
 }
 
-/// A number as MLX takes it.
+/// A number in MLX's type.
 fn int32(number: i64, name: &str) -> Result<i32, Problem> {
     i32::try_from(number).map_err(|_| Problem(format!("the argument `{name}` is {number}, more than MLX can take")))
 }
 
-/// A float as MLX takes it.
+/// A float in MLX's type.
 fn float32(number: f64) -> f32 {
     number as f32
 }

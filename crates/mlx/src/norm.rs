@@ -36,7 +36,7 @@ pub(super) fn rms(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem
     }))
 }
 
-/// `mx.fast.rms_norm` without a weight, which the layer cannot be.
+/// `mx.fast.rms_norm` without a weight, which the layer always has.
 pub(super) fn fast_rms(args: &Args<'_>) -> Result<Forward, Problem> {
     let eps = float32(args.number("eps")?);
     if args.has("weight") && !args.is_none("weight")? {
@@ -50,7 +50,7 @@ pub(super) fn fast_rms(args: &Args<'_>) -> Result<Forward, Problem> {
 }
 
 /// `nn.BatchNorm` by mlx-rs's module, in eval mode: by the running statistics, or by the batch's (with the biased
-/// variance) where there are none.
+/// variance) if there are none.
 pub(super) fn batch(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let (tracked, eps) = (args.flag("track_running_stats")?, float32(args.number("eps")?));
     let pair = Affine::read(args, weights, "num_features")?;
@@ -76,7 +76,7 @@ pub(super) fn batch(args: &Args<'_>, weights: &Weights) -> Result<Forward, Probl
     }))
 }
 
-/// `nn.GroupNorm` by mlx-rs's module. Not `pytorch_compatible`, it takes every `num_groups`-th channel for a group.
+/// `nn.GroupNorm` by mlx-rs's module. Without `pytorch_compatible`, every `num_groups`-th channel forms a group.
 pub(super) fn group(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let group_count = int32(args.count("num_groups")?, "num_groups")?;
     let eps = float32(args.number("eps")?);
@@ -154,7 +154,7 @@ impl Affine {
     }
 }
 
-/// Whether the input's last axis is the one that is normalised: MLX would broadcast another weight without a word.
+/// Whether the weight fits the input's last axis: MLX would silently broadcast another one.
 fn over_last_axis(input: &Array, dims: i32) -> Result<(), Problem> {
     if channels(input, 1)? == dims {
         return Ok(());

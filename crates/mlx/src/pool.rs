@@ -14,7 +14,7 @@ pub(super) fn max(args: &Args<'_>, axes: usize) -> Result<Forward, Problem> {
     pool(args, axes, f64::NEG_INFINITY, |x, over| ops::max_axes(x, over, false))
 }
 
-/// `nn.AvgPool1d` to `nn.AvgPool3d` likewise: padded with zeros, which count.
+/// `nn.AvgPool1d` to `nn.AvgPool3d` in the same way: padded with zeros, which count.
 pub(super) fn average(args: &Args<'_>, axes: usize) -> Result<Forward, Problem> {
     pool(args, axes, 0.0, |x, over| ops::mean_axes(x, over, false))
 }
@@ -49,7 +49,7 @@ fn pool(args: &Args<'_>, axes: usize, around: f64, reduce: Reduce) -> Result<For
             let value = Array::from_f32(float32(around)).as_dtype(input.dtype())?;
             ops::pad(input, sides.as_slice(), value, None)?
         };
-        // mlx-rs asks for a view of the memory, whatever lies there.
+        // mlx-rs makes a strided view without checking its bounds.
         if (1..=axes).any(|axis| padded.dim(axis as i32) < kernel[axis - 1]) {
             return Err(Problem(format!("a window of {kernel:?} does not fit into {:?}", padded.shape())));
         }

@@ -1,4 +1,4 @@
-//! Running a program: layers of this module, ops of [`super::ops`], variables by name.
+//! Running a program: layers of this crate, ops of [`super::ops`], variables by name.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ pub(super) fn program(program: &Program, weights: &Weights) -> Result<Forward, P
     }))
 }
 
-/// A program at work.
+/// The state of a running program.
 struct Run<'a> {
     weights: &'a Weights,
     layers: &'a HashMap<String, Forward>,

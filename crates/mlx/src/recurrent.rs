@@ -51,7 +51,8 @@ pub(super) fn gru(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem
     }))
 }
 
-/// `nn.RNN`: `Wxh` `[H, in]`, `Whh` `[H, H]`, optional `bias` `[H]`, `nonlinearity` `mx.tanh` or `nn.relu`; as `nn.GRU`.
+/// `nn.RNN`: `Wxh` `[H, in]`, `Whh` `[H, H]`, optional `bias` `[H]`, `nonlinearity` `mx.tanh` or `nn.relu`; inputs and
+/// outputs as for `nn.GRU`.
 pub(super) fn rnn(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let biased = check(args, weights, 1, ["Wxh", "Whh"])?;
     let rectified = match args.text_or("nonlinearity", "mx.tanh")? {
@@ -100,7 +101,7 @@ fn optional(weights: &Weights, wanted: bool, name: &str) -> Result<Option<Array>
     if wanted { weights.get(name).cloned().map(Some) } else { Ok(None) }
 }
 
-/// The sequence `[N, L, in]`, and the states that were given or as many zeros.
+/// The sequence `[N, L, in]`, and the given states, or zeros.
 fn sequence<'a>(
     weights: &Weights,
     given: &'a [Array],

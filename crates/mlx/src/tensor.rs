@@ -14,7 +14,7 @@ use t2m_checkpoint::{Dtype, TensorData};
 pub(super) struct Weights(HashMap<String, Array>);
 
 impl Weights {
-    /// As they came, in their own dtypes (float64 becomes float32).
+    /// The tensors from the pipe in their own dtypes (float64 becomes float32).
     pub fn new(tensors: &[(String, TensorData)]) -> Result<Weights, Problem> {
         let array = |(name, data): &(String, TensorData)| match from_data(data) {
             Ok(array) => Ok((name.clone(), array)),
@@ -34,7 +34,7 @@ impl Weights {
         arrays.collect::<Result<_, Problem>>().map(Weights)
     }
 
-    /// A tensor that the layer cannot do without.
+    /// A tensor that the layer requires.
     pub fn get(&self, name: &str) -> Result<&Array, Problem> {
         self.find(name).ok_or_else(|| Problem(format!("the layer's tensor `{name}` is missing")))
     }
@@ -49,7 +49,7 @@ impl Weights {
         self.0.iter().map(|(name, array)| (name.as_str(), array))
     }
 
-    /// The tensors of the layer that an attribute holds; of the attribute `""` all.
+    /// The tensors of the layer under an attribute; for the attribute `""` all of them.
     pub fn below(&self, attribute: &str) -> Weights {
         if attribute.is_empty() {
             return Weights(self.0.clone());
@@ -61,7 +61,7 @@ impl Weights {
         Weights(own.collect())
     }
 
-    /// A vector that the layer cannot do without, with its length checked: MLX would broadcast a wrong one without a word.
+    /// A vector that the layer requires, with its length checked: MLX would silently broadcast a wrong one.
     pub fn vector(&self, name: &str, length: i32) -> Result<Array, Problem> {
         let array = self.get(name)?;
         if array.shape() == [length] {
@@ -70,7 +70,7 @@ impl Weights {
         Err(Problem(format!("the shape of `{name}` is {:?}, not [{length}]", array.shape())))
     }
 
-    /// A vector of that length where one is wanted, as of [`Weights::vector`].
+    /// An optional vector of that length, checked like [`Weights::vector`].
     pub fn vector_if(&self, wanted: bool, name: &str, length: i32) -> Result<Option<Array>, Problem> {
         if wanted { self.vector(name, length).map(Some) } else { Ok(None) }
     }
@@ -94,7 +94,7 @@ pub(super) fn version() -> String {
     }
 }
 
-/// The dtypes that layers run in. float64 is none of them: MLX has it on the CPU alone.
+/// The dtypes that layers run in. float64 is not among them: MLX has it only on the CPU.
 pub(super) fn compute_dtype(dtype: Dtype) -> Result<MlxDtype, Problem> {
     match dtype {
         Dtype::Float32 => Ok(MlxDtype::Float32),
@@ -114,7 +114,7 @@ pub(super) fn cast(array: &Array, dtype: MlxDtype) -> Result<Array, Problem> {
 pub(super) fn from_data(data: &TensorData) -> Result<Array, Problem> {
     let shape: Result<Vec<i32>, _> = data.shape.iter().map(|&axis| i32::try_from(axis)).collect();
     let elements = data.shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis));
-    // MLX counts elements in 32 bits while it takes them over.
+    // MLX counts elements in 32 bits when it copies them.
     let (Ok(shape), Some(0..=0x7fff_ffff)) = (shape, elements) else {
         return Err(Problem(format!("a tensor of shape {:?} is too large for MLX", data.shape)));
     };

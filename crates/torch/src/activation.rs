@@ -1,7 +1,7 @@
 //! Activations and softmax.
 //!
-//! tch leaves out what is optional in some of libtorch's functions (`alpha`, `lambd`, `negative_slope`). Those are computed
-//! from others that give the same bits.
+//! tch omits optional arguments of some of libtorch's functions (`alpha`, `lambd`, `negative_slope`). Those functions
+//! are computed from others that give the same bits.
 
 use tch::{TchError, Tensor};
 
@@ -33,7 +33,7 @@ fn with_arguments(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
     Ok(Some(match class {
         "GELU" => gelu(args)?,
         "LeakyReLU" => leaky_relu(args.number("negative_slope")?),
-        // Without training the slope is the middle of the two.
+        // In eval mode the slope is the mean of the two.
         "RReLU" => leaky_relu((args.number("lower")? + args.number("upper")?) / 2.0),
         "ELU" => elu(args.number("alpha")?, 1.0),
         "CELU" => celu(args)?,
@@ -69,8 +69,8 @@ fn gelu(args: &Args<'_>) -> Result<Forward, Problem> {
     Ok(unary(move |input| Ok(input.f_gelu(&approximate)?)))
 }
 
-/// `LeakyReLU`. tch's own has a fixed slope; libtorch's derivative, which multiplies what it is given by 1 or the slope,
-/// gives the same when it is given the input itself.
+/// `LeakyReLU`. tch's own has a fixed slope. libtorch's derivative multiplies its argument by 1 or the slope, so
+/// applied to the input itself it gives the same.
 fn leaky_relu(slope: f64) -> Forward {
     unary(move |input| Ok(input.f_leaky_relu_backward(input, slope, false)?))
 }
@@ -112,13 +112,13 @@ fn softplus(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// `Softshrink`: x without the part of it that lies within ±lambd.
+/// `Softshrink`: x moved towards 0 by lambd, and 0 within ±lambd.
 fn softshrink(args: &Args<'_>) -> Result<Forward, Problem> {
     let width = width(args)?;
     Ok(unary(move |input| in_single(input, |input| input.f_sub(&input.f_clamp(-width, width)?))))
 }
 
-/// `Hardshrink`: 0 within ±lambd. The derivative passes on what it is given outside, here the input itself.
+/// `Hardshrink`: 0 within ±lambd. The derivative passes its argument on outside, and here that is the input itself.
 fn hardshrink(args: &Args<'_>) -> Result<Forward, Problem> {
     let width = args.number("lambd")?;
     Ok(unary(move |input| Ok(input.f_hardshrink_backward(input, width)?)))

@@ -21,7 +21,7 @@ pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, 
         let named = order.bind(given)?;
         let inputs = [named.get("query")?, named.get("key")?, named.get("value")?];
         let masks = Masks { keys: named.find("key_padding_mask"), scores: named.find("attn_mask"), causal };
-        // Python's default is to compute the weights, which is another order of operations than without.
+        // By default Python computes the weights, in another order of operations than without them.
         let (output, weights) = attention.forward(weights, inputs, &masks, wanted.unwrap_or(true))?;
         match weights {
             Some(weights) if wanted == Some(true) => {
@@ -34,22 +34,22 @@ pub(super) fn multi_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, 
 
 /// Attention as a layer or a part of one.
 pub(super) struct Attention {
-    /// What the names of its tensors begin with.
+    /// The prefix of its tensors' names.
     prefix: String,
     heads: i64,
     pub batch_first: bool,
-    /// A key and a value of zeros stand behind the others.
+    /// Whether a key and a value of zeros follow the others.
     zeros: bool,
 }
 
-/// What is not looked at. Masks are added to the scores; where one is boolean, true means minus infinity.
+/// The masks. They are added to the scores; a boolean one is minus infinity where it is true.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Masks<'a> {
     /// `[N, S]`
     pub keys: Option<&'a Tensor>,
     /// `[L, S]` or `[N · heads, L, S]`
     pub scores: Option<&'a Tensor>,
-    /// `scores` is known to be the causal mask.
+    /// Whether `scores` is known to be the causal mask.
     pub causal: bool,
 }
 
@@ -65,7 +65,7 @@ struct Prepared {
 }
 
 impl Attention {
-    /// Attention whose tensors' names begin with `prefix`.
+    /// Attention with tensors under this prefix.
     pub fn new(args: &Args<'_>, weights: &Weights, prefix: &str) -> Result<Attention, Problem> {
         let attention = Attention {
             prefix: prefix.to_owned(),
@@ -92,8 +92,8 @@ impl Attention {
         weights.find(&format!("{}{name}", self.prefix))
     }
 
-    /// The output in query's layout and, if they are `wanted`, the weights `[N, heads, L, S]`; without N where the inputs
-    /// have none.
+    /// The output in the query's layout and, if `wanted`, the weights `[N, heads, L, S]`; without N if the inputs have
+    /// none.
     pub fn forward(
         &self,
         weights: &Weights,
@@ -168,8 +168,8 @@ impl Attention {
         }
     }
 
-    /// The projections of query, key and value. Like Python one product serves inputs that are the same tensor: sums of
-    /// another width may round otherwise.
+    /// The projections of query, key and value. As in Python, inputs that are the same tensor share one product: sums
+    /// of another width may round differently.
     fn project(&self, weights: &Weights, rows: &[Tensor; 3], same: [bool; 2]) -> Result<[Tensor; 3], Problem> {
         let [query, key, value] = rows;
         let bias = self.find(weights, "in_proj_bias");
@@ -207,7 +207,7 @@ impl Attention {
         }
     }
 
-    /// A learned key and value behind the others. Nothing masks them.
+    /// A learned key and value after the others, which no mask hides.
     fn append(&self, weights: &Weights, prepared: &mut Prepared, batch: i64) -> Result<(), Problem> {
         let (Some(key), Some(value)) = (self.find(weights, "bias_k"), self.find(weights, "bias_v")) else {
             return Ok(());
@@ -261,8 +261,8 @@ impl Attention {
         Ok((output.f_view([queries, batch, length(&output, 1)?])?, weights_out))
     }
 
-    /// `[L, N, E]` → `[N · heads, L, E / heads]`. The layouts are Python's too: half precision rounds in the order of the
-    /// sums.
+    /// `[L, N, E]` → `[N · heads, L, E / heads]`. The layouts are Python's too, since in half precision the order of
+    /// the sums decides the rounding.
     fn heads_first(&self, input: &Tensor, batch: i64) -> Result<Tensor, Problem> {
         match input.size().as_slice() {
             &[length, _, width] if width % self.heads == 0 => {
@@ -298,7 +298,7 @@ impl Attention {
 }
 
 impl Prepared {
-    /// The masks let a key behind the last be seen.
+    /// The masks do not hide the added key.
     fn one_key_more(&mut self) -> Result<(), Problem> {
         for mask in [&mut self.keys, &mut self.scores].into_iter().flatten() {
             *mask = mask.f_pad([0, 1], "constant", None)?;
@@ -307,7 +307,7 @@ impl Prepared {
     }
 }
 
-/// A mask of keys as numbers, `[N, S]`; `alone` is one without N.
+/// A mask of keys as numbers, `[N, S]`; `alone` if it has no N.
 fn padding(mask: &Tensor, alone: bool, kind: Kind) -> Result<Tensor, Problem> {
     let mask = numbers(mask, kind)?;
     match (mask.dim(), alone) {
@@ -317,7 +317,7 @@ fn padding(mask: &Tensor, alone: bool, kind: Kind) -> Result<Tensor, Problem> {
     }
 }
 
-/// A mask as it is added to scores: minus infinity for true, 0 for false.
+/// A mask to add to scores: minus infinity for true, 0 for false.
 pub(super) fn numbers(mask: &Tensor, kind: Kind) -> Result<Tensor, Problem> {
     match mask.f_kind()? {
         Kind::Bool => {
@@ -329,7 +329,7 @@ pub(super) fn numbers(mask: &Tensor, kind: Kind) -> Result<Tensor, Problem> {
     }
 }
 
-/// As many tensors as are expected.
+/// Exactly as many tensors as expected.
 fn exactly<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N], Problem> {
     let shapes: Vec<_> = tensors.iter().map(Tensor::size).collect();
     tensors.try_into().map_err(|_| Problem(format!("a projection cannot be split in {N}: its parts are {shapes:?}")))
@@ -343,7 +343,7 @@ fn thirds(bias: Option<&Tensor>) -> Result<[Option<Tensor>; 3], Problem> {
     }
 }
 
-/// `[L, N, parts · E]` to so many `[L, N, E]`, which lie one behind the other in memory.
+/// `[L, N, parts · E]` as `parts` tensors `[L, N, E]`, one after the other in memory.
 fn unpack(packed: &Tensor, parts: i64) -> Result<Vec<Tensor>, Problem> {
     let split = packed.f_unflatten(-1, [parts, length(packed, -1)? / parts])?;
     Ok(split.f_unsqueeze(0)?.f_transpose(0, -2)?.f_squeeze_dim(-2)?.f_contiguous()?.f_unbind(0)?)

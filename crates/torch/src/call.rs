@@ -1,4 +1,4 @@
-//! How a layer's forward is called where it is not with its first inputs alone: [`t2m_engine::own::Call`].
+//! How a layer's forward is called, if not with its first inputs alone: [`t2m_engine::own::Call`].
 
 use tch::Tensor;
 
@@ -6,7 +6,7 @@ use super::Problem;
 use t2m_engine::args::Args;
 use t2m_engine::own::Call;
 
-/// The classes that read `call`. The others have one way to be called.
+/// The classes that read `call`. All others can be called in one way only.
 const UNDERSTOOD: [&str; 10] = [
     "activation.MultiheadAttention",
     "pooling.MaxUnpool1d",
@@ -25,14 +25,14 @@ pub(super) fn is_understood(path: &str) -> bool {
     UNDERSTOOD.contains(&path)
 }
 
-/// Which of the forward's tensors the inputs are.
+/// Which of the forward's parameters the inputs are.
 pub(super) struct Order {
     parameters: &'static [&'static str],
-    /// From `call.inputs`; without it the inputs are the first parameters.
+    /// From `call.inputs`; by default the inputs are the first parameters.
     named: Option<Vec<&'static str>>,
 }
 
-/// Read `call`: the order of the inputs, and what `scalars` reads of the rest. An entry that nobody reads is refused.
+/// Read `call`: the order of the inputs, and the rest with `scalars`. An entry that nothing reads is refused.
 pub(super) fn read<T>(
     args: &Args<'_>,
     parameters: &'static [&'static str],
@@ -81,12 +81,12 @@ impl Order {
 pub(super) struct Named<'a>(Vec<(&'static str, &'a Tensor)>);
 
 impl<'a> Named<'a> {
-    /// An input that forward cannot do without.
+    /// An input that forward requires.
     pub fn get(&self, name: &str) -> Result<&'a Tensor, Problem> {
         self.find(name).ok_or_else(|| Problem(format!("the layer's input `{name}` is missing")))
     }
 
-    /// An input that may be given.
+    /// An optional input.
     pub fn find(&self, name: &str) -> Option<&'a Tensor> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, tensor)| *tensor)
     }

@@ -5,7 +5,7 @@ use super::{Built, Forward, Problem, build as build_layer};
 use t2m_engine::ModuleSpec;
 use t2m_engine::args::Args;
 
-/// The class `torch.nn.modules.container.*`. The argument `children` holds each layer's name and what it is.
+/// The class `torch.nn.modules.container.*`. The argument `children` has each layer's name, class and arguments.
 pub(super) fn build(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
     if class != "Sequential" {
         return Ok(None);

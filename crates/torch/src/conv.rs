@@ -19,13 +19,13 @@ pub(super) fn build(class: &str, args: &Args<'_>, weights: &Weights) -> Built {
     }))
 }
 
-/// How the input grows before the kernel goes over it.
+/// How the input is padded before the convolution.
 enum Padding {
     /// Zeros on both sides, as many as the list says for each axis.
     Zeros(Vec<i64>),
     /// `same` or `valid` with zeros.
     Named(String),
-    /// By another mode, for `pad`: the last axis first, both sides of each.
+    /// Another mode, in the order of `pad`: the last axis first, both sides of each.
     First { mode: String, widths: Vec<i64> },
 }
 
@@ -98,7 +98,7 @@ fn padding(args: &Args<'_>, kernel: &[i64], dilation: &[i64]) -> Result<Padding,
     // Before and after, for each axis in the shape's order.
     let sides: Vec<(i64, i64)> = match named {
         Some(name) if mode == "zeros" => return Ok(Padding::Named(name.to_owned())),
-        // With an odd total, `same` puts the odd one behind.
+        // With an odd total, `same` puts the odd one after.
         Some("same") => kernel
             .iter()
             .zip(dilation)

@@ -71,7 +71,7 @@ fn same_shape(input: &Tensor, target: &Tensor) -> Result<(), Problem> {
     }
 }
 
-/// `BCELoss`: probabilities, optional weight that spreads over them.
+/// `BCELoss`: probabilities, optional weight that broadcasts over them.
 fn binary(reduction: Reduction) -> Forward {
     single(move |weights, given| {
         let [input, target] = inputs(given)?;
@@ -168,7 +168,7 @@ fn gaussian(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// The variance in a shape that goes with the input's.
+/// The variance in a shape that broadcasts with the input's.
 fn spread(variance: &Tensor, shape: &[i64]) -> Result<Tensor, Problem> {
     let own = variance.size();
     let differing: Vec<i64> = shape.iter().zip(&own).filter(|(a, b)| a != b).map(|(_, own)| *own).collect();

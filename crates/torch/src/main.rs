@@ -1,4 +1,4 @@
-//! The libtorch side: one function a family of layers, in eval mode, without autograd, on the CPU.
+//! The libtorch side: one function for each family of layers, in eval mode, without autograd, on the CPU.
 //!
 //! A layer is known by the full path of its class, its hyper-parameters are the instance's attributes, and its tensors have
 //! the names of its state dict. What the Python class does around the call (defaults, padding modes, the order of
@@ -62,7 +62,7 @@ impl From<String> for Problem {
 }
 
 impl From<tch::TchError> for Problem {
-    /// libtorch appends where in C++ it was thrown; that part is left out.
+    /// libtorch appends the place in its C++ code; that part is left out.
     fn from(error: tch::TchError) -> Problem {
         let text = match error {
             tch::TchError::Torch(text) => text,
@@ -136,7 +136,7 @@ impl Engine for Torch {
     }
 }
 
-/// What a family says of a class: its layer, or `None` where the class is not of the family.
+/// What a family makes of a class: its layer, or `None` if the class belongs to another family.
 type Built = Result<Option<Forward>, Problem>;
 
 /// Check the arguments and the tensors, and make the function that runs the layer.
@@ -188,7 +188,7 @@ fn identity() -> Forward {
     })
 }
 
-/// A layer of one output.
+/// A layer with one output.
 fn single(function: impl Fn(&Weights, &[Tensor]) -> Result<Tensor, Problem> + 'static) -> Forward {
     Box::new(move |weights, given| Ok(vec![function(weights, given)?]))
 }
@@ -200,7 +200,7 @@ fn inputs<const N: usize>(inputs: &[Tensor]) -> Result<[&Tensor; N], Problem> {
     Ok(inputs.map_err(|_| Problem(format!("the layer takes {N} inputs, not {given}")))?.each_ref())
 }
 
-/// The number of axes, where the layer takes these numbers only.
+/// The number of axes, if the layer takes this many.
 fn axes(input: &Tensor, allowed: &[usize]) -> Result<usize, Problem> {
     let axes = input.dim();
     if allowed.contains(&axes) {

@@ -47,7 +47,7 @@ fn triplet(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// `TripletMarginWithDistanceLoss` with its default distance. Another function leaves no trace in the attributes; that of
+/// `TripletMarginWithDistanceLoss` with its default distance. Another function leaves no trace in the attributes;
 /// another `PairwiseDistance` comes with the modules below the loss.
 fn triplet_with_distance(args: &Args<'_>) -> Result<Forward, Problem> {
     let (reduction, margin, swap) = (reduction(args)?, margin_above_zero(args)?, args.flag("swap")?);
@@ -71,8 +71,8 @@ fn triplet_with_distance(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// `MultiMarginLoss`: scores `[N, C]` or `[C]`, class numbers `[N]`, optional weight `[C]`. tch has no binding for
-/// libtorch's function; these are its sums.
+/// `MultiMarginLoss`: scores `[N, C]` or `[C]`, class numbers `[N]`, optional weight `[C]`. tch does not bind
+/// libtorch's function, so its sums are written out.
 fn multi(args: &Args<'_>) -> Result<Forward, Problem> {
     let (reduction, margin, power) = (reduction(args)?, args.number("margin")?, args.integer("p")?);
     if !matches!(power, 1 | 2) {

@@ -6,7 +6,7 @@ use super::tensor::Weights;
 use super::{Built, Forward, Problem, axes, inputs, response, single};
 use t2m_engine::args::Args;
 
-/// `momentum` has no say in eval mode.
+/// `momentum` has no effect in eval mode.
 const MOMENTUM: f64 = 0.0;
 
 /// The class `torch.nn.modules.normalization.*`.
@@ -27,7 +27,7 @@ pub(super) fn by_channel(class: &str, args: &Args<'_>, weights: &Weights) -> Bui
         "BatchNorm1d" => batch(args, weights, Some(&[2, 3]))?,
         "BatchNorm2d" => batch(args, weights, Some(&[4]))?,
         "BatchNorm3d" => batch(args, weights, Some(&[5]))?,
-        // In eval mode nothing is synchronised.
+        // There is nothing to synchronise in eval mode.
         "SyncBatchNorm" => batch(args, weights, None)?,
         "InstanceNorm1d" => instance(args, weights, 1)?,
         "InstanceNorm2d" => instance(args, weights, 2)?,
@@ -45,8 +45,8 @@ fn layer(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// `RMSNorm` over the last axes. Without an eps libtorch takes the smallest step of the dtype it computes in; in f64, which
-/// arbitrates a float32 layer, it is float32's.
+/// `RMSNorm` over the last axes. Without an eps libtorch takes the epsilon of the dtype it computes in; in f64, the
+/// reference for a float32 layer, float32's.
 fn rms(args: &Args<'_>) -> Result<Forward, Problem> {
     let (shape, eps) = (args.list("normalized_shape")?, args.number_or_none("eps")?);
     Ok(single(move |weights, given| {
@@ -65,8 +65,8 @@ fn group(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// Batch normalisation over `[N, C, *]`: by the running statistics, or by the batch's where there are none. In eval mode
-/// torch asks for the buffers and not for `track_running_stats`.
+/// Batch normalisation over `[N, C, *]`: by the running statistics, or by the batch's if there are none. In eval mode
+/// torch checks for the buffers and not for `track_running_stats`.
 fn batch(args: &Args<'_>, weights: &Weights, allowed: Option<&'static [usize]>) -> Result<Forward, Problem> {
     let eps = args.number("eps")?;
     let tracked = weights.find("running_mean").is_some() && weights.find("running_var").is_some();

@@ -26,7 +26,7 @@ pub(super) fn build(class: &str, args: &Args<'_>) -> Built {
     }))
 }
 
-/// The kernel's steps; without a `stride` they are as wide as the kernel.
+/// The stride; by default as wide as the kernel.
 fn stride(args: &Args<'_>, kernel: &[i64]) -> Result<Vec<i64>, Problem> {
     if args.is_none("stride")? { Ok(kernel.to_vec()) } else { Ok(args.integers("stride", kernel.len())?) }
 }
@@ -117,7 +117,7 @@ fn power(args: &Args<'_>, axes: usize) -> Result<Forward, Problem> {
     }))
 }
 
-/// The output's sizes; where one is null the input's stays.
+/// The output's sizes; for null the input's stays.
 fn sizes(wanted: &[Option<i64>], input: &Tensor) -> Result<Vec<i64>, Problem> {
     let count = wanted.len();
     let size = |(index, size): (usize, &Option<i64>)| match size {

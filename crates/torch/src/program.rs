@@ -1,4 +1,4 @@
-//! Running a program of torch's functions: the registry's examples, as [`super::ops`] computes them.
+//! Running a program of torch's functions: the registry's examples, with [`super::ops`].
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub(super) fn program(program: &Program) -> Forward {
     })
 }
 
-/// A program at work.
+/// The state of a running program.
 struct Run {
     variables: HashMap<String, Tensor>,
 }

@@ -87,8 +87,8 @@ impl Recurrent {
         Ok(recurrent)
     }
 
-    /// Collect the weights' names. libtorch reads them by the sizes of the layer without a look at theirs, so that wrong
-    /// ones would end the program.
+    /// Collect the weights' names, and check their sizes: libtorch reads by the layer's sizes without checking, so
+    /// wrong ones would crash the program.
     fn name_weights(&mut self, weights: &Weights, hidden: i64) -> Result<(), Problem> {
         let output = self.widths.first().copied().unwrap_or(hidden);
         let directions: &[&str] = if self.bidirectional { &["", "_reverse"] } else { &[""] };
@@ -116,7 +116,7 @@ impl Recurrent {
         Ok(())
     }
 
-    /// The given states as `[layers · directions, N, width]`, or zeros. `alone` is an input without a batch.
+    /// The given states as `[layers · directions, N, width]`, or zeros. `alone` if the input has no batch.
     fn states(&self, input: &Tensor, given: &[Tensor], alone: bool) -> Result<Vec<Tensor>, Problem> {
         if !given.is_empty() && given.len() != self.widths.len() {
             return Err(Problem(format!("the layer takes {} states, not {}", self.widths.len(), given.len())));

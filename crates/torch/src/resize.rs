@@ -14,7 +14,7 @@ pub(super) fn build(class: &str, args: &Args<'_>) -> Built {
     }
 }
 
-/// What the output's sizes follow from, and whether the factor itself goes to libtorch. A list has to fit the input.
+/// What determines the output's sizes, and whether libtorch gets the factor itself. A list has to fit the input.
 #[derive(Clone)]
 enum Target {
     Sizes(Vec<i64>),
@@ -23,7 +23,7 @@ enum Target {
     Factor { factor: f64, recompute: bool },
 }
 
-/// What libtorch is given: sizes, and for each axis the factor where positions follow from it and not from the sizes.
+/// What libtorch gets: sizes, and for each axis the factor if positions follow from it and not from the sizes.
 struct Scale {
     sizes: Vec<i64>,
     factors: Vec<Option<f64>>,
@@ -62,7 +62,7 @@ fn target(args: &Args<'_>, mode: &str) -> Result<Target, Problem> {
             None => Target::Size(args.integer("size")?),
         }),
         (false, true) => {
-            // Averages over areas know sizes only.
+            // Averages over areas only use sizes.
             let recompute = recompute || mode == "area";
             Ok(match count("scale_factor")? {
                 Some(count) => Target::Factors { factors: args.numbers("scale_factor", count)?, recompute },
@@ -86,7 +86,7 @@ impl Target {
             Target::Factors { factors, recompute } if factors.len() == count => (factors, recompute),
             _ => return Err(Problem(format!("the sizes do not fit an input of shape {:?}", input.size()))),
         };
-        // The float's whole part, as C++ and Python's int take it.
+        // The float's integer part, as in C++ and Python's int.
         let size = |(axis, factor): (usize, &f64)| -> Result<i64, Problem> {
             Ok((length(input, axis as i64 + 2)? as f64 * factor) as i64)
         };

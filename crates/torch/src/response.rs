@@ -6,7 +6,7 @@ use super::tensor::length;
 use super::{Forward, Problem, axes, inputs, single};
 use t2m_engine::args::Args;
 
-/// How many channels, and what is done with their mean square: (k + alpha · mean)^beta.
+/// How many channels, and what becomes of their mean square: (k + alpha · mean)^beta.
 struct Response {
     size: i64,
     alpha: f64,
@@ -53,8 +53,8 @@ fn channel_mean(squares: &Tensor, size: i64) -> Result<Tensor, Problem> {
     Ok(mean.f_view(shape.as_slice())?)
 }
 
-/// `CrossMapLRN2d` over `[N, C, H, W]`: a sum of squares that moves from channel to channel, added to and taken from in
-/// Python's order.
+/// `CrossMapLRN2d` over `[N, C, H, W]`: a running sum of squares from channel to channel, with additions and
+/// subtractions in Python's order.
 pub(super) fn cross_map(args: &Args<'_>) -> Result<Forward, Problem> {
     let response = Response::new(args)?;
     Ok(single(move |_, given| {
@@ -66,7 +66,7 @@ pub(super) fn cross_map(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// For each channel the sum over those less than `reach` away.
+/// For each channel the sum over the channels less than `reach` away.
 fn moving_sums(squares: &Tensor, reach: i64) -> Result<Tensor, Problem> {
     let channels = squares.f_unbind(1)?;
     let reach = usize::try_from(reach).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
 //! libtorch's refusals that reach Rust as panics.
 //!
-//! tch frees a call's scalars before it asks for the call's error, and freeing panics with the error it finds. So any
-//! function that takes a scalar panics where it would return an error. Its text is libtorch's all the same.
+//! tch frees a call's scalars before it reads the call's error, and freeing panics with the error it finds. So any
+//! function that takes a scalar panics where it should return an error. The text is still libtorch's.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -9,7 +9,7 @@ use tch::TchError;
 
 use super::Problem;
 
-/// Run what calls libtorch, with those panics as errors. Other panics go on.
+/// Run code that calls libtorch, and turn these panics into errors. Other panics go on.
 pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
     match panic::catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result,

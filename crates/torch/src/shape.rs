@@ -41,7 +41,7 @@ fn moving(function: impl Fn(&Tensor) -> Result<Tensor, Problem> + 'static) -> Fo
     })
 }
 
-/// A kernel that goes over two axes.
+/// A kernel over two axes.
 struct Window {
     kernel: Vec<i64>,
     dilation: Vec<i64>,

@@ -93,7 +93,7 @@ impl Bags {
         }
     }
 
-    /// Each row is a bag; there is no last offset then, whatever the layer says.
+    /// Each row is a bag. Then there is no last offset, even if the layer says so.
     fn of_rows(named: &Named<'_>, ids: &Tensor, weights: Option<&Tensor>) -> Result<Bags, Problem> {
         if named.find("offsets").is_some() {
             return Err(Problem("ids of two axes are bags of one length; there are no offsets for them".to_owned()));
@@ -105,7 +105,7 @@ impl Bags {
     }
 }
 
-/// Where the bags begin, in order and within the ids: libtorch looks at the first and the last only.
+/// Where the bags begin. Checks that they are in order and within the ids: libtorch only checks the first and the last.
 fn offsets<'a>(named: &Named<'a>, ids: &Tensor) -> Result<&'a Tensor, Problem> {
     let missing = || Problem("ids of one axis need the bags' offsets".to_owned());
     let offsets = named.find("offsets").ok_or_else(missing)?;

@@ -13,16 +13,16 @@ use t2m_engine::own::WeightNorm;
 pub(super) struct Weights(HashMap<String, Tensor>);
 
 impl Weights {
-    /// Compute `weight` as torch does before each forward.
+    /// Compute `weight` as torch does before each forward, from a weight norm.
     pub fn normalise(&mut self, norm: &WeightNorm) -> Result<(), Problem> {
-        // To libtorch -1 is one norm over all.
+        // libtorch takes -1 for one norm over all.
         let dim = norm.dim.unwrap_or(-1);
         let weight = Tensor::f_internal_weight_norm(self.get("weight")?, self.get(&norm.norm)?, dim)?;
         self.0.insert("weight".to_owned(), weight);
         Ok(())
     }
 
-    /// As they came, in their own dtypes; under the name that `names` has the module's own name for.
+    /// The tensors from the pipe in their own dtypes. `names` maps the layer's names to the module's own.
     pub fn new(tensors: &[(String, TensorData)], names: Option<&IndexMap<String, String>>) -> Result<Weights, Problem> {
         let known = |own: &String| {
             let mut names = names.into_iter().flatten();
@@ -41,19 +41,19 @@ impl Weights {
         tensors.collect::<Result<_, Problem>>().map(Weights)
     }
 
-    /// Those of a module below this one.
+    /// The weights of a module below this one.
     pub fn below(&self, path: &str) -> Weights {
         let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
         let own = self.0.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?, tensor)));
         Weights(own.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect())
     }
 
-    /// A tensor that the layer cannot do without.
+    /// A tensor that the layer requires.
     pub fn get(&self, name: &str) -> Result<&Tensor, Problem> {
         self.find(name).ok_or_else(|| Problem(format!("the layer's tensor `{name}` is missing")))
     }
 
-    /// A tensor that the layer may have.
+    /// An optional tensor.
     pub fn find(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)
     }
@@ -75,7 +75,7 @@ pub(super) fn cast(tensor: &Tensor, kind: Kind) -> Result<Tensor, Problem> {
     }
 }
 
-/// Apply a function the way libtorch's kernels of half precision do: in float32, rounded once at the end.
+/// Apply a function as libtorch's kernels do for half precision: in float32, rounded once at the end.
 pub(super) fn in_single(
     input: &Tensor,
     function: impl Fn(&Tensor) -> Result<Tensor, TchError>,
@@ -106,7 +106,7 @@ pub(super) fn to_data(tensor: &Tensor) -> Result<TensorData, Problem> {
     let tensor = tensor.f_contiguous()?;
     let dtype = dtype(tensor.f_kind()?)?;
     let sizes: Result<Vec<usize>, _> = tensor.size().into_iter().map(usize::try_from).collect();
-    // Seen of im2col, whose sizes overflow with a huge kernel.
+    // Seen in im2col, whose sizes overflow with a huge kernel.
     let shape = sizes.map_err(|_| Problem(format!("libtorch gave an output of shape {:?}", tensor.size())))?;
     let mut bytes = vec![0; tensor.numel() * dtype.size()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;

@@ -1,4 +1,4 @@
-//! Transformers: layers that are made of others. What those were built with comes with the layer, by path.
+//! Transformers: layers made of others. The arguments of those come with the layer, by path.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,8 @@ fn both(args: &Args<'_>, parts: &Parts<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// What the caller says of a decoder's masks being causal. Of `tgt_mask` it is found out where nothing is said.
+/// Whether the caller says that a decoder's masks are causal. For `tgt_mask` it is determined if the caller does not
+/// say.
 struct Hints {
     target: Option<bool>,
     memory: bool,
@@ -131,7 +132,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Layers one after the other, and a norm behind them.
+/// Layers one after the other, followed by a norm.
 struct Stack {
     layers: Vec<Layer>,
     norm: Option<Norm>,
@@ -140,7 +141,7 @@ struct Stack {
 
 impl Stack {
     fn new(parts: &Parts<'_>, prefix: &str, decoder: bool) -> Result<Stack, Problem> {
-        // The forward goes through the layers that there are, whatever `num_layers` says.
+        // The forward uses all layers, whatever `num_layers` says.
         let mut layers = Vec::new();
         while let Some(own) = parts.find(&format!("{prefix}layers.{}", layers.len())) {
             layers.push(Layer::new(parts, &own, &format!("{prefix}layers.{}.", layers.len()), decoder)?);
@@ -194,7 +195,7 @@ impl Stack {
         }
     }
 
-    /// What is said, or else whether the mask is the causal one of the input's length.
+    /// What the caller says, or else whether the mask is the causal one for the input's length.
     fn is_causal(&self, mask: Option<&Tensor>, said: Option<bool>, input: &Tensor) -> Result<bool, Problem> {
         let mask = match (said, mask) {
             (None, Some(mask)) => mask,
@@ -236,7 +237,7 @@ impl Layer {
         })
     }
 
-    /// `memory` with its masks is there for a decoder's layer.
+    /// A decoder's layer gets `memory` with its masks.
     fn forward(
         &self,
         weights: &Weights,

@@ -31,7 +31,7 @@ pub(super) fn max(args: &Args<'_>, axes: usize) -> Result<Forward, Problem> {
     }))
 }
 
-/// The pooling's window, one number an axis.
+/// The pooling's window, one number for each axis.
 struct Sizes {
     kernel: Vec<i64>,
     stride: Vec<i64>,
@@ -39,7 +39,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// The smallest size that the pooling could have come from, or the one that is wanted if it is less than a stride away.
+    /// The smallest size that the pooling could have come from, or the requested one if it is less than a stride away.
     fn output(&self, input: &Tensor, wanted: Option<&[i64]>) -> Result<Vec<i64>, Problem> {
         let count = self.kernel.len();
         let wanted = match wanted {

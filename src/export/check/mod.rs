@@ -1,4 +1,4 @@
-//! Somebody else's conversion held against ours: each tensor matched by name or by content, and said to be what it is.
+//! Somebody else's conversion compared with ours: each tensor is matched by name or by content, and classified.
 //!
 //! One pair of tensors is in memory at a time.
 
@@ -56,7 +56,7 @@ pub enum Verdict {
     },
     /// Ours has no counterpart.
     Missing,
-    /// Nothing of ours fits it.
+    /// No tensor of our conversion fits it.
     Extra,
 }
 
@@ -127,7 +127,7 @@ struct Ours<'a> {
     from: Vec<TensorId>,
     /// Names that the other file may have for it.
     names: Vec<String>,
-    /// Whether its absence is no fault: another name of a tensor that is there.
+    /// Whether it may be absent: it is another name of a tensor that is there.
     optional: bool,
     /// Why its layout is not known, where it is not.
     doubt: Option<&'a Doubt>,
@@ -172,7 +172,7 @@ pub fn with_conversion<'a>(
     compare(&ours, torch, other)
 }
 
-/// Hold two torch checkpoints against each other, tensor by tensor under their own names.
+/// Compare two torch checkpoints, tensor by tensor under their own names.
 ///
 /// # Errors
 /// As [`with_conversion`].

@@ -17,7 +17,7 @@ pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result
         return Ok(quantized::judge(&made, &parts));
     }
     let found = other.read(id)?;
-    // Trying every order is dear: only where it has to be asked before equality.
+    // Trying every order is expensive: only where the question comes before equality.
     if let Some(doubt) = ours.doubt
         && let Some(Verdict::Transposed { axes, .. }) = transposed(ours, &found)?
     {
@@ -37,7 +37,7 @@ pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result
     Ok(different(&made, &found))
 }
 
-/// A tensor's bytes, so many numbers at a time.
+/// A tensor's bytes, a block of numbers at a time.
 fn pieces(tensor: &TensorData) -> std::slice::Chunks<'_, u8> {
     tensor.bytes.chunks(PIECE * tensor.dtype.size())
 }
@@ -88,7 +88,7 @@ fn transposed(ours: &Ours<'_>, found: &TensorData) -> Result<Option<Verdict>, Er
     Ok(None)
 }
 
-/// Every order of so many axes, the given one first.
+/// Every order of this many axes, the given one first.
 fn orders(rank: usize) -> Vec<Vec<usize>> {
     let mut orders: Vec<Vec<usize>> = vec![Vec::new()];
     for _ in 0..rank {

@@ -70,7 +70,7 @@ fn number(stream: &[u8], first: usize, bits: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// Pack numbers of so many bits.
+    /// Pack numbers of this many bits.
     fn pack(numbers: &[u32], bits: usize) -> Vec<u8> {
         let mut bytes = vec![0u8; (numbers.len() * bits).div_ceil(32) * 4];
         for (at, number) in numbers.iter().enumerate() {

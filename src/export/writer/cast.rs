@@ -104,7 +104,7 @@ pub(super) fn cast(piece: TensorData, to: Dtype, loss: Option<&mut Loss>) -> Opt
     }
 }
 
-/// Numbers of a block: counts of so many fit 32 bits, and the block stays in the cache.
+/// Numbers in a block: few enough that counts fit 32 bits and the block stays in the cache.
 const BLOCK: usize = 1024;
 
 /// float32 in half precision, in one go: by far the most frequent cast. Written without branches and with 32-bit counts, which

@@ -92,7 +92,7 @@ impl Readers<'_> {
             }
             workers.into_iter().map(|worker| worker.join().unwrap_or(Err(Error::Stopped))).collect()
         });
-        // What went wrong is said before that others stopped for it.
+        // The first failure is reported, before the others that stopped because of it.
         let mut errors: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
         errors.sort_by_key(|error| matches!(error, Error::Stopped));
         if errors.is_empty() && stop.load(Ordering::Relaxed) {

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 
-/// How long what is written is gathered at least; else as long as the last flush took, as on some systems each one is dear.
+/// How long written data is collected at least before a flush, or else as long as the last flush took, as flushing is
+/// expensive on some systems.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Bytes that are waited for at a time. A process that is to end has to wait for them too, and only for them.
+/// How many bytes are flushed at a time. A process that is to end has to wait for those, and only for those.
 const STEP: u64 = 8 << 20;
 
-/// Do something that writes to a file, and flush the file meanwhile.
+/// Run `work`, which writes to a file, and flush the file meanwhile.
 ///
 /// # Errors
 /// That of the work; or flushing failed, which the system tells but once.
@@ -38,7 +39,7 @@ pub(super) fn meanwhile(file: &File, target: &Path, work: impl FnOnce() -> Resul
     })
 }
 
-/// Flush a file that is whole, and read it back meanwhile. Both have to succeed before it takes its place.
+/// Flush a complete file, and read it back meanwhile. Both have to succeed before it takes its place.
 ///
 /// # Errors
 /// That of the work; or flushing failed.

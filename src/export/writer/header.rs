@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::{Described, Source, cast};
 use t2m_checkpoint::Dtype;
 
-/// How the name of this program begins in what it writes; its version follows.
+/// The program's name at the beginning of what it writes; its version follows.
 pub(super) const TOOL: &str = "t2m-tui ";
-/// What stands in for a file's hash until it is known: as long as one.
+/// Written in place of a file's hash until it is known: as long as one.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// One file of the output.
@@ -76,8 +76,8 @@ pub(super) fn shards(source: &dyn Source, target: &Path, most: u64) -> Vec<Shard
     files.into_iter().enumerate().map(shard).collect()
 }
 
-/// Bytes that a tensor's row takes in a header at most, its offsets having so many digits. Escapes in its name take up to six
-/// bytes for one.
+/// The most bytes that a tensor's row takes in a header, with offsets of this many digits. Escapes in its name take up
+/// to six bytes for one.
 fn row_length(tensor: &Described<'_>, offset: usize) -> usize {
     const FIXED: usize = r#""":{"dtype":"F8_E4M3","shape":[],"data_offsets":[,]},"#.len();
     let plain = tensor.name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');

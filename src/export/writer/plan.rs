@@ -10,10 +10,10 @@ use crate::export::state_dict::key_map;
 use crate::files::{self, Inputs, Kind, Outputs, Wanted};
 use t2m_checkpoint::Checkpoint;
 
-/// A longer index is none of ours.
+/// The longest index of ours, in bytes.
 const LONGEST_INDEX: u64 = 64 << 20;
 
-/// Whether nothing stands in the way of what the call names, before it is known into how many files the weights go.
+/// Check what the call names, before it is known into how many files the weights go.
 ///
 /// # Errors
 /// Says what does.

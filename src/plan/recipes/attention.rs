@@ -1,4 +1,4 @@
-//! MultiheadAttention in its forms: as MLX's layer where that has the form, by its projections and ops otherwise.
+//! MultiheadAttention in all its forms: as MLX's layer where that has the form, otherwise as projections and ops.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Call, Input, Move, Output, Refusal};
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxLayer, MlxOp, Operand};
 
 const PROJECTIONS: [&str; 3] = ["query_proj", "key_proj", "value_proj"];
 /// Sequences, queries and keys of the input.
@@ -189,10 +189,10 @@ pub(super) fn attention(site: &Site<'_>) -> Result<Draft, Refusal> {
         }
         return Ok(draft);
     }
-    phrase::layer(&mut p, "", "nn.MultiHeadAttention", attention.args());
+    phrase::layer(&mut p, "", MlxLayer::MultiHeadAttention, attention.args());
     let inputs: Vec<Operand> =
         ["query", "key", "value"].into_iter().map(Operand::from).chain(mask.map(Operand::from)).collect();
-    let output = p.call("self", inputs, []);
+    let output = p.run("", inputs);
     p.outputs = vec![output];
     Ok(draft.program(p).step("masks made numbers to add: True drops in torch, keeps in MLX"))
 }
@@ -205,7 +205,7 @@ fn mask(p: &mut Program, form: &Form, extra: i64) -> Option<String> {
     });
     let padding = form.padding_mask.then(|| {
         let numbers = drops(p, "key_padding_mask");
-        p.call("mx.expand_dims", [numbers.into()], [("axis", json!([1, 2]))])
+        p.call(MlxOp::ExpandDims, [numbers.into()], [("axis", json!([1, 2]))])
     });
     let mask = match (own, padding) {
         (Some(own), Some(padding)) => phrase::add(p, own, padding),
@@ -214,21 +214,21 @@ fn mask(p: &mut Program, form: &Form, extra: i64) -> Option<String> {
     if extra == 0 {
         return Some(mask);
     }
-    // What is joined to the keys is always seen.
+    // Positions joined to the keys are always seen.
     let rank = if form.padding_mask { 4 } else { 2 };
     let widths: Vec<(i64, i64)> = (0..rank).map(|axis| (0, if axis == rank - 1 { extra } else { 0 })).collect();
     Some(phrase::pad(p, &mask, &widths, phrase::Around::Constant(0.0)))
 }
 
-/// `True` drops: minus infinity there, 0 elsewhere, in the dtype of the queries.
+/// `True` drops: minus infinity there, 0 elsewhere, in the queries' dtype.
 pub(super) fn drops(p: &mut Program, mask: &str) -> String {
     let first = p.inputs.first().cloned().unwrap_or_default();
-    let numbers = p.call("mx.where", [mask.into(), f64::NEG_INFINITY.into(), 0.0.into()], []);
-    p.call("astype_like", [numbers.into(), first.into()], [])
+    let numbers = p.call(MlxOp::Where, [mask.into(), f64::NEG_INFINITY.into(), 0.0.into()], []);
+    p.call(MlxOp::AstypeLike, [numbers.into(), first.into()], [])
 }
 
 impl Attention {
-    /// Positions that are joined to the keys.
+    /// The positions joined to the keys.
     fn extra(&self) -> i64 {
         i64::from(self.bias_kv) + i64::from(self.zero_attn)
     }
@@ -241,20 +241,20 @@ fn projected(p: &mut Program, attention: &Attention, mask: Option<String>, form:
     for ((projection, input), (width, bias)) in
         PROJECTIONS.iter().zip(["query", "key", "value"]).zip(widths.into_iter().zip(["", "bias_k", "bias_v"]))
     {
-        phrase::layer(p, projection, "nn.Linear", linear(width, attention.width, attention.biased));
+        phrase::layer(p, projection, MlxLayer::Linear, linear(width, attention.width, attention.biased));
         let mut x = phrase::run(p, projection, input);
         if attention.bias_kv && !bias.is_empty() {
             let shape = json!([BATCH, 1, attention.width]);
-            let bias = p.call("mx.broadcast_to", [format!("self.{bias}").into()], [("shape", shape)]);
+            let bias = p.call(MlxOp::BroadcastTo, [format!("self.{bias}").into()], [("shape", shape)]);
             x = phrase::concatenate(p, vec![x, bias], 1);
         }
         if attention.zero_attn && !bias.is_empty() {
             let zeros = phrase::slice(p, &x, 1, Some(0), Some(1), 1);
-            let zeros = phrase::unary(p, "mx.zeros_like", &zeros);
+            let zeros = phrase::unary(p, MlxOp::ZerosLike, &zeros);
             x = phrase::concatenate(p, vec![x, zeros], 1);
         }
         let split = p.call(
-            "mx.unflatten",
+            MlxOp::Unflatten,
             [x.into()],
             [("axis", json!(-1)), ("shape", json!([attention.heads, attention.width / attention.heads]))],
         );
@@ -262,20 +262,20 @@ fn projected(p: &mut Program, attention: &Attention, mask: Option<String>, form:
     }
     let scale = ((attention.width / attention.heads) as f64).powf(-0.5);
     let query = phrase::multiply(p, parts[0].clone(), scale);
-    let keys = p.call("mx.swapaxes", [parts[1].clone().into()], [("axis1", json!(-1)), ("axis2", json!(-2))]);
-    let mut scores = phrase::binary(p, "mx.matmul", query, keys);
+    let keys = p.call(MlxOp::Swapaxes, [parts[1].clone().into()], [("axis1", json!(-1)), ("axis2", json!(-2))]);
+    let mut scores = phrase::binary(p, MlxOp::Matmul, query, keys);
     if let Some(mask) = mask {
         scores = phrase::add(p, scores, mask);
     }
-    let weights = p.call("mx.softmax", [scores.into()], [("axis", json!(-1)), ("precise", json!(true))]);
-    let mixed = phrase::binary(p, "mx.matmul", weights.clone(), parts[2].clone());
+    let weights = p.call(MlxOp::Softmax, [scores.into()], [("axis", json!(-1)), ("precise", json!(true))]);
+    let mixed = phrase::binary(p, MlxOp::Matmul, weights.clone(), parts[2].clone());
     let mixed = phrase::transpose(p, &mixed, &[0, 2, 1, 3]);
-    let mixed = p.call("mx.flatten", [mixed.into()], [("start_axis", json!(2))]);
-    phrase::layer(p, "out_proj", "nn.Linear", linear(attention.width, attention.width, attention.biased));
+    let mixed = p.call(MlxOp::Flatten, [mixed.into()], [("start_axis", json!(2))]);
+    phrase::layer(p, "out_proj", MlxLayer::Linear, linear(attention.width, attention.width, attention.biased));
     let output = phrase::run(p, "out_proj", &mixed);
     let mut outputs = vec![output];
     if form.weights {
-        outputs.push(if form.averaged { phrase::reduce(p, "mx.mean", &weights, &[1], false) } else { weights });
+        outputs.push(if form.averaged { phrase::reduce(p, MlxOp::Mean, &weights, &[1], false) } else { weights });
     }
     outputs
 }

@@ -1,7 +1,7 @@
-//! How a module's tensors move, where that follows from its class and its tensors alone: a stride or an epsilon that the
-//! file does not say changes what a layer computes, not where its weights go.
+//! How a module's tensors move, where that follows from its class and its tensors alone: a stride or an epsilon that
+//! the file does not hold changes what a layer computes, but not where its weights go.
 //!
-//! These are the moves of the plans themselves, by the same functions; a test holds both against each other.
+//! The plans get their moves from the same functions; a test compares them.
 
 use super::site::Site;
 use super::{attention, conv, norm, recurrent};
@@ -9,7 +9,7 @@ use crate::model::reparametrized;
 use crate::plan::{Move, Refusal};
 use crate::registry::Recipe;
 
-/// The moves of a recipe that no unknown hyper-parameter changes; `None` of every other recipe.
+/// The moves of a recipe, if no unknown hyper-parameter changes them; otherwise `None`.
 fn moves(recipe: Recipe, site: &Site<'_>) -> Option<Result<Vec<Move>, Refusal>> {
     Some(match recipe {
         Recipe::Attention => Ok(attention::all_moves(site)),
@@ -31,7 +31,8 @@ fn moves(recipe: Recipe, site: &Site<'_>) -> Option<Result<Vec<Move>, Refusal>> 
 /// The moves of a module's tensors by its class, whatever its hyper-parameters are.
 ///
 /// # Errors
-/// The layout depends on one that the file does not say, or a tensor is missing or of a type that layers do not compute with.
+/// The layout depends on a hyper-parameter that the file does not hold, or a tensor is missing or has a type that
+/// layers do not compute with.
 pub fn moves_by_class(site: &Site<'_>) -> Result<Vec<Move>, Refusal> {
     let Some(norm) = reparametrized::weight_norm(site.checkpoint, site.model, site.id) else { return plain(site) };
     let row = super::with_norm(site.row, &norm);

@@ -7,6 +7,7 @@ use super::site::{Draft, Site, product, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::plan::{Move, Refusal};
 use t2m_engine::Program;
+use t2m_engine::program::MlxOp;
 
 /// `[2, in, *n]` → `[2, out, *m]`.
 pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
@@ -34,7 +35,7 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("out_channels", outputs)
         .arg("kernel_size", per_axis(kernel))
         .arg("stride", per_axis(&stride));
-    // Only zeros, and as many on both sides, are padding of MLX's own.
+    // MLX's own padding is zeros only, and the same on both sides.
     let inside = mode == "zeros" && padding.iter().all(|[low, high]| low == high);
     let inner: Vec<usize> = padding.iter().map(|[low, _]| if inside { *low } else { 0 }).collect();
     draft = draft
@@ -68,7 +69,8 @@ pub(super) fn conv(site: &Site<'_>) -> Result<Draft, Refusal> {
     })
 }
 
-/// A three-dimensional convolution with groups, which MLX refuses: each group by itself, on its part of the weight.
+/// A three-dimensional convolution with groups, which MLX refuses: each group is computed by itself, with its part of
+/// the weight.
 fn grouped(
     site: &Site<'_>,
     mut draft: Draft,
@@ -83,27 +85,27 @@ fn grouped(
     let mut p = Program::new(&["x"]);
     let widths: Vec<(i64, i64)> = std::iter::once((0, 0)).chain(widths.iter().copied()).chain([(0, 0)]).collect();
     let padded = phrase::pad(&mut p, "x", &widths, around);
-    let output = by_group(&mut p, "mx.conv3d", &padded, groups, &args, site.has("bias"));
+    let output = by_group(&mut p, MlxOp::Conv3d, &padded, groups, &args, site.has("bias"));
     p.outputs = vec![output];
     Ok(draft
-        .named("mx.conv3d")
+        .named(MlxOp::Conv3d)
         .program(p)
         .step(format!("{groups} convolutions, as MLX has no groups in three dimensions")))
 }
 
 /// Apply a function to each group's channels and part of the weight, then put the channels side by side and add the bias.
-fn by_group(p: &mut Program, call: &str, x: &str, groups: usize, args: &Map<String, Value>, bias: bool) -> String {
+fn by_group(p: &mut Program, op: MlxOp, x: &str, groups: usize, args: &Map<String, Value>, bias: bool) -> String {
     let names = |letter: &str| (0..groups).map(|group| format!("{letter}{group}")).collect::<Vec<_>>();
     let (inputs, weights) = (names("x"), names("w"));
     let split = |p: &mut Program, to: &[String], of: &str, axis: i64| {
         let to: Vec<&str> = to.iter().map(String::as_str).collect();
-        p.step(&to, "mx.split", [of.into(), (groups as f64).into()], [("axis", json!(axis))]);
+        p.step(&to, MlxOp::Split, [of.into(), (groups as f64).into()], [("axis", json!(axis))]);
     };
     split(p, &inputs, x, -1);
     split(p, &weights, "self.weight", 0);
     let mut outputs = Vec::new();
     for (input, weight) in inputs.iter().zip(&weights) {
-        let name = p.call(call, [input.clone().into(), weight.clone().into()], []);
+        let name = p.call(op, [input.clone().into(), weight.clone().into()], []);
         if let Some(step) = p.steps.last_mut() {
             step.args = args.clone();
         }
@@ -128,7 +130,7 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     let size = transposed_spatial(kernel, &stride, &pads);
     let output_padding = site.numbers("output_padding", kernel.len())?;
     let outputs = product(&[shape.get(1).copied().unwrap_or(1), groups])?;
-    // (n - 1)·stride + dilation·(kernel - 1) + output_padding + 1, the padding not taken off.
+    // (n - 1)·stride + dilation·(kernel - 1) + output_padding + 1, before the padding is taken off.
     let grown = |axis: usize| {
         let reach = dilation[axis].saturating_mul(kernel[axis].saturating_sub(1));
         let steps = (size[axis] - 1).saturating_mul(stride[axis]);
@@ -151,11 +153,15 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     if groups == 1 {
         return Ok(draft.arg("bias", site.has("bias")));
     }
-    let function = format!("mx.conv_transpose{}d", kernel.len());
+    let function = match kernel.len() {
+        1 => MlxOp::ConvTranspose1d,
+        2 => MlxOp::ConvTranspose2d,
+        _ => MlxOp::ConvTranspose3d,
+    };
     if kernel.len() == 3 {
         let mut p = Program::new(&["x"]);
         let args = std::mem::take(&mut draft.args);
-        let output = by_group(&mut p, &function, "x", groups, &args, site.has("bias"));
+        let output = by_group(&mut p, function, "x", groups, &args, site.has("bias"));
         p.outputs = vec![output];
         let step =
             format!("{groups} convolutions, as MLX has no groups in three dimensions; weight moved group by group");
@@ -164,7 +170,7 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut args = std::mem::take(&mut draft.args);
     args.insert("groups".to_owned(), json!(groups));
     let mut p = Program::new(&["x"]);
-    let mut output = p.call(&function, ["x".into(), "self.weight".into()], []);
+    let mut output = p.call(function, ["x".into(), "self.weight".into()], []);
     if let Some(step) = p.steps.last_mut() {
         step.args = args;
     }
@@ -182,12 +188,12 @@ pub(super) fn transposed_moves(site: &Site<'_>, groups: usize) -> Vec<Move> {
     weight.into_iter().chain(site.has("bias").then(|| Move::keep("bias"))).collect()
 }
 
-/// As MLX's layers take it: a number for one axis, a list for more.
+/// In the form that MLX's layers take: a number for one axis, a list for more.
 fn per_axis(numbers: &[usize]) -> Value {
     if let [number] = numbers { json!(number) } else { json!(numbers) }
 }
 
-/// Padding before and behind along each axis. torch's 'same' puts the odd one behind.
+/// Padding before and after along each axis. torch's 'same' puts the odd one after.
 fn padding(site: &Site<'_>, kernel: &[usize], dilation: &[usize]) -> Result<Vec<[usize; 2]>, Refusal> {
     match site.attribute("padding")?.as_str() {
         Some("valid") => Ok(vec![[0, 0]; kernel.len()]),
@@ -201,8 +207,8 @@ fn padding(site: &Site<'_>, kernel: &[usize], dilation: &[usize]) -> Result<Vec<
     }
 }
 
-/// An input size for each axis: room for the dilated kernel and for the padding (a reflected border must be shorter than
-/// the input) and some more, no two axes alike.
+/// An input size for each axis: room for the dilated kernel, for the padding (a reflected border must be shorter than
+/// the input) and a little more, no two axes alike.
 fn spatial(kernel: &[usize], dilation: &[usize], padding: &[usize]) -> Vec<usize> {
     let reach = |axis: usize| dilation[axis].saturating_mul(kernel[axis].max(1) - 1).saturating_add(1);
     (0..kernel.len()).map(|axis| reach(axis).max(padding[axis]).saturating_add(6 + 2 * axis)).collect()

@@ -1,4 +1,4 @@
-//! Linear layers, convolutions and pools with another weight or another padding than the plain ones.
+//! Linear layers, convolutions and pools whose weight or padding differs from the plain ones.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(super) fn same(site: &Site<'_>) -> Result<Draft, Refusal> {
     padded(site, draft, &kernel, &dilation, 0.0)
 }
 
-/// A pool with the same padding.
+/// A pool with TensorFlow's padding.
 pub(super) fn pool_same(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (kernel, stride) = (site.numbers("kernel_size", 2)?, site.numbers("stride", 2)?);
     let max = site.torch_class().contains("max");
@@ -64,7 +64,7 @@ pub(super) fn pool_same(site: &Site<'_>) -> Result<Draft, Refusal> {
     padded(site, draft, &kernel, &[1, 1], if max { f64::NEG_INFINITY } else { 0.0 })
 }
 
-/// Around the input goes what makes the output ⌈size / stride⌉ long, the odd one behind.
+/// Pad the input so that the output is ⌈size / stride⌉ long; the odd one goes after.
 fn padded(site: &Site<'_>, draft: Draft, kernel: &[usize], dilation: &[usize], value: f64) -> Result<Draft, Refusal> {
     let stride = site.numbers("stride", kernel.len())?;
     let sizes: Vec<usize> = draft.inputs.iter().flat_map(|input| &input.shape).skip(2).copied().collect();
@@ -128,7 +128,7 @@ pub(super) fn cut_end(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.program(p))
 }
 
-/// Axes in another order. Moving the channels last or first again is nothing in MLX: they are last all the time.
+/// Axes in another order. Moving channels last or first does nothing in MLX, where they are always last.
 pub(super) fn permute(site: &Site<'_>) -> Result<Draft, Refusal> {
     let dims = site.integers("dims")?;
     let rank = dims.len();

@@ -6,6 +6,7 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Refusal};
 use t2m_engine::Program;
+use t2m_engine::program::MlxOp;
 
 fn two(shape: &[usize]) -> Vec<Input> {
     vec![Input::new(shape.to_vec(), Values::Normal(1.0)); 2]
@@ -18,21 +19,21 @@ pub(super) fn cosine(site: &Site<'_>) -> Result<Draft, Refusal> {
     let eps = site.float("eps")?;
     let mut p = Program::new(&["x1", "x2"]);
     let length = |p: &mut Program, x: &str| {
-        let squares = unary(p, "mx.square", x);
-        let sum = reduce(p, "mx.sum", &squares, &[dim], true);
-        let root = unary(p, "mx.sqrt", &sum);
-        binary(p, "mx.maximum", root, eps)
+        let squares = unary(p, MlxOp::Square, x);
+        let sum = reduce(p, MlxOp::Sum, &squares, &[dim], true);
+        let root = unary(p, MlxOp::Sqrt, &sum);
+        binary(p, MlxOp::Maximum, root, eps)
     };
     let (first, second) = (length(&mut p, "x1"), length(&mut p, "x2"));
-    let first = binary(&mut p, "mx.divide", "x1", first);
-    let second = binary(&mut p, "mx.divide", "x2", second);
+    let first = binary(&mut p, MlxOp::Divide, "x1", first);
+    let second = binary(&mut p, MlxOp::Divide, "x2", second);
     let product = multiply(&mut p, first, second);
-    let output = reduce(&mut p, "mx.sum", &product, &[dim], false);
+    let output = reduce(&mut p, MlxOp::Sum, &product, &[dim], false);
     p.outputs = vec![output];
     Ok(Draft::of(two(&[5, 12, 7]), Bound::Norm(12)).program(p).step("by ops: nn.losses.cosine_similarity_loss reduces"))
 }
 
-/// `[5, 12]` and as many.
+/// Two inputs `[5, 12]`.
 pub(super) fn pairwise(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (power, eps) = (site.float("norm")?, site.float("eps")?);
     let keep = site.flag("keepdim")?;
@@ -44,27 +45,27 @@ pub(super) fn pairwise(site: &Site<'_>) -> Result<Draft, Refusal> {
 
 /// `(Σ |a - b + ε|ᵖ)^(1/p)` over the last axis; for p = 0 how many differ.
 pub(super) fn apart(p: &mut Program, [a, b]: [&str; 2], power: f64, eps: f64, keep: bool) -> String {
-    let difference = binary(p, "mx.subtract", a, b);
+    let difference = binary(p, MlxOp::Subtract, a, b);
     let difference = add(p, difference, eps);
     if power == 2.0 {
-        let squares = unary(p, "mx.square", &difference);
-        let sum = reduce(p, "mx.sum", &squares, &[-1], keep);
-        return unary(p, "mx.sqrt", &sum);
+        let squares = unary(p, MlxOp::Square, &difference);
+        let sum = reduce(p, MlxOp::Sum, &squares, &[-1], keep);
+        return unary(p, MlxOp::Sqrt, &sum);
     }
-    let size = unary(p, "mx.abs", &difference);
+    let size = unary(p, MlxOp::Abs, &difference);
     if power == 0.0 {
-        // How many differ.
-        let differs = binary(p, "mx.not_equal", size.clone(), 0.0);
-        let differs = p.call("astype_like", [differs.into(), size.into()], []);
-        return reduce(p, "mx.sum", &differs, &[-1], keep);
+        // The number of elements that differ.
+        let differs = binary(p, MlxOp::NotEqual, size.clone(), 0.0);
+        let differs = p.call(MlxOp::AstypeLike, [differs.into(), size.into()], []);
+        return reduce(p, MlxOp::Sum, &differs, &[-1], keep);
     }
     if power == f64::INFINITY {
-        return reduce(p, "mx.max", &size, &[-1], keep);
+        return reduce(p, MlxOp::Max, &size, &[-1], keep);
     }
     if power == 1.0 {
-        return reduce(p, "mx.sum", &size, &[-1], keep);
+        return reduce(p, MlxOp::Sum, &size, &[-1], keep);
     }
-    let powers = binary(p, "mx.power", size, power);
-    let sum = reduce(p, "mx.sum", &powers, &[-1], keep);
-    binary(p, "mx.power", sum, 1.0 / power)
+    let powers = binary(p, MlxOp::Power, size, power);
+    let sum = reduce(p, MlxOp::Sum, &powers, &[-1], keep);
+    binary(p, MlxOp::Power, sum, 1.0 / power)
 }

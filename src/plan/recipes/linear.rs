@@ -8,8 +8,9 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Move, Refusal};
 use t2m_engine::Program;
+use t2m_engine::program::MlxOp;
 
-/// `[4, 7, in]` → `[4, 7, out]`. More than one row, since a single one takes another path in both libraries.
+/// `[4, 7, in]` → `[4, 7, out]`. More than one row, since both libraries compute a single row differently.
 pub(super) fn linear(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [outputs, inputs] = site.shape_of_rank("weight")?;
     let draft = Draft::new(vec![4, 7, inputs], Bound::Contraction(inputs))
@@ -42,7 +43,7 @@ pub(super) fn bilinear(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.arg("bias", site.has("bias")).weights(site.moves(&["bias"])).output_shape(vec![4, 7, out]))
 }
 
-/// How many ids a bag of the measurement has, and how many bags there are.
+/// How many ids a bag has in the measurement, and how many bags there are.
 const BAG: usize = 7;
 const BAGS: usize = 5;
 
@@ -86,7 +87,7 @@ pub(super) fn embedding_bag(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.program(p).step("rows taken and reduced: MLX has no such layer"))
 }
 
-/// What is done with the rows of each bag.
+/// How the rows of each bag are reduced.
 struct Bags<'a> {
     mode: &'a str,
     /// The id that does not count.
@@ -97,57 +98,61 @@ struct Bags<'a> {
 
 impl Bags<'_> {
     fn program(&self, p: &mut Program, flat: bool, weighted: bool) -> String {
-        let mut taken = p.call("mx.take", ["self.weight".into(), "input".into()], [("axis", json!(0))]);
+        let mut taken = p.call(MlxOp::Take, ["self.weight".into(), "input".into()], [("axis", json!(0))]);
         if weighted {
-            let each = p.call("mx.expand_dims", ["per_sample_weights".into()], [("axis", json!(-1))]);
+            let each = p.call(MlxOp::ExpandDims, ["per_sample_weights".into()], [("axis", json!(-1))]);
             taken = multiply(p, taken, each);
         }
         let mut counts = flat.then(|| self.members(p));
         if let Some(padding) = self.padding {
-            let real = phrase::binary(p, "mx.not_equal", "input", padding as f64);
+            let real = phrase::binary(p, MlxOp::NotEqual, "input", padding as f64);
             counts = Some(match counts {
-                Some(counts) => phrase::binary(p, "mx.logical_and", counts, real),
+                Some(counts) => phrase::binary(p, MlxOp::LogicalAnd, counts, real),
                 None => real,
             });
         }
         let Some(counts) = counts else {
-            let function = ["mx.sum", "mx.mean", "mx.max"].into_iter().find(|name| name.ends_with(self.mode));
-            return reduce(p, function.unwrap_or("mx.sum"), &taken, &[1], false);
+            let function = match self.mode {
+                "mean" => MlxOp::Mean,
+                "max" => MlxOp::Max,
+                _ => MlxOp::Sum,
+            };
+            return reduce(p, function, &taken, &[1], false);
         };
-        // [bags, ids, 1] beside rows of [bags, ids, width], or of [ids, width], which every bag looks at.
-        let counts = p.call("mx.expand_dims", [counts.into()], [("axis", json!(-1))]);
-        let numbers = p.call("astype_like", [counts.clone().into(), "self.weight".into()], []);
-        let number = reduce(p, "mx.sum", &numbers, &[1], false);
+        // [bags, ids, 1] against rows of [bags, ids, width], or of [ids, width], which every bag sees.
+        let counts = p.call(MlxOp::ExpandDims, [counts.into()], [("axis", json!(-1))]);
+        let numbers = p.call(MlxOp::AstypeLike, [counts.clone().into(), "self.weight".into()], []);
+        let number = reduce(p, MlxOp::Sum, &numbers, &[1], false);
         if self.mode == "max" {
-            let seen = p.call("mx.where", [counts.into(), taken.into(), f64::NEG_INFINITY.into()], []);
-            let most = reduce(p, "mx.max", &seen, &[1], false);
-            let some = phrase::binary(p, "mx.greater", number, 0.0);
-            return p.call("mx.where", [some.into(), most.into(), 0.0.into()], []);
+            let seen = p.call(MlxOp::Where, [counts.into(), taken.into(), f64::NEG_INFINITY.into()], []);
+            let most = reduce(p, MlxOp::Max, &seen, &[1], false);
+            let some = phrase::binary(p, MlxOp::Greater, number, 0.0);
+            return p.call(MlxOp::Where, [some.into(), most.into(), 0.0.into()], []);
         }
         let seen = multiply(p, taken, numbers);
-        let sum = reduce(p, "mx.sum", &seen, &[1], false);
+        let sum = reduce(p, MlxOp::Sum, &seen, &[1], false);
         if self.mode == "sum" {
             return sum;
         }
-        let number = phrase::binary(p, "mx.maximum", number, 1.0);
-        phrase::binary(p, "mx.divide", sum, number)
+        let number = phrase::binary(p, MlxOp::Maximum, number, 1.0);
+        phrase::binary(p, MlxOp::Divide, sum, number)
     }
 
-    /// Which id is in which bag: from its offset on, up to the next one's.
+    /// Which id is in which bag: those from its offset to the next.
     fn members(&self, p: &mut Program) -> String {
         let ids = (BAGS * BAG) as i64;
         let (starts, stops) = if self.last {
             (phrase::slice(p, "offsets", 0, None, Some(-1), 1), phrase::slice(p, "offsets", 0, Some(1), None, 1))
         } else {
             let rest = phrase::slice(p, "offsets", 0, Some(1), None, 1);
-            let end = p.call("mx.full", [], [("shape", json!([1])), ("vals", json!(ids)), ("dtype", json!("int32"))]);
+            let end = p.call(MlxOp::Full, [], [("shape", json!([1])), ("vals", json!(ids)), ("dtype", json!("int32"))]);
             ("offsets".to_owned(), phrase::concatenate(p, vec![rest, end], 0))
         };
-        let place = p.call("mx.arange", [], [("stop", json!(ids))]);
-        let column = |p: &mut Program, x: &str| p.call("mx.expand_dims", [x.into()], [("axis", json!(-1))]);
+        let place = p.call(MlxOp::Arange, [], [("stop", json!(ids))]);
+        let column = |p: &mut Program, x: &str| p.call(MlxOp::ExpandDims, [x.into()], [("axis", json!(-1))]);
         let (starts, stops) = (column(p, &starts), column(p, &stops));
-        let begun = phrase::binary(p, "mx.greater_equal", place.clone(), starts);
-        let open = phrase::binary(p, "mx.less", place, stops);
-        phrase::binary(p, "mx.logical_and", begun, open)
+        let begun = phrase::binary(p, MlxOp::GreaterEqual, place.clone(), starts);
+        let open = phrase::binary(p, MlxOp::Less, place, stops);
+        phrase::binary(p, MlxOp::LogicalAnd, begun, open)
     }
 }

@@ -1,4 +1,4 @@
-//! The recipes: one function a family of layers, from a module and its registry row to a plan.
+//! The recipes: one function for each family of layers. It turns a module and its registry row into a plan.
 
 mod activation;
 mod activation_variants;
@@ -33,12 +33,12 @@ use site::Draft;
 pub use site::{Asked, Setting, Site};
 use t2m_engine::own;
 
-/// No input and no output is larger: a hyper-parameter out of a damaged or hostile file must not ask for all memory.
-/// 16 Mi elements are 64 MiB in float32, and some 600 MiB of numbers to compare.
+/// The largest input or output. A hyper-parameter out of a damaged or hostile file must not ask for all memory. 16 Mi
+/// elements are 64 MiB in float32, and some 600 MiB of numbers to compare.
 const MOST_ELEMENTS: usize = 16 << 20;
-/// Nor any hyper-parameter that is a step, a kernel or a shape …
+/// The largest step, kernel or shape …
 const MOST_STEPS: usize = 16 << 20;
-/// … or counts features.
+/// … and the largest number of features.
 const MOST_UNITS: usize = 1 << 31;
 
 /// Makes a draft of a module's plan.
@@ -170,7 +170,7 @@ pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
-/// To the recipe the weight is the norm's `v`, which has its shape.
+/// The row with the norm's `v`, which has the weight's shape, as the weight.
 fn with_norm(row: &Layer, norm: &WeightNorm) -> Layer {
     let mut row = row.clone();
     row.tensors.insert("weight".to_owned(), norm.direction.to_owned());

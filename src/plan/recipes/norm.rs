@@ -9,6 +9,7 @@ use crate::plan::input::Values;
 use crate::plan::weights::Layout;
 use crate::plan::{Move, Refusal, Rule};
 use t2m_engine::Program;
+use t2m_engine::program::{MlxLayer, MlxOp};
 
 /// Spatial sizes for a norm's input of that many dimensions: no two alike, none square.
 const SPATIAL: [&[usize]; 4] = [&[], &[13], &[7, 9], &[3, 5, 4]];
@@ -26,7 +27,7 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     if !site.has("weight") {
         draft.args.clear();
         draft =
-            draft.named("mx.fast.rms_norm").arg("weight", Value::Null).step("a function, as the layer has a weight");
+            draft.named(MlxOp::FastRmsNorm).arg("weight", Value::Null).step("a function, as the layer has a weight");
     }
     let draft = match site.attribute("eps")? {
         // torch takes the input dtype's epsilon for None, MLX's default is 1e-5.
@@ -38,7 +39,7 @@ pub(super) fn rms_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     flattened(site, draft)
 }
 
-/// A norm over the last axes, which are one in MLX.
+/// A norm over the last axes, which MLX has as one axis.
 fn last_axes(site: &Site<'_>, others: &[&str]) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
     let dims = product(&shape)?;
@@ -60,7 +61,7 @@ pub(super) fn last_axes_moves(site: &Site<'_>, others: &[&str]) -> Result<Vec<Mo
     Ok(weights)
 }
 
-/// The layer between a flatten of the last axes and its reverse, where they are several.
+/// The layer, with a flatten of the last axes before it and its reverse after, if there are several.
 fn flattened(site: &Site<'_>, draft: Draft) -> Result<Draft, Refusal> {
     let shape = normalized_shape(site)?;
     if shape.len() < 2 {
@@ -69,9 +70,9 @@ fn flattened(site: &Site<'_>, draft: Draft) -> Result<Draft, Refusal> {
     // The function takes its weight by position: there is no layer to hold it.
     let draft = draft.wrapped(site, |p, x| {
         let start = -(shape.len() as i64);
-        let flat = p.call("mx.flatten", [x.into()], [("start_axis", json!(start))]);
+        let flat = p.call(MlxOp::Flatten, [x.into()], [("start_axis", json!(start))]);
         let normed = phrase::run(p, "", &flat);
-        p.call("mx.unflatten", [normed.into()], [("axis", json!(-1)), ("shape", json!(shape))])
+        p.call(MlxOp::Unflatten, [normed.into()], [("axis", json!(-1)), ("shape", json!(shape))])
     });
     Ok(draft.step("the last axes flattened to one"))
 }
@@ -98,7 +99,7 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     let spatial = spatial(site)?;
     let features = features(site)?;
     let tracked = site.has("running_mean") && site.has("running_var");
-    // Without stored statistics it is normalised over batch and space.
+    // Without stored statistics it normalises over batch and space.
     let bound = if tracked { Bound::Pointwise } else { Bound::Norm(4 * spatial.iter().product::<usize>()) };
     let draft = Draft::new([vec![4, features], spatial.to_vec()].concat(), bound)
         .channels_last()
@@ -110,15 +111,15 @@ pub(super) fn batch_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     if spatial.len() < 3 {
         return Ok(draft);
     }
-    let draft = draft.named("nn.BatchNorm").wrapped(site, |p, x| {
-        let flat = p.call("mx.flatten", [x.into()], [("start_axis", json!(1)), ("end_axis", json!(3))]);
+    let draft = draft.named(MlxLayer::BatchNorm).wrapped(site, |p, x| {
+        let flat = p.call(MlxOp::Flatten, [x.into()], [("start_axis", json!(1)), ("end_axis", json!(3))]);
         let normed = phrase::run(p, "", &flat);
-        p.call("mx.unflatten", [normed.into()], [("axis", json!(1)), ("shape", json!(spatial))])
+        p.call(MlxOp::Unflatten, [normed.into()], [("axis", json!(1)), ("shape", json!(spatial))])
     });
     Ok(draft.step("depth, height and width flattened to one axis, as MLX's layer takes no more than four axes"))
 }
 
-/// Each channel by the squares of its neighbours: `[2, 9, 5, 7]`.
+/// Each channel, normalised by the squares of its neighbours: `[2, 9, 5, 7]`.
 pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     const CHANNELS: i64 = 9;
     let size = site.number("size")?;
@@ -126,11 +127,12 @@ pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Err(unexpected("size", site.maybe("size")));
     }
     let (alpha, beta, k) = (site.float("alpha")?, site.float("beta")?, site.float("k")?);
-    // LocalResponseNorm's window begins size // 2 before the channel, CrossMapLRN2d's is as long on both sides.
+    // LocalResponseNorm's window begins size // 2 before the channel; CrossMapLRN2d's reaches equally far on both
+    // sides.
     let across = site.torch_class().ends_with("CrossMapLRN2d");
     let (low, high) = if across { ((size - 1) / 2, (size - 1) / 2) } else { (size / 2, (size - 1) / 2) };
     let mut p = Program::new(&["x"]);
-    let squares = phrase::unary(&mut p, "mx.square", "x");
+    let squares = phrase::unary(&mut p, MlxOp::Square, "x");
     // CrossMapLRN2d never takes the first channel out of its running sum: it counts for every channel.
     let (counted, first) = if across {
         let first = phrase::slice(&mut p, &squares, 3, Some(0), Some(1), 1);
@@ -150,8 +152,8 @@ pub(super) fn local_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let scaled = phrase::multiply(&mut p, sum.unwrap_or_default(), alpha / size as f64);
     let raised = phrase::add(&mut p, scaled, k);
-    let divisor = phrase::binary(&mut p, "mx.power", raised, beta);
-    let output = phrase::binary(&mut p, "mx.divide", "x", divisor);
+    let divisor = phrase::binary(&mut p, MlxOp::Power, raised, beta);
+    let output = phrase::binary(&mut p, MlxOp::Divide, "x", divisor);
     p.outputs = vec![output];
     let draft = Draft::new(vec![2, CHANNELS as usize, 5, 7], Bound::Norm(low + high + 2)).values(Values::Normal(3.0));
     let draft = draft.channels_last().program(p).step("by ops: MLX has no such layer");
@@ -167,7 +169,7 @@ pub(super) fn instance_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     if site.flag("track_running_stats")? && site.has("running_mean") {
         // In eval mode torch then normalises by the stored statistics, which MLX's layer does not have.
         let draft = batch_norm(site)?.step("for nn.InstanceNorm, which keeps no running statistics");
-        return Ok(draft.named("nn.BatchNorm"));
+        return Ok(draft.named(MlxLayer::BatchNorm));
     }
     let spatial = spatial(site)?;
     let features = features(site)?;
@@ -181,14 +183,14 @@ pub(super) fn instance_norm(site: &Site<'_>) -> Result<Draft, Refusal> {
     affine(site, draft, &[])
 }
 
-/// Weight and bias over channels, which MLX's layers have both or not at all.
+/// Weight and bias over channels: MLX's layers have both or neither.
 fn affine(site: &Site<'_>, draft: Draft, others: &[&str]) -> Result<Draft, Refusal> {
     let draft = draft.weights(affine_moves(site, others)?);
     let lacks_bias = site.has("weight") && !site.has("bias");
     Ok(if lacks_bias { draft.step("a bias of zeros, which MLX's layer cannot be without") } else { draft })
 }
 
-/// Weight, bias and the others, with a bias of zeros where there is a weight alone.
+/// Weight, bias and the others, with zeros as the bias where only the weight exists.
 pub(super) fn affine_moves(site: &Site<'_>, others: &[&str]) -> Result<Vec<Move>, Refusal> {
     let mut weights = site.moves(&[&["bias"], others].concat());
     if site.has("weight") && !site.has("bias") {

@@ -1,6 +1,6 @@
-//! Norms beside the plain ones: 1 + weight, gates, heads, channels first, an activation behind.
+//! Norms other than the plain ones: 1 + weight, gates, heads, channels first, an activation behind.
 //!
-//! What the rows' constants mean stands beside the functions that compute it: `crates/torch/src/zoo/norm.rs`.
+//! The functions that compute these constants explain them: `crates/torch/src/zoo/norm.rs`.
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,7 @@ use crate::plan::input::Values;
 use crate::plan::weights::Fold;
 use crate::plan::{Input, Move, Refusal};
 use crate::registry::Recipe;
+use t2m_engine::program::{MlxLayer, MlxOp};
 use t2m_engine::{ModuleSpec, Program};
 
 /// Features of a norm that takes any number of them.
@@ -22,7 +23,7 @@ fn offset(site: &Site<'_>) -> f64 {
     site.setting(Setting::Offset).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
-/// The weight with the offset added, and bias, each if it is there.
+/// The weight plus the offset, and the bias, each if it exists.
 fn affine(site: &Site<'_>) -> Vec<Move> {
     let mut moves = site.moves(&["bias"]);
     if offset(site) != 0.0 {
@@ -38,7 +39,7 @@ fn with_offset(site: &Site<'_>, draft: Draft) -> Draft {
     }
 }
 
-/// Whether the channels are second in torch: by a constant of the row, or by the class's `data_format`.
+/// Whether channels are the second axis in torch: by a constant of the row, or by the class's `data_format`.
 fn channels_first(site: &Site<'_>) -> Result<bool, Refusal> {
     if let Some(first) = site.setting(Setting::ChannelsFirst).and_then(Value::as_bool) {
         return Ok(first);
@@ -81,7 +82,7 @@ pub(super) fn rms(site: &Site<'_>) -> Result<Draft, Refusal> {
     let draft = if site.has("weight") {
         draft.arg("dims", width).arg("eps", eps)
     } else {
-        let draft = draft.named("mx.fast.rms_norm").arg("weight", Value::Null).arg("eps", eps);
+        let draft = draft.named(MlxOp::FastRmsNorm).arg("weight", Value::Null).arg("eps", eps);
         draft.step("a function, as the layer has a weight")
     };
     if !site.has("bias") {
@@ -100,23 +101,23 @@ fn in_groups(site: &Site<'_>, draft: Draft, width: usize, size: u64, eps: f64) -
     let normed = grouped(&mut p, "x", groups, eps);
     let output = if site.has("weight") { multiply(&mut p, normed, "self.weight") } else { normed };
     p.outputs = vec![output];
-    Ok(draft.named("mx.fast.rms_norm").program(p).step("normalised in groups"))
+    Ok(draft.named(MlxOp::FastRmsNorm).program(p).step("normalised in groups"))
 }
 
 fn groups_of(width: usize, size: usize) -> Option<usize> {
     (size > 0 && width.is_multiple_of(size)).then(|| width / size)
 }
 
-/// The norm of each of so many parts of the last axis, without a weight.
+/// The norm of each of `groups` parts of the last axis, without a weight.
 fn grouped(p: &mut Program, x: &str, groups: usize, eps: f64) -> String {
     let args = entries([("weight", Value::Null), ("eps", json!(eps))]);
-    p.layers.insert(String::new(), ModuleSpec { kind: "mx.fast.rms_norm".to_owned(), args, ..ModuleSpec::default() });
+    phrase::layer(p, "", MlxLayer::FastRmsNorm, args);
     if groups == 1 {
         return run(p, "", x);
     }
-    let parts = p.call("mx.unflatten", [x.into()], [("axis", json!(-1)), ("shape", json!([groups, -1]))]);
+    let parts = p.call(MlxOp::Unflatten, [x.into()], [("axis", json!(-1)), ("shape", json!([groups, -1]))]);
     let normed = run(p, "", &parts);
-    p.call("mx.flatten", [normed.into()], [("start_axis", json!(-2))])
+    p.call(MlxOp::Flatten, [normed.into()], [("start_axis", json!(-2))])
 }
 
 /// An RMS norm and its gate, which is a second input: applied before the norm or after it.
@@ -133,11 +134,11 @@ pub(super) fn gated_rms(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let after = site.flag("norm_before_gate")?;
     let activation = match site.attribute("activation")? {
-        Value::String(word) if word == "silu" || word == "swish" => "nn.silu",
-        Value::String(word) if word == "sigmoid" => "mx.sigmoid",
+        Value::String(word) if word == "silu" || word == "swish" => MlxOp::NnSilu,
+        Value::String(word) if word == "sigmoid" => MlxOp::Sigmoid,
         other => return Err(unexpected("activation", other)),
     };
-    // In every model the gate is given; a sample may ask for the norm without it.
+    // Every model passes the gate; a sample may ask for the norm without it.
     let alone = site.call.is_some_and(|call| call.inputs.as_deref() == Some(&["hidden_states".to_owned()]));
     let names: &[&str] = if alone { &["hidden_states"] } else { &["hidden_states", "gate"] };
     let mut p = Program::new(names);
@@ -158,7 +159,7 @@ pub(super) fn gated_rms(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs =
         vec![Input::new(vec![4, 5, width], Values::AndSmall), Input::new(vec![4, 5, width], Values::Normal(1.0))];
     let draft = Draft::of(inputs.into_iter().take(names.len()).collect(), Bound::Norm(width / groups));
-    let word = if activation == "nn.silu" { "silu" } else { "sigmoid" };
+    let word = if activation == MlxOp::NnSilu { "silu" } else { "sigmoid" };
     Ok(draft
         .weights(vec![Move::keep("weight")])
         .torch_arg("groups", groups)
@@ -194,7 +195,7 @@ pub(super) fn layer(site: &Site<'_>) -> Result<Draft, Refusal> {
 /// A norm without weights over the last axis.
 fn plain(p: &mut Program, x: &str, width: usize, eps: f64) -> String {
     let args = entries([("dims", json!(width)), ("eps", json!(eps)), ("affine", json!(false))]);
-    phrase::layer(p, "norm", "nn.LayerNorm", args);
+    phrase::layer(p, "norm", MlxLayer::LayerNorm, args);
     run(p, "norm", x)
 }
 
@@ -206,12 +207,12 @@ fn scaled(site: &Site<'_>, p: &mut Program, mut x: String) -> String {
     if site.has("bias") { add(p, x, "self.bias") } else { x }
 }
 
-/// Over each head's features, then the heads side by side: `[4, 5, heads, D]` → `[4, 5, heads·D]`.
+/// A norm over each head's features, then the heads side by side: `[4, 5, heads, D]` → `[4, 5, heads·D]`.
 fn merged(site: &Site<'_>, eps: f64) -> Result<Draft, Refusal> {
     let (heads, width) = (site.number("num_heads")?, site.number("head_dim")?);
     let mut p = Program::new(&["x"]);
     let normed = plain(&mut p, "x", width, eps);
-    let flat = p.call("mx.flatten", [normed.into()], [("start_axis", json!(-2))]);
+    let flat = p.call(MlxOp::Flatten, [normed.into()], [("start_axis", json!(-2))]);
     let output = scaled(site, &mut p, flat);
     p.outputs = vec![output];
     let draft = Draft::new(vec![4, 5, heads, width], Bound::Norm(width)).values(Values::AndSmall);
@@ -241,7 +242,7 @@ pub(super) fn layer_per_head(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut p = Program::new(&["x"]);
     let normed = plain(&mut p, "x", width, eps);
     let weights = phrase::stack(&mut p, (0..heads).map(|head| format!("self.norms.{head}.weight")).collect(), 0);
-    let weights = p.call("mx.expand_dims", [weights.into()], [("axis", json!(1))]);
+    let weights = p.call(MlxOp::ExpandDims, [weights.into()], [("axis", json!(1))]);
     let output = multiply(&mut p, normed, weights);
     p.outputs = vec![output];
     let draft = Draft::new(vec![4, heads, 5, width], Bound::Norm(width)).values(Values::AndSmall);
@@ -253,16 +254,17 @@ pub(super) fn layer_per_head(site: &Site<'_>) -> Result<Draft, Refusal> {
 pub(super) fn simple(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (width, eps) = (width(site)?, site.float("eps")?);
     let mut p = Program::new(&["x"]);
-    let variance = p.call("mx.var", ["x".into()], [("axis", json!(-1)), ("keepdims", json!(true)), ("ddof", json!(1))]);
+    let variance =
+        p.call(MlxOp::Var, ["x".into()], [("axis", json!(-1)), ("keepdims", json!(true)), ("ddof", json!(1))]);
     let variance = add(&mut p, variance, eps);
-    let factor = unary(&mut p, "mx.rsqrt", &variance);
+    let factor = unary(&mut p, MlxOp::Rsqrt, &variance);
     let normed = multiply(&mut p, "x", factor);
     let output = scaled(site, &mut p, normed);
     p.outputs = vec![output];
     Ok(over(site, width)?.weights(site.moves(&["bias"])).program(p).step("by ops: MLX has no such layer"))
 }
 
-/// Norms over space by their mean over channels: `[2, 7, 9, C]`.
+/// Each channel's norm over space, divided by the mean over channels: `[2, 7, 9, C]`.
 pub(super) fn global_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [channels] = site.shape_of_rank("weight")?;
     let eps = site.float("eps")?;
@@ -272,12 +274,12 @@ pub(super) fn global_response(site: &Site<'_>) -> Result<Draft, Refusal> {
         _ => return Err(unexpected("channel_dim", site.maybe("channel_dim"))),
     };
     let mut p = Program::new(&["x"]);
-    let square = unary(&mut p, "mx.square", "x");
-    let sum = reduce(&mut p, "mx.sum", &square, &[1, 2], true);
-    let norm = unary(&mut p, "mx.sqrt", &sum);
-    let mean = reduce(&mut p, "mx.mean", &norm, &[-1], true);
+    let square = unary(&mut p, MlxOp::Square, "x");
+    let sum = reduce(&mut p, MlxOp::Sum, &square, &[1, 2], true);
+    let norm = unary(&mut p, MlxOp::Sqrt, &sum);
+    let mean = reduce(&mut p, MlxOp::Mean, &norm, &[-1], true);
     let mean = add(&mut p, mean, eps);
-    let relative = binary(&mut p, "mx.divide", norm, mean);
+    let relative = binary(&mut p, MlxOp::Divide, norm, mean);
     let scaled = multiply(&mut p, "x", relative);
     let scaled = multiply(&mut p, scaled, "self.weight");
     let scaled = add(&mut p, scaled, "self.bias");
@@ -290,19 +292,19 @@ pub(super) fn global_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(draft.weights(site.moves(&["bias"])).program(p).step("by ops: MLX has no such layer"))
 }
 
-/// By the root of the mean square over space: `[2, C, 7, 9]`.
+/// Divided by the root of the mean square over space: `[2, C, 7, 9]`.
 pub(super) fn filter_response(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [channels] = site.shape_of_rank("weight")?;
     let eps = site.float("eps")?;
     let mut p = Program::new(&["x"]);
-    let square = unary(&mut p, "mx.square", "x");
-    let mean = reduce(&mut p, "mx.mean", &square, &[1, 2], true);
+    let square = unary(&mut p, MlxOp::Square, "x");
+    let mean = reduce(&mut p, MlxOp::Mean, &square, &[1, 2], true);
     let mean = add(&mut p, mean, eps);
-    let factor = unary(&mut p, "mx.rsqrt", &mean);
+    let factor = unary(&mut p, MlxOp::Rsqrt, &mean);
     let normed = multiply(&mut p, "x", factor);
     let mut output = scaled(site, &mut p, normed);
     if site.has("tau") {
-        output = binary(&mut p, "mx.maximum", output, "self.tau");
+        output = binary(&mut p, MlxOp::Maximum, output, "self.tau");
     }
     p.outputs = vec![output];
     let draft = Draft::new(vec![2, channels, 7, 9], Bound::Norm(63)).values(Values::AndSmall).channels_last();
@@ -319,7 +321,7 @@ pub(super) fn scale(site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft { bound: Bound::Pointwise, ..draft }.weights(site.moves(&["bias"])).program(p))
 }
 
-/// The norm that the row names, and the module's child `act` behind it. `drop` between them is the identity.
+/// The norm that the row names, and the module's child `act` after it. `drop` between them is the identity.
 pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     let named = site.setting(Setting::Norm).and_then(Value::as_str).unwrap_or_default();
     let no_row = || Refusal::Unsupported(format!("the norm {named} has no row"));
@@ -342,7 +344,7 @@ pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     let normed = p.outputs.pop().unwrap_or_default();
     let output = match &act.mlx.program {
         Some(_) => return Err(Refusal::Unsupported(format!("its activation is a {}, by ops", act.torch.kind))),
-        None if act.mlx.kind == "nn.Identity" => normed,
+        None if act.mlx.kind == MlxLayer::Identity.name() => normed,
         None => {
             p.layers.insert("act".to_owned(), act.mlx.clone());
             run(&mut p, "act", &normed)
@@ -358,10 +360,11 @@ pub(super) fn then_activation(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut draft = Draft::of(norm.inputs, norm.bound).outputs(norm.outputs).torch_arg("layers", layers);
     draft.way = norm.way;
     draft = draft.weights(norm.weights.into_iter().chain(below).collect()).program(p);
-    Ok(draft.named(norm.mlx.kind).step("the activation behind the norm is a layer of its own"))
+    draft.mlx = Some(norm.mlx.kind);
+    Ok(draft.step("the activation behind the norm is a layer of its own"))
 }
 
-/// A layer of torch's side in a sequence, whose tensors are under that path.
+/// A layer of a sequence on torch's side, with its tensors under that path.
 fn part(spec: &ModuleSpec, at: &str) -> Map<String, Value> {
     entries([("kind", json!(spec.kind)), ("args", json!(spec.args)), ("at", json!(at))])
 }

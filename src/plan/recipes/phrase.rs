@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxLayer, MlxOp, Operand};
 use t2m_engine::{ModuleSpec, Program};
 
 /// Part of an axis: from `start` on, up to `stop`, every `stride`-th.
@@ -23,81 +23,80 @@ pub(super) fn slices(p: &mut Program, x: &str, first: usize, parts: &[(Option<i6
     let starts: Vec<Value> = whole.iter().cloned().chain(parts.iter().map(|part| json!(part.0))).collect();
     let stops: Vec<Value> = whole.iter().cloned().chain(parts.iter().map(|part| json!(part.1))).collect();
     let strides: Vec<Value> = whole.iter().cloned().chain(parts.iter().map(|part| json!(part.2))).collect();
-    p.call("slice", [x.into()], [("starts", starts.into()), ("stops", stops.into()), ("strides", strides.into())])
+    p.call(MlxOp::Slice, [x.into()], [("starts", starts.into()), ("stops", stops.into()), ("strides", strides.into())])
 }
 
-/// The first axis's element of that number, without the axis.
+/// Element `index` of the first axis, without the axis.
 pub(super) fn at(p: &mut Program, x: &str, index: usize) -> String {
-    p.call("index", [x.into()], [("at", json!(index))])
+    p.call(MlxOp::Index, [x.into()], [("at", json!(index))])
 }
 
 /// Elements along an axis by number.
 pub(super) fn take(p: &mut Program, x: &str, axis: usize, indices: impl IntoIterator<Item = i64>) -> String {
-    p.call("mx.take", [x.into(), Operand::indices(indices)], [("axis", json!(axis))])
+    p.call(MlxOp::Take, [x.into(), Operand::indices(indices)], [("axis", json!(axis))])
 }
 
-/// Several joined along an axis; one alone is itself.
+/// Several variables joined along an axis; a single one is returned as it is.
 pub(super) fn concatenate(p: &mut Program, mut parts: Vec<String>, axis: i64) -> String {
     match (parts.len(), parts.pop()) {
         (1, Some(single)) => single,
         (_, last) => {
             let all = parts.into_iter().chain(last).map(Operand::from).collect::<Vec<_>>();
-            p.call("mx.concatenate", [all.into()], [("axis", json!(axis))])
+            p.call(MlxOp::Concatenate, [all.into()], [("axis", json!(axis))])
         }
     }
 }
 
-/// Several laid along a new axis.
+/// Several variables stacked along a new axis.
 pub(super) fn stack(p: &mut Program, parts: Vec<String>, axis: i64) -> String {
     let all = parts.into_iter().map(Operand::from).collect::<Vec<_>>();
-    p.call("mx.stack", [all.into()], [("axis", json!(axis))])
+    p.call(MlxOp::Stack, [all.into()], [("axis", json!(axis))])
 }
 
-/// Two operands.
-pub(super) fn binary(p: &mut Program, call: &str, a: impl Into<Operand>, b: impl Into<Operand>) -> String {
-    p.call(call, [a.into(), b.into()], [])
+/// Call a function of two operands.
+pub(super) fn binary(p: &mut Program, op: MlxOp, a: impl Into<Operand>, b: impl Into<Operand>) -> String {
+    p.call(op, [a.into(), b.into()], [])
 }
 
-/// One operand.
-pub(super) fn unary(p: &mut Program, call: &str, x: &str) -> String {
-    p.call(call, [x.into()], [])
+/// Call a function of one operand.
+pub(super) fn unary(p: &mut Program, op: MlxOp, x: &str) -> String {
+    p.call(op, [x.into()], [])
 }
 
 pub(super) fn add(p: &mut Program, a: impl Into<Operand>, b: impl Into<Operand>) -> String {
-    binary(p, "mx.add", a, b)
+    binary(p, MlxOp::Add, a, b)
 }
 
 pub(super) fn multiply(p: &mut Program, a: impl Into<Operand>, b: impl Into<Operand>) -> String {
-    binary(p, "mx.multiply", a, b)
+    binary(p, MlxOp::Multiply, a, b)
 }
 
 pub(super) fn reshape(p: &mut Program, x: &str, shape: &[i64]) -> String {
-    p.call("mx.reshape", [x.into()], [("shape", json!(shape))])
+    p.call(MlxOp::Reshape, [x.into()], [("shape", json!(shape))])
 }
 
 pub(super) fn transpose(p: &mut Program, x: &str, axes: &[usize]) -> String {
-    p.call("mx.transpose", [x.into()], [("axes", json!(axes))])
+    p.call(MlxOp::Transpose, [x.into()], [("axes", json!(axes))])
 }
 
 /// Sum, mean, maximum over some axes.
-pub(super) fn reduce(p: &mut Program, call: &str, x: &str, axes: &[i64], keepdims: bool) -> String {
+pub(super) fn reduce(p: &mut Program, op: MlxOp, x: &str, axes: &[i64], keepdims: bool) -> String {
     let axes = if let [axis] = axes { json!(axis) } else { json!(axes) };
     if keepdims {
-        p.call(call, [x.into()], [("axis", axes), ("keepdims", json!(true))])
+        p.call(op, [x.into()], [("axis", axes), ("keepdims", json!(true))])
     } else {
-        p.call(call, [x.into()], [("axis", axes)])
+        p.call(op, [x.into()], [("axis", axes)])
     }
 }
 
 /// Declare a layer under an attribute.
-pub(super) fn layer(p: &mut Program, attribute: &str, kind: &str, args: Map<String, Value>) {
-    p.layers.insert(attribute.to_owned(), ModuleSpec { kind: kind.to_owned(), args, ..ModuleSpec::default() });
+pub(super) fn layer(p: &mut Program, attribute: &str, kind: MlxLayer, args: Map<String, Value>) {
+    p.layers.insert(attribute.to_owned(), ModuleSpec { kind: kind.name().to_owned(), args, ..ModuleSpec::default() });
 }
 
-/// Call a layer that was declared; the one without a name is `self`.
+/// Call a declared layer; the one without a name is `self`.
 pub(super) fn run(p: &mut Program, attribute: &str, x: &str) -> String {
-    let call = if attribute.is_empty() { "self".to_owned() } else { format!("self.{attribute}") };
-    p.call(&call, [x.into()], [])
+    p.run(attribute, [x.into()])
 }
 
 /// An object's entries.
@@ -127,7 +126,7 @@ impl Around {
     }
 }
 
-/// Pad each axis before and behind; a negative number cuts off, which `mx.pad` does not know.
+/// Pad each axis before and after; a negative number cuts off, which `mx.pad` cannot do.
 pub(super) fn pad(p: &mut Program, x: &str, widths: &[(i64, i64)], around: Around) -> String {
     let mut x = x.to_owned();
     if widths.iter().any(|&(low, high)| low < 0 || high < 0) {
@@ -141,13 +140,13 @@ pub(super) fn pad(p: &mut Program, x: &str, widths: &[(i64, i64)], around: Aroun
     }
     let pairs = json!(widths.iter().map(|&(low, high)| [low, high]).collect::<Vec<_>>());
     match around {
-        Around::Constant(0.0) => p.call("mx.pad", [x.into()], [("pad_width", pairs)]),
+        Around::Constant(0.0) => p.call(MlxOp::Pad, [x.into()], [("pad_width", pairs)]),
         Around::Constant(value) => {
             let value = if value == f64::NEG_INFINITY { json!("-mx.inf") } else { json!(value) };
-            p.call("mx.pad", [x.into()], [("pad_width", pairs), ("constant_values", value)])
+            p.call(MlxOp::Pad, [x.into()], [("pad_width", pairs), ("constant_values", value)])
         }
-        Around::Reflect => p.call("mx.pad", [x.into()], [("pad_width", pairs), ("mode", json!("reflect"))]),
-        Around::Edge => p.call("mx.pad", [x.into()], [("pad_width", pairs), ("mode", json!("edge"))]),
+        Around::Reflect => p.call(MlxOp::Pad, [x.into()], [("pad_width", pairs), ("mode", json!("reflect"))]),
+        Around::Edge => p.call(MlxOp::Pad, [x.into()], [("pad_width", pairs), ("mode", json!("edge"))]),
         Around::Circular => {
             for (axis, &(low, high)) in widths.iter().enumerate().filter(|(_, both)| **both != (0, 0)) {
                 let mut parts = Vec::new();

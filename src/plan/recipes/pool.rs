@@ -8,11 +8,11 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Output, Refusal};
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxLayer, MlxOp, Operand};
 
 /// Channels of a pool's input.
 const CHANNELS: usize = 5;
-/// No program calls more than this: a window of a hostile file could ask for millions of slices.
+/// The most calls of a program: a window of a hostile file could ask for millions of slices.
 const MOST_SLICES: usize = 600;
 
 /// A window along one axis.
@@ -25,12 +25,13 @@ struct Window {
     dilation: usize,
     /// Length of the output.
     out: usize,
-    /// Places behind the padding that the last window reaches, for `ceil_mode`.
+    /// Places after the padding that the last window reaches, for `ceil_mode`.
     extra: usize,
 }
 
 impl Window {
-    /// As torch counts: with `ceil_mode` a last window may reach beyond the input, but begins in it or in its padding.
+    /// As torch counts: with `ceil_mode` the last window may reach beyond the input, but begins in it or in its
+    /// padding.
     fn new(size: usize, [kernel, stride, padding, dilation]: [usize; 4], ceil: bool) -> Window {
         let reach = dilation * (kernel - 1) + 1;
         let room = (size + 2 * padding).saturating_sub(reach);
@@ -46,7 +47,7 @@ impl Window {
         (self.padding as i64, (self.padding + self.extra) as i64)
     }
 
-    /// The places that the window's element of that number sees: one for each output.
+    /// The places that element `element` of the window sees: one for each output.
     fn seen(&self, element: usize) -> (Option<i64>, Option<i64>, i64) {
         let start = element * self.dilation;
         let stop = start + (self.out - 1) * self.stride + 1;
@@ -70,7 +71,7 @@ fn windows(site: &Site<'_>, dilated: bool) -> Result<Vec<Window>, Refusal> {
             return Err(unexpected("padding", site.maybe("padding")));
         }
         let reach = sizes[3].saturating_mul(sizes[0] - 1).saturating_add(1);
-        // Two strides and a bit more than the window: `ceil_mode` makes a difference there.
+        // Two strides and a little more than the window, so that `ceil_mode` makes a difference.
         let size = reach.saturating_add(2 * sizes[1]).saturating_add(3 + axis);
         product(&[size])?;
         windows.push(Window::new(size, sizes, ceil));
@@ -114,31 +115,46 @@ pub(super) fn max(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut p = Program::new(&["x"]);
     let padded = phrase::pad(&mut p, "x", &sides(&windows), Around::Constant(f64::NEG_INFINITY));
     if !indices && !dilated {
-        phrase::layer(&mut p, "", &layer_name("Max", &windows), arguments(&windows, true));
+        phrase::layer(&mut p, "", max_layer(&windows), arguments(&windows, true));
         let output = phrase::run(&mut p, "", &padded);
         p.outputs = vec![output];
         return Ok(draft.program(p).step("padded behind for ceil_mode"));
     }
     let stacked = each_element(&mut p, &padded, &windows)?;
-    let output = phrase::reduce(&mut p, "mx.max", &stacked, &[0], false);
+    let output = phrase::reduce(&mut p, MlxOp::Max, &stacked, &[0], false);
     if !indices {
         p.outputs = vec![output];
-        return Ok(draft.named("mx.max").program(p).step("slices and their maximum, as MLX's layer takes no dilation"));
+        return Ok(draft
+            .named(MlxOp::Max)
+            .program(p)
+            .step("slices and their maximum, as MLX's layer takes no dilation"));
     }
-    let which = phrase::reduce(&mut p, "mx.argmax", &stacked, &[0], false);
+    let which = phrase::reduce(&mut p, MlxOp::Argmax, &stacked, &[0], false);
     let places = places(&mut p, &which, &windows);
     p.outputs = vec![output, places];
     let back = Some(channels_first(windows.len() + 2));
     let outputs = vec![Output { name: "output", to_torch: back.clone() }, Output { name: "indices", to_torch: back }];
     Ok(draft
-        .named("mx.max")
+        .named(MlxOp::Max)
         .program(p)
         .outputs(outputs)
         .step("slices, their maximum and argmax: MLX's layer gives no indices"))
 }
 
-fn layer_name(kind: &str, windows: &[Window]) -> String {
-    format!("nn.{kind}Pool{}d", windows.len())
+fn max_layer(windows: &[Window]) -> MlxLayer {
+    match windows.len() {
+        1 => MlxLayer::MaxPool1d,
+        2 => MlxLayer::MaxPool2d,
+        _ => MlxLayer::MaxPool3d,
+    }
+}
+
+fn average_layer(windows: &[Window]) -> MlxLayer {
+    match windows.len() {
+        1 => MlxLayer::AvgPool1d,
+        2 => MlxLayer::AvgPool2d,
+        _ => MlxLayer::AvgPool3d,
+    }
 }
 
 /// What each element of the window sees, stacked along a new first axis; the last axis's element counts fastest.
@@ -176,9 +192,9 @@ fn places(p: &mut Program, which: &str, windows: &[Window]) -> String {
     let first = count(all(&|window| window.out), &|axis, out| {
         (out * windows[axis].stride) as i64 - windows[axis].padding as i64
     });
-    let within = p.call("mx.take", [Operand::indices(inside), which.into()], [("axis", json!(0))]);
+    let within = p.call(MlxOp::Take, [Operand::indices(inside), which.into()], [("axis", json!(0))]);
     let shape: Vec<i64> = windows.iter().map(|window| window.out as i64).chain([1]).collect();
-    let first = p.call("mx.reshape", [Operand::indices(first)], [("shape", json!(shape))]);
+    let first = p.call(MlxOp::Reshape, [Operand::indices(first)], [("shape", json!(shape))]);
     phrase::add(p, within, first)
 }
 
@@ -187,7 +203,7 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let windows = windows(site, false)?;
     let counts_padding = site.flag("count_include_pad")?;
     let divisor = match site.maybe("divisor_override") {
-        // Of one axis torch takes none.
+        // torch takes none for one axis.
         _ if windows.len() == 1 => None,
         Value::Null => None,
         value => {
@@ -202,7 +218,7 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Ok(Draft { args: arguments(&windows, false), ..draft });
     }
     let mut p = Program::new(&["x"]);
-    phrase::layer(&mut p, "", &layer_name("Avg", &windows), arguments(&windows, true));
+    phrase::layer(&mut p, "", average_layer(&windows), arguments(&windows, true));
     let x = phrase::pad(&mut p, "x", &sides(&windows), Around::Constant(0.0));
     let mean = phrase::run(&mut p, "", &x);
     if let Some(divisor) = divisor {
@@ -211,7 +227,7 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Ok(draft.program(p).step(format!("times {elements}/{divisor} for divisor_override")));
     }
     // The share of each window that counts: the mean of ones, padded with ones where padding counts.
-    let mut ones = phrase::unary(&mut p, "mx.ones_like", "x");
+    let mut ones = phrase::unary(&mut p, MlxOp::OnesLike, "x");
     let padding: Vec<(i64, i64)> =
         windows.iter().map(|window| (window.padding as i64, window.padding as i64)).collect();
     let behind: Vec<(i64, i64)> = windows.iter().map(|window| (0, window.extra as i64)).collect();
@@ -219,7 +235,7 @@ pub(super) fn average(site: &Site<'_>) -> Result<Draft, Refusal> {
     ones = phrase::pad(&mut p, &ones, &around(&padding), Around::Constant(if counts_padding { 1.0 } else { 0.0 }));
     ones = phrase::pad(&mut p, &ones, &around(&behind), Around::Constant(0.0));
     let share = phrase::run(&mut p, "", &ones);
-    let output = phrase::binary(&mut p, "mx.divide", mean, share);
+    let output = phrase::binary(&mut p, MlxOp::Divide, mean, share);
     p.outputs = vec![output];
     Ok(draft.program(p).step("divided by the share of each window that torch counts"))
 }
@@ -234,19 +250,20 @@ pub(super) fn power_average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let elements: usize = windows.iter().map(|window| window.kernel).product();
     let draft = Draft::new(input_shape(&windows), Bound::Norm(elements)).values(Values::Positive).channels_last();
     let mut p = Program::new(&["x"]);
-    phrase::layer(&mut p, "", &layer_name("Avg", &windows), arguments(&windows, true));
-    let powers = phrase::binary(&mut p, "mx.power", "x", power);
+    phrase::layer(&mut p, "", average_layer(&windows), arguments(&windows, true));
+    let powers = phrase::binary(&mut p, MlxOp::Power, "x", power);
     let padded = phrase::pad(&mut p, &powers, &sides(&windows), Around::Constant(0.0));
     let mut mean = phrase::run(&mut p, "", &padded);
     if windows.iter().any(|window| window.extra > 0) {
-        // torch's mean takes the part of the last window that lies in the input, and multiplies by the whole window.
-        let ones = phrase::unary(&mut p, "mx.ones_like", "x");
+        // torch takes the mean over the part of the last window that is in the input, and multiplies it by the whole
+        // window.
+        let ones = phrase::unary(&mut p, MlxOp::OnesLike, "x");
         let ones = phrase::pad(&mut p, &ones, &sides(&windows), Around::Constant(0.0));
         let share = phrase::run(&mut p, "", &ones);
-        mean = phrase::binary(&mut p, "mx.divide", mean, share);
+        mean = phrase::binary(&mut p, MlxOp::Divide, mean, share);
     }
     let sum = phrase::multiply(&mut p, mean, elements as f64);
-    let output = phrase::binary(&mut p, "mx.power", sum, 1.0 / power);
+    let output = phrase::binary(&mut p, MlxOp::Power, sum, 1.0 / power);
     p.outputs = vec![output];
     Ok(draft.program(p).step("by ops around an average pool: MLX has no such layer"))
 }
@@ -277,8 +294,8 @@ fn bin(index: usize, of: usize, size: usize) -> (i64, i64) {
     ((index * size / of) as i64, ((index + 1) * size).div_ceil(of) as i64)
 }
 
-/// Bins of one axis after the other, each reduced: a box is the product of its sides.
-pub(super) fn by_bins(p: &mut Program, x: &str, reduce: &str, size: &[usize], outputs: &[usize]) -> String {
+/// One axis after the other, each reduced by bins: a box is the product of its sides.
+pub(super) fn by_bins(p: &mut Program, x: &str, reduce: MlxOp, size: &[usize], outputs: &[usize]) -> String {
     let mut x = x.to_owned();
     let all: Vec<i64> = (1..=size.len() as i64).collect();
     if outputs.iter().all(|&out| out == 1) {
@@ -303,18 +320,18 @@ pub(super) fn adaptive_average(site: &Site<'_>) -> Result<Draft, Refusal> {
     let outputs: Vec<usize> = outputs.iter().zip(&size).map(|(out, &size)| out.unwrap_or(size)).collect();
     let terms = size.iter().zip(&outputs).map(|(size, out)| size.div_ceil(*out) + 1).product();
     let mut p = Program::new(&["x"]);
-    // MLX adds up half precision in half on the CPU.
-    let wide = p.call("astype", ["x".into()], [("dtype", json!("float32"))]);
-    let pooled = by_bins(&mut p, &wide, "mx.mean", &size, &outputs);
-    let output = p.call("astype_like", [pooled.into(), "x".into()], []);
+    // On the CPU MLX adds up half precision in half precision.
+    let wide = p.call(MlxOp::Astype, ["x".into()], [("dtype", json!("float32"))]);
+    let pooled = by_bins(&mut p, &wide, MlxOp::Mean, &size, &outputs);
+    let output = p.call(MlxOp::AstypeLike, [pooled.into(), "x".into()], []);
     p.outputs = vec![output];
     let shape = [vec![2, CHANNELS], size].concat();
     let output_shape = [vec![2, CHANNELS], outputs].concat();
     let draft = Draft::new(shape, Bound::Norm(terms)).channels_last().output_shape(output_shape);
-    Ok(draft.named("mx.mean").program(p).step("slices and their means, in float32"))
+    Ok(draft.named(MlxOp::Mean).program(p).step("slices and their means, in float32"))
 }
 
-/// Adaptive maximum pools: bins of uneven size, their maxima, and where those were.
+/// Adaptive maximum pools: uneven bins, their maxima, and where those were.
 pub(super) fn adaptive_max(site: &Site<'_>) -> Result<Draft, Refusal> {
     let outputs = output_size(site)?;
     let size = adaptive_input(&outputs);
@@ -324,9 +341,9 @@ pub(super) fn adaptive_max(site: &Site<'_>) -> Result<Draft, Refusal> {
         Draft::new(shape, Bound::Copy).channels_last().output_shape([vec![2, CHANNELS], outputs.clone()].concat());
     let mut p = Program::new(&["x"]);
     if !site.flag("return_indices")? {
-        let output = by_bins(&mut p, "x", "mx.max", &size, &outputs);
+        let output = by_bins(&mut p, "x", MlxOp::Max, &size, &outputs);
         p.outputs = vec![output];
-        return Ok(draft.named("mx.max").program(p).step("slices and their maxima"));
+        return Ok(draft.named(MlxOp::Max).program(p).step("slices and their maxima"));
     }
     let (mut maxima, mut indices) = (Vec::new(), Vec::new());
     for cell in combinations(&outputs)? {
@@ -334,25 +351,25 @@ pub(super) fn adaptive_max(site: &Site<'_>) -> Result<Draft, Refusal> {
             cell.iter().zip(&outputs).zip(&size).map(|((&index, &of), &size)| bin(index, of, size)).collect();
         let parts: Vec<_> = bins.iter().map(|&(start, stop)| (Some(start), Some(stop), 1)).collect();
         let part = phrase::slices(&mut p, "x", 1, &parts);
-        let flat = p.call("mx.flatten", [part.into()], [("start_axis", json!(1)), ("end_axis", json!(size.len()))]);
-        maxima.push(phrase::reduce(&mut p, "mx.max", &flat, &[1], false));
-        let which = phrase::reduce(&mut p, "mx.argmax", &flat, &[1], false);
+        let flat = p.call(MlxOp::Flatten, [part.into()], [("start_axis", json!(1)), ("end_axis", json!(size.len()))]);
+        maxima.push(phrase::reduce(&mut p, MlxOp::Max, &flat, &[1], false));
+        let which = phrase::reduce(&mut p, MlxOp::Argmax, &flat, &[1], false);
         let mut places = vec![0i64];
         for (&(start, stop), &size) in bins.iter().zip(&size) {
             places = places.iter().flat_map(|&place| (start..stop).map(move |at| place * size as i64 + at)).collect();
         }
-        indices.push(p.call("mx.take", [Operand::indices(places), which.into()], [("axis", json!(0))]));
+        indices.push(p.call(MlxOp::Take, [Operand::indices(places), which.into()], [("axis", json!(0))]));
     }
     let mut together = |parts: Vec<String>| {
         let stacked = phrase::stack(&mut p, parts, 1);
-        p.call("mx.unflatten", [stacked.into()], [("axis", json!(1)), ("shape", json!(outputs))])
+        p.call(MlxOp::Unflatten, [stacked.into()], [("axis", json!(1)), ("shape", json!(outputs))])
     };
     let (maxima, indices) = (together(maxima), together(indices));
     p.outputs = vec![maxima, indices];
     let back = Some(channels_first(size.len() + 2));
     let named = |name| Output { name, to_torch: back.clone() };
     let draft = draft.outputs(vec![named("output"), named("indices")]);
-    Ok(draft.named("mx.max").program(p).step("slices, their maxima and where they were"))
+    Ok(draft.named(MlxOp::Max).program(p).step("slices, their maxima and where they were"))
 }
 
 /// Values `[2, 5, *n]` and where they were → `[2, 5, *m]`, zeros elsewhere.
@@ -385,18 +402,18 @@ pub(super) fn max_unpool(site: &Site<'_>) -> Result<Draft, Refusal> {
     ];
     let mut p = Program::new(&["x", "indices"]);
     let flat = |p: &mut Program, x: &str| {
-        p.call("mx.flatten", [x.into()], [("start_axis", json!(1)), ("end_axis", json!(axes))])
+        p.call(MlxOp::Flatten, [x.into()], [("start_axis", json!(1)), ("end_axis", json!(axes))])
     };
     let (values, indices) = (flat(&mut p, "x"), flat(&mut p, "indices"));
     // Zeros of the input's own dtype.
     let zeros = phrase::slice(&mut p, &values, 1, Some(0), Some(1), 1);
-    let zeros = phrase::unary(&mut p, "mx.zeros_like", &zeros);
-    let zeros = p.call("mx.repeat", [zeros.into()], [("repeats", json!(places)), ("axis", json!(1))]);
-    let filled = p.call("mx.put_along_axis", [zeros.into(), indices.into(), values.into()], [("axis", json!(1))]);
-    let output = p.call("mx.unflatten", [filled.into()], [("axis", json!(1)), ("shape", json!(outputs))]);
+    let zeros = phrase::unary(&mut p, MlxOp::ZerosLike, &zeros);
+    let zeros = p.call(MlxOp::Repeat, [zeros.into()], [("repeats", json!(places)), ("axis", json!(1))]);
+    let filled = p.call(MlxOp::PutAlongAxis, [zeros.into(), indices.into(), values.into()], [("axis", json!(1))]);
+    let output = p.call(MlxOp::Unflatten, [filled.into()], [("axis", json!(1)), ("shape", json!(outputs))]);
     p.outputs = vec![output];
     let output_shape = [vec![2, CHANNELS], outputs].concat();
-    let mut draft = Draft::of(inputs, Bound::Copy).output_shape(output_shape).program(p).named("mx.put_along_axis");
+    let mut draft = Draft::of(inputs, Bound::Copy).output_shape(output_shape).program(p).named(MlxOp::PutAlongAxis);
     draft.outputs[0].to_torch = Some(channels_first(axes + 2));
     Ok(draft.step("values put at their places in zeros: MLX has no such layer"))
 }

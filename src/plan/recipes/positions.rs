@@ -8,9 +8,9 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Move, Refusal};
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxOp, Operand};
 
-/// Ids `[3, 11]` → `[3, 11, width]`, times a number of the class, or a tensor where the file holds no number.
+/// Ids `[3, 11]` → `[3, 11, width]`, times a number of the class, or a tensor if the file holds no number.
 pub(super) fn scaled(site: &Site<'_>) -> Result<Draft, Refusal> {
     let plain = super::linear::embedding(site)?;
     let draft = Draft { bound: Bound::Pointwise, ..plain };
@@ -39,7 +39,7 @@ pub(super) fn scaled(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
 }
 
-/// Rows by position: `[3, 11]` → `[3, 11, width]`, or `[11, width]` where every item has the same.
+/// Rows by position: `[3, 11]` → `[3, 11, width]`, or `[11, width]` where all items have the same.
 pub(super) fn positions(site: &Site<'_>) -> Result<Draft, Refusal> {
     let [rows, width] = site.shape_of_rank("weight")?;
     let offset = match site.setting(Setting::Offset).filter(|offset| !offset.is_null()) {
@@ -58,27 +58,27 @@ pub(super) fn positions(site: &Site<'_>) -> Result<Draft, Refusal> {
     let input = p.inputs[0].clone();
     let places = match count {
         "mask" => {
-            let sum = p.call("mx.cumsum", [input.as_str().into()], [("axis", json!(1))]);
+            let sum = p.call(MlxOp::Cumsum, [input.as_str().into()], [("axis", json!(1))]);
             let sum = multiply(&mut p, sum, input.as_str());
             add(&mut p, sum, offset as f64 - 1.0)
         }
         "padding" => {
-            let real = binary(&mut p, "mx.not_equal", input.as_str(), padding as f64);
-            let real = p.call("astype", [real.into()], [("dtype", json!("int32"))]);
-            let sum = p.call("mx.cumsum", [real.clone().into()], [("axis", json!(1))]);
+            let real = binary(&mut p, MlxOp::NotEqual, input.as_str(), padding as f64);
+            let real = p.call(MlxOp::Astype, [real.into()], [("dtype", json!("int32"))]);
+            let sum = p.call(MlxOp::Cumsum, [real.clone().into()], [("axis", json!(1))]);
             let sum = multiply(&mut p, sum, real);
             add(&mut p, sum, padding as f64)
         }
         _ => {
-            let ones = p.call("mx.ones_like", [input.as_str().into()], []);
-            let sum = p.call("mx.cumsum", [ones.into()], [("axis", json!(1))]);
+            let ones = p.call(MlxOp::OnesLike, [input.as_str().into()], []);
+            let sum = p.call(MlxOp::Cumsum, [ones.into()], [("axis", json!(1))]);
             add(&mut p, sum, offset as f64 - 1.0)
         }
     };
     let places = if batch { places } else { super::phrase::at(&mut p, &places, 0) };
-    let output = p.call("mx.take", ["self.weight".into(), places.into()], [("axis", json!(0))]);
+    let output = p.call(MlxOp::Take, ["self.weight".into(), places.into()], [("axis", json!(0))]);
     p.outputs = vec![output];
-    // A mask of ones and zeros; ids among which the padding is.
+    // A mask of ones and zeros, or ids that include the padding id.
     let values = Values::Ids(if count == "mask" { 2 } else { padding as u64 + 3 });
     let draft = Draft::of(vec![Input::new(vec![3, length], values)], Bound::Copy);
     let shape = if batch { vec![3, length, width] } else { vec![length, width] };
@@ -118,7 +118,7 @@ pub(super) fn relative_bias(site: &Site<'_>) -> Result<Draft, Refusal> {
     let all = patches + 1;
     let index = (0..all * all).map(|at| row(at / all, at % all) as i64);
     let mut p = Program::new(&[]);
-    let taken = p.call("mx.take", ["self.weight".into(), Operand::indices(index)], [("axis", json!(0))]);
+    let taken = p.call(MlxOp::Take, ["self.weight".into(), Operand::indices(index)], [("axis", json!(0))]);
     let square = super::phrase::reshape(&mut p, &taken, &[1, all as i64, all as i64, heads as i64]);
     let output = super::phrase::transpose(&mut p, &square, &[0, 3, 1, 2]);
     p.outputs = vec![output];

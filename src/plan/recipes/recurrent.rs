@@ -1,4 +1,5 @@
-//! LSTM, GRU and RNN over time, in layers and directions, and their cells. MLX's layers are one layer in one direction.
+//! LSTM, GRU and RNN over time, with layers and directions, and their cells. A layer of MLX is one layer in one
+//! direction.
 
 use serde_json::{Value, json};
 
@@ -9,25 +10,26 @@ use crate::plan::input::Values;
 use crate::plan::weights::Fold;
 use crate::plan::{Input, Move, Output, Refusal};
 use t2m_engine::Program;
+use t2m_engine::program::{MlxLayer, MlxOp};
 
 /// Positions and sequences of the input.
 const LENGTH: usize = 11;
 const BATCH: usize = 4;
-/// No stack has more layers.
+/// The most layers of a stack.
 const MOST_LAYERS: usize = 64;
 
 /// The family: MLX's layer and how its parameters are called.
 struct Family {
-    mlx: &'static str,
+    mlx: MlxLayer,
     /// Names of the weights in MLX: from the input, from the state.
     weights: [&'static str; 2],
     /// States that are carried.
     states: &'static [&'static str],
 }
 
-const LSTM: Family = Family { mlx: "nn.LSTM", weights: ["Wx", "Wh"], states: &["h_n", "c_n"] };
-const GRU: Family = Family { mlx: "nn.GRU", weights: ["Wx", "Wh"], states: &["h_n"] };
-const RNN: Family = Family { mlx: "nn.RNN", weights: ["Wxh", "Whh"], states: &["h_n"] };
+const LSTM: Family = Family { mlx: MlxLayer::Lstm, weights: ["Wx", "Wh"], states: &["h_n", "c_n"] };
+const GRU: Family = Family { mlx: MlxLayer::Gru, weights: ["Wx", "Wh"], states: &["h_n"] };
+const RNN: Family = Family { mlx: MlxLayer::Rnn, weights: ["Wxh", "Whh"], states: &["h_n"] };
 
 fn family(site: &Site<'_>) -> &'static Family {
     let class = site.torch_class().rsplit('.').next().unwrap_or_default();
@@ -39,7 +41,7 @@ fn family(site: &Site<'_>) -> &'static Family {
 }
 
 impl Family {
-    /// Moves of one layer's tensors, whose torch names end so, into the layer that an attribute holds.
+    /// Moves of one layer's tensors, whose torch names have this suffix, into the layer under an attribute.
     fn moves(&self, site: &Site<'_>, suffix: &str, attribute: &str) -> Vec<Move> {
         let name = |own: &str| if attribute.is_empty() { own.to_owned() } else { format!("{attribute}.{own}") };
         let [input, hidden] = self.weights;
@@ -50,7 +52,7 @@ impl Family {
         let biases = [format!("bias_ih{suffix}"), format!("bias_hh{suffix}")];
         if site.has(&biases[0]) {
             let biases = [biases[0].as_str(), biases[1].as_str()];
-            if self.mlx == "nn.GRU" {
+            if self.mlx == MlxLayer::Gru {
                 moves.push(Move::fold(&biases, name("b"), Fold::GruBias));
                 moves.push(Move::part(biases[1], name("bhn"), 2, 3));
             } else {
@@ -66,28 +68,28 @@ impl Family {
         let [_, hidden] = site.shape_of_rank(&format!("weight_hh{suffix}"))?;
         let bias = site.has(&format!("bias_ih{suffix}"));
         let mut args = entries([("input_size", json!(input)), ("hidden_size", json!(hidden)), ("bias", json!(bias))]);
-        if self.mlx == "nn.RNN" {
+        if self.mlx == MlxLayer::Rnn {
             let (function, mode) = match site.attribute("nonlinearity")?.as_str() {
-                Some("tanh") => ("mx.tanh", "RNN_TANH"),
-                Some("relu") => ("nn.relu", "RNN_RELU"),
+                Some("tanh") => (MlxOp::Tanh, "RNN_TANH"),
+                Some("relu") => (MlxOp::NnRelu, "RNN_RELU"),
                 _ => return Err(unexpected("nonlinearity", site.maybe("nonlinearity"))),
             };
-            // Of a whole RNN torch goes by its mode, of a cell by the word.
+            // For a whole RNN torch reads its mode, for a cell this word.
             let said = site.maybe("mode");
             if !site.torch_class().ends_with("Cell") && !said.is_null() && said != mode {
                 return Err(unexpected("mode", said));
             }
-            args.insert("nonlinearity".to_owned(), json!(function));
+            args.insert("nonlinearity".to_owned(), json!(function.name()));
         }
         Ok(args)
     }
 
     fn bias_step(&self) -> &'static str {
-        if self.mlx == "nn.GRU" { "biases folded, the hidden one of n kept apart" } else { "the two biases added" }
+        if self.mlx == MlxLayer::Gru { "biases folded, the hidden one of n kept apart" } else { "the two biases added" }
     }
 }
 
-/// How torch's names end for a layer and direction, and the attribute that holds MLX's layer: none for the only one.
+/// The suffix of torch's names for a layer and direction, and the attribute of MLX's layer: empty for the only one.
 fn names_of(layer: usize, direction: usize, single: bool) -> (String, String) {
     let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
     let attribute = if single { String::new() } else { suffix.trim_start_matches('_').to_owned() };
@@ -149,7 +151,7 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
             );
             for (last, states) in lasts.iter_mut().zip(&all) {
                 let end = phrase::slice(&mut p, states, 1, Some(-1), None, 1);
-                last.push(p.call("mx.squeeze", [end.into()], [("axis", json!(1))]));
+                last.push(p.call(MlxOp::Squeeze, [end.into()], [("axis", json!(1))]));
             }
             let output = all.into_iter().next().unwrap_or_default();
             sides.push(if direction == 1 { reversed(&mut p, &output) } else { output });
@@ -172,7 +174,7 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     let mut outputs = vec![Output { name: "output", to_torch: swap }];
     outputs.extend(family.states.iter().map(|&name| Output { name, to_torch: None }));
-    // A state passes through every step and layer, each a sum over what comes in and the state.
+    // A state passes through every step and layer; each sums over the input and the state.
     let terms = (features + hidden) * layers * LENGTH;
     let mut draft = Draft::of(inputs, Bound::Contraction(terms)).outputs(outputs).weights(moves(site)?).program(p);
     draft.output_shape = vec![BATCH, LENGTH, directions * hidden];
@@ -208,9 +210,8 @@ fn one_way(
     let count = p.steps.len();
     let names: Vec<String> =
         ["h", "c"].iter().take(family.states.len()).map(|state| format!("{state}{count}")).collect();
-    let call = if attribute.is_empty() { "self".to_owned() } else { format!("self.{attribute}") };
     let to: Vec<&str> = names.iter().map(String::as_str).collect();
-    p.step(&to, &call, inputs.into_iter().map(Into::into), []);
+    p.run_to(&to, attribute, inputs.into_iter().map(Into::into));
     names
 }
 
@@ -227,11 +228,11 @@ pub(super) fn cell(site: &Site<'_>) -> Result<Draft, Refusal> {
     let states: Vec<&str> = if given { ["h0", "c0"][..family.states.len()].to_vec() } else { Vec::new() };
     let mut p = Program::new(&[&["x"], states.as_slice()].concat());
     phrase::layer(&mut p, "", family.mlx, family.args(site, "")?);
-    let x = p.call("mx.expand_dims", ["x".into()], [("axis", json!(1))]);
+    let x = p.call(MlxOp::ExpandDims, ["x".into()], [("axis", json!(1))]);
     let names = &["h", "c"][..family.states.len()];
-    p.step(names, "self", [x.as_str()].into_iter().chain(states.iter().copied()).map(Into::into), []);
+    p.run_to(names, "", [x.as_str()].into_iter().chain(states.iter().copied()).map(Into::into));
     for name in names {
-        let state = p.call("mx.squeeze", [(*name).into()], [("axis", json!(1))]);
+        let state = p.call(MlxOp::Squeeze, [(*name).into()], [("axis", json!(1))]);
         p.outputs.push(state);
     }
     let mut inputs = vec![Input::new(vec![BATCH, features], Values::Normal(1.0))];

@@ -8,16 +8,16 @@ use super::site::{Draft, Site, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::plan::Refusal;
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxOp, Operand};
 
 /// Spatial sizes of the input, by the number of axes.
 const SIZES: [&[usize]; 3] = [&[9], &[7, 9], &[4, 5, 3]];
 /// `a` of torch's cubic kernel.
 const CUBIC: f64 = -0.75;
-/// No output axis is longer.
+/// The longest output axis.
 const MOST: f64 = 4096.0;
 
-/// One axis: its lengths before and after, and how far apart the outputs lie in the input, in float32 as torch counts.
+/// One axis: its lengths before and after, and the distance between outputs in the input, in float32 as torch counts.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     size: usize,
@@ -34,7 +34,7 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
         "trilinear" => 3,
         _ => 2,
     };
-    // The other modes take one to three axes; the number of sizes tells, and two otherwise.
+    // The other modes take one to three axes: as many as there are sizes, otherwise two.
     let listed = ["size", "scale_factor"].iter().find_map(|name| site.maybe(name).as_array()).map(Vec::len);
     let axes = if matches!(mode, "nearest" | "nearest-exact" | "area") { listed.unwrap_or(axes) } else { axes };
     let size = SIZES.get(axes.wrapping_sub(1)).copied().ok_or_else(|| unexpected("size", site.maybe("size")))?;
@@ -54,9 +54,9 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut p = Program::new(&["x"]);
     let mut x = "x".to_owned();
     if mode == "area" {
-        x = by_bins(&mut p, &x, "mx.mean", size, &outputs);
+        x = by_bins(&mut p, &x, MlxOp::Mean, size, &outputs);
         p.outputs = vec![x];
-        return Ok(draft.named("mx.mean").program(p).step("slices and their means: MLX has no mode `area`"));
+        return Ok(draft.named(MlxOp::Mean).program(p).step("slices and their means: MLX has no mode `area`"));
     }
     for (at, axis) in lengths.iter().enumerate().filter(|(_, axis)| axis.size != axis.out || mode != "nearest") {
         x = match mode {
@@ -68,12 +68,12 @@ pub(super) fn upsample(site: &Site<'_>) -> Result<Draft, Refusal> {
     }
     p.outputs = vec![x];
     Ok(draft
-        .named("mx.take")
+        .named(MlxOp::Take)
         .program(p)
         .step("indices and weights worked out as torch does: nn.Upsample counts otherwise here"))
 }
 
-/// MLX's own layer is right where every scale is a whole number; at others it puts its samples elsewhere.
+/// MLX's own layer is right where every scale is a whole number; at other scales it places its samples differently.
 fn as_layer(site: &Site<'_>, mode: &str, corners: bool, draft: Draft) -> Option<Draft> {
     let scale = site.maybe("scale_factor");
     let whole = |value: &Value| value.as_f64().filter(|scale| scale.fract() == 0.0 && *scale >= 1.0);
@@ -137,10 +137,10 @@ fn nearest(axis: &Axis, exact: bool) -> Vec<i64> {
     (0..axis.out).map(place).collect()
 }
 
-/// Places and the weights that they have, one list for each tap.
+/// Places and their weights, one list for each tap.
 type Taps = Vec<(Vec<i64>, Vec<f64>)>;
 
-/// The two places around each output, and how much of each.
+/// The two places around each output, and the share of each.
 fn linear(axis: &Axis, corners: bool) -> Taps {
     let last = axis.size as i64 - 1;
     let (mut low, mut high) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
@@ -181,8 +181,8 @@ fn weighted(p: &mut Program, x: &str, axis: usize, axes: usize, taps: &Taps) -> 
     for (places, weights) in taps {
         let taken = phrase::take(p, x, axis, places.iter().copied());
         let shape: Vec<i64> = (axis..=axes + 1).map(|at| if at == axis { weights.len() as i64 } else { 1 }).collect();
-        let weights = p.call("mx.reshape", [Operand::numbers(weights.iter().copied())], [("shape", json!(shape))]);
-        let weights = p.call("astype_like", [weights.into(), "x".into()], []);
+        let weights = p.call(MlxOp::Reshape, [Operand::numbers(weights.iter().copied())], [("shape", json!(shape))]);
+        let weights = p.call(MlxOp::AstypeLike, [weights.into(), "x".into()], []);
         let term = phrase::multiply(p, taken, weights);
         sum = if sum.is_empty() { term } else { phrase::add(p, sum, term) };
     }

@@ -8,12 +8,12 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Move, Output, Refusal};
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxOp, Operand};
 
-/// Kinds whose frequencies and scaling stay what they are stored as.
+/// Kinds whose frequencies and scaling stay as stored.
 const STATIC: [&str; 7] = ["default", "linear", "yarn", "llama3", "proportional", "axial", "ntk_alpha"];
 
-/// Positions of the measurement are below this.
+/// Positions in the measurement are below this.
 const POSITIONS: u64 = 64;
 
 /// Frequencies with their scaling: one, or one for each type of layer.
@@ -48,7 +48,7 @@ impl Frequencies {
     }
 }
 
-/// x, which gives its dtype alone, and positions → cosine and sine, for each type of layer where there are several.
+/// x, of which only the dtype counts, and positions → cosine and sine, for each type of layer if there are several.
 pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
     let axes = word(site, Setting::Axes).unwrap_or("one");
     let layout = word(site, Setting::Layout).unwrap_or("halves");
@@ -58,23 +58,23 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Err(unexpected("rope_type", site.maybe("rope_type")));
     }
     let mut p = Program::new(&["x", "position_ids"]);
-    let positions = p.call("astype", ["position_ids".into()], [("dtype", json!("float32"))]);
-    let positions = p.call("mx.expand_dims", [positions.into()], [("axis", json!(-1))]);
+    let positions = p.call(MlxOp::Astype, ["position_ids".into()], [("dtype", json!("float32"))]);
+    let positions = p.call(MlxOp::ExpandDims, [positions.into()], [("axis", json!(-1))]);
     for own in &frequencies {
         let angles = multiply(&mut p, positions.clone(), format!("self.{}", own.tensor));
         let angles = of_axes(site, &mut p, angles, axes, own.count)?;
         let angles = match layout {
-            "pairs" => p.call("mx.repeat", [angles.into()], [("repeats", json!(2)), ("axis", json!(-1))]),
+            "pairs" => p.call(MlxOp::Repeat, [angles.into()], [("repeats", json!(2)), ("axis", json!(-1))]),
             "single" => angles,
             _ => concatenate(&mut p, vec![angles.clone(), angles], -1),
         };
-        for function in ["mx.cos", "mx.sin"] {
+        for function in [MlxOp::Cos, MlxOp::Sin] {
             let mut output = unary(&mut p, function, &angles);
             if own.scaling != 1.0 {
                 output = multiply(&mut p, output, own.scaling);
             }
             if cast {
-                output = p.call("astype_like", [output.into(), "x".into()], []);
+                output = p.call(MlxOp::AstypeLike, [output.into(), "x".into()], []);
             }
             p.outputs.push(output);
         }
@@ -99,17 +99,17 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
         .step("cosine and sine by ops, from the stored frequencies"))
 }
 
-/// A word that the row says.
+/// A word in the row.
 fn word<'a>(site: &Site<'a>, setting: Setting) -> Option<&'a str> {
     site.setting(setting).and_then(Value::as_str)
 }
 
-/// The angles of each axis's positions, where there are several, in one row.
+/// The angles of each axis's positions in one row, if there are several axes.
 fn of_axes(site: &Site<'_>, p: &mut Program, angles: String, axes: &str, count: usize) -> Result<String, Refusal> {
     let wrong = || unexpected("mrope_section", site.maybe("mrope_section"));
     let sections = || site.numbers("mrope_section", 3);
     match axes {
-        "both" => Ok(p.call("mx.flatten", [angles.into()], [("start_axis", json!(1))])),
+        "both" => Ok(p.call(MlxOp::Flatten, [angles.into()], [("start_axis", json!(1))])),
         "sections" => {
             let sections = sections()?;
             if sections.iter().sum::<usize>() != count {
@@ -133,7 +133,7 @@ fn of_axes(site: &Site<'_>, p: &mut Program, angles: String, axes: &str, count: 
                 let own = phrase::at(p, &angles, axis);
                 let mask = (0..count).map(|at| f64::from(at % 3 == axis && at < 3 * sections[axis]));
                 let mask = Operand::Constant { constant: mask.collect(), dtype: "bool_".to_owned() };
-                chosen = p.call("mx.where", [mask, own.into(), chosen.into()], []);
+                chosen = p.call(MlxOp::Where, [mask, own.into(), chosen.into()], []);
             }
             Ok(chosen)
         }

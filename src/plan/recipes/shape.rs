@@ -8,11 +8,12 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Refusal};
 use t2m_engine::Program;
+use t2m_engine::program::MlxOp;
 
-/// Spatial sizes for so many axes: no two alike.
+/// Spatial sizes for this many axes: no two alike.
 const SIZES: [&[usize]; 3] = [&[9], &[8, 7], &[5, 7, 6]];
 
-/// An image's axes are put back first: the layer behind knows its features in torch's order.
+/// An image's axes move back first: the next layer has its features in torch's order.
 pub(super) fn flatten(site: &Site<'_>) -> Result<Draft, Refusal> {
     let shape = vec![2usize, 3, 4, 5];
     let axis = |name: &str| -> Result<i64, Refusal> {
@@ -22,7 +23,7 @@ pub(super) fn flatten(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (start, end) = (axis("start_dim")?, axis("end_dim")?);
     let mut p = Program::new(&["x"]);
     let first = phrase::transpose(&mut p, "x", &[0, 3, 1, 2]);
-    let output = p.call("mx.flatten", [first.into()], [("start_axis", json!(start)), ("end_axis", json!(end))]);
+    let output = p.call(MlxOp::Flatten, [first.into()], [("start_axis", json!(start)), ("end_axis", json!(end))]);
     p.outputs = vec![output];
     let input = Input::new(shape, Values::Normal(1.0)).channels_last();
     Ok(Draft::of(vec![input], Bound::Copy)
@@ -44,7 +45,7 @@ pub(super) fn unflatten(site: &Site<'_>) -> Result<Draft, Refusal> {
     shape[dim.rem_euclid(3) as usize] = usize::try_from(length).unwrap_or(1);
     Ok(Draft::new(shape.clone(), Bound::Copy).values(Values::Normal(1.0)).program({
         let mut p = Program::new(&["x"]);
-        let output = p.call("mx.unflatten", ["x".into()], [("axis", json!(dim)), ("shape", json!(sizes))]);
+        let output = p.call(MlxOp::Unflatten, ["x".into()], [("axis", json!(dim)), ("shape", json!(sizes))]);
         p.outputs = vec![output];
         p
     }))
@@ -55,11 +56,11 @@ pub(super) fn identity(_site: &Site<'_>) -> Result<Draft, Refusal> {
     Ok(Draft::new(vec![3, 5, 7], Bound::Copy))
 }
 
-/// Constants, reflections, edges or the other end around `[2, 3, *n]`. torch names the last axis first.
+/// Constants, reflections, edges or the opposite end around `[2, 3, *n]`. torch names the last axis first.
 pub(super) fn pad(site: &Site<'_>) -> Result<Draft, Refusal> {
     let class = site.torch_class().rsplit('.').next().unwrap_or_default();
     let around = match class {
-        // torch's forward goes by the attribute here too, which its constructor sets to 0.
+        // torch's forward reads the attribute here too, which its constructor sets to 0.
         _ if class.starts_with("ZeroPad") && site.maybe("value").is_null() => Around::Constant(0.0),
         _ if class.starts_with("ZeroPad") => Around::Constant(site.float("value")?),
         _ if class.starts_with("ConstantPad") => Around::Constant(site.float("value")?),
@@ -76,7 +77,7 @@ pub(super) fn pad(site: &Site<'_>) -> Result<Draft, Refusal> {
         return Err(unexpected("padding", value));
     }
     let widths: Vec<(i64, i64)> = listed.chunks(2).rev().map(|both| (both[0], both[1])).collect();
-    // A reflected border is shorter than the input, and something is left of a cropped one.
+    // A reflected border has to be shorter than the input, and cropping has to leave something.
     let most = widths.iter().map(|(low, high)| low.abs() + high.abs()).max().unwrap_or(0);
     let size: Vec<usize> = SIZES[axes - 1].iter().map(|size| size + usize::try_from(most).unwrap_or(0)).collect();
     let all = [&[(0, 0)], widths.as_slice(), &[(0, 0)]].concat();
@@ -93,7 +94,7 @@ pub(super) fn pad(site: &Site<'_>) -> Result<Draft, Refusal> {
     };
     Ok(match around {
         Around::Circular => {
-            draft.named("mx.concatenate").step("the other end's slices joined on: mx.pad has no such mode")
+            draft.named(MlxOp::Concatenate).step("the other end's slices joined on: mx.pad has no such mode")
         }
         Around::Reflect => draft.step("mx.pad(mode=\"reflect\"), which mlx-rs lacks: by indices there"),
         _ => draft,
@@ -131,12 +132,12 @@ fn factor(site: &Site<'_>, name: &str) -> Result<i64, Refusal> {
     value.as_i64().filter(|factor| (1..=64).contains(factor)).ok_or_else(|| unexpected(name, value))
 }
 
-/// `[2, 4·g, 5, 7]`: the groups' channels dealt out in turn.
+/// `[2, 4·g, 5, 7]`: the channels of the groups, interleaved.
 pub(super) fn channel_shuffle(site: &Site<'_>) -> Result<Draft, Refusal> {
     let groups = site.number("groups")?.clamp(1, 1 << 12) as i64;
     let mut p = Program::new(&["x"]);
     let x = phrase::reshape(&mut p, "x", &[2, 5, 7, groups, 4]);
-    let x = p.call("mx.swapaxes", [x.into()], [("axis1", json!(-1)), ("axis2", json!(-2))]);
+    let x = p.call(MlxOp::Swapaxes, [x.into()], [("axis1", json!(-1)), ("axis2", json!(-2))]);
     let output = phrase::reshape(&mut p, &x, &[2, 5, 7, 4 * groups]);
     p.outputs = vec![output];
     Ok(Draft::new(vec![2, 4 * groups as usize, 5, 7], Bound::Copy).channels_last().program(p))
@@ -180,7 +181,7 @@ impl Blocks {
             .collect()
     }
 
-    /// What the kernel's element at `at` sees of each axis: start, stop, step.
+    /// What element `at` of the kernel sees of each axis: start, stop, step.
     fn seen(&self, at: [usize; 2], count: &[usize]) -> Vec<(Option<i64>, Option<i64>, i64)> {
         (0..2)
             .map(|axis| {
@@ -214,7 +215,7 @@ pub(super) fn unfold(site: &Site<'_>) -> Result<Draft, Refusal> {
     let elements = seen.len();
     let stacked = phrase::stack(&mut p, seen, -1);
     let rows = phrase::reshape(&mut p, &stacked, &[2, (count[0] * count[1]) as i64, (3 * elements) as i64]);
-    let output = p.call("mx.swapaxes", [rows.into()], [("axis1", json!(1)), ("axis2", json!(2))]);
+    let output = p.call(MlxOp::Swapaxes, [rows.into()], [("axis1", json!(1)), ("axis2", json!(2))]);
     p.outputs = vec![output];
     let input = Input::new([vec![2, 3], size].concat(), Values::Normal(1.0)).channels_last();
     let shape = vec![2, 3 * elements, count[0] * count[1]];
@@ -229,15 +230,15 @@ pub(super) fn fold(site: &Site<'_>) -> Result<Draft, Refusal> {
     let count = count.ok_or_else(|| unexpected("output_size", site.maybe("output_size")))?;
     let elements = blocks.elements();
     let mut p = Program::new(&["x"]);
-    let rows = p.call("mx.swapaxes", ["x".into()], [("axis1", json!(1)), ("axis2", json!(2))]);
+    let rows = p.call(MlxOp::Swapaxes, ["x".into()], [("axis1", json!(1)), ("axis2", json!(2))]);
     let shape = [2, count[0], count[1], 3, elements.len()].map(|axis| axis as i64);
     let cells = phrase::reshape(&mut p, &rows, &shape);
     let padded: Vec<usize> = (0..2).map(|axis| size[axis] + 2 * blocks.padding[axis]).collect();
-    let canvas = p.call("mx.zeros", [], [("shape", json!([2, padded[0], padded[1], 3]))]);
-    let mut canvas = p.call("astype_like", [canvas.into(), "x".into()], []);
+    let canvas = p.call(MlxOp::Zeros, [], [("shape", json!([2, padded[0], padded[1], 3]))]);
+    let mut canvas = p.call(MlxOp::AstypeLike, [canvas.into(), "x".into()], []);
     for (index, at) in elements.iter().enumerate() {
         let part = phrase::slice(&mut p, &cells, 4, Some(index as i64), Some(index as i64 + 1), 1);
-        let part = p.call("mx.squeeze", [part.into()], [("axis", json!(-1))]);
+        let part = p.call(MlxOp::Squeeze, [part.into()], [("axis", json!(-1))]);
         let seen = blocks.seen(*at, &count);
         let list = |numbers: Vec<Option<i64>>| {
             Value::Array([None].into_iter().chain(numbers).map(|number| json!(number)).collect())
@@ -246,7 +247,7 @@ pub(super) fn fold(site: &Site<'_>) -> Result<Draft, Refusal> {
             (list(seen.iter().map(|part| part.0).collect()), list(seen.iter().map(|part| part.1).collect()));
         let strides = list(seen.iter().map(|part| Some(part.2)).collect());
         let place = [("starts", starts), ("stops", stops), ("strides", strides)];
-        canvas = p.call("at_add", [canvas.into(), part.into()], place);
+        canvas = p.call(MlxOp::AtAdd, [canvas.into(), part.into()], place);
     }
     let cut: Vec<(i64, i64)> = blocks.sides().into_iter().map(|(low, high)| (-low, -high)).collect();
     let output = phrase::pad(&mut p, &canvas, &cut, Around::Constant(0.0));

@@ -16,6 +16,7 @@ use crate::registry::{Attribute, Layer, Registry};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, TensorId};
 use t2m_engine::own::{self, Told};
+use t2m_engine::program::{MlxLayer, MlxOp};
 use t2m_engine::{ModuleSpec, Program};
 
 /// A module in its surroundings.
@@ -35,8 +36,9 @@ pub struct Site<'a> {
     pub asked: Option<&'a Asked<'a>>,
     /// How a sample wants it to be called.
     pub call: Option<&'a Call>,
-    /// The attributes that the recipe took, by the names it took them by, where nothing else is for torch's side: a function
-    /// of our own has parameters of our own, and an attribute of the class that is named like one is no argument for it.
+    /// The attributes that the recipe took, by the names it used, where torch's side gets nothing else: our own
+    /// functions have their own parameters, and an attribute of the class that happens to have such a name is not an
+    /// argument.
     pub handed: Option<&'a RefCell<Map<String, Value>>>,
     /// Where to note what the recipe reads of the row.
     pub read: Option<&'a Read>,
@@ -50,7 +52,7 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Nothing yet of the module at this path.
+    /// No name yet, for the module at this path.
     pub fn of(module: &'a str) -> Asked<'a> {
         Asked { module, names: RefCell::default() }
     }
@@ -67,17 +69,17 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What only a row says of how a class computes: as a constant, or by naming the class's attribute that holds it. These names
-/// are ours. What a file holds under one of them is an attribute that the class calls so and means something else by.
+/// What only a row can say about how a class computes: as a constant, or by naming the class's attribute that holds it.
+/// These names are ours. If a file has an attribute with one of them, the class means something else by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
-    /// What is added to a norm's weight, or the rows in front of a table of positions.
+    /// What is added to a norm's weight, or the number of rows before a table of positions.
     Offset,
     /// Whether channels are the second axis.
     ChannelsFirst,
     /// Axes of the input.
     Rank,
-    /// Whether heads are flattened behind the norm.
+    /// Whether heads are flattened after the norm.
     Merged,
     /// What positions are counted along.
     Count,
@@ -85,9 +87,9 @@ pub enum Setting {
     Batch,
     /// What rows of an embedding are multiplied by.
     Scale,
-    /// How a rotary embedding has its axes.
+    /// How a rotary embedding arranges its axes.
     Axes,
-    /// How it has its angles side by side.
+    /// How it arranges its angles.
     Layout,
     /// Whether it gives the input's dtype back.
     Cast,
@@ -140,12 +142,12 @@ pub(super) struct Draft {
     pub program: Option<Program>,
     /// Arguments for torch's side besides the module's attributes.
     pub torch_args: Map<String, Value>,
-    /// What torch's side gets to know of the layer beside its attributes.
+    /// What torch's side learns about the layer beside its attributes.
     pub told: Told,
     pub weights: Vec<Move>,
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
-    /// Shape of torch's output, or one that is no smaller.
+    /// Shape of torch's output, or one at least as large.
     pub output_shape: Vec<usize>,
     pub bound: Bound,
     pub way: Way,
@@ -162,12 +164,13 @@ impl<'a> Site<'a> {
         self.row.torch.as_deref().unwrap_or(&self.module().class)
     }
 
-    /// A tensor of the module or of a module below it, by its name relative to the module; `None` where it is None.
+    /// A tensor of the module or of a module below it, by its name relative to the module; `None` if it is torch's
+    /// None.
     pub fn tensor(&self, name: &str) -> Option<TensorId> {
         self.model.tensor(self.id, self.own_name(name))
     }
 
-    /// The class's own name of a tensor that torch's layer names so.
+    /// The class's own name for the tensor that torch's layer calls this.
     fn own_name<'n>(&self, name: &'n str) -> &'n str
     where
         'a: 'n,
@@ -181,7 +184,7 @@ impl<'a> Site<'a> {
         self.tensor(name).is_some()
     }
 
-    /// Shape of a tensor that the layer cannot be without.
+    /// Shape of a tensor that the layer needs.
     pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>, Refusal> {
         let id = self.tensor(name).ok_or_else(|| Refusal::Incomplete(format!("the file holds no `{name}` for it")))?;
         let too_large = |_| Refusal::Unsupported(format!("`{name}` is larger than this machine can address"));
@@ -189,7 +192,7 @@ impl<'a> Site<'a> {
         shape.iter().map(|&axis| usize::try_from(axis).map_err(too_large)).collect()
     }
 
-    /// The shape of a tensor that has to have so many axes.
+    /// The shape of a tensor that must have this many axes.
     pub(super) fn shape_of_rank<const N: usize>(&self, name: &str) -> Result<[usize; N], Refusal> {
         let shape = self.shape(name)?;
         let wrong =
@@ -209,9 +212,9 @@ impl<'a> Site<'a> {
         self.take(name, own).ok_or_else(missing)
     }
 
-    /// A hyper-parameter by torch's name, wherever the row says that it comes from; `None` where the file does not say it.
-    /// What a function of ours can do without, only a row can tell of: one class has a `group_size`, and of another that
-    /// has none an attribute of this name changes nothing.
+    /// A hyper-parameter by torch's name, from wherever the row takes it; `None` where the file does not hold it. An
+    /// optional parameter of our own functions comes only through a row: one class has a `group_size`, and in another,
+    /// which has no such parameter, an attribute of this name changes nothing.
     pub(in crate::plan) fn given(&self, name: &str) -> Option<&'a Value> {
         self.read.inspect(|read| read.attribute(name));
         match self.row.attributes.get(name) {
@@ -222,12 +225,12 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Whether the recipe took that hyper-parameter already, as one that it cannot do without.
+    /// Whether the recipe has taken that hyper-parameter already, as a required one.
     fn has_taken(&self, name: &str) -> bool {
         self.handed.is_some_and(|handed| handed.borrow().contains_key(name))
     }
 
-    /// The module's own attribute of that name, taken for what torch's layer calls otherwise.
+    /// The module's own attribute of that name, for what torch's layer calls something else.
     fn take(&self, name: &str, own: &str) -> Option<&'a Value> {
         let value = self.module().attributes.get(own)?;
         if let Some(asked) = self.asked {
@@ -311,13 +314,13 @@ impl<'a> Site<'a> {
         named.map(|(path, attributes)| (path.to_owned(), Map::clone(attributes))).collect()
     }
 
-    /// A setting of the recipe; `None` where the row does not say it.
+    /// A setting of the recipe; `None` where the row has none.
     pub(super) fn setting(&self, setting: Setting) -> Option<&'a Value> {
         let name = setting.name();
         self.row.attributes.contains_key(name).then(|| self.given(name)).flatten()
     }
 
-    /// A hyper-parameter, or null where the file does not say it.
+    /// A hyper-parameter, or null where the file does not hold it.
     pub(super) fn maybe(&self, name: &str) -> &'a Value {
         self.given(name).unwrap_or(&Value::Null)
     }
@@ -329,7 +332,7 @@ impl<'a> Site<'a> {
         axes.ok_or_else(|| Refusal::Unsupported("the class does not say how many dimensions it works over".to_owned()))
     }
 
-    /// Whole numbers with a sign, as many as there are.
+    /// Signed whole numbers, any number of them.
     pub(super) fn integers(&self, name: &str) -> Result<Vec<i64>, Refusal> {
         let value = self.attribute(name)?;
         let most = MOST_STEPS as i64;
@@ -355,14 +358,14 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Sources by the class's own names in place of torch's.
+    /// Rename sources from torch's names to the class's own.
     pub(super) fn rename_sources(&self, moves: &mut [Move]) {
         for from in moves.iter_mut().flat_map(|step| &mut step.from) {
             *from = self.own_name(from).to_owned();
         }
     }
 
-    /// Moves for `weight` by the row's layout and for the other named tensors unchanged, each if it is there.
+    /// Moves for `weight` by the row's layout and for the other named tensors unchanged, each if it exists.
     pub(super) fn moves(&self, others: &[&str]) -> Vec<Move> {
         let weight = self.has("weight").then(|| Move::keep("weight").by(self.weight_rule(1)));
         let others = others.iter().filter(|name| self.has(name)).map(|name| Move::keep(name));
@@ -370,8 +373,23 @@ impl<'a> Site<'a> {
     }
 }
 
+/// What MLX has that computes a draft: a layer, or the function that its program is about.
+pub(super) struct Target(&'static str);
+
+impl From<MlxLayer> for Target {
+    fn from(layer: MlxLayer) -> Target {
+        Target(layer.name())
+    }
+}
+
+impl From<MlxOp> for Target {
+    fn from(op: MlxOp) -> Target {
+        Target(op.name())
+    }
+}
+
 impl Draft {
-    /// A draft with one normal input of that shape, given to both sides alike.
+    /// A draft with one normal input of that shape, laid out the same for both sides.
     pub fn new(shape: Vec<usize>, bound: Bound) -> Draft {
         let input = Input { shape: shape.clone(), values: Values::Normal(1.0), to_mlx: None };
         Draft {
@@ -430,8 +448,8 @@ impl Draft {
         self
     }
 
-    /// What was drafted as one layer becomes the layer of a program: `around` is given the program, the variable that is
-    /// the input, and a function that calls the layer on a variable; it returns the variable that is the output.
+    /// The drafted layer becomes part of a program. `around` gets the program and the variable with the input; it
+    /// returns the variable with the output.
     pub fn wrapped(mut self, site: &Site<'_>, around: impl FnOnce(&mut Program, String) -> String) -> Draft {
         let mut program = Program::new(&["x"]);
         let kind = self.mlx.clone().or_else(|| site.row.mlx.clone()).unwrap_or_default();
@@ -448,8 +466,9 @@ impl Draft {
     }
 
     /// The draft with another MLX layer.
-    pub fn named(mut self, mlx: impl Into<String>) -> Draft {
-        self.mlx = Some(mlx.into());
+    pub fn named(mut self, mlx: impl Into<Target>) -> Draft {
+        let Target(name) = mlx.into();
+        self.mlx = Some(name.to_owned());
         self
     }
 
@@ -472,7 +491,7 @@ impl Draft {
         self
     }
 
-    /// Something is done beyond a rename.
+    /// Add a step beyond a rename.
     pub fn step(mut self, text: impl Into<String>) -> Draft {
         self.way.step(text);
         self
@@ -514,7 +533,7 @@ impl Draft {
     }
 }
 
-/// The permutation that brings `[N, *, C]` back to `[N, C, *]`.
+/// The permutation that turns `[N, *, C]` back into `[N, C, *]`.
 pub(super) fn channels_first(rank: usize) -> Vec<usize> {
     match rank {
         0 | 1 => (0..rank).collect(),
@@ -533,7 +552,7 @@ pub(super) fn product(sizes: &[usize]) -> Result<usize, Refusal> {
     product.ok_or_else(|| Refusal::Unsupported(format!("sizes of {sizes:?} are too large to measure with")))
 }
 
-/// A hyper-parameter holds something that torch's own layer would not.
+/// A hyper-parameter has a value that torch's own layer would not accept.
 pub(super) fn unexpected(name: &str, value: &Value) -> Refusal {
     let value = value.to_string();
     Refusal::Unsupported(format!("`{name}` is {}, which this layer does not know", quoted(&value)))

@@ -1,5 +1,5 @@
-//! Transformer layers and stacks, by MLX's attention with its bias and its norms: MLX's own stacks have attention without
-//! bias and always end in a norm.
+//! Transformer layers and stacks, built from MLX's attention, which can have a bias, and its norms: MLX's own stacks
+//! have attention without bias and always end in a norm.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +13,19 @@ use crate::plan::input::Values;
 use crate::plan::{Input, Move, Output, Refusal};
 use t2m_checkpoint::escape::quoted;
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxLayer, MlxOp, Operand};
 
 const BATCH: usize = 2;
 const SOURCE: usize = 9;
 const TARGET: usize = 7;
-/// No stack is measured deeper.
+/// The deepest stack that is measured.
 const MOST_LAYERS: usize = 64;
 
-/// A plan's program and moves as they grow, layer by layer.
+/// A plan's program and moves, built layer by layer.
 struct Stack {
     p: Program,
     weights: Vec<Move>,
-    /// Attributes of the layers, with the activation by name, by path, for torch's side.
+    /// Attributes of the layers by path, with the activation as a name, for torch's side.
     modules: BTreeMap<String, Map<String, Value>>,
     batch_first: bool,
     width: usize,
@@ -72,7 +72,7 @@ impl Stack {
             self.terms = self.terms.max(terms);
         }
         self.take(from, to, attention::moves(&child));
-        phrase::layer(&mut self.p, to, "nn.MultiHeadAttention", read.args());
+        phrase::layer(&mut self.p, to, MlxLayer::MultiHeadAttention, read.args());
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Stack {
         let [outputs, inputs] = child.shape_of_rank("weight")?;
         self.terms = self.terms.max(inputs);
         self.take(from, to, child.moves(&["bias"]));
-        phrase::layer(&mut self.p, to, "nn.Linear", linear(inputs, outputs, child.has("bias")));
+        phrase::layer(&mut self.p, to, MlxLayer::Linear, linear(inputs, outputs, child.has("bias")));
         Ok(())
     }
 
@@ -99,7 +99,7 @@ impl Stack {
             ("bias", json!(child.has("bias"))),
         ]);
         self.take(from, to, child.moves(&["bias"]));
-        phrase::layer(&mut self.p, to, "nn.LayerNorm", args);
+        phrase::layer(&mut self.p, to, MlxLayer::LayerNorm, args);
         Ok(())
     }
 
@@ -143,8 +143,13 @@ impl Stack {
         self.residual(&own, &x, &own_path("ln3"), |stack, x| stack.run_block(&block, x))
     }
 
-    /// The two linear layers and what is between them.
-    fn feed_forward(&mut self, site: &Site<'_>, own: &Site<'_>, from: &str) -> Result<[String; 3], Refusal> {
+    /// The two linear layers and the function between them.
+    fn feed_forward(
+        &mut self,
+        site: &Site<'_>,
+        own: &Site<'_>,
+        from: &str,
+    ) -> Result<(String, MlxOp, String), Refusal> {
         self.depth += 1;
         let [first, second] = ["linear1", "linear2"].map(|name| Stack::path(from, name));
         self.linear(site, &first, &first)?;
@@ -153,18 +158,18 @@ impl Stack {
         let mut described = Map::clone(&own.module().attributes);
         described.insert("activation".to_owned(), json!(name));
         self.modules.insert(from.to_owned(), described);
-        Ok([first, function.to_owned(), second])
+        Ok((first, function, second))
     }
 
-    fn run_block(&mut self, [first, function, second]: &[String; 3], x: &str) -> String {
+    fn run_block(&mut self, (first, function, second): &(String, MlxOp, String), x: &str) -> String {
         let x = phrase::run(&mut self.p, first, x);
-        let x = phrase::unary(&mut self.p, function, &x);
+        let x = phrase::unary(&mut self.p, *function, &x);
         phrase::run(&mut self.p, second, &x)
     }
 
     fn attend(&mut self, layer: &str, inputs: [&str; 3], mask: Option<&str>) -> String {
         let inputs: Vec<Operand> = inputs.into_iter().chain(mask).map(Operand::from).collect();
-        self.p.call(&format!("self.{layer}"), inputs, [])
+        self.p.run(layer, inputs)
     }
 
     /// `x + f(norm(x))`, or `norm(x + f(x))`.
@@ -228,7 +233,7 @@ impl Stack {
         };
         let mut inputs: Vec<Input> = lengths.iter().map(sequence).collect();
         inputs.extend(masks.inputs);
-        // Each layer adds its sums' roundings to those that came in.
+        // Each layer adds the rounding of its sums to what came in.
         let terms = self.terms.saturating_mul((2 * self.depth).pow(2));
         let mut draft = Draft::of(inputs, Bound::Contraction(terms)).weights(self.weights).program(self.p);
         draft.outputs = vec![Output { name: "output", to_torch: swap }];
@@ -247,11 +252,11 @@ impl Stack {
     }
 }
 
-/// torch's activation by name, and MLX's function. It is a function of torch, known by its full path, or a module below the
-/// layer. `activation_relu_or_gelu` is what torch's fast path goes by: 1 or 2, and 0 for what is neither.
-fn activation(site: &Site<'_>) -> Result<(&'static str, &'static str), Refusal> {
-    const RELU: (&str, &str) = ("relu", "nn.relu");
-    const GELU: (&str, &str) = ("gelu", "nn.gelu");
+/// torch's activation by name, and MLX's function. It is a function of torch, known by its full path, or a module below
+/// the layer. torch's fast path reads `activation_relu_or_gelu`: 1 or 2, and 0 for neither.
+fn activation(site: &Site<'_>) -> Result<(&'static str, MlxOp), Refusal> {
+    const RELU: (&str, MlxOp) = ("relu", MlxOp::NnRelu);
+    const GELU: (&str, MlxOp) = ("gelu", MlxOp::NnGelu);
     let (value, code) = (site.maybe("activation"), site.maybe("activation_relu_or_gelu"));
     let named = match value.as_str() {
         Some("relu" | "torch.relu" | "torch.nn.functional.relu") => Some(RELU),
@@ -283,7 +288,7 @@ fn activation(site: &Site<'_>) -> Result<(&'static str, &'static str), Refusal> 
     };
     let said: Vec<_> = [named, module, coded].into_iter().flatten().collect();
     match said.split_first() {
-        // A layer that was saved before torch could choose has ReLU.
+        // A layer saved before torch had the choice has ReLU.
         None => Ok(RELU),
         Some((&first, rest)) if rest.iter().all(|other| *other == first) => Ok(first),
         Some(_) => Err(unexpected("activation_relu_or_gelu", code)),
@@ -319,7 +324,7 @@ impl Masks {
         plain.iter().copied().chain(self.names.iter().map(String::as_str)).collect()
     }
 
-    /// The mask of these names as one that is added to the scores.
+    /// The masks of these names as one that is added to the scores.
     fn additive(&self, p: &mut Program, own: &str, padding: &str) -> Option<String> {
         let own = self.names.iter().position(|name| name == own).map(|at| match self.inputs[at].values {
             Values::Additive => self.names[at].clone(),
@@ -327,7 +332,7 @@ impl Masks {
         });
         let padding = self.names.iter().find(|name| *name == padding).map(|name| {
             let numbers = drops(p, name);
-            p.call("mx.expand_dims", [numbers.into()], [("axis", json!([1, 2]))])
+            p.call(MlxOp::ExpandDims, [numbers.into()], [("axis", json!([1, 2]))])
         });
         match (own, padding) {
             (Some(own), Some(padding)) => Some(phrase::add(p, own, padding)),

@@ -6,7 +6,7 @@ use super::layout::part_length;
 use super::{Error, Fold, Move};
 use t2m_checkpoint::{Dtype, TensorData};
 
-/// What the fold makes of the sources, in torch's layout.
+/// The fold of the sources, in torch's layout.
 pub(super) fn fold<'t>(step: &Move, sources: &[&'t TensorData]) -> Result<Cow<'t, TensorData>, Error> {
     let made = match (&step.fold, sources) {
         (Fold::One, [tensor]) => return Ok(Cow::Borrowed(*tensor)),

@@ -1,8 +1,8 @@
-//! The way back: torch tensors out of MLX's, by the same moves.
+//! The way back: torch tensors from MLX's, by the same moves.
 //!
-//! What only moves elements goes back to the bit: a layout by the opposite order of axes, parts by joining them, a flattened
-//! tensor by the shape that torch has for it. A fold computes and forgets; of all the torch tensors that would give the same
-//! MLX tensor one is chosen, so that the fold of it is the MLX tensor again:
+//! Moves that only rearrange elements are undone to the bit: a layout by the opposite order of axes, parts by joining
+//! them, a flattened tensor by torch's shape. A fold computes and forgets: of all the torch tensors that would give the
+//! same MLX tensor, the way back chooses one, so that its fold is the MLX tensor again:
 //!
 //! - a sum of biases: all of it in the first, zeros in the others;
 //! - a GRU's biases: all in `b_ih`; of `b_hh` the part of gate n alone, which MLX keeps, and zeros elsewhere;
@@ -20,15 +20,15 @@ use t2m_checkpoint::{Dtype, TensorData};
 struct Source {
     name: String,
     whole: Option<TensorData>,
-    /// Parts by their index, and how many there are to be.
+    /// Parts by their index, and how many there have to be.
     parts: Vec<(usize, usize, TensorData)>,
 }
 
-/// The torch tensors of a module, by the moves that made its MLX tensors. `shape` tells a torch tensor's shape by name; it is
-/// asked for where MLX's tensor does not tell it.
+/// The torch tensors of a module, from the moves that made its MLX tensors. `shape` gives a torch tensor's shape by
+/// name, and is called where MLX's tensor does not determine it.
 ///
 /// # Errors
-/// An MLX tensor is missing or does not fit its move, or holds what torch's layer has no tensor for.
+/// An MLX tensor is missing, does not fit its move, or holds something that torch's layer has no tensor for.
 pub fn invert(
     moves: &[Move],
     mlx: &[(String, TensorData)],
@@ -46,7 +46,7 @@ pub fn invert(
 }
 
 impl Rule {
-    /// The tensor in torch's layout again. `shape` is torch's, which a flattened tensor does not tell.
+    /// The tensor in torch's layout again. `shape` is torch's, which a flattened tensor does not determine.
     ///
     /// # Errors
     /// The layout does not fit the tensor.
@@ -72,14 +72,14 @@ impl Rule {
 }
 
 impl Move {
-    /// Give the sources what the fold made of them.
+    /// Give the sources what the fold made from them.
     fn unfold(&self, folded: TensorData, sources: &mut Vec<Source>) -> Result<(), Error> {
         match (&self.fold, self.from.as_slice()) {
             (Fold::One, [name]) => find(sources, name).whole = Some(folded),
             (Fold::Part { index, of }, [name]) => find(sources, name).parts.push((*index, *of, folded)),
             (Fold::Sum | Fold::GruBias, [first, rest @ ..]) => {
                 for name in rest {
-                    // What another move tells of it stays.
+                    // What another move says about it stays.
                     find(sources, name).whole.get_or_insert_with(|| zeros(&folded));
                 }
                 find(sources, first).whole = Some(folded);
@@ -116,7 +116,7 @@ impl Move {
 }
 
 impl Source {
-    /// The whole, with the parts that other moves tell in their places; without a whole all of them.
+    /// The whole, with parts from other moves in their places; all of them if there is no whole.
     fn joined(self) -> Result<TensorData, Error> {
         let Source { name, whole, mut parts } = self;
         let missing = |of: usize| Error::Parts { from: name.clone(), parts: of, shape: Vec::new() };
@@ -124,7 +124,7 @@ impl Source {
             for (index, of, part) in parts {
                 let size = part_length(&whole.shape, of, &name)? * whole.bytes.len()
                     / whole.shape.first().copied().unwrap_or(1).max(1);
-                // A key map may count to any number.
+                // A key map may hold any number.
                 let range = index.checked_mul(size).and_then(|begin| Some(begin..begin.checked_add(size)?));
                 let place = range.and_then(|range| whole.bytes.get_mut(range));
                 match place.filter(|place| place.len() == part.bytes.len()) {
@@ -143,7 +143,7 @@ impl Source {
     }
 }
 
-/// `None` where it is more than can be counted.
+/// `None` if it overflows.
 fn product(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis))
 }
@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    /// A key map is somebody else's text.
+    /// A key map is untrusted text.
     #[test]
     fn numbers_beyond_all_counting_are_refused() {
         let flat = [Move::keep("w").by(Rule { name: "flatten".to_owned(), layout: Layout::Flatten })];

@@ -30,7 +30,7 @@ pub enum Layout {
         /// Equal parts along axis 0 to which the axes are applied one by one; 1 for the whole tensor.
         groups: usize,
     },
-    /// All axes made one.
+    /// All axes flattened into one.
     Flatten,
 }
 
@@ -46,10 +46,10 @@ impl Rule {
     }
 }
 
-/// Bring a tensor's axes into another order: `axes[i]` is the axis that becomes axis i.
+/// Permute a tensor's axes: `axes[i]` becomes axis i.
 ///
 /// # Errors
-/// There are not as many axes, or the bytes do not fit the shape.
+/// The number of axes differs, or the bytes do not fit the shape.
 pub fn permute(tensor: &TensorData, axes: &[usize]) -> Result<TensorData, Error> {
     lay_out(&Rule::axes("permute", axes), Cow::Borrowed(tensor), "activation")
 }
@@ -98,7 +98,7 @@ pub(super) fn shape(rule: &Rule, shape: &[usize], from: &str) -> Result<Vec<usiz
     }
 }
 
-/// The length of each of so many equal parts along axis 0.
+/// The length of each of `parts` equal parts along axis 0.
 pub(super) fn part_length(shape: &[usize], parts: usize, from: &str) -> Result<usize, Error> {
     match shape.first() {
         Some(length) if parts > 0 && length % parts == 0 => Ok(length / parts),
@@ -106,7 +106,7 @@ pub(super) fn part_length(shape: &[usize], parts: usize, from: &str) -> Result<u
     }
 }
 
-/// Tensors one behind the other along axis 0.
+/// Tensors joined along axis 0.
 pub(super) fn join(parts: &[TensorData], from: &str) -> Result<TensorData, Error> {
     let unlike = || Error::Shape { from: from.to_owned(), reason: "the parts do not go together".to_owned() };
     let (first, rest) = parts.split_first().ok_or_else(unlike)?;

@@ -1,4 +1,5 @@
-//! Moving tensors: folds of several into one, splits, layouts by rule. The same code prepares a measurement and writes a file.
+//! Moving tensors: folding several into one, splitting, rearranging by rule. The same code prepares a measurement and
+//! writes a file.
 
 mod fold;
 mod invert;
@@ -10,57 +11,58 @@ use t2m_checkpoint::TensorData;
 pub use invert::invert;
 pub use layout::{Layout, Rule, permute};
 
-/// How one MLX tensor is made of torch tensors.
+/// How one MLX tensor is made from torch tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Move {
     /// Names in the torch module, relative to its path (`out_proj.weight` is a child's), in the order that the fold takes.
     pub from: Vec<String>,
     /// Name in the MLX module.
     pub to: String,
-    /// What is made of the sources first, in torch's layout.
+    /// The fold of the sources, which comes first, in torch's layout.
     pub fold: Fold,
-    /// Change of layout, done after that.
+    /// Change of layout, which comes after.
     pub rule: Rule,
 }
 
-/// One tensor out of some, in torch's layout. Arithmetic is done in f64 and rounded once to the sources' dtype.
+/// One tensor from several, in torch's layout. Arithmetic is in f64 and rounded once, to the sources' dtype.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fold {
-    /// The only source as it is.
+    /// The only source, unchanged.
     One,
     /// Part `index` of `of` equal parts of the only source along axis 0.
     Part {
-        /// From 0 on.
+        /// Counted from 0.
         index: usize,
         /// How many there are.
         of: usize,
     },
     /// The sum of the sources, which have one shape: two biases that a recurrent layer adds anyway.
     Sum,
-    /// torch's GRU biases `b_ih`, `b_hh` (gates r, z, n) as MLX's `b`: the hidden one of n stays apart, as it is multiplied by r.
+    /// torch's GRU biases `b_ih`, `b_hh` (gates r, z, n) as MLX's `b`. The hidden bias of n stays apart, as it is
+    /// multiplied by r.
     GruBias,
-    /// `g·v/‖v‖` with the norm over every axis but `dim`: what `weight_norm` computes of its two parameters.
+    /// `g·v/‖v‖` with the norm over every axis but `dim`: what `weight_norm` computes from its two parameters.
     WeightNorm {
         /// The axis that keeps its norm; `None` for one norm over all.
         dim: Option<usize>,
     },
     /// The only source plus this number: a norm that multiplies by 1 + weight.
     Offset(f64),
-    /// `(w − mean)/√(var + eps)` of each output channel (axis 0), times `scale`, and times the second source's element for
-    /// the channel where there is one: what a weight-standardised convolution computes of its weight.
+    /// `(w − mean)/√(var + eps)` of each output channel (axis 0), times `scale`, and times the second source's element
+    /// for the channel if there is one: how a weight-standardised convolution computes its weight.
     Standardised {
         /// Added to the variance, which is that of all elements (divided by n).
         eps: f64,
         /// A factor for all channels.
         scale: f64,
     },
-    /// Zeros of that shape, without a source: a bias that MLX's layer cannot be without.
+    /// Zeros of that shape, without a source: a bias that MLX's layer requires.
     Zeros(Vec<usize>),
 }
 
 impl Fold {
-    /// The registry's name of it; `None` where it does nothing.
+    /// Its name in the registry; `None` where it does nothing.
     pub fn rule(&self) -> Option<&'static str> {
         Some(match self {
             Fold::One => return None,
@@ -108,7 +110,7 @@ pub enum Error {
         /// In what.
         reason: String,
     },
-    /// The bytes are not as many as the shape says.
+    /// The number of bytes does not fit the shape.
     #[error("{from}: the bytes do not fit the shape: {reason}")]
     Shape {
         /// The tensor.
@@ -134,7 +136,7 @@ impl Move {
         Move { fold: Fold::Part { index, of }, ..Move::rename(from, to) }
     }
 
-    /// Zeros, which no torch tensor stands for.
+    /// Zeros, which come from no torch tensor.
     pub fn zeros(to: &str, shape: &[usize]) -> Move {
         Move { from: Vec::new(), to: to.to_owned(), fold: Fold::Zeros(shape.to_vec()), rule: Rule::identity() }
     }
@@ -150,7 +152,7 @@ impl Move {
         Move { rule, ..self }
     }
 
-    /// Make the MLX tensor of the sources, in the order of [`Move::from`].
+    /// Make the MLX tensor from the sources, in the order of [`Move::from`].
     ///
     /// # Errors
     /// Fold or rule do not fit the tensors.
@@ -159,7 +161,7 @@ impl Move {
         layout::lay_out(&self.rule, folded, &self.sources())
     }
 
-    /// What is done, for the reader: `in_proj_weight part 1 of 3 → query_proj.weight`.
+    /// The move in words: `in_proj_weight part 1 of 3 → query_proj.weight`.
     pub fn words(&self) -> String {
         let from = self.from.join(" + ");
         let fold = match &self.fold {
@@ -188,7 +190,7 @@ impl Move {
     /// The shape of what [`Move::apply`] makes of sources with these shapes, without their bytes.
     ///
     /// # Errors
-    /// As for `apply`, where the shapes tell it.
+    /// As for `apply`, as far as shapes decide.
     pub fn shape(&self, sources: &[&[usize]]) -> Result<Vec<usize>, Error> {
         let reason = format!("{} tensors were given for it", sources.len());
         let wrong = || Error::Sources { from: self.sources(), reason };

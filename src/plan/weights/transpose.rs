@@ -1,16 +1,16 @@
-//! The axes of a contiguous tensor in another order, fast: axes that stay neighbours are one, and nearly every layout then is a
-//! transposition of many matrices, done in blocks that fit the cache.
+//! A fast permutation of a contiguous tensor's axes. Axes that stay neighbours count as one; nearly every layout then
+//! transposes many matrices, which is done in blocks that fit the cache.
 
 use std::array;
 use std::ops::Range;
 
 /// Rows and columns of a block.
 const BLOCK: usize = 32;
-/// Rows that are read side by side, one element of each in turn.
+/// Rows that are read in parallel, one element of each in turn.
 const LINES: usize = 8;
 
-/// The elements in the order that `axes` gives, into `moved`; `None` where they are not as many as the shape says, or the order
-/// is no transposition of matrices.
+/// Write the elements into `moved` in the order that `axes` gives; `None` if the shape does not fit, or the order is
+/// not a transposition of matrices.
 pub(super) fn transpose<T: Copy>(elements: &[T], moved: &mut [T], shape: &[usize], axes: &[usize]) -> Option<()> {
     let (shape, axes) = merged(shape, axes);
     let (count, rows, columns) = match (axes.as_slice(), shape.as_slice()) {
@@ -54,7 +54,7 @@ fn move_block<T: Copy>(
     }
 }
 
-/// Shape and order with axes of length 1 left out and axes that stay neighbours made one.
+/// Shape and order without axes of length 1, and with axes that stay neighbours merged.
 fn merged(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let mut runs: Vec<(usize, usize)> = Vec::new(); // first torch axis and one past the last, in MLX's order
     for &axis in axes.iter().filter(|&&axis| shape[axis] != 1) {

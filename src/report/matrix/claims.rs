@@ -1,9 +1,9 @@
-//! What the matrix that the project began with claimed, held against runs.
+//! What the project's first matrix claimed, compared with what runs show.
 
 use std::fmt::Write;
 
-use super::{Matrix, caught_error, code_cell, error, named, patterns, record, said};
-use crate::registry::blockers::Severity;
+use super::{Matrix, caught_error, code_cell, error, named, record, said};
+use crate::registry::blockers::{self, Severity};
 use crate::registry::claims as registry_claims;
 use crate::registry::{RowStatus, Seed};
 
@@ -16,7 +16,7 @@ pub(super) fn claims(out: &mut String, matrix: &Matrix<'_>) {
     blockers(out);
 }
 
-/// What it said of each layer, and what a run says.
+/// Its claims about layers, and what a run says.
 fn layers(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
     out.push_str(
@@ -51,7 +51,7 @@ fn layers(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// What it said of each op.
+/// Its claims about ops.
 fn ops(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
     out.push_str("\n| Op | It said | Measured | f32 error | Renamed alone |\n|---|---|---|---|---|\n");
@@ -70,28 +70,27 @@ fn ops(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// What it said of ops that it did not support.
+/// Its claims about ops that it did not support.
 fn unsupported_ops(out: &mut String, matrix: &Matrix<'_>) {
     out.push_str("\n| Unsupported op | It said | Verdict | f32 error | What happens in MLX |\n|---|---|---|---|---|\n");
-    // A test has seen to the file.
-    for claim in registry_claims::built_in().unwrap_or_default() {
+    for claim in registry_claims::built_in() {
         let run = claim.op.as_ref().and_then(|op| matrix.measured.ops.get(op)?.right.as_ref());
         let trap =
             claim.op.as_ref().and_then(|op| matrix.registry.ops.iter().find(|row| row.torch == *op)?.trap.clone());
-        let blockers = patterns().iter().filter(|pattern| claim.blocker.contains(&pattern.name));
-        let verdict = match blockers.clone().map(|pattern| pattern.grade.severity).min() {
+        let found = blockers::built_in().iter().filter(|pattern| claim.blocker.contains(&pattern.name));
+        let verdict = match found.clone().map(|pattern| pattern.grade.severity).min() {
             _ if run.is_some() => "holds: it runs".to_owned(),
             Some(Severity::Breaks) => "holds".to_owned(),
             Some(_) => format!("outdated: MLX does it, but for a {}", claim.blocker.join(" or ")),
             None => "nothing was run".to_owned(),
         };
-        let texts: Vec<String> = blockers.map(|pattern| pattern.grade.explanation.clone()).chain(trap).collect();
+        let texts: Vec<String> = found.map(|pattern| pattern.grade.explanation.clone()).chain(trap).collect();
         let happens = texts.join(" ").replace('|', "\\|");
         let _ = writeln!(out, "| {} | {} | {verdict} | {} | {happens} |", claim.claim, claim.said, error(run));
     }
 }
 
-/// What it said of each weight rule. A rule is as good as the layers that were measured with it.
+/// Its claims about weight rules. A rule is as good as the layers that were measured with it.
 fn rules(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
     out.push_str(
@@ -118,10 +117,10 @@ fn rules(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// What it said of each blocker: that it cannot be converted, wherever its text stands in `forward`.
+/// Its claims about blockers: that they cannot be converted, wherever in `forward` their text occurs.
 fn blockers(out: &mut String) {
     out.push_str("\n| Blocker | It said | Verdict | What happens in MLX |\n|---|---|---|---|\n");
-    for blocker in patterns().iter().filter(|blocker| blocker.seed) {
+    for blocker in blockers::built_in().iter().filter(|blocker| blocker.seed) {
         let grade = &blocker.grade;
         let verdict = match grade.severity {
             Severity::Breaks => "holds, where it is syntax",

@@ -46,7 +46,7 @@ pub(super) fn layers(out: &mut String, matrix: &Matrix<'_>) {
              |---|---|---|---|---|---|---|---|---|---|---|---|\n"
         );
         for (class, row) in rows {
-            // Figures are shown where they were measured, and nowhere else.
+            // Figures are shown only where they were measured.
             let of = measured_as(row, class, measured);
             let record = of.filter(|of| *of == class).and_then(|of| measured.layers.get(of));
             let single = record.and_then(|record| record.float32.as_ref());
@@ -77,7 +77,7 @@ pub(super) fn layers(out: &mut String, matrix: &Matrix<'_>) {
     }
 }
 
-/// One sentence for each row of a module, and what its configurations may not have.
+/// One sentence for each row of a module, and the limits of its configurations.
 fn notes(out: &mut String, matrix: &Matrix<'_>, module: &str) {
     let Matrix { registry, measured, .. } = matrix;
     let mut said: Vec<(String, Vec<String>)> = Vec::new();
@@ -108,10 +108,10 @@ fn notes(out: &mut String, matrix: &Matrix<'_>, module: &str) {
     }
 }
 
-/// Most moves of a layer that are listed.
+/// How many moves of a layer are listed.
 const MOST_MOVES: usize = 8;
 
-/// What each class that was measured is made of, classes of the same making on one line.
+/// What each measured class consists of; classes that consist of the same share a line.
 fn anatomies(out: &mut String, matrix: &Matrix<'_>, module: &str) {
     let mut told: Vec<([String; 5], Vec<String>)> = Vec::new();
     let rows = families(matrix.registry.classes()).into_iter().filter(|(known, _)| known == module);
@@ -164,7 +164,7 @@ fn listed_by(words: impl Iterator<Item = String>, between: &str) -> String {
     if words.is_empty() { "–".to_owned() } else { words.join(between) }
 }
 
-/// The blocks, each against the layers of torch that it stands for.
+/// The blocks, each compared with the layers of torch that it replaces.
 pub(super) fn blocks(out: &mut String, matrix: &Matrix<'_>) {
     out.push_str(
         "\n## Blocks\n\n\

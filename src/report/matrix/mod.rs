@@ -1,5 +1,4 @@
-//! The support matrix: what the registry says and what was measured, in the order of the document that the project began
-//! with.
+//! The support matrix: what the registry says and what was measured, in the order of the project's first matrix.
 
 mod claims;
 mod layers;
@@ -90,18 +89,13 @@ impl<'a> Matrix<'a> {
             "templates": measured.blocks,
             "ops": ops.collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
-            "blockers": patterns().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
+            "blockers": blockers::built_in().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
             "mistakes": measured.mistakes,
         })
     }
 }
 
-/// The blockers; that the built-in file is whole a test has seen to.
-fn patterns() -> &'static [blockers::Pattern] {
-    blockers::built_in().unwrap_or_default()
-}
-
-/// The blocks that a layer is a part of, or is.
+/// The blocks that contain a layer, or are one.
 fn blocks_with(class: &str) -> &'static [&'static str] {
     crate::plan::blocks::WITH.iter().find(|(known, _)| *known == class).map_or(&[], |(_, names)| names)
 }
@@ -122,8 +116,8 @@ fn heading(out: &mut String, measured: &Measured) {
     );
 }
 
-/// Whose figures a row has: the class's own, those of the class that it shares the row with, or of the class of torch that it
-/// stands for.
+/// Whose figures a row shows: the class's own, those of the class that it shares the row with, or those of the class of
+/// torch that computes the same.
 fn measured_as<'a>(row: &'a Layer, class: &'a str, measured: &Measured) -> Option<&'a str> {
     let names = [Some(class), Some(row.class.as_str()), row.torch.as_deref()];
     names.into_iter().flatten().find(|name| measured.layers.contains_key(*name))
@@ -203,7 +197,7 @@ fn summary(out: &mut String, matrix: &Matrix<'_>) {
         ("Ops", registry.ops.len()),
         ("Ops measured", measured.ops.values().filter(|example| example.right.is_some()).count()),
         ("Weight rules", registry.rules.len()),
-        ("Blocker patterns", patterns().len()),
+        ("Blocker patterns", blockers::built_in().len()),
     ];
     out.push_str("\n## Summary\n\n| | Count |\n|---|---|\n");
     for (what, count) in lines {

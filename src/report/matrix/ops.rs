@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Matrix, code_cell, error, named, patterns, said};
+use super::{Matrix, code_cell, error, named, said};
 use crate::certify::record::Measured;
-use crate::registry::Registry;
 use crate::registry::ops::Op;
+use crate::registry::{Registry, blockers};
 
 pub(super) fn ops(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
@@ -82,7 +82,7 @@ pub(super) fn blocker_patterns(out: &mut String) {
         "\n## Blockers\n\nFound as syntax in `forward` and what it calls, not in strings and comments.\n\n\
          | Pattern | Severity | What happens | What to write |\n|---|---|---|---|\n"
     );
-    for blocker in patterns() {
+    for blocker in blockers::built_in() {
         let grade = &blocker.grade;
         let _ = writeln!(
             out,

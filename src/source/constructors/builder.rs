@@ -25,7 +25,7 @@ const CONDITIONS: usize = 100;
 /// Steps for a module that is built.
 const BUILT: usize = 50;
 
-/// The key of a value that is no value but a class under another name.
+/// The key for a value that is not a value, but a class under another name.
 const CLASS: &str = "__class__";
 
 /// Constants of a class and its bases, and of a file.
@@ -79,7 +79,7 @@ impl Arguments {
 pub(super) struct Builder<'a> {
     imports: Imports<'a>,
     families: HashMap<(usize, String), Rc<Vec<Found>>>,
-    /// Of the class that is made and of the file with its constructor, by what `Place` and the receiver say.
+    /// The names of the class that is built and of the file with its constructor, from `Place` and the receiver.
     constants: HashMap<(usize, usize, String), Constants>,
     pub(super) modules: Modules,
     /// [`Root::counts`](super::Root::counts)

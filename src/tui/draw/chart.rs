@@ -1,4 +1,5 @@
-//! Errors on a logarithmic axis: a dot a measurement, the tolerance as a dashed line, exact zero on a floor of its own.
+//! Errors on a logarithmic axis: a dot for each measurement, a dashed line for the tolerance, a row at the bottom for
+//! exact zeros.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -18,9 +19,9 @@ const WIDEST: f64 = 7.0;
 /// One measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Point {
-    /// Its place on the horizontal axis, from 0.
+    /// Its index on the horizontal axis, from 0.
     pub slot: usize,
-    /// Largest absolute error; 0, infinite and NaN have places of their own. NaN where an engine failed.
+    /// Largest absolute error. 0, infinity and NaN have rows of their own; NaN means that an engine failed.
     pub value: f64,
     /// Mean absolute error.
     pub mean: f64,
@@ -31,7 +32,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// A trial at that place. An output of another shape has no error; it is drawn where an infinite one is.
+    /// The point of a trial. An output of another shape has no error, and is drawn as an infinite one.
     pub fn of(slot: usize, trial: &Trial) -> Point {
         let (value, mean) =
             trial.apart.as_ref().map_or((f64::INFINITY, f64::INFINITY), |apart| (apart.max_abs, apart.mean_abs));
@@ -44,9 +45,9 @@ impl Point {
 pub struct Chart<'a> {
     /// The measurements.
     pub points: Vec<Point>,
-    /// How many there will be, so that dots keep their places while others arrive.
+    /// How many points there will be, so that dots keep their places while more arrive.
     pub slots: usize,
-    /// Below the axis: what the dots are.
+    /// The words below the axis: what the dots are.
     pub caption: &'a str,
     /// Whether the axis counts them.
     pub numbered: bool,
@@ -73,7 +74,7 @@ impl Scale {
         Scale { low: low.min(high - DECADES), high }
     }
 
-    /// Row from the top, for a value above 0, on an axis of so many rows.
+    /// Row from the top, for a value above 0, on an axis of this many rows.
     fn row(self, value: f64, rows: u16) -> u16 {
         let share = (f64::from(self.high) - value.log10()) / f64::from(self.high - self.low);
         (share * f64::from(rows.saturating_sub(1))).round().clamp(0.0, f64::from(rows.saturating_sub(1))) as u16
@@ -85,7 +86,7 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, chart: &Chart<'_>) {
     if area.height < 5 || area.width < AXIS + 8 {
         return;
     }
-    // Below the decades: the floor for exact zero, and the axis.
+    // Below the decades: the row for exact zeros, and the axis.
     let plot = Rect { x: area.x + AXIS, width: area.width - AXIS, height: area.height - 2, ..area };
     let scale = Scale::of(&chart.points);
     draw_axis(theme, area, plot, scale, buffer);
@@ -98,7 +99,7 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, chart: &Chart<'_>) {
     let width = usize::from(plot.width.saturating_sub(2));
     let caption = caption(chart, width);
     let room = if slots > width / 2 { width } else { width.saturating_sub(text::width(&caption)) };
-    // Columns from dot to dot. Below 1 several share a column, and the worst is drawn last.
+    // Columns from one dot to the next. Below 1 several dots share a column, and the worst is drawn last.
     let step = (room as f64 / slots as f64).min(WIDEST);
     let column = |index: usize| ((index as f64 + 0.5) * step) as usize;
     let mut points: Vec<&Point> = chart.points.iter().collect();
@@ -110,7 +111,7 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, chart: &Chart<'_>) {
     draw_bottom(theme, area, chart.numbered.then_some(slots), &caption, &column, step, buffer);
 }
 
-/// The bound all points share, if they do (a scale that differs from input to input moves it a little).
+/// The bound that all points share, if they do. A scale that differs from input to input moves it a little.
 fn one_tolerance(points: &[Point]) -> Option<f64> {
     let most = points.iter().map(|point| point.tolerance).fold(f64::NEG_INFINITY, f64::max);
     let least = points.iter().map(|point| point.tolerance).fold(f64::INFINITY, f64::min);
@@ -154,7 +155,7 @@ struct Dots<'a> {
 }
 
 impl Dots<'_> {
-    /// Row of an error above 0. One that rounds to the row of its bound goes to the side of it where it belongs.
+    /// Row of an error above 0. An error that would fall on the row of its bound moves to the side where it belongs.
     fn row_of(&self, point: &Point) -> u16 {
         let row = |value: f64| self.scale.row(value, self.plot.height);
         let here = row(point.value);
@@ -201,7 +202,7 @@ impl Dots<'_> {
     }
 }
 
-/// What the dots are, where that leaves them room.
+/// The caption, where the numbers leave room for it.
 fn caption(chart: &Chart<'_>, width: usize) -> String {
     let captions = [format!("  {}: ● max  ∙ mean ", chart.caption), format!(" {} ", chart.caption)];
     captions.into_iter().find(|caption| text::width(caption) * 2 <= width).unwrap_or_default()

@@ -35,7 +35,7 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
         .collect();
     let total = |keys: &[(Line, Command)]| keys.iter().map(|(line, _)| line.width() + GAP).sum::<usize>();
     let room = columns.saturating_sub(usize::from(left - area.x) + taken);
-    // Where not all fit, help and quit (the last two) stay longest.
+    // Where not all keys fit, help and quit (the last two) stay longest.
     while total(&keys) > room + GAP && !keys.is_empty() {
         keys.remove(keys.len().saturating_sub(3));
     }
@@ -53,7 +53,7 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-/// Something to say: a notice, or where we are among the matches of a search.
+/// The message on the right: a notice, or where we are among the matches of a search.
 fn notice(state: &State, canvas: &Canvas<'_>, room: usize) -> Option<Line<'static>> {
     let theme = &state.theme;
     if let Some(notice) = &state.notice {

@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 use crate::figures::percent;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
+use crate::tui::panes::View;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::view::View;
 use t2m_checkpoint::escape::escape;
 
 /// Rows it takes on a screen of that size.
@@ -26,7 +26,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
         text::put(canvas.buffer, area.x, area.y + 1, columns, &bars(theme, view, 16, true));
         return;
     }
-    // The richest right-hand side that leaves the file its place.
+    // The longest right-hand side that leaves room for the file.
     let variants = [(12, true), (6, true), (0, true), (0, false)].map(|(bar, words)| bars(theme, view, bar, words));
     let wish = file(theme, view, columns).width().min(columns / 2 + 8);
     let fitting = variants.iter().find(|right| right.width() + wish + 2 <= columns);
@@ -61,7 +61,7 @@ fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The two shares that people come for, and the number of places in source that stop or change a port.
+/// The two shares that people look for first, and the number of places in source that stop or change a port.
 fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
     let shares = view.document.coverage.map(|all| [("layers", all.layers), ("parameters", all.parameters)]);
     let mut spans = Vec::new();
@@ -94,7 +94,7 @@ fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Cells of a bar that are full: none only of nothing, all only of all.
+/// How many cells of a bar are full: none only if the share is 0, all only if it is 1.
 fn filled(share: f64, bar: usize) -> usize {
     let full = (share * bar as f64).round() as usize;
     if bar < 2 {

@@ -1,13 +1,12 @@
 //! The panel about the file: what it is, what its pickle would have run, what it warns of, what is beside the weights.
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
-use super::{Context, Panel, Then, read};
+use super::Panel;
 use crate::source::Severity;
-use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{self, Document, Pickle};
 use crate::tui::glyphs;
@@ -31,16 +30,8 @@ pub struct About {
 }
 
 impl Panel for About {
-    fn open(&mut self, _context: &mut Context<'_>) {
-        self.scroll = Scroll::default();
-    }
-
-    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
-        read(&mut self.scroll, command, context)
-    }
-
-    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
-        self.scroll.by(i64::from(rows), context.rows());
+    fn scroll(&mut self) -> Option<&mut Scroll> {
+        Some(&mut self.scroll)
     }
 
     fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
@@ -54,7 +45,7 @@ impl Panel for About {
     }
 }
 
-/// All that there is to say, in lines of at most `columns`.
+/// Everything there is to say, in lines of at most `columns`.
 fn lines(theme: &Theme, document: &Document, columns: usize) -> Vec<Line<'static>> {
     let mut sheet = Sheet { theme, columns, lines: Vec::new() };
     sheet.file(document);

@@ -1,21 +1,24 @@
 //! The panel of a conversion: where it goes, how far it is, and which tensor becomes which.
 
-use ratatui::layout::{Position, Rect};
+use std::sync::Arc;
+
+use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then, read};
+use super::{Panel, Then, read};
 use crate::compare::Verdict;
 use crate::export::state_dict::Known;
 use crate::export::writer::Progress;
 use crate::figures::{percent, share};
 use crate::tui::action::{Command, Effect};
 use crate::tui::canvas::Canvas;
-use crate::tui::converting::{Converting, Event, Preview, Row};
+use crate::tui::context::Context;
+use crate::tui::converting::{Event, Preview, Row};
 use crate::tui::glyphs;
+use crate::tui::panes::View;
 use crate::tui::scroll::Scroll;
 use crate::tui::text;
-use crate::tui::view::View;
 use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most columns.
@@ -23,65 +26,71 @@ const WIDTH: u16 = 120;
 /// Columns of the rule.
 const RULE: usize = 18;
 
-/// A conversion, and how far the list of its tensors is scrolled.
+/// A conversion, and how far its list of tensors is scrolled.
 #[derive(Debug, Clone, Default)]
 pub struct Convert {
-    /// What is known of the conversion.
-    pub converting: Converting,
+    /// What would be written, once it is known.
+    preview: Option<Result<Arc<Preview>, String>>,
+    /// How far the writing has got, while it goes on.
+    progress: Option<Progress<'static>>,
+    /// How the last one ended.
+    outcome: Option<Result<String, String>>,
     scroll: Scroll,
 }
 
 impl Convert {
-    /// It went on. Returns how it ended, once it did.
+    /// Take in an event. Returns how the conversion ended, if it has.
     pub fn hear(&mut self, event: Event) -> Option<String> {
-        let ended = match &event {
-            Event::Ended(Ok(words) | Err(words)) => Some(words.clone()),
-            _ => None,
-        };
-        self.converting.apply(event);
-        ended
+        match event {
+            Event::Planned(preview) => self.preview = Some(preview),
+            Event::Progress(progress) => self.progress = Some(progress),
+            Event::Ended(outcome) => {
+                (self.progress, self.outcome) = (None, Some(outcome.clone()));
+                return Some(outcome.unwrap_or_else(|error| error));
+            }
+        }
+        None
     }
 
     /// Whether a file is being written.
     pub fn is_writing(&self) -> bool {
-        self.converting.progress.is_some()
+        self.progress.is_some()
     }
 }
 
 impl Panel for Convert {
+    fn scroll(&mut self) -> Option<&mut Scroll> {
+        Some(&mut self.scroll)
+    }
+
     fn open(&mut self, context: &mut Context<'_>) {
         self.scroll = Scroll::default();
-        context.effects.extend(self.converting.preview.is_none().then_some(Effect::PlanConversion));
+        context.effects.extend(self.preview.is_none().then_some(Effect::PlanConversion));
     }
 
     /// Closing it does not stop the writing.
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
-        let converting = &mut self.converting;
-        let writing = converting.progress.is_some();
+        let writing = self.is_writing();
         match command {
-            Command::Accept if !writing && matches!(converting.preview, Some(Ok(_))) => {
-                (converting.outcome, converting.progress) = (None, Some(Progress::default()));
+            Command::Accept if !writing && matches!(self.preview, Some(Ok(_))) => {
+                (self.outcome, self.progress) = (None, Some(Progress::default()));
                 context.effects.push(Effect::Convert);
             }
             Command::Cancel if writing => context.effects.push(Effect::StopConversion),
-            _ => return read(&mut self.scroll, command, context),
+            _ => return read(self, command, context),
         }
         Then::Stay
     }
 
-    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
-        self.scroll.by(i64::from(rows), context.rows());
-    }
-
     fn is_moving(&self) -> bool {
-        self.is_writing() || self.converting.preview.is_none()
+        self.is_writing() || self.preview.is_none()
     }
 
     fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
         let width = area.width.min(WIDTH);
         let columns = usize::from(width.saturating_sub(4));
         let head = self.head(canvas, columns);
-        let rows: &[Row] = match &self.converting.preview {
+        let rows: &[Row] = match &self.preview {
             Some(Ok(preview)) => &preview.rows,
             _ => &[],
         };
@@ -99,24 +108,24 @@ impl Panel for Convert {
 }
 
 impl Convert {
-    /// What stands above the tensors.
+    /// The lines above the tensors.
     fn head(&self, canvas: &Canvas<'_>, columns: usize) -> Vec<Line<'static>> {
         let theme = canvas.theme;
         let say = |words: &str, style: Style| {
             let rows = text::wrap(&sentence(words), columns);
             rows.into_iter().map(|row| Line::styled(format!(" {row}"), style)).collect::<Vec<_>>()
         };
-        let mut head = match &self.converting.preview {
+        let mut head = match &self.preview {
             None => vec![Line::styled(format!(" {} reading names and shapes", canvas.spinner()), theme.muted())],
             Some(Err(reason)) => say(reason, theme.notice()),
             Some(Ok(preview)) => say(&summary(canvas.view, preview), theme.text()),
         };
-        if let Some(now) = &self.converting.progress {
+        if let Some(now) = &self.progress {
             let words = progress(now);
             let words = text::clip(&sentence(&words), columns);
             head.push(Line::styled(format!(" {} {words}", canvas.spinner()), theme.key()));
         }
-        match &self.converting.outcome {
+        match &self.outcome {
             Some(Ok(words)) => head.extend(say(words, theme.verdict(Verdict::Ok))),
             Some(Err(words)) => head.extend(say(words, theme.notice())),
             None => {}
@@ -126,7 +135,7 @@ impl Convert {
     }
 }
 
-/// Where it goes, and what of it nobody has measured.
+/// Where the file goes, and how many of its tensors no run has passed.
 fn summary(view: &View, preview: &Preview) -> String {
     let passed = |row: &&Row| view.measured.verdict(row.module).is_some_and(Verdict::passes);
     let unmeasured = preview.rows.iter().filter(|row| !passed(row)).count();
@@ -153,7 +162,7 @@ fn progress(now: &Progress<'_>) -> String {
     format!("{}, {} %, {}", now.words(), percent(share(done, of)), now.tensor)
 }
 
-/// A mark for what was measured of its layer, both names, the rule.
+/// A row: a mark for the verdict of its layer, both names, the rule.
 fn line(canvas: &Canvas<'_>, row: &Row, columns: usize) -> Line<'static> {
     let theme = canvas.theme;
     let verdict = canvas.view.measured.verdict(row.module);

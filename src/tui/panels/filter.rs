@@ -4,24 +4,24 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then};
+use super::{Panel, Then};
 use crate::compare::Verdict;
 use crate::triage::Status;
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
+use crate::tui::context::Context;
 use crate::tui::glyphs;
+use crate::tui::panes::{View, tree};
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
-use crate::tui::tree;
-use crate::tui::view::View;
 
 /// The statuses, and "measured badly".
 const ROWS: usize = Status::ALL.len() + 1;
 /// Columns with the border.
 const WIDTH: u16 = 38;
 
-/// The cursor in the list. What is ticked is the tree's.
+/// The cursor in the list. Which rows are ticked is part of the tree's state.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     cursor: ListCursor,
@@ -90,7 +90,7 @@ impl Panel for Filter {
     }
 }
 
-/// Of each row: whether it is ticked, its sign, its word, their style, how many modules it stands for.
+/// For each row: whether it is ticked, its sign, its word, their style, and how many modules have this status.
 fn rows(canvas: &Canvas<'_>) -> Vec<(bool, char, &'static str, Style, usize)> {
     let (theme, view) = (canvas.theme, canvas.view);
     let filter = &view.tree.filter;

@@ -1,37 +1,36 @@
-//! The search: typed at the bottom, while the tree goes to what matches. It outlives its line, for the keys that go on to
-//! the next match.
+//! The search: the user types at the bottom, and the tree goes to the first match. It is kept after its line is closed,
+//! for the keys that go to the next match.
 
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then};
+use super::{Panel, Then};
 use crate::model::ModuleId;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
+use crate::tui::context::Context;
 use crate::tui::document::Document;
-use crate::tui::mouse;
+use crate::tui::panes::{self, View, tree};
 use crate::tui::text;
-use crate::tui::tree::Tree;
-use crate::tui::view::View;
 use t2m_checkpoint::escape::{escape, sentence};
 
-/// The search, typed or kept.
+/// The search, while it is typed and after.
 #[derive(Debug, Clone, Default)]
 pub struct Find {
-    /// What is searched for, once it was begun.
+    /// The search, once there is one.
     pub search: Option<Search>,
 }
 
 /// A search.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// What was typed.
+    /// The text.
     pub text: String,
     /// What matches, in order.
     pub matches: Vec<ModuleId>,
-    /// The tree as it was before.
-    pub before: Tree,
+    /// The tree as it was before the search.
+    pub before: tree::Tree,
 }
 
 impl Find {
@@ -58,7 +57,7 @@ impl Find {
         }
     }
 
-    /// `/conv  3 of 12`: where we are among the matches.
+    /// `/conv  3 of 12`: the text, and the selection's index among the matches.
     pub fn place(&self, selected: ModuleId) -> Option<String> {
         let search = self.search.as_ref()?;
         let at = search.matches.binary_search(&selected).map_or("-".to_owned(), |at| (at + 1).to_string());
@@ -120,21 +119,21 @@ impl Panel for Find {
         self.edit(context.view, |words| words.extend(text.chars().filter(|character| !character.is_control())));
     }
 
-    /// The panes are in view beside it: a click keeps the search and is theirs.
+    /// The panes are still in view: a click keeps the search and goes to them.
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        mouse::click(context.view, context.areas, at);
+        panes::click(at, context);
         self.accept()
     }
 
     fn wheel(&mut self, at: Position, rows: i32, context: &mut Context<'_>) {
-        mouse::wheel(context.view, context.areas, at, rows);
+        panes::wheel(at, rows, context);
     }
 
-    /// What is searched for, with a cursor, and how many modules match.
+    /// The text with a cursor, and how many modules match.
     fn prompt(&self, canvas: &Canvas<'_>, columns: usize) -> Option<Line<'static>> {
         let search = self.search.as_ref()?;
         let words = sentence(&search.text);
-        // The end of a long search is what is being typed.
+        // Of a long text the end is shown, where the user types.
         let hidden = text::width(&words).saturating_sub(columns.max(8));
         let shown: String = words.chars().skip(hidden).collect();
         let count = match search.matches.len() {
@@ -152,12 +151,11 @@ impl Panel for Find {
         ]))
     }
 
-    /// All of it is in the bottom line and in the tree.
+    /// Nothing: the search shows in the bottom line and in the tree.
     fn draw(&self, _canvas: &mut Canvas<'_>, _area: Rect) {}
 }
 
-/// Modules that match: every word occurs in the path or in the class, upper and lower case alike unless a word has an
-/// upper-case letter.
+/// Modules that match: each word occurs in the path or the class. Case counts only for words with an upper-case letter.
 pub fn matches(document: &Document, text: &str) -> Vec<ModuleId> {
     let words: Vec<&str> = text.split_whitespace().collect();
     if words.is_empty() {

@@ -1,17 +1,27 @@
-//! The list of blockers and ops, with what is to be done about the selected one below it.
+//! Everything in the sources that a port has to deal with: blockers, the worst first, then ops. Below the list it says
+//! what to do about the selected one.
+
+use std::collections::{HashMap, HashSet};
 
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then};
+use super::{Panel, Then};
+use crate::findings::ops::{self, OpSummary};
+use crate::findings::{BlockerPlace, Blockers};
+use crate::model::{Model, ModuleId};
+use crate::open::Opened;
 use crate::registry::ops::OpStatus;
 use crate::source::Severity;
+use crate::triage::Triage;
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::findings::{Finding, Kind};
+use crate::tui::context::Context;
+use crate::tui::document::Place;
 use crate::tui::glyphs;
+use crate::tui::panes::source;
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -19,11 +29,11 @@ use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most columns.
 const WIDTH: u16 = 116;
-/// Rows for the words about the selected one.
+/// Rows for the text about the selected one.
 const WORDS: u16 = 4;
-/// Columns of what is found, and of the place.
+/// Columns of a finding, and of its place.
 const WHAT: usize = 36;
-const PLACE: usize = 30;
+const AT: usize = 30;
 
 /// The cursor in the list.
 #[derive(Debug, Clone, Default)]
@@ -33,11 +43,11 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Go where the chosen one is.
+    /// Go to the place of the selected one.
     fn accept(&self, context: &mut Context<'_>) -> Then {
         let view = &mut *context.view;
         if let Some(at) = view.document.findings.get(self.cursor.row).map(|finding| finding.at) {
-            view.go_to(at, context.areas.shape);
+            source::go_to(view, at, context.areas.shape);
         }
         Then::Close
     }
@@ -105,7 +115,7 @@ fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{sign} {word:<9}"), style),
         Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), theme.text()),
-        Span::styled(text::pad(&text::clip(&quoted(&finding.place), PLACE - 1), PLACE), theme.muted()),
+        Span::styled(text::pad(&text::clip(&quoted(&finding.place), AT - 1), AT), theme.muted()),
         Span::styled(format!("×{:<4} ", finding.count), theme.muted()),
         Span::styled(quoted(path).into_owned(), theme.muted()),
     ])
@@ -123,4 +133,97 @@ fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
             (sign, status.name(), style)
         }
     }
+}
+
+/// What a row of the list is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A blocker.
+    Blocker(Severity),
+    /// An op.
+    Op(OpStatus),
+}
+
+/// A row of the list.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: Kind,
+    /// The pattern, or the op and what to call instead.
+    pub what: String,
+    /// File and line.
+    pub place: String,
+    /// How many modules run a blocker, or how often an op is written in all of them.
+    pub count: usize,
+    /// What happens, and what to write.
+    pub words: String,
+    /// Where to go: the first module that runs it, and the line in its source.
+    pub at: Place,
+}
+
+/// Each blocker once, however many modules run it.
+pub(in crate::tui) fn of_blockers(blockers: &Blockers<'_>, model: &Model, triage: &Triage) -> Vec<Finding> {
+    let finding = |place: &BlockerPlace<'_>| {
+        let blocker = place.blocker;
+        let &first = place.modules.first()?;
+        let source = triage.source(&model.modules.get(first)?.class)?;
+        // A blocker in another file is listed at the class's line.
+        let line = if source.file == place.file { blocker.line } else { source.class_line };
+        Some(Finding {
+            kind: Kind::Blocker(blocker.severity),
+            what: blocker.pattern.clone(),
+            place: format!("{}:{}", short(place.file), blocker.line),
+            count: place.modules.len(),
+            words: format!("{} → {}", blocker.explanation, blocker.hint),
+            at: Place { module: first, line },
+        })
+    };
+    blockers.places.iter().filter_map(finding).collect()
+}
+
+/// The ops of the model, those without a counterpart first.
+pub(in crate::tui) fn all_ops(opened: &Opened) -> Vec<Finding> {
+    // The first module for each place, and for each file of a base class. A lookup, since a model may have a million
+    // modules and thousands of ops.
+    let (mut at_line, mut in_file) = (HashMap::new(), HashMap::new());
+    let mut seen = HashSet::new();
+    for (id, module) in opened.model.modules.iter().enumerate() {
+        let Some(source) = opened.triage.source(&module.class).filter(|_| seen.insert(&module.class)) else { continue };
+        for used in &source.ops {
+            at_line.entry((source.file.as_str(), used.line)).or_insert(id);
+            if let Some(file) = used.file.as_deref() {
+                in_file.entry(file).or_insert(id);
+            }
+        }
+    }
+    let first = |op: &OpSummary<'_>| {
+        let (file, line, _) = op.places.first()?;
+        let module = at_line.get(&(*file, *line)).copied();
+        let at: ModuleId = module.or_else(|| in_file.get(*file).copied())?;
+        let line = if module.is_some() {
+            *line
+        } else {
+            opened.triage.source(&opened.model.modules.get(at)?.class)?.class_line
+        };
+        Some(Place { module: at, line })
+    };
+    let finding = |op: &OpSummary<'_>| {
+        let (file, line, _) = op.places.first()?;
+        let guess = if op.guess { "?" } else { "" };
+        Some(Finding {
+            kind: Kind::Op(op.status()),
+            what: format!("{}{guess} → {}", op.torch, op.mlx().unwrap_or("?")),
+            place: format!("{}:{line}", short(file)),
+            count: op.count,
+            words: ops::words(op),
+            at: first(op)?,
+        })
+    };
+    ops::ops(opened).iter().filter_map(finding).collect()
+}
+
+/// The last two parts of a path: the folder and the file.
+fn short(file: &str) -> String {
+    let parts: Vec<&str> = file.rsplitn(3, '/').take(2).collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }

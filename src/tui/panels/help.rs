@@ -1,14 +1,13 @@
 //! The help: every key from the table, and what each sign means.
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{Context, Panel, Then, read};
+use super::Panel;
 use crate::compare::Verdict;
 use crate::source::Severity;
 use crate::triage::Status;
-use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::keymap::Keymap;
@@ -28,16 +27,8 @@ pub struct Help {
 }
 
 impl Panel for Help {
-    fn open(&mut self, _context: &mut Context<'_>) {
-        self.scroll = Scroll::default();
-    }
-
-    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
-        read(&mut self.scroll, command, context)
-    }
-
-    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
-        self.scroll.by(i64::from(rows), context.rows());
+    fn scroll(&mut self) -> Option<&mut Scroll> {
+        Some(&mut self.scroll)
     }
 
     /// In two columns where there is room.

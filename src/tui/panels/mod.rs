@@ -1,8 +1,8 @@
 //! Panels over the panes. Each is one file here: its state, its keys, its mouse and its drawing.
 //!
 //! A new one is a file with a type that is a [`Panel`], its line in each list of this file, and in `assets/keymap.toml` the
-//! key that opens it (`command = { open = "name" }`) and the keys that it has (`mode = "name"`). The keys that move through
-//! rows need no line there: they mean the same everywhere.
+//! key that opens it (`command = { open = "name" }`) and its own keys (`mode = "name"`). The keys that move through rows
+//! need no line there: they mean the same everywhere.
 
 pub mod about;
 pub mod convert;
@@ -15,11 +15,10 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 use serde::Deserialize;
 
-use super::action::{Command, Effect};
-use super::areas::{Areas, Rows};
+use super::action::Command;
 use super::canvas::Canvas;
+use super::context::Context;
 use super::scroll::Scroll;
-use super::view::View;
 
 /// Every panel. `assets/keymap.toml` uses these names in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -34,11 +33,11 @@ pub enum Name {
     Help,
 }
 
-/// What the panels know, and which of them is open. A closed one keeps what it knows.
+/// The state of each panel, and which of them is open. A closed panel keeps its state.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs)]
 pub struct Panels {
-    /// The one that has the keyboard.
+    /// The open one, which has the keyboard.
     pub open: Option<Name>,
     pub about: about::About,
     pub convert: convert::Convert,
@@ -82,31 +81,13 @@ impl Panels {
         self.of_mut(name).open(context);
     }
 
-    /// Let the open panel, if there is one, act; close it where it says so.
+    /// Let the open panel, if there is one, act, and close it if it asks for that.
     pub fn act(&mut self, act: impl FnOnce(&mut dyn Panel) -> Then) {
         if let Some(name) = self.open
             && act(self.of_mut(name)) == Then::Close
         {
             self.open = None;
         }
-    }
-}
-
-/// What a panel may change besides itself.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The panes below it.
-    pub view: &'a mut View,
-    /// Where the last frame put things.
-    pub areas: &'a Areas,
-    /// What the runtime is to do.
-    pub effects: &'a mut Vec<Effect>,
-}
-
-impl Context<'_> {
-    /// Where the panel's rows are.
-    pub fn rows(&self) -> Option<Rows> {
-        self.areas.panel
     }
 }
 
@@ -119,24 +100,37 @@ pub enum Then {
     Close,
 }
 
-/// A key in a panel that is only read: it scrolls or closes.
-fn read(scroll: &mut Scroll, command: Command, context: &Context<'_>) -> Then {
+/// A key in a panel that has no meaning of its own for it: it scrolls or closes.
+fn read(panel: &mut (impl Panel + ?Sized), command: Command, context: &Context<'_>) -> Then {
     if command == Command::Dismiss {
         return Then::Close;
     }
-    scroll.command(command, context.rows());
+    if let Some(scroll) = panel.scroll() {
+        scroll.command(command, context.rows());
+    }
     Then::Stay
 }
 
-/// What every panel does. What it changes is itself and what [`Context`] holds; drawing changes nothing.
+/// What every panel does. It changes only itself and what [`Context`] holds; drawing changes nothing.
+///
+/// Without more than [`Panel::scroll`] and [`Panel::draw`] a panel is text that opens at its beginning and scrolls.
 pub trait Panel {
+    /// How far the panel is scrolled, where it has rows that are only read.
+    fn scroll(&mut self) -> Option<&mut Scroll> {
+        None
+    }
+
     /// It was opened.
-    fn open(&mut self, _context: &mut Context<'_>) {}
+    fn open(&mut self, _context: &mut Context<'_>) {
+        self.scroll().into_iter().for_each(|scroll| *scroll = Scroll::default());
+    }
 
-    /// A key of its own, or one that moves through rows.
-    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then;
+    /// A key of the panel, or one that moves through rows.
+    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
+        read(self, command, context)
+    }
 
-    /// Whether characters are text here, and no keys.
+    /// Whether characters are text here instead of keys.
     fn takes_text(&self) -> bool {
         false
     }
@@ -144,20 +138,22 @@ pub trait Panel {
     /// Text was typed or pasted.
     fn text(&mut self, _text: &str, _context: &mut Context<'_>) {}
 
-    /// A click, here or beside it.
+    /// A click, in the panel or beside it.
     fn click(&mut self, _at: Position, _context: &mut Context<'_>) -> Then {
         Then::Close
     }
 
-    /// The wheel turned by so many rows, downwards positive.
-    fn wheel(&mut self, at: Position, rows: i32, context: &mut Context<'_>);
+    /// The wheel turned by this many rows, downwards positive.
+    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
+        self.scroll().into_iter().for_each(|scroll| scroll.by(i64::from(rows), context.rows()));
+    }
 
     /// Whether something in it moves by itself.
     fn is_moving(&self) -> bool {
         false
     }
 
-    /// What stands at the left of the bottom line, in front of the keys, in so many columns.
+    /// The text at the left of the bottom line, before the keys, in at most `_columns` columns.
     fn prompt(&self, _canvas: &Canvas<'_>, _columns: usize) -> Option<Line<'static>> {
         None
     }

@@ -8,14 +8,14 @@ pub(super) struct Cursor<'a> {
     pub position: usize,
 }
 
-/// What is wrong at the opcode at work. Boxed, so that what is right fits registers.
+/// What is wrong at the current opcode. Boxed, so that the good result fits registers.
 pub(super) struct Wrong(Box<(String, Option<usize>)>);
 
 /// What an opcode gives.
 pub(super) type Step<T = ()> = Result<T, Wrong>;
 
 impl Wrong {
-    /// The pickle is cut off: so many bytes of it would have been needed.
+    /// The pickle is cut off: this many more bytes would have been needed.
     pub fn cut(what: String, wants: usize) -> Wrong {
         Wrong(Box::new((what, Some(wants))))
     }
@@ -89,7 +89,7 @@ impl Cursor<'_> {
         Ok(Node::Int(split(u64::from_le_bytes(value))))
     }
 
-    /// The bytes behind a length of so many bytes.
+    /// The bytes after a length that itself takes this many bytes.
     fn sized(&mut self, width: usize) -> Step<Span> {
         let length = match width {
             1 => self.byte()?.into(),

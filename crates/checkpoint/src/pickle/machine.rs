@@ -1,4 +1,4 @@
-//! The machine: a stack, marks and a memo, as `pickle.py` describes them.
+//! The unpickling machine: a stack, marks and a memo, as `pickle.py` describes them.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -72,7 +72,8 @@ struct Machine {
     interner: Interner,
 }
 
-/// What runs for every opcode is `#[inline(always)]`: left to choose, the compiler makes it an eighth more instructions.
+/// Functions that run for every opcode are `#[inline(always)]`: the compiler's own choice costs an eighth more
+/// instructions.
 impl Machine {
     fn run(&mut self) -> Step {
         // Offsets and indices have 31 bits: no pickle makes more values than it has bytes.

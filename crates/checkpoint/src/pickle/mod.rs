@@ -231,15 +231,15 @@ impl Pickle {
         self.data.len() as u64
     }
 
-    /// Take from the work that may be spent on this pickle; false where nothing is left. Containers then end early and
-    /// texts are gone, so whoever reads must ask [`Pickle::check_work`] in the end.
+    /// Spend work on this pickle; false if none is left. Containers then end early and texts are missing, so the caller
+    /// must call [`Pickle::check_work`] at the end.
     pub fn spend(&self, work: u64) -> bool {
         let left = self.work.get().saturating_sub(work);
         self.work.set(left);
         left > 0
     }
 
-    /// The fault of a pickle that unfolds to more than may be spent on it.
+    /// The fault of a pickle that unfolds to more work than it may take.
     ///
     /// # Errors
     /// It does.

@@ -8,7 +8,7 @@ use super::globals::is_dangerous;
 use super::values::Printer;
 use super::{Node, Object, Pickle};
 
-/// Calls of so many different functions are told apart.
+/// How many different functions are listed with their calls.
 const MOST_REFUSED: usize = 1_000;
 
 /// The globals of a pickle, and the calls that torch's `weights_only` unpickler would refuse: one line for each function,

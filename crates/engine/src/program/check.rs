@@ -1,4 +1,4 @@
-//! Holding a program against the table of what it may call, without an engine: names, arguments, and how many there are.
+//! Checking a program against the table of what it may call, without an engine: names, arguments, and their number.
 
 use std::collections::HashSet;
 
@@ -18,11 +18,11 @@ pub struct Fault {
 }
 
 impl Program {
-    /// Whether every call is of a function or a layer that is known, with arguments that it takes, all that it needs, and
-    /// variables that were given a value before.
+    /// Whether every call is of a known function or layer, with arguments that it takes, all that it requires, and
+    /// variables that have a value.
     ///
     /// # Errors
-    /// Names the first step that is not so.
+    /// Names the first step that is wrong.
     pub fn check(&self, dialect: Dialect) -> Result<(), Fault> {
         for spec in self.layers.values() {
             spec.check()?;
@@ -53,8 +53,8 @@ impl Program {
 }
 
 impl ModuleSpec {
-    /// Whether MLX's side builds such a layer, from arguments that it takes and all that it needs; of a program, whether it
-    /// [is right](Program::check).
+    /// Whether MLX's side can build this layer, from arguments that it takes and all that it requires; for a program,
+    /// whether it [is right](Program::check).
     ///
     /// # Errors
     /// Names the layer and the argument.
@@ -70,7 +70,7 @@ impl ModuleSpec {
 }
 
 impl ModuleSpec {
-    /// The blocks that a stack is built of, each as it would be built alone.
+    /// The blocks of a stack, each as it would be built alone.
     fn parts(&self) -> impl Iterator<Item = ModuleSpec> {
         let stack = MlxLayer::named(&self.kind) == Some(MlxLayer::BlockConvStack);
         let blocks = self.args.get("blocks").and_then(Value::as_array).filter(|_| stack);
@@ -93,12 +93,11 @@ fn defined(operand: &Operand, variables: &HashSet<&str>) -> Result<(), String> {
 }
 
 fn called(dialect: Dialect, step: &Step) -> Result<(), String> {
-    let signature =
-        Signature::of(dialect, &step.call).ok_or_else(|| format!("no signature describes {}", step.call))?;
+    let signature = Signature::find(dialect, &step.call)?;
     given(&signature.parameters, &step.inputs, &step.args)
 }
 
-/// Whether these are arguments for these parameters: arrays in their order, all else by name.
+/// Whether these arguments fit these parameters: arrays in their order, everything else by name.
 fn given(parameters: &[Parameter], inputs: &[Operand], args: &Map<String, Value>) -> Result<(), String> {
     let known = |name: &String| parameters.iter().any(|parameter| parameter.name == *name);
     if let Some(name) = args.keys().find(|name| !known(name)) {
@@ -107,7 +106,7 @@ fn given(parameters: &[Parameter], inputs: &[Operand], args: &Map<String, Value>
     let mut rest = inputs;
     for parameter in parameters {
         let name = parameter.name.as_str();
-        // One that is written out takes no array: `[2, 3]` of `mx.split`.
+        // An explicit argument takes no array: `[2, 3]` of `mx.split`.
         let taken = match args.contains_key(name) {
             true => 1,
             false => {
@@ -135,7 +134,7 @@ fn taken(parameter: &Parameter, rest: &[Operand]) -> Result<usize, String> {
         (Takes::Array, Some(first)) if is_list(first) => Err(format!("`{name}` is one array, not a list")),
         (Takes::Arrays, Some(first)) if !is_list(first) => Err(format!("`{name}` is a list of arrays, not one")),
         (Takes::Array | Takes::Arrays, Some(_)) => Ok(1),
-        // One list of them, or each by itself.
+        // One list of arrays, or each by itself.
         (Takes::AllArrays, Some(first)) if is_list(first) => Ok(1),
         (Takes::AllArrays, Some(_)) => Ok(rest.len()),
     }
@@ -149,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said of one call with `x` and `y` at hand.
+    /// The message for one call with `x` and `y` as variables.
     fn said(call: &str, inputs: Vec<Operand>, args: Value) -> String {
         let mut program = Program::new(&["x", "y"]);
         let args = args.as_object().cloned().unwrap_or_default();
@@ -167,7 +166,8 @@ mod tests {
             said("mx.softmax", x(), json!({"axes": 1})),
             "in `mx.softmax(x, axes=1)`: there is no argument `axes`"
         );
-        assert!(said("mx.sofmax", x(), json!({})).contains("no signature describes mx.sofmax"));
+        assert!(said("mx.sofmax", x(), json!({})).contains("no signature describes mx.sofmax: "));
+        assert!(said("mx.sofmax", x(), json!({})).contains("[mlx] in crates/engine/assets/signatures.toml"));
         assert!(said("mx.reshape", x(), json!({})).contains("the argument `shape` is missing"));
         assert!(said("mx.matmul", x(), json!({})).contains("the argument `b` is missing"));
         assert!(said("mx.exp", both(), json!({})).contains("it takes 1 arrays, not 2"));
@@ -189,7 +189,7 @@ mod tests {
             let alone = spec.check();
             let mut program = Program::new(&["x"]);
             program.layers.insert("layer".to_owned(), spec);
-            program.step(&["v"], "self.layer", ["x".into()], []);
+            program.run_to(&["v"], "layer", ["x".into()]);
             program.outputs.push("v".to_owned());
             assert_eq!(program.check(Dialect::Mlx), alone);
             alone.map_or_else(|fault| fault.to_string(), |()| "right".to_owned())

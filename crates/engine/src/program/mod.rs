@@ -1,4 +1,4 @@
-//! Short programs: what a conversion is where no single layer of MLX is the torch layer, and the registry's examples of ops.
+//! Short programs: conversions where no single layer of MLX is the torch layer, and the registry's examples of ops.
 //!
 //! A program is data. `t2m-mlx` runs it with mlx-rs's ops, [`Program::python`] writes it as a person would write it for MLX in
 //! Python. Ops have the names and arguments of Python's `mlx.core` (`mx.`), `mlx.nn` (`nn.`) and its losses. An example is
@@ -29,11 +29,10 @@ pub struct ModuleSpec {
     pub kind: String,
     /// Hyper-parameters; for MLX the keyword arguments of the Python call.
     pub args: Map<String, Value>,
-    /// The program that stands for the layer where it is no single one: of MLX a conversion, of both an example of the
-    /// registry.
+    /// The program, where the layer is not a single one: a conversion for MLX, or an example of the registry for both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,
-    /// For torch: what is said of the layer beside its attributes.
+    /// For torch: what we say about the layer beside its attributes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Box<Told>>,
 }
@@ -56,7 +55,7 @@ pub struct Program {
 /// One call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Variables that the results are given to; most calls have one.
+    /// Variables for the results; most calls have one.
     pub to: Vec<String>,
     /// `mx.pad`; `self.conv` calls a layer, `self` the one without a name.
     pub call: String,
@@ -71,11 +70,11 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Operand {
-    /// A plain number, which takes the dtype of what it meets.
+    /// A plain number, which takes the dtype of its partner.
     Number(f64),
     /// A variable; `self.weight` is a tensor of the module.
     Name(String),
-    /// An array that is written out.
+    /// An explicit array.
     Constant {
         /// Its elements.
         constant: Vec<f64>,
@@ -86,10 +85,10 @@ pub enum Operand {
     List(Vec<Operand>),
 }
 
-/// How Python writes what JSON has no number for.
+/// How Python writes numbers that JSON cannot.
 const INFINITIES: [(&str, f64); 2] = [("mx.inf", f64::INFINITY), ("-mx.inf", f64::NEG_INFINITY)];
 
-/// The number that such a name stands for.
+/// The number that such a name means.
 pub fn infinity(name: &str) -> Option<f64> {
     INFINITIES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
@@ -146,7 +145,7 @@ impl Operand {
             }
             Operand::Constant { constant, dtype } => {
                 let numbers: Vec<String> = constant.iter().map(|number| plain_number(*number)).collect();
-                // Whole numbers are int32 by themselves, others float32.
+                // Whole numbers are int32 by default, others float32.
                 let told = dtype == "float32" && constant.iter().all(|number| number.fract() == 0.0);
                 let dtype = if told { ", mx.float32" } else { "" };
                 format!("mx.array([{}]{dtype})", numbers.join(", "))
@@ -159,37 +158,57 @@ impl Operand {
 }
 
 impl Program {
-    /// A program of these inputs, which does nothing yet.
+    /// A program with these inputs and no steps yet.
     pub fn new(inputs: &[&str]) -> Program {
         Program { inputs: inputs.iter().map(|&name| name.to_owned()).collect(), ..Program::default() }
     }
 
-    /// Call an op, and give its result to a new variable, whose name is returned.
+    /// Call a function, and give its result to a new variable, whose name is returned. [`Program::check`] holds the
+    /// arguments against the function's signature.
     pub fn call<const N: usize>(
         &mut self,
-        call: &str,
+        op: MlxOp,
         inputs: impl IntoIterator<Item = Operand>,
         args: [(&str, Value); N],
     ) -> String {
-        let name = format!("v{}", self.steps.len());
-        self.step(&[&name], call, inputs, args);
+        let name = self.new_variable();
+        self.step(&[&name], op, inputs, args);
         name
     }
 
-    /// Call an op, and give its results to these variables.
+    /// Call a function, and give its results to these variables.
     pub fn step<const N: usize>(
         &mut self,
         to: &[&str],
-        call: &str,
+        op: MlxOp,
         inputs: impl IntoIterator<Item = Operand>,
         args: [(&str, Value); N],
     ) {
-        self.steps.push(Step {
-            to: to.iter().map(|&name| name.to_owned()).collect(),
-            call: call.to_owned(),
-            inputs: inputs.into_iter().collect(),
-            args: args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        });
+        let args = args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.push(to, op.name().to_owned(), inputs, args);
+    }
+
+    /// Call the layer under an attribute (`""` is the converted module itself), and give its result to a new variable, whose
+    /// name is returned.
+    pub fn run(&mut self, attribute: &str, inputs: impl IntoIterator<Item = Operand>) -> String {
+        let name = self.new_variable();
+        self.run_to(&[&name], attribute, inputs);
+        name
+    }
+
+    /// Call the layer under an attribute, and give its results to these variables.
+    pub fn run_to(&mut self, to: &[&str], attribute: &str, inputs: impl IntoIterator<Item = Operand>) {
+        let call = if attribute.is_empty() { "self".to_owned() } else { format!("self.{attribute}") };
+        self.push(to, call, inputs, Map::new());
+    }
+
+    fn new_variable(&self) -> String {
+        format!("v{}", self.steps.len())
+    }
+
+    fn push(&mut self, to: &[&str], call: String, inputs: impl IntoIterator<Item = Operand>, args: Map<String, Value>) {
+        let (to, inputs) = (to.iter().map(|&name| name.to_owned()).collect(), inputs.into_iter().collect());
+        self.steps.push(Step { to, call, inputs, args });
     }
 
     /// The program as Python: the lines of `__init__` that build its layers, and those of `__call__`.
@@ -220,7 +239,7 @@ impl Program {
 }
 
 impl Step {
-    /// The layer that is called, where it is no function: `""` for the converted module itself.
+    /// The layer that is called, if it is not a function: `""` for the converted module itself.
     pub fn layer(&self) -> Option<&str> {
         if self.call == "self" { Some("") } else { self.call.strip_prefix("self.") }
     }
@@ -235,7 +254,7 @@ impl Step {
         self.brackets(&inputs).unwrap_or_else(|| self.function(signature, &inputs))
     }
 
-    /// What is no function: subscripts, assignments to them, and the type of another array.
+    /// Steps that are not functions in Python: subscripts, assignments to them, and the type of another array.
     fn brackets(&self, inputs: &[String]) -> Option<String> {
         Some(match (MlxOp::named(&self.call)?, inputs) {
             (MlxOp::AstypeLike, [x, like]) => format!("{x}.astype({like}.dtype)"),
@@ -244,7 +263,7 @@ impl Step {
             (MlxOp::AtAdd, [x, values]) => format!("{x}.at[{}].add({values})", slices(&self.args)),
             (MlxOp::AtAdd, [x, values, places @ ..]) => format!("{x}.at[{}].add({values})", places.join(", ")),
             (MlxOp::Getitem, [x, places @ ..]) => format!("{x}[{}]", places.join(", ")),
-            // The assignment that gives it its value is written around it.
+            // The caller writes the assignment around it.
             (MlxOp::SetSlice, [x, values]) => {
                 format!("{x}; {}[{}] = {values}", self.to.join(", "), slices(&self.args))
             }
@@ -252,7 +271,8 @@ impl Step {
         })
     }
 
-    /// A function or a method: what is known by its place alone without its name, before arrays that may be any number first.
+    /// A function or a method: arguments that can only be positional have no name, and come before any number of
+    /// arrays.
     fn function(&self, signature: Option<&Signature>, inputs: &[String]) -> String {
         let parameters = signature.map_or(&[][..], |signature| &signature.parameters);
         let first = parameters.iter().position(|parameter| parameter.takes == Takes::AllArrays);
@@ -357,7 +377,7 @@ mod tests {
     fn a_program_reads_as_python() {
         let mut program = Program::new(&["x"]);
         let padded = program.call(
-            "mx.pad",
+            MlxOp::Pad,
             ["x".into()],
             [("pad_width", json!([[0, 0], [1, 2], [0, 0]])), ("constant_values", json!(0.5))],
         );
@@ -366,16 +386,16 @@ mod tests {
         program
             .layers
             .insert(String::new(), ModuleSpec { kind: "nn.Conv2d".to_owned(), args, ..ModuleSpec::default() });
-        let convolved = program.call("self", [padded.into()], []);
+        let convolved = program.run("", [padded.into()]);
         let cut = program.call(
-            "slice",
+            MlxOp::Slice,
             [convolved.into()],
             [("starts", json!([null, 1])), ("stops", json!([null, -1])), ("strides", json!([1, 2]))],
         );
-        let half = program.call("mx.multiply", [cut.clone().into(), 0.5.into()], []);
-        let typed = program.call("astype", [half.clone().into()], [("dtype", json!("float16"))]);
-        program.step(&["a", "b"], "mx.split", [typed.into(), 2.0.into()], [("axis", json!(-1))]);
-        let chosen = program.call("mx.take", ["a".into(), Operand::indices([0, 1, 1])], [("axis", json!(1))]);
+        let half = program.call(MlxOp::Multiply, [cut.clone().into(), 0.5.into()], []);
+        let typed = program.call(MlxOp::Astype, [half.clone().into()], [("dtype", json!("float16"))]);
+        program.step(&["a", "b"], MlxOp::Split, [typed.into(), 2.0.into()], [("axis", json!(-1))]);
+        let chosen = program.call(MlxOp::Take, ["a".into(), Operand::indices([0, 1, 1])], [("axis", json!(1))]);
         program.outputs = vec![chosen, "b".to_owned()];
         let (built, lines) = program.python();
         let all = [built, lines].concat().join("\n");

@@ -1,5 +1,5 @@
-//! What programs call, as types: each row of `assets/signatures.toml` is a variant here, which a test holds. The engines
-//! match them exhaustively, so that a function that one of them lacks does not compile.
+//! What programs call, as types: each row of `assets/signatures.toml` has a variant here, which a test checks. The
+//! engines match them exhaustively, so a function that one of them lacks does not compile.
 
 /// An enum of names.
 macro_rules! names {
@@ -72,7 +72,7 @@ TorchOp {
     Eye = "eye",
     ZerosLike = "zeros_like",
     OnesLike = "ones_like",
-    // Slices, and what is taken from and put to places.
+    // Slices, and reading and writing at given places.
     Gather = "gather",
     IndexSelect = "index_select",
     IndexAdd = "index_add",
@@ -411,7 +411,7 @@ MlxOp {
 }
 
 names! {
-/// A layer that t2m-mlx builds, or a function that stands for one.
+/// A layer that t2m-mlx builds, or a function used as one.
 MlxLayer {
     Conv1d = "nn.Conv1d",
     Conv2d = "nn.Conv2d",
@@ -465,10 +465,10 @@ MlxLayer {
     Hardswish = "nn.Hardswish",
     Tanh = "nn.Tanh",
     Sigmoid = "nn.Sigmoid",
-    // Functions that stand for a layer: their first argument is its input.
+    // Functions used as layers: their first argument is the input.
     FastRmsNorm = "mx.fast.rms_norm",
     SoftmaxOver = "mx.softmax",
-    // Blocks of several layers, as the project has them for mlx-rs.
+    // Blocks of several layers, which this project has for mlx-rs.
     BlockMlp = "t2m.MLP",
     BlockConvBlock = "t2m.ConvBlock",
     BlockConvStack = "t2m.ConvStack",
@@ -478,8 +478,8 @@ MlxLayer {
 }
 
 impl TorchOp {
-    /// The function that a call is of: most are functions of torch or of torch.nn.functional and methods alike.
-    /// `F.unfold` slides a window over images, `x.unfold` along an axis: of such the space counts.
+    /// The function of a call: most are functions of torch or of torch.nn.functional and methods alike. `F.unfold`
+    /// slides a window over images, `x.unfold` along an axis: there the namespace matters.
     pub fn called(call: &str) -> Option<TorchOp> {
         let bare = ["torch.", "F.", "Tensor."].iter().find_map(|space| call.strip_prefix(space));
         TorchOp::named(call).or_else(|| TorchOp::named(bare?))

@@ -1,5 +1,5 @@
-//! The table of all that programs call, `assets/signatures.toml`: parameters, how a function is written, and what it
-//! does to the last bits. Its head says what a row means.
+//! The table of everything that programs call, `assets/signatures.toml`: parameters, notation, and the effect on the
+//! last bits. The head of the file explains the rows.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ pub enum Dialect {
     Mlx,
 }
 
-/// What a function is called with, and what is known of it.
+/// The parameters of a function, and what is known about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signature {
     /// In order.
@@ -39,14 +39,14 @@ pub struct Parameter {
     pub takes: Takes,
     /// How it is given.
     pub given: Given,
-    /// What it is where it is left out, as Python writes it; `None` where it has to be given.
+    /// Its default, as Python writes it; `None` if it is required.
     pub default: Option<String>,
 }
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// An array, or a plain number that meets one.
+    /// An array, or a plain number used like one.
     Array,
     /// A list of arrays.
     Arrays,
@@ -80,7 +80,7 @@ pub enum Rounding {
     Pointwise,
     /// As many terms are added up as the longest axis of the inputs has elements.
     Sum,
-    /// Normalised over as many elements.
+    /// Normalised over that many elements.
     Norm,
 }
 
@@ -100,13 +100,13 @@ pub enum Home {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("signatures.toml: {row}: {reason}")]
 pub struct Error {
-    /// The row that is meant.
+    /// The row in question.
     row: String,
     /// What is wrong with it.
     reason: String,
 }
 
-/// A row of MLX's functions; one of torch's has `takes` and `sign` alone.
+/// A row of MLX's functions; a row of torch's has only `takes` and `sign`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MlxRow {
@@ -133,7 +133,7 @@ struct File {
 }
 
 /// The rows by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     torch: HashMap<TorchOp, Signature>,
     mlx: HashMap<MlxOp, Signature>,
@@ -142,8 +142,10 @@ struct Table {
 
 const TEXT: &str = include_str!("../../assets/signatures.toml");
 
-/// A test rules out that the file is not what it should be.
-static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(TEXT).unwrap_or_default());
+/// The table is part of the program, so a fault in it is a mistake in the repository, and the first test that uses it
+/// shows what it is.
+#[expect(clippy::panic, reason = "to go on without the table would hide what is wrong with it")]
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(TEXT).unwrap_or_else(|error| panic!("{error}")));
 
 impl Table {
     fn read(text: &str) -> Result<Table, Error> {
@@ -166,7 +168,7 @@ impl Table {
     }
 }
 
-/// Rows by what they are of: each name is known, each that is known has a row.
+/// Rows by the function or layer that they describe: each name is known, and each known one has a row.
 fn rows<Row, Kind: Copy + Eq + std::hash::Hash + std::fmt::Debug, Read>(
     rows: impl IntoIterator<Item = (String, Row)>,
     all: &[Kind],
@@ -212,12 +214,30 @@ impl Signature {
         Ok(Signature { parameters: parameters(&row.takes)?, sign: row.sign, rounds: row.rounds, home })
     }
 
-    /// The signature of a call.
+    /// The signature of a call, if the table has one.
     pub fn of(dialect: Dialect, call: &str) -> Option<&'static Signature> {
         match dialect {
             Dialect::Torch => TABLE.torch.get(&TorchOp::called(call)?),
             Dialect::Mlx => TABLE.mlx.get(&MlxOp::named(call)?),
         }
+    }
+
+    /// The signature of a call.
+    ///
+    /// # Errors
+    /// There is none; says where it would be.
+    pub fn find(dialect: Dialect, call: &str) -> Result<&'static Signature, String> {
+        let (section, variants, engine) = match dialect {
+            Dialect::Torch => ("torch", "TorchOp", "crates/torch"),
+            Dialect::Mlx => ("mlx", "MlxOp", "crates/mlx"),
+        };
+        Signature::of(dialect, call).ok_or_else(|| {
+            format!(
+                "no signature describes {call}: a function that programs call has a row under [{section}] in \
+                 crates/engine/assets/signatures.toml, a variant of {variants} in crates/engine/src/program/op.rs, and an \
+                 arm in {engine}/src/ops/mod.rs"
+            )
+        })
     }
 
     /// The parameter of that name.
@@ -226,7 +246,7 @@ impl Signature {
     }
 }
 
-/// What the Python call that builds a layer takes.
+/// The parameters of the Python call that builds a layer.
 pub fn layer(kind: &str) -> Option<&'static [Parameter]> {
     TABLE.layers.get(&MlxLayer::named(kind)?).map(Vec::as_slice)
 }
@@ -274,12 +294,12 @@ impl Parameter {
         Ok(Parameter { name: name.to_owned(), takes, given, default })
     }
 
-    /// Whether a call without it is wrong.
+    /// Whether it is required.
     pub fn is_required(&self) -> bool {
         self.default.is_none()
     }
 
-    /// Whether it takes what has to be computed.
+    /// Whether it takes arrays.
     pub fn is_array(&self) -> bool {
         matches!(self.takes, Takes::Array | Takes::Arrays | Takes::AllArrays)
     }
@@ -294,7 +314,7 @@ impl Dialect {
         }
     }
 
-    /// A function's name as steps have it.
+    /// A function's name in the form that steps have.
     pub fn full(self, name: &str) -> String {
         name.strip_prefix("torch.nn.functional.").map_or_else(|| name.to_owned(), |name| format!("F.{name}"))
     }
@@ -307,7 +327,7 @@ impl Dialect {
         }
     }
 
-    /// A method. MLX's are functions as well, but for those that the table has under their own name.
+    /// A method. MLX has most of them as functions; the others are in the table under their own names.
     pub fn method(self, name: &str) -> String {
         let own = |signature: &Signature| signature.home == Home::Method;
         match self {
@@ -317,7 +337,7 @@ impl Dialect {
         }
     }
 
-    /// The function that an operator stands for.
+    /// The function of an operator.
     pub fn operator(self, sign: &str) -> Option<String> {
         let is = |signature: &Signature| signature.sign.as_deref() == Some(sign);
         match self {
@@ -329,7 +349,7 @@ impl Dialect {
         }
     }
 
-    /// The call that an attribute stands for.
+    /// The call that a property like `x.T` makes.
     pub fn property(self, name: &str) -> Option<&'static str> {
         match (self, name) {
             (Dialect::Torch, "T") => Some("Tensor.T"),
@@ -339,7 +359,7 @@ impl Dialect {
         }
     }
 
-    /// What `x[..., None]` stands for, and its argument.
+    /// The call that `x[..., None]` makes, and its argument.
     pub fn expand_dims(self) -> (&'static str, &'static str) {
         match self {
             Dialect::Torch => ("torch.unsqueeze", "dim"),

@@ -1,4 +1,4 @@
-//! A convolution with a norm and an activation behind it, and stacks of such.
+//! A convolution followed by a norm and an activation, and stacks of them.
 
 use mlx_rs::error::Exception;
 use mlx_rs::macros::ModuleParameters;
@@ -32,7 +32,7 @@ impl Module<&Array> for Convolution {
     type Error = Exception;
 
     fn forward(&mut self, x: &Array) -> Result<Array, Exception> {
-        // Padding by itself: MLX on the CPU overruns its memory where padding is longer than the output.
+        // Padded separately: MLX on the CPU overruns its memory if the padding is longer than the output.
         let padded = if self.padding.iter().all(|&width| width == 0) {
             x.clone()
         } else {
@@ -55,14 +55,14 @@ impl Module<&Array> for Convolution {
     fn training_mode(&mut self, _: bool) {}
 }
 
-/// What a [`ConvBlock`] is built of.
+/// The options of a [`ConvBlock`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvOptions {
     /// Channels of the input.
     pub in_channels: i32,
     /// Channels of the output.
     pub out_channels: i32,
-    /// One for each axis, as the following three.
+    /// One for each axis, like the following three.
     pub kernel_size: Vec<i32>,
     /// Step of the kernel.
     pub stride: Vec<i32>,
@@ -74,9 +74,9 @@ pub struct ConvOptions {
     pub groups: i32,
     /// Whether the convolution has a bias.
     pub bias: bool,
-    /// The epsilon of a batch norm behind the convolution; `None` for no norm.
+    /// The epsilon of a batch norm after the convolution; `None` for no norm.
     pub norm: Option<f32>,
-    /// Behind the norm; `None` for none.
+    /// The activation after the norm; `None` for none.
     pub activation: Option<Activation>,
 }
 
@@ -90,7 +90,7 @@ pub struct ConvBlock {
     /// `norm.weight`, `norm.bias`, `norm.running_mean`, `norm.running_var`
     #[param]
     pub norm: Option<nn::BatchNorm>,
-    /// Behind them.
+    /// The activation after them.
     pub activation: Option<Activation>,
 }
 
@@ -132,7 +132,7 @@ impl Module<&Array> for ConvBlock {
     fn forward(&mut self, x: &Array) -> Result<Array, Exception> {
         let mut x = self.conv.forward(x)?;
         if let Some(norm) = &mut self.norm {
-            // mlx-rs's norm holds its epsilon as a float32 array, which would promote half precision.
+            // mlx-rs's norm keeps its epsilon as a float32 array, which would promote half precision.
             x = norm.forward(&x)?.as_dtype(x.dtype())?;
         }
         match self.activation {

@@ -7,7 +7,7 @@ use mlx_rs::{Array, nn};
 
 use super::{Activation, linear};
 
-/// Linear layers with an activation, and in training dropout, behind each but the last: `[*, in]` → `[*, out]`.
+/// Linear layers, each but the last followed by an activation and, in training, dropout: `[*, in]` → `[*, out]`.
 #[derive(Debug, Clone, ModuleParameters)]
 #[module(root = mlx_rs)]
 pub struct Mlp {
@@ -16,15 +16,15 @@ pub struct Mlp {
     pub layers: Vec<nn::Linear>,
     /// Between them.
     pub activation: Activation,
-    /// Behind each activation.
+    /// After each activation.
     pub dropout: nn::Dropout,
 }
 
 impl Mlp {
-    /// An MLP through these widths, the input's first, with weights of zero.
+    /// An MLP of these widths, beginning with the input's, with weights of zero.
     ///
     /// # Errors
-    /// MLX's, for a dropout that is no share.
+    /// MLX's, for a dropout that is not a share.
     pub fn new(dims: &[i32], bias: bool, activation: Activation, dropout: f32) -> Result<Mlp, Exception> {
         let layers = dims.windows(2).map(|pair| linear(pair[0], pair[1], bias)).collect();
         Ok(Mlp { layers, activation, dropout: super::dropout(dropout)? })

@@ -63,7 +63,7 @@ impl Activation {
             Activation::Tanh => mlx_rs::ops::tanh(x),
             Activation::Sigmoid => mlx_rs::ops::sigmoid(x),
         }?;
-        // Constants in mlx-rs's functions are float32 arrays, which promote half precision.
+        // Constants in mlx-rs's functions are float32 arrays, which would promote half precision.
         y.as_dtype(x.dtype())
     }
 }
@@ -71,10 +71,10 @@ impl Activation {
 /// Why weights do not fit a module.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// The module has a parameter that is not among the weights.
+    /// The module has a parameter without a weight.
     #[error("there is no weight `{0}`")]
     Missing(String),
-    /// A weight belongs to no parameter.
+    /// A weight has no parameter.
     #[error("the module has no parameter `{0}`")]
     Unknown(String),
     /// A weight has another shape than its parameter.
@@ -89,10 +89,11 @@ pub enum LoadError {
     },
 }
 
-/// Put converted weights in the place of a module's parameters: every one, and no other.
+/// Replace a module's parameters with converted weights: every one, and no other.
 ///
 /// # Errors
-/// A parameter without a weight, a weight without a parameter, or one of another shape. The module is then as it was in part.
+/// A parameter without a weight, a weight without a parameter, or one of another shape. Some parameters may have been
+/// replaced by then.
 pub fn load(
     module: &mut impl ModuleParameters,
     weights: impl IntoIterator<Item = (String, Array)>,
@@ -118,7 +119,7 @@ fn linear(inputs: i32, outputs: i32, bias: bool) -> nn::Linear {
     nn::Linear { weight: Param::new(zeros(&[outputs, inputs])), bias: Param::new(bias.then(|| zeros(&[outputs]))) }
 }
 
-/// Dropout of that share.
+/// Dropout with this probability.
 fn dropout(share: f32) -> Result<nn::Dropout, Exception> {
     nn::DropoutBuilder::new().p(share).build().map_err(|error| Exception::custom(error.to_string()))
 }

@@ -5,14 +5,14 @@ use mlx_rs::macros::ModuleParameters;
 use mlx_rs::module::Module;
 use mlx_rs::{Array, ops};
 
-/// The mean over windows that share the input out evenly, channels last: `[N, H, W, C]` → `[N, h, w, C]`.
+/// The mean over windows that divide the input evenly, channels last: `[N, H, W, C]` → `[N, h, w, C]`.
 ///
-/// Output i of n sees the inputs from ⌊i·size/n⌋ up to ⌈(i+1)·size/n⌉, as torch counts: windows may overlap, and n need not
-/// divide the size.
+/// Output i of n covers the inputs from ⌊i·size/n⌋ up to ⌈(i+1)·size/n⌉, as torch counts: windows may overlap, and n
+/// need not divide the size.
 #[derive(Debug, Clone, ModuleParameters)]
 #[module(root = mlx_rs)]
 pub struct AdaptiveAvgPool2d {
-    /// Height and width that come out; `None` keeps the input's.
+    /// Height and width of the output; `None` keeps the input's.
     pub output_size: [Option<i32>; 2],
 }
 

@@ -8,7 +8,7 @@ use mlx_rs::{Array, nn};
 
 use super::{Activation, linear};
 
-/// What a [`TransformerBlock`] is built of.
+/// The options of a [`TransformerBlock`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransformerOptions {
     /// Width of the input.
@@ -21,11 +21,11 @@ pub struct TransformerOptions {
     pub eps: f32,
     /// Whether linear layers, attention and norms have a bias.
     pub bias: bool,
-    /// Whether each part is normalised before it (and not behind the sum).
+    /// Whether the norm comes before each part (and not after the sum).
     pub norm_first: bool,
-    /// Of the feed-forward part.
+    /// The activation of the feed-forward part.
     pub activation: Activation,
-    /// In training.
+    /// Dropout, in training.
     pub dropout: f32,
 }
 
@@ -54,7 +54,7 @@ pub struct TransformerBlock {
     pub activation: Activation,
     /// See [`TransformerOptions::norm_first`].
     pub norm_first: bool,
-    /// Behind the activation and behind both parts.
+    /// Dropout after the activation and after both parts.
     pub dropout: nn::Dropout,
 }
 
@@ -62,7 +62,7 @@ impl TransformerBlock {
     /// A block with weights of zero, which [`load`](super::load) fills.
     ///
     /// # Errors
-    /// MLX's, for a dropout that is no share.
+    /// MLX's, for a dropout that is not a share.
     pub fn new(options: &TransformerOptions) -> Result<TransformerBlock, Exception> {
         let TransformerOptions { dims, mlp_dims, bias, .. } = *options;
         let projection = || MaybeQuantized::Original(linear(dims, dims, bias));
@@ -96,7 +96,7 @@ impl TransformerBlock {
             Some(mask) => self.attention.forward((x, x, x, mask))?,
             None => self.attention.forward((x, x, x))?,
         };
-        // mlx-rs scales the scores by a float32 array, which promotes half precision.
+        // mlx-rs scales the scores by a float32 array, which would promote half precision.
         self.dropout.forward(&attended.as_dtype(x.dtype())?)
     }
 

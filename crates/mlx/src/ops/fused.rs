@@ -12,7 +12,7 @@ pub(super) fn layer_norm(given: &[Given], args: &Args<'_>) -> Result<Array> {
 
 pub(super) fn rms_norm(given: &[Given], args: &Args<'_>) -> Result<Array> {
     let (x, [weight, _]) = normalised(given)?;
-    // Python writes None where there is no weight.
+    // Python passes None if there is no weight.
     if args.has("weight") && !args.is_none("weight")? {
         return Err(args.wrong("weight", "an array or None").into());
     }
@@ -40,7 +40,7 @@ pub(super) fn attention(given: &[Given], args: &Args<'_>) -> Result<Array> {
     })
 }
 
-/// An input, and the weight and bias that it may come with.
+/// An input, with an optional weight and bias.
 fn normalised(given: &[Given]) -> Result<(&Array, [Option<&Array>; 2])> {
     let [Given::Array(x), rest @ ..] = given else { return Err(Problem("an array is expected".to_owned())) };
     let get = |at: usize| match rest.get(at) {

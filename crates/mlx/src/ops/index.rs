@@ -1,4 +1,4 @@
-//! Slices, and what is taken from and put to places that arrays give.
+//! Slices, and reading and writing at places that arrays give.
 
 use mlx_rs::ops::indexing::{self, scatter_add_single, scatter_single, take_axis};
 use mlx_rs::{Array, Dtype, ops};
@@ -62,7 +62,7 @@ pub(super) fn at_add(given: &[Given], args: &Args<'_>) -> Result<Array> {
     }
 }
 
-/// MLX does not check an index: it reads other memory.
+/// MLX does not check indices, and would read other memory.
 fn check_indices(indices: &Array, length: i32) -> Result<()> {
     if indices.size() == 0 {
         return Ok(());
@@ -90,7 +90,7 @@ fn positions(x: &Array, args: &Args<'_>) -> Result<Vec<Vec<i32>>> {
         let length = i64::from(x.dim(axis as i32));
         let number = |list: &[serde_json::Value]| list.get(axis).and_then(serde_json::Value::as_i64);
         let stride = number(&strides).unwrap_or(1);
-        // As Python does it: negative numbers count from the end, what lies beyond it is cut.
+        // As in Python: negative numbers count from the end, and what is beyond it is cut off.
         let resolve = |given: Option<i64>, missing: i64| {
             let (least, most) = if stride > 0 { (0, length) } else { (-1, length - 1) };
             given.map_or(missing, |at| if at < 0 { at + length } else { at }.clamp(least, most))
@@ -137,7 +137,7 @@ fn places(x: &Array, args: &Args<'_>) -> Result<(Array, Vec<i32>)> {
     Ok((Array::from_slice(&flat, &[flat.len() as i32]), shape))
 }
 
-/// `x.at[…].add(values)` for a slice: positions that are named twice are added to twice.
+/// `x.at[…].add(values)` for a slice: positions that occur twice are added to twice.
 fn at_add_slices(x: &Array, values: &Array, args: &Args<'_>) -> Result<Array> {
     let (flat, _) = places(x, args)?;
     if flat.size() != values.size() {

@@ -1,4 +1,4 @@
-//! `mlx.nn`'s losses, by mlx-rs's. Which of them average by themselves is Python's choice.
+//! `mlx.nn`'s losses, by mlx-rs's. Their default reductions are Python's.
 
 use std::fmt::Display;
 

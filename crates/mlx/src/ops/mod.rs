@@ -1,8 +1,8 @@
-//! MLX's functions by their Python names and arguments: one arm for each that the table of signatures has, and a function
-//! beside it where that takes more than a line.
+//! MLX's functions by their Python names and arguments: one arm for each function in the table of signatures, which
+//! calls a function of its own if it takes more than a line.
 //!
-//! mlx-rs's scalars are float32 arrays that promote half precision; Python's plain numbers take the dtype of what they meet, and
-//! so do those here. What mlx-rs does not bind is reached through mlx-sys.
+//! mlx-rs's scalars are float32 arrays that promote half precision. Python's plain numbers take the dtype of their
+//! partner, and so do those here. Functions that mlx-rs does not bind are called through mlx-sys.
 
 mod fused;
 mod index;
@@ -20,7 +20,7 @@ use super::{Problem, conv, float32, int32};
 use t2m_engine::args::Args;
 use t2m_engine::program::{MlxOp as Op, infinity};
 
-/// A positional argument at work.
+/// The value of a positional argument.
 pub(super) enum Given {
     /// A plain number.
     Number(f64),
@@ -47,7 +47,7 @@ type Computed = mlx_rs::error::Result<Array>;
 /// Call a function.
 pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Array>> {
     let result = match op {
-        // What gives several.
+        // Functions with several results.
         Op::Split => return shape::split(given, args),
         Op::Unstack => return Ok(one(given)?.unstack(axis_or(args, 0)?)?),
         Op::Meshgrid => return shape::meshgrid(list(given)?, args),
@@ -262,14 +262,14 @@ fn list(given: &[Given]) -> Result<&[Array]> {
     }
 }
 
-/// So many arrays.
+/// Exactly this many arrays.
 fn arrays<const N: usize>(given: &[Given]) -> Result<[&Array; N]> {
     let all = given.iter().map(|one| if let Given::Array(array) = one { Some(array) } else { None });
     let all = all.collect::<Option<Vec<&Array>>>().and_then(|all| <[&Array; N]>::try_from(all).ok());
     all.ok_or_else(|| Problem(format!("{N} arrays are expected")))
 }
 
-/// Nothing but arguments by name.
+/// No positional arguments.
 fn nothing(given: &[Given]) -> Result<()> {
     if given.is_empty() { Ok(()) } else { Err(Problem("no array is expected".to_owned())) }
 }
@@ -284,11 +284,11 @@ fn two(given: &[Given]) -> Result<[Array; 2]> {
     }
 }
 
-/// A plain number in the dtype of the array that it meets.
+/// A plain number in the dtype of its partner.
 fn weak(number: f64, other: &Array) -> Result<Array> {
     let scalar = Array::from_f32(float32(number));
     let dtype = other.dtype();
-    // An infinity has a NaN for its fraction.
+    // The fraction of infinity is NaN.
     let keeps = dtype.is_float() || (number.fract() == 0.0 && dtype != Dtype::Bool);
     Ok(if keeps { scalar.as_dtype(dtype)? } else { scalar })
 }
@@ -307,7 +307,7 @@ fn axes_or_none(args: &Args<'_>) -> Result<Option<Vec<i32>>> {
     axes.map(|axes| axes.into_iter().map(|axis| int32(axis, "axis")).collect()).transpose()
 }
 
-/// An axis as an argument, or this where it is not given.
+/// The argument `axis`, or this default.
 fn axis_or(args: &Args<'_>, otherwise: i32) -> Result<i32> {
     int32(args.integer_or("axis", i64::from(otherwise))?, "axis")
 }

@@ -1,4 +1,4 @@
-//! One of two, and what lies between two limits.
+//! Choosing one of two, and limiting values.
 
 use mlx_rs::{Array, ops};
 

@@ -14,7 +14,7 @@ fn keep(args: &Args<'_>) -> Result<bool> {
     Ok(args.flag_or("keepdims", false)?)
 }
 
-/// What is reduced over axes.
+/// Reductions over axes.
 pub(super) fn over(
     given: &[Given],
     args: &Args<'_>,
@@ -34,7 +34,7 @@ pub(super) fn spread(
     Ok(function(x, &axes(args, x)?, keep(args)?, ddof)?)
 }
 
-/// Where along an axis something is.
+/// Positions along an axis.
 pub(super) fn place(
     given: &[Given],
     args: &Args<'_>,
@@ -44,7 +44,7 @@ pub(super) fn place(
     Ok(function(&x, axis, keep(args)?)?)
 }
 
-/// What goes on along an axis.
+/// Cumulative functions along an axis.
 pub(super) fn along(given: &[Given], args: &Args<'_>, function: impl Fn(&Array, i32) -> Computed) -> Result<Array> {
     let (x, axis) = flat(one(given)?, args)?;
     Ok(function(&x, axis)?)
@@ -63,7 +63,7 @@ pub(super) fn norm(x: &Array, args: &Args<'_>) -> Result<Array> {
     })
 }
 
-/// The array and the axis that is given; without one all axes made one, as Python does it.
+/// The array and the given axis; without one, as in Python, all axes are flattened into one.
 fn flat(x: &Array, args: &Args<'_>) -> Result<(Array, i32)> {
     if args.has("axis") { Ok((x.clone(), axis(args, "axis")?)) } else { Ok((ops::reshape(x, &[-1])?, 0)) }
 }

@@ -1,4 +1,4 @@
-//! What moves elements.
+//! Functions that move elements.
 
 use mlx_rs::ops::indexing::take_axis;
 use mlx_rs::{Array, Axes, ops};
@@ -59,7 +59,7 @@ fn within(x: &Array, shape: &[i32], strides: &[i64], offset: usize) -> Result<()
     }
 }
 
-/// `mx.pad`: constant and edge by mlx-rs, reflect by the indices that it stands for, as mlx-rs has no such mode.
+/// `mx.pad`: constant and edge by mlx-rs; reflect by indices, as mlx-rs has no such mode.
 pub(super) fn pad(x: &Array, args: &Args<'_>) -> Result<Array> {
     use t2m_engine::padding::{Mode, sources, width};
     let widths = args.pairs("pad_width", x.ndim())?.into_iter().map(|(low, high)| Some((width(low)?, width(high)?)));
@@ -88,7 +88,7 @@ pub(super) fn pad(x: &Array, args: &Args<'_>) -> Result<Array> {
     }
 }
 
-/// mlx-rs has no roll. Without an axis all elements are one.
+/// mlx-rs has no roll. Without an axis all elements count as one axis.
 pub(super) fn roll(x: &Array, args: &Args<'_>) -> Result<Array> {
     let shift = axis(args, "shift")?;
     if args.has("axis") {

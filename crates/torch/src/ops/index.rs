@@ -1,4 +1,4 @@
-//! Slices, and what is taken from and put to places that tensors give.
+//! Slices, and reading and writing at places that tensors give.
 
 use serde_json::Value;
 use tch::Tensor;

@@ -5,7 +5,7 @@ use tch::{Reduction, Tensor};
 use super::{Given, Problem, Result, optional, tensors};
 use t2m_engine::args::Args;
 
-/// What torch takes where none is given.
+/// torch's default.
 const IGNORED: i64 = -100;
 
 fn reduction(args: &Args<'_>) -> Result<Reduction> {
@@ -17,7 +17,7 @@ fn reduction(args: &Args<'_>) -> Result<Reduction> {
     }
 }
 
-/// Predictions, targets, and the weight that some losses take.
+/// Predictions, targets, and the weight of some losses.
 fn weighted(given: &[Given]) -> Result<([&Tensor; 2], Option<&Tensor>)> {
     Ok((tensors(given.get(..2).unwrap_or_default())?, optional(given, 2)?))
 }
@@ -63,7 +63,8 @@ pub(super) fn binary_cross_entropy_with_logits(given: &[Given], args: &Args<'_>)
     Ok(x.f_binary_cross_entropy_with_logits(y, weight, None::<&Tensor>, reduction(args)?)?)
 }
 
-/// libtorch's kl_div knows the mean over all elements alone; `batchmean` is its sum by the first axis.
+/// libtorch's kl_div only has the mean over all elements; `batchmean` is its sum divided by the length of the first
+/// axis.
 pub(super) fn kl_div(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
     let [x, y] = tensors(given)?;
     let by_batch = args.text_or("reduction", "mean")? == "batchmean";

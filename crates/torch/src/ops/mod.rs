@@ -1,7 +1,7 @@
-//! torch's functions by their Python names and arguments: what a forward calls outside of layers. One arm for each that the
-//! table of signatures has, and a function beside it where that takes more than a line.
+//! torch's functions by their Python names and arguments: what a forward calls outside of layers. One arm for each
+//! function in the table of signatures, which calls a function of its own if it takes more than a line.
 //!
-//! A plain number is a tensor without axes, which takes the dtype of what it meets.
+//! A plain number is a tensor without axes, which takes the dtype of its partner.
 
 mod index;
 mod loss;
@@ -17,7 +17,7 @@ use t2m_engine::program::TorchOp as Op;
 
 type Result<T> = std::result::Result<T, Problem>;
 
-/// A positional argument at work.
+/// The value of a positional argument.
 pub(super) enum Given {
     /// A plain number.
     Number(f64),
@@ -41,7 +41,7 @@ impl Given {
 /// Call a function.
 pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Tensor>> {
     let single = match op {
-        // What gives several.
+        // Functions with several results.
         Op::Split => return shape::split(given, args),
         Op::Chunk => return Ok(one(given)?.f_chunk(args.integer("chunks")?, args.integer_or("dim", 0)?)?),
         Op::Unbind => return Ok(one(given)?.f_unbind(args.integer_or("dim", 0)?)?),
@@ -101,7 +101,7 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Tenso
         Op::ZerosLike => one(given)?.f_zeros_like()?,
         Op::OnesLike => one(given)?.f_ones_like()?,
 
-        // Slices, and what is taken from and put to places.
+        // Slices, and reading and writing at given places.
         Op::Index => one(given)?.f_select(0, args.integer("at")?)?,
         Op::Slice => index::slice(one(given)?, args)?,
         Op::SetSlice => index::set_slice(given, args)?,
@@ -243,7 +243,7 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Tenso
         Op::Eq => binary(given, Tensor::f_eq_tensor)?,
         Op::Ne => binary(given, Tensor::f_ne_tensor)?,
 
-        // Casts. Without a dtype it is a device, of which there is one here.
+        // Casts. An argument that is not a dtype is a device, and there is only one.
         Op::To | Op::Type if !args.has("dtype") => one(given)?.shallow_clone(),
         Op::To | Op::Type => cast(given, kind(args.text("dtype")?)?)?,
         Op::Float => cast(given, Kind::Float)?,
@@ -257,7 +257,7 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Tenso
         Op::Clone => one(given)?.f_alias_copy()?,
         Op::Detach => one(given)?.f_detach()?,
 
-        // torch.nn.functional. What tch leaves the optional arguments out of is the layer of the same name.
+        // torch.nn.functional. Functions whose optional arguments tch omits use the layer of the same name.
         Op::Relu => one(given)?.f_relu()?,
         Op::Relu6 => one(given)?.f_relu6()?,
         Op::Silu => one(given)?.f_silu()?,
@@ -327,7 +327,7 @@ fn binary(
     Ok(function(&a, &b)?)
 }
 
-/// The first operand and the second by `alpha`.
+/// The first operand and the second times `alpha`.
 fn scaled(given: &[Given], args: &Args<'_>) -> Result<[Tensor; 2]> {
     let [a, b] = two(given)?;
     Ok([a, if args.has("alpha") { b.f_mul_scalar(args.number("alpha")?)? } else { b }])
@@ -362,7 +362,7 @@ fn list(given: &[Given]) -> Result<&[Tensor]> {
     }
 }
 
-/// Tensors that follow the first ones, each of which may be left out.
+/// Optional tensors that follow the first ones.
 fn optional(given: &[Given], at: usize) -> Result<Option<&Tensor>> {
     match given.get(at) {
         None => Ok(None),
@@ -381,8 +381,8 @@ fn two(given: &[Given]) -> Result<[Tensor; 2]> {
     }
 }
 
-/// A plain number as a tensor without axes. Beside floating-point numbers it is float64, which costs it nothing and gives
-/// way to their dtype; a whole number beside others is an integer, as in Python.
+/// A plain number as a tensor without axes. Beside floating-point numbers it is float64, which loses nothing and takes
+/// on their dtype; a whole number beside others is an integer, as in Python.
 fn scalar(number: f64, beside: Option<&Tensor>) -> Result<Tensor> {
     let floating = match beside {
         Some(other) => matches!(other.f_kind()?, Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16),
@@ -422,7 +422,7 @@ pub(super) fn kind(name: &str) -> Result<Kind> {
     })
 }
 
-/// The dtype that a function is given, or this.
+/// The given dtype, or this default.
 fn kind_or(args: &Args<'_>, otherwise: Kind) -> Result<Kind> {
     if args.has("dtype") { kind(args.text("dtype")?) } else { Ok(otherwise) }
 }

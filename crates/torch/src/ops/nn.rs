@@ -1,4 +1,4 @@
-//! torch.nn.functional without its losses, and what else takes more than a line.
+//! torch.nn.functional without its losses, where it takes more than a line.
 
 use serde_json::{Map, Value};
 use tch::Tensor;
@@ -18,7 +18,7 @@ pub(super) fn clamp(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
     })
 }
 
-/// Two numbers, or this twice where they are not given.
+/// Two numbers, or twice this default.
 fn pair(args: &Args<'_>, name: &str, otherwise: i64) -> Result<Vec<i64>> {
     if args.has(name) { Ok(args.integers(name, 2)?) } else { Ok(vec![otherwise; 2]) }
 }
@@ -44,7 +44,7 @@ pub(super) fn normalize(x: &Tensor, args: &Args<'_>) -> Result<Tensor> {
     Ok(x.f_div(&norm.f_clamp_min(args.number_or("eps", 1e-12)?)?)?)
 }
 
-/// Kernel, stride and padding of a pool, and whether its windows may reach over the end.
+/// Kernel, stride and padding of a pool, and whether its windows may reach beyond the end.
 fn window(args: &Args<'_>) -> Result<([Vec<i64>; 3], bool)> {
     let kernel = args.integers("kernel_size", 2)?;
     let stride = if args.has("stride") { args.integers("stride", 2)? } else { kernel.clone() };
@@ -78,7 +78,7 @@ fn first(given: &[Given]) -> Result<&Tensor> {
     one(given.get(..1).unwrap_or_default())
 }
 
-/// tch has no factors there.
+/// tch takes no factors here.
 pub(super) fn addmm(given: &[Given], args: &Args<'_>) -> Result<Tensor> {
     let [c, a, b] = tensors(given)?;
     let (beta, alpha) = (args.number_or("beta", 1.0)?, args.number_or("alpha", 1.0)?);

@@ -10,7 +10,7 @@ pub(super) fn dim(args: &Args<'_>) -> Result<Option<i64>> {
     if args.has("dim") { Ok(args.integer_or_none("dim")?) } else { Ok(None) }
 }
 
-/// What is taken off the count before a variance divides by it.
+/// What is subtracted from the count before a variance is divided by it.
 pub(super) fn correction(args: &Args<'_>) -> Result<i64> {
     let unbiased = args.flag_or("unbiased", true)?;
     Ok(args.integer_or("correction", i64::from(unbiased))?)
@@ -24,11 +24,11 @@ pub(super) fn topk(given: &[Given], args: &Args<'_>) -> Result<Vec<Tensor>> {
 type Single = std::result::Result<Tensor, TchError>;
 type Pair = std::result::Result<(Tensor, Tensor), TchError>;
 
-/// A function that gives one tensor of all elements, and values and indices along an axis.
+/// A function that returns one tensor for all elements, or values and indices along an axis.
 pub(super) struct Extreme {
     all: fn(&Tensor) -> Single,
     along: fn(&Tensor, i64, bool) -> Pair,
-    /// Of two tensors, element by element.
+    /// Of two tensors: element by element.
     of_two: Option<fn(&Tensor, &Tensor) -> Single>,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn extreme(given: &[Given], args: &Args<'_>, of: &Extreme) -> Result<
     }
 }
 
-/// A norm whose order is the argument of that name.
+/// A norm with the argument of that name as its order.
 pub(super) fn norm(x: &Tensor, args: &Args<'_>, order: &str) -> Result<Tensor> {
     let order = args.number_or(order, 2.0)?;
     let all: Vec<i64> = (0..x.dim() as i64).collect();

@@ -1,4 +1,4 @@
-//! What moves elements and makes tensors, where that takes more than a line.
+//! Functions that move elements or make tensors, where they take more than a line.
 
 use tch::{Kind, Tensor};
 

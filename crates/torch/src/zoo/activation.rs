@@ -7,7 +7,7 @@ use super::super::{Built, Forward, Problem, inputs, single};
 use super::{like, wide};
 use t2m_engine::args::Args;
 
-/// transformers' constants, which are √½ and √(1/4π) rounded.
+/// transformers' constants: √½ and √(1/4π), rounded.
 #[allow(clippy::approx_constant)]
 const LAPLACE_MEAN: f64 = 0.707_107;
 const LAPLACE_DEVIATION: f64 = 0.282_095;
@@ -41,7 +41,7 @@ fn clipped_gelu(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// xIELU: a parabola above 0, an ELU below it, both on a line of slope `beta`; its four numbers are tensors.
+/// xIELU: a parabola above 0 and an ELU below, both added to a line of slope `beta`; its four numbers are tensors.
 fn xielu(weights: &Weights) -> Result<Forward, Problem> {
     for name in ["alpha_p", "alpha_n", "beta", "eps"] {
         weights.get(name)?;

@@ -1,4 +1,4 @@
-//! Linear layers, convolutions and pools that differ from torch's by their weight or their padding.
+//! Linear layers, convolutions and pools whose weight or padding differs from torch's.
 
 use tch::Tensor;
 
@@ -37,11 +37,11 @@ fn linear_transposed(weights: &Weights) -> Result<Forward, Problem> {
     }))
 }
 
-/// What a convolution's weight is made of.
+/// How a convolution's weight is computed.
 #[derive(Clone, Copy)]
 enum Weight {
     Plain,
-    /// Of mean 0 and variance 1 for each output channel, times `scale` and the tensor `gain`, where there is one.
+    /// With mean 0 and variance 1 for each output channel, times `scale` and the tensor `gain`, if there is one.
     Standardised {
         eps: f64,
         scale: f64,
@@ -77,7 +77,7 @@ fn conv2d(args: &Args<'_>, weights: &Weights, weight: Weight, same: bool) -> Res
     }))
 }
 
-/// As much around an image as makes its output ⌈size / stride⌉ long, the odd one behind.
+/// Pad an image so that the output is ⌈size / stride⌉ long; the odd one goes after.
 fn padded(input: &Tensor, kernel: &[i64], stride: &[i64], dilation: &[i64], value: f64) -> Result<Tensor, Problem> {
     let mut widths = Vec::new();
     for axis in [1, 0] {
@@ -112,7 +112,7 @@ fn max_pool(args: &Args<'_>) -> Result<Forward, Problem> {
     }))
 }
 
-/// timm's BlurPool2d: padding by `pad_mode`, then `weight` over each channel by itself.
+/// timm's BlurPool2d: padding by `pad_mode`, then `weight` over each channel.
 fn blur(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let channels = length(weights.get("weight")?, 0)?;
     let (padding, stride) = (args.integers("padding", 4)?, args.integers("stride", 2)?);

@@ -15,7 +15,7 @@ pub(super) fn build(name: &str, args: &Args<'_>, weights: &Weights) -> Built {
     }))
 }
 
-/// Rows of `weight` times the number `scale`, or the tensor of that name.
+/// Rows of `weight` times `scale`: a number, or the name of a tensor.
 fn scaled(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     weights.get("weight")?;
     let tensor = weights.find("scale").is_some();
@@ -31,16 +31,16 @@ fn scaled(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
         if !rounded {
             return Ok(rows.f_mul_scalar(number)?);
         }
-        // As the buffer of the class: float32, cast to the weight's dtype.
+        // Like the buffer of the class: float32, cast to the weight's dtype.
         let scale = Tensor::from(number).f_to_dtype(Kind::Float, false, false)?;
         let scale = scale.f_to_dtype(weight.f_kind()?, false, false)?;
         Ok(rows.f_mul(&scale)?)
     }))
 }
 
-/// Rows of `weight` by position. `count` says what is counted of an input `[N, L]`: `mask` the ones before each place,
-/// `padding` the ids before it that are not `padding_idx`, `shape` every place. Each number is made `offset` more. With
-/// `batch` false there is one row a place and not one for each item.
+/// Rows of `weight` by position. `count` says what is counted in an input `[N, L]`: `mask` the ones before each place,
+/// `padding` the ids before it that are not `padding_idx`, `shape` every place. `offset` is added to each number. With
+/// `batch` false there is one row for each place and not for each item.
 fn positions(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     weights.get("weight")?;
     let offset = args.integer_or("offset", 0)?;

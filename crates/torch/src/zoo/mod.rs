@@ -1,8 +1,8 @@
-//! Classes of transformers, timm and torchvision that no layer of torch computes like: the functions of
-//! [`t2m_engine::own`]. `assets/samples/check_zoo.py` compares them with the classes themselves.
+//! Classes of transformers, timm and torchvision that no layer of torch computes: the functions of [`t2m_engine::own`].
+//! `assets/samples/check_zoo.py` compares them with the classes themselves.
 //!
-//! What those classes compute in float32 whatever they are given is computed here in float32 for half precision, and in f64
-//! where f64 is asked for: that run arbitrates.
+//! What those classes always compute in float32 is computed here in float32 for half precision, and in f64 for the f64
+//! reference.
 
 mod activation;
 mod conv;
@@ -52,7 +52,7 @@ fn sequence(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     }))
 }
 
-/// Half precision in float32; anything else as it is.
+/// Half precision as float32; anything else unchanged.
 fn wide(tensor: &Tensor) -> Result<Tensor, Problem> {
     match tensor.f_kind()? {
         Kind::Half | Kind::BFloat16 => Ok(tensor.f_to_dtype(Kind::Float, false, false)?),

@@ -40,7 +40,7 @@ fn affine(input: &Tensor, weights: &Weights, offset: f64) -> Result<Tensor, Prob
     Ok(output)
 }
 
-/// A function over the last axis of an input whose channels are second, where the argument says so.
+/// A function over the last axis of an input, whose channels are the second axis if the argument says so.
 fn over_channels(
     args: &Args<'_>,
     function: impl Fn(&Weights, &Tensor) -> Result<Tensor, Problem> + 'static,
@@ -91,8 +91,8 @@ fn gated(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     }))
 }
 
-/// Layer norm over the last axis alone, whatever axes the weight has, times weight + `offset`, plus bias. With `merged` the
-/// last two axes are made one before that.
+/// Layer norm over the last axis alone, whatever axes the weight has, times weight + `offset`, plus bias. With `merged`
+/// the last two axes are merged first.
 fn layer(args: &Args<'_>) -> Result<Forward, Problem> {
     let (eps, offset) = (args.number("eps")?, args.number_or("offset", 0.0)?);
     let merged = args.flag_or("merged", false)?;
@@ -103,7 +103,7 @@ fn layer(args: &Args<'_>) -> Result<Forward, Problem> {
     })
 }
 
-/// A layer norm of its own for each head of `[N, heads, L, D]`: weights `norms.0.weight`, `norms.1.weight`, …
+/// A separate layer norm for each head of `[N, heads, L, D]`: weights `norms.0.weight`, `norms.1.weight`, …
 fn per_head(args: &Args<'_>, weights: &Weights) -> Result<Forward, Problem> {
     let (eps, heads) = (args.number("eps")?, args.count("num_heads")?);
     let of = |weights: &Weights, head: i64| weights.get(&format!("norms.{head}.weight")).map(Tensor::shallow_clone);

@@ -18,21 +18,22 @@ enum Layout {
     Single,
 }
 
-/// Which axis of a position each angle is of.
+/// Which axis of a position each angle belongs to.
 #[derive(Clone, PartialEq)]
 enum Axes {
-    /// Positions `[N, L]` have one.
+    /// Positions `[N, L]` have one axis.
     One,
-    /// `[3, N, L]`: so many angles of the first, of the second, of the third, of the first again …
+    /// `[3, N, L]`: a section of angles from the first axis, one from the second, one from the third, one from the
+    /// first again …
     Sections(Vec<i64>),
-    /// `[3, N, L]`: angles 1, 4, … of the second and 2, 5, … of the third, up to three times a section's length.
+    /// `[3, N, L]`: angles 1, 4, … from the second and 2, 5, … from the third, up to three times a section's length.
     Interleaved(Vec<i64>),
     /// `[N, 2]`: all of the first, then all of the second.
     Both,
 }
 
-/// `t2m.rotary` takes x, which gives nothing but its dtype, and positions. Its `frequencies` are the names of tensors, each
-/// with its `scaling`; cosine and sine of each come out, in x's dtype unless `cast` is false.
+/// `t2m.rotary` takes x, of which only the dtype counts, and positions. Its `frequencies` are the names of tensors,
+/// each with its `scaling`; it returns the cosine and sine of each, in x's dtype unless `cast` is false.
 pub(super) fn build(name: &str, args: &Args<'_>, weights: &Weights) -> Built {
     if name != "t2m.rotary" {
         return Ok(None);

@@ -10,22 +10,23 @@ use crate::plan::recipes::attention;
 use crate::plan::recipes::phrase::{self, add, binary, multiply, reduce, unary};
 use crate::plan::recipes::site::{Draft, Site, unexpected};
 use crate::plan::{Input, Move, Refusal};
+use t2m_engine::program::{MlxLayer, MlxOp};
 
 fn ignore_index(site: &Site<'_>) -> Result<i64, Refusal> {
     match site.maybe("ignore_index") {
-        // LinearCrossEntropyLoss knows no such class by default.
+        // LinearCrossEntropyLoss has no such class by default.
         Value::Null => Ok(-100),
         value => value.as_i64().ok_or_else(|| unexpected("ignore_index", value)),
     }
 }
 
-/// The loss of labels by ops: with weights for classes, a class that is ignored, smoothing. `logs` are log-probabilities.
+/// The loss of labels as ops: with weights for classes, an ignored class, smoothing. `logs` are log-probabilities.
 fn of_labels(loss: &mut Loss<'_>, logs: &str, ignored: Option<i64>, smoothing: f64, classes: usize) -> String {
     let weight = loss.buffer("weight");
     let p = &mut loss.p;
     let own = own_class(p, logs);
-    let mut each = unary(p, "mx.negative", &own);
-    let mut share = weight.clone().map(|weight| p.call("mx.take", [weight.into(), "y".into()], [("axis", json!(0))]));
+    let mut each = unary(p, MlxOp::Negative, &own);
+    let mut share = weight.clone().map(|weight| p.call(MlxOp::Take, [weight.into(), "y".into()], [("axis", json!(0))]));
     if let Some(share) = &share {
         each = multiply(p, each, share.clone());
     }
@@ -34,14 +35,14 @@ fn of_labels(loss: &mut Loss<'_>, logs: &str, ignored: Option<i64>, smoothing: f
             Some(weight) => multiply(p, logs, weight),
             None => logs.to_owned(),
         };
-        let all = reduce(p, "mx.sum", &all, &[-1], false);
+        let all = reduce(p, MlxOp::Sum, &all, &[-1], false);
         let spread = multiply(p, all, -smoothing / classes as f64);
         let kept = multiply(p, each, 1.0 - smoothing);
         each = add(p, kept, spread);
     }
     if let Some(ignored) = ignored {
-        let kept = binary(p, "mx.not_equal", "y", ignored as f64);
-        let kept = p.call("astype_like", [kept.into(), logs.into()], []);
+        let kept = binary(p, MlxOp::NotEqual, "y", ignored as f64);
+        let kept = p.call(MlxOp::AstypeLike, [kept.into(), logs.into()], []);
         each = multiply(p, each, kept.clone());
         share = Some(match share {
             Some(share) => multiply(p, share, kept),
@@ -50,16 +51,16 @@ fn of_labels(loss: &mut Loss<'_>, logs: &str, ignored: Option<i64>, smoothing: f
     }
     match (loss.reduction, share) {
         ("none", _) => each,
-        ("sum", _) => p.call("mx.sum", [each.into()], []),
-        (_, None) => p.call("mx.mean", [each.into()], []),
+        ("sum", _) => p.call(MlxOp::Sum, [each.into()], []),
+        (_, None) => p.call(MlxOp::Mean, [each.into()], []),
         (_, Some(share)) => {
-            let (sum, whole) = (p.call("mx.sum", [each.into()], []), p.call("mx.sum", [share.into()], []));
-            binary(p, "mx.divide", sum, whole)
+            let (sum, whole) = (p.call(MlxOp::Sum, [each.into()], []), p.call(MlxOp::Sum, [share.into()], []));
+            binary(p, MlxOp::Divide, sum, whole)
         }
     }
 }
 
-/// The class that is ignored, where there is such a class.
+/// The ignored class, if there is one.
 fn ignored(site: &Site<'_>, classes: usize) -> Result<Option<i64>, Refusal> {
     let index = ignore_index(site)?;
     Ok(usize::try_from(index).is_ok_and(|index| index < classes).then_some(index))
@@ -72,13 +73,13 @@ pub(in crate::plan::recipes) fn negative_log_likelihood(site: &Site<'_>) -> Resu
     let mut loss = Loss::new(site, vec![wide("x", site, Values::Normal(1.0)), labels])?;
     let ignored = ignored(site, classes)?;
     if ignored.is_none() && !site.has("weight") {
-        return Ok(loss.named("nll_loss", &["x", "y"], []));
+        return Ok(loss.named(MlxOp::LossNll, &["x", "y"], []));
     }
     let output = of_labels(&mut loss, "x", ignored, 0.0, classes);
     Ok(loss.done(output, ITEMS).step("by ops: MLX has neither class weights nor ignore_index"))
 }
 
-/// Of logits and classes, over the last axis in MLX and the second in torch.
+/// From logits and classes, over the last axis in MLX and the second in torch.
 pub(in crate::plan::recipes) fn cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
     let classes = width(site);
     let smoothing = site.float("label_smoothing")?;
@@ -96,21 +97,21 @@ pub(in crate::plan::recipes) fn cross_entropy(site: &Site<'_>) -> Result<Draft, 
     let mut loss = Loss::new(site, inputs)?;
     let ignored = ignored(site, classes)?;
     if ignored.is_none() && !site.has("weight") {
-        return Ok(loss.named("cross_entropy", &["x", "y"], [("label_smoothing", json!(smoothing))]));
+        return Ok(loss.named(MlxOp::LossCrossEntropy, &["x", "y"], [("label_smoothing", json!(smoothing))]));
     }
-    let logs = loss.p.call("nn.log_softmax", ["x".into()], [("axis", json!(-1))]);
+    let logs = loss.p.call(MlxOp::NnLogSoftmax, ["x".into()], [("axis", json!(-1))]);
     let output = of_labels(&mut loss, &logs, ignored, smoothing, classes);
     let step = "by ops: MLX's weights are one for each item, and it has no ignore_index";
     Ok(loss.done(output, ITEMS * classes).step(step))
 }
 
-/// Probabilities for targets. MLX takes them to add up to 1; torch multiplies by what there is.
+/// Probabilities as targets. MLX assumes that they add up to 1; torch multiplies by whatever they are.
 fn of_probabilities(site: &Site<'_>, classes: usize, smoothing: f64) -> Result<Draft, Refusal> {
     let inputs = vec![wide("x", site, Values::Normal(1.0)), wide("y", site, Values::Probabilities)];
     let mut loss = Loss::new(site, inputs)?;
     let weight = loss.buffer("weight");
     let p = &mut loss.p;
-    let logs = p.call("nn.log_softmax", ["x".into()], [("axis", json!(-1))]);
+    let logs = p.call(MlxOp::NnLogSoftmax, ["x".into()], [("axis", json!(-1))]);
     let mut targets = "y".to_owned();
     if smoothing > 0.0 {
         let kept = multiply(p, "y", 1.0 - smoothing);
@@ -120,8 +121,8 @@ fn of_probabilities(site: &Site<'_>, classes: usize, smoothing: f64) -> Result<D
     if let Some(weight) = weight {
         products = multiply(p, products, weight);
     }
-    let sum = reduce(p, "mx.sum", &products, &[-1], false);
-    let each = unary(p, "mx.negative", &sum);
+    let sum = reduce(p, MlxOp::Sum, &products, &[-1], false);
+    let each = unary(p, MlxOp::Negative, &sum);
     Ok(loss.reduced(each).step("by ops: nn.losses.cross_entropy takes probabilities to add up to 1"))
 }
 
@@ -141,7 +142,7 @@ pub(in crate::plan::recipes) fn linear_cross_entropy(site: &Site<'_>) -> Result<
         ("y", Input::new(vec![ITEMS], Values::Ids(classes as u64))),
     ];
     let mut loss = Loss::new(site, inputs)?;
-    phrase::layer(&mut loss.p, "linear", "nn.Linear", attention::linear(features, classes, bias));
+    phrase::layer(&mut loss.p, "linear", MlxLayer::Linear, attention::linear(features, classes, bias));
     loss.weights.push(Move::keep("linear.weight"));
     if bias {
         loss.weights.push(Move::keep("linear.bias"));
@@ -149,9 +150,9 @@ pub(in crate::plan::recipes) fn linear_cross_entropy(site: &Site<'_>) -> Result<
     let logits = phrase::run(&mut loss.p, "linear", "x");
     let ignored = ignored(site, classes)?;
     let draft = if ignored.is_none() && !site.has("weight") {
-        loss.named("cross_entropy", &[&logits, "y"], [("label_smoothing", json!(smoothing))])
+        loss.named(MlxOp::LossCrossEntropy, &[&logits, "y"], [("label_smoothing", json!(smoothing))])
     } else {
-        let logs = loss.p.call("nn.log_softmax", [logits.into()], [("axis", json!(-1))]);
+        let logs = loss.p.call(MlxOp::NnLogSoftmax, [logits.into()], [("axis", json!(-1))]);
         let output = of_labels(&mut loss, &logs, ignored, smoothing, classes);
         loss.done(output, ITEMS)
     };

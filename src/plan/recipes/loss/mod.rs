@@ -1,4 +1,5 @@
-//! Losses: by `nn.losses` where MLX has the same one, by ops elsewhere. MLX's default reduction is often `none`, torch's `mean`.
+//! Losses: by `nn.losses` where MLX has the same one, otherwise as ops. MLX's default reduction is often `none`,
+//! torch's `mean`.
 
 mod labels;
 
@@ -10,11 +11,11 @@ use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Move, Refusal};
 use t2m_engine::Program;
-use t2m_engine::program::Operand;
+use t2m_engine::program::{MlxOp, Operand};
 
 pub(super) use labels::{cross_entropy, linear_cross_entropy, negative_log_likelihood};
 
-/// Items and features of the input; weights for classes or features tell another number of features.
+/// Items and features of the input; weights for classes or features give another number of features.
 const ITEMS: usize = 8;
 const FEATURES: usize = 6;
 
@@ -56,13 +57,13 @@ impl<'a> Loss<'a> {
         let count: usize = self.inputs.first().map_or(1, |input| input.shape.iter().product());
         let output = match self.reduction {
             "none" => each,
-            "mean" => self.p.call("mx.mean", [each.into()], []),
+            "mean" => self.p.call(MlxOp::Mean, [each.into()], []),
             "batchmean" => {
                 let items = self.inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
-                let sum = self.p.call("mx.sum", [each.into()], []);
+                let sum = self.p.call(MlxOp::Sum, [each.into()], []);
                 multiply(&mut self.p, sum, 1.0 / items as f64)
             }
-            _ => self.p.call("mx.sum", [each.into()], []),
+            _ => self.p.call(MlxOp::Sum, [each.into()], []),
         };
         self.done(output, count)
     }
@@ -73,16 +74,15 @@ impl<'a> Loss<'a> {
         Draft { weights: self.weights, ..Draft::of(self.inputs, Bound::Norm(terms)).program(self.p) }
     }
 
-    /// By the function of `nn.losses` of that name.
-    fn named<const N: usize>(mut self, name: &str, arguments: &[&str], more: [(&str, Value); N]) -> Draft {
+    /// By a function of `nn.losses`.
+    fn named<const N: usize>(mut self, function: MlxOp, arguments: &[&str], more: [(&str, Value); N]) -> Draft {
         let inputs: Vec<Operand> = arguments.iter().map(|&name| name.into()).collect();
-        let call = format!("nn.losses.{name}");
-        let output = self.p.call(&call, inputs, more);
+        let output = self.p.call(function, inputs, more);
         if let Some(step) = self.p.steps.last_mut() {
             step.args.insert("reduction".to_owned(), json!(self.reduction));
         }
         let count = self.inputs.first().map_or(1, |input| input.shape.iter().product());
-        self.done(output, count).named(call)
+        self.done(output, count).named(function)
     }
 }
 
@@ -94,7 +94,7 @@ fn vector(name: &'static str, values: Values) -> (&'static str, Input) {
     (name, Input::new(vec![ITEMS], values))
 }
 
-/// Number of classes or features: of the weights where there are any.
+/// Number of classes or features: that of the weights, if there are any.
 fn width(site: &Site<'_>) -> usize {
     let own = ["weight", "pos_weight"].iter().find_map(|name| site.shape(name).ok());
     own.and_then(|shape| shape.last().copied()).filter(|width| (1..=1 << 16).contains(width)).unwrap_or(FEATURES)
@@ -106,63 +106,63 @@ fn wide(name: &'static str, site: &Site<'_>, values: Values) -> (&'static str, I
 
 pub(super) fn mean_squared(site: &Site<'_>) -> Result<Draft, Refusal> {
     let loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", Values::Normal(1.0))])?;
-    Ok(loss.named("mse_loss", &["x", "y"], []))
+    Ok(loss.named(MlxOp::LossMse, &["x", "y"], []))
 }
 
 pub(super) fn mean_absolute(site: &Site<'_>) -> Result<Draft, Refusal> {
     let loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", Values::Normal(1.0))])?;
-    Ok(loss.named("l1_loss", &["x", "y"], []))
+    Ok(loss.named(MlxOp::LossL1, &["x", "y"], []))
 }
 
 pub(super) fn smooth(site: &Site<'_>) -> Result<Draft, Refusal> {
     let beta = site.float("beta")?;
     let loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", Values::Normal(1.0))])?;
     if beta == 0.0 {
-        return Ok(loss.named("l1_loss", &["x", "y"], []).step("beta=0 is the absolute error"));
+        return Ok(loss.named(MlxOp::LossL1, &["x", "y"], []).step("beta=0 is the absolute error"));
     }
-    Ok(loss.named("smooth_l1_loss", &["x", "y"], [("beta", json!(beta))]))
+    Ok(loss.named(MlxOp::LossSmoothL1, &["x", "y"], [("beta", json!(beta))]))
 }
 
 pub(super) fn huber(site: &Site<'_>) -> Result<Draft, Refusal> {
     let delta = site.float("delta")?;
     let loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", Values::Normal(1.0))])?;
-    Ok(loss.named("huber_loss", &["x", "y"], [("delta", json!(delta))]))
+    Ok(loss.named(MlxOp::LossHuber, &["x", "y"], [("delta", json!(delta))]))
 }
 
-/// Of probabilities. torch keeps logarithms above -100.
+/// From probabilities. torch keeps logarithms above -100.
 pub(super) fn binary_cross_entropy(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs = vec![wide("x", site, Values::Probabilities), wide("y", site, Values::Probabilities)];
     let mut loss = Loss::new(site, inputs)?;
     let Some(weight) = loss.buffer("weight") else {
-        return Ok(loss.named("binary_cross_entropy", &["x", "y"], [("with_logits", json!(false))]));
+        return Ok(loss.named(MlxOp::LossBinaryCrossEntropy, &["x", "y"], [("with_logits", json!(false))]));
     };
     let p = &mut loss.p;
-    let rest = |p: &mut Program, x: &str| binary(p, "mx.subtract", 1.0, x);
+    let rest = |p: &mut Program, x: &str| binary(p, MlxOp::Subtract, 1.0, x);
     let (not_x, not_y) = (rest(p, "x"), rest(p, "y"));
-    let (log, log_not) = (unary(p, "mx.log", "x"), unary(p, "mx.log", &not_x));
+    let (log, log_not) = (unary(p, MlxOp::Log, "x"), unary(p, MlxOp::Log, &not_x));
     let (hit, miss) = (multiply(p, "y", log), multiply(p, not_y, log_not));
     let sum = add(p, hit, miss);
-    let negative = unary(p, "mx.negative", &sum);
+    let negative = unary(p, MlxOp::Negative, &sum);
     let each = multiply(p, negative, weight);
     Ok(loss.reduced(each).step("by ops, as MLX's weights are one for each item"))
 }
 
-/// Of logits, with weights for features and for their positives.
+/// From logits, with weights for features and for their positives.
 pub(super) fn binary_cross_entropy_with_logits(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs = vec![wide("x", site, Values::Normal(2.0)), wide("y", site, Values::Probabilities)];
     let mut loss = Loss::new(site, inputs)?;
     let (weight, positive) = (loss.buffer("weight"), loss.buffer("pos_weight"));
     if weight.is_none() && positive.is_none() {
-        return Ok(loss.named("binary_cross_entropy", &["x", "y"], [("with_logits", json!(true))]));
+        return Ok(loss.named(MlxOp::LossBinaryCrossEntropy, &["x", "y"], [("with_logits", json!(true))]));
     }
     // (1 - y)·x + (1 + (w - 1)·y)·log(1 + e⁻ˣ)
     let p = &mut loss.p;
-    let not_y = binary(p, "mx.subtract", 1.0, "y");
+    let not_y = binary(p, MlxOp::Subtract, 1.0, "y");
     let first = multiply(p, not_y, "x");
-    let negative = unary(p, "mx.negative", "x");
-    let mut second = binary(p, "mx.logaddexp", negative, 0.0);
+    let negative = unary(p, MlxOp::Negative, "x");
+    let mut second = binary(p, MlxOp::Logaddexp, negative, 0.0);
     if let Some(positive) = positive {
-        let more = binary(p, "mx.subtract", positive, 1.0);
+        let more = binary(p, MlxOp::Subtract, positive, 1.0);
         let share = multiply(p, more, "y");
         let factor = add(p, share, 1.0);
         second = multiply(p, factor, second);
@@ -181,47 +181,47 @@ pub(super) fn kl_divergence(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", target)])?;
     let p = &mut loss.p;
     let (log, share) = match log_target {
-        true => ("y".to_owned(), unary(p, "mx.exp", "y")),
-        false => (unary(p, "mx.log", "y"), "y".to_owned()),
+        true => ("y".to_owned(), unary(p, MlxOp::Exp, "y")),
+        false => (unary(p, MlxOp::Log, "y"), "y".to_owned()),
     };
-    let apart = binary(p, "mx.subtract", log, "x");
+    let apart = binary(p, MlxOp::Subtract, log, "x");
     let each = multiply(p, share, apart);
     Ok(loss.reduced(each).step("by ops: nn.losses.kl_div_loss sums the last axis before it reduces"))
 }
 
 /// Each item's score of its class, along the last axis.
 fn own_class(p: &mut Program, x: &str) -> String {
-    let labels = p.call("mx.expand_dims", ["y".into()], [("axis", json!(-1))]);
-    let taken = p.call("mx.take_along_axis", [x.into(), labels.into()], [("axis", json!(-1))]);
-    p.call("mx.squeeze", [taken.into()], [("axis", json!(-1))])
+    let labels = p.call(MlxOp::ExpandDims, ["y".into()], [("axis", json!(-1))]);
+    let taken = p.call(MlxOp::TakeAlongAxis, [x.into(), labels.into()], [("axis", json!(-1))]);
+    p.call(MlxOp::Squeeze, [taken.into()], [("axis", json!(-1))])
 }
 
-/// Of rates or their logarithms.
+/// From rates or their logarithms.
 pub(super) fn poisson(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (log_input, full, eps) = (site.flag("log_input")?, site.flag("full")?, site.float("eps")?);
     let rates = if log_input { Values::Normal(1.0) } else { Values::Positive };
     let mut loss = Loss::new(site, vec![plain("x", rates), plain("y", Values::Ids(9))])?;
     let p = &mut loss.p;
-    let y = p.call("astype_like", ["y".into(), "x".into()], []);
+    let y = p.call(MlxOp::AstypeLike, ["y".into(), "x".into()], []);
     let (rate, log) = if log_input {
-        (unary(p, "mx.exp", "x"), "x".to_owned())
+        (unary(p, MlxOp::Exp, "x"), "x".to_owned())
     } else {
         let above = add(p, "x", eps);
-        ("x".to_owned(), unary(p, "mx.log", &above))
+        ("x".to_owned(), unary(p, MlxOp::Log, &above))
     };
     let product = multiply(p, y.clone(), log);
-    let mut each = binary(p, "mx.subtract", rate, product);
+    let mut each = binary(p, MlxOp::Subtract, rate, product);
     if full {
         // Stirling's approximation of log(y!), for y above 1.
-        let log = unary(p, "mx.log", &y);
+        let log = unary(p, MlxOp::Log, &y);
         let first = multiply(p, y.clone(), log);
-        let first = binary(p, "mx.subtract", first, y.clone());
+        let first = binary(p, MlxOp::Subtract, first, y.clone());
         let circle = multiply(p, y.clone(), std::f64::consts::TAU);
-        let circle = unary(p, "mx.log", &circle);
+        let circle = unary(p, MlxOp::Log, &circle);
         let half = multiply(p, circle, 0.5);
         let stirling = add(p, first, half);
-        let above = binary(p, "mx.greater", y, 1.0);
-        let stirling = p.call("mx.where", [above.into(), stirling.into(), 0.0.into()], []);
+        let above = binary(p, MlxOp::Greater, y, 1.0);
+        let stirling = p.call(MlxOp::Where, [above.into(), stirling.into(), 0.0.into()], []);
         each = add(p, each, stirling);
     }
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
@@ -231,18 +231,18 @@ pub(super) fn gaussian(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (full, eps) = (site.flag("full")?, site.float("eps")?);
     let inputs = vec![plain("x", Values::Normal(1.0)), plain("y", Values::Normal(1.0)), plain("var", Values::Positive)];
     let loss = Loss::new(site, inputs)?;
-    Ok(loss.named("gaussian_nll_loss", &["x", "y", "var"], [("full", json!(full)), ("eps", json!(eps))]))
+    Ok(loss.named(MlxOp::LossGaussianNll, &["x", "y", "var"], [("full", json!(full)), ("eps", json!(eps))]))
 }
 
-/// `x` where the sign is 1, what is missing to the margin where it is -1.
+/// `x` where the sign is 1; where it is -1, how far it falls short of the margin.
 pub(super) fn hinge_embedding(site: &Site<'_>) -> Result<Draft, Refusal> {
     let margin = site.float("margin")?;
     let mut loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", Values::Signs)])?;
     let p = &mut loss.p;
-    let missing = binary(p, "mx.subtract", margin, "x");
-    let missing = binary(p, "mx.maximum", missing, 0.0);
-    let alike = binary(p, "mx.equal", "y", 1.0);
-    let each = p.call("mx.where", [alike.into(), "x".into(), missing.into()], []);
+    let missing = binary(p, MlxOp::Subtract, margin, "x");
+    let missing = binary(p, MlxOp::Maximum, missing, 0.0);
+    let alike = binary(p, MlxOp::Equal, "y", 1.0);
+    let each = p.call(MlxOp::Where, [alike.into(), "x".into(), missing.into()], []);
     Ok(loss.reduced(each).step("by ops: nn.losses.hinge_loss is another loss"))
 }
 
@@ -252,22 +252,22 @@ pub(super) fn cosine_embedding(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut loss = Loss::new(site, inputs)?;
     let p = &mut loss.p;
     let product = multiply(p, "x", "z");
-    let product = reduce(p, "mx.sum", &product, &[1], false);
+    let product = reduce(p, MlxOp::Sum, &product, &[1], false);
     let length = |p: &mut Program, x: &str| {
-        let squares = unary(p, "mx.square", x);
-        let sum = reduce(p, "mx.sum", &squares, &[1], false);
+        let squares = unary(p, MlxOp::Square, x);
+        let sum = reduce(p, MlxOp::Sum, &squares, &[1], false);
         // torch's own epsilon, inside the roots.
         add(p, sum, 1e-12)
     };
     let (first, second) = (length(p, "x"), length(p, "z"));
     let lengths = multiply(p, first, second);
-    let lengths = unary(p, "mx.sqrt", &lengths);
-    let cosine = binary(p, "mx.divide", product, lengths);
-    let apart = binary(p, "mx.subtract", 1.0, cosine.clone());
-    let above = binary(p, "mx.subtract", cosine, margin);
-    let above = binary(p, "mx.maximum", above, 0.0);
-    let alike = binary(p, "mx.equal", "y", 1.0);
-    let each = p.call("mx.where", [alike.into(), apart.into(), above.into()], []);
+    let lengths = unary(p, MlxOp::Sqrt, &lengths);
+    let cosine = binary(p, MlxOp::Divide, product, lengths);
+    let apart = binary(p, MlxOp::Subtract, 1.0, cosine.clone());
+    let above = binary(p, MlxOp::Subtract, cosine, margin);
+    let above = binary(p, MlxOp::Maximum, above, 0.0);
+    let alike = binary(p, MlxOp::Equal, "y", 1.0);
+    let each = p.call(MlxOp::Where, [alike.into(), apart.into(), above.into()], []);
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
 }
 
@@ -275,7 +275,7 @@ pub(super) fn margin_ranking(site: &Site<'_>) -> Result<Draft, Refusal> {
     let margin = site.float("margin")?;
     let inputs = vec![vector("x", Values::Normal(1.0)), vector("z", Values::Normal(1.0)), vector("y", Values::Signs)];
     let loss = Loss::new(site, inputs)?;
-    Ok(loss.named("margin_ranking_loss", &["x", "z", "y"], [("margin", json!(margin))]))
+    Ok(loss.named(MlxOp::LossMarginRanking, &["x", "z", "y"], [("margin", json!(margin))]))
 }
 
 /// `log(1 + e^(-y·x))`
@@ -283,12 +283,12 @@ pub(super) fn soft_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut loss = Loss::new(site, vec![plain("x", Values::Normal(1.0)), plain("y", Values::Signs)])?;
     let p = &mut loss.p;
     let product = multiply(p, "y", "x");
-    let negative = unary(p, "mx.negative", &product);
-    let each = binary(p, "mx.logaddexp", negative, 0.0);
+    let negative = unary(p, MlxOp::Negative, &product);
+    let each = binary(p, MlxOp::Logaddexp, negative, 0.0);
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
 }
 
-/// What every other class lacks to the margin, over the number of classes.
+/// How far every other class falls short of the margin, over the number of classes.
 pub(super) fn multi_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     let (power, margin) = (site.float("p")?, site.float("margin")?);
     let classes = width(site);
@@ -297,50 +297,50 @@ pub(super) fn multi_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     let weight = loss.buffer("weight");
     let p = &mut loss.p;
     let own = own_class(p, "x");
-    let own = p.call("mx.expand_dims", [own.into()], [("axis", json!(-1))]);
-    let apart = binary(p, "mx.subtract", "x", own);
+    let own = p.call(MlxOp::ExpandDims, [own.into()], [("axis", json!(-1))]);
+    let apart = binary(p, MlxOp::Subtract, "x", own);
     let missing = add(p, apart, margin);
-    let mut missing = binary(p, "mx.maximum", missing, 0.0);
+    let mut missing = binary(p, MlxOp::Maximum, missing, 0.0);
     if power != 1.0 {
-        missing = binary(p, "mx.power", missing, power);
+        missing = binary(p, MlxOp::Power, missing, power);
     }
     if let Some(weight) = weight {
-        let weight = p.call("mx.take", [weight.into(), "y".into()], [("axis", json!(0))]);
-        let weight = p.call("mx.expand_dims", [weight.into()], [("axis", json!(-1))]);
+        let weight = p.call(MlxOp::Take, [weight.into(), "y".into()], [("axis", json!(0))]);
+        let weight = p.call(MlxOp::ExpandDims, [weight.into()], [("axis", json!(-1))]);
         missing = multiply(p, missing, weight);
     }
-    let range = p.call("mx.arange", [], [("stop", json!(classes))]);
-    let labels = p.call("mx.expand_dims", ["y".into()], [("axis", json!(-1))]);
-    let others = binary(p, "mx.not_equal", range, labels);
-    let missing = p.call("mx.where", [others.into(), missing.into(), 0.0.into()], []);
-    let sum = reduce(p, "mx.sum", &missing, &[1], false);
+    let range = p.call(MlxOp::Arange, [], [("stop", json!(classes))]);
+    let labels = p.call(MlxOp::ExpandDims, ["y".into()], [("axis", json!(-1))]);
+    let others = binary(p, MlxOp::NotEqual, range, labels);
+    let missing = p.call(MlxOp::Where, [others.into(), missing.into(), 0.0.into()], []);
+    let sum = reduce(p, MlxOp::Sum, &missing, &[1], false);
     let each = multiply(p, sum, 1.0 / classes as f64);
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
 }
 
-/// For each of an item's labels what every other class lacks to 1. Labels end at the first -1.
+/// For each of an item's labels, how far every other class falls short of 1. Labels end at the first -1.
 pub(super) fn multi_label_margin(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs = vec![plain("x", Values::Normal(1.0)), plain("y", Values::LabelLists(FEATURES as u64))];
     let mut loss = Loss::new(site, inputs)?;
     let p = &mut loss.p;
     // [N, labels, classes]
-    let labels = p.call("mx.expand_dims", ["y".into()], [("axis", json!(-1))]);
-    let range = p.call("mx.arange", [], [("stop", json!(FEATURES))]);
-    let hits = binary(p, "mx.equal", labels, range);
-    let hits = p.call("astype_like", [hits.into(), "x".into()], []);
-    let is_label = reduce(p, "mx.sum", &hits, &[1], false);
-    let wide = p.call("mx.expand_dims", ["x".into()], [("axis", json!(1))]);
+    let labels = p.call(MlxOp::ExpandDims, ["y".into()], [("axis", json!(-1))]);
+    let range = p.call(MlxOp::Arange, [], [("stop", json!(FEATURES))]);
+    let hits = binary(p, MlxOp::Equal, labels, range);
+    let hits = p.call(MlxOp::AstypeLike, [hits.into(), "x".into()], []);
+    let is_label = reduce(p, MlxOp::Sum, &hits, &[1], false);
+    let wide = p.call(MlxOp::ExpandDims, ["x".into()], [("axis", json!(1))]);
     let own = multiply(p, hits.clone(), wide.clone());
-    let own = reduce(p, "mx.sum", &own, &[2], true);
-    let apart = binary(p, "mx.subtract", wide, own);
+    let own = reduce(p, MlxOp::Sum, &own, &[2], true);
+    let apart = binary(p, MlxOp::Subtract, wide, own);
     let missing = add(p, apart, 1.0);
-    let missing = binary(p, "mx.maximum", missing, 0.0);
-    let counts = reduce(p, "mx.sum", &hits, &[2], true);
+    let missing = binary(p, MlxOp::Maximum, missing, 0.0);
+    let counts = reduce(p, MlxOp::Sum, &hits, &[2], true);
     let missing = multiply(p, missing, counts);
-    let others = binary(p, "mx.subtract", 1.0, is_label);
-    let others = p.call("mx.expand_dims", [others.into()], [("axis", json!(1))]);
+    let others = binary(p, MlxOp::Subtract, 1.0, is_label);
+    let others = p.call(MlxOp::ExpandDims, [others.into()], [("axis", json!(1))]);
     let missing = multiply(p, missing, others);
-    let sum = reduce(p, "mx.sum", &missing, &[1, 2], false);
+    let sum = reduce(p, MlxOp::Sum, &missing, &[1, 2], false);
     let each = multiply(p, sum, 1.0 / FEATURES as f64);
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
 }
@@ -350,15 +350,15 @@ pub(super) fn multi_label_soft_margin(site: &Site<'_>) -> Result<Draft, Refusal>
     let mut loss = Loss::new(site, inputs)?;
     let weight = loss.buffer("weight");
     let p = &mut loss.p;
-    let not_y = binary(p, "mx.subtract", 1.0, "y");
-    let (negative, positive) = (unary(p, "mx.negative", "x"), "x");
-    let (hit, miss) = (binary(p, "mx.logaddexp", negative, 0.0), binary(p, "mx.logaddexp", positive, 0.0));
+    let not_y = binary(p, MlxOp::Subtract, 1.0, "y");
+    let (negative, positive) = (unary(p, MlxOp::Negative, "x"), "x");
+    let (hit, miss) = (binary(p, MlxOp::Logaddexp, negative, 0.0), binary(p, MlxOp::Logaddexp, positive, 0.0));
     let (hit, miss) = (multiply(p, "y", hit), multiply(p, not_y, miss));
     let mut each = add(p, hit, miss);
     if let Some(weight) = weight {
         each = multiply(p, each, weight);
     }
-    let each = reduce(p, "mx.mean", &each, &[-1], false);
+    let each = reduce(p, MlxOp::Mean, &each, &[-1], false);
     Ok(loss.reduced(each).step("by ops: MLX has no such loss"))
 }
 
@@ -381,17 +381,17 @@ pub(super) fn triplet(site: &Site<'_>) -> Result<Draft, Refusal> {
     let mut far = super::distance::apart(p, ["anchor", "negative"], power, eps, false);
     if swap {
         let other = super::distance::apart(p, ["positive", "negative"], power, eps, false);
-        far = binary(p, "mx.minimum", far, other);
+        far = binary(p, MlxOp::Minimum, far, other);
     }
-    let apart = binary(p, "mx.subtract", near, far);
+    let apart = binary(p, MlxOp::Subtract, near, far);
     let missing = add(p, apart, margin);
-    let each = binary(p, "mx.maximum", missing, 0.0);
+    let each = binary(p, MlxOp::Maximum, missing, 0.0);
     let mut draft = loss.reduced(each).step("by ops: nn.losses.triplet_loss has its epsilon elsewhere");
     draft.told.modules = Some(site.below()).filter(|modules| !modules.is_empty());
     Ok(draft)
 }
 
-/// The norm and the epsilon of a distance that is a module below the loss, or torch's function, which has its defaults here.
+/// The norm and epsilon of the distance: a module below the loss, or torch's function with its defaults.
 fn distance_function(site: &Site<'_>) -> Result<(f64, f64), Refusal> {
     const FUNCTION: &str = "torch.nn.functional.pairwise_distance";
     const MODULE: &str = "torch.nn.modules.distance.PairwiseDistance";

@@ -1,46 +1,287 @@
 //! The source of the selected module's class, or of the nearest one around it: code, blockers under their lines, and
-//! notes where a line calls a child.
+//! notes where a line calls a child. It follows the selection in the tree, and its lines lead back there.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use super::{Place, tree};
+use super::{Behaviour, Pane, Place, View, tree};
 use crate::model::ModuleId;
 use crate::source::highlight::Run;
 use crate::source::{Blocker, ClassSource};
-use crate::tui::action::Highlighted;
-use crate::tui::areas::SourceArea;
+use crate::tui::action::{Command, Effect, HighlightJob, Highlighted};
+use crate::tui::areas::{Areas, Rows, Shape};
 use crate::tui::canvas::Canvas;
-use crate::tui::document::{Document, Shown};
+use crate::tui::context::Context;
+use crate::tui::document::{self, Document, Shown};
 use crate::tui::glyphs;
+use crate::tui::scroll::{distance, moved};
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::view::View;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Columns of a tab stop.
 const TAB: usize = 4;
-/// Characters of a line that are looked at for each column: letters with their accents are a few.
+/// Characters of a line that are drawn for each column: a letter with its accents is several.
 const SIGNS: usize = 8;
 /// Rows that each half of a blocker's note may take.
-const NOTE_ROWS: usize = 2;
+const HALF_NOTE: usize = 2;
+/// About how many rows the note of a blocker takes.
+const NOTE_ROWS: usize = 3;
+/// Columns that a key moves the code sideways, and how far it goes.
+const SIDEWAYS: (usize, usize) = (8, 200);
+/// Lines coloured at once, around those on show.
+const HIGHLIGHT_MARGIN: usize = 150;
 
-/// Draw the pane.
-pub fn draw(canvas: &mut Canvas<'_>, place: Place) {
-    let view = canvas.view;
-    let Some(shown) = view.document.source(view.tree.selected) else {
-        canvas.areas.source = Some(SourceArea { area: place.inner, ..SourceArea::default() });
-        return no_source(canvas, place);
+/// What the pane knows.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The module whose class is shown.
+    pub owner: Option<ModuleId>,
+    /// First line on show, 1-based.
+    pub top: usize,
+    /// Columns scrolled away on the left.
+    pub left: usize,
+    /// The line that something points at.
+    pub line: Option<usize>,
+    /// The line that the user chose by its links, as long as this module is selected.
+    pub chosen: Option<(ModuleId, usize)>,
+    /// A line to go to, once the pane is on show.
+    jump: Option<usize>,
+    /// Colours, by class.
+    colours: HashMap<String, Highlighted>,
+    /// The class and lines whose colours were asked for last.
+    asked: Option<(String, Range<usize>)>,
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        Source {
+            owner: None,
+            top: 1,
+            left: 0,
+            line: None,
+            chosen: None,
+            jump: None,
+            colours: HashMap::new(),
+            asked: None,
+        }
+    }
+}
+
+impl Source {
+    /// Lines have their colours now.
+    pub fn colour(&mut self, done: Highlighted) {
+        self.colours.insert(done.class.clone(), done);
+    }
+}
+
+/// The source as a pane.
+pub(super) struct SourcePane;
+
+impl Behaviour for SourcePane {
+    fn title(&self) -> &'static str {
+        "Source"
+    }
+
+    fn command(&self, command: Command, context: &mut Context<'_>) -> bool {
+        let source = &mut context.view.source;
+        let (step, most) = SIDEWAYS;
+        match (command, distance(command, context.areas.page(Pane::Source))) {
+            (Command::Right, _) => source.left = (source.left + step).min(most),
+            (Command::Left, _) => source.left = source.left.saturating_sub(step),
+            (Command::Fold, _) => {
+                if !follow_link(context.view) {
+                    context.say("no module is named in that line: } goes to the next that names one");
+                }
+            }
+            (_, Some(by)) => self.scroll(by, context.view, context.areas),
+            (_, None) => return false,
+        }
+        true
+    }
+
+    fn command_anywhere(&self, command: Command, context: &mut Context<'_>) -> bool {
+        match command {
+            Command::NextBlocker | Command::PreviousBlocker => {
+                let view = &mut *context.view;
+                match view.document.blocker_from(place(view), command == Command::NextBlocker) {
+                    Some(place) => go_to(view, place, context.areas.shape),
+                    None => context.say("no blockers in the source that was found"),
+                }
+            }
+            Command::NextLink | Command::PreviousLink => {
+                context.view.show(Pane::Source, context.areas.shape);
+                if !step_link(context.view, command == Command::NextLink) {
+                    context.say("no line of the source names a module");
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A line that names a child selects it.
+    fn click(&self, at: Position, _rows: Rows, context: &mut Context<'_>) {
+        if let Some(&(_, child)) = context.areas.links.iter().find(|(area, _)| area.contains(at)) {
+            context.view.tree.reveal(&context.view.document, child);
+        }
+    }
+
+    fn scroll(&self, rows: i64, view: &mut View, areas: &Areas) {
+        let shown = view.document.source(view.tree.selected);
+        let lines = shown.map_or(1, |shown| shown.source.text.lines().count());
+        let last = lines.saturating_sub(areas.page(Pane::Source) / 2);
+        view.source.top = moved(view.source.top, rows, last).max(1);
+    }
+
+    fn follow(&self, context: &mut Context<'_>) {
+        // Where to scroll depends on the height, so it waits until the pane was drawn once.
+        let Some(rows) = context.areas.pane(Pane::Source) else { return };
+        follow_selection(context.view, usize::from(rows.area.height));
+        context.effects.extend(ask_for_colours(context.view, rows.page(), context.dark));
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>, place: Place) {
+        let (view, area) = (canvas.view, place.inner);
+        let Some(shown) = view.document.source(view.tree.selected) else {
+            canvas.areas.panes.push((Pane::Source, Rows { area, top: 0, count: 0 }));
+            return no_source(canvas, place);
+        };
+        titles(canvas, shown, place);
+        Sheet::new(canvas.theme, view, shown, area).draw(canvas);
+        let rows = Rows { area, top: view.source.top.saturating_sub(1), count: shown.source.text.lines().count() };
+        canvas.areas.panes.push((Pane::Source, rows));
+        place.scrollbar(canvas, rows.top, usize::from(area.height), rows.count);
+    }
+}
+
+/// Go to a module and a line of its source.
+pub fn go_to(view: &mut View, place: document::Place, shape: Shape) {
+    view.tree.reveal(&view.document, place.module);
+    view.show(Pane::Source, shape);
+    (view.source.chosen, view.source.jump) = (None, Some(place.line));
+}
+
+/// Where a jump to the next blocker starts.
+fn place(view: &View) -> document::Place {
+    let blockers = view.document.blockers(view.tree.selected);
+    let line = view.source.line.filter(|line| blockers.iter().any(|blocker| blocker.line == *line));
+    document::Place { module: view.tree.selected, line: line.unwrap_or(0) }
+}
+
+/// Lines of the source on show that name a child, each with the first child that it names, in order.
+fn links(view: &View) -> Vec<(usize, ModuleId)> {
+    let document = &view.document;
+    let Some(shown) = document.source(view.tree.selected) else { return Vec::new() };
+    let named = shown.source.builds.iter().chain(&shown.source.mentions);
+    let mut lines: Vec<(usize, ModuleId)> =
+        named.filter_map(|(line, name)| Some((*line, document.child(shown.owner, name)?))).collect();
+    lines.sort_by_key(|(line, _)| *line);
+    lines.dedup_by_key(|(line, _)| *line);
+    lines
+}
+
+/// Point at the next (or previous) line that names a child. Returns whether there is one.
+fn step_link(view: &mut View, forward: bool) -> bool {
+    let lines = links(view);
+    let here = view.source.line.unwrap_or(0);
+    let next = if forward {
+        lines.iter().find(|(line, _)| *line > here).or(lines.first())
+    } else {
+        lines.iter().rev().find(|(line, _)| *line < here).or(lines.last())
     };
-    titles(canvas, shown, place);
-    let drawn = Sheet::new(canvas.theme, view, shown, place.inner).draw(canvas);
-    canvas.areas.source = Some(drawn);
+    let Some((line, _)) = next else { return false };
+    view.source.chosen = Some((view.tree.selected, *line));
+    true
+}
+
+/// Select the child that the marked line names. Returns whether it names one.
+fn follow_link(view: &mut View) -> bool {
+    let at = view.source.line;
+    let Some((_, child)) = links(view).into_iter().find(|(line, _)| Some(*line) == at) else { return false };
+    view.tree.reveal(&view.document, child);
+    true
+}
+
+/// Show what belongs to the selection: its class, and the line that calls it. The pane is `height` rows high.
+fn follow_selection(view: &mut View, height: usize) {
+    let document = view.document.clone();
+    let selected = view.tree.selected;
+    let Some(shown) = document.source(selected) else {
+        view.source.owner = None;
+        view.source.line = None;
+        return;
+    };
+    let child = document.child_towards(shown.owner, selected).and_then(|child| document.module(child));
+    let called = child.and_then(|child| shown.source.mentions.iter().find(|(_, name)| *name == child.name));
+    let called = called.map(|(line, _)| *line);
+    let arrived = view.source.owner != Some(shown.owner);
+    if arrived {
+        let forward = shown.source.forward.clone().unwrap_or(shown.source.class_line..shown.source.class_line + 1);
+        let whole_class = rows_between(shown.source, shown.source.class_line, forward.end) <= height;
+        let first = if whole_class { shown.source.class_line } else { forward.start.saturating_sub(1).max(1) };
+        view.source.owner = Some(shown.owner);
+        view.source.left = 0;
+        view.source.line = None;
+        view.source.top = first;
+        // A file that fits is shown from its beginning.
+        if rows_between(shown.source, 1, shown.source.text.lines().count() + 1) <= height {
+            view.source.top = 1;
+        }
+    }
+    let chosen = view.source.chosen.filter(|(module, _)| *module == selected);
+    view.source.chosen = chosen;
+    if let Some((_, line)) = chosen {
+        if view.source.line != Some(line) {
+            point_at(view, shown.source, line, height);
+        }
+    } else if let Some(line) = view.source.jump.take() {
+        point_at(view, shown.source, line, height);
+    } else if called.is_some() && view.source.line != called {
+        view.source.line = called;
+        point_at(view, shown.source, called.unwrap_or(1), height);
+    } else if called.is_none() && !document.blockers(selected).iter().any(|at| Some(at.line) == view.source.line) {
+        view.source.line = None;
+    }
+}
+
+/// Rows that these lines take, including the notes of their blockers.
+fn rows_between(source: &ClassSource, first: usize, end: usize) -> usize {
+    let notes = source.blockers.iter().filter(|blocker| (first..end).contains(&blocker.line)).count();
+    end.saturating_sub(first) + notes * NOTE_ROWS
+}
+
+/// Highlight a line, and scroll to it where it is out of view.
+fn point_at(view: &mut View, source: &ClassSource, line: usize, height: usize) {
+    view.source.line = Some(line);
+    if line < view.source.top || rows_between(source, view.source.top, line + 1) > height {
+        view.source.top = line.saturating_sub(height / 3).max(1);
+    }
+}
+
+/// The lines on show may not have their colours yet.
+fn ask_for_colours(view: &mut View, page: usize, dark: bool) -> Option<Effect> {
+    let document = Arc::clone(&view.document);
+    let shown = document.source(view.tree.selected)?;
+    let class = &document.module(shown.owner)?.class;
     let count = shown.source.text.lines().count();
-    tree::scrollbar(canvas, place, view.source.top.saturating_sub(1), usize::from(place.inner.height), count);
+    let top = view.source.top.min(count.max(1));
+    let wanted = top..(top + page).min(count + 1);
+    let covers = |lines: &Range<usize>| lines.start <= wanted.start && lines.end >= wanted.end;
+    let here = view.source.colours.get(class.as_str()).is_some_and(|colours| covers(&colours.lines));
+    let asked = view.source.asked.as_ref().is_some_and(|(asked, lines)| asked == class && covers(lines));
+    if here || asked {
+        return None;
+    }
+    let lines = wanted.start.saturating_sub(HIGHLIGHT_MARGIN).max(1)..(wanted.end + HIGHLIGHT_MARGIN).min(count + 1);
+    view.source.asked = Some((class.to_string(), lines.clone()));
+    Some(Effect::Highlight(HighlightJob { class: class.to_string(), text: shown.source.text.clone(), lines, dark }))
 }
 
 fn titles(canvas: &mut Canvas<'_>, shown: Shown<'_>, place: Place) {
@@ -48,7 +289,7 @@ fn titles(canvas: &mut Canvas<'_>, shown: Shown<'_>, place: Place) {
     let line = source.forward.as_ref().map_or(source.class_line, |forward| forward.start);
     let class = document.module(shown.owner).map_or("", |module| module.short_class());
     let what = if source.forward.is_some() { format!("{class}.forward") } else { class.to_owned() };
-    // Of an installed package the path within is what tells.
+    // For an installed package the path within site-packages says enough.
     let file = source.file.rsplit_once("site-packages/").map_or(source.file.as_str(), |(_, inside)| inside);
     let left = Line::from(vec![
         Span::styled("─ ", theme.border(place.focus)),
@@ -74,7 +315,7 @@ fn linked(document: &Document, shown: &Shown<'_>, selected: ModuleId) -> HashSet
     })
 }
 
-/// Everything that is the same for all lines of one drawing.
+/// What all lines of one drawing have in common.
 struct Sheet<'a> {
     theme: &'a Theme,
     view: &'a View,
@@ -103,21 +344,19 @@ impl<'a> Sheet<'a> {
         Sheet { theme, view, owner: shown.owner, source: shown.source, area, digits, mentions, linked, runs }
     }
 
-    /// Columns in front of the code: a mark, the number, a rule.
+    /// Columns before the code: a mark, the number, a rule.
     fn gutter(&self) -> usize {
         self.digits + 4
     }
 
-    fn draw(&self, canvas: &mut Canvas<'_>) -> SourceArea {
+    fn draw(&self, canvas: &mut Canvas<'_>) {
         let top = self.view.source.top.max(1);
-        let mut drawn = SourceArea { area: self.area, lines: top..top, links: Vec::new() };
         let mut y = self.area.top();
         for (line, code) in (1..).zip(self.source.text.lines()).skip(top - 1) {
             if y >= self.area.bottom() {
                 break;
             }
-            self.draw_line(canvas, y, line, code, &mut drawn);
-            drawn.lines.end = line + 1;
+            self.draw_line(canvas, y, line, code);
             y += 1;
             for blocker in self.source.blockers.iter().filter(|blocker| blocker.line == line) {
                 y = self.draw_note(canvas, y, blocker, None);
@@ -127,10 +366,9 @@ impl<'a> Sheet<'a> {
                 y = self.draw_note(canvas, y, blocker, Some(file));
             }
         }
-        drawn
     }
 
-    fn draw_line(&self, canvas: &mut Canvas<'_>, y: u16, line: usize, code: &str, drawn: &mut SourceArea) {
+    fn draw_line(&self, canvas: &mut Canvas<'_>, y: u16, line: usize, code: &str) {
         let theme = self.theme;
         let blockers: Vec<&Blocker> = self.source.blockers.iter().filter(|blocker| blocker.line == line).collect();
         let pointed = self.view.source.line == Some(line);
@@ -157,7 +395,7 @@ impl<'a> Sheet<'a> {
         let code_width = code.width();
         text::put(canvas.buffer, self.area.x + self.gutter() as u16, y, room, &code);
         if let Some(names) = self.mentions.get(&line) {
-            self.draw_links(canvas, y, names, code_width, drawn);
+            self.draw_links(canvas, y, names, code_width);
         }
         if !pointed && self.linked.contains(&line) {
             canvas.overlay(Rect { y, height: 1, ..self.area }, theme.linked());
@@ -193,11 +431,11 @@ impl<'a> Sheet<'a> {
 
     /// `← layer1.0.conv1 ✓` at the right edge: each child that the line mentions, and what was measured of it. Shorter
     /// where there is no room.
-    fn draw_links(&self, canvas: &mut Canvas<'_>, y: u16, names: &[&str], code: usize, drawn: &mut SourceArea) {
+    fn draw_links(&self, canvas: &mut Canvas<'_>, y: u16, names: &[&str], code: usize) {
         let document = &self.view.document;
         let children: Vec<ModuleId> = names.iter().filter_map(|name| document.child(self.owner, name)).collect();
         let Some(&first) = children.first() else { return };
-        drawn.links.push((y, first));
+        canvas.areas.links.push((Rect { y, height: 1, ..self.area }, first));
         let room = usize::from(self.area.width).saturating_sub(self.gutter() + code + 2);
         let mut lines = vec![self.links(canvas, &children, false), self.links(canvas, &[first], false)];
         if children.len() == 1 {
@@ -245,7 +483,7 @@ impl<'a> Sheet<'a> {
             ('→', sentence(&blocker.hint).into_owned(), theme.text(), theme.text()),
         ];
         for (sign, words, style, first_style) in halves {
-            for (index, row) in text::wrap_to(&words, room, NOTE_ROWS).into_iter().enumerate() {
+            for (index, row) in text::wrap_to(&words, room, HALF_NOTE).into_iter().enumerate() {
                 if y >= self.area.bottom() {
                     return y;
                 }
@@ -266,13 +504,14 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Code from column `left` on, in `room` columns: tabs widened, everything unsafe spelt out, each character in its style.
+/// Code from column `left` on, in `room` columns: tabs expanded, unsafe characters spelt out, each character in its
+/// style.
 fn styled_code(code: &str, left: usize, room: usize, style: impl Fn(usize, usize) -> Style) -> Line<'static> {
     let mut spans: Vec<Span<'static>> = Vec::new();
     let mut column = 0;
     let mut cut = false;
     for (index, (byte, character)) in code.char_indices().enumerate() {
-        // Signs that take no column could go on for megabytes.
+        // Characters of width zero could go on for megabytes.
         if column >= left + room || index >= (left + room) * SIGNS {
             cut = true;
             break;

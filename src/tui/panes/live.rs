@@ -1,34 +1,239 @@
-//! The words and numbers of a measurement, as lines.
+//! The measurement of the selected layer, or of all layers below the selected module, and the keys that measure.
+//!
+//! It always says what was done, by whom, on what, and against which bound.
 
+use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use crate::compare::WeightSource;
-use crate::compare::tolerance::Bound;
-use crate::compare::{Apart, Trial, Verdict};
+use super::{Behaviour, Pane, Place, View};
+use crate::compare::{Apart, Trial, Verdict, WeightSource};
 use crate::model::ModuleId;
-use crate::plan::Move;
 use crate::plan::Plan;
-use crate::plan::input::Values;
 use crate::triage::Status;
+use crate::tui::action::{Command, Effect};
+use crate::tui::areas::{Areas, Shape};
 use crate::tui::canvas::Canvas;
+use crate::tui::context::Context;
+use crate::tui::draw::chart::{self, Chart, Point};
 use crate::tui::glyphs;
+use crate::tui::scroll::{Scroll, distance};
+use crate::tui::state::Trials;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::verify::{Layer, Progress};
 use t2m_checkpoint::escape::{quoted, sentence};
-use t2m_engine::program::python_arguments;
-use t2m_engine::{EngineState, ModuleSpec, Side};
+use t2m_engine::{EngineState, Side};
 
-/// Columns of a label and its value, with the gap behind.
+/// Narrowest pane that has chart and numbers side by side.
+const SIDE_BY_SIDE: u16 = 64;
+/// Rows of a chart above the numbers, and the fewest rows that the pane must have for it.
+const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
+/// Columns of a label and its value, with the gap after them.
 const PAIR: usize = 26;
 /// Columns of a label.
 const LABEL: usize = 11;
 /// Most layers in the list of the worst ones.
 const WORST: usize = 200;
 
+/// How far the pane is scrolled.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    scroll: Scroll,
+}
+
+/// The measurement as a pane.
+pub(super) struct LivePane;
+
+impl Behaviour for LivePane {
+    fn title(&self) -> &'static str {
+        "Measured"
+    }
+
+    fn command(&self, command: Command, context: &mut Context<'_>) -> bool {
+        let by = distance(command, context.areas.page(Pane::Live));
+        if let Some(by) = by {
+            self.scroll(by, context.view, context.areas);
+        }
+        by.is_some()
+    }
+
+    fn command_anywhere(&self, command: Command, context: &mut Context<'_>) -> bool {
+        match command {
+            Command::Run => run(context, context.view.tree.selected),
+            Command::RunAll => run(context, 0),
+            Command::Cancel => cancel(context),
+            Command::Half => said(context, Trials::toggle_half),
+            Command::Weights => said(context, Trials::toggle_weights),
+            Command::Twins => said(context, Trials::toggle_naive),
+            _ => return false,
+        }
+        true
+    }
+
+    fn scroll(&self, rows: i64, view: &mut View, areas: &Areas) {
+        view.live.scroll.by(rows, areas.pane(Pane::Live));
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>, place: Place) {
+        let (theme, view) = (canvas.theme, canvas.view);
+        let id = view.tree.selected;
+        titles(canvas, id, place);
+        let chart = chart_of(view, id);
+        let (chart_area, text_area) = split(place.inner, chart.is_some());
+        if let (Some(chart), Some(area)) = (&chart, chart_area) {
+            chart::draw(theme, area, canvas.buffer, chart);
+        }
+        let lines = lines(canvas, id, usize::from(text_area.width));
+        let rows = view.live.scroll.rows(text_area, lines.len());
+        text::put_lines(canvas.buffer, text_area, lines.get(rows.top..).unwrap_or_default());
+        canvas.areas.panes.push((Pane::Live, rows));
+        place.scrollbar(canvas, rows.top, usize::from(text_area.height), rows.count);
+    }
+}
+
+/// Change what a run does, and say how it is now.
+fn said(context: &mut Context<'_>, toggle: fn(&mut Trials) -> &'static str) {
+    let words = toggle(context.trials);
+    context.say(words);
+}
+
+fn cancel(context: &mut Context<'_>) {
+    if context.view.measured.is_running() {
+        context.effects.push(Effect::Cancel);
+        context.view.measured.forget_unfinished();
+        context.say("cancelled");
+    } else {
+        context.say("nothing runs");
+    }
+}
+
+/// Ask for the measurement of everything at a module and below it.
+fn run(context: &mut Context<'_>, root: ModuleId) {
+    let view = &mut *context.view;
+    let runnable = view.document.runnable_below(root);
+    let pending = |id: &ModuleId| view.measured.layer(*id).is_some_and(|layer| layer.verdict().is_none());
+    let modules: Vec<ModuleId> = runnable.iter().copied().filter(|id| !pending(id)).collect();
+    if modules.is_empty() {
+        let name = view.document.module(root).map_or("", |module| module.path.as_str());
+        let name = if name.is_empty() { "the model" } else { name };
+        let words = if runnable.is_empty() {
+            format!("nothing to run: {} has no conversion", t2m_checkpoint::escape::escape(name))
+        } else {
+            "it runs already".to_owned()
+        };
+        return context.say(&words);
+    }
+    if context.areas.shape == Shape::Two {
+        view.show(Pane::Live, Shape::Two);
+    }
+    view.measured.queue(&modules);
+    context.effects.push(Effect::Submit(context.trials.request(modules)));
+}
+
+/// Where chart and text go.
+fn split(inner: Rect, chart: bool) -> (Option<Rect>, Rect) {
+    let padded = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    if !chart {
+        return (None, padded);
+    }
+    if inner.width >= SIDE_BY_SIDE {
+        let width = (inner.width * 2 / 5).clamp(28, 72);
+        let rest = Rect { x: inner.x + width + 2, width: inner.width.saturating_sub(width + 3), ..inner };
+        return (Some(Rect { width, ..inner }), rest);
+    }
+    if let Some(&(height, _)) = CHARTS_ABOVE.iter().find(|(_, least)| inner.height >= *least) {
+        let rest = Rect { y: inner.y + height, height: inner.height - height, ..padded };
+        return (Some(Rect { height, ..inner }), rest);
+    }
+    (None, padded)
+}
+
+/// The layer and what it becomes on the left, the engines on the right.
+fn titles(canvas: &mut Canvas<'_>, id: ModuleId, place: Place) {
+    let (theme, view) = (canvas.theme, canvas.view);
+    let (Some(module), Some(triage)) = (view.document.module(id), view.document.triage(id)) else { return };
+    let name = if module.path.is_empty() { "the whole model" } else { &module.path };
+    let mut words = quoted(module.short_class()).into_owned();
+    if let Some(mlx) = &triage.mlx {
+        words = format!("{words} → {}", quoted(mlx));
+    }
+    let steps = triage.plan.as_ref().and_then(|plan| plan.way.words(", "));
+    let mut spans = vec![
+        Span::styled("─ ", theme.border(place.focus)),
+        Span::styled(quoted(name).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
+        Span::styled(format!("  {words} "), theme.status(triage.status)),
+    ];
+    if let Some(steps) = steps {
+        spans.push(Span::styled(format!("· {} ", sentence(&steps)), theme.muted()));
+    }
+    place.write_titles(canvas.buffer, &Line::from(spans), &engines(theme, view));
+}
+
+/// `libtorch 2.13.0 cpu ↔ mlx 0.32.2 gpu`
+fn engines(theme: &Theme, view: &View) -> Line<'static> {
+    let mut spans = vec![Span::raw(" ")];
+    for (side, engine) in [(Side::Torch, &view.measured.torch), (Side::Mlx, &view.measured.mlx)] {
+        if side == Side::Mlx {
+            spans.push(Span::styled(" ↔ ", theme.faint()));
+        }
+        let (words, style) = engine_words(theme, engine);
+        spans.push(Span::styled(format!("{} {words}", side.library()), style));
+    }
+    spans.push(Span::raw(" "));
+    Line::from(spans)
+}
+
+fn engine_words(theme: &Theme, engine: &EngineState) -> (String, Style) {
+    match engine {
+        EngineState::Idle => ("not started".to_owned(), theme.muted()),
+        EngineState::Starting => ("starting".to_owned(), theme.running()),
+        EngineState::Ready(info) => (quoted(&format!("{} {}", info.version, info.device)).into_owned(), theme.text()),
+        EngineState::Down(_) => ("is down".to_owned(), theme.verdict(Verdict::Failed)),
+    }
+}
+
+/// The errors of the layer's trials, or of the layers below.
+fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
+    if let Some(layer) = view.measured.layer(id) {
+        return chart_of_trials(layer);
+    }
+    if view.measured.sum(id).is_empty() {
+        return None;
+    }
+    let document = &view.document;
+    let points: Vec<Point> = view
+        .measured
+        .below(id)
+        .filter_map(|(at, layer)| {
+            let slot = document.rank(at, id);
+            match (layer.worst(), layer.verdict()) {
+                (Some(trial), verdict) => {
+                    let point = Point::of(slot, trial);
+                    Some(Point { verdict: verdict.unwrap_or(point.verdict), ..point })
+                }
+                (None, Some(verdict @ Verdict::Failed)) => {
+                    Some(Point { slot, value: f64::NAN, mean: 0.0, tolerance: f64::NAN, verdict })
+                }
+                (None, _) => None,
+            }
+        })
+        .collect();
+    Some(Chart { points, slots: document.runnable(id) as usize, caption: "layers in order", numbered: false })
+}
+
+fn chart_of_trials(layer: &Layer) -> Option<Chart<'static>> {
+    let points: Vec<Point> = layer.judged().enumerate().map(|(slot, trial)| Point::of(slot, trial)).collect();
+    let coming = match layer.progress {
+        Progress::Running(trials) => trials,
+        Progress::Queued | Progress::Done(..) => 0,
+    };
+    let slots = coming.max(points.len());
+    (slots > 0).then_some(Chart { points, slots, caption: "trial", numbered: true })
+}
+
 /// Everything there is to say of a module's measurement, in lines of at most `columns`.
-pub fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>> {
+fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>> {
     let (theme, view) = (canvas.theme, canvas.view);
     let mut lines = Vec::new();
     for (side, engine) in [(Side::Torch, &view.measured.torch), (Side::Mlx, &view.measured.mlx)] {
@@ -101,7 +306,7 @@ fn of_layer(canvas: &Canvas<'_>, layer: &Layer, columns: usize, lines: &mut Vec<
     twins(theme, layer, columns, lines);
 }
 
-/// What a plain rename gives, where that was asked for.
+/// What a plain rename gives, if the run included naive twins.
 fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
     for twin in &layer.twins {
         lines.push(Line::default());
@@ -121,7 +326,7 @@ fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'sta
     }
 }
 
-/// The error in terms of its bound.
+/// The error compared with its bound.
 fn against_tolerance(trial: &Trial) -> String {
     let Some(error) = trial.max_abs() else { return "another shape".to_owned() };
     let ratio = error / trial.tolerance;
@@ -136,7 +341,7 @@ fn against_tolerance(trial: &Trial) -> String {
     }
 }
 
-/// Who is nearer to f64: that tells a rounding difference from a wrong conversion.
+/// Which library is nearer to f64: this tells a rounding difference from a wrong conversion.
 fn against_f64(trial: &Trial) -> Option<String> {
     let apart = trial.apart.as_ref()?;
     let (torch, mlx) = (trial.torch_vs_f64, apart.mlx_vs_f64);
@@ -167,7 +372,10 @@ fn pairs(theme: &Theme, layer: &Layer, trial: &Trial) -> Vec<Pair> {
     let apart = trial.apart.as_ref();
     let number = |of: fn(&Apart) -> f64| apart.map_or_else(|| "–".to_owned(), |apart| text::error(of(apart)));
     let cosine = apart.map_or_else(|| "–".to_owned(), |apart| format!("{:.7}", apart.cosine));
-    let worst = apart.map_or_else(|| "–".to_owned(), |apart| format!("({})", join(&apart.worst_index)));
+    let worst = apart.map_or_else(
+        || "–".to_owned(),
+        |apart| format!("({})", apart.worst_index.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    );
     vec![
         ("max abs", number(|apart| apart.max_abs), verdict),
         ("mean abs", number(|apart| apart.mean_abs), plain),
@@ -189,10 +397,6 @@ fn pairs(theme: &Theme, layer: &Layer, trial: &Trial) -> Vec<Pair> {
         ("input", inputs, plain),
         ("output", text::shape(&trial.output_shape), plain),
     ]
-}
-
-fn join(numbers: &[usize]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Pairs in as many columns as fit, each read from top to bottom.
@@ -217,7 +421,7 @@ fn in_columns(theme: &Theme, pairs: Vec<Pair>, columns: usize) -> Vec<Line<'stat
         .collect()
 }
 
-/// One line for each dtype that is extra.
+/// One line for each dtype that does not give the verdict.
 fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) -> Vec<Line<'static>> {
     let mut dtypes = Vec::new();
     for trial in &layer.trials {
@@ -247,22 +451,7 @@ fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) ->
 
 /// What would be run, in words.
 fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'static>>) {
-    let mut rows = vec![("torch", call(&plan.torch))];
-    rows.extend(mlx_rows(&plan.mlx));
-    let moves: Vec<String> = plan.weights.iter().map(Move::words).collect();
-    rows.push(("weights", if moves.is_empty() { "none".to_owned() } else { moves.join("; ") }));
-    if let Some(steps) = plan.way.words("; ") {
-        rows.push(("steps", steps));
-    }
-    let inputs: Vec<String> = plan.inputs.iter().map(input_words).collect();
-    rows.push(("input", inputs.join("; ")));
-    for output in &plan.outputs {
-        if let Some(axes) = &output.to_torch {
-            rows.push((output.name, format!("axes {} back to torch's layout", join(axes))));
-        }
-    }
-    rows.push(("bound", bound_words(plan.bound)));
-    for (label, words) in rows {
+    for (label, words) in plan.rows() {
         let wrapped = text::wrap(&sentence(&words), columns.saturating_sub(LABEL));
         for (index, row) in wrapped.into_iter().enumerate() {
             let label = if index == 0 { label } else { "" };
@@ -274,56 +463,7 @@ fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'sta
     }
 }
 
-/// A layer as a call: `nn.Conv2d(in_channels=3, …)`.
-fn call(spec: &ModuleSpec) -> String {
-    let name = spec.kind.rsplit_once(".modules.").map_or(spec.kind.as_str(), |_| {
-        // torch.nn.modules.conv.Conv2d is written as people know it.
-        spec.kind.rsplit('.').next().unwrap_or("")
-    });
-    // What a layer holds below it is in the tree.
-    let own = spec.args.iter().filter(|(_, value)| !value.is_object());
-    format!("{name}({})", python_arguments(&own.map(|(name, value)| (name.clone(), value.clone())).collect()))
-}
-
-/// What MLX computes, as Python: one call, or the lines of a program.
-fn mlx_rows(spec: &ModuleSpec) -> Vec<(&'static str, String)> {
-    let Some(program) = &spec.program else { return vec![("mlx", call(spec))] };
-    let (built, steps) = program.python();
-    let inputs = format!("def __call__(self, {}):", program.inputs.join(", "));
-    let lines = built.into_iter().chain([inputs]).chain(steps.into_iter().map(|step| format!("    {step}")));
-    lines.enumerate().map(|(index, line)| (if index == 0 { "mlx" } else { "" }, line)).collect()
-}
-
-fn input_words(input: &crate::plan::Input) -> String {
-    let values = match input.values {
-        Values::Normal(1.0) => "normal".to_owned(),
-        Values::Normal(scale) => format!("normal × {scale}"),
-        Values::AndSmall => "normal, half of them × 0.02".to_owned(),
-        Values::Ids(below) => format!("ids below {below}"),
-        Values::Places(below) => format!("places below {below}, each once"),
-        Values::LabelLists(below) => format!("lists of labels below {below}"),
-        Values::Offsets { of, .. } => format!("where bags of {of} ids begin"),
-        Values::Positive => "above 0".to_owned(),
-        Values::Probabilities => "probabilities".to_owned(),
-        Values::Signs => "-1 or 1".to_owned(),
-        Values::Drops => "a mask that drops a third".to_owned(),
-        Values::Additive => "a mask to add".to_owned(),
-        Values::Future => "a causal mask".to_owned(),
-    };
-    let axes = input.to_mlx.as_ref().map_or(String::new(), |axes| format!(", axes {} for MLX", join(axes)));
-    format!("{} {values}{axes}", text::shape(&input.shape))
-}
-
-fn bound_words(bound: Bound) -> String {
-    match bound {
-        Bound::Copy => "elements are moved, not computed: none may differ".to_owned(),
-        Bound::Pointwise => "one element in, one out".to_owned(),
-        Bound::Contraction(terms) => format!("rounding of sums over {terms} products"),
-        Bound::Norm(terms) => format!("rounding of a norm over {terms} elements"),
-    }
-}
-
-/// Why a module cannot be measured, and what can be done below it.
+/// Why a module cannot be measured, and what can be measured below it.
 fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
     let (theme, view) = (canvas.theme, canvas.view);
     let Some(triage) = view.document.triage(id) else { return };
@@ -383,7 +523,7 @@ fn of_subtree(canvas: &Canvas<'_>, id: ModuleId, columns: usize, mut lines: Vec<
     lines
 }
 
-/// The error as a multiple of its bound; infinite where it cannot be said.
+/// The error as a multiple of its bound; infinite where there is no such number.
 fn badness(layer: &Layer) -> f64 {
     layer.worst().map_or(0.0, Trial::badness)
 }

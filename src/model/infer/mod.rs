@@ -1,0 +1,238 @@
+//! Classes from names and shapes, where a bare state dict is all there is.
+//!
+//! The rules are ordered, and each has a confidence, measured on models whose classes were known. A rule fills in
+//! hyper-parameters that shapes determine (channels, kernel), and never others (stride, eps).
+
+mod rules;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use compact_str::{CompactString, format_compact};
+use foldhash::fast::RandomState;
+use serde_json::{Map, Value};
+use smallvec::SmallVec;
+
+use super::reparametrized::{self, Reparametrized};
+use super::{Model, Module};
+pub(super) use rules::{CONV, CONV_TRANSPOSE};
+use rules::{LINEAR, Surroundings};
+use t2m_checkpoint::{Sizes, Tensor, TensorId};
+
+/// The most tensors of a layer: an LSTM of 32 layers both ways has 256.
+const MOST_TENSORS: usize = 256;
+
+/// What a rule found.
+struct Guess {
+    class: &'static str,
+    confidence: f32,
+    alternatives: Alternatives,
+    attributes: Attributes,
+}
+
+type Alternatives = SmallVec<[&'static str; 2]>;
+type Attributes = SmallVec<[(&'static str, Known); 4]>;
+
+/// The value of a hyper-parameter, as shapes determine it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Known {
+    Flag(bool),
+    Number(u64),
+    Sizes(Sizes),
+}
+
+impl Guess {
+    fn new(class: &'static str, confidence: f32) -> Guess {
+        Guess { class, confidence, alternatives: SmallVec::new(), attributes: SmallVec::new() }
+    }
+
+    fn or(mut self, alternatives: &[&'static str]) -> Guess {
+        self.alternatives.extend(alternatives.iter().filter(|other| **other != self.class).copied());
+        self
+    }
+
+    fn number(mut self, name: &'static str, value: u64) -> Guess {
+        self.attributes.push((name, Known::Number(value)));
+        self
+    }
+
+    fn flag(mut self, name: &'static str, value: bool) -> Guess {
+        self.attributes.push((name, Known::Flag(value)));
+        self
+    }
+
+    fn sizes(mut self, name: &'static str, value: &[u64]) -> Guess {
+        self.attributes.push((name, Known::Sizes(value.into())));
+        self
+    }
+}
+
+/// How many different guesses are remembered, so that modules that are alike share them.
+const MOST_GUESSES: usize = 4_096;
+
+type SharedAlternatives = Arc<[CompactString]>;
+type SharedAttributes = Arc<Map<String, Value>>;
+
+/// Lists of alternatives and of hyper-parameters that modules have in common.
+#[derive(Default)]
+struct Shared {
+    alternatives: HashMap<Alternatives, SharedAlternatives, RandomState>,
+    attributes: HashMap<Attributes, SharedAttributes, RandomState>,
+}
+
+impl Shared {
+    fn alternatives(&mut self, found: Alternatives) -> SharedAlternatives {
+        if found.is_empty() {
+            return Arc::default();
+        }
+        // The rules have only a few lists.
+        let make = |found: &Alternatives| found.iter().map(|class| CompactString::const_new(class)).collect();
+        self.alternatives.entry(found).or_insert_with_key(make).clone()
+    }
+
+    fn attributes(&mut self, found: Attributes) -> SharedAttributes {
+        let value = |known: &Known| match known {
+            Known::Flag(flag) => Value::from(*flag),
+            Known::Number(number) => Value::from(*number),
+            Known::Sizes(sizes) => Value::from(sizes.as_slice()),
+        };
+        let make = |found: &Attributes| {
+            Arc::new(found.iter().map(|(name, known)| ((*name).to_owned(), value(known))).collect::<Map<_, _>>())
+        };
+        if self.attributes.len() >= MOST_GUESSES {
+            return self.attributes.get(&found).cloned().unwrap_or_else(|| make(&found));
+        }
+        self.attributes.entry(found).or_insert_with_key(make).clone()
+    }
+}
+
+/// What the rules know about the rest of the model.
+#[derive(Default)]
+struct Context {
+    /// Whether most layers are convolutions and no name suggests a layer norm.
+    is_convnet: bool,
+    /// Output channels of the last convolution or linear layer before this module.
+    channels: Option<u64>,
+    /// Dimensions of the last convolution before this module; 0 for a linear layer.
+    dimensions: Option<usize>,
+}
+
+/// A module's own tensors, looked at by name.
+struct Shapes<'a> {
+    module: &'a Module,
+    tensors: &'a [Tensor],
+    /// How its weight is computed, where it is, and a tensor of the weight's shape.
+    computed: Option<(Reparametrized, TensorId)>,
+}
+
+impl<'a> Shapes<'a> {
+    fn new(model: &'a Model, id: usize, tensors: &'a [Tensor]) -> Option<Shapes<'a>> {
+        let module = model.modules.get(id)?;
+        Some(Shapes { module, tensors, computed: reparametrized::weight(model, id) })
+    }
+
+    fn get(&self, name: &str) -> Option<&'a [u64]> {
+        let id: TensorId = match self.computed {
+            Some((_, tensor)) if name == "weight" => tensor,
+            _ => self.module.tensor(name)?,
+        };
+        let tensor = self.tensors.get(id).filter(|tensor| !tensor.is_uninitialised())?;
+        Some(tensor.shape.as_slice())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.module.tensor(name).is_some()
+    }
+
+    /// Whether every tensor of the module is one of these.
+    fn only(&self, names: &[&str]) -> bool {
+        self.module.tensors.iter().all(|own| names.contains(&own.name.as_str()))
+    }
+
+    /// Length of a vector.
+    fn vector(&self, name: &str) -> Option<u64> {
+        match self.get(name)? {
+            &[length] => Some(length),
+            _ => None,
+        }
+    }
+}
+
+/// Fill in classes, confidences, alternatives and attributes. `versions` are those of `_metadata`, by module.
+pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i64>]) {
+    let mut context = Context { is_convnet: is_convnet(model, tensors), ..Context::default() };
+    let mut shared = Shared::default();
+    for id in 0..model.modules.len() {
+        let Some(shapes) = Shapes::new(model, id, tensors) else { continue };
+        let version = versions.get(id).copied().flatten();
+        let guess = if shapes.module.tensors.len() > MOST_TENSORS {
+            None
+        } else if shapes.module.tensors.is_empty() && shapes.computed.is_none() {
+            rules::container(model, id).or_else(|| rules::parametrization(model, id))
+        } else {
+            let surroundings = Surroundings { model, id, version };
+            rules::packed(&shapes)
+                .or_else(|| rules::parametrization(model, id))
+                .or_else(|| rules::by_marks(&shapes, &context))
+                .or_else(|| rules::by_weight(&shapes, &context, &surroundings))
+        };
+        remember(&shapes, guess.as_ref(), &mut context);
+        let parametrized = matches!(shapes.computed, Some((Reparametrized::Parametrized, _)));
+        if let (Some(guess), Some(module)) = (guess, model.modules.get_mut(id)) {
+            module.class = match guess.class.rsplit_once('.') {
+                Some((_, name)) if parametrized => format_compact!("torch.nn.utils.parametrize.Parametrized{name}"),
+                _ => CompactString::const_new(guess.class),
+            };
+            module.confidence = guess.confidence;
+            module.alternatives = shared.alternatives(guess.alternatives);
+            module.attributes = shared.attributes(guess.attributes);
+        }
+    }
+}
+
+/// At least 8 convolutions for each matrix, and no name of a layer norm.
+fn is_convnet(model: &Model, tensors: &[Tensor]) -> bool {
+    let (mut convolutions, mut matrices) = (0usize, 0usize);
+    for module in &model.modules {
+        let weight = module.tensor("weight").and_then(|weight| tensors.get(weight));
+        match weight.map(|weight| weight.shape.len()) {
+            Some(3..=5) => convolutions += 1,
+            Some(2) => matrices += 1,
+            Some(1) if has_word(&module.name, &["ln", "layernorm", "layer_norm"]) => return false,
+            _ => {}
+        }
+    }
+    convolutions >= 8 * matrices.max(1)
+}
+
+/// Remember for the next modules what this one outputs.
+fn remember(shapes: &Shapes<'_>, guess: Option<&Guess>, context: &mut Context) {
+    let Some(guess) = guess else { return };
+    let dimensions =
+        [CONV, CONV_TRANSPOSE].iter().find_map(|classes| classes.iter().position(|class| *class == guess.class));
+    let channels = match guess.class {
+        LINEAR => shapes.get("weight").and_then(|weight| weight.first()).copied(),
+        _ => guess.attributes.iter().find_map(|(name, known)| match known {
+            Known::Number(number) if *name == "out_channels" => Some(*number),
+            _ => None,
+        }),
+    };
+    if guess.class == LINEAR || dimensions.is_some() {
+        context.channels = channels;
+        context.dimensions = Some(dimensions.map_or(0, |index| index + 1));
+    }
+}
+
+/// Whether a name has one of these as a whole word: between underscores, dots and digits.
+fn has_word(name: &str, words: &[&str]) -> bool {
+    let name = name.to_ascii_lowercase();
+    words.iter().any(|word| {
+        name.match_indices(word).any(|(start, _)| {
+            let before = name.get(..start).and_then(|before| before.chars().next_back());
+            let behind = name.get(start + word.len()..).and_then(|behind| behind.chars().next());
+            ![before, behind].into_iter().flatten().any(char::is_alphabetic)
+        })
+    })
+}

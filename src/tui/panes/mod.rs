@@ -1,0 +1,300 @@
+//! The panes over an open checkpoint. Each is one file here: its state, its keys, its mouse and its drawing.
+//!
+//! A new one is a file with a type that is a `Behaviour`, a variant of [`Pane`] with its line in each list of this file,
+//! its place in `draw`, and its keys in `assets/keymap.toml`.
+
+pub mod live;
+pub mod source;
+pub mod tree;
+
+use std::sync::Arc;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout as Split, Position, Rect};
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+
+use super::action::Command;
+use super::areas::{Areas, Rows, Shape};
+use super::canvas::{Canvas, frame};
+use super::context::Context;
+use super::document::Document;
+use super::text;
+use crate::verify::Results;
+
+/// Every pane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pane {
+    /// The module tree.
+    Tree,
+    /// The source of a class.
+    Source,
+    /// The measurement.
+    Live,
+}
+
+/// The view of an open checkpoint: what the panes know.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The checkpoint.
+    pub document: Arc<Document>,
+    /// What was measured.
+    pub measured: Results,
+    /// The pane that keys move in.
+    pub focus: Pane,
+    /// The pane below the tree where there is room for one only.
+    pub lower: Pane,
+    /// The tree pane.
+    pub tree: tree::Tree,
+    /// The source pane.
+    pub source: source::Source,
+    /// The measurement pane.
+    pub live: live::Live,
+}
+
+impl Pane {
+    /// In the order of the tab key.
+    pub const ALL: [Pane; 3] = [Pane::Tree, Pane::Source, Pane::Live];
+
+    fn behaviour(self) -> &'static dyn Behaviour {
+        match self {
+            Pane::Tree => &tree::TreePane,
+            Pane::Source => &source::SourcePane,
+            Pane::Live => &live::LivePane,
+        }
+    }
+}
+
+/// What every pane does. Its state is its field of [`View`]; it gets the whole view, since panes follow one another.
+trait Behaviour: Sync {
+    /// The word on its tab.
+    fn title(&self) -> &'static str;
+
+    /// A key while it has the focus. Returns whether the key means something there.
+    fn command(&self, command: Command, context: &mut Context<'_>) -> bool;
+
+    /// A key of its own that works wherever the focus is. Returns whether it is one.
+    fn command_anywhere(&self, _command: Command, _context: &mut Context<'_>) -> bool {
+        false
+    }
+
+    /// A click in its rows.
+    fn click(&self, _at: Position, _rows: Rows, _context: &mut Context<'_>) {}
+
+    /// Scroll down by this many rows, and leave cursors where they are.
+    fn scroll(&self, rows: i64, view: &mut View, areas: &Areas);
+
+    /// A frame showed it: take over where drawing has scrolled to.
+    fn drawn(&self, _rows: Rows, _view: &mut View) {}
+
+    /// Something has happened: catch up with it.
+    fn follow(&self, _context: &mut Context<'_>) {}
+
+    /// Draw it, and note where its rows went.
+    fn draw(&self, canvas: &mut Canvas<'_>, place: Place);
+}
+
+impl View {
+    /// A fresh view: the root's children are open, and theirs where the model is small.
+    pub fn new(document: Arc<Document>) -> View {
+        let depth = if document.len() <= 60 { usize::MAX } else { 2 };
+        View {
+            tree: tree::Tree::new(&document, depth),
+            source: source::Source::default(),
+            live: live::Live::default(),
+            measured: Results::of(document.model.clone()),
+            focus: Pane::Tree,
+            lower: Pane::Source,
+            document,
+        }
+    }
+
+    /// Let keys move in a pane.
+    pub fn focus(&mut self, pane: Pane) {
+        self.focus = pane;
+        if pane != Pane::Tree {
+            self.lower = pane;
+        }
+    }
+
+    /// Move the focus by this many panes, in the order of the tab key.
+    pub fn focus_by(&mut self, by: usize) {
+        let at = Pane::ALL.iter().position(|&pane| pane == self.focus).unwrap_or(0);
+        self.focus(Pane::ALL.get((at + by) % Pane::ALL.len()).copied().unwrap_or(Pane::Tree));
+    }
+
+    /// Bring a pane into view; where there is one pane only, that means going there.
+    pub fn show(&mut self, pane: Pane, shape: Shape) {
+        self.lower = pane;
+        if self.focus != Pane::Tree || matches!(shape, Shape::One | Shape::Tiny) {
+            self.focus(pane);
+        }
+    }
+}
+
+/// A key that is not a panel's: it goes to the pane with the focus first, then to the pane whose own key it is.
+pub(super) fn command(command: Command, context: &mut Context<'_>) {
+    match command {
+        Command::NextPane => context.view.focus_by(1),
+        Command::PreviousPane => context.view.focus_by(Pane::ALL.len() - 1),
+        _ => {
+            let focus = context.view.focus.behaviour();
+            let _ = focus.command(command, context)
+                || Pane::ALL.iter().any(|pane| pane.behaviour().command_anywhere(command, context));
+        }
+    }
+}
+
+/// A click at a place of the screen.
+pub(super) fn click(at: Position, context: &mut Context<'_>) {
+    if let Some(&(_, pane)) = context.areas.tabs.iter().find(|(area, _)| area.contains(at)) {
+        return context.view.focus(pane);
+    }
+    if let Some((pane, rows)) = context.areas.pane_at(at) {
+        context.view.focus(pane);
+        pane.behaviour().click(at, rows, context);
+    }
+}
+
+/// The wheel turned by this many rows, downwards positive, over a place of the screen.
+pub(super) fn wheel(at: Position, rows: i32, context: &mut Context<'_>) {
+    if let Some((pane, _)) = context.areas.pane_at(at) {
+        pane.behaviour().scroll(i64::from(rows), context.view, context.areas);
+    }
+}
+
+/// A frame was drawn.
+pub(super) fn drawn(view: &mut View, areas: &Areas) {
+    for &(pane, rows) in &areas.panes {
+        pane.behaviour().drawn(rows, view);
+    }
+}
+
+/// Something has happened: let each pane catch up.
+pub(super) fn follow(context: &mut Context<'_>) {
+    for pane in Pane::ALL {
+        pane.behaviour().follow(context);
+    }
+}
+
+/// Draw as many panes as there is room for.
+pub(super) fn draw(canvas: &mut Canvas<'_>, body: Rect) {
+    match canvas.areas.shape {
+        Shape::Three => {
+            let live_height = (body.height / 3).clamp(10, 15);
+            let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Length(live_height)]).areas(body);
+            let tree_width = (body.width * 12 / 25).clamp(58, 90);
+            let [left, right] = Split::horizontal([Constraint::Length(tree_width), Constraint::Fill(1)]).areas(upper);
+            draw_pane(canvas, Pane::Tree, &[], left);
+            draw_pane(canvas, Pane::Source, &[], right);
+            draw_pane(canvas, Pane::Live, &[], lower);
+        }
+        Shape::Two => {
+            let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(body);
+            draw_pane(canvas, Pane::Tree, &[], upper);
+            draw_pane(canvas, canvas.view.lower, &[Pane::Source, Pane::Live], lower);
+        }
+        Shape::One | Shape::Tiny => draw_pane(canvas, canvas.view.focus, &Pane::ALL, body),
+    }
+}
+
+/// Draw one pane; `tabs` are those that share its place.
+fn draw_pane(canvas: &mut Canvas<'_>, pane: Pane, tabs: &[Pane], area: Rect) {
+    let theme = canvas.theme;
+    let focus = canvas.view.focus == pane;
+    let title = if tabs.is_empty() {
+        Line::from(Span::styled(format!(" {} ", pane.behaviour().title()), theme.title(focus)))
+    } else {
+        tab_line(canvas, pane, focus, tabs, area)
+    };
+    let titles = title.width();
+    let inner = frame(canvas.buffer, area, theme, focus, &title);
+    pane.behaviour().draw(canvas, Place { frame: area, inner, title: titles, focus });
+}
+
+fn tab_line(canvas: &mut Canvas<'_>, shown: Pane, focus: bool, tabs: &[Pane], area: Rect) -> Line<'static> {
+    let theme = canvas.theme;
+    let mut spans = Vec::new();
+    let mut x = area.x + 1;
+    for (index, &tab) in tabs.iter().enumerate() {
+        if index > 0 {
+            spans.push(Span::styled("│", theme.border(focus)));
+            x += 1;
+        }
+        let style = match tab == shown {
+            true => theme.title(true).add_modifier(Modifier::UNDERLINED),
+            false => theme.muted(),
+        };
+        let title = tab.behaviour().title();
+        let columns = title.len() as u16 + 2;
+        canvas.areas.tabs.push((Rect::new(x, area.y, columns, 1).intersection(area), tab));
+        spans.extend([Span::raw(" "), Span::styled(title, style), Span::raw(" ")]);
+        x += columns;
+    }
+    Line::from(spans)
+}
+
+/// Where a pane may draw.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// With its border.
+    frame: Rect,
+    /// Without.
+    inner: Rect,
+    /// Columns of the border that the title took.
+    title: usize,
+    /// Whether keys go there.
+    focus: bool,
+}
+
+impl Place {
+    /// Write more of the title: on the left after the pane's name, and on the right. What does not fit is left out, the
+    /// right one first.
+    fn write_titles(&self, buffer: &mut Buffer, left: &Line<'_>, right: &Line<'_>) {
+        let start = self.frame.x as usize + 1 + self.title;
+        let end = (self.frame.right() as usize).saturating_sub(2);
+        let room = end.saturating_sub(start);
+        let (left_width, right_width) = (left.width(), right.width());
+        let right_fits = right_width > 0 && left_width + right_width + 2 <= room;
+        let left_room = if right_fits { room - right_width - 1 } else { room };
+        if left_width > 0 && left_room > 8 {
+            put_clipped(buffer, start as u16, self.frame.y, left_room, left);
+        }
+        if right_fits {
+            text::put(buffer, (end - right_width) as u16, self.frame.y, right_width, right);
+        }
+    }
+
+    /// Where in the list we are, on the right border, where it is longer than the pane.
+    fn scrollbar(&self, canvas: &mut Canvas<'_>, top: usize, height: usize, count: usize) {
+        if count <= height || height < 3 {
+            return;
+        }
+        let thumb = (height * height / count).clamp(1, height);
+        let last = count - height;
+        let start = (top.min(last) * (height - thumb) + last / 2) / last;
+        let x = self.frame.right().saturating_sub(1);
+        let style = canvas.theme.border(self.focus).add_modifier(Modifier::BOLD);
+        for row in start..start + thumb {
+            let y = self.inner.y + row as u16;
+            if let Some(cell) = canvas.buffer.cell_mut((x, y)) {
+                cell.set_char('┃').set_style(style);
+            }
+        }
+    }
+}
+
+/// Draw a line; where it is too long, its last span is clipped with an ellipsis.
+fn put_clipped(buffer: &mut Buffer, x: u16, y: u16, columns: usize, line: &Line<'_>) {
+    let mut spans = Vec::new();
+    let mut left = columns;
+    for span in &line.spans {
+        let clipped = text::clip(&span.content, left);
+        left -= text::width(&clipped).min(left);
+        spans.push(Span::styled(clipped, span.style));
+        if left == 0 {
+            break;
+        }
+    }
+    text::put(buffer, x, y, columns, &Line::from(spans));
+}
