@@ -268,7 +268,7 @@ fn weights_that_make_everything_zero_prove_nothing() {
     for registry in ["", identity] {
         let (code, report) = verify_net("zero", registry, &[]);
         let zero = layer(&report, "zero");
-        assert_eq!((code, zero["verdict"].as_str()), (Some(0), Some("not-run")), "{zero:#}");
+        assert_eq!((code, zero["verdict"].as_str()), (Some(1), Some("not-run")), "{zero:#}");
         assert!(zero["reason"].as_str().unwrap().contains("all zero"), "{zero:#}");
     }
 }
