@@ -24,7 +24,7 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`figures`] writes numbers for readers, [`exit`] has the exit codes.
+//! [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`exit`] has the exit codes.
 
 pub mod certify;
 pub mod cli;
@@ -36,6 +36,7 @@ pub mod export;
 pub mod figures;
 pub mod files;
 pub mod findings;
+pub mod grammar;
 pub mod interrupt;
 pub mod model;
 pub mod open;

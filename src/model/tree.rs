@@ -90,7 +90,7 @@ fn from_modules(found: &[FoundModule]) -> Model {
         });
         open.push(id);
     }
-    let mut model = Model { modules, warnings: Vec::new() };
+    let mut model = Model { modules, ..Model::default() };
     close(&mut model);
     model
 }
@@ -282,7 +282,7 @@ impl<'a> Drafts<'a> {
         self.by_path = HashMap::default();
         let drafts = self.list;
         // Children in first-seen order, depth first.
-        let mut model = Model { modules: Vec::with_capacity(drafts.len()), warnings: Vec::new() };
+        let mut model = Model { modules: Vec::with_capacity(drafts.len()), ..Model::default() };
         let mut places: Vec<u32> = vec![0; drafts.len()];
         let mut waiting = vec![0u32];
         while let Some(id) = waiting.pop() {

@@ -14,6 +14,7 @@ use super::held::Facts;
 use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
+use crate::grammar;
 use crate::registry::blockers::{self, Grade, Pattern, Where};
 
 /// The queries that rows of the table name, by their file names.
@@ -132,7 +133,7 @@ impl Lints {
             names.push(&pattern.query);
             groups.push(vec![rule]);
         }
-        let query = Query::new(&tree_sitter_python::LANGUAGE.into(), &text).ok()?;
+        let query = Query::new(&grammar::python(), &text).ok()?;
         let owner =
             |at: usize| starts.partition_point(|start| *start <= query.start_byte_for_pattern(at)).saturating_sub(1);
         let owners = (0..query.pattern_count()).map(owner).collect();
@@ -300,7 +301,7 @@ mod tests {
     fn queries_capture_what_their_checks_ask_for() {
         for pattern in blockers::built_in().unwrap() {
             let (_, text) = QUERIES.iter().find(|(name, _)| *name == pattern.query).unwrap();
-            let query = Query::new(&tree_sitter_python::LANGUAGE.into(), text).unwrap();
+            let query = Query::new(&grammar::python(), text).unwrap();
             let needed: &[&str] = match pattern.check {
                 Check::None | Check::Method | Check::Autograd | Check::Condition | Check::Kernel => {
                     &["blocker", "name"]
