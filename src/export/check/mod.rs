@@ -343,7 +343,7 @@ fn bound<'a>(
 ) -> Result<(), Error> {
     let other = there.file;
     let mut spread = Spread::of(&[torch, other]);
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<Pair> = HashSet::new();
     let tied = Judged::of(torch, other);
     for &(at, id, _) in pairs {
         let new = !tied.is_tied(&ours[at], id) || seen.insert((sources(torch, &ours[at]), elder(other, id)));
@@ -358,13 +358,16 @@ fn bound<'a>(
     Ok(spread.check()?)
 }
 
+/// What a tensor of ours is made of, and the other's: of tied ones the first.
+type Pair = (Sources, TensorId);
+
 /// Verdicts of pairs that will come again: tied tensors have many names and are compared once.
 struct Judged<'a> {
     torch: &'a Checkpoint,
     other: &'a Checkpoint,
     /// Tensors that others share their bytes with, or that share another's.
     tied: [HashSet<TensorId>; 2],
-    known: HashMap<(Sources, TensorId), Vec<(Arc<Move>, Verdict)>>,
+    known: HashMap<Pair, Vec<(Arc<Move>, Verdict)>>,
 }
 
 impl<'a> Judged<'a> {
