@@ -24,7 +24,8 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says messages, `assets` reads what is built in.
+//! [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says
+//! messages, `assets` reads what is built in.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
@@ -39,6 +40,7 @@ pub mod export;
 pub mod figures;
 pub mod files;
 pub mod findings;
+pub mod grammar;
 pub mod interrupt;
 pub mod model;
 pub mod open;

@@ -58,6 +58,11 @@ pub fn many(count: usize) -> Vec<Wanted> {
 /// A state dict as `torch.save` writes it: opcode for opcode the same pickle, data aligned to 64 bytes, tensor bytes left
 /// out.
 pub fn torch(path: &Path, tensors: &[Wanted], kind: Kind) {
+    torch_beside(path, tensors, kind, 0);
+}
+
+/// The same with a record beside the tensors' that is a hole of so many bytes.
+pub fn torch_beside(path: &Path, tensors: &[Wanted], kind: Kind, hole: u64) {
     let mut pickle = Pickle { bytes: b"\x80\x02".to_vec(), memo: 0 };
     let ordered = pickle.global("collections", "OrderedDict");
     pickle.bytes.extend(b")R");
@@ -111,6 +116,9 @@ pub fn torch(path: &Path, tensors: &[Wanted], kind: Kind) {
         zip.hole(&format!("m/data/{key}"), shape.iter().product::<u64>() * kind.size());
     }
     zip.record("m/version", b"3\n");
+    if hole > 0 {
+        zip.hole("m/extra", hole);
+    }
     zip.finish();
 }
 

@@ -187,7 +187,7 @@ impl Export {
     pub fn write(&self, watch: impl FnMut(Progress<'_>) -> bool) -> Result<Written, Error> {
         let tensors = writer::Conversion::new(&self.source, &self.map, self.options.dtype)?;
         let rows = |file: &mut dyn Write| {
-            serde_json::to_writer_pretty(EscapedJson(file), &key_map::rows(&self.source, &self.map))
+            serde_json::to_writer_pretty(EscapedJson(file), &key_map::Rows { checkpoint: &self.source, map: &self.map })
                 .map_err(std::io::Error::from)
         };
         let text = self.options.map.clone().map(|path| Text { path, write: &rows });

@@ -15,7 +15,7 @@ use t2m_checkpoint::escape::escape;
 
 pub use inputs::{Inputs, Role};
 pub use outputs::{Kind, Outputs, Wanted};
-pub use read::{Error as ReadError, open, read, read_text};
+pub use read::{Error as ReadError, open, read, read_text, reader};
 pub use stage::{Part, Stage, sync_folder};
 pub use toml::parse_toml;
 

@@ -60,6 +60,16 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// A plain file of at most `most` bytes, to be read piece by piece.
+///
+/// # Errors
+/// It is larger, is something else, or cannot be opened.
+pub fn reader(path: &Path, most: u64) -> Result<impl Read, Error> {
+    let file = open(path)?;
+    // What is longer than it says ends there.
+    if file.metadata()?.len() > most { Err(Error::TooLong(most)) } else { Ok(file.take(most)) }
+}
+
 /// Read a text file of at most `most` bytes.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ pub mod alike;
 pub mod attributes;
 pub mod infer;
 pub(crate) mod neighbours;
+mod places;
 pub mod reparametrized;
 pub mod tree;
 
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 
 use t2m_checkpoint::OwnTensor;
 
+pub use places::Places;
 pub use tree::build;
 
 /// Index of a module in [`Model::modules`].
@@ -27,6 +29,8 @@ pub struct Model {
     pub modules: Vec<Module>,
     /// What the tree cannot show as the file has it, one sentence each.
     pub warnings: Vec<String>,
+    /// Where each path is.
+    pub places: Places,
 }
 
 /// One module: what it is and how that is known.
@@ -139,7 +143,7 @@ impl Model {
         let module = self.modules.get(id)?;
         let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };
         let path = if module.path.is_empty() { below.to_owned() } else { format!("{}.{below}", module.path) };
-        self.modules[id..module.end].iter().find(|module| module.path == path)?.tensor(own)
+        self.modules.get(self.place(id, &path)?)?.tensor(own)
     }
 
     /// The module of that name directly below one.
@@ -156,6 +160,11 @@ impl Model {
 
     /// The module at a path.
     pub fn find(&self, path: &str) -> Option<ModuleId> {
-        self.modules.iter().position(|module| module.path == path)
+        self.place(0, path)
+    }
+
+    /// The module at a full path that is a module or below it.
+    pub fn place(&self, id: ModuleId, path: &str) -> Option<ModuleId> {
+        self.places.find(&self.modules, id..self.modules.get(id)?.end, path)
     }
 }

@@ -90,7 +90,7 @@ fn from_modules(found: &[FoundModule]) -> Model {
         });
         open.push(id);
     }
-    let mut model = Model { modules, warnings: Vec::new() };
+    let mut model = Model { modules, ..Model::default() };
     close(&mut model);
     model
 }
@@ -281,8 +281,8 @@ impl<'a> Drafts<'a> {
     fn model(mut self, tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model, Vec<Option<i64>>) {
         self.by_path = HashMap::default();
         let drafts = self.list;
-        // Children in the order they were first seen, depth first.
-        let mut model = Model { modules: Vec::with_capacity(drafts.len()), warnings: Vec::new() };
+        // Children in first-seen order, depth first.
+        let mut model = Model { modules: Vec::with_capacity(drafts.len()), ..Model::default() };
         let mut places: Vec<u32> = vec![0; drafts.len()];
         let mut waiting = vec![0u32];
         while let Some(id) = waiting.pop() {

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 use tree_sitter::{Node, Parser};
 
+use crate::grammar;
 use bind::bind;
 use t2m_engine::ModuleSpec;
 use t2m_engine::program::signatures::Dialect;
@@ -53,8 +54,9 @@ pub fn parse(dialect: Dialect, text: &str, inputs: &[&str]) -> Result<Program, E
     if text.len() > MAX_TEXT {
         return Err(error("it is too long"));
     }
+    let language = grammar::python();
     let mut parser = Parser::new();
-    parser.set_language(&tree_sitter_python::LANGUAGE.into()).map_err(|reason| error(&reason.to_string()))?;
+    parser.set_language(&language).map_err(|reason| error(&reason.to_string()))?;
     let tree = parser.parse(text, None).ok_or_else(|| error("it cannot be parsed"))?;
     if tree.root_node().has_error() {
         return Err(error("it is no Python"));

@@ -40,13 +40,17 @@ pub fn json(opened: &Opened, check: &Check) -> Value {
     let damaged = check.damaged.iter();
     let numbers = check.not_finite.iter();
     let (nan, infinite) = check.totals();
-    json!({
+    let mut report = json!({
         "archives": check.archives, "without_checksums": check.without, "members": check.members, "bytes": check.bytes,
         "damaged": damaged.map(|one| json!({"file": one.file, "member": one.member, "what": one.what})).collect::<Vec<_>>(),
         "tensors": check.tensors, "elements": check.elements, "nan": nan, "inf": infinite,
         "not_finite": numbers.map(|one| json!({"name": name(one.tensor), "nan": one.nan, "inf": one.infinite})).collect::<Vec<_>>(),
         "unread": check.unread.iter().map(|(id, what)| json!({"name": name(*id), "what": what})).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(bytes) = check.repeated {
+        report["repeated"] = json!(bytes);
+    }
+    report
 }
 
 fn summary(check: &Check) -> Vec<String> {
@@ -64,6 +68,12 @@ fn summary(check: &Check) -> Vec<String> {
         "{nan} NaN and {infinite} infinite among {} numbers of {} tensors",
         check.elements, check.tensors
     ));
+    lines.extend(check.repeated.map(|all| {
+        format!(
+            "views repeat what is stored and come to {}: each stored number was looked at once, for the first tensor that reaches it",
+            bytes(all)
+        )
+    }));
     lines
 }
 

@@ -1,9 +1,10 @@
 //! The comparison of two files, as text, Markdown and JSON.
 
 use indexmap::IndexMap;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
-use super::code_cell;
+use super::{Each, code_cell};
 use crate::export::check::{By, Finding, Verdict};
 use t2m_checkpoint::escape::quoted;
 
@@ -11,19 +12,19 @@ use t2m_checkpoint::escape::quoted;
 const MOST_SHOWN: usize = 60;
 
 /// Number of each verdict, in the order of their first occurrence.
-fn counts(findings: &[Finding]) -> IndexMap<&'static str, usize> {
+fn counts(findings: &[Finding<'_>]) -> IndexMap<&'static str, usize> {
     let mut counts = IndexMap::new();
     findings.iter().for_each(|finding| *counts.entry(finding.verdict.name()).or_default() += 1);
     counts
 }
 
-fn summary(findings: &[Finding]) -> String {
+fn summary(findings: &[Finding<'_>]) -> String {
     let counts: Vec<String> = counts(findings).iter().map(|(name, count)| format!("{count} {name}")).collect();
     if counts.is_empty() { "no tensors".to_owned() } else { counts.join(", ") }
 }
 
 /// What the report says about a tensor.
-fn words(finding: &Finding) -> String {
+fn words(finding: &Finding<'_>) -> String {
     let what = match &finding.verdict {
         Verdict::Equal => String::new(),
         Verdict::Cast(dtype) => format!("to {}", dtype.name()),
@@ -46,21 +47,21 @@ fn words(finding: &Finding) -> String {
         Verdict::Missing => "the other file has nothing like it".to_owned(),
         Verdict::Extra => "nothing of the conversion is like it".to_owned(),
     };
-    let found = match (&finding.name, &finding.other) {
+    let found = match (finding.name, finding.other) {
         (Some(name), Some(other)) if name != other => format!("is {} there", quoted(other)),
         _ => String::new(),
     };
     [found, what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-fn name(finding: &Finding) -> &str {
-    finding.name.as_deref().or(finding.other.as_deref()).unwrap_or_default()
+fn name<'a>(finding: &Finding<'a>) -> &'a str {
+    finding.name.or(finding.other).unwrap_or_default()
 }
 
 /// For a reader: the tensors that differ, and the counts.
-pub fn text(findings: &[Finding]) -> String {
+pub fn text(findings: &[Finding<'_>]) -> String {
     let mut lines = Vec::new();
-    let telling: Vec<&Finding> = findings.iter().filter(|finding| !finding.verdict.is_good()).collect();
+    let telling: Vec<&Finding<'_>> = findings.iter().filter(|finding| !finding.verdict.is_good()).collect();
     let width = telling.iter().take(MOST_SHOWN).map(|finding| name(finding).chars().count()).max().unwrap_or(0).min(60);
     for finding in telling.iter().take(MOST_SHOWN) {
         let verdict = finding.verdict.name();
@@ -88,7 +89,7 @@ pub fn text(findings: &[Finding]) -> String {
 }
 
 /// Every tensor in a table.
-pub fn markdown(findings: &[Finding]) -> String {
+pub fn markdown(findings: &[Finding<'_>]) -> String {
     let mut lines = vec![summary(findings), String::new(), "| tensor | | |".to_owned(), "|---|---|---|".to_owned()];
     let row = |finding: &Finding| {
         format!(
@@ -102,30 +103,36 @@ pub fn markdown(findings: &[Finding]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// For scripts.
-pub fn json(findings: &[Finding]) -> Value {
-    let tensor = |finding: &Finding| {
-        let mut line = json!({
-            "name": finding.name,
-            "other": finding.other,
-            "by": if finding.by == By::Name { "name" } else { "content" },
-            "verdict": finding.verdict.name(),
-        });
-        match &finding.verdict {
-            Verdict::Cast(dtype) => line["dtype"] = json!(dtype),
-            Verdict::Quantized { bits, group, max_abs } => {
-                (line["bits"], line["group"], line["max_abs"]) = (json!(bits), json!(group), json!(max_abs));
-            }
-            Verdict::Transposed { axes, wanted } => (line["axes"], line["wanted"]) = (json!(axes), json!(wanted)),
-            Verdict::Unjudged { axes, reason } => (line["axes"], line["reason"]) = (json!(axes), json!(reason)),
-            Verdict::Different { max_abs, what } => (line["max_abs"], line["reason"]) = (json!(max_abs), json!(what)),
-            _ => {}
+/// For scripts: tensor by tensor as it is written.
+#[derive(Debug)]
+pub struct Json<'a>(pub &'a [Finding<'a>]);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut report = serializer.serialize_map(None)?;
+        report.serialize_entry("schema", &1)?;
+        report.serialize_entry("tensors", &Each(|| self.0.iter().map(tensor)))?;
+        report.serialize_entry("summary", &counts(self.0))?;
+        report.end()
+    }
+}
+
+fn tensor(finding: &Finding<'_>) -> Value {
+    let mut line = json!({
+        "name": finding.name,
+        "other": finding.other,
+        "by": if finding.by == By::Name { "name" } else { "content" },
+        "verdict": finding.verdict.name(),
+    });
+    match &finding.verdict {
+        Verdict::Cast(dtype) => line["dtype"] = json!(dtype),
+        Verdict::Quantized { bits, group, max_abs } => {
+            (line["bits"], line["group"], line["max_abs"]) = (json!(bits), json!(group), json!(max_abs));
         }
-        line
-    };
-    json!({
-        "schema": 1,
-        "tensors": findings.iter().map(tensor).collect::<Vec<_>>(),
-        "summary": counts(findings),
-    })
+        Verdict::Transposed { axes, wanted } => (line["axes"], line["wanted"]) = (json!(axes), json!(wanted)),
+        Verdict::Unjudged { axes, reason } => (line["axes"], line["reason"]) = (json!(axes), json!(reason)),
+        Verdict::Different { max_abs, what } => (line["max_abs"], line["reason"]) = (json!(max_abs), json!(what)),
+        _ => {}
+    }
+    line
 }

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::Each;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{blockers, status_counts};
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::source::Blocker;
-use t2m_checkpoint::Tensor;
 use t2m_checkpoint::check::Check;
+use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport, Tensor};
 
 /// The whole report. Modules, tensors and blockers are created one by one as they are written: all their JSON values
 /// together would take many times the memory of the checkpoint.
@@ -30,7 +31,7 @@ impl Serialize for Report<'_> {
         let owners = owners(opened);
         let mut report = serializer.serialize_map(None)?;
         report.serialize_entry("schema", &1)?;
-        report.serialize_entry("checkpoint", &checkpoint(opened, self.check))?;
+        report.serialize_entry("checkpoint", &File(opened, self.check))?;
         let modules = || (0..opened.model.modules.len()).map(|id| module(opened, id, &counts));
         report.serialize_entry("modules", &Each(modules))?;
         report.serialize_entry("tensors", &Each(|| tensors(opened, &owners)))?;
@@ -38,18 +39,9 @@ impl Serialize for Report<'_> {
         let by_module = || blockers::by_module(&opened.model, &opened.triage).map(|found| blocker(opened, found));
         report.serialize_entry("blockers", &Each(by_module))?;
         report.serialize_entry("ops", &super::ops::json(opened))?;
-        report.serialize_entry("pickle", &pickle(opened))?;
+        report.serialize_entry("pickle", &Pickle(opened.checkpoint.pickle.as_ref()))?;
         report.serialize_entry("warnings", &opened.checkpoint.warnings)?;
         report.end()
-    }
-}
-
-/// A list whose items are created as they are written.
-struct Each<F>(F);
-
-impl<T: Serialize, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Each<F> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq((self.0)())
     }
 }
 
@@ -62,21 +54,47 @@ fn blocker(opened: &Opened, (id, file, blocker): (ModuleId, &str, &Blocker)) -> 
     })
 }
 
-fn checkpoint(opened: &Opened, check: Option<&Check>) -> Value {
-    let checkpoint = &opened.checkpoint;
-    let mut metadata = checkpoint.metadata.clone();
-    if !checkpoint.wrappers.is_empty() {
-        metadata.insert("wrappers".to_owned(), json!(checkpoint.wrappers));
+/// What is to be said of the file as a whole.
+struct File<'a>(&'a Opened, Option<&'a Check>);
+
+impl Serialize for File<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (opened, checkpoint) = (self.0, &self.0.checkpoint);
+        let mut report = serializer.serialize_map(None)?;
+        report.serialize_entry("path", &checkpoint.path.to_string_lossy())?;
+        report.serialize_entry("format", checkpoint.format.name())?;
+        report.serialize_entry("bytes", &checkpoint.bytes)?;
+        report.serialize_entry("tensors", &checkpoint.tensors.len())?;
+        report.serialize_entry("parameters", &opened.model.parameters())?;
+        report.serialize_entry("shards", &checkpoint.shards)?;
+        report.serialize_entry("metadata", &Metadata(checkpoint))?;
+        if let Some(check) = self.1 {
+            report.serialize_entry("check", &super::check::json(opened, check))?;
+        }
+        report.end()
     }
-    let mut report = json!({
-        "path": checkpoint.path, "format": checkpoint.format.name(), "bytes": checkpoint.bytes,
-        "tensors": checkpoint.tensors.len(), "parameters": opened.model.parameters(), "shards": checkpoint.shards,
-        "metadata": metadata,
-    });
-    if let Some(check) = check {
-        report["check"] = super::check::json(opened, check);
+}
+
+/// The file's own metadata, and what its weights were wrapped in.
+struct Metadata<'a>(&'a Checkpoint);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const WRAPPERS: &str = "wrappers";
+        let Checkpoint { metadata, wrappers, .. } = self.0;
+        let mut report = serializer.serialize_map(None)?;
+        for (key, value) in metadata {
+            if key == WRAPPERS && !wrappers.is_empty() {
+                report.serialize_entry(WRAPPERS, wrappers)?;
+            } else {
+                report.serialize_entry(key, value)?;
+            }
+        }
+        if !wrappers.is_empty() && !metadata.contains_key(WRAPPERS) {
+            report.serialize_entry(WRAPPERS, wrappers)?;
+        }
+        report.end()
     }
-    report
 }
 
 fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value {
@@ -165,16 +183,25 @@ fn summary(opened: &Opened) -> Value {
     })
 }
 
-fn pickle(opened: &Opened) -> Value {
-    let Some(report) = &opened.checkpoint.pickle else { return json!({"globals": [], "refused": []}) };
-    let global = |global: &t2m_checkpoint::PickleGlobal| {
-        let mut row = json!({"name": global.name, "allowed": global.allowed, "count": global.count});
-        if global.dangerous {
-            row["dangerous"] = json!(true);
-        }
-        row
-    };
-    json!({"globals": report.globals.iter().map(global).collect::<Vec<Value>>(), "refused": report.refused})
+/// What the pickle mentions and asks for.
+struct Pickle<'a>(Option<&'a PickleReport>);
+
+impl Serialize for Pickle<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let global = |global: &PickleGlobal| {
+            let mut row = json!({"name": global.name, "allowed": global.allowed, "count": global.count});
+            if global.dangerous {
+                row["dangerous"] = json!(true);
+            }
+            row
+        };
+        let globals = || self.0.into_iter().flat_map(|report| &report.globals).map(global);
+        let refused = || self.0.into_iter().flat_map(|report| &report.refused);
+        let mut report = serializer.serialize_map(None)?;
+        report.serialize_entry("globals", &Each(globals))?;
+        report.serialize_entry("refused", &Each(refused))?;
+        report.end()
+    }
 }
 
 fn full_name(path: &str, name: &str) -> String {

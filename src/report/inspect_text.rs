@@ -1,14 +1,18 @@
 //! `inspect` for people: text for a terminal, Markdown for a report.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use unicode_width::UnicodeWidthStr;
 
 use super::code_cell;
 use crate::figures::{bytes, count, percent};
 use crate::findings::{self, BlockerPlace, Blockers, ops, status_counts};
-use crate::model::{Evidence, ModuleId, attributes};
+use crate::model::{Evidence, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
@@ -33,13 +37,14 @@ pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         writeln!(out, "warning: {}", sentence(warning))?;
     }
     writeln!(out)?;
-    let (name_width, class_width) = widths(opened);
-    for row in rows(opened) {
-        let indent = 2 * row.depth;
-        let gap = name_width.saturating_sub(indent + row.name.width());
-        write!(out, "{:indent$}{}{:gap$}  ", "", row.name, "")?;
-        let gap = class_width.saturating_sub(row.class.width());
-        writeln!(out, "{}{:gap$}  {:<11}  {}", row.class, "", row.status, row.words)?;
+    let mut texts = Texts::of_model(opened);
+    let (name_width, class_width) = widths(opened, &mut texts);
+    for (id, module) in opened.model.modules.iter().enumerate() {
+        let (text, name, indent) = (texts.of(id), quoted(name(module)), 2 * module.depth);
+        let gap = name_width.saturating_sub(indent + name.width());
+        write!(out, "{:indent$}{name}{:gap$}  ", "", "")?;
+        let gap = class_width.saturating_sub(text.width);
+        writeln!(out, "{}{:gap$}  {:<11}  {}", text.class, "", text.status, text.words)?;
     }
     writeln!(out)?;
     let counts = status_counts(&opened.triage);
@@ -120,8 +125,11 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     let blockers = Blockers::of(&opened.model, &opened.triage);
     writeln!(out, "{}; blockers: {}\n", coverage(opened), blockers.severities().words())?;
     writeln!(out, "| module | class | status | what is known |\n|---|---|---|---|")?;
-    for row in rows(opened) {
-        writeln!(out, "| `{}` | {} | {} | {} |", code_cell(&row.path), cell(&row.class), row.status, cell(&row.words))?;
+    let mut texts = Texts::of_model(opened);
+    for (id, module) in opened.model.modules.iter().enumerate() {
+        let (text, path) = (texts.of(id), if module.path.is_empty() { ROOT } else { &module.path });
+        let (class, words) = (cell(&text.class), cell(&text.words));
+        writeln!(out, "| `{}` | {class} | {} | {words} |", code_cell(path), text.status)?;
     }
     let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
     for BlockerPlace { file, blocker, modules } in blockers.places {
@@ -184,43 +192,70 @@ fn coverage(opened: &Opened) -> String {
 }
 
 /// Widths of the columns of names and classes.
-fn widths(opened: &Opened) -> (usize, usize) {
+fn widths(opened: &Opened, texts: &mut Texts<'_>) -> (usize, usize) {
     let (mut name_width, mut class_width) = (0, 0);
-    for row in rows(opened) {
-        name_width = name_width.max(2 * row.depth + row.name.width());
-        class_width = class_width.max(row.class.width());
+    for (id, module) in opened.model.modules.iter().enumerate() {
+        name_width = name_width.max(2 * module.depth + quoted(name(module)).width());
+        class_width = class_width.max(texts.of(id).width);
     }
     (name_width.min(WIDEST), class_width.min(WIDEST))
 }
 
-struct Row<'a> {
-    path: Cow<'a, str>,
-    depth: usize,
-    name: Cow<'a, str>,
-    class: String,
-    status: &'static str,
-    words: Cow<'a, str>,
+fn name(module: &Module) -> &str {
+    if module.path.is_empty() { ROOT } else { &module.name }
 }
 
-fn rows(opened: &Opened) -> impl Iterator<Item = Row<'_>> {
-    opened.model.modules.iter().zip(&opened.triage.modules).map(|(module, triaged)| {
+/// What the root is called, whose path is empty.
+const ROOT: &str = "(root)";
+
+/// What is said of a module whatever it is called.
+struct Text {
+    class: String,
+    /// Of the class, in cells.
+    width: usize,
+    status: &'static str,
+    words: String,
+}
+
+/// The texts of modules. Those that are alike share their triage, class and hyper-parameters, and so their text.
+struct Texts<'a> {
+    opened: &'a Opened,
+    known: HashMap<*const ModuleTriage, Rc<Text>, RandomState>,
+}
+
+/// Texts that are remembered.
+const MOST_KNOWN: usize = 1_024;
+
+impl<'a> Texts<'a> {
+    fn of_model(opened: &'a Opened) -> Texts<'a> {
+        Texts { opened, known: HashMap::default() }
+    }
+
+    fn of(&mut self, id: ModuleId) -> Rc<Text> {
+        let (module, triaged) = (&self.opened.model.modules[id], &self.opened.triage.modules[id]);
+        if let Some(known) = self.known.get(&Arc::as_ptr(triaged)) {
+            return Rc::clone(known);
+        }
+        let text = Rc::new(Text::of(module, triaged));
+        if self.known.len() < MOST_KNOWN && Arc::strong_count(triaged) > 1 {
+            self.known.insert(Arc::as_ptr(triaged), Rc::clone(&text));
+        }
+        text
+    }
+}
+
+impl Text {
+    fn of(module: &Module, triaged: &ModuleTriage) -> Text {
         let (before, short, behind) = match (module.class.is_empty(), module.evidence) {
             (true, _) => ("", "?", ""),
             (false, Evidence::Inferred) => ("~", module.short_class(), "?"),
             (false, _) => ("", module.short_class(), ""),
         };
         let class = format!("{before}{short}{behind} {}", attributes::describe(module));
-        let (path, name) =
-            if module.path.is_empty() { ("(root)", "(root)") } else { (module.path.as_str(), module.name.as_str()) };
-        Row {
-            path: quoted(path),
-            depth: module.depth,
-            name: quoted(name),
-            class: quoted(class.trim_end()).into_owned(),
-            status: triaged.status.name(),
-            words: words(triaged),
-        }
-    })
+        let class = quoted(class.trim_end()).into_owned();
+        let (width, status) = (class.width(), triaged.status.name());
+        Text { class, width, status, words: words(triaged).into_owned() }
+    }
 }
 
 /// A module that converts shows its target and recipe, any other says why it does not.

@@ -15,6 +15,7 @@ use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use crate::assets::built_in;
+use crate::grammar;
 use crate::registry::blockers::{self, Grade, Pattern, Where};
 
 /// The queries that rows of the table name, by their file names.
@@ -135,7 +136,7 @@ impl Lints {
             names.push(&pattern.query);
             groups.push(vec![rule]);
         }
-        let query = Query::new(&tree_sitter_python::LANGUAGE.into(), &text).map_err(|error| error.to_string())?;
+        let query = Query::new(&grammar::python(), &text).map_err(|error| error.to_string())?;
         let owner =
             |at: usize| starts.partition_point(|start| *start <= query.start_byte_for_pattern(at)).saturating_sub(1);
         let owners = (0..query.pattern_count()).map(owner).collect();
@@ -302,7 +303,7 @@ mod tests {
     fn queries_capture_what_their_checks_ask_for() {
         for pattern in blockers::built_in() {
             let (_, text) = QUERIES.iter().find(|(name, _)| *name == pattern.query).unwrap();
-            let query = Query::new(&tree_sitter_python::LANGUAGE.into(), text).unwrap();
+            let query = Query::new(&grammar::python(), text).unwrap();
             let needed: &[&str] = match pattern.check {
                 Check::None | Check::Method | Check::Autograd | Check::Condition | Check::Kernel => {
                     &["blocker", "name"]

@@ -14,6 +14,11 @@ pub const STEPS: u64 = 12_000_000;
 pub const PARSING: u64 = 4_000_000;
 /// Steps of the parser for one file. The longest model file of transformers takes some 120,000.
 const PARSING_FILE: u64 = 2_000_000;
+/// Bytes that the parser and the trees of one opening may hold. Of a model file's text a tree takes some 30 times as much, of
+/// tables of numbers 75; the largest of torch's own, half a megabyte of a table, takes 37 MB, the models named above up to 20.
+pub const HEAP: u64 = 56 << 20;
+/// Bytes for one file.
+const HEAP_FILE: u64 = 48 << 20;
 /// A syntax error lets the parser try several readings, and keeps every token: it counts for more.
 const ERROR_WEIGHT: u64 = 4;
 /// Names in a warning.
@@ -45,7 +50,7 @@ impl Part {
     fn sentence(self, names: &str) -> String {
         match self {
             Part::File => format!(
-                "Source that was not read, since it is longer than is parsed: {names}. Name the file that defines the model with --source."
+                "Source that was not read, since parsing it would take too many steps or too much memory: {names}. Name the file that defines the model with --source."
             ),
             Part::Class => format!(
                 "Blockers and ops were not looked for in all of the source: it is longer or deeper than is looked through. Left out: {names}."
@@ -71,6 +76,8 @@ pub struct Budget {
     /// What the part that runs must leave to the others.
     floor: AtomicU64,
     parsing: AtomicU64,
+    /// Bytes that trees hold.
+    held: AtomicU64,
     given: (u64, u64),
     left_out: Mutex<Vec<(Part, String)>>,
 }
@@ -88,6 +95,7 @@ impl Budget {
             steps: AtomicU64::new(steps),
             floor: AtomicU64::new(0),
             parsing: AtomicU64::new(parsing),
+            held: AtomicU64::new(0),
             given: (steps, parsing),
             left_out: Mutex::default(),
         }
@@ -118,7 +126,18 @@ impl Budget {
 
     /// An allowance for one file.
     pub(super) fn file(&self) -> Parsing<'_> {
-        Parsing { budget: self, left: PARSING_FILE.min(self.parsing.load(Ordering::Relaxed)) }
+        let room = HEAP_FILE.min(HEAP.saturating_sub(self.held.load(Ordering::Relaxed)));
+        Parsing { budget: self, left: PARSING_FILE.min(self.parsing.load(Ordering::Relaxed)), room }
+    }
+
+    /// A tree of so many bytes is kept from now on.
+    pub(super) fn hold(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that trees hold.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Note that something was left out, by the name of a file, class or folder.
@@ -163,6 +182,8 @@ impl Budget {
 pub(super) struct Parsing<'a> {
     budget: &'a Budget,
     left: u64,
+    /// Bytes.
+    room: u64,
 }
 
 impl Parsing<'_> {
@@ -174,6 +195,11 @@ impl Parsing<'_> {
         let enough = self.left >= steps;
         self.left = self.left.saturating_sub(steps);
         enough
+    }
+
+    /// Whether the parser may hold so many bytes.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        bytes <= self.room
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use tree_sitter::{Node, ParseOptions, Parser, Tree};
+use tree_sitter::{Language, Node, ParseOptions, Parser, Tree};
 
 use super::budget::Budget;
 use crate::assets::built_in;
+use crate::grammar;
 
 /// Steps between two calls of the parser's progress callback (`OP_COUNT_PER_PARSER_CALLBACK_CHECK` of tree-sitter).
 const OPERATIONS: u64 = 100;
@@ -69,13 +70,23 @@ pub(super) fn preorder<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>, usize
     }
 }
 
-/// The tree of a text; `None` where it takes more steps than the budget has for a file.
+/// The tree of a text; `None` where it takes more steps or memory than the budget has for a file.
 pub(super) fn parse(text: &str, budget: &Budget) -> Option<Tree> {
+    let language = grammar::python();
+    let before = grammar::held();
+    let holds = || u64::try_from(grammar::held().wrapping_sub(before)).unwrap_or(0);
+    let tree = parse_within(text, &language, budget, holds)?;
+    budget.hold(holds());
+    Some(tree)
+}
+
+fn parse_within(text: &str, language: &Language, budget: &Budget, holds: impl Fn() -> u64) -> Option<Tree> {
     let mut parser = Parser::new();
-    built_in("grammar of Python", parser.set_language(&tree_sitter_python::LANGUAGE.into()));
+    built_in("grammar of Python", parser.set_language(language));
     let mut allowed = budget.file();
     let mut watch = |state: &tree_sitter::ParseState| {
-        if allowed.burn(OPERATIONS, state.has_error()) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let goes_on = allowed.burn(OPERATIONS, state.has_error()) && allowed.has_room(holds());
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let options = ParseOptions::new().progress_callback(&mut watch);
     let bytes = text.as_bytes();

@@ -18,6 +18,7 @@ mod convert;
 mod corpus;
 mod scale;
 mod source;
+mod views;
 
 /// Held by every test here, so that it counts only what it allocates itself.
 fn alone() -> MutexGuard<'static, ()> {

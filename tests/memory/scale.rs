@@ -11,9 +11,11 @@ use crate::{alone, memory};
 use globset::GlobSet;
 use serde_json::json;
 use t2m_checkpoint::Checkpoint;
-use t2m_tui::export::{state_dict, writer};
+use t2m_tui::export::reverse::Reversal;
+use t2m_tui::export::state_dict::key_map;
+use t2m_tui::export::{check, state_dict, writer};
 use t2m_tui::open::{Opened, Options, open};
-use t2m_tui::report::{inspect_json, inspect_text};
+use t2m_tui::report::{compare, inspect_json, inspect_text};
 
 fn opened(path: &Path) -> Opened {
     open(&Options { checkpoint: path.to_owned(), ..Options::default() }).unwrap()
@@ -226,6 +228,94 @@ fn a_tensor_costs_some_hundreds_of_bytes() {
             assert!(convert <= 600, "{name}: {convert} bytes for each tensor converted");
         }
     }
+}
+
+/// Most bytes at a time of writing a key map, of the way back by it, of a comparison, and of its report.
+fn peaks_by_map(tensors: &[Wanted]) -> [usize; 4] {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.safetensors");
+    generate::safetensors(&path, tensors, Kind::Float32);
+    let opened = opened(&path);
+    let map = state_dict::map(&opened, &GlobSet::empty()).unwrap();
+    let rows = key_map::Rows { checkpoint: &opened.checkpoint, map: &map };
+    let ((), written) = memory::peak_of(|| serde_json::to_writer_pretty(&mut Counted::default(), &rows).unwrap());
+    let file = folder.path().join("map.json");
+    std::fs::write(&file, serde_json::to_vec(&rows).unwrap()).unwrap();
+    // Nothing of these is laid out anew: the file stands for what it is converted to.
+    let (count, back) = memory::peak_of(|| {
+        let map = key_map::read(&file).unwrap();
+        writer::Source::count(&Reversal::by_map(&opened.checkpoint, &map).unwrap())
+    });
+    assert_eq!(count, tensors.len());
+    let other = Checkpoint::open(&path).unwrap();
+    let mut report = 0;
+    let ((), compared) = memory::peak_of(|| {
+        let findings = check::with_conversion(&opened.checkpoint, &map, &other).unwrap();
+        assert_eq!(findings.len(), tensors.len());
+        let json = compare::Json(&findings);
+        let write = || serde_json::to_writer_pretty(&mut Counted::default(), &json).unwrap();
+        report = memory::peak_of(write).1;
+    });
+    [written, back, compared, report]
+}
+
+#[test]
+fn a_row_of_a_key_map_costs_some_hundreds_of_bytes() {
+    let _alone = alone();
+    const FEW: usize = 2_500;
+    for (name, of) in
+        [("modules of one tensor", generate::many as fn(usize) -> Vec<Wanted>), ("layers with a plan", layers)]
+    {
+        let (few, many) = (peaks_by_map(&of(FEW)), peaks_by_map(&of(3 * FEW)));
+        let [written, back, compared, report] = [0, 1, 2, 3].map(|at| many[at].saturating_sub(few[at]) / (2 * FEW));
+        println!(
+            "{name}: each {written} to write the map, {back} for the way back, {compared} compared, {report} told"
+        );
+        assert!(written <= 8 && report <= 8, "{name}: {written} and {report} bytes for each row that is written");
+        assert!(back <= 800, "{name}: {back} bytes for each tensor that goes back");
+        assert!(compared <= 600, "{name}: {compared} bytes for each tensor that is compared");
+    }
+}
+
+/// Keys without an end in a safetensors header: those that are kept are told from those that are not.
+#[test]
+fn metadata_of_a_header_is_bounded() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.safetensors");
+    let keys: Vec<String> = (0..1_000_000).map(|at| format!("\"{at:x}\":\"\"")).collect();
+    let header = format!("{{\"__metadata__\":{{{}}}}}", keys.join(","));
+    std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()).unwrap();
+    let (opened, peak) = memory::peak_of(|| opened(&path));
+    let report = inspect_json::Report { opened: &opened, check: None };
+    let ((), json) = memory::peak_of(|| serde_json::to_writer_pretty(&mut Counted::default(), &report).unwrap());
+    println!("{} bytes: {peak} to open, {json} of JSON", header.len());
+    assert!(peak < memory::bound(0) + 2 * header.len() && json < 1 << 20, "{peak} and {json} bytes");
+    let kept = opened.checkpoint.metadata.len();
+    assert_eq!(kept, 100_000);
+    assert!(opened.checkpoint.warnings[0].contains("the last 900000 are left out"), "{:?}", opened.checkpoint.warnings);
+}
+
+/// Each shard alone may be read, all of them together hold more than is.
+#[test]
+fn what_shards_hold_is_bounded_by_their_sum() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let index = |shards: &[&str]| {
+        let places = shards.iter().enumerate().map(|(at, shard)| (format!("t{at}"), json!(shard)));
+        let index = folder.path().join("model.index.json");
+        std::fs::write(&index, json!({"weight_map": places.collect::<serde_json::Map<_, _>>()}).to_string()).unwrap();
+        index
+    };
+    for (at, name) in ["a.bin", "b.bin"].iter().enumerate() {
+        generate::torch_beside(&folder.path().join(name), &[(format!("t{at}"), vec![4])], Kind::Float32, 600 << 20);
+    }
+    assert_eq!(Checkpoint::open(&index(&["a.bin"])).unwrap().tensors.len(), 1);
+    assert_eq!(Checkpoint::open(&folder.path().join("b.bin")).unwrap().tensors.len(), 1);
+    let both = index(&["a.bin", "b.bin"]);
+    let (said, peak) = memory::peak_of(|| Checkpoint::open(&both).unwrap_err().to_string());
+    assert!(said.contains("more than 1024 MiB of headers together") && said.contains("one by one"), "{said}");
+    assert!(peak < 1 << 20, "{peak} bytes");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::{alone, memory};
 use t2m_tui::source::Sources;
+use t2m_tui::source::budget::HEAP;
 use t2m_tui::source::constructors::{self, Root};
 
 /// A class with this body of `__init__` and this of `forward`.
@@ -40,4 +41,43 @@ fn what_would_take_too_much_memory_is_left_out() {
         });
         assert!(peak < 64 << 20, "{peak} bytes for {} of text", text.len());
     }
+}
+
+/// The parser's own memory is counted with the rest: a megabyte of signs takes it hundreds of bytes for each.
+#[test]
+fn what_the_parser_holds_is_bounded() {
+    let _alone = alone();
+    let length = 1 << 20;
+    let texts =
+        ["a*", "-a", "~", "(", "a;", "a,", "x.a()", "a<", "[", "lambda:", "not ", "a[0]", "f(", "{", "''", "$ "];
+    for sign in texts {
+        let text = net("pass", &format!("return {}x", sign.repeat(length / sign.len())));
+        let (sources, peak) = memory::peak_of(|| {
+            let mut sources = Sources::default();
+            sources.add_text("net", "net.py", "a test", &text);
+            let _ = sources.class("net.Net");
+            sources
+        });
+        let (told, held) = (sources.budget().warnings(), sources.budget().held());
+        println!("{sign:>8}: {} MiB at most, {} MiB kept, {} warnings", peak >> 20, held >> 20, told.len());
+        assert!(peak < memory::bound(text.len()), "{sign}: {peak} bytes");
+        assert!(held > 0 || told.first().is_some_and(|told| told.contains("net.py")), "{sign}: {told:?}");
+    }
+    // Many files take no more than one.
+    let text = net("pass", &format!("return {}x", "~".repeat(100_000)));
+    let (sources, peak) = memory::peak_of(|| {
+        let mut sources = Sources::default();
+        for file in 0..20 {
+            sources.add_text(&format!("net{file}"), &format!("net{file}.py"), "a test", &text);
+            let _ = sources.class(&format!("net{file}.Net"));
+        }
+        sources
+    });
+    let (told, held) = (sources.budget().warnings(), sources.budget().held());
+    assert!(
+        held <= HEAP
+            && told.iter().any(|told| told.contains("too much memory") && told.contains("net4.py and 15 more")),
+        "{held} {told:?}"
+    );
+    assert!(peak < memory::bound(20 * text.len()), "{peak} bytes");
 }

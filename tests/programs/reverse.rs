@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::{json, run, stderr};
 use t2m_checkpoint::{Checkpoint, TensorData};
-use t2m_tui::export::state_dict::key_map::KeyMap;
+use t2m_tui::export::state_dict::key_map;
 use t2m_tui::plan::weights::Fold;
 
 fn fixtures() -> PathBuf {
@@ -125,26 +125,27 @@ fn by_the_map_alone_what_only_moved_comes_back_and_folds_fold_to_the_same() {
         let arguments = ["convert", "--reverse", mlx.to_str().unwrap(), "--map", map.to_str().unwrap()];
         let reversed = run(&[arguments.as_slice(), &["-o", back.to_str().unwrap()]].concat());
         assert_eq!(reversed.status.code(), Some(0), "{}: {}", input.display(), stderr(&reversed));
-        let rows: KeyMap = serde_json::from_slice(&std::fs::read(&map).unwrap()).unwrap();
+        let rows = key_map::read(&map).unwrap().rows;
         let (original, mlx, back) = (tensors(&input), tensors(&mlx), tensors(&back));
-        let in_folds: Vec<&String> = rows
+        let in_folds: Vec<&str> = rows
             .values()
-            .filter(|row| !matches!(row.fold, Fold::One | Fold::Part { .. }))
+            .filter(|row| !matches!(row.how.fold, Fold::One | Fold::Part { .. }))
             .flat_map(|row| &row.from)
+            .map(|from| from.as_str())
             .collect();
         for (name, row) in &rows {
             // Converting what came back gives the same file, folds and all.
-            let sources: Vec<&TensorData> = row.from.iter().map(|from| &back[from]).collect();
+            let sources: Vec<&TensorData> = row.from.iter().map(|from| &back[from.as_str()]).collect();
             let again = row.step(name).apply(&sources).unwrap();
-            let apart = again.bytes.iter().zip(&mlx[name].bytes).filter(|(a, b)| a != b).count();
+            let apart = again.bytes.iter().zip(&mlx[name.as_str()].bytes).filter(|(a, b)| a != b).count();
             // A weight norm computes its weight anew: its last bit may be another.
             let close = || {
-                let pairs = again.to_f64().unwrap().into_iter().zip(mlx[name].to_f64().unwrap());
+                let pairs = again.to_f64().unwrap().into_iter().zip(mlx[name.as_str()].to_f64().unwrap());
                 pairs.into_iter().all(|(a, b)| (a - b).abs() <= 2.0 * f64::from(f32::EPSILON) * b.abs())
             };
-            let computed = matches!(row.fold, Fold::WeightNorm { .. });
+            let computed = matches!(row.how.fold, Fold::WeightNorm { .. });
             assert!(apart == 0 || (computed && close()), "{}: {name}: {apart} bytes", input.display());
-            for from in row.from.iter().filter(|from| !in_folds.contains(from)) {
+            for from in row.from.iter().map(|from| from.as_str()).filter(|from| !in_folds.contains(from)) {
                 let same = back[from].cast(original[from].dtype).unwrap();
                 assert!(
                     original[from].dtype == t2m_checkpoint::Dtype::Float64 || same == original[from],

@@ -128,7 +128,7 @@ fn a_changed_key_map_is_refused_or_gives_what_it_foretold() {
                 }
             });
         }
-        let map = match key_map::parse(Path::new("map.json"), &text) {
+        let map = match key_map::parse(Path::new("map.json"), text.as_slice()) {
             Ok(map) => map,
             Err(error) => {
                 assert!(error.to_string().starts_with("map.json: is no key map") && error.to_string().len() < 1_000);

@@ -1,13 +1,15 @@
 //! Reading everything once, when asked: whether the members of zip archives have the checksums that they are listed with,
 //! and how many numbers are NaN or infinite. Both go piece by piece, whatever the size of the file.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use super::archive::{self, Member, Method};
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Dtype, TensorId};
+use super::{Bytes, Checkpoint, Dtype, Spread, Storage, TensorId, spare, zip};
 
 /// Bytes that are read at a time.
 const PIECE: usize = 256 << 10;
@@ -33,6 +35,9 @@ pub struct Check {
     pub not_finite: Vec<NotFinite>,
     /// Tensors that cannot be read although the file says where they are.
     pub unread: Vec<(TensorId, String)>,
+    /// The bytes that the tensors come to where they are views of far fewer: then each stored number was looked at once, for
+    /// the first tensor that can touch it, and so are counted.
+    pub repeated: Option<u64>,
 }
 
 /// A member of an archive that is not what its directory says.
@@ -72,37 +77,134 @@ impl Check {
 /// Read a checkpoint's archives and numbers.
 pub fn check(checkpoint: &Checkpoint) -> Check {
     let mut check = Check::default();
-    for bytes in checkpoint.sources_of_bytes() {
-        // Of a distributed checkpoint each tensor is an archive of its own.
-        let mut inside = checkpoint.storages.iter().filter_map(|storage| match storage.offset {
-            StorageOffset::Archive(offset) => {
-                Some((checkpoint.files.get(storage.file as usize)?, offset, storage.bytes))
-            }
-            _ => None,
-        });
-        let inside: Vec<_> = inside.by_ref().filter(|(file, ..)| file.path() == bytes.path()).collect();
-        if inside.is_empty() {
-            check.archive(bytes, bytes.path());
-        }
-        for (file, offset, length) in inside {
-            if let Ok(Some(own)) = file.read_range(offset, length) {
-                check.archive(&Bytes::Owned(own), bytes.path());
-            }
-        }
-    }
+    check.archives(checkpoint);
     let mut seen = HashSet::new();
+    let mut numbers = Vec::new();
     for (id, tensor) in checkpoint.tensors.iter().enumerate() {
         let first = seen.insert(tensor.shared_with.unwrap_or(id));
         match &tensor.problem {
             Some(problem) => check.unread.push((id, problem.to_string())),
-            None if first && tensor.dtype.is_floating() => check.numbers(checkpoint, id),
+            None if first && tensor.dtype.is_floating() => numbers.push(id),
             None => {}
         }
+    }
+    let mut spread = Spread::of(&[checkpoint]);
+    numbers.iter().for_each(|&id| spread.add_tensor(checkpoint, id));
+    if spread.is_repeated() {
+        check.repeated = Some(spread.sum());
+        check.stored_once(checkpoint, &numbers, None);
+    } else {
+        numbers.into_iter().for_each(|id| check.numbers(checkpoint, id));
     }
     check
 }
 
+/// What one tensor can touch of a file.
+struct Touched {
+    file: u32,
+    dtype: Dtype,
+    range: Range<u64>,
+    big_endian: bool,
+    tensor: TensorId,
+}
+
 impl Check {
+    /// The archives among the files; of a distributed checkpoint each tensor is one.
+    fn archives(&mut self, checkpoint: &Checkpoint) {
+        let mut inside: HashMap<&Path, Vec<(&Bytes, Range<u64>)>> = HashMap::new();
+        for storage in &checkpoint.storages {
+            if let StorageOffset::Archive(offset) = storage.offset
+                && let Some(file) = checkpoint.files.get(storage.file as usize)
+                && let Some(path) = file.file_path()
+            {
+                inside.entry(path).or_default().push((file, offset..offset.saturating_add(storage.bytes)));
+            }
+        }
+        for bytes in checkpoint.sources_of_bytes() {
+            let Some(mut archives) = bytes.file_path().and_then(|path| inside.remove(path)) else {
+                self.archive(bytes, bytes.path());
+                continue;
+            };
+            archives.sort_by_key(|(_, range)| (range.start, range.end));
+            archives.dedup_by(|(_, later), (_, range)| later == range);
+            let mut end = 0;
+            for (file, range) in archives {
+                let length = range.end - range.start;
+                if range.start < end {
+                    let what = format!("its archive of {length} bytes at byte {} overlaps another", range.start);
+                    self.damaged.push(Damaged { file: bytes.path(), member: String::new(), what });
+                } else if let Ok(Some(own)) = file.read_range(range.start, length) {
+                    self.archive(&Bytes::Owned(own), bytes.path());
+                }
+                end = end.max(range.end);
+            }
+        }
+    }
+
+    /// Look at each stored number once, whatever tensors repeat it. `of` is the tensor that the checkpoint is the archive of.
+    fn stored_once(&mut self, checkpoint: &Checkpoint, tensors: &[TensorId], of: Option<TensorId>) {
+        let mut touched: Vec<Touched> = Vec::new();
+        let mut archives: Vec<Touched> = Vec::new();
+        for &id in tensors {
+            let Some(tensor) = checkpoint.tensors.get(id) else { continue };
+            let storage = tensor.storage.and_then(|storage| checkpoint.storages.get(storage as usize));
+            let at = |range, storage: &Storage| Touched {
+                file: storage.file,
+                dtype: tensor.dtype,
+                range,
+                big_endian: storage.big_endian,
+                tensor: id,
+            };
+            if let Some(storage) = storage
+                && let StorageOffset::Archive(offset) = storage.offset
+            {
+                archives.push(at(offset..offset.saturating_add(storage.bytes), storage));
+                continue;
+            }
+            match checkpoint.reader(id) {
+                Ok(reader) => {
+                    touched.extend(storage.and_then(|storage| Some(at(reader.place()?, storage))));
+                    self.tensors += usize::from(of.is_none());
+                }
+                Err(error) => self.unread.push((of.unwrap_or(id), error.to_string())),
+            }
+        }
+        touched.sort_by_key(|one| (one.file, one.dtype.name(), one.range.start, Reverse(one.range.end)));
+        let mut before: Option<(u32, Dtype, u64)> = None;
+        for one in touched {
+            let size = one.dtype.size() as u64;
+            let end =
+                before.filter(|(file, dtype, _)| (*file, *dtype) == (one.file, one.dtype)).map_or(0, |(.., end)| end);
+            before = Some((one.file, one.dtype, end.max(one.range.end)));
+            // Whole numbers, by where this tensor has them.
+            let known = end.saturating_sub(one.range.start) / size * size;
+            let range = one.range.start.saturating_add(known)..one.range.end;
+            let counted = checkpoint.files.get(one.file as usize).map_or(Ok((0, 0, 0)), |file| one.count(file, range));
+            self.add(of.unwrap_or(one.tensor), counted);
+        }
+        archives.sort_by_key(|one| (one.file, one.range.start, one.range.end));
+        let mut before = (0, 0);
+        for one in archives {
+            self.tensors += usize::from(of.is_none());
+            if one.file == before.0 && one.range.start < before.1 {
+                continue;
+            }
+            before = (one.file, one.range.end);
+            let id = of.unwrap_or(one.tensor);
+            let bytes = checkpoint.files.get(one.file as usize);
+            let bytes = bytes.map(|file| file.read_range(one.range.start, one.range.end - one.range.start));
+            let own = match bytes {
+                Some(Ok(Some(own))) => zip::open(Path::new("part"), Bytes::Owned(own)),
+                Some(Err(error)) => Err(error),
+                _ => continue,
+            };
+            match own {
+                Ok(own) => self.stored_once(&own, &(0..own.tensors.len().min(1)).collect::<Vec<_>>(), Some(id)),
+                Err(error) => self.unread.push((id, error.to_string())),
+            }
+        }
+    }
+
     fn archive(&mut self, bytes: &Bytes, file: PathBuf) {
         let mut magic = [0u8; 4];
         if !matches!(bytes.read_at_most(0, &mut magic), Ok(b"PK\x03\x04")) {
@@ -147,16 +249,41 @@ impl Check {
     }
 
     fn numbers(&mut self, checkpoint: &Checkpoint, id: TensorId) {
-        match count(checkpoint, id) {
+        let counted = count(checkpoint, id);
+        self.tensors += usize::from(counted.is_ok());
+        self.add(id, counted.map_err(|error| error.to_string()));
+    }
+
+    fn add(&mut self, id: TensorId, counted: Result<(u64, u64, u64), String>) {
+        match counted {
             Ok((elements, nan, infinite)) => {
-                self.tensors += 1;
                 self.elements = self.elements.saturating_add(elements);
                 if nan + infinite > 0 {
                     self.not_finite.push(NotFinite { tensor: id, nan, infinite });
                 }
             }
-            Err(error) => self.unread.push((id, error.to_string())),
+            Err(what) => self.unread.push((id, what)),
         }
+    }
+}
+
+impl Touched {
+    /// The numbers in a part of what it touches, and how many of them are NaN and infinite.
+    fn count(&self, file: &Bytes, range: Range<u64>) -> Result<(u64, u64, u64), String> {
+        let size = self.dtype.size();
+        let mut sums = (range.end.saturating_sub(range.start) / size as u64, 0, 0);
+        let step = (PIECE / size * size) as u64;
+        for start in range.clone().step_by(step as usize) {
+            let bytes = file.read_range(start, step.min(range.end - start)).map_err(|error| error.to_string())?;
+            let mut bytes = bytes.ok_or("its bytes are not in the file any more")?;
+            if self.big_endian {
+                bytes.chunks_exact_mut(self.dtype.part_size()).for_each(<[u8]>::reverse);
+            }
+            let (nan, infinite) = not_finite(self.dtype, &bytes);
+            (sums.1, sums.2) = (sums.1 + nan, sums.2 + infinite);
+            spare::give_back(bytes);
+        }
+        Ok(sums)
     }
 }
 

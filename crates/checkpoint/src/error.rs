@@ -75,6 +75,25 @@ pub enum Error {
         /// Why they cannot be read.
         what: String,
     },
+    /// Tensors are views that come to far more than is stored.
+    #[error(
+        "{}: written out, its tensors come to {sum} bytes, `{tensor}` alone to {bytes}, where {stored} are stored and {most} are the most that is written out: they are expanded or overlapping views. Save copies of those that are needed (`tensor.clone()`)",
+        shown(path)
+    )]
+    Spread {
+        /// Path of the file.
+        path: PathBuf,
+        /// The name of the tensor that comes to the most.
+        tensor: String,
+        /// What it comes to.
+        bytes: u64,
+        /// What all come to.
+        sum: u64,
+        /// Bytes in the files.
+        stored: u64,
+        /// The most that is written out of so many.
+        most: u64,
+    },
 }
 
 fn shown(path: &Path) -> String {

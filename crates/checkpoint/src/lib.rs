@@ -31,6 +31,7 @@ pub mod safetensors;
 mod sharded;
 mod sources;
 pub mod spare;
+pub mod spread;
 mod state_dict;
 mod stream;
 pub mod strided;
@@ -52,6 +53,7 @@ pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
 pub use reader::TensorReader;
+pub use spread::Spread;
 pub use strided::Sizes;
 pub use tensor::{Dtype, Storage, Tensor, TensorData, TensorId};
 

@@ -103,7 +103,14 @@ impl<'a> TensorReader<'a> {
 
     /// Whether its elements lie row-major in the file, so that any run of them can be read by itself.
     pub fn is_contiguous(&self) -> bool {
-        self.strided(&self.tensor.shape, self.offset).is_contiguous()
+        self.whole_view().is_contiguous()
+    }
+
+    /// The bytes of the file that it can touch; `None` where it has none, or is an archive of its own.
+    pub(super) fn place(&self) -> Option<Range<u64>> {
+        let reach = self.whole_view().reach().ok().filter(|reach| !reach.is_empty() && self.file.is_some())?;
+        let range = bytes_of(&reach, self.tensor.dtype.size() as u64)?;
+        Some(self.begin.checked_add(range.start)?..self.begin.checked_add(range.end)?)
     }
 
     /// All of it.
@@ -153,15 +160,22 @@ impl<'a> TensorReader<'a> {
         if reach.is_empty() {
             return Ok(TensorData { dtype, shape: sizes, bytes: Vec::new() });
         }
+        let size = dtype.size();
+        let wanted = strided::elements(&shape).and_then(|count| count.checked_mul(size as u64));
+        let no_room = || self.fail("its bytes do not fit in memory".to_owned());
         let mut bytes = if self.held.is_none() && view.is_contiguous() {
             self.read(&reach)?
+        } else if self.held.is_none() && view.is_sparse(size as u64) {
+            self.read_runs(&view, wanted).ok_or_else(no_room)??
+        } else if self.held.is_none() && self.whole_view().is_sparse(size as u64) {
+            // What lies between its parts is not worth holding.
+            let near = self.read(&reach)?;
+            wanted.and_then(|wanted| view.gather(&near, &reach, size, wanted)).ok_or_else(no_room)?
         } else {
             self.hold()?;
             let view = self.strided(&shape, offset);
-            let wanted = strided::elements(&shape).and_then(|count| count.checked_mul(dtype.size() as u64));
-            let held = self.held.as_ref();
-            let gathered =
-                held.zip(wanted).and_then(|(held, wanted)| view.gather(&held.bytes, &held.reach, dtype.size(), wanted));
+            let held = self.held.as_ref().zip(wanted);
+            let gathered = held.and_then(|(held, wanted)| view.gather(&held.bytes, &held.reach, size, wanted));
             gathered.ok_or_else(|| self.fail("its bytes do not fit in memory".to_owned()))?
         };
         if self.big_endian {
@@ -170,10 +184,25 @@ impl<'a> TensorReader<'a> {
         Ok(TensorData { dtype, shape: sizes, bytes })
     }
 
+    fn whole_view(&self) -> Strided<'_> {
+        self.strided(&self.tensor.shape, self.offset)
+    }
+
+    /// Read the runs of a view that lie far apart, each by itself; `None` where there is no memory for them.
+    fn read_runs(&self, view: &Strided<'_>, wanted: Option<u64>) -> Option<Result<Vec<u8>, Error>> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(usize::try_from(wanted?).ok()?).ok()?;
+        let mut read = |run: Range<u64>| -> Result<(), Error> {
+            bytes.extend_from_slice(&self.read(&run)?);
+            Ok(())
+        };
+        Some(view.runs().try_for_each(&mut read).map(|()| bytes))
+    }
+
     /// Read what the view can touch, once.
     fn hold(&mut self) -> Result<(), Error> {
         if self.held.is_none() {
-            let reach = self.strided(&self.tensor.shape, self.offset).reach().map_err(|what| self.fail(what))?;
+            let reach = self.whole_view().reach().map_err(|what| self.fail(what))?;
             self.held = Some(Held { bytes: self.read(&reach)?, reach });
         }
         Ok(())

@@ -415,3 +415,45 @@ impl<'de> Visitor<'de> for WeightMapVisitor {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{Bytes, Dtype, Sizes, Tensor};
+
+    /// A shard of so many tensors with names of so many bytes.
+    fn shard(tensors: usize, name: usize) -> Checkpoint {
+        let tensor = Tensor {
+            name: "x".repeat(name).into(),
+            dtype: Dtype::Float32,
+            shape: Sizes::new(),
+            strides: None,
+            offset: 0,
+            storage: None,
+            requires_grad: false,
+            shared_with: None,
+            problem: None,
+        };
+        let content = Content::StateDict { module_versions: Vec::new() };
+        let empty = Checkpoint::new(Path::new("a.safetensors"), Format::Safetensors, content);
+        Checkpoint { tensors: vec![tensor; tensors], files: vec![Bytes::Static(b"")], bytes: 10 << 20, ..empty }
+    }
+
+    #[test]
+    fn the_bounds_are_over_the_sum_of_all_shards() {
+        for (shard, most, beyond) in [
+            (shard(1_000, 0), 102, "1024 MiB of headers"),
+            (Checkpoint { bytes: 0, ..shard(10_000, 0) }, 200, "2000000 tensors"),
+            (Checkpoint { bytes: 0, ..shard(1_000, 3_000) }, 89, "256 MiB of names"),
+        ] {
+            let mut spent = Spent::default();
+            for _ in 0..most {
+                spent.add(&shard).unwrap();
+            }
+            let said = spent.add(&shard).unwrap_err();
+            assert!(said.contains(beyond) && said.contains("together"), "{said}");
+        }
+    }
+}

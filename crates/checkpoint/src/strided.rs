@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+/// Reading a run of elements by itself takes as long as reading on for so many bytes, more or less.
+const RUN_COST: u64 = 1 << 10;
+
 /// Sizes or strides. Checkpoints of a hundred thousand tensors are no rarity, so up to four axes are kept in place.
 pub type Sizes = SmallVec<[u64; 4]>;
 
@@ -75,6 +78,53 @@ impl Strided<'_> {
             expected = expected.saturating_mul(size);
         }
         true
+    }
+
+    /// The axes in front of those whose elements lie in one run, row-major without gaps, and how many elements a run has.
+    fn runs_below(&self) -> (usize, u64) {
+        let mut length = 1u64;
+        for (axis, (&size, &stride)) in self.shape.iter().zip(self.strides).enumerate().rev() {
+            if size != 1 && stride != length {
+                return (axis + 1, length);
+            }
+            length = length.saturating_mul(size);
+        }
+        (0, length)
+    }
+
+    /// The runs of elements that lie together, in row-major order.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Range<u64>> {
+        let (outer, length) = self.runs_below();
+        let (shape, strides) = (self.shape.get(..outer).unwrap_or_default(), self.strides);
+        let count = if length == 0 { 0 } else { elements(shape).unwrap_or(0) };
+        (0..count).map(move |number| {
+            let (mut rest, mut begin) = (number, self.offset);
+            for (&size, &stride) in shape.iter().zip(strides).rev() {
+                begin = begin.saturating_add((rest % size).saturating_mul(stride));
+                rest /= size;
+            }
+            begin..begin.saturating_add(length)
+        })
+    }
+
+    /// Whether its runs, of elements of `size` bytes, lie so far apart that each is better read by itself.
+    pub(super) fn is_sparse(&self, size: u64) -> bool {
+        self.span(size) > self.cost_of_runs()
+    }
+
+    fn cost_of_runs(&self) -> u64 {
+        let (outer, _) = self.runs_below();
+        elements(self.shape.get(..outer).unwrap_or_default()).unwrap_or(u64::MAX).saturating_mul(RUN_COST)
+    }
+
+    fn span(&self, size: u64) -> u64 {
+        self.reach().map_or(u64::MAX, |reach| (reach.end - reach.start).saturating_mul(size))
+    }
+
+    /// What reading it takes, as so many bytes that lie together would: those of its elements, or what lies between them.
+    pub(super) fn bytes_to_read(&self, size: u64) -> u64 {
+        let own = elements(self.shape).unwrap_or(u64::MAX).saturating_mul(size);
+        if self.is_contiguous() { own } else { own.max(self.span(size).min(self.cost_of_runs())) }
     }
 
     /// Copy the elements into row-major order. `source` holds the bytes of `reach`, an element has `size` bytes, the result
@@ -154,6 +204,8 @@ mod tests {
             let expected = naive(&view, &storage);
             let span = &bytes[reach.start as usize * 2..];
             prop_assert_eq!(view.gather(span, &reach, 2, expected.len() as u64).unwrap(), expected.clone());
+            let runs = view.runs().flat_map(|run| &bytes[run.start as usize * 2..run.end as usize * 2]);
+            prop_assert_eq!(runs.copied().collect::<Vec<u8>>(), expected.clone());
             if view.is_contiguous() {
                 prop_assert_eq!(&span[..expected.len()], &expected[..]);
             }
@@ -164,6 +216,21 @@ mod tests {
             let view = Strided { shape: &shape, strides: &strides, offset };
             let _ = (view.reach(), view.is_contiguous(), contiguous_strides(&shape));
         }
+    }
+
+    #[test]
+    fn elements_far_apart_cost_no_more_than_their_number() {
+        let view = |shape: &'static [u64], strides: &'static [u64]| Strided { shape, strides, offset: 0 };
+        let column = view(&[1000, 2], &[1_000_000, 1]);
+        assert!(column.is_sparse(4) && column.bytes_to_read(4) == 1000 * RUN_COST);
+        assert_eq!(column.runs().last(), Some(999_000_000..999_000_002));
+        let transposed = view(&[300, 200], &[1, 300]);
+        assert!(!transposed.is_sparse(4) && transposed.bytes_to_read(4) == 240_000);
+        let slice = view(&[100, 10], &[20, 1]);
+        assert!(!slice.is_sparse(4) && slice.bytes_to_read(4) == (99 * 20 + 10) * 4);
+        let expanded = view(&[1 << 20, 1 << 20], &[0, 0]);
+        assert!(!expanded.is_sparse(4) && expanded.bytes_to_read(4) == 1 << 42);
+        assert_eq!(view(&[7, 0], &[9, 9]).runs().count(), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Pairs of tensors whose names say nothing, by the numbers they hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Error, Ours};
 use t2m_checkpoint::{Checkpoint, TensorData, TensorId};
@@ -42,6 +42,9 @@ impl Print {
     }
 }
 
+/// Statistics that are held against each other at most. Where ten thousand tensors are alike no two belong together anyway.
+const MOST_LOOKS: usize = 100_000_000;
+
 /// Ours and the other's that belong together: as many elements, the same statistics, and no second one that fits as well.
 pub(super) fn pairs(
     ours: &[Ours<'_>],
@@ -53,30 +56,39 @@ pub(super) fn pairs(
     for &id in strangers {
         by_count.entry(other.tensors[id].elements()).or_default().push(id);
     }
-    let mut prints: HashMap<TensorId, Option<Print>> = HashMap::new();
+    // Theirs of so many elements, by the sums of squares.
+    let mut prints: HashMap<u64, Vec<(Print, TensorId)>> = HashMap::new();
+    let (mut taken, mut looks) = (HashSet::new(), 0usize);
     let mut pairs: Vec<(usize, TensorId)> = Vec::new();
     for &at in alone {
         let Some(count) = ours[at].elements().filter(|&count| count > 1) else { continue };
         let Some(candidates) = by_count.get(&count) else { continue };
         let Some(print) = Print::of(&ours[at].make()?) else { continue };
+        let theirs = prints.entry(count).or_insert_with(|| {
+            let read = |&id: &TensorId| Some((other.read(id).ok().and_then(|tensor| Print::of(&tensor))?, id));
+            let mut theirs: Vec<(Print, TensorId)> = candidates.iter().filter_map(read).collect();
+            theirs.sort_by(|(a, _), (b, _)| a.squares.total_cmp(&b.squares));
+            theirs
+        });
+        let first = theirs.partition_point(|(theirs, _)| theirs.squares < 0.98 * print.squares);
+        let near = theirs.iter().skip(first).take_while(|(theirs, _)| theirs.squares <= 1.02 * print.squares);
         let mut fitting: Vec<(f64, TensorId)> = Vec::new();
-        for &id in candidates.iter().filter(|&&id| pairs.iter().all(|(_, taken)| *taken != id)) {
-            let theirs = match prints.get(&id) {
-                Some(known) => *known,
-                None => {
-                    let read = other.read(id).ok().and_then(|tensor| Print::of(&tensor));
-                    prints.insert(id, read);
-                    read
-                }
-            };
-            if let Some(theirs) = theirs.filter(|theirs| print.fits(theirs, count as f64)) {
+        for &(theirs, id) in near {
+            looks += 1;
+            if print.fits(&theirs, count as f64) && !taken.contains(&id) {
                 fitting.push((print.distance(&theirs), id));
             }
+        }
+        if looks > MOST_LOOKS {
+            break;
         }
         fitting.sort_by(|a, b| a.0.total_cmp(&b.0));
         match fitting.as_slice() {
             // Two that are equally near (two norms of ones) cannot be told apart.
-            [(first, id), rest @ ..] if rest.first().is_none_or(|(second, _)| first < second) => pairs.push((at, *id)),
+            [(first, id), rest @ ..] if rest.first().is_none_or(|(second, _)| first < second) => {
+                taken.insert(*id);
+                pairs.push((at, *id));
+            }
             _ => {}
         }
     }

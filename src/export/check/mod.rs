@@ -9,11 +9,13 @@ mod quantized;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::export::state_dict::{Doubt, Entry, StateDict};
+use foldhash::fast::RandomState;
+
+use crate::export::state_dict::{Doubt, Entry, Sources, StateDict};
 use crate::plan::Move;
 use crate::plan::weights::{self, Fold};
 use t2m_checkpoint::escape::quoted;
-use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
+use t2m_checkpoint::{Checkpoint, Dtype, Spread, TensorData, TensorId};
 
 /// What a tensor of the other file is.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,11 +95,11 @@ pub enum By {
 
 /// One line of the comparison.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub struct Finding<'a> {
     /// Our name; `None` for an extra.
-    pub name: Option<String>,
+    pub name: Option<&'a str>,
     /// The other file's name; `None` for what is missing.
-    pub other: Option<String>,
+    pub other: Option<&'a str>,
     /// How they found each other.
     pub by: By,
     /// What it is.
@@ -122,11 +124,11 @@ pub enum Error {
 
 /// What one of our tensors is, and what it is called.
 struct Ours<'a> {
-    name: String,
+    name: &'a str,
     step: Arc<Move>,
-    from: Vec<TensorId>,
-    /// Names that the other file may have for it.
-    names: Vec<String>,
+    from: Sources,
+    /// Another name that the other file may have for it.
+    own_name: Option<&'a str>,
     /// Whether it may be absent: it is another name of a tensor that is there.
     optional: bool,
     /// Why its layout is not known, where it is not.
@@ -137,36 +139,33 @@ struct Ours<'a> {
 /// Hold another file against the conversion of a checkpoint.
 ///
 /// # Errors
-/// A tensor cannot be read.
+/// A tensor cannot be read or the tensors are views that come to far more than is stored.
 pub fn with_conversion<'a>(
     torch: &'a Checkpoint,
     map: &'a StateDict,
-    other: &Checkpoint,
-) -> Result<Vec<Finding>, Error> {
+    other: &'a Checkpoint,
+) -> Result<Vec<Finding<'a>>, Error> {
     let entry = |entry: &'a Entry| {
         // A part or a fold is not torch's tensor under another name.
         let own = entry.from.first().filter(|_| entry.step.fold == Fold::One);
-        let own = own.map(|&id| torch.tensors[id].name.to_string());
-        let names = std::iter::once(entry.name.to_string()).chain(own).collect();
         Ours {
-            name: entry.name.to_string(),
+            name: &entry.name,
             step: Arc::clone(&entry.step),
-            from: entry.from.to_vec(),
-            names,
+            from: entry.from.clone(),
+            own_name: own.map(|&id| torch.tensors[id].name.as_str()),
             optional: false,
             doubt: entry.layout_doubt(),
             torch,
         }
     };
     let mut ours: Vec<Ours<'_>> = map.entries.iter().map(entry).collect();
-    let by_name: HashMap<&str, &Entry> = match map.tied().next() {
+    let by_name: HashMap<&str, &Entry, RandomState> = match map.tied().next() {
         Some(_) => map.entries.iter().map(|entry| (entry.name.as_str(), entry)).collect(),
-        None => HashMap::new(),
+        None => HashMap::default(),
     };
     for (left, written) in map.tied() {
         if let Some(first) = by_name.get(written) {
-            let names = vec![left.name.clone()];
-            ours.push(Ours { name: left.name.clone(), names, optional: true, ..entry(first) });
+            ours.push(Ours { name: &left.name, own_name: None, optional: true, ..entry(first) });
         }
     }
     compare(&ours, torch, other)
@@ -176,12 +175,13 @@ pub fn with_conversion<'a>(
 ///
 /// # Errors
 /// As [`with_conversion`].
-pub fn checkpoints(torch: &Checkpoint, other: &Checkpoint) -> Result<Vec<Finding>, Error> {
-    let ours = |(id, tensor): (TensorId, &t2m_checkpoint::Tensor)| Ours {
-        name: tensor.name.to_string(),
-        step: Arc::new(Move::keep(&tensor.name)),
-        from: vec![id],
-        names: vec![tensor.name.to_string()],
+pub fn checkpoints<'a>(torch: &'a Checkpoint, other: &'a Checkpoint) -> Result<Vec<Finding<'a>>, Error> {
+    let step = Arc::new(Move::keep("tensor"));
+    let ours = |(id, tensor): (TensorId, &'a t2m_checkpoint::Tensor)| Ours {
+        name: &tensor.name,
+        step: Arc::clone(&step),
+        from: Sources::from_slice(&[id]),
+        own_name: None,
         optional: false,
         doubt: None,
         torch,
@@ -221,74 +221,194 @@ pub fn is_torch(torch: &Checkpoint, map: &StateDict, other: &Checkpoint) -> bool
     only(&own, &mlx) > only(&mlx, &own)
 }
 
-fn compare(ours: &[Ours<'_>], torch: &Checkpoint, other: &Checkpoint) -> Result<Vec<Finding>, Error> {
-    let mut there: HashMap<&str, TensorId> =
-        other.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
-    let mut pairs: Vec<(usize, TensorId, By)> = Vec::new();
+/// The other file's tensors, each of which is found once.
+struct There<'a> {
+    file: &'a Checkpoint,
+    names: HashMap<&'a str, TensorId, RandomState>,
+    taken: Vec<bool>,
+}
+
+impl<'a> There<'a> {
+    fn of(file: &'a Checkpoint) -> There<'a> {
+        let names = file.tensors.iter().enumerate().map(|(id, tensor)| (tensor.name.as_str(), id));
+        There { file, names: names.collect(), taken: vec![false; file.tensors.len()] }
+    }
+
+    fn find(&self, name: &str) -> Option<TensorId> {
+        self.names.get(name).copied()
+    }
+
+    fn find_free(&self, name: &str) -> Option<TensorId> {
+        self.find(name).filter(|&id| !self.taken[id])
+    }
+
+    fn take(&mut self, id: TensorId) {
+        self.taken[id] = true;
+    }
+
+    /// Those that were not taken; of several of one name the last.
+    fn free(&self) -> Vec<TensorId> {
+        let named = |&id: &TensorId| self.find(&self.file.tensors[id].name) == Some(id);
+        (0..self.taken.len()).filter(|&id| !self.taken[id]).filter(named).collect()
+    }
+
+    fn name(&self, id: TensorId) -> &'a str {
+        &self.file.tensors[id].name
+    }
+}
+
+fn compare<'a>(ours: &[Ours<'a>], torch: &'a Checkpoint, other: &'a Checkpoint) -> Result<Vec<Finding<'a>>, Error> {
+    let mut there = There::of(other);
+    let mut pairs: Vec<(usize, TensorId, By)> = Vec::with_capacity(ours.len());
     let mut alone: Vec<usize> = Vec::new();
     for (at, tensor) in ours.iter().enumerate() {
-        match tensor.names.iter().find_map(|name| there.remove(name.as_str())) {
-            Some(id) => pairs.push((at, id, By::Name)),
+        match std::iter::once(tensor.name).chain(tensor.own_name).find_map(|name| there.find_free(name)) {
+            Some(id) => {
+                there.take(id);
+                pairs.push((at, id, By::Name));
+            }
             None => alone.push(at),
         }
     }
     // A scale or a bias beside packed words belongs to them.
     for &(_, id, _) in &pairs {
-        for part in quantized::parts(other, id).into_iter().flatten() {
-            there.remove(other.tensors[part].name.as_str());
+        for part in quantized::parts(&there, id).into_iter().flatten() {
+            there.take(part);
         }
     }
-    let mut findings = Vec::new();
-    unconverted(ours, torch, other, &mut there, &mut alone, &mut findings)?;
-    let mut strangers: Vec<TensorId> = there.into_values().collect();
-    strangers.sort_unstable();
-    for (at, id) in content::pairs(ours, &alone, other, &strangers)? {
-        alone.retain(|&other| other != at);
-        strangers.retain(|&other| other != id);
-        pairs.push((at, id, By::Content));
+    let mut strangers = there.free();
+    bound(ours, &pairs, &alone, torch, &there, &strangers)?;
+    let mut findings = Vec::with_capacity(ours.len() + strangers.len());
+    unconverted(ours, torch, &mut there, &mut alone, &mut findings)?;
+    strangers.retain(|&id| !there.taken[id]);
+    let found = content::pairs(ours, &alone, other, &strangers)?;
+    if !found.is_empty() {
+        let (mine, theirs): (HashSet<usize>, HashSet<TensorId>) = found.iter().copied().unzip();
+        alone.retain(|at| !mine.contains(at));
+        strangers.retain(|id| !theirs.contains(id));
+        pairs.extend(found.into_iter().map(|(at, id)| (at, id, By::Content)));
+        pairs.sort_unstable_by_key(|(at, ..)| *at);
     }
-    pairs.sort_unstable_by_key(|(at, ..)| *at);
+    let mut judged = Judged::of(torch, other);
     for (at, id, by) in pairs {
-        let verdict = pair::judge(&ours[at], other, id)?;
-        let other = Some(other.tensors[id].name.to_string());
-        findings.push(Finding { name: Some(ours[at].name.clone()), other, by, verdict });
+        let verdict = judged.verdict(&ours[at], &there, id)?;
+        findings.push(Finding { name: Some(ours[at].name), other: Some(there.name(id)), by, verdict });
     }
     for at in alone.into_iter().filter(|&at| !ours[at].optional) {
-        let name = Some(ours[at].name.clone());
-        findings.push(Finding { name, other: None, by: By::Name, verdict: Verdict::Missing });
+        let verdict = Verdict::Missing;
+        findings.push(Finding { name: Some(ours[at].name), other: None, by: By::Name, verdict });
     }
     for id in strangers {
-        let other = Some(other.tensors[id].name.to_string());
-        findings.push(Finding { name: None, other, by: By::Name, verdict: Verdict::Extra });
+        let verdict = Verdict::Extra;
+        findings.push(Finding { name: None, other: Some(there.name(id)), by: By::Name, verdict });
     }
     Ok(findings)
 }
 
-/// Torch's own tensors that the other file has under torch's names, where ours are made of parts or folds of them.
-fn unconverted<'a>(
-    ours: &[Ours<'_>],
-    torch: &Checkpoint,
-    other: &'a Checkpoint,
-    there: &mut HashMap<&'a str, TensorId>,
-    alone: &mut Vec<usize>,
-    findings: &mut Vec<Finding>,
+/// What tensors that share their bytes have in common: the first of them.
+fn elder(checkpoint: &Checkpoint, id: TensorId) -> TensorId {
+    checkpoint.tensors[id].shared_with.unwrap_or(id)
+}
+
+/// The tensors that a tensor of ours is made of, of those that share their bytes the first.
+fn sources(torch: &Checkpoint, ours: &Ours<'_>) -> Sources {
+    ours.from.iter().map(|&id| elder(torch, id)).collect()
+}
+
+/// Hold what will be read against what is stored. Pairs of tied tensors are read once.
+fn bound<'a>(
+    ours: &[Ours<'a>],
+    pairs: &[(usize, TensorId, By)],
+    alone: &[usize],
+    torch: &'a Checkpoint,
+    there: &There<'a>,
+    strangers: &[TensorId],
 ) -> Result<(), Error> {
-    let mut sources: Vec<TensorId> = alone.iter().flat_map(|&at| ours[at].from.iter().copied()).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    for source in sources {
-        let name = torch.tensors[source].name.as_str();
-        let Some(&id) = there.get(name) else { continue };
-        let (raw, found) = (torch.read(source)?, other.read(id)?);
-        if raw.shape == found.shape && raw.cast(found.dtype).is_some_and(|raw| raw.bytes == found.bytes) {
-            there.remove(name);
-            let of = alone.iter().find(|&&at| ours[at].from.contains(&source)).map(|&at| ours[at].name.clone());
-            let other = Some(name.to_owned());
-            findings.push(Finding { name: of, other, by: By::Name, verdict: Verdict::Unconverted });
+    let other = there.file;
+    let mut spread = Spread::of(&[torch, other]);
+    let mut seen: HashSet<Pair> = HashSet::new();
+    let tied = Judged::of(torch, other);
+    for &(at, id, _) in pairs {
+        let new = !tied.is_tied(&ours[at], id) || seen.insert((sources(torch, &ours[at]), elder(other, id)));
+        if new {
+            ours[at].from.iter().for_each(|&from| spread.add_tensor(torch, from));
+            spread.add_tensor(other, id);
         }
     }
-    let told: HashSet<String> = findings.iter().filter_map(|finding| finding.other.clone()).collect();
-    alone.retain(|&at| !ours[at].from.iter().all(|&id| told.contains(torch.tensors[id].name.as_str())));
+    // What has found nobody is read to be found by what it holds.
+    alone.iter().flat_map(|&at| &ours[at].from).for_each(|&from| spread.add_tensor(torch, from));
+    strangers.iter().for_each(|&id| spread.add_tensor(other, id));
+    Ok(spread.check()?)
+}
+
+/// What a tensor of ours is made of, and the other's: of tied ones the first.
+type Pair = (Sources, TensorId);
+
+/// Verdicts of pairs that will come again: tied tensors have many names and are compared once.
+struct Judged<'a> {
+    torch: &'a Checkpoint,
+    other: &'a Checkpoint,
+    /// Tensors that others share their bytes with, or that share another's.
+    tied: [HashSet<TensorId>; 2],
+    known: HashMap<Pair, Vec<(Arc<Move>, Verdict)>>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(torch: &'a Checkpoint, other: &'a Checkpoint) -> Judged<'a> {
+        let tied =
+            |checkpoint: &Checkpoint| checkpoint.tensors.iter().filter_map(|tensor| tensor.shared_with).collect();
+        Judged { torch, other, tied: [torch, other].map(tied), known: HashMap::new() }
+    }
+
+    fn is_tied(&self, ours: &Ours<'_>, id: TensorId) -> bool {
+        let [torch, other] = &self.tied;
+        ours.optional
+            || other.contains(&elder(self.other, id))
+            || ours.from.iter().any(|&from| torch.contains(&elder(self.torch, from)))
+    }
+
+    fn verdict(&mut self, ours: &Ours<'a>, there: &There<'_>, id: TensorId) -> Result<Verdict, Error> {
+        if !self.is_tied(ours, id) {
+            return pair::judge(ours, there, id);
+        }
+        let known = self.known.entry((sources(self.torch, ours), elder(self.other, id))).or_default();
+        let same = |step: &Move| (&step.fold, &step.rule.layout) == (&ours.step.fold, &ours.step.rule.layout);
+        if let Some((_, verdict)) = known.iter().find(|(step, _)| same(step)) {
+            return Ok(verdict.clone());
+        }
+        let verdict = pair::judge(ours, there, id)?;
+        known.push((Arc::clone(&ours.step), verdict.clone()));
+        Ok(verdict)
+    }
+}
+
+/// Torch's own tensors that the other file has under torch's names, where ours are made of parts or folds of them.
+fn unconverted<'a>(
+    ours: &[Ours<'a>],
+    torch: &'a Checkpoint,
+    there: &mut There<'a>,
+    alone: &mut Vec<usize>,
+    findings: &mut Vec<Finding<'a>>,
+) -> Result<(), Error> {
+    // Each source, with the first of ours that is made of it.
+    let mut sources: Vec<(TensorId, usize)> =
+        alone.iter().flat_map(|&at| ours[at].from.iter().map(move |&from| (from, at))).collect();
+    sources.sort_unstable();
+    sources.dedup_by_key(|(source, _)| *source);
+    let mut told: HashSet<TensorId> = HashSet::new();
+    for (source, at) in sources {
+        let name = torch.tensors[source].name.as_str();
+        let Some(id) = there.find_free(name) else { continue };
+        let (raw, found) = (torch.read(source)?, there.file.read(id)?);
+        if raw.shape == found.shape && raw.cast(found.dtype).is_some_and(|raw| raw.bytes == found.bytes) {
+            there.take(id);
+            told.insert(source);
+            let (name, other) = (Some(ours[at].name), Some(there.name(id)));
+            findings.push(Finding { name, other, by: By::Name, verdict: Verdict::Unconverted });
+        }
+    }
+    let is_told = |id: &TensorId| told.contains(id);
+    alone.retain(|&at| told.is_empty() || !ours[at].from.iter().all(is_told));
     Ok(())
 }
 
@@ -298,7 +418,7 @@ impl Ours<'_> {
         let sources: Result<Vec<TensorData>, _> = self.from.iter().map(|&id| self.torch.read(id)).collect();
         let sources = sources?;
         let made = self.step.apply(&sources.iter().collect::<Vec<_>>());
-        made.map_err(|error| Error::Move { name: self.name.clone(), error })
+        made.map_err(|error| Error::Move { name: self.name.to_owned(), error })
     }
 
     fn elements(&self) -> Option<u64> {

@@ -1,18 +1,18 @@
 //! What a tensor of the other file is to ours.
 
-use super::{Error, Ours, Verdict, quantized};
+use super::{Error, Ours, There, Verdict, quantized};
 use crate::compare::statistics::difference;
 use crate::plan::weights::{Fold, Layout, permute};
-use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
+use t2m_checkpoint::{Dtype, TensorData, TensorId};
 
 /// No tensor of more axes is tried in every order.
 const MOST_AXES: usize = 5;
 /// Numbers that are looked at together.
 const PIECE: usize = 1 << 16;
 
-pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result<Verdict, Error> {
-    let made = ours.make()?;
-    if let Some([scales, biases]) = quantized::parts(other, id) {
+pub(super) fn judge(ours: &Ours<'_>, there: &There<'_>, id: TensorId) -> Result<Verdict, Error> {
+    let (made, other) = (ours.make()?, there.file);
+    if let Some([scales, biases]) = quantized::parts(there, id) {
         let parts = [other.read(id)?, other.read(scales)?, other.read(biases)?];
         return Ok(quantized::judge(&made, &parts));
     }

@@ -1,13 +1,13 @@
 //! Weights that `mlx.nn.quantize` packed: `w ≈ scale · q + bias` by groups along the last axis, q in a stream of bits.
 
-use super::Verdict;
-use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
+use super::{There, Verdict};
+use t2m_checkpoint::{Dtype, TensorData, TensorId};
 
 /// Scales and biases beside packed words; `None` where the tensor is no such weight.
-pub(super) fn parts(checkpoint: &Checkpoint, id: TensorId) -> Option<[TensorId; 2]> {
-    let weight = checkpoint.tensors.get(id).filter(|weight| weight.dtype == Dtype::UInt32)?;
+pub(super) fn parts(there: &There<'_>, id: TensorId) -> Option<[TensorId; 2]> {
+    let weight = there.file.tensors.get(id).filter(|weight| weight.dtype == Dtype::UInt32)?;
     let prefix = weight.name.strip_suffix("weight")?;
-    let find = |name: &str| checkpoint.tensors.iter().position(|tensor| tensor.name == format!("{prefix}{name}"));
+    let find = |name: &str| there.find(&format!("{prefix}{name}"));
     Some([find("scales")?, find("biases")?])
 }
 

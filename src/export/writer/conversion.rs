@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Described, Error, Source, cast, slabs};
 use crate::export::state_dict::{Entry, StateDict};
-use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
+use t2m_checkpoint::{Checkpoint, Dtype, Spread, TensorData};
 
 /// The tensors of a key map, each by its move.
 #[derive(Debug)]
@@ -20,8 +20,18 @@ impl<'a> Conversion<'a> {
     /// The tensors of a key map, with real numbers cast to `asked`.
     ///
     /// # Errors
-    /// One is of a type that MLX does not read, or cannot be read at all.
+    /// One is of a type that MLX does not read, or cannot be read at all; or they are views that come to far more than is
+    /// stored.
     pub fn new(checkpoint: &'a Checkpoint, map: &'a StateDict, asked: Option<Dtype>) -> Result<Conversion<'a>, Error> {
+        let mut spread = Spread::of(&[checkpoint]);
+        for entry in &map.entries {
+            let sources = entry.from.iter().map(|&id| checkpoint.bytes_to_read(id));
+            // A part is read by itself where it lies together.
+            let whole = entry.from.iter().any(|&id| checkpoint.tensors[id].strides.is_some());
+            let parts = if whole { 1 } else { entry.step.fold.parts() };
+            spread.add(&entry.name, sources.fold(0u64, u64::saturating_add) / parts);
+        }
+        spread.check().map_err(Error::Read)?;
         match map.entries.iter().find(|entry| cast::written(entry.dtype, asked).is_none()) {
             Some(entry) => Err(unwritable(checkpoint, entry)),
             None => Ok(Conversion { checkpoint, map, asked }),

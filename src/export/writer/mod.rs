@@ -25,7 +25,7 @@ use crate::interrupt;
 use crate::plan::weights;
 use header::{Shard, Slot};
 use t2m_checkpoint::escape::{EscapedJson, escape, quoted};
-use t2m_checkpoint::{self, Bytes, Checkpoint, Dtype, TensorData, spare};
+use t2m_checkpoint::{self, Bytes, Checkpoint, Dtype, Spread, TensorData, spare};
 
 pub use cast::{Loss, written};
 pub use conversion::Conversion;
@@ -221,6 +221,13 @@ pub fn write_beside(
     let sources = source.inputs();
     let mut inputs = beside.inputs.clone();
     sources.iter().for_each(|source| inputs.extend(Inputs::of(source)));
+    let mut spread = Spread::of(&sources);
+    for at in 0..source.count() {
+        let Described { name, shape, dtype, .. } = source.tensor(at);
+        let bytes = shape.iter().fold(dtype.size() as u64, |bytes, &axis| bytes.saturating_mul(axis as u64));
+        spread.add(name, bytes);
+    }
+    spread.check().map_err(Error::Read)?;
     let shards = header::shards(source, &options.target, options.shard_bytes);
     let map = beside.map.as_ref().map(|map| map.path.as_path());
     let outputs = plan::outputs(&inputs, &options.target, &shards, map, options.force)?;

@@ -49,6 +49,6 @@ fn is_ours(kind: Kind, path: &Path) -> bool {
             let text = files::read(path, LONGEST_INDEX).unwrap_or_default();
             serde_json::from_slice(&text).is_ok_and(|index: Value| tool(index.pointer("/metadata/tool")))
         }
-        Kind::Map => key_map::read(path).is_ok_and(|map| !map.is_empty()),
+        Kind::Map => key_map::read(path).is_ok_and(|map| !map.rows.is_empty()),
     }
 }

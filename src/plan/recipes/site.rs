@@ -273,8 +273,7 @@ impl<'a> Site<'a> {
     fn place_below(&self, path: &str) -> Option<ModuleId> {
         let own = &self.module().path;
         let full = if own.is_empty() { path.to_owned() } else { format!("{own}.{path}") };
-        let below = self.model.modules.get(self.id..self.module().end)?;
-        below.iter().position(|module| module.path == full).map(|place| self.id + place)
+        self.model.place(self.id, &full)
     }
 
     /// A module below it, by its name relative to the module, whatever its class.

@@ -62,7 +62,15 @@ pub enum Fold {
 }
 
 impl Fold {
-    /// Its name in the registry; `None` where it does nothing.
+    /// Into how many parts the sources are cut, of which this is one.
+    pub fn parts(&self) -> u64 {
+        match self {
+            Fold::Part { of, .. } => (*of).max(1) as u64,
+            _ => 1,
+        }
+    }
+
+    /// The registry's name of it; `None` where it does nothing.
     pub fn rule(&self) -> Option<&'static str> {
         Some(match self {
             Fold::One => return None,

@@ -18,14 +18,18 @@ use super::super::error::name_for_message;
 
 /// The key that is no tensor.
 const METADATA: &str = "__metadata__";
+/// Entries of `__metadata__` that are kept: trainers write some hundred, and each takes many times its text.
+const MOST_METADATA: usize = 100_000;
 /// More axes than torch has operators for.
 const MOST_AXES: usize = 64;
 
 /// What the header says.
 #[derive(Debug, Default)]
 pub(super) struct Header {
-    /// `__metadata__`, in its order.
+    /// The first [`MOST_METADATA`] of `__metadata__`, in its order.
     pub metadata: Vec<(String, String)>,
+    /// Entries of it beyond those.
+    pub more_metadata: usize,
     /// The tensors, in their order.
     pub tensors: Vec<Entry>,
 }
@@ -72,7 +76,7 @@ pub(super) fn parse(bytes: &[u8]) -> Step<Header> {
             if std::mem::replace(&mut has_metadata, true) {
                 return Err(Fault { at, what: format!("`{METADATA}` is there twice") });
             }
-            header.metadata = reader.metadata()?;
+            (header.metadata, header.more_metadata) = reader.metadata()?;
             return Ok(());
         }
         if !seen.insert(name.hash()) && header.tensors.iter().any(|tensor| name == tensor.name.as_str()) {
@@ -254,23 +258,29 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| fault("this number does not fit 64 bits"))
     }
 
-    fn metadata(&mut self) -> Step<Vec<(String, String)>> {
-        let (mut entries, mut seen) = (Vec::new(), HashSet::<u64, RandomState>::default());
+    fn metadata(&mut self) -> Step<(Vec<(String, String)>, usize)> {
+        let (mut entries, mut more, mut seen) = (Vec::new(), 0, HashSet::<u64, RandomState>::default());
         // MLX writes null where there is none.
         self.blanks();
         if self.text.get(self.at..).is_some_and(|rest| rest.starts_with("null")) {
             self.at += "null".len();
-            return Ok(entries);
+            return Ok((entries, more));
         }
         self.object(|reader, key, at| {
-            if !seen.insert(key.hash()) && entries.iter().any(|(known, _): &(String, String)| key == known.as_str()) {
+            // Of those that are not kept the hash is all there is: two keys of one are as good as impossible.
+            let known = |(known, _): &(String, String)| key == known.as_str();
+            if !seen.insert(key.hash()) && (more > 0 || entries.iter().any(known)) {
                 return Err(Fault { at, what: format!("`{}` is twice in `{METADATA}`", key.shown()) });
             }
             let value = reader.string("text in quotes, the only value that `__metadata__` may have,")?;
-            entries.push((key.into_string(), value.into_string()));
+            if entries.len() < MOST_METADATA {
+                entries.push((key.into_string(), value.into_string()));
+            } else {
+                more += 1;
+            }
             Ok(())
         })?;
-        Ok(entries)
+        Ok((entries, more))
     }
 
     fn tensor(&mut self, name: CompactString, at: usize) -> Step<Entry> {

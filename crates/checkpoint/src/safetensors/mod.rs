@@ -50,6 +50,7 @@ pub fn read(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
         bytes: expected,
         tensors: Vec::with_capacity(tensors.len()),
         storages: Vec::with_capacity(tensors.len()),
+        warnings: left_out(header.more_metadata),
         metadata: header.metadata.into_iter().map(|(key, value)| (key, Value::from(value))).collect::<Map<_, _>>(),
         files: vec![bytes],
         ..Checkpoint::new(path, Format::Safetensors, Content::StateDict { module_versions: Vec::new() })
@@ -68,6 +69,12 @@ pub fn read(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
         return Err(damaged(PREFIX, what));
     }
     Ok(checkpoint)
+}
+
+/// What to say of metadata that was not kept.
+fn left_out(more: usize) -> Vec<String> {
+    let sentence = || format!("`__metadata__` has more entries than are read; the last {more} are left out.");
+    (more > 0).then(sentence).into_iter().collect()
 }
 
 /// Whether a tensor begins where the one before it ended, and is as long as its shape and type say.
