@@ -8,14 +8,14 @@ use crate::findings::{BlockerPlace, Blockers};
 use crate::model::{Model, ModuleId};
 use crate::open::Opened;
 use crate::registry::ops::OpStatus;
-use crate::source::Severity;
+use crate::source::{Reach, Severity};
 use crate::triage::Triage;
 
 /// What a row of the list is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A blocker.
-    Blocker(Severity),
+    /// A blocker, and what reaches it.
+    Blocker(Severity, Reach),
     /// An op.
     Op(OpStatus),
 }
@@ -41,20 +41,24 @@ pub struct Finding {
 pub fn of_blockers(blockers: &Blockers<'_>, model: &Model, triage: &Triage) -> Vec<Finding> {
     let finding = |place: &BlockerPlace<'_>| {
         let blocker = place.blocker;
-        let &first = place.modules.first()?;
-        let source = triage.source(&model.modules.get(first)?.class)?;
-        // One in another file is listed at the class.
-        let line = if source.file == place.file { blocker.line } else { source.class_line };
         Some(Finding {
-            kind: Kind::Blocker(blocker.severity),
+            kind: Kind::Blocker(blocker.severity, place.reach),
             what: blocker.pattern.clone(),
             place: format!("{}:{}", short(place.file), blocker.line),
             count: place.modules.len(),
-            words: format!("{} → {}", blocker.explanation, blocker.hint),
-            at: Place { module: first, line },
+            words: format!("{}{} → {}", place.reach.sentence(), blocker.explanation, blocker.hint),
+            at: place_of(place, model, triage)?,
         })
     };
     blockers.places.iter().filter_map(finding).collect()
+}
+
+/// Where a blocker is shown: in the first module that runs it, one in another file than its class's at the class.
+pub fn place_of(place: &BlockerPlace<'_>, model: &Model, triage: &Triage) -> Option<Place> {
+    let &module = place.modules.first()?;
+    let source = triage.source(&model.modules.get(module)?.class)?;
+    let line = if source.file == place.file { place.blocker.line } else { source.class_line };
+    Some(Place { module, line })
 }
 
 /// The ops of the model, those without a counterpart first.
@@ -86,7 +90,7 @@ pub fn all_ops(opened: &Opened) -> Vec<Finding> {
         let (file, line, _) = op.places.first()?;
         let guess = if op.guess { "?" } else { "" };
         Some(Finding {
-            kind: Kind::Op(op.status()),
+            kind: Kind::Op(op.status),
             what: format!("{}{guess} → {}", op.torch, op.mlx().unwrap_or("?")),
             place: format!("{}:{line}", short(file)),
             count: op.count,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::action::{Effect, HighlightJob, Pane};
 use super::areas::Areas;
+use super::document::{Document, Shown};
 use super::view::View;
 use crate::model::ModuleId;
-use crate::source::ClassSource;
 
 /// Lines coloured at once, around those on show.
 const HIGHLIGHT_MARGIN: usize = 150;
@@ -65,14 +65,14 @@ pub(super) fn follow_selection(view: &mut View, areas: &Areas) {
     let arrived = view.source.owner != Some(shown.owner);
     if arrived {
         let forward = shown.source.forward.clone().unwrap_or(shown.source.class_line..shown.source.class_line + 1);
-        let whole_class = rows_between(shown.source, shown.source.class_line, forward.end) <= height;
+        let whole_class = rows_between(&document, shown, shown.source.class_line, forward.end) <= height;
         let first = if whole_class { shown.source.class_line } else { forward.start.saturating_sub(1).max(1) };
         view.source.owner = Some(shown.owner);
         view.source.left = 0;
         view.source.line = None;
         view.source.top = first;
         // A file that fits is shown from its beginning.
-        if rows_between(shown.source, 1, shown.source.text.lines().count() + 1) <= height {
+        if rows_between(&document, shown, 1, shown.source.text.lines().count() + 1) <= height {
             view.source.top = 1;
         }
     }
@@ -80,28 +80,30 @@ pub(super) fn follow_selection(view: &mut View, areas: &Areas) {
     view.source.chosen = chosen;
     if let Some((_, line)) = chosen {
         if view.source.line != Some(line) {
-            point_at(view, shown.source, line, height);
+            point_at(view, shown, line, height);
         }
     } else if let Some(line) = view.source.jump.take() {
-        point_at(view, shown.source, line, height);
+        point_at(view, shown, line, height);
     } else if called.is_some() && view.source.line != called {
         view.source.line = called;
-        point_at(view, shown.source, called.unwrap_or(1), height);
-    } else if called.is_none() && !document.blockers(selected).iter().any(|at| Some(at.line) == view.source.line) {
+        point_at(view, shown, called.unwrap_or(1), height);
+    } else if called.is_none() && !document.blockers(selected).any(|(_, at, _)| Some(at.line) == view.source.line) {
         view.source.line = None;
     }
 }
 
 /// Rows that these lines take, the notes of their blockers included.
-fn rows_between(source: &ClassSource, first: usize, end: usize) -> usize {
-    let notes = source.blockers.iter().filter(|blocker| (first..end).contains(&blocker.line)).count();
+fn rows_between(document: &Document, shown: Shown<'_>, first: usize, end: usize) -> usize {
+    let own = document.blockers(shown.owner).filter(|(file, ..)| *file == shown.source.file);
+    let notes = own.filter(|(_, blocker, _)| (first..end).contains(&blocker.line)).count();
     end.saturating_sub(first) + notes * NOTE_ROWS
 }
 
 /// Highlight a line, and scroll to it where it is out of view.
-fn point_at(view: &mut View, source: &ClassSource, line: usize, height: usize) {
+fn point_at(view: &mut View, shown: Shown<'_>, line: usize, height: usize) {
     view.source.line = Some(line);
-    if line < view.source.top || rows_between(source, view.source.top, line + 1) > height {
+    let document = Arc::clone(&view.document);
+    if line < view.source.top || rows_between(&document, shown, view.source.top, line + 1) > height {
         view.source.top = line.saturating_sub(height / 3).max(1);
     }
 }

@@ -71,9 +71,16 @@ impl View {
 
     /// Where a jump to the next blocker starts.
     pub fn place(&self) -> Place {
-        let blockers = self.document.blockers(self.tree.selected);
-        let line = self.source.line.filter(|line| blockers.iter().any(|blocker| blocker.line == *line));
-        Place { module: self.tree.selected, line: line.unwrap_or(0) }
+        let selected = self.tree.selected;
+        let source = self.document.module(selected).and_then(|module| self.document.triage.source(&module.class));
+        // One in a file of a base is shown at the class.
+        let at = |file: &str, line: usize| match source {
+            Some(source) if source.file != file => source.class_line,
+            _ => line,
+        };
+        let mut lines = self.document.blockers(selected).map(|(file, blocker, _)| at(file, blocker.line));
+        let line = self.source.line.filter(|line| lines.any(|known| known == *line));
+        Place { module: selected, line: line.unwrap_or(0) }
     }
 
     /// Go to a module and a line of its source.

@@ -215,7 +215,7 @@ fn blockers_in_the_file_of_a_base_are_told_at_the_class() {
     let blocker = Blocker { line: 321, ..block.blockers.remove(0) };
     block.blockers.clear();
     block.inherited = vec![("vision/base.py".to_owned(), blocker)];
-    let triage = Triage { modules: sample.triage.modules.clone(), classes, coverage: sample.triage.coverage };
+    let triage = Triage { modules: sample.triage.modules.clone(), classes, ..Triage::default() };
     let document = Document::new("vision_mini.pt".to_owned(), sample.model.clone(), Arc::new(triage));
     let mut state = state("dark");
     act(&mut state, Action::Opened(Arc::new(document)));

@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthChar;
 use super::{Place, tree};
 use crate::model::ModuleId;
 use crate::source::highlight::Run;
-use crate::source::{Blocker, ClassSource};
+use crate::source::{Blocker, ClassSource, Reach};
 use crate::tui::action::Highlighted;
 use crate::tui::areas::SourceArea;
 use crate::tui::canvas::Canvas;
@@ -119,26 +119,31 @@ impl<'a> Sheet<'a> {
             self.draw_line(canvas, y, line, code, &mut drawn);
             drawn.lines.end = line + 1;
             y += 1;
-            for blocker in self.source.blockers.iter().filter(|blocker| blocker.line == line) {
-                y = self.draw_note(canvas, y, blocker, None);
-            }
-            let inherited = self.source.inherited.iter().filter(|_| line == self.source.class_line);
-            for (file, blocker) in inherited {
-                y = self.draw_note(canvas, y, blocker, Some(file));
+            for noted in self.noted(line) {
+                y = self.draw_note(canvas, y, noted);
             }
         }
         drawn
     }
 
+    /// The blockers that are shown at a line, with those in files of bases at the class.
+    fn noted(&self, line: usize) -> impl Iterator<Item = Noted<'_>> {
+        let source = self.source;
+        self.view.document.blockers(self.owner).filter_map(move |(file, blocker, reach)| {
+            let elsewhere = (file != source.file).then_some(file);
+            let at = if elsewhere.is_some() { source.class_line } else { blocker.line };
+            (at == line).then_some(Noted { blocker, elsewhere, reach })
+        })
+    }
+
     fn draw_line(&self, canvas: &mut Canvas<'_>, y: u16, line: usize, code: &str, drawn: &mut SourceArea) {
         let theme = self.theme;
-        let blockers: Vec<&Blocker> = self.source.blockers.iter().filter(|blocker| blocker.line == line).collect();
+        let blockers: Vec<Noted<'_>> = self.noted(line).collect();
         let pointed = self.view.source.line == Some(line);
         let in_forward = self.source.forward.as_ref().is_some_and(|forward| forward.contains(&line));
-        let inherited = self.source.inherited.iter().filter(|_| line == self.source.class_line);
-        let here = blockers.iter().copied().chain(inherited.map(|(_, blocker)| blocker));
-        let mark = match here.map(|blocker| blocker.severity).min() {
-            Some(severity) => Span::styled(glyphs::FLAG.to_string(), theme.severity(severity)),
+        let worst = blockers.iter().min_by_key(|noted| (!noted.reach.counts(), noted.blocker.severity));
+        let mark = match worst {
+            Some(noted) => Span::styled(glyphs::FLAG.to_string(), noted.style(theme)),
             None if pointed || self.linked.contains(&line) => Span::styled(glyphs::MARK.to_string(), theme.mark()),
             None => Span::raw(" "),
         };
@@ -169,7 +174,7 @@ impl<'a> Sheet<'a> {
     }
 
     /// Style of the character at a byte (for colours) and at a place in the line (for blockers).
-    fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[&Blocker], byte: usize, character: usize) -> Style {
+    fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[Noted<'_>], byte: usize, character: usize) -> Style {
         let mut style = self.theme.text();
         if let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) {
             let (red, green, blue) = run.colour;
@@ -181,12 +186,13 @@ impl<'a> Sheet<'a> {
                 style = style.add_modifier(Modifier::ITALIC);
             }
         }
-        let inside = |blocker: &&&Blocker| {
-            let start = blocker.column.saturating_sub(1);
-            (start..start + blocker.text.chars().count().max(1)).contains(&character)
+        let inside = |noted: &&Noted<'_>| {
+            let start = noted.blocker.column.saturating_sub(1);
+            let length = noted.blocker.text.chars().count().max(1);
+            noted.elsewhere.is_none() && (start..start + length).contains(&character)
         };
         match blockers.iter().find(inside) {
-            Some(blocker) => style.patch(self.theme.severity(blocker.severity)).add_modifier(Modifier::UNDERLINED),
+            Some(noted) => style.patch(noted.style(self.theme)).add_modifier(Modifier::UNDERLINED),
             None => style,
         }
     }
@@ -226,8 +232,8 @@ impl<'a> Sheet<'a> {
 
     /// What happens and what to write instead, under the construct, or under the class for one in another file that the
     /// class inherits from. Returns the row below.
-    fn draw_note(&self, canvas: &mut Canvas<'_>, mut y: u16, blocker: &Blocker, elsewhere: Option<&str>) -> u16 {
-        let theme = self.theme;
+    fn draw_note(&self, canvas: &mut Canvas<'_>, mut y: u16, noted: Noted<'_>) -> u16 {
+        let (theme, Noted { blocker, elsewhere, reach }) = (self.theme, noted);
         let width = usize::from(self.area.width);
         let column = if elsewhere.is_some() { 0 } else { blocker.column.saturating_sub(1) };
         let column = column.saturating_sub(self.view.source.left);
@@ -236,13 +242,14 @@ impl<'a> Sheet<'a> {
         if room < 8 {
             return y;
         }
-        let severity = theme.severity(blocker.severity);
+        let severity = noted.style(theme);
         let place = elsewhere.map_or(String::new(), |file| format!(" in {}:{}", escape(file), blocker.line));
         let (name, pattern) = (blocker.severity.name(), quoted(&blocker.pattern));
-        let what = format!("{name} {pattern}{place}: {}", sentence(&blocker.explanation));
+        let what = format!("{name}{} {pattern}{place}: {}", reach.aside(), sentence(&blocker.explanation));
+        let hint = if reach.counts() { theme.text() } else { severity };
         let halves = [
             (glyphs::FLAG, what, severity, severity.add_modifier(Modifier::BOLD)),
-            ('→', sentence(&blocker.hint).into_owned(), theme.text(), theme.text()),
+            ('→', sentence(&blocker.hint).into_owned(), hint, hint),
         ];
         for (sign, words, style, first_style) in halves {
             for (index, row) in text::wrap_to(&words, room, NOTE_ROWS).into_iter().enumerate() {
@@ -263,6 +270,22 @@ impl<'a> Sheet<'a> {
             }
         }
         y
+    }
+}
+
+/// A blocker where it is shown.
+#[derive(Debug, Clone, Copy)]
+struct Noted<'a> {
+    blocker: &'a Blocker,
+    /// The file that it is in, where that is a base's.
+    elsewhere: Option<&'a str>,
+    reach: Reach,
+}
+
+impl Noted<'_> {
+    /// Of its severity; dimmed where only training reaches it.
+    fn style(&self, theme: &Theme) -> Style {
+        if self.reach.counts() { theme.severity(self.blocker.severity) } else { theme.faint() }
     }
 }
 

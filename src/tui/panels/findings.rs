@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Context, Panel, Then};
 use crate::registry::ops::OpStatus;
-use crate::source::Severity;
+use crate::source::{Reach, Severity};
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
@@ -99,12 +99,14 @@ impl Panel for Findings {
 fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
     let theme = canvas.theme;
     let (sign, word, style) = look(theme, finding.kind);
+    let training = matches!(finding.kind, Kind::Blocker(_, Reach::Training));
+    let words = if training { theme.faint() } else { theme.text() };
     let path = canvas.view.document.module(finding.at.module).map_or("", |module| module.path.as_str());
     let path = if path.is_empty() { "(root)" } else { path };
     Line::from(vec![
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{sign} {word:<9}"), style),
-        Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), theme.text()),
+        Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), words),
         Span::styled(text::pad(&text::clip(&quoted(&finding.place), PLACE - 1), PLACE), theme.muted()),
         Span::styled(format!("×{:<4} ", finding.count), theme.muted()),
         Span::styled(quoted(path).into_owned(), theme.muted()),
@@ -113,11 +115,14 @@ fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
 
 fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
     match kind {
-        Kind::Blocker(severity) => (glyphs::FLAG, severity.name(), theme.severity(severity)),
+        Kind::Blocker(_, Reach::Training) => (glyphs::FLAG, "training", theme.faint()),
+        Kind::Blocker(severity, _) => (glyphs::FLAG, severity.name(), theme.severity(severity)),
         Kind::Op(status) => {
             let (sign, style) = match status {
                 OpStatus::None => ('✗', theme.severity(Severity::Differs)),
+                OpStatus::Unknown => ('?', theme.muted()),
                 OpStatus::Trap => ('◐', theme.notice()),
+                OpStatus::Recipe => ('◐', theme.muted()),
                 OpStatus::Direct => ('●', theme.muted()),
             };
             (sign, status.name(), style)
