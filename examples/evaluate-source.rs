@@ -6,8 +6,9 @@
 //! SITE-PACKAGES holds torchvision, timm or transformers; `--lines` prints each place that is flagged; `--ops` counts the ops
 //! that occur in all of their models' classes, and names those that have neither a row nor a blocker.
 //!
-//! MODELS is a folder of pickled models (`real_models.py` makes a hundred): of each is told how many `breaks` are written in its classes, how many blockers count, how many only
-//! training reaches, and how many could not be decided. Every `breaks` that counts is listed with its line, for a person to judge.
+//! MODELS is a folder of pickled models (`real_models.py` makes a hundred). Of each is told how many `breaks` are written in its
+//! classes, how many blockers count, how many only training reaches, and how many could not be decided. Every `breaks` that
+//! counts is listed with its line, for a person to judge; with `--lines` those that do not count as well.
 
 #![allow(missing_docs)]
 
@@ -199,10 +200,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let asked = |option: &str| options.iter().any(|given| given == option);
     let lines = asked("--lines");
     if let Some(folder) = names.get(1) {
-        return models(&packages, Path::new(folder));
+        return models(&packages, Path::new(folder), lines);
     }
     if asked("--ops") {
-        return ops(&packages);
+        return ops(&packages, lines);
     }
     println!(
         "{:<62} {:>7} {:>8} {:>6} {:>5} {:>6} {:>7} {:>8} {:>6}",
@@ -287,7 +288,7 @@ fn all(found: &ClassSource) -> impl Iterator<Item = (&str, &Blocker)> {
 }
 
 /// What counts in real models, with the values of their own attributes.
-fn models(packages: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn models(packages: &Path, folder: &Path, lines: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "pt"));
     files.sort();
@@ -295,7 +296,8 @@ fn models(packages: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Erro
         "{:<44} {:>7} {:>6} {:>7} {:>8} {:>9} {:>9}",
         "model", "written", "breaks", "differs", "harmless", "undecided", "training"
     );
-    let (mut all, mut breaks, mut with, mut listed) = (0, 0, 0, BTreeMap::<String, Vec<String>>::new());
+    let (mut all, mut breaks, mut with) = (0, 0, 0);
+    let [mut listed, mut left_out] = [(); 2].map(|()| BTreeMap::<String, Vec<String>>::new());
     for path in &files {
         let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let options = Options { checkpoint: path.clone(), sources: vec![packages.to_owned()], ..Options::default() };
@@ -320,16 +322,22 @@ fn models(packages: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Erro
         all += written;
         breaks += counts.breaks;
         with += usize::from(counts.breaks > 0);
-        for place in blockers.places.iter().filter(|it| it.counts() && it.blocker.severity == Severity::Breaks) {
-            let file = place.file.rsplit_once("site-packages/").map_or(place.file, |(_, inside)| inside);
-            let line = format!(
-                "{file}:{}: {} ({}): {}",
-                place.blocker.line,
-                place.blocker.pattern,
-                place.reach.name(),
-                place.blocker.text
-            );
-            listed.entry(line).or_default().push(name.clone());
+        let say = |file: &str, blocker: &Blocker, reach: &str| {
+            let file = file.rsplit_once("site-packages/").map_or(file, |(_, inside)| inside);
+            format!("{file}:{}: {} ({reach}): {}", blocker.line, blocker.pattern, blocker.text)
+        };
+        let mut counted = BTreeSet::new();
+        for place in blockers.places.iter().filter(|it| it.blocker.severity == Severity::Breaks) {
+            counted.insert((place.file, place.blocker.line, place.blocker.column, &place.blocker.pattern));
+            let list = if place.counts() { &mut listed } else { &mut left_out };
+            let line = say(place.file, place.blocker, place.reach.name());
+            list.entry(line).or_default().push(name.clone());
+        }
+        for (file, blocker) in opened.triage.classes.values().flat_map(ClassSource::all_blockers) {
+            let key = (file, blocker.line, blocker.column, &blocker.pattern);
+            if blocker.severity == Severity::Breaks && counted.insert(key) {
+                left_out.entry(say(file, blocker, "never")).or_default().push(name.clone());
+            }
         }
         for warning in opened.checkpoint.warnings.iter().filter(|warning| warning.contains("found out")) {
             println!("    {warning}");
@@ -342,6 +350,12 @@ fn models(packages: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Erro
     for (line, models) in listed {
         println!("  {line} [{}]", models.join(", "));
     }
+    if lines {
+        println!("\nnot counted:");
+        for (line, models) in left_out {
+            println!("  {line} [{}]", models.join(", "));
+        }
+    }
     Ok(())
 }
 
@@ -350,7 +364,7 @@ const FOLDERS: [&str; 5] =
     ["torchvision/models", "torchvision/ops", "timm/models", "timm/layers", "transformers/models"];
 
 /// How many of the ops in all models' classes have a row or a blocker.
-fn ops(packages: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn ops(packages: &Path, lines: bool) -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::load(&[])?;
     let mut calls = globset::GlobSetBuilder::new();
     for pattern in blockers::built_in().map_err(|error| error.to_string())? {
@@ -397,6 +411,10 @@ fn ops(packages: &Path) -> Result<(), Box<dyn std::error::Error>> {
     println!("{rows} with a row; {} with neither a row nor a blocker, in {uses} places:", without.len());
     for (name, count) in without {
         println!("{count:>6}  {name}");
+    }
+    if lines {
+        println!("\nall of them:");
+        found.iter().for_each(|(name, count)| println!("{count:>6}  {name}"));
     }
     Ok(())
 }

@@ -215,6 +215,38 @@ class Net(nn.Module):
 }
 
 #[test]
+fn what_the_config_says_is_known() {
+    let text = "\
+class Block(nn.Module):
+    def forward(self, x):
+        if self.config.use_mask and self.config.get('depth', 0) > 1:
+            x.item()
+        elif self.config.scale is None:
+            x.tolist()
+class Net(nn.Module):
+    def forward(self, x):
+        return self.block(x)
+";
+    let found = |config: Value| {
+        let mut sources = Sources::default();
+        sources.add_text("m", "m.py", "from a test", &format!("{HEAD}{text}"));
+        let modules = [("", "Net", json!({})), ("block", "Block", json!({"config": {"class": "m.Config"}}))];
+        let described: Vec<DescribedModule> = modules.iter().map(describe).collect();
+        let mut checkpoint = Checkpoint::described(Path::new("m.pt"), &described);
+        checkpoint.metadata.insert("config".to_owned(), config);
+        let model = model::build(&checkpoint);
+        let triage = triage::triage(&checkpoint, &model, &Registry::load(&[]).unwrap(), &sources);
+        let blockers = Blockers::of(&model, &triage);
+        let words = blockers.places.iter().map(|it| format!("{} {}", it.blocker.text, it.reach.name()));
+        words.collect::<Vec<String>>()
+    };
+    assert_eq!(found(json!({"use_mask": true, "depth": 2, "scale": null})), ["x.item() inference"]);
+    assert_eq!(found(json!({"use_mask": false, "depth": 2, "scale": null})), ["x.tolist() inference"]);
+    assert_eq!(found(json!({"use_mask": false, "scale": 2})), Vec::<String>::new());
+    assert_eq!(found(json!({"depth": 2, "scale": 1.0})), ["x.item() unknown"]);
+}
+
+#[test]
 fn what_is_handed_on_may_be_called_with_anything() {
     let text = "\
 class Block(nn.Module):
@@ -254,6 +286,25 @@ class Silent(nn.Module):
 ";
     assert_eq!(places(text, &[("", "Net", json!({}))]), ["image.item() inference"]);
     assert_eq!(places(text, &[("", "Silent", json!({}))]), ["image.item() unknown"]);
+}
+
+#[test]
+fn in_training_somebody_gives_labels() {
+    let text = "\
+class Net(nn.Module):
+    def forward(self, x, labels=None, ask=False):
+        if self.training:
+            if labels is None:
+                raise ValueError('give labels')
+            labels.item()
+        if ask:
+            x.tolist()
+        if labels is not None:
+            labels.numpy()
+        return x
+";
+    // What a parameter asks for that nobody gives is not training's.
+    assert_eq!(places(text, &[("", "Net", json!({}))]), ["labels.item() training"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! module are those that were saved, built or configured, and a parameter that no caller gives has its default. Conditions on
 //! such values are decided; what depends on tensors is not. Calls lead into methods and functions of the file, and into the
 //! modules below, which are followed in turn with the arguments that all of their callers give. A second time nothing is known of
-//! `training`: what only that reaches is training's.
+//! `training`: what only that reaches is training's, where labels are given, too.
 //!
 //! Nothing is run. A place that cannot be decided counts.
 
@@ -59,7 +59,7 @@ impl Reach {
     pub fn aside(self) -> &'static str {
         match self {
             Reach::Inference => "",
-            Reach::Unknown => ", where it runs",
+            Reach::Unknown => ", undecided",
             Reach::Training => ", training only",
         }
     }
@@ -102,11 +102,12 @@ pub struct Question<'a> {
     pub config: Option<&'a Map<String, Json>>,
 }
 
-/// For each module what reaches the code of its class; `None` where that has neither blockers nor ops.
+/// For each module what reaches the code of its class; `None` where that has neither blockers nor ops, and nothing at all where no
+/// class has any.
 pub fn reached(sources: &Sources, question: &Question<'_>) -> Vec<Option<Arc<Reached>>> {
     let asked = |class: &str| question.classes.get(class).is_some_and(ClassSource::has_findings);
     if !question.model.modules.iter().any(|module| asked(&module.class)) {
-        return vec![None; question.model.modules.len()];
+        return Vec::new();
     }
     // Blocks in functions in calls: as deep as text may be nested, times as deep as calls are followed.
     std::thread::scope(|scope| {
@@ -136,7 +137,7 @@ fn answer(sources: &Sources, question: &Question<'_>, following: bool) -> Vec<Op
         let key = match &followed {
             _ if replaced => Key::Replaced,
             None => Key::Unknown,
-            Some(followed) => Key::Followed(followed.each_ref().map(|followed| followed.key(id))),
+            Some(ways) => Key::Followed(ways.each().map(|followed| followed.key(id))),
         };
         let compute = || {
             let family = families.get(module.class.as_str());
@@ -158,11 +159,27 @@ fn answer(sources: &Sources, question: &Question<'_>, following: bool) -> Vec<Op
 enum Key {
     Replaced,
     Unknown,
-    Followed([world::Key; 2]),
+    Followed([world::Key; 4]),
 }
 
-/// Without training, and with.
-fn follow(question: &Question<'_>, families: &HashMap<&str, Vec<Found>>) -> Option<[Followed; 2]> {
+/// All forwards, followed in four ways.
+struct Ways {
+    /// At inference, called with what nobody can leave out.
+    inference: Followed,
+    /// At inference, called with anything.
+    asked: Followed,
+    /// The same in training: there somebody gives labels.
+    training: Followed,
+    taught: Followed,
+}
+
+impl Ways {
+    fn each(&self) -> [&Followed; 4] {
+        [&self.inference, &self.asked, &self.training, &self.taught]
+    }
+}
+
+fn follow(question: &Question<'_>, families: &HashMap<&str, Vec<Found>>) -> Option<Ways> {
     let code = families.iter().map(|(class, family)| {
         let members = family
             .iter()
@@ -172,15 +189,17 @@ fn follow(question: &Question<'_>, families: &HashMap<&str, Vec<Found>>) -> Opti
     let config = question.config.map(|config| Value::from_json(&Json::Object(config.clone())));
     let Question { model, kinds, replaced, .. } = *question;
     let world = World { model, code: code.collect(), replaced, kinds, config, known: RefCell::default() };
-    let [Ok(inference), Ok(training)] = [Value::Bool(false), Value::Unknown].map(|training| world.follow(&training))
-    else {
-        return None;
-    };
-    Some([inference, training])
+    let (off, any) = (Value::Bool(false), Value::Unknown);
+    Some(Ways {
+        inference: world.follow(&off).ok()?,
+        asked: world.follow_any(&off).ok()?,
+        training: world.follow(&any).ok()?,
+        taught: world.follow_any(&any).ok()?,
+    })
 }
 
 fn decide(
-    followed: Option<&[Followed; 2]>,
+    ways: Option<&Ways>,
     family: Option<&Vec<Found>>,
     id: ModuleId,
     file: &str,
@@ -189,14 +208,20 @@ fn decide(
     // What stands in a class's body counts wherever it stands.
     let Some(at) = at else { return Some(Reach::Inference) };
     let module = family.and_then(|family| family.iter().find(|found| found.file == file)).map(|found| &found.module);
-    let (Some([inference, training]), Some(module)) = (followed, module) else { return Some(Reach::Unknown) };
-    let (Some(inference), Some(training)) = (inference.runs(id, module, at), training.runs(id, module, at)) else {
+    let (Some(ways), Some(module)) = (ways, module) else { return Some(Reach::Unknown) };
+    let [Some(inference), Some(asked), Some(training), Some(taught)] =
+        ways.each().map(|followed| followed.runs(id, module, at))
+    else {
         return Some(Reach::Unknown);
     };
-    match (inference, training) {
-        ((Runs::Never, _), (Runs::Never, _)) => None,
-        ((Runs::Never, _), _) | ((_, true), (_, false)) => Some(Reach::Training),
-        ((Runs::Always, false), _) => Some(Reach::Inference),
-        _ => Some(Reach::Unknown),
+    // A module that nobody was seen to call may run or not.
+    let reached = |(runs, loose): (Runs, bool)| runs != Runs::Never && !loose;
+    match inference {
+        (Runs::Always, false) => Some(Reach::Inference),
+        (Runs::Maybe, false) => Some(Reach::Unknown),
+        // What a parameter asks for that nobody gives is not training's.
+        _ if reached(training) || reached(taught) && !reached(asked) => Some(Reach::Training),
+        (Runs::Never, _) => None,
+        (_, true) => Some(Reach::Unknown),
     }
 }

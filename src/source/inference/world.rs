@@ -143,6 +143,11 @@ impl<'t, 'm> World<'t, 'm> {
                 return Ok(followed);
             }
         }
+        self.follow_any(training)
+    }
+
+    /// Follow all forwards, whatever the root is called with.
+    pub(super) fn follow_any(&self, training: &Value) -> Result<Followed, Spent> {
         self.pass(training, Trust::Nothing)
     }
 
