@@ -7,7 +7,7 @@ use serde::Deserialize;
 pub enum Argument {
     /// `None`
     None,
-    /// `True`, `False`; `self.training`, which is False at inference.
+    /// `True`, `False`; `self.training` and what is called so, which is False at inference.
     Bool(bool),
     /// A number that is written out, `-1` too.
     Number(f64),

@@ -89,8 +89,8 @@ impl Reader<'_> {
     fn named(&self, text: &str) -> Argument {
         let last = text.rsplit('.').next().unwrap_or(text);
         let own = text.strip_suffix(".training").is_some_and(|object| object == self.receiver);
-        if own {
-            // The model just runs.
+        // The model just runs; `training` is what a helper is told of that.
+        if own || text == "training" {
             return Argument::Bool(false);
         }
         let full = self.module.resolve(text);

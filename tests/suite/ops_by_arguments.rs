@@ -5,7 +5,7 @@ use t2m_tui::registry::ops::OpStatus;
 use t2m_tui::source::Sources;
 
 /// The row, a line in which its trap fires, and one in which it does not.
-const CALLS: [(&str, &str, &str); 43] = [
+const CALLS: [(&str, &str, &str); 44] = [
     ("F.softmax", "F.softmax(x)", "F.softmax(x, dim=-1)"),
     ("F.softmax", "x.softmax(dim=None)", "x.softmax(-1)"),
     ("x.view", "x.view(torch.int32)", "x.view(3, -1)"),
@@ -43,6 +43,7 @@ const CALLS: [(&str, &str, &str); 43] = [
     ("F.log_softmax", "F.log_softmax(x)", "F.log_softmax(x, dim=1)"),
     ("F.glu", "F.glu(x, dim=1)", "F.glu(x)"),
     ("F.dropout", "F.dropout(x, 0.1)", "F.dropout(x, 0.1, training=self.training)"),
+    ("F.dropout", "F.dropout(x, p=0.1, training=True)", "F.dropout(x, p=0.1, training=training)"),
     ("F.nll_loss", "F.nll_loss(x, i)", "F.nll_loss(x, i, reduction='sum')"),
     (
         "F.binary_cross_entropy_with_logits",

@@ -275,7 +275,7 @@ impl<'t, 'w> Walk<'t, 'w> {
                 Ok(Some(Value::Unknown))
             }
             Callee::Method { value: Value::Modules(path), name, .. } => {
-                self.method(path, *name, arguments, runs).map(Some)
+                self.method(path, name, arguments, runs).map(Some)
             }
             Callee::Method { value: Value::None, .. } if runs == Runs::Always => {
                 self.outcome.contradicts = true;

@@ -79,6 +79,9 @@ fn assigned_in<'t>(module: &'t Module, function: tree_sitter::Node<'t>, names: &
     });
 }
 
+/// What following has shown, by the first module of a kind and whether nothing is known of training; for each way to call it.
+pub(super) type Known = HashMap<(ModuleId, bool), Vec<(Arguments, Rc<Outcome>)>>;
+
 /// A model and the code of its classes.
 pub(super) struct World<'t, 'm> {
     pub model: &'m Model,
@@ -91,7 +94,7 @@ pub(super) struct World<'t, 'm> {
     /// What `config` holds.
     pub config: Option<Value>,
     /// What following one kind of module has shown, by how it was called.
-    pub known: RefCell<HashMap<(ModuleId, bool), Vec<(Arguments, Rc<Outcome>)>>>,
+    pub known: RefCell<Known>,
 }
 
 /// How a module is called: by all that call it together.
@@ -210,7 +213,7 @@ impl<'t, 'm> World<'t, 'm> {
         nested: usize,
     ) -> Result<Rc<Outcome>, Spent> {
         let key = (self.kind(id), *training == Value::Unknown);
-        let found = |known: &HashMap<_, Vec<(Arguments, Rc<Outcome>)>>| {
+        let found = |known: &Known| {
             let ways = known.get(&key)?;
             ways.iter().find(|(other, _)| other == arguments).map(|(_, outcome)| Rc::clone(outcome))
         };
