@@ -198,6 +198,67 @@ class Spare(nn.Module):
 }
 
 #[test]
+fn wrappers_hand_on_what_they_get() {
+    let text = "\
+class Net(nn.Module):
+    def forward(self, x, ask=False):
+        if ask:
+            x.item()
+        return x
+";
+    let wrapped = |class| places(text, &[("", class, json!({})), ("module", "Net", json!({}))]);
+    assert_eq!(wrapped("torch.nn.parallel.data_parallel.DataParallel"), Vec::<String>::new());
+    assert_eq!(wrapped("elsewhere.Wrapper"), ["x.item() unknown in module"], "of what nobody knows anything may come");
+}
+
+#[test]
+fn paths_of_modules_are_followed() {
+    let text = "\
+class Block(nn.Module):
+    def forward(self, x, ask=False):
+        if ask:
+            x.item()
+        return x
+class Net(nn.Module):
+    def forward(self, x):
+        CALL
+        return x
+";
+    let modules = [
+        ("", "Net", json!({})),
+        ("layers", "torch.nn.modules.container.ModuleList", json!({})),
+        ("layers.0", "Block", json!({})),
+        ("layers.1", "Block", json!({})),
+        ("heads", "torch.nn.modules.container.ModuleDict", json!({})),
+        ("heads.a", "Block", json!({})),
+    ];
+    let called = |call: &str| places(&text.replace("CALL", call), &modules).join("; ");
+    let cases = [
+        ("self.layers[0](x, True)", "layers.0 inference"),
+        ("self.layers[-1](x, ask=True)", "layers.1 inference"),
+        ("[layer(x, True) for layer in self.layers]", "layers.0, layers.1 inference"),
+        ("for a, b in zip(self.layers, x): a(b, True)", "layers.0, layers.1 inference"),
+        ("for _, layer in self.layers.named_children(): layer(x, True)", "layers.0, layers.1 inference"),
+        ("for i in range(len(self.layers)): x = self.layers[i](x, True)", "layers.0, layers.1 inference"),
+        ("self.heads['a'](x, True)", "heads.a inference"),
+        ("for head in self.heads.values(): head(x, True)", "heads.a inference"),
+        ("getattr(self, 'layers')[1](x, True)", "layers.1 inference"),
+        ("block = self.layers[1]; block.forward(x, True)", "layers.1 inference"),
+        ("self.heads['a'](x, *x)", "heads.a unknown"),
+        ("self.heads['a'](x, **x)", "heads.a unknown"),
+    ];
+    for (call, expected) in cases {
+        let (modules, reach) = expected.rsplit_once(' ').unwrap();
+        let found = called(call);
+        assert!(found.starts_with(&format!("x.item() {reach} in")), "{call}: {found}");
+        // Blocks that nobody calls may run or not, and are told with the place.
+        for module in modules.split(", ") {
+            assert!(found.contains(module), "{call}: {found}");
+        }
+    }
+}
+
+#[test]
 fn modules_are_told_apart_by_what_they_hold() {
     let text = "\
 class Block(nn.Module):

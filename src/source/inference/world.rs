@@ -16,6 +16,13 @@ use crate::source::reach::{Lineage, Reached};
 const SWEEPS: usize = 3;
 /// Steps to look at one module that has no code.
 const STEP: usize = 2;
+/// Classes that hand on what they are called with.
+const HANDS_ON: [&str; 4] = [
+    "torch.nn.parallel.data_parallel.DataParallel",
+    "torch.nn.parallel.distributed.DistributedDataParallel",
+    "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel",
+    "torch._dynamo.eval_frame.OptimizedModule",
+];
 /// A path that stands for everything below a module.
 const ALL: &str = "**";
 
@@ -270,6 +277,8 @@ impl<'t, 'm> World<'t, 'm> {
         match class {
             _ if leaf => Outcome::default(),
             class if is_sequential(class) => call(Arguments::of_one(), Runs::Always),
+            // What is in it is called as it is itself: by whoever runs the model.
+            class if HANDS_ON.contains(&class) => call(Arguments::of_one(), Runs::Always),
             // Whoever has it calls what is in it.
             class if class.starts_with("torch.nn.") && class.contains(".container.") => Outcome::default(),
             class if class.starts_with("torch.nn.") => call(anything, Runs::Always),
