@@ -11,8 +11,8 @@ use crate::registry::conditions::{Argument, Call};
 const MOST: usize = 16;
 
 /// The arguments of `x.op(…)`, which is called on `tensor`, or of `torch.op(x, …)`, where that is the first of them.
-pub(super) fn of_call(module: &Module, receiver: &str, tensor: Option<Node<'_>>, list: Node<'_>) -> Call {
-    let reader = Reader { module, receiver };
+pub(super) fn of_call(module: &Module, tensor: Option<Node<'_>>, list: Node<'_>) -> Call {
+    let reader = Reader { module };
     let mut call = Call { tensor: tensor.map(|tensor| reader.argument(tensor, 0)), ..Call::default() };
     for part in children(list).into_iter().take(MOST) {
         match part.kind() {
@@ -38,15 +38,14 @@ pub(super) fn of_call(module: &Module, receiver: &str, tensor: Option<Node<'_>>,
 }
 
 /// Both sides of an operator.
-pub(super) fn of_operator(module: &Module, receiver: &str, node: Node<'_>) -> Call {
-    let reader = Reader { module, receiver };
+pub(super) fn of_operator(module: &Module, node: Node<'_>) -> Call {
+    let reader = Reader { module };
     let side = |name: &str| node.child_by_field_name(name).map(|side| reader.argument(side, 0));
     Call { tensor: side("left"), positional: side("right").into_iter().collect(), ..Call::default() }
 }
 
 struct Reader<'a> {
     module: &'a Module,
-    receiver: &'a str,
 }
 
 impl Reader<'_> {
@@ -88,9 +87,8 @@ impl Reader<'_> {
     /// What a name says of itself.
     fn named(&self, text: &str) -> Argument {
         let last = text.rsplit('.').next().unwrap_or(text);
-        let own = text.strip_suffix(".training").is_some_and(|object| object == self.receiver);
-        // The model just runs; `training` is what a helper is told of that.
-        if own || text == "training" {
+        // The model just runs, and so does every module; `training` is what a helper is told of that.
+        if last == "training" {
             return Argument::Bool(false);
         }
         let full = self.module.resolve(text);

@@ -92,7 +92,7 @@ impl<'t> Scan<'t, '_> {
         let place = function.child_by_field_name("attribute").unwrap_or(function);
         if let Some(full) = self.0.tensors.imported(function) {
             let name = tensors::canonical(&full)?;
-            let call = arguments.map(|list| arguments::of_call(self.0.module, self.0.receiver, None, list));
+            let call = arguments.map(|list| arguments::of_call(self.0.module, None, list));
             return Some(Found { name, operator: false, guess: false, place, call: call.unwrap_or_default() });
         }
         let object = function.child_by_field_name("object")?;
@@ -106,7 +106,7 @@ impl<'t> Scan<'t, '_> {
         if guess && first.is_some_and(|first| first.kind() == "string") {
             return None;
         }
-        let call = arguments.map(|list| arguments::of_call(self.0.module, self.0.receiver, Some(object), list));
+        let call = arguments.map(|list| arguments::of_call(self.0.module, Some(object), list));
         Some(Found { name: format!("x.{method}"), operator: false, guess, place, call: call.unwrap_or_default() })
     }
 
@@ -135,7 +135,7 @@ impl<'t> Scan<'t, '_> {
         // Arithmetic on what may as well be numbers is not worth a guess; nothing but arrays is multiplied by `@`.
         let told = !guess || name == "torch.matmul";
         told.then(|| {
-            let call = arguments::of_operator(self.0.module, self.0.receiver, node);
+            let call = arguments::of_operator(self.0.module, node);
             Found { name: name.to_owned(), operator: true, guess, place, call }
         })
     }

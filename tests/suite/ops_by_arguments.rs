@@ -5,7 +5,7 @@ use t2m_tui::registry::ops::OpStatus;
 use t2m_tui::source::Sources;
 
 /// The row, a line in which its trap fires, and one in which it does not.
-const CALLS: [(&str, &str, &str); 44] = [
+const CALLS: [(&str, &str, &str); 49] = [
     ("F.softmax", "F.softmax(x)", "F.softmax(x, dim=-1)"),
     ("F.softmax", "x.softmax(dim=None)", "x.softmax(-1)"),
     ("x.view", "x.view(torch.int32)", "x.view(3, -1)"),
@@ -44,6 +44,19 @@ const CALLS: [(&str, &str, &str); 44] = [
     ("F.glu", "F.glu(x, dim=1)", "F.glu(x)"),
     ("F.dropout", "F.dropout(x, 0.1)", "F.dropout(x, 0.1, training=self.training)"),
     ("F.dropout", "F.dropout(x, p=0.1, training=True)", "F.dropout(x, p=0.1, training=training)"),
+    ("F.dropout", "F.dropout(x, p=0.1, training=True)", "F.dropout(x, p=0.1, training=module.training)"),
+    ("x.transpose", "x.transpose(0, 1)", "x.transpose(1, 2)"),
+    ("x.transpose", "x.transpose(-2, -1)", "torch.transpose(x, 0, 2)"),
+    (
+        "F.scaled_dot_product_attention",
+        "F.scaled_dot_product_attention(q, k, x, attn_mask=y)",
+        "F.scaled_dot_product_attention(q, k, x, attn_mask=None)",
+    ),
+    (
+        "F.scaled_dot_product_attention",
+        "F.scaled_dot_product_attention(q, k, x, is_causal=causal)",
+        "F.scaled_dot_product_attention(q, k, x, dropout_p=0.0, is_causal=False)",
+    ),
     ("F.nll_loss", "F.nll_loss(x, i)", "F.nll_loss(x, i, reduction='sum')"),
     (
         "F.binary_cross_entropy_with_logits",
