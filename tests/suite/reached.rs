@@ -436,3 +436,38 @@ fn deep_and_hostile_text_ends() {
     );
     assert_eq!(forward("x", &loops, json!({})).len(), 1);
 }
+
+#[test]
+fn what_calls_itself_or_is_handed_on_is_followed() {
+    let text = "\
+class Base(nn.Module):
+    def forward(self, x):
+        return x.numpy()
+class Net(Base):
+    def forward(self, x, deep=False):
+        if deep:
+            return x.item()
+        return self.again(x, False) + elsewhere(super().forward, x)
+    def again(self, x, deep):
+        if deep:
+            return x.tolist()
+        return self.again(x, True)
+";
+    assert_eq!(places(text, &[("", "Net", json!({}))]), ["x.numpy() unknown", "x.tolist() unknown"]);
+}
+
+#[test]
+fn deep_models_and_calls_end() {
+    // Each module is in the one before, calls itself by a chain of methods, and hands everything on.
+    let methods: String =
+        (0..30).map(|at| format!("    def f{at}(self, x):\n        return self.f{}(x)\n", at + 1)).collect();
+    let text = format!(
+        "class Net(nn.Module):\n    def forward(self, x):\n        x = self.f0(x)\n        elsewhere(self)\n        return self.inner(x)\n{methods}    def f30(self, x):\n        if self.training:\n            x.item()\n        return x\n"
+    );
+    let paths: Vec<String> = (0..60).map(|depth| vec!["inner"; depth].join(".")).collect();
+    let modules: Vec<Row<'_>> = paths.iter().map(|path| (path.as_str(), "Net", json!({}))).collect();
+    let (found, count, _) = places_within(Budget::default(), &text, &modules);
+    // So many calls are not followed: what they lead to counts.
+    assert!(found.len() == 1 && found[0].starts_with("x.item() unknown"), "{found:?}");
+    assert_eq!(count, 1);
+}

@@ -15,6 +15,7 @@ use tree_sitter::Node;
 
 use super::literals::plain_string;
 use super::python::Module;
+use super::reach::is_super;
 pub use value::Value;
 
 /// How deep expressions are followed.
@@ -249,8 +250,17 @@ impl<'t> Evaluator<'t, '_> {
     }
 
     fn attribute(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
-        let object = self.field(node.child_by_field_name("object"), depth)?;
+        let written = node.child_by_field_name("object");
+        let object = self.field(written, depth)?;
         let name = node.child_by_field_name("attribute").map_or("", |name| self.module.slice(name));
+        if let Some(written) = written.filter(|it| it.kind() == "call" && is_super(self.module, *it)) {
+            // A method of a base that is handed on: somebody calls it, with anything.
+            let before = self.environment.enter(node, Runs::Maybe);
+            let method = Callee::Method { object: written, value: Value::Object, name };
+            let called = self.environment.call(&method, &Arguments { more: true, ..Arguments::default() });
+            self.environment.leave(before);
+            return called.map(|_| Value::Object);
+        }
         self.environment.attribute(&object, name)
     }
 

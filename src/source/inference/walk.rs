@@ -15,11 +15,10 @@ use crate::source::python::{Method, Module};
 use crate::source::reach::{Reached, is_super};
 
 /// Calls within one another that are followed.
-const DEPTH: usize = 16;
+const DEPTH: usize = 24;
 /// Ways to call one function that are told apart; after them nothing is known of its arguments.
 const WAYS: usize = 12;
-/// Modules within one another that are followed for what they give, and kinds of modules that one call may mean.
-const NESTED: usize = 10;
+/// Kinds of modules that one call may mean, where what it gives is followed.
 const KINDS: usize = 4;
 /// Modules that one path may stand for.
 const MODULES: usize = 4_096;
@@ -48,11 +47,22 @@ pub(super) struct Outcome {
     pub value: Value,
     /// It certainly ends in an error: what was taken for known cannot be.
     pub contradicts: bool,
+    /// How certainly code runs that was not come to.
+    pub outside: Runs,
+    /// Calls were not followed to their end, since others were on the way: followed by itself it shows more.
+    pub cut: bool,
 }
 
 impl Default for Outcome {
     fn default() -> Outcome {
-        Outcome { stretches: HashMap::new(), calls: Vec::new(), value: Value::Unknown, contradicts: false }
+        Outcome {
+            stretches: HashMap::new(),
+            calls: Vec::new(),
+            value: Value::Unknown,
+            contradicts: false,
+            outside: Runs::Never,
+            cut: false,
+        }
     }
 }
 
@@ -72,11 +82,12 @@ pub(super) struct Walk<'t, 'w> {
     pub code: &'w Code<'t>,
     id: ModuleId,
     training: Value,
-    /// How many modules are followed on the way to this one, for what they give.
+    /// Calls on the way to this module, where it is followed for what it gives to another one.
     nested: usize,
     pub outcome: Outcome,
     marks: HashMap<*const Module, Marks>,
-    stack: Vec<Function>,
+    /// Functions on the way, and what they were called with.
+    stack: Vec<(Function, Arguments)>,
     seen: HashMap<Function, Vec<Way>>,
     /// Attributes that methods on the way set: what they hold is not what was saved.
     changed: HashSet<String>,
@@ -101,8 +112,10 @@ impl<'t, 'w> Walk<'t, 'w> {
             None if code.sequential => walk.call_modules("*", Arguments::of_one(), Runs::Always),
             None => {}
         }
-        walk.outcome.stretches = walk.marks.into_iter().map(|(file, marks)| (file, stretches(marks))).collect();
-        Ok(walk.outcome)
+        let Walk { marks, mut outcome, .. } = walk;
+        let outside = outcome.outside;
+        outcome.stretches = marks.into_iter().map(|(file, marks)| (file, stretches(marks, outside))).collect();
+        Ok(outcome)
     }
 
     /// Mark a part of a file.
@@ -133,10 +146,11 @@ impl<'t, 'w> Walk<'t, 'w> {
         let mut kinds: Vec<ModuleId> = self.at(path).into_iter().map(|id| self.world.kind(id)).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        if self.nested >= NESTED || kinds.is_empty() || kinds.len() > KINDS {
+        let depth = self.nested + self.stack.len() + 1;
+        if depth >= DEPTH || kinds.is_empty() || kinds.len() > KINDS {
             return Ok(Value::Unknown);
         }
-        let values = kinds.into_iter().map(|id| self.world.given(id, arguments, &self.training, self.nested + 1));
+        let values = kinds.into_iter().map(|id| self.world.given(id, arguments, &self.training, depth));
         let values = values.collect::<Result<Vec<Value>, Spent>>()?;
         Ok(values.into_iter().reduce(Value::or).unwrap_or(Value::Unknown))
     }
@@ -150,26 +164,31 @@ impl<'t, 'w> Walk<'t, 'w> {
         runs: Runs,
     ) -> Result<Value, Spent> {
         let function = (std::ptr::from_ref(reached.module), reached.method.node.id());
-        // One that calls itself has been looked at, or will have been.
-        if self.stack.contains(&function) {
-            return Ok(Value::Unknown);
-        }
-        if self.stack.len() >= DEPTH {
+        if self.nested + self.stack.len() >= DEPTH {
+            // What it would have led to may run as well.
+            self.outcome.cut = self.nested > 0;
+            self.outcome.outside = Runs::Maybe;
             self.mark(reached.module, reached.method.node, Runs::Maybe);
             self.escape("");
+            return Ok(Value::Unknown);
+        }
+        let anything = Arguments { more: true, ..Arguments::default() };
+        // One that calls itself is followed once more, with anything.
+        let mut before = self.stack.iter().filter(|(known, _)| *known == function).map(|(_, before)| before).peekable();
+        let again = before.peek().is_some();
+        if before.any(|before| before == arguments || *before == anything) {
             return Ok(Value::Unknown);
         }
         let ways = self.seen.entry(function).or_default();
         if let Some(known) = ways.iter().find(|way| way.runs >= runs && way.arguments == *arguments) {
             return Ok(known.value.clone());
         }
-        let anything = Arguments { more: true, ..Arguments::default() };
-        let too_many = ways.len() >= WAYS;
+        let too_many = again || ways.len() >= WAYS;
         if too_many && let Some(known) = ways.iter().find(|way| way.runs >= runs && way.arguments == anything) {
             return Ok(known.value.clone());
         }
         let arguments = if too_many { &anything } else { arguments };
-        self.stack.push(function);
+        self.stack.push((function, arguments.clone()));
         self.mark(reached.module, reached.method.node, runs);
         let value = self.body(reached, arguments, trust, runs);
         self.stack.pop();
@@ -426,13 +445,13 @@ impl<'t, 'w> Walk<'t, 'w> {
 }
 
 /// Marks lie within one another or apart, as parts of a tree do: what holds at a byte is what the innermost says.
-fn stretches(marks: Marks) -> Stretches {
+fn stretches(marks: Marks, outside: Runs) -> Stretches {
     let mut marks: Vec<((usize, usize), Runs)> = marks.into_iter().collect();
     marks.sort_by_key(|((start, end), _)| (*start, std::cmp::Reverse(*end)));
     let (mut stretches, mut open): (Stretches, Vec<(usize, Runs)>) = (Vec::new(), Vec::new());
     let close = |stretches: &mut Stretches, open: &mut Vec<(usize, Runs)>, until: usize| {
         while let Some((end, _)) = open.pop_if(|(end, _)| *end <= until) {
-            stretches.push((end, open.last().map_or(Runs::Never, |(_, around)| *around)));
+            stretches.push((end, open.last().map_or(outside, |(_, around)| *around)));
         }
     };
     for ((start, end), runs) in marks {
@@ -500,7 +519,7 @@ mod tests {
     fn the_innermost_mark_holds() {
         let marks =
             [((10, 90), Runs::Always), ((20, 40), Runs::Never), ((30, 35), Runs::Maybe), ((40, 50), Runs::Maybe)];
-        let stretches = stretches(marks.into_iter().collect());
+        let stretches = stretches(marks.into_iter().collect(), Runs::Never);
         let at = |byte: usize| {
             let here = stretches.partition_point(|(start, _)| *start <= byte).checked_sub(1);
             here.map_or(Runs::Never, |here| stretches[here].1)

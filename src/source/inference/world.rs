@@ -139,7 +139,7 @@ impl Followed {
         let incoming = self.incoming.get(id)?.as_ref()?;
         let stretches = outcome.stretches.get(&std::ptr::from_ref(module)).map_or(&[][..], Vec::as_slice);
         let here = stretches.partition_point(|(start, _)| *start <= at).checked_sub(1);
-        let runs = here.and_then(|here| stretches.get(here)).map_or(Runs::Never, |(_, runs)| *runs);
+        let runs = here.and_then(|here| stretches.get(here)).map_or(outcome.outside, |(_, runs)| *runs);
         Some((runs.min(incoming.runs), incoming.loose))
     }
 }
@@ -173,7 +173,7 @@ impl<'t, 'm> World<'t, 'm> {
                 if !waiting.get_mut(id).is_some_and(std::mem::take) {
                     continue;
                 }
-                let Some(slot) = followed.incoming.get_mut(id) else { continue };
+                let Some(slot) = followed.incoming.get_mut(id).filter(|_| self.burn(STEP)) else { return Err(Spent) };
                 // Whoever could call it has been followed.
                 let incoming = slot
                     .get_or_insert_with(|| Incoming {
@@ -238,6 +238,9 @@ impl<'t, 'm> World<'t, 'm> {
             _ => self.without_code(id, class),
         };
         let outcome = Rc::new(outcome);
+        if outcome.cut {
+            return Ok(outcome);
+        }
         self.known.borrow_mut().entry(key).or_default().push((arguments.clone(), Rc::clone(&outcome)));
         Ok(outcome)
     }
@@ -305,10 +308,9 @@ impl<'t, 'm> World<'t, 'm> {
     }
 
     /// Steps are taken from the budget that all files have in common.
-    fn burn(&self, steps: usize) {
-        if let Some(member) = self.code.values().find_map(|code| code.lineage.members.first()) {
-            member.module.budget().burn(steps);
-        }
+    fn burn(&self, steps: usize) -> bool {
+        let member = self.code.values().find_map(|code| code.lineage.members.first());
+        member.is_none_or(|member| member.module.budget().burn(steps))
     }
 }
 
