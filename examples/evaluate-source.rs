@@ -1,9 +1,14 @@
 //! What is found in the sources of real models: for each model class, how many forwards of the classes in its file are found
 //! and parsed, and what is flagged in them.
 //!
-//!     cargo run --release --example evaluate-source -- SITE-PACKAGES [--lines]
+//!     cargo run --release --example evaluate-source -- SITE-PACKAGES [--lines] [--ops] [MODELS]
 //!
-//! SITE-PACKAGES holds torchvision, timm or transformers; `--lines` prints each place that is flagged.
+//! SITE-PACKAGES holds torchvision, timm or transformers; `--lines` prints each place that is flagged; `--ops` counts the ops
+//! that occur in all of their models' classes, and names those that have neither a row nor a blocker.
+//!
+//! MODELS is a folder of pickled models (`real_models.py` makes a hundred). Of each is told how many `breaks` are written in its
+//! classes, how many blockers count, how many only training reaches, and how many could not be decided. Every `breaks` that
+//! counts is listed with its line, for a person to judge; with `--lines` those that do not count as well.
 
 #![allow(missing_docs)]
 
@@ -12,6 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use t2m_tui::findings::Blockers;
+use t2m_tui::open::{Options, open};
+use t2m_tui::registry::{Registry, blockers};
+use t2m_tui::source::budget::Budget;
 use t2m_tui::source::python::Module;
 use t2m_tui::source::{Blocker, ClassSource, Severity, Sources};
 
@@ -186,9 +195,16 @@ impl Tally {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let packages = PathBuf::from(arguments.next().ok_or("name a site-packages folder")?);
-    let lines = arguments.any(|argument| argument == "--lines");
+    let (options, names): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|it| it.starts_with("--"));
+    let packages = PathBuf::from(names.first().ok_or("name a site-packages folder")?);
+    let asked = |option: &str| options.iter().any(|given| given == option);
+    let lines = asked("--lines");
+    if let Some(folder) = names.get(1) {
+        return models(&packages, Path::new(folder), lines);
+    }
+    if asked("--ops") {
+        return ops(&packages, lines);
+    }
     println!(
         "{:<62} {:>7} {:>8} {:>6} {:>5} {:>6} {:>7} {:>8} {:>6}",
         "model", "classes", "forwards", "parsed", "ops", "breaks", "differs", "harmless", "ms"
@@ -269,4 +285,151 @@ fn file(
 fn all(found: &ClassSource) -> impl Iterator<Item = (&str, &Blocker)> {
     let own = found.blockers.iter().map(|blocker| (found.file.as_str(), blocker));
     own.chain(found.inherited.iter().map(|(file, blocker)| (file.as_str(), blocker)))
+}
+
+/// What counts in real models, with the values of their own attributes.
+fn models(packages: &Path, folder: &Path, lines: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "pt"));
+    files.sort();
+    println!(
+        "{:<44} {:>7} {:>6} {:>7} {:>8} {:>9} {:>9}",
+        "model", "written", "breaks", "differs", "harmless", "undecided", "training"
+    );
+    let (mut all, mut breaks, mut with) = (0, 0, 0);
+    let [mut listed, mut left_out] = [(); 2].map(|()| BTreeMap::<String, Vec<String>>::new());
+    for path in &files {
+        let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let options = Options { checkpoint: path.clone(), sources: vec![packages.to_owned()], ..Options::default() };
+        let opened = match open(&options) {
+            Ok(opened) => opened,
+            Err(error) => {
+                println!("{name:<44} {error}");
+                continue;
+            }
+        };
+        let blockers = Blockers::of(&opened.model, &opened.triage);
+        let counts = blockers.severities();
+        // Every `breaks` in the forwards of its classes, whether they run or not.
+        let sources = opened.triage.classes.values().flat_map(ClassSource::all_blockers);
+        let places = sources.filter(|(_, blocker)| blocker.severity == Severity::Breaks);
+        let written = places.map(|(file, blocker)| (file, blocker.line, blocker.column, &blocker.pattern));
+        let written = written.collect::<BTreeSet<_>>().len();
+        println!(
+            "{name:<44} {written:>7} {:>6} {:>7} {:>8} {:>9} {:>9}",
+            counts.breaks, counts.differs, counts.harmless, counts.undecided, counts.training
+        );
+        all += written;
+        breaks += counts.breaks;
+        with += usize::from(counts.breaks > 0);
+        let say = |file: &str, blocker: &Blocker, reach: &str| {
+            let file = file.rsplit_once("site-packages/").map_or(file, |(_, inside)| inside);
+            format!("{file}:{}: {} ({reach}): {}", blocker.line, blocker.pattern, blocker.text)
+        };
+        let mut counted = BTreeSet::new();
+        for place in blockers.places.iter().filter(|it| it.blocker.severity == Severity::Breaks) {
+            counted.insert((place.file, place.blocker.line, place.blocker.column, &place.blocker.pattern));
+            let list = if place.counts() { &mut listed } else { &mut left_out };
+            let line = say(place.file, place.blocker, place.reach.name());
+            list.entry(line).or_default().push(name.clone());
+        }
+        for (file, blocker) in opened.triage.classes.values().flat_map(ClassSource::all_blockers) {
+            let key = (file, blocker.line, blocker.column, &blocker.pattern);
+            if blocker.severity == Severity::Breaks && counted.insert(key) {
+                left_out.entry(say(file, blocker, "never")).or_default().push(name.clone());
+            }
+        }
+        for warning in opened.checkpoint.warnings.iter().filter(|warning| warning.contains("found out")) {
+            println!("    {warning}");
+        }
+    }
+    println!(
+        "\n{} models, {all} breaks written in their classes, {breaks} counted, in {with} of them; each that counts:",
+        files.len()
+    );
+    for (line, models) in listed {
+        println!("  {line} [{}]", models.join(", "));
+    }
+    if lines {
+        println!("\nnot counted:");
+        for (line, models) in left_out {
+            println!("  {line} [{}]", models.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// Folders with models.
+const FOLDERS: [&str; 5] =
+    ["torchvision/models", "torchvision/ops", "timm/models", "timm/layers", "transformers/models"];
+
+/// How many of the ops in all models' classes have a row or a blocker.
+fn ops(packages: &Path, lines: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::load(&[])?;
+    let mut calls = globset::GlobSetBuilder::new();
+    for pattern in blockers::built_in() {
+        for call in pattern.calls.iter().filter(|_| matches!(pattern.query.as_str(), "call" | "mention")) {
+            calls.add(globset::Glob::new(call)?);
+        }
+    }
+    let calls = calls.build()?;
+    let blocked = |name: &str| {
+        let full = name.strip_prefix("F.").map_or(name.to_owned(), |name| format!("torch.nn.functional.{name}"));
+        calls.is_match(full) || name.ends_with('_')
+    };
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut files, mut classes) = (0, 0);
+    for folder in FOLDERS {
+        for path in python_files(&packages.join(folder)) {
+            let Some(text) = std::fs::read_to_string(&path).ok() else { continue };
+            let Some(module) = Module::parse(text.as_str().into()) else { continue };
+            let Ok(inside) = path.strip_prefix(packages) else { continue };
+            let dotted = inside.with_extension("").to_string_lossy().replace('/', ".");
+            let mut sources = Sources::within(Budget::default());
+            sources.add_text(&dotted, &inside.to_string_lossy(), "from a package", &text);
+            files += 1;
+            let names: Vec<String> = module.bases().map(|(name, _)| name.to_owned()).collect();
+            for name in names {
+                let Some(class) = sources.class(&format!("{dotted}.{name}")) else { continue };
+                classes += 1;
+                for used in class.ops.iter().filter(|used| !used.operator) {
+                    *found.entry(used.name.clone()).or_default() += 1;
+                }
+            }
+        }
+    }
+    let total: usize = found.values().sum();
+    let rows = found.keys().filter(|name| registry.op(name).is_some()).count();
+    let mut without: Vec<(&String, usize)> = found
+        .iter()
+        .filter(|(name, _)| registry.op(name).is_none() && !blocked(name))
+        .map(|(name, count)| (name, *count))
+        .collect();
+    without.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let uses: usize = without.iter().map(|(_, count)| count).sum();
+    println!("{files} files, {classes} classes; {} ops in {total} places", found.len());
+    println!("{rows} with a row; {} with neither a row nor a blocker, in {uses} places:", without.len());
+    for (name, count) in without {
+        println!("{count:>6}  {name}");
+    }
+    if lines {
+        println!("\nall of them:");
+        found.iter().for_each(|(name, count)| println!("{count:>6}  {name}"));
+    }
+    Ok(())
+}
+
+fn python_files(folder: &Path) -> Vec<PathBuf> {
+    let (mut files, mut waiting) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = waiting.pop() {
+        for path in std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "py") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
 }

@@ -9,7 +9,8 @@ use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Call, Plan, Refusal, Way};
 use crate::registry::{Difficulty, Layer, Registry, RowStatus};
-use crate::source::{ClassSource, Sources};
+use crate::source::inference::{self, Question, Reached};
+use crate::source::{Blocker, ClassSource, Reach, Sources};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Tensor, TensorKind};
 
@@ -71,6 +72,8 @@ pub struct Triage {
     pub modules: Vec<Arc<ModuleTriage>>,
     /// Source of each class that was found, by full class path.
     pub classes: BTreeMap<String, ClassSource>,
+    /// What reaches the code of each module's class, by the same index; where it is missing the model runs it.
+    pub reached: Vec<Option<Arc<Reached>>>,
     /// How much of the model the registry lists as convertible.
     pub coverage: Coverage,
 }
@@ -166,7 +169,8 @@ pub fn triage_called(
     }
     let certain = model.certain_classes();
     triage.modules.reserve_exact(model.modules.len());
-    for (id, first) in alike::first_of_kind(model, &checkpoint.tensors).into_iter().enumerate() {
+    let kinds = alike::first_of_kind(model, &checkpoint.tensors);
+    for (id, &first) in kinds.iter().enumerate() {
         // What is alike is triaged alike: nothing of it depends on where a module stands, but for how a sample calls it.
         if let Some(known) = triage.modules.get(first).filter(|_| calls.is_empty()) {
             triage.modules.push(Arc::clone(known));
@@ -179,6 +183,15 @@ pub fn triage_called(
         triage.modules.push(Arc::new(triaged));
     }
     triage.coverage = triage.count_coverage(checkpoint, model);
+    let replaced = triage.replaced(model);
+    let question = Question {
+        model,
+        kinds: &kinds,
+        classes: &triage.classes,
+        replaced: &|id| replaced.get(id).copied().unwrap_or(false),
+        config: checkpoint.metadata.get("config").and_then(serde_json::Value::as_object),
+    };
+    triage.reached = inference::reached(sources, &question);
     triage
 }
 
@@ -351,6 +364,34 @@ impl Triage {
     /// The source of a class, if it was found.
     pub fn source(&self, class: &str) -> Option<&ClassSource> {
         self.classes.get(class)
+    }
+
+    /// Whether a module, or one that it is in, converts as a whole: its own code is nobody's to port.
+    fn replaced(&self, model: &Model) -> Vec<bool> {
+        let mut replaced = vec![false; model.modules.len()];
+        for (id, module) in model.modules.iter().enumerate() {
+            let above = module.parent.and_then(|parent| replaced.get(parent).copied()).unwrap_or(false);
+            let own = self.modules.get(id).is_some_and(|triaged| triaged.status.converts());
+            if let Some(it) = replaced.get_mut(id) {
+                *it = above || own;
+            }
+        }
+        replaced
+    }
+
+    /// The blockers that a module runs, or may run, or runs in training alone, each with its file and what reaches it.
+    pub fn blockers<'a>(
+        &'a self,
+        model: &'a Model,
+        id: ModuleId,
+    ) -> impl Iterator<Item = (&'a str, &'a Blocker, Reach)> + 'a {
+        let source = model.modules.get(id).and_then(|module| self.source(&module.class));
+        let reached = self.reached.get(id).and_then(Option::as_deref);
+        source.into_iter().flat_map(ClassSource::all_blockers).enumerate().filter_map(move |(at, (file, blocker))| {
+            let reach =
+                reached.map_or(Some(Reach::Inference), |reached| reached.blockers.get(at).copied().flatten())?;
+            Some((file, blocker, reach))
+        })
     }
 
     /// Elements of the parameters that a converting module owns, each tensor once however many modules share it.

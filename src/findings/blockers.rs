@@ -3,16 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Model, ModuleId};
-use crate::source::{Blocker, Severity};
+use crate::source::{Blocker, Reach, Severity};
 use crate::triage::Triage;
-
-/// Every blocker with its module and file, in tree order: a class used twice is listed for each of its modules.
-pub fn by_module<'a>(model: &'a Model, triage: &'a Triage) -> impl Iterator<Item = (ModuleId, &'a str, &'a Blocker)> {
-    model.modules.iter().enumerate().flat_map(|(id, module)| {
-        let source = triage.source(&module.class);
-        source.into_iter().flat_map(move |source| source.all_blockers().map(move |(file, blocker)| (id, file, blocker)))
-    })
-}
 
 /// A blocker where it is written, with the modules that run it.
 #[derive(Debug, Clone)]
@@ -21,18 +13,28 @@ pub struct BlockerPlace<'a> {
     pub file: &'a str,
     /// What is there.
     pub blocker: &'a Blocker,
-    /// In tree order, each once.
+    /// What reaches it, in the module where most does.
+    pub reach: Reach,
+    /// The modules that run it, in tree order, each once: where some run it at inference, those that do so in training alone
+    /// are left out.
     pub modules: Vec<ModuleId>,
 }
 
-/// Every blocker once, however many modules run it: the worst first, then by file and line.
+impl BlockerPlace<'_> {
+    /// Whether it counts: it does not where only training reaches it.
+    pub fn counts(&self) -> bool {
+        self.reach.counts()
+    }
+}
+
+/// Every blocker once, however many modules run it: what counts before what does not, the worst first, then by file and line.
 #[derive(Debug, Clone, Default)]
 pub struct Blockers<'a> {
     /// The places.
     pub places: Vec<BlockerPlace<'a>>,
 }
 
-/// Number of places of each severity.
+/// Number of places of each severity, and of those that do not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Severities {
     /// Places that stop a port.
@@ -41,6 +43,10 @@ pub struct Severities {
     pub differs: usize,
     /// Places that are shown, and do neither.
     pub harmless: usize,
+    /// Places that only training reaches, of any severity: they are shown and not counted.
+    pub training: usize,
+    /// How many of those that count do so since it cannot be decided whether the model runs them.
+    pub undecided: usize,
 }
 
 impl Severities {
@@ -49,7 +55,12 @@ impl Severities {
         self.breaks + self.differs
     }
 
-    /// `2 break, 1 differs, 3 harmless`; `none`.
+    /// Places that count.
+    pub fn total(self) -> usize {
+        self.breaks + self.differs + self.harmless
+    }
+
+    /// `2 break, 1 differs, 3 harmless`; `none`; behind it what is not counted and what could not be decided.
     pub fn words(self) -> String {
         let kinds = [
             (self.breaks, "break", "breaks"),
@@ -59,7 +70,14 @@ impl Severities {
         let there = kinds.into_iter().filter(|(count, ..)| *count > 0);
         let counts = there.map(|(count, several, one)| format!("{count} {}", if count == 1 { one } else { several }));
         let counts: Vec<String> = counts.collect();
-        if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+        let mut words = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+        let asides = [(self.undecided, "undecided"), (self.training, "training only, not counted")];
+        let asides = asides.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let asides: Vec<String> = asides.collect();
+        if !asides.is_empty() {
+            words += &format!(" ({})", asides.join("; "));
+        }
+        words
     }
 }
 
@@ -67,20 +85,37 @@ impl<'a> Blockers<'a> {
     /// Those of a model.
     pub fn of(model: &'a Model, triage: &'a Triage) -> Blockers<'a> {
         let mut places: BTreeMap<_, BlockerPlace<'_>> = BTreeMap::new();
-        for (id, file, blocker) in by_module(model, triage) {
-            let key = (blocker.severity, file, blocker.line, blocker.column, &blocker.pattern);
-            let place = places.entry(key).or_insert(BlockerPlace { file, blocker, modules: Vec::new() });
-            if place.modules.last() != Some(&id) {
-                place.modules.push(id);
+        for id in 0..model.modules.len() {
+            for (file, blocker, reach) in triage.blockers(model, id) {
+                let key = (blocker.severity, file, blocker.line, blocker.column, &blocker.pattern);
+                let new = || BlockerPlace { file, blocker, reach, modules: Vec::new() };
+                let place = places.entry(key).or_insert_with(new);
+                if place.reach.counts() != reach.counts() {
+                    if !reach.counts() {
+                        continue;
+                    }
+                    place.modules.clear();
+                }
+                place.reach = place.reach.min(reach);
+                if place.modules.last() != Some(&id) {
+                    place.modules.push(id);
+                }
             }
         }
-        Blockers { places: places.into_values().collect() }
+        let mut places: Vec<BlockerPlace<'_>> = places.into_values().collect();
+        places.sort_by_key(|place| !place.counts());
+        Blockers { places }
     }
 
     /// How many places there are of each severity.
     pub fn severities(&self) -> Severities {
         let mut counts = Severities::default();
         for place in &self.places {
+            if !place.counts() {
+                counts.training += 1;
+                continue;
+            }
+            counts.undecided += usize::from(place.reach == Reach::Unknown);
             match place.blocker.severity {
                 Severity::Breaks => counts.breaks += 1,
                 Severity::Differs => counts.differs += 1,
@@ -95,7 +130,8 @@ impl<'a> Blockers<'a> {
     pub fn serious(&self, model: &Model) -> Vec<Serious> {
         let mut counts = vec![Serious::default(); model.modules.len()];
         let mut below = vec![0i64; model.modules.len()];
-        for place in self.places.iter().filter(|place| place.blocker.severity != Severity::Harmless) {
+        let serious = |place: &&BlockerPlace<'_>| place.counts() && place.blocker.severity != Severity::Harmless;
+        for place in self.places.iter().filter(serious) {
             let mut before = None;
             for &id in &place.modules {
                 counts[id].own += 1;

@@ -1,11 +1,12 @@
 //! The torch ops of a model's own forwards, each with what the registry knows of it, and how many there are of each kind.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::open::Opened;
 use crate::registry::Op;
 use crate::registry::ops::{Agreement, OpStatus};
-use crate::source::ClassSource;
+use crate::source::inference::Reached;
+use crate::source::{ClassSource, OpUse, Reach};
 
 /// One op with every place where it is written.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct OpSummary<'a> {
     pub torch: String,
     /// The registry's row.
     pub row: Option<&'a Op>,
+    /// How far the two agree, called with the arguments that these places give it.
+    pub status: OpStatus,
     /// How often it is written, each module of a class counted: two blocks with two `F.relu` make four.
     pub count: usize,
     /// Every place was taken for this op by the name of a method alone: its receiver is not known to be a tensor.
@@ -23,45 +26,45 @@ pub struct OpSummary<'a> {
 }
 
 impl OpSummary<'_> {
-    /// How far the two agree; an op without a row has no counterpart.
-    pub fn status(&self) -> OpStatus {
-        self.row.map_or(OpStatus::None, |row| row.status)
-    }
-
     /// What to call instead.
     pub fn mlx(&self) -> Option<&str> {
         self.row.map(|row| row.mlx.as_str())
     }
 
     fn rank(&self) -> u8 {
-        match self.status() {
+        match self.status {
             OpStatus::None => 0,
-            OpStatus::Trap => 1,
-            OpStatus::Direct => 2,
+            OpStatus::Unknown => 1,
+            OpStatus::Trap => 2,
+            OpStatus::Recipe => 3,
+            OpStatus::Direct => 4,
         }
     }
 }
 
-/// All ops of the classes whose source was found: those without a row first, then traps; within them the most frequent first.
+/// How far an op and its counterpart agree where it is used.
+fn status(row: Option<&Op>, used: &OpUse) -> OpStatus {
+    row.map_or(OpStatus::Unknown, |row| row.status_of(&used.call))
+}
+
+/// All ops of the classes whose source was found: those that MLX lacks first, then those without a row, then traps; within them
+/// the most frequent first. One that is a trap in some places and not in others is listed for each.
 pub fn ops(opened: &Opened) -> Vec<OpSummary<'_>> {
     if opened.triage.classes.is_empty() {
         return Vec::new();
     }
-    let mut instances: HashMap<&str, usize> = HashMap::new();
-    for module in &opened.model.modules {
-        *instances.entry(&module.class).or_default() += 1;
-    }
-    let mut found: HashMap<&str, OpSummary<'_>> = HashMap::new();
-    for (class, source) in &opened.triage.classes {
-        let modules = instances.get(class.as_str()).copied().unwrap_or(0);
-        for used in source.ops.iter().filter(|_| modules > 0) {
+    let mut found: HashMap<(&str, OpStatus), OpSummary<'_>> = HashMap::new();
+    for Kind { source, reached, modules } in kinds(opened) {
+        for used in running(source, reached) {
             let row = opened.registry.op(&used.name);
             if used.operator && row.is_none() {
                 continue;
             }
             let torch = row.map_or(used.name.as_str(), |row| row.torch.as_str());
-            let new = || OpSummary { torch: torch.to_owned(), row, count: 0, guess: true, places: BTreeSet::new() };
-            let op = found.entry(torch).or_insert_with(new);
+            let status = status(row, used);
+            let new =
+                || OpSummary { torch: torch.to_owned(), row, status, count: 0, guess: true, places: BTreeSet::new() };
+            let op = found.entry((torch, status)).or_insert_with(new);
             op.count += modules;
             op.guess &= used.guess;
             op.places.insert((used.file.as_deref().unwrap_or(&source.file), used.line, used.guess));
@@ -79,10 +82,14 @@ pub struct Counts {
     pub direct: usize,
     /// MLX has the op, with renamed arguments.
     pub renames: usize,
+    /// MLX has no function of it, and a composition computes it.
+    pub recipe: usize,
     /// MLX has an op of that name, with another meaning in some uses.
     pub trap: usize,
-    /// Nothing in MLX, or no row of the registry.
+    /// Nothing in MLX.
     pub none: usize,
+    /// No row of the registry.
+    pub unknown: usize,
     /// Of all these, how many are known by the name of a method alone.
     pub guesses: usize,
 }
@@ -90,15 +97,17 @@ pub struct Counts {
 impl Counts {
     /// All of them.
     pub fn total(&self) -> usize {
-        self.direct + self.renames + self.trap + self.none
+        self.direct + self.renames + self.recipe + self.trap + self.none + self.unknown
     }
 
     /// `1 none, 2 trap, 5 direct, 3 guesses`, in the words of the lists: an op whose arguments have other names is direct, and
     /// its row says which. Kinds that do not occur are left out.
     pub fn words(&self) -> String {
         let kinds = [
-            (self.none, OpStatus::None.name()),
+            (self.none, OpStatus::None.words()),
+            (self.unknown, OpStatus::Unknown.words()),
             (self.trap, OpStatus::Trap.name()),
+            (self.recipe, OpStatus::Recipe.name()),
             (self.direct + self.renames, OpStatus::Direct.name()),
             (self.guesses, "guesses"),
         ];
@@ -106,50 +115,100 @@ impl Counts {
         told.collect::<Vec<String>>().join(", ")
     }
 
-    fn note(&mut self, row: Option<&Op>, guess: bool, times: usize) {
-        match row.map_or(Agreement::None, Op::agreement) {
+    fn note(&mut self, row: Option<&Op>, used: &OpUse, times: usize) {
+        let agreement = row.map_or(Agreement::Unknown, |row| row.agreement_as(row.status_of(&used.call)));
+        match agreement {
+            Agreement::Unknown => self.unknown += times,
             Agreement::Direct => self.direct += times,
             Agreement::Renames => self.renames += times,
+            Agreement::Recipe => self.recipe += times,
             Agreement::Trap => self.trap += times,
             Agreement::None => self.none += times,
         }
-        self.guesses += if guess { times } else { 0 };
+        self.guesses += if used.guess { times } else { 0 };
     }
 }
 
-/// How the ops of each class whose source was found convert, by the class's full path.
+/// Modules of one class that run the same of its code.
+struct Kind<'a> {
+    source: &'a ClassSource,
+    reached: Option<&'a Reached>,
+    modules: usize,
+}
+
+/// The kinds of modules whose source was found.
+fn kinds(opened: &Opened) -> Vec<Kind<'_>> {
+    let mut kinds: HashMap<(&str, Option<*const Reached>), Kind<'_>> = HashMap::new();
+    for (id, module) in opened.model.modules.iter().enumerate() {
+        let Some(source) = opened.triage.source(&module.class) else { continue };
+        let reached = opened.triage.reached.get(id).and_then(Option::as_deref);
+        let key = (module.class.as_str(), reached.map(std::ptr::from_ref));
+        kinds.entry(key).or_insert(Kind { source, reached, modules: 0 }).modules += 1;
+    }
+    kinds.into_values().collect()
+}
+
+/// The ops of a class that a module runs, or may run: what only training reaches is left out.
+fn running<'a>(source: &'a ClassSource, reached: Option<&'a Reached>) -> impl Iterator<Item = &'a OpUse> {
+    source.ops.iter().enumerate().filter_map(move |(at, used)| {
+        let runs = reached.is_none_or(|reached| reached.ops.get(at).copied().flatten().is_some_and(Reach::counts));
+        runs.then_some(used)
+    })
+}
+
+fn count(opened: &Opened, source: &ClassSource, reached: Option<&Reached>) -> Counts {
+    let mut counts = Counts::default();
+    for used in running(source, reached) {
+        let row = opened.registry.op(&used.name);
+        if row.is_some() || !used.operator {
+            counts.note(row, used, 1);
+        }
+    }
+    counts
+}
+
+/// How the ops of each class whose source was found convert, by the class's full path, in the module that runs most of them.
 pub fn counts(opened: &Opened) -> HashMap<String, Counts> {
-    let count = |source: &ClassSource| {
-        let mut counts = Counts::default();
-        for used in &source.ops {
-            let row = opened.registry.op(&used.name);
-            if row.is_some() || !used.operator {
-                counts.note(row, used.guess, 1);
+    let classes = opened.triage.classes.keys();
+    let mut counts: HashMap<String, Counts> = classes.map(|class| (class.clone(), Counts::default())).collect();
+    let mut seen = HashSet::new();
+    for (id, module) in opened.model.modules.iter().enumerate() {
+        let Some(source) = opened.triage.source(&module.class) else { continue };
+        let reached = opened.triage.reached.get(id).and_then(Option::as_deref);
+        if seen.insert((module.class.as_str(), reached.map(std::ptr::from_ref))) {
+            let own = count(opened, source, reached);
+            if let Some(known) = counts.get_mut(module.class.as_str()).filter(|known| known.total() < own.total()) {
+                *known = own;
             }
         }
-        counts
-    };
-    opened.triage.classes.iter().map(|(class, source)| (class.clone(), count(source))).collect()
+    }
+    counts
 }
 
 /// How the ops of the whole model convert: each module of a class counted.
 pub fn total(opened: &Opened) -> Counts {
-    let by_class = counts(opened);
     let mut total = Counts::default();
-    for own in opened.model.modules.iter().filter_map(|module| by_class.get(module.class.as_str())) {
-        total.direct += own.direct;
-        total.renames += own.renames;
-        total.trap += own.trap;
-        total.none += own.none;
-        total.guesses += own.guesses;
+    for Kind { source, reached, modules } in kinds(opened) {
+        let own = count(opened, source, reached);
+        total.direct += own.direct * modules;
+        total.renames += own.renames * modules;
+        total.recipe += own.recipe * modules;
+        total.trap += own.trap * modules;
+        total.none += own.none * modules;
+        total.unknown += own.unknown * modules;
+        total.guesses += own.guesses * modules;
     }
     total
 }
 
-/// What a report says of an op beside its counterpart: renamed arguments, then the trap.
+/// What a report says of an op beside its counterpart: renamed arguments, then the trap where it fires.
 pub fn words(op: &OpSummary<'_>) -> String {
-    let Some(row) = op.row else { return "no row of the registry covers this op".to_owned() };
+    let Some(row) = op.row else {
+        return "unknown here: no row of the registry covers this op, which says nothing of MLX".to_owned();
+    };
     let renames: Vec<String> = row.renames.iter().map(|(from, to)| format!("{from} → {to}")).collect();
-    let parts = [renames.join(", "), row.trap.clone().unwrap_or_default()];
+    // A row of a trap has its text for the calls in which it fires.
+    let trap = row.trap.clone().filter(|_| row.status == op.status);
+    let parts = [renames.join(", "), trap.unwrap_or_default()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<String>>().join("; ")
 }

@@ -3,6 +3,7 @@
 
 pub mod blockers;
 pub mod claims;
+pub mod conditions;
 pub mod constructors;
 pub mod dtypes;
 pub mod layers;

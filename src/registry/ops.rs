@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::conditions::{Call, Condition};
 use super::{Error, parse_toml};
 
 /// One torch op as called in a `forward`.
@@ -28,6 +29,12 @@ pub struct Op {
     pub renames: BTreeMap<String, String>,
     /// What goes wrong and what to write.
     pub trap: Option<String>,
+    /// Arguments with which the trap fires, any of them; without this row and the next it always does. Otherwise the call is direct.
+    #[serde(default)]
+    pub when: Vec<Condition>,
+    /// Arguments with which it does not, whatever else is given.
+    #[serde(default)]
+    pub unless: Vec<Condition>,
     /// Inputs of the examples by name: `normal 3x5`, `ids(4) 2x3`, `int32 2 [-7, 7]`.
     #[serde(default)]
     pub inputs: BTreeMap<String, String>,
@@ -52,8 +59,18 @@ impl OpStatus {
     pub fn name(self) -> &'static str {
         match self {
             OpStatus::Direct => "direct",
+            OpStatus::Recipe => "recipe",
             OpStatus::Trap => "trap",
             OpStatus::None => "none",
+            OpStatus::Unknown => "unknown",
+        }
+    }
+
+    /// What people read.
+    pub fn words(self) -> &'static str {
+        match self {
+            OpStatus::Unknown => "unknown here",
+            known => known.name(),
         }
     }
 }
@@ -61,11 +78,28 @@ impl OpStatus {
 impl Op {
     /// How far the two agree; renamed arguments count separately.
     pub fn agreement(&self) -> Agreement {
-        match self.status {
+        self.agreement_as(self.status)
+    }
+
+    /// The same, where a call has another status than the row.
+    pub fn agreement_as(&self, status: OpStatus) -> Agreement {
+        match status {
             OpStatus::Direct if self.renames.is_empty() => Agreement::Direct,
             OpStatus::Direct => Agreement::Renames,
+            OpStatus::Recipe => Agreement::Recipe,
             OpStatus::Trap => Agreement::Trap,
             OpStatus::None => Agreement::None,
+            OpStatus::Unknown => Agreement::Unknown,
+        }
+    }
+
+    /// How far the two agree where the op is called with these arguments.
+    pub fn status_of(&self, call: &Call) -> OpStatus {
+        let fires = self.when.is_empty() || self.when.iter().any(|condition| condition.holds(call));
+        let spared = self.unless.iter().any(|condition| condition.holds(call));
+        match self.status {
+            OpStatus::Trap if !fires || spared => OpStatus::Direct,
+            status => status,
         }
     }
 
@@ -75,6 +109,12 @@ impl Op {
         let none = self.status == OpStatus::None;
         if self.status != OpStatus::Direct && self.trap.is_none() {
             return Some("a trap needs a text that says what goes wrong");
+        }
+        if self.status != OpStatus::Trap && !(self.when.is_empty() && self.unless.is_empty()) {
+            return Some("`when` and `unless` are a trap's");
+        }
+        if self.status == OpStatus::Unknown {
+            return Some("a row knows its op");
         }
         if torch == self.unmeasured.is_some() {
             return Some("there has to be a torch_example, or `unmeasured` with the reason");
@@ -87,15 +127,20 @@ impl Op {
 }
 
 /// How far a torch op and its MLX counterpart agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpStatus {
     /// MLX's op means the same; arguments may have other names.
     Direct,
-    /// MLX's op means something else in some uses; the row says which.
+    /// MLX has no function of it; the row has the composition that computes it.
+    Recipe,
+    /// Another meaning in some uses; the row says which.
     Trap,
     /// MLX has no counterpart; the row says what to do.
     None,
+    /// The registry has no row.
+    #[serde(skip)]
+    Unknown,
 }
 
 /// How far a torch op and its MLX counterpart agree, as reports say it.
@@ -105,10 +150,14 @@ pub enum Agreement {
     Direct,
     /// MLX's op means the same; arguments have other names.
     Renames,
-    /// MLX's op means something else in some uses.
+    /// MLX has no function of it, and a composition computes it.
+    Recipe,
+    /// Another meaning in some uses.
     Trap,
-    /// MLX has nothing, or the registry has no row.
+    /// Nothing in MLX.
     None,
+    /// No row of the registry.
+    Unknown,
 }
 
 impl Agreement {
@@ -117,8 +166,10 @@ impl Agreement {
         match self {
             Agreement::Direct => "direct",
             Agreement::Renames => "renames",
+            Agreement::Recipe => "recipe",
             Agreement::Trap => "trap",
             Agreement::None => "none",
+            Agreement::Unknown => "unknown",
         }
     }
 }
@@ -198,6 +249,12 @@ mod tests {
         let whole = format!("{row}torch_example = \"x\"\nmlx_example = \"x\"\n");
         assert_eq!(parse(Path::new("mine.toml"), &whole).unwrap()[0].agreement(), Agreement::Direct);
         assert!(message(&whole.repeat(2)).contains("two rows"));
+        let when = format!("{whole}when = [{{ argument = \"alpha\", except = [1] }}]\n");
+        assert!(message(&when).contains("are a trap's"));
+        let trap = when.replace("direct", "trap") + "trap = \"t\"\n";
+        assert_eq!(parse(Path::new("mine.toml"), &trap).unwrap()[0].when.len(), 1);
+        assert!(message(&trap.replace("except = [1]", "is = \"often\"")).contains("`often`"));
+        assert!(message(&trap.replace("argument", "named")).contains("named"));
         assert!(message(&whole.replace("direct", "none")).contains("a trap needs a text"));
         assert!(message(&whole.replace("torch_", "naive_")).contains("torch_example"));
         assert!(message(&whole.replace("mlx_example", "naive_example")).contains("mlx_example goes with"));
@@ -207,7 +264,11 @@ mod tests {
     fn every_row_can_be_called() {
         for op in Registry::load(&[]).unwrap().ops {
             let (space, name) = op.torch.split_once('.').unwrap();
-            assert!(SPACES.contains(&space) || ["torch.linalg", "einops"].contains(&space), "{}", op.torch);
+            assert!(
+                SPACES.contains(&space) || ["torch.linalg", "torch.fft", "torch.special", "einops"].contains(&space),
+                "{}",
+                op.torch
+            );
             assert!(space != "x" || is_tensor_method(name) || matches!(name, "T" | "mT"), "{} is no method", op.torch);
             assert!(!op.mlx.is_empty() && op.trap.as_deref() != Some(""), "{}", op.torch);
             assert!(op.mlx_example.is_none() || op.mlx_rs.is_some(), "{} in mlx-rs", op.torch);

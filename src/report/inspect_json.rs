@@ -7,10 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::Each;
 use crate::findings::ops::{self, Counts};
-use crate::findings::{blockers, status_counts};
+use crate::findings::{BlockerPlace, Blockers, status_counts};
 use crate::model::ModuleId;
 use crate::open::Opened;
-use crate::source::Blocker;
 use t2m_checkpoint::check::Check;
 use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport, Tensor};
 
@@ -35,9 +34,10 @@ impl Serialize for Report<'_> {
         let modules = || (0..opened.model.modules.len()).map(|id| module(opened, id, &counts));
         report.serialize_entry("modules", &Each(modules))?;
         report.serialize_entry("tensors", &Each(|| tensors(opened, &owners)))?;
-        report.serialize_entry("summary", &summary(opened))?;
-        let by_module = || blockers::by_module(&opened.model, &opened.triage).map(|found| blocker(opened, found));
-        report.serialize_entry("blockers", &Each(by_module))?;
+        let blockers = Blockers::of(&opened.model, &opened.triage);
+        report.serialize_entry("summary", &summary(opened, &blockers))?;
+        let places = || blockers.places.iter().filter_map(|place| blocker(opened, place));
+        report.serialize_entry("blockers", &Each(places))?;
         report.serialize_entry("ops", &super::ops::json(opened))?;
         report.serialize_entry("pickle", &Pickle(opened.checkpoint.pickle.as_ref()))?;
         report.serialize_entry("warnings", &opened.checkpoint.warnings)?;
@@ -45,13 +45,16 @@ impl Serialize for Report<'_> {
     }
 }
 
-fn blocker(opened: &Opened, (id, file, blocker): (ModuleId, &str, &Blocker)) -> Value {
-    let module = &opened.model.modules[id];
-    json!({
-        "module": module.path.as_str(), "class": module.class.as_str(), "pattern": blocker.pattern,
-        "severity": blocker.severity, "file": file, "line": blocker.line, "column": blocker.column,
+/// A place, with every module that runs it.
+fn blocker(opened: &Opened, place: &BlockerPlace<'_>) -> Option<Value> {
+    let BlockerPlace { file, blocker, reach, modules } = place;
+    let first = &opened.model.modules[*modules.first()?];
+    let modules: Vec<&str> = modules.iter().map(|id| opened.model.modules[*id].path.as_str()).collect();
+    Some(json!({
+        "module": first.path.as_str(), "modules": modules, "class": first.class.as_str(), "pattern": blocker.pattern,
+        "severity": blocker.severity, "reach": reach, "file": file, "line": blocker.line, "column": blocker.column,
         "text": blocker.text, "explanation": blocker.explanation, "hint": blocker.hint,
-    })
+    }))
 }
 
 /// What is to be said of the file as a whole.
@@ -132,7 +135,8 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         let (origin, trust) = (&source.origin, &source.trust);
         put("source", json!({"file": source.file, "line": line, "origin": origin, "trust": trust}));
     }
-    put("blockers", json!(source.map_or(0, |source| source.all_blockers().count())));
+    let blockers = opened.triage.blockers(&opened.model, id).filter(|(.., reach)| reach.counts());
+    put("blockers", json!(blockers.count()));
     if let Some(counts) = ops.get(module.class.as_str()) {
         put("ops", json!(counts));
     }
@@ -170,7 +174,7 @@ fn tensors<'a>(opened: &'a Opened, owners: &'a [&'a str]) -> impl Iterator<Item 
     opened.checkpoint.tensors.iter().zip(owners).map(describe)
 }
 
-fn summary(opened: &Opened) -> Value {
+fn summary(opened: &Opened, blockers: &Blockers<'_>) -> Value {
     let layers: Map<String, Value> = status_counts(&opened.triage)
         .into_iter()
         .map(|(status, count)| (status.name().to_owned(), json!(count)))
@@ -179,7 +183,7 @@ fn summary(opened: &Opened) -> Value {
     json!({
         "layers": layers,
         "coverage": {"layers": coverage.layers, "parameters": coverage.parameters},
-        "blockers": blockers::by_module(&opened.model, &opened.triage).count(),
+        "blockers": blockers.severities().total(),
     })
 }
 

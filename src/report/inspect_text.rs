@@ -50,9 +50,10 @@ pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     let counts = status_counts(&opened.triage);
     let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
     writeln!(out, "modules: {}", counts.join(", "))?;
-    for BlockerPlace { file, blocker, modules } in blockers.places {
+    for BlockerPlace { file, blocker, reach, modules } in blockers.places {
         let place = format!("{file}:{}:{}", blocker.line, blocker.column);
-        writeln!(out, "\n{}  {} {}", quoted(&place), quoted(&blocker.pattern), blocker.severity.name())?;
+        let (pattern, severity, reach) = (quoted(&blocker.pattern), blocker.severity.name(), reach.aside());
+        writeln!(out, "\n{}  {pattern} {severity}{reach}", quoted(&place))?;
         writeln!(out, "    in {}: {}", names_of(opened, &modules), quoted(&blocker.text))?;
         writeln!(out, "    {} {}", sentence(&blocker.explanation), sentence(&blocker.hint))?;
     }
@@ -86,7 +87,7 @@ fn write_ops(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     for op in &found {
         let name = format!("{}{}", op.torch, if op.guess { "?" } else { "" });
         let instead = format!("{} → {} ×{}", quoted(&name), op.mlx().unwrap_or("?"), op.count);
-        let line = format!("    {:<7} {instead:<46} {}", op.status().name(), ops::words(op));
+        let line = format!("    {:<12} {instead:<46} {}", op.status.words(), ops::words(op));
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
@@ -132,14 +133,15 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         writeln!(out, "| `{}` | {class} | {} | {words} |", code_cell(path), text.status)?;
     }
     let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
-    for BlockerPlace { file, blocker, modules } in blockers.places {
+    for BlockerPlace { file, blocker, reach, modules } in blockers.places {
         out.write_str(heading.take().unwrap_or(""))?;
         let place = format!("{file}:{}", blocker.line);
         let (pattern, hint) = (code_cell(&blocker.pattern), cell(&blocker.hint));
         writeln!(
             out,
-            "| `{pattern}` {} | {} | `{}` | {hint} |",
+            "| `{pattern}` {}{} | {} | `{}` | {hint} |",
             blocker.severity.name(),
+            reach.aside(),
             cell(&place),
             code_cell(&names_of(opened, &modules))
         )?;
@@ -149,7 +151,7 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         out.write_str(heading.take().unwrap_or(""))?;
         let (torch, mlx) =
             (code_cell(&op.torch), op.mlx().map_or("?".to_owned(), |mlx| format!("`{}`", code_cell(mlx))));
-        let status = if op.guess { format!("{}, a guess", op.status().name()) } else { op.status().name().to_owned() };
+        let status = if op.guess { format!("{}, a guess", op.status.words()) } else { op.status.words().to_owned() };
         writeln!(out, "| `{torch}` | {mlx} | {status} | {} | {} |", op.count, cell(&ops::words(&op)))?;
     }
     Ok(())

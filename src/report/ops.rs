@@ -16,11 +16,11 @@ fn op(op: &OpSummary<'_>) -> Value {
     let mut put = |name: &str, field: Value| value.insert(name.to_owned(), field);
     put("torch", json!(op.torch));
     put("mlx", json!(op.mlx()));
-    put("status", json!(op.status().name()));
+    put("status", json!(op.status.name()));
     put("count", json!(op.count));
     put("guess", json!(op.guess));
     if let Some(row) = op.row {
-        if let Some(trap) = &row.trap {
+        if let Some(trap) = row.trap.as_ref().filter(|_| row.status == op.status) {
             put("trap", json!(trap));
         }
         if !row.renames.is_empty() {

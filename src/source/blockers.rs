@@ -251,6 +251,7 @@ fn report(text: &str, hits: &[Hit<'_>]) -> Vec<Blocker> {
             text: one_line(text.get(hit.start..hit.blocker.end_byte()).unwrap_or_default()),
             explanation: hit.grade.explanation.clone(),
             hint: hit.grade.hint.clone(),
+            at: (hit.pattern.place == Where::Forward).then_some(hit.name),
         });
     }
     blockers

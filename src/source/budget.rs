@@ -41,10 +41,13 @@ pub(super) enum Part {
     Places,
     /// Blockers and ops of a class beyond those that are kept.
     Findings,
+    /// Whether blockers are reached at inference.
+    Reach,
 }
 
 impl Part {
-    const ALL: [Part; 6] = [Part::File, Part::Class, Part::Constructors, Part::Folder, Part::Places, Part::Findings];
+    const ALL: [Part; 7] =
+        [Part::File, Part::Class, Part::Constructors, Part::Folder, Part::Places, Part::Findings, Part::Reach];
 
     /// What to say of these.
     fn sentence(self, names: &str) -> String {
@@ -63,6 +66,9 @@ impl Part {
             ),
             Part::Places => format!(
                 "Source was looked for in too many places; where it was not: {names}. Name the file that defines the model with --source."
+            ),
+            Part::Reach => format!(
+                "Whether blockers are reached at inference was not found out, since following the forwards takes too long: all of them count. The model's class: {names}."
             ),
             Part::Findings => format!("Only the first blockers and ops are listed of {names}."),
         }

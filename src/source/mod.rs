@@ -2,17 +2,20 @@
 //!
 //! Source is read, parsed with tree-sitter and shown; it is never imported or run.
 
+mod arguments;
 mod autograd;
 mod bindings;
 pub mod blockers;
 pub mod budget;
 mod checks;
 pub mod constructors;
+mod evaluate;
 mod files;
 mod folders;
 mod held;
 pub mod highlight;
 mod imports;
+pub mod inference;
 mod interpreter;
 mod literals;
 pub mod locate;
@@ -33,6 +36,7 @@ use std::sync::Arc;
 
 pub use crate::registry::blockers::Severity;
 pub use budget::Budget;
+pub use inference::Reach;
 pub use locate::Sources;
 pub use ops::OpUse;
 
@@ -91,6 +95,11 @@ impl ClassSource {
         before > room
     }
 
+    /// Whether anything was found in it.
+    pub fn has_findings(&self) -> bool {
+        !(self.blockers.is_empty() && self.inherited.is_empty() && self.ops.is_empty())
+    }
+
     /// Every blocker with the file that it is in: its own, then those in files of bases.
     pub fn all_blockers(&self) -> impl Iterator<Item = (&str, &Blocker)> {
         let own = self.blockers.iter().map(|blocker| (self.file.as_str(), blocker));
@@ -115,4 +124,6 @@ pub struct Blocker {
     pub explanation: String,
     /// What to write instead.
     pub hint: String,
+    /// The byte of the file that it begins at; `None` for what stands in a class's body and counts wherever that is.
+    pub at: Option<usize>,
 }

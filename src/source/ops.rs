@@ -7,16 +7,18 @@ use std::collections::HashSet;
 
 use tree_sitter::Node;
 
+use super::arguments;
 use super::python::Module;
 use super::reading::Reading;
 use super::tensors;
+use crate::registry::conditions::Call;
 use crate::registry::ops::is_tensor_method;
 
 /// Uses of one class that are kept; text made by hand has a few hundred.
 const LIMIT: usize = 5_000;
 
 /// One op written in a forward.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OpUse {
     /// As the registry spells it: `torch.cat`, `F.relu`, `x.view`; of a submodule in full, `torch.linalg.norm`.
     pub name: String,
@@ -28,6 +30,10 @@ pub struct OpUse {
     pub file: Option<String>,
     /// 1-based line of the op's name.
     pub line: usize,
+    /// What it is called with.
+    pub call: Call,
+    /// The byte of the file that the op's name begins at.
+    pub at: usize,
 }
 
 /// The ops in the methods that run, each method's by line; `file_of` names the file of a method that is not in the class's own.
@@ -57,12 +63,13 @@ struct Found<'t> {
     operator: bool,
     guess: bool,
     place: Node<'t>,
+    call: Call,
 }
 
 impl Found<'_> {
     fn at(self, file: Option<String>) -> OpUse {
-        let line = self.place.start_position().row + 1;
-        OpUse { name: self.name, operator: self.operator, guess: self.guess, file, line }
+        let (line, at) = (self.place.start_position().row + 1, self.place.start_byte());
+        OpUse { name: self.name, operator: self.operator, guess: self.guess, file, line, call: self.call, at }
     }
 }
 
@@ -85,7 +92,8 @@ impl<'t> Scan<'t, '_> {
         let place = function.child_by_field_name("attribute").unwrap_or(function);
         if let Some(full) = self.0.tensors.imported(function) {
             let name = tensors::canonical(&full)?;
-            return Some(Found { name, operator: false, guess: false, place });
+            let call = arguments.map(|list| arguments::of_call(self.0.module, None, list));
+            return Some(Found { name, operator: false, guess: false, place, call: call.unwrap_or_default() });
         }
         let object = function.child_by_field_name("object")?;
         let method = self.0.module.slice(place);
@@ -98,7 +106,8 @@ impl<'t> Scan<'t, '_> {
         if guess && first.is_some_and(|first| first.kind() == "string") {
             return None;
         }
-        Some(Found { name: format!("x.{method}"), operator: false, guess, place })
+        let call = arguments.map(|list| arguments::of_call(self.0.module, Some(object), list));
+        Some(Found { name: format!("x.{method}"), operator: false, guess, place, call: call.unwrap_or_default() })
     }
 
     /// `x.T` and `x.mT`
@@ -106,7 +115,7 @@ impl<'t> Scan<'t, '_> {
         let (object, name) = (node.child_by_field_name("object")?, node.child_by_field_name("attribute")?);
         let known = matches!(self.0.module.slice(name), "T" | "mT") && self.0.tensors.is_tensor(object);
         let name = format!("x.{}", self.0.module.slice(name));
-        known.then_some(Found { name, operator: true, guess: false, place: node })
+        known.then_some(Found { name, operator: true, guess: false, place: node, call: Call::default() })
     }
 
     fn operator(&self, node: Node<'t>) -> Option<Found<'t>> {
@@ -125,6 +134,9 @@ impl<'t> Scan<'t, '_> {
         let guess = !self.0.tensors.is_tensor(node);
         // Arithmetic on what may as well be numbers is not worth a guess; nothing but arrays is multiplied by `@`.
         let told = !guess || name == "torch.matmul";
-        told.then(|| Found { name: name.to_owned(), operator: true, guess, place })
+        told.then(|| {
+            let call = arguments::of_operator(self.0.module, node);
+            Found { name: name.to_owned(), operator: true, guess, place, call }
+        })
     }
 }

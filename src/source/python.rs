@@ -520,7 +520,13 @@ impl<'t> Class<'t> {
     }
 }
 
-impl Method<'_> {
+impl<'t> Method<'t> {
+    /// Its decorators.
+    pub(super) fn decorators(&self) -> Vec<Node<'t>> {
+        let around = self.outer;
+        around.named_children(&mut around.walk()).filter(|child| child.kind() == "decorator").collect()
+    }
+
     /// 1-based lines, decorators included, end excluded.
     pub fn lines(&self) -> Range<usize> {
         let (start, end) = (self.outer.start_position().row + 1, self.outer.end_position());

@@ -215,7 +215,7 @@ pub(super) fn canonical(full: &str) -> Option<String> {
     let rest = full.strip_prefix("torch.")?;
     let (space, name) = rest.rsplit_once('.').unwrap_or(("", rest));
     let ruled_out = name.starts_with(|first: char| first.is_uppercase() || first == '_')
-        || ["is_", "get_", "set_", "manual_", "use_"].iter().any(|start| name.starts_with(start))
+        || ["is_", "are_", "get_", "set_", "manual_", "use_"].iter().any(|start| name.starts_with(start))
         || matches!(
             name,
             "device"

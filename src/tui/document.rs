@@ -11,7 +11,7 @@ use crate::findings::ops::{self, Counts};
 use crate::findings::{self, Blockers};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
-use crate::source::{Blocker, ClassSource, Severity};
+use crate::source::{Blocker, ClassSource, Reach, Severity};
 use crate::triage::{Coverage, ModuleTriage, Triage};
 use t2m_checkpoint::PickleGlobal;
 
@@ -43,6 +43,8 @@ pub struct Document {
     /// How the ops of each class convert, by its full path.
     pub ops: HashMap<String, Counts>,
     serious: Vec<Serious>,
+    /// Where the keys that go through the blockers stop: each place that counts once, in the first module that runs it.
+    stops: Vec<Place>,
     runnable: Vec<u32>,
     /// How many runnable modules come before each.
     ranks: Vec<u32>,
@@ -129,7 +131,7 @@ pub struct Shown<'a> {
 }
 
 /// One blocker in one module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The module.
     pub module: ModuleId,
@@ -157,6 +159,14 @@ impl Document {
         let blockers = Blockers::of(&model, &triage);
         let (serious, flags) = (blockers.serious(&model), blockers.severities().serious());
         let findings = list::of_blockers(&blockers, &model, &triage);
+        let mut stops: Vec<Place> = blockers
+            .places
+            .iter()
+            .filter(|place| place.counts())
+            .filter_map(|place| list::place_of(place, &model, &triage))
+            .collect();
+        stops.sort_unstable();
+        stops.dedup();
         let coverage = findings::coverage(&model, &triage);
         let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
         let ranks = ranks(&triage);
@@ -174,6 +184,7 @@ impl Document {
             findings,
             ops: HashMap::new(),
             serious,
+            stops,
             runnable,
             ranks,
         }
@@ -220,17 +231,15 @@ impl Document {
         self.model.parameters()
     }
 
-    /// Blockers in the module's own class.
-    pub fn blockers(&self, id: ModuleId) -> &[Blocker] {
-        let source = self.module(id).and_then(|module| self.triage.source(&module.class));
-        source.map_or(&[], |source| &source.blockers)
+    /// Blockers of the module's class that the module runs, each with the file that it is in and what reaches it.
+    pub fn blockers(&self, id: ModuleId) -> impl Iterator<Item = (&str, &Blocker, Reach)> {
+        self.triage.blockers(&self.model, id)
     }
 
     /// How many blockers in the module's own class stop or change a port, and how bad the worst of all is.
     pub fn serious(&self, id: ModuleId) -> (usize, Severity) {
-        let source = self.module(id).and_then(|module| self.triage.source(&module.class));
-        let all = source.into_iter().flat_map(ClassSource::all_blockers);
-        let worst = all.map(|(_, blocker)| blocker.severity).min();
+        let counting = self.blockers(id).filter(|(.., reach)| reach.counts());
+        let worst = counting.map(|(_, blocker, _)| blocker.severity).min();
         (self.serious.get(id).map_or(0, |serious| serious.own), worst.unwrap_or(Severity::Breaks))
     }
 
@@ -279,34 +288,15 @@ impl Document {
         }
     }
 
-    /// The blocker after (or before) a place, in the order of modules and lines; after the last comes the first.
+    /// The blocker after (or before) a place, in the order of modules and lines, going round at the end: each place once,
+    /// however many modules run it.
     pub fn blocker_from(&self, from: Place, forward: bool) -> Option<Place> {
-        let here = self.blocker_lines(from.module);
         let next = if forward {
-            here.iter().find(|&&line| line > from.line)
+            self.stops.iter().find(|stop| **stop > from).or(self.stops.first())
         } else {
-            here.iter().rev().find(|&&line| line < from.line)
+            self.stops.iter().rev().find(|stop| **stop < from).or(self.stops.last())
         };
-        if let Some(&line) = next {
-            return Some(Place { module: from.module, line });
-        }
-        let count = self.len();
-        (1..=count).find_map(|step| {
-            let module = if forward { (from.module + step) % count } else { (from.module + count - step) % count };
-            let lines = self.blocker_lines(module);
-            let line = if forward { lines.first() } else { lines.last() };
-            line.map(|&line| Place { module, line })
-        })
-    }
-
-    fn blocker_lines(&self, id: ModuleId) -> Vec<usize> {
-        let mut lines: Vec<usize> = self.blockers(id).iter().map(|blocker| blocker.line).collect();
-        // Blockers in the files of base classes are listed at the class's line.
-        let source = self.module(id).and_then(|module| self.triage.source(&module.class));
-        lines.extend(source.filter(|source| !source.inherited.is_empty()).map(|source| source.class_line));
-        lines.sort_unstable();
-        lines.dedup();
-        lines
+        next.copied()
     }
 }
 

@@ -124,7 +124,7 @@ pub fn document() -> Arc<Document> {
     }
     let triaged = rows.iter().map(|row| Arc::new(triage(row))).collect();
     let coverage = Coverage { layers: 30.0 / 33.0, parameters: 0.9986 };
-    let triage = Triage { modules: triaged, classes: classes(), coverage };
+    let triage = Triage { modules: triaged, classes: classes(), reached: Vec::new(), coverage };
     let mut document =
         Document::new("vision_mini.pt".to_owned(), Arc::new(Model { modules, ..Model::default() }), Arc::new(triage));
     document.format = "torch-zip".to_owned();
@@ -269,6 +269,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             text: part.to_owned(),
             explanation: explanation.to_owned(),
             hint: hint.to_owned(),
+            at: None,
         }
     };
     let source = |file: &str, text: &str, class: &str, from: &str, to: &str, blockers, names: &[(&str, &str)]| {

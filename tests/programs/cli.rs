@@ -214,8 +214,11 @@ fn a_blocker_is_told_once_with_the_modules_that_run_it() {
     let markdown = String::from_utf8(run_net("inspect", &["--format", "md"]).stdout).unwrap();
     assert!(markdown.contains("`first, second`"), "{markdown}");
     let json = json(&run_net("inspect", &["--format", "json"]));
-    let modules = json["blockers"].as_array().unwrap().iter().filter(|blocker| blocker["line"] == 15);
-    assert_eq!(modules.count(), 2, "scripts get one for each module");
+    let mut places = json["blockers"].as_array().unwrap().iter().filter(|blocker| blocker["line"] == 15);
+    let place = places.next().unwrap();
+    assert_eq!((&place["module"], &place["modules"]), (&"first".into(), &serde_json::json!(["first", "second"])));
+    assert!(places.next().is_none(), "one entry a place");
+    assert_eq!(place["reach"], "inference");
 }
 
 #[test]

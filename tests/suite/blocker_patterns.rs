@@ -201,6 +201,23 @@ const HITS: &[(&str, &str, &[&str])] = &[
     ),
     ("device control", "harmless", &["torch.cuda.synchronize()", "h = x.cuda()", "h = y.cpu()"]),
     ("memory_format=", "harmless", &["h = x.contiguous(memory_format=torch.channels_last)"]),
+    ("grid sampling", "breaks", &["y = F.grid_sample(x, y)", "g = F.affine_grid(x, (1, 1, 4, 4))"]),
+    ("short-time Fourier transform", "breaks", &["s = torch.stft(x, 16)", "w = th.istft(x, 16)", "s = x.stft(16)"]),
+    ("pairwise distances", "breaks", &["d = torch.cdist(x, y)", "d = F.pdist(x)"]),
+    ("bucketize", "breaks", &["b = torch.bucketize(x, y)"]),
+    (
+        "linear algebra that MLX lacks",
+        "breaks",
+        &["s = torch.linalg.lstsq(x, y)", "m = torch.matrix_exp(x)", "r = torch.linalg.matrix_rank(x)"],
+    ),
+    ("CTC loss", "breaks", &["l = F.ctc_loss(x, y, lengths, lengths)"]),
+    ("angle", "breaks", &["a = torch.angle(x)", "a = x.angle()"]),
+    ("special functions", "breaks", &["g = torch.lgamma(x)", "g = x.digamma()", "b = torch.special.i0(x)"]),
+    (
+        "functions that MLX lacks",
+        "breaks",
+        &["e = F.embedding_bag(x, y)", "u = F.max_unpool2d(x, y, 2)", "m = torch.mode(x)", "h = torch.fft.hfft(x)"],
+    ),
 ];
 
 /// Patterns, and bodies in which nothing at all is found.
@@ -331,6 +348,15 @@ const MISSES: &[(&str, &[&str])] = &[
     ("checkpointing", &["h = mine.checkpoint(x)", "h = self.checkpoint(x)"]),
     ("device control", &["h = mine.cuda.synchronize()", "h = self.cuda()"]),
     ("memory_format=", &["h = x.contiguous()", "s = 'memory_format='"]),
+    ("grid sampling", &["y = F.interpolate(x, size=4)", "y = mine.grid_sample(x)"]),
+    ("short-time Fourier transform", &["y = torch.fft.rfft(x)", "y = mine.stft(x)"]),
+    ("pairwise distances", &["y = torch.linalg.norm(x - y)", "y = mine.cdist(x, y)"]),
+    ("bucketize", &["y = torch.searchsorted(x, y)"]),
+    ("linear algebra that MLX lacks", &["y = torch.linalg.solve(x, y)", "y = torch.linalg.svd(x)"]),
+    ("CTC loss", &["y = F.cross_entropy(x, y)"]),
+    ("angle", &["y = torch.atan2(x, y)", "y = self.angle(x)"]),
+    ("special functions", &["y = torch.special.expit(x)", "y = torch.erf(x)", "y = math.lgamma(3)"]),
+    ("functions that MLX lacks", &["y = F.embedding(x, y)", "y = F.max_pool2d(x, 2)", "y = torch.fft.fft(x)"]),
 ];
 
 #[test]

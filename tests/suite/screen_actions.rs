@@ -12,7 +12,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
-use t2m_tui::source::Severity;
+use t2m_tui::source::{Reach, Severity};
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect};
 use t2m_tui::tui::areas::Rows;
@@ -155,13 +155,22 @@ fn blockers_are_visited_in_order_round_and_back() {
     };
     let lines = [25, 26, 28];
     assert_eq!(visit(true), (String::new(), 52), "the model's own comes first");
-    for path in ["layer1.0", "layer1.1", "layer2.0", "layer2.1"] {
-        for line in lines {
-            assert_eq!(visit(true), (path.to_owned(), line));
-        }
+    for line in lines {
+        assert_eq!(visit(true), ("layer1.0".to_owned(), line), "once, however many modules run it");
     }
     assert_eq!(visit(true), (String::new(), 52));
-    assert_eq!(visit(false), ("layer2.1".to_owned(), 28));
+    assert_eq!(visit(false), ("layer1.0".to_owned(), 28));
+}
+
+#[test]
+fn from_another_module_that_runs_a_place_the_next_one_is_gone_to() {
+    let mut state = open();
+    select(&mut state, "layer2.0");
+    command(&mut state, Command::NextBlocker);
+    assert_eq!((selected(&state), view(&state).source.line), (String::new(), Some(52)));
+    select(&mut state, "layer2.0");
+    command(&mut state, Command::PreviousBlocker);
+    assert_eq!((selected(&state), view(&state).source.line), ("layer1.0".to_owned(), Some(28)));
 }
 
 #[test]
@@ -237,7 +246,10 @@ fn the_list_of_blockers_is_worst_first_and_leads_to_each() {
     assert_eq!(state.panels.open, Some(Name::Findings));
     let findings = view(&state).document.findings.clone();
     let severities: Vec<Kind> = findings.iter().map(|finding| finding.kind).collect();
-    assert!(severities.len() > 3 && severities[0] == Kind::Blocker(Severity::Breaks), "{severities:?}");
+    assert!(
+        severities.len() > 3 && severities[0] == Kind::Blocker(Severity::Breaks, Reach::Inference),
+        "{severities:?}"
+    );
     assert_eq!(findings.iter().find(|finding| finding.what == ".item()").unwrap().count, 4, "one place, four modules");
     let text = rows(&draw(&mut state, 160, 45)).join("\n");
     assert!(

@@ -12,12 +12,14 @@ use t2m_checkpoint::PickleGlobal;
 use t2m_engine::{EngineState, Side};
 use t2m_tui::export::state_dict::{Doubt, Known};
 use t2m_tui::export::writer::{Phase, Progress};
-use t2m_tui::source::Blocker;
+use t2m_tui::source::inference::Reached;
+use t2m_tui::source::{Blocker, Reach};
 use t2m_tui::triage::Triage;
 use t2m_tui::tui::action::{Action, Command};
 use t2m_tui::tui::converting::{self, Preview, Row};
 use t2m_tui::tui::document::{About, Document, Pickle};
 use t2m_tui::tui::draw::render;
+use t2m_tui::tui::findings::Kind;
 use t2m_tui::tui::keymap::Keymap;
 use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::panes::Pane;
@@ -216,7 +218,7 @@ fn blockers_in_the_file_of_a_base_are_told_at_the_class() {
     let blocker = Blocker { line: 321, ..block.blockers.remove(0) };
     block.blockers.clear();
     block.inherited = vec![("vision/base.py".to_owned(), blocker)];
-    let triage = Triage { modules: sample.triage.modules.clone(), classes, coverage: sample.triage.coverage };
+    let triage = Triage { modules: sample.triage.modules.clone(), classes, ..Triage::default() };
     let document = Document::new("vision_mini.pt".to_owned(), sample.model.clone(), Arc::new(triage));
     let mut state = state("dark");
     act(&mut state, Action::Opened(Arc::new(document)));
@@ -227,6 +229,36 @@ fn blockers_in_the_file_of_a_base_are_told_at_the_class() {
     }
     let screen = rows(&draw(&mut state, 160, 45)).join("\n");
     assert!(screen.contains("⚑ breaks .item() in vision/base.py:321"), "{screen}");
+}
+
+#[test]
+fn what_only_training_reaches_is_dimmed_and_not_counted() {
+    let sample = sample::document();
+    let (model, classes) = (sample.model.clone(), sample.triage.classes.clone());
+    // Training alone reaches the `.item()`, of the others it is not known.
+    let reached = model.modules.iter().map(|module| {
+        let source = classes.get(module.class.as_str())?;
+        let of = |pattern: &str| if pattern == ".item()" { Reach::Training } else { Reach::Unknown };
+        let blockers = source.all_blockers().map(|(_, blocker)| Some(of(&blocker.pattern))).collect();
+        Some(Arc::new(Reached { blockers, ops: Vec::new() }))
+    });
+    let reached = reached.collect();
+    let triage = Triage { modules: sample.triage.modules.clone(), classes, reached, ..Triage::default() };
+    let document = Document::new("vision_mini.pt".to_owned(), model, Arc::new(triage));
+    let (counted, all) = (document.flags, sample.flags);
+    assert!(counted < all && document.serious_below(0) == counted, "{counted} of {all}");
+    let last = document.findings.last().unwrap();
+    assert!(matches!(last.kind, Kind::Blocker(_, Reach::Training)) && last.words.starts_with("Training only"));
+    let first = &document.findings[0];
+    assert!(first.words.starts_with("Whether the model runs it is not known."), "{}", first.words);
+    let mut state = state("dark");
+    act(&mut state, Action::Opened(Arc::new(document)));
+    assert!(rows(&draw(&mut state, 160, 45))[0].contains(&format!("⚑ {counted}")));
+    select(&mut state, "layer1.0");
+    let screen = rows(&draw(&mut state, 160, 45)).join("\n");
+    assert!(screen.contains("training only") && screen.contains("undecided"), "{screen}");
+    commands(&mut state, &[Command::Open(Name::Findings)]);
+    assert!(rows(&draw(&mut state, 160, 45)).join("\n").contains("⚑ training"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::findings::{BlockerPlace, Blockers};
 use crate::model::{Model, ModuleId};
 use crate::open::Opened;
 use crate::registry::ops::OpStatus;
-use crate::source::Severity;
+use crate::source::{Reach, Severity};
 use crate::triage::Triage;
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
@@ -109,12 +109,14 @@ impl Panel for Findings {
 fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
     let theme = canvas.theme;
     let (sign, word, style) = look(theme, finding.kind);
+    let training = matches!(finding.kind, Kind::Blocker(_, Reach::Training));
+    let words = if training { theme.faint() } else { theme.text() };
     let path = canvas.view.document.module(finding.at.module).map_or("", |module| module.path.as_str());
     let path = if path.is_empty() { "(root)" } else { path };
     Line::from(vec![
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{sign} {word:<9}"), style),
-        Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), theme.text()),
+        Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), words),
         Span::styled(text::pad(&text::clip(&quoted(&finding.place), AT - 1), AT), theme.muted()),
         Span::styled(format!("×{:<4} ", finding.count), theme.muted()),
         Span::styled(quoted(path).into_owned(), theme.muted()),
@@ -123,11 +125,14 @@ fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
 
 fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
     match kind {
-        Kind::Blocker(severity) => (glyphs::FLAG, severity.name(), theme.severity(severity)),
+        Kind::Blocker(_, Reach::Training) => (glyphs::FLAG, "training", theme.faint()),
+        Kind::Blocker(severity, _) => (glyphs::FLAG, severity.name(), theme.severity(severity)),
         Kind::Op(status) => {
             let (sign, style) = match status {
                 OpStatus::None => ('✗', theme.severity(Severity::Differs)),
+                OpStatus::Unknown => ('?', theme.muted()),
                 OpStatus::Trap => ('◐', theme.notice()),
+                OpStatus::Recipe => ('◐', theme.muted()),
                 OpStatus::Direct => ('●', theme.muted()),
             };
             (sign, status.name(), style)
@@ -138,8 +143,8 @@ fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
 /// What a row of the list is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A blocker.
-    Blocker(Severity),
+    /// A blocker, and what reaches it.
+    Blocker(Severity, Reach),
     /// An op.
     Op(OpStatus),
 }
@@ -165,20 +170,24 @@ pub struct Finding {
 pub(in crate::tui) fn of_blockers(blockers: &Blockers<'_>, model: &Model, triage: &Triage) -> Vec<Finding> {
     let finding = |place: &BlockerPlace<'_>| {
         let blocker = place.blocker;
-        let &first = place.modules.first()?;
-        let source = triage.source(&model.modules.get(first)?.class)?;
-        // A blocker in another file is listed at the class's line.
-        let line = if source.file == place.file { blocker.line } else { source.class_line };
         Some(Finding {
-            kind: Kind::Blocker(blocker.severity),
+            kind: Kind::Blocker(blocker.severity, place.reach),
             what: blocker.pattern.clone(),
             place: format!("{}:{}", short(place.file), blocker.line),
             count: place.modules.len(),
-            words: format!("{} → {}", blocker.explanation, blocker.hint),
-            at: Place { module: first, line },
+            words: format!("{}{} → {}", place.reach.sentence(), blocker.explanation, blocker.hint),
+            at: place_of(place, model, triage)?,
         })
     };
     blockers.places.iter().filter_map(finding).collect()
+}
+
+/// Where a blocker is shown: in the first module that runs it. One in another file than its class is shown at the class.
+pub(in crate::tui) fn place_of(place: &BlockerPlace<'_>, model: &Model, triage: &Triage) -> Option<Place> {
+    let &module = place.modules.first()?;
+    let source = triage.source(&model.modules.get(module)?.class)?;
+    let line = if source.file == place.file { place.blocker.line } else { source.class_line };
+    Some(Place { module, line })
 }
 
 /// The ops of the model, those without a counterpart first.
@@ -211,7 +220,7 @@ pub(in crate::tui) fn all_ops(opened: &Opened) -> Vec<Finding> {
         let (file, line, _) = op.places.first()?;
         let guess = if op.guess { "?" } else { "" };
         Some(Finding {
-            kind: Kind::Op(op.status()),
+            kind: Kind::Op(op.status),
             what: format!("{}{guess} → {}", op.torch, op.mlx().unwrap_or("?")),
             place: format!("{}:{line}", short(file)),
             count: op.count,

@@ -13,7 +13,7 @@ use unicode_width::UnicodeWidthChar;
 use super::{Behaviour, Pane, Place, View, tree};
 use crate::model::ModuleId;
 use crate::source::highlight::Run;
-use crate::source::{Blocker, ClassSource};
+use crate::source::{Blocker, ClassSource, Reach};
 use crate::tui::action::{Command, Effect, HighlightJob, Highlighted};
 use crate::tui::areas::{Areas, Rows, Shape};
 use crate::tui::canvas::Canvas;
@@ -170,9 +170,16 @@ pub fn go_to(view: &mut View, place: document::Place, shape: Shape) {
 
 /// Where a jump to the next blocker starts.
 fn place(view: &View) -> document::Place {
-    let blockers = view.document.blockers(view.tree.selected);
-    let line = view.source.line.filter(|line| blockers.iter().any(|blocker| blocker.line == *line));
-    document::Place { module: view.tree.selected, line: line.unwrap_or(0) }
+    let selected = view.tree.selected;
+    let source = view.document.module(selected).and_then(|module| view.document.triage.source(&module.class));
+    // A blocker in a file of a base class is shown at the class.
+    let at = |file: &str, line: usize| match source {
+        Some(source) if source.file != file => source.class_line,
+        _ => line,
+    };
+    let mut lines = view.document.blockers(selected).map(|(file, blocker, _)| at(file, blocker.line));
+    let line = view.source.line.filter(|line| lines.any(|known| known == *line));
+    document::Place { module: selected, line: line.unwrap_or(0) }
 }
 
 /// Lines of the source on show that name a child, each with the first child that it names, in order.
@@ -224,14 +231,14 @@ fn follow_selection(view: &mut View, height: usize) {
     let arrived = view.source.owner != Some(shown.owner);
     if arrived {
         let forward = shown.source.forward.clone().unwrap_or(shown.source.class_line..shown.source.class_line + 1);
-        let whole_class = rows_between(shown.source, shown.source.class_line, forward.end) <= height;
+        let whole_class = rows_between(&document, shown, shown.source.class_line, forward.end) <= height;
         let first = if whole_class { shown.source.class_line } else { forward.start.saturating_sub(1).max(1) };
         view.source.owner = Some(shown.owner);
         view.source.left = 0;
         view.source.line = None;
         view.source.top = first;
         // A file that fits is shown from its beginning.
-        if rows_between(shown.source, 1, shown.source.text.lines().count() + 1) <= height {
+        if rows_between(&document, shown, 1, shown.source.text.lines().count() + 1) <= height {
             view.source.top = 1;
         }
     }
@@ -239,28 +246,30 @@ fn follow_selection(view: &mut View, height: usize) {
     view.source.chosen = chosen;
     if let Some((_, line)) = chosen {
         if view.source.line != Some(line) {
-            point_at(view, shown.source, line, height);
+            point_at(view, shown, line, height);
         }
     } else if let Some(line) = view.source.jump.take() {
-        point_at(view, shown.source, line, height);
+        point_at(view, shown, line, height);
     } else if called.is_some() && view.source.line != called {
         view.source.line = called;
-        point_at(view, shown.source, called.unwrap_or(1), height);
-    } else if called.is_none() && !document.blockers(selected).iter().any(|at| Some(at.line) == view.source.line) {
+        point_at(view, shown, called.unwrap_or(1), height);
+    } else if called.is_none() && !document.blockers(selected).any(|(_, at, _)| Some(at.line) == view.source.line) {
         view.source.line = None;
     }
 }
 
 /// Rows that these lines take, including the notes of their blockers.
-fn rows_between(source: &ClassSource, first: usize, end: usize) -> usize {
-    let notes = source.blockers.iter().filter(|blocker| (first..end).contains(&blocker.line)).count();
+fn rows_between(document: &Document, shown: Shown<'_>, first: usize, end: usize) -> usize {
+    let own = document.blockers(shown.owner).filter(|(file, ..)| *file == shown.source.file);
+    let notes = own.filter(|(_, blocker, _)| (first..end).contains(&blocker.line)).count();
     end.saturating_sub(first) + notes * NOTE_ROWS
 }
 
 /// Highlight a line, and scroll to it where it is out of view.
-fn point_at(view: &mut View, source: &ClassSource, line: usize, height: usize) {
+fn point_at(view: &mut View, shown: Shown<'_>, line: usize, height: usize) {
     view.source.line = Some(line);
-    if line < view.source.top || rows_between(source, view.source.top, line + 1) > height {
+    let document = Arc::clone(&view.document);
+    if line < view.source.top || rows_between(&document, shown, view.source.top, line + 1) > height {
         view.source.top = line.saturating_sub(height / 3).max(1);
     }
 }
@@ -358,25 +367,30 @@ impl<'a> Sheet<'a> {
             }
             self.draw_line(canvas, y, line, code);
             y += 1;
-            for blocker in self.source.blockers.iter().filter(|blocker| blocker.line == line) {
-                y = self.draw_note(canvas, y, blocker, None);
-            }
-            let inherited = self.source.inherited.iter().filter(|_| line == self.source.class_line);
-            for (file, blocker) in inherited {
-                y = self.draw_note(canvas, y, blocker, Some(file));
+            for noted in self.noted(line) {
+                y = self.draw_note(canvas, y, noted);
             }
         }
     }
 
+    /// The blockers that are shown at a line, with those in files of bases at the class.
+    fn noted(&self, line: usize) -> impl Iterator<Item = Noted<'_>> {
+        let source = self.source;
+        self.view.document.blockers(self.owner).filter_map(move |(file, blocker, reach)| {
+            let elsewhere = (file != source.file).then_some(file);
+            let at = if elsewhere.is_some() { source.class_line } else { blocker.line };
+            (at == line).then_some(Noted { blocker, elsewhere, reach })
+        })
+    }
+
     fn draw_line(&self, canvas: &mut Canvas<'_>, y: u16, line: usize, code: &str) {
         let theme = self.theme;
-        let blockers: Vec<&Blocker> = self.source.blockers.iter().filter(|blocker| blocker.line == line).collect();
+        let blockers: Vec<Noted<'_>> = self.noted(line).collect();
         let pointed = self.view.source.line == Some(line);
         let in_forward = self.source.forward.as_ref().is_some_and(|forward| forward.contains(&line));
-        let inherited = self.source.inherited.iter().filter(|_| line == self.source.class_line);
-        let here = blockers.iter().copied().chain(inherited.map(|(_, blocker)| blocker));
-        let mark = match here.map(|blocker| blocker.severity).min() {
-            Some(severity) => Span::styled(glyphs::FLAG.to_string(), theme.severity(severity)),
+        let worst = blockers.iter().min_by_key(|noted| (!noted.reach.counts(), noted.blocker.severity));
+        let mark = match worst {
+            Some(noted) => Span::styled(glyphs::FLAG.to_string(), noted.style(theme)),
             None if pointed || self.linked.contains(&line) => Span::styled(glyphs::MARK.to_string(), theme.mark()),
             None => Span::raw(" "),
         };
@@ -407,7 +421,7 @@ impl<'a> Sheet<'a> {
     }
 
     /// Style of the character at a byte (for colours) and at a place in the line (for blockers).
-    fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[&Blocker], byte: usize, character: usize) -> Style {
+    fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[Noted<'_>], byte: usize, character: usize) -> Style {
         let mut style = self.theme.text();
         if let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) {
             let (red, green, blue) = run.colour;
@@ -419,12 +433,13 @@ impl<'a> Sheet<'a> {
                 style = style.add_modifier(Modifier::ITALIC);
             }
         }
-        let inside = |blocker: &&&Blocker| {
-            let start = blocker.column.saturating_sub(1);
-            (start..start + blocker.text.chars().count().max(1)).contains(&character)
+        let inside = |noted: &&Noted<'_>| {
+            let start = noted.blocker.column.saturating_sub(1);
+            let length = noted.blocker.text.chars().count().max(1);
+            noted.elsewhere.is_none() && (start..start + length).contains(&character)
         };
         match blockers.iter().find(inside) {
-            Some(blocker) => style.patch(self.theme.severity(blocker.severity)).add_modifier(Modifier::UNDERLINED),
+            Some(noted) => style.patch(noted.style(self.theme)).add_modifier(Modifier::UNDERLINED),
             None => style,
         }
     }
@@ -464,8 +479,8 @@ impl<'a> Sheet<'a> {
 
     /// What happens and what to write instead, under the construct, or under the class for one in another file that the
     /// class inherits from. Returns the row below.
-    fn draw_note(&self, canvas: &mut Canvas<'_>, mut y: u16, blocker: &Blocker, elsewhere: Option<&str>) -> u16 {
-        let theme = self.theme;
+    fn draw_note(&self, canvas: &mut Canvas<'_>, mut y: u16, noted: Noted<'_>) -> u16 {
+        let (theme, Noted { blocker, elsewhere, reach }) = (self.theme, noted);
         let width = usize::from(self.area.width);
         let column = if elsewhere.is_some() { 0 } else { blocker.column.saturating_sub(1) };
         let column = column.saturating_sub(self.view.source.left);
@@ -474,13 +489,14 @@ impl<'a> Sheet<'a> {
         if room < 8 {
             return y;
         }
-        let severity = theme.severity(blocker.severity);
+        let severity = noted.style(theme);
         let place = elsewhere.map_or(String::new(), |file| format!(" in {}:{}", escape(file), blocker.line));
         let (name, pattern) = (blocker.severity.name(), quoted(&blocker.pattern));
-        let what = format!("{name} {pattern}{place}: {}", sentence(&blocker.explanation));
+        let what = format!("{name}{} {pattern}{place}: {}", reach.aside(), sentence(&blocker.explanation));
+        let hint = if reach.counts() { theme.text() } else { severity };
         let halves = [
             (glyphs::FLAG, what, severity, severity.add_modifier(Modifier::BOLD)),
-            ('→', sentence(&blocker.hint).into_owned(), theme.text(), theme.text()),
+            ('→', sentence(&blocker.hint).into_owned(), hint, hint),
         ];
         for (sign, words, style, first_style) in halves {
             for (index, row) in text::wrap_to(&words, room, HALF_NOTE).into_iter().enumerate() {
@@ -504,8 +520,23 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Code from column `left` on, in `room` columns: tabs expanded, unsafe characters spelt out, each character in its
-/// style.
+/// A blocker where it is shown.
+#[derive(Debug, Clone, Copy)]
+struct Noted<'a> {
+    blocker: &'a Blocker,
+    /// The file that it is in, where that is a base's.
+    elsewhere: Option<&'a str>,
+    reach: Reach,
+}
+
+impl Noted<'_> {
+    /// Of its severity; dimmed where only training reaches it.
+    fn style(&self, theme: &Theme) -> Style {
+        if self.reach.counts() { theme.severity(self.blocker.severity) } else { theme.faint() }
+    }
+}
+
+/// Code from column `left` on, in `room` columns: tabs expanded, unsafe characters spelt out, each character in its style.
 fn styled_code(code: &str, left: usize, room: usize, style: impl Fn(usize, usize) -> Style) -> Line<'static> {
     let mut spans: Vec<Span<'static>> = Vec::new();
     let mut column = 0;

@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         if wave.dim() == 1:  # none
             wave = wave.unsqueeze(0)  # op: x.unsqueeze
         wave = wave - wave.mean(dim=-1, keepdim=True)  # op: x.mean
-        spectrum = torch.stft(wave, 400, 160, window=self.window, return_complex=True)  # op: torch.stft
+        spectrum = torch.stft(wave, 400, 160, window=self.window, return_complex=True)  # op: torch.stft # blocker: short-time Fourier transform
         power = spectrum.abs().square()  # op: x.abs, x.square
         floor = torch.max(power.log10().amax(), th.tensor(-8.0))  # op: torch.max, x.log10, x.amax, torch.tensor
         energy = torch.logsumexp(power, dim=1)  # op: torch.logsumexp
@@ -68,7 +68,7 @@ class Codebook(nn.Module):
 
     def forward(self, x: torch.Tensor):
         flat = x.reshape(-1, x.shape[-1])  # op: x.reshape
-        distance = torch.cdist(flat, self.embed.weight)  # op: torch.cdist
+        distance = torch.cdist(flat, self.embed.weight)  # op: torch.cdist # blocker: pairwise distances
         nearest = distance.argmin(dim=-1)  # op: x.argmin
         hot = fn.one_hot(nearest, 64).float()  # op: F.one_hot, x.float
         if self.training:  # none

@@ -1,0 +1,505 @@
+//! Values of expressions, as far as they follow from what is known: nothing is run, and what does not follow is
+//! [`Value::Unknown`].
+//!
+//! An [`Environment`] says what names, attributes and calls give; here is what Python makes of that. Every node takes a step of
+//! the file's budget, and expressions that are nested deeper than anybody writes are given up.
+
+mod builtins;
+mod comprehension;
+mod operators;
+mod value;
+
+use std::rc::Rc;
+
+use tree_sitter::Node;
+
+use super::literals::plain_string;
+use super::python::Module;
+use super::reach::is_super;
+pub use value::Value;
+
+/// How deep expressions are followed.
+const DEPTH: usize = 48;
+
+/// The budget is spent, or an expression is nested too deep: nothing that was found so far may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spent;
+
+/// How certain it is that something runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Runs {
+    /// It does not.
+    Never,
+    /// That cannot be decided.
+    Maybe,
+    /// It does.
+    Always,
+}
+
+/// What is called.
+#[derive(Debug, Clone)]
+pub(super) enum Callee<'t> {
+    /// A name, or a dotted name that begins with no value: `len`, `torch.zeros`.
+    Name(Node<'t>),
+    /// A method of something.
+    Method {
+        /// What it is a method of, as written, …
+        object: Node<'t>,
+        /// … and its value.
+        value: Value,
+        /// The method's name.
+        name: &'t str,
+    },
+    /// Whatever an expression gives.
+    Value(Value),
+}
+
+/// The arguments of a call.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Arguments {
+    /// Those by position.
+    pub positional: Vec<Value>,
+    /// Those by name.
+    pub named: Vec<(String, Value)>,
+    /// There may be more, of any kind: `*args`, `**kwargs` that are not known.
+    pub more: bool,
+}
+
+/// What expressions are evaluated in.
+pub(super) trait Environment<'t> {
+    /// What a name stands for.
+    fn name(&mut self, name: Node<'t>) -> Result<Value, Spent>;
+    /// Whether a name stands for a value here, and not for something of the file or of Python.
+    fn is_bound(&self, name: &str) -> bool;
+    /// Let a name stand for a value.
+    fn bind(&mut self, name: &'t str, value: Value);
+    /// An attribute of a value.
+    fn attribute(&mut self, object: &Value, name: &'t str) -> Result<Value, Spent>;
+    /// What a call gives; `None` where that is for Python to say.
+    fn call(&mut self, callee: &Callee<'t>, arguments: &Arguments) -> Result<Option<Value>, Spent>;
+    /// Go into a part of an expression that runs so certainly; gives what to hand to [`Environment::leave`].
+    fn enter(&mut self, _part: Node<'t>, runs: Runs) -> Runs {
+        runs
+    }
+    /// Come back from it.
+    fn leave(&mut self, _before: Runs) {}
+    /// A container of modules: what it holds under this index, and at each turn of a loop.
+    fn element(&mut self, _object: &Value, _index: &Value) -> Value {
+        Value::Unknown
+    }
+}
+
+/// The value of an expression.
+pub(super) fn evaluate<'t>(
+    module: &'t Module,
+    node: Node<'t>,
+    environment: &mut dyn Environment<'t>,
+) -> Result<Value, Spent> {
+    Evaluator { module, environment }.value(node, 0)
+}
+
+/// What follows for names where a condition holds, or does not: `x is None`.
+pub(super) fn implied<'t>(module: &'t Module, condition: Node<'t>, holds: bool) -> Vec<(&'t str, Value)> {
+    let (mut found, mut waiting) = (Vec::new(), vec![(condition, holds)]);
+    while let Some((node, holds)) = waiting.pop() {
+        if !module.budget().burn(1) || found.len() > DEPTH {
+            break;
+        }
+        match node.kind() {
+            "parenthesized_expression" => waiting.extend(node.named_child(0).map(|inner| (inner, holds))),
+            "not_operator" => waiting.extend(node.child_by_field_name("argument").map(|inner| (inner, !holds))),
+            "boolean_operator" => {
+                let and = node.child_by_field_name("operator").is_some_and(|it| module.slice(it) == "and");
+                if and == holds {
+                    let sides = ["left", "right"].map(|side| node.child_by_field_name(side));
+                    waiting.extend(sides.into_iter().flatten().map(|side| (side, holds)));
+                }
+            }
+            "comparison_operator" if node.named_child_count() == 2 => {
+                let operator = node.child_by_field_name("operators").map_or("", |it| module.slice(it));
+                let (Some(left), Some(right)) = (node.named_child(0), node.named_child(1)) else { continue };
+                if left.kind() == "identifier" && right.kind() == "none" {
+                    let none = (operator == "is") == holds;
+                    if matches!(operator, "is" | "is not") {
+                        found.push((module.slice(left), if none { Value::None } else { Value::Object }));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+struct Evaluator<'t, 'e> {
+    module: &'t Module,
+    environment: &'e mut dyn Environment<'t>,
+}
+
+impl<'t> Evaluator<'t, '_> {
+    fn value(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        if depth > DEPTH || !self.module.budget().burn(1) {
+            return Err(Spent);
+        }
+        let text = self.module.slice(node);
+        match node.kind() {
+            "integer" => Ok(text.replace('_', "").parse().map_or(Value::Object, Value::Int)),
+            "float" => Ok(text.replace('_', "").parse().map_or(Value::Object, Value::Float)),
+            "true" => Ok(Value::Bool(true)),
+            "false" => Ok(Value::Bool(false)),
+            "none" => Ok(Value::None),
+            "string" => match plain_string(self.module, node) {
+                Some(text) => Ok(Value::text(text)),
+                None => self.parts(node, depth),
+            },
+            "parenthesized_expression" => self.field(node.named_child(0), depth),
+            "tuple" | "expression_list" => {
+                let parts = children(node);
+                let splat = parts.iter().any(|part| part.kind() == "list_splat");
+                let values = self.all(&parts, depth)?;
+                Ok(if splat { Value::Object } else { Value::sequence(values) })
+            }
+            "identifier" => self.environment.name(node),
+            "attribute" => self.attribute(node, depth),
+            "subscript" => self.subscript(node, depth),
+            "call" => self.call(node, depth),
+            "not_operator" => {
+                let value = self.field(node.child_by_field_name("argument"), depth)?;
+                Ok(value.truth().map_or(Value::Object, |truth| Value::Bool(!truth)))
+            }
+            "boolean_operator" => self.boolean(node, depth),
+            "comparison_operator" => self.comparison(node, depth),
+            "unary_operator" => {
+                let value = self.field(node.child_by_field_name("argument"), depth)?;
+                Ok(operators::unary(text, &value))
+            }
+            "binary_operator" => {
+                let left = self.field(node.child_by_field_name("left"), depth)?;
+                let right = self.field(node.child_by_field_name("right"), depth)?;
+                let operator = node.child_by_field_name("operator").map_or("", |it| self.module.slice(it));
+                Ok(operators::binary(operator, &left, &right))
+            }
+            "conditional_expression" => self.conditional(node, depth),
+            "named_expression" => {
+                let value = self.field(node.child_by_field_name("value"), depth)?;
+                if let Some(name) = node.child_by_field_name("name") {
+                    self.environment.bind(self.module.slice(name), value.clone());
+                }
+                Ok(value)
+            }
+            "list_comprehension" | "set_comprehension" | "generator_expression" | "dictionary_comprehension" => {
+                self.comprehension(node, depth)
+            }
+            "lambda" => self.lambda(node, depth),
+            "await" | "yield" => {
+                self.parts(node, depth)?;
+                Ok(Value::Unknown)
+            }
+            // A list or dict may be changed by whoever has it.
+            _ => self.parts(node, depth),
+        }
+    }
+
+    /// The value of a part that may be missing.
+    fn field(&mut self, node: Option<Node<'t>>, depth: usize) -> Result<Value, Spent> {
+        node.map_or(Ok(Value::Unknown), |node| self.value(node, depth + 1))
+    }
+
+    /// Look at everything in an expression whose value is not followed.
+    fn parts(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        self.all(&children(node), depth)?;
+        Ok(Value::Object)
+    }
+
+    fn all(&mut self, nodes: &[Node<'t>], depth: usize) -> Result<Vec<Value>, Spent> {
+        nodes.iter().map(|node| self.value(*node, depth + 1)).collect()
+    }
+
+    /// A part that runs so certainly, or not at all.
+    fn arm(&mut self, node: Option<Node<'t>>, runs: Runs, depth: usize) -> Result<Value, Spent> {
+        let Some(node) = node else { return Ok(Value::Unknown) };
+        let before = self.environment.enter(node, runs);
+        let value = if runs == Runs::Never { Ok(Value::Unknown) } else { self.value(node, depth + 1) };
+        self.environment.leave(before);
+        value
+    }
+
+    /// A part that runs where a condition holds, or does not, with what follows from that for names.
+    fn arm_where(
+        &mut self,
+        arm: Option<Node<'t>>,
+        condition: Node<'t>,
+        (holds, runs): (bool, Runs),
+        depth: usize,
+    ) -> Result<Value, Spent> {
+        if runs != Runs::Maybe {
+            return self.arm(arm, runs, depth);
+        }
+        let mut before = Vec::new();
+        for (name, value) in implied(self.module, condition, holds) {
+            if self.environment.is_bound(name)
+                && let Some(node) = find_name(self.module, condition, name)
+            {
+                before.push((name, self.environment.name(node)?));
+                self.environment.bind(name, value);
+            }
+        }
+        let value = self.arm(arm, runs, depth);
+        before.into_iter().rev().for_each(|(name, value)| self.environment.bind(name, value));
+        value
+    }
+
+    fn attribute(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let written = node.child_by_field_name("object");
+        let object = self.field(written, depth)?;
+        let name = node.child_by_field_name("attribute").map_or("", |name| self.module.slice(name));
+        if let Some(written) = written.filter(|it| it.kind() == "call" && is_super(self.module, *it)) {
+            // A method of a base that is handed on: somebody calls it, with anything.
+            let before = self.environment.enter(node, Runs::Maybe);
+            let method = Callee::Method { object: written, value: Value::Object, name };
+            let called = self.environment.call(&method, &Arguments { more: true, ..Arguments::default() });
+            self.environment.leave(before);
+            return called.map(|_| Value::Object);
+        }
+        self.environment.attribute(&object, name)
+    }
+
+    fn subscript(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let object = self.field(node.child_by_field_name("value"), depth)?;
+        let mut cursor = node.walk();
+        let indices: Vec<Node<'t>> = node.children_by_field_name("subscript", &mut cursor).collect();
+        let values = self.all(&indices, depth)?;
+        let ([index], [node]) = (values.as_slice(), indices.as_slice()) else { return Ok(Value::Unknown) };
+        Ok(match (&object, index) {
+            (Value::Modules(_), _) if node.kind() == "slice" => object.clone(),
+            (Value::Modules(_), index) => self.environment.element(&object, index),
+            (Value::Sequence(elements), Value::Int(index)) => {
+                let at = if *index < 0 { index.checked_add(elements.len() as i64) } else { Some(*index) };
+                let element = at.and_then(|at| elements.get(usize::try_from(at).ok()?));
+                element.cloned().unwrap_or(Value::Unknown)
+            }
+            (Value::Mapping(fields), Value::Text(name)) => fields.get(&**name).cloned().unwrap_or(Value::Unknown),
+            (Value::Each(_), _) if node.kind() == "slice" => object.clone(),
+            (Value::Each(element), _) => (**element).clone(),
+            _ => Value::Unknown,
+        })
+    }
+
+    fn boolean(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let left_node = node.child_by_field_name("left");
+        let left = self.field(left_node, depth)?;
+        let or = node.child_by_field_name("operator").is_some_and(|it| self.module.slice(it) == "or");
+        let runs = left.truth().map_or(Runs::Maybe, |truth| if truth == or { Runs::Never } else { Runs::Always });
+        let arm = node.child_by_field_name("right");
+        let right = match left_node {
+            Some(condition) => self.arm_where(arm, condition, (!or, runs), depth)?,
+            None => self.arm(arm, runs, depth)?,
+        };
+        Ok(match runs {
+            Runs::Never => left,
+            Runs::Always => right,
+            // Whichever it is.
+            Runs::Maybe if right.truth() == Some(or) => Value::Truth(or),
+            Runs::Maybe if or && right.is_none() == Some(false) => Value::Object,
+            Runs::Maybe => Value::Unknown,
+        })
+    }
+
+    fn comparison(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let operands = children(node);
+        let mut cursor = node.walk();
+        let operators: Vec<Node<'t>> = node.children_by_field_name("operators", &mut cursor).collect();
+        let values = operands.iter().map(|node| self.listed(*node, depth)).collect::<Result<Vec<Value>, Spent>>()?;
+        let pairs = values.iter().zip(values.iter().skip(1)).zip(&operators);
+        let each: Vec<Option<bool>> = pairs
+            .map(|((left, right), operator)| operators::compare(self.module.slice(*operator), left, right))
+            .collect();
+        Ok(match () {
+            () if each.contains(&Some(false)) => Value::Bool(false),
+            () if each.is_empty() || each.contains(&None) => Value::Object,
+            () => Value::Bool(true),
+        })
+    }
+
+    /// A value, of a list that is written out its elements.
+    fn listed(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let parts = children(node);
+        if !matches!(node.kind(), "list" | "set") || parts.iter().any(|part| part.kind() == "list_splat") {
+            return self.value(node, depth + 1);
+        }
+        Ok(Value::sequence(self.all(&parts, depth + 1)?))
+    }
+
+    fn conditional(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let (then, condition, other) = (node.named_child(0), node.named_child(1), node.named_child(2));
+        let Some(condition) = condition else { return Ok(Value::Unknown) };
+        let truth = self.value(condition, depth + 1)?.truth();
+        let runs =
+            |holds: bool| truth.map_or(Runs::Maybe, |truth| if truth == holds { Runs::Always } else { Runs::Never });
+        let first = self.arm_where(then, condition, (true, runs(true)), depth)?;
+        let second = self.arm_where(other, condition, (false, runs(false)), depth)?;
+        Ok(match truth {
+            Some(true) => first,
+            Some(false) => second,
+            None => first.or(second),
+        })
+    }
+
+    /// What it does when it is called, with arguments of which nothing is known.
+    fn lambda(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let parameters = node.child_by_field_name("parameters").map(names_below).unwrap_or_default();
+        self.hidden(&parameters, |it| {
+            it.arm(node.child_by_field_name("body"), Runs::Maybe, depth).map(|_| Value::Object)
+        })
+    }
+
+    /// Do something while these names stand for something else.
+    fn hidden(
+        &mut self,
+        names: &[Node<'t>],
+        work: impl FnOnce(&mut Self) -> Result<Value, Spent>,
+    ) -> Result<Value, Spent> {
+        let mut before = Vec::new();
+        for name in names {
+            let text = self.module.slice(*name);
+            let known = if self.environment.is_bound(text) { self.environment.name(*name)? } else { Value::Unknown };
+            before.push((text, known));
+            self.environment.bind(text, Value::Unknown);
+        }
+        let value = work(self);
+        before.into_iter().rev().for_each(|(name, value)| self.environment.bind(name, value));
+        value
+    }
+
+    fn call(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let (Some(function), Some(list)) =
+            (node.child_by_field_name("function"), node.child_by_field_name("arguments"))
+        else {
+            return Ok(Value::Unknown);
+        };
+        let callee = self.callee(function, depth)?;
+        let arguments = self.arguments(list, depth)?;
+        if let Some(value) = self.environment.call(&callee, &arguments)? {
+            return Ok(value);
+        }
+        let name = match &callee {
+            Callee::Name(name) if !arguments.more => self.module.slice(*name),
+            _ => "",
+        };
+        match (name, arguments.positional.as_slice(), list.named_child(1)) {
+            ("isinstance", [value, _], Some(class)) => {
+                let instance = self.is_instance(value, class, 0);
+                Ok(instance.map_or(Value::Object, Value::Bool))
+            }
+            ("getattr", [object, Value::Text(_), default @ ..], Some(name)) => {
+                let Some(name) = plain_string(self.module, name) else { return Ok(Value::Unknown) };
+                let value = self.environment.attribute(object, name)?;
+                Ok(match default {
+                    [] => value,
+                    // It may be missing.
+                    [default] if value == Value::Unknown => value.or(default.clone()),
+                    _ => value,
+                })
+            }
+            _ => Ok(self.built_in(&callee, &arguments)),
+        }
+    }
+
+    fn callee(&mut self, function: Node<'t>, depth: usize) -> Result<Callee<'t>, Spent> {
+        match function.kind() {
+            "identifier" if !self.environment.is_bound(self.module.slice(function)) => Ok(Callee::Name(function)),
+            "attribute" if self.is_dotted_name(function) => Ok(Callee::Name(function)),
+            "attribute" => {
+                let (Some(object), Some(name)) =
+                    (function.child_by_field_name("object"), function.child_by_field_name("attribute"))
+                else {
+                    return Ok(Callee::Value(Value::Unknown));
+                };
+                let value = self.value(object, depth + 1)?;
+                Ok(Callee::Method { object, value, name: self.module.slice(name) })
+            }
+            _ => Ok(Callee::Value(self.value(function, depth + 1)?)),
+        }
+    }
+
+    /// A dotted name that begins with no value of the method: `torch.nn.functional.pad`.
+    fn is_dotted_name(&self, node: Node<'t>) -> bool {
+        super::tensors::root_name(node).is_some_and(|root| {
+            let root = self.module.slice(root);
+            !self.environment.is_bound(root) && (root == "torch" || self.module.is_imported(root))
+        })
+    }
+
+    fn arguments(&mut self, list: Node<'t>, depth: usize) -> Result<Arguments, Spent> {
+        let mut arguments = Arguments::default();
+        // `f(x for x in y)`
+        let parts = if list.kind() == "generator_expression" { vec![list] } else { children(list) };
+        for part in parts {
+            match part.kind() {
+                "keyword_argument" => {
+                    let name = part.child_by_field_name("name").map_or("", |name| self.module.slice(name));
+                    let value = self.field(part.child_by_field_name("value"), depth)?;
+                    arguments.named.push((name.to_owned(), value));
+                }
+                "list_splat" => match self.field(part.named_child(0), depth)? {
+                    Value::Sequence(elements) if !arguments.more => {
+                        arguments.positional.extend(elements.iter().cloned())
+                    }
+                    _ => arguments.more = true,
+                },
+                "dictionary_splat" => match self.field(part.named_child(0), depth)? {
+                    Value::Mapping(fields) => {
+                        arguments.named.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+                    }
+                    _ => arguments.more = true,
+                },
+                _ => {
+                    let value = self.listed(part, depth)?;
+                    // A list that is written out here belongs to whoever is called.
+                    arguments.positional.push(value);
+                }
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+/// The named parts of a node, comments left out.
+pub(super) fn children(node: Node<'_>) -> Vec<Node<'_>> {
+    node.named_children(&mut node.walk()).filter(|child| !child.is_extra()).collect()
+}
+
+/// The names at the top of parameters or of a target.
+fn names_below(node: Node<'_>) -> Vec<Node<'_>> {
+    let (mut names, mut waiting) = (Vec::new(), vec![node]);
+    while let Some(node) = waiting.pop().filter(|_| names.len() < DEPTH) {
+        match node.kind() {
+            "identifier" => names.push(node),
+            "default_parameter" | "typed_default_parameter" => waiting.extend(node.child_by_field_name("name")),
+            "typed_parameter" => waiting.extend(node.named_child(0)),
+            "attribute" | "subscript" | "type" => {}
+            _ => waiting.extend(children(node)),
+        }
+    }
+    names
+}
+
+/// A mention of this name in a condition.
+fn find_name<'t>(module: &'t Module, condition: Node<'t>, name: &str) -> Option<Node<'t>> {
+    let mut found = None;
+    module.preorder(condition, |node, _| {
+        if found.is_none() && node.kind() == "identifier" && module.slice(node) == name {
+            found = Some(node);
+        }
+        found.is_none()
+    });
+    found
+}
+
+/// An iterable whose elements are like this one.
+fn each(element: Value) -> Value {
+    Value::Each(Rc::new(element))
+}
+
+#[cfg(test)]
+mod tests;
