@@ -30,6 +30,16 @@ fn place(text: &str, at: usize) -> String {
     format!("line {line}, column {column}{shown}: ")
 }
 
+/// Where a quotation ends: the parser writes a quotation mark inside of it as `\"`.
+fn closing(text: &str, mark: char) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().find_map(|(at, character)| {
+        let ends = character == mark && !escaped;
+        escaped = character == '\\' && !escaped;
+        ends.then_some(at)
+    })
+}
+
 /// The parser's message, with long quotations cut: parts between backticks or quotes, and the whole message as a last
 /// resort.
 fn short(message: &str) -> String {
@@ -39,7 +49,7 @@ fn short(message: &str) -> String {
     while short.len() < MOST {
         let Some(open) = rest.find(['`', '"']) else { break };
         let mark = if rest[open..].starts_with('`') { '`' } else { '"' };
-        let Some(length) = rest[open + 1..].find(mark) else { break };
+        let Some(length) = closing(&rest[open + 1..], mark) else { break };
         short.push_str(&quoted(&rest[..open]));
         short.push(mark);
         short.push_str(&quoted(&rest[open + 1..open + 1 + length]));
@@ -47,7 +57,11 @@ fn short(message: &str) -> String {
         rest = &rest[open + 2 + length..];
     }
     short.push_str(&quoted(rest.trim_end()));
-    short.replace("\\u{a}", " ")
+    let short = short.replace("\\u{a}", " ");
+    match short.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &short[..end]),
+        None => short,
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +96,7 @@ mod tests {
             format!("\"{quotes}\" = 1"),
             format!("name = '{long}"),
             format!("[{long}"),
+            format!("count = \"\"\"{}\"\"\"", format!("k = \"{}\"\n", "V".repeat(150)).repeat(9)),
             format!("name = {}", "[".repeat(100_000)),
             format!("{} = 1", "a.".repeat(100_000)),
         ];

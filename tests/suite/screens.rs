@@ -19,7 +19,7 @@ use t2m_tui::tui::action::{Action, Command};
 use t2m_tui::tui::converting::{self, Preview, Row};
 use t2m_tui::tui::document::{About, Document, Pickle};
 use t2m_tui::tui::draw::render;
-use t2m_tui::tui::findings::Kind;
+use t2m_tui::tui::panels::findings::Kind;
 use t2m_tui::tui::keymap::Keymap;
 use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::panes::Pane;
