@@ -37,7 +37,8 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     if let Some(how) = already::is_mlx(&opened) {
         return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", quoted(&how)).into());
     }
-    let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
+    let mut map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
+    check::by_family(&opened, &mut map);
     let findings = if check::is_torch(&opened.checkpoint, &map, &other) {
         check::checkpoints(&opened.checkpoint, &other)?
     } else {

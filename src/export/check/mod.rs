@@ -5,6 +5,8 @@
 mod content;
 mod pair;
 mod quantized;
+mod rounding;
+mod shifted;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use crate::plan::weights::{self, Fold};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 
+pub use shifted::by_family;
+
 /// What a tensor of the other file is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -22,6 +26,13 @@ pub enum Verdict {
     Equal,
     /// Ours in another type, to the bit.
     Cast(Dtype),
+    /// Ours but for rounding: it is computed, in another type or another order.
+    EqualToRounding {
+        /// The largest difference.
+        max_abs: f64,
+        /// What rounding may explain there.
+        tolerance: f64,
+    },
     /// Packed by `mlx.nn.quantize`, within a step of its scale.
     Quantized {
         /// Bits of a number.
@@ -47,6 +58,16 @@ pub enum Verdict {
     },
     /// Torch's tensor as it is, which `mlx.nn` has in another form (`in_proj` not split).
     Unconverted,
+    /// Torch's weight as it is, where ours adds this number: right where the port adds it at run time.
+    Unshifted {
+        /// What ours adds.
+        offset: f64,
+    },
+    /// What ours adds to torch's weight, added twice.
+    ShiftedTwice {
+        /// What ours adds.
+        offset: f64,
+    },
     /// Other numbers, or another shape.
     Different {
         /// The largest difference; `None` where the shapes are different.
@@ -66,10 +87,13 @@ impl Verdict {
         match self {
             Verdict::Equal => "equal",
             Verdict::Cast(_) => "cast",
+            Verdict::EqualToRounding { .. } => "equal-to-rounding",
             Verdict::Quantized { .. } => "quantised",
             Verdict::Transposed { .. } => "transposed",
             Verdict::Unjudged { .. } => "unjudged",
             Verdict::Unconverted => "unconverted",
+            Verdict::Unshifted { .. } => "unshifted",
+            Verdict::ShiftedTwice { .. } => "shifted-twice",
             Verdict::Different { .. } => "different",
             Verdict::Missing => "missing",
             Verdict::Extra => "extra",
@@ -78,7 +102,17 @@ impl Verdict {
 
     /// Whether the tensor holds what it should, as far as its type can.
     pub fn is_good(&self) -> bool {
-        matches!(self, Verdict::Equal | Verdict::Cast(_) | Verdict::Quantized { .. })
+        match self {
+            Verdict::Equal | Verdict::Cast(_) | Verdict::EqualToRounding { .. } | Verdict::Quantized { .. } => true,
+            Verdict::Transposed { .. }
+            | Verdict::Unjudged { .. }
+            | Verdict::Unconverted
+            | Verdict::Unshifted { .. }
+            | Verdict::ShiftedTwice { .. }
+            | Verdict::Different { .. }
+            | Verdict::Missing
+            | Verdict::Extra => false,
+        }
     }
 }
 

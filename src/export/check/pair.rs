@@ -1,6 +1,6 @@
 //! What a tensor of the other file is to ours.
 
-use super::{Error, Ours, Verdict, quantized};
+use super::{Error, Ours, Verdict, quantized, rounding, shifted};
 use crate::compare::statistics::difference;
 use crate::plan::weights::{Fold, Layout, permute};
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
@@ -31,10 +31,8 @@ pub(super) fn judge(ours: &Ours<'_>, other: &Checkpoint, id: TensorId) -> Result
             return Ok(cast(&made, &found));
         }
     }
-    if let Some(verdict) = transposed(ours, &found)? {
-        return Ok(verdict);
-    }
-    Ok(different(&made, &found))
+    let told = [transposed(ours, &found)?, rounding::judge(ours, &made, &found)?, shifted::judge(ours, &found)?];
+    Ok(told.into_iter().flatten().next().unwrap_or_else(|| different(&made, &found)))
 }
 
 /// A tensor's bytes, a block of numbers at a time.
@@ -115,7 +113,8 @@ fn different(made: &TensorData, found: &TensorData) -> Verdict {
             } else {
                 format!("{} beside {}; ", found.dtype.name(), made.dtype.name())
             };
-            let what = format!("{types}the largest of ours is {scale:.3e}");
+            let one = shifted::by_one(made, found).map(|one| format!("{one}; ")).unwrap_or_default();
+            let what = format!("{one}{types}the largest of ours is {scale:.3e}");
             Verdict::Different { max_abs: Some(apart.max_abs), what }
         }
         _ => {
