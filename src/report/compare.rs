@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::code_cell;
-use crate::export::check::{By, Finding, Verdict};
+use crate::export::check::{By, Finding, Piece, Verdict};
 use t2m_checkpoint::escape::quoted;
 
 /// How many lines of the text name tensors that differ.
@@ -43,6 +43,8 @@ fn words(finding: &Finding) -> String {
         Verdict::Unjudged { axes, reason } => {
             format!("torch's axes in the order {axes:?}; which is right is not known: {reason}")
         }
+        Verdict::Slice(piece) => part(piece, "ours"),
+        Verdict::Stack(piece) => part(piece, "it"),
         Verdict::Unconverted => "torch's tensor as it is, where mlx.nn has another form".to_owned(),
         Verdict::Unshifted { offset } => format!(
             "torch's weight as it is, which is multiplied after {offset} is added: right where the port adds it at run time, \
@@ -59,6 +61,13 @@ fn words(finding: &Finding) -> String {
         _ => String::new(),
     };
     [found, what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Where a part lies in a whole, and what is wrong with it.
+fn part(piece: &Piece, whole: &str) -> String {
+    let dtype = piece.dtype.map(|dtype| format!("to {}", dtype.name()));
+    let axis = format!("{} {whole} along axis {}", piece.place, piece.axis);
+    [Some(axis), dtype, piece.wrong.clone()].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn name(finding: &Finding) -> &str {
@@ -126,6 +135,10 @@ pub fn json(findings: &[Finding]) -> Value {
             }
             Verdict::EqualToRounding { max_abs, tolerance } => {
                 (line["max_abs"], line["tolerance"]) = (json!(max_abs), json!(tolerance));
+            }
+            Verdict::Slice(piece) | Verdict::Stack(piece) => {
+                (line["axis"], line["place"]) = (json!(piece.axis), json!(piece.place));
+                (line["dtype"], line["reason"]) = (json!(piece.dtype), json!(piece.wrong));
             }
             Verdict::Unshifted { offset } | Verdict::ShiftedTwice { offset } => line["offset"] = json!(offset),
             Verdict::Transposed { axes, wanted } => (line["axes"], line["wanted"]) = (json!(axes), json!(wanted)),

@@ -10,6 +10,7 @@ mod check;
 mod children;
 mod cli;
 mod compare;
+mod compare_pieces;
 mod compare_values;
 mod convert;
 mod convert_kill;

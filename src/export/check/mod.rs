@@ -3,9 +3,13 @@
 //! One pair of tensors is in memory at a time.
 
 mod content;
+mod order;
 mod pair;
+mod pieces;
 mod quantized;
+mod rearranged;
 mod rounding;
+mod rows;
 mod shifted;
 
 use std::collections::{HashMap, HashSet};
@@ -17,6 +21,7 @@ use crate::plan::weights::{self, Fold};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 
+pub use pieces::Piece;
 pub use shifted::by_family;
 
 /// What a tensor of the other file is.
@@ -56,6 +61,10 @@ pub enum Verdict {
         /// Between what it does not tell.
         reason: String,
     },
+    /// A part of ours: theirs has it cut.
+    Slice(Piece),
+    /// One of several of ours that theirs has as one tensor, stacked or joined.
+    Stack(Piece),
     /// Torch's tensor as it is, which `mlx.nn` has in another form (`in_proj` not split).
     Unconverted,
     /// Torch's weight as it is, where ours adds this number: right where the port adds it at run time.
@@ -91,6 +100,8 @@ impl Verdict {
             Verdict::Quantized { .. } => "quantised",
             Verdict::Transposed { .. } => "transposed",
             Verdict::Unjudged { .. } => "unjudged",
+            Verdict::Slice(_) => "slice",
+            Verdict::Stack(_) => "stack",
             Verdict::Unconverted => "unconverted",
             Verdict::Unshifted { .. } => "unshifted",
             Verdict::ShiftedTwice { .. } => "shifted-twice",
@@ -104,6 +115,7 @@ impl Verdict {
     pub fn is_good(&self) -> bool {
         match self {
             Verdict::Equal | Verdict::Cast(_) | Verdict::EqualToRounding { .. } | Verdict::Quantized { .. } => true,
+            Verdict::Slice(piece) | Verdict::Stack(piece) => piece.wrong.is_none(),
             Verdict::Transposed { .. }
             | Verdict::Unjudged { .. }
             | Verdict::Unconverted
@@ -286,6 +298,15 @@ fn compare(ours: &[Ours<'_>], torch: &Checkpoint, other: &Checkpoint) -> Result<
         let verdict = pair::judge(&ours[at], other, id)?;
         let other = Some(other.tensors[id].name.to_string());
         findings.push(Finding { name: Some(ours[at].name.clone()), other, by, verdict });
+    }
+    let parts = pieces::find(ours, &alone, other, &strangers)?;
+    let (mine, theirs): (HashSet<usize>, HashSet<TensorId>) =
+        (parts.iter().map(|part| part.ours).collect(), parts.iter().filter_map(|part| part.theirs).collect());
+    alone.retain(|at| !mine.contains(at));
+    strangers.retain(|id| !theirs.contains(id));
+    for pieces::Found { ours: at, theirs, verdict } in parts {
+        let other = theirs.map(|id| other.tensors[id].name.to_string());
+        findings.push(Finding { name: Some(ours[at].name.clone()), other, by: By::Content, verdict });
     }
     for at in alone.into_iter().filter(|&at| !ours[at].optional) {
         let name = Some(ours[at].name.clone());
