@@ -32,7 +32,7 @@ pub struct Args {
 /// A file cannot be opened, a tensor cannot be read, or stdout is closed.
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
-    let other = Checkpoint::open(&args.other)?;
+    let other = Checkpoint::open_arrays(&args.other)?;
     let path = escape(&args.checkpoint.to_string_lossy()).into_owned();
     if let Some(how) = already::is_mlx(&opened) {
         return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", quoted(&how)).into());

@@ -43,8 +43,8 @@ fn words(finding: &Finding) -> String {
         Verdict::Unjudged { axes, reason } => {
             format!("torch's axes in the order {axes:?}; which is right is not known: {reason}")
         }
-        Verdict::Slice(piece) => part(piece, "ours"),
-        Verdict::Stack(piece) => part(piece, "it"),
+        Verdict::Slice(piece) => part(piece, "of ours"),
+        Verdict::Stack(piece) => part(piece, "in it"),
         Verdict::Unconverted => "torch's tensor as it is, where mlx.nn has another form".to_owned(),
         Verdict::Unshifted { offset } => format!(
             "torch's weight as it is, which is multiplied after {offset} is added: right where the port adds it at run time, \

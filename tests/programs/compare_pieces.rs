@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::common::{json, run};
+use crate::common::{json, run, stderr};
 use crate::compare_values::{read, write};
 use serde_json::Value;
 
@@ -34,14 +34,14 @@ fn parts_in_their_order_are_good() {
         assert!(finding["reason"].is_null() && finding["by"] == "content", "{finding}");
     }
     let expert = of(&findings, "layers.0.moe.experts.2.up_proj.weight", "layers.0.moe.switch.up_proj.weight");
-    assert_eq!((&expert["verdict"], &expert["place"]), (&"stack".into(), &"number 2 of 4 in".into()));
+    assert_eq!((&expert["verdict"], &expert["place"]), (&"stack".into(), &"number 2 of 4".into()));
     let key = of(&findings, "layers.1.attention.query_key_value.weight", "layers.1.attention.k_proj.weight");
-    assert_eq!((&key["verdict"], &key["place"]), (&"slice".into(), &"4 of every 12 rows from 4 on of".into()));
+    assert_eq!((&key["verdict"], &key["place"]), (&"slice".into(), &"4 of every 12 rows from 4 on".into()));
     // Zeros everywhere: where they come from follows from the weight beside them.
     let bias = of(&findings, "layers.2.self_attn.k_proj.bias", "layers.2.self_attn.qkv_proj.bias");
-    assert_eq!(bias["place"], "numbers 8 to 16 of");
+    assert_eq!(bias["place"], "numbers 8 to 16");
     let columns = of(&findings, "layers.5.row.weight", "layers.5.shards.1.weight");
-    assert_eq!((&columns["axis"], &columns["place"]), (&1.into(), &"columns 6 to 12 of".into()));
+    assert_eq!((&columns["axis"], &columns["place"]), (&1.into(), &"columns 6 to 12".into()));
     let cast = of(&findings, "layers.6.head.weight", "layers.6.shards.0.weight");
     assert_eq!(cast["dtype"], "float16");
 }
@@ -114,6 +114,48 @@ fn a_part_that_holds_other_numbers_is_no_part() {
     let found = of(&findings, "layers.0.moe.experts.3.down_proj.weight", "layers.0.moe.switch.down_proj.weight");
     assert_eq!((code, &found["verdict"]), (Some(1), &"stack".into()));
     assert_eq!(found["reason"], "the last two axes have changed places");
+}
+
+#[test]
+fn an_axis_in_another_order_is_named() {
+    let (code, findings) = compare("tests/fixtures/compare/pieces_moved.safetensors");
+    assert_eq!(code, Some(1));
+    for (name, said) in [
+        ("layers.6.head.weight", "ours with halves swapped along axis 0"),
+        ("layers.5.row.weight", "a flatten of 3 channels that come last: theirs[:, s·3 + c] is ours[:, c·4 + s]"),
+    ] {
+        let found = of(&findings, name, name);
+        assert_eq!(found["verdict"], "different");
+        assert!(found["reason"].as_str().unwrap().contains(said), "{found}");
+    }
+    assert!(findings.values().filter(|found| found["verdict"] == "equal").count() == findings.len() - 2);
+}
+
+#[test]
+fn arrays_of_numpy_and_mlx_are_read() {
+    for other in ["pieces.npz", "pieces_numpy.npz"] {
+        let (code, findings) = compare(&format!("tests/fixtures/compare/{other}"));
+        assert_eq!(code, Some(1), "most are not in it");
+        let equal = findings.values().filter(|found| found["verdict"] == "equal").count();
+        let missing = findings.values().filter(|found| found["verdict"] == "missing").count();
+        assert_eq!((equal, missing), (3, findings.len() - 3), "{other}: {findings:#?}");
+    }
+}
+
+#[test]
+fn of_what_is_not_read_the_way_out_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let gguf = folder.path().join("theirs.gguf");
+    std::fs::write(&gguf, b"GGUF\x03\0\0\0").unwrap();
+    for other in ["tests/fixtures/compare/pieces_compressed.npz", path(&gguf)] {
+        let refused = run(&["compare", TORCH, other]);
+        assert_eq!(refused.status.code(), Some(2));
+        let said = stderr(&refused);
+        assert!(said.contains("mx.save_safetensors") && said.contains("mx.load"), "{said}");
+    }
+    // Such a file is no checkpoint: nothing else reads it.
+    let inspected = run(&["inspect", "tests/fixtures/compare/pieces.npz"]);
+    assert_eq!(inspected.status.code(), Some(2));
 }
 
 fn path(path: &Path) -> &str {

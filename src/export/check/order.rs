@@ -18,6 +18,11 @@ enum Key {
     Role(usize),
 }
 
+/// The first number in a name: a layer's, nearly always.
+pub(super) fn layer(name: &str) -> Option<u64> {
+    name.split('.').find_map(|part| part.parse().ok())
+}
+
 /// Whether a projection of this name has its parts for each head in turn.
 pub(super) fn is_by_head(whole: &str) -> bool {
     whole.split('.').any(|part| BY_HEAD.contains(&part))

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use indexmap::IndexMap;
+
 use super::rows::{Index, Pattern, Run, View, bytes_of, hashes};
 use super::{Error, Ours, Verdict, order, pair};
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
@@ -14,7 +16,7 @@ use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 pub struct Piece {
     /// The axis along which it was cut or joined.
     pub axis: usize,
-    /// Where, in words that go on with "it" or "ours".
+    /// Where, in words: `rows 8 to 16`, `number 1 of 4`.
     pub place: String,
     /// Theirs has it in this type.
     pub dtype: Option<Dtype>,
@@ -63,9 +65,27 @@ pub(super) fn find(
         }
         let told: HashSet<TensorId> = made.iter().map(|made| made.theirs).collect();
         let left = left.into_iter().filter(|id| !told.contains(id));
-        // A number for itself says nothing of a matrix.
-        let left: Vec<TensorId> = left.filter(|id| (view == View::Numbers) != is_matrix(id)).collect();
-        by_rows(ours, &mine, other, &left, view, &mut made)?;
+        // A number for itself says nothing of a matrix, and few say nothing at all.
+        let fits = |id: &TensorId| {
+            (view == View::Numbers) != is_matrix(id) && other.tensors[*id].elements() >= FEW_NUMBERS as u64
+        };
+        let mut left: Vec<TensorId> = left.filter(fits).collect();
+        // Layer by layer, so that the index stays small; then across layers what no layer explained.
+        let mut layers: BTreeMap<u64, (Vec<usize>, Vec<TensorId>)> = BTreeMap::new();
+        for &at in &mine {
+            layers.entry(order::layer(&ours[at].name).unwrap_or(u64::MAX)).or_default().0.push(at);
+        }
+        for &id in &left {
+            layers.entry(order::layer(&other.tensors[id].name).unwrap_or(u64::MAX)).or_default().1.push(id);
+        }
+        for (mine, left) in layers.values().filter(|(mine, left)| !mine.is_empty() && !left.is_empty()) {
+            by_rows(ours, mine, other, left, view, &mut made)?;
+        }
+        let told: HashSet<TensorId> = made.iter().map(|made| made.theirs).collect();
+        left.retain(|id| !told.contains(id));
+        if layers.len() > 1 && !left.is_empty() {
+            by_rows(ours, &mine, other, &left, view, &mut made)?;
+        }
     }
     Ok(told(ours, other, &made))
 }
@@ -204,11 +224,11 @@ fn beside(
 /// What is said of each pair.
 fn told(ours: &[Ours<'_>], other: &Checkpoint, made: &[Made]) -> Vec<Found> {
     let mut found = Vec::new();
-    let mut held: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    let mut held: BTreeMap<usize, (View, Vec<(usize, usize)>)> = BTreeMap::new();
     let mut slices: BTreeMap<usize, Vec<(&Made, Pattern)>> = BTreeMap::new();
     for one in made {
         for run in &one.runs {
-            held.entry(run.tensor).or_default().push((run.from, run.rows));
+            held.entry(run.tensor).or_insert((one.view, Vec::new())).1.push((run.from, run.rows));
         }
         let tensors: HashSet<usize> = one.runs.iter().map(|run| run.tensor).collect();
         if tensors.len() > 1 {
@@ -221,9 +241,8 @@ fn told(ours: &[Ours<'_>], other: &Checkpoint, made: &[Made]) -> Vec<Found> {
     for (at, parts) in slices {
         cut(ours, other, at, &parts, &mut found);
     }
-    for (at, mut rows) in held {
-        let view = made.iter().find(|made| made.runs.iter().any(|run| run.tensor == at)).map(|made| made.view);
-        if let Some(what) = view.and_then(|view| gap(&mut rows, ours[at].rows(view)?)) {
+    for (at, (view, mut rows)) in held {
+        if let Some(what) = ours[at].rows(view).and_then(|count| gap(&mut rows, count)) {
             found.push(Found { ours: at, theirs: None, verdict: Verdict::Different { max_abs: None, what } });
         }
     }
@@ -254,18 +273,14 @@ fn gap(rows: &mut [(usize, usize)], count: usize) -> Option<String> {
 fn stacked(ours: &[Ours<'_>], other: &Checkpoint, made: &Made, found: &mut Vec<Found>) {
     let whole = &other.tensors[made.theirs];
     // In the order in which they begin.
-    let mut members: Vec<(usize, Vec<Run>)> = Vec::new();
-    for run in &made.runs {
-        match members.iter_mut().find(|(tensor, _)| *tensor == run.tensor) {
-            Some((_, runs)) => runs.push(*run),
-            None => members.push((run.tensor, vec![*run])),
-        }
-    }
-    let names: Vec<&str> = members.iter().map(|(at, _)| &ours[*at].name[..]).collect();
+    let mut members: IndexMap<usize, Vec<Run>> = IndexMap::new();
+    made.runs.iter().for_each(|run| members.entry(run.tensor).or_default().push(*run));
+    let is_sorted = members.keys().is_sorted();
+    let names: Vec<&str> = members.keys().map(|&at| &ours[at].name[..]).collect();
     // Where names do not say it, the checkpoint's own order is expected.
     let places = order::places(&names, &whole.name);
     let count = members.len();
-    for (position, (at, mut runs)) in members.clone().into_iter().enumerate() {
+    for (position, (at, mut runs)) in members.into_iter().enumerate() {
         runs.sort_unstable_by_key(|run| run.from);
         let pattern = Pattern::of(&runs.iter().map(|run| (run.at, run.rows)).collect::<Vec<_>>());
         let held: usize = runs.iter().map(|run| run.rows).sum();
@@ -281,7 +296,7 @@ fn stacked(ours: &[Ours<'_>], other: &Checkpoint, made: &Made, found: &mut Vec<F
         let is_new_axis = ours[at].rank().is_some_and(|rank| rank + 1 == whole.shape.len())
             && matches!(pattern, Pattern::Block { .. });
         let place = if is_new_axis {
-            format!("number {} of {} in", pattern.first() / held.max(1), whole.shape.first().copied().unwrap_or(1))
+            format!("number {} of {}", pattern.first() / held.max(1), whole.shape.first().copied().unwrap_or(1))
         } else {
             pattern.words(held, made.what())
         };
@@ -292,7 +307,7 @@ fn stacked(ours: &[Ours<'_>], other: &Checkpoint, made: &Made, found: &mut Vec<F
                 Some(format!("place {position} of {count}, where the names say {}", places[position]))
             }
             _ => irregular(pattern, &whole.name, &names, is_new_axis)
-                .or_else(|| (places.is_none() && !is_sorted(&members)).then(|| {
+                .or_else(|| (places.is_none() && !is_sorted).then(|| {
                     "the parts stand in another order than in the checkpoint, and their names do not say which is right".to_owned()
                 }))
                 .or_else(|| made.lost.get(&at).cloned()),
@@ -300,10 +315,6 @@ fn stacked(ours: &[Ours<'_>], other: &Checkpoint, made: &Made, found: &mut Vec<F
         let piece = made.piece(ours, other, at, place, wrong);
         found.push(Found { ours: at, theirs: Some(made.theirs), verdict: Verdict::Stack(piece) });
     }
-}
-
-fn is_sorted(members: &[(usize, Vec<Run>)]) -> bool {
-    members.windows(2).all(|pair| pair[0].0 < pair[1].0)
 }
 
 /// One of ours that is cut into several of theirs.

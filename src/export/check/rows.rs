@@ -1,14 +1,17 @@
 //! Rows of tensors found in other tensors: an index of hashes, and the runs of rows that make one tensor of others.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::{FixedState, RandomState};
 
 use crate::plan::weights::permute;
 use t2m_checkpoint::TensorData;
 
 /// Rows that are indexed at most: 16 bytes each.
-const MOST_ROWS: usize = 1 << 24;
+const MOST_ROWS: usize = 1 << 23;
+/// Rows that are alike and looked at for one of theirs.
+const MOST_ALIKE: usize = 64;
 /// The seed of the hashes. They only find candidates: what is found is compared byte by byte.
 const SEED: u64 = 0x7432_6d5f_726f_7773;
 
@@ -112,7 +115,7 @@ impl Index {
 
     /// The runs that rows of these hashes are made of; `None` where one is nowhere.
     pub fn runs(&self, hashes: impl Iterator<Item = u64>) -> Option<Vec<Run>> {
-        let mut used = vec![false; self.rows.len()];
+        let mut used: HashSet<usize, RandomState> = HashSet::default();
         let mut runs: Vec<Run> = Vec::new();
         for (at, hash) in hashes.enumerate() {
             // Goes on with the row behind the last one where that fits.
@@ -120,15 +123,15 @@ impl Index {
                 && let (Ok(tensor), Ok(row)) = (u32::try_from(last.tensor), u32::try_from(last.from + last.rows))
                 && let Ok(next) = self.rows.binary_search(&Row { hash, tensor, row })
             {
-                used[next] = true;
+                used.insert(next);
                 last.rows += 1;
                 continue;
             }
             let first = self.rows.partition_point(|row| row.hash < hash);
-            let alike = (first..self.rows.len()).take_while(|&place| self.rows[place].hash == hash);
+            let alike = (first..self.rows.len()).take_while(|&place| self.rows[place].hash == hash).take(MOST_ALIKE);
             // Of rows that are alike one that begins a tensor, and that was not taken.
-            let place = alike.min_by_key(|&place| (used[place], self.rows[place].row != 0, place))?;
-            used[place] = true;
+            let place = alike.min_by_key(|&place| (used.contains(&place), self.rows[place].row != 0, place))?;
+            used.insert(place);
             let Row { tensor, row, .. } = self.rows[place];
             runs.push(Run { tensor: tensor as usize, from: row as usize, at, rows: 1 });
         }
@@ -185,12 +188,12 @@ impl Pattern {
     /// In words, for so many rows in all.
     pub fn words(&self, count: usize, what: &str) -> String {
         match self {
-            Pattern::Block { first } => format!("{what} {first} to {} of", first + count),
-            Pattern::Every { first, rows: 1, stride } => format!("every {stride}th of the {what} from {first} on of"),
+            Pattern::Block { first } => format!("{what} {first} to {}", first + count),
+            Pattern::Every { first, rows: 1, stride } => format!("one of every {stride} {what} from {first} on"),
             Pattern::Every { first, rows, stride } => {
-                format!("{rows} of every {stride} {what} from {first} on of")
+                format!("{rows} of every {stride} {what} from {first} on")
             }
-            Pattern::Scattered => format!("{what} in no regular order of"),
+            Pattern::Scattered => format!("{what} in no regular order"),
         }
     }
 
