@@ -37,11 +37,12 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     if let Some(how) = already::is_mlx(&opened) {
         return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", quoted(&how)).into());
     }
-    let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
+    let mut map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
+    check::by_family(&opened, &mut map);
     // The modules have done their work: of a million they take as much memory as all the rest.
     let checkpoint = Arc::clone(&opened.checkpoint);
     drop(opened);
-    let other = Checkpoint::open(&args.other)?;
+    let other = Checkpoint::open_arrays(&args.other)?;
     let findings = if check::is_torch(&checkpoint, &map, &other) {
         check::checkpoints(&checkpoint, &other)?
     } else {

@@ -5,7 +5,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use super::{Each, code_cell};
-use crate::export::check::{By, Finding, Verdict};
+use crate::export::check::{By, Finding, Piece, Verdict};
 use t2m_checkpoint::escape::quoted;
 
 /// How many lines of the text name tensors that differ.
@@ -28,6 +28,9 @@ fn words(finding: &Finding<'_>) -> String {
     let what = match &finding.verdict {
         Verdict::Equal => String::new(),
         Verdict::Cast(dtype) => format!("to {}", dtype.name()),
+        Verdict::EqualToRounding { max_abs, tolerance } => {
+            format!("off by up to {max_abs:.1e}, where rounding explains {tolerance:.1e}")
+        }
         Verdict::Quantized { bits, group, max_abs } => format!("{bits} bits by {group}, off by up to {max_abs:.1e}"),
         Verdict::Transposed { axes, wanted } => {
             let identity = axes.iter().enumerate().all(|(at, &axis)| at == axis);
@@ -41,7 +44,14 @@ fn words(finding: &Finding<'_>) -> String {
         Verdict::Unjudged { axes, reason } => {
             format!("torch's axes in the order {axes:?}; which is right is not known: {reason}")
         }
+        Verdict::Slice(piece) => part(piece, "of ours"),
+        Verdict::Stack(piece) => part(piece, "in it"),
         Verdict::Unconverted => "torch's tensor as it is, where mlx.nn has another form".to_owned(),
+        Verdict::Unshifted { offset } => format!(
+            "torch's weight as it is, which is multiplied after {offset} is added: right where the port adds it at run time, \
+             wrong in a plain mlx.nn norm"
+        ),
+        Verdict::ShiftedTwice { offset } => format!("torch's weight with {offset} added twice, where once is right"),
         Verdict::Different { max_abs: Some(most), what } => format!("off by up to {most:.3e}; {what}"),
         Verdict::Different { max_abs: None, what } => what.clone(),
         Verdict::Missing => "the other file has nothing like it".to_owned(),
@@ -52,6 +62,13 @@ fn words(finding: &Finding<'_>) -> String {
         _ => String::new(),
     };
     [found, what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Where a part lies in a whole, and what is wrong with it.
+fn part(piece: &Piece, whole: &str) -> String {
+    let dtype = piece.dtype.map(|dtype| format!("to {}", dtype.name()));
+    let axis = format!("{} {whole} along axis {}", piece.place, piece.axis);
+    [Some(axis), dtype, piece.wrong.clone()].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn name<'a>(finding: &Finding<'a>) -> &'a str {
@@ -65,7 +82,7 @@ pub fn text(findings: &[Finding<'_>]) -> String {
     let width = telling.iter().take(MOST_SHOWN).map(|finding| name(finding).chars().count()).max().unwrap_or(0).min(60);
     for finding in telling.iter().take(MOST_SHOWN) {
         let verdict = finding.verdict.name();
-        lines.push(format!("{:width$}  {verdict:11}  {}", quoted(name(finding)), words(finding)));
+        lines.push(format!("{:width$}  {verdict:13}  {}", quoted(name(finding)), words(finding)));
     }
     if telling.len() > MOST_SHOWN {
         lines.push(format!("… and {} more, which --format json lists", telling.len() - MOST_SHOWN));
@@ -129,6 +146,14 @@ fn tensor(finding: &Finding<'_>) -> Value {
         Verdict::Quantized { bits, group, max_abs } => {
             (line["bits"], line["group"], line["max_abs"]) = (json!(bits), json!(group), json!(max_abs));
         }
+        Verdict::EqualToRounding { max_abs, tolerance } => {
+            (line["max_abs"], line["tolerance"]) = (json!(max_abs), json!(tolerance));
+        }
+        Verdict::Slice(piece) | Verdict::Stack(piece) => {
+            (line["axis"], line["place"]) = (json!(piece.axis), json!(piece.place));
+            (line["dtype"], line["reason"]) = (json!(piece.dtype), json!(piece.wrong));
+        }
+        Verdict::Unshifted { offset } | Verdict::ShiftedTwice { offset } => line["offset"] = json!(offset),
         Verdict::Transposed { axes, wanted } => (line["axes"], line["wanted"]) = (json!(axes), json!(wanted)),
         Verdict::Unjudged { axes, reason } => (line["axes"], line["reason"]) = (json!(axes), json!(reason)),
         Verdict::Different { max_abs, what } => (line["max_abs"], line["reason"]) = (json!(max_abs), json!(what)),

@@ -10,6 +10,8 @@ mod check;
 mod children;
 mod cli;
 mod compare;
+mod compare_pieces;
+mod compare_values;
 mod convert;
 mod convert_kill;
 mod convert_property;

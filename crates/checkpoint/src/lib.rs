@@ -22,6 +22,7 @@ mod hyper;
 mod json;
 mod literal;
 mod members;
+mod npz;
 mod objects;
 mod optimizer;
 pub mod pickle;
@@ -117,6 +118,8 @@ pub enum Format {
     HfFolder,
     /// A folder written by `torch.distributed.checkpoint`.
     Dcp,
+    /// NumPy's archive of arrays, as `mx.savez` writes it. Only [`Checkpoint::open_arrays`] reads it.
+    Npz,
 }
 
 impl Format {
@@ -134,6 +137,7 @@ impl Format {
             Format::ShardedTorch => "sharded-torch",
             Format::HfFolder => "hf-folder",
             Format::Dcp => "dcp",
+            Format::Npz => "npz",
         }
     }
 }
@@ -294,6 +298,30 @@ impl Checkpoint {
             return dcp::open(&folder);
         }
         Checkpoint::from_bytes(path, Bytes::open(path)?)
+    }
+
+    /// As [`Checkpoint::open`], and NumPy's archives of arrays (`.npz`) as well, in which weights for MLX may be.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]. Of a GGUF file the message says how to make one that is read.
+    pub fn open_arrays(path: &Path) -> Result<Checkpoint, Error> {
+        if path.is_file() {
+            let bytes = Bytes::open(path)?;
+            let mut buffer = [0u8; 4];
+            let head = bytes.read_at_most(0, &mut buffer)?;
+            if head == b"GGUF" {
+                let what = "is a GGUF file (llama.cpp), which is not read; MLX does: in Python \
+                            `mx.save_safetensors(\"theirs.safetensors\", mx.load(\"theirs.gguf\"))` writes one that is";
+                return Err(Error::Format { path: path.to_path_buf(), what: what.to_owned() });
+            }
+            if archive::is_zip(head)
+                && let Ok(archive) = archive::Archive::open(path, &bytes)
+                && npz::is_npz(&archive)
+            {
+                return npz::read(path, bytes, &archive);
+            }
+        }
+        Checkpoint::open(path)
     }
 
     /// Read a checkpoint out of bytes; `path` is used in messages, and to find the shards of an index.

@@ -3,8 +3,14 @@
 //! One pair of tensors is in memory at a time.
 
 mod content;
+mod order;
 mod pair;
+mod pieces;
 mod quantized;
+mod rearranged;
+mod rounding;
+mod rows;
+mod shifted;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +23,9 @@ use crate::plan::weights::{self, Fold};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Dtype, Spread, TensorData, TensorId};
 
+pub use pieces::Piece;
+pub use shifted::by_family;
+
 /// What a tensor of the other file is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -24,6 +33,13 @@ pub enum Verdict {
     Equal,
     /// Ours in another type, to the bit.
     Cast(Dtype),
+    /// Ours but for rounding: it is computed, in another type or another order.
+    EqualToRounding {
+        /// The largest difference.
+        max_abs: f64,
+        /// What rounding may explain there.
+        tolerance: f64,
+    },
     /// Packed by `mlx.nn.quantize`, within a step of its scale.
     Quantized {
         /// Bits of a number.
@@ -47,8 +63,22 @@ pub enum Verdict {
         /// Between what it does not tell.
         reason: String,
     },
+    /// A part of ours: theirs has it cut.
+    Slice(Piece),
+    /// One of several of ours that theirs has as one tensor, stacked or joined.
+    Stack(Piece),
     /// Torch's tensor as it is, which `mlx.nn` has in another form (`in_proj` not split).
     Unconverted,
+    /// Torch's weight as it is, where ours adds this number: right where the port adds it at run time.
+    Unshifted {
+        /// What ours adds.
+        offset: f64,
+    },
+    /// What ours adds to torch's weight, added twice.
+    ShiftedTwice {
+        /// What ours adds.
+        offset: f64,
+    },
     /// Other numbers, or another shape.
     Different {
         /// The largest difference; `None` where the shapes are different.
@@ -68,10 +98,15 @@ impl Verdict {
         match self {
             Verdict::Equal => "equal",
             Verdict::Cast(_) => "cast",
+            Verdict::EqualToRounding { .. } => "equal-to-rounding",
             Verdict::Quantized { .. } => "quantised",
             Verdict::Transposed { .. } => "transposed",
             Verdict::Unjudged { .. } => "unjudged",
+            Verdict::Slice(_) => "slice",
+            Verdict::Stack(_) => "stack",
             Verdict::Unconverted => "unconverted",
+            Verdict::Unshifted { .. } => "unshifted",
+            Verdict::ShiftedTwice { .. } => "shifted-twice",
             Verdict::Different { .. } => "different",
             Verdict::Missing => "missing",
             Verdict::Extra => "extra",
@@ -80,7 +115,18 @@ impl Verdict {
 
     /// Whether the tensor holds what it should, as far as its type can.
     pub fn is_good(&self) -> bool {
-        matches!(self, Verdict::Equal | Verdict::Cast(_) | Verdict::Quantized { .. })
+        match self {
+            Verdict::Equal | Verdict::Cast(_) | Verdict::EqualToRounding { .. } | Verdict::Quantized { .. } => true,
+            Verdict::Slice(piece) | Verdict::Stack(piece) => piece.wrong.is_none(),
+            Verdict::Transposed { .. }
+            | Verdict::Unjudged { .. }
+            | Verdict::Unconverted
+            | Verdict::Unshifted { .. }
+            | Verdict::ShiftedTwice { .. }
+            | Verdict::Different { .. }
+            | Verdict::Missing
+            | Verdict::Extra => false,
+        }
     }
 }
 
@@ -293,6 +339,15 @@ fn compare<'a>(ours: &[Ours<'a>], torch: &'a Checkpoint, other: &'a Checkpoint) 
     for (at, id, by) in pairs {
         let verdict = judged.verdict(&ours[at], &there, id)?;
         findings.push(Finding { name: Some(ours[at].name), other: Some(there.name(id)), by, verdict });
+    }
+    let parts = pieces::find(ours, &alone, other, &strangers)?;
+    let (mine, theirs): (HashSet<usize>, HashSet<TensorId>) =
+        (parts.iter().map(|part| part.ours).collect(), parts.iter().filter_map(|part| part.theirs).collect());
+    alone.retain(|at| !mine.contains(at));
+    strangers.retain(|id| !theirs.contains(id));
+    for pieces::Found { ours: at, theirs, verdict } in parts {
+        let other = theirs.map(|id| there.name(id));
+        findings.push(Finding { name: Some(ours[at].name), other, by: By::Content, verdict });
     }
     for at in alone.into_iter().filter(|&at| !ours[at].optional) {
         let verdict = Verdict::Missing;

@@ -1,6 +1,6 @@
 //! What a tensor of the other file is to ours.
 
-use super::{Error, Ours, There, Verdict, quantized};
+use super::{Error, Ours, There, Verdict, quantized, rearranged, rounding, shifted};
 use crate::compare::statistics::difference;
 use crate::plan::weights::{Fold, Layout, permute};
 use t2m_checkpoint::{Dtype, TensorData, TensorId};
@@ -31,10 +31,8 @@ pub(super) fn judge(ours: &Ours<'_>, there: &There<'_>, id: TensorId) -> Result<
             return Ok(cast(&made, &found));
         }
     }
-    if let Some(verdict) = transposed(ours, &found)? {
-        return Ok(verdict);
-    }
-    Ok(different(&made, &found))
+    let told = [transposed(ours, &found)?, rounding::judge(ours, &made, &found)?, shifted::judge(ours, &found)?];
+    Ok(told.into_iter().flatten().next().unwrap_or_else(|| different(&made, &found)))
 }
 
 /// A tensor's bytes, a block of numbers at a time.
@@ -43,7 +41,7 @@ fn pieces(tensor: &TensorData) -> std::slice::Chunks<'_, u8> {
 }
 
 /// Whether a tensor is ours in another type: no number may be lost by it altogether.
-fn cast(made: &TensorData, found: &TensorData) -> Verdict {
+pub(super) fn cast(made: &TensorData, found: &TensorData) -> Verdict {
     // Piece by piece: as f64 a large tensor would take many times its memory.
     let numbers = |dtype: Dtype, bytes: &[u8]| {
         let shape = vec![bytes.len() / dtype.size()];
@@ -106,21 +104,24 @@ fn different(made: &TensorData, found: &TensorData) -> Verdict {
         let what = format!("shape {:?} where {:?} is right", found.shape, made.shape);
         return Verdict::Different { max_abs: None, what };
     }
-    match (made.to_f64(), found.to_f64()) {
-        (Some(ours), Some(theirs)) => {
-            let apart = difference(&ours, &theirs, 0.0);
-            let scale = ours.iter().fold(0.0f64, |most, value| most.max(value.abs()));
-            let types = if made.dtype == found.dtype {
-                String::new()
-            } else {
-                format!("{} beside {}; ", found.dtype.name(), made.dtype.name())
-            };
-            let what = format!("{types}the largest of ours is {scale:.3e}");
-            Verdict::Different { max_abs: Some(apart.max_abs), what }
-        }
-        _ => {
-            let what = format!("{} and {} cannot be subtracted", made.dtype.name(), found.dtype.name());
-            Verdict::Different { max_abs: None, what }
-        }
-    }
+    let (Some(ours), Some(theirs)) = (made.to_f64(), found.to_f64()) else {
+        let what = format!("{} and {} cannot be subtracted", made.dtype.name(), found.dtype.name());
+        return Verdict::Different { max_abs: None, what };
+    };
+    let apart = difference(&ours, &theirs, 0.0);
+    let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+    let (scale, theirs_scale) = (largest(&ours), largest(&theirs));
+    drop((ours, theirs));
+    // Looking for an order is expensive. The same numbers have the same largest, but for a cast.
+    let may_be_moved = (scale - theirs_scale).abs() <= 0.01 * scale;
+    let known = shifted::by_one(made, found).map(str::to_owned);
+    let known = known.or_else(|| if may_be_moved { rearranged::rearranged(made, found) } else { None });
+    let known = known.map(|known| format!("{known}; ")).unwrap_or_default();
+    let types = if made.dtype == found.dtype {
+        String::new()
+    } else {
+        format!("{} beside {}; ", found.dtype.name(), made.dtype.name())
+    };
+    let what = format!("{known}{types}the largest of ours is {scale:.3e}");
+    Verdict::Different { max_abs: Some(apart.max_abs), what }
 }

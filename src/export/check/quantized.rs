@@ -1,5 +1,6 @@
 //! Weights that `mlx.nn.quantize` packed: `w ≈ scale · q + bias` by groups along the last axis, q in a stream of bits.
 
+use super::rounding::Rounding;
 use super::{There, Verdict};
 use t2m_checkpoint::{Dtype, TensorData, TensorId};
 
@@ -31,12 +32,7 @@ pub(super) fn judge(made: &TensorData, [words, scales, biases]: &[TensorData; 3]
     if scales.len() != rows * groups || biases.len() != scales.len() {
         return fault("its scales are not as many as its groups");
     }
-    // Unit roundoffs.
-    let unit = match dtype {
-        Dtype::Float16 => 2f64.powi(-11),
-        Dtype::BFloat16 => 2f64.powi(-8),
-        _ => 2f64.powi(-24),
-    };
+    let Some(Rounding { unit, .. }) = Rounding::to(dtype) else { return fault("its scales have no fraction") };
     let (mut max_abs, mut worst) = (0.0f64, 0.0f64);
     for row in 0..rows {
         let stream = &words.bytes[row * packed * 4..(row + 1) * packed * 4];
