@@ -36,6 +36,8 @@ pub struct Options {
     pub force: bool,
     /// Whether to refuse what could only be copied under its name, and what a cast would make infinite.
     pub strict: bool,
+    /// Whether the file is torch's, whatever it looks like.
+    pub assume_torch: bool,
     /// Most bytes of tensors in one file.
     pub shard_bytes: u64,
 }
@@ -44,7 +46,16 @@ impl Options {
     /// Options for writing everything, unchanged, to a file of this name; nothing is replaced.
     pub fn to(target: PathBuf) -> Options {
         let skip = GlobSet::empty();
-        Options { target, dtype: None, map: None, skip, force: false, strict: false, shard_bytes: SHARD_BYTES }
+        Options {
+            target,
+            dtype: None,
+            map: None,
+            skip,
+            force: false,
+            strict: false,
+            assume_torch: false,
+            shard_bytes: SHARD_BYTES,
+        }
     }
 
     /// What the writer needs to know about them, and about the source file.
@@ -63,7 +74,11 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file holds MLX's weights.
-    #[error("{}: is MLX's already ({}); there is nothing to convert", shown(path), quoted(how))]
+    #[error(
+        "{}: is MLX's already ({}); there is nothing to convert. If it is torch's: --assume-torch",
+        shown(path),
+        quoted(how)
+    )]
     AlreadyMlx {
         /// The file.
         path: PathBuf,
@@ -162,7 +177,9 @@ impl Export {
     /// # Errors
     /// Says what stands in the way: nothing has been written.
     pub fn plan(opened: &Opened, inputs: Inputs, options: Options) -> Result<Export, Error> {
-        refuse_mlx(opened)?;
+        if !options.assume_torch {
+            refuse_mlx(opened)?;
+        }
         let source = Arc::clone(&opened.checkpoint);
         let mut all = Inputs::clone(&opened.inputs);
         all.extend(inputs);

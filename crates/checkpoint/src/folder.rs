@@ -29,13 +29,13 @@ const USUAL: [&str; 8] = [
     "adapter_model.safetensors",
 ];
 
-/// Open the checkpoint that a folder is, or that is in it.
+/// Open the checkpoint that a folder is, or that is in it; `asked` is the key of the dict to take.
 ///
 /// # Errors
 /// There is none, or more than one; the message lists what was found.
-pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
+pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error> {
     if path.join(dcp::METADATA).is_file() {
-        return dcp::open(path);
+        return Checkpoint::open_key(path.join(dcp::METADATA).as_path(), asked);
     }
     // A folder may hold any number of other files: the usual names are asked for, and the rest listed only without them.
     let usual = USUAL.iter().find(|usual| path.join(usual).is_file());
@@ -47,7 +47,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
             (name.to_owned(), listing.cut)
         }
     };
-    let mut checkpoint = Checkpoint::open(&path.join(&name))?;
+    let mut checkpoint = Checkpoint::open_key(&path.join(&name), asked)?;
     checkpoint.path = path.to_path_buf();
     checkpoint.metadata.insert("file".to_owned(), Value::from(name));
     if cut {

@@ -40,6 +40,8 @@ mod torch_package;
 pub mod torch_tar;
 pub mod torch_zip;
 mod torchscript;
+mod weights;
+mod wrapping;
 mod zip;
 
 use std::collections::HashSet;
@@ -285,13 +287,22 @@ impl Checkpoint {
     /// # Errors
     /// The file cannot be read, is no checkpoint (the message says what it is), or is damaged (the message says where).
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
+        Checkpoint::open_key(path, None)
+    }
+
+    /// [`Checkpoint::open`] with the dict that is the model, where a file holds several: its key, or a dotted path of keys
+    /// (`ema`, `netG`, `ema.module`).
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; and there is no such dict, or no weights are in it.
+    pub fn open_key(path: &Path, key: Option<&str>) -> Result<Checkpoint, Error> {
         if path.is_dir() {
-            return folder::open(path);
+            return folder::open(path, key);
         }
-        if let Some(folder) = dcp::folder_of(path) {
-            return dcp::open(&folder);
+        match dcp::folder_of(path) {
+            Some(folder) => dcp::open(&folder, key)?.cleared(key),
+            None => Checkpoint::parse(path, Bytes::open(path)?, key),
         }
-        Checkpoint::from_bytes(path, Bytes::open(path)?)
     }
 
     /// Read a checkpoint out of bytes; `path` is used in messages, and to find the shards of an index.
@@ -313,15 +324,51 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_bytes(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
+        Checkpoint::parse(path, bytes, None)
+    }
+
+    fn parse(path: &Path, bytes: Bytes, key: Option<&str>) -> Result<Checkpoint, Error> {
         if let Some(index) = sharded::index(path, &bytes)? {
-            return sharded::read(path, bytes.length(), index);
+            return sharded::read(path, bytes.length(), index)?.cleared(key);
         }
-        match detect::detect(path, &bytes)? {
-            Format::TorchLegacy => torch_legacy::read(path, bytes),
-            Format::TorchTar => torch_tar::read(path, bytes),
+        let read = match detect::detect(path, &bytes)? {
+            Format::TorchLegacy => torch_legacy::read(path, bytes, key),
+            Format::TorchTar => torch_tar::read(path, bytes, key),
             Format::Safetensors => safetensors::read(path, bytes),
-            _ => zip::open(path, bytes),
+            _ => zip::open(path, bytes, key),
+        };
+        read?.cleared(key)
+    }
+
+    /// The dict that was asked for, without what averages and wrappers leave among the weights and in their names.
+    fn cleared(mut self, key: Option<&str>) -> Result<Checkpoint, Error> {
+        if let Some(key) = key {
+            weights::select(&mut self, key)?;
         }
+        weights::set_counters_aside(&mut self);
+        wrapping::unwrap_names(&mut self);
+        Ok(self)
+    }
+
+    /// Keep some of a state dict's tensors. Of tensors that share their bytes the first that is kept is the first.
+    fn keep_tensors(&mut self, keep: impl Fn(TensorId, &Tensor) -> bool) {
+        let mut places: Vec<Option<TensorId>> = Vec::with_capacity(self.tensors.len());
+        let mut kept: Vec<Tensor> = Vec::with_capacity(self.tensors.len());
+        for (id, mut tensor) in std::mem::take(&mut self.tensors).into_iter().enumerate() {
+            let keeps = keep(id, &tensor);
+            let place = keeps.then_some(kept.len());
+            let elder = tensor.shared_with;
+            tensor.shared_with = elder.and_then(|elder| places.get(elder).copied().flatten());
+            // The place of a first one that is left out goes to the next.
+            if let Some(first) = elder.and_then(|elder| places.get_mut(elder)).filter(|first| first.is_none()) {
+                *first = place;
+            }
+            places.push(place);
+            if keeps {
+                kept.push(tensor);
+            }
+        }
+        self.tensors = kept;
     }
 
     /// The files that the tensors are in, or the bytes in memory, each once.

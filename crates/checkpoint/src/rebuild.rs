@@ -80,6 +80,8 @@ pub(super) struct Rebuilder<'a> {
     by_node: HashMap<NodeId, TensorId>,
     /// Tensors that are described outside the pickle, by the number that stands for them in it.
     given: HashMap<i64, Tensor>,
+    /// Modules around others that stand for these, by their places (`module.`, `backbone.module.`).
+    pub wrappers: Vec<String>,
 }
 
 /// A storage as a persistent id describes it.
@@ -125,6 +127,7 @@ impl<'a> Rebuilder<'a> {
             further: HashMap::new(),
             by_node: HashMap::new(),
             given: HashMap::new(),
+            wrappers: Vec::new(),
         }
     }
 

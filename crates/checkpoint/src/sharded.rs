@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::name_for_message;
 use super::{
-    Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, safetensors, state_dict,
-    torch_legacy, zip,
+    Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, safetensors, torch_legacy, zip,
 };
 
 /// The longest index that is read, in bytes: 100,000 tensors take a tenth.
@@ -157,8 +156,8 @@ fn read_shard(path: &Path) -> Result<Checkpoint, Error> {
     let bytes = Bytes::open(path)?.closed();
     let shard = match detect::detect(path, &bytes)? {
         Format::Safetensors => safetensors::read(path, bytes)?,
-        Format::TorchLegacy => torch_legacy::read(path, bytes)?,
-        _ => zip::open(path, bytes)?,
+        Format::TorchLegacy => torch_legacy::read(path, bytes, None)?,
+        _ => zip::open(path, bytes, None)?,
     };
     match shard.content {
         Content::StateDict { .. } => Ok(shard),
@@ -250,12 +249,8 @@ impl<'a> Merged<'a> {
         }
         // Bounds on shards and tensors keep both far from 32 bits.
         let (first_file, first_storage) = (all.files.len() as u32, all.storages.len() as u32);
-        // What all names of one shard have in front of them may be in front of some names only.
-        let prefix: String =
-            shard.wrappers.iter().filter(|wrapper| wrapper.ends_with('.')).map(String::as_str).collect();
         let mut places: Vec<Option<usize>> = Vec::with_capacity(shard.tensors.len());
         for mut tensor in shard.tensors {
-            tensor.name.insert_str(0, &prefix);
             match self.places.get_full(tensor.name.as_str()) {
                 Some((_, _, place)) if self.of_shard.get(*place) != Some(&Some(file)) => {
                     self.copies += 1;
@@ -295,8 +290,7 @@ impl<'a> Merged<'a> {
         let shown = name_for_message(name);
         all.warnings.extend(shard.warnings.into_iter().take(room).map(|warning| format!("{shown}: {warning}")));
         if let Content::StateDict { module_versions } = shard.content {
-            let prefixed = module_versions.into_iter().map(|(path, version)| (format!("{prefix}{path}"), version));
-            self.versions.extend(prefixed);
+            self.versions.extend(module_versions);
         }
         if let Some(report) = shard.pickle {
             self.add_report(report);
@@ -373,7 +367,6 @@ impl<'a> Merged<'a> {
         all.metadata.extend(metadata);
         let mut seen = HashSet::new();
         self.versions.retain(|(path, _)| seen.insert(path.clone()));
-        state_dict::strip_prefixes(&mut all.tensors, &mut self.versions, &mut all.wrappers);
         all.content = Content::StateDict { module_versions: self.versions };
         self.checkpoint
     }
