@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::files::Inputs;
 use crate::open::Opened;
 use t2m_checkpoint::escape::{EscapedJson, escape, quoted};
-use t2m_checkpoint::{Checkpoint, Dtype};
+use t2m_checkpoint::{Absent, AbsentKind, Checkpoint, Dtype};
 
 /// Most bytes of tensors in one file by default; more are sharded.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
@@ -85,6 +85,14 @@ pub enum Error {
         /// By what that is known.
         how: String,
     },
+    /// The file does not hold all of the model's weights.
+    #[error("{}: {what}", shown(path))]
+    Absent {
+        /// The file.
+        path: PathBuf,
+        /// What is missing, and where it is to be had.
+        what: String,
+    },
     /// Its tensors cannot be mapped.
     #[error("{}: {error}", shown(path))]
     Map {
@@ -119,7 +127,11 @@ impl Error {
             // The call is right, the answer to `--strict` is no.
             Error::Copied { .. } | Error::Write(writer::Error::Overflow { .. }) => Exit::BadAnswer,
             Error::Write(writer::Error::Stopped) => Exit::Interrupted,
-            Error::AlreadyMlx { .. } | Error::Map { .. } | Error::Nothing { .. } | Error::Write(_) => Exit::WrongInput,
+            Error::AlreadyMlx { .. }
+            | Error::Absent { .. }
+            | Error::Map { .. }
+            | Error::Nothing { .. }
+            | Error::Write(_) => Exit::WrongInput,
         }
     }
 }
@@ -161,6 +173,20 @@ fn refuse_mlx(opened: &Opened) -> Result<(), Error> {
     already::is_mlx(opened).map_or(Ok(()), |how| Err(Error::AlreadyMlx { path: path(), how }))
 }
 
+/// Refuse what would look whole and is not. Placeholders that are left out by name are no longer missing.
+fn refuse_absent(source: &Checkpoint, skip: &GlobSet) -> Result<(), Error> {
+    let skipped = |id: &usize| source.tensors.get(*id).is_some_and(|tensor| skip.is_match(tensor.name.as_str()));
+    // Of tensors on the meta device the writer names each; a shard by itself holds whole tensors.
+    let refused = |absent: &&Absent| !matches!(absent.kind, AbsentKind::Meta | AbsentKind::Shard);
+    let mut missing = source.absent.iter().filter(refused);
+    let missing = missing.find(|absent| absent.tensors.is_empty() || !absent.tensors.iter().all(skipped));
+    missing.map_or(Ok(()), |absent| {
+        let skip = if absent.tensors.is_empty() { "" } else { " --skip leaves tensors out." };
+        let what = format!("{} {}{skip}", absent.what, absent.way_out);
+        Err(Error::Absent { path: source.path.clone(), what })
+    })
+}
+
 /// A conversion that may be written. It does not keep the modules: a million of them take as much memory as everything
 /// else.
 #[derive(Debug)]
@@ -184,6 +210,7 @@ impl Export {
         let mut all = Inputs::clone(&opened.inputs);
         all.extend(inputs);
         writer::check(&all, &options.writer(&source.path), options.map.as_deref())?;
+        refuse_absent(&source, &options.skip)?;
         let map = key_map(opened, &options.skip)?;
         if options.strict && map.copied().next().is_some() {
             let tensors = map.copied().map(|(entry, doubt)| (entry.name.to_string(), doubt.to_string()));

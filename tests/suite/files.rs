@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use t2m_checkpoint::{Checkpoint, Content};
+use t2m_checkpoint::{AbsentKind, Checkpoint, Content};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/files").join(name)
@@ -118,4 +118,105 @@ fn a_key_that_is_not_there_is_refused_with_those_that_are() {
         "has no dict `emas` with weights; --key takes one of `stem`, `blocks`, `head`, `state_dict_ema`"
     );
     assert_eq!(refused("parallel.pt", "ema"), "has no dict `ema` with weights; --key takes one of `0`, `3`");
+}
+
+#[test]
+fn weights_that_are_not_there_are_told() {
+    let absent = |name: &str| -> Vec<(AbsentKind, usize)> {
+        let checkpoint = open(name);
+        // Whoever reads no more than the warnings has read it.
+        assert!(
+            checkpoint
+                .absent
+                .iter()
+                .all(|absent| checkpoint.warnings.iter().any(|said| said.starts_with(&absent.what)))
+        );
+        checkpoint.absent.iter().map(|absent| (absent.kind, absent.tensors.len())).collect()
+    };
+    assert_eq!(absent("zero3.pt"), [(AbsentKind::Placeholders, 2)]);
+    // An empty tensor that is called neither weight nor bias may be a buffer.
+    assert_eq!(absent("merged.pt"), [(AbsentKind::Placeholders, 1)]);
+    assert_eq!(absent("meta.pt"), [(AbsentKind::Meta, 2)]);
+    for part in ["consolidated.00.pth", "consolidated.01.pth", "mp_rank_00_model_states.pt"] {
+        assert_eq!(absent(part), [(AbsentKind::Part, 0)], "{part}");
+    }
+    assert_eq!(absent("pointer/model-00001-of-00002.safetensors"), [(AbsentKind::Shard, 0)]);
+    assert_eq!(absent("pointer"), [(AbsentKind::Shards, 0)]);
+    assert_eq!(
+        open("pointer").warnings,
+        [
+            "Shards that are Git LFS pointers, not the shards themselves: 1 of 2 (`model-00002-of-00002.safetensors`). Tensors of the index that are not shown: 1. Fetch them with `git lfs pull`."
+        ]
+    );
+    assert_eq!(
+        open("consolidated.01.pth").warnings[0].split_once(". ").unwrap().0,
+        "`consolidated.01.pth` is one of 2 tensor-parallel parts (Llama's own format), each with a slice of most tensors"
+    );
+    assert_eq!(absent("training.pt"), []);
+    let alone = tempfile::tempdir().unwrap();
+    let whole = alone.path().join("consolidated.00.pth");
+    std::fs::copy(fixture("consolidated.00.pth"), &whole).unwrap();
+    assert!(Checkpoint::open(&whole).unwrap().absent.is_empty());
+}
+
+#[test]
+fn packed_weights_are_known_by_their_format() {
+    let packed = |name: &str| -> Vec<(String, Vec<String>)> {
+        let checkpoint = open(name);
+        let names = |packed: &t2m_checkpoint::Packed| {
+            packed.tensors.iter().map(|&id| checkpoint.tensors[id].name.to_string()).collect()
+        };
+        checkpoint.packed.iter().map(|packed| (packed.title(), names(packed))).collect()
+    };
+    let of = |name: &str, title: &str, tensors: &[&str]| {
+        let mut found = packed(name);
+        found.iter_mut().for_each(|(_, names)| names.sort_unstable());
+        assert_eq!(found, [(title.to_owned(), tensors.iter().map(|&name| name.to_owned()).collect())], "{name}");
+    };
+    of("awq.safetensors", "AWQ, 4 bits", &["fc.qweight", "fc.qzeros", "fc.scales"]);
+    of("gptq.safetensors", "GPTQ, 4 bits", &["fc.g_idx", "fc.qweight", "fc.qzeros", "fc.scales"]);
+    of(
+        "nf4.safetensors",
+        "bitsandbytes 4-bit",
+        &["fc.weight", "fc.weight.absmax", "fc.weight.quant_map", "fc.weight.quant_state.bitsandbytes__nf4"],
+    );
+    of("int8.safetensors", "bitsandbytes 8-bit", &["fc.SCB", "fc.weight"]);
+    of("compressed.safetensors", "compressed-tensors", &["fc.weight_packed", "fc.weight_scale", "fc.weight_shape"]);
+    of("fp8_blocks.safetensors", "fp8 with block scales", &["fc.weight", "fc.weight_scale_inv"]);
+    of("fp8.safetensors", "fp8 with scales", &["fc.weight", "fc.weight_scale"]);
+    of("e8m0.safetensors", "4-bit floats or E8M0 exponents, which MLX does not read", &["fc.weight_scale"]);
+    let (a, b) = (
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight",
+    );
+    of("adapter", "LoRA of rank 4, for Qwen/Qwen2.5-0.5B", &[a, b]);
+    assert_eq!(open("adapter").format.name(), "peft-adapter");
+    of("gpt_oss", "MXFP4", &["experts.gate_up_proj_blocks", "experts.gate_up_proj_scales"]);
+    // A scale beside a weight of plain numbers is a parameter like others.
+    assert_eq!(packed("plain_scale.safetensors"), []);
+}
+
+#[test]
+fn norms_have_todays_names() {
+    let checkpoint = open("gamma.safetensors");
+    let mut names: Vec<&str> = checkpoint.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "bert.LayerNorm.bias",
+            "bert.LayerNorm.weight",
+            "block.gamma",
+            "grn.beta",
+            "grn.gamma",
+            "ln_1.bias",
+            "ln_1.weight"
+        ]
+    );
+    assert_eq!(
+        checkpoint.warnings,
+        [
+            "4 tensors of norms have old names: `gamma` is `weight` and `beta` is `bias` here, as transformers loads them."
+        ]
+    );
 }

@@ -51,13 +51,22 @@ pub(super) fn detect(path: &Path, bytes: &Bytes) -> Result<Format, Error> {
     }))
 }
 
+/// How a Git LFS pointer begins.
+const LFS: &[u8] = b"version https://git-lfs";
+
+/// Whether a Git LFS pointer lies where a file should be.
+pub(super) fn is_lfs_pointer(path: &Path) -> bool {
+    let mut head = [0u8; 64];
+    Bytes::open(path).is_ok_and(|bytes| bytes.read_at_most(0, &mut head).is_ok_and(|head| head.starts_with(LFS)))
+}
+
 /// Formats that begin with fixed bytes.
 fn by_magic(head: &[u8]) -> Option<&'static str> {
     let text = head.trim_ascii_start();
     let begins = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
     Some(match head {
         [] => "is empty; download or save it again",
-        _ if head.starts_with(b"version https://git-lfs") => {
+        _ if head.starts_with(LFS) => {
             "is a Git LFS pointer, not the checkpoint itself; fetch the file with `git lfs pull`"
         }
         _ if begins("<!doctype") || begins("<html") || begins("<?xml") => {

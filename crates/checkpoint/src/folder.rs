@@ -9,6 +9,8 @@ use super::{Bytes, Checkpoint, Error, Format, dcp, json};
 
 /// What libraries keep a model's configuration in.
 pub(super) const CONFIG: &str = "config.json";
+/// What peft keeps an adapter's configuration in.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// Names of a folder that are looked at, where none of them is usual.
 const MOST_NAMES: usize = 200_000;
 /// Names in an error message.
@@ -18,7 +20,7 @@ const LONGEST_CONFIG: u64 = 16 << 20;
 /// Files that can be checkpoints, by their extensions.
 const EXTENSIONS: [&str; 5] = ["safetensors", "pt", "pth", "ckpt", "bin"];
 /// What libraries call the model's weights where the folder holds other files of tensors as well, the best first.
-const USUAL: [&str; 8] = [
+const USUAL: [&str; 9] = [
     "model.safetensors.index.json",
     "model.safetensors",
     "diffusion_pytorch_model.safetensors.index.json",
@@ -27,6 +29,7 @@ const USUAL: [&str; 8] = [
     "pytorch_model.bin",
     "diffusion_pytorch_model.bin",
     "adapter_model.safetensors",
+    "adapter_model.bin",
 ];
 
 /// Open the checkpoint that a folder is, or that is in it; `asked` is the key of the dict to take.
@@ -35,7 +38,7 @@ const USUAL: [&str; 8] = [
 /// There is none, or more than one; the message lists what was found.
 pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error> {
     if path.join(dcp::METADATA).is_file() {
-        return Checkpoint::open_key(path.join(dcp::METADATA).as_path(), asked);
+        return Checkpoint::open_file(path.join(dcp::METADATA).as_path(), asked);
     }
     // A folder may hold any number of other files: the usual names are asked for, and the rest listed only without them.
     let usual = USUAL.iter().find(|usual| path.join(usual).is_file());
@@ -47,7 +50,7 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error
             (name.to_owned(), listing.cut)
         }
     };
-    let mut checkpoint = Checkpoint::open_key(&path.join(&name), asked)?;
+    let mut checkpoint = Checkpoint::open_file(&path.join(&name), asked)?;
     checkpoint.path = path.to_path_buf();
     checkpoint.metadata.insert("file".to_owned(), Value::from(name));
     if cut {
@@ -63,6 +66,18 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error
                 checkpoint.metadata.insert("config".to_owned(), Value::Object(config));
             }
             Err(why) => checkpoint.warnings.push(format!("config.json was not used: {why}.")),
+        }
+    }
+    let adapter = path.join(ADAPTER_CONFIG);
+    if adapter.is_file()
+        && checkpoint.metadata.get("file").and_then(Value::as_str).is_some_and(|name| name.starts_with("adapter_model"))
+    {
+        checkpoint.format = Format::PeftAdapter;
+        match config(&adapter) {
+            Ok(config) => {
+                checkpoint.metadata.insert("adapter_config".to_owned(), Value::Object(config));
+            }
+            Err(why) => checkpoint.warnings.push(format!("{ADAPTER_CONFIG} was not used: {why}.")),
         }
     }
     Ok(checkpoint)

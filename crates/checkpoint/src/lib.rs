@@ -7,6 +7,7 @@
 //! ([`Content::StateDict`]) or the modules that were pickled ([`Content::Modules`]). [`Checkpoint::read`] gives a tensor's
 //! bytes, [`Checkpoint::reader`] gives them in pieces.
 
+mod absent;
 pub mod archive;
 pub mod bytes;
 pub mod check;
@@ -24,9 +25,11 @@ mod literal;
 mod members;
 mod objects;
 mod optimizer;
+mod packed;
 pub mod pickle;
 pub mod reader;
 mod rebuild;
+mod renamed;
 pub mod safetensors;
 mod sharded;
 mod sources;
@@ -50,9 +53,11 @@ use std::path::{Path, PathBuf};
 use compact_str::CompactString;
 use serde_json::{Map, Value};
 
+pub use absent::{Absent, AbsentKind};
 pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
+pub use packed::{Packed, Scheme};
 pub use reader::TensorReader;
 pub use strided::Sizes;
 pub use tensor::{Dtype, Storage, Tensor, TensorData, TensorId};
@@ -88,6 +93,10 @@ pub struct Checkpoint {
     pub ops: Vec<OpUse>,
     /// What a careful reader should know, one sentence each.
     pub warnings: Vec<String>,
+    /// Weights that the model has and the file does not hold; the warnings say so.
+    pub absent: Vec<Absent>,
+    /// Tensors that are packed, scaled, or an adapter's; the warnings say so.
+    pub packed: Vec<Packed>,
     /// The files, in the order that [`Storage::file`] counts.
     pub(crate) files: Vec<Bytes>,
 }
@@ -117,6 +126,8 @@ pub enum Format {
     HfFolder,
     /// A folder written by `torch.distributed.checkpoint`.
     Dcp,
+    /// A folder with an adapter of peft's and its adapter_config.json.
+    PeftAdapter,
 }
 
 impl Format {
@@ -134,6 +145,7 @@ impl Format {
             Format::ShardedTorch => "sharded-torch",
             Format::HfFolder => "hf-folder",
             Format::Dcp => "dcp",
+            Format::PeftAdapter => "peft-adapter",
         }
     }
 }
@@ -264,6 +276,8 @@ impl Checkpoint {
             sources: Vec::new(),
             ops: Vec::new(),
             warnings: Vec::new(),
+            absent: Vec::new(),
+            packed: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -296,13 +310,28 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`]; and there is no such dict, or no weights are in it.
     pub fn open_key(path: &Path, key: Option<&str>) -> Result<Checkpoint, Error> {
-        if path.is_dir() {
-            return folder::open(path, key);
-        }
+        let opened = if path.is_dir() { folder::open(path, key) } else { Checkpoint::open_file(path, key) };
+        opened.map(Checkpoint::examined)
+    }
+
+    /// A file, without what is found out of it as a whole.
+    fn open_file(path: &Path, key: Option<&str>) -> Result<Checkpoint, Error> {
         match dcp::folder_of(path) {
             Some(folder) => dcp::open(&folder, key)?.cleared(key),
             None => Checkpoint::parse(path, Bytes::open(path)?, key),
         }
+    }
+
+    /// With what is absent and what is packed, by everything that was read.
+    fn examined(mut self) -> Checkpoint {
+        packed::find(&mut self);
+        absent::find(&mut self);
+        self
+    }
+
+    /// The format that a tensor is packed in, if it is.
+    pub fn packed_as(&self, tensor: TensorId) -> Option<&Packed> {
+        self.packed.iter().find(|packed| packed.tensors.binary_search(&tensor).is_ok())
     }
 
     /// Read a checkpoint out of bytes; `path` is used in messages, and to find the shards of an index.
@@ -324,7 +353,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_bytes(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
-        Checkpoint::parse(path, bytes, None)
+        Checkpoint::parse(path, bytes, None).map(Checkpoint::examined)
     }
 
     fn parse(path: &Path, bytes: Bytes, key: Option<&str>) -> Result<Checkpoint, Error> {
@@ -347,6 +376,7 @@ impl Checkpoint {
         }
         weights::set_counters_aside(&mut self);
         wrapping::unwrap_names(&mut self);
+        renamed::new_names(&mut self);
         Ok(self)
     }
 

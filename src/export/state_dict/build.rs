@@ -156,6 +156,11 @@ impl<'a> Builder<'a> {
                 return Ok(id + 1);
             }
         }
+        let own = || module.tensors.iter().filter_map(|own| own.tensor);
+        if let Some(packed) = own().find_map(|tensor| opened.checkpoint.packed_as(tensor)) {
+            self.rest(id, &Doubt::Packed(packed.doubt()).into())?;
+            return Ok(id + 1);
+        }
         let moves = self.moves(id);
         let (steps, doubt) = match self.resolve(id, &moves.steps) {
             Ok(steps) => (steps, Arc::clone(&moves.doubt)),
