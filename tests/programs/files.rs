@@ -91,3 +91,40 @@ fn a_key_chooses_for_every_subcommand() {
         "`state_dict` holds weights too; only `state_dict_ema` is shown, --key takes another."
     );
 }
+
+#[test]
+fn a_tie_that_the_file_leaves_out_is_in_the_report_and_comes_back() {
+    let (code, said, report) = convert("tied.safetensors", &[]);
+    assert_eq!(code, 0, "{said}");
+    let left = report["left"].as_array().unwrap();
+    assert!(left.len() == 1 && left[0]["why"].as_str().unwrap().starts_with("tied to "), "{left:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let (mlx, back) = (folder.path().join("mlx.safetensors"), folder.path().join("torch.safetensors"));
+    let (tied, mlx, back) = (fixture("tied.safetensors"), mlx.to_str().unwrap(), back.to_str().unwrap());
+    assert_eq!(run(&["convert", tied.to_str().unwrap(), "-o", mlx]).status.code(), Some(0));
+    assert_eq!(run(&["convert", tied.to_str().unwrap(), "--reverse", mlx, "-o", back]).status.code(), Some(0));
+    let shown = json(&run(&["inspect", back, "--format", "json"]));
+    let mut names: Vec<&str> =
+        shown["tensors"].as_array().unwrap().iter().map(|tensor| tensor["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["embed.weight", "head.weight"]);
+}
+
+#[test]
+fn what_turns_text_round_is_spelt_out_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("names.safetensors");
+    let name = "a\u{202e}b\u{7f}.weight";
+    let header = serde_json::json!({name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.into_bytes());
+    bytes.extend(1f32.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let printed = run(&["inspect", path.to_str().unwrap(), "--format", "json"]);
+    let text = String::from_utf8(printed.stdout.clone()).unwrap();
+    assert!(
+        text.contains("a\\u202eb\\u007f.weight") && !text.contains('\u{202e}') && !text.contains('\u{7f}'),
+        "{text}"
+    );
+    assert_eq!(json(&printed)["tensors"][0]["name"], name);
+}

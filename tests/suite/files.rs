@@ -220,3 +220,70 @@ fn norms_have_todays_names() {
         ]
     );
 }
+
+#[test]
+fn what_lies_beside_the_weights_is_named() {
+    let checkpoint = open("strays");
+    assert_eq!(checkpoint.metadata["file"], "model.safetensors.index.fp16.json");
+    assert_eq!(
+        checkpoint.warnings,
+        [
+            "Also in the folder, and not read: old_4bit.safetensors.",
+            "Of macOS (AppleDouble), and no checkpoints: ._model.safetensors."
+        ]
+    );
+    let refused = Checkpoint::open(&fixture("strays/._model.safetensors")).unwrap_err().to_string();
+    assert!(
+        refused.ends_with("(AppleDouble), not the checkpoint; open the file of that name without `._`"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_components_of_a_pipeline_stand_side_by_side() {
+    let checkpoint = open("pipeline");
+    assert_eq!((checkpoint.format.name(), checkpoint.shards), ("diffusers-pipeline", 2));
+    assert_eq!(
+        checkpoint.warnings,
+        [
+            "A pipeline of diffusers: `unet` (UNet2DConditionModel), `vae` (AutoencoderKL) hold weights; --key takes one."
+        ]
+    );
+    let read = |id: usize| checkpoint.read(id).unwrap().to_f32().unwrap();
+    assert_eq!((read(0).len(), read(1)), (72, vec![1.0; 4]));
+    // A pipeline that leads back to itself has no end.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("unet")).unwrap();
+    std::fs::copy(fixture("pipeline/model_index.json"), folder.path().join("model_index.json")).unwrap();
+    let refused = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(refused.contains("without weights"), "{refused}");
+}
+
+#[test]
+fn an_archive_behind_another_mark_is_read_and_told() {
+    let checkpoint = open("overwritten.pth");
+    assert_eq!(checkpoint.read(0).unwrap().to_f32().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert!(checkpoint.warnings[0].starts_with("The first bytes are `05"), "{:?}", checkpoint.warnings);
+    // Of more than the mark nothing is known.
+    let mut bytes = std::fs::read(fixture("overwritten.pth")).unwrap();
+    bytes[4..10].fill(0xff);
+    let refused =
+        Checkpoint::from_bytes(Path::new("x.pth"), t2m_checkpoint::Bytes::Owned(bytes)).unwrap_err().to_string();
+    assert!(refused.contains("is no PyTorch checkpoint"), "{refused}");
+}
+
+#[test]
+fn ties_that_save_model_left_out_are_told() {
+    let checkpoint = open("tied.safetensors");
+    assert_eq!(checkpoint.tensors.len(), 1);
+    let other = if checkpoint.tensors[0].name == "embed.weight" { "head.weight" } else { "embed.weight" };
+    assert_eq!(checkpoint.ties, [(other.to_owned(), 0)]);
+    let told = format!("1 tied, and in the file once: `{other}` is `{}`.", checkpoint.tensors[0].name);
+    assert_eq!(checkpoint.warnings, [told]);
+}
+
+#[test]
+fn pickled_arrays_are_named_with_the_way_out() {
+    let refused = Checkpoint::open(&fixture("arrays.pkl")).unwrap_err().to_string();
+    assert!(refused.contains("save its arrays with torch.save or safetensors"), "{refused}");
+}

@@ -43,6 +43,9 @@ pub(super) fn detect(path: &Path, bytes: &Bytes) -> Result<Format, Error> {
     if matches!(head, [0x80, 0..=5, ..]) || head.first().is_some_and(|byte| b"()]}c".contains(byte)) {
         return Err(plain_pickle(path, bytes)?);
     }
+    if archive::is_zip_behind_its_mark(path, bytes, head) {
+        return Ok(Format::TorchZip);
+    }
     Err(other(match head {
         [0x08, version, 0x12 | 0x1a | 0x22 | 0x3a | 0x42, ..] if *version < 0x20 => {
             "looks like ONNX or another protobuf file, not a PyTorch checkpoint; give the checkpoint it was exported from"
@@ -72,6 +75,9 @@ fn by_magic(head: &[u8]) -> Option<&'static str> {
         _ if begins("<!doctype") || begins("<html") || begins("<?xml") => {
             "is an HTML or XML page, not a checkpoint; the download probably gave an error or a log-in page"
         }
+        [0x00, 0x05, 0x16, 0x07, ..] => {
+            "is what macOS keeps beside a file on foreign disks (AppleDouble), not the checkpoint; open the file of that name without `._`"
+        }
         [0x1f, 0x8b, ..] => "is gzip-compressed; unpack it first with `gunzip`",
         [b'B', b'Z', b'h', ..] => "is bzip2-compressed; unpack it first with `bunzip2`",
         [0xfd, b'7', b'z', b'X', b'Z', ..] => "is xz-compressed; unpack it first with `unxz`",
@@ -98,9 +104,14 @@ fn plain_pickle(path: &Path, bytes: &Bytes) -> Result<Error, Error> {
             let value = Printer::for_messages().describe(&pickle, pickle.root());
             let value = super::error::name_for_message(&value);
             let refused = pickle.refused_globals();
+            let arrays = pickle.globals().iter().any(|global| global.name.starts_with("numpy."));
+            let way_out =
+                if arrays { "; load it in Python, and save its arrays with torch.save or safetensors" } else { "" };
             Error::Format {
                 path,
-                what: format!("is a plain pickle of {value}, not written by torch.save, and not supported{refused}"),
+                what: format!(
+                    "is a plain pickle of {value}, not written by torch.save, and not supported{way_out}{refused}"
+                ),
             }
         }
         Err((fault, pickle)) => Error::Pickle {

@@ -38,6 +38,7 @@ mod state_dict;
 mod stream;
 pub mod strided;
 pub mod tensor;
+mod ties;
 pub mod torch_legacy;
 mod torch_package;
 pub mod torch_tar;
@@ -50,7 +51,7 @@ mod zip;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use serde_json::{Map, Value};
 
 pub use absent::{Absent, AbsentKind};
@@ -97,6 +98,8 @@ pub struct Checkpoint {
     pub absent: Vec<Absent>,
     /// Tensors that are packed, scaled, or an adapter's; the warnings say so.
     pub packed: Vec<Packed>,
+    /// Names of tensors that the file leaves out because they are the same as others in it, and those.
+    pub ties: Vec<(String, TensorId)>,
     /// The files, in the order that [`Storage::file`] counts.
     pub(crate) files: Vec<Bytes>,
 }
@@ -126,6 +129,8 @@ pub enum Format {
     HfFolder,
     /// A folder written by `torch.distributed.checkpoint`.
     Dcp,
+    /// A folder with the components of a diffusers pipeline, each in a folder of its own.
+    DiffusersPipeline,
     /// A folder with an adapter of peft's and its adapter_config.json.
     PeftAdapter,
 }
@@ -145,6 +150,7 @@ impl Format {
             Format::ShardedTorch => "sharded-torch",
             Format::HfFolder => "hf-folder",
             Format::Dcp => "dcp",
+            Format::DiffusersPipeline => "diffusers-pipeline",
             Format::PeftAdapter => "peft-adapter",
         }
     }
@@ -278,6 +284,7 @@ impl Checkpoint {
             warnings: Vec::new(),
             absent: Vec::new(),
             packed: Vec::new(),
+            ties: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -324,6 +331,7 @@ impl Checkpoint {
 
     /// With what is absent and what is packed, by everything that was read.
     fn examined(mut self) -> Checkpoint {
+        ties::find(&mut self);
         packed::find(&mut self);
         absent::find(&mut self);
         self
@@ -378,6 +386,23 @@ impl Checkpoint {
         wrapping::unwrap_names(&mut self);
         renamed::new_names(&mut self);
         Ok(self)
+    }
+
+    /// Add a checkpoint's tensors under a name, with its files; what else it says stands in the metadata under that name.
+    fn add_part(&mut self, name: &str, part: Checkpoint) {
+        // Far from 32 bits: files are counted in hundreds.
+        let first_file = self.files.len() as u32;
+        let storages = part.storages.into_iter().map(|storage| Storage { file: storage.file + first_file, ..storage });
+        let tensors =
+            part.tensors.into_iter().map(|tensor| Tensor { name: format_compact!("{name}.{}", tensor.name), ..tensor });
+        self.append(tensors.collect(), storages.collect());
+        self.files.extend(part.files);
+        self.bytes = self.bytes.saturating_add(part.bytes);
+        self.shards += part.shards;
+        self.metadata.insert(name.to_owned(), Value::Object(part.metadata));
+        let named = part.warnings.into_iter().map(|warning| format!("{}: {warning}", error::name_for_message(name)));
+        self.warnings.extend(named);
+        self.absent.extend(part.absent.into_iter().map(|absent| Absent { tensors: Vec::new(), ..absent }));
     }
 
     /// Keep some of a state dict's tensors. Of tensors that share their bytes the first that is kept is the first.

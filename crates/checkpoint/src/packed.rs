@@ -311,7 +311,7 @@ fn by_names(checkpoint: &Checkpoint) -> Vec<Packed> {
         packed.rank = packed.rank.or_else(|| rank(&in_layer));
         packed.layers += 1;
         // A bias is what it is.
-        packed.tensors.extend(ids.iter().filter(|id| !by_end.get("bias").is_some_and(|bias| bias == *id)));
+        packed.tensors.extend(ids.iter().filter(|id| by_end.get("bias").is_none_or(|bias| bias != *id)));
     }
     let exotic: Vec<TensorId> = checkpoint
         .tensors

@@ -78,6 +78,7 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
         id = builder.module(id)?;
     }
     builder.loose()?;
+    builder.left_out();
     Ok(builder.map)
 }
 
@@ -261,6 +262,17 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Tensors that the file leaves out, since they are the same as others in it: tied to what those become.
+    fn left_out(&mut self) {
+        for (name, tensor) in &self.opened.checkpoint.ties {
+            let written = self.map.entries.iter().find(|entry| entry.from.as_slice() == [*tensor]);
+            if let Some(written) = written {
+                let why = Why::Tied(written.name.to_string());
+                self.map.left.push(Left { name: name.clone(), tensor: *tensor, why });
+            }
+        }
     }
 
     fn copy(
