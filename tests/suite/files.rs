@@ -184,7 +184,7 @@ fn packed_weights_are_known_by_their_format() {
     of("compressed.safetensors", "compressed-tensors", &["fc.weight_packed", "fc.weight_scale", "fc.weight_shape"]);
     of("fp8_blocks.safetensors", "fp8 with block scales", &["fc.weight", "fc.weight_scale_inv"]);
     of("fp8.safetensors", "fp8 with scales", &["fc.weight", "fc.weight_scale"]);
-    of("e8m0.safetensors", "4-bit floats or E8M0 exponents, which MLX does not read", &["fc.weight_scale"]);
+    of("e8m0.safetensors", "4-bit floats or E8M0 exponents, no numbers to MLX", &["fc.weight_scale"]);
     let (a, b) = (
         "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
         "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight",

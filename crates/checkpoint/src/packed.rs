@@ -50,7 +50,7 @@ pub enum Scheme {
     TorchAo,
     /// Four-bit floats in blocks that share an exponent.
     Mx,
-    /// Types that MLX does not read: exponents alone, halves of a byte.
+    /// Types that MLX reads as bytes or not at all: exponents alone, halves of a byte.
     Exotic,
     /// LoRA, in any of its spellings.
     Lora,
@@ -74,7 +74,7 @@ impl Scheme {
             Scheme::Int8 => "int8 with scales",
             Scheme::TorchAo => "torchao",
             Scheme::Mx => "MXFP4",
-            Scheme::Exotic => "4-bit floats or E8M0 exponents, which MLX does not read",
+            Scheme::Exotic => "4-bit floats or E8M0 exponents, no numbers to MLX",
             Scheme::Lora => "LoRA",
             Scheme::Adapter(name) | Scheme::Other(name) => name,
         }
