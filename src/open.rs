@@ -26,6 +26,8 @@ pub struct Options {
     pub environment: Option<PathBuf>,
     /// Registry files that add to the built-in one, or change it.
     pub registries: Vec<PathBuf>,
+    /// Which dict of the file is the model, where there are several: a key, or a dotted path of keys.
+    pub key: Option<String>,
 }
 
 impl Options {
@@ -123,7 +125,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open(&options.checkpoint)?
+        Checkpoint::open_key(&options.checkpoint, options.key.as_deref())?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {

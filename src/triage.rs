@@ -205,6 +205,13 @@ fn triage_module(
     call: Option<&Call>,
 ) -> ModuleTriage {
     let module = &model.modules[id];
+    let packed = module.tensors.iter().find_map(|own| checkpoint.packed_as(own.tensor?));
+    if let Some(packed) = packed {
+        return ModuleTriage {
+            difficulty: Some(Difficulty::Medium),
+            ..without_row(Status::Unsupported, packed.doubt())
+        };
+    }
     if !module.alternatives.is_empty() && !all_containers(module, registry) && !module.is_likely(certain) {
         return without_row(Status::Incomplete, ambiguity(module));
     }

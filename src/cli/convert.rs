@@ -46,6 +46,9 @@ pub struct Args {
     /// Fail where a tensor can only be copied unchanged, or where a cast makes a number infinite
     #[arg(long)]
     strict: bool,
+    /// Convert although the file looks as if it held MLX's weights already
+    #[arg(long)]
+    assume_torch: bool,
     /// Leave out torch tensors whose name matches (repeatable)
     #[arg(long, value_name = "GLOB")]
     skip: Vec<String>,
@@ -209,6 +212,7 @@ fn options(args: &Args) -> Result<run::Options, Failure> {
         skip: globs(&args.skip)?,
         force: args.force,
         strict: args.strict,
+        assume_torch: args.assume_torch,
         shard_bytes: args.max_shard_size.0,
     })
 }

@@ -52,6 +52,9 @@ pub struct Common {
     /// Registry file that adds rows or changes built-in ones (repeatable)
     #[arg(long, value_name = "FILE.toml", global = true)]
     pub registry: Vec<PathBuf>,
+    /// Which dict of the file is the model, where there are several (ema, netG)
+    #[arg(long, value_name = "NAME", global = true)]
+    pub key: Option<String>,
     /// Colours: auto, dark, light, or a theme file
     #[arg(long, value_name = "NAME|FILE.toml", default_value = "auto", global = true)]
     pub theme: String,
@@ -192,6 +195,7 @@ impl Common {
             python: self.python.clone(),
             environment: self.environment(),
             registries: self.registry.clone(),
+            key: self.key.clone(),
         }
     }
 }

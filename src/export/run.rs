@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::files::Inputs;
 use crate::open::Opened;
 use t2m_checkpoint::escape::{EscapedJson, escape, quoted};
-use t2m_checkpoint::{Checkpoint, Dtype};
+use t2m_checkpoint::{Absent, AbsentKind, Checkpoint, Dtype};
 
 /// Most bytes of tensors in one file by default; more are sharded.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
@@ -36,6 +36,8 @@ pub struct Options {
     pub force: bool,
     /// Whether to refuse what could only be copied under its name, and what a cast would make infinite.
     pub strict: bool,
+    /// Whether the file is torch's, whatever it looks like.
+    pub assume_torch: bool,
     /// Most bytes of tensors in one file.
     pub shard_bytes: u64,
 }
@@ -44,7 +46,16 @@ impl Options {
     /// Options for writing everything, unchanged, to a file of this name; nothing is replaced.
     pub fn to(target: PathBuf) -> Options {
         let skip = GlobSet::empty();
-        Options { target, dtype: None, map: None, skip, force: false, strict: false, shard_bytes: SHARD_BYTES }
+        Options {
+            target,
+            dtype: None,
+            map: None,
+            skip,
+            force: false,
+            strict: false,
+            assume_torch: false,
+            shard_bytes: SHARD_BYTES,
+        }
     }
 
     /// What the writer needs to know about them, and about the source file.
@@ -63,12 +74,24 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file holds MLX's weights.
-    #[error("{}: is MLX's already ({}); there is nothing to convert", shown(path), quoted(how))]
+    #[error(
+        "{}: is MLX's already ({}); there is nothing to convert. If it is torch's: --assume-torch",
+        shown(path),
+        quoted(how)
+    )]
     AlreadyMlx {
         /// The file.
         path: PathBuf,
         /// By what that is known.
         how: String,
+    },
+    /// The file does not hold all of the model's weights.
+    #[error("{}: {what}", shown(path))]
+    Absent {
+        /// The file.
+        path: PathBuf,
+        /// What is missing, and where it is to be had.
+        what: String,
     },
     /// Its tensors cannot be mapped.
     #[error("{}: {error}", shown(path))]
@@ -104,7 +127,11 @@ impl Error {
             // The call is right, the answer to `--strict` is no.
             Error::Copied { .. } | Error::Write(writer::Error::Overflow { .. }) => Exit::BadAnswer,
             Error::Write(writer::Error::Stopped) => Exit::Interrupted,
-            Error::AlreadyMlx { .. } | Error::Map { .. } | Error::Nothing { .. } | Error::Write(_) => Exit::WrongInput,
+            Error::AlreadyMlx { .. }
+            | Error::Absent { .. }
+            | Error::Map { .. }
+            | Error::Nothing { .. }
+            | Error::Write(_) => Exit::WrongInput,
         }
     }
 }
@@ -146,6 +173,20 @@ fn refuse_mlx(opened: &Opened) -> Result<(), Error> {
     already::is_mlx(opened).map_or(Ok(()), |how| Err(Error::AlreadyMlx { path: path(), how }))
 }
 
+/// Refuse what would look whole and is not. Placeholders that are left out by name are no longer missing.
+fn refuse_absent(source: &Checkpoint, skip: &GlobSet) -> Result<(), Error> {
+    let skipped = |id: &usize| source.tensors.get(*id).is_some_and(|tensor| skip.is_match(tensor.name.as_str()));
+    // Of tensors on the meta device the writer names each; a shard by itself holds whole tensors.
+    let refused = |absent: &&Absent| !matches!(absent.kind, AbsentKind::Meta | AbsentKind::Shard);
+    let mut missing = source.absent.iter().filter(refused);
+    let missing = missing.find(|absent| absent.tensors.is_empty() || !absent.tensors.iter().all(skipped));
+    missing.map_or(Ok(()), |absent| {
+        let skip = if absent.tensors.is_empty() { "" } else { " --skip leaves tensors out." };
+        let what = format!("{} {}{skip}", absent.what, absent.way_out);
+        Err(Error::Absent { path: source.path.clone(), what })
+    })
+}
+
 /// A conversion that may be written. It does not keep the modules: a million of them take as much memory as everything
 /// else.
 #[derive(Debug)]
@@ -162,11 +203,14 @@ impl Export {
     /// # Errors
     /// Says what stands in the way: nothing has been written.
     pub fn plan(opened: &Opened, inputs: Inputs, options: Options) -> Result<Export, Error> {
-        refuse_mlx(opened)?;
+        if !options.assume_torch {
+            refuse_mlx(opened)?;
+        }
         let source = Arc::clone(&opened.checkpoint);
         let mut all = Inputs::clone(&opened.inputs);
         all.extend(inputs);
         writer::check(&all, &options.writer(&source.path), options.map.as_deref())?;
+        refuse_absent(&source, &options.skip)?;
         let map = key_map(opened, &options.skip)?;
         if options.strict && map.copied().next().is_some() {
             let tensors = map.copied().map(|(entry, doubt)| (entry.name.to_string(), doubt.to_string()));

@@ -17,6 +17,7 @@ mod convert_kill;
 mod convert_property;
 mod convert_safety;
 mod engine_client;
+mod files;
 mod lifecycle;
 mod matrix;
 mod messages;

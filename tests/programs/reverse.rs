@@ -16,6 +16,12 @@ fn fixtures() -> PathBuf {
 fn all() -> Vec<(PathBuf, Vec<&'static str>)> {
     let names = [
         "averaged.pt",
+        "files/average.pt",
+        "files/compiled.safetensors",
+        "files/gan.pt",
+        "files/infixes.pt",
+        "files/parallel.pt",
+        "files/parts.pt",
         "big_endian.pt",
         "graph_module.pt",
         "in_tuple.pt",

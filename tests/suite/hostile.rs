@@ -284,7 +284,7 @@ fn weights_beside_what_is_shown_are_told() {
     assert_eq!(checkpoint.warnings, ["`b` holds tensors beside the modules, which are not shown."]);
     let outside = code().raw(b"}(").text("model").then(weights()).text("scale").then(tensor(0, &[4], &[1])).raw(b"u");
     let checkpoint = open(torch(&outside.pickle())).unwrap();
-    assert_eq!(checkpoint.warnings, ["`scale` holds weights too; only `model` is shown."]);
+    assert_eq!(checkpoint.warnings, ["Tensors beside `model` are not shown: `scale`."]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod constructors;
 mod expected;
 mod exported;
 mod facts;
+mod files;
 mod folders;
 mod front_ends;
 mod hostile;

@@ -106,6 +106,15 @@ impl Archive {
             return Err(misplaced());
         }
         let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
+        let mut warnings = end.warnings;
+        let mut head = [0u8; LOCAL_SIZE as usize];
+        let head = bytes.read_at_most(0, &mut head)?;
+        if is_overwritten(head) {
+            let found = name_for_message(&String::from_utf8_lossy(head.get(..4).unwrap_or_default()));
+            warnings.push(format!(
+                "The first bytes are `{found}`, where a zip archive has `PK`: something overwrote them. Directory and records are whole, and were read."
+            ));
+        }
         let archive = ZipLocator::new()
             .max_search_space(END_SIZE)
             .locate_in_reader(bytes, &mut buffer, end.offset + END_SIZE)
@@ -121,8 +130,7 @@ impl Archive {
         if end.directory != directory {
             return Err(misplaced());
         }
-        let mut found =
-            Archive { root: String::new(), records: IndexMap::default(), stray: None, warnings: end.warnings };
+        let mut found = Archive { root: String::new(), records: IndexMap::default(), stray: None, warnings };
         let (mut count, mut place) = (0u64, directory);
         // An entry is 46 bytes or more, so a declared number cannot reserve more than the file justifies.
         let most = archive.entries_hint().min((end.offset - directory) / CENTRAL_SIZE);
@@ -422,7 +430,8 @@ impl LocalHeader {
     }
 
     fn parse(found: &[u8], offset: u64) -> Option<LocalHeader> {
-        if !found.starts_with(b"PK\x03\x04") {
+        let overwritten = offset == 0 && is_overwritten(found);
+        if !(overwritten || found.starts_with(LOCAL)) {
             return None;
         }
         let name = u16::from_le_bytes(found.get(26..28)?.try_into().ok()?);
@@ -509,7 +518,23 @@ fn zip64_directory(bytes: &Bytes, end: u64) -> Result<Option<u64>, Error> {
     Ok(number(record, 48).filter(|_| record.starts_with(b"PK\x06\x06")))
 }
 
+/// How a local header begins.
+const LOCAL: &[u8] = b"PK\x03\x04";
+
 /// Whether a file that begins like this is a zip archive. torch wants the first record at the very beginning.
 pub(super) fn is_zip(head: &[u8]) -> bool {
-    head.starts_with(b"PK\x03\x04")
+    head.starts_with(LOCAL)
+}
+
+/// Whether what stands at the beginning of a file is a local header but for its mark: a version and a method that torch
+/// writes. Some tools put a mark of their own over the first bytes.
+fn is_overwritten(head: &[u8]) -> bool {
+    !is_zip(head) && matches!(head.get(4..10), Some([0..=63, 0, _, _, 0 | 8, 0]))
+}
+
+/// Whether a file is a `torch.save` archive of which only the first bytes are overwritten: its directory is whole, and its first
+/// record begins there.
+pub(super) fn is_zip_behind_its_mark(path: &Path, bytes: &Bytes, head: &[u8]) -> bool {
+    let first = |archive: &Archive| archive.find("data.pkl").is_some_and(|record| record.header == 0);
+    is_overwritten(head) && Archive::open(path, bytes).is_ok_and(|archive| first(&archive))
 }

@@ -194,7 +194,7 @@ impl Check {
             let bytes = checkpoint.files.get(one.file as usize);
             let bytes = bytes.map(|file| file.read_range(one.range.start, one.range.end - one.range.start));
             let own = match bytes {
-                Some(Ok(Some(own))) => zip::open(Path::new("part"), Bytes::Owned(own)),
+                Some(Ok(Some(own))) => zip::open(Path::new("part"), Bytes::Owned(own), None),
                 Some(Err(error)) => Err(error),
                 _ => continue,
             };

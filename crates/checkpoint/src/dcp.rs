@@ -11,7 +11,7 @@ use super::pickle::{self, NodeId, Pickle, Printer};
 use super::stream::Stream;
 use super::strided;
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Content, Dtype, Error, FileId, Format, Sizes, Storage, Tensor, sharded, state_dict};
+use super::{Bytes, Checkpoint, Content, Dtype, Error, FileId, Format, Sizes, Storage, Tensor, sharded, weights};
 
 /// The file that describes the others.
 pub(super) const METADATA: &str = ".metadata";
@@ -65,11 +65,11 @@ struct Reader<'a> {
     checkpoint: Checkpoint,
 }
 
-/// Open a folder by its `.metadata`; no other file is read.
+/// Open a folder by its `.metadata`; no other file is read. `asked` is the dict to take, where there are several.
 ///
 /// # Errors
 /// `.metadata` is damaged, describes nothing, or names files outside the folder.
-pub(super) fn open(folder: &Path) -> Result<Checkpoint, Error> {
+pub(super) fn open(folder: &Path, asked: Option<&str>) -> Result<Checkpoint, Error> {
     let path = folder.join(METADATA);
     let bytes = Bytes::open(&path)?;
     let mut stream = Stream::new(&path, &bytes, METADATA, 0, bytes.length());
@@ -120,7 +120,7 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint, Error> {
         Some(paths) => tops(&mut texts, paths).map_err(|what| error(paths, what))?,
         None => HashMap::new(),
     };
-    Ok(reader.finish(&tops, objects))
+    Ok(reader.finish(&tops, objects, asked))
 }
 
 /// The last part of an object's class.
@@ -268,7 +268,7 @@ impl Reader<'_> {
     }
 
     /// Unwrap the weights and give account of the rest.
-    fn finish(self, tops: &HashMap<String, String>, objects: Vec<String>) -> Checkpoint {
+    fn finish(self, tops: &HashMap<String, String>, objects: Vec<String>, asked: Option<&str>) -> Checkpoint {
         let mut checkpoint = self.checkpoint;
         if let Some(more) = self.missing.checked_sub(MOST_MISSING).filter(|more| *more > 0) {
             checkpoint
@@ -280,7 +280,9 @@ impl Reader<'_> {
         }
         let top_of = |tensor: &Tensor| tops.get(tensor.name.as_str()).map(String::as_str);
         let is_used = |wrapper: &&str| checkpoint.tensors.iter().any(|tensor| top_of(tensor) == Some(wrapper));
-        if let Some(wrapper) = state_dict::WRAPPERS.into_iter().find(is_used) {
+        if let Some(wrapper) =
+            asked.filter(|asked| is_used(asked)).or_else(|| weights::WRAPPERS.into_iter().find(is_used))
+        {
             let mut others: Map<String, Value> = Map::new();
             checkpoint.tensors.retain_mut(|tensor| {
                 let top = top_of(tensor).unwrap_or("outside");
@@ -297,7 +299,6 @@ impl Reader<'_> {
             checkpoint.metadata.extend(others);
             checkpoint.wrappers.push(wrapper.to_owned());
         }
-        state_dict::strip_prefixes(&mut checkpoint.tensors, &mut Vec::new(), &mut checkpoint.wrappers);
         checkpoint
     }
 }

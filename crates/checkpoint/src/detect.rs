@@ -43,6 +43,9 @@ pub(super) fn detect(path: &Path, bytes: &Bytes) -> Result<Format, Error> {
     if matches!(head, [0x80, 0..=5, ..]) || head.first().is_some_and(|byte| b"()]}c".contains(byte)) {
         return Err(plain_pickle(path, bytes)?);
     }
+    if archive::is_zip_behind_its_mark(path, bytes, head) {
+        return Ok(Format::TorchZip);
+    }
     Err(other(match head {
         [0x08, version, 0x12 | 0x1a | 0x22 | 0x3a | 0x42, ..] if *version < 0x20 => {
             "looks like ONNX or another protobuf file, not a PyTorch checkpoint; give the checkpoint it was exported from"
@@ -51,17 +54,29 @@ pub(super) fn detect(path: &Path, bytes: &Bytes) -> Result<Format, Error> {
     }))
 }
 
+/// How a Git LFS pointer begins.
+const LFS: &[u8] = b"version https://git-lfs";
+
+/// Whether a Git LFS pointer lies where a file should be.
+pub(super) fn is_lfs_pointer(path: &Path) -> bool {
+    let mut head = [0u8; 64];
+    Bytes::open(path).is_ok_and(|bytes| bytes.read_at_most(0, &mut head).is_ok_and(|head| head.starts_with(LFS)))
+}
+
 /// Formats that begin with fixed bytes.
 fn by_magic(head: &[u8]) -> Option<&'static str> {
     let text = head.trim_ascii_start();
     let begins = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
     Some(match head {
         [] => "is empty; download or save it again",
-        _ if head.starts_with(b"version https://git-lfs") => {
+        _ if head.starts_with(LFS) => {
             "is a Git LFS pointer, not the checkpoint itself; fetch the file with `git lfs pull`"
         }
         _ if begins("<!doctype") || begins("<html") || begins("<?xml") => {
             "is an HTML or XML page, not a checkpoint; the download probably gave an error or a log-in page"
+        }
+        [0x00, 0x05, 0x16, 0x07, ..] => {
+            "is what macOS keeps beside a file on foreign disks (AppleDouble), not the checkpoint; open the file of that name without `._`"
         }
         [0x1f, 0x8b, ..] => "is gzip-compressed; unpack it first with `gunzip`",
         [b'B', b'Z', b'h', ..] => "is bzip2-compressed; unpack it first with `bunzip2`",
@@ -89,9 +104,14 @@ fn plain_pickle(path: &Path, bytes: &Bytes) -> Result<Error, Error> {
             let value = Printer::for_messages().describe(&pickle, pickle.root());
             let value = super::error::name_for_message(&value);
             let refused = pickle.refused_globals();
+            let arrays = pickle.globals().iter().any(|global| global.name.starts_with("numpy."));
+            let way_out =
+                if arrays { "; load it in Python, and save its arrays with torch.save or safetensors" } else { "" };
             Error::Format {
                 path,
-                what: format!("is a plain pickle of {value}, not written by torch.save, and not supported{refused}"),
+                what: format!(
+                    "is a plain pickle of {value}, not written by torch.save, and not supported{way_out}{refused}"
+                ),
             }
         }
         Err((fault, pickle)) => Error::Pickle {

@@ -5,10 +5,18 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::name_for_message;
-use super::{Bytes, Checkpoint, Error, Format, dcp, json};
+use super::{Bytes, Checkpoint, Content, Error, Format, dcp, detect, json, sharded};
 
 /// What libraries keep a model's configuration in.
 pub(super) const CONFIG: &str = "config.json";
+/// What diffusers keeps a pipeline's components in.
+const PIPELINE: &str = "model_index.json";
+/// A pipeline has fewer than ten.
+const MOST_COMPONENTS: usize = 100;
+/// Names beside the weights that are looked at for others.
+const MOST_BESIDE: usize = 10_000;
+/// What peft keeps an adapter's configuration in.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// Names of a folder that are looked at, where none of them is usual.
 const MOST_NAMES: usize = 200_000;
 /// Names in an error message.
@@ -18,7 +26,7 @@ const LONGEST_CONFIG: u64 = 16 << 20;
 /// Files that can be checkpoints, by their extensions.
 const EXTENSIONS: [&str; 5] = ["safetensors", "pt", "pth", "ckpt", "bin"];
 /// What libraries call the model's weights where the folder holds other files of tensors as well, the best first.
-const USUAL: [&str; 8] = [
+const USUAL: [&str; 9] = [
     "model.safetensors.index.json",
     "model.safetensors",
     "diffusion_pytorch_model.safetensors.index.json",
@@ -27,15 +35,20 @@ const USUAL: [&str; 8] = [
     "pytorch_model.bin",
     "diffusion_pytorch_model.bin",
     "adapter_model.safetensors",
+    "adapter_model.bin",
 ];
 
-/// Open the checkpoint that a folder is, or that is in it.
+/// Open the checkpoint that a folder is, or that is in it; `asked` is the key of the dict to take.
 ///
 /// # Errors
 /// There is none, or more than one; the message lists what was found.
-pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
+pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error> {
     if path.join(dcp::METADATA).is_file() {
-        return dcp::open(path);
+        return Checkpoint::open_file(path.join(dcp::METADATA).as_path(), asked);
+    }
+    let components = path.join(PIPELINE);
+    if components.is_file() {
+        return pipeline(path, &components, asked);
     }
     // A folder may hold any number of other files: the usual names are asked for, and the rest listed only without them.
     let usual = USUAL.iter().find(|usual| path.join(usual).is_file());
@@ -47,7 +60,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
             (name.to_owned(), listing.cut)
         }
     };
-    let mut checkpoint = Checkpoint::open(&path.join(&name))?;
+    let mut checkpoint = Checkpoint::open_file(&path.join(&name), asked)?;
     checkpoint.path = path.to_path_buf();
     checkpoint.metadata.insert("file".to_owned(), Value::from(name));
     if cut {
@@ -65,13 +78,86 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
             Err(why) => checkpoint.warnings.push(format!("config.json was not used: {why}.")),
         }
     }
+    let adapter = path.join(ADAPTER_CONFIG);
+    if adapter.is_file()
+        && checkpoint.metadata.get("file").and_then(Value::as_str).is_some_and(|name| name.starts_with("adapter_model"))
+    {
+        checkpoint.format = Format::PeftAdapter;
+        match config(&adapter) {
+            Ok(config) => {
+                checkpoint.metadata.insert("adapter_config".to_owned(), Value::Object(config));
+            }
+            Err(why) => checkpoint.warnings.push(format!("{ADAPTER_CONFIG} was not used: {why}.")),
+        }
+    }
+    name_strays(&mut checkpoint);
     Ok(checkpoint)
+}
+
+/// Tell which other files with weights lie beside those that were read. What trainers leave (optimizers, arguments) is none.
+fn name_strays(checkpoint: &mut Checkpoint) {
+    let Ok(listing) = Listing::read(&checkpoint.path, MOST_BESIDE) else { return };
+    let read: Vec<_> = checkpoint.sources_of_bytes().into_iter().map(Bytes::path).collect();
+    let is_read = |name: &str| read.iter().any(|path| path.file_name().is_some_and(|read| read == name));
+    let trains = |name: &str| {
+        ["optimizer", "scheduler", "training_args", "rng_state", "random_states"]
+            .iter()
+            .any(|word| name.starts_with(word))
+    };
+    let strays: Vec<&String> = listing.weights().filter(|name| !is_read(name) && !trains(name)).collect();
+    // Pointers of an index are told as what is missing.
+    let strays: Vec<&String> =
+        strays.into_iter().filter(|name| !detect::is_lfs_pointer(&checkpoint.path.join(name))).collect();
+    if !strays.is_empty() {
+        checkpoint.warnings.push(format!("Also in the folder, and not read: {}.", list(&strays)));
+    }
+    let hidden: Vec<&String> = listing.apple.iter().collect();
+    if !hidden.is_empty() {
+        checkpoint.warnings.push(format!("Of macOS (AppleDouble), and no checkpoints: {}.", list(&hidden)));
+    }
+}
+
+/// The components of a diffusers pipeline with weights, side by side: each under its name.
+fn pipeline(path: &Path, index: &Path, asked: Option<&str>) -> Result<Checkpoint, Error> {
+    let described = config(index)
+        .map_err(|why| Error::Format { path: index.to_path_buf(), what: format!("is no list of components: {why}") })?;
+    let content = Content::StateDict { module_versions: Vec::new() };
+    let mut all = Checkpoint { shards: 0, ..Checkpoint::new(path, Format::DiffusersPipeline, content) };
+    let mut found = Vec::new();
+    for (name, of) in &described {
+        let Some(class) = of.get(1).and_then(Value::as_str).filter(|_| sharded::is_plain(name)) else { continue };
+        let folder = path.join(name);
+        // A pipeline has no pipelines in it, nor itself.
+        if found.len() >= MOST_COMPONENTS || !folder.is_dir() || folder.join(PIPELINE).exists() {
+            continue;
+        }
+        // Tokenizers and schedulers have no weights.
+        let listing = Listing::read(&folder, MOST_NAMES)?;
+        if listing.weights().next().is_none() {
+            continue;
+        }
+        let part = open(&folder, None)?;
+        if !matches!(part.content, Content::StateDict { .. }) {
+            continue;
+        }
+        found.push(format!("`{}` ({})", name_for_message(name), name_for_message(class)));
+        all.add_part(name, part);
+    }
+    if found.is_empty() {
+        let what = "is a pipeline of diffusers without weights: its components' folders are not there; fetch them";
+        return Err(Error::NotAFile { path: path.to_path_buf(), what: what.to_owned() });
+    }
+    all.warnings.insert(0, format!("A pipeline of diffusers: {} hold weights; --key takes one.", found.join(", ")));
+    all.metadata.insert("model_index".to_owned(), Value::Object(described));
+    all.cleared(asked)
 }
 
 /// The names in a folder, in order.
 struct Listing {
     files: Vec<String>,
     folders: Vec<String>,
+    /// What macOS keeps beside files on foreign disks (`._model.safetensors`).
+    apple: Vec<String>,
     /// Whether there are names that were not looked at.
     cut: bool,
 }
@@ -80,7 +166,7 @@ impl Listing {
     /// List at most this many names.
     fn read(path: &Path, most: usize) -> Result<Listing, Error> {
         let io_error = |source| Error::Io { path: path.to_path_buf(), source };
-        let mut listing = Listing { files: Vec::new(), folders: Vec::new(), cut: false };
+        let mut listing = Listing { files: Vec::new(), folders: Vec::new(), apple: Vec::new(), cut: false };
         let mut entries = std::fs::read_dir(path).map_err(io_error)?;
         for entry in entries.by_ref().take(most) {
             let entry = entry.map_err(io_error)?;
@@ -93,7 +179,9 @@ impl Listing {
                     Err(_) => continue,
                 },
             };
-            if kind.is_file() {
+            if kind.is_file() && name.starts_with("._") {
+                listing.apple.push(name);
+            } else if kind.is_file() {
                 listing.files.push(name);
             } else if kind.is_dir() {
                 listing.folders.push(name);
@@ -102,17 +190,23 @@ impl Listing {
         listing.cut = entries.next().is_some();
         listing.files.sort_unstable();
         listing.folders.sort_unstable();
+        listing.apple.sort_unstable();
         Ok(listing)
+    }
+
+    /// Files that can be checkpoints.
+    fn weights(&self) -> impl Iterator<Item = &String> {
+        self.files.iter().filter(|name| {
+            let extension = Path::new(name.as_str()).extension();
+            extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
+        })
     }
 
     /// The file to open: the only index, or the only checkpoint.
     fn checkpoint(&self) -> Result<&str, String> {
-        let indices = self.files.iter().filter(|name| name.ends_with(".index.json"));
-        let files = self.files.iter().filter(|name| {
-            let extension = Path::new(name.as_str()).extension();
-            extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
-        });
-        let (indices, files): (Vec<&String>, Vec<&String>) = (indices.collect(), files.collect());
+        // Variants stand in the middle: `model.safetensors.index.fp16.json`.
+        let indices = self.files.iter().filter(|name| name.contains(".index.") && name.ends_with(".json"));
+        let (indices, files): (Vec<&String>, Vec<&String>) = (indices.collect(), self.weights().collect());
         match (indices.as_slice(), files.as_slice()) {
             ([index], _) => Ok(index),
             ([], [file]) => Ok(file),

@@ -7,6 +7,7 @@
 //! ([`Content::StateDict`]) or the modules that were pickled ([`Content::Modules`]). [`Checkpoint::read`] gives a tensor's
 //! bytes, [`Checkpoint::reader`] gives them in pieces.
 
+mod absent;
 pub mod archive;
 pub mod bytes;
 pub mod check;
@@ -25,9 +26,11 @@ mod members;
 mod npz;
 mod objects;
 mod optimizer;
+mod packed;
 pub mod pickle;
 pub mod reader;
 mod rebuild;
+mod renamed;
 pub mod safetensors;
 mod sharded;
 mod sources;
@@ -37,22 +40,27 @@ mod state_dict;
 mod stream;
 pub mod strided;
 pub mod tensor;
+mod ties;
 pub mod torch_legacy;
 mod torch_package;
 pub mod torch_tar;
 pub mod torch_zip;
 mod torchscript;
+mod weights;
+mod wrapping;
 mod zip;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use serde_json::{Map, Value};
 
+pub use absent::{Absent, AbsentKind};
 pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
+pub use packed::{Packed, Scheme};
 pub use reader::TensorReader;
 pub use spread::Spread;
 pub use strided::Sizes;
@@ -89,6 +97,12 @@ pub struct Checkpoint {
     pub ops: Vec<OpUse>,
     /// What a careful reader should know, one sentence each.
     pub warnings: Vec<String>,
+    /// Weights that the model has and the file does not hold; the warnings say so.
+    pub absent: Vec<Absent>,
+    /// Tensors that are packed, scaled, or an adapter's; the warnings say so.
+    pub packed: Vec<Packed>,
+    /// Names of tensors that the file leaves out because they are the same as others in it, and those.
+    pub ties: Vec<(String, TensorId)>,
     /// The files, in the order that [`Storage::file`] counts.
     pub(crate) files: Vec<Bytes>,
 }
@@ -120,6 +134,10 @@ pub enum Format {
     Dcp,
     /// NumPy's archive of arrays, as `mx.savez` writes it. Only [`Checkpoint::open_arrays`] reads it.
     Npz,
+    /// A folder with the components of a diffusers pipeline, each in a folder of its own.
+    DiffusersPipeline,
+    /// A folder with an adapter of peft's and its adapter_config.json.
+    PeftAdapter,
 }
 
 impl Format {
@@ -138,6 +156,8 @@ impl Format {
             Format::HfFolder => "hf-folder",
             Format::Dcp => "dcp",
             Format::Npz => "npz",
+            Format::DiffusersPipeline => "diffusers-pipeline",
+            Format::PeftAdapter => "peft-adapter",
         }
     }
 }
@@ -268,6 +288,9 @@ impl Checkpoint {
             sources: Vec::new(),
             ops: Vec::new(),
             warnings: Vec::new(),
+            absent: Vec::new(),
+            packed: Vec::new(),
+            ties: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -291,13 +314,38 @@ impl Checkpoint {
     /// # Errors
     /// The file cannot be read, is no checkpoint (the message says what it is), or is damaged (the message says where).
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
-        if path.is_dir() {
-            return folder::open(path);
+        Checkpoint::open_key(path, None)
+    }
+
+    /// [`Checkpoint::open`] with the dict that is the model, where a file holds several: its key, or a dotted path of keys
+    /// (`ema`, `netG`, `ema.module`).
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; and there is no such dict, or no weights are in it.
+    pub fn open_key(path: &Path, key: Option<&str>) -> Result<Checkpoint, Error> {
+        let opened = if path.is_dir() { folder::open(path, key) } else { Checkpoint::open_file(path, key) };
+        opened.map(Checkpoint::examined)
+    }
+
+    /// A file, without what is found out of it as a whole.
+    fn open_file(path: &Path, key: Option<&str>) -> Result<Checkpoint, Error> {
+        match dcp::folder_of(path) {
+            Some(folder) => dcp::open(&folder, key)?.cleared(key),
+            None => Checkpoint::parse(path, Bytes::open(path)?, key),
         }
-        if let Some(folder) = dcp::folder_of(path) {
-            return dcp::open(&folder);
-        }
-        Checkpoint::from_bytes(path, Bytes::open(path)?)
+    }
+
+    /// With what is absent and what is packed, by everything that was read.
+    fn examined(mut self) -> Checkpoint {
+        ties::find(&mut self);
+        packed::find(&mut self);
+        absent::find(&mut self);
+        self
+    }
+
+    /// The format that a tensor is packed in, if it is.
+    pub fn packed_as(&self, tensor: TensorId) -> Option<&Packed> {
+        self.packed.iter().find(|packed| packed.tensors.binary_search(&tensor).is_ok())
     }
 
     /// As [`Checkpoint::open`], and NumPy's archives of arrays (`.npz`) as well, in which weights for MLX may be.
@@ -343,15 +391,69 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_bytes(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
+        Checkpoint::parse(path, bytes, None).map(Checkpoint::examined)
+    }
+
+    fn parse(path: &Path, bytes: Bytes, key: Option<&str>) -> Result<Checkpoint, Error> {
         if let Some(index) = sharded::index(path, &bytes)? {
-            return sharded::read(path, bytes.length(), index);
+            return sharded::read(path, bytes.length(), index)?.cleared(key);
         }
-        match detect::detect(path, &bytes)? {
-            Format::TorchLegacy => torch_legacy::read(path, bytes),
-            Format::TorchTar => torch_tar::read(path, bytes),
+        let read = match detect::detect(path, &bytes)? {
+            Format::TorchLegacy => torch_legacy::read(path, bytes, key),
+            Format::TorchTar => torch_tar::read(path, bytes, key),
             Format::Safetensors => safetensors::read(path, bytes),
-            _ => zip::open(path, bytes),
+            _ => zip::open(path, bytes, key),
+        };
+        read?.cleared(key)
+    }
+
+    /// The dict that was asked for, without what averages and wrappers leave among the weights and in their names.
+    fn cleared(mut self, key: Option<&str>) -> Result<Checkpoint, Error> {
+        if let Some(key) = key {
+            weights::select(&mut self, key)?;
         }
+        weights::set_counters_aside(&mut self);
+        wrapping::unwrap_names(&mut self);
+        renamed::new_names(&mut self);
+        Ok(self)
+    }
+
+    /// Add a checkpoint's tensors under a name, with its files; what else it says stands in the metadata under that name.
+    fn add_part(&mut self, name: &str, part: Checkpoint) {
+        // Far from 32 bits: files are counted in hundreds.
+        let first_file = self.files.len() as u32;
+        let storages = part.storages.into_iter().map(|storage| Storage { file: storage.file + first_file, ..storage });
+        let tensors =
+            part.tensors.into_iter().map(|tensor| Tensor { name: format_compact!("{name}.{}", tensor.name), ..tensor });
+        self.append(tensors.collect(), storages.collect());
+        self.files.extend(part.files);
+        self.bytes = self.bytes.saturating_add(part.bytes);
+        self.shards += part.shards;
+        self.metadata.insert(name.to_owned(), Value::Object(part.metadata));
+        let named = part.warnings.into_iter().map(|warning| format!("{}: {warning}", error::name_for_message(name)));
+        self.warnings.extend(named);
+        self.absent.extend(part.absent.into_iter().map(|absent| Absent { tensors: Vec::new(), ..absent }));
+    }
+
+    /// Keep some of a state dict's tensors. Of tensors that share their bytes the first that is kept is the first.
+    fn keep_tensors(&mut self, keep: impl Fn(TensorId, &Tensor) -> bool) {
+        let mut places: Vec<Option<TensorId>> = Vec::with_capacity(self.tensors.len());
+        let mut kept: Vec<Tensor> = Vec::with_capacity(self.tensors.len());
+        for (id, mut tensor) in std::mem::take(&mut self.tensors).into_iter().enumerate() {
+            let keeps = keep(id, &tensor);
+            let place = keeps.then_some(kept.len());
+            let elder = tensor.shared_with;
+            tensor.shared_with = elder.and_then(|elder| places.get(elder).copied().flatten());
+            // The place of a first one that is left out goes to the next.
+            if let Some(first) = elder.and_then(|elder| places.get_mut(elder)).filter(|first| first.is_none()) {
+                *first = place;
+            }
+            places.push(place);
+            if keeps {
+                kept.push(tensor);
+            }
+        }
+        self.tensors = kept;
     }
 
     /// The files that the tensors are in, or the bytes in memory, each once.

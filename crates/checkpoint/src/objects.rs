@@ -24,6 +24,26 @@ const HOOKS: [(&str, &str); 4] = [
     ("_backward_pre_hooks", "gradients may be others"),
 ];
 
+/// Modules whose forward is that of the module that they wrap, and the name that it has in them.
+const WRAPPERS: [(&str, &str); 12] = [
+    ("torch.nn.parallel.data_parallel.DataParallel", "module"),
+    ("torch.nn.parallel.distributed.DistributedDataParallel", "module"),
+    ("torch.optim.swa_utils.AveragedModel", "module"),
+    ("torch._dynamo.eval_frame.OptimizedModule", "_orig_mod"),
+    ("torch.distributed.algorithms._checkpoint.checkpoint_wrapper.CheckpointWrapper", "_checkpoint_wrapped_module"),
+    ("torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel", "_fsdp_wrapped_module"),
+    ("apex.parallel.distributed.DistributedDataParallel", "module"),
+    ("deepspeed.runtime.engine.DeepSpeedEngine", "module"),
+    ("opacus.grad_sample.grad_sample_module.GradSampleModule", "_module"),
+    ("lightning.fabric.wrappers._FabricModule", "_forward_module"),
+    ("timm.utils.model_ema.ModelEmaV2", "module"),
+    ("timm.utils.model_ema.ModelEmaV3", "module"),
+];
+/// A module is wrapped so many times at most.
+const MOST_WRAPPED: usize = 8;
+/// So many places of wrappers are named.
+const MOST_NAMED: usize = 16;
+
 /// The `__dict__` of a module: any object whose state has `_modules` and `_parameters`, whatever its class. Classes that
 /// reduce to a call, such as `GraphModule`, have it among their arguments.
 pub(super) fn module_state(pickle: &Pickle, id: NodeId) -> Option<NodeId> {
@@ -54,12 +74,38 @@ struct Level {
 pub(super) fn modules(rebuilder: &mut Rebuilder<'_>, root: NodeId) -> Result<Vec<FoundModule>, Fault> {
     walk(rebuilder, root, &|rebuilder, path, id| {
         let pickle = rebuilder.pickle;
+        let id = unwrapped(rebuilder, path, id);
         if module_state(pickle, id).is_none() && holds_module(rebuilder, id, MOST_CONTAINERS) {
             return container(rebuilder, path, id);
         }
         let module = module(rebuilder, path, id)?;
         Ok((module, children(rebuilder, path, id)))
     })
+}
+
+/// The module that stands for one at a path: what it wraps, where it is a wrapper with nothing else in it than counters.
+fn unwrapped(rebuilder: &mut Rebuilder<'_>, path: &str, id: NodeId) -> NodeId {
+    let pickle = rebuilder.pickle;
+    let mut id = id;
+    for _ in 0..MOST_WRAPPED {
+        let class = pickle.object(id).and_then(|object| class_of(pickle, &object)).unwrap_or_default();
+        let Some((_, name)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == class) else { break };
+        let Some(state) = module_state(pickle, id) else { break };
+        let own = |dict: &str| pickle.get(state, dict).and_then(|dict| pickle.entries(dict)).into_iter().flatten();
+        let mut children = own("_modules");
+        let (first, more) = (children.next(), children.next());
+        let inner = first.filter(|(key, _)| more.is_none() && pickle.is_text(*key, name)).map(|(_, inner)| inner);
+        let Some(inner) = inner.filter(|inner| module_state(pickle, *inner).is_some()) else { break };
+        if own("_parameters").next().is_some() || own("_buffers").any(|(key, _)| !pickle.is_text(key, "n_averaged")) {
+            break;
+        }
+        let place = if path.is_empty() { format!("{name}.") } else { format!("{path}.{name}.") };
+        if rebuilder.wrappers.len() < MOST_NAMED {
+            rebuilder.wrappers.push(place);
+        }
+        id = inner;
+    }
+    id
 }
 
 /// Whether a dict, list, tuple or plain object contains a module, or contains such a container, to a limited depth.

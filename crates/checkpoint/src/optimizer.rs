@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::members::is_optimizer;
 use super::pickle::{NodeId, Pickle, Printer, key_text};
 use super::rebuild::Rebuilder;
-use super::state_dict::optimizer;
 use super::stream;
+use super::weights::optimizer;
+use super::wrapping::Wrapping;
 use super::{Content, Sizes, TensorKind};
 
 /// More names are not written out.
@@ -21,8 +22,13 @@ const MOST_MOMENTS: usize = 16;
 /// Endings of a state dict's names that are no parameters.
 const BUFFERS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
 
-/// Add `"parameters": [names]`, in the optimizer's order, to each optimizer beside the weights.
-pub(super) fn name_moments(rebuilder: &Rebuilder<'_>, content: &Content, metadata: &mut Map<String, Value>) {
+/// Add `"parameters": [names]`, in the optimizer's order and without wrappers, to each optimizer beside the weights.
+pub(super) fn name_moments(
+    rebuilder: &Rebuilder<'_>,
+    content: &Content,
+    wrapping: &Wrapping,
+    metadata: &mut Map<String, Value>,
+) {
     if metadata.is_empty() {
         return;
     }
@@ -32,7 +38,7 @@ pub(super) fn name_moments(rebuilder: &Rebuilder<'_>, content: &Content, metadat
         let key = key_text(pickle, key);
         let Some(kept) = metadata.get_mut(key.as_str()) else { continue };
         if is_optimizer(pickle, value) {
-            name(rebuilder, &parameters, value, kept);
+            name(rebuilder, &parameters, wrapping, value, kept);
             continue;
         }
         let list = if pickle.tuple(value).is_some() { Vec::new() } else { stream::items(pickle, value) };
@@ -42,7 +48,7 @@ pub(super) fn name_moments(rebuilder: &Rebuilder<'_>, content: &Content, metadat
         let mut printer = Printer::for_metadata();
         let described = list.into_iter().map(|item| {
             let mut described = optimizer(pickle, &mut printer, item);
-            name(rebuilder, &parameters, item, &mut described);
+            name(rebuilder, &parameters, wrapping, item, &mut described);
             described
         });
         *kept = Value::Array(described.collect());
@@ -67,12 +73,19 @@ fn parameters(rebuilder: &Rebuilder<'_>, content: &Content) -> Vec<usize> {
     }
 }
 
-fn name(rebuilder: &Rebuilder<'_>, parameters: &[usize], optimizer: NodeId, described: &mut Value) {
+fn name(
+    rebuilder: &Rebuilder<'_>,
+    parameters: &[usize],
+    wrapping: &Wrapping,
+    optimizer: NodeId,
+    described: &mut Value,
+) {
     if parameters.len() <= MOST_NAMES
         && fits(rebuilder, parameters, optimizer) == Some(true)
         && let Some(described) = described.as_object_mut()
     {
-        let names = parameters.iter().filter_map(|id| rebuilder.tensors.get(*id)).map(|tensor| tensor.name.as_str());
+        let tensors = parameters.iter().filter_map(|id| rebuilder.tensors.get(*id));
+        let names = tensors.map(|tensor| Value::from(wrapping.rename(&tensor.name).as_str()));
         described.insert("parameters".to_owned(), names.collect());
     }
 }

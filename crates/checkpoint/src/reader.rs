@@ -230,7 +230,7 @@ fn read_archived(file: &Bytes, offset: u64, length: u64, expected: &Tensor) -> R
     let place = format!("its archive of {length} bytes at byte {offset}");
     let gone = || format!("{place} is not in the file any more, or does not fit in memory");
     let bytes = file.read_range(offset, length).map_err(|error| error.to_string())?.ok_or_else(gone)?;
-    let inner = zip::open(Path::new("part"), Bytes::Owned(bytes)).map_err(|error| format!("{place}: {error}"))?;
+    let inner = zip::open(Path::new("part"), Bytes::Owned(bytes), None).map_err(|error| format!("{place}: {error}"))?;
     match inner.tensors.first() {
         Some(found) if found.dtype == expected.dtype && found.shape == expected.shape => {
             inner.read(0).map_err(|error| format!("{place}: {error}"))

@@ -22,6 +22,8 @@ const MOST_WARNINGS: usize = 50;
 /// Keys are numbers, locations devices; a pickle could mention one long text for each of its bytes. A key is counted as text, a
 /// location as it is written.
 const LONGEST_KEY: usize = 256;
+/// Why a tensor without a device has no bytes.
+pub(super) const ON_META: &str = "is on the meta device: the file holds no bytes for it";
 /// A parameter around a subclass around a tensor, and then some.
 const MOST_WRAPPERS: usize = 8;
 
@@ -80,6 +82,8 @@ pub(super) struct Rebuilder<'a> {
     by_node: HashMap<NodeId, TensorId>,
     /// Tensors that are described outside the pickle, by the number that stands for them in it.
     given: HashMap<i64, Tensor>,
+    /// Modules around others that stand for these, by their places (`module.`, `backbone.module.`).
+    pub wrappers: Vec<String>,
 }
 
 /// A storage as a persistent id describes it.
@@ -125,6 +129,7 @@ impl<'a> Rebuilder<'a> {
             further: HashMap::new(),
             by_node: HashMap::new(),
             given: HashMap::new(),
+            wrappers: Vec::new(),
         }
     }
 
@@ -291,7 +296,7 @@ impl<'a> Rebuilder<'a> {
     fn storage(&mut self, id: &StorageId<'a>, place: u64) -> Result<Result<usize, &'static str>> {
         let fault = |what: String| Fault { offset: place, what };
         let found = match (self.find)(&id.key) {
-            _ if id.is_meta => return Ok(Err("is on the meta device: the file holds no bytes for it")),
+            _ if id.is_meta => return Ok(Err(ON_META)),
             None => return Ok(Err("is missing from the archive")),
             Some(found) if !found.plain => {
                 return Ok(Err("is compressed, which torch does not do to tensors; it is not read"));
@@ -466,7 +471,7 @@ fn draft(pickle: &Pickle, object: Object) -> Result<Draft, String> {
             "meta_tensor_no_storage" => {
                 (draft.dtype, draft.shape, draft.strides) = (arg(0), arg(1), arg(2));
                 draft.requires_grad = parameter.or(grad(3)).unwrap_or(false);
-                draft.problem = Some("is on the meta device: the file holds no bytes for it".to_owned());
+                draft.problem = Some(ON_META.to_owned());
                 return Ok(draft);
             }
             "qtensor" => {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::name_for_message;
 use super::{
-    Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, safetensors, state_dict,
+    Absent, AbsentKind, Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, safetensors,
     torch_legacy, zip,
 };
 
@@ -91,7 +91,12 @@ pub(super) fn read(path: &Path, index_bytes: u64, index: Index) -> Result<Checkp
     }
     let files = Files::find(path.parent().unwrap_or(Path::new("")), &shards);
     if files.list.is_empty() {
-        let what = match files.missing.first() {
+        let what = match files.missing.first().or(files.pointers.first()) {
+            Some(first) if files.missing.is_empty() => format!(
+                "its shards ({} in number, the first is `{}`) are Git LFS pointers, not the shards themselves; fetch them with `git lfs pull`",
+                shards.len(),
+                name_for_message(first)
+            ),
             Some(first) => format!(
                 "its shards ({} in number, the first is `{}`) are not beside it; fetch them",
                 shards.len(),
@@ -116,6 +121,8 @@ struct Files<'a> {
     /// The number of each shard's file in the list; `None` where it is missing.
     of_shard: Vec<Option<usize>>,
     missing: Vec<&'a str>,
+    /// Git LFS pointers in the place of shards.
+    pointers: Vec<&'a str>,
     /// Further names of files in the list.
     links: Vec<&'a str>,
 }
@@ -124,8 +131,13 @@ impl<'a> Files<'a> {
     fn find(folder: &Path, shards: &'a IndexSet<String>) -> Files<'a> {
         let mut sorted: Vec<(usize, &str)> = shards.iter().map(String::as_str).enumerate().collect();
         sorted.sort_unstable_by_key(|(_, name)| *name);
-        let mut files =
-            Files { list: Vec::new(), of_shard: vec![None; shards.len()], missing: Vec::new(), links: Vec::new() };
+        let mut files = Files {
+            list: Vec::new(),
+            of_shard: vec![None; shards.len()],
+            missing: Vec::new(),
+            pointers: Vec::new(),
+            links: Vec::new(),
+        };
         let mut known: HashMap<FileId, usize> = HashMap::new();
         for (shard, name) in sorted {
             let path = folder.join(name);
@@ -133,6 +145,10 @@ impl<'a> Files<'a> {
                 files.missing.push(name);
                 continue;
             };
+            if detect::is_lfs_pointer(&path) {
+                files.pointers.push(name);
+                continue;
+            }
             let number = *known.entry(id).or_insert(files.list.len());
             if number == files.list.len() {
                 files.list.push((name, path));
@@ -157,8 +173,8 @@ fn read_shard(path: &Path) -> Result<Checkpoint, Error> {
     let bytes = Bytes::open(path)?.closed();
     let shard = match detect::detect(path, &bytes)? {
         Format::Safetensors => safetensors::read(path, bytes)?,
-        Format::TorchLegacy => torch_legacy::read(path, bytes)?,
-        _ => zip::open(path, bytes)?,
+        Format::TorchLegacy => torch_legacy::read(path, bytes, None)?,
+        _ => zip::open(path, bytes, None)?,
     };
     match shard.content {
         Content::StateDict { .. } => Ok(shard),
@@ -250,12 +266,8 @@ impl<'a> Merged<'a> {
         }
         // Bounds on shards and tensors keep both far from 32 bits.
         let (first_file, first_storage) = (all.files.len() as u32, all.storages.len() as u32);
-        // What all names of one shard have in front of them may be in front of some names only.
-        let prefix: String =
-            shard.wrappers.iter().filter(|wrapper| wrapper.ends_with('.')).map(String::as_str).collect();
         let mut places: Vec<Option<usize>> = Vec::with_capacity(shard.tensors.len());
         for mut tensor in shard.tensors {
-            tensor.name.insert_str(0, &prefix);
             match self.places.get_full(tensor.name.as_str()) {
                 Some((_, _, place)) if self.of_shard.get(*place) != Some(&Some(file)) => {
                     self.copies += 1;
@@ -295,8 +307,7 @@ impl<'a> Merged<'a> {
         let shown = name_for_message(name);
         all.warnings.extend(shard.warnings.into_iter().take(room).map(|warning| format!("{shown}: {warning}")));
         if let Content::StateDict { module_versions } = shard.content {
-            let prefixed = module_versions.into_iter().map(|(path, version)| (format!("{prefix}{path}"), version));
-            self.versions.extend(prefixed);
+            self.versions.extend(module_versions);
         }
         if let Some(report) = shard.pickle {
             self.add_report(report);
@@ -322,18 +333,38 @@ impl<'a> Merged<'a> {
     }
 
     fn finish(mut self, files: &Files<'_>, metadata: Map<String, Value>) -> Checkpoint {
-        let missing = &files.missing;
+        let (missing, pointers) = (&files.missing, &files.pointers);
         let absent = || self.places.keys().zip(&self.seen).filter(|(_, seen)| !**seen).map(|(name, _)| name.as_str());
         let count = absent().count();
         let all = &mut self.checkpoint;
+        let files_absent = |what: &str, way_out: &str| Absent {
+            kind: AbsentKind::Shards,
+            tensors: Vec::new(),
+            what: what.to_owned(),
+            way_out: way_out.to_owned(),
+        };
         if !missing.is_empty() {
-            all.warnings.push(format!(
+            let what = format!(
                 "Missing shards: {} of {} ({}). Tensors of the index that are not shown: {count}.",
                 missing.len(),
                 self.of_shard.len(),
                 some(missing.len(), missing.iter().copied()),
-            ));
-        } else if count > 0 {
+            );
+            all.absent.push(files_absent(&what, "Fetch them first."));
+            all.warnings.push(what);
+        }
+        if !pointers.is_empty() {
+            let what = format!(
+                "Shards that are Git LFS pointers, not the shards themselves: {} of {} ({}). Tensors of the index that are not shown: {count}.",
+                pointers.len(),
+                self.of_shard.len(),
+                some(pointers.len(), pointers.iter().copied()),
+            );
+            let way_out = "Fetch them with `git lfs pull`.";
+            all.absent.push(files_absent(&what, way_out));
+            all.warnings.push(format!("{what} {way_out}"));
+        }
+        if missing.is_empty() && pointers.is_empty() && count > 0 {
             all.warnings.push(format!(
                 "Tensors of the index that are not in the shards it gives for them: {count} ({}).",
                 some(count, absent())
@@ -357,6 +388,7 @@ impl<'a> Merged<'a> {
             all.warnings.push(format!("Tensors that are in another shard too; the one of the index counts: {copies}."));
         }
         if missing.is_empty()
+            && pointers.is_empty()
             && let Some(declared) = metadata.get("total_size").and_then(Value::as_u64)
         {
             let bytes = |shared: bool| {
@@ -373,7 +405,6 @@ impl<'a> Merged<'a> {
         all.metadata.extend(metadata);
         let mut seen = HashSet::new();
         self.versions.retain(|(path, _)| seen.insert(path.clone()));
-        state_dict::strip_prefixes(&mut all.tensors, &mut self.versions, &mut all.wrappers);
         all.content = Content::StateDict { module_versions: self.versions };
         self.checkpoint
     }

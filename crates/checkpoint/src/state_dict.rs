@@ -1,4 +1,4 @@
-//! Finding the weights in what was saved: a state dict, a module, or a training checkpoint around either.
+//! State dicts out of a pickle: their tensors under dotted names, and the values beside them.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -6,159 +6,19 @@ use std::hash::BuildHasher;
 
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::Tensor;
 use super::error::name_for_message;
-use super::members::{Key, is_optimizer, parts};
-use super::objects::{join, module_state};
+use super::members::{Key, parts};
+use super::objects::join;
 use super::pickle::{Fault, NodeId, Pickle, Printer, key_text};
 use super::rebuild::Rebuilder;
+use super::weights::{is_beside, is_training, keep, summary};
 
-/// Keys that training scripts put the weights under, the usual first.
-pub(super) const WRAPPERS: [&str; 12] = [
-    "state_dict",
-    "model",
-    "ema",
-    "model_state_dict",
-    "net",
-    "module",
-    "network",
-    "model_ema",
-    "ema_state_dict",
-    "params_ema",
-    "params",
-    "weights",
-];
-/// Prefixes that `DataParallel` and `torch.compile` put in front of every name.
-const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
-/// A dict in a dict in a dict holds the weights; more is not looked through.
-const MOST_WRAPPERS: usize = 4;
 /// Dicts and lists inside a state dict are followed to this depth.
 const DEEPEST: usize = 64;
 /// Work that a value costs, besides its name and what becomes of it.
 const VISIT_WORK: u64 = 64;
-/// So many values beside the tensors are kept.
-const MOST_METADATA: usize = 10_000;
-
-/// Where the weights are and what is around them.
-pub(super) struct Unwrapped {
-    /// A module, or a dict, or whatever was saved.
-    pub inner: NodeId,
-    /// Keys from the outside in.
-    pub wrappers: Vec<String>,
-    /// The values beside the weights; those of inner levels under `wrapper.key`.
-    pub metadata: Map<String, Value>,
-}
-
-/// Follow the keys that hold the weights: of dicts, of lists and tuples, and attributes of objects that are no modules.
-pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>) -> Unwrapped {
-    let pickle = rebuilder.pickle;
-    let mut found = Unwrapped { inner: pickle.root(), wrappers: Vec::new(), metadata: Map::new() };
-    let mut printer = Printer::for_metadata();
-    for _ in 0..MOST_WRAPPERS {
-        if module_state(pickle, found.inner).is_some() {
-            break;
-        }
-        let Some((key, inner)) = weights_in(rebuilder, found.inner) else { break };
-        let name = key.text(pickle);
-        let around = found.wrappers.join(".");
-        let mut others = Vec::new();
-        for (key, value) in parts(pickle, found.inner) {
-            let key = key.text(pickle);
-            if key == name {
-                continue;
-            }
-            if holds_weights(rebuilder, value) || rebuilder.is_tensor(value) {
-                others.push(name_for_message(&key));
-            }
-            keep(&mut found.metadata, join(&around, key), || summary(rebuilder, &mut printer, value));
-        }
-        if !others.is_empty() {
-            let (shown, hold) = (name_for_message(&name), if others.len() == 1 { "holds" } else { "hold" });
-            rebuilder.warn(format!("`{}` {hold} weights too; only `{shown}` is shown.", others.join("`, `")));
-        }
-        found.wrappers.push(name.into());
-        found.inner = inner;
-    }
-    found
-}
-
-/// The key under which the weights are: a usual one, or the only one that holds any.
-fn weights_in(rebuilder: &Rebuilder<'_>, container: NodeId) -> Option<(Key, NodeId)> {
-    let pickle = rebuilder.pickle;
-    // A state dict has many keys, and tensors are the cheapest to rule out.
-    let is_usual = |key: Key| match key {
-        Key::Name(key) => WRAPPERS.iter().position(|usual| pickle.is_text(key, usual)),
-        Key::Index(_) => None,
-    };
-    let candidates = parts(pickle, container).filter(|(_, value)| !rebuilder.is_tensor(*value));
-    let usual = candidates.filter_map(|(key, value)| Some((is_usual(key)?, key, value)));
-    let usual = usual.filter(|(_, _, value)| holds_weights(rebuilder, *value)).min_by_key(|(rank, ..)| *rank);
-    if let Some((_, key, value)) = usual {
-        return Some((key, value));
-    }
-    if parts(pickle, container).any(|(_, value)| rebuilder.is_tensor(value)) {
-        return None;
-    }
-    let mut holders = parts(pickle, container).filter(|(_, value)| holds_weights(rebuilder, *value));
-    let found = holders.next()?;
-    holders.next().is_none().then_some(found)
-}
-
-/// Whether a value is a module, or a dict of tensors, or a dict of such dicts. An optimizer's state is not.
-fn holds_weights(rebuilder: &Rebuilder<'_>, value: NodeId) -> bool {
-    let pickle = rebuilder.pickle;
-    if module_state(pickle, value).is_some() {
-        return true;
-    }
-    if is_optimizer(pickle, value) {
-        return false;
-    }
-    let has_tensor = |value: NodeId| parts(pickle, value).any(|(_, value)| rebuilder.is_tensor(value));
-    has_tensor(value)
-        || parts(pickle, value).take(100).any(|(_, inner)| {
-            module_state(pickle, inner).is_some() || (!is_optimizer(pickle, inner) && has_tensor(inner))
-        })
-}
-
-/// A value for the metadata: an optimizer and a dict of tensors by their shape, everything else written out.
-fn summary(rebuilder: &Rebuilder<'_>, printer: &mut Printer, value: NodeId) -> Value {
-    let pickle = rebuilder.pickle;
-    if is_optimizer(pickle, value) {
-        return optimizer(pickle, printer, value);
-    }
-    let tensors =
-        pickle.entries(value).map_or(0, |entries| entries.filter(|(_, value)| rebuilder.is_tensor(*value)).count());
-    if tensors > 0 { json!({ "tensors": tensors }) } else { printer.value(pickle, value) }
-}
-
-/// `{"groups": [{"lr": …, "params": count}], "state": {"entries": count, "fields": ["exp_avg", …]}}`
-pub(super) fn optimizer(pickle: &Pickle, printer: &mut Printer, dict: NodeId) -> Value {
-    const MOST_GROUPS: usize = 16;
-    let groups = pickle.get(dict, "param_groups").and_then(|groups| pickle.items(groups));
-    let groups: Vec<Value> = groups
-        .into_iter()
-        .flatten()
-        .take(MOST_GROUPS)
-        .map(|group| {
-            let options = pickle.entries(group).into_iter().flatten().map(|(key, value)| {
-                let key = key_text(pickle, key);
-                let shown = match pickle.items(value) {
-                    Some(params) if key == "params" => Value::from(params.count()),
-                    _ => printer.value(pickle, value),
-                };
-                (key.into(), shown)
-            });
-            Value::Object(options.collect())
-        })
-        .collect();
-    let state = pickle.get(dict, "state");
-    let entries = || state.and_then(|state| pickle.entries(state)).into_iter().flatten();
-    let fields = entries().next().and_then(|(_, first)| pickle.entries(first)).into_iter().flatten();
-    let fields: Vec<String> = fields.take(32).map(|(key, _)| key_text(pickle, key).into()).collect();
-    json!({ "groups": groups, "state": { "entries": entries().count(), "fields": fields } })
-}
 
 /// A container that is being read: its members not visited yet, the next one last.
 struct Level {
@@ -168,12 +28,14 @@ struct Level {
 }
 
 /// Add every tensor in a dict, and in the dicts, lists and objects in it, under its dotted name; scalars go to the metadata.
+/// So do the parts of training; where several networks stand side by side in the dict, single numbers in it as well.
 ///
 /// # Errors
 /// The nesting is too deep or unfolds too far, or a tensor is wrong.
 pub(super) fn flatten(
     rebuilder: &mut Rebuilder<'_>,
     root: NodeId,
+    side_by_side: bool,
     metadata: &mut Map<String, Value>,
 ) -> Result<(), Fault> {
     let pickle = rebuilder.pickle;
@@ -191,6 +53,14 @@ pub(super) fn flatten(
         // Shared containers are visited under each of their names; a bomb of them is not.
         if !pickle.spend(VISIT_WORK + name.len() as u64) {
             return pickle.check_work();
+        }
+        let is_root = levels.len() == 1;
+        let is_number = || side_by_side && is_root && rebuilder.shape(value).is_some_and(|shape| shape.is_empty());
+        let beside =
+            if is_root { is_beside(rebuilder, &name, value) || is_number() } else { is_training(pickle, value) };
+        if beside {
+            keep(metadata, name, || summary(rebuilder, &mut printer, value));
+            continue;
         }
         let Some(name) = rebuilder.add_or_return(value, name)? else { continue };
         if !is_container(pickle, value) {
@@ -212,13 +82,6 @@ pub(super) fn flatten(
         }
     }
     Ok(())
-}
-
-/// Add to the metadata unless it is full.
-fn keep(metadata: &mut Map<String, Value>, name: CompactString, value: impl FnOnce() -> Value) {
-    if metadata.len() < MOST_METADATA {
-        metadata.insert(name.into(), value());
-    }
 }
 
 fn is_container(pickle: &Pickle, value: NodeId) -> bool {
@@ -287,29 +150,4 @@ pub(super) fn module_versions(pickle: &Pickle, dict: NodeId) -> Vec<(String, Opt
             Some((pickle.text(path)?.into_owned(), version))
         })
         .collect()
-}
-
-/// Take off the prefixes that every name has, and name them among the wrappers.
-pub(super) fn strip_prefixes(
-    tensors: &mut [Tensor],
-    versions: &mut Vec<(String, Option<i64>)>,
-    wrappers: &mut Vec<String>,
-) {
-    while let Some(prefix) = PREFIXES
-        .iter()
-        .find(|prefix| !tensors.is_empty() && tensors.iter().all(|tensor| tensor.name.starts_with(**prefix)))
-    {
-        for tensor in tensors.iter_mut() {
-            tensor.name.drain(..prefix.len());
-        }
-        let stem = prefix.trim_end_matches('.');
-        versions.retain_mut(|(path, _)| {
-            let inner = path
-                .strip_prefix(stem)
-                .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') });
-            let inner = inner.map(str::to_owned);
-            inner.map(|inner| *path = inner).is_some()
-        });
-        wrappers.push((*prefix).to_owned());
-    }
 }

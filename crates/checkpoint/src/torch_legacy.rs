@@ -48,11 +48,11 @@ struct Table {
     warnings: Vec<String>,
 }
 
-/// Read the pickles and the sizes of the storages, no tensor.
+/// Read the pickles and the sizes of the storages, no tensor; `asked` is the key of the dict to take, where there are several.
 ///
 /// # Errors
 /// A pickle is damaged, a size does not fit, or the file holds neither tensors nor modules.
-pub fn read(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
+pub fn read(path: &Path, bytes: Bytes, asked: Option<&str>) -> Result<Checkpoint, Error> {
     let mut stream = Stream::new(path, &bytes, "legacy checkpoint", 0, bytes.length());
     let says_big_endian = preamble(&mut stream)?;
     let pickle = stream.pickle_from(0)?;
@@ -68,7 +68,7 @@ pub fn read(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
     let sources = sources::embedded(&pickle, &mut warnings);
     let find = |key: &str| table.storages.get(key).copied();
     let mut rebuilder = Rebuilder::new(&pickle, &find, table.big_endian);
-    let parts = torch_zip::contents(&mut rebuilder).map_err(|reason| fault(&stream, reason))?;
+    let parts = torch_zip::contents(&mut rebuilder, asked).map_err(|reason| fault(&stream, reason))?;
     Ok(parts.checkpoint(path, Format::TorchLegacy, bytes, rebuilder, sources, warnings))
 }
 

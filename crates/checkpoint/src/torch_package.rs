@@ -16,7 +16,7 @@ pub(super) const MARK: &str = ".data/extern_modules";
 ///
 /// # Errors
 /// A record is damaged, or no pickle holds tensors or modules.
-pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Checkpoint, Error> {
+pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive, asked: Option<&str>) -> Result<Checkpoint, Error> {
     let big_endian = torch_zip::byte_order(path, &bytes, &mut archive)?;
     let mut names: Vec<String> = archive
         .names()
@@ -61,7 +61,7 @@ pub(super) fn read(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Ch
         Some(Found { number, offset, bytes: record.size, plain: record.method == Method::Stored })
     };
     let mut rebuilder = Rebuilder::new(&pickle, &find, big_endian);
-    let parts = torch_zip::contents(&mut rebuilder);
+    let parts = torch_zip::contents(&mut rebuilder, asked);
     let parts =
         rebuilder.check_other_persistent_ids().and(parts).map_err(|reason| fault(path, name, reason, &pickle))?;
     Ok(parts.checkpoint(path, Format::TorchPackage, bytes, rebuilder, sources, warnings))

@@ -32,11 +32,12 @@ struct Storages {
     by_key: HashMap<String, usize>,
 }
 
-/// Read the members' headers, the pickles and the sizes of the storages, no tensor.
+/// Read the members' headers, the pickles and the sizes of the storages, no tensor; `asked` is the key of the dict to take,
+/// where there are several.
 ///
 /// # Errors
 /// A member is missing or damaged, or a tensor does not fit its storage.
-pub fn read(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
+pub fn read(path: &Path, bytes: Bytes, asked: Option<&str>) -> Result<Checkpoint, Error> {
     let members = members(path, &bytes)?;
     let member = |name: &'static str| {
         let &(begin, end) = members.get(name)?;
@@ -71,7 +72,7 @@ pub fn read(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
     };
     let mut rebuilder = Rebuilder::new(&pickle, &find, false);
     rebuilder.give(tensors, list);
-    let parts = torch_zip::contents(&mut rebuilder).map_err(|reason| object.fault(begin, reason, &pickle))?;
+    let parts = torch_zip::contents(&mut rebuilder, asked).map_err(|reason| object.fault(begin, reason, &pickle))?;
     Ok(parts.checkpoint(path, Format::TorchTar, bytes, rebuilder, sources, warnings))
 }
 

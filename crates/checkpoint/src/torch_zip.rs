@@ -10,8 +10,9 @@ use super::error::name_for_message;
 use super::pickle::{self, Fault, Pickle, Printer};
 use super::rebuild::{Found, Rebuilder};
 use super::tensor::StorageOffset;
+use super::wrapping::Wrapping;
 use super::{
-    Bytes, Checkpoint, Content, EmbeddedSource, Error, Format, detect, objects, optimizer, sources, state_dict,
+    Bytes, Checkpoint, Content, EmbeddedSource, Error, Format, detect, objects, optimizer, sources, state_dict, weights,
 };
 
 /// The record that holds the saved object.
@@ -70,6 +71,7 @@ pub(super) fn read(
     bytes: Bytes,
     mut archive: Archive,
     pickle: Option<Loaded>,
+    asked: Option<&str>,
 ) -> Result<Checkpoint, Error> {
     let Some(record) = archive.find(PICKLE) else {
         let what = detect::zip_without_pickle(&archive).to_owned();
@@ -83,7 +85,7 @@ pub(super) fn read(
     let sources = sources::embedded(&pickle, &mut warnings);
     let find = storages(&archive, "data");
     let mut rebuilder = Rebuilder::new(&pickle, &find, big_endian);
-    let parts = contents(&mut rebuilder);
+    let parts = contents(&mut rebuilder, asked);
     let parts = rebuilder.check_other_persistent_ids().and(parts).map_err(|reason| fault(path, reason, &pickle))?;
     Ok(parts.checkpoint(path, Format::TorchZip, bytes, rebuilder, sources, warnings))
 }
@@ -168,27 +170,32 @@ impl Parts {
     }
 }
 
-/// Find the weights in the pickle and list them.
+/// Find the weights in the pickle, under the key that is asked for if there is one, and list them.
 ///
 /// # Errors
 /// A tensor is wrong, there is none, or the pickle's values unfold to far more than was written.
-pub(super) fn contents(rebuilder: &mut Rebuilder<'_>) -> Result<Parts, Fault> {
-    let parts = read_contents(rebuilder);
+pub(super) fn contents(rebuilder: &mut Rebuilder<'_>, asked: Option<&str>) -> Result<Parts, Fault> {
+    let parts = read_contents(rebuilder, asked);
     rebuilder.pickle.check_work().and(parts)
 }
 
-fn read_contents(rebuilder: &mut Rebuilder<'_>) -> Result<Parts, Fault> {
+fn read_contents(rebuilder: &mut Rebuilder<'_>, asked: Option<&str>) -> Result<Parts, Fault> {
     let pickle = rebuilder.pickle;
-    let state_dict::Unwrapped { inner, mut wrappers, mut metadata } = state_dict::unwrap(rebuilder);
+    let weights::Unwrapped { inner, mut wrappers, mut metadata, side_by_side } = weights::unwrap(rebuilder, asked);
     if objects::module_state(pickle, inner).is_some()
         || objects::holds_module(rebuilder, inner, objects::MOST_CONTAINERS)
     {
         let content = Content::Modules(objects::modules(rebuilder, inner)?);
-        optimizer::name_moments(rebuilder, &content, &mut metadata);
+        wrappers.append(&mut rebuilder.wrappers);
+        optimizer::name_moments(rebuilder, &content, &Wrapping::default(), &mut metadata);
         return Ok(Parts { content, metadata, wrappers });
     }
+    if !side_by_side.is_empty() {
+        let (count, names) = (side_by_side.len(), weights::list(&side_by_side));
+        rebuilder.warn(format!("{count} networks are in it side by side: {names}; all are shown, --key takes one."));
+    }
     if rebuilder.add(inner, "tensor".into())?.is_none() {
-        state_dict::flatten(rebuilder, inner, &mut metadata)?;
+        state_dict::flatten(rebuilder, inner, !side_by_side.is_empty(), &mut metadata)?;
     }
     if rebuilder.tensors.is_empty() {
         if !pickle.is_dict(inner) {
@@ -198,9 +205,8 @@ fn read_contents(rebuilder: &mut Rebuilder<'_>) -> Result<Parts, Fault> {
         }
         rebuilder.warn("The file holds a dict, but no tensors and no modules.".to_owned());
     }
-    let mut module_versions = state_dict::module_versions(pickle, inner);
-    state_dict::strip_prefixes(&mut rebuilder.tensors, &mut module_versions, &mut wrappers);
-    let content = Content::StateDict { module_versions };
-    optimizer::name_moments(rebuilder, &content, &mut metadata);
+    let content = Content::StateDict { module_versions: state_dict::module_versions(pickle, inner) };
+    let wrapping = Wrapping::of(rebuilder.tensors.iter().map(|tensor| tensor.name.as_str()));
+    optimizer::name_moments(rebuilder, &content, &wrapping, &mut metadata);
     Ok(Parts { content, metadata, wrappers })
 }

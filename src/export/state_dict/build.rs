@@ -78,6 +78,7 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
         id = builder.module(id)?;
     }
     builder.loose()?;
+    builder.left_out();
     Ok(builder.map)
 }
 
@@ -155,6 +156,11 @@ impl<'a> Builder<'a> {
             if reparametrized::weight(&opened.model, id).is_none() {
                 return Ok(id + 1);
             }
+        }
+        let own = || module.tensors.iter().filter_map(|own| own.tensor);
+        if let Some(packed) = own().find_map(|tensor| opened.checkpoint.packed_as(tensor)) {
+            self.rest(id, &Doubt::Packed(packed.doubt()).into())?;
+            return Ok(id + 1);
         }
         let moves = self.moves(id);
         let (steps, doubt) = match self.resolve(id, &moves.steps) {
@@ -256,6 +262,17 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Tensors that the file leaves out, since they are the same as others in it: tied to what those become.
+    fn left_out(&mut self) {
+        for (name, tensor) in &self.opened.checkpoint.ties {
+            let written = self.map.entries.iter().find(|entry| entry.from.as_slice() == [*tensor]);
+            if let Some(written) = written {
+                let why = Why::Tied(written.name.to_string());
+                self.map.left.push(Left { name: name.clone(), tensor: *tensor, why });
+            }
+        }
     }
 
     fn copy(

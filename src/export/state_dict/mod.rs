@@ -76,6 +76,8 @@ pub enum Doubt {
     NoTensor,
     /// Several classes fit, here by their short names, that lay their weights out differently.
     Between(Vec<String>),
+    /// It is packed, scaled, or an adapter's: which, and what MLX wants.
+    Packed(String),
     /// Something else is missing, in words.
     Other(String),
 }
@@ -91,7 +93,7 @@ impl fmt::Display for Doubt {
                 "names and shapes allow {}, which lay their weights out differently: --source or --registry can say",
                 classes.join(" or ")
             ),
-            Doubt::Other(words) => f.write_str(words),
+            Doubt::Packed(words) | Doubt::Other(words) => f.write_str(words),
         }
     }
 }

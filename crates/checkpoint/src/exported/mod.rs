@@ -249,7 +249,7 @@ impl Reader<'_> {
         let part = Bytes::Part { whole: Arc::clone(&self.bytes), start, length: place.size };
         let inner_error = |error: Error| self.fault(record, place, format!("the archive in it: {error}"));
         let inner = Archive::open(self.path, &part).map_err(inner_error)?;
-        let mut inner = torch_zip::read(self.path, part, inner, None).map_err(inner_error)?;
+        let mut inner = torch_zip::read(self.path, part, inner, None, None).map_err(inner_error)?;
         // The file itself is the first of the files.
         let file = u32::try_from(self.checkpoint.files.len() + 1).unwrap_or(u32::MAX);
         inner.storages.iter_mut().for_each(|storage| storage.file = file);

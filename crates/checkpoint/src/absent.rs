@@ -1,0 +1,221 @@
+//! Weights that a model has and its file does not hold: placeholders, tensors of the meta device, shards that are not there,
+//! and the other parts of a set in which each file has a part of the model.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::name_for_message;
+use super::rebuild::ON_META;
+use super::{Checkpoint, TensorId};
+
+/// What is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// Of which kind.
+    pub kind: AbsentKind,
+    /// The tensors that stand for what is missing; empty where whole files or parts of every tensor are.
+    pub tensors: Vec<TensorId>,
+    /// What is missing, in a sentence.
+    pub what: String,
+    /// Where the weights are to be had, in a sentence.
+    pub way_out: String,
+}
+
+/// Kinds of weights that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbsentKind {
+    /// Tensors without elements, as ZeRO-3 leaves them where parameters are shared among ranks.
+    Placeholders,
+    /// Tensors that were never given memory.
+    Meta,
+    /// Files that an index names.
+    Shards,
+    /// The file is one part of a set: tensor-parallel or pipeline-parallel.
+    Part,
+    /// The file is one shard of several, with some of the tensors, which are whole.
+    Shard,
+}
+
+/// Files in a folder that are looked at for the other parts of a set.
+const MOST_FILES: usize = 100_000;
+
+/// Find what is missing, by the tensors, the metadata, and the file's name among its neighbours.
+pub(super) fn find(checkpoint: &mut Checkpoint) {
+    let mut found = Vec::new();
+    found.extend(placeholders(checkpoint));
+    found.extend(on_meta(checkpoint));
+    found.extend(part(checkpoint));
+    for absent in &found {
+        checkpoint.warnings.insert(0, format!("{} {}", absent.what, absent.way_out));
+    }
+    checkpoint.absent.extend(found);
+}
+
+/// A parameter without elements has one axis of length 0: that is how ZeRO-3 leaves it. Names tell parameters from buffers that
+/// may well be empty.
+fn placeholders(checkpoint: &Checkpoint) -> Option<Absent> {
+    let is_parameter = |name: &str| {
+        let own = name.rsplit('.').next().unwrap_or_default();
+        ["weight", "bias"].iter().any(|word| own.contains(word))
+    };
+    let sharded = checkpoint.metadata.contains_key("param_shapes");
+    let is_empty = |tensor: &super::Tensor| tensor.shape.as_slice() == [0] && (sharded || is_parameter(&tensor.name));
+    let tensors: Vec<TensorId> =
+        checkpoint.tensors.iter().enumerate().filter(|(_, tensor)| is_empty(tensor)).map(|(id, _)| id).collect();
+    let first = checkpoint.tensors.get(*tensors.first()?)?;
+    let what = format!(
+        "The weights are not in the file: {} of {} tensors are empty placeholders (`{}` has shape [0]), as DeepSpeed's ZeRO-3 leaves them.",
+        tensors.len(),
+        checkpoint.tensors.len(),
+        name_for_message(&first.name)
+    );
+    let way_out = "Gather them with its zero_to_fp32.py (or stage3_gather_16bit_weights_on_model_save), and open what that writes.";
+    Some(Absent { kind: AbsentKind::Placeholders, tensors, what, way_out: way_out.to_owned() })
+}
+
+fn on_meta(checkpoint: &Checkpoint) -> Option<Absent> {
+    let is_meta = |tensor: &super::Tensor| tensor.problem.as_deref().is_some_and(|problem| problem.ends_with(ON_META));
+    let tensors: Vec<TensorId> =
+        checkpoint.tensors.iter().enumerate().filter(|(_, tensor)| is_meta(tensor)).map(|(id, _)| id).collect();
+    let first = checkpoint.tensors.get(*tensors.first()?)?;
+    let what = format!(
+        "{} of {} tensors (`{}`) are on the meta device: the file holds no bytes for them.",
+        tensors.len(),
+        checkpoint.tensors.len(),
+        name_for_message(&first.name)
+    );
+    let way_out = "Save the model again when its weights are loaded.";
+    Some(Absent { kind: AbsentKind::Meta, tensors, what, way_out: way_out.to_owned() })
+}
+
+/// A kind of set: how the names of its parts look (`#` is a number), what a part is, and what to do.
+struct Set {
+    pattern: &'static str,
+    /// Whether the pattern is that of the folder that the file is in.
+    folder: bool,
+    what: &'static str,
+    way_out: &'static str,
+}
+
+const SETS: [Set; 6] = [
+    Set {
+        pattern: "consolidated.#.pth",
+        folder: false,
+        what: "tensor-parallel parts (Llama's own format), each with a slice of most tensors",
+        way_out: "Take the model's Hugging Face folder, or make one of all parts with transformers' convert_llama_weights_to_hf.py.",
+    },
+    Set {
+        pattern: "mp_rank_#_model_states.pt",
+        folder: false,
+        what: "model-parallel parts (DeepSpeed), each with a slice of most tensors",
+        way_out: "Merge them with the trainer's own tool (DeepSpeed's ds_to_universal.py), and open what that writes.",
+    },
+    Set {
+        pattern: "zero_pp_rank_#_mp_rank_#_model_states.pt",
+        folder: false,
+        what: "ranks of DeepSpeed's ZeRO-3",
+        way_out: "Gather them with its zero_to_fp32.py, and open what that writes.",
+    },
+    Set {
+        pattern: "layer_#-model_#-model_states.pt",
+        folder: false,
+        what: "pipeline-parallel parts (DeepSpeed), each with a layer of the model",
+        way_out: "Merge them with the trainer's own tool (DeepSpeed's ds_to_universal.py), and open what that writes.",
+    },
+    Set {
+        pattern: "mp_rank_#",
+        folder: true,
+        what: "tensor-parallel parts (Megatron), each with a slice of most tensors",
+        way_out: "Merge them with Megatron's tools/checkpoint/convert.py (target sizes 1), and open what that writes.",
+    },
+    Set {
+        pattern: "mp_rank_#_#",
+        folder: true,
+        what: "tensor- and pipeline-parallel parts (Megatron), each with a piece of the model",
+        way_out: "Merge them with Megatron's tools/checkpoint/convert.py (target sizes 1), and open what that writes.",
+    },
+];
+
+/// Whether the file is one of a set, by its name, those of its neighbours, and what it says of itself.
+fn part(checkpoint: &Checkpoint) -> Option<Absent> {
+    let path = checkpoint.path.as_path();
+    if path.is_dir() {
+        return None;
+    }
+    let name = path.file_name()?.to_str()?;
+    let absolute = || std::path::absolute(path).ok();
+    let absent = |kind: AbsentKind, count: usize, name: &str, what: &str, way_out: &str| Absent {
+        kind,
+        tensors: Vec::new(),
+        what: format!("`{}` is one of {count} {what}.", name_for_message(name)),
+        way_out: way_out.to_owned(),
+    };
+    if let Some(count) = shards_by_name(name).filter(|count| *count > 1) {
+        let way_out = "Open the folder, or the index beside it.";
+        return Some(absent(AbsentKind::Shard, count, name, "shards, each with some of the tensors", way_out));
+    }
+    let says = checkpoint.metadata.get("mp_world_size").and_then(Value::as_u64).unwrap_or(1);
+    for set in &SETS {
+        let (own, beside) = if set.folder {
+            let Some(folder) = absolute().and_then(|path| Some(path.parent()?.to_owned())) else { continue };
+            let Some(own) = folder.file_name().and_then(|name| Some(name.to_str()?.to_owned())) else { continue };
+            (own, folder.parent().map(Path::to_owned))
+        } else {
+            (name.to_owned(), absolute().and_then(|path| Some(path.parent()?.to_owned())))
+        };
+        let Some(number) = fits(set.pattern, &own) else { continue };
+        let count = beside.map_or(1, |folder| count(&folder, set.pattern));
+        let count = count.max(usize::try_from(says).unwrap_or(1)).max(number + 1);
+        if count > 1 {
+            return Some(absent(AbsentKind::Part, count, &own, set.what, set.way_out));
+        }
+    }
+    None
+}
+
+/// The number of shards that a shard's name gives: `model-00001-of-00005.safetensors`.
+fn shards_by_name(name: &str) -> Option<usize> {
+    let (stem, _) = name.rsplit_once('.')?;
+    let (before, count) = stem.rsplit_once("-of-")?;
+    let (_, number) = before.rsplit_once('-')?;
+    let digits = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits(number) && digits(count)).then(|| count.parse().ok()).flatten()
+}
+
+/// The last number of a name that fits a pattern.
+fn fits(pattern: &str, name: &str) -> Option<usize> {
+    let mut rest = name;
+    let mut last = None;
+    for (place, literal) in pattern.split('#').enumerate() {
+        if place > 0 {
+            let digits = rest.len() - rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+            last = Some(rest.get(..digits)?.parse::<usize>().ok()?);
+            rest = rest.get(digits..)?;
+        }
+        rest = rest.strip_prefix(literal)?;
+    }
+    if rest.is_empty() { last } else { None }
+}
+
+/// How many names in a folder fit.
+fn count(folder: &Path, pattern: &str) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().take(MOST_FILES).flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| fits(pattern, name).is_some())).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_known_by_their_names() {
+        assert_eq!(fits("consolidated.#.pth", "consolidated.01.pth"), Some(1));
+        assert_eq!(fits("consolidated.#.pth", "consolidated.pth"), None);
+        assert_eq!(fits("mp_rank_#_#", "mp_rank_00_003"), Some(3));
+        assert_eq!(fits("mp_rank_#", "mp_rank_00_003"), None);
+        assert_eq!(shards_by_name("model-00001-of-00003.safetensors"), Some(3));
+        assert_eq!(shards_by_name("pytorch_model-00002-of-00002.fp16.bin"), None);
+        assert_eq!(shards_by_name("best-of-5.pt"), None);
+    }
+}
