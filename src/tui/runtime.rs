@@ -178,7 +178,8 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
 
     let (messages, inbox) = unbounded();
     let panics = messages.clone();
-    let mut guard = Guard::take(options.mouse, move |words| drop(panics.send(Message::Panicked(words))))?;
+    let guard = Guard::take(options.mouse, move |words| drop(panics.send(Message::Panicked(words))));
+    let mut guard = or_leave(guard)?;
     let _signals = term::listen(messages.clone(), Message::Signal)?;
     // This starts listening for changes of size now: the thread below may first run after the first frame.
     let _ = event::poll(Duration::ZERO);
@@ -188,7 +189,7 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
     spawn("opener", messages, move |messages| drop(messages.send(Message::Opened(open()))))?;
 
     // Never dropped: it would say by `eprintln!` that a terminal is gone, and panic where it says so. The guard shows the cursor.
-    let mut terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
+    let mut terminal = ManuallyDrop::new(or_leave(Terminal::new(CrosstermBackend::new(io::stdout())))?);
     let mut workers = Workers::default();
     let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
@@ -206,6 +207,15 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
         stderr::line(&escape_lines(&failed.message));
     }
     code
+}
+
+/// What the terminal gave. One that is closed before the first frame is an interrupt like one that is closed later.
+fn or_leave<T>(got: io::Result<T>) -> Result<T, Error> {
+    got.map_err(Error::from).inspect_err(|error| {
+        if error.is_hangup() {
+            interrupt::leave(Some(""));
+        }
+    })
 }
 
 fn spawn(
