@@ -8,7 +8,7 @@ use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Call, Plan, Refusal, Way};
-use crate::registry::{Difficulty, Layer, Registry, RowStatus};
+use crate::registry::{Difficulty, Layer, Registry, RowStatus, library};
 use crate::source::inference::{self, Question, Reached};
 use crate::source::{Blocker, ClassSource, Reach, Sources};
 use t2m_checkpoint::escape::quoted;
@@ -325,19 +325,34 @@ fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTr
             "A composite of torch without a row: its forward has to be rebuilt from its children.".to_owned(),
         ),
         (false, false, _) => {
-            let reason = "A class of your own: its forward has to be ported; give its source with --source.";
-            (Status::Custom, reason.to_owned())
+            let reason =
+                format!("{}: its forward has to be ported; {} shows it.", whose(module), source_option(module));
+            (Status::Custom, reason)
         }
         (false, true, _) => {
             let reason = if torch || source.is_some() {
-                "No row of the registry covers this class; --registry adds rows."
+                "No row of the registry covers this class; --registry adds rows.".to_owned()
             } else {
-                "A class of your own: --source shows what it computes, --registry says which layer it is like."
+                let (whose, option) = (whose(module), source_option(module));
+                format!("{whose}: {option} shows what it computes, --registry says which layer it is like.")
             };
-            (Status::Unknown, reason.to_owned())
+            (Status::Unknown, reason)
         }
     };
     without_row(status, reason)
+}
+
+/// Whose class it is, at the beginning of a sentence.
+fn whose(module: &Module) -> String {
+    match library(&module.class) {
+        Some(library) => format!("{} of {library}", quoted(module.short_class())),
+        None => "A class of your own".to_owned(),
+    }
+}
+
+/// What finds the source of a class.
+fn source_option(module: &Module) -> &'static str {
+    if library(&module.class).is_some() { "--python" } else { "--source" }
 }
 
 /// Sequential, ModuleList or ModuleDict: whichever it is, its children are what converts.

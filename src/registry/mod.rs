@@ -7,6 +7,7 @@ pub mod conditions;
 pub mod constructors;
 pub mod dtypes;
 pub mod layers;
+pub mod libraries;
 pub mod ops;
 mod recipe;
 pub mod rules;
@@ -19,6 +20,7 @@ use t2m_checkpoint::escape::{escape, quoted};
 
 pub use dtypes::DtypeRow;
 pub use layers::{Attribute, Difficulty, Field, Layer, RowStatus, Seed};
+pub use libraries::library;
 pub use ops::Op;
 pub use recipe::Recipe;
 pub use rules::LayoutRule;

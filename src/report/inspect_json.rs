@@ -6,10 +6,13 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::Each;
+use crate::export::state_dict::known_share;
 use crate::findings::ops::{self, Counts};
-use crate::findings::{BlockerPlace, Blockers, status_counts};
+use crate::findings::{BlockerPlace, Blockers, Forwards, status_counts};
 use crate::model::ModuleId;
 use crate::open::Opened;
+use crate::registry::library;
+use crate::triage::Status;
 use t2m_checkpoint::check::Check;
 use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport, Tensor};
 
@@ -112,6 +115,9 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
     put("evidence", json!(module.evidence.name()));
     put("confidence", json!(f64::from((module.confidence * 1000.0).round()) / 1000.0));
     put("status", json!(triaged.status));
+    if let Some(library) = library(&module.class).filter(|_| triaged.status == Status::Custom) {
+        put("library", json!(library));
+    }
     if let Some(difficulty) = triaged.difficulty {
         put("difficulty", json!(difficulty));
     }
@@ -179,10 +185,11 @@ fn summary(opened: &Opened, blockers: &Blockers<'_>) -> Value {
         .into_iter()
         .map(|(status, count)| (status.name().to_owned(), json!(count)))
         .collect();
-    let coverage = opened.triage.coverage;
+    let (coverage, forwards) = (opened.triage.coverage, Forwards::of(&opened.model, &opened.triage));
     json!({
         "layers": layers,
-        "coverage": {"layers": coverage.layers, "parameters": coverage.parameters},
+        "coverage": {"layers": coverage.layers, "parameters": coverage.parameters, "weights": known_share(opened)},
+        "forwards": {"own": forwards.own, "to_port": forwards.to_port},
         "blockers": blockers.severities().total(),
     })
 }

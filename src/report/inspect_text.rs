@@ -10,8 +10,9 @@ use foldhash::fast::RandomState;
 use unicode_width::UnicodeWidthStr;
 
 use super::code_cell;
+use crate::export::state_dict::known_share;
 use crate::figures::{bytes, count, percent};
-use crate::findings::{self, BlockerPlace, Blockers, ops, status_counts};
+use crate::findings::{self, BlockerPlace, Blockers, Forwards, ops, status_counts};
 use crate::model::{Evidence, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
@@ -33,6 +34,7 @@ pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     }
     let blockers = Blockers::of(&opened.model, &opened.triage);
     writeln!(out, "{}; blockers: {}", coverage(opened), blockers.severities().words())?;
+    writeln!(out, "{}", weights_and_forwards(opened))?;
     for warning in &opened.checkpoint.warnings {
         writeln!(out, "warning: {}", sentence(warning))?;
     }
@@ -124,7 +126,8 @@ fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
 pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "# {}\n", headline(opened))?;
     let blockers = Blockers::of(&opened.model, &opened.triage);
-    writeln!(out, "{}; blockers: {}\n", coverage(opened), blockers.severities().words())?;
+    writeln!(out, "{}; blockers: {}", coverage(opened), blockers.severities().words())?;
+    writeln!(out, "{}\n", weights_and_forwards(opened))?;
     writeln!(out, "| module | class | status | what is known |\n|---|---|---|---|")?;
     let mut texts = Texts::of_model(opened);
     for (id, module) in opened.model.modules.iter().enumerate() {
@@ -189,8 +192,22 @@ fn names_of(opened: &Opened, modules: &[ModuleId]) -> String {
 /// How much of the model converts by the registry, in words.
 fn coverage(opened: &Opened) -> String {
     let Some(coverage) = findings::coverage(&opened.model, &opened.triage) else { return "no layers".to_owned() };
-    let (layers, parameters) = (percent(coverage.layers), percent(coverage.parameters));
-    format!("listed as convertible: {layers} % of layers, {parameters} % of parameters")
+    let [layers, parameters] = [coverage.layers, coverage.parameters].map(percent_or_dash);
+    format!("listed as convertible: {layers} of layers, {parameters} of parameters")
+}
+
+/// What else there is to know of the whole: which weights can be moved, and what is left to port.
+fn weights_and_forwards(opened: &Opened) -> String {
+    let weights = format!("weights that can be moved: {} of parameters", percent_or_dash(known_share(opened)));
+    match Forwards::of(&opened.model, &opened.triage).words() {
+        Some(forwards) => format!("{weights}; {forwards}"),
+        None => weights,
+    }
+}
+
+/// A share as `99 %`; a dash for a share of nothing.
+fn percent_or_dash(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{} %", percent(share)))
 }
 
 /// Widths of the columns of names and classes.

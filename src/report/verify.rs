@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::compare::WeightSource;
 use crate::compare::{Apart, Trial, Verdict};
 use crate::figures::{error, error_or_dash};
+use crate::findings::Forwards;
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
@@ -61,6 +62,9 @@ impl Report<'_> {
         let by_definition = self.results.measured(&self.opened.triage).by_definition;
         if by_definition > 0 {
             let _ = write!(layers, "; {by_definition} exact by definition, as both sides are the identity");
+        }
+        if let Some(forwards) = Forwards::of(&self.opened.model, &self.opened.triage).words() {
+            let _ = write!(layers, "\nnot measured: {forwards}");
         }
         if self.results.any_measured() {
             format!("{layers}\nmeasured with {}", engines.join(", "))

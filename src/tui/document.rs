@@ -12,7 +12,7 @@ use crate::findings::{self, Blockers};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::source::{Blocker, ClassSource, Reach, Severity};
-use crate::triage::{Coverage, ModuleTriage, Triage};
+use crate::triage::{ModuleTriage, Triage};
 use t2m_checkpoint::PickleGlobal;
 
 /// A checkpoint as the screen sees it. It does not change once made.
@@ -33,7 +33,7 @@ pub struct Document {
     /// Their triage.
     pub triage: Arc<Triage>,
     /// Share of the model that converts; `None` where there is nothing to convert.
-    pub coverage: Option<Coverage>,
+    pub coverage: Option<findings::Shares>,
     /// Says in one line what a module is, beginning with its class.
     pub describe: fn(&Module) -> String,
     /// Places in source that stop or change a port, each once however many modules run it.

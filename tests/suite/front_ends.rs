@@ -9,8 +9,10 @@ use crate::common::sample::{self, act, draw, view};
 use crate::common::{run, stderr};
 use safetensors::tensor::{Dtype as Stored, TensorView};
 use serde_json::Value;
+use t2m_checkpoint::TensorKind;
 use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
+use t2m_tui::export::state_dict::{self, Known};
 use t2m_tui::figures;
 use t2m_tui::findings::{self, Blockers};
 use t2m_tui::model::{Model, ModuleId};
@@ -116,16 +118,53 @@ fn shares_counts_and_sizes_of_a_file() {
         let shares = &report["summary"]["coverage"];
         for word in ["layers", "parameters"] {
             let expected = percent(shares[word].as_f64().unwrap());
-            assert_eq!(before(coverage, &format!(" % of {word}")), expected, "{path}: {coverage}");
             let (_, bar) =
                 header.rsplit_once(&format!("{word} ▰")).or(header.rsplit_once(&format!("{word} ▱"))).unwrap();
+            if word == "parameters" && report["checkpoint"]["parameters"] == 0 {
+                assert!(coverage.contains("– of parameters") && bar.contains(" – "), "{path}: {coverage} | {header}");
+                continue;
+            }
+            assert_eq!(before(coverage, &format!(" % of {word}")), expected, "{path}: {coverage}");
             assert_eq!(before(bar, "%"), expected, "{path}: {header}");
             seen.insert(expected);
         }
+        let weights = text.lines().find(|line| line.starts_with("weights that can be moved: ")).unwrap();
+        let share = shares["weights"].as_f64().map_or("–".to_owned(), |share| format!("{} %", percent(share)));
+        assert!(weights.contains(&format!(": {share} of parameters")) && markdown.contains(weights), "{weights}");
+        let forwards = report["summary"]["forwards"]["to_port"].as_u64().unwrap();
+        assert_eq!(weights.contains(" to port"), forwards > 0, "{path}: {weights}");
+        let custom = report["modules"].as_array().unwrap().iter().filter(|module| module["status"] == "custom");
+        let classes: BTreeSet<&str> = custom.filter_map(|module| module["class"].as_str()).collect();
+        assert_eq!(forwards, classes.iter().filter(|class| !class.is_empty()).count() as u64, "{path}");
     }
     for special in ["<1", "99", "0", "100", "90"] {
         assert!(seen.contains(special), "no file has {special}: {seen:?}");
     }
+}
+
+/// The share that is said without a key map is that of the key map.
+#[test]
+fn weights_that_can_be_moved_are_those_that_convert_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shares = BTreeSet::new();
+    for path in files(folder.path()) {
+        let opened = opened(&path, None);
+        let tensors = &opened.checkpoint.tensors;
+        let map = state_dict::map(&opened, &globset::GlobSet::empty()).unwrap();
+        let moved = map.entries.iter().filter(|entry| !matches!(entry.known, Known::Copied(_)));
+        let moved: BTreeSet<usize> = moved.flat_map(|entry| &entry.from).copied().collect();
+        let of = |id: usize| tensors[id].shared_with.unwrap_or(id);
+        let own = opened.model.modules.iter().flat_map(|module| &module.tensors);
+        let parameters: BTreeSet<usize> =
+            own.filter(|own| own.kind != TensorKind::Buffer).filter_map(|own| own.tensor).map(of).collect();
+        let elements = |ids: &BTreeSet<usize>| ids.iter().map(|&id| tensors[id].elements()).sum::<u64>();
+        let known: BTreeSet<usize> =
+            moved.into_iter().map(of).collect::<BTreeSet<_>>().intersection(&parameters).copied().collect();
+        let expected = (elements(&parameters) > 0).then(|| figures::share(elements(&known), elements(&parameters)));
+        assert_eq!(state_dict::known_share(&opened), expected, "{path}");
+        shares.insert(expected.map_or(-1, |share| (share * 1000.0) as i64));
+    }
+    assert!(shares.len() > 3, "{shares:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod build;
 pub mod key_map;
+mod known;
 mod moves;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ use crate::plan::Move;
 use t2m_checkpoint::{Dtype, TensorId};
 
 pub use build::{Error, map};
+pub use known::known_share;
 
 /// What a checkpoint's tensors become.
 #[derive(Debug, Clone, Default)]

@@ -73,10 +73,11 @@ fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
         if words {
             spans.push(Span::styled(format!("{word} "), theme.muted()));
         }
-        let full = filled(share, bar);
+        let full = filled(share.unwrap_or(0.0), bar);
         spans.push(Span::styled(glyphs::BAR.to_string().repeat(full), theme.bar()));
         spans.push(Span::styled(glyphs::BAR_EMPTY.to_string().repeat(bar - full), theme.faint()));
-        let percent = format!("{}{}%", if bar > 0 { " " } else { "" }, percent(share));
+        let percent = share.map_or("–".to_owned(), |share| format!("{}%", percent(share)));
+        let percent = format!("{}{percent}", if bar > 0 { " " } else { "" });
         spans.push(Span::styled(percent, theme.text().add_modifier(Modifier::BOLD)));
         spans.push(Span::raw(" "));
     }
