@@ -4,7 +4,7 @@
 //! A flag that the work looks at now and then is late: the work may be opening a file, planning, or waiting for a disk. So a
 //! thread of its own waits for SIGINT, SIGTERM and SIGHUP, undoes what others have noted here, and ends the process whatever they
 //! do. What must not be cut in two is done while [`hold`]ing: the signal waits for it. Who has something to say or to give back
-//! first (what was measured so far, the terminal) is [asked](Held::ask), and has [`FAREWELL`] to do it and [`leave`].
+//! first (what was measured so far, the terminal) is [asked](Held::ask), and has `FAREWELL` to do it and [`leave`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
