@@ -108,7 +108,7 @@ impl Op {
         let (torch, mlx) = (self.torch_example.is_some(), self.mlx_example.is_some());
         let none = self.status == OpStatus::None;
         if self.status != OpStatus::Direct && self.trap.is_none() {
-            return Some("a trap needs a text that says what goes wrong");
+            return Some("what is not direct needs a `trap`: what goes wrong, and what to write");
         }
         if self.status != OpStatus::Trap && !(self.when.is_empty() && self.unless.is_empty()) {
             return Some("`when` and `unless` are a trap's");
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(parse(Path::new("mine.toml"), &trap).unwrap()[0].when.len(), 1);
         assert!(message(&trap.replace("except = [1]", "is = \"often\"")).contains("`often`"));
         assert!(message(&trap.replace("argument", "named")).contains("named"));
-        assert!(message(&whole.replace("direct", "none")).contains("a trap needs a text"));
+        assert!(message(&whole.replace("direct", "none")).contains("needs a `trap`"));
         assert!(message(&whole.replace("torch_", "naive_")).contains("torch_example"));
         assert!(message(&whole.replace("mlx_example", "naive_example")).contains("mlx_example goes with"));
     }

@@ -207,9 +207,25 @@ mod tests {
     }
 
     #[test]
+    fn every_panel_that_a_key_opens_is_in_the_list_of_all() {
+        let keymap = Keymap::built_in().unwrap();
+        let opened: Vec<Name> = keymap
+            .commands
+            .values()
+            .filter_map(|command| match command {
+                Command::Open(name) => Some(*name),
+                _ => None,
+            })
+            .collect();
+        assert!(opened.iter().all(|name| Name::ALL.contains(name)), "{opened:?}");
+        assert!(Name::ALL.iter().all(|name| opened.contains(name)), "{opened:?}");
+    }
+
+    #[test]
     fn keys_that_move_mean_the_same_in_every_panel() {
         let keymap = Keymap::built_in().unwrap();
-        let panels = [Name::About, Name::Convert, Name::Filter, Name::Findings, Name::Help];
+        // In the panel that takes a text, keys are letters of it.
+        let panels = Name::ALL.into_iter().filter(|panel| *panel != Name::Find);
         let moves = [
             (KeyCode::Char('j'), Command::Down),
             (KeyCode::PageDown, Command::PageDown),
@@ -219,7 +235,7 @@ mod tests {
             (KeyCode::Char('G'), Command::Bottom),
             (KeyCode::End, Command::Bottom),
         ];
-        for (panel, (code, command)) in panels.into_iter().flat_map(|panel| moves.map(|at| (panel, at))) {
+        for (panel, (code, command)) in panels.flat_map(|panel| moves.map(|at| (panel, at))) {
             let found = keymap.command(Some(panel), &press(code, KeyModifiers::NONE));
             assert_eq!(found, Some(command), "{code:?} in {panel:?}");
             let half = press(KeyCode::Char('d'), KeyModifiers::CONTROL);

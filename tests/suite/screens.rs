@@ -337,8 +337,7 @@ fn a_frame_of_a_large_model_costs_the_rows_on_screen() {
 #[test]
 fn every_size_can_be_drawn() {
     let mut state = measured("dark", "layer1.0.gn");
-    let panels = [Name::About, Name::Convert, Name::Filter, Name::Find, Name::Findings, Name::Help];
-    for panel in panels.into_iter().map(Some).chain([None]) {
+    for panel in Name::ALL.into_iter().map(Some).chain([None]) {
         commands(&mut state, &[Command::Dismiss]);
         if let Some(name) = panel {
             commands(&mut state, &[Command::Open(name), Command::Bottom]);
@@ -355,16 +354,10 @@ fn every_size_can_be_drawn() {
 
 fn any_action() -> impl Strategy<Value = Action> {
     use Command::*;
-    let command = prop::sample::select(vec![
+    let mut commands = vec![
         Run,
         RunAll,
         Cancel,
-        Open(Name::About),
-        Open(Name::Convert),
-        Open(Name::Filter),
-        Open(Name::Find),
-        Open(Name::Findings),
-        Open(Name::Help),
         FindNext,
         FindPrevious,
         NextBlocker,
@@ -391,7 +384,9 @@ fn any_action() -> impl Strategy<Value = Action> {
         EraseAll,
         Toggle,
         Clear,
-    ]);
+    ];
+    commands.extend(Name::ALL.map(Open));
+    let command = prop::sample::select(commands);
     prop_oneof![
         6 => command.prop_map(Action::Command),
         1 => any::<char>().prop_map(Action::Text),

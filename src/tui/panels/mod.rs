@@ -33,6 +33,11 @@ pub enum Name {
     Help,
 }
 
+impl Name {
+    /// All of them. A test holds each key that opens a panel against it.
+    pub const ALL: [Name; 6] = [Name::About, Name::Convert, Name::Filter, Name::Find, Name::Findings, Name::Help];
+}
+
 /// The state of each panel, and which of them is open. A closed panel keeps its state.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs)]
