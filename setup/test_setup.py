@@ -395,7 +395,9 @@ class TheScript(FakePip):
         environ = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "HOME": str(self.folder), "PYTHONPATH": str(self.folder / "fake"), "FAKE_PIP": fake,
                    "T2M_CACHE": str(self.outer), **environ}
         environ = {name: value for name, value in environ.items() if value is not None}
-        return subprocess.Popen([sys.executable, "-B", self.checkout / "setup/engines.py"], env=environ, stderr=subprocess.PIPE, text=True)
+        # A shell's background jobs ignore SIGINT, and so would what they start.
+        return subprocess.Popen([sys.executable, "-B", self.checkout / "setup/engines.py"], env=environ, stderr=subprocess.PIPE, text=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def run_script(self, **environ):
         process = self.start(**environ)

@@ -282,12 +282,21 @@ impl Packed {
 fn by_names(checkpoint: &Checkpoint) -> Vec<Packed> {
     let mut layers: indexmap::IndexMap<&str, Vec<TensorId>, foldhash::fast::RandomState> =
         indexmap::IndexMap::default();
-    // Nothing of the kind has only names that every model has.
-    let telling = |name: &str| {
-        ["scale", "absmax", "SCB", "lora_", "packed", "qdata", "hada_", "lokr_", "ia3_"]
-            .iter()
-            .any(|part| name.contains(part))
-    };
+    // Nothing of the kind has only names that every model has; a `scale` alone is a norm's.
+    const TELLING: [&str; 11] = [
+        "weight_scale",
+        "scale_weight",
+        ".scales",
+        "absmax",
+        "SCB",
+        "lora_",
+        "packed",
+        "qdata",
+        "hada_",
+        "lokr_",
+        "ia3_",
+    ];
+    let telling = |name: &str| TELLING.iter().any(|part| name.contains(part));
     if checkpoint.tensors.iter().any(|tensor| telling(&tensor.name)) {
         for (id, tensor) in checkpoint.tensors.iter().enumerate() {
             if let Some((layer, _)) = split(&tensor.name) {
