@@ -282,21 +282,15 @@ impl Packed {
 fn by_names(checkpoint: &Checkpoint) -> Vec<Packed> {
     let mut layers: indexmap::IndexMap<&str, Vec<TensorId>, foldhash::fast::RandomState> =
         indexmap::IndexMap::default();
-    // Nothing of the kind has only names that every model has; a `scale` alone is a norm's.
-    const TELLING: [&str; 11] = [
-        "weight_scale",
-        "scale_weight",
-        ".scales",
-        "absmax",
-        "SCB",
-        "lora_",
-        "packed",
-        "qdata",
-        "hada_",
-        "lokr_",
-        "ia3_",
-    ];
-    let telling = |name: &str| TELLING.iter().any(|part| name.contains(part));
+    // Nothing of the kind has only names that every model has; a `scale` alone is a norm's. Of a million names most have no
+    // underscore, and are not searched.
+    const ENDS: [&str; 3] = [".scales", ".absmax", ".SCB"];
+    const PARTS: [&str; 9] =
+        ["weight_scale", "scale_weight", "_scales", "_packed", "_qdata", "lora_", "hada_", "lokr_", "ia3_"];
+    let telling = |name: &str| {
+        ENDS.iter().any(|end| name.ends_with(end))
+            || (name.contains('_') && PARTS.iter().any(|part| name.contains(part)))
+    };
     if checkpoint.tensors.iter().any(|tensor| telling(&tensor.name)) {
         for (id, tensor) in checkpoint.tensors.iter().enumerate() {
             if let Some((layer, _)) = split(&tensor.name) {
