@@ -23,6 +23,11 @@ pub fn known_share(opened: &Opened) -> Option<f64> {
     let certain = model.certain_classes();
     let mut id = 0;
     while id < model.modules.len() {
+        // Of a bare state dict most may have no class, and then no moves.
+        if model.modules[id].class.is_empty() && opened.triage.modules[id].plan.is_none() {
+            id += 1;
+            continue;
+        }
         let moves = known.moves(id, |id| without_plan(opened, id, &certain).unwrap_or_default());
         let whole = !moves.is_empty() && known.take(id, &moves);
         id = if whole { model.modules[id].end.max(id + 1) } else { id + 1 };
