@@ -7,13 +7,10 @@
 use std::io::Read;
 use std::path::Path;
 
-use compact_str::CompactString;
-use foldhash::fast::RandomState;
-use indexmap::IndexMap;
-use indexmap::map::Entry;
 use rawzip::{CompressionMethod, ZipLocator};
 
 use super::error::name_for_message;
+use super::records::Records;
 use super::{Bytes, Error};
 
 /// Length of an end-of-central-directory record without its comment (zip specification 4.3.16).
@@ -37,7 +34,7 @@ pub struct Archive {
     /// The folder that all records are in, as the writer named it (the file's stem).
     pub root: String,
     /// Records by name, without the root (`data.pkl`, `data/0`), in the directory's order.
-    records: IndexMap<CompactString, Record, RandomState>,
+    records: Records,
     /// The first record outside the root folder, and where its directory entry is.
     pub stray: Option<(String, u64)>,
     /// What is unusual but harmless.
@@ -130,7 +127,7 @@ impl Archive {
         if end.directory != directory {
             return Err(misplaced());
         }
-        let mut found = Archive { root: String::new(), records: IndexMap::default(), stray: None, warnings };
+        let mut found = Archive { root: String::new(), records: Records::default(), stray: None, warnings };
         let (mut count, mut place) = (0u64, directory);
         // An entry is 46 bytes or more, so a declared number cannot reserve more than the file justifies.
         let most = archive.entries_hint().min((end.offset - directory) / CENTRAL_SIZE);
@@ -143,7 +140,7 @@ impl Archive {
             count += 1;
             found.add(&entry, directory).map_err(|(record, what)| damaged(&record, place, what))?;
             if let Some((name, record)) = found.records.last() {
-                watch(&entry, name, *record);
+                watch(&entry, name, record);
             }
         }
         if count != archive.entries_hint() {
@@ -179,33 +176,31 @@ impl Archive {
             CompressionMethod::DEFLATE => Method::Deflated,
             _ => Method::Other,
         };
-        match self.records.entry(name.into()) {
-            Entry::Occupied(_) => refuse("is there twice; readers disagree on which one counts".to_owned()),
-            Entry::Vacant(place) => {
-                place.insert(Record { header, compressed, size: entry.uncompressed_size_hint(), method });
-                Ok(())
-            }
+        let record = Record { header, compressed, size: entry.uncompressed_size_hint(), method };
+        if !self.records.insert(name.into(), record) {
+            return refuse("is there twice; readers disagree on which one counts".to_owned());
         }
+        Ok(())
     }
 
     /// The record of that exact name.
     pub fn find(&self, name: &str) -> Option<Record> {
-        self.records.get(name).copied()
+        self.records.find(name).map(|(_, record)| record)
     }
 
     /// The record `FOLDER/KEY` and its number in the directory. `guess` is the number to try first: storages are written in
     /// the order in which the pickle names them.
     pub fn find_storage(&self, folder: &str, key: &str, guess: usize) -> Option<(usize, Record)> {
         let is_it = |name: &str| name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) == Some(key);
-        match self.records.get_index(guess) {
-            Some((name, record)) if is_it(name) => Some((guess, *record)),
-            _ => self.records.get_full(format!("{folder}/{key}").as_str()).map(|(index, _, record)| (index, *record)),
+        match self.records.at(guess) {
+            Some((name, record)) if is_it(name) => Some((guess, record)),
+            _ => self.records.find(&format!("{folder}/{key}")),
         }
     }
 
     /// Names of all records.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.records.keys().map(CompactString::as_str)
+        self.records.names()
     }
 
     /// The whole content of a record: a pickle or a text, never a tensor.

@@ -30,6 +30,7 @@ mod packed;
 pub mod pickle;
 pub mod reader;
 mod rebuild;
+mod records;
 mod renamed;
 pub mod safetensors;
 mod sharded;

@@ -18,9 +18,10 @@ pub(super) fn new_names(checkpoint: &mut Checkpoint) {
         return;
     }
     let old = |name: &str| {
-        let (path, own) = name.rsplit_once('.')?;
-        let (old, new) = NAMES.iter().find(|(old, _)| *old == own)?;
-        Some((path.to_owned(), *old, *new))
+        NAMES.iter().find_map(|(old, new)| {
+            let path = name.strip_suffix(old)?.strip_suffix('.')?;
+            Some((path.to_owned(), *old, *new))
+        })
     };
     if !checkpoint.tensors.iter().any(|tensor| old(&tensor.name).is_some()) {
         return;
