@@ -11,6 +11,7 @@
 //! | [`registry`] | `assets/registry/*.toml` | what is known of each class, op, rule and blocker |
 //! | [`source`] | a class path | its `forward`, the blockers in it |
 //! | [`program`] | a few lines of Python | a short list of calls that an engine interprets |
+//! | [`architecture`] | names and shapes | the published model that they fit: classes and hyper-parameters |
 //! | [`evidence`] | model, source | classes and hyper-parameters that constructors write out |
 //! | [`plan`] | a module and its registry row | how it is converted: MLX's layer, weight moves, inputs, or the block that it is |
 //! | [`triage`] | model, registry, source | a status with a reason for each module, its plan |
@@ -29,6 +30,7 @@
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+pub mod architecture;
 mod assets;
 pub mod certify;
 pub mod cli;

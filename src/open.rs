@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::architecture::{self, Architecture};
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -52,6 +53,8 @@ pub struct Opened {
     pub model: Arc<Model>,
     /// The registry that it was triaged with.
     pub registry: Arc<Registry>,
+    /// The published model that its names and shapes fit.
+    pub architecture: Option<Arc<Architecture>>,
     /// The triage.
     pub triage: Arc<Triage>,
     /// Every file that was read for it.
@@ -143,6 +146,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     }
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
+    let architecture = architecture::know(&checkpoint, &mut model).map(Arc::new);
     let triage = triage::triage(&checkpoint, &model, &registry, &sources);
     checkpoint.warnings.extend(sources.budget().warnings());
     let mut inputs = Inputs::of(&checkpoint);
@@ -152,6 +156,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         checkpoint: Arc::new(checkpoint),
         model: Arc::new(model),
         registry: Arc::new(registry),
+        architecture,
         triage: Arc::new(triage),
         inputs: Arc::new(inputs),
     })

@@ -4,6 +4,7 @@ pub mod alike;
 pub mod attributes;
 pub mod infer;
 pub(crate) mod neighbours;
+mod described;
 mod places;
 pub mod reparametrized;
 pub mod tree;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 use t2m_checkpoint::OwnTensor;
 
+pub use described::Known;
 pub use places::Places;
 pub use tree::build;
 
@@ -72,6 +74,8 @@ pub enum Evidence {
     Exact,
     /// A constructor call in the Python source says so.
     Source,
+    /// A published architecture says so, which names and shapes fit.
+    Architecture,
     /// Names and shapes suggest it.
     Inferred,
 }
@@ -82,6 +86,7 @@ impl Evidence {
         match self {
             Evidence::Exact => "exact",
             Evidence::Source => "source",
+            Evidence::Architecture => "architecture",
             Evidence::Inferred => "inferred",
         }
     }

@@ -41,7 +41,7 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
 
 impl Module {
     /// A module whose place alone is known.
-    fn at(path: CompactString, name: CompactString, depth: usize, parent: Option<ModuleId>) -> Module {
+    pub(super) fn at(path: CompactString, name: CompactString, depth: usize, parent: Option<ModuleId>) -> Module {
         Module {
             path,
             name,
@@ -96,7 +96,7 @@ fn from_modules(found: &[FoundModule]) -> Model {
 }
 
 /// Set every `end`, from the parents.
-fn close(model: &mut Model) {
+pub(super) fn close(model: &mut Model) {
     let count = model.modules.len();
     for id in (0..count).rev() {
         let Some(module) = model.modules.get_mut(id) else { continue };
@@ -124,7 +124,7 @@ struct Draft<'a> {
 const NONE: u32 = u32::MAX;
 
 /// The tree, and the version of each module in `_metadata`.
-fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model, Vec<Option<i64>>) {
+pub(super) fn from_names(tensors: &[Tensor], versions: &[(String, Option<i64>)]) -> (Model, Vec<Option<i64>>) {
     let limits = Limits::of(tensors, versions);
     if let Some(drafted) = Drafts::of(tensors, versions, DEEPEST, &limits) {
         return drafted.model(tensors, versions);
@@ -356,7 +356,7 @@ fn kind(name: &str) -> TensorKind {
 }
 
 /// Fill in `parameters` and `total_parameters`.
-fn count_parameters(model: &mut Model, tensors: &[Tensor]) {
+pub(super) fn count_parameters(model: &mut Model, tensors: &[Tensor]) {
     let counts = |own: &OwnTensor| -> Option<(TensorId, u64)> {
         let id = own.tensor?;
         let tensor = tensors.get(id)?;

@@ -74,6 +74,13 @@ impl Serialize for File<'_> {
         report.serialize_entry("parameters", &opened.model.parameters())?;
         report.serialize_entry("shards", &checkpoint.shards)?;
         report.serialize_entry("metadata", &Metadata(checkpoint))?;
+        if let Some(architecture) = &opened.architecture {
+            report.serialize_entry("architecture", &super::architecture::json(architecture))?;
+            let candidates = super::architecture::candidates(architecture);
+            if !candidates.is_empty() {
+                report.serialize_entry("candidates", &candidates)?;
+            }
+        }
         if let Some(check) = self.1 {
             report.serialize_entry("check", &super::check::json(opened, check))?;
         }

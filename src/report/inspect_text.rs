@@ -29,6 +29,9 @@ const MOST_UNREADABLE: usize = 20;
 /// `out` cannot be written to.
 pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "{}", headline(opened))?;
+    for line in opened.architecture.iter().flat_map(|architecture| super::architecture::lines(architecture)) {
+        writeln!(out, "{line}")?;
+    }
     if !opened.checkpoint.wrappers.is_empty() {
         writeln!(out, "found under: {}", quoted(&opened.checkpoint.wrappers.join(" → ")))?;
     }

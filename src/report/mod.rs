@@ -1,5 +1,6 @@
 //! What was found, as text, JSON or Markdown.
 
+mod architecture;
 pub mod check;
 pub mod compare;
 pub mod convert;

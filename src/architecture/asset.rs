@@ -1,0 +1,203 @@
+//! The built-in list of published architectures, `assets/architectures/architectures.bin`: read by blocks, of which a file
+//! needs a few. `make.py` beside it says how it is laid out and writes it.
+
+use std::io::Read;
+use std::sync::{Arc, LazyLock};
+
+use flate2::read::DeflateDecoder;
+use serde_json::{Map, Value};
+
+use crate::assets::built_in;
+
+const BYTES: &[u8] = include_bytes!("../../assets/architectures/architectures.bin");
+const MAGIC: &[u8] = b"T2MARCH1";
+
+/// The index of the built-in architectures, and where their blocks are.
+pub struct Asset {
+    index: Index,
+    sketches: &'static [u8],
+    blocks: &'static [u8],
+}
+
+#[derive(serde::Deserialize)]
+struct Index {
+    sketch: usize,
+    libraries: Vec<(String, String)>,
+    blocks: Vec<(usize, usize)>,
+    trees: Vec<Tree>,
+}
+
+/// One tree of modules, which one or more published models are.
+#[derive(Debug, serde::Deserialize)]
+pub struct Tree {
+    library: usize,
+    /// The models' names, in their library.
+    pub names: Vec<String>,
+    /// The block that it is in.
+    pub block: usize,
+    /// Its root in that block.
+    pub root: usize,
+    /// How many tensors its state dict has.
+    pub tensors: usize,
+}
+
+/// Trees of one family of models.
+#[derive(Debug, serde::Deserialize)]
+pub struct Block {
+    classes: Vec<String>,
+    #[serde(deserialize_with = "shared")]
+    attributes: Vec<Arc<Map<String, Value>>>,
+    texts: Vec<String>,
+    nodes: Vec<Node>,
+}
+
+/// A module: class, attributes, tensors and children, by their places in the block's lists.
+#[derive(Debug, serde::Deserialize)]
+struct Node {
+    class: usize,
+    attributes: usize,
+    tensors: Vec<(usize, u8, String, Option<Vec<u64>>)>,
+    children: Vec<(usize, usize)>,
+}
+
+/// A module of an architecture.
+#[derive(Debug, Clone, Copy)]
+pub struct Described<'a> {
+    block: &'a Block,
+    node: &'a Node,
+}
+
+/// A tensor of such a module.
+#[derive(Debug, Clone, Copy)]
+pub struct DescribedTensor<'a> {
+    pub name: &'a str,
+    pub is_buffer: bool,
+    /// `None` where it is made when the model first runs.
+    pub shape: Option<&'a [u64]>,
+}
+
+impl Asset {
+    /// The built-in one.
+    pub fn get() -> &'static Asset {
+        static ASSET: LazyLock<Asset> = LazyLock::new(|| built_in("architectures.bin", Asset::read(BYTES)));
+        &ASSET
+    }
+
+    fn read(bytes: &'static [u8]) -> Result<Asset, String> {
+        let header = || -> Option<_> {
+            let (numbers, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
+            let (index, sketches) = numbers.split_first_chunk::<4>()?;
+            let index = u32::from_le_bytes(*index) as usize;
+            let sketches = u32::from_le_bytes(*sketches.first_chunk()?) as usize;
+            let (index, rest) = rest.split_at_checked(index)?;
+            let (sketches, blocks) = rest.split_at_checked(sketches)?;
+            Some((index, sketches, blocks))
+        };
+        let (index, sketches, blocks) = header().ok_or("it is cut off, or no such file")?;
+        let index: Index = inflate(index)?;
+        if sketches.len() != index.trees.len() * index.sketch * 4 {
+            return Err("the sketches are not one for each tree".to_owned());
+        }
+        Ok(Asset { index, sketches, blocks })
+    }
+
+    /// Every tree, each with the hashes that it is found by.
+    pub fn trees(&self) -> impl Iterator<Item = (&Tree, impl Iterator<Item = u32> + use<'_>)> {
+        let numbers = |sketch: &'static [u8]| {
+            sketch.chunks_exact(4).filter_map(|number| Some(u32::from_le_bytes(*number.first_chunk()?)))
+        };
+        self.index.trees.iter().zip(self.sketches.chunks_exact(self.index.sketch * 4)).map(move |(tree, sketch)| (tree, numbers(sketch)))
+    }
+
+    /// The library of a tree, and the version that it was built with.
+    pub fn library(&self, tree: &Tree) -> (&str, &str) {
+        self.index.libraries.get(tree.library).map_or(("", ""), |(name, version)| (name, version))
+    }
+
+    /// A block, unpacked.
+    ///
+    /// # Errors
+    /// The asset is broken.
+    pub fn block(&self, number: usize) -> Result<Block, String> {
+        let place = self.index.blocks.get(number);
+        let bytes = place.and_then(|(start, length)| self.blocks.get(*start..)?.get(..*length));
+        inflate(bytes.ok_or("a block lies outside of it")?)
+    }
+}
+
+fn inflate<Read: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<Read, String> {
+    let mut text = Vec::new();
+    DeflateDecoder::new(bytes).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
+
+fn shared<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Arc<Map<String, Value>>>, D::Error> {
+    let rows: Vec<Map<String, Value>> = serde::Deserialize::deserialize(from)?;
+    Ok(rows.into_iter().map(Arc::new).collect())
+}
+
+impl Block {
+    /// The module at a place.
+    pub fn module(&self, node: usize) -> Option<Described<'_>> {
+        Some(Described { block: self, node: self.nodes.get(node)? })
+    }
+
+    fn text(&self, place: usize) -> &str {
+        self.texts.get(place).map_or("", String::as_str)
+    }
+}
+
+impl<'a> Described<'a> {
+    /// Full path of its class.
+    pub fn class(&self) -> &'a str {
+        self.block.classes.get(self.node.class).map_or("", String::as_str)
+    }
+
+    /// What its constructor left in it.
+    pub fn attributes(&self) -> Arc<Map<String, Value>> {
+        self.block.attributes.get(self.node.attributes).cloned().unwrap_or_default()
+    }
+
+    /// Its own tensors.
+    pub fn tensors(&self) -> impl Iterator<Item = DescribedTensor<'a>> + use<'a> {
+        let block = self.block;
+        self.node.tensors.iter().map(|(name, kind, _, shape)| DescribedTensor {
+            name: block.text(*name),
+            is_buffer: *kind == 1,
+            shape: shape.as_deref(),
+        })
+    }
+
+    /// Its children with their names.
+    pub fn children(&self) -> impl Iterator<Item = (&'a str, Described<'a>)> + use<'a> {
+        let block = self.block;
+        self.node.children.iter().filter_map(|(name, node)| Some((block.text(*name), block.module(*node)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_can_be_read_and_every_tree_has_its_tensors() {
+        let asset = Asset::get();
+        let mut last = (usize::MAX, None);
+        let mut trees = 0;
+        for (tree, sketch) in asset.trees() {
+            assert_eq!(sketch.count(), asset.index.sketch);
+            assert!(!tree.names.is_empty() && !asset.library(tree).1.is_empty());
+            if last.0 != tree.block {
+                last = (tree.block, Some(asset.block(tree.block).unwrap()));
+            }
+            let root = last.1.as_ref().and_then(|block| block.module(tree.root)).unwrap();
+            assert_eq!(count(root), tree.tensors, "{:?}", tree.names);
+            trees += 1;
+        }
+        assert!(trees > 1000, "{trees}");
+    }
+
+    fn count(module: Described<'_>) -> usize {
+        module.tensors().count() + module.children().map(|(_, child)| count(child)).sum::<usize>()
+    }
+}

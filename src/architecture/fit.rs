@@ -1,0 +1,150 @@
+//! How an architecture fits a state dict, tensor by tensor.
+
+use std::collections::HashMap;
+
+use compact_str::{CompactString, format_compact};
+use foldhash::fast::RandomState;
+
+use super::asset::{Described, DescribedTensor};
+use super::search::suffixes;
+
+/// Tensors that the place of a tree is looked for by.
+const ANCHORS: usize = 96;
+/// A name's end that more tensors share says nothing of the place.
+const MOST_ALIKE: usize = 6;
+/// A tree fits where the file has this share of its tensors, or where it explains this share of the file's.
+const FITS: f64 = 0.8;
+
+/// Tensors of a file by name.
+pub type Names<'t> = HashMap<&'t str, &'t [u64], RandomState>;
+
+/// Where the tree is in the file's names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The file's names begin with this, and the tree's follow: `""`, `backbone.`
+    Below(CompactString),
+    /// The file has a part of the tree, whose names begin with this.
+    Above(CompactString),
+}
+
+impl Place {
+    /// The file's name of something that the tree has under this name, if it is in the file's part.
+    pub fn in_file(&self, name: &str) -> Option<CompactString> {
+        match self {
+            Place::Below(prefix) => Some(format_compact!("{prefix}{name}")),
+            Place::Above(prefix) => name.strip_prefix(prefix.as_str()).map(CompactString::from),
+        }
+    }
+}
+
+/// What fits and what does not, by the file's names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    pub place: Place,
+    /// Tensors of the same name and shape.
+    pub fitting: usize,
+    /// Tensors that the tree has there.
+    pub of: usize,
+    /// Tensors of another shape: name, the file's, the tree's.
+    pub differing: Vec<(String, Vec<u64>, Vec<u64>)>,
+    /// Parameters that the file does not have.
+    pub missing: Vec<String>,
+    /// Tensors that the tree does not have.
+    pub unexpected: usize,
+}
+
+impl Fit {
+    /// How well it fits; comparable among trees and one file.
+    pub fn rank(&self) -> (usize, std::cmp::Reverse<usize>) {
+        (self.fitting, std::cmp::Reverse(self.differing.len() + self.missing.len()))
+    }
+
+    /// Whether nothing is left over on either side.
+    pub fn is_whole(&self) -> bool {
+        self.differing.is_empty() && self.missing.is_empty() && self.unexpected == 0
+    }
+}
+
+/// All tensors of a tree, with their names behind a prefix.
+pub fn list<'a>(module: Described<'a>, prefix: &str, found: &mut Vec<(CompactString, DescribedTensor<'a>)>) {
+    found.extend(module.tensors().map(|tensor| (format_compact!("{prefix}{}", tensor.name), tensor)));
+    for (name, child) in module.children() {
+        list(child, &format!("{prefix}{name}."), found);
+    }
+}
+
+/// A file's names by their last parts.
+pub fn by_suffix<'t>(names: impl Iterator<Item = &'t str>) -> HashMap<&'t str, Vec<&'t str>, RandomState> {
+    let mut ends: HashMap<&str, Vec<&str>, RandomState> = HashMap::default();
+    for name in names {
+        for suffix in suffixes(name) {
+            let alike = ends.entry(suffix).or_default();
+            if alike.len() <= MOST_ALIKE {
+                alike.push(name);
+            }
+        }
+    }
+    ends
+}
+
+/// How a tree fits; `None` where it does not.
+pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str>, RandomState>) -> Option<Fit> {
+    let mut tensors = Vec::new();
+    list(root, "", &mut tensors);
+    let place = place(&tensors, names, ends)?;
+    let mut fit =
+        Fit { place, fitting: 0, of: 0, differing: Vec::new(), missing: Vec::new(), unexpected: 0 };
+    let mut met = 0usize;
+    for (name, tensor) in &tensors {
+        let Some(name) = fit.place.in_file(name) else { continue };
+        fit.of += 1;
+        match (names.get(name.as_str()), tensor.shape) {
+            (Some(have), Some(shape)) if *have != shape => {
+                met += 1;
+                fit.differing.push((name.to_string(), have.to_vec(), shape.to_vec()));
+            }
+            (Some(_), _) => {
+                met += 1;
+                fit.fitting += 1;
+            }
+            // Older files lack `num_batches_tracked`, and whether a buffer is saved changes with versions.
+            (None, _) if tensor.is_buffer => fit.of -= 1,
+            (None, _) => fit.missing.push(name.to_string()),
+        }
+    }
+    fit.unexpected = names.len() - met;
+    let share = |of: usize| fit.fitting as f64 / of.max(1) as f64;
+    let explains = share(names.len()) >= FITS && share(fit.of) >= 0.5;
+    (fit.fitting > 0 && (share(fit.of) >= FITS || explains)).then_some(fit)
+}
+
+/// Where the tree is, by the vote of tensors whose last parts and shape few others have.
+fn place(
+    tensors: &[(CompactString, DescribedTensor<'_>)],
+    names: &Names<'_>,
+    ends: &HashMap<&str, Vec<&str>, RandomState>,
+) -> Option<Place> {
+    let mut votes: HashMap<Place, usize, RandomState> = HashMap::default();
+    let mut anchors = 0usize;
+    for (name, tensor) in tensors {
+        if anchors >= ANCHORS {
+            break;
+        }
+        let suffix = suffixes(name).last().unwrap_or(name);
+        let Some(alike) = ends.get(suffix).filter(|alike| alike.len() <= MOST_ALIKE) else { continue };
+        for file in alike.iter().filter(|file| names.get(**file).copied() == tensor.shape) {
+            let place = match (file.strip_suffix(name.as_str()), name.strip_suffix(*file)) {
+                (Some(prefix), _) if prefix.is_empty() || prefix.ends_with('.') => Place::Below(prefix.into()),
+                (_, Some(prefix)) if prefix.ends_with('.') => Place::Above(prefix.into()),
+                _ => continue,
+            };
+            *votes.entry(place).or_default() += 1;
+            anchors += 1;
+        }
+    }
+    // Of as many votes the shortest prefix: the outermost place.
+    let length = |place: &Place| match place {
+        Place::Below(prefix) | Place::Above(prefix) => prefix.len(),
+    };
+    votes.into_iter().max_by_key(|(place, votes)| (*votes, std::cmp::Reverse(length(place)))).map(|(place, _)| place)
+}

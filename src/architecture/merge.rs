@@ -1,0 +1,191 @@
+//! Gives a model's modules what an architecture says of them. What the file itself shows wins.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use compact_str::{CompactString, format_compact};
+use foldhash::fast::RandomState;
+use serde_json::{Map, Value};
+use t2m_checkpoint::Checkpoint;
+
+use super::asset::Described;
+use super::fit::{Fit, Place};
+use crate::model::{Known, Model};
+use crate::registry::constructors::{Axis, Constructor, constructor};
+
+/// A hyper-parameter in which models that fit as well differ.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The module's path.
+    pub module: String,
+    /// The attribute.
+    pub attribute: String,
+    /// The values that it has in them; `None` where one has no such attribute.
+    pub values: Vec<Option<Value>>,
+}
+
+/// Attributes of an architecture's modules, by the file's paths.
+type Attributes = HashMap<CompactString, Arc<Map<String, Value>>, RandomState>;
+
+/// Change the model's modules; what tells the other trees apart stays unknown and is returned.
+pub(super) fn merge(
+    checkpoint: &Checkpoint,
+    model: &mut Model,
+    root: Described<'_>,
+    fit: &Fit,
+    others: &[(Described<'_>, &Place)],
+) -> Vec<Told> {
+    let mut told = Vec::new();
+    let others: Vec<Attributes> = others
+        .iter()
+        .map(|(root, place)| {
+            let mut found = Attributes::default();
+            gather(*root, "", place, &mut found);
+            found
+        })
+        .collect();
+    let mut walk = Walk { checkpoint, model, place: &fit.place, others, told: &mut told, known: Vec::new() };
+    walk.module(root, "", None);
+    let known = std::mem::take(&mut walk.known);
+    model.describe(known, &checkpoint.tensors);
+    told
+}
+
+fn gather(module: Described<'_>, path: &str, place: &Place, found: &mut Attributes) {
+    if let Some(path) = in_file(place, path) {
+        found.insert(path, module.attributes());
+    }
+    for (name, child) in module.children() {
+        gather(child, &join(path, name), place, found);
+    }
+}
+
+fn join(path: &str, name: &str) -> CompactString {
+    if path.is_empty() { name.into() } else { format_compact!("{path}.{name}") }
+}
+
+/// A module's path in the file; `None` where the file has only a part of the tree and this is outside of it.
+fn in_file(place: &Place, path: &str) -> Option<CompactString> {
+    match place {
+        Place::Below(prefix) if path.is_empty() => Some(prefix.trim_end_matches('.').into()),
+        Place::Below(prefix) => Some(format_compact!("{prefix}{path}")),
+        Place::Above(prefix) if format_compact!("{path}.") == *prefix => Some(CompactString::default()),
+        Place::Above(prefix) => path.strip_prefix(prefix.as_str()).map(CompactString::from),
+    }
+}
+
+struct Walk<'a> {
+    checkpoint: &'a Checkpoint,
+    model: &'a Model,
+    place: &'a Place,
+    others: Vec<Attributes>,
+    told: &'a mut Vec<Told>,
+    known: Vec<Known>,
+}
+
+impl Walk<'_> {
+    /// Visit a module and what is below it; `parent` says whether the file has the one above.
+    fn module(&mut self, module: Described<'_>, path: &str, parent: Option<bool>) {
+        let Some(place) = in_file(self.place, path) else {
+            for (name, child) in module.children() {
+                self.module(child, &join(path, name), None);
+            }
+            return;
+        };
+        let found = self.model.find(&place);
+        let is_there = found.is_some() || (parent != Some(false) && !has_parameters(module));
+        if !is_there {
+            return;
+        }
+        let attributes = match found {
+            Some(id) => self.attributes(module, id),
+            None => Some(module.attributes()),
+        };
+        if let Some(attributes) = attributes {
+            let attributes = self.common(&place, attributes);
+            self.known.push(Known { path: place, class: module.class().into(), attributes });
+        }
+        for (name, child) in module.children() {
+            self.module(child, &join(path, name), Some(true));
+        }
+    }
+
+    /// What is known of a module that the file has; `None` where its tensors are others.
+    fn attributes(&self, module: Described<'_>, id: usize) -> Option<Arc<Map<String, Value>>> {
+        let own = self.model.modules.get(id)?;
+        let mut attributes = module.attributes();
+        for tensor in module.tensors() {
+            let Some(have) = own.tensor(tensor.name).and_then(|tensor| self.checkpoint.tensors.get(tensor)) else {
+                if tensor.is_buffer {
+                    continue;
+                }
+                return None;
+            };
+            match tensor.shape {
+                Some(shape) if shape != have.shape.as_slice() => {
+                    // The shapes of the file decide what they can: another number of classes, for one.
+                    let constructor = constructor(module.class())?;
+                    if tensor.name == "weight" {
+                        by_shape(constructor, &have.shape, Arc::make_mut(&mut attributes))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let has = |name: &str| module.tensors().any(|tensor| tensor.name == name);
+        let more = own.tensors.iter().any(|own| own.tensor.is_some() && !has(&own.name));
+        (!more).then_some(attributes)
+    }
+
+    /// Attributes without those in which the other trees differ.
+    fn common(&mut self, path: &CompactString, mut attributes: Arc<Map<String, Value>>) -> Arc<Map<String, Value>> {
+        let others: Vec<&Arc<Map<String, Value>>> = self.others.iter().filter_map(|other| other.get(path)).collect();
+        if others.iter().all(|other| Arc::ptr_eq(other, &attributes) || **other == attributes) {
+            return attributes;
+        }
+        let names: BTreeMap<&str, ()> =
+            others.iter().flat_map(|other| other.keys()).chain(attributes.keys()).map(|name| (name.as_str(), ())).collect();
+        let mut differing = Vec::new();
+        for (name, ()) in names {
+            let mut values: Vec<Option<Value>> = vec![attributes.get(name).cloned()];
+            for other in &others {
+                let value = other.get(name).cloned();
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            if values.len() > 1 {
+                differing.push(Told { module: path.to_string(), attribute: name.to_owned(), values });
+            }
+        }
+        for told in &differing {
+            Arc::make_mut(&mut attributes).remove(&told.attribute);
+        }
+        self.told.extend(differing);
+        attributes
+    }
+}
+
+fn has_parameters(module: Described<'_>) -> bool {
+    module.tensors().any(|tensor| !tensor.is_buffer) || module.children().any(|(_, child)| has_parameters(child))
+}
+
+/// Set the arguments that a weight's shape shows; `None` where the shape has other axes.
+fn by_shape(constructor: &Constructor, shape: &[u64], values: &mut Map<String, Value>) -> Option<()> {
+    let mut shape = shape.iter().copied();
+    for axis in &constructor.weight {
+        match axis {
+            Axis::Argument(name) => {
+                values.insert(name.clone(), shape.next()?.into());
+            }
+            Axis::Quotient(of, by) => {
+                let by = values.get(by).and_then(Value::as_u64).unwrap_or(1);
+                values.insert(of.clone(), shape.next()?.checked_mul(by)?.into());
+            }
+            Axis::Each(tuple) => {
+                values.insert(tuple.clone(), Value::from(shape.by_ref().collect::<Vec<u64>>()));
+            }
+        }
+    }
+    shape.next().is_none().then_some(())
+}

@@ -1,0 +1,214 @@
+//! Published architectures: a bare state dict is matched by names and shapes, and its modules get the classes and
+//! hyper-parameters of the model that it fits.
+
+mod asset;
+mod fit;
+mod merge;
+mod search;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use t2m_checkpoint::{Checkpoint, Content};
+
+use crate::model::Model;
+use asset::{Asset, Block, Tree};
+use fit::{Fit, Names, Place};
+pub use merge::Told;
+
+/// Larger files are no published models, and looking at all of their names would take time.
+const MOST_TENSORS: usize = 50_000;
+/// Trees that are looked at one by one.
+const MOST_TREES: usize = 160;
+/// Blocks that are unpacked for a file.
+const MOST_BLOCKS: usize = 16;
+
+/// The architecture that a file fits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Architecture {
+    /// The library, and the version that its models were built with.
+    pub library: String,
+    /// That version.
+    pub version: String,
+    /// Models that fit: the same in everything that is known of them.
+    pub names: Vec<String>,
+    /// Other models with the same names and shapes; the file cannot tell them apart.
+    pub others: Vec<Other>,
+    /// Hyper-parameters in which they differ, which therefore stay unknown.
+    pub told_apart: Vec<Told>,
+    /// How well it fits.
+    pub fit: Fit,
+    /// Whether the file's name decided among models that fit as well.
+    pub by_file_name: bool,
+}
+
+/// A model that fits as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Its library.
+    pub library: String,
+    /// Names of models that are the same in everything.
+    pub names: Vec<String>,
+}
+
+/// In what a file fits an architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// In everything.
+    Exact,
+    /// In all but a few tensors of another shape or name: another head, other classes, other inputs.
+    Head,
+    /// In all that the file has, or all but what lies around it: a part of the model, or the model inside of another.
+    Backbone,
+    /// In most.
+    Family,
+}
+
+impl Match {
+    /// The word in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Match::Exact => "exact",
+            Match::Head => "head",
+            Match::Backbone => "backbone",
+            Match::Family => "family",
+        }
+    }
+}
+
+impl Architecture {
+    /// The library's name and the model's, as Python would call it: `torchvision.resnet50`.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.library, self.names.first().map_or("", String::as_str))
+    }
+
+    /// In what it fits.
+    pub fn kind(&self) -> Match {
+        let Fit { differing, missing, unexpected, fitting, of, .. } = &self.fit;
+        if self.fit.is_whole() {
+            Match::Exact
+        } else if fitting * 10 < of * 9 {
+            Match::Family
+        } else if differing.is_empty() && (missing.is_empty() || *unexpected == 0) {
+            Match::Backbone
+        } else {
+            Match::Head
+        }
+    }
+
+    /// The model in a few words: `torchvision resnet50, 320 of 320 tensors fit`.
+    pub fn title(&self) -> String {
+        let names = self.names.iter().take(3).cloned().collect::<Vec<_>>().join(" = ");
+        let more = if self.names.len() > 3 { format!(" and {} more of its name", self.names.len() - 3) } else { String::new() };
+        let place = match &self.fit.place {
+            Place::Below(prefix) if prefix.is_empty() => String::new(),
+            Place::Below(prefix) => format!(" below `{prefix}`"),
+            Place::Above(prefix) => format!(", its part `{}`", prefix.trim_end_matches('.')),
+        };
+        format!("{} {names}{more}{place}, {} of {} tensors fit", self.library, self.fit.fitting, self.fit.of)
+    }
+
+    /// What the file has and the architecture has not, and the other way round, in a sentence each.
+    pub fn differences(&self) -> Vec<String> {
+        let shape = |sizes: &[u64]| sizes.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+        let mut found: Vec<String> = self
+            .fit
+            .differing
+            .iter()
+            .take(4)
+            .map(|(name, have, wanted)| format!("`{name}` is {} here and {} there", shape(have), shape(wanted)))
+            .collect();
+        if self.fit.differing.len() > 4 {
+            found.push(format!("{} more tensors have another shape", self.fit.differing.len() - 4));
+        }
+        if let Some(first) = self.fit.missing.first() {
+            found.push(format!("{} tensors are not in the file, `{first}` for one", self.fit.missing.len()));
+        }
+        if self.fit.unexpected > 0 {
+            found.push(format!("{} tensors of the file are not in it", self.fit.unexpected));
+        }
+        found
+    }
+}
+
+/// A tree that fits.
+struct Fitting<'a> {
+    tree: &'a Tree,
+    fit: Fit,
+}
+
+/// Find the architecture of a bare state dict and give its modules what that says; `None`, and nothing changed, where none
+/// fits.
+pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> {
+    if !matches!(checkpoint.content, Content::StateDict { .. }) || checkpoint.tensors.len() > MOST_TENSORS {
+        return None;
+    }
+    let names: Names<'_> =
+        checkpoint.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let asset = Asset::get();
+    let candidates = search::candidates(asset, names.iter().map(|(name, shape)| (*name, *shape)));
+    if candidates.is_empty() {
+        return None;
+    }
+    let ends = fit::by_suffix(names.keys().copied());
+    let mut blocks: BTreeMap<usize, Block> = BTreeMap::new();
+    let mut fitting: Vec<Fitting<'_>> = Vec::new();
+    for tree in candidates.into_iter().take(MOST_TREES) {
+        let whole = fitting.iter().any(|fitting| fitting.fit.is_whole());
+        // What has another number of tensors cannot fit as well as one that fits in everything.
+        if (whole && tree.tensors != names.len()) || (blocks.len() == MOST_BLOCKS && !blocks.contains_key(&tree.block)) {
+            continue;
+        }
+        let block = match blocks.entry(tree.block) {
+            std::collections::btree_map::Entry::Occupied(block) => block.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => place.insert(asset.block(tree.block).ok()?),
+        };
+        let fit = block.module(tree.root).and_then(|root| fit::fit(root, &names, &ends));
+        fitting.extend(fit.map(|fit| Fitting { tree, fit }));
+    }
+    let best = fitting.iter().map(|fitting| fitting.fit.rank()).max()?;
+    fitting.retain(|fitting| fitting.fit.rank() == best);
+    let by_file_name = prefer_named(&mut fitting, Some(&checkpoint.path));
+    let (first, others) = fitting.split_first()?;
+    let alike = if by_file_name { &[] } else { others };
+    let root = |fitting: &Fitting<'_>| blocks.get(&fitting.tree.block).and_then(|block| block.module(fitting.tree.root));
+    let others_alike: Vec<_> = alike.iter().filter_map(|other| Some((root(other)?, &other.fit.place))).collect();
+    let told_apart = merge::merge(checkpoint, model, root(first)?, &first.fit, &others_alike);
+    let (library, version) = asset.library(first.tree);
+    Some(Architecture {
+        library: library.to_owned(),
+        version: version.to_owned(),
+        names: first.tree.names.clone(),
+        others: others
+            .iter()
+            .map(|other| Other { library: asset.library(other.tree).0.to_owned(), names: other.tree.names.clone() })
+            .collect(),
+        told_apart,
+        fit: first.fit.clone(),
+        by_file_name,
+    })
+}
+
+/// Put the tree first whose model's name the file's name contains as a whole, the longest such; whether there is one.
+fn prefer_named(fitting: &mut [Fitting<'_>], file: Option<&Path>) -> bool {
+    let Some(stem) = file.and_then(Path::file_stem).and_then(|stem| stem.to_str()) else { return false };
+    let stem = stem.to_ascii_lowercase().replace('-', "_");
+    let longest = |tree: &Tree| {
+        let names = tree.names.iter().map(|name| name.to_ascii_lowercase().replace('-', "_"));
+        names.filter(|name| has_whole(&stem, name)).map(|name| name.len()).max()
+    };
+    let best = fitting.iter().enumerate().filter_map(|(place, fitting)| Some((longest(fitting.tree)?, place))).max();
+    if let Some((_, place)) = best {
+        fitting.swap(0, place);
+    }
+    best.is_some()
+}
+
+/// Whether a name stands in a text, not amid letters and digits.
+fn has_whole(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(start, _)| {
+        let before = text.get(..start).and_then(|before| before.chars().next_back());
+        let behind = text.get(start + name.len()..).and_then(|behind| behind.chars().next());
+        !before.into_iter().chain(behind).any(char::is_alphanumeric)
+    })
+}

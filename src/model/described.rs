@@ -1,0 +1,103 @@
+//! A tree of which something beside the file knows more: classes, hyper-parameters, and the modules without tensors, which a
+//! state dict does not show.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use foldhash::fast::RandomState;
+use serde_json::{Map, Value};
+
+use super::tree::{close, count_parameters};
+use super::{Evidence, Model, Module, ModuleId};
+use t2m_checkpoint::Tensor;
+
+/// What is known of a module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Its path.
+    pub path: CompactString,
+    /// Full path of its class.
+    pub class: CompactString,
+    /// Its hyper-parameters.
+    pub attributes: Arc<Map<String, Value>>,
+}
+
+impl Model {
+    /// Give modules what an architecture says of them, and add those that it has and the file does not show. Children come in
+    /// the order in which they are told; others of the file follow. Modules that the file or the source names stay.
+    pub fn describe(&mut self, known: Vec<Known>, tensors: &[Tensor]) {
+        let mut here: HashMap<CompactString, Module, RandomState> = HashMap::default();
+        let mut children: HashMap<CompactString, Vec<CompactString>, RandomState> = HashMap::default();
+        for Known { path, .. } in &known {
+            if !path.is_empty() {
+                children.entry(parent(path).into()).or_default().push(path.clone());
+            }
+        }
+        let mut told: HashMap<CompactString, Known, RandomState> =
+            known.into_iter().map(|known| (known.path.clone(), known)).collect();
+        for module in std::mem::take(&mut self.modules) {
+            if !module.path.is_empty() && !told.contains_key(&module.path) {
+                children.entry(parent(&module.path).into()).or_default().push(module.path.clone());
+            }
+            here.insert(module.path.clone(), module);
+        }
+        let mut modules: Vec<Module> = Vec::with_capacity(here.len() + told.len());
+        let mut ahead: Vec<(CompactString, usize, Option<ModuleId>)> = vec![(CompactString::default(), 0, None)];
+        while let Some((path, depth, parent)) = ahead.pop() {
+            let name = path.rsplit('.').next().unwrap_or_default().into();
+            let mut module = here.remove(&path).unwrap_or_else(|| Module::at(path.clone(), name, depth, parent));
+            (module.depth, module.parent, module.end) = (depth, parent, 0);
+            if let Some(told) = told.remove(&path).filter(|_| module.evidence == Evidence::Inferred) {
+                module.class = told.class;
+                module.attributes = told.attributes;
+                module.alternatives = Arc::default();
+                (module.evidence, module.confidence) = (Evidence::Architecture, 1.0);
+            }
+            let id = modules.len();
+            let below = children.remove(&path).unwrap_or_default();
+            ahead.extend(below.into_iter().rev().map(|child| (child, depth + 1, Some(id))));
+            modules.push(module);
+        }
+        *self = Model { modules, warnings: std::mem::take(&mut self.warnings), ..Model::default() };
+        close(self);
+        count_parameters(self, tensors);
+    }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(parent, _)| parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::infer::tests::tensors_of;
+
+    #[test]
+    fn modules_are_told_added_and_kept() {
+        let tensors = tensors_of(&[("a.conv.weight", &[4, 3, 3, 3]), ("z.weight", &[2, 4]), ("extra.weight", &[5])]);
+        let checkpoint_names: Vec<(String, Option<i64>)> = Vec::new();
+        let (mut model, _) = crate::model::tree::from_names(&tensors, &checkpoint_names);
+        let known = |path: &str, class: &str| Known { path: path.into(), class: class.into(), attributes: Arc::default() };
+        model.describe(
+            vec![known("", "m.Net"), known("z", "nn.Linear"), known("a", "nn.Sequential"), known("a.conv", "nn.Conv2d"), known("a.act", "nn.ReLU")],
+            &tensors,
+        );
+        let seen: Vec<_> = model.modules.iter().map(|m| (m.path.as_str(), m.class.as_str(), m.depth, m.parent, m.end)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("", "m.Net", 0, None, 6),
+                ("z", "nn.Linear", 1, Some(0), 2),
+                ("a", "nn.Sequential", 1, Some(0), 5),
+                ("a.conv", "nn.Conv2d", 2, Some(2), 4),
+                ("a.act", "nn.ReLU", 2, Some(2), 5),
+                ("extra", "", 1, Some(0), 6),
+            ]
+        );
+        assert_eq!(model.parameters(), 4 * 27 + 8 + 5);
+        let evidence: Vec<&str> = model.modules.iter().map(|module| module.evidence.name()).collect();
+        assert_eq!(evidence, ["architecture"; 5].into_iter().chain(["inferred"]).collect::<Vec<_>>());
+    }
+}
