@@ -37,8 +37,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     if let Some(how) = already::is_mlx(&opened) {
         return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", quoted(&how)).into());
     }
-    let mut map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
-    check::by_family(&opened, &mut map);
+    let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
     // The modules have done their work: of a million they take as much memory as all the rest.
     let checkpoint = Arc::clone(&opened.checkpoint);
     drop(opened);

@@ -14,7 +14,7 @@ use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use super::texts::Texts;
-use super::{ClassSource, blockers, interpreter, ops, versions};
+use super::{ClassSource, blockers, by_name, interpreter, ops, versions};
 use crate::files::{Inputs, Role};
 use t2m_checkpoint::escape::escape;
 
@@ -52,6 +52,8 @@ enum Root {
     Packages {
         path: PathBuf,
         origin: &'static str,
+        /// Classes of transformers' models, where one is looked for by its name.
+        models: OnceLock<Index>,
     },
     Text {
         module: String,
@@ -156,7 +158,7 @@ impl Sources {
             interpreter::path_of(python).map_err(|reason| Error::Python { path: python.to_owned(), reason })?;
         let existing = folders.into_iter().filter(|folder| folder.is_dir());
         for path in existing {
-            self.push(Root::Packages { path, origin: "from --python" });
+            self.push(Root::packages(path, "from --python"));
         }
         Ok(())
     }
@@ -171,7 +173,7 @@ impl Sources {
         let found = versions::site_packages(folder);
         let any = !found.is_empty();
         for path in found {
-            self.push(Root::Packages { path, origin: "from the active environment" });
+            self.push(Root::packages(path, "from the active environment"));
         }
         any
     }
@@ -219,7 +221,7 @@ impl Sources {
         let words = |root: &Root| match root {
             Root::File(path) => format!("file {}", shown(path)),
             Root::Folder { path, .. } => format!("folder {}", shown(path)),
-            Root::Packages { path, origin } => format!("packages {} ({origin})", shown(path)),
+            Root::Packages { path, origin, .. } => format!("packages {} ({origin})", shown(path)),
             Root::Text { file, origin, .. } => format!("{file} ({origin})"),
         };
         self.roots.iter().map(words).collect()
@@ -356,7 +358,7 @@ impl Root {
         if metadata.is_dir() {
             let packages = matches!(name_of(&path).as_deref(), Some("site-packages" | "dist-packages"));
             return Ok(if packages {
-                Root::Packages { path, origin: "from --source" }
+                Root::packages(path, "from --source")
             } else {
                 Root::Folder { path, index: OnceLock::new() }
             });
@@ -366,6 +368,10 @@ impl Root {
             bytes if bytes > SIZE_LIMIT => Err(Error::TooLarge { path, bytes }),
             _ => Ok(Root::File(path)),
         }
+    }
+
+    fn packages(path: PathBuf, origin: &'static str) -> Root {
+        Root::Packages { path, origin, models: OnceLock::new() }
     }
 
     /// The class in the module that its path names.
@@ -381,8 +387,14 @@ impl Root {
                 let rest = parts.split_first().filter(|(first, _)| **first == own)?.1;
                 below(path, rest, files, "from --source")
             }),
-            Root::Packages { path, origin } => {
-                let found = below(path, parts, files, origin)?;
+            Root::Packages { path, origin, models } => {
+                let by_name = || {
+                    let name = parts.last().filter(|_| by_name::is_asked(parts))?;
+                    let models = models.get_or_init(|| by_name::index(path, files));
+                    let found = in_file(by_name::file_of(models, name)?, name, files)?;
+                    Some(Found { origin: (*origin).to_owned(), ..found })
+                };
+                let found = below(path, parts, files, origin).or_else(by_name)?;
                 let package =
                     parts.first().and_then(|name| Some(((*name).to_owned(), versions::installed(path, name)?)));
                 Some(Found { package, ..found })

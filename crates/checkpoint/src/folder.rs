@@ -248,6 +248,12 @@ fn config(path: &Path) -> Result<Map<String, Value>, String> {
     config.map_err(|error| name_for_message(&error.to_string()))
 }
 
+/// The configuration in the folder of a file, if one is there that can be read.
+pub(super) fn config_beside(path: &Path) -> Option<Map<String, Value>> {
+    let beside = path.parent().filter(|_| !path.is_dir())?.join(CONFIG);
+    beside.is_file().then(|| config(&beside).ok())?
+}
+
 /// The class of the whole model, by the conventions of the libraries that write such folders.
 fn root_class(config: &Map<String, Value>) -> Option<String> {
     let text = |key: &str| config.get(key)?.as_str();

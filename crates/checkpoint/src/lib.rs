@@ -104,6 +104,8 @@ pub struct Checkpoint {
     pub packed: Vec<Packed>,
     /// Names of tensors that the file leaves out because they are the same as others in it, and those.
     pub ties: Vec<(String, TensorId)>,
+    /// The config.json that lies beside the file; of a folder it is in the metadata.
+    pub(crate) beside: Option<Map<String, Value>>,
     /// The files, in the order that [`Storage::file`] counts.
     pub(crate) files: Vec<Bytes>,
 }
@@ -292,6 +294,7 @@ impl Checkpoint {
             absent: Vec::new(),
             packed: Vec::new(),
             ties: Vec::new(),
+            beside: None,
             files: Vec::new(),
         }
     }
@@ -325,7 +328,14 @@ impl Checkpoint {
     /// As [`Checkpoint::open`]; and there is no such dict, or no weights are in it.
     pub fn open_key(path: &Path, key: Option<&str>) -> Result<Checkpoint, Error> {
         let opened = if path.is_dir() { folder::open(path, key) } else { Checkpoint::open_file(path, key) };
-        opened.map(Checkpoint::examined)
+        let mut opened = opened.map(Checkpoint::examined)?;
+        opened.beside = folder::config_beside(path);
+        Ok(opened)
+    }
+
+    /// The model's config.json: of the folder that was opened, or the folder that the file lies in.
+    pub fn config(&self) -> Option<&Map<String, Value>> {
+        self.metadata.get("config").and_then(Value::as_object).or(self.beside.as_ref())
     }
 
     /// A file, without what is found out of it as a whole.

@@ -24,7 +24,6 @@ use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Dtype, Spread, TensorData, TensorId};
 
 pub use pieces::Piece;
-pub use shifted::by_family;
 
 /// What a tensor of the other file is.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,6 +4,7 @@
 //! attributes of a plan's layer below the module's path.
 
 mod build;
+mod family;
 pub mod key_map;
 mod known;
 mod moves;
@@ -78,6 +79,8 @@ pub enum Doubt {
     NoTensor,
     /// Several classes fit, here by their short names, that lay their weights out differently.
     Between(Vec<String>),
+    /// It is a norm's weight, and nothing says whether the norm adds one to it.
+    Added,
     /// It is packed, scaled, or an adapter's: which, and what MLX wants.
     Packed(String),
     /// Something else is missing, in words.
@@ -94,6 +97,10 @@ impl fmt::Display for Doubt {
                 f,
                 "names and shapes allow {}, which lay their weights out differently: --source or --registry can say",
                 classes.join(" or ")
+            ),
+            Doubt::Added => f.write_str(
+                "names and shapes do not say whether this norm adds 1 to its weight, as Gemma's, Qwen3-Next's and others do: \
+                 the model's config.json beside the weights or --source can say",
             ),
             Doubt::Packed(words) | Doubt::Other(words) => f.write_str(words),
         }
