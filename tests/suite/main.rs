@@ -9,6 +9,7 @@ mod blocker_patterns;
 mod blockers;
 mod checkpoint;
 mod constructors;
+mod constructors_wrapped;
 mod expected;
 mod exported;
 mod facts;
