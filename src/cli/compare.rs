@@ -48,7 +48,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         check::with_conversion(&checkpoint, &map, &other)?
     };
     match args.format {
-        Format::Text => output::print(report::text(&findings).as_bytes())?,
+        Format::Text => output::print_text(&report::text(&findings))?,
         Format::Md => output::print(report::markdown(&findings).as_bytes())?,
         Format::Json => output::print_json(&report::Json(&findings))?,
     }

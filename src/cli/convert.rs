@@ -141,7 +141,7 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Fail
     drop(opened);
     match with_progress(|watch| export.write(watch)) {
         Ok(written) => match args.format {
-            Format::Text => output::print(report::text(&facts, export.map(), &written).as_bytes())?,
+            Format::Text => output::print_text(&report::text(&facts, export.map(), &written))?,
             Format::Json => output::print_json(&report::json(&facts, export.map(), &written))?,
         },
         Err(error) => return ended(error),
@@ -196,7 +196,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
 
 fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Result<Exit, Failure> {
     match args.format {
-        Format::Text => output::print(report::reversed_text(&tensors.summary(), written).as_bytes())?,
+        Format::Text => output::print_text(&report::reversed_text(&tensors.summary(), written))?,
         Format::Json => {
             output::print_json(&report::reversed_json(&tensors.summary(), written))?;
         }

@@ -20,7 +20,7 @@ use t2m_checkpoint::escape::{escape, quoted};
 
 pub use dtypes::DtypeRow;
 pub use layers::{Attribute, Difficulty, Field, Layer, RowStatus, Seed};
-pub use libraries::library;
+pub use libraries::{Owner, library};
 pub use ops::Op;
 pub use recipe::Recipe;
 pub use rules::LayoutRule;

@@ -189,7 +189,7 @@ fn summary(opened: &Opened, blockers: &Blockers<'_>) -> Value {
     json!({
         "layers": layers,
         "coverage": {"layers": coverage.layers, "parameters": coverage.parameters, "weights": known_share(opened)},
-        "forwards": {"own": forwards.own, "to_port": forwards.to_port},
+        "forwards": {"own": forwards.own(), "to_port": forwards.to_port()},
         "blockers": blockers.severities().total(),
     })
 }

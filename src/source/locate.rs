@@ -16,6 +16,7 @@ use super::reading::Reading;
 use super::texts::Texts;
 use super::{ClassSource, blockers, by_name, interpreter, ops, versions};
 use crate::files::{Inputs, Role};
+use crate::registry::libraries::FROM_SOURCE;
 use t2m_checkpoint::escape::escape;
 
 /// One class may take this part of the steps that are left.
@@ -358,7 +359,7 @@ impl Root {
         if metadata.is_dir() {
             let packages = matches!(name_of(&path).as_deref(), Some("site-packages" | "dist-packages"));
             return Ok(if packages {
-                Root::packages(path, "from --source")
+                Root::packages(path, FROM_SOURCE)
             } else {
                 Root::Folder { path, index: OnceLock::new() }
             });
@@ -382,10 +383,10 @@ impl Root {
                 let named = |module: &[&str]| module.last() == Some(&stem);
                 splits(parts).filter(|(module, _)| named(module)).find_map(|(_, name)| in_file(path, &name, files))
             }
-            Root::Folder { path, .. } => below(path, parts, files, "from --source").or_else(|| {
+            Root::Folder { path, .. } => below(path, parts, files, FROM_SOURCE).or_else(|| {
                 let own = name_of(path)?;
                 let rest = parts.split_first().filter(|(first, _)| **first == own)?.1;
-                below(path, rest, files, "from --source")
+                below(path, rest, files, FROM_SOURCE)
             }),
             Root::Packages { path, origin, models } => {
                 let by_name = || {
@@ -556,7 +557,7 @@ fn below(folder: &Path, parts: &[&str], files: &Files, origin: &str) -> Option<F
 
 fn in_file(path: &Path, name: &str, files: &Files) -> Option<Found> {
     let module = files.module(path).filter(|module| module.has_class(name))?;
-    let (file, origin) = (path.display().to_string(), "from --source".to_owned());
+    let (file, origin) = (path.display().to_string(), FROM_SOURCE.to_owned());
     Some(Found { module, name: name.to_owned(), file, origin, path: Some(path.to_owned()), package: None })
 }
 

@@ -245,7 +245,7 @@ fn what_only_training_reaches_is_dimmed_and_not_counted() {
     let reached = reached.collect();
     let triage = Triage { modules: sample.triage.modules.clone(), classes, reached, ..Triage::default() };
     let document = Document::new("vision_mini.pt".to_owned(), model, Arc::new(triage));
-    let (counted, all) = (document.flags, sample.flags);
+    let (counted, all) = (document.flags(), sample.flags());
     assert!(counted < all && document.serious_below(0) == counted, "{counted} of {all}");
     let last = document.findings.last().unwrap();
     assert!(matches!(last.kind, Kind::Blocker(_, Reach::Training)) && last.words.starts_with("Training only"));

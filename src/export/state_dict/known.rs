@@ -13,7 +13,7 @@ use crate::triage::{ModuleTriage, Status};
 use t2m_checkpoint::TensorKind;
 
 /// Share of the parameters whose move to MLX is known, by a plan or by the module's class, from 0 to 1; `None` where there are
-/// no parameters. A parameter that only a module of the user's own holds is copied, and not counted as known.
+/// no parameters. A parameter that only a forward which has to be ported uses is copied, and not counted as known.
 pub fn known_share(opened: &Opened) -> Option<f64> {
     let (checkpoint, model) = (&opened.checkpoint, &opened.model);
     let all = model.parameters();

@@ -71,7 +71,7 @@ pub enum Known {
 /// Why it is not known how a tensor moves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Doubt {
-    /// It is a parameter of a module of the user's own.
+    /// Its module has a forward that has to be ported, and nothing else says how it is used.
     Own,
     /// No module of the model has it.
     NoModule,
@@ -90,7 +90,7 @@ pub enum Doubt {
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Doubt::Own => f.write_str("a parameter of a module of your own"),
+            Doubt::Own => f.write_str("only the forward that has to be ported says how it is used"),
             Doubt::NoModule => f.write_str("no module of the model has it"),
             Doubt::NoTensor => f.write_str("its MLX layer has no tensor for it"),
             Doubt::Between(classes) => write!(

@@ -117,7 +117,7 @@ fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{sign} {word:<9}"), style),
         Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), words),
-        Span::styled(text::pad(&text::clip(&quoted(&finding.place), AT - 1), AT), theme.muted()),
+        Span::styled(text::pad(&text::clip_left(&quoted(&finding.place), AT - 1), AT), theme.muted()),
         Span::styled(format!("×{:<4} ", finding.count), theme.muted()),
         Span::styled(quoted(path).into_owned(), theme.muted()),
     ])
