@@ -12,7 +12,7 @@ use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, Status, Triage};
 use t2m_checkpoint::escape::quoted;
-use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport};
+use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
 
 /// What the user asked to open, and the help that was named.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,8 @@ pub struct Options {
     pub registries: Vec<PathBuf>,
     /// Which dict of the file is the model, where there are several: a key, or a dotted path of keys.
     pub key: Option<String>,
+    /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
+    pub dequantized: Option<Dtype>,
 }
 
 impl Options {
@@ -155,7 +157,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open_key(&options.checkpoint, options.key.as_deref())?
+        Checkpoint::open_as(&options.checkpoint, options.key.as_deref(), options.dequantized)?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {

@@ -40,6 +40,9 @@ pub struct Args {
     /// Convert back: write these MLX weights with torch's names and layouts, following CHECKPOINT or --map
     #[arg(long, value_name = "MLX.safetensors")]
     reverse: Option<PathBuf>,
+    /// Multiply codes of eight bits (fp8, int8) by the scales beside them: bfloat16, or float32 with --dtype f32 or f16
+    #[arg(long)]
+    dequantize: bool,
     /// Replace existing output files
     #[arg(long)]
     force: bool,
@@ -131,7 +134,12 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Failure> {
-    let opened = open(&common.options(checkpoint.to_owned()))?;
+    let mut opening = common.options(checkpoint.to_owned());
+    if args.dequantize {
+        let wide = matches!(args.dtype, TargetDtype::F32 | TargetDtype::F16);
+        opening.dequantized = Some(if wide { Dtype::Float32 } else { Dtype::BFloat16 });
+    }
+    let opened = open(&opening)?;
     let export = match Export::plan(&opened, common.inputs(), options(args)?) {
         Ok(export) => export,
         Err(error) => return ended(error),
