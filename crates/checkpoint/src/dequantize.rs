@@ -183,7 +183,7 @@ fn block(codes: &[u64], scales: &[u64], sides: Option<[u64; 2]>) -> Option<Sizes
         }
         let side = sides.and_then(|sides| sides.get((axis + 2).checked_sub(rank)?).copied());
         let known = side.into_iter().chain([BLOCK]).find(|side| length.div_ceil(*side) == count);
-        known.or_else(|| (count > 0 && length % count == 0).then(|| length / count))
+        known.or_else(|| (count > 0 && length.is_multiple_of(count)).then(|| length / count))
     };
     codes.iter().zip(&padded).enumerate().map(along).collect()
 }

@@ -95,7 +95,7 @@ pub(super) fn count(checkpoint: &Checkpoint, params: Option<&Map<String, Value>>
     let &[features] = shape("norm.weight")? else { return None };
     let &[rows, columns] = table else { return None };
     let vocabulary = params.and_then(|params| params.get("vocab_size")?.as_u64());
-    let quotient = |whole: u64, part: u64| (part > 0 && whole % part == 0).then(|| whole / part);
+    let quotient = |whole: u64, part: u64| (part > 0 && whole.is_multiple_of(part)).then(|| whole / part);
     let count = match quotient(features, columns)? {
         1 => quotient(vocabulary?, rows)?,
         count => count,
