@@ -111,6 +111,20 @@ pub enum Error {
     Registry(#[from] crate::registry::Error),
 }
 
+/// Say of a module whose tensor has another name that the file leaves out which that is: its module is not in the tree.
+fn tell_ties(checkpoint: &Checkpoint, model: &Model, triage: &mut Triage) {
+    for (name, tensor) in &checkpoint.ties {
+        let own = |module: &model::Module| module.tensors.iter().find(|own| own.tensor == Some(*tensor)).cloned();
+        let found = model.modules.iter().enumerate().find_map(|(id, module)| Some((id, own(module)?)));
+        if let Some((id, own)) = found
+            && let Some(triaged) = triage.modules.get_mut(id)
+        {
+            let words = format!(" Tied: its {} is `{}` too.", quoted(&own.name), quoted(name));
+            Arc::make_mut(triaged).reason += &words;
+        }
+    }
+}
+
 /// How many classes are named whose source was not found.
 const NAMED: usize = 4;
 
@@ -175,7 +189,8 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     }
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
-    let triage = triage::triage(&checkpoint, &model, &registry, &sources);
+    let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
+    tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));
     checkpoint.warnings.extend(sources.budget().warnings());
     let mut inputs = Inputs::of(&checkpoint);

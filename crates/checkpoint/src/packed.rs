@@ -89,7 +89,7 @@ impl Scheme {
     fn wants(&self) -> &'static str {
         match self {
             Scheme::Lora => {
-                "mlx-lm wants an adapters.safetensors with `lora_a` = A transposed and `lora_b` = B transposed; or merge it into its base model with peft's merge_and_unload(), and convert that."
+                "mlx-lm wants an adapters.safetensors with `lora_a` = A transposed and `lora_b` = B transposed, which `convert --lora` writes; or merge it into its base model with peft's merge_and_unload(), and convert that."
             }
             Scheme::Adapter(_) => "Merge it into its base model with peft's merge_and_unload(), and convert that.",
             Scheme::Fp8Blocks | Scheme::Fp8 | Scheme::Int8 => {
