@@ -12,7 +12,7 @@ use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, Status, Triage};
 use t2m_checkpoint::escape::quoted;
-use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport};
+use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
 
 /// What the user asked to open, and the help that was named.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,8 @@ pub struct Options {
     pub registries: Vec<PathBuf>,
     /// Which dict of the file is the model, where there are several: a key, or a dotted path of keys.
     pub key: Option<String>,
+    /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
+    pub dequantized: Option<Dtype>,
 }
 
 impl Options {
@@ -109,6 +111,20 @@ pub enum Error {
     Registry(#[from] crate::registry::Error),
 }
 
+/// Say of a module whose tensor has another name that the file leaves out which that is: its module is not in the tree.
+fn tell_ties(checkpoint: &Checkpoint, model: &Model, triage: &mut Triage) {
+    for (name, tensor) in &checkpoint.ties {
+        let own = |module: &model::Module| module.tensors.iter().find(|own| own.tensor == Some(*tensor)).cloned();
+        let found = model.modules.iter().enumerate().find_map(|(id, module)| Some((id, own(module)?)));
+        if let Some((id, own)) = found
+            && let Some(triaged) = triage.modules.get_mut(id)
+        {
+            let words = format!(" Tied: its {} is `{}` too.", quoted(&own.name), quoted(name));
+            Arc::make_mut(triaged).reason += &words;
+        }
+    }
+}
+
 /// How many classes are named whose source was not found.
 const NAMED: usize = 4;
 
@@ -155,7 +171,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open_key(&options.checkpoint, options.key.as_deref())?
+        Checkpoint::open_as(&options.checkpoint, options.key.as_deref(), options.dequantized)?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {
@@ -173,7 +189,8 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     }
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
-    let triage = triage::triage(&checkpoint, &model, &registry, &sources);
+    let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
+    tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));
     checkpoint.warnings.extend(sources.budget().warnings());
     let mut inputs = Inputs::of(&checkpoint);

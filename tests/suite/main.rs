@@ -24,6 +24,7 @@ mod inverse;
 mod key_maps;
 mod labelled;
 mod legacy;
+mod made;
 mod missing_ops;
 mod ops;
 mod ops_by_arguments;
