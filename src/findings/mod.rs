@@ -2,6 +2,7 @@
 //! every report list and count it from here.
 
 pub mod blockers;
+pub mod idioms;
 pub mod ops;
 
 use std::collections::{HashMap, HashSet};
