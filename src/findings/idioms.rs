@@ -6,6 +6,9 @@ use crate::open::Opened;
 use crate::registry::idioms::{Idiom, Kind, built_in};
 use crate::source::{IdiomUse, Reach};
 
+/// File and 1-based line; each once, in order.
+type Places<'a> = BTreeSet<(&'a str, usize)>;
+
 /// One variant with every place where it is written.
 #[derive(Debug)]
 pub struct IdiomSummary<'a> {
@@ -14,12 +17,12 @@ pub struct IdiomSummary<'a> {
     /// How many modules run one of these places.
     pub count: usize,
     /// File and 1-based line; each once, in order.
-    pub places: BTreeSet<(&'a str, usize)>,
+    pub places: Places<'a>,
 }
 
 /// The idioms that the model runs, or may run, in the order of the table.
 pub fn idioms(opened: &Opened) -> Vec<IdiomSummary<'_>> {
-    let mut found: BTreeMap<Kind, (usize, BTreeSet<(&str, usize)>)> = BTreeMap::new();
+    let mut found: BTreeMap<Kind, (usize, Places<'_>)> = BTreeMap::new();
     for id in 0..opened.model.modules.len() {
         let mut own: BTreeSet<Kind> = BTreeSet::new();
         for (kind, used, file) in of_module(opened, id) {

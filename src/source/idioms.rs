@@ -5,6 +5,7 @@
 
 mod shapes;
 mod turns;
+mod within;
 
 use std::collections::HashMap;
 
