@@ -5,6 +5,7 @@ pub mod blockers;
 mod folders;
 pub mod forwards;
 pub mod headline;
+pub mod idioms;
 pub mod ops;
 
 use std::collections::HashMap;

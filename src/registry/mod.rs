@@ -6,6 +6,7 @@ pub mod claims;
 pub mod conditions;
 pub mod constructors;
 pub mod dtypes;
+pub mod idioms;
 pub mod layers;
 pub mod libraries;
 pub mod ops;

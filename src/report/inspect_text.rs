@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 use super::code_cell;
 use crate::export::state_dict::known_share;
 use crate::figures::{bytes, count};
+use crate::findings::idioms::{IdiomSummary, idioms};
 use crate::findings::{BlockerPlace, Blockers, Folders, Headline, ops, status_counts};
 use crate::fit::{fit, hang};
 use crate::model::{Evidence, Module, ModuleId, attributes};
@@ -21,6 +22,8 @@ use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// The widest column of the listing, in terminal cells; longer text sticks out.
 const WIDEST: usize = 48;
+/// Places of one idiom that are named.
+const MOST_PLACES: usize = 8;
 /// How many unreadable tensors are listed; most often all have the same fault.
 const MOST_UNREADABLE: usize = 20;
 
@@ -59,6 +62,7 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     let mut rest = String::new();
     write_unreadable(&mut rest, opened)?;
     write_ops(&mut rest, opened)?;
+    write_idioms(&mut rest, opened, &folders)?;
     write_pickle(&mut rest, opened)?;
     page.out.write_str(&fit(&rest, columns))
 }
@@ -189,6 +193,24 @@ fn write_ops(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     Ok(())
 }
 
+/// What several lines of a forward compute together, and what MLX's own function does with it.
+fn write_idioms(out: &mut dyn Write, opened: &Opened, folders: &Folders) -> std::fmt::Result {
+    let found = idioms(opened);
+    if !found.is_empty() {
+        writeln!(out, "\nidioms in the forwards")?;
+    }
+    for IdiomSummary { row, count, places } in &found {
+        writeln!(out, "    {}: {} ×{count} → {}", row.name, row.variant, row.mlx)?;
+        let mut places: Vec<String> = places.iter().map(|(file, line)| format!("{}:{line}", folders.short(file))).collect();
+        let more = places.len().saturating_sub(MOST_PLACES);
+        places.truncate(MOST_PLACES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        writeln!(out, "        {}{more}", quoted(&places.join(", ")))?;
+        writeln!(out, "        {}", row.text)?;
+    }
+    Ok(())
+}
+
 /// What the pickle refers to that is neither on torch's safe list nor a class of the model's own modules. A pickled
 /// module consists of the latter; the rest is worth a look.
 fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
@@ -253,6 +275,12 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
             (code_cell(&op.torch), op.mlx().map_or("?".to_owned(), |mlx| format!("`{}`", code_cell(mlx))));
         let status = if op.guess { format!("{}, a guess", op.status.words()) } else { op.status.words().to_owned() };
         writeln!(out, "| `{torch}` | {mlx} | {status} | {} | {} |", op.count, cell(&ops::words(&op)))?;
+    }
+    let mut heading = Some("\n| idiom | variant | MLX | count | what MLX does |\n|---|---|---|---|---|\n");
+    for IdiomSummary { row, count, .. } in idioms(opened) {
+        out.write_str(heading.take().unwrap_or(""))?;
+        let (variant, mlx, text) = (cell(&row.variant), code_cell(&row.mlx), cell(&row.text));
+        writeln!(out, "| {} | {variant} | `{mlx}` | {count} | {text} |", row.name)?;
     }
     Ok(())
 }

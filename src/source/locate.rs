@@ -14,7 +14,7 @@ use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use super::texts::Texts;
-use super::{ClassSource, blockers, by_name, interpreter, ops, versions};
+use super::{ClassSource, blockers, by_name, idioms, interpreter, ops, versions};
 use crate::files::{Inputs, Role};
 use crate::registry::libraries::FROM_SOURCE;
 use t2m_checkpoint::escape::escape;
@@ -247,7 +247,8 @@ impl Sources {
         }
         let found = self.found(class)?;
         let described = self.budget().share(SHARE, || {
-            let mut described = describe(Imports::new(self).family(found), &self.made_with)?;
+            let imports = Imports::new(self);
+            let mut described = describe(&imports, imports.family(found), &self.made_with)?;
             if self.budget().is_spent() {
                 // Half of an answer could accuse what the other half acquits.
                 self.budget().leave_out(Part::Class, &format!("{class} in {}", described.file));
@@ -448,7 +449,7 @@ impl Root {
 }
 
 /// What to show of a class, which comes first, and of its bases. The file shown is the one with `forward`.
-fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<ClassSource> {
+fn describe(imports: &Imports<'_>, family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<ClassSource> {
     let members = family
         .iter()
         .filter_map(|found| Some(Member { module: &found.module, class: found.module.class(&found.name)? }));
@@ -481,6 +482,8 @@ fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<C
         let found = family.iter().find(|found| std::ptr::eq(&*found.module, module))?;
         (found.file != shown.file).then(|| found.file.clone())
     };
+    let helpers = idioms::helpers(imports, &family, &readings);
+    let idioms = idioms::find(&readings, &helpers, file_of);
     Some(ClassSource {
         file: shown.file.clone(),
         origin,
@@ -494,6 +497,7 @@ fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<C
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
         builds: builds(&lineage, &shown.module),
         ops: ops::find(&readings, file_of),
+        idioms,
     })
 }
 

@@ -15,6 +15,7 @@ mod files;
 mod folders;
 mod held;
 pub mod highlight;
+pub mod idioms;
 mod imports;
 pub mod inference;
 mod interpreter;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 pub use crate::registry::blockers::Severity;
 pub use budget::Budget;
+pub use idioms::IdiomUse;
 pub use inference::Reach;
 pub use locate::Sources;
 pub use ops::OpUse;
@@ -68,6 +70,8 @@ pub struct ClassSource {
     pub builds: Vec<(usize, String)>,
     /// The torch ops of `forward` and of the methods it uses, one for each place where one is written.
     pub ops: Vec<OpUse>,
+    /// What several lines of them compute together.
+    pub idioms: Vec<IdiomUse>,
 }
 
 impl ClassSource {
@@ -77,6 +81,7 @@ impl ClassSource {
         // Of a class that was read in part it is not known that it changes nothing.
         self.stands_for = None;
         (self.mentions, self.builds) = (Vec::new(), Vec::new());
+        self.idioms = Vec::new();
     }
 
     /// Keep at most this many blockers; returns whether any were dropped.
@@ -98,7 +103,8 @@ impl ClassSource {
 
     /// Whether anything was found in it.
     pub fn has_findings(&self) -> bool {
-        !(self.blockers.is_empty() && self.inherited.is_empty() && self.ops.is_empty())
+        let found = [self.blockers.is_empty(), self.inherited.is_empty(), self.ops.is_empty(), self.idioms.is_empty()];
+        found.contains(&false)
     }
 
     /// Every blocker with the file that it is in: its own, then those in files of bases.

@@ -299,6 +299,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             builds: builds.collect(),
             inherited: Vec::new(),
             ops: Vec::new(),
+            idioms: Vec::new(),
         }
     };
     let block = source(

@@ -17,6 +17,7 @@ mod files;
 mod folders;
 mod front_ends;
 mod hostile;
+mod idioms;
 mod imports;
 mod inference;
 mod inheritance;

@@ -86,6 +86,8 @@ pub struct Reached {
     pub blockers: Vec<Option<Reach>>,
     /// By op, in the order of [`ClassSource::ops`].
     pub ops: Vec<Option<Reach>>,
+    /// By idiom, in the order of [`ClassSource::idioms`].
+    pub idioms: Vec<Option<Reach>>,
 }
 
 /// What is asked.
@@ -147,7 +149,9 @@ fn answer(sources: &Sources, question: &Question<'_>, following: bool) -> Vec<Op
             };
             let blockers = source.all_blockers().map(|(file, blocker)| decide(file, blocker.at));
             let ops = source.ops.iter().map(|op| decide(op.file.as_deref().unwrap_or(&source.file), Some(op.at)));
-            Arc::new(Reached { blockers: blockers.collect(), ops: ops.collect() })
+            let idioms = source.idioms.iter();
+            let idioms = idioms.map(|it| decide(it.file.as_deref().unwrap_or(&source.file), Some(it.at)));
+            Arc::new(Reached { blockers: blockers.collect(), ops: ops.collect(), idioms: idioms.collect() })
         };
         Some(Arc::clone(shared.entry((module.class.as_str(), key)).or_insert_with(compute)))
     });
