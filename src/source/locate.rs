@@ -468,6 +468,7 @@ fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<C
         let found = family.iter().find(|found| std::ptr::eq(&*found.module, module))?;
         (found.file != shown.file).then(|| found.file.clone())
     };
+    let (ops, counted) = ops::find(&readings, file_of);
     Some(ClassSource {
         file: shown.file.clone(),
         origin,
@@ -480,7 +481,8 @@ fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<C
         inherited,
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
         builds: builds(&lineage, &shown.module),
-        ops: ops::find(&readings, file_of),
+        ops,
+        counted,
     })
 }
 

@@ -67,6 +67,8 @@ pub struct ClassSource {
     pub builds: Vec<(usize, String)>,
     /// The torch ops of `forward` and of the methods it uses, one for each place where one is written.
     pub ops: Vec<OpUse>,
+    /// What is no op by itself (`x[0]`, `x.shape`) and counts axes: told where channels are last and the axis is another one.
+    pub counted: Vec<OpUse>,
 }
 
 impl ClassSource {
@@ -89,6 +91,7 @@ impl ClassSource {
     /// Keep at most this many findings; returns whether any were dropped.
     fn keep(&mut self, room: usize) -> bool {
         let before = self.blockers.len() + self.inherited.len() + self.ops.len();
+        self.counted.truncate(room);
         self.blockers.truncate(room);
         self.inherited.truncate(room - self.blockers.len());
         self.ops.truncate(room - self.blockers.len() - self.inherited.len());
@@ -97,7 +100,12 @@ impl ClassSource {
 
     /// Whether anything was found in it.
     pub fn has_findings(&self) -> bool {
-        !(self.blockers.is_empty() && self.inherited.is_empty() && self.ops.is_empty())
+        !(self.blockers.is_empty() && self.inherited.is_empty() && self.ops.is_empty() && self.counted.is_empty())
+    }
+
+    /// Its ops, and behind them what is no op by itself and counts axes.
+    pub fn uses(&self) -> impl Iterator<Item = &OpUse> {
+        self.ops.iter().chain(&self.counted)
     }
 
     /// Every blocker with the file that it is in: its own, then those in files of bases.

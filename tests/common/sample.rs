@@ -298,6 +298,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             builds: builds.collect(),
             inherited: Vec::new(),
             ops: Vec::new(),
+            counted: Vec::new(),
         }
     };
     let block = source(
