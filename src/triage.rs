@@ -1,5 +1,7 @@
 //! Joins model, registry and source: a status with a reason for every module.
 
+mod gives;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Call, Plan, Refusal, Way};
 use crate::registry::{Difficulty, Layer, Owner, Registry, RowStatus, library};
-use crate::source::inference::{self, Question, Reached};
+use crate::source::inference::{self, Gives, Question, Reached};
 use crate::source::{Blocker, ClassSource, Reach, Sources};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Tensor, TensorKind};
@@ -189,6 +191,11 @@ pub fn triage_called(
         kinds: &kinds,
         classes: &triage.classes,
         replaced: &|id| replaced.get(id).copied().unwrap_or(false),
+        gives: &|id| {
+            let module = model.modules.get(id);
+            module.map_or(Gives::Anything, |module| gives::of(module, triage.modules.get(id).map(Arc::as_ref)))
+        },
+        rank: &|tensor| checkpoint.tensors.get(tensor).map(|tensor| tensor.shape.len()),
         config: checkpoint.metadata.get("config").and_then(serde_json::Value::as_object),
     };
     triage.reached = inference::reached(sources, &question);

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn names_are_read() {
-        let said = |name| part(name);
+        let said = |name: &str| part(name);
         let path = "model.layers.0.self_attn.q_proj".to_owned();
         for end in ["lora_A.weight", "lora_A.default.weight", "lora_A"] {
             assert_eq!(said(&format!("base_model.model.{path}.{end}")), Some((path.clone(), Part::A, false)));

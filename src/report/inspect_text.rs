@@ -201,7 +201,8 @@ fn write_idioms(out: &mut dyn Write, opened: &Opened, folders: &Folders) -> std:
     }
     for IdiomSummary { row, count, places } in &found {
         writeln!(out, "    {}: {} ×{count} → {}", row.name, row.variant, row.mlx)?;
-        let mut places: Vec<String> = places.iter().map(|(file, line)| format!("{}:{line}", folders.short(file))).collect();
+        let mut places: Vec<String> =
+            places.iter().map(|(file, line)| format!("{}:{line}", folders.short(file))).collect();
         let more = places.len().saturating_sub(MOST_PLACES);
         places.truncate(MOST_PLACES);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

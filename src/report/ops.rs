@@ -28,6 +28,12 @@ fn op(op: &OpSummary<'_>) -> Value {
             put("renames", json!(row.renames));
         }
     }
+    if let Some(order) = op.order {
+        put("layout", json!(order.name()));
+    }
+    if !op.notes.is_empty() {
+        put("notes", json!(op.notes));
+    }
     put("places", places.collect());
     Value::Object(value)
 }

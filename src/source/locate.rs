@@ -484,6 +484,7 @@ fn describe(imports: &Imports<'_>, family: Vec<Found>, made_with: &HashMap<Strin
     };
     let helpers = idioms::helpers(imports, &family, &readings);
     let idioms = idioms::find(&readings, &helpers, file_of);
+    let (ops, counted) = ops::find(&readings, file_of);
     Some(ClassSource {
         file: shown.file.clone(),
         origin,
@@ -496,7 +497,8 @@ fn describe(imports: &Imports<'_>, family: Vec<Found>, made_with: &HashMap<Strin
         inherited,
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
         builds: builds(&lineage, &shown.module),
-        ops: ops::find(&readings, file_of),
+        ops,
+        counted,
         idioms,
     })
 }

@@ -72,6 +72,8 @@ pub struct ClassSource {
     pub ops: Vec<OpUse>,
     /// What several lines of them compute together.
     pub idioms: Vec<IdiomUse>,
+    /// What is no op by itself (`x[0]`, `x.shape`) and counts axes: told where channels are last and the axis is another one.
+    pub counted: Vec<OpUse>,
 }
 
 impl ClassSource {
@@ -95,6 +97,7 @@ impl ClassSource {
     /// Keep at most this many findings; returns whether any were dropped.
     fn keep(&mut self, room: usize) -> bool {
         let before = self.blockers.len() + self.inherited.len() + self.ops.len();
+        self.counted.truncate(room);
         self.blockers.truncate(room);
         self.inherited.truncate(room - self.blockers.len());
         self.ops.truncate(room - self.blockers.len() - self.inherited.len());
@@ -103,8 +106,19 @@ impl ClassSource {
 
     /// Whether anything was found in it.
     pub fn has_findings(&self) -> bool {
-        let found = [self.blockers.is_empty(), self.inherited.is_empty(), self.ops.is_empty(), self.idioms.is_empty()];
+        let found = [
+            self.blockers.is_empty(),
+            self.inherited.is_empty(),
+            self.ops.is_empty(),
+            self.counted.is_empty(),
+            self.idioms.is_empty(),
+        ];
         found.contains(&false)
+    }
+
+    /// Its ops, and behind them what is no op by itself and counts axes.
+    pub fn uses(&self) -> impl Iterator<Item = &OpUse> {
+        self.ops.iter().chain(&self.counted)
     }
 
     /// Every blocker with the file that it is in: its own, then those in files of bases.

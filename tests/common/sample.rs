@@ -300,6 +300,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             inherited: Vec::new(),
             ops: Vec::new(),
             idioms: Vec::new(),
+            counted: Vec::new(),
         }
     };
     let block = source(

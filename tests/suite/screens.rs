@@ -240,7 +240,7 @@ fn what_only_training_reaches_is_dimmed_and_not_counted() {
         let source = classes.get(module.class.as_str())?;
         let of = |pattern: &str| if pattern == ".item()" { Reach::Training } else { Reach::Unknown };
         let blockers = source.all_blockers().map(|(_, blocker)| Some(of(&blocker.pattern))).collect();
-        Some(Arc::new(Reached { blockers, ops: Vec::new(), idioms: Vec::new() }))
+        Some(Arc::new(Reached { blockers, ops: Vec::new(), idioms: Vec::new(), seen: Default::default() }))
     });
     let reached = reached.collect();
     let triage = Triage { modules: sample.triage.modules.clone(), classes, reached, ..Triage::default() };
