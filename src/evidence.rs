@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::model::{Evidence, Model, Module, ModuleId};
+use crate::model::{Evidence, Model, Module, ModuleId, reparametrized};
 use crate::registry::constructors::{Axis, Constructor};
 use crate::source::Sources;
 use crate::source::constructors::{self, Built, Root};
 use t2m_checkpoint::{Checkpoint, Tensor};
 
+/// How torch names the class of a layer with a parametrization.
+const PARAMETRIZED: &str = "torch.nn.utils.parametrize.Parametrized";
 /// How many warnings are given individually.
 const WARNINGS: usize = 20;
 
@@ -30,14 +32,18 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
     if sources.is_empty() {
         return Vec::new();
     }
-    let root = Root { class, names: top_names(model), config, counts: counts(model) };
+    let shapes = weights(model, &checkpoint.tensors);
+    let weights = shapes.iter().map(|(id, shape)| (model.modules[*id].path.as_str(), *shape)).collect();
+    let root = Root { class, names: top_names(model), config, counts: counts(model), weights };
     let Some(built) = constructors::modules(sources, &root) else { return Vec::new() };
     let mut warnings = Vec::new();
-    for module in model.modules.iter_mut().filter(|module| module.evidence == Evidence::Inferred) {
-        let Some(built) = built.get(module.path.as_str()) else { continue };
-        match attributes(module, &checkpoint.tensors, built) {
+    for (id, module) in model.modules.iter_mut().enumerate() {
+        let Some(built) = built.get(module.path.as_str()).filter(|_| module.evidence == Evidence::Inferred) else {
+            continue;
+        };
+        match attributes(module, shapes.get(&id).copied(), built) {
             Ok(attributes) => {
-                module.class = built.class.as_str().into();
+                module.class = class_of(&module.class, built).into();
                 module.alternatives = Arc::default();
                 (module.evidence, module.confidence) = (Evidence::Source, 1.0);
                 module.attributes = Arc::new(attributes);
@@ -79,18 +85,37 @@ fn top_names(model: &Model) -> BTreeSet<&str> {
     children.chain(own).collect()
 }
 
+/// Shapes of the weights, of those that are computed as well: a norm around a constructor leaves the layer what it is.
+fn weights<'c>(model: &Model, tensors: &'c [Tensor]) -> HashMap<ModuleId, &'c [u64]> {
+    let weight = |(id, module): (ModuleId, &Module)| {
+        let computed = || reparametrized::weight(model, id).map(|(_, tensor)| tensor);
+        let tensor = tensors.get(module.tensor("weight").or_else(computed)?)?;
+        Some((id, tensor.shape.as_slice()))
+    };
+    model.modules.iter().enumerate().filter_map(weight).collect()
+}
+
+/// The class of what is built where the file has this one: a parametrization changes it.
+fn class_of(inferred: &str, built: &Built) -> String {
+    let parametrized = inferred.starts_with(PARAMETRIZED) && built.class.starts_with("torch.nn.");
+    if !parametrized {
+        return built.class.clone();
+    }
+    format!("{PARAMETRIZED}{}", built.class.rsplit('.').next().unwrap_or(&built.class))
+}
+
 /// The attributes of a module built this way, or why its tensors do not fit.
-fn attributes(module: &Module, tensors: &[Tensor], built: &Built) -> Result<Map<String, Value>, String> {
+fn attributes(module: &Module, weight: Option<&[u64]>, built: &Built) -> Result<Map<String, Value>, String> {
     let Some(constructor) = built.constructor else { return Ok(built.arguments.clone()) };
     let mut values = built.arguments.clone();
-    check(module, tensors, constructor, &mut values)?;
+    check(module, weight, constructor, &mut values)?;
     Ok(values.into_iter().filter(|(name, _)| constructor.keeps(name)).collect())
 }
 
 /// Compare arguments with the tensors, and fill in those that only the tensors determine.
 fn check(
     module: &Module,
-    tensors: &[Tensor],
+    weight: Option<&[u64]>,
     constructor: &Constructor,
     values: &mut Map<String, Value>,
 ) -> Result<(), String> {
@@ -99,12 +124,11 @@ fn check(
         return if fits { Ok(()) } else { Err("the file has tensors that it would not have".to_owned()) };
     }
     let affine = ["affine", "elementwise_affine"].iter().all(|name| values.get(*name) != Some(&Value::Bool(false)));
-    let weight = module.tensor("weight").and_then(|id| tensors.get(id));
     match weight {
         Some(_) if !affine => return Err("the file has a `weight` that it would not have".to_owned()),
         Some(weight) => {
-            let wrong = || format!("the file's `weight` has shape {:?}", weight.shape);
-            fill(&constructor.weight, &weight.shape, values).ok_or_else(wrong)?;
+            let wrong = || format!("the file's `weight` has shape {weight:?}");
+            fill(&constructor.weight, weight, values).ok_or_else(wrong)?;
         }
         None if affine => return Err("the file has no `weight` for it".to_owned()),
         None => {}

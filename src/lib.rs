@@ -42,6 +42,7 @@ pub mod export;
 pub mod figures;
 pub mod files;
 pub mod findings;
+pub mod fit;
 pub mod grammar;
 pub mod interrupt;
 pub mod model;

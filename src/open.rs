@@ -8,11 +8,12 @@ use crate::architecture::{self, Architecture};
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
-use crate::model::{self, Model};
+use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
 use crate::source::Sources;
-use crate::triage::{self, Triage};
-use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport};
+use crate::triage::{self, Status, Triage};
+use t2m_checkpoint::escape::quoted;
+use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
 
 /// What the user asked to open, and the help that was named.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub registries: Vec<PathBuf>,
     /// Which dict of the file is the model, where there are several: a key, or a dotted path of keys.
     pub key: Option<String>,
+    /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
+    pub dequantized: Option<Dtype>,
 }
 
 impl Options {
@@ -111,6 +114,49 @@ pub enum Error {
     Registry(#[from] crate::registry::Error),
 }
 
+/// Say of a module whose tensor has another name that the file leaves out which that is: its module is not in the tree.
+fn tell_ties(checkpoint: &Checkpoint, model: &Model, triage: &mut Triage) {
+    for (name, tensor) in &checkpoint.ties {
+        let own = |module: &model::Module| module.tensors.iter().find(|own| own.tensor == Some(*tensor)).cloned();
+        let found = model.modules.iter().enumerate().find_map(|(id, module)| Some((id, own(module)?)));
+        if let Some((id, own)) = found
+            && let Some(triaged) = triage.modules.get_mut(id)
+        {
+            let words = format!(" Tied: its {} is `{}` too.", quoted(&own.name), quoted(name));
+            Arc::make_mut(triaged).reason += &words;
+        }
+    }
+}
+
+/// How many classes are named whose source was not found.
+const NAMED: usize = 4;
+
+/// What is to be said where source was asked for and the model's own classes are not in it.
+fn not_found(options: &Options, checkpoint: &Checkpoint, model: &Model, triage: &Triage) -> Option<String> {
+    let asked = match (&options.python, options.sources.is_empty()) {
+        (None, true) => return None,
+        (Some(_), true) => "--python",
+        (None, false) => "--source",
+        (Some(_), false) => "--python and --source",
+    };
+    let custom = model.modules.iter().zip(&triage.modules).filter(|(_, triaged)| triaged.status == Status::Custom);
+    let classes: indexmap::IndexSet<&str> = custom.map(|(module, _)| module.class.as_str()).collect();
+    let missing: Vec<&str> =
+        classes.iter().copied().filter(|class| !class.is_empty() && triage.source(class).is_none()).collect();
+    let root_is_known = model.modules.first().is_some_and(|root| !root.class.is_empty());
+    let inferred = model.modules.iter().any(|module| module.evidence == Evidence::Inferred);
+    if missing.is_empty() {
+        let why = "no class there builds modules of the names at the top of this model, and the file does not name one";
+        return (!root_is_known && inferred).then(|| format!("Nothing in what {asked} names was used: {why}."));
+    }
+    let shown: Vec<String> = missing.iter().take(NAMED).map(|class| format!("`{}`", quoted(class))).collect();
+    let more = missing.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
+    let version = checkpoint.config().and_then(|config| config.get("transformers_version")?.as_str());
+    let made = version.map(|version| format!("; the model was saved by transformers {}", quoted(version)));
+    Some(format!("The source of {}{more} is not in what {asked} names{}.", shown.join(", "), made.unwrap_or_default()))
+}
+
 /// Open and triage.
 ///
 /// # Errors
@@ -128,7 +174,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open_key(&options.checkpoint, options.key.as_deref())?
+        Checkpoint::open_as(&options.checkpoint, options.key.as_deref(), options.dequantized)?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {
@@ -147,7 +193,9 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
     let architecture = architecture::know(&checkpoint, &mut model).map(Arc::new);
-    let triage = triage::triage(&checkpoint, &model, &registry, &sources);
+    let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
+    tell_ties(&checkpoint, &model, &mut triage);
+    checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));
     checkpoint.warnings.extend(sources.budget().warnings());
     let mut inputs = Inputs::of(&checkpoint);
     inputs.extend(options.inputs());

@@ -1,5 +1,7 @@
 //! Joins model, registry and source: a status with a reason for every module.
 
+mod gives;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -8,8 +10,8 @@ use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Call, Plan, Refusal, Way};
-use crate::registry::{Difficulty, Layer, Registry, RowStatus, library};
-use crate::source::inference::{self, Question, Reached};
+use crate::registry::{Difficulty, Layer, Owner, Registry, RowStatus, library};
+use crate::source::inference::{self, Gives, Question, Reached};
 use crate::source::{Blocker, ClassSource, Reach, Sources};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Tensor, TensorKind};
@@ -28,7 +30,7 @@ pub enum Status {
     Unsupported,
     /// Sequential, ModuleList, ModuleDict.
     Container,
-    /// A module of the user's own with a forward of its own.
+    /// A module with a forward of its own, of a library or of the user's.
     Custom,
     /// A leaf that no row covers.
     Unknown,
@@ -189,6 +191,11 @@ pub fn triage_called(
         kinds: &kinds,
         classes: &triage.classes,
         replaced: &|id| replaced.get(id).copied().unwrap_or(false),
+        gives: &|id| {
+            let module = model.modules.get(id);
+            module.map_or(Gives::Anything, |module| gives::of(module, triage.modules.get(id).map(Arc::as_ref)))
+        },
+        rank: &|tensor| checkpoint.tensors.get(tensor).map(|tensor| tensor.shape.len()),
         config: checkpoint.metadata.get("config").and_then(serde_json::Value::as_object),
     };
     triage.reached = inference::reached(sources, &question);
@@ -294,8 +301,7 @@ fn as_its_base(module: &Module, registry: &Registry, source: Option<&ClassSource
     let base = registry.torch_class(source.stands_for.as_deref()?).filter(|base| *base != BARE_MODULE)?;
     let row = named_anew(module, base, registry)?;
     let short = base.rsplit('.').next().unwrap_or(base);
-    let reason =
-        format!("A {short} with a name of its own ({}:{}). {}", quoted(&source.file), source.class_line, row.reason);
+    let reason = format!("A {short} with a name of its own, as its source says. {}", row.reason);
     Some(Layer { reason, ..row })
 }
 
@@ -308,32 +314,30 @@ fn named_anew(module: &Module, base: &str, registry: &Registry) -> Option<Layer>
 
 /// A module with children, or with a forward that was found, is one whose forward has to be ported; a leaf is unknown.
 fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTriage {
-    let forward =
-        source.and_then(|source| Some(format!("{}:{}", quoted(&source.file), source.forward.as_ref()?.start)));
+    let forward = source.is_some_and(|source| source.forward.is_some());
     let torch = module.class.starts_with("torch.") && module.class != GRAPH_MODULE;
     let (status, reason) = match (module.class.is_empty(), leaf, forward) {
         (true, true, _) => (Status::Unknown, "Names and shapes do not tell what it is.".to_owned()),
         (true, false, _) => {
             (Status::Custom, "The file does not say its class: only its children are known.".to_owned())
         }
-        (false, _, Some(place)) if !torch => {
-            let children = if leaf { "." } else { "; its children convert." };
-            (Status::Custom, format!("Its own forward ({place}) has to be ported{children}"))
+        (false, _, true) if !torch => {
+            (Status::Custom, format!("{}: its forward has to be ported.", whose(module, source)))
         }
         (false, false, _) if torch => (
             Status::Custom,
             "A composite of torch without a row: its forward has to be rebuilt from its children.".to_owned(),
         ),
         (false, false, _) => {
-            let reason =
-                format!("{}: its forward has to be ported; {} shows it.", whose(module), source_option(module));
+            let whose = whose(module, source);
+            let reason = format!("{whose}: its forward has to be ported; {} shows it.", source_option(module));
             (Status::Custom, reason)
         }
         (false, true, _) => {
             let reason = if torch || source.is_some() {
                 "No row of the registry covers this class; --registry adds rows.".to_owned()
             } else {
-                let (whose, option) = (whose(module), source_option(module));
+                let (whose, option) = (whose(module, source), source_option(module));
                 format!("{whose}: {option} shows what it computes, --registry says which layer it is like.")
             };
             (Status::Unknown, reason)
@@ -343,11 +347,22 @@ fn no_row(module: &Module, leaf: bool, source: Option<&ClassSource>) -> ModuleTr
 }
 
 /// Whose class it is, at the beginning of a sentence.
-fn whose(module: &Module) -> String {
-    match library(&module.class) {
-        Some(library) => format!("{} of {library}", quoted(module.short_class())),
-        None => "A class of your own".to_owned(),
+fn whose(module: &Module, source: Option<&ClassSource>) -> String {
+    if module.class.as_str() == GRAPH_MODULE {
+        return "A graph that torch.fx traced".to_owned();
     }
+    let whose = owner(&module.class, source).with(module.short_class());
+    quoted(&capitalised(&whose)).into_owned()
+}
+
+/// `your Net` at the beginning of a sentence; names stay as they are written.
+fn capitalised(whose: &str) -> String {
+    whose.strip_prefix("your ").map_or_else(|| whose.to_owned(), |class| format!("Your {class}"))
+}
+
+/// Whose a class is, by its name and by its source, where that was found.
+pub fn owner<'a>(class: &'a str, source: Option<&ClassSource>) -> Owner<'a> {
+    Owner::of(class, source.map(|source| (source.file.as_str(), source.origin.as_str())))
 }
 
 /// What finds the source of a class.

@@ -106,7 +106,11 @@ impl Asset {
         let numbers = |sketch: &'static [u8]| {
             sketch.chunks_exact(4).filter_map(|number| Some(u32::from_le_bytes(*number.first_chunk()?)))
         };
-        self.index.trees.iter().zip(self.sketches.chunks_exact(self.index.sketch * 4)).map(move |(tree, sketch)| (tree, numbers(sketch)))
+        self.index
+            .trees
+            .iter()
+            .zip(self.sketches.chunks_exact(self.index.sketch * 4))
+            .map(move |(tree, sketch)| (tree, numbers(sketch)))
     }
 
     /// The library of a tree, and the version that it was built with.

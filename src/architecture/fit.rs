@@ -92,8 +92,7 @@ pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str
     let mut tensors = Vec::new();
     list(root, "", &mut tensors);
     let place = place(&tensors, names, ends)?;
-    let mut fit =
-        Fit { place, fitting: 0, of: 0, differing: Vec::new(), missing: Vec::new(), unexpected: 0 };
+    let mut fit = Fit { place, fitting: 0, of: 0, differing: Vec::new(), missing: Vec::new(), unexpected: 0 };
     let mut met = 0usize;
     for (name, tensor) in &tensors {
         let Some(name) = fit.place.in_file(name) else { continue };

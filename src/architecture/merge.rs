@@ -143,8 +143,12 @@ impl Walk<'_> {
         if others.iter().all(|other| Arc::ptr_eq(other, &attributes) || **other == attributes) {
             return attributes;
         }
-        let names: BTreeMap<&str, ()> =
-            others.iter().flat_map(|other| other.keys()).chain(attributes.keys()).map(|name| (name.as_str(), ())).collect();
+        let names: BTreeMap<&str, ()> = others
+            .iter()
+            .flat_map(|other| other.keys())
+            .chain(attributes.keys())
+            .map(|name| (name.as_str(), ()))
+            .collect();
         let mut differing = Vec::new();
         for (name, ()) in names {
             let mut values: Vec<Option<Value>> = vec![attributes.get(name).cloned()];

@@ -99,7 +99,11 @@ impl Architecture {
     /// The model in a few words: `torchvision resnet50, 320 of 320 tensors fit`.
     pub fn title(&self) -> String {
         let names = self.names.iter().take(3).cloned().collect::<Vec<_>>().join(" = ");
-        let more = if self.names.len() > 3 { format!(" and {} more of its name", self.names.len() - 3) } else { String::new() };
+        let more = if self.names.len() > 3 {
+            format!(" and {} more of its name", self.names.len() - 3)
+        } else {
+            String::new()
+        };
         let place = match &self.fit.place {
             Place::Below(prefix) if prefix.is_empty() => String::new(),
             Place::Below(prefix) => format!(" below `{prefix}`"),
@@ -156,7 +160,8 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
     for tree in candidates.into_iter().take(MOST_TREES) {
         let whole = fitting.iter().any(|fitting| fitting.fit.is_whole());
         // What has another number of tensors cannot fit as well as one that fits in everything.
-        if (whole && tree.tensors != names.len()) || (blocks.len() == MOST_BLOCKS && !blocks.contains_key(&tree.block)) {
+        if (whole && tree.tensors != names.len()) || (blocks.len() == MOST_BLOCKS && !blocks.contains_key(&tree.block))
+        {
             continue;
         }
         let block = match blocks.entry(tree.block) {
@@ -171,7 +176,8 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
     let by_file_name = prefer_named(&mut fitting, Some(&checkpoint.path));
     let (first, others) = fitting.split_first()?;
     let alike = if by_file_name { &[] } else { others };
-    let root = |fitting: &Fitting<'_>| blocks.get(&fitting.tree.block).and_then(|block| block.module(fitting.tree.root));
+    let root =
+        |fitting: &Fitting<'_>| blocks.get(&fitting.tree.block).and_then(|block| block.module(fitting.tree.root));
     let others_alike: Vec<_> = alike.iter().filter_map(|other| Some((root(other)?, &other.fit.place))).collect();
     let told_apart = merge::merge(checkpoint, model, root(first)?, &first.fit, &others_alike);
     let (library, version) = asset.library(first.tree);

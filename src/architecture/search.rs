@@ -63,9 +63,12 @@ mod tests {
         assert!(suffixes("conv1.weight").eq(["weight", "conv1.weight"]));
         assert!(suffixes("weight").eq(["weight"]));
         // FNV-1a of "foobar", from the function's test vectors; and of "a " and "a 2x3" by make.py's `fnv`.
-        assert_eq!("foobar".bytes().fold(0x811c_9dc5_u32, |value, byte| {
-            (value ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        }), 0xbf9c_f968);
+        assert_eq!(
+            "foobar"
+                .bytes()
+                .fold(0x811c_9dc5_u32, |value, byte| { (value ^ u32::from(byte)).wrapping_mul(0x0100_0193) }),
+            0xbf9c_f968
+        );
         assert_ne!(hash("a", &[]), hash("a", &[2]));
         assert_ne!(hash("a", &[2, 3]), hash("a", &[23]));
     }
@@ -77,7 +80,8 @@ mod tests {
         let block = asset.block(tree.block).unwrap();
         let mut tensors = Vec::new();
         super::super::fit::list(block.module(tree.root).unwrap(), "backbone.", &mut tensors);
-        let found = candidates(asset, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.unwrap_or_default())));
+        let found =
+            candidates(asset, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.unwrap_or_default())));
         let place = found.iter().position(|found| std::ptr::eq(*found, tree)).unwrap();
         assert!(place < 12, "{place}");
     }

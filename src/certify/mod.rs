@@ -233,7 +233,7 @@ impl SampleModel {
             weights: WeightSource::Random,
             naive: false,
         });
-        let mut results = Results::of(self.opened.model.clone());
+        let mut results = Results::of(self.opened.model.clone(), &self.opened.triage);
         for event in events {
             if matches!(event, Event::Done { .. }) {
                 break;

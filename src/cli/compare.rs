@@ -12,8 +12,8 @@ use crate::export::check;
 use crate::export::state_dict;
 use crate::open::open;
 use crate::report::compare as report;
-use t2m_checkpoint::Checkpoint;
 use t2m_checkpoint::escape::{escape, quoted};
+use t2m_checkpoint::{Checkpoint, Dtype};
 
 /// Arguments of `compare`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub struct Args {
     checkpoint: PathBuf,
     /// The file to check against it: MLX weights, or another torch checkpoint
     other: PathBuf,
+    /// Multiply codes of eight bits (fp8, int8) of CHECKPOINT by the scales beside them first
+    #[arg(long)]
+    dequantize: bool,
     /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -32,13 +35,14 @@ pub struct Args {
 /// # Errors
 /// A file cannot be opened, a tensor cannot be read, or stdout is closed.
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
-    let opened = open(&common.options(args.checkpoint.clone()))?;
+    let mut opening = common.options(args.checkpoint.clone());
+    opening.dequantized = args.dequantize.then_some(Dtype::Float32);
+    let opened = open(&opening)?;
     let path = escape(&args.checkpoint.to_string_lossy()).into_owned();
     if let Some(how) = already::is_mlx(&opened) {
         return Err(format!("{path}: is MLX's ({}); the torch checkpoint comes first", quoted(&how)).into());
     }
-    let mut map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
-    check::by_family(&opened, &mut map);
+    let map = state_dict::map(&opened, &GlobSet::empty()).map_err(|error| format!("{path}: {error}"))?;
     // The modules have done their work: of a million they take as much memory as all the rest.
     let checkpoint = Arc::clone(&opened.checkpoint);
     drop(opened);
@@ -49,7 +53,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         check::with_conversion(&checkpoint, &map, &other)?
     };
     match args.format {
-        Format::Text => output::print(report::text(&findings).as_bytes())?,
+        Format::Text => output::print_text(&report::text(&findings))?,
         Format::Md => output::print(report::markdown(&findings).as_bytes())?,
         Format::Json => output::print_json(&report::Json(&findings))?,
     }

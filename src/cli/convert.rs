@@ -10,6 +10,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{Common, Failure, output};
 use crate::exit::Exit;
+use crate::export::adapter;
 use crate::export::reverse::{self, Reversal};
 use crate::export::run::{self, Export, SHARD_BYTES};
 use crate::export::state_dict::key_map;
@@ -40,6 +41,12 @@ pub struct Args {
     /// Convert back: write these MLX weights with torch's names and layouts, following CHECKPOINT or --map
     #[arg(long, value_name = "MLX.safetensors")]
     reverse: Option<PathBuf>,
+    /// Multiply codes of eight bits (fp8, int8) by the scales beside them: bfloat16, or float32 with --dtype f32 or f16
+    #[arg(long)]
+    dequantize: bool,
+    /// Write a LoRA adapter of peft's as mlx-lm reads it, with its adapter_config.json beside the output
+    #[arg(long, conflicts_with_all = ["reverse", "map", "dequantize"])]
+    lora: bool,
     /// Replace existing output files
     #[arg(long)]
     force: bool,
@@ -131,7 +138,12 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Failure> {
-    let opened = open(&common.options(checkpoint.to_owned()))?;
+    let mut opening = common.options(checkpoint.to_owned());
+    if args.dequantize {
+        let wide = matches!(args.dtype, TargetDtype::F32 | TargetDtype::F16);
+        opening.dequantized = Some(if wide { Dtype::Float32 } else { Dtype::BFloat16 });
+    }
+    let opened = open(&opening)?;
     let export = match Export::plan(&opened, common.inputs(), options(args)?) {
         Ok(export) => export,
         Err(error) => return ended(error),
@@ -141,7 +153,7 @@ fn forward(common: &Common, args: &Args, checkpoint: &Path) -> Result<Exit, Fail
     drop(opened);
     match with_progress(|watch| export.write(watch)) {
         Ok(written) => match args.format {
-            Format::Text => output::print(report::text(&facts, export.map(), &written).as_bytes())?,
+            Format::Text => output::print_text(&report::text(&facts, export.map(), &written))?,
             Format::Json => output::print_json(&report::json(&facts, export.map(), &written))?,
         },
         Err(error) => return ended(error),
@@ -172,10 +184,10 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
     args.map.iter().for_each(|map| inputs.add(Role::Map, map));
     let all = options(args)?;
     let options = all.writer(mlx);
-    writer::check(&inputs, &options, None)?;
+    writer::check(&inputs, &options, &[])?;
     let named = |error: reverse::Error| format!("{path}: {error}");
     let written = |tensors: &Reversal<'_>, inputs: Inputs| -> Result<Exit, Failure> {
-        let beside = Beside { inputs, map: None };
+        let beside = Beside { inputs, texts: Vec::new() };
         match with_progress(|watch| writer::write_beside(tensors, &options, &beside, watch)) {
             Ok(written) => print_reversed(args, tensors, &written),
             Err(error) => ended(error.into()),
@@ -185,7 +197,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
         (Some(checkpoint), None) => {
             let opened = open(&common.options(checkpoint.clone()))?;
             inputs.extend(Inputs::clone(&opened.inputs));
-            writer::check(&inputs, &options, None)?;
+            writer::check(&inputs, &options, &[])?;
             let map = run::key_map(&opened, &all.skip)?;
             written(&Reversal::by_checkpoint(&there, &opened.checkpoint, &map).map_err(named)?, inputs)
         }
@@ -196,7 +208,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
 
 fn print_reversed(args: &Args, tensors: &Reversal<'_>, written: &Written) -> Result<Exit, Failure> {
     match args.format {
-        Format::Text => output::print(report::reversed_text(&tensors.summary(), written).as_bytes())?,
+        Format::Text => output::print_text(&report::reversed_text(&tensors.summary(), written))?,
         Format::Json => {
             output::print_json(&report::reversed_json(&tensors.summary(), written))?;
         }
@@ -209,6 +221,7 @@ fn options(args: &Args) -> Result<run::Options, Failure> {
         target: args.output.clone(),
         dtype: args.dtype.dtype(),
         map: args.map.clone(),
+        config: args.lora.then(|| args.output.with_file_name(adapter::CONFIG)),
         skip: globs(&args.skip)?,
         force: args.force,
         strict: args.strict,

@@ -43,7 +43,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let well = engines.iter().all(|(_, greeting)| greeting.is_ok());
     match args.format {
         Format::Json => output::print_json(&report_json(&engines, &registry, &sources))?,
-        Format::Text | Format::Md => output::print(report_text(&engines, &registry, &sources).as_bytes())?,
+        Format::Text | Format::Md => output::print_text(&report_text(&engines, &registry, &sources))?,
     }
     Ok(Exit::of(well))
 }

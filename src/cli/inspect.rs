@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{Common, Failure, Format, output};
 use crate::exit::Exit;
+use crate::fit::fit;
 use crate::open::{Opened, open};
 use crate::report::{check as check_report, inspect_json, inspect_text};
 use crate::stderr;
@@ -45,8 +46,9 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let told = |words: fn(&Opened, &Check) -> String| checked.as_ref().map(|check| words(&opened, check));
     match args.format {
         Format::Text => output::stream(|out| {
-            inspect_text::text(out, &opened)?;
-            out.write_str(&told(check_report::text).unwrap_or_default())
+            let columns = output::columns();
+            inspect_text::text(out, &opened, columns)?;
+            out.write_str(&fit(&told(check_report::text).unwrap_or_default(), columns))
         })?,
         Format::Md => output::stream(|out| {
             inspect_text::markdown(out, &opened)?;

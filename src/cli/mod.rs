@@ -196,6 +196,7 @@ impl Common {
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),
+            dequantized: None,
         }
     }
 }

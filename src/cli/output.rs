@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use crate::fit::fit;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use t2m_checkpoint::escape::{EscapedJson, escape_json};
@@ -15,6 +16,29 @@ use t2m_checkpoint::escape::{EscapedJson, escape_json};
 /// Stdout is closed or full.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     Stdout::open()?.write_all(bytes)
+}
+
+/// Columns that a text report has to fit: those of the terminal that it goes to; elsewhere as many as COLUMNS says, where it is
+/// set; `None` where a line may be of any length, for the programs that read it.
+pub fn columns() -> Option<usize> {
+    let said = || std::env::var("COLUMNS").ok()?.trim().parse().ok().filter(|columns| *columns > 0);
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return said();
+    }
+    let size = rustix::termios::tcgetwinsize(stdout.as_fd()).ok().map(|size| usize::from(size.ws_col));
+    size.filter(|columns| *columns > 0).or_else(said).or(Some(UNSIZED))
+}
+
+/// Columns of a terminal that does not know its size.
+const UNSIZED: usize = 80;
+
+/// Write a text report, fitted to where it goes.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_text(text: &str) -> io::Result<()> {
+    print(fit(text, columns()).as_bytes())
 }
 
 /// Standard output itself. The standard library's takes no notice where it was opened for reading alone, and gives up where

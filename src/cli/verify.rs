@@ -8,14 +8,14 @@ use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{Common, Failure, output};
-use crate::compare::{Verdict, WeightSource};
+use crate::compare::WeightSource;
 use crate::exit::Exit;
 use crate::interrupt;
 use crate::model::ModuleId;
 use crate::open::{Opened, open};
 use crate::report::verify::{self as text, Report};
 use crate::stderr;
-use crate::verify::{Event, Layer, Measured, Request, Results, Runner};
+use crate::verify::{Event, Measured, Request, Results, Runner};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 use t2m_engine::EngineState;
@@ -104,12 +104,13 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive };
     runner.submit(request);
 
-    let mut results = Results::of(opened.model.clone());
+    let mut results = Results::of(opened.model.clone(), &opened.triage);
     let mut told = HashSet::new();
     // Layers that failed because an engine is not there, by what was said of it.
     let mut without_engine: BTreeMap<String, usize> = BTreeMap::new();
+    let columns = output::columns();
     if args.format == VerifyFormat::Text {
-        output::print_line(&text::heading_text())?;
+        output::print_line(&text::heading_text(columns))?;
     }
     loop {
         let event = crossbeam_channel::select_biased! {
@@ -131,7 +132,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         };
         // An engine that is not there is said once, not for every layer.
         if let Event::Engine(_, EngineState::Down(reason)) = &event
-            && told.insert(reason.clone())
+            && told.insert(sentence(reason).into_owned())
         {
             stderr::rewrite("");
             stderr::line(reason);
@@ -140,20 +141,22 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         if let Some((id, layer)) = results.apply(event) {
             stderr::rewrite("");
             match args.format {
-                VerifyFormat::Text if is_without_engine(layer, &told) => {
+                VerifyFormat::Text if layer.no_engine => {
                     *without_engine.entry(layer.reason().unwrap_or_default().to_owned()).or_default() += 1;
                 }
-                VerifyFormat::Text => output::print_line(&text::layer_text(&opened, id, layer))?,
+                VerifyFormat::Text => output::print_line(&text::layer_text(&opened, id, layer, columns))?,
                 VerifyFormat::Jsonl => output::print_json_line(&text::layer_json(&opened, id, layer))?,
                 VerifyFormat::Json | VerifyFormat::Md => {}
             }
         }
     }
     for (reason, layers) in without_engine {
-        output::print_line(&format!("{layers} of {total} layers failed: {}", sentence(&reason)))?;
+        if args.format == VerifyFormat::Text {
+            output::print_text(&format!("{layers} of {total} layers could not be run: {}\n", sentence(&reason)))?;
+        }
     }
     print(args.format, Report { opened: &opened, results: &results })?;
-    let measured = results.measured(&opened.triage);
+    let measured = results.measured();
     let required = args.require_measured.unwrap_or(0.0);
     if measured.measured == 0 {
         stderr::line("no layer was measured, so nothing is shown of the conversion");
@@ -167,17 +170,10 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     Ok(results.exit(measured, required))
 }
 
-/// Whether a layer failed before anything was run, for what was already said of an engine.
-fn is_without_engine(layer: &Layer, told: &HashSet<String>) -> bool {
-    layer.trials.is_empty()
-        && layer.verdict() == Some(Verdict::Failed)
-        && layer.reason().is_some_and(|reason| told.contains(reason))
-}
-
 /// What is printed at the end: everything, or only the sums if each layer was printed as it finished.
 fn print(format: VerifyFormat, report: Report<'_>) -> Result<(), Failure> {
     match format {
-        VerifyFormat::Text => output::print_line(&format!("\n{}", report.summary_text()))?,
+        VerifyFormat::Text => output::print_text(&format!("\n{}\n", report.summary_text()))?,
         VerifyFormat::Json => output::print_json(&report.json())?,
         VerifyFormat::Md => output::print(report.markdown().as_bytes())?,
         VerifyFormat::Jsonl => {}

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use globset::GlobSet;
+use serde_json::Value;
 
+use super::adapter::{self, Adapter};
 use super::already;
 use super::state_dict::{self, StateDict, key_map};
 use super::writer::{self, Beside, Progress, Text, Written};
 use crate::exit::Exit;
-use crate::files::Inputs;
+use crate::files::{Inputs, Kind};
 use crate::open::Opened;
 use t2m_checkpoint::escape::{EscapedJson, escape, quoted};
 use t2m_checkpoint::{Absent, AbsentKind, Checkpoint, Dtype};
@@ -30,6 +32,8 @@ pub struct Options {
     pub dtype: Option<Dtype>,
     /// Where the key map goes, if anywhere.
     pub map: Option<PathBuf>,
+    /// Where the configuration of a LoRA adapter goes, which is then written as mlx-lm reads it.
+    pub config: Option<PathBuf>,
     /// Torch tensors that are left out, by name.
     pub skip: GlobSet,
     /// Whether a file that is there is replaced.
@@ -50,12 +54,20 @@ impl Options {
             target,
             dtype: None,
             map: None,
+            config: None,
             skip,
             force: false,
             strict: false,
             assume_torch: false,
             shard_bytes: SHARD_BYTES,
         }
+    }
+
+    /// The texts beside the weights.
+    fn texts(&self) -> Vec<(&Path, Kind)> {
+        let map = self.map.as_deref().map(|path| (path, Kind::Map));
+        let config = self.config.as_deref().map(|path| (path, Kind::Config));
+        map.into_iter().chain(config).collect()
     }
 
     /// What the writer needs to know about them, and about the source file.
@@ -107,6 +119,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// It is no adapter that mlx-lm could read.
+    #[error("{}: {what}", shown(path))]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
+        what: String,
+    },
     /// Strictly, a tensor whose layer is not known is not copied.
     #[error("{}: {} tensors could only be copied, which --strict refuses:{}", shown(path), tensors.len(), listed(tensors))]
     Copied {
@@ -130,6 +150,7 @@ impl Error {
             Error::AlreadyMlx { .. }
             | Error::Absent { .. }
             | Error::Map { .. }
+            | Error::Adapter { .. }
             | Error::Nothing { .. }
             | Error::Write(_) => Exit::WrongInput,
         }
@@ -195,6 +216,8 @@ pub struct Export {
     map: StateDict,
     inputs: Inputs,
     options: Options,
+    /// The adapter's configuration.
+    config: Option<Value>,
 }
 
 impl Export {
@@ -209,14 +232,19 @@ impl Export {
         let source = Arc::clone(&opened.checkpoint);
         let mut all = Inputs::clone(&opened.inputs);
         all.extend(inputs);
-        writer::check(&all, &options.writer(&source.path), options.map.as_deref())?;
+        writer::check(&all, &options.writer(&source.path), &options.texts())?;
         refuse_absent(&source, &options.skip)?;
+        if options.config.is_some() {
+            let fault = |what| Error::Adapter { path: source.path.clone(), what };
+            let Adapter { map, config } = adapter::adapter(opened, &options.skip).map_err(fault)?;
+            return Ok(Export { source, map, inputs: all, options, config: Some(config) });
+        }
         let map = key_map(opened, &options.skip)?;
         if options.strict && map.copied().next().is_some() {
             let tensors = map.copied().map(|(entry, doubt)| (entry.name.to_string(), doubt.to_string()));
             return Err(Error::Copied { path: source.path.clone(), tensors: tensors.collect() });
         }
-        Ok(Export { source, map, inputs: all, options })
+        Ok(Export { source, map, inputs: all, options, config: None })
     }
 
     /// Which tensor becomes which.
@@ -234,8 +262,17 @@ impl Export {
             serde_json::to_writer_pretty(EscapedJson(file), &key_map::Rows { checkpoint: &self.source, map: &self.map })
                 .map_err(std::io::Error::from)
         };
-        let text = self.options.map.clone().map(|path| Text { path, write: &rows });
-        let beside = Beside { inputs: self.inputs.clone(), map: text };
+        let config = |file: &mut dyn Write| {
+            serde_json::to_writer_pretty(EscapedJson(file), &self.config).map_err(std::io::Error::from)
+        };
+        let text = |(path, kind): (&Path, Kind)| {
+            let write: &dyn Fn(&mut dyn Write) -> std::io::Result<()> =
+                if kind == Kind::Config { &config } else { &rows };
+            Text { path: path.to_owned(), kind, write }
+        };
+        let options = self.options.clone();
+        let texts = options.texts().into_iter().map(text).collect();
+        let beside = Beside { inputs: self.inputs.clone(), texts };
         Ok(writer::write_beside(&tensors, &self.options.writer(&self.source.path), &beside, watch)?)
     }
 }

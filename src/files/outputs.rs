@@ -17,6 +17,8 @@ pub enum Kind {
     Index,
     /// The key map.
     Map,
+    /// The configuration of an adapter, beside its weights.
+    Config,
 }
 
 impl Kind {
@@ -26,6 +28,7 @@ impl Kind {
             Kind::Shard => "a shard of the weights",
             Kind::Index => "the index of the weights' shards",
             Kind::Map => "the key map",
+            Kind::Config => "the adapter's configuration",
         }
     }
 

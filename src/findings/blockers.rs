@@ -128,27 +128,12 @@ impl<'a> Blockers<'a> {
     /// For each module, how many serious places it runs itself, and how many it or a module below it runs: a place counts
     /// once, however many of them run it, so that the root's number is that of [`Severities::serious`].
     pub fn serious(&self, model: &Model) -> Vec<Serious> {
-        let mut counts = vec![Serious::default(); model.modules.len()];
-        let mut below = vec![0i64; model.modules.len()];
         let serious = |place: &&BlockerPlace<'_>| place.counts() && place.blocker.severity != Severity::Harmless;
-        for place in self.places.iter().filter(serious) {
-            let mut before = None;
-            for &id in &place.modules {
-                counts[id].own += 1;
-                below[id] += 1;
-                // Whatever holds two that are next to each other in the order of the tree would count the place twice.
-                if let Some(both) = before.and_then(|before| common(model, before, id)) {
-                    below[both] -= 1;
-                }
-                before = Some(id);
-            }
-        }
-        for id in (0..below.len()).rev() {
-            counts[id].below = usize::try_from(below[id]).unwrap_or(0);
-            if let Some(parent) = model.modules[id].parent.filter(|&parent| parent < id) {
-                below[parent] += below[id];
-            }
-        }
+        let places: Vec<&[ModuleId]> =
+            self.places.iter().filter(serious).map(|place| place.modules.as_slice()).collect();
+        let below = super::distinct_below(model, places.iter().copied());
+        let mut counts: Vec<Serious> = below.into_iter().map(|below| Serious { own: 0, below }).collect();
+        places.iter().flat_map(|modules| modules.iter()).for_each(|&id| counts[id].own += 1);
         counts
     }
 }
@@ -160,13 +145,4 @@ pub struct Serious {
     pub own: usize,
     /// In its own class or below it.
     pub below: usize,
-}
-
-/// The innermost module that holds two, of which `first` comes first in the tree.
-fn common(model: &Model, first: ModuleId, second: ModuleId) -> Option<ModuleId> {
-    let mut at = Some(first);
-    while let Some(id) = at.filter(|&id| model.modules[id].end <= second) {
-        at = model.modules[id].parent;
-    }
-    at
 }

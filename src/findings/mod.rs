@@ -2,14 +2,21 @@
 //! every report list and count it from here.
 
 pub mod blockers;
+mod folders;
+pub mod forwards;
+pub mod headline;
+pub mod idioms;
 pub mod ops;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 pub use blockers::{BlockerPlace, Blockers, Severities};
+pub use folders::Folders;
+pub use forwards::Forwards;
+pub use headline::Headline;
 
-use crate::model::Model;
-use crate::triage::{Coverage, Status, Triage};
+use crate::model::{Model, ModuleId};
+use crate::triage::{Status, Triage};
 
 /// Number of modules of each status, in the order the screen lists them; those that do not occur are left out.
 pub fn status_counts(triage: &Triage) -> Vec<(Status, usize)> {
@@ -18,50 +25,34 @@ pub fn status_counts(triage: &Triage) -> Vec<(Status, usize)> {
     Status::ALL.iter().filter_map(|status| Some((*status, *counts.get(status)?))).collect()
 }
 
-/// Forwards that no layer of MLX replaces.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Forwards {
-    /// Modules with a forward of their own.
-    pub own: usize,
-    /// Their classes: each has one forward, which is ported once.
-    pub to_port: usize,
-}
-
-impl Forwards {
-    /// Those of a model: of modules that are custom, and whose class is known.
-    pub fn of(model: &Model, triage: &Triage) -> Forwards {
-        let custom = model.modules.iter().zip(&triage.modules).filter(|(_, triaged)| triaged.status == Status::Custom);
-        let classes = custom.map(|(module, _)| module.class.as_str()).filter(|class| !class.is_empty());
-        let (mut own, mut distinct) = (0, HashSet::new());
-        for class in classes {
-            own += 1;
-            distinct.insert(class);
+/// For each module, how many of these lists, each in tree order, have it or a module below it: a list counts once, however many
+/// of its modules that is.
+pub(crate) fn distinct_below<'a>(model: &Model, lists: impl Iterator<Item = &'a [ModuleId]>) -> Vec<usize> {
+    let mut below = vec![0i64; model.modules.len()];
+    for list in lists {
+        let mut before = None;
+        for &id in list {
+            below[id] += 1;
+            // Whatever holds two that are next to each other in the order of the tree would count the list twice.
+            if let Some(both) = before.and_then(|before| common(model, before, id)) {
+                below[both] -= 1;
+            }
+            before = Some(id);
         }
-        Forwards { own, to_port: distinct.len() }
     }
-
-    /// `4 forwards to port, of 25 modules`; `None` where there are none.
-    pub fn words(self) -> Option<String> {
-        let Forwards { own, to_port } = self;
-        let plural = if to_port == 1 { "" } else { "s" };
-        let modules = if own > to_port { format!(", of {own} modules") } else { String::new() };
-        (to_port > 0).then(|| format!("{to_port} forward{plural} to port{modules}"))
+    for id in (0..below.len()).rev() {
+        if let Some(parent) = model.modules[id].parent.filter(|&parent| parent < id) {
+            below[parent] += below[id];
+        }
     }
+    below.into_iter().map(|count| usize::try_from(count).unwrap_or(0)).collect()
 }
 
-/// How much of a model converts; `None` where it has neither layers nor parameters, and a share would be of nothing.
-pub fn coverage(model: &Model, triage: &Triage) -> Option<Shares> {
-    let Coverage { layers, parameters } = triage.coverage;
-    let layers = triage.layers(model).next().map(|_| layers);
-    let parameters = (model.parameters() > 0).then_some(parameters);
-    (layers.is_some() || parameters.is_some()).then_some(Shares { layers, parameters })
-}
-
-/// Shares of a model that convert, from 0 to 1; `None` where the share would be of nothing.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shares {
-    /// Of the layers.
-    pub layers: Option<f64>,
-    /// Of the parameters.
-    pub parameters: Option<f64>,
+/// The innermost module that holds two, of which `first` comes first in the tree.
+fn common(model: &Model, first: ModuleId, second: ModuleId) -> Option<ModuleId> {
+    let mut at = Some(first);
+    while let Some(id) = at.filter(|&id| model.modules[id].end <= second) {
+        at = model.modules[id].parent;
+    }
+    at
 }

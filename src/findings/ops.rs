@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::open::Opened;
 use crate::registry::Op;
 use crate::registry::ops::{Agreement, OpStatus};
-use crate::source::inference::Reached;
+use crate::source::inference::{Order, Reached, Seen};
+use crate::source::ops::INDEX;
 use crate::source::{ClassSource, OpUse, Reach};
 
 /// One op with every place where it is written.
@@ -17,6 +18,10 @@ pub struct OpSummary<'a> {
     pub row: Option<&'a Op>,
     /// How far the two agree, called with the arguments that these places give it.
     pub status: OpStatus,
+    /// Where the axes of its tensor are in MLX, where that is known, or counts and is not known.
+    pub order: Option<Order>,
+    /// What these places' own arguments and axes say.
+    pub notes: Vec<String>,
     /// How often it is written, each module of a class counted: two blocks with two `F.relu` make four.
     pub count: usize,
     /// Every place was taken for this op by the name of a method alone: its receiver is not known to be a tensor.
@@ -28,7 +33,12 @@ pub struct OpSummary<'a> {
 impl OpSummary<'_> {
     /// What to call instead.
     pub fn mlx(&self) -> Option<&str> {
-        self.row.map(|row| row.mlx.as_str())
+        let own = || match self.torch.as_str() {
+            INDEX => Some("x[…]"),
+            "x.shape" | "x.size" => Some("x.shape"),
+            _ => None,
+        };
+        self.row.map(|row| row.mlx.as_str()).or_else(own)
     }
 
     fn rank(&self) -> u8 {
@@ -36,15 +46,36 @@ impl OpSummary<'_> {
             OpStatus::None => 0,
             OpStatus::Unknown => 1,
             OpStatus::Trap => 2,
-            OpStatus::Recipe => 3,
-            OpStatus::Direct => 4,
+            OpStatus::Axis => 3,
+            OpStatus::Recipe => 4,
+            OpStatus::Direct => 5,
         }
     }
 }
 
-/// How far an op and its counterpart agree where it is used.
-fn status(row: Option<&Op>, used: &OpUse) -> OpStatus {
-    row.map_or(OpStatus::Unknown, |row| row.status_of(&used.call))
+/// What is known of one use of an op.
+struct Known {
+    status: OpStatus,
+    order: Option<Order>,
+    notes: Vec<String>,
+}
+
+/// How far an op and its counterpart agree where it is used, and what its arguments and axes say.
+fn known(row: Option<&Op>, used: &OpUse, seen: Option<&Seen>) -> Known {
+    let call = seen.map_or_else(|| used.call.clone(), |seen| seen.arguments(&used.call));
+    let (order, said) = seen.and_then(Seen::order).unzip();
+    let by_arguments = row.map_or(OpStatus::Unknown, |row| row.status_of(&call));
+    let of_axes = row.is_some_and(|row| row.of_axes);
+    let status = match (by_arguments, order) {
+        (OpStatus::Trap, Some(Order::Moved)) if of_axes => OpStatus::Axis,
+        (OpStatus::Trap, Some(Order::Same | Order::Torch)) if of_axes => OpStatus::Direct,
+        (OpStatus::Direct, Some(Order::Moved)) => OpStatus::Axis,
+        (OpStatus::Unknown, Some(Order::Moved)) if used.axes_only => OpStatus::Axis,
+        (status, _) => status,
+    };
+    let said = said.filter(|said| !said.is_empty());
+    let notes = said.into_iter().chain(row.iter().flat_map(|row| row.says(&call)).map(str::to_owned));
+    Known { status, order, notes: notes.collect() }
 }
 
 /// All ops of the classes whose source was found: those that MLX lacks first, then those without a row, then traps; within them
@@ -53,26 +84,40 @@ pub fn ops(opened: &Opened) -> Vec<OpSummary<'_>> {
     if opened.triage.classes.is_empty() {
         return Vec::new();
     }
-    let mut found: HashMap<(&str, OpStatus), OpSummary<'_>> = HashMap::new();
+    let mut found: HashMap<(&str, OpStatus, Vec<String>), OpSummary<'_>> = HashMap::new();
     for Kind { source, reached, modules } in kinds(opened) {
-        for used in running(source, reached) {
+        for (used, seen) in running(source, reached) {
             let row = opened.registry.op(&used.name);
-            if used.operator && row.is_none() {
+            let Known { status, order, notes } = known(row, used, seen);
+            if !is_told(used, row, status) {
                 continue;
             }
             let torch = row.map_or(used.name.as_str(), |row| row.torch.as_str());
-            let status = status(row, used);
-            let new =
-                || OpSummary { torch: torch.to_owned(), row, status, count: 0, guess: true, places: BTreeSet::new() };
-            let op = found.entry((torch, status)).or_insert_with(new);
+            let new = || OpSummary {
+                torch: torch.to_owned(),
+                row,
+                status,
+                order,
+                notes: notes.clone(),
+                count: 0,
+                guess: true,
+                places: BTreeSet::new(),
+            };
+            let op = found.entry((torch, status, notes.clone())).or_insert_with(new);
+            op.order = op.order.max(order);
             op.count += modules;
             op.guess &= used.guess;
             op.places.insert((used.file.as_deref().unwrap_or(&source.file), used.line, used.guess));
         }
     }
     let mut ops: Vec<OpSummary<'_>> = found.into_values().collect();
-    ops.sort_by(|a, b| (a.rank(), b.count, &a.torch).cmp(&(b.rank(), a.count, &b.torch)));
+    ops.sort_by(|a, b| (a.rank(), b.count, &a.torch, &a.notes).cmp(&(b.rank(), a.count, &b.torch, &b.notes)));
     ops
+}
+
+/// Whether a use is listed: operators where the registry has them, and what is no op by itself where its axes say something.
+fn is_told(used: &OpUse, row: Option<&Op>, status: OpStatus) -> bool {
+    if used.axes_only { status == OpStatus::Axis } else { row.is_some() || !used.operator }
 }
 
 /// How the ops of one class convert, by the places where they are written.
@@ -86,6 +131,8 @@ pub struct Counts {
     pub recipe: usize,
     /// MLX has an op of that name, with another meaning in some uses.
     pub trap: usize,
+    /// MLX has the op, and its axis is another one where channels are last.
+    pub axis: usize,
     /// Nothing in MLX.
     pub none: usize,
     /// No row of the registry.
@@ -97,7 +144,7 @@ pub struct Counts {
 impl Counts {
     /// All of them.
     pub fn total(&self) -> usize {
-        self.direct + self.renames + self.recipe + self.trap + self.none + self.unknown
+        self.direct + self.renames + self.recipe + self.trap + self.axis + self.none + self.unknown
     }
 
     /// `1 none, 2 trap, 5 direct, 3 guesses`, in the words of the lists: an op whose arguments have other names is direct, and
@@ -107,6 +154,7 @@ impl Counts {
             (self.none, OpStatus::None.words()),
             (self.unknown, OpStatus::Unknown.words()),
             (self.trap, OpStatus::Trap.name()),
+            (self.axis, OpStatus::Axis.name()),
             (self.recipe, OpStatus::Recipe.name()),
             (self.direct + self.renames, OpStatus::Direct.name()),
             (self.guesses, "guesses"),
@@ -115,14 +163,19 @@ impl Counts {
         told.collect::<Vec<String>>().join(", ")
     }
 
-    fn note(&mut self, row: Option<&Op>, used: &OpUse, times: usize) {
-        let agreement = row.map_or(Agreement::Unknown, |row| row.agreement_as(row.status_of(&used.call)));
+    fn note(&mut self, row: Option<&Op>, used: &OpUse, status: OpStatus, times: usize) {
+        let agreement = match (row, status) {
+            (Some(row), status) => row.agreement_as(status),
+            (None, OpStatus::Axis) => Agreement::Axis,
+            (None, _) => Agreement::Unknown,
+        };
         match agreement {
             Agreement::Unknown => self.unknown += times,
             Agreement::Direct => self.direct += times,
             Agreement::Renames => self.renames += times,
             Agreement::Recipe => self.recipe += times,
             Agreement::Trap => self.trap += times,
+            Agreement::Axis => self.axis += times,
             Agreement::None => self.none += times,
         }
         self.guesses += if used.guess { times } else { 0 };
@@ -149,19 +202,23 @@ fn kinds(opened: &Opened) -> Vec<Kind<'_>> {
 }
 
 /// The ops of a class that a module runs, or may run: what only training reaches is left out.
-fn running<'a>(source: &'a ClassSource, reached: Option<&'a Reached>) -> impl Iterator<Item = &'a OpUse> {
-    source.ops.iter().enumerate().filter_map(move |(at, used)| {
+fn running<'a>(
+    source: &'a ClassSource,
+    reached: Option<&'a Reached>,
+) -> impl Iterator<Item = (&'a OpUse, Option<&'a Seen>)> {
+    source.uses().enumerate().filter_map(move |(at, used)| {
         let runs = reached.is_none_or(|reached| reached.ops.get(at).copied().flatten().is_some_and(Reach::counts));
-        runs.then_some(used)
+        runs.then(|| (used, reached.and_then(|reached| reached.seen.get(&at))))
     })
 }
 
 fn count(opened: &Opened, source: &ClassSource, reached: Option<&Reached>) -> Counts {
     let mut counts = Counts::default();
-    for used in running(source, reached) {
+    for (used, seen) in running(source, reached) {
         let row = opened.registry.op(&used.name);
-        if row.is_some() || !used.operator {
-            counts.note(row, used, 1);
+        let status = known(row, used, seen).status;
+        if is_told(used, row, status) {
+            counts.note(row, used, status, 1);
         }
     }
     counts
@@ -194,6 +251,7 @@ pub fn total(opened: &Opened) -> Counts {
         total.renames += own.renames * modules;
         total.recipe += own.recipe * modules;
         total.trap += own.trap * modules;
+        total.axis += own.axis * modules;
         total.none += own.none * modules;
         total.unknown += own.unknown * modules;
         total.guesses += own.guesses * modules;
@@ -201,14 +259,18 @@ pub fn total(opened: &Opened) -> Counts {
     total
 }
 
-/// What a report says of an op beside its counterpart: renamed arguments, then the trap where it fires.
+/// What a report says of an op beside its counterpart: renamed arguments, the trap where it fires, what its axes and arguments
+/// say.
 pub fn words(op: &OpSummary<'_>) -> String {
     let Some(row) = op.row else {
-        return "unknown here: no row of the registry covers this op, which says nothing of MLX".to_owned();
+        let unknown = "unknown here: no row of the registry covers this op, which says nothing of MLX";
+        let first = (op.status == OpStatus::Unknown).then(|| unknown.to_owned());
+        return first.into_iter().chain(op.notes.iter().cloned()).collect::<Vec<String>>().join(" ");
     };
     let renames: Vec<String> = row.renames.iter().map(|(from, to)| format!("{from} → {to}")).collect();
     // A row of a trap has its text for the calls in which it fires.
     let trap = row.trap.clone().filter(|_| row.status == op.status);
-    let parts = [renames.join(", "), trap.unwrap_or_default()];
+    let said = trap.into_iter().chain(op.notes.iter().cloned()).collect::<Vec<String>>().join(" ");
+    let parts = [renames.join(", "), said];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<String>>().join("; ")
 }

@@ -79,12 +79,20 @@ mod tests {
         let tensors = tensors_of(&[("a.conv.weight", &[4, 3, 3, 3]), ("z.weight", &[2, 4]), ("extra.weight", &[5])]);
         let checkpoint_names: Vec<(String, Option<i64>)> = Vec::new();
         let (mut model, _) = crate::model::tree::from_names(&tensors, &checkpoint_names);
-        let known = |path: &str, class: &str| Known { path: path.into(), class: class.into(), attributes: Arc::default() };
+        let known =
+            |path: &str, class: &str| Known { path: path.into(), class: class.into(), attributes: Arc::default() };
         model.describe(
-            vec![known("", "m.Net"), known("z", "nn.Linear"), known("a", "nn.Sequential"), known("a.conv", "nn.Conv2d"), known("a.act", "nn.ReLU")],
+            vec![
+                known("", "m.Net"),
+                known("z", "nn.Linear"),
+                known("a", "nn.Sequential"),
+                known("a.conv", "nn.Conv2d"),
+                known("a.act", "nn.ReLU"),
+            ],
             &tensors,
         );
-        let seen: Vec<_> = model.modules.iter().map(|m| (m.path.as_str(), m.class.as_str(), m.depth, m.parent, m.end)).collect();
+        let seen: Vec<_> =
+            model.modules.iter().map(|m| (m.path.as_str(), m.class.as_str(), m.depth, m.parent, m.end)).collect();
         assert_eq!(
             seen,
             [

@@ -2,9 +2,9 @@
 
 pub mod alike;
 pub mod attributes;
+mod described;
 pub mod infer;
 pub(crate) mod neighbours;
-mod described;
 mod places;
 pub mod reparametrized;
 pub mod tree;

@@ -67,6 +67,10 @@ enum Test {
     Several,
     /// It is a whole number, or a tensor of such.
     Integers,
+    /// It is a number, or every element is one, that is whole.
+    Whole,
+    /// It or an element of it is a number that is not whole.
+    Fraction,
     /// It is a tensor of half precision.
     Half,
     /// It is one of these.
@@ -107,12 +111,14 @@ impl<'de> Deserialize<'de> for Condition {
             (Some("negative"), None, None) => Test::Negative,
             (Some("several"), None, None) => Test::Several,
             (Some("integers"), None, None) => Test::Integers,
+            (Some("whole"), None, None) => Test::Whole,
+            (Some("fraction"), None, None) => Test::Fraction,
             (Some("half"), None, None) => Test::Half,
             (None, Some(values), None) if !values.is_empty() => Test::Among(values),
             (None, None, Some(values)) if !values.is_empty() => Test::Except(values),
             (Some(word), None, None) => {
                 return Err(fault(&format!(
-                    "`is` is given, absent, dtype, no device, negative, several, integers or half, and not `{word}`"
+                    "`is` is given, absent, dtype, no device, negative, several, integers, whole, fraction or half, and not `{word}`"
                 )));
             }
             _ => return Err(fault("a condition has one of `is`, `among` and `except`, with something in it")),
@@ -154,6 +160,12 @@ impl Condition {
                 Some(Argument::Number(number)) => number.fract() == 0.0,
                 argument => argument == Some(&Argument::Integers),
             },
+            Test::Whole => known.is_some_and(|argument| {
+                let all = numbers(argument);
+                !all.is_empty() && all.iter().all(|number| number.is_some_and(|number| number.fract() == 0.0))
+            }),
+            Test::Fraction => known
+                .is_some_and(|argument| numbers(argument).into_iter().flatten().any(|number| number.fract() != 0.0)),
             Test::Half => known == Some(&Argument::Half),
             Test::Among(values) => known.is_some_and(|argument| values.iter().any(|value| value.is(argument))),
             Test::Except(values) => known.is_some_and(|argument| !values.iter().any(|value| value.is(argument))),
@@ -166,6 +178,15 @@ impl Condition {
         }
         let named = call.named.iter().find(|(name, _)| *name == self.argument).map(|(_, argument)| argument);
         named.or_else(|| call.positional.get(self.at?))
+    }
+}
+
+/// A number, or those of a sequence, each where it is known.
+fn numbers(argument: &Argument) -> Vec<Option<f64>> {
+    let number = |argument: &Argument| if let Argument::Number(number) = argument { Some(*number) } else { None };
+    match argument {
+        Argument::Sequence(elements) => elements.iter().map(number).collect(),
+        argument => vec![number(argument)],
     }
 }
 
@@ -225,6 +246,11 @@ mod tests {
             ("argument = 'training'\nat = 1\namong = [false]", call(&[Other, Other], &[]), false),
             ("argument = 'shape'\nat = 0\nis = 'several'", call(&[Sequence(vec![Other])], &[]), false),
             ("argument = 'shape'\nat = 0\nis = 'several'", call(&[Other], &[]), true),
+            ("argument = 'scale'\nat = 0\nis = 'whole'", call(&[Sequence(vec![Number(2.0), Number(3.0)])], &[]), true),
+            ("argument = 'scale'\nat = 0\nis = 'whole'", call(&[Sequence(vec![Number(2.0), Other])], &[]), false),
+            ("argument = 'scale'\nat = 0\nis = 'fraction'", call(&[Sequence(vec![Other, Number(0.5)])], &[]), true),
+            ("argument = 'scale'\nat = 0\nis = 'fraction'", call(&[Number(2.0)], &[]), false),
+            ("argument = 'scale'\nat = 0\nis = 'fraction'", call(&[Other], &[]), false),
         ];
         for (text, call, holds) in cases {
             assert_eq!(condition(text).unwrap().holds(&call), holds, "{text}: {call:?}");

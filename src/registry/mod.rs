@@ -1,11 +1,13 @@
 //! What is known of layers, ops, rules and blockers: `assets/registry/*.toml`, built in and checked when loaded, with a
 //! user's files on top.
 
+pub mod axes;
 pub mod blockers;
 pub mod claims;
 pub mod conditions;
 pub mod constructors;
 pub mod dtypes;
+pub mod idioms;
 pub mod layers;
 pub mod libraries;
 pub mod ops;
@@ -20,7 +22,7 @@ use t2m_checkpoint::escape::{escape, quoted};
 
 pub use dtypes::DtypeRow;
 pub use layers::{Attribute, Difficulty, Field, Layer, RowStatus, Seed};
-pub use libraries::library;
+pub use libraries::{Owner, library};
 pub use ops::Op;
 pub use recipe::Recipe;
 pub use rules::LayoutRule;

@@ -35,6 +35,12 @@ pub struct Op {
     /// Arguments with which it does not, whatever else is given.
     #[serde(default)]
     pub unless: Vec<Condition>,
+    /// What more is to be said of calls with certain arguments.
+    #[serde(default)]
+    pub says: Vec<Says>,
+    /// Its trap is of channels-last activations alone: where it is known what comes in, that decides.
+    #[serde(default)]
+    pub of_axes: bool,
     /// Inputs of the examples by name: `normal 3x5`, `ids(4) 2x3`, `int32 2 [-7, 7]`.
     #[serde(default)]
     pub inputs: BTreeMap<String, String>,
@@ -54,6 +60,20 @@ pub struct Op {
     pub seed: bool,
 }
 
+/// What is to be said of calls with certain arguments.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Says {
+    /// Arguments that the call has, all of them.
+    #[serde(default)]
+    pub when: Vec<Condition>,
+    /// Arguments that it does not have, any of them.
+    #[serde(default)]
+    pub unless: Vec<Condition>,
+    /// What happens, and what to write.
+    pub text: String,
+}
+
 impl OpStatus {
     /// The word in JSON and reports.
     pub fn name(self) -> &'static str {
@@ -61,6 +81,7 @@ impl OpStatus {
             OpStatus::Direct => "direct",
             OpStatus::Recipe => "recipe",
             OpStatus::Trap => "trap",
+            OpStatus::Axis => "axis",
             OpStatus::None => "none",
             OpStatus::Unknown => "unknown",
         }
@@ -88,6 +109,7 @@ impl Op {
             OpStatus::Direct => Agreement::Renames,
             OpStatus::Recipe => Agreement::Recipe,
             OpStatus::Trap => Agreement::Trap,
+            OpStatus::Axis => Agreement::Axis,
             OpStatus::None => Agreement::None,
             OpStatus::Unknown => Agreement::Unknown,
         }
@@ -103,6 +125,15 @@ impl Op {
         }
     }
 
+    /// What more is to be said of a call with these arguments.
+    pub fn says(&self, call: &Call) -> impl Iterator<Item = &str> {
+        let holds = |says: &&Says| {
+            says.when.iter().all(|condition| condition.holds(call))
+                && !says.unless.iter().any(|condition| condition.holds(call))
+        };
+        self.says.iter().filter(holds).map(|says| says.text.as_str())
+    }
+
     /// What is contradictory in the row.
     fn fault(&self) -> Option<&'static str> {
         let (torch, mlx) = (self.torch_example.is_some(), self.mlx_example.is_some());
@@ -113,8 +144,14 @@ impl Op {
         if self.status != OpStatus::Trap && !(self.when.is_empty() && self.unless.is_empty()) {
             return Some("`when` and `unless` are a trap's");
         }
-        if self.status == OpStatus::Unknown {
-            return Some("a row knows its op");
+        if self.status == OpStatus::Unknown || self.status == OpStatus::Axis {
+            return Some("a row knows its op, whose axes depend on what comes in");
+        }
+        if self.says.iter().any(|says| says.text.trim().is_empty() || says.when.is_empty() && says.unless.is_empty()) {
+            return Some("what is said needs a `text`, and `when` with the arguments that it is said of");
+        }
+        if self.of_axes && (self.status != OpStatus::Trap || !self.when.is_empty()) {
+            return Some("`of_axes` is of a trap that always fires");
         }
         if torch == self.unmeasured.is_some() {
             return Some("there has to be a torch_example, or `unmeasured` with the reason");
@@ -136,6 +173,9 @@ pub enum OpStatus {
     Recipe,
     /// Another meaning in some uses; the row says which.
     Trap,
+    /// The same op, called with an axis that is another one where channels are last.
+    #[serde(skip)]
+    Axis,
     /// MLX has no counterpart; the row says what to do.
     None,
     /// The registry has no row.
@@ -154,6 +194,8 @@ pub enum Agreement {
     Recipe,
     /// Another meaning in some uses.
     Trap,
+    /// Another axis where channels are last.
+    Axis,
     /// Nothing in MLX.
     None,
     /// No row of the registry.
@@ -168,6 +210,7 @@ impl Agreement {
             Agreement::Renames => "renames",
             Agreement::Recipe => "recipe",
             Agreement::Trap => "trap",
+            Agreement::Axis => "axis",
             Agreement::None => "none",
             Agreement::Unknown => "unknown",
         }

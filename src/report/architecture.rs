@@ -38,13 +38,14 @@ pub(super) fn candidates(architecture: &Architecture) -> Vec<Value> {
 
 /// Lines of text: the model, what differs, which others fit as well.
 pub(super) fn lines(architecture: &Architecture) -> Vec<String> {
-    let mut lines = vec![format!("architecture: {} (built with {} {})", quoted(&architecture.title()), architecture.library, architecture.version)];
-    lines.extend(architecture.differences().iter().map(|difference| format!("  {}", quoted(difference))));
+    let Architecture { library, version, .. } = architecture;
+    let mut lines = vec![format!("{}, as {library} {version} builds it", quoted(&architecture.title()))];
+    lines.extend(architecture.differences().iter().map(|difference| quoted(difference).into_owned()));
     if let Some(first) = architecture.others.first() {
         let count: usize = architecture.others.iter().map(|other| other.names.len()).sum();
         let name = first.names.first().map_or("", String::as_str);
         let chosen = if architecture.by_file_name { "; the file's name decided" } else { "" };
-        lines.push(format!("  {count} more fit as well, {} {name} for one{chosen}", first.library));
+        lines.push(format!("{count} more fit as well, {} {name} for one{chosen}", first.library));
     }
     let mut told: Vec<(&str, Vec<String>)> = Vec::new();
     for apart in &architecture.told_apart {
@@ -55,7 +56,7 @@ pub(super) fn lines(architecture: &Architecture) -> Vec<String> {
         }
     }
     for (name, values) in told.iter().take(MOST_TOLD) {
-        lines.push(format!("  not told by the file: {name} is {}", values.join(" or ")));
+        lines.push(format!("not told by the file: {name} is {}", values.join(" or ")));
     }
     lines
 }

@@ -11,9 +11,14 @@ use crate::export::writer::{Loss, Written};
 use crate::figures::bytes;
 use crate::model::neighbours;
 use crate::open::Opened;
+use crate::plan::weights::Fold;
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{escape, sentence};
 
+/// Modules of mlx-lm 0.32.2 whose norms compute with 1 + weight. Its others, qwen3_next, qwen3_5 and step3p5, have plain norms
+/// and add the 1 when they load torch's weights.
+const PORTS_THAT_ADD: &str =
+    "mlx-lm's gemma, gemma2, gemma3, recurrent_gemma, nemotron, minimax_m3_vl and muse_glimmer";
 /// How many names a list in the text shows.
 const MOST_SHOWN: usize = 20;
 /// How many names of tensors with one reason in common it shows.
@@ -68,6 +73,9 @@ pub fn text(facts: &Facts, map: &StateDict, written: &Written) -> String {
             "{by_class} by their layer's class alone: the file does not say all hyper-parameters, which the layout does not depend on"
         ));
     }
+    if let Some(added) = added(map) {
+        lines.push(added);
+    }
     let others = facts.by_others(map);
     let title = format!(
         "{} because the model's other convolutions are no transposed ones either; the file does not say:",
@@ -99,6 +107,18 @@ pub fn text(facts: &Facts, map: &StateDict, written: &Written) -> String {
         lines.push("the layers' outputs are measured by `t2m-tui verify`, by the same moves".to_owned());
     }
     lines.join("\n") + "\n"
+}
+
+/// What was added to the weights of norms, and for whom that is right.
+fn added(map: &StateDict) -> Option<String> {
+    let offsets = map.entries.iter().filter_map(|entry| match entry.step.fold {
+        Fold::Offset(offset) => Some(offset),
+        _ => None,
+    });
+    let (offset, count) = (offsets.clone().next()?, offsets.count());
+    Some(format!(
+        "{count} norms with {offset} added to their weight, as plain mlx.nn norms want it; {PORTS_THAT_ADD} add it at run time and want torch's weight"
+    ))
 }
 
 /// What is only copied: for each reason the names that have it.

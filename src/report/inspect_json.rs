@@ -42,6 +42,7 @@ impl Serialize for Report<'_> {
         let places = || blockers.places.iter().filter_map(|place| blocker(opened, place));
         report.serialize_entry("blockers", &Each(places))?;
         report.serialize_entry("ops", &super::ops::json(opened))?;
+        report.serialize_entry("idioms", &super::ops::idioms_json(opened))?;
         report.serialize_entry("pickle", &Pickle(opened.checkpoint.pickle.as_ref()))?;
         report.serialize_entry("warnings", &opened.checkpoint.warnings)?;
         report.end()
@@ -196,7 +197,7 @@ fn summary(opened: &Opened, blockers: &Blockers<'_>) -> Value {
     json!({
         "layers": layers,
         "coverage": {"layers": coverage.layers, "parameters": coverage.parameters, "weights": known_share(opened)},
-        "forwards": {"own": forwards.own, "to_port": forwards.to_port},
+        "forwards": {"own": forwards.own(), "to_port": forwards.to_port()},
         "blockers": blockers.severities().total(),
     })
 }

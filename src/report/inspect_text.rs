@@ -11,60 +11,158 @@ use unicode_width::UnicodeWidthStr;
 
 use super::code_cell;
 use crate::export::state_dict::known_share;
-use crate::figures::{bytes, count, percent};
-use crate::findings::{self, BlockerPlace, Blockers, Forwards, ops, status_counts};
+use crate::figures::{bytes, count};
+use crate::findings::idioms::{IdiomSummary, idioms};
+use crate::findings::{BlockerPlace, Blockers, Folders, Headline, ops, status_counts};
+use crate::fit::{fit, hang};
 use crate::model::{Evidence, Module, ModuleId, attributes};
 use crate::open::Opened;
-use crate::triage::ModuleTriage;
+use crate::triage::{ModuleTriage, Status};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// The widest column of the listing, in terminal cells; longer text sticks out.
 const WIDEST: usize = 48;
+/// Places of one idiom that are named.
+const MOST_PLACES: usize = 8;
 /// How many unreadable tensors are listed; most often all have the same fault.
 const MOST_UNREADABLE: usize = 20;
 
-/// Write the report as text, row by row: a model may have a million modules.
+/// Write the report as text, row by row: a model may have a million modules. On a terminal of so many columns rows fit it, and
+/// what a row says that an earlier one has said is not said again; elsewhere each row is one line, whole.
 ///
 /// # Errors
 /// `out` cannot be written to.
-pub fn text(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
-    writeln!(out, "{}", headline(opened))?;
-    for line in opened.architecture.iter().flat_map(|architecture| super::architecture::lines(architecture)) {
-        writeln!(out, "{line}")?;
-    }
+pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std::fmt::Result {
+    let folders = Folders::of(&opened.triage);
+    let mut page = Page { out, columns };
+    page.line(&headline(opened))?;
     if !opened.checkpoint.wrappers.is_empty() {
-        writeln!(out, "found under: {}", quoted(&opened.checkpoint.wrappers.join(" → ")))?;
+        page.line(&format!("found under: {}", quoted(&opened.checkpoint.wrappers.join(" → "))))?;
     }
-    let blockers = Blockers::of(&opened.model, &opened.triage);
-    writeln!(out, "{}; blockers: {}", coverage(opened), blockers.severities().words())?;
-    writeln!(out, "{}", weights_and_forwards(opened))?;
+    for line in opened.architecture.iter().flat_map(|architecture| super::architecture::lines(architecture)) {
+        page.line(&format!("{:<NAMES$}  {line}", "model:"))?;
+    }
+    for (name, words) in facts(opened, &folders) {
+        page.line(&format!("{name:<NAMES$}  {words}"))?;
+    }
     for warning in &opened.checkpoint.warnings {
-        writeln!(out, "warning: {}", sentence(warning))?;
+        page.line(&format!("warning: {}", sentence(warning)))?;
     }
-    writeln!(out)?;
-    let mut texts = Texts::of_model(opened);
-    let (name_width, class_width) = widths(opened, &mut texts);
+    page.line("")?;
+    write_modules(&mut page, opened, &folders)?;
+    page.line("")?;
+    let counts = status_counts(&opened.triage);
+    let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
+    page.line(&format!("modules: {}", counts.join(", ")))?;
+    for BlockerPlace { file, blocker, reach, modules } in Blockers::of(&opened.model, &opened.triage).places {
+        let place = format!("{}:{}:{}", folders.short(file), blocker.line, blocker.column);
+        let (pattern, severity, reach) = (quoted(&blocker.pattern), blocker.severity.name(), reach.aside());
+        page.line("")?;
+        page.line(&format!("{}  {pattern} {severity}{reach}", quoted(&place)))?;
+        page.line(&format!("    in {}: {}", names_of(opened, &modules), quoted(&blocker.text)))?;
+        page.line(&format!("    {} {}", sentence(&blocker.explanation), sentence(&blocker.hint)))?;
+    }
+    let mut rest = String::new();
+    write_unreadable(&mut rest, opened)?;
+    write_ops(&mut rest, opened)?;
+    write_idioms(&mut rest, opened, &folders)?;
+    write_pickle(&mut rest, opened)?;
+    page.out.write_str(&fit(&rest, columns))
+}
+
+/// Where the text goes.
+struct Page<'a> {
+    out: &'a mut dyn Write,
+    /// Of the terminal; `None` where lines may be of any length.
+    columns: Option<usize>,
+}
+
+impl Page<'_> {
+    fn line(&mut self, text: &str) -> std::fmt::Result {
+        writeln!(self.out, "{}", fit(text, self.columns))
+    }
+}
+
+/// Columns of the names of the facts about the whole.
+const NAMES: usize = 10;
+
+/// What there is to say of the whole: three facts that are never one, and what none of them says.
+fn facts(opened: &Opened, folders: &Folders) -> Vec<(&'static str, String)> {
+    let headline = Headline::of(&opened.model, &opened.triage, known_share(opened));
+    let mut facts = vec![
+        ("weights:", headline.weights_words()),
+        ("behaviour:", headline.behaviour_words()),
+        ("measured:", "nothing so far; `t2m-tui verify` runs the layers in both engines".to_owned()),
+        ("to port:", headline.forwards_words()),
+        ("blockers:", headline.blockers_words()),
+    ];
+    if headline.layers == 0 {
+        facts.retain(|(name, _)| *name != "measured:");
+    }
+    facts.extend(folders.list().into_iter().map(|folder| ("source:", quoted(folder).into_owned())));
+    facts
+}
+
+/// One row for each module.
+fn write_modules(page: &mut Page<'_>, opened: &Opened, folders: &Folders) -> std::fmt::Result {
+    let mut texts = Texts::of_model(opened, folders);
+    let most = page.columns.map_or(WIDEST, |columns| (columns * 3 / 8).min(WIDEST));
+    let (name_width, class_width) = widths(opened, &mut texts, most);
+    let mut said = Said::default();
     for (id, module) in opened.model.modules.iter().enumerate() {
         let (text, name, indent) = (texts.of(id), quoted(name(module)), 2 * module.depth);
         let gap = name_width.saturating_sub(indent + name.width());
-        write!(out, "{:indent$}{name}{:gap$}  ", "", "")?;
+        let head = format!("{:indent$}{name}{:gap$}", "", "");
         let gap = class_width.saturating_sub(text.width);
-        writeln!(out, "{}{:gap$}  {:<11}  {}", text.class, "", text.status, text.words)?;
+        let class = format!("{}{:gap$}  {:<11}", text.class, "", text.status);
+        let Some(columns) = page.columns else {
+            writeln!(page.out, "{head}  {class}  {}", text.words)?;
+            continue;
+        };
+        let (mut row, below) = (head, (indent + 4).min(columns / 2));
+        for part in [class.trim_end(), &text.words] {
+            let words = part == text.words;
+            if part.is_empty() {
+                continue;
+            }
+            let last = row.lines().last().map_or(0, UnicodeWidthStr::width);
+            // The words begin where their column does, if they fit there.
+            let at = if words { (name_width + class_width + 17).max(last + 2) } else { last + 2 };
+            if at + part.width() <= columns {
+                let _ = write!(row, "{:gap$}{part}", "", gap = at - last);
+                continue;
+            }
+            let again = if words { said.before(&text.words, &module.path) } else { None };
+            let part = again.as_ref().map_or(part, |before| before.as_str());
+            if again.is_some() && last + 2 + part.width() <= columns {
+                let _ = write!(row, "  {part}");
+                continue;
+            }
+            row.truncate(row.trim_end().len());
+            let rows = hang(part, columns, below, below).join("\n");
+            let _ = write!(row, "\n{:below$}{rows}", "");
+        }
+        writeln!(page.out, "{}", row.trim_end())?;
     }
-    writeln!(out)?;
-    let counts = status_counts(&opened.triage);
-    let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
-    writeln!(out, "modules: {}", counts.join(", "))?;
-    for BlockerPlace { file, blocker, reach, modules } in blockers.places {
-        let place = format!("{file}:{}:{}", blocker.line, blocker.column);
-        let (pattern, severity, reach) = (quoted(&blocker.pattern), blocker.severity.name(), reach.aside());
-        writeln!(out, "\n{}  {pattern} {severity}{reach}", quoted(&place))?;
-        writeln!(out, "    in {}: {}", names_of(opened, &modules), quoted(&blocker.text))?;
-        writeln!(out, "    {} {}", sentence(&blocker.explanation), sentence(&blocker.hint))?;
+    Ok(())
+}
+
+/// Long words, and the module of which they were said first.
+#[derive(Default)]
+struct Said(HashMap<String, String>);
+
+impl Said {
+    /// `as layer1.0` where that was said of another module.
+    fn before(&mut self, words: &str, path: &str) -> Option<String> {
+        if let Some(first) = self.0.get(words) {
+            let first = if first.is_empty() { "the root" } else { first };
+            return Some(format!("as {}", quoted(first)));
+        }
+        if self.0.len() < MOST_KNOWN {
+            self.0.insert(words.to_owned(), path.to_owned());
+        }
+        None
     }
-    write_unreadable(out, opened)?;
-    write_ops(out, opened)?;
-    write_pickle(out, opened)
 }
 
 /// Tensors that cannot be read, and why.
@@ -94,6 +192,25 @@ fn write_ops(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         let instead = format!("{} → {} ×{}", quoted(&name), op.mlx().unwrap_or("?"), op.count);
         let line = format!("    {:<12} {instead:<46} {}", op.status.words(), ops::words(op));
         writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// What several lines of a forward compute together, and what MLX's own function does with it.
+fn write_idioms(out: &mut dyn Write, opened: &Opened, folders: &Folders) -> std::fmt::Result {
+    let found = idioms(opened);
+    if !found.is_empty() {
+        writeln!(out, "\nidioms in the forwards")?;
+    }
+    for IdiomSummary { row, count, places } in &found {
+        writeln!(out, "    {}: {} ×{count} → {}", row.name, row.variant, row.mlx)?;
+        let mut places: Vec<String> =
+            places.iter().map(|(file, line)| format!("{}:{line}", folders.short(file))).collect();
+        let more = places.len().saturating_sub(MOST_PLACES);
+        places.truncate(MOST_PLACES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        writeln!(out, "        {}{more}", quoted(&places.join(", ")))?;
+        writeln!(out, "        {}", row.text)?;
     }
     Ok(())
 }
@@ -128,11 +245,14 @@ fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
 /// `out` cannot be written to.
 pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "# {}\n", headline(opened))?;
+    let folders = Folders::of(&opened.triage);
+    for (name, words) in facts(opened, &folders) {
+        writeln!(out, "- {name} {}", cell(&words))?;
+    }
+    writeln!(out)?;
     let blockers = Blockers::of(&opened.model, &opened.triage);
-    writeln!(out, "{}; blockers: {}", coverage(opened), blockers.severities().words())?;
-    writeln!(out, "{}\n", weights_and_forwards(opened))?;
     writeln!(out, "| module | class | status | what is known |\n|---|---|---|---|")?;
-    let mut texts = Texts::of_model(opened);
+    let mut texts = Texts::of_model(opened, &folders);
     for (id, module) in opened.model.modules.iter().enumerate() {
         let (text, path) = (texts.of(id), if module.path.is_empty() { ROOT } else { &module.path });
         let (class, words) = (cell(&text.class), cell(&text.words));
@@ -141,7 +261,7 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
     for BlockerPlace { file, blocker, reach, modules } in blockers.places {
         out.write_str(heading.take().unwrap_or(""))?;
-        let place = format!("{file}:{}", blocker.line);
+        let place = format!("{}:{}", folders.short(file), blocker.line);
         let (pattern, hint) = (code_cell(&blocker.pattern), cell(&blocker.hint));
         writeln!(
             out,
@@ -159,6 +279,12 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
             (code_cell(&op.torch), op.mlx().map_or("?".to_owned(), |mlx| format!("`{}`", code_cell(mlx))));
         let status = if op.guess { format!("{}, a guess", op.status.words()) } else { op.status.words().to_owned() };
         writeln!(out, "| `{torch}` | {mlx} | {status} | {} | {} |", op.count, cell(&ops::words(&op)))?;
+    }
+    let mut heading = Some("\n| idiom | variant | MLX | count | what MLX does |\n|---|---|---|---|---|\n");
+    for IdiomSummary { row, count, .. } in idioms(opened) {
+        out.write_str(heading.take().unwrap_or(""))?;
+        let (variant, mlx, text) = (cell(&row.variant), code_cell(&row.mlx), cell(&row.text));
+        writeln!(out, "| {} | {variant} | `{mlx}` | {count} | {text} |", row.name)?;
     }
     Ok(())
 }
@@ -192,35 +318,14 @@ fn names_of(opened: &Opened, modules: &[ModuleId]) -> String {
     }
 }
 
-/// How much of the model converts by the registry, in words.
-fn coverage(opened: &Opened) -> String {
-    let Some(coverage) = findings::coverage(&opened.model, &opened.triage) else { return "no layers".to_owned() };
-    let [layers, parameters] = [coverage.layers, coverage.parameters].map(percent_or_dash);
-    format!("listed as convertible: {layers} of layers, {parameters} of parameters")
-}
-
-/// What else there is to know of the whole: which weights can be moved, and what is left to port.
-fn weights_and_forwards(opened: &Opened) -> String {
-    let weights = format!("weights that can be moved: {} of parameters", percent_or_dash(known_share(opened)));
-    match Forwards::of(&opened.model, &opened.triage).words() {
-        Some(forwards) => format!("{weights}; {forwards}"),
-        None => weights,
-    }
-}
-
-/// A share as `99 %`; a dash for a share of nothing.
-fn percent_or_dash(share: Option<f64>) -> String {
-    share.map_or_else(|| "–".to_owned(), |share| format!("{} %", percent(share)))
-}
-
 /// Widths of the columns of names and classes.
-fn widths(opened: &Opened, texts: &mut Texts<'_>) -> (usize, usize) {
+fn widths(opened: &Opened, texts: &mut Texts<'_>, most: usize) -> (usize, usize) {
     let (mut name_width, mut class_width) = (0, 0);
     for (id, module) in opened.model.modules.iter().enumerate() {
         name_width = name_width.max(2 * module.depth + quoted(name(module)).width());
         class_width = class_width.max(texts.of(id).width);
     }
-    (name_width.min(WIDEST), class_width.min(WIDEST))
+    (name_width.min(most), class_width.min(most))
 }
 
 fn name(module: &Module) -> &str {
@@ -242,6 +347,7 @@ struct Text {
 /// The texts of modules. Those that are alike share their triage, class and hyper-parameters, and so their text.
 struct Texts<'a> {
     opened: &'a Opened,
+    folders: &'a Folders,
     known: HashMap<*const ModuleTriage, Rc<Text>, RandomState>,
 }
 
@@ -249,8 +355,8 @@ struct Texts<'a> {
 const MOST_KNOWN: usize = 1_024;
 
 impl<'a> Texts<'a> {
-    fn of_model(opened: &'a Opened) -> Texts<'a> {
-        Texts { opened, known: HashMap::default() }
+    fn of_model(opened: &'a Opened, folders: &'a Folders) -> Texts<'a> {
+        Texts { opened, folders, known: HashMap::default() }
     }
 
     fn of(&mut self, id: ModuleId) -> Rc<Text> {
@@ -258,7 +364,8 @@ impl<'a> Texts<'a> {
         if let Some(known) = self.known.get(&Arc::as_ptr(triaged)) {
             return Rc::clone(known);
         }
-        let text = Rc::new(Text::of(module, triaged));
+        let place = self.place(module, triaged);
+        let text = Rc::new(Text::of(module, triaged, place.as_deref()));
         if self.known.len() < MOST_KNOWN && Arc::strong_count(triaged) > 1 {
             self.known.insert(Arc::as_ptr(triaged), Rc::clone(&text));
         }
@@ -266,8 +373,17 @@ impl<'a> Texts<'a> {
     }
 }
 
+impl Texts<'_> {
+    /// Where the forward is that has to be ported.
+    fn place(&self, module: &Module, triaged: &ModuleTriage) -> Option<String> {
+        let source = self.opened.triage.source(&module.class).filter(|_| triaged.status == Status::Custom)?;
+        let line = source.forward.as_ref()?.start;
+        Some(quoted(&format!("{}:{line}", self.folders.short(&source.file))).into_owned())
+    }
+}
+
 impl Text {
-    fn of(module: &Module, triaged: &ModuleTriage) -> Text {
+    fn of(module: &Module, triaged: &ModuleTriage, place: Option<&str>) -> Text {
         let (before, short, behind) = match (module.class.is_empty(), module.evidence) {
             (true, _) => ("", "?", ""),
             (false, Evidence::Inferred) => ("~", module.short_class(), "?"),
@@ -276,7 +392,11 @@ impl Text {
         let class = format!("{before}{short}{behind} {}", attributes::describe(module));
         let class = quoted(class.trim_end()).into_owned();
         let (width, status) = (class.width(), triaged.status.name());
-        Text { class, width, status, words: words(triaged).into_owned() }
+        let mut words = words(triaged).into_owned();
+        if let Some(place) = place {
+            words += &format!(" {place}");
+        }
+        Text { class, width, status, words }
     }
 }
 

@@ -1,7 +1,8 @@
-//! The ops of a model's own forwards, as JSON.
+//! The ops and the idioms of a model's own forwards, as JSON.
 
 use serde_json::{Map, Value, json};
 
+use crate::findings::idioms::idioms;
 use crate::findings::ops::{OpSummary, ops};
 use crate::open::Opened;
 
@@ -27,6 +28,24 @@ fn op(op: &OpSummary<'_>) -> Value {
             put("renames", json!(row.renames));
         }
     }
+    if let Some(order) = op.order {
+        put("layout", json!(order.name()));
+    }
+    if !op.notes.is_empty() {
+        put("notes", json!(op.notes));
+    }
     put("places", places.collect());
     Value::Object(value)
+}
+
+/// The idioms as `inspect --format json` lists them.
+pub fn idioms_json(opened: &Opened) -> Vec<Value> {
+    let value = |found: &crate::findings::idioms::IdiomSummary<'_>| {
+        let places = found.places.iter().map(|(file, line)| json!({"file": file, "line": line}));
+        json!({
+            "idiom": found.row.name, "variant": found.row.variant, "mlx": found.row.mlx, "text": found.row.text,
+            "count": found.count, "places": places.collect::<Vec<Value>>(),
+        })
+    };
+    idioms(opened).iter().map(value).collect()
 }

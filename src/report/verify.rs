@@ -6,8 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::compare::WeightSource;
 use crate::compare::{Apart, Trial, Verdict};
+use crate::export::state_dict::known_share;
 use crate::figures::{error, error_or_dash};
-use crate::findings::Forwards;
+use crate::findings::Headline;
+use crate::fit::{hang, pad, width};
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::triage::ModuleTriage;
@@ -52,25 +54,24 @@ impl Report<'_> {
         value
     }
 
-    /// One line for each verdict, and what measured it.
+    /// The verdicts, what measured them, and what no layer's verdict says anything of.
     pub fn summary_text(&self) -> String {
-        let total = self.results.total();
-        let counts: Vec<String> =
-            total.counts().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
+        let (total, opened) = (self.results.total(), self.opened);
+        let mut lines = vec![format!("layers: {}", total.words())];
+        let headline = Headline::of(&opened.model, &opened.triage, known_share(opened));
+        lines.push(format!("weights: {}", headline.weights_words()));
+        lines.push(format!("behaviour: {}", headline.behaviour_words()));
+        if headline.forwards.words().is_some() {
+            lines.push(format!("not measured: {}", headline.forwards_words()));
+        }
         let engines: Vec<String> = [Side::Torch, Side::Mlx].iter().filter_map(|side| self.engine_text(*side)).collect();
-        let mut layers = format!("layers: {}", counts.join(", "));
-        let by_definition = self.results.measured(&self.opened.triage).by_definition;
-        if by_definition > 0 {
-            let _ = write!(layers, "; {by_definition} exact by definition, as both sides are the identity");
-        }
-        if let Some(forwards) = Forwards::of(&self.opened.model, &self.opened.triage).words() {
-            let _ = write!(layers, "\nnot measured: {forwards}");
-        }
-        if self.results.any_measured() {
-            format!("{layers}\nmeasured with {}", engines.join(", "))
+        lines.push(if self.results.any_measured() {
+            let all = total.finished() - total.by_definition;
+            format!("measured: {} of {all} layers, with {}", total.measured, engines.join(", "))
         } else {
-            format!("{layers}\nnothing was measured")
-        }
+            "measured: nothing".to_owned()
+        });
+        lines.join("\n")
     }
 
     fn engine_text(&self, side: Side) -> Option<String> {
@@ -107,44 +108,119 @@ impl Report<'_> {
     }
 }
 
-/// The heading of [`layer_text`]'s columns.
-pub fn heading_text() -> String {
-    format!("{:<36} {:<46} {:>9} {:>9}  verdict", "layer", "class → MLX", "max abs", "tolerance")
+/// Columns of the text: whole lines, or what fits a terminal.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    path: usize,
+    what: usize,
+    number: usize,
+    /// Of the terminal, where there is one that the lines have to fit.
+    all: Option<usize>,
 }
 
-/// A finished layer on one line, with its trials in half precision on lines below.
-pub fn layer_text(opened: &Opened, id: ModuleId, layer: &Layer) -> String {
+impl Columns {
+    fn of(all: Option<usize>) -> Columns {
+        let wide = Columns { path: 36, what: 46, number: 9, all };
+        // Verdict and gaps take eleven columns, numbers eight each.
+        match all {
+            Some(all) if all < 120 => {
+                let room = all.saturating_sub(27);
+                let what = (room * 2 / 5).clamp(12, 24);
+                Columns { path: room.saturating_sub(what + 1).max(8), what, number: 7, all: Some(all) }
+            }
+            _ => wide,
+        }
+    }
+
+    /// Whether a layer is named by what it becomes alone.
+    fn is_narrow(&self) -> bool {
+        self.number < 9
+    }
+
+    /// A row; what is too long for its column pushes the rest into the next line.
+    fn row(&self, path: &str, what: &str, [error, tolerance]: [&str; 2], verdict: &str) -> String {
+        let Columns { path: first, what: second, number, .. } = *self;
+        let numbers = format!("{error:>number$} {tolerance:>number$}  {verdict}");
+        if self.all.is_none() {
+            return format!("{} {} {numbers}", pad(path, first), pad(what, second));
+        }
+        let mut row = path.to_owned();
+        for (text, at) in [(what, first + 1), (&numbers, first + second + 2)] {
+            let last = row.lines().last().map_or(0, width);
+            if last >= at && last > 0 {
+                row += &format!("\n{}{text}", " ".repeat(at));
+            } else {
+                row += &format!("{}{text}", " ".repeat(at - last));
+            }
+        }
+        row
+    }
+
+    /// What is said of a row: behind it, or on lines of its own.
+    fn said(&self, row: &mut String, words: &str) {
+        match self.all {
+            None => *row += &format!(": {words}"),
+            Some(all) => *row += &format!("\n    {}", hang(words, all, 4, 4).join("\n")),
+        }
+    }
+}
+
+/// The heading of [`layer_text`]'s columns, for a terminal of so many; `None` where lines may be of any length.
+pub fn heading_text(columns: Option<usize>) -> String {
+    let columns = Columns::of(columns);
+    let (what, tolerance) = if columns.is_narrow() { ("in MLX", "at most") } else { ("class → MLX", "tolerance") };
+    columns.row("layer", what, ["max abs", tolerance], "verdict")
+}
+
+/// A finished layer on one line, with its trials in half precision on lines below. On a terminal what is said of it stands below
+/// as well.
+pub fn layer_text(opened: &Opened, id: ModuleId, layer: &Layer, columns: Option<usize>) -> String {
+    let columns = Columns::of(columns);
     let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
-    let target = triaged.target().map(|mlx| format!(" → {mlx}")).unwrap_or_default();
-    let path = if module.path.is_empty() { "(root)" } else { &module.path };
-    let mut line = format!("{:<36} {:<46}", quoted(path), quoted(&format!("{}{target}", module.short_class())));
-    let reason = layer.reason().map(|reason| format!(": {}", sentence(reason))).unwrap_or_default();
-    let numbers = |trial: Option<&Trial>| match trial {
-        Some(trial) => format!(" {:>9} {:>9}", error_or_dash(trial.max_abs()), error(trial.tolerance)),
-        None => format!(" {:>9} {:>9}", "", ""),
+    let what = match triaged.target() {
+        Some(mlx) if columns.is_narrow() => mlx.to_owned(),
+        Some(mlx) => format!("{} → {mlx}", module.short_class()),
+        None => module.short_class().to_owned(),
     };
-    let verdict = verdict_words(triaged, layer);
-    let _ = write!(line, "{}  {verdict}{reason}", numbers(layer.worst_in(Dtype::Float32)));
+    let path = if module.path.is_empty() { "(root)" } else { &module.path };
+    let numbers = |trial: Option<&Trial>| match trial {
+        Some(trial) => [error_or_dash(trial.max_abs()), error(trial.tolerance)],
+        None => [const { String::new() }; 2],
+    };
+    let row = |path: &str, what: &str, trial: Option<&Trial>, verdict: &str| {
+        let [error, tolerance] = numbers(trial);
+        columns.row(path, what, [&error, &tolerance], verdict)
+    };
+    let by_definition = is_by_definition(triaged, layer);
+    let mut lines = if by_definition && columns.is_narrow() {
+        columns.row(&quoted(path), &quoted(&what), ["by", "defin."], verdict_word(layer))
+    } else {
+        row(&quoted(path), &quoted(&what), layer.worst_in(Dtype::Float32), &verdict_words(triaged, layer))
+    };
+    if let Some(reason) = layer.reason() {
+        columns.said(&mut lines, &sentence(reason));
+    }
     for dtype in [Dtype::Float16, Dtype::BFloat16] {
         if let Some(trial) = layer.worst_in(dtype) {
-            let note = trial.complaint().map(|note| format!(": {note}")).unwrap_or_default();
-            let _ = write!(
-                line,
-                "\n{:<36} {:<46}{}  {}{note}",
-                "",
-                dtype.name(),
-                numbers(Some(trial)),
-                trial.verdict.name()
-            );
+            let mut line = row("", dtype.name(), Some(trial), trial.verdict.name());
+            if let Some(note) = trial.complaint() {
+                columns.said(&mut line, &note);
+            }
+            let _ = write!(lines, "\n{line}");
         }
     }
     for twin in &layer.twins {
-        let words = format!("  plain rename: {}", twin.name);
-        let reason = twin.reason.as_deref().map(|reason| format!(": {}", sentence(reason))).unwrap_or_default();
-        let numbers = numbers(twin.trial.as_ref());
-        let _ = write!(line, "\n{:<36} {words:<46}{numbers}  {}{reason}", "", twin.verdict.name());
+        let mut line = if columns.is_narrow() {
+            row(&quoted(&format!("    plain rename: {}", twin.name)), "", twin.trial.as_ref(), twin.verdict.name())
+        } else {
+            row("", &format!("  plain rename: {}", twin.name), twin.trial.as_ref(), twin.verdict.name())
+        };
+        if let Some(reason) = &twin.reason {
+            columns.said(&mut line, &sentence(reason));
+        }
+        let _ = write!(lines, "\n{line}");
     }
-    line
+    lines
 }
 
 /// The verdict of a layer; `not-run` if it has none yet.
@@ -154,8 +230,12 @@ fn verdict_word(layer: &Layer) -> &'static str {
 
 /// The verdict, and whether it says anything of the class.
 fn verdict_words(triaged: &ModuleTriage, layer: &Layer) -> String {
-    let by_definition = triaged.is_by_definition() && layer.verdict() == Some(Verdict::Exact);
-    format!("{}{}", verdict_word(layer), if by_definition { " by definition" } else { "" })
+    format!("{}{}", verdict_word(layer), if is_by_definition(triaged, layer) { " by definition" } else { "" })
+}
+
+/// Whether a layer is exact as both sides are the identity.
+fn is_by_definition(triaged: &ModuleTriage, layer: &Layer) -> bool {
+    triaged.is_by_definition() && layer.verdict() == Some(Verdict::Exact)
 }
 
 /// A finished layer as JSON.
@@ -167,7 +247,7 @@ pub fn layer_json(opened: &Opened, id: ModuleId, layer: &Layer) -> Value {
     if let Some(reason) = layer.reason() {
         value["reason"] = json!(reason);
     }
-    if triaged.is_by_definition() && layer.verdict() == Some(Verdict::Exact) {
+    if is_by_definition(triaged, layer) {
         value["by_definition"] = json!(true);
     }
     value["trials"] = layer.trials.iter().map(trial_json).collect();

@@ -104,7 +104,7 @@ impl<'t> Bindings<'t> {
                     blocks.push(node.byte_range());
                 }
                 "block" => blocks.push(node.byte_range()),
-                "call" | "attribute" | "binary_operator" => all.operations.push(node),
+                "call" | "attribute" | "binary_operator" | "subscript" => all.operations.push(node),
                 _ => {}
             }
             if let (Some(scope), Some(block)) = (open.last(), blocks.last()) {

@@ -3,14 +3,18 @@
 //! `__init__` is read, not run: plain statements in order, with the values that are written out. Whatever a condition or a
 //! loop assigns is not known.
 
+mod arguments;
 mod builder;
+mod told;
+mod wrapped;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 use tree_sitter::Node;
 
-use builder::{Arguments, Builder};
+use arguments::Arguments;
+use builder::Builder;
 
 use super::budget::Part;
 use super::imports::Imports;
@@ -42,6 +46,9 @@ pub struct Built {
     pub line: usize,
 }
 
+/// What the root's constructor is called with, by name.
+type Given = HashMap<String, Option<Value>>;
+
 /// Modules by their path.
 pub type Modules = BTreeMap<String, Built>;
 
@@ -56,6 +63,8 @@ pub struct Root<'a> {
     pub config: Option<&'a Map<String, Value>>,
     /// One more than the largest number among the names of a module's children, by its path.
     pub counts: HashMap<String, usize>,
+    /// Shapes of weights in the file, by the path of the module.
+    pub weights: HashMap<&'a str, &'a [u64]>,
 }
 
 /// Parameters of a model's constructor that take its config.json.
@@ -71,12 +80,13 @@ pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
     let class = if model.class.is_empty() { dotted(sources, &root) } else { model.class.to_owned() };
     let mut builder = Builder::new(imports, &model.counts);
     let budget = sources.budget();
-    let [mut modules, without] = [true, false].map(|defaults| {
+    let config = model.config.map(|config| Some(Value::Object(config.clone())));
+    let named = config.into_iter().flat_map(|config| CONFIGS.map(|name| (name.to_owned(), config.clone())));
+    let given: Given = named.collect();
+    let mut build = |given: Given, defaults: bool| {
         builder.insert("", class.clone(), None, Map::new(), (&root, line));
-        let config = model.config.map(|config| Some(Value::Object(config.clone())));
-        let named = config.into_iter().flat_map(|config| CONFIGS.map(|name| (name.to_owned(), config.clone())));
         budget.share(SHARE, || {
-            builder.construct("", &root, Arguments::named(named.collect(), defaults), 0);
+            builder.construct("", &root, Arguments::named(given, defaults), 0);
             if budget.is_spent() {
                 // What a later statement would have replaced must not stand.
                 budget.leave_out(Part::Constructors, &format!("{class} in {}", root.file));
@@ -84,9 +94,18 @@ pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
             }
         });
         std::mem::take(&mut builder.modules)
-    });
-    // How the root itself was called is not known, except from its config. Whatever rests on its defaults is dropped,
-    // unless the shapes in the file confirm it.
+    };
+    let family = Imports::new(sources).family(root.clone());
+    let mut without = build(given.clone(), false);
+    let told = told::by_shapes(&family, &model.weights, (&given, &without), &mut build);
+    let known = !told.is_empty();
+    let given: Given = given.into_iter().chain(told).collect();
+    if known {
+        without = build(given.clone(), false);
+    }
+    let mut modules = build(given, true);
+    // How the root itself was called is not known, except from its config and from shapes. Whatever rests on its defaults is
+    // dropped, unless the shapes in the file confirm it.
     modules.retain(|path, built| without.get(path).is_some_and(|other| other.class == built.class));
     for (path, built) in &mut modules {
         let told = |name: &str| built.constructor.is_some_and(|it| it.weight.iter().any(|axis| axis.tells(name)));
@@ -105,17 +124,17 @@ fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -
         if !seen.insert((found.file.clone(), found.name.clone())) {
             continue;
         }
-        let assigned = assigned(&imports.family(found.clone()));
+        let (assigned, other) = assigned(&imports.family(found.clone()));
         if sources.budget().is_spent() {
             // Of those that were not looked at one could fit better.
             let rest = format!("every class from {} in {} on", found.name, found.file);
             sources.budget().leave_out(Part::Constructors, &rest);
             return None;
         }
-        if names.is_empty() || !names.iter().all(|name| assigned.contains(*name)) {
+        if names.is_empty() || !names.iter().all(|name| assigned.contains(*name) || other.contains(*name)) {
             continue;
         }
-        let spare = assigned.len() - names.len();
+        let spare = assigned.iter().filter(|name| !names.contains(name.as_str())).count();
         if best.first().is_none_or(|(least, _)| spare <= *least) {
             best.retain(|(least, _)| *least == spare);
             best.push((spare, found));
@@ -124,25 +143,31 @@ fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -
     if best.len() == 1 { best.pop().map(|(_, root)| root) } else { None }
 }
 
-/// Names of the modules, parameters and buffers that the constructors of a class and its bases assign.
-fn assigned(family: &[Found]) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// Names of the modules, parameters and buffers that the constructors of a class and its bases assign; and of attributes that may
+/// be one, made before.
+fn assigned(family: &[Found]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut names, mut other) = (BTreeSet::new(), BTreeSet::new());
     for found in family {
         let Some(init) = found.module.class(&found.name).and_then(|class| class.method("__init__")) else { continue };
         let module = &found.module;
         let receiver = module.receiver(init.node).unwrap_or("self");
         module.preorder(init.node, |node, _| {
-            let call = |value: Node<'_>| matches!(value.kind(), "call" | "conditional_expression" | "assignment");
-            if node.kind() == "assignment" && node.child_by_field_name("right").is_some_and(call) {
+            let call = |value: Node<'_>| {
+                matches!(value.kind(), "call" | "conditional_expression" | "assignment" | "parenthesized_expression")
+            };
+            if node.kind() == "assignment"
+                && let Some(right) = node.child_by_field_name("right")
+                && (call(right) || right.kind() == "identifier")
+            {
                 let target = node.child_by_field_name("left").and_then(|left| own_name(module, left, receiver));
                 module.budget().burn(NAME_STEPS);
-                names.extend(target.map(str::to_owned));
+                if call(right) { &mut names } else { &mut other }.extend(target.map(str::to_owned));
             }
             names.extend(registered(module, node).map(|(name, _)| name.to_owned()));
             true
         });
     }
-    names
+    (names, other)
 }
 
 /// `self.name`

@@ -60,7 +60,7 @@ pub(super) fn classes_below(folder: &Path, sources: &Files) -> Index {
     index
 }
 
-fn class_names(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn class_names(text: &str) -> impl Iterator<Item = &str> {
     let statements = text.lines().filter_map(|line| line.trim_start().strip_prefix("class "));
     statements.filter_map(|rest| {
         rest.trim_start().split(|character: char| !character.is_alphanumeric() && character != '_').next()

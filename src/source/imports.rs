@@ -19,7 +19,10 @@ const STAR: usize = 10;
 /// Folders above a file in which its absolute imports are looked for.
 const FOLDERS: usize = 4;
 
-/// Looks for classes that a file names.
+/// Whether a file defines what a name stands for: a class, a function.
+type Defines = fn(&Module, &str) -> bool;
+
+/// Looks for classes and functions that a file names.
 pub(super) struct Imports<'a> {
     sources: &'a Sources,
     left: Cell<u32>,
@@ -56,7 +59,15 @@ impl<'a> Imports<'a> {
     pub(super) fn class(&self, from: &Found, dotted: &str) -> Option<Found> {
         match from.module.name_seen_from(&from.name, dotted) {
             Some(name) => Some(Found { name: name.to_owned(), ..from.clone() }),
-            None => self.named_in(from, dotted, 0),
+            None => self.named_in(from, dotted, Module::has_class, 0),
+        }
+    }
+
+    /// The function that a dotted name means in the file of `from` or another.
+    pub(super) fn function(&self, from: &Found, dotted: &str) -> Option<Found> {
+        match from.module.function(dotted) {
+            Some(_) => Some(Found { name: dotted.to_owned(), ..from.clone() }),
+            None => self.named_in(from, dotted, |module, name| module.function(name).is_some(), 0),
         }
     }
 
@@ -64,24 +75,24 @@ impl<'a> Imports<'a> {
         self.sources
     }
 
-    /// The class that a dotted name stands for in the file of `from`, if the file does not define it itself.
-    fn named_in(&self, from: &Found, dotted: &str, hops: usize) -> Option<Found> {
+    /// What a dotted name stands for in the file of `from`, if the file does not define it itself.
+    fn named_in(&self, from: &Found, dotted: &str, defines: Defines, hops: usize) -> Option<Found> {
         let first = dotted.split('.').next().unwrap_or(dotted);
         if hops > HOPS {
             return None;
         }
         if from.module.is_imported(first) {
-            return self.imported(from, &from.module.resolve(dotted), hops);
+            return self.imported(from, &from.module.resolve(dotted), defines, hops);
         }
         from.module.star_imports().iter().take_while(|_| self.left.get() > 0).find_map(|module| {
             self.sources.budget().burn(STAR);
             let joined = if module.ends_with('.') { format!("{module}{dotted}") } else { format!("{module}.{dotted}") };
-            self.imported(from, &joined, hops)
+            self.imported(from, &joined, defines, hops)
         })
     }
 
-    /// The class of a full path, which begins with dots if it is relative to the package that `from` is in.
-    fn imported(&self, from: &Found, full: &str, hops: usize) -> Option<Found> {
+    /// What has a full path, which begins with dots if it is relative to the package that `from` is in.
+    fn imported(&self, from: &Found, full: &str, defines: Defines, hops: usize) -> Option<Found> {
         let name = full.trim_start_matches('.');
         let level = full.len() - name.len();
         if name.starts_with("torch.") {
@@ -96,11 +107,11 @@ impl<'a> Imports<'a> {
             (None, 0) => self.sources.folders(),
             (None, _) => Vec::new(),
         };
-        let in_folder = |folder: &PathBuf| self.below(folder, &parts, &from.origin, hops);
-        folders.iter().find_map(in_folder).or_else(|| self.in_texts(from, &parts, level, hops))
+        let in_folder = |folder: &PathBuf| self.below(folder, &parts, &from.origin, (defines, hops));
+        folders.iter().find_map(in_folder).or_else(|| self.in_texts(from, &parts, level, (defines, hops)))
     }
 
-    fn below(&self, folder: &Path, parts: &[&str], origin: &str, hops: usize) -> Option<Found> {
+    fn below(&self, folder: &Path, parts: &[&str], origin: &str, (defines, hops): (Defines, usize)) -> Option<Found> {
         splits(parts).find_map(|(module, name)| {
             let mut path = folder.to_owned();
             path.extend(module);
@@ -118,31 +129,31 @@ impl<'a> Imports<'a> {
                         path: Some(path),
                         package: None,
                     },
-                    hops,
+                    (defines, hops),
                 )
             })
         })
     }
 
     /// Text that is no file knows its module's name alone.
-    fn in_texts(&self, from: &Found, parts: &[&str], level: usize, hops: usize) -> Option<Found> {
+    fn in_texts(&self, from: &Found, parts: &[&str], level: usize, (defines, hops): (Defines, usize)) -> Option<Found> {
         let own = self.sources.text_module(&from.file).unwrap_or_default();
         let mut package: Vec<&str> = own.split('.').filter(|part| level > 0 && !part.is_empty()).collect();
         package.truncate(package.len().saturating_sub(level));
         let full: Vec<&str> = package.into_iter().chain(parts.iter().copied()).collect();
         splits(&full).find_map(|(module, name)| {
             self.burn()?;
-            self.within(Found { name, ..self.sources.text(&module.join("."))? }, hops)
+            self.within(Found { name, ..self.sources.text(&module.join("."))? }, (defines, hops))
         })
     }
 
-    /// The class in this file, or where this file has it from.
-    fn within(&self, found: Found, hops: usize) -> Option<Found> {
-        if found.module.has_class(&found.name) {
+    /// It in this file, or where this file has it from.
+    fn within(&self, found: Found, (defines, hops): (Defines, usize)) -> Option<Found> {
+        if defines(&found.module, &found.name) {
             return Some(found);
         }
         let name = found.name.clone();
-        self.named_in(&found, &name, hops + 1)
+        self.named_in(&found, &name, defines, hops + 1)
     }
 
     fn burn(&self) -> Option<()> {

@@ -14,8 +14,9 @@ use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use super::texts::Texts;
-use super::{ClassSource, blockers, interpreter, ops, versions};
+use super::{ClassSource, blockers, by_name, idioms, interpreter, ops, versions};
 use crate::files::{Inputs, Role};
+use crate::registry::libraries::FROM_SOURCE;
 use t2m_checkpoint::escape::escape;
 
 /// One class may take this part of the steps that are left.
@@ -52,6 +53,8 @@ enum Root {
     Packages {
         path: PathBuf,
         origin: &'static str,
+        /// Classes of transformers' models, where one is looked for by its name.
+        models: OnceLock<Index>,
     },
     Text {
         module: String,
@@ -156,7 +159,7 @@ impl Sources {
             interpreter::path_of(python).map_err(|reason| Error::Python { path: python.to_owned(), reason })?;
         let existing = folders.into_iter().filter(|folder| folder.is_dir());
         for path in existing {
-            self.push(Root::Packages { path, origin: "from --python" });
+            self.push(Root::packages(path, "from --python"));
         }
         Ok(())
     }
@@ -171,7 +174,7 @@ impl Sources {
         let found = versions::site_packages(folder);
         let any = !found.is_empty();
         for path in found {
-            self.push(Root::Packages { path, origin: "from the active environment" });
+            self.push(Root::packages(path, "from the active environment"));
         }
         any
     }
@@ -219,7 +222,7 @@ impl Sources {
         let words = |root: &Root| match root {
             Root::File(path) => format!("file {}", shown(path)),
             Root::Folder { path, .. } => format!("folder {}", shown(path)),
-            Root::Packages { path, origin } => format!("packages {} ({origin})", shown(path)),
+            Root::Packages { path, origin, .. } => format!("packages {} ({origin})", shown(path)),
             Root::Text { file, origin, .. } => format!("{file} ({origin})"),
         };
         self.roots.iter().map(words).collect()
@@ -244,7 +247,8 @@ impl Sources {
         }
         let found = self.found(class)?;
         let described = self.budget().share(SHARE, || {
-            let mut described = describe(Imports::new(self).family(found), &self.made_with)?;
+            let imports = Imports::new(self);
+            let mut described = describe(&imports, imports.family(found), &self.made_with)?;
             if self.budget().is_spent() {
                 // Half of an answer could accuse what the other half acquits.
                 self.budget().leave_out(Part::Class, &format!("{class} in {}", described.file));
@@ -356,7 +360,7 @@ impl Root {
         if metadata.is_dir() {
             let packages = matches!(name_of(&path).as_deref(), Some("site-packages" | "dist-packages"));
             return Ok(if packages {
-                Root::Packages { path, origin: "from --source" }
+                Root::packages(path, FROM_SOURCE)
             } else {
                 Root::Folder { path, index: OnceLock::new() }
             });
@@ -368,6 +372,10 @@ impl Root {
         }
     }
 
+    fn packages(path: PathBuf, origin: &'static str) -> Root {
+        Root::Packages { path, origin, models: OnceLock::new() }
+    }
+
     /// The class in the module that its path names.
     fn exact(&self, parts: &[&str], files: &Files) -> Option<Found> {
         match self {
@@ -376,13 +384,19 @@ impl Root {
                 let named = |module: &[&str]| module.last() == Some(&stem);
                 splits(parts).filter(|(module, _)| named(module)).find_map(|(_, name)| in_file(path, &name, files))
             }
-            Root::Folder { path, .. } => below(path, parts, files, "from --source").or_else(|| {
+            Root::Folder { path, .. } => below(path, parts, files, FROM_SOURCE).or_else(|| {
                 let own = name_of(path)?;
                 let rest = parts.split_first().filter(|(first, _)| **first == own)?.1;
-                below(path, rest, files, "from --source")
+                below(path, rest, files, FROM_SOURCE)
             }),
-            Root::Packages { path, origin } => {
-                let found = below(path, parts, files, origin)?;
+            Root::Packages { path, origin, models } => {
+                let by_name = || {
+                    let name = parts.last().filter(|_| by_name::is_asked(parts))?;
+                    let models = models.get_or_init(|| by_name::index(path, files));
+                    let found = in_file(by_name::file_of(models, name)?, name, files)?;
+                    Some(Found { origin: (*origin).to_owned(), ..found })
+                };
+                let found = below(path, parts, files, origin).or_else(by_name)?;
                 let package =
                     parts.first().and_then(|name| Some(((*name).to_owned(), versions::installed(path, name)?)));
                 Some(Found { package, ..found })
@@ -435,7 +449,7 @@ impl Root {
 }
 
 /// What to show of a class, which comes first, and of its bases. The file shown is the one with `forward`.
-fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<ClassSource> {
+fn describe(imports: &Imports<'_>, family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<ClassSource> {
     let members = family
         .iter()
         .filter_map(|found| Some(Member { module: &found.module, class: found.module.class(&found.name)? }));
@@ -468,6 +482,9 @@ fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<C
         let found = family.iter().find(|found| std::ptr::eq(&*found.module, module))?;
         (found.file != shown.file).then(|| found.file.clone())
     };
+    let helpers = idioms::helpers(imports, &family, &readings);
+    let idioms = idioms::find(&readings, &helpers, file_of);
+    let (ops, counted) = ops::find(&readings, file_of);
     Some(ClassSource {
         file: shown.file.clone(),
         origin,
@@ -480,7 +497,9 @@ fn describe(family: Vec<Found>, made_with: &HashMap<String, String>) -> Option<C
         inherited,
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
         builds: builds(&lineage, &shown.module),
-        ops: ops::find(&readings, file_of),
+        ops,
+        counted,
+        idioms,
     })
 }
 
@@ -544,7 +563,7 @@ fn below(folder: &Path, parts: &[&str], files: &Files, origin: &str) -> Option<F
 
 fn in_file(path: &Path, name: &str, files: &Files) -> Option<Found> {
     let module = files.module(path).filter(|module| module.has_class(name))?;
-    let (file, origin) = (path.display().to_string(), "from --source".to_owned());
+    let (file, origin) = (path.display().to_string(), FROM_SOURCE.to_owned());
     Some(Found { module, name: name.to_owned(), file, origin, path: Some(path.to_owned()), package: None })
 }
 

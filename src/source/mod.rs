@@ -7,6 +7,7 @@ mod autograd;
 mod bindings;
 pub mod blockers;
 pub mod budget;
+mod by_name;
 mod checks;
 pub mod constructors;
 mod evaluate;
@@ -14,6 +15,7 @@ mod files;
 mod folders;
 mod held;
 pub mod highlight;
+pub mod idioms;
 mod imports;
 pub mod inference;
 mod interpreter;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 
 pub use crate::registry::blockers::Severity;
 pub use budget::Budget;
+pub use idioms::IdiomUse;
 pub use inference::Reach;
 pub use locate::Sources;
 pub use ops::OpUse;
@@ -67,6 +70,10 @@ pub struct ClassSource {
     pub builds: Vec<(usize, String)>,
     /// The torch ops of `forward` and of the methods it uses, one for each place where one is written.
     pub ops: Vec<OpUse>,
+    /// What several lines of them compute together.
+    pub idioms: Vec<IdiomUse>,
+    /// What is no op by itself (`x[0]`, `x.shape`) and counts axes: told where channels are last and the axis is another one.
+    pub counted: Vec<OpUse>,
 }
 
 impl ClassSource {
@@ -76,6 +83,7 @@ impl ClassSource {
         // Of a class that was read in part it is not known that it changes nothing.
         self.stands_for = None;
         (self.mentions, self.builds) = (Vec::new(), Vec::new());
+        self.idioms = Vec::new();
     }
 
     /// Keep at most this many blockers; returns whether any were dropped.
@@ -89,6 +97,7 @@ impl ClassSource {
     /// Keep at most this many findings; returns whether any were dropped.
     fn keep(&mut self, room: usize) -> bool {
         let before = self.blockers.len() + self.inherited.len() + self.ops.len();
+        self.counted.truncate(room);
         self.blockers.truncate(room);
         self.inherited.truncate(room - self.blockers.len());
         self.ops.truncate(room - self.blockers.len() - self.inherited.len());
@@ -97,7 +106,19 @@ impl ClassSource {
 
     /// Whether anything was found in it.
     pub fn has_findings(&self) -> bool {
-        !(self.blockers.is_empty() && self.inherited.is_empty() && self.ops.is_empty())
+        let found = [
+            self.blockers.is_empty(),
+            self.inherited.is_empty(),
+            self.ops.is_empty(),
+            self.counted.is_empty(),
+            self.idioms.is_empty(),
+        ];
+        found.contains(&false)
+    }
+
+    /// Its ops, and behind them what is no op by itself and counts axes.
+    pub fn uses(&self) -> impl Iterator<Item = &OpUse> {
+        self.ops.iter().chain(&self.counted)
     }
 
     /// Every blocker with the file that it is in: its own, then those in files of bases.

@@ -24,6 +24,8 @@ pub struct OpUse {
     pub name: String,
     /// Written as an operator or a property (`a + b`, `x.T`): said to be this op only if the registry has a row of it.
     pub operator: bool,
+    /// No op by itself (`x[0]`, `x.shape`): told only where channels are last and its axis is another one.
+    pub axes_only: bool,
     /// The receiver of a method is not known to be a tensor.
     pub guess: bool,
     /// The file, where it is another than the class's own: the method is a base's.
@@ -36,9 +38,12 @@ pub struct OpUse {
     pub at: usize,
 }
 
-/// The ops in the methods that run, each method's by line; `file_of` names the file of a method that is not in the class's own.
-pub(super) fn find(readings: &[Reading<'_, '_>], file_of: impl Fn(&Module) -> Option<String>) -> Vec<OpUse> {
-    let mut uses = Vec::new();
+/// The ops in the methods that run, each method's by line, and what counts axes beside them; `file_of` names the file of a method that is not in the class's own.
+pub(super) fn find(
+    readings: &[Reading<'_, '_>],
+    file_of: impl Fn(&Module) -> Option<String>,
+) -> (Vec<OpUse>, Vec<OpUse>) {
+    let (mut uses, mut counted) = (Vec::new(), Vec::new());
     let mut readings: Vec<&Reading<'_, '_>> = readings.iter().collect();
     readings.sort_by_key(|reading| (reading.reached.owner, reading.function.start_byte()));
     for reading in readings {
@@ -47,11 +52,15 @@ pub(super) fn find(readings: &[Reading<'_, '_>], file_of: impl Fn(&Module) -> Op
         for node in reading.tensors.operations() {
             if uses.len() < LIMIT && reading.module.budget().burn(1) {
                 let found = scan.op(*node, &mut called);
-                uses.extend(found.map(|found| found.at(file.clone())));
+                let Some(found) = found else { continue };
+                let into = if found.axes_only { &mut counted } else { &mut uses };
+                if into.len() < LIMIT {
+                    into.push(found.at(file.clone()));
+                }
             }
         }
     }
-    uses
+    (uses, counted)
 }
 
 /// One method that is looked through.
@@ -61,15 +70,31 @@ struct Scan<'t, 'a>(&'a Reading<'t, 'a>);
 struct Found<'t> {
     name: String,
     operator: bool,
+    axes_only: bool,
     guess: bool,
     place: Node<'t>,
     call: Call,
 }
 
-impl Found<'_> {
+/// Indices of a tensor.
+pub const INDEX: &str = "x[…]";
+
+impl<'t> Found<'t> {
+    /// What is told by its axes alone.
+    fn of_axes(name: &str, place: Node<'t>) -> Found<'t> {
+        let (name, call) = (name.to_owned(), Call::default());
+        Found { name, operator: true, axes_only: true, guess: false, place, call }
+    }
+
     fn at(self, file: Option<String>) -> OpUse {
-        let (line, at) = (self.place.start_position().row + 1, self.place.start_byte());
-        OpUse { name: self.name, operator: self.operator, guess: self.guess, file, line, call: self.call, at }
+        // Of indices the bracket, behind what they are of.
+        let place = self.place;
+        let (row, at) = match self.name.as_str() {
+            INDEX => (place.end_position().row, place.end_byte()),
+            _ => (place.start_position().row, place.start_byte()),
+        };
+        let Found { name, operator, axes_only, guess, call, .. } = self;
+        OpUse { name, operator, axes_only, guess, file, line: row + 1, call, at }
     }
 }
 
@@ -83,6 +108,10 @@ impl<'t> Scan<'t, '_> {
                 self.called(function, node.child_by_field_name("arguments"))
             }
             "attribute" if !called.contains(&node.id()) => self.property(node),
+            "subscript" => {
+                let place = node.child_by_field_name("value")?;
+                Some(Found::of_axes(INDEX, place))
+            }
             "binary_operator" => self.operator(node),
             _ => None,
         }
@@ -93,10 +122,20 @@ impl<'t> Scan<'t, '_> {
         if let Some(full) = self.0.tensors.imported(function) {
             let name = tensors::canonical(&full)?;
             let call = arguments.map(|list| arguments::of_call(self.0.module, None, list));
-            return Some(Found { name, operator: false, guess: false, place, call: call.unwrap_or_default() });
+            return Some(Found {
+                name,
+                operator: false,
+                axes_only: false,
+                guess: false,
+                place,
+                call: call.unwrap_or_default(),
+            });
         }
         let object = function.child_by_field_name("object")?;
         let method = self.0.module.slice(place);
+        if method == "size" {
+            return Some(Found::of_axes("x.size", place));
+        }
         if !is_tensor_method(method) || self.0.is_no_tensor(object) {
             return None;
         }
@@ -107,15 +146,20 @@ impl<'t> Scan<'t, '_> {
             return None;
         }
         let call = arguments.map(|list| arguments::of_call(self.0.module, Some(object), list));
-        Some(Found { name: format!("x.{method}"), operator: false, guess, place, call: call.unwrap_or_default() })
+        let (name, call) = (format!("x.{method}"), call.unwrap_or_default());
+        Some(Found { name, operator: false, axes_only: false, guess, place, call })
     }
 
     /// `x.T` and `x.mT`
     fn property(&self, node: Node<'t>) -> Option<Found<'t>> {
         let (object, name) = (node.child_by_field_name("object")?, node.child_by_field_name("attribute")?);
+        if self.0.module.slice(name) == "shape" {
+            return Some(Found::of_axes("x.shape", name));
+        }
         let known = matches!(self.0.module.slice(name), "T" | "mT") && self.0.tensors.is_tensor(object);
         let name = format!("x.{}", self.0.module.slice(name));
-        known.then_some(Found { name, operator: true, guess: false, place: node, call: Call::default() })
+        let call = Call::default();
+        known.then_some(Found { name, operator: true, axes_only: false, guess: false, place: node, call })
     }
 
     fn operator(&self, node: Node<'t>) -> Option<Found<'t>> {
@@ -134,9 +178,8 @@ impl<'t> Scan<'t, '_> {
         let guess = !self.0.tensors.is_tensor(node);
         // Arithmetic on what may as well be numbers is not worth a guess; nothing but arrays is multiplied by `@`.
         let told = !guess || name == "torch.matmul";
-        told.then(|| {
-            let call = arguments::of_operator(self.0.module, node);
-            Found { name: name.to_owned(), operator: true, guess, place, call }
-        })
+        let call = arguments::of_operator(self.0.module, node);
+        let name = name.to_owned();
+        Some(Found { name, operator: true, axes_only: !told, guess: guess && told, place, call })
     }
 }

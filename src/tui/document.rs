@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::panels::findings::{self as list, Finding};
+use crate::export::state_dict::known_share;
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
-use crate::findings::{self, Blockers};
+use crate::findings::{Blockers, Folders, Headline};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::source::{Blocker, ClassSource, Reach, Severity};
-use crate::triage::{ModuleTriage, Triage};
+use crate::triage::{ModuleTriage, Status, Triage};
 use t2m_checkpoint::PickleGlobal;
 
 /// A checkpoint as the screen sees it. It does not change once made.
@@ -32,12 +33,12 @@ pub struct Document {
     pub model: Arc<Model>,
     /// Their triage.
     pub triage: Arc<Triage>,
-    /// Share of the model that converts; `None` where there is nothing to convert.
-    pub coverage: Option<findings::Shares>,
+    /// What is said of the whole model.
+    pub headline: Headline,
+    /// Folders that source was found in.
+    pub folders: Folders,
     /// Says in one line what a module is, beginning with its class.
     pub describe: fn(&Module) -> String,
-    /// Places in source that stop or change a port, each once however many modules run it.
-    pub flags: usize,
     /// Blockers and ops, the worst first.
     pub findings: Vec<Finding>,
     /// How the ops of each class convert, by its full path.
@@ -46,6 +47,12 @@ pub struct Document {
     /// Where the keys that go through the blockers stop: each place that counts once, in the first module that runs it.
     stops: Vec<Place>,
     runnable: Vec<u32>,
+    /// How many of those are their own reference.
+    identities: Vec<u32>,
+    /// How many forwards there are to port at each module and below it.
+    to_port: Vec<usize>,
+    /// Modules at each and below it whose class is not known.
+    unsaid: Vec<u32>,
     /// How many runnable modules come before each.
     ranks: Vec<u32>,
 }
@@ -151,13 +158,14 @@ impl Document {
         document.about = About::of(opened);
         document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
+        document.headline.weights = known_share(opened);
         document
     }
 
-    /// From a model and its triage; format, size and warnings are left empty.
+    /// From a model and its triage; format, size, warnings and the share of the weights are left empty.
     pub fn new(name: String, model: Arc<Model>, triage: Arc<Triage>) -> Document {
         let blockers = Blockers::of(&model, &triage);
-        let (serious, flags) = (blockers.serious(&model), blockers.severities().serious());
+        let serious = blockers.serious(&model);
         let findings = list::of_blockers(&blockers, &model, &triage);
         let mut stops: Vec<Place> = blockers
             .places
@@ -167,8 +175,18 @@ impl Document {
             .collect();
         stops.sort_unstable();
         stops.dedup();
-        let coverage = findings::coverage(&model, &triage);
-        let runnable = sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| at.plan.is_some())));
+        let headline = Headline::of(&model, &triage, None);
+        let of = |wanted: fn(&ModuleTriage) -> bool| {
+            sum_up(&model, |id| u32::from(triage.modules.get(id).is_some_and(|at| wanted(at))))
+        };
+        let runnable = of(|at| at.plan.is_some());
+        let identities = of(|at| at.plan.is_some() && at.is_by_definition());
+        let unsaid = sum_up(&model, |id| {
+            let custom = triage.modules.get(id).is_some_and(|at| at.status == Status::Custom);
+            u32::from(custom && model.modules.get(id).is_some_and(|module| module.class.is_empty()))
+        });
+        let to_port = headline.forwards.below(&model);
+        let folders = Folders::of(&triage);
         let ranks = ranks(&triage);
         Document {
             name,
@@ -178,14 +196,17 @@ impl Document {
             about: About::default(),
             model,
             triage,
-            coverage,
+            headline,
+            folders,
             describe: line,
-            flags,
             findings,
             ops: HashMap::new(),
             serious,
             stops,
             runnable,
+            identities,
+            to_port,
+            unsaid,
             ranks,
         }
     }
@@ -218,6 +239,26 @@ impl Document {
     /// How many modules of the subtree can be measured.
     pub fn runnable(&self, id: ModuleId) -> u32 {
         self.runnable.get(id).copied().unwrap_or(0)
+    }
+
+    /// How many modules of the subtree a run has to measure: those that are their own reference are exact by definition.
+    pub fn to_measure(&self, id: ModuleId) -> u32 {
+        self.runnable(id).saturating_sub(self.identities.get(id).copied().unwrap_or(0))
+    }
+
+    /// How many forwards there are to port in the subtree, each class once.
+    pub fn to_port(&self, id: ModuleId) -> usize {
+        self.to_port.get(id).copied().unwrap_or(0)
+    }
+
+    /// Modules of the subtree that have a forward of a class that is not known.
+    pub fn unsaid(&self, id: ModuleId) -> usize {
+        self.unsaid.get(id).map_or(0, |&count| count as usize)
+    }
+
+    /// Places in source that stop or change a port, each once however many modules run it.
+    pub fn flags(&self) -> usize {
+        self.headline.blockers.serious()
     }
 
     /// Its index among those modules of the subtree at `root` that can be measured.

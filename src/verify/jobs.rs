@@ -56,7 +56,9 @@ fn run_job(engines: &mut Pair, generation: u64, job: &Job, trials: usize, seed: 
     outcome.verdict = outcome.trials.iter().map(|trial| trial.verdict).max().unwrap_or(Verdict::NotRun);
     outcome.reason = outcome.trials.iter().find_map(Trial::complaint);
     match failed {
-        Some(Stop::Failed(reason)) => (outcome.verdict, outcome.reason) = (Verdict::Failed, Some(reason)),
+        Some(Stop::Failed(reason) | Stop::Absent(reason)) => {
+            (outcome.verdict, outcome.reason) = (Verdict::Failed, Some(reason))
+        }
         Some(Stop::Mute(reason)) => (outcome.verdict, outcome.reason) = (Verdict::NotRun, Some(reason)),
         Some(Stop::Cancelled) => outcome.verdict = Verdict::NotRun,
         None => {}

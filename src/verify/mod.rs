@@ -214,7 +214,7 @@ impl Worker {
             });
             let (judged, said) = match outcome {
                 Ok(outcome) => outcome,
-                Err(Stop::Failed(reason)) => (Verdict::Failed, Some(reason)),
+                Err(Stop::Failed(reason) | Stop::Absent(reason)) => (Verdict::Failed, Some(reason)),
                 Err(Stop::Mute(reason)) => (Verdict::NotRun, Some(reason)),
                 Err(Stop::Cancelled) => {
                     self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
@@ -257,7 +257,7 @@ impl Worker {
         let outcome = self.run_dtype(request, generation, module, plan, Dtype::Float32, |_, trial| trials.push(trial));
         let (verdict, reason) = match outcome {
             Ok(outcome) => outcome,
-            Err(Stop::Failed(reason)) => (Verdict::Failed, Some(reason)),
+            Err(Stop::Failed(reason) | Stop::Absent(reason)) => (Verdict::Failed, Some(reason)),
             Err(Stop::Mute(reason)) => (Verdict::NotRun, Some(reason)),
             Err(Stop::Cancelled) => return None,
         };
@@ -274,6 +274,8 @@ impl Worker {
         dtype: Dtype,
         mut tell: impl FnMut(&Worker, Trial),
     ) -> Result<(Verdict, Option<String>), Stop> {
+        // Before anything is read for a run that there cannot be.
+        self.engines.start()?;
         let source = (request.weights == WeightSource::Random).then_some(request.seed);
         let weights = Weights::read(&self.opened, module, plan, dtype, source).map_err(Stop::Failed)?;
         if let Some(name) = weights.zero() {

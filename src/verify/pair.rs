@@ -22,6 +22,8 @@ pub(super) struct Pair {
 /// Why a plan has no verdict from a comparison.
 pub(super) enum Stop {
     Failed(String),
+    /// An engine is not there, or cannot be started: nothing is said of the plan.
+    Absent(String),
     /// The output says nothing about the conversion.
     Mute(String),
     Cancelled,
@@ -42,6 +44,19 @@ impl Pair {
     pub fn allow_start(&mut self) {
         self.torch.allow_start();
         self.mlx.allow_start();
+    }
+
+    /// Start what has not been started. Where one is missing the other is asked as well, so that each is told.
+    ///
+    /// # Errors
+    /// One that cannot be started, or the run was cancelled.
+    pub fn start(&mut self) -> Result<(), Stop> {
+        let started = [self.torch.info(), self.mlx.info()];
+        started.into_iter().try_for_each(|greeting| match greeting {
+            Ok(_) => Ok(()),
+            Err(client::Error::Cancelled) => Err(Stop::Cancelled),
+            Err(error) => Err(Stop::Absent(sentence(&error.to_string()).into_owned())),
+        })
     }
 
     /// Load both sides of a plan.

@@ -11,6 +11,7 @@ use crate::figures::share;
 use crate::model::{Model, ModuleId};
 use crate::triage::Triage;
 use t2m_checkpoint::Dtype;
+use t2m_checkpoint::escape::sentence;
 use t2m_engine::{EngineInfo, EngineState, Side};
 
 /// Progress of a layer's measurement.
@@ -33,13 +34,15 @@ pub struct Layer {
     pub trials: Vec<Trial>,
     /// Naive twins that were run beside it.
     pub twins: Vec<Twin>,
+    /// Whether it failed before anything was run, for an engine that is not there: that says nothing of the layer.
+    pub no_engine: bool,
     /// How many layers had finished before it; meaningless until it has finished.
     turn: usize,
 }
 
 impl Layer {
     fn new(progress: Progress) -> Layer {
-        Layer { progress, trials: Vec::new(), twins: Vec::new(), turn: 0 }
+        Layer { progress, trials: Vec::new(), twins: Vec::new(), no_engine: false, turn: 0 }
     }
 
     /// The trials that give the verdict: those in f32, or all if there are none.
@@ -82,6 +85,12 @@ pub struct Sum {
     verdicts: [u32; Verdict::ALL.len()],
     /// Layers that run or are queued.
     pub running: u32,
+    /// Layers that both engines computed, with outputs to compare. A layer that is its own reference was not.
+    pub measured: u32,
+    /// Layers that are their own reference, and exact by that.
+    pub by_definition: u32,
+    /// Layers that failed for an engine that is not there.
+    pub no_engine: u32,
 }
 
 impl Sum {
@@ -95,9 +104,44 @@ impl Sum {
         self.all(|at| at == verdict)
     }
 
-    /// Layers whose conversion may be trusted.
+    /// Layers whose conversion was measured and may be trusted.
     pub fn passed(&self) -> u32 {
-        self.all(Verdict::passes)
+        self.all(Verdict::passes).saturating_sub(self.by_definition)
+    }
+
+    /// What was measured of so many layers: `185 of 194 layers pass, 9 exact by definition`.
+    pub fn passed_words(&self, to_measure: usize) -> String {
+        let passed = self.passed() as usize;
+        let layers = if to_measure == 1 { "layer" } else { "layers" };
+        let passes = if passed == 1 { "passes" } else { "pass" };
+        let mut words = match (self.measured, passed == to_measure) {
+            (0, _) => format!("none of {to_measure} {layers} measured"),
+            (_, true) => format!("{passed} {layers} {passes}"),
+            (_, false) => format!("{passed} of {to_measure} {layers} {passes}"),
+        };
+        if self.by_definition > 0 {
+            words += &format!(", {} exact by definition", self.by_definition);
+        }
+        words
+    }
+
+    /// Number of layers with each verdict, best first, without zeros: but for those by definition, and those without an engine.
+    pub fn told(&self) -> impl Iterator<Item = (Verdict, u32)> {
+        let apart = |verdict| match verdict {
+            Verdict::Exact => self.by_definition,
+            Verdict::Failed => self.no_engine,
+            _ => 0,
+        };
+        self.counts().map(move |(verdict, count)| (verdict, count - apart(verdict))).filter(|(_, count)| *count > 0)
+    }
+
+    /// `10 exact, 38 ok, 3 not-run; 2 exact by definition`: those by definition are not among the exact.
+    pub fn words(&self) -> String {
+        let counts: Vec<String> = self.told().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
+        let counts = (!counts.is_empty()).then(|| counts.join(", "));
+        let apart = [(self.by_definition, "exact by definition"), (self.no_engine, "without an engine")];
+        let apart = apart.into_iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}"));
+        counts.into_iter().chain(apart).collect::<Vec<_>>().join("; ")
     }
 
     /// Layers whose conversion is wrong, or which an engine refused.
@@ -110,9 +154,16 @@ impl Sum {
         self.all(|_| true)
     }
 
-    /// The worst verdict there is; `not-run` does not count.
+    /// The worst verdict there is; `not-run` does not count, nor what failed for want of an engine.
     pub fn worst(&self) -> Option<Verdict> {
-        self.counts().map(|(verdict, _)| verdict).filter(|verdict| *verdict != Verdict::NotRun).max()
+        let apart =
+            |(verdict, count)| (verdict, if verdict == Verdict::Failed { count - self.no_engine } else { count });
+        self.counts()
+            .map(apart)
+            .filter(|(_, count)| *count > 0)
+            .map(|(verdict, _)| verdict)
+            .filter(|verdict| *verdict != Verdict::NotRun)
+            .max()
     }
 
     /// Whether nothing was measured or requested.
@@ -124,9 +175,21 @@ impl Sum {
         self.counts().filter(|(verdict, _)| wanted(*verdict)).map(|(_, count)| count).sum()
     }
 
-    fn count(&mut self, layer: &Layer, by: i32) {
+    fn count(&mut self, layer: &Layer, is_identity: bool, by: i32) {
         match layer.verdict() {
             Some(verdict) => {
+                let compared = !layer.trials.is_empty() && !matches!(verdict, Verdict::Failed | Verdict::NotRun);
+                let of = match (compared, is_identity) {
+                    (true, true) if verdict == Verdict::Exact => Some(&mut self.by_definition),
+                    (true, _) => Some(&mut self.measured),
+                    (false, _) => None,
+                };
+                if let Some(count) = of {
+                    *count = count.saturating_add_signed(by);
+                }
+                if layer.no_engine {
+                    self.no_engine = self.no_engine.saturating_add_signed(by);
+                }
                 let counts = Verdict::ALL.iter().zip(&mut self.verdicts);
                 counts
                     .filter(|(at, _)| **at == verdict)
@@ -165,6 +228,8 @@ pub struct Results {
     /// Requests that have not reported `Done`.
     pub requests: usize,
     model: Arc<Model>,
+    /// Layers for which both sides run the identity, in order.
+    identities: Vec<ModuleId>,
     layers: BTreeMap<ModuleId, Layer>,
     sums: HashMap<ModuleId, Sum>,
     /// What each engine said about itself in its last greeting, even if it has died since.
@@ -174,13 +239,16 @@ pub struct Results {
 }
 
 impl Results {
-    /// No results yet, for this model.
-    pub fn of(model: Arc<Model>) -> Results {
+    /// No results yet, for this model and its triage.
+    pub fn of(model: Arc<Model>, triage: &Triage) -> Results {
+        let modules = triage.modules.iter().enumerate();
+        let identities = modules.filter(|(_, triaged)| triaged.is_by_definition()).map(|(id, _)| id).collect();
         Results {
             torch: EngineState::Idle,
             mlx: EngineState::Idle,
             requests: 0,
             model,
+            identities,
             layers: BTreeMap::new(),
             sums: HashMap::new(),
             greetings: HashMap::new(),
@@ -196,6 +264,11 @@ impl Results {
     /// Its verdict, once there is one.
     pub fn verdict(&self, id: ModuleId) -> Option<Verdict> {
         self.layer(id).and_then(Layer::verdict)
+    }
+
+    /// Whether it was measured badly: drift, broken, refused or died of; not where an engine was never there.
+    pub fn is_bad(&self, id: ModuleId) -> bool {
+        self.layer(id).is_some_and(|layer| !layer.no_engine && layer.verdict().is_some_and(Verdict::is_bad))
     }
 
     /// The measurements at `id` and below, in the model's order.
@@ -232,22 +305,31 @@ impl Results {
         self.greetings.get(&side)
     }
 
-    /// How many of the layers that are done were measured: run in both engines, with outputs to compare. A layer that is its
-    /// own reference was not.
-    pub fn measured(&self, triage: &Triage) -> Measured {
-        let mut measured = Measured::default();
-        for (&id, layer) in self.layers.iter().filter(|(_, layer)| layer.verdict().is_some()) {
-            measured.layers += 1;
-            let by_definition = triage.modules.get(id).is_some_and(|triaged| triaged.is_by_definition());
-            let compared = !layer.trials.is_empty()
-                && layer.verdict().is_some_and(|verdict| !matches!(verdict, Verdict::Failed | Verdict::NotRun));
-            match (by_definition, compared) {
-                (true, true) => measured.by_definition += 1,
-                (false, true) => measured.measured += 1,
-                (_, false) => {}
-            }
+    /// The engines that are not there or have ended, each with the reason as a sentence.
+    pub fn engines_down(&self) -> impl Iterator<Item = (Side, &str)> {
+        [(Side::Torch, &self.torch), (Side::Mlx, &self.mlx)].into_iter().filter_map(|(side, state)| match state {
+            EngineState::Down(reason) => Some((side, reason.as_str())),
+            EngineState::Idle | EngineState::Starting | EngineState::Ready(_) => None,
+        })
+    }
+
+    /// How much of what is done was measured.
+    pub fn measured(&self) -> Measured {
+        let total = self.total();
+        Measured {
+            measured: total.measured as usize,
+            by_definition: total.by_definition as usize,
+            layers: total.finished() as usize,
         }
-        measured
+    }
+
+    /// Whether a layer is its own reference, and its verdict says nothing but that.
+    pub fn is_by_definition(&self, id: ModuleId) -> bool {
+        self.is_identity(id) && self.verdict(id) == Some(Verdict::Exact)
+    }
+
+    fn is_identity(&self, id: ModuleId) -> bool {
+        self.identities.binary_search(&id).is_ok()
     }
 
     /// How a program ends that measured this, where at least this share of the layers has to be measured. Where nothing at
@@ -301,7 +383,14 @@ impl Results {
             }
             Event::Finished { module, verdict, reason } => {
                 let before = self.remove(module).unwrap_or(Layer::new(Progress::Queued));
-                self.set(module, Layer { progress: Progress::Done(verdict, reason), turn: self.turns, ..before });
+                let said = reason.as_deref().unwrap_or_default();
+                // An engine that was there and has died may have died of the layer.
+                let absent = |side: Side, down: &str| self.greeting(side).is_none() && sentence(down) == said;
+                let no_engine = before.trials.is_empty()
+                    && verdict == Verdict::Failed
+                    && self.engines_down().any(|(side, down)| absent(side, down));
+                let progress = Progress::Done(verdict, reason);
+                self.set(module, Layer { progress, no_engine, turn: self.turns, ..before });
                 self.turns += 1;
                 return self.layer(module).map(|layer| (module, layer));
             }
@@ -328,9 +417,9 @@ impl Results {
     }
 
     fn add_up(&mut self, id: ModuleId, layer: &Layer, by: i32) {
-        let mut at = Some(id);
+        let (mut at, is_identity) = (Some(id), self.is_identity(id));
         while let Some(id) = at {
-            self.sums.entry(id).or_default().count(layer, by);
+            self.sums.entry(id).or_default().count(layer, is_identity, by);
             at = self.model.modules.get(id).and_then(|module| module.parent);
         }
     }

@@ -20,7 +20,7 @@ use serde_json::Value;
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_t2m-tui"));
     // What the developer's shell has active must not matter.
-    command.env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX");
+    command.env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX").env_remove("COLUMNS");
     command
 }
 

@@ -43,6 +43,7 @@ impl Terminal {
         command.env("LANG", "C.UTF-8");
         command.env("LC_ALL", "C.UTF-8");
         command.env_remove("NO_COLOR");
+        command.env_remove("COLUMNS");
         for (name, value) in environment {
             command.env(name, value);
         }

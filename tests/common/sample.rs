@@ -129,6 +129,7 @@ pub fn document() -> Arc<Document> {
         Document::new("vision_mini.pt".to_owned(), Arc::new(Model { modules, ..Model::default() }), Arc::new(triage));
     document.format = "torch-zip".to_owned();
     document.bytes = 862_400;
+    document.headline.weights = Some(0.9986);
     document.describe = describe;
     Arc::new(document)
 }
@@ -298,6 +299,8 @@ fn classes() -> BTreeMap<String, ClassSource> {
             builds: builds.collect(),
             inherited: Vec::new(),
             ops: Vec::new(),
+            idioms: Vec::new(),
+            counted: Vec::new(),
         }
     };
     let block = source(

@@ -142,7 +142,7 @@ fn deep_names_take_memory_by_their_text() {
             assert!(peak < memory::bound(length), "{name}: {peak} bytes for a file of {length}");
             let cut = opened.checkpoint.warnings.iter().any(|warning| warning.contains("so many parts"));
             assert_eq!(cut, tensors.len() > 1, "{name}: {:?}", opened.checkpoint.warnings);
-            inspect_text::text(&mut text, &opened).unwrap();
+            inspect_text::text(&mut text, &opened, None).unwrap();
             // Every tensor is still some module's, whole by its name.
             let modules = &opened.model.modules;
             let found: usize = modules.iter().map(|module| module.tensors.len()).sum();
@@ -192,7 +192,7 @@ fn peaks(tensors: &[Wanted], torch: bool) -> [usize; 4] {
     let write = if torch { generate::torch } else { generate::safetensors };
     write(&path, tensors, Kind::Float32);
     let (opened, open) = memory::peak_of(|| opened(&path));
-    let ((), text) = memory::peak_of(|| inspect_text::text(&mut Counted::default(), &opened).unwrap());
+    let ((), text) = memory::peak_of(|| inspect_text::text(&mut Counted::default(), &opened, None).unwrap());
     let report = inspect_json::Report { opened: &opened, check: None };
     let ((), json) = memory::peak_of(|| serde_json::to_writer_pretty(&mut Counted::default(), &report).unwrap());
     let ((), convert) = memory::peak_of(|| {
@@ -331,6 +331,6 @@ fn what_is_alike_is_triaged_once() {
     assert!(std::sync::Arc::ptr_eq(triaged(first), triaged(last)) && triaged(first).plan.is_some());
     let mut text = String::new();
     write!(text, "{}", opened.triage.modules.len()).unwrap();
-    inspect_text::text(&mut text, &opened).unwrap();
+    inspect_text::text(&mut text, &opened, None).unwrap();
     assert_eq!(text.matches("→ nn.Linear").count(), 1_000);
 }

@@ -54,7 +54,12 @@ fn a_missing_engine_becomes_a_line_and_the_screen_goes_on() {
     let mut terminal = start(&["demo"]);
     terminal.send("/head\r");
     terminal.send(" ");
-    terminal.wait_for("failed");
+    terminal.wait_for("· no engine");
+    let screen = terminal.wait_for("mlx is down: ");
+    assert!(
+        !screen.contains("failed") && screen.contains("libtorch is down: ") && screen.contains("! engine"),
+        "{screen}"
+    );
     terminal.wait_for("/nowhere/t2m-");
     terminal.send("?");
     terminal.wait_for("Help");

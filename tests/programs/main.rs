@@ -21,6 +21,7 @@ mod files;
 mod lifecycle;
 mod matrix;
 mod messages;
+mod norm_values;
 mod odd_modules;
 mod reverse;
 mod signals;

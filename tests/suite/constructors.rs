@@ -10,7 +10,7 @@ use t2m_tui::open::{Opened, Options, open};
 use t2m_tui::triage::Status;
 
 /// Open a safetensors file of these names and shapes, with these Python files as its source.
-fn opened(tensors: &[(&str, &[usize])], files: &[(&str, &str)]) -> Opened {
+pub(crate) fn opened(tensors: &[(&str, &[usize])], files: &[(&str, &str)]) -> Opened {
     let folder = tempfile::tempdir().unwrap();
     let zeros = vec![0u8; tensors.iter().map(|(_, shape)| 4 * shape.iter().product::<usize>()).max().unwrap_or(0)];
     let views: BTreeMap<&str, TensorView<'_>> = tensors
@@ -32,15 +32,15 @@ fn opened(tensors: &[(&str, &[usize])], files: &[(&str, &str)]) -> Opened {
     open(&Options { checkpoint, sources: vec![source], ..Options::default() }).unwrap()
 }
 
-fn module<'a>(opened: &'a Opened, path: &str) -> &'a Module {
+pub(crate) fn module<'a>(opened: &'a Opened, path: &str) -> &'a Module {
     &opened.model.modules[opened.model.find(path).unwrap_or_else(|| panic!("no {path}"))]
 }
 
-fn status(opened: &Opened, path: &str) -> Status {
+pub(crate) fn status(opened: &Opened, path: &str) -> Status {
     opened.triage.modules[opened.model.find(path).unwrap()].status
 }
 
-fn attribute(opened: &Opened, path: &str, name: &str) -> Value {
+pub(crate) fn attribute(opened: &Opened, path: &str, name: &str) -> Value {
     let module = module(opened, path);
     assert_eq!(module.evidence, Evidence::Source, "{path}");
     module.attributes.get(name).cloned().unwrap_or_else(|| panic!("{path} has no {name}: {:?}", module.attributes))

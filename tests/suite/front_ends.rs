@@ -14,7 +14,7 @@ use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
 use t2m_tui::export::state_dict::{self, Known};
 use t2m_tui::figures;
-use t2m_tui::findings::{self, Blockers};
+use t2m_tui::findings::{Blockers, Headline};
 use t2m_tui::model::{Model, ModuleId};
 use t2m_tui::open::{Opened, Options, open};
 use t2m_tui::report::verify::{Report, layer_text};
@@ -52,12 +52,6 @@ fn inspect(path: &str, source: Option<&str>, format: &str) -> String {
     let output = run(&arguments);
     assert!(output.status.success(), "{}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The word or number before a sign or word: `90` of `layers: 90 % of`.
-fn before<'a>(text: &'a str, end: &str) -> &'a str {
-    let head = text.split_once(end).unwrap_or_else(|| panic!("no {end:?} in {text:?}")).0;
-    head.trim_end().rsplit(' ').next().unwrap()
 }
 
 /// What may be said of a share, by its definition.
@@ -113,26 +107,32 @@ fn shares_counts_and_sizes_of_a_file() {
             "{path}: {first} | {header}"
         );
 
-        let coverage = text.lines().find(|line| line.contains("; blockers: ")).unwrap();
-        assert!(markdown.contains(coverage), "{path}: {coverage}");
+        // Three facts: the same figure in the text, the Markdown, the JSON and the header, and a dash for a share of nothing.
+        let fact = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or("").to_owned();
         let shares = &report["summary"]["coverage"];
-        for word in ["layers", "parameters"] {
-            let expected = percent(shares[word].as_f64().unwrap());
-            let (_, bar) =
-                header.rsplit_once(&format!("{word} ▰")).or(header.rsplit_once(&format!("{word} ▱"))).unwrap();
-            if word == "parameters" && report["checkpoint"]["parameters"] == 0 {
-                assert!(coverage.contains("– of parameters") && bar.contains(" – "), "{path}: {coverage} | {header}");
+        for (word, share) in [("weights", &shares["weights"]), ("behaviour", &shares["layers"])] {
+            let line = fact(&format!("{word}:"));
+            let words = line.split_once(": ").unwrap().1.trim();
+            let cell = words.replace('<', "&lt;");
+            assert!(markdown.contains(&format!("- {word}: {cell}")), "{path}: {line}");
+            let shown = header.split_once(&format!("{word} ")).unwrap().1.trim_start_matches(['▰', '▱', ' ']);
+            if word == "weights" && report["checkpoint"]["parameters"] == 0 {
+                assert!(
+                    share.is_null() && words.starts_with('–') && shown.starts_with('–'),
+                    "{path}: {line} | {header}"
+                );
                 continue;
             }
-            assert_eq!(before(coverage, &format!(" % of {word}")), expected, "{path}: {coverage}");
-            assert_eq!(before(bar, "%"), expected, "{path}: {header}");
+            let expected = percent(share.as_f64().unwrap());
+            assert!(words.starts_with(&format!("{expected} % of the ")), "{path}: {line}");
+            assert!(shown.starts_with(&format!("{expected}%")), "{path}: {header}");
             seen.insert(expected);
         }
-        let weights = text.lines().find(|line| line.starts_with("weights that can be moved: ")).unwrap();
-        let share = shares["weights"].as_f64().map_or("–".to_owned(), |share| format!("{} %", percent(share)));
-        assert!(weights.contains(&format!(": {share} of parameters")) && markdown.contains(weights), "{weights}");
         let forwards = report["summary"]["forwards"]["to_port"].as_u64().unwrap();
-        assert_eq!(weights.contains(" to port"), forwards > 0, "{path}: {weights}");
+        let to_port = fact("to port:");
+        assert!(markdown.contains(&format!("- to port: {}", to_port.split_once(": ").unwrap().1.trim())), "{to_port}");
+        let counted = to_port.contains(&format!(" {forwards} forward")) && header.contains(&format!("◇ {forwards}"));
+        assert_eq!(counted, forwards > 0, "{path}: {to_port} | {header}");
         let custom = report["modules"].as_array().unwrap().iter().filter(|module| module["status"] == "custom");
         let classes: BTreeSet<&str> = custom.filter_map(|module| module["class"].as_str()).collect();
         assert_eq!(forwards, classes.iter().filter(|class| !class.is_empty()).count() as u64, "{path}");
@@ -170,7 +170,10 @@ fn weights_that_can_be_moved_are_those_that_convert_moves() {
 #[test]
 fn a_share_of_nothing_is_not_said() {
     let (model, triage) = (Arc::new(Model::default()), Arc::new(Triage::default()));
-    assert_eq!(findings::coverage(&model, &triage), None);
+    let headline = Headline::of(&model, &triage, None);
+    assert_eq!((headline.weights, headline.behaviour), (None, None));
+    let words = [headline.weights_words(), headline.behaviour_words()];
+    assert!(words.iter().all(|words| words.starts_with('–')), "{words:?}");
     let mut state = sample::state("dark");
     act(&mut state, Action::Opened(Arc::new(Document::new("nothing.pt".to_owned(), model, triage))));
     let header = shown(&mut state)[0].clone();
@@ -199,7 +202,9 @@ fn blockers_and_ops_of_a_file() {
         let places: BTreeSet<[String; 5]> = listed.iter().map(place).collect();
         let of = |word: &str| places.iter().filter(|place| place[0] == format!("\"{word}\"")).count();
         let (breaks, differs, harmless) = (of("breaks"), of("differs"), of("harmless"));
-        let words = text.lines().find_map(|line| line.split_once("; blockers: ")).unwrap().1;
+        let words = text.lines().find_map(|line| line.strip_prefix("blockers: ")).unwrap().trim();
+        assert!(markdown.contains(&format!("- blockers: {words}")), "{words}");
+        let words = words.split(';').next().unwrap();
         let words = words.split_once(" (").map_or(words, |(counted, _)| counted);
         let told = |one: &str, several: &str| {
             let parts = words.split(", ").filter_map(|part| part.split_once(' '));
@@ -214,7 +219,7 @@ fn blockers_and_ops_of_a_file() {
         // The screen: the flag at the top, the folded root, the list.
         let view = view(&state);
         assert!(header.trim_end().ends_with(&format!("⚑ {}", breaks + differs)), "{header}");
-        assert_eq!((view.document.flags, view.document.serious_below(0)), (breaks + differs, breaks + differs));
+        assert_eq!((view.document.flags(), view.document.serious_below(0)), (breaks + differs, breaks + differs));
         let list = &view.document.findings;
         let severity = |wanted| {
             list.iter()
@@ -263,8 +268,8 @@ fn a_place_that_several_modules_run_is_one_place_in_the_tree_as_well() {
     let document = &view(&state).document;
     let id = |path: &str| document.model.find(path).unwrap();
     assert_eq!((document.serious(id("layer1.0")).0, document.serious_below(id("layer1.0"))), (3, 3));
-    assert_eq!([id("layer1"), id("layer2"), 0].map(|id| document.serious_below(id)), [3, 3, document.flags]);
-    assert_eq!((document.flags, document.serious_below(id("encoder"))), (3, 0));
+    assert_eq!([id("layer1"), id("layer2"), 0].map(|id| document.serious_below(id)), [3, 3, document.flags()]);
+    assert_eq!((document.flags(), document.serious_below(id("encoder"))), (3, 0));
     // In every subtree: the places that any module of it runs.
     let blockers = Blockers::of(&document.model, &document.triage);
     for (at, module) in document.model.modules.iter().enumerate() {
@@ -312,13 +317,13 @@ fn verdicts_of_a_run() {
     let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
     RUN.iter().for_each(|(_, verdict)| *expected.entry(verdict.name()).or_default() += 1);
 
-    let mut results = Results::of(opened.model.clone());
+    let mut results = Results::of(opened.model.clone(), &opened.triage);
     let mut state = screen(&opened);
     let mut lines = Vec::new();
     for event in events(&layers) {
         act(&mut state, Action::Verify(event.clone()));
         if let Some((id, layer)) = results.apply(event) {
-            lines.push(layer_text(&opened, id, layer));
+            lines.push(layer_text(&opened, id, layer, None));
         }
     }
     let report = Report { opened: &opened, results: &results };
@@ -357,7 +362,7 @@ fn verdicts_of_a_run() {
         assert!(screen.contains(&format!(" {count} {word} ")), "{count} {word}: {screen}");
     }
     let bad = expected["drift"] + expected["broken"] + expected["failed"];
-    assert_eq!(results.exit(results.measured(&opened.triage), 0.0), Exit::BadAnswer);
+    assert_eq!(results.exit(results.measured(), 0.0), Exit::BadAnswer);
     act(&mut state, Action::Command(Command::Open(t2m_tui::tui::panels::Name::Filter)));
     let filter = shown(&mut state).into_iter().find(|row| row.contains("measured badly")).unwrap();
     assert_eq!(filter.split("measured badly").nth(1).unwrap().split_whitespace().next(), Some(&*bad.to_string()));
@@ -386,14 +391,14 @@ fn verdicts_of_a_run() {
 fn a_run_without_a_fault_ends_well() {
     let opened = opened("demo", None);
     let layers: Vec<ModuleId> = opened.triage.layers(&opened.model).collect();
-    let mut results = Results::of(opened.model.clone());
+    let mut results = Results::of(opened.model.clone(), &opened.triage);
     for (module, verdict) in layers.into_iter().zip([Verdict::Exact, Verdict::Ok, Verdict::NotRun]) {
         results.apply(Event::Started { module, trials: 1 });
         results.apply(Event::Finished { module, verdict, reason: None });
     }
     assert_eq!((results.total().bad(), results.total().finished()), (0, 3));
     assert!(!results.any_measured(), "there was no trial");
-    let nothing = results.measured(&opened.triage);
+    let nothing = results.measured();
     assert_eq!((nothing.measured, nothing.layers), (0, 3));
     assert_eq!(results.exit(nothing, 0.0), Exit::BadAnswer, "nothing was measured");
     let most = Measured { measured: 2, by_definition: 1, layers: 4 };

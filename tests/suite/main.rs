@@ -5,10 +5,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod axes;
 mod blocker_patterns;
 mod blockers;
 mod checkpoint;
 mod constructors;
+mod constructors_wrapped;
 mod expected;
 mod exported;
 mod facts;
@@ -16,6 +18,7 @@ mod files;
 mod folders;
 mod front_ends;
 mod hostile;
+mod idioms;
 mod imports;
 mod inference;
 mod inheritance;
@@ -23,6 +26,7 @@ mod inverse;
 mod key_maps;
 mod labelled;
 mod legacy;
+mod made;
 mod missing_ops;
 mod ops;
 mod ops_by_arguments;

@@ -190,7 +190,7 @@ mod reported {
         let ranks: Vec<&str> = ops.iter().map(|op| op["status"].as_str().unwrap()).collect();
         let mut sorted = ranks.clone();
         sorted.sort_by_key(|status| {
-            ["none", "unknown", "trap", "recipe", "direct"].iter().position(|rank| rank == status)
+            ["none", "unknown", "trap", "axis", "recipe", "direct"].iter().position(|rank| rank == status)
         });
         assert_eq!(ranks, sorted);
     }
@@ -198,7 +198,7 @@ mod reported {
     #[test]
     fn text_and_markdown_list_them_too() {
         let text = String::from_utf8(run(&["inspect", "demo"]).stdout).unwrap();
-        assert!(text.contains("ops in the forwards: 4 trap, 1 recipe, 14 direct, "), "{text}");
+        assert!(text.contains("ops in the forwards: 4 trap, 1 axis, 1 recipe, 13 direct, "), "{text}");
         assert!(
             text.contains("direct       torch.cat → mx.concatenate ×1") && text.contains("x.transpose? → mx.swapaxes")
         );

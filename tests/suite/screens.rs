@@ -240,12 +240,12 @@ fn what_only_training_reaches_is_dimmed_and_not_counted() {
         let source = classes.get(module.class.as_str())?;
         let of = |pattern: &str| if pattern == ".item()" { Reach::Training } else { Reach::Unknown };
         let blockers = source.all_blockers().map(|(_, blocker)| Some(of(&blocker.pattern))).collect();
-        Some(Arc::new(Reached { blockers, ops: Vec::new() }))
+        Some(Arc::new(Reached { blockers, ops: Vec::new(), idioms: Vec::new(), seen: Default::default() }))
     });
     let reached = reached.collect();
     let triage = Triage { modules: sample.triage.modules.clone(), classes, reached, ..Triage::default() };
     let document = Document::new("vision_mini.pt".to_owned(), model, Arc::new(triage));
-    let (counted, all) = (document.flags, sample.flags);
+    let (counted, all) = (document.flags(), sample.flags());
     assert!(counted < all && document.serious_below(0) == counted, "{counted} of {all}");
     let last = document.findings.last().unwrap();
     assert!(matches!(last.kind, Kind::Blocker(_, Reach::Training)) && last.words.starts_with("Training only"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::name_for_message;
 use super::rebuild::ON_META;
-use super::{Checkpoint, TensorId};
+use super::{Checkpoint, TensorId, llama};
 
 /// What is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,9 +98,15 @@ struct Set {
     way_out: &'static str,
 }
 
+/// Llama's own parts.
+const LLAMAS: &str = "consolidated.#.pth";
+/// Missing parts that are looked for, and that are named.
+const MOST_PARTS: usize = 256;
+const NAMED: usize = 4;
+
 const SETS: [Set; 6] = [
     Set {
-        pattern: "consolidated.#.pth",
+        pattern: LLAMAS,
         folder: false,
         what: "tensor-parallel parts (Llama's own format), each with a slice of most tensors",
         way_out: "Take the model's Hugging Face folder, or make one of all parts with transformers' convert_llama_weights_to_hf.py.",
@@ -139,10 +145,20 @@ const SETS: [Set; 6] = [
 
 /// Whether the file is one of a set, by its name, those of its neighbours, and what it says of itself.
 fn part(checkpoint: &Checkpoint) -> Option<Absent> {
-    let path = checkpoint.path.as_path();
-    if path.is_dir() {
+    if !checkpoint.made.is_empty() {
         return None;
     }
+    // A folder whose parts are not joined shows the first of them.
+    let path = if checkpoint.path.is_dir() {
+        checkpoint
+            .files
+            .first()
+            .map(super::Bytes::path)
+            .filter(|path| fits(LLAMAS, &path.file_name().unwrap_or_default().to_string_lossy()).is_some())?
+    } else {
+        checkpoint.path.clone()
+    };
+    let path = path.as_path();
     let name = path.file_name()?.to_str()?;
     let absolute = || std::path::absolute(path).ok();
     let absent = |kind: AbsentKind, count: usize, name: &str, what: &str, way_out: &str| Absent {
@@ -165,10 +181,29 @@ fn part(checkpoint: &Checkpoint) -> Option<Absent> {
             (name.to_owned(), absolute().and_then(|path| Some(path.parent()?.to_owned())))
         };
         let Some(number) = fits(set.pattern, &own) else { continue };
-        let count = beside.map_or(1, |folder| count(&folder, set.pattern));
-        let count = count.max(usize::try_from(says).unwrap_or(1)).max(number + 1);
+        let there = beside.as_deref().map(|folder| numbers(folder, set.pattern)).unwrap_or_default();
+        let mut count = there.len().max(usize::try_from(says).unwrap_or(1)).max(number + 1);
+        count = count.max(there.iter().max().map_or(0, |last| last + 1));
+        if set.pattern == LLAMAS {
+            let params = beside.as_deref().and_then(llama::params);
+            count = count.max(llama::count(checkpoint, params.as_ref()).unwrap_or(1));
+        }
         if count > 1 {
-            return Some(absent(AbsentKind::Part, count, &own, set.what, set.way_out));
+            let mut absent = absent(AbsentKind::Part, count, &own, set.what, set.way_out);
+            let missing: Vec<String> = (0..count.min(MOST_PARTS))
+                .filter(|number| !there.contains(number))
+                .map(|number| format!("{number:02}"))
+                .collect();
+            if set.pattern == LLAMAS && !missing.is_empty() {
+                let named: Vec<String> =
+                    missing.iter().take(NAMED).map(|number| format!("`{}`", LLAMAS.replace('#', number))).collect();
+                let more = if missing.len() > NAMED { ", …" } else { "" };
+                absent.what += &format!(" Not beside it: {}{more}.", named.join(", "));
+                "With all parts in one folder they are joined.".clone_into(&mut absent.way_out);
+            } else if let Some(why) = checkpoint.metadata.get("not_joined").and_then(Value::as_str) {
+                absent.what += &format!(" They are not joined: {why}.");
+            }
+            return Some(absent);
         }
     }
     None
@@ -198,10 +233,10 @@ fn fits(pattern: &str, name: &str) -> Option<usize> {
     if rest.is_empty() { last } else { None }
 }
 
-/// How many names in a folder fit.
-fn count(folder: &Path, pattern: &str) -> usize {
+/// The last numbers of the names in a folder that fit.
+fn numbers(folder: &Path, pattern: &str) -> Vec<usize> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().take(MOST_FILES).flatten();
-    entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| fits(pattern, name).is_some())).count()
+    entries.filter_map(|entry| fits(pattern, entry.file_name().to_str()?)).collect()
 }
 
 #[cfg(test)]

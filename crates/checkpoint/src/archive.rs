@@ -11,6 +11,7 @@ use rawzip::{CompressionMethod, ZipLocator};
 
 use super::error::name_for_message;
 use super::records::Records;
+pub use super::records::{Method, Record};
 use super::{Bytes, Error};
 
 /// Length of an end-of-central-directory record without its comment (zip specification 4.3.16).
@@ -39,30 +40,6 @@ pub struct Archive {
     pub stray: Option<(String, u64)>,
     /// What is unusual but harmless.
     pub warnings: Vec<String>,
-}
-
-/// One record as the central directory describes it.
-#[derive(Debug, Clone, Copy)]
-pub struct Record {
-    /// Where its local header begins.
-    pub header: u64,
-    /// Bytes in the file.
-    pub compressed: u64,
-    /// Bytes of content.
-    pub size: u64,
-    /// How it is stored.
-    pub method: Method,
-}
-
-/// How a record is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// As it is.
-    Stored,
-    /// Compressed with deflate.
-    Deflated,
-    /// Compressed in a way that is not read, or encrypted.
-    Other,
 }
 
 impl Archive {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::name_for_message;
-use super::{Bytes, Checkpoint, Content, Error, Format, dcp, detect, json, sharded};
+use super::{Bytes, Checkpoint, Content, Error, Format, dcp, detect, json, llama, sharded};
 
 /// What libraries keep a model's configuration in.
 pub(super) const CONFIG: &str = "config.json";
@@ -18,7 +18,7 @@ const MOST_BESIDE: usize = 10_000;
 /// What peft keeps an adapter's configuration in.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// Names of a folder that are looked at, where none of them is usual.
-const MOST_NAMES: usize = 200_000;
+pub(super) const MOST_NAMES: usize = 200_000;
 /// Names in an error message.
 const NAMED: usize = 12;
 /// A longer config.json is none.
@@ -52,6 +52,9 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error
     }
     // A folder may hold any number of other files: the usual names are asked for, and the rest listed only without them.
     let usual = USUAL.iter().find(|usual| path.join(usual).is_file());
+    if let Some(parts) = llama::Parts::in_folder(path).filter(|_| usual.is_none()) {
+        return Checkpoint::of_parts(path, &parts, asked);
+    }
     let (name, cut) = match usual {
         Some(usual) => ((*usual).to_owned(), false),
         None => {
@@ -237,7 +240,7 @@ fn list(names: &[&String]) -> String {
     shown.join(", ")
 }
 
-fn config(path: &Path) -> Result<Map<String, Value>, String> {
+pub(super) fn config(path: &Path) -> Result<Map<String, Value>, String> {
     let bytes = Bytes::open(path).map_err(|error| error.to_string())?;
     if bytes.length() > LONGEST_CONFIG {
         return Err(format!("it has {} bytes", bytes.length()));
@@ -246,6 +249,12 @@ fn config(path: &Path) -> Result<Map<String, Value>, String> {
     let mut reader = serde_json::Deserializer::from_slice(&text);
     let config = json::object(&mut reader).and_then(|config| reader.end().map(|()| config));
     config.map_err(|error| name_for_message(&error.to_string()))
+}
+
+/// The configuration in the folder of a file, if one is there that can be read.
+pub(super) fn config_beside(path: &Path) -> Option<Map<String, Value>> {
+    let beside = path.parent().filter(|_| !path.is_dir())?.join(CONFIG);
+    beside.is_file().then(|| config(&beside).ok())?
 }
 
 /// The class of the whole model, by the conventions of the libraries that write such folders.

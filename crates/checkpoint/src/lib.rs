@@ -12,16 +12,20 @@ pub mod archive;
 pub mod bytes;
 pub mod check;
 mod dcp;
+mod dequantize;
 mod described;
 mod detect;
 pub mod elements;
 pub mod error;
 pub mod escape;
 mod exported;
+pub mod float8;
 mod folder;
 mod hyper;
 mod json;
 mod literal;
+mod llama;
+mod made;
 mod members;
 mod npz;
 mod objects;
@@ -65,6 +69,7 @@ pub use packed::{Packed, Scheme};
 pub use reader::TensorReader;
 pub use spread::Spread;
 pub use strided::Sizes;
+use tensor::StorageOffset;
 pub use tensor::{Dtype, Storage, Tensor, TensorData, TensorId};
 
 /// An opened checkpoint: headers and pickle are read, tensor bytes are not.
@@ -104,6 +109,10 @@ pub struct Checkpoint {
     pub packed: Vec<Packed>,
     /// Names of tensors that the file leaves out because they are the same as others in it, and those.
     pub ties: Vec<(String, TensorId)>,
+    /// The config.json that lies beside the file; of a folder it is in the metadata.
+    pub(crate) beside: Option<Map<String, Value>>,
+    /// Tensors that are made of others as they are read, by the number that a storage names.
+    pub(crate) made: Vec<made::Made>,
     /// The files, in the order that [`Storage::file`] counts.
     pub(crate) files: Vec<Bytes>,
 }
@@ -292,6 +301,8 @@ impl Checkpoint {
             absent: Vec::new(),
             packed: Vec::new(),
             ties: Vec::new(),
+            beside: None,
+            made: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -324,8 +335,44 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`]; and there is no such dict, or no weights are in it.
     pub fn open_key(path: &Path, key: Option<&str>) -> Result<Checkpoint, Error> {
-        let opened = if path.is_dir() { folder::open(path, key) } else { Checkpoint::open_file(path, key) };
-        opened.map(Checkpoint::examined)
+        Checkpoint::open_as(path, key, None)
+    }
+
+    /// [`Checkpoint::open_key`]; with a type, codes of eight bits that have scales are the weights that they stand for, in that
+    /// type (bfloat16 or float32), and the scales are left out.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open_key`]; and there are no such codes, or their scales do not fit them.
+    pub fn open_as(path: &Path, key: Option<&str>, dequantized: Option<Dtype>) -> Result<Checkpoint, Error> {
+        let mut opened = if path.is_dir() {
+            folder::open(path, key)?
+        } else if let Some(parts) = llama::Parts::beside(path) {
+            Checkpoint::of_parts(path, &parts, key)?
+        } else {
+            Checkpoint::open_file(path, key)?
+        };
+        opened.beside = folder::config_beside(path);
+        if let Some(dtype) = dequantized {
+            dequantize::dequantize(&mut opened, dtype)?;
+        }
+        Ok(opened.examined())
+    }
+
+    /// The model of which these are the parts, or one of the parts, with the reason, where they cannot be joined.
+    fn of_parts(path: &Path, parts: &llama::Parts, key: Option<&str>) -> Result<Checkpoint, Error> {
+        let why = match parts.join(path)? {
+            Ok(joined) => return joined.cleared(key),
+            Err(why) => why,
+        };
+        let part = if path.is_dir() { parts.first() } else { path.to_owned() };
+        let mut one = Checkpoint::open_file(&part, key)?;
+        one.metadata.insert("not_joined".to_owned(), Value::from(why));
+        Ok(one)
+    }
+
+    /// The model's config.json: of the folder that was opened, or the folder that the file lies in.
+    pub fn config(&self) -> Option<&Map<String, Value>> {
+        self.metadata.get("config").and_then(Value::as_object).or(self.beside.as_ref())
     }
 
     /// A file, without what is found out of it as a whole.
@@ -422,8 +469,17 @@ impl Checkpoint {
     /// Add a checkpoint's tensors under a name, with its files; what else it says stands in the metadata under that name.
     fn add_part(&mut self, name: &str, part: Checkpoint) {
         // Far from 32 bits: files are counted in hundreds.
-        let first_file = self.files.len() as u32;
-        let storages = part.storages.into_iter().map(|storage| Storage { file: storage.file + first_file, ..storage });
+        let (first_file, first_made, first_storage) =
+            (self.files.len() as u32, self.made.len() as u32, self.storages.len() as u32);
+        let storages = part.storages.into_iter().map(|storage| Storage {
+            file: storage.file + first_file,
+            offset: match storage.offset {
+                StorageOffset::Made(number) => StorageOffset::Made(number + first_made),
+                other => other,
+            },
+            ..storage
+        });
+        self.made.extend(part.made.into_iter().map(|made| made.moved(first_storage)));
         let tensors =
             part.tensors.into_iter().map(|tensor| Tensor { name: format_compact!("{name}.{}", tensor.name), ..tensor });
         self.append(tensors.collect(), storages.collect());

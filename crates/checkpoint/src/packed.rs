@@ -89,11 +89,11 @@ impl Scheme {
     fn wants(&self) -> &'static str {
         match self {
             Scheme::Lora => {
-                "mlx-lm wants an adapters.safetensors with `lora_a` = A transposed and `lora_b` = B transposed; or merge it into its base model with peft's merge_and_unload(), and convert that."
+                "mlx-lm wants an adapters.safetensors with `lora_a` = A transposed and `lora_b` = B transposed, which `convert --lora` writes; or merge it into its base model with peft's merge_and_unload(), and convert that."
             }
             Scheme::Adapter(_) => "Merge it into its base model with peft's merge_and_unload(), and convert that.",
             Scheme::Fp8Blocks | Scheme::Fp8 | Scheme::Int8 => {
-                "The numbers are codes: multiplied by their scales they are the weights. Convert the model in bfloat16 or float16, or dequantize it first."
+                "The numbers are codes: multiplied by their scales they are the weights, which `convert --dequantize` writes."
             }
             Scheme::Mx | Scheme::Exotic => {
                 "MLX quantizes so itself (mode=\"mxfp4\" of mx.quantize): convert the model in bfloat16, or dequantize it first."
@@ -175,7 +175,8 @@ fn awq_or_gptq(found: &Found<'_>) -> Option<Scheme> {
 /// Codes of eight bits beside a scale: with more rows than scales, and not one scale alone, the scales are of blocks.
 fn scaled(found: &Found<'_>) -> Option<Scheme> {
     let rows = *found.shape("weight")?.first()?;
-    let scale = ["weight_scale_inv", "weight_scale", "scale_weight"].iter().find_map(|end| found.shape(end))?;
+    let scale =
+        ["weight_scale_inv", "weight_scale", "scale_weight", "scale"].iter().find_map(|end| found.shape(end))?;
     let blocks = matches!(scale, [first, second] if *first < rows && first * second > 1);
     match found.dtype("weight")? {
         Dtype::Int8 | Dtype::UInt8 => Some(Scheme::Int8),
@@ -186,7 +187,7 @@ fn scaled(found: &Found<'_>) -> Option<Scheme> {
     }
 }
 
-const MARKS: [Mark; 16] = [
+const MARKS: [Mark; 17] = [
     Mark { ends: &["qweight", "qzeros", "scales"], scheme: awq_or_gptq },
     Mark { ends: &["qweight", "scales"], scheme: awq_or_gptq },
     Mark { ends: &["weight_packed", "weight_scale"], scheme: |_| Some(Scheme::CompressedTensors) },
@@ -195,6 +196,7 @@ const MARKS: [Mark; 16] = [
     Mark { ends: &["weight", "weight_scale_inv"], scheme: scaled },
     Mark { ends: &["weight", "weight_scale"], scheme: scaled },
     Mark { ends: &["weight", "scale_weight"], scheme: scaled },
+    Mark { ends: &["weight", "scale"], scheme: scaled },
     Mark { ends: &["weight_qdata"], scheme: |_| Some(Scheme::TorchAo) },
     Mark { ends: &["lora_A", "lora_B"], scheme: |_| Some(Scheme::Lora) },
     Mark { ends: &["lora_A.weight"], scheme: |_| Some(Scheme::Lora) },
@@ -291,7 +293,8 @@ fn by_names(checkpoint: &Checkpoint) -> Vec<Packed> {
         ENDS.iter().any(|end| name.ends_with(end))
             || (name.contains('_') && PARTS.iter().any(|part| name.contains(part)))
     };
-    if checkpoint.tensors.iter().any(|tensor| telling(&tensor.name)) {
+    let is_telling = |tensor: &super::Tensor| telling(&tensor.name) || tensor.dtype.name().starts_with("float8_e");
+    if checkpoint.tensors.iter().any(is_telling) {
         for (id, tensor) in checkpoint.tensors.iter().enumerate() {
             if let Some((layer, _)) = split(&tensor.name) {
                 layers.entry(layer).or_default().push(id);

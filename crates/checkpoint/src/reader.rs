@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::error::name_for_message;
+use super::made::MadeReader;
 use super::strided::{self, Strided};
 use super::tensor::{StorageOffset, Tensor, TensorId};
 use super::{Bytes, Checkpoint, Error, Sizes, TensorData, archive, zip};
@@ -25,6 +26,8 @@ pub struct TensorReader<'a> {
     begin: u64,
     big_endian: bool,
     held: Option<Held>,
+    /// Where it is made of others.
+    made: Option<Box<MadeReader<'a>>>,
 }
 
 /// The bytes that a view can touch.
@@ -43,7 +46,16 @@ impl<'a> TensorReader<'a> {
             what,
         };
         let tensor = checkpoint.tensors.get(id).ok_or_else(|| fail("", format!("there is no tensor number {id}")))?;
-        let fail = |what: String| fail(&tensor.name, what);
+        TensorReader::of(checkpoint, tensor)
+    }
+
+    /// Of a tensor that need not be one of the checkpoint's list, but is in its files.
+    pub(super) fn of(checkpoint: &'a Checkpoint, tensor: &'a Tensor) -> Result<TensorReader<'a>, Error> {
+        let fail = |what: String| Error::Tensor {
+            path: checkpoint.path.clone(),
+            tensor: name_for_message(&tensor.name),
+            what,
+        };
         if let Some(problem) = &tensor.problem {
             return Err(fail(problem.to_string()));
         }
@@ -62,6 +74,7 @@ impl<'a> TensorReader<'a> {
             begin: 0,
             big_endian: false,
             held: None,
+            made: None,
         };
         if reach.is_empty() {
             return Ok(reader);
@@ -76,6 +89,12 @@ impl<'a> TensorReader<'a> {
                 let reach = 0..tensor.elements();
                 (reader.strides, reader.offset) = (strided::contiguous_strides(&tensor.shape), 0);
                 reader.held = Some(Held { bytes: inner.bytes, reach });
+                return Ok(reader);
+            }
+            StorageOffset::Made(number) => {
+                let made = checkpoint.made.get(number as usize);
+                let made = made.ok_or_else(|| fail("what it is made of is not known".to_owned()))?;
+                reader.made = Some(Box::new(MadeReader::new(checkpoint, made, tensor.dtype, &reader.shape)?));
                 return Ok(reader);
             }
             StorageOffset::Data(offset) => offset,
@@ -103,7 +122,7 @@ impl<'a> TensorReader<'a> {
 
     /// Whether its elements lie row-major in the file, so that any run of them can be read by itself.
     pub fn is_contiguous(&self) -> bool {
-        self.whole_view().is_contiguous()
+        self.made.is_none() && self.whole_view().is_contiguous()
     }
 
     /// The bytes of the file that it can touch; `None` where it has none, or is an archive of its own.
@@ -118,6 +137,9 @@ impl<'a> TensorReader<'a> {
     /// # Errors
     /// The range is not in the file any more, or does not fit in memory.
     pub fn whole(&mut self) -> Result<TensorData, Error> {
+        if let Some(made) = &mut self.made {
+            return made.whole();
+        }
         self.view(self.tensor.shape.clone(), self.offset)
     }
 
@@ -145,6 +167,9 @@ impl<'a> TensorReader<'a> {
             return Err(self.fail(format!("has no index {} along axis {axis}", range.end)));
         }
         *length = range.len() as u64;
+        if let Some(made) = &mut self.made {
+            return made.slice(axis, range);
+        }
         self.view(shape, self.offset.saturating_add(stride.saturating_mul(range.start as u64)))
     }
 

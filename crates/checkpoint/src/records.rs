@@ -8,7 +8,29 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::archive::Record;
+/// One record as the central directory describes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Record {
+    /// Where its local header begins.
+    pub header: u64,
+    /// Bytes in the file.
+    pub compressed: u64,
+    /// Bytes of content.
+    pub size: u64,
+    /// How it is stored.
+    pub method: Method,
+}
+
+/// How a record is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// As it is.
+    Stored,
+    /// Compressed with deflate.
+    Deflated,
+    /// Compressed in a way that is not read, or encrypted.
+    Other,
+}
 
 /// Records and their names. The table has four bytes for each, where an `IndexMap` has sixteen.
 #[derive(Debug, Default)]
@@ -78,7 +100,6 @@ fn hash_at(list: &[(CompactString, Record)], hasher: &RandomState, place: u32) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::archive::Method;
     use super::*;
 
     #[test]

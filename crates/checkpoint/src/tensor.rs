@@ -52,6 +52,8 @@ pub enum StorageOffset {
     ZipLocalHeader(u64),
     /// A `torch.save` archive of its own, which holds one tensor and nothing else.
     Archive(u64),
+    /// Nowhere by itself: it is made of other tensors as it is read. Which, by its number in the checkpoint.
+    Made(u32),
 }
 
 /// Element types, with the names PyTorch gives them.

@@ -24,7 +24,6 @@ use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Dtype, Spread, TensorData, TensorId};
 
 pub use pieces::Piece;
-pub use shifted::by_family;
 
 /// What a tensor of the other file is.
 #[derive(Debug, Clone, PartialEq)]
@@ -316,6 +315,10 @@ fn compare<'a>(ours: &[Ours<'a>], torch: &'a Checkpoint, other: &'a Checkpoint) 
             None => alone.push(at),
         }
     }
+    // Theirs may have a tied tensor under its other name alone.
+    let under_another: HashSet<Sources> =
+        pairs.iter().filter(|(at, ..)| ours[*at].optional).map(|(at, ..)| sources(torch, &ours[*at])).collect();
+    alone.retain(|&at| under_another.is_empty() || !under_another.contains(&sources(torch, &ours[at])));
     // A scale or a bias beside packed words belongs to them.
     for &(_, id, _) in &pairs {
         for part in quantized::parts(&there, id).into_iter().flatten() {

@@ -10,11 +10,13 @@ use foldhash::fast::RandomState;
 use globset::GlobSet;
 use smallvec::SmallVec;
 
+use super::family::{Added, Norms};
 use super::moves::without_plan;
 use super::{Doubt, Entry, Known, Left, Shape, Sources, StateDict, Why};
 use crate::model::{Model, ModuleId, reparametrized};
 use crate::open::Opened;
-use crate::plan::{Move, weights};
+use crate::plan::Move;
+use crate::plan::weights::{self, Fold};
 use crate::registry::Registry;
 use crate::triage::{ModuleTriage, Status};
 use t2m_checkpoint::escape::quoted;
@@ -60,6 +62,9 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
         certain: opened.model.certain_classes(),
         moves: HashMap::new(),
         kept: HashMap::default(),
+        norms: Norms::of(opened),
+        shifted: HashMap::new(),
+        undecided: Doubt::Added.into(),
         map: StateDict::default(),
         names: Names::default(),
         tied: Tied::of(tensors),
@@ -124,6 +129,12 @@ struct Builder<'a> {
     moves: HashMap<*const ModuleTriage, Arc<Moves>>,
     /// Moves that keep a tensor under its name.
     kept: HashMap<CompactString, Arc<Move>, RandomState>,
+    /// What norms add to their weight that only names and shapes tell.
+    norms: Norms<'a>,
+    /// Moves with what their norm adds, by the move without.
+    shifted: HashMap<*const Move, (Arc<Move>, Arc<Move>)>,
+    /// Why the weight of a norm is only copied of which that is not known.
+    undecided: Arc<Doubt>,
     map: StateDict,
     /// Entries by MLX's name.
     names: Names,
@@ -232,9 +243,27 @@ impl<'a> Builder<'a> {
             }
             let dtype = from.first().and_then(|&from| self.dtype(from)).or(real).unwrap_or(Dtype::Float32);
             let name = join(self.path(id), &step.to);
-            self.add(Entry { name, module: id, step, from, shape: Shape::new(), dtype, known: known.clone() })?;
+            let (step, known) = self.with_added(id, step, known);
+            self.add(Entry { name, module: id, step, from, shape: Shape::new(), dtype, known })?;
         }
         Ok(())
+    }
+
+    /// A norm's weight with what the norm adds to it.
+    fn with_added(&mut self, id: ModuleId, step: Arc<Move>, known: &Known) -> (Arc<Move>, Known) {
+        if step.fold != Fold::One || step.to != "weight" || *known == Known::Plan {
+            return (step, known.clone());
+        }
+        match self.norms.added(id) {
+            Added::Nothing => (step, known.clone()),
+            Added::Unknown => (step, Known::Copied(Arc::clone(&self.undecided))),
+            Added::Number(offset) => {
+                // Modules that are alike share the move; it is kept, so that its place is not another's.
+                let made = || (Arc::clone(&step), Arc::new(Move { fold: Fold::Offset(offset), ..(*step).clone() }));
+                let (_, shifted) = self.shifted.entry(Arc::as_ptr(&step)).or_insert_with(made);
+                (Arc::clone(shifted), known.clone())
+            }
+        }
     }
 
     /// What of a module's own tensors no move took.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::family::{Added, Norms};
 use super::moves::without_plan;
 use crate::figures::share;
 use crate::model::ModuleId;
@@ -12,7 +13,7 @@ use crate::triage::{ModuleTriage, Status};
 use t2m_checkpoint::TensorKind;
 
 /// Share of the parameters whose move to MLX is known, by a plan or by the module's class, from 0 to 1; `None` where there are
-/// no parameters. A parameter that only a module of the user's own holds is copied, and not counted as known.
+/// no parameters. A parameter that only a forward which has to be ported uses is copied, and not counted as known.
 pub fn known_share(opened: &Opened) -> Option<f64> {
     let (checkpoint, model) = (&opened.checkpoint, &opened.model);
     let all = model.parameters();
@@ -21,10 +22,12 @@ pub fn known_share(opened: &Opened) -> Option<f64> {
     }
     let mut known = Known { opened, moves: HashMap::new(), seen: vec![false; checkpoint.tensors.len()], elements: 0 };
     let certain = model.certain_classes();
+    let norms = Norms::of(opened);
     let mut id = 0;
     while id < model.modules.len() {
         // Of a bare state dict most may have no class, and then no moves.
-        if model.modules[id].class.is_empty() && opened.triage.modules[id].plan.is_none() {
+        let in_doubt = opened.triage.modules[id].plan.is_none() && norms.added(id) == Added::Unknown;
+        if in_doubt || model.modules[id].class.is_empty() && opened.triage.modules[id].plan.is_none() {
             id += 1;
             continue;
         }

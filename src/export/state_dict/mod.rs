@@ -4,6 +4,7 @@
 //! attributes of a plan's layer below the module's path.
 
 mod build;
+mod family;
 pub mod key_map;
 mod known;
 mod moves;
@@ -70,7 +71,7 @@ pub enum Known {
 /// Why it is not known how a tensor moves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Doubt {
-    /// It is a parameter of a module of the user's own.
+    /// Its module has a forward that has to be ported, and nothing else says how it is used.
     Own,
     /// No module of the model has it.
     NoModule,
@@ -78,6 +79,8 @@ pub enum Doubt {
     NoTensor,
     /// Several classes fit, here by their short names, that lay their weights out differently.
     Between(Vec<String>),
+    /// It is a norm's weight, and nothing says whether the norm adds one to it.
+    Added,
     /// It is packed, scaled, or an adapter's: which, and what MLX wants.
     Packed(String),
     /// Something else is missing, in words.
@@ -87,13 +90,17 @@ pub enum Doubt {
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Doubt::Own => f.write_str("a parameter of a module of your own"),
+            Doubt::Own => f.write_str("only the forward that has to be ported says how it is used"),
             Doubt::NoModule => f.write_str("no module of the model has it"),
             Doubt::NoTensor => f.write_str("its MLX layer has no tensor for it"),
             Doubt::Between(classes) => write!(
                 f,
                 "names and shapes allow {}, which lay their weights out differently: --source or --registry can say",
                 classes.join(" or ")
+            ),
+            Doubt::Added => f.write_str(
+                "names and shapes do not say whether this norm adds 1 to its weight, as Gemma's, Qwen3-Next's and others do: \
+                 the model's config.json beside the weights or --source can say",
             ),
             Doubt::Packed(words) | Doubt::Other(words) => f.write_str(words),
         }

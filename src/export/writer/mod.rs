@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::files::{self, Inputs, Part, Stage, sync_folder};
+use crate::files::{self, Inputs, Kind, Part, Stage, sync_folder};
 use crate::interrupt;
 use crate::plan::weights;
 use header::{Shard, Slot};
@@ -86,14 +86,16 @@ pub struct Options {
 pub struct Beside<'a> {
     /// Files that are read besides the source's own: never written to.
     pub inputs: Inputs,
-    /// A text that is written with the weights: both or neither.
-    pub map: Option<Text<'a>>,
+    /// Texts that are written with the weights: all or none.
+    pub texts: Vec<Text<'a>>,
 }
 
 /// A text and where it goes.
 pub struct Text<'a> {
     /// Where to.
     pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
     /// Writes it.
     pub write: &'a dyn Fn(&mut dyn Write) -> io::Result<()>,
 }
@@ -229,8 +231,8 @@ pub fn write_beside(
     }
     spread.check().map_err(Error::Read)?;
     let shards = header::shards(source, &options.target, options.shard_bytes);
-    let map = beside.map.as_ref().map(|map| map.path.as_path());
-    let outputs = plan::outputs(&inputs, &options.target, &shards, map, options.force)?;
+    let texts: Vec<(&Path, Kind)> = beside.texts.iter().map(|text| (text.path.as_path(), text.kind)).collect();
+    let outputs = plan::outputs(&inputs, &options.target, &shards, &texts, options.force)?;
     let stage = outputs.stage()?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -239,7 +241,7 @@ pub fn write_beside(
         scope.spawn(move || told.send(input.map_or(Ok(Vec::new()), |input| hash::files(input, stopped))));
         let total = shards.iter().map(|shard| shard.bytes).sum::<u64>().saturating_mul(2);
         let mut job = Job { source, options, done: 0, total, watch: &mut watch, result: Written::default() };
-        let result = job.run(&stage, &shards, beside.map.as_ref(), &hashes);
+        let result = job.run(&stage, &shards, &beside.texts, &hashes);
         // The hash of a large file is of no use any more.
         stop.store(true, Ordering::Relaxed);
         result.map(|()| job.result)
@@ -268,7 +270,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
         &mut self,
         stage: &Stage,
         shards: &[Shard],
-        map: Option<&Text<'_>>,
+        texts: &[Text<'_>],
         hashes: &Receiver<Result<Hashes, Error>>,
     ) -> Result<(), Error> {
         let inputs = self.source.inputs();
@@ -294,10 +296,10 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             let index = header::index(self.source, shards, &metadata);
             let write =
                 |file: &mut dyn Write| serde_json::to_writer_pretty(EscapedJson(file), &index).map_err(io::Error::from);
-            text(stage, &Text { path: header::index_path(&self.options.target), write: &write })
+            text(stage, &Text { path: header::index_path(&self.options.target), kind: Kind::Index, write: &write })
         });
-        let (index, map) = (index.transpose()?, map.map(|map| text(stage, map)).transpose()?);
-        self.commit(stage, shards, Finished { parts, index, map })
+        let texts = texts.iter().map(|one| text(stage, one)).collect::<Result<_, _>>()?;
+        self.commit(stage, shards, Finished { parts, index: index.transpose()?, texts })
     }
 
     /// Wait for the sources' hashes, which large files take long to give.
@@ -427,7 +429,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
             finished.index.into_iter().try_for_each(Part::place)?;
             self.result.files.push(index);
         }
-        finished.map.into_iter().try_for_each(Part::place)?;
+        finished.texts.into_iter().try_for_each(Part::place)?;
         held.finish();
         drop(held);
         Ok(stage.sync()?)
@@ -438,7 +440,7 @@ impl<W: FnMut(Progress<'_>) -> bool> Job<'_, W> {
 struct Finished {
     parts: Vec<Part>,
     index: Option<Part>,
-    map: Option<Part>,
+    texts: Vec<Part>,
 }
 
 /// Write a small file: whole, and on the disk.

@@ -17,8 +17,8 @@ const LONGEST_INDEX: u64 = 64 << 20;
 ///
 /// # Errors
 /// Says what does.
-pub fn check(inputs: &Inputs, options: &Options, map: Option<&Path>) -> Result<(), Error> {
-    outputs(inputs, &options.target, &[], map, options.force).map(drop)
+pub fn check(inputs: &Inputs, options: &Options, texts: &[(&Path, Kind)]) -> Result<(), Error> {
+    outputs(inputs, &options.target, &[], texts, options.force).map(drop)
 }
 
 /// The files of a conversion, held against what is read and what is there. Of several shards the target stays empty, of one
@@ -27,7 +27,7 @@ pub(super) fn outputs(
     inputs: &Inputs,
     target: &Path,
     shards: &[Shard],
-    map: Option<&Path>,
+    texts: &[(&Path, Kind)],
     force: bool,
 ) -> Result<Outputs, Error> {
     let wanted = |path: &Path, kind| Wanted { path: path.to_owned(), kind };
@@ -35,7 +35,7 @@ pub(super) fn outputs(
     if shards.len() > 1 {
         all.extend(shards.iter().map(|shard| wanted(&shard.target, Kind::Shard)));
     }
-    all.extend(map.map(|map| wanted(map, Kind::Map)));
+    all.extend(texts.iter().map(|(path, kind)| wanted(path, *kind)));
     Ok(Outputs::check(inputs, all, force, is_ours)?)
 }
 
@@ -48,6 +48,10 @@ fn is_ours(kind: Kind, path: &Path) -> bool {
         Kind::Index => {
             let text = files::read(path, LONGEST_INDEX).unwrap_or_default();
             serde_json::from_slice(&text).is_ok_and(|index: Value| tool(index.pointer("/metadata/tool")))
+        }
+        Kind::Config => {
+            let text = files::read(path, LONGEST_INDEX).unwrap_or_default();
+            serde_json::from_slice(&text).is_ok_and(|config: Value| tool(config.get("tool")))
         }
         Kind::Map => key_map::read(path).is_ok_and(|map| !map.rows.is_empty()),
     }

@@ -4,7 +4,7 @@
 //! The plans get their moves from the same functions; a test compares them.
 
 use super::site::Site;
-use super::{attention, conv, norm, recurrent};
+use super::{attention, conv, norm, norm_variants, positions, recurrent};
 use crate::model::reparametrized;
 use crate::plan::{Move, Refusal};
 use crate::registry::Recipe;
@@ -19,7 +19,10 @@ fn moves(recipe: Recipe, site: &Site<'_>) -> Option<Result<Vec<Move>, Refusal>> 
         }
         Recipe::ConvTranspose => site.number("groups").map(|groups| conv::transposed_moves(site, groups.max(1))),
         Recipe::Embedding | Recipe::EmbeddingBag | Recipe::Prelu => Ok(site.moves(&[])),
+        Recipe::ScaledEmbedding => Ok(positions::scaled_moves(site)),
         Recipe::GroupNorm => norm::affine_moves(site, &[]),
+        Recipe::GatedRmsNorm => Ok(site.moves(&[])),
+        Recipe::RmsNormVariant | Recipe::LayerNormVariant => Ok(norm_variants::affine(site)),
         Recipe::LayerNorm => norm::last_axes_moves(site, &["bias"]),
         Recipe::Recurrent => recurrent::moves(site),
         Recipe::RecurrentCell => Ok(recurrent::cell_moves(site)),

@@ -24,7 +24,7 @@ fn offset(site: &Site<'_>) -> f64 {
 }
 
 /// The weight plus the offset, and the bias, each if it exists.
-fn affine(site: &Site<'_>) -> Vec<Move> {
+pub(super) fn affine(site: &Site<'_>) -> Vec<Move> {
     let mut moves = site.moves(&["bias"]);
     if offset(site) != 0.0 {
         moves.iter_mut().filter(|step| step.to == "weight").for_each(|step| step.fold = Fold::Offset(offset(site)));

@@ -10,6 +10,15 @@ use crate::plan::{Input, Move, Refusal};
 use t2m_engine::Program;
 use t2m_engine::program::{MlxOp, Operand};
 
+/// The weight, and the number that its rows are multiplied by where the file has it as a tensor.
+pub(super) fn scaled_moves(site: &Site<'_>) -> Vec<Move> {
+    let mut moves = site.moves(&[]);
+    if site.setting(Setting::Scale).is_none_or(Value::is_null) && site.has("scale") {
+        moves.push(Move::keep("scale"));
+    }
+    moves
+}
+
 /// Ids `[3, 11]` → `[3, 11, width]`, times a number of the class, or a tensor if the file holds no number.
 pub(super) fn scaled(site: &Site<'_>) -> Result<Draft, Refusal> {
     let plain = super::linear::embedding(site)?;

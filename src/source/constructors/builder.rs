@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tree_sitter::Node;
 
-use super::{Built, Modules, dotted, own_name, registered};
+use super::arguments::{Arguments, Rest, parameters};
+use super::{Built, Modules, dotted, own_name, registered, wrapped};
 use crate::registry::constructors::{Constructor, constructor};
 use crate::source::imports::Imports;
 use crate::source::literals::{self, Scope, Values, plain_string};
@@ -17,89 +18,49 @@ use crate::source::reach::is_super;
 
 /// Modules that are followed, and how deep they are nested.
 const MODULES: usize = 10_000;
-const DEPTH: usize = 16;
+pub(super) const DEPTH: usize = 16;
 /// Turns of a comprehension that are followed.
 const TURNS: i64 = 1_024;
 /// Conditions within one another that are followed; Python allows a hundred blocks.
-const CONDITIONS: usize = 100;
+pub(super) const CONDITIONS: usize = 100;
 /// Steps for a module that is built.
 const BUILT: usize = 50;
 
-/// The key for a value that is not a value, but a class under another name.
-const CLASS: &str = "__class__";
+/// The key for a value that is not a value, but a class, or what wraps one, under another name.
+pub(super) const CLASS: &str = "__class__";
+/// What paths of modules begin with that a name of a function stands for: no module of the model is called so.
+const LOCAL: &str = "\u{1}";
 
 /// Constants of a class and its bases, and of a file.
 type Constants = Rc<(Values, Arc<Values>)>;
 
-/// The arguments of a call.
-#[derive(Debug, Default)]
-pub(super) struct Arguments {
-    positional: Vec<Option<Value>>,
-    named: HashMap<String, Option<Value>>,
-    /// Parameters that are not given have their defaults; otherwise nothing is known of them.
-    defaults: bool,
-    /// Nothing was handed on as `*args` or `**kwargs`: what is not given is left to its default.
-    complete: bool,
-}
-
-impl Arguments {
-    /// Those that are known by name; parameters that are not given have their defaults, or else are not known.
-    pub(super) fn named(named: HashMap<String, Option<Value>>, defaults: bool) -> Arguments {
-        Arguments { positional: Vec::new(), named, defaults, complete: true }
-    }
-
-    fn read(scope: &Scope<'_>, call: Node<'_>) -> Arguments {
-        let mut arguments = Arguments { complete: true, defaults: true, ..Arguments::default() };
-        let Some(list) = call.child_by_field_name("arguments") else { return arguments };
-        for argument in list.named_children(&mut list.walk()).filter(|child| !child.is_extra()) {
-            match argument.kind() {
-                "keyword_argument" => {
-                    let (name, value) = (argument.child_by_field_name("name"), argument.child_by_field_name("value"));
-                    if let (Some(name), Some(value)) = (name, value) {
-                        arguments.named.insert(scope.module.slice(name).to_owned(), scope.value(value));
-                    }
-                }
-                "list_splat" | "dictionary_splat" => arguments.complete = false,
-                _ if arguments.complete => arguments.positional.push(scope.value(argument)),
-                _ => {}
-            }
-        }
-        arguments
-    }
-
-    /// By name, for parameters in this order.
-    fn by_name(self, parameters: impl Iterator<Item = String>) -> (Values, bool) {
-        let mut named = self.named;
-        named.extend(parameters.zip(self.positional));
-        (named, self.complete)
-    }
-}
-
 /// Follows constructors from the root's down, and lists what they build.
 pub(super) struct Builder<'a> {
-    imports: Imports<'a>,
+    pub(super) imports: Imports<'a>,
     families: HashMap<(usize, String), Rc<Vec<Found>>>,
     /// The names of the class that is built and of the file with its constructor, from `Place` and the receiver.
     constants: HashMap<(usize, usize, String), Constants>,
     pub(super) modules: Modules,
     /// [`Root::counts`](super::Root::counts)
     counts: &'a HashMap<String, usize>,
+    /// Functions that were begun: the names of each stand for modules of their own.
+    frames: usize,
 }
 
 /// Where a constructor is read.
-struct Place<'p> {
+pub(super) struct Place<'p> {
     /// Path of the module that it makes.
-    path: &'p str,
-    family: &'p [Found],
+    pub path: &'p str,
+    pub family: &'p [Found],
     /// The member of the family whose constructor it is.
-    member: usize,
-    depth: usize,
+    pub member: usize,
+    pub depth: usize,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(imports: Imports<'a>, counts: &'a HashMap<String, usize>) -> Builder<'a> {
         let (families, constants) = (HashMap::new(), HashMap::new());
-        Builder { imports, families, constants, modules: Modules::new(), counts }
+        Builder { imports, families, constants, modules: Modules::new(), counts, frames: 0 }
     }
 
     /// List a module that is built there.
@@ -126,7 +87,7 @@ impl<'a> Builder<'a> {
         family
     }
 
-    fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Constants {
+    pub(super) fn constants(&mut self, place: &Place<'_>, found: &Found, receiver: &str) -> Constants {
         let key = (place.family.as_ptr() as usize, place.member, receiver.to_owned());
         let read = || Rc::new((class_constants(place.family, receiver), found.module.constants()));
         Rc::clone(self.constants.entry(key).or_insert_with(read))
@@ -139,7 +100,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The `__init__` of the first member from `place.member` on that has one.
-    fn initialise(&mut self, place: &Place<'_>, arguments: Arguments) {
+    pub(super) fn initialise(&mut self, place: &Place<'_>, arguments: Arguments) {
         if place.depth > DEPTH {
             return;
         }
@@ -157,13 +118,21 @@ impl<'a> Builder<'a> {
         let receiver = module.receiver(init.node).unwrap_or("self");
         let constants = self.constants(&place, found, receiver);
         let outer = [&constants.0, &constants.1];
-        let mut values = parameters(&module, init.node, arguments, outer);
+        let (mut values, rest) = parameters(&module, init.node, arguments, outer, true);
         let Some(body) = init.node.child_by_field_name("body") else { return };
+        let locals = self.frame();
+        let reader = Reader { module: &module, found, receiver, outer, place: &place, rest, locals: &locals };
         for statement in body.named_children(&mut body.walk()) {
-            let reader = Reader { module: &module, found, receiver, outer, place: &place };
             self.statement(&reader, statement, &mut values, 0);
         }
+        self.remove(&locals);
         self.keep(place.path, receiver, values);
+    }
+
+    /// A path for the modules that the names of one more function stand for.
+    pub(super) fn frame(&mut self) -> String {
+        self.frames += 1;
+        format!("{LOCAL}{}", self.frames)
     }
 
     /// Numbers, strings and tuples that a class of the source keeps in attributes of `self`.
@@ -191,7 +160,7 @@ impl<'a> Builder<'a> {
         (built.constructor, built.arguments) = (Some(known), known.attributes(given, complete));
     }
 
-    fn statement(&mut self, reader: &Reader<'_>, statement: Node<'_>, values: &mut Values, depth: usize) {
+    pub(super) fn statement(&mut self, reader: &Reader<'_>, statement: Node<'_>, values: &mut Values, depth: usize) {
         let module = reader.module;
         if !module.budget().burn(1) {
             return;
@@ -211,9 +180,12 @@ impl<'a> Builder<'a> {
             // A condition or a loop: what it assigns is not known.
             literals::forget(module, statement, values);
             module.preorder(statement, |node, _| {
-                let target = literals::targets(node).and_then(|left| own_name(module, left, reader.receiver));
+                let left = literals::targets(node);
+                let target = left.and_then(|left| own_name(module, left, reader.receiver));
                 if let Some(name) = target.or_else(|| registered(module, node).map(|(name, _)| name)) {
                     self.remove(&join(reader.place.path, name));
+                } else if let Some(left) = left.filter(|left| left.kind() == "identifier") {
+                    self.remove(&join(reader.locals, module.slice(left)));
                 }
                 true
             });
@@ -232,10 +204,15 @@ impl<'a> Builder<'a> {
         if !matches!(left.kind(), "identifier" | "attribute") || right.kind() == "assignment" {
             return literals::forget(reader.module, assignment, values);
         }
-        if let Some(name) = own_name(reader.module, left, reader.receiver) {
-            let path = join(reader.place.path, name);
-            self.remove(&path);
-            self.module(reader, &path, right, values, reader.place.depth);
+        let own = own_name(reader.module, left, reader.receiver).map(|name| join(reader.place.path, name));
+        let local = (left.kind() == "identifier").then(|| join(reader.locals, reader.module.slice(left)));
+        if let Some(path) = own.or(local) {
+            // `self.conv = weight_norm(self.conv)` leaves what is there.
+            if self.path_of(reader, wrapped::core(reader.module, right)).as_ref() != Some(&path) {
+                self.remove(&path);
+                self.module(reader, &path, right, values, reader.place.depth);
+            }
+            self.forget_changed(reader, wrapped::core(reader.module, right), values);
         }
         let class = self.chosen(reader, right, values, 0);
         let value = class.map(|class| json!({ CLASS: class })).or_else(|| reader.scope(values).value(right));
@@ -252,18 +229,50 @@ impl<'a> Builder<'a> {
         values.insert(reader.module.slice(left).to_owned(), value);
     }
 
+    /// What a method of `self` that is called may set.
+    fn forget_changed(&self, reader: &Reader<'_>, call: Node<'_>, values: &mut Values) {
+        let function = call.child_by_field_name("function").filter(|_| call.kind() == "call");
+        let Some(name) = function.and_then(|it| own_name(reader.module, it, reader.receiver)) else { return };
+        let methods = reader.place.family.iter().filter_map(|found| Some((found, found.module.class(&found.name)?)));
+        if let Some((found, method)) = methods.filter_map(|(found, class)| Some((found, class.method(name)?))).next() {
+            let (mut changed, own) = (Values::new(), format!("{}.", reader.receiver));
+            if let Some(body) = method.node.child_by_field_name("body") {
+                literals::forget(&found.module, body, &mut changed);
+            }
+            values.extend(changed.into_iter().filter(|(name, _)| name.starts_with(&own)));
+        }
+    }
+
     /// The class that an expression names, by a condition that is known if need be.
-    fn chosen(&self, reader: &Reader<'_>, node: Node<'_>, values: &Values, depth: usize) -> Option<String> {
+    pub(super) fn chosen(&self, reader: &Reader<'_>, node: Node<'_>, values: &Values, depth: usize) -> Option<String> {
         match node.kind() {
+            "parenthesized_expression" if depth < DEPTH => self.chosen(reader, node.named_child(0)?, values, depth + 1),
             "conditional_expression" if depth < DEPTH => {
-                let holds = reader.scope(values).holds(node.named_child(1)?)?;
-                self.chosen(reader, node.named_child(if holds { 0 } else { 2 })?, values, depth + 1)
+                let arm = |at: u32| self.chosen(reader, node.named_child(at)?, values, depth + 1);
+                match reader.scope(values).holds(node.named_child(1)?) {
+                    Some(holds) => arm(if holds { 0 } else { 2 }),
+                    // Either norm leaves the layer what it is.
+                    None => arm(0).filter(|name| {
+                        let leaves = |name: &str| wrapped::leaves(&reader.module.resolve(name));
+                        leaves(name) && arm(2).is_some_and(|other| leaves(&other))
+                    }),
+                }
+            }
+            // `lambda x: weight_norm(x)`
+            "lambda" if depth < DEPTH => {
+                let body = node.child_by_field_name("body")?;
+                let inner = reader.module.slice(wrapped::core(reader.module, body));
+                let parameter = node.child_by_field_name("parameters").map(|it| reader.module.slice(it));
+                let own = parameter == Some(inner) && body.kind() == "call";
+                own.then(|| self.chosen(reader, body.child_by_field_name("function")?, values, depth + 1))?
             }
             "identifier" | "attribute" => {
                 let written = reader.module.slice(node);
                 let root = written.split('.').next().unwrap_or(written);
+                let full = || reader.module.resolve(written);
                 let known = !values.contains_key(root)
-                    && (constructor(&reader.module.resolve(written)).is_some()
+                    && (constructor(&full()).is_some()
+                        || wrapped::leaves(&full())
                         || self.imports.class(reader.found, written).is_some());
                 known.then(|| written.to_owned())
             }
@@ -278,14 +287,16 @@ impl<'a> Builder<'a> {
         let name = function.and_then(|function| function.child_by_field_name("attribute"));
         let named = name.map_or("", |name| reader.module.slice(name));
         if named == "__init__" && object.is_some_and(|object| is_super(reader.module, object)) {
-            let arguments = Arguments::read(&reader.scope(values), call);
+            let arguments = Arguments::read(reader, values, call);
             self.initialise(&Place { path, family, member: member + 1, depth: depth + 1 }, arguments);
         } else if let Some(list) =
             object.filter(|_| named == "append").and_then(|it| own_name(reader.module, it, reader.receiver))
         {
             self.appended(reader, list, call, values);
         } else if let Some((name, value)) = registered(reader.module, call) {
-            let path = join(path, name);
+            let own = object.is_none_or(|object| reader.module.slice(object) == reader.receiver);
+            let holder = if own { Some(path.to_owned()) } else { object.and_then(|it| self.path_of(reader, it)) };
+            let Some(path) = holder.map(|holder| join(&holder, name)) else { return };
             self.remove(&path);
             self.module(reader, &path, value, values, depth);
         } else if object.is_some_and(|object| reader.module.slice(object) == reader.receiver) {
@@ -297,7 +308,7 @@ impl<'a> Builder<'a> {
     }
 
     /// What was built at a path is not what is there in the end.
-    fn remove(&mut self, path: &str) {
+    pub(super) fn remove(&mut self, path: &str) {
         let below = format!("{path}.");
         self.modules.remove(path);
         let paths = self.modules.range(below.clone()..).map(|(path, _)| path);
@@ -308,24 +319,32 @@ impl<'a> Builder<'a> {
     }
 
     /// The module that an expression makes, and those within it.
-    fn module(&mut self, reader: &Reader<'_>, path: &str, node: Node<'_>, values: &Values, depth: usize) {
-        let Some(function) = node.child_by_field_name("function").filter(|_| node.kind() == "call") else { return };
+    pub(super) fn module(&mut self, reader: &Reader<'_>, path: &str, node: Node<'_>, values: &Values, depth: usize) {
+        if depth > DEPTH || !reader.module.budget().burn(1) {
+            return;
+        }
+        let Some(function) = node.child_by_field_name("function").filter(|_| node.kind() == "call") else {
+            return self.named(reader, path, node, values, depth);
+        };
         let written = reader.module.slice(function);
         // `kind = Attention if … else Linear`, then `kind(width)`
         let alias = values.get(written).and_then(|value| value.as_ref()?.get(CLASS)?.as_str().map(str::to_owned));
         let written = alias.as_deref().unwrap_or(written);
+        let full = reader.module.resolve(written);
         let root = written.split('.').next().unwrap_or(written);
-        let spent = !reader.module.budget().burn(1);
-        if spent || depth > DEPTH || self.modules.len() >= MODULES || values.contains_key(root) {
+        let within = wrapped::within(reader.module, node, if alias.is_some() { &full } else { "" });
+        if let Some(inner) = within.filter(|_| alias.is_some() || !values.contains_key(root)) {
+            return self.module(reader, path, inner, values, depth + 1);
+        }
+        if self.modules.len() >= MODULES || values.contains_key(root) {
             return;
         }
         let place = (reader.found, node.start_position().row + 1);
-        let full = reader.module.resolve(written);
         if let Some(kind) = container(&full) {
             self.insert(path, format!("torch.nn.modules.container.{kind}"), None, Map::new(), place);
             return self.elements(reader, path, node, values, depth + 1);
         }
-        let arguments = Arguments::read(&reader.scope(values), node);
+        let arguments = Arguments::read(reader, values, node);
         if let Some(known) = constructor(&full) {
             let (given, complete) = arguments.by_name(known.arguments.iter().map(|argument| argument.name.clone()));
             let given = known.attributes(given, complete);
@@ -334,7 +353,57 @@ impl<'a> Builder<'a> {
         if let Some(class) = self.imports.class(reader.found, written) {
             let name = dotted(self.imports.sources(), &class);
             self.insert(path, name, None, Map::new(), place);
-            self.construct(path, &class, arguments, depth + 1);
+            return self.construct(path, &class, arguments, depth + 1);
+        }
+        self.helper(reader, path, (node, written), values, arguments, depth + 1);
+    }
+
+    /// The module that a name stands for, or one of two.
+    fn named(&mut self, reader: &Reader<'_>, path: &str, node: Node<'_>, values: &Values, depth: usize) {
+        match node.kind() {
+            "parenthesized_expression" => {
+                if let Some(inner) = node.named_child(0) {
+                    self.module(reader, path, inner, values, depth + 1);
+                }
+            }
+            "conditional_expression" => {
+                let holds = node.named_child(1).and_then(|condition| reader.scope(values).holds(condition));
+                if let Some(arm) = holds.and_then(|holds| node.named_child(if holds { 0 } else { 2 })) {
+                    self.module(reader, path, arm, values, depth + 1);
+                }
+            }
+            _ => {
+                if let Some(from) = self.path_of(reader, node) {
+                    self.copy(reader, &from, path);
+                }
+            }
+        }
+    }
+
+    /// Where the module is kept that a name, or an attribute of `self`, stands for.
+    fn path_of(&self, reader: &Reader<'_>, node: Node<'_>) -> Option<String> {
+        match node.kind() {
+            "identifier" => Some(join(reader.locals, reader.module.slice(node))),
+            "attribute" => Some(join(reader.place.path, own_name(reader.module, node, reader.receiver)?)),
+            _ => None,
+        }
+    }
+
+    /// Let the module at one path be at another one too.
+    fn copy(&mut self, reader: &Reader<'_>, from: &str, to: &str) {
+        let below = format!("{from}.");
+        if from == to || to.starts_with(&below) {
+            return;
+        }
+        let paths = self.modules.range(from.to_owned()..).take_while(|(path, _)| path.starts_with(from));
+        let taken = paths.filter(|(path, _)| *path == from || path.starts_with(&below));
+        let taken: Vec<(String, Built)> = taken
+            .map(|(path, built)| (format!("{to}{}", path.get(from.len()..).unwrap_or("")), built.clone()))
+            .collect();
+        for (path, built) in taken {
+            if reader.module.budget().burn(BUILT) && self.modules.len() < MODULES {
+                self.modules.insert(path, built);
+            }
         }
     }
 
@@ -403,7 +472,7 @@ impl<'a> Builder<'a> {
             return;
         }
         let range = right.child_by_field_name("function").is_some_and(|it| reader.module.slice(it) == "range");
-        let arguments = Arguments::read(&reader.scope(values), right);
+        let arguments = Arguments::read(reader, values, right);
         let known = match (range, reader.scope(values).value(right), arguments.positional.as_slice()) {
             (true, _, [Some(count)]) => {
                 count.as_i64().filter(|count| *count <= TURNS).map(|count| (0..count).map(Value::from).collect())
@@ -451,17 +520,22 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The constructor that is read, and what its names mean outside of it.
-struct Reader<'r> {
-    module: &'r Module,
-    found: &'r Found,
-    receiver: &'r str,
-    outer: [&'r Values; 2],
-    place: &'r Place<'r>,
+/// The constructor or function that is read, and what its names mean outside of it.
+pub(super) struct Reader<'r> {
+    pub module: &'r Module,
+    pub found: &'r Found,
+    /// `self`; empty in a function that is no method.
+    pub receiver: &'r str,
+    pub outer: [&'r Values; 2],
+    pub place: &'r Place<'r>,
+    /// What `*args` and `**kwargs` stand for.
+    pub rest: Rest,
+    /// The path of the modules that names stand for.
+    pub locals: &'r str,
 }
 
 impl<'r> Reader<'r> {
-    fn scope<'s>(&self, values: &'s Values) -> Scope<'s>
+    pub(super) fn scope<'s>(&self, values: &'s Values) -> Scope<'s>
     where
         'r: 's,
     {
@@ -486,33 +560,8 @@ fn class_constants(family: &[Found], receiver: &str) -> Values {
     values
 }
 
-/// What the parameters of a constructor hold when it is called in this way.
-fn parameters(module: &Module, function: Node<'_>, arguments: Arguments, outer: [&Values; 2]) -> Values {
-    let Some(list) = function.child_by_field_name("parameters") else { return Values::new() };
-    let mut cursor = list.walk();
-    let parameters = list.named_children(&mut cursor).filter(|child| !child.is_extra()).skip(1);
-    let (mut positional, mut defaults) = (Vec::new(), Vec::new());
-    let mut by_place = true;
-    for parameter in parameters {
-        by_place &= !matches!(parameter.kind(), "list_splat_pattern" | "keyword_separator");
-        let name = parameter.child_by_field_name("name").or_else(|| parameter.named_child(0)).unwrap_or(parameter);
-        let name = module.slice(name).to_owned();
-        positional.extend(by_place.then(|| name.clone()));
-        defaults.push((name, parameter.child_by_field_name("value")));
-    }
-    let known = arguments.defaults;
-    let (mut given, complete) = arguments.by_name(positional.into_iter());
-    let scope = Scope { module, values: outer.to_vec() };
-    let value = |(name, default): (String, Option<Node<'_>>)| {
-        let default = || default.filter(|_| complete && known).and_then(|default| scope.value(default));
-        let value = given.remove(&name).unwrap_or_else(default);
-        (name, value)
-    };
-    defaults.into_iter().map(value).collect()
-}
-
 /// The block of an `if` that runs, none where no condition holds and there is no `else`; `None` where that is not known.
-fn taken<'t>(scope: &Scope<'_>, statement: Node<'t>) -> Option<Option<Node<'t>>> {
+pub(super) fn taken<'t>(scope: &Scope<'_>, statement: Node<'t>) -> Option<Option<Node<'t>>> {
     if scope.holds(statement.child_by_field_name("condition")?)? {
         return Some(statement.child_by_field_name("consequence"));
     }
@@ -534,6 +583,6 @@ fn container(class: &str) -> Option<&str> {
     matches!(name, "Sequential" | "ModuleList" | "ModuleDict").then_some(name)
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }

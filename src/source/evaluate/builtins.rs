@@ -14,7 +14,7 @@ impl<'t> Evaluator<'t, '_> {
     pub(super) fn built_in(&mut self, callee: &Callee<'t>, arguments: &Arguments) -> Value {
         match callee {
             Callee::Name(name) if !arguments.more => self.function(self.module.slice(*name), arguments),
-            Callee::Method { object, value, name } => {
+            Callee::Method { object, value, name, .. } => {
                 let (value, changed) = method(value, name, arguments);
                 if let Some(changed) = changed.filter(|_| object.kind() == "identifier") {
                     self.environment.bind(self.module.slice(*object), changed);
@@ -106,6 +106,9 @@ impl<'t> Evaluator<'t, '_> {
             Value::Sequence(_) if plain && !matches!(name, "tuple" | "list") => Some(false),
             Value::Modules(_) if name.ends_with(".Module") => Some(true),
             Value::Modules(_) if plain || tensor => Some(false),
+            Value::Tensor(_) if plain => Some(false),
+            Value::Tensor(_) if name.ends_with("Tensor") => Some(true),
+            Value::Each(_) | Value::Fresh if tensor => Some(false),
             Value::Bool(_)
             | Value::Int(_)
             | Value::Float(_)
@@ -167,6 +170,14 @@ fn method(value: &Value, name: &str, arguments: &Arguments) -> (Value, Option<Va
         }
         (Value::Mapping(_), "copy") => (value.clone(), None),
         (Value::Mapping(_), _) => (Value::Unknown, Some(Value::Object)),
+        (Value::Fresh, "append") if !arguments.more => (Value::None, argument(0).map(each)),
+        (Value::Fresh, "insert" | "extend" | "append") => (Value::None, Some(Value::Object)),
+        (Value::Each(element), _) if element.layout().is_some() => match (name, argument(0)) {
+            ("append", Some(added)) => (Value::None, Some(each((**element).clone().or(added)))),
+            ("insert" | "extend" | "append", _) => (Value::None, Some(Value::Object)),
+            ("pop", _) => ((**element).clone(), None),
+            _ => (Value::Unknown, None),
+        },
         (Value::Text(text), "startswith" | "endswith") => match argument(0) {
             Some(Value::Text(part)) if name == "startswith" => (Value::Bool(text.starts_with(&*part)), None),
             Some(Value::Text(part)) => (Value::Bool(text.ends_with(&*part)), None),

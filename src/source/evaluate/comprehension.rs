@@ -39,7 +39,8 @@ impl<'t> Evaluator<'t, '_> {
                 }
             }
             let element = it.arm(body, runs, depth)?;
-            Ok(if node.kind() == "generator_expression" { each(element) } else { Value::Object })
+            let listed = node.kind() == "list_comprehension" && element.layout().is_some();
+            Ok(if listed || node.kind() == "generator_expression" { each(element) } else { Value::Object })
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod builtins;
 mod comprehension;
+pub mod layout;
 mod operators;
 mod value;
 
@@ -47,8 +48,10 @@ pub(super) enum Callee<'t> {
         object: Node<'t>,
         /// … and its value.
         value: Value,
-        /// The method's name.
+        /// The method's name, …
         name: &'t str,
+        /// … and the byte that it begins at.
+        at: usize,
     },
     /// Whatever an expression gives.
     Value(Value),
@@ -83,6 +86,18 @@ pub(super) trait Environment<'t> {
     }
     /// Come back from it.
     fn leave(&mut self, _before: Runs) {}
+    /// What an attribute of a tensor gives, where that follows from where its axes are.
+    fn property(&mut self, _node: Node<'t>, _object: &Value, _name: &'t str) -> Option<Value> {
+        None
+    }
+    /// What a tensor gives under these indices, each with its value.
+    fn indexed(&mut self, _node: Node<'t>, _object: &Value, _indices: &[(Node<'t>, Value)]) -> Option<Value> {
+        None
+    }
+    /// What an operator gives between tensors of which one is known.
+    fn operation(&mut self, _node: Node<'t>, _left: &Value, _right: &Value) -> Option<Value> {
+        None
+    }
     /// A container of modules: what it holds under this index, and at each turn of a loop.
     fn element(&mut self, _object: &Value, _index: &Value) -> Value {
         Value::Unknown
@@ -176,6 +191,9 @@ impl<'t> Evaluator<'t, '_> {
             "binary_operator" => {
                 let left = self.field(node.child_by_field_name("left"), depth)?;
                 let right = self.field(node.child_by_field_name("right"), depth)?;
+                if let Some(value) = self.environment.operation(node, &left, &right) {
+                    return Ok(value);
+                }
                 let operator = node.child_by_field_name("operator").map_or("", |it| self.module.slice(it));
                 Ok(operators::binary(operator, &left, &right))
             }
@@ -195,9 +213,22 @@ impl<'t> Evaluator<'t, '_> {
                 self.parts(node, depth)?;
                 Ok(Value::Unknown)
             }
+            "list" => self.list(node, depth),
             // A list or dict may be changed by whoever has it.
             _ => self.parts(node, depth),
         }
+    }
+
+    /// A list may be changed by whoever has it: of tensors it is known what they have in common.
+    fn list(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
+        let parts = children(node);
+        let values = self.all(&parts, depth)?;
+        if parts.is_empty() {
+            return Ok(Value::Fresh);
+        }
+        let tensors = values.iter().all(|value| value.layout().is_some());
+        let common = values.into_iter().reduce(Value::or).filter(|_| tensors);
+        Ok(common.map_or(Value::Object, each))
     }
 
     /// The value of a part that may be missing.
@@ -256,10 +287,13 @@ impl<'t> Evaluator<'t, '_> {
         if let Some(written) = written.filter(|it| it.kind() == "call" && is_super(self.module, *it)) {
             // A method of a base that is handed on: somebody calls it, with anything.
             let before = self.environment.enter(node, Runs::Maybe);
-            let method = Callee::Method { object: written, value: Value::Object, name };
+            let method = Callee::Method { object: written, value: Value::Object, name, at: node.end_byte() };
             let called = self.environment.call(&method, &Arguments { more: true, ..Arguments::default() });
             self.environment.leave(before);
             return called.map(|_| Value::Object);
+        }
+        if let Some(value) = self.environment.property(node, &object, name) {
+            return Ok(value);
         }
         self.environment.attribute(&object, name)
     }
@@ -269,6 +303,12 @@ impl<'t> Evaluator<'t, '_> {
         let mut cursor = node.walk();
         let indices: Vec<Node<'t>> = node.children_by_field_name("subscript", &mut cursor).collect();
         let values = self.all(&indices, depth)?;
+        if matches!(object, Value::Tensor(_) | Value::Sequence(_)) {
+            let pairs: Vec<(Node<'t>, Value)> = indices.iter().copied().zip(values.iter().cloned()).collect();
+            if let Some(value) = self.environment.indexed(node, &object, &pairs) {
+                return Ok(value);
+            }
+        }
         let ([index], [node]) = (values.as_slice(), indices.as_slice()) else { return Ok(Value::Unknown) };
         Ok(match (&object, index) {
             (Value::Modules(_), _) if node.kind() == "slice" => object.clone(),
@@ -416,7 +456,7 @@ impl<'t> Evaluator<'t, '_> {
                     return Ok(Callee::Value(Value::Unknown));
                 };
                 let value = self.value(object, depth + 1)?;
-                Ok(Callee::Method { object, value, name: self.module.slice(name) })
+                Ok(Callee::Method { object, value, name: self.module.slice(name), at: name.start_byte() })
             }
             _ => Ok(Callee::Value(self.value(function, depth + 1)?)),
         }
@@ -438,7 +478,8 @@ impl<'t> Evaluator<'t, '_> {
             match part.kind() {
                 "keyword_argument" => {
                     let name = part.child_by_field_name("name").map_or("", |name| self.module.slice(name));
-                    let value = self.field(part.child_by_field_name("value"), depth)?;
+                    let value = part.child_by_field_name("value");
+                    let value = value.map_or(Ok(Value::Unknown), |value| self.listed(value, depth))?;
                     arguments.named.push((name.to_owned(), value));
                 }
                 "list_splat" => match self.field(part.named_child(0), depth)? {

@@ -65,6 +65,8 @@ fn known(operator: &str, left: &Value, right: &Value) -> Option<Value> {
         return float.is_finite().then_some(Value::Float(float));
     }
     match (operator, left, right) {
+        ("*", Value::Length(a), Value::Length(b)) => a.times(*b).map(Value::Length),
+        ("+", Value::Each(a), Value::Each(b)) => Some(Value::Each(Rc::new((**a).clone().or((**b).clone())))),
         ("+", Value::Text(a), Value::Text(b)) if a.len() + b.len() <= LONGEST => Some(Value::text(&format!("{a}{b}"))),
         ("+", Value::Sequence(a), Value::Sequence(b)) => {
             Some(Value::sequence(a.iter().chain(b.iter()).cloned().collect()))

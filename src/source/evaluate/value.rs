@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use serde_json::Value as Json;
 
+use super::layout::{Extent, Layout};
+
 /// Elements of a sequence that are told apart, and how deep values are nested.
 const ELEMENTS: usize = 256;
 const NESTED: usize = 8;
@@ -16,6 +18,12 @@ pub enum Value {
     Unknown,
     /// It is not None, and nothing more is known: a tensor, an object, a list that may be changed.
     Object,
+    /// A tensor of which is known where its axes are in MLX.
+    Tensor(Layout),
+    /// The length of axes of a tensor that has channels last in MLX.
+    Length(Extent),
+    /// A list that had nothing in it when it was made: somebody may have filled it.
+    Fresh,
     /// Nothing but its truth is known.
     Truth(bool),
     /// Python's None.
@@ -90,7 +98,13 @@ impl Value {
             Value::Sequence(elements) => Some(!elements.is_empty()),
             Value::Mapping(fields) => Some(!fields.is_empty()),
             // A container of modules is false where it is empty.
-            Value::Unknown | Value::Object | Value::Each(_) | Value::Modules(_) => None,
+            Value::Unknown
+            | Value::Object
+            | Value::Tensor(_)
+            | Value::Length(_)
+            | Value::Fresh
+            | Value::Each(_)
+            | Value::Modules(_) => None,
         }
     }
 
@@ -109,8 +123,12 @@ impl Value {
         if self == other {
             return self;
         }
-        if let (Value::Each(a), Value::Each(b)) = (&self, &other) {
-            return Value::Each(Rc::new((**a).clone().or((**b).clone())));
+        match (&self, &other) {
+            (Value::Each(a), Value::Each(b)) => return Value::Each(Rc::new((**a).clone().or((**b).clone()))),
+            (Value::Fresh, Value::Each(_)) => return other,
+            (Value::Each(_), Value::Fresh) => return self,
+            (Value::Tensor(a), Value::Tensor(b)) => return a.or(*b).map_or(Value::Object, Value::Tensor),
+            _ => {}
         }
         match (self.truth(), other.truth()) {
             (Some(a), Some(b)) if a == b => Value::Truth(a),
@@ -131,6 +149,29 @@ impl Value {
                 Value::Mapping(Rc::new(fields.collect()))
             }
             known => known,
+        }
+    }
+
+    /// Whether nothing can be said of what it equals.
+    fn is_opaque(&self) -> bool {
+        matches!(
+            self,
+            Value::Unknown
+                | Value::Object
+                | Value::Tensor(_)
+                | Value::Length(_)
+                | Value::Fresh
+                | Value::Truth(_)
+                | Value::Each(_)
+                | Value::Modules(_)
+        )
+    }
+
+    /// Where the axes of a tensor are.
+    pub fn layout(&self) -> Option<Layout> {
+        match self {
+            Value::Tensor(layout) => Some(*layout),
+            _ => None,
         }
     }
 
@@ -170,8 +211,7 @@ impl Value {
             return Some(a == b);
         }
         match (self, other) {
-            (Value::Unknown | Value::Object | Value::Truth(_) | Value::Each(_) | Value::Modules(_), _)
-            | (_, Value::Unknown | Value::Object | Value::Truth(_) | Value::Each(_) | Value::Modules(_)) => None,
+            (a, b) if a.is_opaque() || b.is_opaque() => None,
             (Value::Text(a), Value::Text(b)) => Some(a == b),
             (Value::Sequence(a), Value::Sequence(b)) if a.len() == b.len() => {
                 let each: Vec<Option<bool>> = a.iter().zip(b.iter()).map(|(a, b)| a.equals(b)).collect();

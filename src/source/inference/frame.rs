@@ -39,7 +39,7 @@ impl Flow {
     }
 
     /// This, and then what follows.
-    fn then(self, next: Flow) -> Flow {
+    pub(super) fn then(self, next: Flow) -> Flow {
         match (self, next) {
             (Flow::Falls, next) => next,
             (Flow::MayLeave, Flow::Leaves | Flow::Raises) => Flow::Leaves,
@@ -57,21 +57,23 @@ type Locals<'t> = HashMap<&'t str, Value>;
 
 /// A function that is followed.
 pub(super) struct Frame<'t, 'w, 'k> {
-    walk: &'k mut Walk<'t, 'w>,
-    module: &'t Module,
+    pub(super) walk: &'k mut Walk<'t, 'w>,
+    pub(super) module: &'t Module,
     owner: usize,
-    locals: Locals<'t>,
-    runs: Runs,
+    pub(super) locals: Locals<'t>,
+    pub(super) runs: Runs,
     returned: Option<Value>,
     /// Returns that were met.
-    returns: usize,
+    pub(super) returns: usize,
     blocks: usize,
+    /// Loops around what is followed.
+    pub(super) loops: usize,
 }
 
 impl<'t, 'w, 'k> Frame<'t, 'w, 'k> {
     pub(super) fn new(walk: &'k mut Walk<'t, 'w>, reached: Reached<'t>, locals: Locals<'t>, runs: Runs) -> Self {
         let Reached { owner, module, .. } = reached;
-        Frame { walk, module, owner, locals, runs, returned: None, returns: 0, blocks: 0 }
+        Frame { walk, module, owner, locals, runs, returned: None, returns: 0, blocks: 0, loops: 0 }
     }
 
     pub(super) fn set(&mut self, name: &'t str, value: Value) {
@@ -93,7 +95,7 @@ impl<'t, 'w, 'k> Frame<'t, 'w, 'k> {
         });
     }
 
-    fn evaluate(&mut self, node: Node<'t>) -> Result<Value, Spent> {
+    pub(super) fn evaluate(&mut self, node: Node<'t>) -> Result<Value, Spent> {
         evaluate(self.module, node, self)
     }
 
@@ -126,7 +128,7 @@ impl<'t, 'w, 'k> Frame<'t, 'w, 'k> {
     }
 
     /// A block that runs so certainly, with names of its own making kept; `None` is nothing to run.
-    fn arm(&mut self, block: Option<Node<'t>>, runs: Runs) -> Result<Flow, Spent> {
+    pub(super) fn arm(&mut self, block: Option<Node<'t>>, runs: Runs) -> Result<Flow, Spent> {
         let Some(block) = block else { return Ok(Flow::Falls) };
         self.walk.mark(self.module, block, runs);
         if runs == Runs::Never {
@@ -209,21 +211,24 @@ impl<'t, 'w, 'k> Frame<'t, 'w, 'k> {
                     }
                 }
                 let value = self.evaluate(right)?;
+                self.unpacked(left, right, &value);
                 targets.into_iter().try_for_each(|target| self.assign(target, &value))
             }
             "augmented_assignment" => {
-                self.field(node, "right")?;
+                let added = self.field(node, "right")?;
                 let Some(left) = node.child_by_field_name("left") else { return Ok(()) };
                 let before = self.evaluate(left)?;
+                let operator = node.child_by_field_name("operator");
+                let met = operator.and_then(|operator| self.between(operator, &before, &added));
                 // `x += 1` of a number that is known would be another; of anything else it stays something.
-                let value = if before.is_none() == Some(false) { Value::Object } else { Value::Unknown };
-                self.assign(left, &value)
+                let known = if before.is_none() == Some(false) { Value::Object } else { Value::Unknown };
+                self.assign(left, &met.unwrap_or(known))
             }
             _ => self.evaluate(node).map(|_| ()),
         }
     }
 
-    fn assign(&mut self, target: Node<'t>, value: &Value) -> Result<(), Spent> {
+    pub(super) fn assign(&mut self, target: Node<'t>, value: &Value) -> Result<(), Spent> {
         match target.kind() {
             "identifier" => {
                 self.locals.insert(self.module.slice(target), value.clone());
@@ -329,13 +334,13 @@ impl<'t, 'w, 'k> Frame<'t, 'w, 'k> {
     }
 
     /// A copy of the names, paid for.
-    fn keep(&self) -> Locals<'t> {
+    pub(super) fn keep(&self) -> Locals<'t> {
         self.module.budget().burn(self.locals.len());
         self.locals.clone()
     }
 
     /// Go on with what is known after any of several ways.
-    fn join(&mut self, ends: Vec<(Flow, Locals<'t>)>) -> Flow {
+    pub(super) fn join(&mut self, ends: Vec<(Flow, Locals<'t>)>) -> Flow {
         let flow = ends.iter().map(|(flow, _)| *flow).reduce(Flow::or).unwrap_or(Flow::Falls);
         let mut open = ends.into_iter().filter(|(flow, _)| !flow.leaves()).map(|(_, locals)| locals);
         if let Some(mut joined) = open.next() {
@@ -364,7 +369,7 @@ impl<'t, 'w, 'k> Frame<'t, 'w, 'k> {
     }
 
     /// Every name that is assigned within is not known.
-    fn forget(&mut self, within: Node<'t>) {
+    pub(super) fn forget(&mut self, within: Node<'t>) {
         let (module, locals) = (self.module, &mut self.locals);
         module.preorder(within, |node, _| {
             if let Some(targets) = targets(node) {
@@ -379,60 +384,6 @@ impl<'t, 'w, 'k> Frame<'t, 'w, 'k> {
             }
             !matches!(node.kind(), "function_definition" | "class_definition" | "lambda")
         });
-    }
-
-    /// `for` and `while`: one turn, of which nothing is known that an earlier one may have changed.
-    fn turns(&mut self, node: Node<'t>) -> Result<Flow, Spent> {
-        let body = node.child_by_field_name("body");
-        let mut runs = self.runs;
-        let element = match node.child_by_field_name("right") {
-            Some(right) => {
-                let over = self.evaluate_over(right)?;
-                match &over {
-                    Value::Modules(path) => Some(self.walk.element(path, &Value::Unknown)),
-                    other => other.element(),
-                }
-            }
-            None => None,
-        };
-        let before = self.keep();
-        self.forget(node);
-        if let Some(condition) = node.child_by_field_name("condition") {
-            match self.evaluate(condition)?.truth() {
-                Some(true) => {}
-                Some(false) => runs = Runs::Never,
-                None => runs = runs.min(Runs::Maybe),
-            }
-        } else if let Some(element) = &element {
-            if let Some(left) = node.child_by_field_name("left") {
-                self.assign(left, element)?;
-            }
-        } else {
-            runs = Runs::Never;
-        }
-        let returns = self.returns;
-        self.arm(body, runs)?;
-        let returned = self.returns > returns;
-        let (flow, mut after) = (Flow::Falls, std::mem::take(&mut self.locals));
-        if runs == Runs::Never {
-            after.clone_from(&before);
-        }
-        // What a turn made may not have been made.
-        self.join(vec![(flow, before), (flow, after)]);
-        self.forget(node);
-        let rest = node.child_by_field_name("alternative").and_then(|clause| clause.child_by_field_name("body"));
-        let flow = self.arm(rest, self.runs.min(if returned { Runs::Maybe } else { self.runs }))?;
-        Ok(if returned { Flow::MayLeave.then(flow) } else { flow })
-    }
-
-    /// What a loop goes over, of a list that is written out its elements.
-    fn evaluate_over(&mut self, node: Node<'t>) -> Result<Value, Spent> {
-        let parts = children(node);
-        if node.kind() != "list" || parts.iter().any(|part| part.kind() == "list_splat") {
-            return self.evaluate(node);
-        }
-        let values: Result<Vec<Value>, Spent> = parts.into_iter().map(|part| self.evaluate(part)).collect();
-        Ok(Value::sequence(values?))
     }
 
     fn attempt(&mut self, node: Node<'t>) -> Result<Flow, Spent> {
@@ -568,6 +519,18 @@ impl<'t> Environment<'t> for Frame<'t, '_, '_> {
 
     fn call(&mut self, callee: &Callee<'t>, arguments: &Arguments) -> Result<Option<Value>, Spent> {
         self.walk.called((self.module, self.owner), callee, arguments, self.runs)
+    }
+
+    fn property(&mut self, node: Node<'t>, object: &Value, name: &'t str) -> Option<Value> {
+        self.of_tensor(node, object, name)
+    }
+
+    fn indexed(&mut self, node: Node<'t>, object: &Value, indices: &[(Node<'t>, Value)]) -> Option<Value> {
+        self.under(node, object, indices)
+    }
+
+    fn operation(&mut self, node: Node<'t>, left: &Value, right: &Value) -> Option<Value> {
+        self.between(node.child_by_field_name("operator")?, left, right)
     }
 
     fn enter(&mut self, part: Node<'t>, runs: Runs) -> Runs {

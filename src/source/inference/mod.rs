@@ -8,8 +8,13 @@
 //!
 //! Nothing is run. A place that cannot be decided counts.
 
+mod axes;
 mod frame;
+mod layouts;
+mod loops;
 mod parameters;
+mod seen;
+mod shapes;
 mod walk;
 mod world;
 
@@ -19,6 +24,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
+pub use self::layouts::Gives;
+use self::seen::Axes;
+pub use self::seen::{Order, Seen};
 use self::world::{Code, Followed, World};
 use super::ClassSource;
 use super::budget::Part;
@@ -80,12 +88,16 @@ impl Reach {
 }
 
 /// What reaches the code of a class in one module; `None` for code that the module never runs. Modules that are alike share it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reached {
     /// By blocker, in the order of [`ClassSource::all_blockers`].
     pub blockers: Vec<Option<Reach>>,
-    /// By op, in the order of [`ClassSource::ops`].
+    /// By op, in the order of [`ClassSource::uses`].
     pub ops: Vec<Option<Reach>>,
+    /// By idiom, in the order of [`ClassSource::idioms`].
+    pub idioms: Vec<Option<Reach>>,
+    /// What was seen of some of the ops, by their number there.
+    pub seen: BTreeMap<usize, Seen>,
 }
 
 /// What is asked.
@@ -98,6 +110,10 @@ pub struct Question<'a> {
     pub classes: &'a BTreeMap<String, ClassSource>,
     /// Whether the registry replaces a module as a whole.
     pub replaced: &'a (dyn Fn(ModuleId) -> bool + Sync),
+    /// What a layer that is not followed makes of the axes of its input.
+    pub gives: &'a (dyn Fn(ModuleId) -> Gives + Sync),
+    /// How many axes a tensor has, by its number in the checkpoint.
+    pub rank: &'a (dyn Fn(usize) -> Option<usize> + Sync),
     /// What the checkpoint's config holds.
     pub config: Option<&'a Map<String, Json>>,
 }
@@ -146,8 +162,19 @@ fn answer(sources: &Sources, question: &Question<'_>, following: bool) -> Vec<Op
                 if replaced { None } else { decide(followed.as_ref(), family, id, file, at) }
             };
             let blockers = source.all_blockers().map(|(file, blocker)| decide(file, blocker.at));
-            let ops = source.ops.iter().map(|op| decide(op.file.as_deref().unwrap_or(&source.file), Some(op.at)));
-            Arc::new(Reached { blockers: blockers.collect(), ops: ops.collect() })
+            let ops = source.uses().map(|op| decide(op.file.as_deref().unwrap_or(&source.file), Some(op.at)));
+            let idioms = source.idioms.iter();
+            let idioms = idioms.map(|it| decide(it.file.as_deref().unwrap_or(&source.file), Some(it.at)));
+            let seen = source.uses().enumerate().filter(|_| !replaced).filter_map(|(number, op)| {
+                let file = op.file.as_deref().unwrap_or(&source.file);
+                Some((number, seen(followed.as_ref()?, family?, id, file, op.at)?))
+            });
+            Arc::new(Reached {
+                blockers: blockers.collect(),
+                ops: ops.collect(),
+                idioms: idioms.collect(),
+                seen: seen.collect(),
+            })
         };
         Some(Arc::clone(shared.entry((module.class.as_str(), key)).or_insert_with(compute)))
     });
@@ -187,8 +214,11 @@ fn follow(question: &Question<'_>, families: &HashMap<&str, Vec<Found>>) -> Opti
         (*class, Code::of(Lineage { members: members.collect() }))
     });
     let config = question.config.map(|config| Value::from_json(&Json::Object(config.clone())));
-    let Question { model, kinds, replaced, .. } = *question;
-    let world = World { model, code: code.collect(), replaced, kinds, config, known: RefCell::default() };
+    let Question { model, kinds, replaced, gives, rank, .. } = *question;
+    let image = |id: usize| matches!(gives(id), Gives::Window { .. } | Gives::Channels { .. });
+    let images = kinds.iter().enumerate().any(|(id, first)| id == *first && image(id));
+    let known = RefCell::default();
+    let world = World { model, code: code.collect(), replaced, gives, rank, images, kinds, config, known };
     let (off, any) = (Value::Bool(false), Value::Unknown);
     Some(Ways {
         inference: world.follow(&off).ok()?,
@@ -196,6 +226,12 @@ fn follow(question: &Question<'_>, families: &HashMap<&str, Vec<Found>>) -> Opti
         training: world.follow(&any).ok()?,
         taught: world.follow_any(&any).ok()?,
     })
+}
+
+/// What was seen of an op: at inference, or called with anything.
+fn seen(ways: &Ways, family: &[Found], id: ModuleId, file: &str, at: usize) -> Option<Seen> {
+    let module = &family.iter().find(|found| found.file == file)?.module;
+    [&ways.inference, &ways.asked].into_iter().find_map(|followed| followed.seen(id, module, at)).cloned()
 }
 
 fn decide(

@@ -7,6 +7,7 @@ use tree_sitter::Node;
 
 use super::frame::Frame;
 use super::parameters::{self, Trust};
+use super::seen::Places;
 use super::world::{Code, World};
 use crate::model::{Evidence, ModuleId};
 use crate::source::evaluate::{Arguments, Callee, Runs, Spent, Value};
@@ -15,7 +16,7 @@ use crate::source::python::{Method, Module};
 use crate::source::reach::{Reached, is_super};
 
 /// Calls within one another that are followed.
-const DEPTH: usize = 24;
+pub(super) const DEPTH: usize = 24;
 /// Ways to call one function that are told apart; after them nothing is known of its arguments.
 const WAYS: usize = 12;
 /// Kinds of modules that one call may mean, where what it gives is followed.
@@ -49,6 +50,8 @@ pub(super) struct Outcome {
     pub contradicts: bool,
     /// How certainly code runs that was not come to.
     pub outside: Runs,
+    /// What was seen of its ops.
+    pub seen: Places,
     /// Calls were not followed to their end, since others were on the way: followed by itself it shows more.
     pub cut: bool,
 }
@@ -61,6 +64,7 @@ impl Default for Outcome {
             value: Value::Unknown,
             contradicts: false,
             outside: Runs::Never,
+            seen: Places::new(),
             cut: false,
         }
     }
@@ -109,7 +113,7 @@ impl<'t, 'w> Walk<'t, 'w> {
             Some(entry) => {
                 walk.outcome.value = walk.run(entry, arguments, trust, Runs::Always)?.settled();
             }
-            None if code.sequential => walk.call_modules("*", Arguments::of_one(), Runs::Always),
+            None if code.sequential => walk.outcome.value = walk.chain(arguments, Runs::Always)?,
             None => {}
         }
         let Walk { marks, mut outcome, .. } = walk;
@@ -141,13 +145,22 @@ impl<'t, 'w> Walk<'t, 'w> {
         self.outcome.calls.push(Called { path: path.into(), arguments, runs });
     }
 
+    /// All modules below this one, one after another, as Sequential has it; what the last one gives.
+    fn chain(&mut self, arguments: &Arguments, runs: Runs) -> Result<Value, Spent> {
+        let nested = self.nested + self.stack.len() + 1;
+        let (calls, value) = self.world.chain(self.id, arguments, &self.training, nested)?;
+        self.outcome.calls.extend(calls.into_iter().map(|called| Called { runs: called.runs.min(runs), ..called }));
+        Ok(value)
+    }
+
     /// What the modules at a path give when they are called with these arguments.
     fn given(&self, path: &str, arguments: &Arguments) -> Result<Value, Spent> {
         let mut kinds: Vec<ModuleId> = self.at(path).into_iter().map(|id| self.world.kind(id)).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let depth = self.nested + self.stack.len() + 1;
-        if depth >= DEPTH || kinds.is_empty() || kinds.len() > KINDS {
+        let followed = kinds.iter().filter(|id| self.world.is_followed(**id)).count();
+        if depth >= DEPTH || kinds.is_empty() || followed > KINDS {
             return Ok(Value::Unknown);
         }
         let values = kinds.into_iter().map(|id| self.world.given(id, arguments, &self.training, depth));
@@ -256,8 +269,8 @@ impl<'t, 'w> Walk<'t, 'w> {
         if self.world.model.child(id, name).is_some() {
             return Value::Modules(below.into());
         }
-        if let Some(own) = module.tensors.iter().find(|own| own.name == name) {
-            return if own.tensor.is_some() { Value::Object } else { Value::None };
+        if let Some(own) = self.own_tensor(id, name) {
+            return own;
         }
         match (name, module.attributes.get(name), &self.world.config) {
             ("config", None | Some(serde_json::Value::Object(_)), Some(config)) => config.clone(),
@@ -289,7 +302,7 @@ impl<'t, 'w> Walk<'t, 'w> {
                     return self.run(method, arguments, Trust::All, runs).map(Some);
                 }
                 if *name == "forward" && self.code.sequential {
-                    self.call_modules("*", Arguments::of_one(), runs);
+                    return self.chain(arguments, runs).map(Some);
                 }
                 Ok(Some(Value::Unknown))
             }
@@ -300,9 +313,9 @@ impl<'t, 'w> Walk<'t, 'w> {
                 self.outcome.contradicts = true;
                 Ok(Some(Value::Unknown))
             }
-            Callee::Method { .. } => {
+            Callee::Method { value, name, at, .. } => {
                 self.hand_on(arguments);
-                Ok(None)
+                Ok(self.tensors(module, (value, name, *at), arguments))
             }
         }
     }
@@ -362,6 +375,9 @@ impl<'t, 'w> Walk<'t, 'w> {
         let last = full.rsplit('.').next().unwrap_or(&full);
         if NEVER.contains(&last) {
             return Ok(Some(Value::Bool(false)));
+        }
+        if let Some(value) = self.torchs(module, name, &full, arguments) {
+            return Ok(Some(value));
         }
         let computes = full.starts_with("torch.") && !last.starts_with("is_");
         Ok(Some(if computes { Value::Object } else { Value::Unknown }))

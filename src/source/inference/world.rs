@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::layouts::Gives;
 use super::parameters::Trust;
-use super::walk::{Called, Outcome, Walk};
+use super::seen::Seen;
+use super::walk::{self, Called, Outcome, Walk};
 use crate::model::{Model, ModuleId};
 use crate::source::evaluate::{Arguments, Runs, Spent, Value};
 use crate::source::literals;
@@ -23,6 +25,8 @@ const HANDS_ON: [&str; 4] = [
     "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel",
     "torch._dynamo.eval_frame.OptimizedModule",
 ];
+/// Modules of a Sequential that are followed one after another.
+const LINKS: usize = 256;
 /// A path that stands for everything below a module.
 const ALL: &str = "**";
 
@@ -96,6 +100,12 @@ pub(super) struct World<'t, 'm> {
     pub code: HashMap<&'m str, Code<'t>>,
     /// Modules that the registry replaces as a whole: their code does not run.
     pub replaced: &'m (dyn Fn(ModuleId) -> bool + Sync),
+    /// What a layer makes of the axes of its input.
+    pub gives: &'m (dyn Fn(ModuleId) -> Gives + Sync),
+    /// How many axes a tensor has, by its number in the checkpoint.
+    pub rank: &'m (dyn Fn(usize) -> Option<usize> + Sync),
+    /// Whether any layer has channels last in MLX.
+    pub images: bool,
     /// The first module that each is like.
     pub kinds: &'m [ModuleId],
     /// What `config` holds.
@@ -125,6 +135,12 @@ pub(super) struct Followed {
 pub(super) type Key = (*const Outcome, Option<(Runs, bool)>);
 
 impl Followed {
+    /// What was seen of an op of a module's code, by the byte that its name begins at.
+    pub(super) fn seen(&self, id: ModuleId, module: &Module, at: usize) -> Option<&Seen> {
+        let outcome = self.outcomes.get(id)?.as_ref()?;
+        outcome.seen.get(&std::ptr::from_ref(module))?.get(&at).filter(|seen| !seen.is_empty())
+    }
+
     /// What [`Followed::runs`] gives for a module follows from.
     pub(super) fn key(&self, id: ModuleId) -> Key {
         let outcome = self.outcomes.get(id).and_then(Option::as_ref).map_or(std::ptr::null(), Rc::as_ptr);
@@ -235,7 +251,7 @@ impl<'t, 'm> World<'t, 'm> {
             Some(code) if !(self.replaced)(id) => {
                 Walk::of(self, (id, code), training.clone(), (arguments, trust), nested)?
             }
-            _ => self.without_code(id, class),
+            _ => self.without_code(id, class, (arguments, training), nested)?,
         };
         let outcome = Rc::new(outcome);
         if outcome.cut {
@@ -259,34 +275,73 @@ impl<'t, 'm> World<'t, 'm> {
         nested: usize,
     ) -> Result<Value, Spent> {
         let class = self.model.modules.get(id).map_or("", |module| module.class.as_str());
-        if (self.replaced)(id) || class.starts_with("torch.nn.") {
+        if !self.is_followed(id) {
             // A tensor, or several.
-            return Ok(Value::Object);
+            return Ok((self.gives)(id).value(arguments));
         }
-        if !self.code.contains_key(class) {
+        if !is_sequential(class) && !self.code.contains_key(class) {
             return Ok(Value::Unknown);
         }
         Ok(self.outcome(id, (arguments, Trust::All), training, nested)?.value.clone())
     }
 
+    /// Whether what a module gives follows from what is in it, and not from its class.
+    pub(super) fn is_followed(&self, id: ModuleId) -> bool {
+        let class = self.model.modules.get(id).map_or("", |module| module.class.as_str());
+        !(self.replaced)(id) && (is_sequential(class) || !class.starts_with("torch.nn."))
+    }
+
+    /// The modules below one, each called with what the one before it gives; and what the last one gives.
+    pub(super) fn chain(
+        &self,
+        id: ModuleId,
+        arguments: &Arguments,
+        training: &Value,
+        nested: usize,
+    ) -> Result<(Vec<Called>, Value), Spent> {
+        let children: Vec<ModuleId> = self.model.children(id).take(LINKS + 1).collect();
+        let anything = |path: &str| Called { path: path.into(), arguments: Arguments::of_one(), runs: Runs::Always };
+        if children.len() > LINKS || nested >= walk::DEPTH {
+            return Ok((vec![anything("*")], Value::Unknown));
+        }
+        let (mut calls, mut value) = (Vec::new(), arguments.positional.first().cloned().unwrap_or(Value::Object));
+        for child in children {
+            let name = self.model.modules.get(child).map_or("", |child| child.name.as_str());
+            let tensor = value.layout().map_or(Value::Object, Value::Tensor);
+            let arguments = Arguments { positional: vec![tensor], ..Arguments::default() };
+            value = self.given(child, &arguments, training, nested + 1)?;
+            calls.push(Called { path: name.into(), arguments, runs: Runs::Always });
+        }
+        Ok((calls, value))
+    }
+
     /// What a class of torch or one whose source is not known does with the modules below it.
-    fn without_code(&self, id: ModuleId, class: &str) -> Outcome {
+    fn without_code(
+        &self,
+        id: ModuleId,
+        class: &str,
+        (arguments, training): (&Arguments, &Value),
+        nested: usize,
+    ) -> Result<Outcome, Spent> {
         let call = |arguments: Arguments, runs: Runs| Outcome {
             calls: vec![Called { path: "*".into(), arguments, runs }],
             ..Outcome::default()
         };
         let anything = Arguments { more: true, ..Arguments::default() };
         let leaf = self.model.modules.get(id).is_none_or(|module| module.is_leaf(id));
-        match class {
+        Ok(match class {
             _ if leaf => Outcome::default(),
-            class if is_sequential(class) => call(Arguments::of_one(), Runs::Always),
+            class if is_sequential(class) => {
+                let (calls, value) = self.chain(id, arguments, training, nested)?;
+                Outcome { calls, value, ..Outcome::default() }
+            }
             // What is in it is called as it is itself: by whoever runs the model.
             class if HANDS_ON.contains(&class) => call(Arguments::of_one(), Runs::Always),
             // Whoever has it calls what is in it.
             class if class.starts_with("torch.nn.") && class.contains(".container.") => Outcome::default(),
             class if class.starts_with("torch.nn.") => call(anything, Runs::Always),
             _ => call(anything, Runs::Maybe),
-        }
+        })
     }
 
     /// The modules at a path below one.

@@ -1,10 +1,14 @@
-//! The line at the top: which file, how much of it, and how much of that converts.
+//! The line at the top: which file, and three facts that are never one: which weights can be moved, what is known in full, what
+//! was measured. Beside them what none of these says: how many forwards are left to port, and what stands in their way.
 
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
+use crate::compare::Verdict;
 use crate::figures::percent;
+use crate::source::Severity;
+use crate::triage::Status;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::panes::View;
@@ -17,24 +21,50 @@ pub fn rows(area: Rect) -> u16 {
     if (60..120).contains(&area.width) && area.height >= 24 { 2 } else { 1 }
 }
 
+/// How much of the facts is written.
+#[derive(Debug, Clone, Copy)]
+struct Detail {
+    /// Columns of the bar before a share; none where it is 0.
+    bar: usize,
+    /// Whether what is left to port has its words.
+    words: bool,
+    /// How many of the shares are there, the most flattering first to go: weights, behaviour, measured.
+    shares: usize,
+}
+
+/// From everything to what must not be missing: bars go first, then words, then the shares, the most flattering first. What is
+/// left to port and what stands in its way stay.
+const DETAILS: [Detail; 6] = [
+    Detail { bar: 10, words: true, shares: 3 },
+    Detail { bar: 6, words: true, shares: 3 },
+    Detail { bar: 0, words: true, shares: 3 },
+    Detail { bar: 0, words: false, shares: 3 },
+    Detail { bar: 0, words: false, shares: 2 },
+    Detail { bar: 0, words: false, shares: 1 },
+];
+
+/// Columns that the file's name has at least, where the facts stand in the same row.
+const NAME: usize = 14;
+
 /// Draw it.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let (theme, view) = (canvas.theme, canvas.view);
+    let all = DETAILS.map(|detail| facts(theme, view, detail));
+    let widest = |room: usize| all.iter().find(|line| line.width() <= room).or(all.last()).unwrap_or(&all[0]);
     if area.height > 1 {
         text::put(canvas.buffer, area.x, area.y, columns, &file(theme, view, columns));
-        text::put(canvas.buffer, area.x, area.y + 1, columns, &bars(theme, view, 16, true));
+        text::put(canvas.buffer, area.x, area.y + 1, columns, widest(columns));
         return;
     }
-    // The longest right-hand side that leaves room for the file.
-    let variants = [(12, true), (6, true), (0, true), (0, false)].map(|(bar, words)| bars(theme, view, bar, words));
-    let wish = file(theme, view, columns).width().min(columns / 2 + 8);
-    let fitting = variants.iter().find(|right| right.width() + wish + 2 <= columns);
-    let right = fitting.or(variants.last().filter(|right| right.width() + 12 <= columns));
-    let taken = right.map_or(0, |right| right.width() + 1);
-    if let Some(right) = right {
-        text::put(canvas.buffer, area.right() - taken as u16, area.y, taken, right);
+    // The fullest facts that leave room for the file: for all that is said of it on a wide screen, else for its name.
+    let wish = if columns >= 120 { file(theme, view, columns).width().min(columns / 2) } else { NAME };
+    let right = widest(columns.saturating_sub(wish + 2));
+    let taken = right.width() + 1;
+    if taken + 8 > columns {
+        return text::put(canvas.buffer, area.x, area.y, columns, &file(theme, view, columns));
     }
+    text::put(canvas.buffer, area.right() - taken as u16, area.y, taken, right);
     let room = columns.saturating_sub(taken + 1);
     text::put(canvas.buffer, area.x, area.y, room, &file(theme, view, room));
 }
@@ -61,38 +91,82 @@ fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The two shares that people look for first, and the number of places in source that stop or change a port.
-fn bars(theme: &Theme, view: &View, bar: usize, words: bool) -> Line<'static> {
-    let shares = view.document.coverage.map(|all| [("layers", all.layers), ("parameters", all.parameters)]);
+/// The facts, in so much detail.
+fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
+    let (headline, bold) = (&view.document.headline, theme.text().add_modifier(Modifier::BOLD));
     let mut spans = Vec::new();
-    if shares.is_none() {
-        spans.push(Span::styled(" no layers ", theme.muted()));
-    }
-    for (word, share) in shares.into_iter().flatten() {
-        spans.push(Span::raw(" "));
-        if words {
-            spans.push(Span::styled(format!("{word} "), theme.muted()));
+    let share = |spans: &mut Vec<Span<'static>>, word: &str, share: Option<f64>| {
+        spans.push(Span::styled(format!(" {word} "), theme.muted()));
+        if detail.bar > 0 {
+            bar(theme, spans, share, detail.bar);
         }
-        let full = filled(share.unwrap_or(0.0), bar);
-        spans.push(Span::styled(glyphs::BAR.to_string().repeat(full), theme.bar()));
-        spans.push(Span::styled(glyphs::BAR_EMPTY.to_string().repeat(bar - full), theme.faint()));
         let percent = share.map_or("–".to_owned(), |share| format!("{}%", percent(share)));
-        let percent = format!("{}{percent}", if bar > 0 { " " } else { "" });
-        spans.push(Span::styled(percent, theme.text().add_modifier(Modifier::BOLD)));
+        spans.push(Span::styled(percent, bold));
+        spans.push(Span::raw(" "));
+    };
+    if headline.layers == 0 && headline.weights.is_none() {
+        spans.push(Span::styled(" no layers ", theme.muted()));
+    } else {
+        if detail.shares > 2 {
+            share(&mut spans, "weights", headline.weights);
+        }
+        if detail.shares > 1 {
+            share(&mut spans, "behaviour", headline.behaviour);
+        }
+        spans.push(Span::styled(" measured ", theme.muted()));
+        let total = view.measured.total();
+        let words = match headline.to_measure() {
+            0 => "–".to_owned(),
+            layers => format!("{}/{layers}", total.measured),
+        };
+        spans.push(Span::styled(words, bold));
+        if let Some(worst) = total.worst().filter(|worst| worst.is_bad()) {
+            spans.push(Span::styled(format!(" {}", glyphs::verdict(worst)), theme.verdict(worst)));
+        }
         spans.push(Span::raw(" "));
     }
-    let about = &view.document.about;
-    let foreign = about.pickle.as_ref().map_or(0, |pickle| pickle.foreign.len());
+    if let Some(words) = to_port(view, detail.words) {
+        spans.push(Span::styled(format!(" {words} "), theme.status(Status::Custom)));
+    }
+    let foreign = view.document.about.pickle.as_ref().map_or(0, |pickle| pickle.foreign.len());
     if foreign > 0 {
-        spans.push(Span::styled(format!(" {} pickle", glyphs::FLAG), theme.severity(crate::source::Severity::Breaks)));
+        spans.push(Span::styled(format!(" {} pickle", glyphs::FLAG), theme.severity(Severity::Breaks)));
+    }
+    if view.measured.engines_down().next().is_some() {
+        spans.push(Span::styled(
+            format!(" {} engine", glyphs::verdict(Verdict::Failed)),
+            theme.verdict(Verdict::Failed),
+        ));
     }
     if !view.document.warnings.is_empty() {
         spans.push(Span::styled(format!(" ! {}", view.document.warnings.len()), theme.notice()));
     }
-    let blockers = view.document.flags;
-    let style = if blockers == 0 { theme.muted() } else { theme.severity(crate::source::Severity::Breaks) };
-    spans.push(Span::styled(format!(" {} {blockers}", glyphs::FLAG), style));
+    let blockers = view.document.flags();
+    // Where no source was read none is known, which is not that there is none.
+    let words = if blockers == 0 && !headline.is_all_read() { "?".to_owned() } else { blockers.to_string() };
+    let style = if blockers == 0 { theme.muted() } else { theme.severity(Severity::Breaks) };
+    spans.push(Span::styled(format!(" {} {words}", glyphs::FLAG), style));
     Line::from(spans)
+}
+
+/// How many forwards there are to port; `?` where the file does not say their classes.
+fn to_port(view: &View, words: bool) -> Option<String> {
+    let forwards = &view.document.headline.forwards;
+    let count = match (forwards.to_port(), forwards.unsaid) {
+        (0, 0) => return None,
+        (0, _) => "?".to_owned(),
+        (count, 0) => count.to_string(),
+        (count, _) => format!("{count}+"),
+    };
+    Some(format!("{} {count}{}", glyphs::status(Status::Custom), if words { " to port" } else { "" }))
+}
+
+/// A share as a bar, with a blank behind it.
+fn bar(theme: &Theme, spans: &mut Vec<Span<'static>>, share: Option<f64>, columns: usize) {
+    let full = filled(share.unwrap_or(0.0), columns);
+    spans.push(Span::styled(glyphs::BAR.to_string().repeat(full), theme.bar()));
+    spans.push(Span::styled(glyphs::BAR_EMPTY.to_string().repeat(columns - full), theme.faint()));
+    spans.push(Span::raw(" "));
 }
 
 /// How many cells of a bar are full: none only if the share is 0, all only if it is 1.

@@ -100,7 +100,8 @@ fn rows(canvas: &Canvas<'_>) -> Vec<(bool, char, &'static str, Style, usize)> {
         (ticked, glyphs::status(status), status.name(), theme.status(status), count)
     };
     let mut rows: Vec<_> = Status::ALL.iter().map(of_status).collect();
-    let bad = view.measured.total().bad();
+    let total = view.measured.total();
+    let bad = total.bad() - total.no_engine;
     let style = theme.verdict(Verdict::Broken);
     rows.push((filter.bad, glyphs::verdict(Verdict::Broken), "measured badly", style, bad as usize));
     rows

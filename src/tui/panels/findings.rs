@@ -117,7 +117,7 @@ fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{sign} {word:<9}"), style),
         Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), words),
-        Span::styled(text::pad(&text::clip(&quoted(&finding.place), AT - 1), AT), theme.muted()),
+        Span::styled(text::pad(&text::clip_left(&quoted(&finding.place), AT - 1), AT), theme.muted()),
         Span::styled(format!("×{:<4} ", finding.count), theme.muted()),
         Span::styled(quoted(path).into_owned(), theme.muted()),
     ])
@@ -131,7 +131,7 @@ fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {
             let (sign, style) = match status {
                 OpStatus::None => ('✗', theme.severity(Severity::Differs)),
                 OpStatus::Unknown => ('?', theme.muted()),
-                OpStatus::Trap => ('◐', theme.notice()),
+                OpStatus::Trap | OpStatus::Axis => ('◐', theme.notice()),
                 OpStatus::Recipe => ('◐', theme.muted()),
                 OpStatus::Direct => ('●', theme.muted()),
             };
@@ -198,7 +198,7 @@ pub(in crate::tui) fn all_ops(opened: &Opened) -> Vec<Finding> {
     let mut seen = HashSet::new();
     for (id, module) in opened.model.modules.iter().enumerate() {
         let Some(source) = opened.triage.source(&module.class).filter(|_| seen.insert(&module.class)) else { continue };
-        for used in &source.ops {
+        for used in source.uses() {
             at_line.entry((source.file.as_str(), used.line)).or_insert(id);
             if let Some(file) = used.file.as_deref() {
                 in_file.entry(file).or_insert(id);

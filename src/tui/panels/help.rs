@@ -107,7 +107,7 @@ fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
             Status::Incomplete => "an argument that changes the result is not known",
             Status::Unsupported => "no conversion; behind it: how hard one would be",
             Status::Container => "holds layers and has no forward of its own",
-            Status::Custom => "a class of yours: its forward must be ported",
+            Status::Custom => "a forward of its own, a library's or yours, to be ported",
             Status::Unknown => "a layer that the registry does not know",
         };
         let head = format!("{} {}", glyphs::status(status), status.name());
@@ -125,6 +125,9 @@ fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
         let head = format!("{} {}", glyphs::verdict(verdict), verdict.name());
         lines.extend(entry(theme, width, &head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words));
     }
+    let port = format!("{}n", glyphs::status(Status::Custom));
+    let words = "forwards left to port, here and below: no layer's verdict says anything of them";
+    lines.extend(entry(theme, width, &port, theme.status(Status::Custom), words));
     let flag = format!("{} n", glyphs::FLAG);
     lines.extend(entry(theme, width, &flag, theme.severity(Severity::Breaks), "blockers in its forward"));
     lines

@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Behaviour, Pane, Place, View};
 use crate::compare::{Apart, Trial, Verdict, WeightSource};
+use crate::findings::forwards::plural;
 use crate::model::ModuleId;
 use crate::plan::Plan;
 use crate::triage::Status;
@@ -118,7 +119,12 @@ fn run(context: &mut Context<'_>, root: ModuleId) {
         let name = view.document.module(root).map_or("", |module| module.path.as_str());
         let name = if name.is_empty() { "the model" } else { name };
         let words = if runnable.is_empty() {
-            format!("nothing to run: {} has no conversion", t2m_checkpoint::escape::escape(name))
+            let name = t2m_checkpoint::escape::escape(name);
+            match view.document.triage(root).map(|triage| triage.status) {
+                Some(Status::Incomplete) => format!("nothing to run: what {name} is, is not known in full"),
+                Some(Status::Custom) => format!("nothing to run: the forward of {name} has to be ported"),
+                _ => format!("nothing to run: {name} has no conversion"),
+            }
         } else {
             "it runs already".to_owned()
         };
@@ -212,7 +218,7 @@ fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
                     let point = Point::of(slot, trial);
                     Some(Point { verdict: verdict.unwrap_or(point.verdict), ..point })
                 }
-                (None, Some(verdict @ Verdict::Failed)) => {
+                (None, Some(verdict @ Verdict::Failed)) if !layer.no_engine => {
                     Some(Point { slot, value: f64::NAN, mean: 0.0, tolerance: f64::NAN, verdict })
                 }
                 (None, _) => None,
@@ -236,14 +242,16 @@ fn chart_of_trials(layer: &Layer) -> Option<Chart<'static>> {
 fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>> {
     let (theme, view) = (canvas.theme, canvas.view);
     let mut lines = Vec::new();
-    for (side, engine) in [(Side::Torch, &view.measured.torch), (Side::Mlx, &view.measured.mlx)] {
-        if let EngineState::Down(reason) = engine {
-            let words = format!("{} is down: {reason}", side.library());
-            paragraph(&mut lines, &words, columns, theme.verdict(Verdict::Failed));
-        }
+    let waiting = view.measured.sum(id).no_engine;
+    for (side, reason) in view.measured.engines_down() {
+        let words = format!("{} is down: {}", side.library(), sentence(reason));
+        paragraph(&mut lines, &words, columns, theme.verdict(Verdict::Failed));
+    }
+    if waiting > 1 {
+        paragraph(&mut lines, &format!("{waiting} layers could not be run for that."), columns, theme.muted());
     }
     match view.measured.layer(id) {
-        Some(layer) => of_layer(canvas, layer, columns, &mut lines),
+        Some(layer) => of_layer(canvas, id, layer, columns, &mut lines),
         None if !view.measured.sum(id).is_empty() => return of_subtree(canvas, id, columns, lines),
         None => {}
     }
@@ -267,22 +275,26 @@ fn paragraph(lines: &mut Vec<Line<'static>>, words: &str, columns: usize, style:
     lines.extend(text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(row, style)));
 }
 
-fn of_layer(canvas: &Canvas<'_>, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
+fn of_layer(canvas: &Canvas<'_>, id: ModuleId, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
     let theme = canvas.theme;
-    let worst = layer.worst();
+    let (worst, by_definition) = (layer.worst(), canvas.view.measured.is_by_definition(id));
     match &layer.progress {
         Progress::Queued => lines.push(Line::styled("· queued: other layers are before it", theme.muted())),
         Progress::Running(trials) => {
             let words = format!("{} trial {} of {trials}", canvas.spinner(), layer.trials.len() + 1);
             lines.push(Line::styled(words, theme.running().add_modifier(Modifier::BOLD)));
         }
+        Progress::Done(..) if layer.no_engine => {
+            lines.push(Line::styled("· not run: an engine is missing", theme.muted()));
+        }
         Progress::Done(verdict, reason) => {
             let style = theme.verdict(*verdict);
+            let by_definition = if by_definition { " by definition: both sides are the identity" } else { "" };
             let mut spans = vec![Span::styled(
-                format!("{} {}", glyphs::verdict(*verdict), verdict.name()),
+                format!("{} {}{by_definition}", glyphs::verdict(*verdict), verdict.name()),
                 style.add_modifier(Modifier::BOLD),
             )];
-            if let Some(trial) = worst {
+            if let Some(trial) = worst.filter(|_| by_definition.is_empty()) {
                 spans.push(Span::styled(format!("   {}", against_tolerance(trial)), theme.text()));
             }
             lines.push(Line::from(spans));
@@ -478,6 +490,10 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
         lines.push(Line::default());
         paragraph(lines, &block.words(), columns, theme.text());
     }
+    if view.document.to_port(id) > usize::from(triage.status == Status::Custom) {
+        lines.push(Line::default());
+        left_to_port(canvas, id, columns, lines);
+    }
     let below = view.document.runnable(id);
     if below > 0 {
         lines.push(Line::default());
@@ -493,27 +509,34 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
     }
 }
 
-/// Verdicts below a module, and its worst layers first.
+/// Verdicts below a module, what is left to port there, and its worst layers first.
 fn of_subtree(canvas: &Canvas<'_>, id: ModuleId, columns: usize, mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
     let (theme, view) = (canvas.theme, canvas.view);
-    let (sum, runnable) = (view.measured.sum(id), view.document.runnable(id));
-    let mut spans = vec![Span::styled(
-        format!("{} of {runnable} layers pass", sum.passed()),
-        theme.text().add_modifier(Modifier::BOLD),
-    )];
-    if sum.running > 0 {
-        spans.push(Span::styled(format!("   {} {} to go", canvas.spinner(), sum.running), theme.running()));
+    let sum = view.measured.sum(id);
+    let mut words = sum.passed_words(view.document.to_measure(id) as usize);
+    match (view.document.to_port(id), view.document.unsaid(id)) {
+        (0, 0) => {}
+        (0, _) => words += "; forwards to port are not known",
+        (count, _) => words += &format!("; {}", plural(count)),
     }
-    lines.push(Line::from(spans));
+    paragraph(&mut lines, &words, columns, theme.text().add_modifier(Modifier::BOLD));
+    if sum.running > 0 {
+        lines.push(Line::styled(format!("{} {} to go", canvas.spinner(), sum.running), theme.running()));
+    }
     let mut counts = Vec::new();
-    for (verdict, count) in sum.counts() {
-        let words = format!("{} {count} {}   ", glyphs::verdict(verdict), verdict.name());
+    for (verdict, count, words) in sum
+        .told()
+        .map(|(verdict, count)| (verdict, count, ""))
+        .chain((sum.by_definition > 0).then_some((Verdict::Exact, sum.by_definition, " by definition")))
+    {
+        let words = format!("{} {count} {}{words}   ", glyphs::verdict(verdict), verdict.name());
         counts.push(Span::styled(words, theme.verdict(verdict)));
     }
     lines.push(Line::from(counts));
+    left_to_port(canvas, id, columns, &mut lines);
     lines.push(Line::default());
-    let mut layers: Vec<(ModuleId, &Layer)> =
-        view.measured.below(id).filter(|(_, layer)| layer.verdict().is_some()).collect();
+    let judged = view.measured.below(id).filter(|(_, layer)| layer.verdict().is_some());
+    let mut layers: Vec<(ModuleId, &Layer)> = judged.filter(|(_, layer)| !layer.no_engine).collect();
     layers.sort_by(|(_, left), (_, right)| {
         right.verdict().cmp(&left.verdict()).then(badness(right).total_cmp(&badness(left)))
     });
@@ -521,6 +544,27 @@ fn of_subtree(canvas: &Canvas<'_>, id: ModuleId, columns: usize, mut lines: Vec<
         lines.push(worst_line(canvas, id, at, layer, columns));
     }
     lines
+}
+
+/// Most classes that are named of those that are left to port.
+const NAMED: usize = 8;
+
+/// The forwards that no run measures, at a module and below it.
+fn left_to_port(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let (theme, document) = (canvas.theme, &canvas.view.document);
+    let all = document.to_port(id);
+    let forwards = document.headline.forwards.within(&document.model, id).take(NAMED);
+    let mut names: Vec<String> = forwards
+        .map(|(forward, count)| if count > 1 { format!("{} ×{count}", forward.name) } else { forward.name.clone() })
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    if all > names.len() {
+        names.push(format!("{} more", all - names.len()));
+    }
+    let words = format!("To port, and not measured: {}", names.join(", "));
+    paragraph(lines, &words, columns, theme.status(Status::Custom));
 }
 
 /// The error as a multiple of its bound; infinite where there is no such number.

@@ -102,7 +102,7 @@ impl View {
             tree: tree::Tree::new(&document, depth),
             source: source::Source::default(),
             live: live::Live::default(),
-            measured: Results::of(document.model.clone()),
+            measured: Results::of(document.model.clone(), &document.triage),
             focus: Pane::Tree,
             lower: Pane::Source,
             document,

@@ -11,6 +11,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Behaviour, Pane, Place, View, tree};
 use crate::model::ModuleId;
+use crate::registry::library;
 use crate::source::highlight::Run;
 use crate::source::{Blocker, ClassSource, Reach};
 use crate::tui::action::{Command, Effect, HighlightJob, Highlighted};
@@ -294,12 +295,14 @@ fn titles(canvas: &mut Canvas<'_>, shown: Shown<'_>, place: Place) {
     let line = source.forward.as_ref().map_or(source.class_line, |forward| forward.start);
     let class = document.module(shown.owner).map_or("", |module| module.short_class());
     let what = if source.forward.is_some() { format!("{class}.forward") } else { class.to_owned() };
-    // For an installed package the path within site-packages says enough.
-    let file = source.file.rsplit_once("site-packages/").map_or(source.file.as_str(), |(_, inside)| inside);
+    // The line number has to stay, and the last part of the path says most.
+    let room = usize::from(place.frame.width).saturating_sub(place.title + text::width(&quoted(&what)) + 9);
+    let at = format!("{}:{line}", escape(document.folders.short(&source.file)));
+    let at = text::clip_left(&at, room.max(12));
     let left = Line::from(vec![
         Span::styled("─ ", theme.border(place.focus)),
         Span::styled(quoted(&what).into_owned(), theme.text().add_modifier(Modifier::BOLD)),
-        Span::styled(format!("  {}:{line} ", escape(file)), theme.muted()),
+        Span::styled(format!("  {at} "), theme.muted()),
     ]);
     let ops = document.module(shown.owner).and_then(|module| document.ops.get(module.class.as_str()));
     let ops = ops.filter(|ops| ops.total() > 0).map_or(String::new(), |ops| format!(" ops: {} ", ops.words()));
@@ -486,7 +489,9 @@ impl<'a> Sheet<'a> {
             return y;
         }
         let severity = noted.style(theme);
-        let place = elsewhere.map_or(String::new(), |file| format!(" in {}:{}", escape(file), blocker.line));
+        let folders = &self.view.document.folders;
+        let place =
+            elsewhere.map_or(String::new(), |file| format!(" in {}:{}", escape(folders.short(file)), blocker.line));
         let (name, pattern) = (blocker.severity.name(), quoted(&blocker.pattern));
         let what = format!("{name}{} {pattern}{place}: {}", reach.aside(), sentence(&blocker.explanation));
         let hint = if reach.counts() { theme.text() } else { severity };
@@ -547,11 +552,16 @@ fn no_source(canvas: &mut Canvas<'_>, place: Place) {
             "Name the Python that defines the model, and its forward is shown here with everything in it that blocks a port:",
         )
     } else if class.starts_with("torch.") {
-        (format!("{class} is PyTorch's own: there is no forward to port."), "Source of your own classes comes with:")
+        (format!("{class} is PyTorch's own: there is no forward to port."), "Source of other classes comes with:")
     } else {
         (
             format!("The file names the class {class} and does not hold its code."),
-            "Name the Python that defines it, and its forward is shown here with everything in it that blocks a port:",
+            if library(class).is_some() {
+                "Name the Python that the library is installed in, and its forward is shown here with everything in it that \
+                 blocks a port:"
+            } else {
+                "Name the Python that defines it, and its forward is shown here with everything in it that blocks a port:"
+            },
         )
     };
     let columns = usize::from(place.inner.width.saturating_sub(4));
@@ -564,8 +574,12 @@ fn no_source(canvas: &mut Canvas<'_>, place: Place) {
     };
     push(&mut lines, &what, theme.text());
     push(&mut lines, how, theme.muted());
-    let command = format!("t2m-tui --source PATH {}", document.name);
-    push(&mut lines, &command, theme.key());
-    push(&mut lines, "PATH: a .py file, a folder with them, or a site-packages. It is read, never run.", theme.muted());
+    let (option, what) = if library(class).is_some() {
+        ("--python EXE", "EXE: a python, which is asked for its sys.path alone. The source is read, never run.")
+    } else {
+        ("--source PATH", "PATH: a .py file, a folder with them, or a site-packages. It is read, never run.")
+    };
+    push(&mut lines, &format!("t2m-tui {option} {}", document.name), theme.key());
+    push(&mut lines, what, theme.muted());
     text::put_lines(canvas.buffer, place.inner, &lines);
 }

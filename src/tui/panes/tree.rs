@@ -10,8 +10,9 @@ use ratatui::text::{Line, Span};
 
 use super::{Behaviour, Pane, Place, View};
 use crate::compare::Verdict;
+use crate::findings::forwards::prefix;
 use crate::model::{Evidence, Module, ModuleId};
-use crate::triage::Status;
+use crate::triage::{Status, owner};
 use crate::tui::action::Command;
 use crate::tui::areas::{Areas, Rows};
 use crate::tui::canvas::Canvas;
@@ -46,7 +47,7 @@ impl Filter {
     pub fn wants(&self, document: &Document, measured: &Results, id: ModuleId) -> bool {
         let status = document.triage(id).map(|triage| triage.status);
         let by_status = self.statuses.is_empty() || status.is_some_and(|status| self.statuses.contains(&status));
-        by_status && (!self.bad || measured.verdict(id).is_some_and(Verdict::is_bad))
+        by_status && (!self.bad || measured.is_bad(id))
     }
 }
 
@@ -334,11 +335,14 @@ struct Columns {
     description: usize,
     status: Option<usize>,
     measured: Option<usize>,
+    /// Columns of what was measured.
+    measured_width: usize,
     blockers: Option<usize>,
 }
 
 const STATUS: usize = 12;
-const MEASURED: usize = 10;
+/// Columns of what was measured, with and without much room.
+const MEASURED: [usize; 2] = [14, 10];
 const BLOCKERS: usize = 4;
 
 impl Columns {
@@ -351,12 +355,13 @@ impl Columns {
             })
         };
         let blockers = take(BLOCKERS, width >= 28 && view.document.serious_below(0) > 0);
-        let measured = take(MEASURED, width >= 30);
+        let measured_width = MEASURED[usize::from(width < 60)];
+        let measured = take(measured_width, width >= 30);
         let status = take(STATUS, width >= 60);
         let text = end.saturating_sub(1);
         // Two signs and a space come before a name, which may take up to six tenths of the room.
         let description = (view.tree.name_width + 8).min(text * 6 / 10);
-        Columns { text, description, status, measured, blockers }
+        Columns { text, description, status, measured, measured_width, blockers }
     }
 }
 
@@ -410,7 +415,7 @@ fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, focus: bool, colum
         Span::raw(" ".repeat(before_description)),
     ];
     let used: usize = spans.iter().map(Span::width).sum();
-    spans.extend(description(theme, document, module, columns.text.saturating_sub(used), dimmed));
+    spans.extend(description(theme, document, id, columns.text.saturating_sub(used), dimmed));
     text::put(canvas.buffer, row.x, row.y, columns.text, &Line::from(spans));
 
     if let Some(at) = columns.status {
@@ -418,8 +423,9 @@ fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, focus: bool, colum
         text::put_text(canvas.buffer, row.x + at as u16, row.y, STATUS, word, shade(theme.status(triage.status)));
     }
     if let Some(at) = columns.measured {
-        let (words, style) = measured(canvas, id);
-        text::put_text(canvas.buffer, row.x + at as u16, row.y, MEASURED, &words, shade(style));
+        let width = columns.measured_width - 1;
+        let (words, style) = measured(canvas, id, width);
+        text::put_text(canvas.buffer, row.x + at as u16, row.y, width, &words, shade(style));
     }
     if let Some(at) = columns.blockers {
         let (own, worst) = document.serious(id);
@@ -439,12 +445,12 @@ fn name_of(module: &Module) -> &str {
 }
 
 /// What a module is, its class a shade stronger than the rest; `~Conv2d?` where it is a guess.
-fn description(theme: &Theme, document: &Document, module: &Module, room: usize, dimmed: bool) -> Vec<Span<'static>> {
-    if module.depth == 0 || room < 3 {
-        return Vec::new();
-    }
+fn description(theme: &Theme, document: &Document, id: ModuleId, room: usize, dimmed: bool) -> Vec<Span<'static>> {
+    let Some(module) = document.module(id).filter(|module| module.depth > 0 && room >= 3) else { return Vec::new() };
     let words = (document.describe)(module);
     let words = sentence(&words);
+    let whose = whose(document, id, module);
+    let whose = whose.filter(|whose| text::width(whose) + text::width(module.short_class()) < room).unwrap_or_default();
     let (class, rest) = words.split_once(' ').unwrap_or((&words, ""));
     let class = if module.evidence == Evidence::Inferred && !class.is_empty() {
         let others = module.alternatives.iter().map(|other| other.rsplit('.').next().unwrap_or(""));
@@ -453,14 +459,22 @@ fn description(theme: &Theme, document: &Document, module: &Module, room: usize,
     } else {
         class.to_owned()
     };
+    let room = room - text::width(&whose);
     let class = text::clip(&class, room);
     let rest = text::clip(rest, room.saturating_sub(text::width(&class) + 1));
     let (strong, weak) = if dimmed { (theme.faint(), theme.faint()) } else { (theme.text(), theme.muted()) };
-    vec![Span::styled(class, strong), Span::raw(" "), Span::styled(rest, weak)]
+    vec![Span::styled(whose, weak), Span::styled(class, strong), Span::raw(" "), Span::styled(rest, weak)]
 }
 
-/// The cell that says what was measured: of the layer, or of those below it.
-fn measured(canvas: &Canvas<'_>, id: ModuleId) -> (String, Style) {
+/// Whose class it is, of one whose forward has to be ported: `timm's `.
+fn whose(document: &Document, id: ModuleId, module: &Module) -> Option<String> {
+    let custom = document.triage(id).is_some_and(|triage| triage.status == Status::Custom) && !module.class.is_empty();
+    custom.then(|| prefix(owner(&module.class, document.triage.source(&module.class))))
+}
+
+/// The cell that says what was measured: of the layer, or of those below it. How many forwards are left to port there stands
+/// beside it, since no layer's measurement says anything of them.
+fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) {
     let (theme, view) = (canvas.theme, canvas.view);
     if let Some(layer) = view.measured.layer(id) {
         return match &layer.progress {
@@ -468,35 +482,61 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId) -> (String, Style) {
             Progress::Running(trials) => {
                 (format!("{} {}/{trials}", canvas.spinner(), layer.trials.len()), theme.running())
             }
+            Progress::Done(..) if layer.no_engine => ("· no engine".to_owned(), theme.muted()),
             Progress::Done(verdict, _) => {
                 let number = match (verdict, layer.worst()) {
                     (Verdict::Ok | Verdict::Drift | Verdict::Broken, Some(trial)) => {
                         trial.max_abs().map_or_else(|| verdict.name().to_owned(), text::error)
                     }
+                    _ if view.measured.is_by_definition(id) => "by def.".to_owned(),
                     _ => verdict.name().to_owned(),
                 };
                 (format!("{} {number}", glyphs::verdict(*verdict)), theme.verdict(*verdict))
             }
         };
     }
-    let (sum, runnable) = (view.measured.sum(id), view.document.runnable(id));
+    let sum = view.measured.sum(id);
     if !sum.is_empty() {
-        let score = format!("{}/{runnable}", sum.passed());
-        return match (sum.running, sum.worst()) {
-            (0, Some(worst)) => (format!("{score} {}", glyphs::verdict(worst)), theme.verdict(worst)),
-            (0, None) => (score, theme.muted()),
-            (_, None) => (format!("{score} {}", canvas.spinner()), theme.running()),
-            (_, Some(worst)) => {
-                let style = if worst.passes() { theme.running() } else { theme.verdict(worst) };
-                (format!("{score} {}", canvas.spinner()), style)
-            }
+        let sign = match sum.worst() {
+            _ if sum.running > 0 => format!(" {}", canvas.spinner()),
+            Some(worst) => format!(" {}", glyphs::verdict(worst)),
+            None => String::new(),
         };
+        let (passed, all) = (sum.passed(), view.document.to_measure(id));
+        let score = if all == 0 { "by def.".to_owned() } else { format!("{passed}/{all}") };
+        let words = match to_port(&view.document, id) {
+            Some(port) => {
+                let full = format!("{score}{sign} {port}");
+                if text::width(&full) <= width { full } else { format!("{passed}{sign} {port}") }
+            }
+            None => format!("{score}{sign}"),
+        };
+        let style = match sum.worst() {
+            Some(worst) if sum.running == 0 || !worst.passes() => theme.verdict(worst),
+            None if sum.running == 0 => theme.muted(),
+            _ => theme.running(),
+        };
+        return (words, style);
     }
     let triage = view.document.triage(id);
+    let folded = view.tree.is_folded(id);
     match triage.and_then(|triage| triage.difficulty) {
         Some(difficulty) => (difficulty.name().to_owned(), theme.muted()),
         None if triage.is_some_and(|triage| triage.plan.is_some()) => ("·".to_owned(), theme.faint()),
-        None => (String::new(), Style::new()),
+        None => {
+            let port = to_port(&view.document, id).filter(|_| folded).unwrap_or_default();
+            let words = format!("{port} to port");
+            (if port.is_empty() || text::width(&words) > width { port } else { words }, theme.status(Status::Custom))
+        }
+    }
+}
+
+/// How many forwards are left to port at a module and below it, if any are.
+fn to_port(document: &Document, id: ModuleId) -> Option<String> {
+    match (document.to_port(id), document.unsaid(id)) {
+        (0, 0) => None,
+        (0, _) => Some(format!("{}?", glyphs::status(Status::Custom))),
+        (count, _) => Some(format!("{}{count}", glyphs::status(Status::Custom))),
     }
 }
 
@@ -506,6 +546,7 @@ pub(super) fn sign(canvas: &Canvas<'_>, id: ModuleId) -> Option<(char, Style)> {
     let verdict = match view.measured.layer(id).map(|layer| &layer.progress) {
         Some(Progress::Running(_)) => return Some((canvas.spinner(), theme.running())),
         Some(Progress::Queued) => return None,
+        Some(Progress::Done(..)) if view.measured.layer(id).is_some_and(|layer| layer.no_engine) => return None,
         Some(Progress::Done(verdict, _)) => *verdict,
         None => view.measured.sum(id).worst()?,
     };

@@ -395,7 +395,7 @@ pub(super) fn triplet(site: &Site<'_>) -> Result<Draft, Refusal> {
 fn distance_function(site: &Site<'_>) -> Result<(f64, f64), Refusal> {
     const FUNCTION: &str = "torch.nn.functional.pairwise_distance";
     const MODULE: &str = "torch.nn.modules.distance.PairwiseDistance";
-    let own = || Refusal::Unsupported("`distance_function` is a function of your own".to_owned());
+    let own = || Refusal::Unsupported("`distance_function` is a Python function, which has to be ported".to_owned());
     let value = site.maybe("distance_function");
     match (value.as_str(), site.below_at("distance_function")) {
         (Some(FUNCTION), None) => Ok((2.0, 1e-6)),
