@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adapters;
 mod check;
 mod children;
 mod cli;
