@@ -14,7 +14,7 @@ use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use super::texts::Texts;
-use super::{ClassSource, blockers, idioms, interpreter, ops, versions};
+use super::{ClassSource, blockers, idioms, interpreter, norms, ops, versions};
 use crate::files::{Inputs, Role};
 use t2m_checkpoint::escape::escape;
 
@@ -485,6 +485,7 @@ fn describe(imports: &Imports<'_>, family: Vec<Found>, made_with: &HashMap<Strin
         builds: builds(&lineage, &shown.module),
         ops: ops::find(&readings, file_of),
         idioms,
+        norm: norms::read(&readings),
     })
 }
 

@@ -22,6 +22,7 @@ mod literals;
 pub mod locate;
 mod masks;
 mod names;
+pub mod norms;
 pub mod ops;
 pub mod python;
 mod reach;
@@ -71,6 +72,8 @@ pub struct ClassSource {
     pub ops: Vec<OpUse>,
     /// What several lines of them compute together.
     pub idioms: Vec<IdiomUse>,
+    /// What it computes, if it is a norm.
+    pub norm: Option<norms::Norm>,
 }
 
 impl ClassSource {
@@ -80,7 +83,7 @@ impl ClassSource {
         // Of a class that was read in part it is not known that it changes nothing.
         self.stands_for = None;
         (self.mentions, self.builds) = (Vec::new(), Vec::new());
-        self.idioms = Vec::new();
+        (self.idioms, self.norm) = (Vec::new(), None);
     }
 
     /// Keep at most this many blockers; returns whether any were dropped.

@@ -206,6 +206,7 @@ fn triage(row: &Row) -> ModuleTriage {
         mlx,
         block: None,
         ignores_setting: false,
+        contradicted: false,
     }
 }
 
@@ -299,6 +300,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             inherited: Vec::new(),
             ops: Vec::new(),
             idioms: Vec::new(),
+            norm: None,
         }
     };
     let block = source(

@@ -10,6 +10,7 @@ mod blockers;
 mod checkpoint;
 mod constructors;
 mod constructors_wrapped;
+mod contradicted;
 mod expected;
 mod exported;
 mod facts;
