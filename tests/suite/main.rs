@@ -11,6 +11,7 @@ mod blockers;
 mod checkpoint;
 mod constructors;
 mod constructors_wrapped;
+mod contradicted;
 mod expected;
 mod exported;
 mod facts;
