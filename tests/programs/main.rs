@@ -25,3 +25,4 @@ mod odd_modules;
 mod reverse;
 mod signals;
 mod usage;
+mod width;

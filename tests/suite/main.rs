@@ -15,6 +15,7 @@ mod facts;
 mod files;
 mod folders;
 mod front_ends;
+mod headline;
 mod hostile;
 mod imports;
 mod inference;
