@@ -27,3 +27,4 @@ mod odd_modules;
 mod reverse;
 mod signals;
 mod usage;
+mod width;

@@ -18,6 +18,7 @@ mod facts;
 mod files;
 mod folders;
 mod front_ends;
+mod headline;
 mod hostile;
 mod idioms;
 mod imports;
