@@ -93,14 +93,14 @@ pub fn clip_left(text: &str, columns: usize) -> String {
     if columns > 0 { format!("…{}", &text[from..]) } else { String::new() }
 }
 
-/// The text in rows: the first has `columns - from` columns, those below begin after `hang` of them. Rows are never narrower
-/// than a quarter of the columns.
+/// The text in rows: the first has `columns - from` columns, those below begin after `hang` of them, which are no more than
+/// three quarters.
 pub fn hang(text: &str, columns: usize, from: usize, hang: usize) -> Vec<String> {
     let columns = columns.max(4);
-    let most = columns * 3 / 4;
-    let (from, hang) = (from.min(most), hang.min(most));
+    let hang = hang.min(columns * 3 / 4);
     let indented = |(at, row): (usize, String)| if at == 0 { row } else { format!("{}{row}", " ".repeat(hang)) };
-    rows(text, columns - from, columns - hang).into_iter().enumerate().map(indented).collect()
+    let first = columns.saturating_sub(from);
+    rows(text, first, columns - hang).into_iter().enumerate().map(indented).collect()
 }
 
 /// A report's text for a terminal of so many columns: lines that are longer are wrapped, and hang below their last column.
@@ -129,16 +129,17 @@ fn fitted(line: &str, columns: usize) -> String {
     let gap = line.trim_end().rfind("  ").map_or(indent, |at| at + 2);
     let (head, words) = line.split_at(gap.max(indent));
     let deep = indent + 4;
-    let (head, from, below) = match head.width() {
-        from if from <= columns / 2 => (head.to_owned(), from, if gap > indent { from } else { deep.min(columns / 2) }),
-        from if from + 16 <= columns => (head.to_owned(), from, deep),
-        // The columns alone take the row: the words go below them.
-        _ => {
-            let head = hang(head.trim(), columns, indent, deep).join("\n");
-            (format!("{}{head}\n{}", " ".repeat(indent), " ".repeat(deep)), deep, deep)
-        }
-    };
-    format!("{head}{}", hang(words, columns, from, below).join("\n"))
+    let from = head.width();
+    if from <= columns / 2 {
+        let below = if gap > indent { from } else { deep.min(columns / 2) };
+        return format!("{head}{}", hang(words, columns, from, below).join("\n"));
+    }
+    // The columns leave too little room: the words go below them.
+    let mut head = head.trim_end().to_owned();
+    if head.width() > columns {
+        head = format!("{}{}", " ".repeat(indent), hang(head.trim(), columns, indent, deep).join("\n"));
+    }
+    format!("{head}\n{}{}", " ".repeat(deep), hang(words, columns, deep, deep).join("\n"))
 }
 
 #[cfg(test)]
@@ -192,6 +193,7 @@ mod tests {
         );
         let wide = "  encoder.layers.0.attention.out_proj  different      off by 3";
         assert_eq!(fit(wide, Some(40)), "  encoder.layers.0.attention.out_proj\n      different\n      off by 3");
+        assert!(fit(wide, Some(60)).lines().all(|line| line.width() <= 60));
         for columns in 1..90 {
             let words = |text: &str| text.split_whitespace().collect::<String>();
             assert_eq!(words(&fit(text, Some(columns))), words(text), "nothing is lost at {columns}");

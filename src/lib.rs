@@ -35,6 +35,7 @@ mod assets;
 pub mod certify;
 pub mod cli;
 pub mod compare;
+mod contradicted;
 pub mod demo;
 pub mod evidence;
 pub mod exit;

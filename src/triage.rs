@@ -5,6 +5,7 @@ mod gives;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::contradicted;
 use crate::figures::share;
 use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
@@ -101,6 +102,8 @@ pub struct ModuleTriage {
     pub block: Option<Block>,
     /// Whether a registry file sets what it would ignore, as `reason` says: a run of it fails.
     pub ignores_setting: bool,
+    /// The registry has a row of its class, and the source at hand computes something else.
+    pub contradicted: bool,
 }
 
 impl ModuleTriage {
@@ -256,6 +259,7 @@ fn triage_module(
         plan: None,
         block: None,
         ignores_setting: false,
+        contradicted: false,
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,
@@ -264,6 +268,10 @@ fn triage_module(
             let site = Site { checkpoint, model, id, row, registry, asked: None, call, handed: None, read: None };
             match recipes::plan(&site) {
                 Ok(plan) => {
+                    let source = triage.source(&module.class).filter(|_| inherited.is_none());
+                    if let Some(reason) = contradicted::by_source(module, row, &plan, source) {
+                        return ModuleTriage { contradicted: true, ..without_row(Status::Custom, reason) };
+                    }
                     let direct = row.status == RowStatus::Direct && plan.way == Way::Direct;
                     triaged.status = if direct { Status::Direct } else { Status::Recipe };
                     triaged.recipe = plan.way.words(", ");
@@ -394,6 +402,7 @@ fn without_row(status: Status, reason: String) -> ModuleTriage {
         plan: None,
         block: None,
         ignores_setting: false,
+        contradicted: false,
     }
 }
 

@@ -161,7 +161,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Fine)
         }
         None => match cli.checkpoint {
-            Some(checkpoint) if std::io::stdout().is_terminal() => screen::run(&cli.common, checkpoint),
+            Some(checkpoint) if has_a_screen() => screen::run(&cli.common, checkpoint),
             Some(checkpoint) => inspect::run(&cli.common, &inspect::Args::text(checkpoint)),
             None => {
                 output::print(Cli::command().render_help().to_string().as_bytes())?;
@@ -169,6 +169,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             }
         },
     }
+}
+
+/// Whether there is a terminal that a screen can be drawn on.
+fn has_a_screen() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
 impl Common {

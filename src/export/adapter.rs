@@ -137,7 +137,8 @@ fn part(name: &str) -> Option<(String, Part, bool)> {
     // `.weight`, `.default.weight`, `.default`: the adapter's own name and the module's.
     let behind = name.get(at + end.len()..)?;
     let path = name.get(..at)?;
-    (behind.split('.').count() <= 3).then(|| (path.strip_prefix(PREFIX).unwrap_or(path).to_owned(), part, embedding))
+    let is_factor = behind.split('.').count() <= 3 && !behind.ends_with(".bias");
+    is_factor.then(|| (path.strip_prefix(PREFIX).unwrap_or(path).to_owned(), part, embedding))
 }
 
 /// Why a tensor that is no factor stands in the way.

@@ -11,8 +11,10 @@ use t2m_checkpoint::escape::quoted;
 /// One class with a forward to port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
-    /// The class with its owner: `timm's WindowAttention`.
-    pub name: String,
+    /// The class without its module.
+    pub short: String,
+    /// Whose it is, before and behind its name: `timm's ` or ` of mini.net`.
+    owner: [String; 2],
     /// The modules of that class, in tree order.
     pub modules: Vec<ModuleId>,
     /// Whether its source was found, so that its blockers and ops are known.
@@ -26,8 +28,6 @@ pub struct Forwards {
     pub classes: Vec<Forward>,
     /// Modules whose class the file does not say: how many forwards they come to is not known.
     pub unsaid: usize,
-    /// The classes by whose they are: `timm's SwinTransformer, WindowAttention`.
-    names: Vec<String>,
 }
 
 /// Most classes that are named in a line.
@@ -38,7 +38,6 @@ impl Forwards {
     pub fn of(model: &Model, triage: &Triage) -> Forwards {
         let mut forwards = Forwards::default();
         let mut known: HashMap<&str, usize> = HashMap::new();
-        let mut before = None;
         let custom = triage.modules.iter().enumerate().filter(|(_, triaged)| triaged.status == Status::Custom);
         for (id, _) in custom {
             let Some(module) = model.modules.get(id) else { break };
@@ -54,13 +53,13 @@ impl Forwards {
             known.insert(class, forwards.classes.len());
             let source = triage.source(class);
             let (owner, short) = (owner(class, source), module.short_class());
-            let name = quoted(&owner.with(short)).into_owned();
-            // Whose it is need not be said again of the next.
-            let again = before == Some(owner) && !matches!(owner, Owner::Unsaid(_));
-            forwards.names.push(if again { quoted(short).into_owned() } else { name.clone() });
-            before = Some(owner);
+            let behind = match owner {
+                Owner::Unsaid(module) if !module.is_empty() => format!(" of {}", quoted(module)),
+                _ => String::new(),
+            };
             let has_source = source.is_some_and(|source| source.forward.is_some());
-            forwards.classes.push(Forward { name, modules: vec![id], has_source });
+            let short = quoted(short).into_owned();
+            forwards.classes.push(Forward { short, owner: [prefix(owner), behind], modules: vec![id], has_source });
         }
         forwards
     }
@@ -82,30 +81,48 @@ impl Forwards {
 
     /// `4 forwards to port, of 25 modules`; `None` where there are none and none can be hidden.
     pub fn words(&self) -> Option<String> {
-        let (own, to_port) = (self.own(), self.to_port());
-        let modules = if own > to_port { format!(", of {own} modules") } else { String::new() };
-        let unsaid = match self.unsaid {
-            0 => None,
-            1 => Some("1 module whose class is not known".to_owned()),
-            several => Some(format!("{several} modules whose class is not known")),
-        };
-        match (to_port, unsaid) {
+        let unsaid = self.unsaid_words();
+        match (self.to_port(), unsaid) {
             (0, None) => None,
             (0, Some(unsaid)) => Some(format!("forwards to port are not known: {unsaid}")),
-            (_, None) => Some(format!("{}{modules}", plural(to_port))),
-            (_, Some(unsaid)) => Some(format!("{}{modules}, and those of {unsaid}", plural(to_port))),
+            (count, None) => Some(format!("{}{}", plural(count), self.of_modules())),
+            (count, Some(unsaid)) => Some(format!("{}{}; {unsaid}", plural(count), self.of_modules())),
         }
     }
 
-    /// The first classes by name: `timm's SwinTransformer, WindowAttention and 5 more`; `None` where there are none.
+    /// `4 forwards, of 25 modules: timm's SwinTransformer, PatchMerging and 2 more`, where it is said before that they are to port.
+    pub fn listed(&self) -> Option<String> {
+        let Some(names) = self.names() else { return self.unsaid_words().map(|unsaid| format!("not known: {unsaid}")) };
+        let count = self.to_port();
+        let words = format!("{count} forward{}{}: {names}", if count == 1 { "" } else { "s" }, self.of_modules());
+        Some(self.unsaid_words().map_or(words.clone(), |unsaid| format!("{words}; {unsaid}")))
+    }
+
+    /// `, of 25 modules`
+    fn of_modules(&self) -> String {
+        let own = self.own();
+        if own > self.to_port() { format!(", of {own} modules") } else { String::new() }
+    }
+
+    fn unsaid_words(&self) -> Option<String> {
+        let modules = if self.unsaid == 1 { "module" } else { "modules" };
+        (self.unsaid > 0).then(|| format!("the file does not say the class of {} {modules}", self.unsaid))
+    }
+
+    /// The first classes by name, whose they are said once: `timm's SwinTransformer, WindowAttention and 5 more`; `None` where there
+    /// are none.
     pub fn names(&self) -> Option<String> {
-        let more = self.names.len().saturating_sub(MOST_NAMED);
-        let named = self.names.get(..self.names.len() - more).filter(|named| !named.is_empty())?.join(", ");
-        Some(if more > 0 { format!("{named} and {more} more") } else { named })
+        let names: Vec<(&Forward, usize)> = self.classes.iter().map(|forward| (forward, 1)).collect();
+        named(&names, MOST_NAMED)
+    }
+
+    /// Those of modules at `id` or below by name, each with the number of these modules: `timm's Stage, Block ×2`.
+    pub fn names_within(&self, model: &Model, id: ModuleId, most: usize) -> Option<String> {
+        named(&self.within(model, id).collect::<Vec<_>>(), most)
     }
 
     /// The classes of modules at `id` or below, with the number of these modules.
-    pub fn within(&self, model: &Model, id: ModuleId) -> impl Iterator<Item = (&Forward, usize)> {
+    fn within(&self, model: &Model, id: ModuleId) -> impl Iterator<Item = (&Forward, usize)> {
         let end = model.modules.get(id).map_or(id, |module| module.end.max(id + 1));
         self.classes.iter().filter_map(move |forward| {
             let before = |id: ModuleId| forward.modules.partition_point(|&module| module < id);
@@ -117,6 +134,25 @@ impl Forwards {
     /// For each module, how many of the classes it or a module below it has.
     pub fn below(&self, model: &Model) -> Vec<usize> {
         super::distinct_below(model, self.classes.iter().map(|forward| forward.modules.as_slice()))
+    }
+}
+
+/// Classes by name, so many at most; whose they are is said once of those next to each other.
+fn named(classes: &[(&Forward, usize)], most: usize) -> Option<String> {
+    let shown = classes.get(..classes.len().min(most)).filter(|shown| !shown.is_empty())?;
+    let mut words = String::new();
+    for (at, (forward, count)) in shown.iter().enumerate() {
+        let same = |other: Option<&(&Forward, usize)>| other.is_some_and(|(other, _)| other.owner == forward.owner);
+        let [before, behind] = &forward.owner;
+        words += if at > 0 { ", " } else { "" };
+        words += if at.checked_sub(1).is_some_and(|last| same(shown.get(last))) { "" } else { before };
+        words += &forward.short;
+        words += &if *count > 1 { format!(" ×{count}") } else { String::new() };
+        words += if same(shown.get(at + 1)) { "" } else { behind };
+    }
+    match classes.len() - shown.len() {
+        0 => Some(words),
+        more => Some(format!("{words} and {more} more")),
     }
 }
 

@@ -81,15 +81,9 @@ impl Headline {
         words
     }
 
-    /// What is left to port, by name; `nothing that is known` where all that is not a layer is a container.
+    /// What is left to port, by name.
     pub fn forwards_words(&self) -> String {
-        let words = self.forwards.words();
-        let names = self.forwards.names();
-        match (words, names) {
-            (None, _) => "no forward: every module is a layer or a container".to_owned(),
-            (Some(words), Some(names)) => format!("{words}: {names}"),
-            (Some(words), None) => words,
-        }
+        self.forwards.listed().unwrap_or_else(|| "no forward: every module is a layer or a container".to_owned())
     }
 
     /// What stands in the way, and how much source was not there to be looked through.
@@ -100,7 +94,7 @@ impl Headline {
         }
         if unread > 0 {
             words += &match (unread, self.forwards.to_port()) {
-                (1, 1) => "; the source of its class was not found".to_owned(),
+                (1, 1) => "; its source was not found".to_owned(),
                 (unread, all) if unread == all => format!("; the source of these {all} classes was not found"),
                 (unread, all) => format!("; the source of {unread} of {all} classes was not found"),
             };

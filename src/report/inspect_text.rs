@@ -106,7 +106,8 @@ fn facts(opened: &Opened, folders: &Folders) -> Vec<(&'static str, String)> {
 /// One row for each module.
 fn write_modules(page: &mut Page<'_>, opened: &Opened, folders: &Folders) -> std::fmt::Result {
     let mut texts = Texts::of_model(opened, folders);
-    let most = page.columns.map_or(WIDEST, |columns| (columns * 3 / 8).min(WIDEST));
+    let most =
+        page.columns.map_or([WIDEST; 2], |columns| [columns * 3 / 8, columns * 5 / 16].map(|most| most.min(WIDEST)));
     let (name_width, class_width) = widths(opened, &mut texts, most);
     let mut said = Said::default();
     for (id, module) in opened.model.modules.iter().enumerate() {
@@ -134,8 +135,9 @@ fn write_modules(page: &mut Page<'_>, opened: &Opened, folders: &Folders) -> std
             }
             let again = if words { said.before(&text.words, &module.path) } else { None };
             let part = again.as_ref().map_or(part, |before| before.as_str());
-            if again.is_some() && last + 2 + part.width() <= columns {
-                let _ = write!(row, "  {part}");
+            let at = [at, last + 2].into_iter().find(|at| at + part.width() <= columns);
+            if let Some(at) = at.filter(|_| again.is_some()) {
+                let _ = write!(row, "{:gap$}{part}", "", gap = at - last);
                 continue;
             }
             row.truncate(row.trim_end().len());
@@ -147,6 +149,9 @@ fn write_modules(page: &mut Page<'_>, opened: &Opened, folders: &Folders) -> std
     Ok(())
 }
 
+/// Columns of words that are said again rather than where they were said.
+const SHORT: usize = 40;
+
 /// Long words, and the module of which they were said first.
 #[derive(Default)]
 struct Said(HashMap<String, String>);
@@ -154,6 +159,9 @@ struct Said(HashMap<String, String>);
 impl Said {
     /// `as layer1.0` where that was said of another module.
     fn before(&mut self, words: &str, path: &str) -> Option<String> {
+        if words.width() <= SHORT {
+            return None;
+        }
         if let Some(first) = self.0.get(words) {
             let first = if first.is_empty() { "the root" } else { first };
             return Some(format!("as {}", quoted(first)));
@@ -319,13 +327,13 @@ fn names_of(opened: &Opened, modules: &[ModuleId]) -> String {
 }
 
 /// Widths of the columns of names and classes.
-fn widths(opened: &Opened, texts: &mut Texts<'_>, most: usize) -> (usize, usize) {
+fn widths(opened: &Opened, texts: &mut Texts<'_>, most: [usize; 2]) -> (usize, usize) {
     let (mut name_width, mut class_width) = (0, 0);
     for (id, module) in opened.model.modules.iter().enumerate() {
         name_width = name_width.max(2 * module.depth + quoted(name(module)).width());
         class_width = class_width.max(texts.of(id).width);
     }
-    (name_width.min(most), class_width.min(most))
+    (name_width.min(most[0]), class_width.min(most[1]))
 }
 
 fn name(module: &Module) -> &str {

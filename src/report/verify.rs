@@ -61,8 +61,9 @@ impl Report<'_> {
         let headline = Headline::of(&opened.model, &opened.triage, known_share(opened));
         lines.push(format!("weights: {}", headline.weights_words()));
         lines.push(format!("behaviour: {}", headline.behaviour_words()));
-        if headline.forwards.words().is_some() {
-            lines.push(format!("not measured: {}", headline.forwards_words()));
+        if let Some(words) = headline.forwards.words() {
+            let names = headline.forwards.names().map_or(String::new(), |names| format!(": {names}"));
+            lines.push(format!("not measured: {words}{names}"));
         }
         let engines: Vec<String> = [Side::Torch, Side::Mlx].iter().filter_map(|side| self.engine_text(*side)).collect();
         lines.push(if self.results.any_measured() {
@@ -146,6 +147,9 @@ impl Columns {
         }
         let mut row = path.to_owned();
         for (text, at) in [(what, first + 1), (&numbers, first + second + 2)] {
+            if text.is_empty() {
+                continue;
+            }
             let last = row.lines().last().map_or(0, width);
             if last >= at && last > 0 {
                 row += &format!("\n{}{text}", " ".repeat(at));

@@ -14,6 +14,9 @@ use super::tensors::Layers;
 use crate::registry::blockers::{Check, Grade, Pattern};
 use crate::registry::ops::is_tensor_method;
 
+/// Calls within one another that are followed.
+const NESTED: usize = 16;
+
 /// What a query captured.
 pub(super) struct Found<'t> {
     pub blocker: Node<'t>,
@@ -89,7 +92,52 @@ impl<'t> Context<'t, '_> {
         let known =
             is_tensor_method(name) || matches!(name, "item" | "tolist" | "numpy") || ONLY_IN_PLACE.contains(&name);
         let object = found.blocker.child_by_field_name("function").and_then(|it| it.child_by_field_name("object"));
-        known && object.is_some_and(|object| !self.reading.is_no_tensor(object))
+        // A number that was made an array here is read inside of mx.compile as well.
+        let reads = matches!(name, "item" | "tolist");
+        let counts =
+            |object: Node<'t>| !(self.reading.is_no_tensor(object) || reads && self.is_made_of_numbers(object, 0));
+        known && object.is_some_and(counts)
+    }
+
+    /// `torch.tensor(scale).log2().round()`: an array that nothing but Python's numbers went into.
+    fn is_made_of_numbers(&self, node: Node<'t>, depth: usize) -> bool {
+        let reading = self.reading;
+        if depth > NESTED || !reading.module.budget().burn(1) {
+            return false;
+        }
+        match node.kind() {
+            "integer" | "float" => return depth > 0,
+            "parenthesized_expression" => {
+                return node.named_child(0).is_some_and(|inner| self.is_made_of_numbers(inner, depth + 1));
+            }
+            "unary_operator" => {
+                let inner = node.child_by_field_name("argument");
+                return inner.is_some_and(|inner| self.is_made_of_numbers(inner, depth + 1));
+            }
+            "call" => {}
+            _ => return false,
+        }
+        let (Some(function), Some(list)) =
+            (node.child_by_field_name("function"), node.child_by_field_name("arguments"))
+        else {
+            return false;
+        };
+        let mut cursor = list.walk();
+        let mut given = list.named_children(&mut cursor).filter(|it| !it.is_extra() && it.kind() != "keyword_argument");
+        match reading.tensors.imported(function) {
+            // What is called may give a tensor; a tensor by its name is no argument that torch.tensor takes without a warning.
+            Some(full) if full == "torch.tensor" => given.all(|data| {
+                let plain = !matches!(data.kind(), "call" | "binary_operator");
+                reading.names.is_host(data) || plain && !reading.tensors.is_tensor(data)
+            }),
+            Some(full) if full.starts_with("torch.") => given.all(|given| self.is_made_of_numbers(given, depth + 1)),
+            Some(_) => false,
+            None => {
+                let object = function.child_by_field_name("object");
+                object.is_some_and(|object| self.is_made_of_numbers(object, depth + 1))
+                    && given.all(|given| self.is_made_of_numbers(given, depth + 1))
+            }
+        }
     }
 
     fn is_called(&self, calls: &GlobSet, found: &Found<'t>) -> bool {
@@ -152,7 +200,7 @@ impl<'t> Context<'t, '_> {
 
     /// `int(x.max())`; not `int(x.shape[0])`, not `float("inf")`.
     fn is_number_of_array(&self, value: Node<'t>) -> bool {
-        !self.reading.names.is_host(value) && self.reading.is_one_array(value)
+        !self.reading.names.is_host(value) && self.reading.is_one_array(value) && !self.is_made_of_numbers(value, 0)
     }
 
     /// Whether a call overwrites its argument, and if so whether that is used again under its name.

@@ -3,7 +3,7 @@
 //! Each is recognised by its structure: parts of a tensor that are turned, multiplied or repeated. What is not certainly one of the
 //! variants is not said to be one.
 
-mod shapes;
+pub(super) mod shapes;
 mod turns;
 mod within;
 

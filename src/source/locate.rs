@@ -14,7 +14,7 @@ use super::python::Module;
 use super::reach::{Lineage, Member};
 use super::reading::Reading;
 use super::texts::Texts;
-use super::{ClassSource, blockers, by_name, idioms, interpreter, ops, versions};
+use super::{ClassSource, blockers, by_name, idioms, interpreter, norms, ops, versions};
 use crate::files::{Inputs, Role};
 use crate::registry::libraries::FROM_SOURCE;
 use t2m_checkpoint::escape::escape;
@@ -500,6 +500,7 @@ fn describe(imports: &Imports<'_>, family: Vec<Found>, made_with: &HashMap<Strin
         ops,
         counted,
         idioms,
+        norm: norms::read(&readings),
     })
 }
 

@@ -23,6 +23,7 @@ mod literals;
 pub mod locate;
 mod masks;
 mod names;
+pub mod norms;
 pub mod ops;
 pub mod python;
 mod reach;
@@ -74,6 +75,8 @@ pub struct ClassSource {
     pub idioms: Vec<IdiomUse>,
     /// What is no op by itself (`x[0]`, `x.shape`) and counts axes: told where channels are last and the axis is another one.
     pub counted: Vec<OpUse>,
+    /// What it computes, if it is a norm.
+    pub norm: Option<norms::Norm>,
 }
 
 impl ClassSource {
@@ -83,7 +86,7 @@ impl ClassSource {
         // Of a class that was read in part it is not known that it changes nothing.
         self.stands_for = None;
         (self.mentions, self.builds) = (Vec::new(), Vec::new());
-        self.idioms = Vec::new();
+        (self.idioms, self.norm) = (Vec::new(), None);
     }
 
     /// Keep at most this many blockers; returns whether any were dropped.

@@ -27,12 +27,18 @@ pub(super) fn of(module: &Module, triaged: Option<&ModuleTriage>) -> Gives {
     if let (true, Some(axes)) = (torchs, axes) {
         let rank = axes + 2;
         if begins(&["Conv"]) {
-            return Gives::Window { rank, one: if is_pointwise(module) { None } else { Some(false) } };
+            let width = number(module, "out_channels", 0);
+            return Gives::Window {
+                rank,
+                one: if is_pointwise(module) { None } else { Some(false) },
+                width: u32::try_from(width).ok().filter(|width| *width > 0),
+            };
         }
         if begins(&["MaxPool", "AvgPool", "LPPool", "FractionalMaxPool", "Adaptive"]) {
             return Gives::Window {
                 rank,
                 one: Some(begins(&["Adaptive"]) && is_one(module.attributes.get("output_size"))),
+                width: None,
             };
         }
         if begins(&["BatchNorm", "SyncBatchNorm", "InstanceNorm"]) {
@@ -65,7 +71,8 @@ fn planned(module: &Module, triaged: Option<&ModuleTriage>) -> Gives {
     let ([input], [output]) = (plan.inputs.as_slice(), plan.outputs.as_slice()) else { return Gives::Anything };
     match (&input.to_mlx, &output.to_torch) {
         (Some(_), Some(_)) if module.class.contains("Adaptive") => {
-            Gives::Window { rank: input.shape.len(), one: Some(is_one(module.attributes.get("output_size"))) }
+            let one = Some(is_one(module.attributes.get("output_size")));
+            Gives::Window { rank: input.shape.len(), one, width: None }
         }
         (Some(_), Some(_)) => Gives::Channels { rank: Some(input.shape.len()), keeps: false },
         (None, None) if plan.torch.kind.starts_with("t2m.") => Gives::Same,

@@ -12,6 +12,7 @@ use crate::findings::ops::{self, Counts};
 use crate::findings::{Blockers, Folders, Headline};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
+use crate::registry::library;
 use crate::source::{Blocker, ClassSource, Reach, Severity};
 use crate::triage::{ModuleTriage, Status, Triage};
 use t2m_checkpoint::PickleGlobal;
@@ -114,14 +115,20 @@ impl About {
         }
     }
 
-    /// What the user must hear on opening: the pickle has names that are neither on torch's list nor classes of the
-    /// model.
+    /// Names in the pickle that are worth a look: what could run code, and what is neither on torch's list, nor a class of the
+    /// model, nor of a known library.
+    pub fn notable(&self) -> impl Iterator<Item = &PickleGlobal> {
+        let foreign = self.pickle.iter().flat_map(|pickle| &pickle.foreign);
+        foreign.filter(|global| global.dangerous || library(&global.name).is_none())
+    }
+
+    /// What the user must hear on opening.
     pub fn alarm(&self) -> Option<String> {
-        let foreign = &self.pickle.as_ref()?.foreign;
-        let first = foreign.first()?;
-        let more = match foreign.len() {
-            1 => String::new(),
-            count => format!(" and {} more", count - 1),
+        let mut notable = self.notable();
+        let first = notable.next()?;
+        let more = match notable.count() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
         };
         let what = if first.dangerous { "could run code with" } else { "names" };
         Some(format!("the pickle {what} {}{more}, outside torch's weights_only list; nothing was run: i", first.name))

@@ -90,6 +90,12 @@ impl Trials {
         words
     }
 
+    /// Whether runs use other weights or dtypes than those that the program begins with, or have twins.
+    pub fn is_unusual(&self) -> bool {
+        let usual = Trials::default();
+        (&self.dtypes, self.weights, self.naive) != (&usual.dtypes, usual.weights, usual.naive)
+    }
+
     /// Switch naive twins on or off; returns what to say.
     pub fn toggle_naive(&mut self) -> &'static str {
         self.naive = !self.naive;

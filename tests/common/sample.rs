@@ -207,6 +207,7 @@ fn triage(row: &Row) -> ModuleTriage {
         mlx,
         block: None,
         ignores_setting: false,
+        contradicted: false,
     }
 }
 
@@ -301,6 +302,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             ops: Vec::new(),
             idioms: Vec::new(),
             counted: Vec::new(),
+            norm: None,
         }
     };
     let block = source(

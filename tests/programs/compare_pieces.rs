@@ -92,8 +92,16 @@ fn a_part_that_holds_other_numbers_is_no_part() {
     write(&other, &theirs);
     let (code, findings) = compare(path(&other));
     assert_eq!(code, Some(1));
-    assert_eq!(of(&findings, "", "layers.0.moe.switch.gate_proj.weight")["verdict"], "extra");
-    assert_eq!(of(&findings, "layers.0.moe.experts.3.gate_proj.weight", "")["verdict"], "missing");
+    // One wrong number of a stack is told at its place, and the other parts are what they were.
+    let (stack, experts) = ("layers.0.moe.switch.gate_proj.weight", "layers.0.moe.experts");
+    let hurt = of(&findings, &format!("{experts}.0.gate_proj.weight"), stack);
+    assert_eq!((&hurt["verdict"], &hurt["place"]), (&"stack".into(), &"number 0 of 4".into()));
+    let reason = hurt["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("1 of 48 numbers differ by up to ") && reason.contains("the first at [0, 3]: "),
+        "{reason}"
+    );
+    assert!(of(&findings, &format!("{experts}.3.gate_proj.weight"), stack)["reason"].is_null());
     assert_eq!(of(&findings, "", "layers.2.self_attn.qkv_proj.bias")["verdict"], "extra");
     // What turns the last two axes round is found, and is not good.
     let mut theirs = read(RIGHT);
@@ -114,6 +122,43 @@ fn a_part_that_holds_other_numbers_is_no_part() {
     let found = of(&findings, "layers.0.moe.experts.3.down_proj.weight", "layers.0.moe.switch.down_proj.weight");
     assert_eq!((code, &found["verdict"]), (Some(1), &"stack".into()));
     assert_eq!(found["reason"], "the last two axes have changed places");
+}
+
+#[test]
+fn experts_that_mlx_packed_are_found_in_their_stack() {
+    let said = |other: &str| -> (Option<i32>, Vec<(String, String, Value)>) {
+        let folder = "tests/fixtures/compare";
+        let output = run(&[
+            "compare",
+            &format!("{folder}/experts.safetensors"),
+            &format!("{folder}/{other}"),
+            "--format",
+            "json",
+        ]);
+        let report = json(&output);
+        let told = report["tensors"].as_array().unwrap().iter().map(|one| {
+            let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+            (text("name"), text("place"), one["reason"].clone())
+        });
+        (output.status.code(), told.collect())
+    };
+    let (code, right) = said("experts_packed.safetensors");
+    assert_eq!((code, right.len()), (Some(0), 9), "{right:#?}");
+    for (name, place, reason) in &right {
+        let number = name.split('.').nth(3).unwrap();
+        assert!(place.starts_with(&format!("number {number} of 3, packed in 4 bits by 32")), "{name}: {place}");
+        assert!(reason.is_null());
+    }
+    let (code, swapped) = said("experts_packed_swapped.safetensors");
+    assert_eq!(code, Some(1));
+    for (name, _, reason) in &swapped {
+        let said = match name.split('.').nth(3).unwrap() {
+            "0" => Some("place 1 of 3, where the names say 0"),
+            "1" => Some("place 0 of 3, where the names say 1"),
+            _ => None,
+        };
+        assert_eq!(reason.as_str(), said, "{name}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adapters;
 mod check;
 mod children;
 mod cli;
@@ -26,3 +27,4 @@ mod odd_modules;
 mod reverse;
 mod signals;
 mod usage;
+mod width;

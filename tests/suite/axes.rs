@@ -57,7 +57,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
 /// Convolutions and the like that the forwards of these tests call.
 fn layers() -> Vec<Row<'static>> {
     vec![
-        ("conv", "Conv2d", json!({"kernel_size": [3, 3], "padding": [1, 1]})),
+        ("conv", "Conv2d", json!({"kernel_size": [3, 3], "padding": [1, 1], "out_channels": 16})),
         ("conv1", "Conv1d", json!({"kernel_size": [3], "padding": [1]})),
         ("conv3", "Conv3d", json!({"kernel_size": [3, 3, 3], "padding": [1, 1, 1]})),
         ("point", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
@@ -70,6 +70,18 @@ fn layers() -> Vec<Row<'static>> {
         ("seq", "Sequential", json!({})),
         ("seq.0", "Conv2d", json!({"kernel_size": [3, 3], "padding": [1, 1]})),
         ("seq.1", "ReLU", json!({})),
+        ("many", "ModuleList", json!({})),
+        ("many.0", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
+        ("many.1", "Part", json!({"n": 1})),
+        ("many.1.conv", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
+        ("many.2", "Part", json!({"n": 2})),
+        ("many.2.conv", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
+        ("many.3", "Part", json!({"n": 3})),
+        ("many.3.conv", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
+        ("many.4", "Part", json!({"n": 4})),
+        ("many.4.conv", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
+        ("many.5", "Part", json!({"n": 5})),
+        ("many.5.conv", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
         ("blocks", "ModuleList", json!({})),
         ("blocks.0", "Conv2d", json!({"kernel_size": [3, 3], "padding": [1, 1]})),
         ("blocks.1", "Conv2d", json!({"kernel_size": [3, 3], "padding": [1, 1]})),
@@ -79,7 +91,8 @@ fn layers() -> Vec<Row<'static>> {
 /// A forward of the root with these lines and attributes.
 fn forward(lines: &str, attributes: Value) -> Opened {
     let body: String = lines.lines().map(|line| format!("        {line}\n")).collect();
-    let text = format!("class Net(nn.Module):\n    def forward(self, x, y):\n{body}");
+    let part = "class Part(nn.Module):\n    def forward(self, x):\n        return self.conv(x)\n";
+    let text = format!("{part}class Net(nn.Module):\n    def forward(self, x, y):\n{body}");
     let rows: Vec<Row<'_>> = std::iter::once(("", "Net", attributes)).chain(layers()).collect();
     opened(&text, &rows)
 }
@@ -179,6 +192,7 @@ fn activations_are_followed() {
         "z = [self.conv(x)]\nz.append(self.conv(x))\nreturn torch.cat(z, 1)",
         "z = []\nfor block in self.blocks:\n    x = block(x)\n    z.append(x)\nreturn torch.cat(z, 1)",
         "return torch.cat([block(x) for block in self.blocks], 1)",
+        "z = []\nfor block in self.many:\n    z.append(block(x))\nreturn torch.cat(z, 1)",
         "x = self.conv(x)\nreturn torch.cat([x, y], 1)",
     ];
     for lines in lists {
@@ -195,6 +209,7 @@ fn what_is_in_torchs_order_is_left_alone() {
         ("x = self.ids(x)\nreturn x.mean(1)", "mean"),
         ("x = self.fc(x)\nreturn torch.cat([x, x], 1)", "cat"),
         ("x = self.fc(x)\nreturn x.flatten(1)", "flatten"),
+        ("self.conv(x)\nz = x.new_zeros((4, 4))\nreturn z.view(2, 2, 2, 2)", "view"),
         ("x = self.conv(x)\nreturn torch.cat([x, x], 0)", "cat"),
         ("x = self.conv(x)\nreturn x.mean()", "mean"),
     ];
@@ -232,6 +247,9 @@ fn a_view_says_how_its_sizes_are_ordered() {
     assert!(axis(tokens, "view").contains("(0, 2, 1)"));
     let heads = "x = self.conv(x)\nb, c, h, w = x.shape\nreturn x.reshape(b, 4, -1, h * w)";
     assert!(axis(heads, "reshape").contains("(0, 3, 1, 2)"));
+    let written = "n = y // 4\nx = self.conv(x)\nreturn x.reshape(y, 16, n * n).permute(0, 2, 1)";
+    assert!(axis(written, "reshape").contains("(0, 2, 1)"));
+    assert!(axis(written, "permute").contains("leave the call out"));
     let unclear = "x = self.conv(x)\nreturn x.view(2, 3, 4, 5, 6)";
     assert!(axis(unclear, "view").contains("where this joins or cuts"));
 }

@@ -364,3 +364,24 @@ fn notebooks_tabs_and_old_line_ends_are_survived() {
     let python2 = notebook.replace("return x", "print 'a', x\n        return x");
     assert_eq!(blockers(&python2), ["13:16 .item() breaks: x.item()"]);
 }
+
+#[test]
+fn numbers_that_were_made_arrays_are_read_anywhere() {
+    let text = "\
+import torch
+class Net(torch.nn.Module):
+    def forward(self, x, sizes: list[int]):
+        a = -torch.log2(torch.tensor(sizes[0], dtype=torch.float32)).item()
+        b = 2 ** float(torch.tensor(a).log2().round())
+        c = torch.clamp(torch.tensor(0.5), 0, 1).item()
+        d = torch.tensor(x.sum()).item()
+        e = torch.log2(x.sum()).item()
+        f = float(torch.tensor(a) * x.max())
+        g = torch.maximum(torch.tensor(a), x.sum()).item()
+        return x * a
+";
+    let found: Vec<String> =
+        blockers(text).into_iter().filter(|it| it.contains("item()") || it.contains("int()")).collect();
+    let lines: Vec<&str> = found.iter().filter_map(|it| it.split(':').next()).collect();
+    assert_eq!(lines, ["7", "8", "9", "10"], "{found:?}");
+}

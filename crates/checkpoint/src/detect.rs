@@ -89,7 +89,10 @@ fn by_magic(head: &[u8]) -> Option<&'static str> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => "is a NumPy array (.npy), not a PyTorch checkpoint",
         [0x89, b'H', b'D', b'F', ..] => "is an HDF5 file (Keras?), not a PyTorch checkpoint",
         [0x7f, b'E', b'L', b'F', ..] => "is a program or a shared library, not a PyTorch checkpoint",
-        [b'{' | b'[', ..] => "is a JSON file, not a checkpoint; give the .safetensors or .pt file it belongs to",
+        [b'{', ..] => "is a JSON file, not a checkpoint; give the .safetensors or .pt file it belongs to",
+        [b'[', ..] => {
+            "is a text file, such as JSON or TOML, not a checkpoint; give the .safetensors or .pt file it belongs to"
+        }
         _ => return None,
     })
 }

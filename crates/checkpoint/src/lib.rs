@@ -9,6 +9,7 @@
 
 mod absent;
 pub mod archive;
+mod beside;
 pub mod bytes;
 pub mod check;
 mod dcp;

@@ -325,6 +325,10 @@ fn compare<'a>(ours: &[Ours<'a>], torch: &'a Checkpoint, other: &'a Checkpoint) 
             there.take(part);
         }
     }
+    let (packed, used) = quantized::stacks(ours, &alone, &there)?;
+    used.into_iter().for_each(|id| there.take(id));
+    let stacked: HashSet<usize> = packed.iter().map(|found| found.ours).collect();
+    alone.retain(|at| !stacked.contains(at));
     let mut strangers = there.free();
     bound(ours, &pairs, &alone, torch, &there, &strangers)?;
     let mut findings = Vec::with_capacity(ours.len() + strangers.len());
@@ -348,7 +352,7 @@ fn compare<'a>(ours: &[Ours<'a>], torch: &'a Checkpoint, other: &'a Checkpoint) 
         (parts.iter().map(|part| part.ours).collect(), parts.iter().filter_map(|part| part.theirs).collect());
     alone.retain(|at| !mine.contains(at));
     strangers.retain(|id| !theirs.contains(id));
-    for pieces::Found { ours: at, theirs, verdict } in parts {
+    for pieces::Found { ours: at, theirs, verdict } in packed.into_iter().chain(parts) {
         let other = theirs.map(|id| there.name(id));
         findings.push(Finding { name: Some(ours[at].name), other, by: By::Content, verdict });
     }

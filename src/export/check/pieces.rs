@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::rows::{Index, Pattern, Run, View, bytes_of, hashes};
+use super::rows::{Damaged, Index, Pattern, Run, View, bytes_of, hashes};
 use super::{Error, Ours, Verdict, order, pair};
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData, TensorId};
 
@@ -52,7 +52,9 @@ pub(super) fn find(
 ) -> Result<Vec<Found>, Error> {
     let mine: Vec<usize> = alone.iter().copied().filter(|&at| !ours[at].optional).collect();
     let mut made: Vec<Made> = Vec::new();
-    for view in [View::Rows, View::Columns, View::Turned, View::Numbers] {
+    let exact = [View::Rows, View::Columns, View::Turned, View::Numbers].map(|view| (view, false));
+    // What was not found as a whole may be there but for some numbers.
+    for (view, damaged) in exact.into_iter().chain([View::Rows, View::Columns].map(|view| (view, true))) {
         let is_matrix = |id: &TensorId| other.tensors[*id].shape.len() >= 2;
         let told: HashSet<TensorId> = made.iter().map(|made| made.theirs).collect();
         let left = strangers.iter().copied().filter(|id| !told.contains(id));
@@ -79,12 +81,12 @@ pub(super) fn find(
             layers.entry(order::layer(&other.tensors[id].name).unwrap_or(u64::MAX)).or_default().1.push(id);
         }
         for (mine, left) in layers.values().filter(|(mine, left)| !mine.is_empty() && !left.is_empty()) {
-            by_rows(ours, mine, other, left, view, &mut made)?;
+            by_rows(ours, mine, other, left, (view, damaged), &mut made)?;
         }
         let told: HashSet<TensorId> = made.iter().map(|made| made.theirs).collect();
         left.retain(|id| !told.contains(id));
         if layers.len() > 1 && !left.is_empty() {
-            by_rows(ours, &mine, other, &left, view, &mut made)?;
+            by_rows(ours, &mine, other, &left, (view, damaged), &mut made)?;
         }
     }
     Ok(told(ours, other, &made))
@@ -96,7 +98,7 @@ fn by_rows(
     mine: &[usize],
     other: &Checkpoint,
     left: &[TensorId],
-    view: View,
+    (view, may_be_damaged): (View, bool),
     made: &mut Vec<Made>,
 ) -> Result<(), Error> {
     let mut dtypes: Vec<Dtype> = left.iter().map(|&id| other.tensors[id].dtype).collect();
@@ -130,9 +132,15 @@ fn by_rows(
         index.sort();
         for id in theirs {
             let Some(tensor) = other.read(id).ok().and_then(|tensor| view.theirs(tensor)) else { continue };
-            let Some(runs) = index.runs(hashes(&tensor, view.width(&tensor))) else { continue };
+            let known: Vec<u64> = hashes(&tensor, view.width(&tensor)).collect();
+            let found = if may_be_damaged {
+                index.runs_with_damage(&known, |at| ours[at].rows(view))
+            } else {
+                index.runs(known.into_iter()).map(|runs| (runs, Vec::new()))
+            };
+            let Some((runs, damaged)) = found else { continue };
             if says_something(&tensor, view, &runs)
-                && let Some(lost) = holds(ours, &tensor, view, &runs)?
+                && let Some(lost) = holds(ours, &tensor, view, &runs, &damaged)?
             {
                 made.push(Made { theirs: id, view, runs, lost });
             }
@@ -153,12 +161,13 @@ fn says_something(tensor: &TensorData, view: View, runs: &[Run]) -> bool {
     }
 }
 
-/// Whether theirs is to the byte what the runs say, and what the cast to its type lost.
+/// Whether theirs is to the byte what the runs say but for damaged rows, and what the cast to its type or the damage lost.
 fn holds(
     ours: &[Ours<'_>],
     theirs: &TensorData,
     view: View,
     runs: &[Run],
+    damaged: &[Damaged],
 ) -> Result<Option<BTreeMap<usize, String>>, Error> {
     let mut by_tensor: BTreeMap<usize, Vec<Run>> = BTreeMap::new();
     runs.iter().for_each(|run| by_tensor.entry(run.tensor).or_default().push(*run));
@@ -173,15 +182,56 @@ fn holds(
             lost.insert(at, what);
         }
         let Some(cast) = view.ours(cast) else { return Ok(None) };
+        let bytes = |tensor: &TensorData, first: usize, rows: usize| {
+            tensor.bytes.get(first * row..(first + rows) * row).map(<[u8]>::to_vec)
+        };
+        let own: Vec<&Damaged> = damaged.iter().filter(|one| one.tensor == at).collect();
+        let is_damaged = |row: usize| own.binary_search_by_key(&row, |one| one.at).is_ok();
         let is_same = |run: &Run| {
-            let range = |first: usize| first * row..(first + run.rows) * row;
-            cast.bytes.get(range(run.from)).is_some_and(|ours| theirs.bytes.get(range(run.at)) == Some(ours))
+            if own.is_empty() {
+                let ours = bytes(&cast, run.from, run.rows);
+                return ours.is_some() && ours == bytes(theirs, run.at, run.rows);
+            }
+            (0..run.rows).filter(|up| !is_damaged(run.at + up)).all(|up| {
+                let ours = bytes(&cast, run.from + up, 1);
+                ours.is_some() && ours == bytes(theirs, run.at + up, 1)
+            })
         };
         if !runs.iter().all(is_same) {
             return Ok(None);
         }
+        if !own.is_empty() {
+            lost.insert(at, damage(&cast, theirs, view, &own));
+        }
     }
     Ok(Some(lost))
+}
+
+/// How many numbers are not ours, and where the first of them is.
+fn damage(ours: &TensorData, theirs: &TensorData, view: View, damaged: &[&Damaged]) -> String {
+    let width = view.width(theirs);
+    let size = theirs.dtype.size();
+    let numbers = |tensor: &TensorData, row: usize| {
+        let bytes = tensor.bytes.get(row * width * size..(row + 1) * width * size).unwrap_or_default().to_vec();
+        TensorData { dtype: tensor.dtype, shape: vec![width], bytes }.to_f64().unwrap_or_default()
+    };
+    let (mut count, mut first, mut most) = (0usize, None, 0.0f64);
+    for one in damaged {
+        for (column, (ours, theirs)) in numbers(ours, one.from).into_iter().zip(numbers(theirs, one.at)).enumerate() {
+            if ours != theirs && !(ours.is_nan() && theirs.is_nan()) {
+                count += 1;
+                most = most.max((ours - theirs).abs());
+                first.get_or_insert((one.from, column, ours, theirs));
+            }
+        }
+    }
+    let all = ours.shape.iter().product::<usize>();
+    let Some((row, column, own, there)) = first else { return format!("its bytes differ in {} rows", damaged.len()) };
+    // The last axis lies in front in columns.
+    let place = if view == View::Columns { [column, row] } else { [row, column] };
+    format!(
+        "{count} of {all} numbers differ by up to {most:.3e}, the first at {place:?}: {there:.6e} where ours is {own:.6e}"
+    )
 }
 
 /// What lies beside a weight that was found (its bias) is made as the weight is: numbers alone, often zeros, do not say it.
@@ -212,7 +262,7 @@ fn beside(
         let rows: usize = runs.iter().map(|run| run.rows).sum();
         let flat = TensorData { shape: vec![rows], ..tensor };
         if flat.bytes.len() == rows * flat.dtype.size()
-            && let Some(lost) = holds(ours, &flat, View::Numbers, &runs)?
+            && let Some(lost) = holds(ours, &flat, View::Numbers, &runs, &[])?
         {
             found.push(Made { theirs: id, view: View::Numbers, runs, lost });
         }
@@ -374,7 +424,8 @@ impl Made {
 }
 
 impl Ours<'_> {
-    fn shape(&self) -> Option<Vec<usize>> {
+    /// Its shape.
+    pub(super) fn shape(&self) -> Option<Vec<usize>> {
         let sizes = |&id: &TensorId| {
             self.torch.tensors[id].shape.iter().map(|&axis| usize::try_from(axis).ok()).collect::<Option<Vec<_>>>()
         };

@@ -1,7 +1,8 @@
 //! Weights that `mlx.nn.quantize` packed: `w ≈ scale · q + bias` by groups along the last axis, q in a stream of bits.
 
+use super::pieces::{Found, Piece};
 use super::rounding::Rounding;
-use super::{There, Verdict};
+use super::{Error, Ours, There, Verdict, order};
 use t2m_checkpoint::{Dtype, TensorData, TensorId};
 
 /// Scales and biases beside packed words; `None` where the tensor is no such weight.
@@ -10,6 +11,99 @@ pub(super) fn parts(there: &There<'_>, id: TensorId) -> Option<[TensorId; 2]> {
     let prefix = weight.name.strip_suffix("weight")?;
     let find = |name: &str| there.find(&format!("{prefix}{name}"));
     Some([find("scales")?, find("biases")?])
+}
+
+/// Slots of a stack that are tried for one of ours that is not in its own.
+const MOST_SLOTS: usize = 512;
+/// What Mixtral calls the parts of an expert, and what mlx-lm does.
+const PARTS: [(&str, &str); 3] = [("w1", "gate_proj"), ("w2", "down_proj"), ("w3", "up_proj")];
+
+/// Stacks of theirs whose weights are packed (experts), each slot of which should be one of ours; and what of theirs they are.
+pub(super) fn stacks(
+    ours: &[Ours<'_>],
+    alone: &[usize],
+    there: &There<'_>,
+) -> Result<(Vec<Found>, Vec<TensorId>), Error> {
+    let (mut found, mut used) = (Vec::new(), Vec::new());
+    for id in there.free() {
+        let Some([scales, biases]) = parts(there, id) else { continue };
+        let whole = &there.file.tensors[id];
+        let &[count, rows, _] = whole.shape.as_slice() else { continue };
+        let (Ok(count), Some(tail)) = (usize::try_from(count), tail(&whole.name)) else { continue };
+        let layer = order::layer(&whole.name);
+        let fits = |at: &usize| {
+            let one = &ours[*at];
+            let shape = one.shape().unwrap_or_default();
+            shape.len() == 2
+                && shape[0] as u64 == rows
+                && order::layer(one.name) == layer
+                && self::tail(one.name).as_deref() == Some(tail.as_str())
+        };
+        let members: Vec<usize> = alone.iter().copied().filter(fits).collect();
+        let names: Vec<&str> = members.iter().map(|&at| ours[at].name).collect();
+        if members.len() != count || count < 2 {
+            continue;
+        }
+        let Some(places) = order::places(&names, &whole.name) else { continue };
+        let all = [id, scales, biases].map(|id| there.file.reader(id));
+        let [Ok(mut words), Ok(mut scale), Ok(mut bias)] = all else { continue };
+        let mut slot = |slot: usize| -> Result<[TensorData; 3], Error> {
+            let one = |reader: &mut t2m_checkpoint::TensorReader<'_>| -> Result<TensorData, Error> {
+                let mut part = reader.slice(0, slot..slot + 1)?;
+                part.shape.remove(0);
+                Ok(part)
+            };
+            Ok([one(&mut words)?, one(&mut scale)?, one(&mut bias)?])
+        };
+        let mut told = Vec::with_capacity(count);
+        let mut tries = 0;
+        for (&at, &place) in members.iter().zip(&places) {
+            let made = ours[at].make()?;
+            let (dtype, mut verdict) = (None, judge(&made, &slot(place)?));
+            let mut lies = place;
+            if !verdict.is_good() {
+                for other in (0..count).filter(|&other| other != place) {
+                    tries += 1;
+                    if tries > MOST_SLOTS {
+                        break;
+                    }
+                    let there = judge(&made, &slot(other)?);
+                    if there.is_good() {
+                        (lies, verdict) = (other, there);
+                        break;
+                    }
+                }
+            }
+            let (packed, wrong) = match verdict {
+                Verdict::Quantized { bits, group, max_abs } => {
+                    let wrong =
+                        (lies != place).then(|| format!("place {lies} of {count}, where the names say {place}"));
+                    (format!(", packed in {bits} bits by {group}, off by up to {max_abs:.3e}"), wrong)
+                }
+                Verdict::Different { what, .. } => (String::new(), Some(what)),
+                _ => (String::new(), Some("its packed numbers are others".to_owned())),
+            };
+            let piece = Piece { axis: 0, place: format!("number {lies} of {count}{packed}"), dtype, wrong };
+            told.push(Found { ours: at, theirs: Some(id), verdict: Verdict::Stack(piece) });
+        }
+        // None of them is there: then it is another tensor.
+        let is_one = |found: &Found| {
+            found.verdict.is_good() || matches!(&found.verdict, Verdict::Stack(piece) if piece.place.contains("packed"))
+        };
+        if told.iter().any(is_one) {
+            found.extend(told);
+            used.extend([id, scales, biases]);
+        }
+    }
+    Ok((found, used))
+}
+
+/// The part of a name that says which projection of a layer it is: `gate_proj.weight`.
+fn tail(name: &str) -> Option<String> {
+    let (path, own) = name.rsplit_once('.')?;
+    let projection = path.rsplit('.').next()?;
+    let projection = PARTS.iter().find(|(name, _)| *name == projection).map_or(projection, |(_, known)| known);
+    Some(format!("{projection}.{own}"))
 }
 
 /// Whether the packed numbers are ours, within a step of their scale.

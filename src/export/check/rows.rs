@@ -139,6 +139,66 @@ impl Index {
     }
 }
 
+/// Rows of theirs that are nowhere among ours, taken for the rows of ours at their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Damaged {
+    /// Which of ours.
+    pub tensor: usize,
+    /// Its row.
+    pub from: usize,
+    /// The row in theirs.
+    pub at: usize,
+}
+
+impl Index {
+    /// As [`Index::runs`], where up to half of the rows are nowhere: each belongs to the run that it stands in or before.
+    /// `rows` gives how many rows a tensor has.
+    pub fn runs_with_damage(
+        &self,
+        hashes: &[u64],
+        rows: impl Fn(usize) -> Option<usize>,
+    ) -> Option<(Vec<Run>, Vec<Damaged>)> {
+        let (mut runs, mut damaged): (Vec<Run>, Vec<Damaged>) = (Vec::new(), Vec::new());
+        let mut before = 0;
+        for (at, &hash) in hashes.iter().enumerate() {
+            let follows = |last: &Run| -> Option<bool> {
+                let (tensor, row) = (u32::try_from(last.tensor).ok()?, u32::try_from(last.from + last.rows).ok()?);
+                Some(self.rows.binary_search(&Row { hash, tensor, row }).is_ok())
+            };
+            if before == 0
+                && let Some(last) = runs.last_mut()
+                && follows(last) == Some(true)
+            {
+                last.rows += 1;
+                continue;
+            }
+            let first = self.rows.partition_point(|row| row.hash < hash);
+            let mut alike =
+                (first..self.rows.len()).take_while(|&place| self.rows[place].hash == hash).take(MOST_ALIKE);
+            match alike.find(|&place| self.rows[place].row as usize >= before) {
+                Some(place) => {
+                    let Row { tensor, row, .. } = self.rows[place];
+                    let (tensor, from) = (tensor as usize, row as usize - before);
+                    damaged.extend((0..before).map(|up| Damaged { tensor, from: from + up, at: at - before + up }));
+                    runs.push(Run { tensor, from, at: at - before, rows: before + 1 });
+                    before = 0;
+                }
+                None => match runs
+                    .last_mut()
+                    .filter(|last| before == 0 && rows(last.tensor).is_some_and(|all| last.from + last.rows < all))
+                {
+                    Some(last) => {
+                        damaged.push(Damaged { tensor: last.tensor, from: last.from + last.rows, at });
+                        last.rows += 1;
+                    }
+                    None => before += 1,
+                },
+            }
+        }
+        (before == 0 && !damaged.is_empty() && damaged.len() * 2 <= hashes.len()).then_some((runs, damaged))
+    }
+}
+
 /// How runs lie in a tensor: in the order of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pattern {
@@ -234,6 +294,19 @@ mod tests {
         index.add(0, &ours, 1);
         index.sort();
         assert_eq!(index.runs(hashes(&ours, 1)).unwrap(), [Run { tensor: 0, from: 0, at: 0, rows: 4 }]);
+    }
+
+    #[test]
+    fn rows_that_are_nowhere_belong_where_they_stand() {
+        let (mut index, ours) = (Index::default(), counting(6));
+        assert!(index.add(3, &ours, 2));
+        index.sort();
+        let mut hashes: Vec<u64> = hashes(&ours, 2).collect();
+        (hashes[0], hashes[4]) = (7, 8);
+        let (runs, damaged) = index.runs_with_damage(&hashes, |_| Some(6)).unwrap();
+        assert_eq!(runs, [Run { tensor: 3, from: 0, at: 0, rows: 6 }]);
+        assert_eq!(damaged, [0, 4].map(|row| Damaged { tensor: 3, from: row, at: row }));
+        assert!(index.runs_with_damage(&[1, 2, hashes[1]], |_| Some(6)).is_none());
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl<'a> Builder<'a> {
         };
         let (steps, doubt) = match moves {
             Ok(moves) => (moves, Doubt::NoTensor),
-            Err(_) if matches!(triaged.status, Status::Custom) => (Vec::new(), Doubt::Own),
+            Err(_) if triaged.status == Status::Custom && !triaged.contradicted => (Vec::new(), Doubt::Own),
             Err(doubt) => (Vec::new(), doubt),
         };
         Moves { steps: steps.into_iter().map(Arc::new).collect(), known, doubt: doubt.into() }

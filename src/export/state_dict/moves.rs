@@ -16,6 +16,10 @@ use t2m_checkpoint::escape::quoted;
 pub(super) fn without_plan(opened: &Opened, id: ModuleId, certain: &HashSet<&str>) -> Result<Vec<Move>, Doubt> {
     let (checkpoint, model) = (&opened.checkpoint, &opened.model);
     let class = &model.modules[id].class;
+    // A row that is not followed says nothing of the weights either.
+    if let Some(triaged) = opened.triage.modules.get(id).filter(|triaged| triaged.contradicted) {
+        return Err(Doubt::Other(triaged.reason.clone()));
+    }
     let Some((how, _)) = reparametrized::weight(model, id) else { return by_class(opened, id, class, certain) };
     if reparametrized::weight_norm(checkpoint, model, id).is_none() {
         return Err(Doubt::Other(how.reason().to_owned()));

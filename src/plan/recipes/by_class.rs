@@ -17,7 +17,12 @@ fn moves(recipe: Recipe, site: &Site<'_>) -> Option<Result<Vec<Move>, Refusal>> 
         Recipe::Bilinear | Recipe::Conv | Recipe::ConvSame | Recipe::Linear | Recipe::LinearTransposed => {
             Ok(site.moves(&["bias"]))
         }
-        Recipe::ConvTranspose => site.number("groups").map(|groups| conv::transposed_moves(site, groups.max(1))),
+        Recipe::ConvTranspose => {
+            // One input is one group.
+            let single = || site.shape("weight").is_ok_and(|shape| shape.first() == Some(&1));
+            let groups = site.number("groups").or_else(|refusal| if single() { Ok(1) } else { Err(refusal) });
+            groups.map(|groups| conv::transposed_moves(site, groups.max(1)))
+        }
         Recipe::Embedding | Recipe::EmbeddingBag | Recipe::Prelu => Ok(site.moves(&[])),
         Recipe::ScaledEmbedding => Ok(positions::scaled_moves(site)),
         Recipe::GroupNorm => norm::affine_moves(site, &[]),

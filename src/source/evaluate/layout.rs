@@ -26,6 +26,8 @@ pub struct Last {
     pub channels: u8,
     /// Every axis of places has the length 1.
     pub one: bool,
+    /// How many channels there are, where a convolution of the same method says it.
+    pub width: Option<u32>,
 }
 
 /// Which axes a length is the product of: bits for the batch, the channels, and each axis of places.
@@ -60,7 +62,8 @@ impl Extent {
 impl Layout {
     /// What a convolution gives, for an input of so many axes.
     pub fn last(rank: Option<usize>) -> Layout {
-        Last { rank: rank.and_then(|rank| u8::try_from(rank).ok()), lead: 1, channels: 1, one: false }.layout()
+        Last { rank: rank.and_then(|rank| u8::try_from(rank).ok()), lead: 1, channels: 1, one: false, width: None }
+            .layout()
     }
 
     /// As torch has it, with so many axes.
@@ -74,6 +77,15 @@ impl Layout {
         rank.map(usize::from)
     }
 
+    /// The same with any number of channels.
+    #[must_use]
+    pub fn of_any_width(self) -> Layout {
+        match self {
+            Layout::Last(last) => Layout::Last(Last { width: None, ..last }),
+            torch => torch,
+        }
+    }
+
     /// What is known where it is either of two.
     pub fn or(self, other: Layout) -> Option<Layout> {
         match (self, other) {
@@ -81,7 +93,8 @@ impl Layout {
             (Layout::Torch(_), Layout::Torch(_)) => Some(Layout::Torch(None)),
             (Layout::Last(a), Layout::Last(b)) if (a.lead, a.channels) == (b.lead, b.channels) => {
                 let rank = a.rank.filter(|_| a.rank == b.rank);
-                Some(Layout::Last(Last { rank, one: a.one && b.one, ..a }))
+                let width = a.width.filter(|_| a.width == b.width);
+                Some(Layout::Last(Last { rank, one: a.one && b.one, width, ..a }))
             }
             _ => None,
         }
@@ -110,7 +123,7 @@ impl Last {
         let lead = self.lead.saturating_sub(among(&|axis| axis < usize::from(self.lead)));
         let channels = self.channels.saturating_sub(among(&|axis| self.is_channels(axis)));
         let rank = self.rank.map(|rank| rank.saturating_sub(axes.len() as u8));
-        Last { rank, lead, channels, one: self.one }.layout()
+        Last { rank, lead, channels, ..self }.layout()
     }
 
     /// With one more axis in front of this one; in front of the channels it is one of the batch's.
@@ -193,7 +206,7 @@ mod tests {
     use super::*;
 
     fn last(rank: u8, channels: u8) -> Last {
-        Last { rank: Some(rank), lead: 1, channels, one: false }
+        Last { rank: Some(rank), lead: 1, channels, one: false, width: None }
     }
 
     #[test]

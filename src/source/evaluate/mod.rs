@@ -68,6 +68,22 @@ pub(super) struct Arguments {
     pub more: bool,
 }
 
+impl Arguments {
+    /// The same for tensors of any number of channels: calls that differ in it alone are followed once.
+    #[must_use]
+    pub fn of_any_width(&self) -> Arguments {
+        let any = |value: &Value| match value {
+            Value::Tensor(_) => value.clone().settled(),
+            other => other.clone(),
+        };
+        Arguments {
+            positional: self.positional.iter().map(any).collect(),
+            named: self.named.iter().map(|(name, value)| (name.clone(), any(value))).collect(),
+            more: self.more,
+        }
+    }
+}
+
 /// What expressions are evaluated in.
 pub(super) trait Environment<'t> {
     /// What a name stands for.

@@ -137,11 +137,12 @@ impl Value {
         }
     }
 
-    /// The same where paths of modules mean nothing.
+    /// The same where paths of modules mean nothing, and the next call may have another number of channels.
     #[must_use]
     pub fn settled(self) -> Value {
         match self {
             Value::Modules(_) => Value::Object,
+            Value::Tensor(layout) => Value::Tensor(layout.of_any_width()),
             Value::Sequence(elements) => Value::Sequence(elements.iter().cloned().map(Value::settled).collect()),
             Value::Each(element) => Value::Each(Rc::new((*element).clone().settled())),
             Value::Mapping(fields) => {

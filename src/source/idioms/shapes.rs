@@ -9,11 +9,11 @@ use crate::source::literals::plain_string;
 use crate::source::python::Module;
 
 /// Expressions that are followed from one to the next.
-pub(super) const DEPTH: usize = 12;
+pub(in crate::source) const DEPTH: usize = 12;
 
 /// Which part of its last axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::source) enum Part {
     First,
     Second,
     Even,
@@ -22,14 +22,14 @@ pub(super) enum Part {
 
 /// What a name was set to.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Origin<'t> {
+pub(in crate::source) enum Origin<'t> {
     Whole(Node<'t>),
     /// The number of the element, and of how many.
     Element(Node<'t>, usize, usize),
 }
 
 /// One function.
-pub(super) struct Text<'t> {
+pub(in crate::source) struct Text<'t> {
     pub module: &'t Module,
     pub function: Node<'t>,
     pub receiver: &'t str,
@@ -41,7 +41,7 @@ pub(super) struct Text<'t> {
 }
 
 impl<'t> Text<'t> {
-    pub(super) fn of(module: &'t Module, function: Node<'t>, receiver: &'t str) -> Text<'t> {
+    pub(in crate::source) fn of(module: &'t Module, function: Node<'t>, receiver: &'t str) -> Text<'t> {
         let mut text = Text {
             module,
             function,
@@ -88,13 +88,13 @@ impl<'t> Text<'t> {
         }
     }
 
-    pub(super) fn origin(&self, name: Node<'t>) -> Option<Origin<'t>> {
+    pub(in crate::source) fn origin(&self, name: Node<'t>) -> Option<Origin<'t>> {
         let known = self.origins.get(self.module.slice(name))?;
         known.iter().rev().find(|(from, _)| *from <= name.start_byte()).map(|(_, origin)| *origin)
     }
 
     /// What an expression is made of, through names that stand for it, and casts.
-    pub(super) fn resolved(&self, node: Node<'t>) -> Node<'t> {
+    pub(in crate::source) fn resolved(&self, node: Node<'t>) -> Node<'t> {
         let mut node = node;
         for _ in 0..DEPTH {
             node = match node.kind() {
@@ -125,26 +125,26 @@ impl<'t> Text<'t> {
     }
 
     /// Last part of what is called: `softmax` of `nn.functional.softmax` and of `x.softmax`.
-    pub(super) fn name(&self, call: Node<'t>) -> &'t str {
+    pub(in crate::source) fn name(&self, call: Node<'t>) -> &'t str {
         let function = call.child_by_field_name("function").filter(|_| call.kind() == "call");
         let last = function.map(|function| function.child_by_field_name("attribute").unwrap_or(function));
         last.filter(|last| last.kind() == "identifier").map_or("", |last| self.module.slice(last))
     }
 
     /// Name of a method that is called on a value, of which the first part is no module of torch.
-    pub(super) fn method(&self, call: Node<'t>) -> Option<&'t str> {
+    pub(in crate::source) fn method(&self, call: Node<'t>) -> Option<&'t str> {
         let object = self.object(call)?;
         let root = self.module.slice(object).split(['.', '(', '[']).next().unwrap_or("");
         let torchs = object.kind() != "call" && (root == "torch" || self.module.is_imported(root));
         (!torchs).then(|| self.name(call))
     }
 
-    pub(super) fn object(&self, call: Node<'t>) -> Option<Node<'t>> {
+    pub(in crate::source) fn object(&self, call: Node<'t>) -> Option<Node<'t>> {
         call.child_by_field_name("function").filter(|_| call.kind() == "call")?.child_by_field_name("object")
     }
 
     /// Arguments by place, what a method is called on first; and those by name.
-    pub(super) fn arguments(&self, call: Node<'t>) -> (Vec<Node<'t>>, Vec<(&'t str, Node<'t>)>) {
+    pub(in crate::source) fn arguments(&self, call: Node<'t>) -> (Vec<Node<'t>>, Vec<(&'t str, Node<'t>)>) {
         let (mut positional, mut named) = (Vec::new(), Vec::new());
         if self.method(call).is_some() {
             positional.extend(self.object(call));
@@ -159,7 +159,7 @@ impl<'t> Text<'t> {
     }
 
     /// Whether a node, or something in it, is a call of one of these names.
-    pub(super) fn holds_call(&self, node: Node<'t>, names: &[&str]) -> bool {
+    pub(in crate::source) fn holds_call(&self, node: Node<'t>, names: &[&str]) -> bool {
         let mut found = false;
         self.module.preorder(node, |node, _| {
             found |= node.kind() == "call" && names.contains(&self.name(node));
@@ -168,18 +168,18 @@ impl<'t> Text<'t> {
         found
     }
 
-    pub(super) fn operator(&self, node: Node<'t>) -> &'t str {
+    pub(in crate::source) fn operator(&self, node: Node<'t>) -> &'t str {
         let operator = node.child_by_field_name("operator").filter(|_| node.kind() == "binary_operator");
         operator.map_or("", |operator| self.module.slice(operator))
     }
 
-    pub(super) fn sides(&self, node: Node<'t>, operator: &str) -> Option<(Node<'t>, Node<'t>)> {
+    pub(in crate::source) fn sides(&self, node: Node<'t>, operator: &str) -> Option<(Node<'t>, Node<'t>)> {
         (self.operator(node) == operator).then_some(())?;
         Some((node.child_by_field_name("left")?, node.child_by_field_name("right")?))
     }
 
     /// Which part of which tensor an expression is.
-    pub(super) fn part(&self, node: Node<'t>) -> Option<(Part, &'t str)> {
+    pub(in crate::source) fn part(&self, node: Node<'t>) -> Option<(Part, &'t str)> {
         let mut node = node;
         for _ in 0..DEPTH {
             match node.kind() {
@@ -240,7 +240,7 @@ impl<'t> Text<'t> {
     }
 
     /// The parts that an expression mentions.
-    pub(super) fn parts_within(&self, node: Node<'t>) -> Vec<(Part, &'t str)> {
+    pub(in crate::source) fn parts_within(&self, node: Node<'t>) -> Vec<(Part, &'t str)> {
         let (mut found, mut waiting, mut steps) = (Vec::new(), vec![node], 0);
         while let Some(node) = waiting.pop().filter(|_| steps < 64) {
             steps += 1;
@@ -256,7 +256,7 @@ impl<'t> Text<'t> {
     }
 
     /// An attribute of `self`: `self.name`, `getattr(self, "name", False)` with that default; also by another name.
-    pub(super) fn attribute(&self, node: Node<'t>) -> Option<(&'t str, Option<bool>)> {
+    pub(in crate::source) fn attribute(&self, node: Node<'t>) -> Option<(&'t str, Option<bool>)> {
         let node = self.resolved(node);
         if self.receiver.is_empty() {
             return None;

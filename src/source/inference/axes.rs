@@ -90,10 +90,21 @@ impl<'a> Asked<'a> {
 /// What a call gives, and what is said of its axes.
 pub(super) fn answer(asked: &Asked<'_>) -> Answer {
     let layout = asked.tensor.layout();
+    let op = axes::built_in().op(asked.name);
+    let answer = by_kind(asked, op, layout);
+    // The channels are as many as before where nothing but elements changes, or axes are joined.
+    let keeps = op.is_some_and(|op| op.does == Does::Keeps) || matches!(asked.name, "flatten" | "view" | "reshape");
+    match answer.value {
+        Some(value) if !keeps => Answer { value: Some(value.settled()), ..answer },
+        _ => answer,
+    }
+}
+
+fn by_kind(asked: &Asked<'_>, op: Option<&AxisOp>, layout: Option<Layout>) -> Answer {
     if let Some(answer) = shapes::answer(asked, layout) {
         return answer;
     }
-    let Some(op) = axes::built_in().op(asked.name) else { return Answer::NOTHING };
+    let Some(op) = op else { return Answer::NOTHING };
     match op.does {
         Does::Keeps => meet(asked.values()),
         Does::Window => window(asked),
@@ -219,8 +230,9 @@ pub(super) fn which(last: Last, name: &str) -> String {
 
 /// What is said where nothing is known of the tensor.
 fn depends(name: &str, axes: &[i64]) -> Axes {
-    let first = axes.iter().all(|axis| *axis == 0);
-    if first { Axes::Nothing } else { Axes::Depends(words("depends", &[("torch", &named(name, axes))])) }
+    // Whoever counts the last axis alone mostly means features, which no convolution has there.
+    let plain = axes == [-1] || axes.iter().all(|axis| *axis == 0);
+    if plain { Axes::Nothing } else { Axes::Depends(words("depends", &[("torch", &named(name, axes))])) }
 }
 
 /// The axes that a call gives; `Err` where they are given and not known, `Ok(None)` for all of them.

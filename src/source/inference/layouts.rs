@@ -24,6 +24,8 @@ pub enum Gives {
         rank: usize,
         /// Whether each axis of places has length 1; `None` where it does if it did before.
         one: Option<bool>,
+        /// Channels that come out, where they are known.
+        width: Option<u32>,
     },
     /// What comes in with its axes where they were; channels last, where that is not known.
     Channels {
@@ -56,12 +58,15 @@ impl Gives {
                 return Value::sequence(vec![Value::Tensor(Layout::Torch(None)), Value::Object]);
             }
             (Gives::Anything, _) => None,
-            (Gives::Window { rank, one }, input) => {
+            (Gives::Window { rank, one, width }, input) => {
                 let before = matches!(input, Some(Layout::Last(Last { one: true, .. })));
-                Some(with_one(Layout::last(Some(*rank)), one.unwrap_or(before)))
+                Some(match with_one(Layout::last(Some(*rank)), one.unwrap_or(before)) {
+                    Layout::Last(last) => Layout::Last(Last { width: *width, ..last }),
+                    torch => torch,
+                })
             }
             (Gives::Channels { keeps: true, .. } | Gives::Same, Some(layout)) => Some(layout),
-            (Gives::Channels { keeps: false, .. }, Some(layout)) => Some(with_one(layout, false)),
+            (Gives::Channels { keeps: false, .. }, Some(layout)) => Some(with_one(layout, false).of_any_width()),
             (Gives::Channels { rank, .. }, None) => Some(Layout::last(*rank)),
             (Gives::Same, None) => None,
             (Gives::Features, Some(Layout::Last(_))) => None,
@@ -126,7 +131,7 @@ impl<'t> Walk<'t, '_> {
         let Answer { value, axes } = axes::answer(&Asked::new(name, Some(tensor), arguments));
         self.note(module, at, arguments, axes);
         // Of something that may be no tensor nothing follows but where the method's name says so.
-        value.filter(|_| matches!(tensor, Value::Tensor(_)))
+        value.filter(|_| matches!(tensor, Value::Tensor(_)) || name.starts_with("new_"))
     }
 
     /// A tensor that a module holds.

@@ -46,7 +46,9 @@ impl<'t> Frame<'t, '_, '_> {
                 self.assign(left, element)?;
             }
             self.arm(body, runs)?;
-            let stay = |(name, value): &(&'t str, Value)| self.locals.get(name) == Some(value);
+            let stay = |(name, value): &(&'t str, Value)| {
+                self.locals.get(name).cloned().map(Value::settled).as_ref() == Some(value)
+            };
             if last || runs == Runs::Never || tensors.iter().all(stay) {
                 tensors.retain(stay);
                 break;
@@ -77,7 +79,7 @@ impl<'t> Frame<'t, '_, '_> {
             return Vec::new();
         }
         let known = self.locals.iter().filter(|(_, value)| value.layout().is_some());
-        known.map(|(name, value)| (*name, value.clone())).collect()
+        known.map(|(name, value)| (*name, value.clone().settled())).collect()
     }
 
     /// Let names stand for what they are known to stand for at every turn.

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn what_some_callers_hand_in_is_told_apart() {
         let moved = Axes::Moved("a.".to_owned());
-        assert_eq!(seen(&[moved.clone()]), Some((Order::Moved, "a.".to_owned())));
+        assert_eq!(seen(std::slice::from_ref(&moved)), Some((Order::Moved, "a.".to_owned())));
         assert_eq!(seen(&[moved.clone(), moved.clone()]), Some((Order::Moved, "a.".to_owned())));
         let (order, words) = seen(&[Axes::Torch, moved.clone()]).unwrap();
         assert!(order == Order::Moved && words.len() > "a.".len(), "{words}");

@@ -24,6 +24,10 @@ pub(super) fn answer(asked: &Asked<'_>, layout: Option<Layout>) -> Option<Answer
             Some(layout) => Answer::new(layout, Axes::Nothing),
         },
         "scaled_dot_product_attention" => Answer::new(Layout::torch(4), Axes::Nothing),
+        "zeros" | "ones" | "full" | "empty" | "rand" | "randn" | "arange" | "linspace" | "eye" | "tensor"
+        | "as_tensor" | "new_zeros" | "new_ones" | "new_full" | "new_empty" | "new_tensor" => {
+            Answer::new(Layout::Torch(None), Axes::Nothing)
+        }
         "embedding" | "one_hot" => Answer::new(Layout::Torch(None), Axes::Nothing),
         _ => return None,
     })
@@ -163,7 +167,8 @@ fn kept(last: Last, sizes: &[Value]) -> Option<Last> {
     if last.lead != 1 {
         return None;
     }
-    if sizes.get(1).and_then(extent) == Some(Extent::CHANNELS) {
+    let width = |size: &Value| matches!(size, Value::Int(size) if last.width.map(i64::from) == Some(*size));
+    if last.channels == 1 && sizes.get(1).is_some_and(|size| extent(size) == Some(Extent::CHANNELS) || width(size)) {
         return Some(Last { rank: Some(rank), channels: 1, one: false, ..last });
     }
     let all = Extent::places(2 + places);
@@ -173,7 +178,7 @@ fn kept(last: Last, sizes: &[Value]) -> Option<Last> {
         (seen, front) = (seen.times(more)?, front - 1);
     }
     let channels = u8::try_from(front.checked_sub(1)?).ok()?;
-    (seen == all && channels > 0).then_some(Last { rank: Some(rank), channels, one: false, ..last })
+    (seen == all && channels > 0).then_some(Last { rank: Some(rank), channels, one: false, width: None, ..last })
 }
 
 fn permute(asked: &Asked<'_>, layout: Option<Layout>) -> Answer {
@@ -371,7 +376,7 @@ fn length(last: Last, axis: usize) -> Value {
 pub(super) fn of_lengths(lengths: &[Value]) -> Option<Last> {
     let whole = lengths.iter().enumerate().all(|(axis, length)| *length == Value::Length(Extent::of(axis)));
     let rank = u8::try_from(lengths.len()).ok().filter(|rank| whole && *rank > 2)?;
-    Some(Last { rank: Some(rank), lead: 1, channels: 1, one: false })
+    Some(Last { rank: Some(rank), lead: 1, channels: 1, one: false, width: None })
 }
 
 fn pad(asked: &Asked<'_>, layout: Option<Layout>) -> Answer {
@@ -497,7 +502,7 @@ pub(super) fn indexed(layout: Layout, indices: &[Index]) -> Answer {
     let matters = by_axis.iter().enumerate().any(|(at, index)| !index.is_trivial() && last.to_mlx(at) != at as i64);
     let axes: Vec<usize> =
         by_axis.iter().enumerate().filter_map(|(at, index)| matches!(index, Index::Number(_)).then_some(at)).collect();
-    let value = Some(last.without(&axes)).filter(|_| !other).map(Value::Tensor);
+    let value = Some(last.without(&axes)).filter(|_| !other).map(|layout| Value::Tensor(layout).settled());
     if !matters {
         return Answer { value, axes: Axes::Nothing };
     }

@@ -20,7 +20,7 @@ pub(super) const DEPTH: usize = 24;
 /// Ways to call one function that are told apart; after them nothing is known of its arguments.
 const WAYS: usize = 12;
 /// Kinds of modules that one call may mean, where what it gives is followed.
-const KINDS: usize = 4;
+const KINDS: usize = 32;
 /// Modules that one path may stand for.
 const MODULES: usize = 4_096;
 
@@ -142,7 +142,7 @@ impl<'t, 'w> Walk<'t, 'w> {
                 self.escape(&handed.clone());
             }
         }
-        self.outcome.calls.push(Called { path: path.into(), arguments, runs });
+        self.outcome.calls.push(Called { path: path.into(), arguments: arguments.of_any_width(), runs });
     }
 
     /// All modules below this one, one after another, as Sequential has it; what the last one gives.
@@ -163,9 +163,16 @@ impl<'t, 'w> Walk<'t, 'w> {
         if depth >= DEPTH || kinds.is_empty() || followed > KINDS {
             return Ok(Value::Unknown);
         }
-        let values = kinds.into_iter().map(|id| self.world.given(id, arguments, &self.training, depth));
-        let values = values.collect::<Result<Vec<Value>, Spent>>()?;
-        Ok(values.into_iter().reduce(Value::or).unwrap_or(Value::Unknown))
+        let mut given: Option<Value> = None;
+        for id in kinds {
+            let value = self.world.given(id, arguments, &self.training, depth)?;
+            let either = given.map_or(value.clone(), |before| before.or(value));
+            if either == Value::Unknown {
+                return Ok(Value::Unknown);
+            }
+            given = Some(either);
+        }
+        Ok(given.unwrap_or(Value::Unknown))
     }
 
     /// A function of the source, called; what it gives.
@@ -177,6 +184,7 @@ impl<'t, 'w> Walk<'t, 'w> {
         runs: Runs,
     ) -> Result<Value, Spent> {
         let function = (std::ptr::from_ref(reached.module), reached.method.node.id());
+        let arguments = &arguments.of_any_width();
         if self.nested + self.stack.len() >= DEPTH {
             // What it would have led to may run as well.
             self.outcome.cut = self.nested > 0;

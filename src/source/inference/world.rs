@@ -282,7 +282,8 @@ impl<'t, 'm> World<'t, 'm> {
         if !is_sequential(class) && !self.code.contains_key(class) {
             return Ok(Value::Unknown);
         }
-        Ok(self.outcome(id, (arguments, Trust::All), training, nested)?.value.clone())
+        let arguments = arguments.of_any_width();
+        Ok(self.outcome(id, (&arguments, Trust::All), training, nested)?.value.clone())
     }
 
     /// Whether what a module gives follows from what is in it, and not from its class.
@@ -310,7 +311,7 @@ impl<'t, 'm> World<'t, 'm> {
             let tensor = value.layout().map_or(Value::Object, Value::Tensor);
             let arguments = Arguments { positional: vec![tensor], ..Arguments::default() };
             value = self.given(child, &arguments, training, nested + 1)?;
-            calls.push(Called { path: name.into(), arguments, runs: Runs::Always });
+            calls.push(Called { path: name.into(), arguments: arguments.of_any_width(), runs: Runs::Always });
         }
         Ok((calls, value))
     }

@@ -22,7 +22,9 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
         text::put(canvas.buffer, left, area.y, columns, &line);
         left += line.width() as u16 + 3;
     }
-    let notice = notice(state, canvas, columns * 3 / 4);
+    // What makes a run another one than the usual must not give way to keys.
+    let unusual = || Some(settings(state)).filter(|_| state.trials.is_unusual());
+    let notice = notice(state, canvas, columns * 3 / 4).or_else(unusual);
     let taken = notice.as_ref().map_or(0, |line| line.width() + 2);
     let mut keys: Vec<(Line, Command)> = state
         .keymap
@@ -69,6 +71,7 @@ fn settings(state: &State) -> Line<'static> {
     let trials = &state.trials;
     let dtypes = trials.dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(" ");
     let weights = if trials.weights == WeightSource::Random { " · random weights" } else { "" };
-    let words = format!("{dtypes} · {} trials · seed {}{weights}", trials.count, trials.seed);
+    let twins = if trials.naive { " · plain renames" } else { "" };
+    let words = format!("{dtypes} · {} trials · seed {}{weights}{twins}", trials.count, trials.seed);
     Line::from(Span::styled(words, state.theme.muted()))
 }

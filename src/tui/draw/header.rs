@@ -58,7 +58,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
         return;
     }
     // The fullest facts that leave room for the file: for all that is said of it on a wide screen, else for its name.
-    let wish = if columns >= 120 { file(theme, view, columns).width().min(columns / 2) } else { NAME };
+    let wish = if columns >= 120 { file(theme, view, columns).width().min(columns * 2 / 5) } else { NAME };
     let right = widest(columns.saturating_sub(wish + 2));
     let taken = right.width() + 1;
     if taken + 8 > columns {
@@ -128,8 +128,7 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
     if let Some(words) = to_port(view, detail.words) {
         spans.push(Span::styled(format!(" {words} "), theme.status(Status::Custom)));
     }
-    let foreign = view.document.about.pickle.as_ref().map_or(0, |pickle| pickle.foreign.len());
-    if foreign > 0 {
+    if view.document.about.notable().next().is_some() {
         spans.push(Span::styled(format!(" {} pickle", glyphs::FLAG), theme.severity(Severity::Breaks)));
     }
     if view.measured.engines_down().next().is_some() {

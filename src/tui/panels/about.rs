@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use serde_json::Value;
 
 use super::Panel;
+use crate::fit::hang;
 use crate::source::Severity;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{self, Document, Pickle};
@@ -185,12 +186,15 @@ impl Sheet<'_> {
                 other => other.to_string(),
             };
             let name = text::clip(&quoted(name), self.columns / 3);
-            let room = self.columns.saturating_sub(text::width(&name) + 4);
-            let value = text::clip(&quoted(&value), room);
-            self.lines.push(Line::from(vec![
-                Span::styled(format!("   {name}  "), self.theme.muted()),
-                Span::styled(value, self.theme.text()),
-            ]));
+            let from = text::width(&name) + 2;
+            let rows = hang(&quoted(&value), self.columns.saturating_sub(3), from, NAMES);
+            for (at, row) in rows.into_iter().enumerate() {
+                let name = if at == 0 { format!("   {name}  ") } else { "   ".to_owned() };
+                self.lines.push(Line::from(vec![
+                    Span::styled(name, self.theme.muted()),
+                    Span::styled(row, self.theme.text()),
+                ]));
+            }
         }
         self.rest(about.metadata.len());
     }

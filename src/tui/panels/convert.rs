@@ -145,7 +145,7 @@ fn summary(view: &View, preview: &Preview) -> String {
     for (count, what) in [
         (preview.left, "dropped or tied to another"),
         (copied, "only copied under their names"),
-        (unmeasured, "of layers that no run has passed yet, which are marked"),
+        (unmeasured, "not confirmed by a measurement of their layer, as marked below"),
     ] {
         if count > 0 {
             words += &format!("; {count} {what}");
@@ -173,7 +173,8 @@ fn line(canvas: &Canvas<'_>, row: &Row, columns: usize) -> Line<'static> {
     };
     let names = columns.saturating_sub(RULE + 6) / 2;
     let cell = |name: &str| {
-        let clipped = text::clip(&quoted(name), names);
+        // The end of a path tells one tensor from another.
+        let clipped = text::clip_left(&quoted(name), names);
         let pad = names.saturating_sub(text::width(&clipped));
         clipped + &" ".repeat(pad)
     };

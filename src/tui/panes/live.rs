@@ -6,9 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{Behaviour, Pane, Place, View};
+use super::{Behaviour, Pane, Place, View, subtree};
 use crate::compare::{Apart, Trial, Verdict, WeightSource};
-use crate::findings::forwards::plural;
 use crate::model::ModuleId;
 use crate::plan::Plan;
 use crate::triage::Status;
@@ -34,8 +33,6 @@ const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
 const PAIR: usize = 26;
 /// Columns of a label.
 const LABEL: usize = 11;
-/// Most layers in the list of the worst ones.
-const WORST: usize = 200;
 
 /// How far the pane is scrolled.
 #[derive(Debug, Clone, Default)]
@@ -252,7 +249,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>
     }
     match view.measured.layer(id) {
         Some(layer) => of_layer(canvas, id, layer, columns, &mut lines),
-        None if !view.measured.sum(id).is_empty() => return of_subtree(canvas, id, columns, lines),
+        None if !view.measured.sum(id).is_empty() => return subtree::of_subtree(canvas, id, columns, lines),
         None => {}
     }
     if let Some(plan) = view.document.triage(id).and_then(|triage| triage.plan.as_ref()) {
@@ -271,7 +268,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>
     lines
 }
 
-fn paragraph(lines: &mut Vec<Line<'static>>, words: &str, columns: usize, style: Style) {
+pub(super) fn paragraph(lines: &mut Vec<Line<'static>>, words: &str, columns: usize, style: Style) {
     lines.extend(text::wrap(&sentence(words), columns).into_iter().map(|row| Line::styled(row, style)));
 }
 
@@ -339,7 +336,7 @@ fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'sta
 }
 
 /// The error compared with its bound.
-fn against_tolerance(trial: &Trial) -> String {
+pub(super) fn against_tolerance(trial: &Trial) -> String {
     let Some(error) = trial.max_abs() else { return "another shape".to_owned() };
     let ratio = error / trial.tolerance;
     let (is_exact, error, bound) = (error == 0.0, text::error(error), text::error(trial.tolerance));
@@ -492,7 +489,7 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
     }
     if view.document.to_port(id) > usize::from(triage.status == Status::Custom) {
         lines.push(Line::default());
-        left_to_port(canvas, id, columns, lines);
+        subtree::left_to_port(canvas, id, columns, lines);
     }
     let below = view.document.runnable(id);
     if below > 0 {
@@ -507,89 +504,4 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
         lines.push(Line::default());
         paragraph(lines, "--source PATH names the Python that says it", columns, theme.muted());
     }
-}
-
-/// Verdicts below a module, what is left to port there, and its worst layers first.
-fn of_subtree(canvas: &Canvas<'_>, id: ModuleId, columns: usize, mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
-    let (theme, view) = (canvas.theme, canvas.view);
-    let sum = view.measured.sum(id);
-    let mut words = sum.passed_words(view.document.to_measure(id) as usize);
-    match (view.document.to_port(id), view.document.unsaid(id)) {
-        (0, 0) => {}
-        (0, _) => words += "; forwards to port are not known",
-        (count, _) => words += &format!("; {}", plural(count)),
-    }
-    paragraph(&mut lines, &words, columns, theme.text().add_modifier(Modifier::BOLD));
-    if sum.running > 0 {
-        lines.push(Line::styled(format!("{} {} to go", canvas.spinner(), sum.running), theme.running()));
-    }
-    let mut counts = Vec::new();
-    for (verdict, count, words) in sum
-        .told()
-        .map(|(verdict, count)| (verdict, count, ""))
-        .chain((sum.by_definition > 0).then_some((Verdict::Exact, sum.by_definition, " by definition")))
-    {
-        let words = format!("{} {count} {}{words}   ", glyphs::verdict(verdict), verdict.name());
-        counts.push(Span::styled(words, theme.verdict(verdict)));
-    }
-    lines.push(Line::from(counts));
-    left_to_port(canvas, id, columns, &mut lines);
-    lines.push(Line::default());
-    let judged = view.measured.below(id).filter(|(_, layer)| layer.verdict().is_some());
-    let mut layers: Vec<(ModuleId, &Layer)> = judged.filter(|(_, layer)| !layer.no_engine).collect();
-    layers.sort_by(|(_, left), (_, right)| {
-        right.verdict().cmp(&left.verdict()).then(badness(right).total_cmp(&badness(left)))
-    });
-    for (at, layer) in layers.into_iter().take(WORST) {
-        lines.push(worst_line(canvas, id, at, layer, columns));
-    }
-    lines
-}
-
-/// Most classes that are named of those that are left to port.
-const NAMED: usize = 8;
-
-/// The forwards that no run measures, at a module and below it.
-fn left_to_port(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
-    let (theme, document) = (canvas.theme, &canvas.view.document);
-    let all = document.to_port(id);
-    let forwards = document.headline.forwards.within(&document.model, id).take(NAMED);
-    let mut names: Vec<String> = forwards
-        .map(|(forward, count)| if count > 1 { format!("{} ×{count}", forward.name) } else { forward.name.clone() })
-        .collect();
-    if names.is_empty() {
-        return;
-    }
-    if all > names.len() {
-        names.push(format!("{} more", all - names.len()));
-    }
-    let words = format!("To port, and not measured: {}", names.join(", "));
-    paragraph(lines, &words, columns, theme.status(Status::Custom));
-}
-
-/// The error as a multiple of its bound; infinite where there is no such number.
-fn badness(layer: &Layer) -> f64 {
-    layer.worst().map_or(0.0, Trial::badness)
-}
-
-fn worst_line(canvas: &Canvas<'_>, root: ModuleId, id: ModuleId, layer: &Layer, columns: usize) -> Line<'static> {
-    let (theme, view) = (canvas.theme, canvas.view);
-    let path = |id: ModuleId| view.document.module(id).map_or("", |module| module.path.as_str());
-    let verdict = layer.verdict().unwrap_or(Verdict::NotRun);
-    let prefix = path(root);
-    let name = path(id).strip_prefix(prefix).unwrap_or(path(id)).trim_start_matches('.');
-    let words = match (&layer.progress, layer.worst()) {
-        (Progress::Done(Verdict::Failed | Verdict::NotRun, Some(reason)), _)
-        | (Progress::Done(_, Some(reason)), None) => sentence(reason).into_owned(),
-        (_, Some(trial)) => against_tolerance(trial),
-        _ => verdict.name().to_owned(),
-    };
-    let room = (columns / 3).clamp(10, 32);
-    let name = text::clip(&quoted(name), room);
-    let pad = " ".repeat(room - text::width(&name).min(room));
-    Line::from(vec![
-        Span::styled(format!("{} ", glyphs::verdict(verdict)), theme.verdict(verdict)),
-        Span::styled(format!("{name}{pad}  "), theme.text()),
-        Span::styled(text::clip(&words, columns.saturating_sub(room + 4)), theme.verdict(verdict)),
-    ])
 }

@@ -5,6 +5,7 @@
 
 pub mod live;
 pub mod source;
+mod subtree;
 pub mod tree;
 
 use std::sync::Arc;

@@ -27,7 +27,7 @@ use crate::tui::theme::Theme;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Rows that each half of a blocker's note may take.
-const HALF_NOTE: usize = 2;
+const HALF_NOTE: usize = 4;
 /// About how many rows the note of a blocker takes.
 const NOTE_ROWS: usize = 3;
 /// Columns that a key moves the code sideways, and how far it goes.
