@@ -53,20 +53,32 @@ def variants(model, tensors, names, seed):
     return kind, changed, ""
 
 
-def compare(model, report, prefix, kept):
+def compare(model, report, prefix, tensors, kind):
     """Modules that are right, and what is wrong with the others."""
     found = {module["path"]: module for module in report["modules"]}
     apart = {}
     for candidate in report["checkpoint"].get("candidates", []):
         for path, values in candidate["differs"].items():
             apart.setdefault(path, {}).update(values)
+    kept, shapes, gone = set(tensors), model.state_dict(), set()
     right, wrong = 0, []
     for truth in describe.modules(model):
         path = (prefix + truth["path"]).rstrip(".")
         inside = [name for name in kept if name.startswith(path + ".") or not path]
         had = truth["tensors"] and not any((path + "." if path else "") + own[0] in kept for own in truth["tensors"])
-        if had or (not inside and prefix_missing(truth, model)):
+        if had or (not inside and prefix_missing(truth, model)) or truth["path"].rpartition(".")[0] in gone:
+            # What was cut off, and what is inside of a part that lost all of its weights.
+            gone.add(truth["path"])
             continue
+        if kind == "backbone" and truth["path"] and not inside and not truth["tensors"]:
+            parent = model.get_submodule(truth["path"].rpartition(".")[0])
+            if truth["path"].rpartition(".")[0] and any(True for _ in parent.parameters()) and not any(
+                name.startswith(prefix + truth["path"].rpartition(".")[0] + ".") for name in kept
+            ):
+                continue
+        changed = any(
+            (name := (path + "." if path else "") + own[0]) in tensors and list(tensors[name].shape) != own[3] for own in truth["tensors"]
+        )
         module = found.get(path)
         if module is None:
             wrong.append((path, truth["class"], "not there"))
@@ -76,7 +88,7 @@ def compare(model, report, prefix, kept):
             continue
         bad = []
         for name, value in truth["attributes"].items():
-            if name in WITHOUT_EFFECT or isinstance(value, dict):
+            if name in WITHOUT_EFFECT or isinstance(value, dict) or (changed and name.startswith("out_")):
                 continue
             missing = name not in module["attributes"]
             if missing and value in apart.get(path, {}).get(name, []):
@@ -131,7 +143,7 @@ def main():
             print(library, name, "refused:", answer.stderr.strip())
             continue
         report = json.loads(answer.stdout)
-        good, wrong = compare(model, report, prefix, set(tensors))
+        good, wrong = compare(model, report, prefix, tensors, kind)
         right, all_modules = right + good, all_modules + good + len(wrong)
         architecture = report["checkpoint"].get("architecture", {})
         said = architecture.get("names", [])

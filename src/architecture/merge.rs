@@ -24,8 +24,10 @@ pub struct Told {
     pub values: Vec<Option<Value>>,
 }
 
-/// Attributes of an architecture's modules, by the file's paths.
-type Attributes = HashMap<CompactString, Arc<Map<String, Value>>, RandomState>;
+/// Modules of an architecture by the file's paths: class and attributes.
+type Modules<'a> = HashMap<CompactString, (&'a str, Arc<Map<String, Value>>), RandomState>;
+/// The name under which a class stands among what tells models apart; no attribute has it.
+const CLASS: &str = "class";
 
 /// Change the model's modules; what tells the other trees apart stays unknown and is returned.
 pub(super) fn merge(
@@ -36,10 +38,10 @@ pub(super) fn merge(
     others: &[(Described<'_>, &Place)],
 ) -> Vec<Told> {
     let mut told = Vec::new();
-    let others: Vec<Attributes> = others
+    let others: Vec<Modules<'_>> = others
         .iter()
         .map(|(root, place)| {
-            let mut found = Attributes::default();
+            let mut found = Modules::default();
             gather(*root, "", place, &mut found);
             found
         })
@@ -51,9 +53,9 @@ pub(super) fn merge(
     told
 }
 
-fn gather(module: Described<'_>, path: &str, place: &Place, found: &mut Attributes) {
+fn gather<'a>(module: Described<'a>, path: &str, place: &Place, found: &mut Modules<'a>) {
     if let Some(path) = in_file(place, path) {
-        found.insert(path, module.attributes());
+        found.insert(path, (module.class(), module.attributes()));
     }
     for (name, child) in module.children() {
         gather(child, &join(path, name), place, found);
@@ -78,7 +80,7 @@ struct Walk<'a> {
     checkpoint: &'a Checkpoint,
     model: &'a Model,
     place: &'a Place,
-    others: Vec<Attributes>,
+    others: Vec<Modules<'a>>,
     told: &'a mut Vec<Told>,
     known: Vec<Known>,
 }
@@ -103,7 +105,8 @@ impl Walk<'_> {
         };
         if let Some(attributes) = attributes {
             let attributes = self.common(&place, attributes);
-            self.known.push(Known { path: place, class: module.class().into(), attributes });
+            let alternatives = self.alternatives(&place, module);
+            self.known.push(Known { path: place, class: module.class().into(), alternatives, attributes });
         }
         for (name, child) in module.children() {
             self.module(child, &join(path, name), Some(true));
@@ -137,9 +140,28 @@ impl Walk<'_> {
         (!more).then_some(attributes)
     }
 
+    /// Classes that a layer has in the other trees. A module with children has the same ones there, whatever it is called.
+    fn alternatives(&mut self, path: &CompactString, module: Described<'_>) -> Arc<[CompactString]> {
+        let mut found: Vec<&str> = Vec::new();
+        if module.children().next().is_none() {
+            for (class, _) in self.others.iter().filter_map(|other| other.get(path)) {
+                if *class != module.class() && !found.contains(class) {
+                    found.push(class);
+                }
+            }
+        }
+        if !found.is_empty() {
+            let values = std::iter::once(module.class()).chain(found.iter().copied());
+            let values = values.map(|class| Some(Value::from(class))).collect();
+            self.told.push(Told { module: path.to_string(), attribute: CLASS.to_owned(), values });
+        }
+        found.into_iter().map(CompactString::from).collect()
+    }
+
     /// Attributes without those in which the other trees differ.
     fn common(&mut self, path: &CompactString, mut attributes: Arc<Map<String, Value>>) -> Arc<Map<String, Value>> {
-        let others: Vec<&Arc<Map<String, Value>>> = self.others.iter().filter_map(|other| other.get(path)).collect();
+        let others: Vec<&Arc<Map<String, Value>>> =
+            self.others.iter().filter_map(|other| Some(&other.get(path)?.1)).collect();
         if others.iter().all(|other| Arc::ptr_eq(other, &attributes) || **other == attributes) {
             return attributes;
         }

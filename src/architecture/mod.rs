@@ -9,6 +9,7 @@ mod search;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::Value;
 use t2m_checkpoint::{Checkpoint, Content};
 
 use crate::model::Model;
@@ -20,6 +21,8 @@ pub use merge::Told;
 const MOST_TENSORS: usize = 50_000;
 /// Trees that are looked at one by one.
 const MOST_TREES: usize = 160;
+/// Hyper-parameters that tell candidates apart: so many are named.
+const MOST_TOLD: usize = 3;
 /// Blocks that are unpacked for a file.
 const MOST_BLOCKS: usize = 16;
 
@@ -135,6 +138,31 @@ impl Architecture {
     }
 }
 
+/// What is to be said of it in lines: the model, what differs, which others fit as well and what tells them apart.
+pub fn lines(architecture: &Architecture) -> Vec<String> {
+    let Architecture { library, version, .. } = architecture;
+    let mut lines = vec![format!("{}, as {library} {version} builds it", architecture.title())];
+    lines.extend(architecture.differences());
+    if let Some(first) = architecture.others.first() {
+        let count: usize = architecture.others.iter().map(|other| other.names.len()).sum();
+        let name = first.names.first().map_or("", String::as_str);
+        let chosen = if architecture.by_file_name { "; the file's name decided" } else { "" };
+        lines.push(format!("{count} more fit as well, {} {name} for one{chosen}", first.library));
+    }
+    let mut told: Vec<(&str, Vec<String>)> = Vec::new();
+    for apart in &architecture.told_apart {
+        let values: Vec<String> =
+            apart.values.iter().map(|value| value.as_ref().map_or("none".to_owned(), Value::to_string)).collect();
+        if !told.iter().any(|(name, known)| *name == apart.attribute && *known == values) {
+            told.push((&apart.attribute, values));
+        }
+    }
+    for (name, values) in told.iter().take(MOST_TOLD) {
+        lines.push(format!("not told by the file: {name} is {}", values.join(" or ")));
+    }
+    lines
+}
+
 /// A tree that fits.
 struct Fitting<'a> {
     tree: &'a Tree,
@@ -203,7 +231,9 @@ fn prefer_named(fitting: &mut [Fitting<'_>], file: Option<&Path>) -> bool {
         let names = tree.names.iter().map(|name| name.to_ascii_lowercase().replace('-', "_"));
         names.filter(|name| has_whole(&stem, name)).map(|name| name.len()).max()
     };
-    let best = fitting.iter().enumerate().filter_map(|(place, fitting)| Some((longest(fitting.tree)?, place))).max();
+    let named = fitting.iter().enumerate().filter_map(|(place, fitting)| Some((longest(fitting.tree)?, place)));
+    // Of names of one length the first: libraries stand in the order in which their names are meant.
+    let best = named.max_by_key(|(length, place)| (*length, std::cmp::Reverse(*place)));
     if let Some((_, place)) = best {
         fitting.swap(0, place);
     }

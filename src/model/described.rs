@@ -19,6 +19,8 @@ pub struct Known {
     pub path: CompactString,
     /// Full path of its class.
     pub class: CompactString,
+    /// Other classes that it may have.
+    pub alternatives: Arc<[CompactString]>,
     /// Its hyper-parameters.
     pub attributes: Arc<Map<String, Value>>,
 }
@@ -51,8 +53,9 @@ impl Model {
             if let Some(told) = told.remove(&path).filter(|_| module.evidence == Evidence::Inferred) {
                 module.class = told.class;
                 module.attributes = told.attributes;
-                module.alternatives = Arc::default();
-                (module.evidence, module.confidence) = (Evidence::Architecture, 1.0);
+                module.confidence = 1.0 / (1 + told.alternatives.len()) as f32;
+                module.alternatives = told.alternatives;
+                module.evidence = Evidence::Architecture;
             }
             let id = modules.len();
             let below = children.remove(&path).unwrap_or_default();
@@ -79,8 +82,12 @@ mod tests {
         let tensors = tensors_of(&[("a.conv.weight", &[4, 3, 3, 3]), ("z.weight", &[2, 4]), ("extra.weight", &[5])]);
         let checkpoint_names: Vec<(String, Option<i64>)> = Vec::new();
         let (mut model, _) = crate::model::tree::from_names(&tensors, &checkpoint_names);
-        let known =
-            |path: &str, class: &str| Known { path: path.into(), class: class.into(), attributes: Arc::default() };
+        let known = |path: &str, class: &str| Known {
+            path: path.into(),
+            class: class.into(),
+            alternatives: Arc::default(),
+            attributes: Arc::default(),
+        };
         model.describe(
             vec![
                 known("", "m.Net"),

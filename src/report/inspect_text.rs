@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use unicode_width::UnicodeWidthStr;
 
 use super::code_cell;
+use crate::architecture;
 use crate::export::state_dict::known_share;
 use crate::figures::{bytes, count};
 use crate::findings::idioms::{IdiomSummary, idioms};
@@ -39,8 +40,8 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     if !opened.checkpoint.wrappers.is_empty() {
         page.line(&format!("found under: {}", quoted(&opened.checkpoint.wrappers.join(" → "))))?;
     }
-    for line in opened.architecture.iter().flat_map(|architecture| super::architecture::lines(architecture)) {
-        page.line(&format!("{:<NAMES$}  {line}", "model:"))?;
+    for line in opened.architecture.as_deref().map(architecture::lines).unwrap_or_default() {
+        page.line(&format!("{:<NAMES$}  {}", "model:", sentence(&line)))?;
     }
     for (name, words) in facts(opened, &folders) {
         page.line(&format!("{name:<NAMES$}  {words}"))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::panels::findings::{self as list, Finding};
+use crate::architecture;
 use crate::export::state_dict::known_share;
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
@@ -69,6 +70,8 @@ pub struct About {
     pub tensors: usize,
     /// What the state dict was wrapped in, outermost first.
     pub wrappers: Vec<String>,
+    /// The published model that names and shapes fit, and what is to be said of that, a line each.
+    pub architecture: Vec<String>,
     /// Values that are not tensors.
     pub metadata: Map<String, Value>,
     /// What the pickle mentions; `None` where there is no pickle.
@@ -100,6 +103,7 @@ impl About {
             shards: checkpoint.shards,
             tensors: checkpoint.tensors.len(),
             wrappers: checkpoint.wrappers.clone(),
+            architecture: opened.architecture.as_deref().map(architecture::lines).unwrap_or_default(),
             metadata: checkpoint.metadata.clone(),
             pickle: opened.outside().map(|outside| Pickle {
                 module_classes: outside.module_classes,

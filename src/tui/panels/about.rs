@@ -94,6 +94,9 @@ impl Sheet<'_> {
         let files = if about.shards == 1 { "1 file".to_owned() } else { format!("{} files", about.shards) };
         self.fact("format", &format!("{}, {files}, {}", document.format, text::bytes(document.bytes)));
         self.fact("holds", &format!("{} tensors in {} modules", about.tensors, document.len()));
+        for line in &about.architecture {
+            self.fact("model", line);
+        }
         if !about.wrappers.is_empty() {
             self.fact("unwrapped", &about.wrappers.join(" "));
         }
