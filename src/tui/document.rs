@@ -69,6 +69,8 @@ pub struct About {
     pub tensors: usize,
     /// What the state dict was wrapped in, outermost first.
     pub wrappers: Vec<String>,
+    /// The dicts of the file that hold weights.
+    pub dicts: Vec<String>,
     /// Values that are not tensors.
     pub metadata: Map<String, Value>,
     /// What the pickle mentions; `None` where there is no pickle.
@@ -100,6 +102,7 @@ impl About {
             shards: checkpoint.shards,
             tensors: checkpoint.tensors.len(),
             wrappers: checkpoint.wrappers.clone(),
+            dicts: checkpoint.dicts.clone(),
             metadata: checkpoint.metadata.clone(),
             pickle: opened.outside().map(|outside| Pickle {
                 module_classes: outside.module_classes,
@@ -120,6 +123,13 @@ impl About {
     pub fn notable(&self) -> impl Iterator<Item = &PickleGlobal> {
         let foreign = self.pickle.iter().flat_map(|pickle| &pickle.foreign);
         foreign.filter(|global| global.dangerous || library(&global.name).is_none())
+    }
+
+    /// Whether a dict is the one that is shown; `None` where all are, side by side.
+    pub fn is_shown(&self, dict: &str) -> Option<bool> {
+        let path = self.wrappers.join(".");
+        let is_one = |dict: &str| path == dict || path.strip_prefix(dict).is_some_and(|rest| rest.starts_with('.'));
+        self.dicts.iter().any(|dict| is_one(dict)).then(|| is_one(dict))
     }
 
     /// What the user must hear on opening.
