@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::{Model, ModuleId};
 use crate::open::Opened;
 use crate::registry::idioms::{Idiom, Kind, built_in};
 use crate::source::{IdiomUse, Reach};
+use crate::triage::Triage;
 
 /// File and 1-based line; each once, in order.
 type Places<'a> = BTreeSet<(&'a str, usize)>;
@@ -25,7 +27,7 @@ pub fn idioms(opened: &Opened) -> Vec<IdiomSummary<'_>> {
     let mut found: BTreeMap<Kind, (usize, Places<'_>)> = BTreeMap::new();
     for id in 0..opened.model.modules.len() {
         let mut own: BTreeSet<Kind> = BTreeSet::new();
-        for (kind, used, file) in of_module(opened, id) {
+        for (kind, used, file) in of_module(&opened.model, &opened.triage, id) {
             let known = found.entry(kind).or_default();
             known.0 += usize::from(own.insert(kind));
             known.1.insert((file, used.line));
@@ -39,10 +41,14 @@ pub fn idioms(opened: &Opened) -> Vec<IdiomSummary<'_>> {
 }
 
 /// The idioms of one module's own forward, with the variant that its attributes choose, and the file.
-pub fn of_module(opened: &Opened, id: usize) -> impl Iterator<Item = (Kind, &IdiomUse, &str)> {
-    let module = opened.model.modules.get(id);
-    let source = module.and_then(|module| opened.triage.source(&module.class));
-    let reached = opened.triage.reached.get(id).and_then(Option::as_deref);
+pub fn of_module<'a>(
+    model: &'a Model,
+    triage: &'a Triage,
+    id: ModuleId,
+) -> impl Iterator<Item = (Kind, &'a IdiomUse, &'a str)> {
+    let module = model.modules.get(id);
+    let source = module.and_then(|module| triage.source(&module.class));
+    let reached = triage.reached.get(id).and_then(Option::as_deref);
     source.into_iter().flat_map(move |source| {
         source.idioms.iter().enumerate().filter_map(move |(at, used)| {
             let runs =

@@ -8,6 +8,7 @@ pub mod input;
 pub mod naive;
 pub mod random;
 pub mod recipes;
+pub mod rename;
 pub mod weights;
 mod words;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::assets;
 use crate::plan::weights::{Fold, Layout, Move};
-use crate::plan::{Plan, Rule};
+use crate::plan::{Plan, Rule, rename};
 use t2m_engine::ModuleSpec;
 
 const MISTAKES: &str = include_str!("../../assets/samples/mistakes.toml");
@@ -91,15 +91,18 @@ pub fn twins(plan: &Plan) -> Vec<(String, Plan)> {
         let all = assets::built_in("mistakes.toml", built_in());
         all.into_iter().filter(|mistake| mistake.naive && mistake.is_general()).collect()
     });
-    let Some((_, class)) = plan.torch.kind.strip_prefix("torch.nn.modules.").and_then(|rest| rest.rsplit_once('.'))
-    else {
-        return Vec::new();
-    };
+    let torch = plan.torch.kind.strip_prefix("torch.nn.modules.");
+    let class = torch.and_then(|rest| rest.rsplit_once('.')).map_or("", |(_, class)| class);
     let mut twins: Vec<(String, Plan)> = Vec::new();
     for mistake in NAIVE.iter().filter(|mistake| mistake.short_class() == class) {
         let mut twin = plan.clone();
-        if mistake.make(&mut twin).is_ok() && !twins.iter().any(|(_, known)| *known == twin) {
+        if mistake.shows_in(plan) && mistake.make(&mut twin).is_ok() && !twins.iter().any(|(_, known)| *known == twin) {
             twins.push((mistake.name.clone(), twin));
+        }
+    }
+    for (name, twin) in rename::twins(plan) {
+        if !twins.iter().any(|(_, known)| *known == twin) {
+            twins.push((name, twin));
         }
     }
     twins
@@ -115,6 +118,20 @@ impl Mistake {
     /// Whether it can be made in any configuration: it contains no number of the sample.
     fn is_general(&self) -> bool {
         self.change.numbers.is_empty() && self.change.layer.as_ref().is_none_or(|layer| layer.args.is_empty())
+    }
+
+    /// Whether it makes a difference: which channels a group has does not matter where there is one of them, or one channel in each.
+    fn shows_in(&self, plan: &Plan) -> bool {
+        let number = |name: &str| {
+            let layers = plan.mlx.program.iter().flat_map(|program| program.layers.values().map(|layer| &layer.args));
+            std::iter::once(&plan.mlx.args).chain(layers).find_map(|args| args.get(name)?.as_u64())
+        };
+        let (groups, channels) = (number("num_groups"), number("dims"));
+        let trivial = groups == Some(1) || groups.is_some() && groups == channels;
+        let Change { args, without, .. } = &self.change;
+        let forgets =
+            args.contains_key("pytorch_compatible") || without.iter().any(|name| name == "pytorch_compatible");
+        !(trivial && forgets)
     }
 
     /// Make the mistake.

@@ -203,17 +203,10 @@ fn float(value: f64) -> Option<Value> {
 /// Python's arithmetic on two numbers; `None` where it is not on plain numbers or leaves their range.
 fn arithmetic(operator: &str, left: &Value, right: &Value) -> Option<Value> {
     if let (Some(a), Some(b)) = (left.as_i64(), right.as_i64()) {
-        let whole = match operator {
-            "+" => a.checked_add(b),
-            "-" => a.checked_sub(b),
-            "*" => a.checked_mul(b),
-            "//" => floor_divide(a, b),
-            "%" => a.checked_sub(floor_divide(a, b)?.checked_mul(b)?),
-            "**" => a.checked_pow(u32::try_from(b).ok()?),
-            "/" if b != 0 => return float(a as f64 / b as f64),
-            _ => None,
+        return match operator {
+            "/" if b != 0 => float(a as f64 / b as f64),
+            _ => whole(operator, a, b).map(Value::from),
         };
-        return whole.map(Value::from);
     }
     let (a, b) = (left.as_f64()?, right.as_f64()?);
     match operator {
@@ -221,6 +214,19 @@ fn arithmetic(operator: &str, left: &Value, right: &Value) -> Option<Value> {
         "-" => float(a - b),
         "*" => float(a * b),
         "/" if b != 0.0 => float(a / b),
+        _ => None,
+    }
+}
+
+/// Python's arithmetic on two whole numbers that gives a whole one; `None` where it leaves their range, and of other operators.
+pub(super) fn whole(operator: &str, a: i64, b: i64) -> Option<i64> {
+    match operator {
+        "+" => a.checked_add(b),
+        "-" => a.checked_sub(b),
+        "*" => a.checked_mul(b),
+        "//" => floor_divide(a, b),
+        "%" => a.checked_sub(floor_divide(a, b)?.checked_mul(b)?),
+        "**" => a.checked_pow(u32::try_from(b).ok()?),
         _ => None,
     }
 }

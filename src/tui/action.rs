@@ -109,6 +109,8 @@ pub enum Effect {
     StopConversion,
     /// Colour source lines, off this thread.
     Highlight(HighlightJob),
+    /// Open the same file with this dict as the model.
+    Reopen(String),
     /// Capture the mouse, or let it go.
     Mouse(bool),
 }

@@ -72,6 +72,8 @@ pub struct About {
     pub wrappers: Vec<String>,
     /// The published model that names and shapes fit, and what is to be said of that, a line each.
     pub architecture: Vec<String>,
+    /// The dicts of the file that hold weights.
+    pub dicts: Vec<String>,
     /// Values that are not tensors.
     pub metadata: Map<String, Value>,
     /// What the pickle mentions; `None` where there is no pickle.
@@ -104,6 +106,7 @@ impl About {
             tensors: checkpoint.tensors.len(),
             wrappers: checkpoint.wrappers.clone(),
             architecture: opened.architecture.as_deref().map(architecture::lines).unwrap_or_default(),
+            dicts: checkpoint.dicts.clone(),
             metadata: checkpoint.metadata.clone(),
             pickle: opened.outside().map(|outside| Pickle {
                 module_classes: outside.module_classes,
@@ -124,6 +127,13 @@ impl About {
     pub fn notable(&self) -> impl Iterator<Item = &PickleGlobal> {
         let foreign = self.pickle.iter().flat_map(|pickle| &pickle.foreign);
         foreign.filter(|global| global.dangerous || library(&global.name).is_none())
+    }
+
+    /// Whether a dict is the one that is shown; `None` where all are, side by side.
+    pub fn is_shown(&self, dict: &str) -> Option<bool> {
+        let path = self.wrappers.join(".");
+        let is_one = |dict: &str| path == dict || path.strip_prefix(dict).is_some_and(|rest| rest.starts_with('.'));
+        self.dicts.iter().any(|dict| is_one(dict)).then(|| is_one(dict))
     }
 
     /// What the user must hear on opening.

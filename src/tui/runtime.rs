@@ -126,6 +126,9 @@ pub struct Loaded {
 /// Opens the checkpoint, on a thread of its own.
 pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
 
+/// Opens another dict of the same file, on a thread of its own.
+pub type OpenAgainFn = Box<dyn Fn(String) -> Result<Loaded, String> + Send + Sync>;
+
 /// What the threads tell the loop.
 pub enum Message {
     /// A key, the mouse, a new size.
@@ -150,7 +153,8 @@ pub enum Message {
 /// The theme cannot be used, or there is no terminal.
 pub fn run(options: RunOptions) -> Result<Exit, Error> {
     let request = options.open.clone();
-    let open = move || {
+    let load = move |key: Option<String>| {
+        let request = open::Options { key: key.or_else(|| request.key.clone()), ..request.clone() };
         let opened = open::open(&request).map_err(|error| error.to_string())?;
         let document = Arc::new(Document::of(&opened));
         let converted = opened.clone();
@@ -159,7 +163,9 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
             Box::new(move |events| Box::new(converting::Worker::start(converted, PathBuf::new(), events)));
         Ok(Loaded { document, verifier, converter })
     };
-    run_with(options, Box::new(open))
+    let again = Arc::new(load);
+    let first = Arc::clone(&again);
+    run_again(options, Box::new(move || first(None)), Some(Box::new(move |key| again(Some(key)))))
 }
 
 /// Run the screen with another way to open a checkpoint than [`open`].
@@ -167,6 +173,11 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
 /// # Errors
 /// As [`run`].
 pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
+    run_again(options, open, None)
+}
+
+/// As [`run_with`], with a way to open another dict of the same file.
+fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> Result<Exit, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::load(&options.theme, variable)?.at(options.level);
     let mut state = State::new(options.open.checkpoint.display().to_string(), theme, Keymap::built_in()?);
@@ -186,11 +197,19 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
     spawn("input", messages.clone(), read_input)?;
     let (jobs, job_inbox) = unbounded();
     spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;
+    let reopened = messages.clone();
     spawn("opener", messages, move |messages| drop(messages.send(Message::Opened(open()))))?;
 
     // Never dropped: it would say by `eprintln!` that a terminal is gone, and panic where it says so. The guard shows the cursor.
     let mut terminal = ManuallyDrop::new(or_leave(Terminal::new(CrosstermBackend::new(io::stdout())))?);
-    let mut workers = Workers::default();
+    let again = again.map(Arc::new);
+    let reopener = again.map(|again| -> Reopener {
+        Box::new(move |key| {
+            let again = Arc::clone(&again);
+            spawn("opener", reopened.clone(), move |messages| drop(messages.send(Message::Opened(again(key)))))
+        })
+    });
+    let mut workers = Workers { reopener, ..Workers::default() };
     let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
@@ -255,7 +274,11 @@ fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
 pub struct Workers {
     verifier: Option<Box<dyn Verifier>>,
     converter: Option<Box<dyn Converter>>,
+    reopener: Option<Reopener>,
 }
+
+/// Starts a thread that opens another dict of the file.
+type Reopener = Box<dyn Fn(String) -> io::Result<()>>;
 
 /// Everything that the loop keeps besides the state.
 struct World<'a> {
@@ -454,6 +477,17 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, E
                         Effect::Convert => converter.write(),
                         _ => converter.stop(),
                     }
+                }
+            }
+            Effect::Reopen(key) => {
+                // What was asked of the model before means nothing to the next.
+                if let Some(verifier) = world.workers.verifier.take() {
+                    verifier.cancel();
+                }
+                world.workers.converter = None;
+                (world.events, world.converted) = (unbounded(), unbounded());
+                if let Some(reopen) = &world.workers.reopener {
+                    reopen(key)?;
                 }
             }
             Effect::Highlight(job) => {

@@ -38,10 +38,27 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             on_screen(state, action, &mut effects);
         }
     }
+    reopen(state, &mut effects);
     if let Some((mut context, _)) = state.context(&mut effects) {
         panes::follow(&mut context);
     }
     effects
+}
+
+/// Where another dict of the file was chosen, the screen waits for it; while a file is being written nothing is opened.
+fn reopen(state: &mut State, effects: &mut Vec<Effect>) {
+    let chosen = effects.iter().find_map(|effect| match effect {
+        Effect::Reopen(dict) => Some(dict.clone()),
+        _ => None,
+    });
+    let (Some(dict), Screen::Open(view)) = (chosen, &state.screen) else { return };
+    if state.panels.convert.is_writing() {
+        effects.retain(|effect| !matches!(effect, Effect::Reopen(_)));
+        state.notice = Some("a file is being written: wait for its end, or stop it".to_owned());
+        return;
+    }
+    let name = format!("{} ({dict})", view.document.name);
+    state.screen = Screen::Opening(name);
 }
 
 fn on_screen(state: &mut State, action: Action, effects: &mut Vec<Effect>) {

@@ -58,6 +58,19 @@ pub fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBu
     (folder, path)
 }
 
+/// Wait for a program's end and take what it has written; fail if it does not end.
+pub fn finish(mut child: std::process::Child, what: &str) -> Output {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if std::time::Instant::now() > until {
+            child.kill().unwrap();
+            panic!("{what}: does not end");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.wait_with_output().unwrap()
+}
+
 /// Whether a process is there and no zombie.
 pub fn is_alive(process: &str) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", process.trim()]).output().unwrap();

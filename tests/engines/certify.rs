@@ -193,3 +193,29 @@ fn a_wrong_argument_never_passes() {
     assert!(tried > 300, "{tried}");
     assert!(passed.is_empty(), "{} of {tried}:\n{}", passed.len(), passed.join("\n"));
 }
+
+/// Every twin that `--naive` would run of every sample.
+#[test]
+fn each_naive_twin_differs_from_torch() {
+    let registry = registry();
+    let samples: Vec<Sample> = built_in().unwrap().into_iter().chain(zoo().unwrap()).collect();
+    let model = SampleModel::new(&samples, registry.clone());
+    let (mut own, mut plans, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, sample) in samples.iter().enumerate() {
+        let Some(plan) = model.triage(number).and_then(|triaged| triaged.plan.as_ref()) else { continue };
+        for (name, twin) in naive::twins(plan) {
+            own.push(sample.clone());
+            plans.push(twin);
+            names.push(name);
+        }
+    }
+    assert!(own.len() > 300, "{} twins", own.len());
+    let measured = SampleModel::of_plans(&own, registry, plans).run(1, &[Dtype::Float32], 7, |_| {});
+    let mut same = Vec::new();
+    for ((sample, name), outcome) in own.iter().zip(&names).zip(measured.outcomes) {
+        if matches!(outcome.verdict, Verdict::Exact | Verdict::Ok | Verdict::NotRun) {
+            same.push(format!("{} {name}: {} {:?}", sample.build, outcome.verdict.name(), outcome.reason));
+        }
+    }
+    assert!(same.is_empty(), "{} of {}:\n{}", same.len(), own.len(), same.join("\n"));
+}

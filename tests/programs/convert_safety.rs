@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{program, stderr};
+use crate::common::{finish, program, stderr};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -92,18 +92,6 @@ impl Place {
         assert_eq!(names(&before), names(&after), "{arguments}: {said}");
         assert!(before == after, "{arguments}: a file is another");
     }
-}
-
-fn finish(mut child: Child, what: &str) -> Output {
-    let until = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > until {
-            child.kill().unwrap();
-            panic!("{what}: does not end");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.wait_with_output().unwrap()
 }
 
 #[test]

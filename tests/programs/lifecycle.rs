@@ -71,6 +71,34 @@ fn a_missing_engine_becomes_a_line_and_the_screen_goes_on() {
 }
 
 #[test]
+fn another_dict_of_the_file_is_opened_by_its_key() {
+    let engines = [("T2M_TORCH", "/nowhere/t2m-torch"), ("T2M_MLX", "/nowhere/t2m-mlx")];
+    let mut terminal =
+        Terminal::start(&[concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/files/gan.pt")], &engines, 140, 40);
+    terminal.wait_for("196 parameters");
+    terminal.send("o");
+    terminal.wait_for("Which dict is the model");
+    terminal.send("jj\r");
+    terminal.wait_for("86 parameters");
+    // The list says which it is, and leads to another one.
+    terminal.send("o");
+    terminal.wait("the mark", |screen| screen.lines().any(|line| line.contains("g_ema") && line.contains("is shown")));
+    terminal.send("k\r");
+    terminal.wait_for("24 parameters");
+    terminal.send("o");
+    terminal.wait("the mark", |screen| screen.lines().any(|line| line.contains("d  is shown")));
+    terminal.send("qq");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+    assert_restored(&terminal);
+    // A file of one dict says so.
+    let mut terminal = start(&["demo"]);
+    terminal.send("o");
+    terminal.wait_for("The file has no other dict with weights.");
+    terminal.send("oq");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+}
+
+#[test]
 fn signals_restore() {
     for signal in ["INT", "TERM", "HUP"] {
         let mut terminal = start(&["demo"]);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::pty::Stuck;
-use crate::common::{assert_gone, program, stderr};
+use crate::common::{assert_gone, finish, program, stderr};
 
 /// After which a run counts as one that never ends: no budget, a net.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,18 +40,6 @@ fn wait_until_it_listens(process: u32) {
         }
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-fn finish(mut child: Child, what: &str) -> Output {
-    let until = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > until {
-            child.kill().unwrap();
-            panic!("{what}: does not end");
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    child.wait_with_output().unwrap()
 }
 
 fn assert_interrupted(output: &Output, words: &str, what: &str) {

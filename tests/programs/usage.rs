@@ -48,17 +48,20 @@ fn what_a_usage_error_quotes_is_escaped() {
         "man --@",
         "help @",
     ];
-    for call in calls {
-        for (raw, shown) in HIDDEN {
-            let arguments: Vec<String> = call.split(' ').map(|word| word.replace('@', raw)).collect();
-            let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-            let said = stderr(&output);
-            assert_eq!(output.status.code(), Some(2), "{call}: {said}");
-            assert!(is_plain(&said), "{call}: {said:?}");
-            // Of short options one letter is quoted.
-            assert!(said.contains(shown) || call.contains(" -@"), "{call}: {said}");
-            assert_eq!(said.lines().filter(|line| line.starts_with("t2m-tui: all is well")).count(), 0, "{said}");
-        }
+    calls.iter().for_each(|call| refused(call));
+}
+
+/// A call is refused with what it hides written out, whatever stands for `@`.
+fn refused(call: &str) {
+    for (raw, shown) in HIDDEN {
+        let arguments: Vec<String> = call.split(' ').map(|word| word.replace('@', raw)).collect();
+        let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{call}: {said}");
+        assert!(is_plain(&said), "{call}: {said:?}");
+        // Of short options one letter is quoted.
+        assert!(said.contains(shown) || call.contains(" -@"), "{call}: {said}");
+        assert_eq!(said.lines().filter(|line| line.starts_with("t2m-tui: all is well")).count(), 0, "{said}");
     }
 }
 
@@ -84,16 +87,7 @@ fn what_an_error_quotes_of_a_call_is_escaped() {
         "doctor --source @",
         "matrix --registry @",
     ];
-    for call in calls {
-        for (raw, shown) in HIDDEN {
-            let arguments: Vec<String> = call.split(' ').map(|word| word.replace('@', raw)).collect();
-            let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-            let said = stderr(&output);
-            assert_eq!(output.status.code(), Some(2), "{call}: {said}");
-            assert!(is_plain(&said) && said.contains(shown), "{call}: {said:?}");
-            assert_eq!(said.lines().filter(|line| line.starts_with("t2m-tui: all is well")).count(), 0, "{said}");
-        }
-    }
+    calls.iter().for_each(|call| refused(call));
 }
 
 #[test]

@@ -143,6 +143,7 @@ fn an_axis_behind_a_convolution_is_another_one() {
         ("x = self.conv(x)\nreturn x.shape[-1]", "x[…]", "torch's axis -1 is at 2"),
         ("x = self.conv(x)\nreturn F.pad(x, (1, 2, 3, 4))", "pad", "pad_width=((0, 0), (3, 4), (1, 2), (0, 0))"),
         ("x = self.conv(x)\nreturn x.unsqueeze(-1)", "unsqueeze", "mx.expand_dims(x, 3)"),
+        ("x = self.conv(x)\nreturn x.unflatten(1, (4, -1))", "unflatten", "dim=1 is axis=-1"),
         ("x = self.conv(x)\nreturn torch.stack([x, x], 2)", "stack", "dim=2 is axis=1"),
         ("x = self.conv1(x)\nreturn torch.cat([x, x], 1)", "cat", "dim=1 is axis=-1"),
         ("x = self.conv1(x)\nreturn x.transpose(1, 2)", "transpose", "leave the call out"),
@@ -311,6 +312,49 @@ fn axes_are_counted_as_a_kind_of_their_own() {
     assert_eq!((&cat["status"], &cat["layout"]), (&json!("axis"), &json!("channels-last")));
     assert!(cat["notes"][0].as_str().unwrap().contains("axis=-1"), "{cat}");
     assert!(opened.triage.classes.values().all(|class| class.blockers.is_empty()));
+}
+
+#[test]
+fn a_forward_with_all_of_it_is_told_line_by_line() {
+    let lines = "y = torch.cat([self.conv(x), self.blocks[0](x)], dim=1)
+p, q = y.chunk(2, dim=1)
+s = F.softmax(p, dim=1)
+t = (s * q)[:, :8]
+g = t.mean(dim=[2, 3])
+z = t.view(t.size(0), -1)
+u = t.reshape(t.shape[0], -1)
+v = torch.reshape(t, (t.shape[0], -1))
+tok = t.flatten(2).transpose(1, 2)
+return self.fc(g), self.fc(z), self.fc(u), self.fc(v), self.fc(tok)";
+    let opened = forward(lines, json!({}));
+    let all = ops(&opened);
+    let mut by_line: Vec<(usize, &str, OpStatus, String)> = all
+        .iter()
+        .flat_map(|op| op.places.iter().map(|(_, line, _)| (*line, op.torch.as_str(), op.status, op.notes.join(" "))))
+        .collect();
+    by_line.sort_by_key(|(line, op, ..)| (*line, *op));
+    // The head, the helper class, `class Net` and its `def` come before.
+    let told: Vec<String> = by_line
+        .iter()
+        .map(|(line, op, status, words)| {
+            let words = words.split(": ").nth(1).unwrap_or("").split([',', '.']).next().unwrap_or("");
+            format!("{} {op} {} {words}", line - 8, status.name()).trim_end().to_owned()
+        })
+        .collect();
+    let expected = [
+        "1 torch.cat axis dim=1 is axis=-1",
+        "2 torch.chunk trap dim=1 is axis=-1",
+        "3 F.softmax axis dim=1 is axis=-1",
+        "4 torch.mul direct",
+        "4 x[…] axis x[:",
+        "5 x.mean axis dim=(2",
+        "6 x.view axis flattened as it is",
+        "7 x.reshape axis flattened as it is",
+        "8 x.reshape axis flattened as it is",
+        "9 x.flatten axis the axes of places are (1",
+        "9 x.transpose axis leave the call out",
+    ];
+    assert_eq!(told, expected);
 }
 
 /// What is said of a call of the op of a row by its arguments.

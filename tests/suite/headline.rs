@@ -138,6 +138,11 @@ fn what_is_exact_by_definition_is_told_apart() {
     assert_eq!(total.words(), "22 ok, 1 drift, 1 broken, 1 failed; 5 exact by definition");
     let screen = rows(&draw(&mut state, 160, 45)).join("\n");
     assert!(screen.contains("measured 24/28 !") && screen.contains("= 5 by definition"), "{screen}");
+    let row = |state: &mut State, path: &str| {
+        select(state, path);
+        rows(&draw(state, 160, 45)).into_iter().find(|row| row.contains('▌')).unwrap()
+    };
+    assert!(row(&mut state, "layer1.0").contains(" 4/4 ✓ ◇1"), "{}", row(&mut state, "layer1.0"));
     select(&mut state, "stem.2");
     let screen = rows(&draw(&mut state, 160, 45)).join("\n");
     assert!(

@@ -248,3 +248,18 @@ fn an_idiom_is_told_once_at_the_line_that_uses_it() {
     assert_eq!(report["idioms"][0]["mlx"], json!(row.mlx));
     assert_eq!(report["idioms"][0]["places"][0]["line"], json!(11));
 }
+
+#[test]
+fn the_source_pane_names_an_idiom_beside_its_line() {
+    use t2m_tui::tui::action::Action;
+    use t2m_tui::tui::document::Document;
+    let opened = net(ROTATE_HALF, "return q * cos + rotate_half(q) * sin");
+    let mut state = crate::common::sample::state("dark");
+    crate::common::sample::act(&mut state, Action::Opened(std::sync::Arc::new(Document::of(&opened))));
+    let screen = |state: &mut _, width| t2m_tui::tui::snapshot::rows(&crate::common::sample::draw(state, width, 45));
+    let line = |rows: Vec<String>| rows.into_iter().find(|row| row.contains("+ rotate_half(q)")).unwrap();
+    let wide = line(screen(&mut state, 300));
+    assert!(wide.contains("RoPE: halves → mx.fast.rope(x, dims, traditional=False"), "{wide}");
+    let narrow = line(screen(&mut state, 180));
+    assert!(narrow.contains("RoPE: halves") && !narrow.contains("mx.fast"), "{narrow}");
+}

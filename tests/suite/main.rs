@@ -42,3 +42,4 @@ mod source;
 mod source_limits;
 mod steering;
 mod torchscript;
+mod twins;

@@ -148,6 +148,7 @@ fn pipeline(path: &Path, index: &Path, asked: Option<&str>) -> Result<Checkpoint
         return Err(Error::NotAFile { path: path.to_path_buf(), what: what.to_owned() });
     }
     all.warnings.insert(0, format!("A pipeline of diffusers: {} hold weights; --key takes one.", found.join(", ")));
+    all.dicts = all.metadata.keys().cloned().collect();
     all.metadata.insert("model_index".to_owned(), Value::Object(described));
     all.cleared(asked)
 }

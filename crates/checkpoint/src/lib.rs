@@ -94,6 +94,8 @@ pub struct Checkpoint {
     pub metadata: Map<String, Value>,
     /// What the state dict was wrapped in, outermost first (`state_dict`, `module.`, `_orig_mod.`).
     pub wrappers: Vec<String>,
+    /// The dicts of the file that hold weights, as `--key` takes them; empty where there is only one.
+    pub dicts: Vec<String>,
     /// Full path of the root's class, where something beside the tensors tells it (a folder's config.json).
     pub root_class: Option<String>,
     /// What the pickle would have imported and called; `None` where the format has no pickle.
@@ -294,6 +296,7 @@ impl Checkpoint {
             content,
             metadata: Map::new(),
             wrappers: Vec::new(),
+            dicts: Vec::new(),
             root_class: None,
             pickle: None,
             sources: Vec::new(),

@@ -84,6 +84,8 @@ pub(super) struct Rebuilder<'a> {
     given: HashMap<i64, Tensor>,
     /// Modules around others that stand for these, by their places (`module.`, `backbone.module.`).
     pub wrappers: Vec<String>,
+    /// The dicts that hold weights, by the dotted paths of keys that `--key` takes.
+    pub dicts: Vec<String>,
 }
 
 /// A storage as a persistent id describes it.
@@ -130,6 +132,7 @@ impl<'a> Rebuilder<'a> {
             by_node: HashMap::new(),
             given: HashMap::new(),
             wrappers: Vec::new(),
+            dicts: Vec::new(),
         }
     }
 

@@ -161,6 +161,7 @@ impl Parts {
             storages: rebuilder.storages,
             metadata: self.metadata,
             wrappers: self.wrappers,
+            dicts: std::mem::take(&mut rebuilder.dicts),
             pickle: Some(pickle::report(rebuilder.pickle)),
             sources,
             warnings,

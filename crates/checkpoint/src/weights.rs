@@ -88,6 +88,8 @@ pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>, asked: Option<&str>) -> Unwr
                 (key, inner)
             }
             Choice::Several(names) => {
+                let around = found.wrappers.join(".");
+                rebuilder.dicts.extend(names.iter().map(|name| join(&around, name.as_str().into()).to_string()));
                 found.side_by_side = names;
                 break;
             }
@@ -116,6 +118,12 @@ pub(super) fn unwrap(rebuilder: &mut Rebuilder<'_>, asked: Option<&str>) -> Unwr
         }
         let shown = name_for_message(&name);
         if !others.is_empty() {
+            let all = std::iter::once(name.to_string()).chain(others.iter().cloned());
+            let new: Vec<String> = all
+                .map(|key| join(&around, key.into()).into())
+                .filter(|dict| !rebuilder.dicts.contains(dict))
+                .collect();
+            rebuilder.dicts.extend(new);
             let hold = if others.len() == 1 { "holds" } else { "hold" };
             rebuilder
                 .warn(format!("{} {hold} weights too; only `{shown}` is shown, --key takes another.", list(&others)));

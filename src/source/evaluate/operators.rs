@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Value;
+use crate::source::literals;
 
 /// Elements and characters of what `*` and `+` make.
 const LONGEST: usize = 256;
@@ -39,16 +40,10 @@ fn known(operator: &str, left: &Value, right: &Value) -> Option<Value> {
     }
     if let (Some(a), Some(b)) = (left.whole(), right.whole()) {
         let whole = match operator {
-            "+" => a.checked_add(b),
-            "-" => a.checked_sub(b),
-            "*" => a.checked_mul(b),
-            "//" => floor_divide(a, b),
-            "%" => a.checked_sub(floor_divide(a, b)?.checked_mul(b)?),
-            "**" => a.checked_pow(u32::try_from(b).ok()?),
             "&" => Some(a & b),
             "|" => Some(a | b),
             "/" if b != 0 => return Some(Value::Float(a as f64 / b as f64)),
-            _ => None,
+            _ => literals::whole(operator, a, b),
         };
         return whole.map(Value::Int);
     }
@@ -85,12 +80,6 @@ fn known(operator: &str, left: &Value, right: &Value) -> Option<Value> {
 fn repeat(elements: &Rc<[Value]>, times: i64) -> Option<Value> {
     let times = usize::try_from(times.max(0)).ok().filter(|times| times.saturating_mul(elements.len()) <= LONGEST)?;
     Some(Value::sequence(std::iter::repeat_n(elements.iter().cloned(), times).flatten().collect()))
-}
-
-fn floor_divide(a: i64, b: i64) -> Option<i64> {
-    let quotient = a.checked_div(b)?;
-    let exact = quotient.checked_mul(b)? == a;
-    if exact || (a < 0) == (b < 0) { Some(quotient) } else { quotient.checked_sub(1) }
 }
 
 /// Whether a comparison holds, where that is known.

@@ -14,6 +14,7 @@ pub(super) fn answer(asked: &Asked<'_>, layout: Option<Layout>) -> Option<Answer
         "transpose" | "swapaxes" | "swapdims" | "movedim" | "moveaxis" | "t" => swap(asked, layout),
         "squeeze" => squeeze(asked, layout),
         "unsqueeze" => unsqueeze(asked, layout),
+        "unflatten" => unflatten(asked, layout),
         "size" => size(asked, layout),
         "pad" => pad(asked, layout),
         "expand" | "repeat" | "tile" => sizes(asked, layout),
@@ -325,6 +326,28 @@ fn unsqueeze(asked: &Asked<'_>, layout: Option<Layout>) -> Answer {
     let fills = [("torch", named("dim", &[*axis])), ("mlx", there.to_string())];
     let said = words("unsqueeze", &[(fills[0].0, &fills[0].1), (fills[1].0, &fills[1].1)]);
     Answer::new(more.layout(), Axes::Moved(said))
+}
+
+/// `x.unflatten(1, (groups, -1))`
+fn unflatten(asked: &Asked<'_>, layout: Option<Layout>) -> Answer {
+    let (Some(layout), Some(Value::Int(axis)), Some(Value::Sequence(sizes))) = (
+        layout,
+        asked.argument("dim", 0),
+        asked.argument("sizes", 1).or_else(|| asked.argument("unflattened_size", 1)),
+    ) else {
+        return Answer::NOTHING;
+    };
+    let more = (sizes.len() as u8).saturating_sub(1);
+    let last = match layout {
+        Layout::Torch(rank) => return Answer::new(Layout::Torch(rank.map(|rank| rank + more)), Axes::Torch),
+        Layout::Last(last) => last,
+    };
+    let said = counted(last, "dim", &[*axis]);
+    let Some(at) = last.axis(*axis) else { return Answer::said(said) };
+    let channels = last.channels + if last.is_channels(at) { more } else { 0 };
+    let lead = last.lead + if at < usize::from(last.lead) { more } else { 0 };
+    let rank = last.rank.map(|rank| rank + more);
+    Answer::new(Last { rank, lead, channels, one: false, width: None }.layout(), said)
 }
 
 /// `x.size()`, `x.size(1)`

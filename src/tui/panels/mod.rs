@@ -6,6 +6,7 @@
 
 pub mod about;
 pub mod convert;
+pub mod dicts;
 pub mod filter;
 pub mod find;
 pub mod findings;
@@ -27,6 +28,7 @@ use super::scroll::Scroll;
 pub enum Name {
     About,
     Convert,
+    Dicts,
     Filter,
     Find,
     Findings,
@@ -35,7 +37,8 @@ pub enum Name {
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 6] = [Name::About, Name::Convert, Name::Filter, Name::Find, Name::Findings, Name::Help];
+    pub const ALL: [Name; 7] =
+        [Name::About, Name::Convert, Name::Dicts, Name::Filter, Name::Find, Name::Findings, Name::Help];
 }
 
 /// The state of each panel, and which of them is open. A closed panel keeps its state.
@@ -46,6 +49,7 @@ pub struct Panels {
     pub open: Option<Name>,
     pub about: about::About,
     pub convert: convert::Convert,
+    pub dicts: dicts::Dicts,
     pub filter: filter::Filter,
     pub find: find::Find,
     pub findings: findings::Findings,
@@ -57,6 +61,7 @@ impl Panels {
         match name {
             Name::About => &self.about,
             Name::Convert => &self.convert,
+            Name::Dicts => &self.dicts,
             Name::Filter => &self.filter,
             Name::Find => &self.find,
             Name::Findings => &self.findings,
@@ -68,6 +73,7 @@ impl Panels {
         match name {
             Name::About => &mut self.about,
             Name::Convert => &mut self.convert,
+            Name::Dicts => &mut self.dicts,
             Name::Filter => &mut self.filter,
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,

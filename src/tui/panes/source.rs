@@ -10,7 +10,9 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::{Behaviour, Pane, Place, View, tree};
+use crate::findings::idioms::of_module;
 use crate::model::ModuleId;
+use crate::registry::idioms::Idiom;
 use crate::registry::library;
 use crate::source::highlight::Run;
 use crate::source::{Blocker, ClassSource, Reach};
@@ -334,6 +336,8 @@ struct Sheet<'a> {
     digits: usize,
     /// What each line mentions.
     mentions: HashMap<usize, Vec<&'a str>>,
+    /// Idioms by their line.
+    idioms: HashMap<usize, &'static Idiom>,
     /// Lines that build or call the selected module.
     linked: HashSet<usize>,
     runs: Option<&'a Highlighted>,
@@ -349,7 +353,11 @@ impl<'a> Sheet<'a> {
         let class = view.document.module(shown.owner).map_or("", |module| module.class.as_str());
         let digits = shown.source.text.lines().count().max(100).to_string().len();
         let runs = view.source.colours.get(class);
-        Sheet { theme, view, owner: shown.owner, source: shown.source, area, digits, mentions, linked, runs }
+        let own = of_module(&view.document.model, &view.document.triage, shown.owner);
+        let here = own.filter(|(_, _, file)| *file == shown.source.file);
+        let idioms = here.filter_map(|(kind, used, _)| Some((used.line, kind.row()?))).collect();
+        let (owner, source) = (shown.owner, shown.source);
+        Sheet { theme, view, owner, source, area, digits, mentions, idioms, linked, runs }
     }
 
     /// Columns before the code: a mark, the number, a rule.
@@ -409,6 +417,8 @@ impl<'a> Sheet<'a> {
         text::put(canvas.buffer, self.area.x + self.gutter() as u16, y, room, &code);
         if let Some(names) = self.mentions.get(&line) {
             self.draw_links(canvas, y, names, code_width);
+        } else if let Some(row) = self.idioms.get(&line) {
+            self.draw_idiom(canvas, y, row, code_width);
         }
         if !pointed && self.linked.contains(&line) {
             canvas.overlay(Rect { y, height: 1, ..self.area }, theme.linked());
@@ -458,6 +468,18 @@ impl<'a> Sheet<'a> {
         if let Some(line) = lines.into_iter().find(|line| line.width() <= room) {
             let columns = line.width();
             text::put(canvas.buffer, self.area.right() - columns as u16 - 1, y, columns, &line);
+        }
+    }
+
+    /// What the line does together with others, and MLX's call where there is room for it.
+    fn draw_idiom(&self, canvas: &mut Canvas<'_>, y: u16, row: &Idiom, code: usize) {
+        let room = usize::from(self.area.width).saturating_sub(self.gutter() + code + 2);
+        let short = format!("{}: {}", row.name, row.variant);
+        let words = [format!("{short} → {}", row.mlx), short].into_iter().find(|words| text::width(words) <= room);
+        if let Some(words) = words {
+            let columns = text::width(&words);
+            let x = self.area.right() - columns as u16 - 1;
+            text::put_text(canvas.buffer, x, y, columns, &words, self.theme.muted());
         }
     }
 

@@ -503,7 +503,10 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
             None => String::new(),
         };
         let (passed, all) = (sum.passed(), view.document.to_measure(id));
-        let score = if all == 0 { "by def.".to_owned() } else { format!("{passed}/{all}") };
+        if all == 0 && sum.running == 0 && sum.by_definition > 0 {
+            return (format!("{} by def.", glyphs::verdict(Verdict::Exact)), theme.verdict(Verdict::Exact));
+        }
+        let score = format!("{passed}/{all}");
         let words = match to_port(&view.document, id) {
             Some(port) => {
                 let full = format!("{score}{sign} {port}");
