@@ -40,6 +40,8 @@ import describe  # noqa: E402
 MAGIC = b"T2MARCH1"
 SKETCH = 24
 SECONDS = 300
+# Where a library keeps its weights, and how it prepares images: nothing of the model.
+NOT_THE_MODEL = {"default_cfg", "pretrained_cfg", "config", "generation_config"}
 # Blocks are read whole: models of one file of a library share one, up to so many trees.
 MOST_IN_A_BLOCK = 24
 
@@ -245,8 +247,16 @@ def deflate(text):
     return packer.compress(text.encode()) + packer.flush()
 
 
+def without_noise(node):
+    """A kept tree may be older than the list of what is left out."""
+    node["attributes"] = {name: value for name, value in node["attributes"].items() if name not in NOT_THE_MODEL}
+    for _, child in node["children"]:
+        without_noise(child)
+    return node
+
+
 def write(trees, out):
-    """`trees`: library, name, family and tree of each model."""
+    """`trees`: library, name and tree of each model."""
     libraries = sorted({library for library, *_ in trees}, key=[label for label, *_ in LIBRARIES].index)
     versions = {label: importlib.metadata.version(package) for label, package, *_ in LIBRARIES if label in libraries}
     # Models that are alike in everything are one tree with several names.
@@ -303,7 +313,7 @@ def main():
                 failures.append(f"{library} {name}: {error}")
                 print("not built:", failures[-1], file=sys.stderr, flush=True)
             else:
-                trees.append((library, name, json.loads(text)))
+                trees.append((library, name, without_noise(json.loads(text))))
     write(trees, arguments.out)
     print(f"{len(failures)} not built")
 

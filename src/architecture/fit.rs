@@ -51,12 +51,15 @@ pub struct Fit {
     pub missing: Vec<String>,
     /// Tensors that the tree does not have.
     pub unexpected: usize,
+    /// Tensors of the tree outside of the part that the file has.
+    pub outside: usize,
 }
 
 impl Fit {
-    /// How well it fits; comparable among trees and one file.
-    pub fn rank(&self) -> (usize, std::cmp::Reverse<usize>) {
-        (self.fitting, std::cmp::Reverse(self.differing.len() + self.missing.len()))
+    /// How well it fits; comparable among trees and one file. Of trees that fit as well a whole one is meant, not a part.
+    pub fn rank(&self) -> (usize, std::cmp::Reverse<usize>, bool) {
+        let rest = self.differing.len() + self.missing.len() + self.unexpected + self.outside;
+        (self.fitting, std::cmp::Reverse(rest), matches!(self.place, Place::Below(_)))
     }
 
     /// Whether nothing is left over on either side.
@@ -92,10 +95,14 @@ pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str
     let mut tensors = Vec::new();
     list(root, "", &mut tensors);
     let place = place(&tensors, names, ends)?;
-    let mut fit = Fit { place, fitting: 0, of: 0, differing: Vec::new(), missing: Vec::new(), unexpected: 0 };
+    let mut fit =
+        Fit { place, fitting: 0, of: 0, differing: Vec::new(), missing: Vec::new(), unexpected: 0, outside: 0 };
     let mut met = 0usize;
     for (name, tensor) in &tensors {
-        let Some(name) = fit.place.in_file(name) else { continue };
+        let Some(name) = fit.place.in_file(name) else {
+            fit.outside += 1;
+            continue;
+        };
         fit.of += 1;
         match (names.get(name.as_str()), tensor.shape) {
             (Some(have), Some(shape)) if *have != shape => {

@@ -104,7 +104,7 @@ impl Walk<'_> {
             None => Some(module.attributes()),
         };
         if let Some(attributes) = attributes {
-            let attributes = self.common(&place, attributes);
+            let attributes = self.common(&place, module.class(), attributes);
             let alternatives = self.alternatives(&place, module);
             self.known.push(Known { path: place, class: module.class().into(), alternatives, attributes });
         }
@@ -158,10 +158,20 @@ impl Walk<'_> {
         found.into_iter().map(CompactString::from).collect()
     }
 
-    /// Attributes without those in which the other trees differ.
-    fn common(&mut self, path: &CompactString, mut attributes: Arc<Map<String, Value>>) -> Arc<Map<String, Value>> {
-        let others: Vec<&Arc<Map<String, Value>>> =
-            self.others.iter().filter_map(|other| Some(&other.get(path)?.1)).collect();
+    /// Attributes without those in which modules of the same class differ in the other trees.
+    fn common(
+        &mut self,
+        path: &CompactString,
+        class: &str,
+        mut attributes: Arc<Map<String, Value>>,
+    ) -> Arc<Map<String, Value>> {
+        let others: Vec<&Arc<Map<String, Value>>> = self
+            .others
+            .iter()
+            .filter_map(|other| other.get(path))
+            .filter(|(other, _)| *other == class)
+            .map(|(_, known)| known)
+            .collect();
         if others.iter().all(|other| Arc::ptr_eq(other, &attributes) || **other == attributes) {
             return attributes;
         }
