@@ -259,18 +259,36 @@ pub fn total(opened: &Opened) -> Counts {
     total
 }
 
+/// Places that are named behind what is said of an axis.
+const NAMED: usize = 4;
+
+/// What these places' own arguments and axes say, of axes with the places.
+fn notes(op: &OpSummary<'_>) -> Vec<String> {
+    let mut notes = op.notes.clone();
+    if op.order == Some(Order::Moved) {
+        let named = op.places.iter().take(NAMED).map(|(file, line, _)| {
+            let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
+            format!("{file}:{line}")
+        });
+        let more = op.places.len().saturating_sub(NAMED);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        notes.push(format!("At {}.", named.chain(more).collect::<Vec<String>>().join(", ")));
+    }
+    notes
+}
+
 /// What a report says of an op beside its counterpart: renamed arguments, the trap where it fires, what its axes and arguments
 /// say.
 pub fn words(op: &OpSummary<'_>) -> String {
     let Some(row) = op.row else {
         let unknown = "unknown here: no row of the registry covers this op, which says nothing of MLX";
         let first = (op.status == OpStatus::Unknown).then(|| unknown.to_owned());
-        return first.into_iter().chain(op.notes.iter().cloned()).collect::<Vec<String>>().join(" ");
+        return first.into_iter().chain(notes(op)).collect::<Vec<String>>().join(" ");
     };
     let renames: Vec<String> = row.renames.iter().map(|(from, to)| format!("{from} → {to}")).collect();
     // A row of a trap has its text for the calls in which it fires.
     let trap = row.trap.clone().filter(|_| row.status == op.status);
-    let said = trap.into_iter().chain(op.notes.iter().cloned()).collect::<Vec<String>>().join(" ");
+    let said = trap.into_iter().chain(notes(op)).collect::<Vec<String>>().join(" ");
     let parts = [renames.join(", "), said];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<String>>().join("; ")
 }

@@ -41,10 +41,10 @@ pub(super) fn of(module: &Module, triaged: Option<&ModuleTriage>) -> Gives {
                 width: None,
             };
         }
-        if begins(&["BatchNorm", "SyncBatchNorm", "InstanceNorm"]) {
+        if begins(&["BatchNorm", "InstanceNorm"]) {
             // BatchNorm1d takes (N, C) as well.
-            let rank = Some(rank).filter(|_| axes > 1 || begins(&["InstanceNorm"]));
-            return Gives::Channels { rank, keeps: true };
+            let either = axes == 1 && !begins(&["InstanceNorm"]);
+            return if either { Gives::Same } else { Gives::Channels { rank: Some(rank), keeps: true } };
         }
         if name.contains("Pad") {
             return Gives::Channels { rank: Some(rank), keeps: false };
@@ -57,6 +57,7 @@ pub(super) fn of(module: &Module, triaged: Option<&ModuleTriage>) -> Gives {
         _ if of_torch.iter().any(|start| class.starts_with(start)) => Gives::Same,
         "Flatten" if torchs => Gives::Flatten(number(module, "start_dim", 1), number(module, "end_dim", -1)),
         _ if own.ends_with(".Permute") => permute(module),
+        "SyncBatchNorm" => Gives::Same,
         "Embedding" => Gives::Rows,
         name if FEATURES.contains(&name) => Gives::Features,
         name if CHANNELS.contains(&name) => Gives::Channels { rank: None, keeps: true },

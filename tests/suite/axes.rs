@@ -62,6 +62,7 @@ fn layers() -> Vec<Row<'static>> {
         ("conv3", "Conv3d", json!({"kernel_size": [3, 3, 3], "padding": [1, 1, 1]})),
         ("point", "Conv2d", json!({"kernel_size": [1, 1], "padding": [0, 0]})),
         ("norm", "BatchNorm2d", json!({})),
+        ("rows", "BatchNorm1d", json!({})),
         ("group", "GroupNorm", json!({"num_groups": 2})),
         ("pool", "AdaptiveAvgPool2d", json!({"output_size": 1})),
         ("act", "ReLU", json!({})),
@@ -210,6 +211,7 @@ fn what_is_in_torchs_order_is_left_alone() {
         ("x = self.ids(x)\nreturn x.mean(1)", "mean"),
         ("x = self.fc(x)\nreturn torch.cat([x, x], 1)", "cat"),
         ("x = self.fc(x)\nreturn x.flatten(1)", "flatten"),
+        ("x = self.rows(self.fc(x))\nreturn x.flatten(1)", "flatten"),
         ("self.conv(x)\nz = x.new_zeros((4, 4))\nreturn z.view(2, 2, 2, 2)", "view"),
         ("x = self.conv(x)\nreturn torch.cat([x, x], 0)", "cat"),
         ("x = self.conv(x)\nreturn x.mean()", "mean"),
@@ -260,6 +262,9 @@ fn what_is_not_known_says_so() {
     let all = said("y = self.conv(x)\nreturn torch.cat([x, x], 1)", "cat");
     assert!(matches!(all.as_slice(), [(OpStatus::Direct, words)] if words.contains("not known")), "{all:?}");
     let all = said("y = self.conv(x)\nreturn x.flatten(1)", "flatten");
+    assert!(matches!(all.as_slice(), [(OpStatus::Trap, words)] if words.contains("not known")), "{all:?}");
+    // A norm over channels that takes rows as well says nothing of what came in.
+    let all = said("x = self.rows(x)\nreturn x.flatten(1)", "flatten");
     assert!(matches!(all.as_slice(), [(OpStatus::Trap, words)] if words.contains("not known")), "{all:?}");
     // Without images there is nothing to be unsure of.
     let text = "class Net(nn.Module):\n    def forward(self, x):\n        return torch.cat([self.fc(x), x], 1)\n";
@@ -312,6 +317,9 @@ fn axes_are_counted_as_a_kind_of_their_own() {
     assert_eq!((&cat["status"], &cat["layout"]), (&json!("axis"), &json!("channels-last")));
     assert!(cat["notes"][0].as_str().unwrap().contains("axis=-1"), "{cat}");
     assert!(opened.triage.classes.values().all(|class| class.blockers.is_empty()));
+    let all = ops(&opened);
+    let [cat] = find(&all, "cat")[..] else { panic!("{all:?}") };
+    assert!(words(cat).ends_with("At m.py:10."), "{}", words(cat));
 }
 
 #[test]
