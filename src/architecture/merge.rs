@@ -104,7 +104,7 @@ impl Walk<'_> {
             None => Some(module.attributes()),
         };
         if let Some(attributes) = attributes {
-            let attributes = self.common(&place, module.class(), attributes);
+            let attributes = self.common(&place, module, attributes);
             let alternatives = self.alternatives(&place, module);
             self.known.push(Known { path: place, class: module.class().into(), alternatives, attributes });
         }
@@ -162,28 +162,26 @@ impl Walk<'_> {
     fn common(
         &mut self,
         path: &CompactString,
-        class: &str,
+        module: Described<'_>,
         mut attributes: Arc<Map<String, Value>>,
     ) -> Arc<Map<String, Value>> {
+        // What the file's shapes show is no question: the architecture's own values are compared.
+        let told = module.attributes();
         let others: Vec<&Arc<Map<String, Value>>> = self
             .others
             .iter()
             .filter_map(|other| other.get(path))
-            .filter(|(other, _)| *other == class)
+            .filter(|(other, _)| *other == module.class())
             .map(|(_, known)| known)
             .collect();
-        if others.iter().all(|other| Arc::ptr_eq(other, &attributes) || **other == attributes) {
+        if others.iter().all(|other| Arc::ptr_eq(other, &told) || **other == told) {
             return attributes;
         }
-        let names: BTreeMap<&str, ()> = others
-            .iter()
-            .flat_map(|other| other.keys())
-            .chain(attributes.keys())
-            .map(|name| (name.as_str(), ()))
-            .collect();
+        let names: BTreeMap<&str, ()> =
+            others.iter().flat_map(|other| other.keys()).chain(told.keys()).map(|name| (name.as_str(), ())).collect();
         let mut differing = Vec::new();
         for (name, ()) in names {
-            let mut values: Vec<Option<Value>> = vec![attributes.get(name).cloned()];
+            let mut values: Vec<Option<Value>> = vec![told.get(name).cloned()];
             for other in &others {
                 let value = other.get(name).cloned();
                 if !values.contains(&value) {

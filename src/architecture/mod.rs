@@ -149,16 +149,22 @@ pub fn lines(architecture: &Architecture) -> Vec<String> {
         let chosen = if architecture.by_file_name { "; the file's name decided" } else { "" };
         lines.push(format!("{count} more fit as well, {} {name} for one{chosen}", first.library));
     }
-    let mut told: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut told: Vec<(&Told, Vec<String>, usize)> = Vec::new();
     for apart in &architecture.told_apart {
-        let values: Vec<String> =
-            apart.values.iter().map(|value| value.as_ref().map_or("none".to_owned(), Value::to_string)).collect();
-        if !told.iter().any(|(name, known)| *name == apart.attribute && *known == values) {
-            told.push((&apart.attribute, values));
+        let value = |value: &Option<Value>| value.as_ref().map_or("none".to_owned(), Value::to_string);
+        let values: Vec<String> = apart.values.iter().map(value).collect();
+        match told.iter_mut().find(|(first, known, _)| first.attribute == apart.attribute && *known == values) {
+            Some((.., more)) => *more += 1,
+            None => told.push((apart, values, 0)),
         }
     }
-    for (name, values) in told.iter().take(MOST_TOLD) {
-        lines.push(format!("not told by the file: {name} is {}", values.join(" or ")));
+    for (first, values, more) in told.iter().take(MOST_TOLD) {
+        let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
+        let (module, name) = (&first.module, &first.attribute);
+        lines.push(format!("not told by the file: `{name}` of {module}{more} is {}", values.join(" or ")));
+    }
+    if told.len() > MOST_TOLD {
+        lines.push(format!("not told by the file either: {} more; --format json lists them", told.len() - MOST_TOLD));
     }
     lines
 }

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod architectures;
 mod axes;
 mod blocker_patterns;
 mod blockers;
