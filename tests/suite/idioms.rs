@@ -193,6 +193,7 @@ fn what_only_looks_like_one_is_none() {
         ("", "a, b, c, d = x.chunk(4, dim=-1)\nreturn torch.sigmoid(a) * b"),
         ("", "return self.gate(x) * self.up(x)"),
         ("", "return self.act(self.gate(x)) * self.up(q)"),
+        ("", "return torch.sigmoid(self.gate(x)) * self.up(x)"),
         // Repeated, but not heads of keys.
         ("", "return cos.repeat_interleave(2, dim=-1) + x.repeat(1, 2, 1, 1)"),
         // A softmax of no product of queries, of scores of float32, or of nothing scaled.
