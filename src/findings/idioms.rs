@@ -16,6 +16,8 @@ type Places<'a> = BTreeSet<(&'a str, usize)>;
 pub struct IdiomSummary<'a> {
     /// What is known of it.
     pub row: &'static Idiom,
+    /// Whether the model runs one of these places, or that cannot be decided of any.
+    pub reach: Reach,
     /// How many modules run one of these places.
     pub count: usize,
     /// File and 1-based line; each once, in order.
@@ -24,40 +26,52 @@ pub struct IdiomSummary<'a> {
 
 /// The idioms that the model runs, or may run, in the order of the table.
 pub fn idioms(opened: &Opened) -> Vec<IdiomSummary<'_>> {
-    let mut found: BTreeMap<Kind, (usize, Places<'_>)> = BTreeMap::new();
+    let mut found: BTreeMap<Kind, (Reach, usize, Places<'_>)> = BTreeMap::new();
     for id in 0..opened.model.modules.len() {
         let mut own: BTreeSet<Kind> = BTreeSet::new();
-        for (kind, used, file) in of_module(&opened.model, &opened.triage, id) {
-            let known = found.entry(kind).or_default();
-            known.0 += usize::from(own.insert(kind));
-            known.1.insert((file, used.line));
+        for Own { kind, reach, used, file } in of_module(&opened.model, &opened.triage, id) {
+            let known = found.entry(kind).or_insert_with(|| (reach, 0, Places::new()));
+            known.0 = reach.min(known.0);
+            known.1 += usize::from(own.insert(kind));
+            known.2.insert((file, used.line));
         }
     }
     let summary = |row: &'static Idiom| {
-        let (count, places) = found.remove(&row.kind)?;
-        Some(IdiomSummary { row, count, places })
+        let (reach, count, places) = found.remove(&row.kind)?;
+        Some(IdiomSummary { row, reach, count, places })
     };
     built_in().iter().filter_map(summary).collect()
 }
 
-/// The idioms of one module's own forward, with the variant that its attributes choose, and the file.
-pub fn of_module<'a>(
-    model: &'a Model,
-    triage: &'a Triage,
-    id: ModuleId,
-) -> impl Iterator<Item = (Kind, &'a IdiomUse, &'a str)> {
+/// An idiom in one module's own forward.
+#[derive(Debug)]
+pub struct Own<'a> {
+    /// The variant that the module's attributes choose.
+    pub kind: Kind,
+    /// Whether the module runs it, or that is not known.
+    pub reach: Reach,
+    /// Where it is.
+    pub used: &'a IdiomUse,
+    /// The file.
+    pub file: &'a str,
+}
+
+/// The idioms of one module's own forward that it runs, or may run.
+pub fn of_module<'a>(model: &'a Model, triage: &'a Triage, id: ModuleId) -> impl Iterator<Item = Own<'a>> {
     let module = model.modules.get(id);
     let source = module.and_then(|module| triage.source(&module.class));
     let reached = triage.reached.get(id).and_then(Option::as_deref);
     source.into_iter().flat_map(move |source| {
         source.idioms.iter().enumerate().filter_map(move |(at, used)| {
-            let runs =
-                reached.is_none_or(|reached| reached.idioms.get(at).copied().flatten().is_some_and(Reach::counts));
+            let reach = match reached {
+                None => Some(Reach::Inference),
+                Some(reached) => reached.idioms.get(at).copied().flatten().filter(|reach| reach.counts()),
+            }?;
             let kind = match &used.choice {
                 None => used.kind,
                 Some(choice) => choice.variant(used.kind, module?.attributes.get(&choice.attribute))?,
             };
-            runs.then_some((kind, used, used.file.as_deref().unwrap_or(&source.file)))
+            Some(Own { kind, reach, used, file: used.file.as_deref().unwrap_or(&source.file) })
         })
     })
 }

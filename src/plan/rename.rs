@@ -76,7 +76,7 @@ fn alone(plan: &Plan) -> Option<Plan> {
 fn default_eps(plan: &Plan) -> Option<Plan> {
     let far = |args: &Map<String, Value>| {
         let eps = args.get("eps").and_then(Value::as_f64)?;
-        (eps > EPS * APART || eps < EPS / APART).then_some(())
+        (!(EPS / APART..=EPS * APART).contains(&eps)).then_some(())
     };
     let mut twin = plan.clone();
     let layers =

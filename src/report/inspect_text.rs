@@ -211,8 +211,8 @@ fn write_idioms(out: &mut dyn Write, opened: &Opened, folders: &Folders) -> std:
     if !found.is_empty() {
         writeln!(out, "\nidioms in the forwards")?;
     }
-    for IdiomSummary { row, count, places } in &found {
-        writeln!(out, "    {}: {} ×{count} → {}", row.name, row.variant, row.mlx)?;
+    for IdiomSummary { row, reach, count, places } in &found {
+        writeln!(out, "    {}: {}{} ×{count} → {}", row.name, row.variant, reach.aside(), row.mlx)?;
         let mut places: Vec<String> =
             places.iter().map(|(file, line)| format!("{}:{line}", folders.short(file))).collect();
         let more = places.len().saturating_sub(MOST_PLACES);
@@ -290,9 +290,10 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         writeln!(out, "| `{torch}` | {mlx} | {status} | {} | {} |", op.count, cell(&ops::words(&op)))?;
     }
     let mut heading = Some("\n| idiom | variant | MLX | count | what MLX does |\n|---|---|---|---|---|\n");
-    for IdiomSummary { row, count, .. } in idioms(opened) {
+    for IdiomSummary { row, reach, count, .. } in idioms(opened) {
         out.write_str(heading.take().unwrap_or(""))?;
         let (variant, mlx, text) = (cell(&row.variant), code_cell(&row.mlx), cell(&row.text));
+        let variant = format!("{variant}{}", reach.aside());
         writeln!(out, "| {} | {variant} | `{mlx}` | {count} | {text} |", row.name)?;
     }
     Ok(())

@@ -44,6 +44,7 @@ pub fn idioms_json(opened: &Opened) -> Vec<Value> {
         let places = found.places.iter().map(|(file, line)| json!({"file": file, "line": line}));
         json!({
             "idiom": found.row.name, "variant": found.row.variant, "mlx": found.row.mlx, "text": found.row.text,
+            "reach": found.reach,
             "count": found.count, "places": places.collect::<Vec<Value>>(),
         })
     };

@@ -107,12 +107,20 @@ impl<'a> Imports<'a> {
             (None, 0) => self.sources.folders(),
             (None, _) => Vec::new(),
         };
-        let in_folder = |folder: &PathBuf| self.below(folder, &parts, &from.origin, (defines, hops));
+        // An absolute name begins with a module: it is nothing that a package's own `__init__.py` could define or have from others.
+        let least = usize::from(level == 0 && parts.len() > 1);
+        let in_folder = |folder: &PathBuf| self.below(folder, (&parts, least), &from.origin, (defines, hops));
         folders.iter().find_map(in_folder).or_else(|| self.in_texts(from, &parts, level, (defines, hops)))
     }
 
-    fn below(&self, folder: &Path, parts: &[&str], origin: &str, (defines, hops): (Defines, usize)) -> Option<Found> {
-        splits(parts).find_map(|(module, name)| {
+    fn below(
+        &self,
+        folder: &Path,
+        (parts, least): (&[&str], usize),
+        origin: &str,
+        (defines, hops): (Defines, usize),
+    ) -> Option<Found> {
+        splits(parts).filter(|(module, _)| module.len() >= least).find_map(|(module, name)| {
             let mut path = folder.to_owned();
             path.extend(module);
             let file = (!module.is_empty()).then(|| path.with_extension("py"));

@@ -193,6 +193,7 @@ fn what_only_looks_like_one_is_none() {
         ("", "a, b, c, d = x.chunk(4, dim=-1)\nreturn torch.sigmoid(a) * b"),
         ("", "return self.gate(x) * self.up(x)"),
         ("", "return self.act(self.gate(x)) * self.up(q)"),
+        ("", "return torch.sigmoid(self.gate(x)) * self.up(x)"),
         // Repeated, but not heads of keys.
         ("", "return cos.repeat_interleave(2, dim=-1) + x.repeat(1, 2, 1, 1)"),
         // A softmax of no product of queries, of scores of float32, or of nothing scaled.
@@ -247,6 +248,13 @@ fn an_idiom_is_told_once_at_the_line_that_uses_it() {
     assert_eq!(report["idioms"][0]["variant"], json!("halves"));
     assert_eq!(report["idioms"][0]["mlx"], json!(row.mlx));
     assert_eq!(report["idioms"][0]["places"][0]["line"], json!(11));
+    assert_eq!(report["idioms"][0]["reach"], json!("inference"));
+    let either = net(ROTATE_HALF, "if self.unknown.kind:\n    return rotate_half(q) * sin\nreturn far_rotary(q, cos)");
+    let report = t2m_tui::report::inspect_json::Report { opened: &either, check: None };
+    let report = serde_json::to_value(&report).unwrap();
+    let found = report["idioms"].as_array().unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|idiom| idiom["reach"] == "unknown"), "{found:?}");
 }
 
 #[test]

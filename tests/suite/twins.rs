@@ -9,12 +9,15 @@ use t2m_tui::plan::naive::twins;
 use t2m_tui::plan::rename::{NoTwin, without_twin};
 use t2m_tui::registry::{Recipe, Registry};
 
+/// A recipe, and its plans with their classes.
+type Plans<'a> = (Recipe, Vec<(&'a str, &'a Plan)>);
+
 #[test]
 fn a_recipe_has_a_twin_or_a_reason() {
     let registry = Arc::new(Registry::load(&[]).unwrap());
     let samples: Vec<_> = built_in().unwrap().into_iter().chain(zoo().unwrap()).collect();
     let model = SampleModel::new(&samples, registry.clone());
-    let mut plans: BTreeMap<&str, (Recipe, Vec<(&str, &Plan)>)> = BTreeMap::new();
+    let mut plans: BTreeMap<&str, Plans<'_>> = BTreeMap::new();
     for (number, sample) in samples.iter().enumerate() {
         let recipe = registry.layer(sample.class()).and_then(|row| row.recipe);
         if let (Some(recipe), Some(plan)) = (recipe, model.triage(number).and_then(|triaged| triaged.plan.as_ref())) {

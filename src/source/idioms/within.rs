@@ -25,7 +25,10 @@ impl<'t> Text<'t> {
                         (Part::Odd, Part::Even) => Some(Kind::GateOdd),
                         _ => None,
                     },
-                    (None, None) => self.apart(activated, other).then_some(Kind::GateApart),
+                    // A sigmoid alone weighs what a layer gives.
+                    (None, None) if self.name(self.resolved(gate)) != "sigmoid" => {
+                        self.apart(activated, other).then_some(Kind::GateApart)
+                    }
                     _ => None,
                 };
                 found.extend(kind.map(|kind| (kind, *product)));

@@ -354,8 +354,8 @@ impl<'a> Sheet<'a> {
         let digits = shown.source.text.lines().count().max(100).to_string().len();
         let runs = view.source.colours.get(class);
         let own = of_module(&view.document.model, &view.document.triage, shown.owner);
-        let here = own.filter(|(_, _, file)| *file == shown.source.file);
-        let idioms = here.filter_map(|(kind, used, _)| Some((used.line, kind.row()?))).collect();
+        let here = own.filter(|own| own.file == shown.source.file);
+        let idioms = here.filter_map(|own| Some((own.used.line, own.kind.row()?))).collect();
         let (owner, source) = (shown.owner, shown.source);
         Sheet { theme, view, owner, source, area, digits, mentions, idioms, linked, runs }
     }
