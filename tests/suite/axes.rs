@@ -49,6 +49,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
         checkpoint: Arc::new(checkpoint),
         model: Arc::new(model),
         registry: Arc::new(registry),
+        architecture: None,
         triage: Arc::new(triage),
         inputs: Arc::default(),
     }
