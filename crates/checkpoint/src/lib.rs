@@ -94,6 +94,8 @@ pub struct Checkpoint {
     pub wrappers: Vec<String>,
     /// The dicts of the file that hold weights, as `--key` takes them; empty where there is only one.
     pub dicts: Vec<String>,
+    /// Names under which there are arrays of NumPy's in the place of tensors.
+    pub(crate) arrays: Vec<String>,
     /// Full path of the root's class, where something beside the tensors tells it (a folder's config.json).
     pub root_class: Option<String>,
     /// What the pickle would have imported and called; `None` where the format has no pickle.
@@ -295,6 +297,7 @@ impl Checkpoint {
             metadata: Map::new(),
             wrappers: Vec::new(),
             dicts: Vec::new(),
+            arrays: Vec::new(),
             root_class: None,
             pickle: None,
             sources: Vec::new(),
