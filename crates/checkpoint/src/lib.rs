@@ -11,6 +11,7 @@ mod absent;
 pub mod archive;
 pub mod bytes;
 pub mod check;
+mod config;
 mod dcp;
 mod dequantize;
 mod described;
@@ -356,7 +357,7 @@ impl Checkpoint {
         } else {
             Checkpoint::open_file(path, key)?
         };
-        opened.beside = folder::config_beside(path);
+        opened.beside = config::beside(path);
         if let Some(dtype) = dequantized {
             dequantize::dequantize(&mut opened, dtype)?;
         }
@@ -536,13 +537,13 @@ impl Checkpoint {
         origin.files.extend(sources.into_iter().map(Bytes::path));
         if self.path.is_dir() {
             let opened = self.metadata.get("file").and_then(Value::as_str);
-            let names = opened.into_iter().chain([folder::CONFIG, dcp::METADATA]);
+            let names = opened.into_iter().chain([config::CONFIG, dcp::METADATA]);
             origin.files.extend(names.map(|name| self.path.join(name)));
             origin.folder = Some(self.path.clone());
         } else {
             let above = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let sharded = matches!(self.format, Format::ShardedSafetensors | Format::ShardedTorch);
-            if sharded || above.join(folder::CONFIG).is_file() {
+            if sharded || above.join(config::CONFIG).is_file() {
                 origin.folder = Some(above.to_owned());
             }
         }
