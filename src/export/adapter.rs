@@ -170,8 +170,8 @@ fn scale(config: &Map<String, Value>, rank: usize) -> Result<f64, String> {
     let scale = by(alpha, rank as f64);
     let patterns = config.get("alpha_pattern").and_then(Value::as_object).into_iter().flatten();
     for (layer, own) in patterns {
-        let own = own.as_f64().map_or(f64::NAN, |alpha| by(alpha, rank as f64));
-        if !((own - scale).abs() <= CLOSE * scale.abs()) {
+        let is_same = |alpha: f64| (by(alpha, rank as f64) - scale).abs() <= CLOSE * scale.abs();
+        if !own.as_f64().is_some_and(is_same) {
             return Err(format!("alpha_pattern gives `{}` a scale of its own: mlx-lm has one for all", quoted(layer)));
         }
     }

@@ -24,8 +24,11 @@ fn adapter(tensors: &[(&str, &[usize])], config: &Value) -> tempfile::TempDir {
     folder
 }
 
+/// Shapes and numbers by name.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// The tensors that come out, and the configuration beside them; or what is said instead.
-fn converted(folder: &Path, options: &[&str]) -> Result<(BTreeMap<String, (Vec<usize>, Vec<f32>)>, Value), String> {
+fn converted(folder: &Path, options: &[&str]) -> Result<(Tensors, Value), String> {
     let out = tempfile::tempdir().unwrap();
     let target = out.path().join("adapters.safetensors");
     let call = [&["convert", folder.to_str().unwrap(), "-o", target.to_str().unwrap(), "--lora"], options].concat();

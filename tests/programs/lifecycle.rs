@@ -84,7 +84,7 @@ fn another_dict_of_the_file_is_opened_by_its_key() {
     terminal.send("o");
     terminal.wait("the mark", |screen| screen.lines().any(|line| line.contains("g_ema") && line.contains("is shown")));
     terminal.send("k\r");
-    terminal.wait_for("24 parameters");
+    terminal.wait_for("16 parameters");
     terminal.send("o");
     terminal.wait("the mark", |screen| screen.lines().any(|line| line.contains("d  is shown")));
     terminal.send("qq");

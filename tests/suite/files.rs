@@ -153,6 +153,13 @@ fn weights_that_are_not_there_are_told() {
         "`consolidated.01.pth` is one of 2 tensor-parallel parts (Llama's own format), each with a slice of most tensors"
     );
     assert_eq!(absent("training.pt"), []);
+    // Weights as arrays are no tensors; what lies beside the model's dict is none of its weights.
+    assert_eq!(absent("arrays.pt"), [(AbsentKind::Arrays, 0)]);
+    assert_eq!(
+        open("arrays.pt").warnings[0],
+        "`emb.weight` is a NumPy array, which is not read. Load the file in Python, make tensors of them with torch.from_numpy, and save it again."
+    );
+    assert_eq!(absent("arrays_beside.pt"), []);
     let alone = tempfile::tempdir().unwrap();
     let whole = alone.path().join("consolidated.00.pth");
     std::fs::copy(fixture("consolidated.00.pth"), &whole).unwrap();

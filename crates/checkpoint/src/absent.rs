@@ -31,6 +31,8 @@ pub enum AbsentKind {
     Meta,
     /// Files that an index names.
     Shards,
+    /// Weights that are there as arrays of NumPy's, which are not read.
+    Arrays,
     /// The file is one part of a set: tensor-parallel or pipeline-parallel.
     Part,
     /// The file is one shard of several, with some of the tensors, which are whole.
@@ -46,6 +48,7 @@ pub(super) fn find(checkpoint: &mut Checkpoint) {
     found.extend(placeholders(checkpoint));
     found.extend(on_meta(checkpoint));
     found.extend(part(checkpoint));
+    found.extend(arrays(checkpoint));
     for absent in &found {
         checkpoint.warnings.insert(0, format!("{} {}", absent.what, absent.way_out));
     }
@@ -72,6 +75,27 @@ fn placeholders(checkpoint: &Checkpoint) -> Option<Absent> {
     );
     let way_out = "Gather them with its zero_to_fp32.py (or stage3_gather_16bit_weights_on_model_save), and open what that writes.";
     Some(Absent { kind: AbsentKind::Placeholders, tensors, what, way_out: way_out.to_owned() })
+}
+
+/// Arrays of NumPy's among the weights: by their names, or since there is nothing else. Others are told alone.
+fn arrays(checkpoint: &mut Checkpoint) -> Option<Absent> {
+    let first = checkpoint.arrays.first()?;
+    let is_weight = |name: &String| {
+        let own = name.rsplit('.').next().unwrap_or_default();
+        name.contains('.') || ["weight", "bias"].contains(&own)
+    };
+    let (count, shown) = (checkpoint.arrays.len(), name_for_message(first));
+    let what = if count == 1 {
+        format!("`{shown}` is a NumPy array, which is not read.")
+    } else {
+        format!("{count} values are NumPy arrays, which are not read (`{shown}` is the first).")
+    };
+    let way_out = "Load the file in Python, make tensors of them with torch.from_numpy, and save it again.";
+    if !checkpoint.tensors.is_empty() && !checkpoint.arrays.iter().any(is_weight) {
+        checkpoint.warnings.push(what);
+        return None;
+    }
+    Some(Absent { kind: AbsentKind::Arrays, tensors: Vec::new(), what, way_out: way_out.to_owned() })
 }
 
 fn on_meta(checkpoint: &Checkpoint) -> Option<Absent> {

@@ -4,12 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::beside::{self, MOST_NAMES};
 use super::error::name_for_message;
-use super::{Bytes, Checkpoint, Content, Error, Format, dcp, detect, llama, sharded};
+use super::{Bytes, Checkpoint, Content, Error, Format, config, dcp, detect, llama, sharded};
 
-/// What libraries keep a model's configuration in.
-pub(super) const CONFIG: &str = "config.json";
 /// What diffusers keeps a pipeline's components in.
 const PIPELINE: &str = "model_index.json";
 /// A pipeline has fewer than ten.
@@ -18,6 +15,8 @@ const MOST_COMPONENTS: usize = 100;
 const MOST_BESIDE: usize = 10_000;
 /// What peft keeps an adapter's configuration in.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// Names of a folder that are looked at, where none of them is usual.
+const MOST_NAMES: usize = 200_000;
 /// Names in an error message.
 const NAMED: usize = 12;
 /// Files that can be checkpoints, by their extensions.
@@ -67,10 +66,10 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error
         let what = "the folder has more, and another checkpoint may be among them";
         checkpoint.warnings.push(format!("Only the first {MOST_NAMES} names of the folder were looked at; {what}."));
     }
-    let config_path = path.join(CONFIG);
+    let config_path = path.join(config::CONFIG);
     if config_path.is_file() {
         checkpoint.format = Format::HfFolder;
-        match beside::config(&config_path) {
+        match config::read(&config_path) {
             Ok(config) => {
                 checkpoint.root_class = root_class(&config);
                 checkpoint.metadata.insert("config".to_owned(), Value::Object(config));
@@ -83,7 +82,7 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error
         && checkpoint.metadata.get("file").and_then(Value::as_str).is_some_and(|name| name.starts_with("adapter_model"))
     {
         checkpoint.format = Format::PeftAdapter;
-        match beside::config(&adapter) {
+        match config::read(&adapter) {
             Ok(config) => {
                 checkpoint.metadata.insert("adapter_config".to_owned(), Value::Object(config));
             }
@@ -119,7 +118,7 @@ fn name_strays(checkpoint: &mut Checkpoint) {
 
 /// The components of a diffusers pipeline with weights, side by side: each under its name.
 fn pipeline(path: &Path, index: &Path, asked: Option<&str>) -> Result<Checkpoint, Error> {
-    let described = beside::config(index)
+    let described = config::read(index)
         .map_err(|why| Error::Format { path: index.to_path_buf(), what: format!("is no list of components: {why}") })?;
     let content = Content::StateDict { module_versions: Vec::new() };
     let mut all = Checkpoint { shards: 0, ..Checkpoint::new(path, Format::DiffusersPipeline, content) };
@@ -236,12 +235,6 @@ fn list(names: &[&String]) -> String {
         shown.push(format!("and {more} more"));
     }
     shown.join(", ")
-}
-
-/// The configuration in the folder of a file, if one is there that can be read.
-pub(super) fn config_beside(path: &Path) -> Option<Map<String, Value>> {
-    let beside = path.parent().filter(|_| !path.is_dir())?.join(CONFIG);
-    beside.is_file().then(|| beside::config(&beside).ok())?
 }
 
 /// The class of the whole model, by the conventions of the libraries that write such folders.

@@ -9,9 +9,9 @@
 
 mod absent;
 pub mod archive;
-mod beside;
 pub mod bytes;
 pub mod check;
+mod config;
 mod dcp;
 mod dequantize;
 mod described;
@@ -96,6 +96,8 @@ pub struct Checkpoint {
     pub wrappers: Vec<String>,
     /// The dicts of the file that hold weights, as `--key` takes them; empty where there is only one.
     pub dicts: Vec<String>,
+    /// Names under which there are arrays of NumPy's in the place of tensors.
+    pub(crate) arrays: Vec<String>,
     /// Full path of the root's class, where something beside the tensors tells it (a folder's config.json).
     pub root_class: Option<String>,
     /// What the pickle would have imported and called; `None` where the format has no pickle.
@@ -297,6 +299,7 @@ impl Checkpoint {
             metadata: Map::new(),
             wrappers: Vec::new(),
             dicts: Vec::new(),
+            arrays: Vec::new(),
             root_class: None,
             pickle: None,
             sources: Vec::new(),
@@ -355,7 +358,7 @@ impl Checkpoint {
         } else {
             Checkpoint::open_file(path, key)?
         };
-        opened.beside = folder::config_beside(path);
+        opened.beside = config::beside(path);
         if let Some(dtype) = dequantized {
             dequantize::dequantize(&mut opened, dtype)?;
         }
@@ -535,13 +538,13 @@ impl Checkpoint {
         origin.files.extend(sources.into_iter().map(Bytes::path));
         if self.path.is_dir() {
             let opened = self.metadata.get("file").and_then(Value::as_str);
-            let names = opened.into_iter().chain([folder::CONFIG, dcp::METADATA]);
+            let names = opened.into_iter().chain([config::CONFIG, dcp::METADATA]);
             origin.files.extend(names.map(|name| self.path.join(name)));
             origin.folder = Some(self.path.clone());
         } else {
             let above = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let sharded = matches!(self.format, Format::ShardedSafetensors | Format::ShardedTorch);
-            if sharded || above.join(folder::CONFIG).is_file() {
+            if sharded || above.join(config::CONFIG).is_file() {
                 origin.folder = Some(above.to_owned());
             }
         }

@@ -11,10 +11,12 @@ use serde_json::{Map, Value, json};
 use super::error::name_for_message;
 use super::made::Made;
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Error, Format, Storage, Tensor, TensorId, beside};
+use super::{Bytes, Checkpoint, Error, Format, Storage, Tensor, TensorId, config};
 
 /// What Llama keeps a model's hyper-parameters in, beside its parts.
 pub(super) const PARAMS: &str = "params.json";
+/// Names of a folder that are looked at.
+const MOST_NAMES: usize = 100_000;
 /// Models come in up to 16 parts.
 const MOST_PARTS: usize = 256;
 /// Cut along the outputs, which are axis 0.
@@ -37,7 +39,7 @@ pub(super) struct Parts {
 impl Parts {
     /// Those in a folder; `None` where there are not two.
     pub fn in_folder(folder: &Path) -> Option<Parts> {
-        let entries = std::fs::read_dir(folder).ok()?.take(beside::MOST_NAMES).flatten();
+        let entries = std::fs::read_dir(folder).ok()?.take(MOST_NAMES).flatten();
         let mut found: Vec<(usize, String)> = entries
             .filter_map(|entry| entry.file_name().into_string().ok())
             .filter_map(|name| Some((number(&name)?, name)))
@@ -85,7 +87,7 @@ fn number(name: &str) -> Option<usize> {
 /// The hyper-parameters beside a part.
 pub(super) fn params(folder: &Path) -> Option<Map<String, Value>> {
     let path = folder.join(PARAMS);
-    path.is_file().then(|| beside::config(&path).ok())?
+    path.is_file().then(|| config::read(&path).ok())?
 }
 
 /// In how many parts the model of a part is, where its shapes and the hyper-parameters say so.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::{Checkpoint, Dtype, Error, Sizes, Tensor, TensorData, TensorReader, float8};
+use super::{Dtype, Error, Sizes, Tensor, TensorData, float8};
 
 /// How a tensor is made.
 #[derive(Debug, Clone)]
@@ -51,26 +51,31 @@ impl Made {
     }
 }
 
+/// Reads a tensor that another is made of.
+pub(super) trait Source {
+    /// Its shape.
+    fn shape(&self) -> &[usize];
+    /// All of it.
+    fn whole(&mut self) -> Result<TensorData, Error>;
+    /// The part with these indices along an axis.
+    fn slice(&mut self, axis: usize, range: Range<usize>) -> Result<TensorData, Error>;
+}
+
 /// Reads one that is made.
 #[derive(Debug)]
-pub(super) struct MadeReader<'a> {
+pub(super) struct MadeReader<'a, S> {
     made: &'a Made,
-    sources: Vec<TensorReader<'a>>,
+    sources: Vec<S>,
     /// All scales, once they were read.
     scales: Option<Vec<f32>>,
     dtype: Dtype,
     shape: Vec<usize>,
 }
 
-impl<'a> MadeReader<'a> {
-    pub fn new(
-        checkpoint: &'a Checkpoint,
-        made: &'a Made,
-        dtype: Dtype,
-        shape: &[usize],
-    ) -> Result<MadeReader<'a>, Error> {
-        let sources = made.sources().into_iter().map(|source| TensorReader::of(checkpoint, source));
-        Ok(MadeReader { made, sources: sources.collect::<Result<_, _>>()?, scales: None, dtype, shape: shape.to_vec() })
+impl<'a, S: Source> MadeReader<'a, S> {
+    /// By readers of what it is made of, in the order of [`Made::sources`].
+    pub fn new(made: &'a Made, sources: Vec<S>, dtype: Dtype, shape: &[usize]) -> MadeReader<'a, S> {
+        MadeReader { made, sources, scales: None, dtype, shape: shape.to_vec() }
     }
 
     /// All of it.
@@ -124,7 +129,7 @@ impl<'a> MadeReader<'a> {
             return Ok(TensorData { dtype: self.dtype, shape: Vec::new(), bytes: Vec::new() });
         };
         self.read_scales()?;
-        let code = self.sources.first_mut().map(TensorReader::whole).transpose()?;
+        let code = self.sources.first_mut().map(S::whole).transpose()?;
         let bytes = code.map(|code| code.bytes).unwrap_or_default();
         Ok(self.scaled(&bytes, codes.dtype, Vec::new(), (0, 0), &[], &[]))
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::error::name_for_message;
-use super::made::MadeReader;
+use super::made::{MadeReader, Source};
 use super::strided::{self, Strided};
 use super::tensor::{StorageOffset, Tensor, TensorId};
 use super::{Bytes, Checkpoint, Error, Sizes, TensorData, archive, zip};
@@ -27,7 +27,7 @@ pub struct TensorReader<'a> {
     big_endian: bool,
     held: Option<Held>,
     /// Where it is made of others.
-    made: Option<Box<MadeReader<'a>>>,
+    made: Option<Box<MadeReader<'a, TensorReader<'a>>>>,
 }
 
 /// The bytes that a view can touch.
@@ -94,7 +94,9 @@ impl<'a> TensorReader<'a> {
             StorageOffset::Made(number) => {
                 let made = checkpoint.made.get(number as usize);
                 let made = made.ok_or_else(|| fail("what it is made of is not known".to_owned()))?;
-                reader.made = Some(Box::new(MadeReader::new(checkpoint, made, tensor.dtype, &reader.shape)?));
+                let sources = made.sources().into_iter().map(|source| TensorReader::of(checkpoint, source));
+                let sources = sources.collect::<Result<Vec<_>, Error>>()?;
+                reader.made = Some(Box::new(MadeReader::new(made, sources, tensor.dtype, &reader.shape)));
                 return Ok(reader);
             }
             StorageOffset::Data(offset) => offset,
@@ -247,6 +249,20 @@ impl<'a> TensorReader<'a> {
 
     fn fail(&self, what: String) -> Error {
         Error::Tensor { path: self.checkpoint.path.clone(), tensor: name_for_message(&self.tensor.name), what }
+    }
+}
+
+impl Source for TensorReader<'_> {
+    fn shape(&self) -> &[usize] {
+        TensorReader::shape(self)
+    }
+
+    fn whole(&mut self) -> Result<TensorData, Error> {
+        TensorReader::whole(self)
+    }
+
+    fn slice(&mut self, axis: usize, range: Range<usize>) -> Result<TensorData, Error> {
+        TensorReader::slice(self, axis, range)
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct Rebuilder<'a> {
     pub wrappers: Vec<String>,
     /// The dicts that hold weights, by the dotted paths of keys that `--key` takes.
     pub dicts: Vec<String>,
+    /// NumPy's arrays where tensors were expected.
+    pub arrays: Vec<String>,
 }
 
 /// A storage as a persistent id describes it.
@@ -133,6 +135,7 @@ impl<'a> Rebuilder<'a> {
             given: HashMap::new(),
             wrappers: Vec::new(),
             dicts: Vec::new(),
+            arrays: Vec::new(),
         }
     }
 

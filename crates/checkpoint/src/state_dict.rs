@@ -27,6 +27,9 @@ struct Level {
     members: Vec<(Key, NodeId)>,
 }
 
+/// Arrays that are told.
+const MOST_ARRAYS: usize = 100_000;
+
 /// Add every tensor in a dict, and in the dicts, lists and objects in it, under its dotted name; scalars go to the metadata.
 /// So do the parts of training; where several networks stand side by side in the dict, single numbers in it as well.
 ///
@@ -64,6 +67,9 @@ pub(super) fn flatten(
         }
         let Some(name) = rebuilder.add_or_return(value, name)? else { continue };
         if !is_container(pickle, value) {
+            if is_array(pickle, value) && rebuilder.arrays.len() < MOST_ARRAYS {
+                rebuilder.arrays.push(name.to_string());
+            }
             keep(metadata, name, || printer.value(pickle, value));
             continue;
         }
@@ -82,6 +88,13 @@ pub(super) fn flatten(
         }
     }
     Ok(())
+}
+
+/// Whether a value is an array of NumPy's, whose numbers are in the pickle itself.
+fn is_array(pickle: &Pickle, value: NodeId) -> bool {
+    let object = pickle.object(value);
+    let name = object.as_ref().and_then(|object| pickle.callable_name(object));
+    name.is_some_and(|name| name.starts_with("numpy.") && name.ends_with("._reconstruct"))
 }
 
 fn is_container(pickle: &Pickle, value: NodeId) -> bool {

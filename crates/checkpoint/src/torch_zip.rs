@@ -162,6 +162,7 @@ impl Parts {
             metadata: self.metadata,
             wrappers: self.wrappers,
             dicts: std::mem::take(&mut rebuilder.dicts),
+            arrays: std::mem::take(&mut rebuilder.arrays),
             pickle: Some(pickle::report(rebuilder.pickle)),
             sources,
             warnings,

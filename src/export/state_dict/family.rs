@@ -42,7 +42,7 @@ const PARTS: [(&[&str], &[&str]); 3] = [
 ];
 /// Configurations in configurations are looked through so deep.
 const DEEPEST: usize = 4;
-/// Names of modules that are looked at for Nemotron's: its layers are alike.
+/// Modules that are looked at for names that tell a family: layers are alike. An index of all paths would be kept.
 const LOOKED_AT: usize = 1_000;
 
 /// The norms of a model.
@@ -126,8 +126,7 @@ fn is_inferred_norm(module: &Module) -> bool {
 fn is_metas_llama(model: &Model) -> bool {
     ["tok_embeddings", "layers.0.attention_norm", "layers.0.attention.wq", "layers.0.feed_forward.w1"]
         .iter()
-        // Name by name: the index of paths that `find` makes would cost a million modules memory, for one question.
-        .all(|path| path.split('.').try_fold(0, |id, name| model.child(id, name)).is_some())
+        .all(|path| model.modules.iter().take(LOOKED_AT).any(|module| module.path == *path))
 }
 
 /// Nemotron's layers have layer norms of Llama's names, and no gate: its norms add one.

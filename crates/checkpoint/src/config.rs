@@ -1,4 +1,4 @@
-//! What lies beside weights in a folder: how many names are looked at, and configurations.
+//! Small files of JSON that lie beside weights: config.json and its like.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use super::error::name_for_message;
 use super::{Bytes, json};
 
-/// Names of a folder that are looked at, where none of them is usual.
-pub(super) const MOST_NAMES: usize = 200_000;
+/// What libraries keep a model's configuration in.
+pub(super) const CONFIG: &str = "config.json";
 /// A longer config.json is none.
 const LONGEST_CONFIG: u64 = 16 << 20;
 
-/// A configuration, or why it cannot be read.
-pub(super) fn config(path: &Path) -> Result<Map<String, Value>, String> {
+/// Read one; or why it cannot be used, in words.
+pub(super) fn read(path: &Path) -> Result<Map<String, Value>, String> {
     let bytes = Bytes::open(path).map_err(|error| error.to_string())?;
     if bytes.length() > LONGEST_CONFIG {
         return Err(format!("it has {} bytes", bytes.length()));
@@ -22,4 +22,10 @@ pub(super) fn config(path: &Path) -> Result<Map<String, Value>, String> {
     let mut reader = serde_json::Deserializer::from_slice(&text);
     let config = json::object(&mut reader).and_then(|config| reader.end().map(|()| config));
     config.map_err(|error| name_for_message(&error.to_string()))
+}
+
+/// The configuration in the folder of a file, if one is there that can be read.
+pub(super) fn beside(path: &Path) -> Option<Map<String, Value>> {
+    let beside = path.parent().filter(|_| !path.is_dir())?.join(CONFIG);
+    beside.is_file().then(|| read(&beside).ok())?
 }
