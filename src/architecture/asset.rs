@@ -180,6 +180,7 @@ impl<'a> Described<'a> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "the built-in asset is no input")]
 mod tests {
     use super::*;
 

@@ -54,6 +54,7 @@ fn hash(name: &str, shape: &[u64]) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "the built-in asset is no input")]
 mod tests {
     use super::*;
 
