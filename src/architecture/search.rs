@@ -1,29 +1,40 @@
 //! Which architectures a state dict may be: those of whose sketch it has most.
 
-use std::collections::HashSet;
-
-use foldhash::fast::RandomState;
-
 use super::asset::{Asset, Tree};
 
 /// Less of a sketch is chance, or a relative.
 const LEAST: f64 = 0.4;
+/// Bits of the table of a file's hashes, as a power of two: a few hits by chance do no harm, and it stays in the cache.
+const TABLE: u32 = 20;
 
 /// Trees that may fit, the likeliest first: those of whose sketch the file has most, and of these the ones with as many
 /// tensors.
 pub fn candidates<'t>(asset: &Asset, tensors: impl Iterator<Item = (&'t str, &'t [u64])>) -> Vec<&Tree> {
-    let mut known: HashSet<u32, RandomState> = HashSet::default();
+    let mut known = vec![0u64; 1 << (TABLE - 6)];
+    let place = |hash: u32| ((hash >> (32 - TABLE + 6)) as usize, 1u64 << ((hash >> (32 - TABLE)) & 63));
     let mut count = 0usize;
     for (name, shape) in tensors {
         count += 1;
-        known.extend(suffixes(name).map(|suffix| hash(suffix, shape)));
+        // Of a long name the last three parts: that is what most of a tree is known by. Short ones may be a tree's whole names
+        // behind a prefix.
+        let mut ends = suffixes(name);
+        let is_long = name.bytes().filter(|byte| *byte == b'.').nth(2).is_some();
+        let (longest, others) = if is_long { (ends.last(), None) } else { (ends.next(), Some(ends)) };
+        for suffix in longest.into_iter().chain(others.into_iter().flatten()) {
+            let (word, bit) = place(hash(suffix, shape));
+            known[word] |= bit;
+        }
     }
+    let is_known = |hash: u32| {
+        let (word, bit) = place(hash);
+        known[word] & bit != 0
+    };
     let mut found: Vec<(f64, usize, &Tree)> = Vec::new();
     for (tree, sketch) in asset.trees() {
         let (mut all, mut hits) = (0u32, 0u32);
         for number in sketch {
             all += 1;
-            hits += u32::from(known.contains(&number));
+            hits += u32::from(is_known(number));
         }
         let share = f64::from(hits) / f64::from(all.max(1));
         if share >= LEAST {
@@ -47,7 +58,15 @@ fn hash(name: &str, shape: &[u64]) -> u32 {
     let mut between = b' ';
     for size in shape {
         value = step(value, between);
-        value = size.to_string().bytes().fold(value, step);
+        // Digits as they would be written, without a text for each.
+        let mut power = 1u64;
+        while size / power >= 10 {
+            power *= 10;
+        }
+        while power > 0 {
+            value = step(value, b'0' + (size / power % 10) as u8);
+            power /= 10;
+        }
         between = b'x';
     }
     if shape.is_empty() { step(value, between) } else { value }
@@ -63,15 +82,10 @@ mod tests {
         assert!(suffixes("a.b.c.d").eq(["d", "c.d", "b.c.d"]));
         assert!(suffixes("conv1.weight").eq(["weight", "conv1.weight"]));
         assert!(suffixes("weight").eq(["weight"]));
-        // FNV-1a of "foobar", from the function's test vectors; and of "a " and "a 2x3" by make.py's `fnv`.
-        assert_eq!(
-            "foobar"
-                .bytes()
-                .fold(0x811c_9dc5_u32, |value, byte| { (value ^ u32::from(byte)).wrapping_mul(0x0100_0193) }),
-            0xbf9c_f968
-        );
-        assert_ne!(hash("a", &[]), hash("a", &[2]));
-        assert_ne!(hash("a", &[2, 3]), hash("a", &[23]));
+        // What make.py's `fnv` gives for "conv1.weight 64x3x7x7", "logit_scale " and "a 0x1007x10".
+        assert_eq!(hash("conv1.weight", &[64, 3, 7, 7]), 0xd6dcc0b);
+        assert_eq!(hash("logit_scale", &[]), 0x342b67bf);
+        assert_eq!(hash("a", &[0, 1007, 10]), 0xd8f19009);
     }
 
     #[test]
