@@ -12,7 +12,7 @@ use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, Status, Triage};
-use t2m_checkpoint::escape::quoted;
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
 
 /// What the user asked to open, and the help that was named.
@@ -24,6 +24,8 @@ pub struct Options {
     pub sources: Vec<PathBuf>,
     /// A Python whose `sys.path` is searched as well.
     pub python: Option<PathBuf>,
+    /// An expression that builds the model, run by that Python: the user's code runs only when this is given.
+    pub model: Option<String>,
     /// The folder of an environment whose site-packages are searched as well.
     pub environment: Option<PathBuf>,
     /// Registry files that add to the built-in one, or change it.
@@ -112,6 +114,19 @@ pub enum Error {
     /// A registry file.
     #[error(transparent)]
     Registry(#[from] crate::registry::Error),
+    /// A model without a Python that could build it.
+    #[error("--model names what a Python is to build: name that with --python EXE")]
+    NoPython,
+    /// The model that was asked for.
+    #[error("{}: --model {}: {}", escape(&python.to_string_lossy()), quoted(model), sentence(reason))]
+    Model {
+        /// The Python.
+        python: PathBuf,
+        /// The expression.
+        model: String,
+        /// What went wrong, in words.
+        reason: String,
+    },
 }
 
 /// Say of a module whose tensor has another name that the file leaves out which that is: its module is not in the tree.
@@ -157,6 +172,22 @@ fn not_found(options: &Options, checkpoint: &Checkpoint, model: &Model, triage: 
     Some(format!("The source of {}{more} is not in what {asked} names{}.", shown.join(", "), made.unwrap_or_default()))
 }
 
+/// The model that the user's Python builds, where that was asked for.
+fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> Result<Option<Architecture>, Error> {
+    let Some(expression) = &options.model else { return Ok(None) };
+    let python = options.python.as_deref().ok_or(Error::NoPython)?;
+    let asked = architecture::Asked { python, model: expression, folders: &options.sources };
+    let built = architecture::build(checkpoint, model, &asked).map_err(|reason| Error::Model {
+        python: python.to_owned(),
+        model: expression.clone(),
+        reason,
+    })?;
+    if built.is_none() {
+        checkpoint.warnings.push("The file holds its modules itself: what --model names was not built.".to_owned());
+    }
+    Ok(built)
+}
+
 /// Open and triage.
 ///
 /// # Errors
@@ -190,9 +221,10 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
     }
+    let built = build(options, &mut checkpoint, &mut model)?;
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
-    let architecture = architecture::know(&checkpoint, &mut model).map(Arc::new);
+    let architecture = built.or_else(|| architecture::know(&checkpoint, &mut model)).map(Arc::new);
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));

@@ -80,7 +80,7 @@ def place_of(cls):
 
 
 def modules(root):
-    """The tree in its order, each module once under each of its names, a repeated one without its inside."""
+    """The tree in its order, as `named_modules(remove_duplicate=False)` has it; `tied` names the first place of a repeated one."""
     seen = {}
     found = []
 
@@ -89,7 +89,6 @@ def modules(root):
         entry = {"path": path, "class": name_of(type(module))}
         if first != path:
             entry["tied"] = first
-            # Its tensors stand in the state dict under each of its names.
         entry["attributes"] = attributes(module)
         entry["tensors"] = own_tensors(module)
         found.append(entry)

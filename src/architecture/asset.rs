@@ -1,6 +1,7 @@
 //! The built-in list of published architectures, `assets/architectures/architectures.bin`: read by blocks, of which a file
 //! needs a few. `make.py` beside it says how it is laid out and writes it.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, LazyLock};
 
@@ -141,6 +142,34 @@ fn shared<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Arc<Map<Strin
 }
 
 impl Block {
+    /// A block of modules that are told one by one, as `named_modules` lists them: the first is the root.
+    pub fn of(told: Vec<super::built::Module>) -> Block {
+        let mut block = Block { classes: Vec::new(), attributes: Vec::new(), texts: Vec::new(), nodes: Vec::new() };
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (place, module) in told.into_iter().enumerate() {
+            let super::built::Module { path, class, attributes, tensors } = module;
+            let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
+            if let Some(parent) =
+                places.get(parent).filter(|_| !path.is_empty()).and_then(|at| block.nodes.get_mut(*at))
+            {
+                parent.children.push((block.texts.len(), place));
+                block.texts.push(name.to_owned());
+            }
+            let tensors = tensors
+                .into_iter()
+                .map(|(name, kind, dtype, shape)| {
+                    block.texts.push(name);
+                    (block.texts.len() - 1, u8::from(kind == "buffer"), dtype, shape)
+                })
+                .collect();
+            block.classes.push(class);
+            block.attributes.push(Arc::new(attributes));
+            block.nodes.push(Node { class: place, attributes: place, tensors, children: Vec::new() });
+            places.insert(path, place);
+        }
+        block
+    }
+
     /// The module at a place.
     pub fn module(&self, node: usize) -> Option<Described<'_>> {
         Some(Described { block: self, node: self.nodes.get(node)? })

@@ -10,7 +10,7 @@ use t2m_checkpoint::Checkpoint;
 
 use super::asset::Described;
 use super::fit::{Fit, Place};
-use crate::model::{Known, Model};
+use crate::model::{Evidence, Known, Model};
 use crate::registry::constructors::{Axis, Constructor, constructor};
 
 /// A hyper-parameter in which models that fit as well differ.
@@ -36,6 +36,7 @@ pub(super) fn merge(
     root: Described<'_>,
     fit: &Fit,
     others: &[(Described<'_>, &Place)],
+    evidence: Evidence,
 ) -> Vec<Told> {
     let mut told = Vec::new();
     let others: Vec<Modules<'_>> = others
@@ -49,7 +50,7 @@ pub(super) fn merge(
     let mut walk = Walk { checkpoint, model, place: &fit.place, others, told: &mut told, known: Vec::new() };
     walk.module(root, "", None);
     let known = std::mem::take(&mut walk.known);
-    model.describe(known, &checkpoint.tensors);
+    model.describe(known, evidence, &checkpoint.tensors);
     told
 }
 

@@ -2,6 +2,7 @@
 //! hyper-parameters of the model that it fits.
 
 mod asset;
+mod built;
 mod fit;
 mod merge;
 mod search;
@@ -12,8 +13,9 @@ use std::path::Path;
 use serde_json::Value;
 use t2m_checkpoint::{Checkpoint, Content};
 
-use crate::model::Model;
+use crate::model::{Evidence, Model};
 use asset::{Asset, Block, Tree};
+pub use built::Asked;
 use fit::{Fit, Names, Place};
 pub use merge::Told;
 
@@ -29,6 +31,8 @@ const MOST_BLOCKS: usize = 16;
 /// The architecture that a file fits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
+    /// The Python that built it, where that was asked for; its one name is the expression then.
+    pub python: Option<String>,
     /// The library, and the version that its models were built with.
     pub library: String,
     /// That version.
@@ -82,6 +86,9 @@ impl Match {
 impl Architecture {
     /// The library's name and the model's, as Python would call it: `torchvision.resnet50`.
     pub fn full_name(&self) -> String {
+        if let (Some(_), Some(expression)) = (&self.python, self.names.first()) {
+            return expression.clone();
+        }
         format!("{}.{}", self.library, self.names.first().map_or("", String::as_str))
     }
 
@@ -112,7 +119,8 @@ impl Architecture {
             Place::Below(prefix) => format!(" below `{prefix}`"),
             Place::Above(prefix) => format!(", its part `{}`", prefix.trim_end_matches('.')),
         };
-        format!("{} {names}{more}{place}, {} of {} tensors fit", self.library, self.fit.fitting, self.fit.of)
+        let library = if self.python.is_some() { String::new() } else { format!("{} ", self.library) };
+        format!("{library}{names}{more}{place}, {} of {} tensors fit", self.fit.fitting, self.fit.of)
     }
 
     /// What the file has and the architecture has not, and the other way round, in a sentence each.
@@ -140,8 +148,11 @@ impl Architecture {
 
 /// What is to be said of it in lines: the model, what differs, which others fit as well and what tells them apart.
 pub fn lines(architecture: &Architecture) -> Vec<String> {
-    let Architecture { library, version, .. } = architecture;
-    let mut lines = vec![format!("{}, as {library} {version} builds it", architecture.title())];
+    let Architecture { library, version, python, .. } = architecture;
+    let by = python
+        .as_ref()
+        .map_or_else(|| format!("as {library} {version} builds it"), |python| format!("built by {python}"));
+    let mut lines = vec![format!("{}, {by}", architecture.title())];
     lines.extend(architecture.differences());
     if let Some(first) = architecture.others.first() {
         let count: usize = architecture.others.iter().map(|other| other.names.len()).sum();
@@ -213,9 +224,10 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
     let root =
         |fitting: &Fitting<'_>| blocks.get(&fitting.tree.block).and_then(|block| block.module(fitting.tree.root));
     let others_alike: Vec<_> = alike.iter().filter_map(|other| Some((root(other)?, &other.fit.place))).collect();
-    let told_apart = merge::merge(checkpoint, model, root(first)?, &first.fit, &others_alike);
+    let told_apart = merge::merge(checkpoint, model, root(first)?, &first.fit, &others_alike, Evidence::Architecture);
     let (library, version) = asset.library(first.tree);
     Some(Architecture {
+        python: None,
         library: library.to_owned(),
         version: version.to_owned(),
         names: first.tree.names.clone(),
@@ -227,6 +239,42 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
         fit: first.fit.clone(),
         by_file_name,
     })
+}
+
+/// Let the user's Python build a model and give the modules of a bare state dict what that says; `None` where the file holds its
+/// modules itself, and nothing was run.
+///
+/// # Errors
+/// In words: the model cannot be built, or the file is of another one.
+pub fn build(checkpoint: &Checkpoint, model: &mut Model, asked: &Asked<'_>) -> Result<Option<Architecture>, String> {
+    if !matches!(checkpoint.content, Content::StateDict { .. }) {
+        return Ok(None);
+    }
+    let built::Built { block, library, version } = built::build(asked)?;
+    let names: Names<'_> =
+        checkpoint.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let root = block.module(0).ok_or("it told no modules")?;
+    let Some(fit) = fit::fit(root, &names, &fit::by_suffix(names.keys().copied())) else {
+        let mut tensors = Vec::new();
+        fit::list(root, "", &mut tensors);
+        let same = tensors.iter().filter(|(name, tensor)| names.get(name.as_str()).copied() == tensor.shape).count();
+        return Err(format!(
+            "the file is of another model: of its {} tensors {same} are among the {} that this one has, with the same shape",
+            names.len(),
+            tensors.len()
+        ));
+    };
+    merge::merge(checkpoint, model, root, &fit, &[], Evidence::Model);
+    Ok(Some(Architecture {
+        python: Some(asked.python.display().to_string()),
+        library,
+        version,
+        names: vec![asked.model.to_owned()],
+        others: Vec::new(),
+        told_apart: Vec::new(),
+        fit,
+        by_file_name: false,
+    }))
 }
 
 /// Put the tree first whose model's name the file's name contains as a whole, the longest such; whether there is one.

@@ -46,9 +46,13 @@ pub struct Common {
     /// Python source of the model: a .py file, a folder, or a site-packages (repeatable)
     #[arg(long, value_name = "PATH", global = true)]
     pub source: Vec<PathBuf>,
-    /// Python whose sys.path is searched for source; it is run only to ask for that path
+    /// Python whose sys.path is searched for source; it is run only to ask for that path, and for --model
     #[arg(long, value_name = "EXE", global = true)]
     pub python: Option<PathBuf>,
+    /// Python expression that builds the model (timm.create_model('resnet50')), run by --python on the meta device: this runs
+    /// your code; bare weights get its classes and hyper-parameters
+    #[arg(long, value_name = "EXPR", global = true)]
+    pub model: Option<String>,
     /// Registry file that adds rows or changes built-in ones (repeatable)
     #[arg(long, value_name = "FILE.toml", global = true)]
     pub registry: Vec<PathBuf>,
@@ -198,6 +202,7 @@ impl Common {
             checkpoint,
             sources: self.source.clone(),
             python: self.python.clone(),
+            model: self.model.clone(),
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),

@@ -26,9 +26,9 @@ pub struct Known {
 }
 
 impl Model {
-    /// Give modules what an architecture says of them, and add those that it has and the file does not show. Children come in
+    /// Give modules what is known of them, by this evidence, and add those that the file does not show. Children come in
     /// the order in which they are told; others of the file follow. Modules that the file or the source names stay.
-    pub fn describe(&mut self, known: Vec<Known>, tensors: &[Tensor]) {
+    pub fn describe(&mut self, known: Vec<Known>, evidence: Evidence, tensors: &[Tensor]) {
         let mut here: HashMap<CompactString, Module, RandomState> = HashMap::default();
         let mut children: HashMap<CompactString, Vec<CompactString>, RandomState> = HashMap::default();
         for Known { path, .. } in &known {
@@ -55,7 +55,7 @@ impl Model {
                 module.attributes = told.attributes;
                 module.confidence = 1.0 / (1 + told.alternatives.len()) as f32;
                 module.alternatives = told.alternatives;
-                module.evidence = Evidence::Architecture;
+                module.evidence = evidence;
             }
             let id = modules.len();
             let below = children.remove(&path).unwrap_or_default();
@@ -96,6 +96,7 @@ mod tests {
                 known("a.conv", "nn.Conv2d"),
                 known("a.act", "nn.ReLU"),
             ],
+            Evidence::Architecture,
             &tensors,
         );
         let seen: Vec<_> =

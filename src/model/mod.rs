@@ -74,6 +74,8 @@ pub enum Evidence {
     Exact,
     /// A constructor call in the Python source says so.
     Source,
+    /// The user's own Python built it, as it was asked to.
+    Model,
     /// A published architecture says so, which names and shapes fit.
     Architecture,
     /// Names and shapes suggest it.
@@ -86,6 +88,7 @@ impl Evidence {
         match self {
             Evidence::Exact => "exact",
             Evidence::Source => "source",
+            Evidence::Model => "model",
             Evidence::Architecture => "architecture",
             Evidence::Inferred => "inferred",
         }

@@ -7,6 +7,7 @@
 mod common;
 
 mod adapters;
+mod built;
 mod check;
 mod children;
 mod cli;
