@@ -106,6 +106,13 @@ impl Architecture {
         }
     }
 
+    /// The model in fewer words, for a heading: `torchvision resnet18 (122 of 122 tensors fit)`.
+    pub fn heading(&self) -> String {
+        let library = if self.python.is_some() { String::new() } else { format!("{} ", self.library) };
+        let name = self.names.first().map_or("", String::as_str);
+        format!("{library}{name} ({} of {} tensors fit)", self.fit.fitting, self.fit.of)
+    }
+
     /// The model in a few words: `torchvision resnet50, 320 of 320 tensors fit`.
     pub fn title(&self) -> String {
         let names = self.names.iter().take(3).cloned().collect::<Vec<_>>().join(" = ");

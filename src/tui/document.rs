@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::panels::findings::{self as list, Finding};
-use crate::architecture;
+use crate::architecture::{self, Architecture};
 use crate::export::state_dict::known_share;
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
@@ -70,7 +70,9 @@ pub struct About {
     pub tensors: usize,
     /// What the state dict was wrapped in, outermost first.
     pub wrappers: Vec<String>,
-    /// The published model that names and shapes fit, and what is to be said of that, a line each.
+    /// The published model that names and shapes fit, for the heading.
+    pub known_as: Option<String>,
+    /// What is to be said of that, a line each.
     pub architecture: Vec<String>,
     /// The dicts of the file that hold weights.
     pub dicts: Vec<String>,
@@ -105,6 +107,7 @@ impl About {
             shards: checkpoint.shards,
             tensors: checkpoint.tensors.len(),
             wrappers: checkpoint.wrappers.clone(),
+            known_as: opened.architecture.as_deref().map(Architecture::heading),
             architecture: opened.architecture.as_deref().map(architecture::lines).unwrap_or_default(),
             dicts: checkpoint.dicts.clone(),
             metadata: checkpoint.metadata.clone(),

@@ -134,6 +134,7 @@ fn suspicious() -> State {
         shards: 1,
         tensors: 61,
         wrappers: vec!["state_dict".to_owned(), "module.".to_owned()],
+        known_as: None,
         architecture: Vec::new(),
         dicts: Vec::new(),
         metadata: [("epoch".to_owned(), json!(12)), ("args".to_owned(), json!({"lr": 0.001, "note": "a\u{1b}[31mb"}))]

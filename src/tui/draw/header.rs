@@ -69,7 +69,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     text::put(canvas.buffer, area.x, area.y, room, &file(theme, view, room));
 }
 
-/// File, format, parameters, size: as many of them as fit.
+/// File, format, parameters, size, the model that it is: as many of them as fit.
 fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
     let document = &view.document;
     let name = text::clip(&escape(&document.name), columns.saturating_sub(1));
@@ -79,6 +79,7 @@ fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
         document.format.clone(),
         format!("{} parameters", text::count(document.parameters())),
         text::bytes(document.bytes),
+        document.about.known_as.as_deref().map(|model| escape(model).into_owned()).unwrap_or_default(),
     ];
     for fact in facts.into_iter().filter(|fact| !fact.is_empty()) {
         used += 3 + text::width(&fact);
