@@ -83,6 +83,10 @@ def compare(model, report, prefix, tensors, kind):
         if module is None:
             wrong.append((path, truth["class"], "not there"))
             continue
+        listed = truth["class"] in apart.get(path, {}).get("class", [])
+        if module["class"] != truth["class"] and listed:
+            right += 1
+            continue
         if module["class"] != truth["class"]:
             wrong.append((path, truth["class"], module["class"] or "no class"))
             continue

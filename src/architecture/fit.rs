@@ -1,6 +1,6 @@
 //! How an architecture fits a state dict, tensor by tensor.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use compact_str::{CompactString, format_compact};
 use foldhash::fast::RandomState;
@@ -12,6 +12,11 @@ use super::search::suffixes;
 const ANCHORS: usize = 96;
 /// A name's end that more tensors share says nothing of the place.
 const MOST_ALIKE: usize = 6;
+/// Tensors of another shape, and gaps: where they are more than this, or more than one in twenty, it is another model of the kind,
+/// whose activations and strides may be others too.
+const MOST_APART: usize = 4;
+/// Tensors of another shape that are named.
+const MOST_TOLD: usize = 4;
 /// A tree fits where the file has this share of its tensors, or where it explains this share of the file's.
 const FITS: f64 = 0.8;
 
@@ -51,6 +56,8 @@ pub struct Fit {
     pub missing: Vec<String>,
     /// Tensors that the tree does not have.
     pub unexpected: usize,
+    /// Tensors that make it another model, if they are many: of another shape, missing, or more, within what both have.
+    pub apart: usize,
     /// Tensors of the tree outside of the part that the file has.
     pub outside: usize,
 }
@@ -60,6 +67,35 @@ impl Fit {
     pub fn rank(&self) -> (usize, std::cmp::Reverse<usize>, bool) {
         let rest = self.differing.len() + self.missing.len() + self.unexpected + self.outside;
         (self.fitting, std::cmp::Reverse(rest), matches!(self.place, Place::Below(_)))
+    }
+
+    /// Whether it is this model: enough fits, and too little is apart to come from another one of the kind.
+    pub fn is_it(&self, all: usize) -> bool {
+        let share = |of: usize| self.fitting as f64 / of.max(1) as f64;
+        let explains = share(all) >= FITS && share(self.of) >= 0.5;
+        let close = self.apart <= MOST_APART.max(self.of / 20);
+        self.fitting > 0 && close && (share(self.of) >= FITS || explains)
+    }
+
+    /// What the file has and the tree has not, and the other way round, a sentence each.
+    pub fn differences(&self) -> Vec<String> {
+        let shape = |sizes: &[u64]| sizes.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+        let mut found: Vec<String> = self
+            .differing
+            .iter()
+            .take(MOST_TOLD)
+            .map(|(name, have, wanted)| format!("`{name}` is {} here and {} there", shape(have), shape(wanted)))
+            .collect();
+        if self.differing.len() > MOST_TOLD {
+            found.push(format!("{} more tensors have another shape", self.differing.len() - MOST_TOLD));
+        }
+        if let Some(first) = self.missing.first() {
+            found.push(format!("{} tensors are not in the file, `{first}` for one", self.missing.len()));
+        }
+        if self.unexpected > 0 {
+            found.push(format!("{} tensors of the file are not in it", self.unexpected));
+        }
+        found
     }
 
     /// Whether nothing is left over on either side.
@@ -90,20 +126,34 @@ pub fn by_suffix<'t>(names: impl Iterator<Item = &'t str>) -> HashMap<&'t str, V
     ends
 }
 
-/// How a tree fits; `None` where it does not.
+/// How a tree fits; `None` where nothing of it is in the file.
 pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str>, RandomState>) -> Option<Fit> {
     let mut tensors = Vec::new();
     list(root, "", &mut tensors);
     let place = place(&tensors, names, ends)?;
-    let mut fit =
-        Fit { place, fitting: 0, of: 0, differing: Vec::new(), missing: Vec::new(), unexpected: 0, outside: 0 };
+    let mut fit = Fit {
+        place,
+        fitting: 0,
+        of: 0,
+        differing: Vec::new(),
+        missing: Vec::new(),
+        unexpected: 0,
+        apart: 0,
+        outside: 0,
+    };
     let mut met = 0usize;
+    let mut missing: Vec<&str> = Vec::new();
+    let mut there: HashSet<&str, RandomState> = HashSet::default();
     for (name, tensor) in &tensors {
+        let whole = name;
         let Some(name) = fit.place.in_file(name) else {
             fit.outside += 1;
             continue;
         };
         fit.of += 1;
+        if names.contains_key(name.as_str()) {
+            there.insert(child(whole));
+        }
         match (names.get(name.as_str()), tensor.shape) {
             (Some(have), Some(shape)) if *have != shape => {
                 met += 1;
@@ -115,13 +165,32 @@ pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str
             }
             // Older files lack `num_batches_tracked`, and whether a buffer is saved changes with versions.
             (None, _) if tensor.is_buffer => fit.of -= 1,
-            (None, _) => fit.missing.push(name.to_string()),
+            (None, _) => {
+                missing.push(child(whole));
+                fit.missing.push(name.to_string());
+            }
         }
     }
     fit.unexpected = names.len() - met;
-    let share = |of: usize| fit.fitting as f64 / of.max(1) as f64;
-    let explains = share(names.len()) >= FITS && share(fit.of) >= 0.5;
-    (fit.fitting > 0 && (share(fit.of) >= FITS || explains)).then_some(fit)
+    // A head may be cut off as a whole, and others stand around the tree; within what is there, what is missing or more makes it
+    // another model.
+    let gaps = missing.into_iter().filter(|child| there.contains(child)).count();
+    let known: HashSet<CompactString, RandomState> =
+        tensors.iter().filter_map(|(name, _)| fit.place.in_file(name)).collect();
+    let more = names.keys().filter(|name| !known.contains(**name)).filter(|name| {
+        let own = match &fit.place {
+            Place::Below(prefix) => name.strip_prefix(prefix.as_str()).map(CompactString::from),
+            Place::Above(prefix) => Some(format_compact!("{prefix}{name}")),
+        };
+        own.is_some_and(|own| there.contains(child(&own)))
+    });
+    fit.apart = gaps + more.count() + fit.differing.len();
+    Some(fit)
+}
+
+/// The part of the model that a tensor of the tree belongs to: the child of the root, or the tensor itself.
+fn child(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
 }
 
 /// Where the tree is, by the vote of tensors whose last parts and shape few others have.

@@ -132,24 +132,7 @@ impl Architecture {
 
     /// What the file has and the architecture has not, and the other way round, in a sentence each.
     pub fn differences(&self) -> Vec<String> {
-        let shape = |sizes: &[u64]| sizes.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
-        let mut found: Vec<String> = self
-            .fit
-            .differing
-            .iter()
-            .take(4)
-            .map(|(name, have, wanted)| format!("`{name}` is {} here and {} there", shape(have), shape(wanted)))
-            .collect();
-        if self.fit.differing.len() > 4 {
-            found.push(format!("{} more tensors have another shape", self.fit.differing.len() - 4));
-        }
-        if let Some(first) = self.fit.missing.first() {
-            found.push(format!("{} tensors are not in the file, `{first}` for one", self.fit.missing.len()));
-        }
-        if self.fit.unexpected > 0 {
-            found.push(format!("{} tensors of the file are not in it", self.fit.unexpected));
-        }
-        found
+        self.fit.differences()
     }
 }
 
@@ -221,7 +204,7 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
             std::collections::btree_map::Entry::Vacant(place) => place.insert(asset.block(tree.block).ok()?),
         };
         let fit = block.module(tree.root).and_then(|root| fit::fit(root, &names, &ends));
-        fitting.extend(fit.map(|fit| Fitting { tree, fit }));
+        fitting.extend(fit.filter(|fit| fit.is_it(names.len())).map(|fit| Fitting { tree, fit }));
     }
     let best = fitting.iter().map(|fitting| fitting.fit.rank()).max()?;
     fitting.retain(|fitting| fitting.fit.rank() == best);
@@ -271,6 +254,10 @@ pub fn build(checkpoint: &Checkpoint, model: &mut Model, asked: &Asked<'_>) -> R
             tensors.len()
         ));
     };
+    if !fit.is_it(names.len()) {
+        let (Fit { fitting, of, .. }, differences) = (&fit, fit.differences().join("; "));
+        return Err(format!("the file is of another model: {fitting} of {of} tensors fit; {differences}"));
+    }
     merge::merge(checkpoint, model, root, &fit, &[], Evidence::Model);
     Ok(Some(Architecture {
         python: Some(asked.python.display().to_string()),

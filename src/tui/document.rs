@@ -46,7 +46,8 @@ pub struct Document {
     /// How the ops of each class convert, by its full path.
     pub ops: HashMap<String, Counts>,
     serious: Vec<Serious>,
-    /// Where the keys that go through the blockers stop: each place that counts once, in the first module that runs it.
+    /// Where the keys that go through the blockers stop: the places that the header counts, each once, in the first module that
+    /// runs it. What is harmless stands in the list and under its line.
     stops: Vec<Place>,
     runnable: Vec<u32>,
     /// How many of those are their own reference.
@@ -194,7 +195,7 @@ impl Document {
         let mut stops: Vec<Place> = blockers
             .places
             .iter()
-            .filter(|place| place.counts())
+            .filter(|place| place.counts() && place.blocker.severity != Severity::Harmless)
             .filter_map(|place| list::place_of(place, &model, &triage))
             .collect();
         stops.sort_unstable();

@@ -153,13 +153,14 @@ fn blockers_are_visited_in_order_round_and_back() {
         command(&mut state, if next { Command::NextBlocker } else { Command::PreviousBlocker });
         (selected(&state), view(&state).source.line.unwrap())
     };
+    // What is harmless, in line 52 of the model's own, is no stop: the header does not count it.
     let lines = [25, 26, 28];
-    assert_eq!(visit(true), (String::new(), 52), "the model's own comes first");
     for line in lines {
         assert_eq!(visit(true), ("layer1.0".to_owned(), line), "once, however many modules run it");
     }
-    assert_eq!(visit(true), (String::new(), 52));
+    assert_eq!(visit(true), ("layer1.0".to_owned(), 25));
     assert_eq!(visit(false), ("layer1.0".to_owned(), 28));
+    assert_eq!(view(&state).document.flags(), lines.len());
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn from_another_module_that_runs_a_place_the_next_one_is_gone_to() {
     let mut state = open();
     select(&mut state, "layer2.0");
     command(&mut state, Command::NextBlocker);
-    assert_eq!((selected(&state), view(&state).source.line), (String::new(), Some(52)));
+    assert_eq!((selected(&state), view(&state).source.line), ("layer1.0".to_owned(), Some(25)));
     select(&mut state, "layer2.0");
     command(&mut state, Command::PreviousBlocker);
     assert_eq!((selected(&state), view(&state).source.line), ("layer1.0".to_owned(), Some(28)));
@@ -177,7 +178,6 @@ fn from_another_module_that_runs_a_place_the_next_one_is_gone_to() {
 fn a_jump_unfolds_and_shows_the_line() {
     let mut state = open();
     command(&mut state, Command::FoldAll);
-    command(&mut state, Command::NextBlocker);
     command(&mut state, Command::NextBlocker);
     assert_eq!(selected(&state), "layer1.0");
     let shown = rows(&draw(&mut state, 160, 45));

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::error::name_for_message;
 use super::made::Made;
+use super::strided;
 use super::tensor::StorageOffset;
 use super::{Checkpoint, Content, Dtype, Error, Sizes, Storage, Tensor, TensorId};
 
@@ -160,7 +161,7 @@ fn sides(checkpoint: &Checkpoint) -> Option<[u64; 2]> {
 /// How many codes share a scale along each axis, by the two shapes; the last block of an axis may be short. `None` where they
 /// do not go together.
 fn block(codes: &[u64], scales: &[u64], sides: Option<[u64; 2]>) -> Option<Sizes> {
-    if scales.iter().product::<u64>() == 1 {
+    if strided::elements(scales) == Some(1) {
         return Some(codes.iter().map(|&axis| axis.max(1)).collect());
     }
     let rank = codes.len();

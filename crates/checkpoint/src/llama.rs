@@ -217,14 +217,14 @@ fn cut(tensor: &Tensor, width: u64, count: u64, params: Option<&Map<String, Valu
         &[rows, columns] if BY_OUTPUTS.contains(&layer) => {
             // Keys and values of fewer heads than there are parts are in several of them.
             let heads = number("n_kv_heads").filter(|_| matches!(layer, "wk" | "wv"));
-            let own = heads.zip(number("n_heads")).and_then(|(heads, all)| Some(heads * width.checked_div(all)?));
-            let fits = columns == width && own.is_none_or(|own| own == rows * count);
+            let own = heads.zip(number("n_heads")).and_then(|(heads, all)| heads.checked_mul(width.checked_div(all)?));
+            let fits = columns == width && own.is_none_or(|own| Some(own) == rows.checked_mul(count));
             fits.then_some(Cut::Along(0))
         }
         &[rows, _] if BY_INPUTS.contains(&layer) => (rows == width).then_some(Cut::Along(1)),
         &[_, columns] if layer == TABLE => match columns {
             _ if columns == width => Some(Cut::Along(0)),
-            _ if columns * count == width => Some(Cut::Along(1)),
+            _ if columns.checked_mul(count) == Some(width) => Some(Cut::Along(1)),
             _ => None,
         },
         _ => None,
@@ -236,7 +236,8 @@ impl Checkpoint {
     fn join(&mut self, axis: usize, parts: Vec<Tensor>) -> Option<Tensor> {
         let first = parts.first()?.clone();
         let mut shape = first.shape.clone();
-        *shape.get_mut(axis)? = parts.iter().filter_map(|part| part.shape.get(axis)).sum();
+        *shape.get_mut(axis)? =
+            parts.iter().filter_map(|part| part.shape.get(axis)).fold(0u64, |sum, &length| sum.saturating_add(length));
         let file =
             first.storage.and_then(|storage| self.storages.get(storage as usize)).map_or(0, |storage| storage.file);
         let problem = parts.iter().find_map(|part| part.problem.clone());
