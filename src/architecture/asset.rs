@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use flate2::read::DeflateDecoder;
 use serde_json::{Map, Value};
@@ -13,9 +13,13 @@ use crate::assets::built_in;
 const BYTES: &[u8] = include_bytes!("../../assets/architectures/architectures.bin");
 const MAGIC: &[u8] = b"T2MARCH1";
 
-/// The index of the built-in architectures, and where their blocks are.
+/// Hashes in a tree's sketch, as `make.py` has it.
+const SKETCH: usize = 24;
+
+/// The built-in architectures. Most files are none of them: then only the sketches are looked at, and the index stays packed.
 pub struct Asset {
-    index: Index,
+    packed: &'static [u8],
+    index: OnceLock<Index>,
     sketches: &'static [u8],
     blocks: &'static [u8],
 }
@@ -95,28 +99,29 @@ impl Asset {
             Some((index, sketches, blocks))
         };
         let (index, sketches, blocks) = header().ok_or("it is cut off, or no such file")?;
-        let index: Index = inflate(index)?;
-        if sketches.len() != index.trees.len() * index.sketch * 4 {
-            return Err("the sketches are not one for each tree".to_owned());
-        }
-        Ok(Asset { index, sketches, blocks })
+        Ok(Asset { packed: index, index: OnceLock::new(), sketches, blocks })
     }
 
-    /// Every tree, each with the hashes that it is found by.
-    pub fn trees(&self) -> impl Iterator<Item = (&Tree, impl Iterator<Item = u32> + use<'_>)> {
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| built_in("index of architectures.bin", Index::read(self.packed, self.sketches.len())))
+    }
+
+    /// The hashes that each tree is found by, in the trees' order.
+    pub fn sketches(&self) -> impl Iterator<Item = impl Iterator<Item = u32>> {
         let numbers = |sketch: &'static [u8]| {
             sketch.chunks_exact(4).filter_map(|number| Some(u32::from_le_bytes(*number.first_chunk()?)))
         };
-        self.index
-            .trees
-            .iter()
-            .zip(self.sketches.chunks_exact(self.index.sketch * 4))
-            .map(move |(tree, sketch)| (tree, numbers(sketch)))
+        self.sketches.chunks_exact(SKETCH * 4).map(numbers)
+    }
+
+    /// Every tree.
+    pub fn trees(&self) -> &[Tree] {
+        &self.index().trees
     }
 
     /// The library of a tree, and the version that it was built with.
     pub fn library(&self, tree: &Tree) -> (&str, &str) {
-        self.index.libraries.get(tree.library).map_or(("", ""), |(name, version)| (name, version))
+        self.index().libraries.get(tree.library).map_or(("", ""), |(name, version)| (name, version))
     }
 
     /// A block, unpacked.
@@ -124,9 +129,19 @@ impl Asset {
     /// # Errors
     /// The asset is broken.
     pub fn block(&self, number: usize) -> Result<Block, String> {
-        let place = self.index.blocks.get(number);
+        let place = self.index().blocks.get(number);
         let bytes = place.and_then(|(start, length)| self.blocks.get(*start..)?.get(..*length));
         inflate(bytes.ok_or("a block lies outside of it")?)
+    }
+}
+
+impl Index {
+    fn read(packed: &[u8], sketches: usize) -> Result<Index, String> {
+        let index: Index = inflate(packed)?;
+        if index.sketch != SKETCH || sketches != index.trees.len() * SKETCH * 4 {
+            return Err(format!("there are not {SKETCH} hashes for each tree"));
+        }
+        Ok(index)
     }
 }
 
@@ -218,8 +233,8 @@ mod tests {
         let asset = Asset::get();
         let mut last = (usize::MAX, None);
         let mut trees = 0;
-        for (tree, sketch) in asset.trees() {
-            assert_eq!(sketch.count(), asset.index.sketch);
+        assert_eq!(asset.sketches().count(), asset.trees().len());
+        for tree in asset.trees() {
             assert!(!tree.names.is_empty() && !asset.library(tree).1.is_empty());
             if last.0 != tree.block {
                 last = (tree.block, Some(asset.block(tree.block).unwrap()));

@@ -29,8 +29,8 @@ pub fn candidates<'t>(asset: &Asset, tensors: impl Iterator<Item = (&'t str, &'t
         let (word, bit) = place(hash);
         known[word] & bit != 0
     };
-    let mut found: Vec<(f64, usize, &Tree)> = Vec::new();
-    for (tree, sketch) in asset.trees() {
+    let mut near: Vec<(usize, f64)> = Vec::new();
+    for (number, sketch) in asset.sketches().enumerate() {
         let (mut all, mut hits) = (0u32, 0u32);
         for number in sketch {
             all += 1;
@@ -38,9 +38,16 @@ pub fn candidates<'t>(asset: &Asset, tensors: impl Iterator<Item = (&'t str, &'t
         }
         let share = f64::from(hits) / f64::from(all.max(1));
         if share >= LEAST {
-            found.push((share, tree.tensors.abs_diff(count), tree));
+            near.push((number, share));
         }
     }
+    if near.is_empty() {
+        return Vec::new();
+    }
+    let trees = asset.trees();
+    let near = near.into_iter().filter_map(|(number, share)| Some((share, trees.get(number)?)));
+    let mut found: Vec<(f64, usize, &Tree)> =
+        near.map(|(share, tree)| (share, tree.tensors.abs_diff(count), tree)).collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     found.into_iter().map(|(_, _, tree)| tree).collect()
 }
@@ -91,7 +98,7 @@ mod tests {
     #[test]
     fn a_tree_is_found_by_its_own_tensors_under_a_prefix_too() {
         let asset = Asset::get();
-        let (tree, _) = asset.trees().find(|(tree, _)| tree.names.iter().any(|name| name == "resnet18")).unwrap();
+        let tree = asset.trees().iter().find(|tree| tree.names.iter().any(|name| name == "resnet18")).unwrap();
         let block = asset.block(tree.block).unwrap();
         let mut tensors = Vec::new();
         super::super::fit::list(block.module(tree.root).unwrap(), "backbone.", &mut tensors);
