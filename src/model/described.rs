@@ -38,9 +38,11 @@ impl Model {
         }
         let mut told: HashMap<CompactString, Known, RandomState> =
             known.into_iter().map(|known| (known.path.clone(), known)).collect();
+        // Names are not split at every dot: whose child a module is the tree says, not its path.
+        let paths: Vec<CompactString> = self.modules.iter().map(|module| module.path.clone()).collect();
         for module in std::mem::take(&mut self.modules) {
-            if !module.path.is_empty() && !told.contains_key(&module.path) {
-                children.entry(parent(&module.path).into()).or_default().push(module.path.clone());
+            if let Some(parent) = module.parent.filter(|_| !told.contains_key(&module.path)) {
+                children.entry(paths.get(parent).cloned().unwrap_or_default()).or_default().push(module.path.clone());
             }
             here.insert(module.path.clone(), module);
         }
@@ -76,6 +78,27 @@ fn parent(path: &str) -> &str {
 mod tests {
     use super::*;
     use crate::model::infer::tests::tensors_of;
+
+    #[test]
+    fn no_module_is_lost_whatever_its_name() {
+        let deep = format!("{}weight", "deep.".repeat(90));
+        let tensors =
+            tensors_of(&[("a.conv.weight", &[4, 3, 3, 3]), (&deep, &[2]), ("a..odd.weight", &[3]), (".", &[1])]);
+        let (mut model, _) = crate::model::tree::from_names(&tensors, &[]);
+        let before: Vec<CompactString> = model.modules.iter().map(|module| module.path.clone()).collect();
+        let known = |path: &str| Known {
+            path: path.into(),
+            class: "m.Net".into(),
+            alternatives: Arc::default(),
+            attributes: Arc::default(),
+        };
+        model.describe(vec![known(""), known("a"), known("a.conv"), known("a.act")], Evidence::Architecture, &tensors);
+        let after: Vec<&CompactString> = model.modules.iter().map(|module| &module.path).collect();
+        assert!(before.iter().all(|path| after.contains(&path)), "{before:?} {after:?}");
+        assert_eq!(after.len(), before.len() + 1);
+        let held: usize = model.modules.iter().map(|module| module.tensors.len()).sum();
+        assert_eq!(held, tensors.len());
+    }
 
     #[test]
     fn modules_are_told_added_and_kept() {
