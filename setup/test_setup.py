@@ -116,10 +116,10 @@ class WhichFolder(Case):
 
     def test_paths_that_a_linker_or_cargo_would_misread_are_refused(self):
         for bad in [":", ",", ";", "$", "'", '"', "\\", "\n"]:
-            self.stop(lambda bad=bad: cache.outer_folder({"T2M_CACHE": f"/tmp/a{bad}b"}), repr(bad), "Set T2M_CACHE", code=2)
-        self.stop(lambda: cache.outer_folder({"T2M_CACHE": "/tmp/\udcff"}), "not UTF-8", code=2)
+            self.stop(lambda bad=bad: cache.outer_folder({"T2M_CACHE": f"/some/a{bad}b"}), repr(bad), "Set T2M_CACHE", code=2)
+        self.stop(lambda: cache.outer_folder({"T2M_CACHE": "/some/\udcff"}), "not UTF-8", code=2)
         self.stop(lambda: cache.outer_folder({"T2M_CACHE": "~nobody-of-that-name/x"}), "no such user", code=2)
-        self.assertEqual(cache.outer_folder({"T2M_CACHE": "/tmp/a b/ü"}), Path("/tmp/a b/ü"))
+        self.assertEqual(cache.outer_folder({"T2M_CACHE": "/some/a b/ü"}), Path("/some/a b/ü"))
 
 
 class OurFolder(Case):
