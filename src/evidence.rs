@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::model::{Evidence, Model, Module, ModuleId, reparametrized};
-use crate::registry::constructors::{Axis, Constructor};
+use crate::registry::constructors::Constructor;
 use crate::source::Sources;
 use crate::source::constructors::{self, Built, Root};
 use t2m_checkpoint::{Checkpoint, Tensor};
@@ -128,7 +128,7 @@ fn check(
         Some(_) if !affine => return Err("the file has a `weight` that it would not have".to_owned()),
         Some(weight) => {
             let wrong = || format!("the file's `weight` has shape {weight:?}");
-            fill(&constructor.weight, weight, values).ok_or_else(wrong)?;
+            constructor.fill(weight, values).ok_or_else(wrong)?;
         }
         None if affine => return Err("the file has no `weight` for it".to_owned()),
         None => {}
@@ -137,34 +137,5 @@ fn check(
     match values.get("bias").and_then(Value::as_bool) {
         Some(told) if affine && told != bias => Err(format!("the file has {} `bias`", if bias { "a" } else { "no" })),
         _ => Ok(()),
-    }
-}
-
-/// Match a shape with what the arguments say about it; `None` if they contradict each other.
-fn fill(axes: &[Axis], shape: &[u64], values: &mut Map<String, Value>) -> Option<()> {
-    let mut shape = shape.iter().copied();
-    for axis in axes {
-        match axis {
-            Axis::Argument(name) => agree(values, name, shape.next()?.into())?,
-            Axis::Quotient(of, by) => {
-                let part = shape.next()?;
-                if let Some(by) = values.get(by) {
-                    agree(values, of, part.checked_mul(by.as_u64()?)?.into())?;
-                }
-            }
-            Axis::Each(tuple) => agree(values, tuple, Value::from(shape.by_ref().collect::<Vec<u64>>()))?,
-        }
-    }
-    shape.next().is_none().then_some(())
-}
-
-/// Set a value, or compare it with the one that is there.
-fn agree(values: &mut Map<String, Value>, name: &str, value: Value) -> Option<()> {
-    match values.get(name) {
-        Some(known) => (*known == value).then_some(()),
-        None => {
-            values.insert(name.to_owned(), value);
-            Some(())
-        }
     }
 }

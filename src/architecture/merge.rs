@@ -11,7 +11,7 @@ use t2m_checkpoint::Checkpoint;
 use super::asset::Described;
 use super::fit::{Fit, Place};
 use crate::model::{Evidence, Known, Model};
-use crate::registry::constructors::{Axis, Constructor, constructor};
+use crate::registry::constructors::constructor;
 
 /// A hyper-parameter in which models that fit as well differ.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,7 +130,7 @@ impl Walk<'_> {
                     // The shapes of the file decide what they can: another number of classes, for one.
                     let constructor = constructor(module.class())?;
                     if tensor.name == "weight" {
-                        by_shape(constructor, &have.shape, Arc::make_mut(&mut attributes))?;
+                        constructor.refill(&have.shape, Arc::make_mut(&mut attributes))?;
                     }
                 }
                 _ => {}
@@ -203,24 +203,4 @@ impl Walk<'_> {
 
 fn has_parameters(module: Described<'_>) -> bool {
     module.tensors().any(|tensor| !tensor.is_buffer) || module.children().any(|(_, child)| has_parameters(child))
-}
-
-/// Set the arguments that a weight's shape shows; `None` where the shape has other axes.
-fn by_shape(constructor: &Constructor, shape: &[u64], values: &mut Map<String, Value>) -> Option<()> {
-    let mut shape = shape.iter().copied();
-    for axis in &constructor.weight {
-        match axis {
-            Axis::Argument(name) => {
-                values.insert(name.clone(), shape.next()?.into());
-            }
-            Axis::Quotient(of, by) => {
-                let by = values.get(by).and_then(Value::as_u64).unwrap_or(1);
-                values.insert(of.clone(), shape.next()?.checked_mul(by)?.into());
-            }
-            Axis::Each(tuple) => {
-                values.insert(tuple.clone(), Value::from(shape.by_ref().collect::<Vec<u64>>()));
-            }
-        }
-    }
-    shape.next().is_none().then_some(())
 }

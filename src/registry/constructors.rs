@@ -157,9 +157,45 @@ impl Constructor {
         !self.dropped.iter().any(|dropped| dropped == argument)
     }
 
+    /// Match the weight's shape with what the arguments say about it, and fill in those that it tells; `None` if they contradict
+    /// each other.
+    pub fn fill(&self, shape: &[u64], values: &mut Map<String, Value>) -> Option<()> {
+        let mut shape = shape.iter().copied();
+        for axis in &self.weight {
+            match axis {
+                Axis::Argument(name) => agree(values, name, shape.next()?.into())?,
+                Axis::Quotient(of, by) => {
+                    let part = shape.next()?;
+                    if let Some(by) = values.get(by) {
+                        agree(values, of, part.checked_mul(by.as_u64()?)?.into())?;
+                    }
+                }
+                Axis::Each(tuple) => agree(values, tuple, Value::from(shape.by_ref().collect::<Vec<u64>>()))?,
+            }
+        }
+        shape.next().is_none().then_some(())
+    }
+
+    /// The same where the shape is right whatever the arguments say.
+    pub fn refill(&self, shape: &[u64], values: &mut Map<String, Value>) -> Option<()> {
+        values.retain(|name, _| !self.weight.iter().any(|axis| axis.tells(name)));
+        self.fill(shape, values)
+    }
+
     fn spread(&self, name: &str, value: Value) -> Value {
         let spread = value.is_i64() && self.tuples.iter().any(|tuple| tuple == name);
         if spread { Value::Array(vec![value; self.axes]) } else { value }
+    }
+}
+
+/// Set a value, or compare it with the one that is there.
+fn agree(values: &mut Map<String, Value>, name: &str, value: Value) -> Option<()> {
+    match values.get(name) {
+        Some(known) => (*known == value).then_some(()),
+        None => {
+            values.insert(name.to_owned(), value);
+            Some(())
+        }
     }
 }
 
