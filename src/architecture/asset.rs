@@ -234,6 +234,10 @@ mod tests {
         let mut last = (usize::MAX, None);
         let mut trees = 0;
         assert_eq!(asset.sketches().count(), asset.trees().len());
+        // Its classes are said to be that library's.
+        for (name, _) in &asset.index().libraries {
+            assert_eq!(crate::registry::library(&format!("{name}.models.Net")), Some(name.as_str()), "{name}");
+        }
         for tree in asset.trees() {
             assert!(!tree.names.is_empty() && !asset.library(tree).1.is_empty());
             if last.0 != tree.block {

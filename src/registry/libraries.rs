@@ -1,7 +1,7 @@
 //! Whose a class is.
 
 /// Packages whose modules people find in checkpoints. A class of another package may be the user's own: its name does not say.
-const LIBRARIES: [&str; 40] = [
+const LIBRARIES: [&str; 41] = [
     "accelerate",
     "auto_gptq",
     "autoawq",
@@ -11,6 +11,7 @@ const LIBRARIES: [&str; 40] = [
     "efficientnet_pytorch",
     "encodec",
     "espnet2",
+    "facenet_pytorch",
     "fairseq",
     "fastai",
     "flair",
