@@ -12,6 +12,7 @@
 //! | [`source`] | a class path | its `forward`, the blockers in it |
 //! | [`program`] | a few lines of Python | a short list of calls that an engine interprets |
 //! | [`architecture`] | names and shapes | the published model that they fit: classes and hyper-parameters |
+//! | [`ports`] | config, class, published model | packages that say they have it in MLX |
 //! | [`evidence`] | model, source | classes and hyper-parameters that constructors write out |
 //! | [`plan`] | a module and its registry row | how it is converted: MLX's layer, weight moves, inputs, or the block that it is |
 //! | [`triage`] | model, registry, source | a status with a reason for each module, its plan |
@@ -49,6 +50,7 @@ pub mod interrupt;
 pub mod model;
 pub mod open;
 pub mod plan;
+pub mod ports;
 pub mod program;
 pub mod registry;
 pub mod report;

@@ -11,6 +11,7 @@ use crate::findings::ops::{self, Counts};
 use crate::findings::{BlockerPlace, Blockers, Forwards, status_counts};
 use crate::model::ModuleId;
 use crate::open::Opened;
+use crate::ports::{self, Port};
 use crate::registry::library;
 use crate::triage::Status;
 use t2m_checkpoint::check::Check;
@@ -82,6 +83,9 @@ impl Serialize for File<'_> {
                 report.serialize_entry("candidates", &candidates)?;
             }
         }
+        let ports = ports::of(checkpoint, &opened.model, opened.architecture.as_deref());
+        let port = |port: &Port| json!({"package": port.package, "module": port.module});
+        report.serialize_entry("ports", &ports.iter().map(port).collect::<Vec<_>>())?;
         if let Some(check) = self.1 {
             report.serialize_entry("check", &super::check::json(opened, check))?;
         }

@@ -18,6 +18,7 @@ use crate::findings::{BlockerPlace, Blockers, Folders, Headline, ops, status_cou
 use crate::fit::{fit, hang};
 use crate::model::{Evidence, Module, ModuleId, attributes};
 use crate::open::Opened;
+use crate::ports;
 use crate::triage::{ModuleTriage, Status};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 
@@ -99,6 +100,9 @@ fn facts(opened: &Opened, folders: &Folders) -> Vec<(&'static str, String)> {
     ];
     if headline.layers == 0 {
         facts.retain(|(name, _)| *name != "measured:");
+    }
+    if let Some(words) = ports::words(&ports::of(&opened.checkpoint, &opened.model, opened.architecture.as_deref())) {
+        facts.insert(0, ("ready in:", words));
     }
     facts.extend(folders.list().into_iter().map(|folder| ("source:", quoted(folder).into_owned())));
     facts

@@ -13,6 +13,7 @@ use crate::findings::ops::{self, Counts};
 use crate::findings::{Blockers, Folders, Headline};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
+use crate::ports::{self, Port};
 use crate::registry::library;
 use crate::source::{Blocker, ClassSource, Reach, Severity};
 use crate::triage::{ModuleTriage, Status, Triage};
@@ -75,6 +76,8 @@ pub struct About {
     pub known_as: Option<String>,
     /// What is to be said of that, a line each.
     pub architecture: Vec<String>,
+    /// Packages that say they have the model in MLX, a line each.
+    pub ports: Vec<String>,
     /// The dicts of the file that hold weights.
     pub dicts: Vec<String>,
     /// Values that are not tensors.
@@ -110,6 +113,10 @@ impl About {
             wrappers: checkpoint.wrappers.clone(),
             known_as: opened.architecture.as_deref().map(Architecture::heading),
             architecture: opened.architecture.as_deref().map(architecture::lines).unwrap_or_default(),
+            ports: ports::of(checkpoint, &opened.model, opened.architecture.as_deref())
+                .iter()
+                .map(Port::words)
+                .collect(),
             dicts: checkpoint.dicts.clone(),
             metadata: checkpoint.metadata.clone(),
             pickle: opened.outside().map(|outside| Pickle {

@@ -34,6 +34,7 @@ mod missing_ops;
 mod ops;
 mod ops_by_arguments;
 mod overrides;
+mod ports;
 mod reached;
 mod records;
 mod screen_actions;

@@ -136,6 +136,7 @@ fn suspicious() -> State {
         wrappers: vec!["state_dict".to_owned(), "module.".to_owned()],
         known_as: None,
         architecture: Vec::new(),
+        ports: Vec::new(),
         dicts: Vec::new(),
         metadata: [("epoch".to_owned(), json!(12)), ("args".to_owned(), json!({"lr": 0.001, "note": "a\u{1b}[31mb"}))]
             .into_iter()
@@ -150,6 +151,18 @@ fn suspicious() -> State {
     };
     act(&mut state, Action::Opened(Arc::new(document)));
     state
+}
+
+#[test]
+fn the_panel_about_the_file_names_ports_and_whose_word_that_is() {
+    let mut state = measured("dark", "encoder.attn");
+    let mut document = (*sample::document()).clone();
+    document.about.ports = vec!["mlx-lm 0.32.2: mlx_lm.models.llama".to_owned()];
+    act(&mut state, Action::Opened(Arc::new(document)));
+    commands(&mut state, &[Command::Open(Name::About)]);
+    let screen = rows(&draw(&mut state, 160, 45)).join("\n");
+    assert!(screen.contains("ready in    mlx-lm 0.32.2: mlx_lm.models.llama"), "{screen}");
+    assert!(screen.contains("as the package says itself; nothing of it is measured here"), "{screen}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Panel;
 use crate::fit::hang;
+use crate::ports;
 use crate::source::Severity;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{self, Document, Pickle};
@@ -96,6 +97,12 @@ impl Sheet<'_> {
         self.fact("holds", &format!("{} tensors in {} modules", about.tensors, document.len()));
         for line in &about.architecture {
             self.fact("model", line);
+        }
+        for line in &about.ports {
+            self.fact("ready in", line);
+        }
+        if !about.ports.is_empty() {
+            self.fact("", ports::CLAIM);
         }
         if !about.wrappers.is_empty() {
             self.fact("unwrapped", &about.wrappers.join(" "));
