@@ -109,7 +109,11 @@ impl About {
             tensors: checkpoint.tensors.len(),
             wrappers: checkpoint.wrappers.clone(),
             known_as: opened.architecture.as_deref().map(Architecture::heading),
-            architecture: opened.architecture.as_deref().map(architecture::lines).unwrap_or_default(),
+            architecture: {
+                let lines = opened.architecture.as_deref().map(architecture::lines);
+                let graph = opened.graph.as_deref().map(|graph| format!("graph: {}", graph.title()));
+                lines.unwrap_or_default().into_iter().chain(graph).collect()
+            },
             dicts: checkpoint.dicts.clone(),
             metadata: checkpoint.metadata.clone(),
             pickle: opened.outside().map(|outside| Pickle {
