@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use crate::architecture::{self, Architecture};
+use crate::architecture::spec::InputSpec;
+use crate::architecture::{self, Architecture, FromPython, Graph};
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -26,6 +28,10 @@ pub struct Options {
     pub python: Option<PathBuf>,
     /// An expression that builds the model, run by that Python: the user's code runs only when this is given.
     pub model: Option<String>,
+    /// Inputs that the graph of that model is exported with; without one it is not exported.
+    pub inputs: Vec<InputSpec>,
+    /// Once this is set by another thread, the Python that builds the model is ended.
+    pub stop: Option<Arc<AtomicBool>>,
     /// The folder of an environment whose site-packages are searched as well.
     pub environment: Option<PathBuf>,
     /// Registry files that add to the built-in one, or change it.
@@ -60,6 +66,8 @@ pub struct Opened {
     pub registry: Arc<Registry>,
     /// The published model that its names and shapes fit.
     pub architecture: Option<Arc<Architecture>>,
+    /// The graph of the model, where the user's Python exported one.
+    pub graph: Option<Arc<Graph>>,
     /// The triage.
     pub triage: Arc<Triage>,
     /// Every file that was read for it.
@@ -117,6 +125,9 @@ pub enum Error {
     /// A model without a Python that could build it.
     #[error("--model names what a Python is to build: name that with --python EXE")]
     NoPython,
+    /// Inputs without a model.
+    #[error("--input says what a model takes: name that with --model EXPR, and its Python with --python EXE")]
+    NoModel,
     /// The model that was asked for.
     #[error("{}: --model {}: {}", escape(&python.to_string_lossy()), quoted(model), sentence(reason))]
     Model {
@@ -173,10 +184,18 @@ fn not_found(options: &Options, checkpoint: &Checkpoint, model: &Model, triage: 
 }
 
 /// The model that the user's Python builds, where that was asked for.
-fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> Result<Option<Architecture>, Error> {
-    let Some(expression) = &options.model else { return Ok(None) };
+fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> Result<Option<FromPython>, Error> {
+    let Some(expression) = &options.model else {
+        return if options.inputs.is_empty() { Ok(None) } else { Err(Error::NoModel) };
+    };
     let python = options.python.as_deref().ok_or(Error::NoPython)?;
-    let asked = architecture::Asked { python, model: expression, folders: &options.sources };
+    let asked = architecture::Asked {
+        python,
+        model: expression,
+        folders: &options.sources,
+        inputs: &options.inputs,
+        stop: options.stop.as_deref(),
+    };
     let built = architecture::build(checkpoint, model, &asked).map_err(|reason| Error::Model {
         python: python.to_owned(),
         model: expression.clone(),
@@ -222,6 +241,13 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         model.name_root(class);
     }
     let built = build(options, &mut checkpoint, &mut model)?;
+    let (built, graph) = match built {
+        Some(FromPython { architecture, places, graph }) => {
+            places.iter().for_each(|(class, file)| sources.add_place(class, file));
+            (Some(architecture), graph.map(Arc::new))
+        }
+        None => (None, None),
+    };
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
     let architecture = built.or_else(|| architecture::know(&checkpoint, &mut model)).map(Arc::new);
@@ -232,11 +258,13 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     let mut inputs = Inputs::of(&checkpoint);
     inputs.extend(options.inputs());
     inputs.extend(sources.inputs());
+    graph.iter().for_each(|graph| inputs.add(Role::Graph, &graph.file));
     Ok(Opened {
         checkpoint: Arc::new(checkpoint),
         model: Arc::new(model),
         registry: Arc::new(registry),
         architecture,
+        graph,
         triage: Arc::new(triage),
         inputs: Arc::new(inputs),
     })

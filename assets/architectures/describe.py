@@ -45,6 +45,12 @@ def plain(value, depth=0):
     return LEFT_OUT
 
 
+def class_of(module):
+    """The class of a module; of a lazy one that it has after its first run, as in any file that holds its weights."""
+    become = getattr(module, "cls_to_become", None)
+    return name_of(become if isinstance(become, type) else type(module))
+
+
 def attributes(module):
     """What the constructor left in the module besides parameters, buffers and children."""
     values = {}
@@ -83,18 +89,22 @@ def modules(root):
     """The tree in its order, as `named_modules(remove_duplicate=False)` has it; `tied` names the first place of a repeated one."""
     seen = {}
     found = []
+    above = set()
 
     def visit(path, module):
         first = seen.setdefault(id(module), path)
-        entry = {"path": path, "class": name_of(type(module))}
+        entry = {"path": path, "class": class_of(module)}
         if first != path:
             entry["tied"] = first
         entry["attributes"] = attributes(module)
         entry["tensors"] = own_tensors(module)
         found.append(entry)
+        above.add(id(module))
         for name, child in module._modules.items():
-            if child is not None:
+            # A module may hold one that it is in itself.
+            if child is not None and id(child) not in above:
                 visit(f"{path}.{name}" if path else name, child)
+        above.discard(id(module))
 
     visit("", root)
     return found

@@ -56,6 +56,8 @@ pub struct Fit {
     pub missing: Vec<String>,
     /// Tensors that the tree does not have.
     pub unexpected: usize,
+    /// Their names, where somebody has asked for them.
+    pub unexpected_names: Vec<String>,
     /// Tensors that make it another model, if they are many: of another shape, missing, or more, within what both have.
     pub apart: usize,
     /// Tensors of the tree outside of the part that the file has.
@@ -98,6 +100,38 @@ impl Fit {
         found
     }
 
+    /// The same with the names, so many of each kind.
+    pub fn listed(&self, most: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut tell = |what: &str, names: Vec<String>| {
+            let more = names.len().checked_sub(most).filter(|more| *more > 0);
+            let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
+            let shown: Vec<&str> = names.iter().take(most).map(String::as_str).collect();
+            if !shown.is_empty() {
+                found.push(format!("{} {what}: {}{more}", names.len(), shown.join(", ")));
+            }
+        };
+        let shape = |sizes: &[u64]| sizes.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+        let differing = |(name, have, wanted): &(String, Vec<u64>, Vec<u64>)| {
+            format!("`{name}` {} instead of {}", shape(have), shape(wanted))
+        };
+        tell("of another shape", self.differing.iter().map(differing).collect());
+        tell("not in the file", self.missing.iter().map(|name| format!("`{name}`")).collect());
+        tell("not in the model", self.unexpected_names.iter().map(|name| format!("`{name}`")).collect());
+        found
+    }
+
+    /// Name the tensors that the tree has not.
+    pub fn name_unexpected(&mut self, root: Described<'_>, names: &Names<'_>) {
+        let mut tensors = Vec::new();
+        list(root, "", &mut tensors);
+        let known: HashSet<CompactString, RandomState> =
+            tensors.iter().filter_map(|(name, _)| self.place.in_file(name)).collect();
+        let unknown = names.keys().filter(|name| !known.contains(**name)).map(|name| (*name).to_owned());
+        self.unexpected_names = unknown.collect();
+        self.unexpected_names.sort_unstable();
+    }
+
     /// Whether nothing is left over on either side.
     pub fn is_whole(&self) -> bool {
         self.differing.is_empty() && self.missing.is_empty() && self.unexpected == 0
@@ -138,6 +172,7 @@ pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str
         differing: Vec::new(),
         missing: Vec::new(),
         unexpected: 0,
+        unexpected_names: Vec::new(),
         apart: 0,
         outside: 0,
     };

@@ -68,7 +68,7 @@ fn join(path: &str, name: &str) -> CompactString {
 }
 
 /// A module's path in the file; `None` where the file has only a part of the tree and this is outside of it.
-fn in_file(place: &Place, path: &str) -> Option<CompactString> {
+pub(super) fn in_file(place: &Place, path: &str) -> Option<CompactString> {
     match place {
         Place::Below(prefix) if path.is_empty() => Some(prefix.trim_end_matches('.').into()),
         Place::Below(prefix) => Some(format_compact!("{prefix}{path}")),
@@ -130,6 +130,12 @@ impl Walk<'_> {
                     // The shapes of the file decide what they can: another number of classes, for one.
                     let constructor = constructor(module.class())?;
                     if tensor.name == "weight" {
+                        constructor.refill(&have.shape, Arc::make_mut(&mut attributes))?;
+                    }
+                }
+                // A lazy layer has no shape before its first run: the file's is the one that it had after it.
+                None if tensor.name == "weight" => {
+                    if let Some(constructor) = constructor(module.class()) {
                         constructor.refill(&have.shape, Arc::make_mut(&mut attributes))?;
                     }
                 }

@@ -4,12 +4,15 @@
 mod asset;
 mod built;
 mod fit;
+mod graph;
 mod merge;
 mod search;
+pub mod spec;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use compact_str::CompactString;
 use serde_json::Value;
 use t2m_checkpoint::{Checkpoint, Content};
 
@@ -17,6 +20,7 @@ use crate::model::{Evidence, Model};
 use asset::{Asset, Block, Tree};
 pub use built::Asked;
 use fit::{Fit, Names, Place};
+pub use graph::Graph;
 pub use merge::Told;
 
 /// Larger files are none of them: the largest has 3,108 tensors, and more may stand around it.
@@ -25,6 +29,8 @@ const MOST_TENSORS: usize = 8_000;
 const MOST_TREES: usize = 160;
 /// Hyper-parameters that tell candidates apart: so many are named.
 const MOST_TOLD: usize = 3;
+/// So many tensors of each kind are named where a model was built for the file.
+const MOST_NAMED: usize = 8;
 /// Blocks that are unpacked for a file.
 const MOST_BLOCKS: usize = 16;
 
@@ -108,7 +114,7 @@ impl Architecture {
 
     /// The model in fewer words, for a heading: `torchvision resnet18 (122 of 122 tensors fit)`.
     pub fn heading(&self) -> String {
-        let library = if self.python.is_some() { String::new() } else { format!("{} ", self.library) };
+        let library = if self.python.is_some() { "built ".to_owned() } else { format!("{} ", self.library) };
         let name = self.names.first().map_or("", String::as_str);
         format!("{library}{name} ({} of {} tensors fit)", self.fit.fitting, self.fit.of)
     }
@@ -132,7 +138,18 @@ impl Architecture {
 
     /// What the file has and the architecture has not, and the other way round, in a sentence each.
     pub fn differences(&self) -> Vec<String> {
-        self.fit.differences()
+        match &self.python {
+            Some(_) => self.fit.listed(MOST_NAMED),
+            None => self.fit.differences(),
+        }
+    }
+
+    /// The same with every name, for scripts, where the model was built for this file.
+    pub fn all_differences(&self) -> Vec<String> {
+        match &self.python {
+            Some(_) => self.fit.listed(usize::MAX),
+            None => self.fit.differences(),
+        }
     }
 }
 
@@ -231,20 +248,32 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
     })
 }
 
+/// What the user's Python has built, and what it told beside the tree.
+#[derive(Debug)]
+pub struct FromPython {
+    /// The model, and how the file fits it.
+    pub architecture: Architecture,
+    /// The file of each class.
+    pub places: BTreeMap<String, PathBuf>,
+    /// Its graph, where inputs were given.
+    pub graph: Option<Graph>,
+}
+
 /// Let the user's Python build a model and give the modules of a bare state dict what that says; `None` where the file holds its
 /// modules itself, and nothing was run.
 ///
 /// # Errors
 /// In words: the model cannot be built, or the file is of another one.
-pub fn build(checkpoint: &Checkpoint, model: &mut Model, asked: &Asked<'_>) -> Result<Option<Architecture>, String> {
+pub fn build(checkpoint: &mut Checkpoint, model: &mut Model, asked: &Asked<'_>) -> Result<Option<FromPython>, String> {
     if !matches!(checkpoint.content, Content::StateDict { .. }) {
         return Ok(None);
     }
-    let built::Built { block, library, version } = built::build(asked)?;
-    let names: Names<'_> =
+    let built::Built { block, library, version, ties, places, graph } = built::build(asked)?;
+    let mut names: Names<'_> =
         checkpoint.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let ends = fit::by_suffix(names.keys().copied());
     let root = block.module(0).ok_or("it told no modules")?;
-    let Some(fit) = fit::fit(root, &names, &fit::by_suffix(names.keys().copied())) else {
+    let Some(first) = fit::fit(root, &names, &ends) else {
         let mut tensors = Vec::new();
         fit::list(root, "", &mut tensors);
         let same = tensors.iter().filter(|(name, tensor)| names.get(name.as_str()).copied() == tensor.shape).count();
@@ -254,12 +283,32 @@ pub fn build(checkpoint: &Checkpoint, model: &mut Model, asked: &Asked<'_>) -> R
             tensors.len()
         ));
     };
+    // A tensor that has two names in the model may have one in the file.
+    let ties: Vec<(CompactString, CompactString)> = ties
+        .iter()
+        .filter_map(|(name, first_name)| Some((first.place.in_file(name)?, first.place.in_file(first_name)?)))
+        .flat_map(|(name, first)| [(name.clone(), first.clone()), (first, name)])
+        .filter(|(absent, there)| !names.contains_key(absent.as_str()) && names.contains_key(there.as_str()))
+        .collect();
+    for (absent, there) in &ties {
+        if let Some(shape) = names.get(there.as_str()).copied() {
+            names.insert(absent, shape);
+        }
+    }
+    let mut fit = if ties.is_empty() { first } else { fit::fit(root, &names, &ends).unwrap_or(first) };
+    fit.name_unexpected(root, &names);
     if !fit.is_it(names.len()) {
-        let (Fit { fitting, of, .. }, differences) = (&fit, fit.differences().join("; "));
+        let (Fit { fitting, of, .. }, differences) = (&fit, fit.listed(MOST_TOLD).join("; "));
         return Err(format!("the file is of another model: {fitting} of {of} tensors fit; {differences}"));
     }
+    for (absent, there) in &ties {
+        let at = checkpoint.tensors.iter().position(|tensor| tensor.name == *there);
+        let known = checkpoint.ties.iter().any(|(name, _)| name == absent);
+        checkpoint.ties.extend(at.filter(|_| !known).map(|id| (absent.to_string(), id)));
+    }
     merge::merge(checkpoint, model, root, &fit, &[], Evidence::Model);
-    Ok(Some(Architecture {
+    let graph = graph.map(|(file, reused)| graph::open(&file, reused, &fit.place, model)).transpose()?;
+    let architecture = Architecture {
         python: Some(asked.python.display().to_string()),
         library,
         version,
@@ -268,7 +317,8 @@ pub fn build(checkpoint: &Checkpoint, model: &mut Model, asked: &Asked<'_>) -> R
         told_apart: Vec::new(),
         fit,
         by_file_name: false,
-    }))
+    };
+    Ok(Some(FromPython { architecture, places, graph }))
 }
 
 /// Put the tree first whose model's name the file's name contains as a whole, the longest such; whether there is one.

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::architecture::spec::InputSpec;
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
 use crate::open::Options;
@@ -53,6 +54,10 @@ pub struct Common {
     /// your code; bare weights get its classes and hyper-parameters
     #[arg(long, value_name = "EXPR", global = true)]
     pub model: Option<String>,
+    /// An input of that model (repeatable): its graph is exported with them, in ten minutes at most, and kept in the cache folder.
+    /// Shape, type, and for whole numbers what they are below: 1x3x224x224, 1x9:int64<50, ids=1x9:int64<50
+    #[arg(long, value_name = "SPEC", global = true)]
+    pub input: Vec<InputSpec>,
     /// Registry file that adds rows or changes built-in ones (repeatable)
     #[arg(long, value_name = "FILE.toml", global = true)]
     pub registry: Vec<PathBuf>,
@@ -203,6 +208,8 @@ impl Common {
             sources: self.source.clone(),
             python: self.python.clone(),
             model: self.model.clone(),
+            inputs: self.input.clone(),
+            stop: None,
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),

@@ -21,6 +21,8 @@ pub enum Role {
     Registry,
     /// The Python that is run to learn its `sys.path`.
     Python,
+    /// An exported graph.
+    Graph,
     /// A theme.
     Theme,
 }
@@ -33,6 +35,7 @@ impl Role {
             Role::Source => "Python source that is read",
             Role::Registry => "the registry file",
             Role::Python => "the Python that is asked",
+            Role::Graph => "the exported graph",
             Role::Theme => "the theme",
         }
     }

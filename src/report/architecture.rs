@@ -13,7 +13,7 @@ pub(super) fn json(architecture: &Architecture) -> Value {
         "version": architecture.version,
         "match": architecture.kind().name(),
         "tensors": [architecture.fit.fitting, architecture.fit.of],
-        "differences": architecture.differences(),
+        "differences": architecture.all_differences(),
     })
 }
 

@@ -43,6 +43,10 @@ impl Serialize for Report<'_> {
         let places = || blockers.places.iter().filter_map(|place| blocker(opened, place));
         report.serialize_entry("blockers", &Each(places))?;
         report.serialize_entry("ops", &super::ops::json(opened))?;
+        if let Some(graph) = &opened.graph {
+            let (file, reused) = (graph.file.to_string_lossy(), graph.reused);
+            report.serialize_entry("graph", &json!({"file": file, "nodes": graph.nodes, "reused": reused}))?;
+        }
         report.serialize_entry("idioms", &super::ops::idioms_json(opened))?;
         report.serialize_entry("pickle", &Pickle(opened.checkpoint.pickle.as_ref()))?;
         report.serialize_entry("warnings", &opened.checkpoint.warnings)?;

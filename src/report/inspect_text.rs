@@ -44,6 +44,9 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     for line in opened.architecture.as_deref().map(architecture::lines).unwrap_or_default() {
         page.line(&format!("{:<NAMES$}  {}", "model:", sentence(&line)))?;
     }
+    if let Some(graph) = &opened.graph {
+        page.line(&format!("{:<NAMES$}  {}", "graph:", sentence(&graph.title())))?;
+    }
     for (name, words) in facts(opened, &folders) {
         page.line(&format!("{name:<NAMES$}  {words}"))?;
     }

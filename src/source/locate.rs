@@ -164,6 +164,27 @@ impl Sources {
         Ok(())
     }
 
+    /// Tell where a class is, as the Python that built the model says; what else it imports is looked for beside it. Nothing
+    /// happens where the class is found already.
+    pub fn add_place(&mut self, class: &str, file: &Path) {
+        const ORIGIN: &str = "where --model found it";
+        let Some(parts) = split(class).filter(|parts| parts.first() != Some(&"torch")) else { return };
+        if !is_python(file) || self.found(class).is_some() {
+            return;
+        }
+        let module = file.with_extension("");
+        let module = if module.ends_with("__init__") { module.parent().unwrap_or(&module) } else { &module };
+        // The folder in which the class's dotted path begins.
+        let folder = splits(&parts).find_map(|(own, _)| {
+            let named = module.ends_with(own.iter().collect::<PathBuf>());
+            module.ancestors().nth(own.len()).filter(|_| named && !own.is_empty())
+        });
+        match folder {
+            Some(folder) => self.push(Root::packages(folder.to_owned(), ORIGIN)),
+            None => self.push(Root::File(file.to_owned())),
+        }
+    }
+
     /// Tell the version of a package that made the weights: source of that package is then known to be the same or not.
     pub fn made_with(&mut self, package: &str, version: &str) {
         self.made_with.insert(package.to_owned(), version.to_owned());

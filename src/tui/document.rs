@@ -112,7 +112,11 @@ impl About {
             tensors: checkpoint.tensors.len(),
             wrappers: checkpoint.wrappers.clone(),
             known_as: opened.architecture.as_deref().map(Architecture::heading),
-            architecture: opened.architecture.as_deref().map(architecture::lines).unwrap_or_default(),
+            architecture: {
+                let lines = opened.architecture.as_deref().map(architecture::lines);
+                let graph = opened.graph.as_deref().map(|graph| format!("graph: {}", graph.title()));
+                lines.unwrap_or_default().into_iter().chain(graph).collect()
+            },
             ports: ports::of(checkpoint, &opened.model, opened.architecture.as_deref())
                 .iter()
                 .map(Port::words)

@@ -50,6 +50,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
         model: Arc::new(model),
         registry: Arc::new(registry),
         architecture: None,
+        graph: None,
         triage: Arc::new(triage),
         inputs: Arc::default(),
     }

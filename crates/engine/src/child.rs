@@ -250,6 +250,9 @@ pub enum Error {
     /// It still ran when its time was over, and was ended.
     #[error("no answer within {} s", .0.as_secs_f64())]
     Late(Duration),
+    /// Nobody waits for it any more, and it was ended.
+    #[error("it was cancelled, and ended with all that it had started")]
+    Cancelled,
     /// It wrote without an end, and was ended.
     #[error("it wrote more than {0} bytes")]
     TooMuch(usize),
@@ -269,6 +272,19 @@ pub enum Error {
 /// # Errors
 /// As [`Error`] says.
 pub fn output(command: &mut Command, patience: Duration, limit: usize) -> Result<Vec<u8>, Error> {
+    output_unless(command, patience, limit, || false)
+}
+
+/// As [`output`], and it is ended once `cancelled` says so.
+///
+/// # Errors
+/// As [`Error`] says.
+pub fn output_unless(
+    command: &mut Command,
+    patience: Duration,
+    limit: usize,
+    cancelled: impl Fn() -> bool,
+) -> Result<Vec<u8>, Error> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut group = Group::start(command).map_err(Error::Start)?;
     let until = Instant::now() + patience;
@@ -297,6 +313,8 @@ pub fn output(command: &mut Command, patience: Duration, limit: usize) -> Result
         if let Some(status) = group.status() {
             group.end();
             exited = Some((status, Instant::now()));
+        } else if cancelled() {
+            return Err(Error::Cancelled);
         } else if Instant::now() >= until {
             return Err(Error::Late(patience));
         }
