@@ -4,9 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde_json::{Map, Value};
 
-use crate::model::{Evidence, Model, Module, ModuleId, reparametrized};
+use crate::model::{Evidence, Model, Module, ModuleId, Origin, ToldBy, reparametrized};
 use crate::registry::constructors::Constructor;
 use crate::source::Sources;
 use crate::source::constructors::{self, Built, Root};
@@ -46,6 +47,7 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
                 module.class = class_of(&module.class, built).into();
                 module.alternatives = Arc::default();
                 (module.evidence, module.confidence) = (Evidence::Source, 1.0);
+                module.told_by = told_by(built, &attributes);
                 module.attributes = Arc::new(attributes);
             }
             Err(reason) => warnings.push(format!(
@@ -102,6 +104,13 @@ fn class_of(inferred: &str, built: &Built) -> String {
         return built.class.clone();
     }
     format!("{PARAMETRIZED}{}", built.class.rsplit('.').next().unwrap_or(&built.class))
+}
+
+/// What says each attribute: the line that builds the module, or the shapes in the file.
+fn told_by(built: &Built, attributes: &Map<String, Value>) -> ToldBy {
+    let line = Origin::Source { file: built.file.as_str().into(), line: built.line };
+    let origin = |name: &String| if built.arguments.contains_key(name) { line.clone() } else { Origin::Shapes };
+    attributes.keys().map(|name| (CompactString::from(name), origin(name))).collect()
 }
 
 /// The attributes of a module built this way, or why its tensors do not fit.

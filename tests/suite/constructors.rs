@@ -7,6 +7,7 @@ use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use t2m_tui::model::{Evidence, Module};
 use t2m_tui::open::{Opened, Options, open};
+use t2m_tui::report::inspect_json;
 use t2m_tui::triage::Status;
 
 /// Open a safetensors file of these names and shapes, with these Python files as its source.
@@ -417,4 +418,19 @@ fn every_layer_of_torch_has_its_constructor() {
         (attribute(&with, "memory", "batch_first"), attribute(&with, "memory", "num_layers")),
         (json!(true), json!(1))
     );
+}
+
+#[test]
+fn each_attribute_says_which_line_gave_it() {
+    let text = net("self.conv = nn.Conv2d(gone, 8, 7,\n    stride=2, bias=False)");
+    let with = opened(&[CONV], &[("net.py", &text)]);
+    let told = |name: &str| module(&with, "conv").told_by.get(name).map(ToString::to_string).unwrap();
+    assert!(told("stride").starts_with("source ") && told("stride").ends_with("net.py:8"), "{}", told("stride"));
+    assert_eq!(told("in_channels"), "shapes");
+    let report = inspect_json::Report { opened: &with, check: None };
+    let report = serde_json::to_value(report).unwrap();
+    let conv = report["modules"].as_array().unwrap().iter().find(|module| module["path"] == "conv").unwrap();
+    assert_eq!(conv["told_by"]["in_channels"], "shapes");
+    let root = report["modules"].as_array().unwrap().iter().find(|module| module["path"] == "").unwrap();
+    assert!(root.get("told_by").is_none());
 }
