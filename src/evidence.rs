@@ -10,11 +10,14 @@ use serde_json::{Map, Value};
 use crate::model::{Evidence, Model, Module, ModuleId, Origin, ToldBy, reparametrized};
 use crate::registry::constructors::Constructor;
 use crate::source::Sources;
-use crate::source::constructors::{self, Built, Root};
+use crate::source::constructors::{self, Built, Constructed, Root};
+use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Tensor};
 
 /// How torch names the class of a layer with a parametrization.
 const PARAMETRIZED: &str = "torch.nn.utils.parametrize.Parametrized";
+/// Names of what fits as well that are told.
+const TIES: usize = 4;
 /// How many warnings are given individually.
 const WARNINGS: usize = 20;
 
@@ -35,9 +38,22 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
     }
     let shapes = weights(model, &checkpoint.tensors);
     let weights = shapes.iter().map(|(id, shape)| (model.modules[*id].path.as_str(), *shape)).collect();
-    let root = Root { class, names: top_names(model), config, counts: counts(model), weights };
-    let Some(built) = constructors::modules(sources, &root) else { return Vec::new() };
+    let stem = checkpoint.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let (names, counts, tensors) = (top_names(model), counts(model), tensors(model));
+    let root = Root { class, names, config, counts, weights, tensors, stem };
+    let Some(Constructed { modules: built, ties, .. }) = constructors::construct(sources, &root) else {
+        return Vec::new();
+    };
     let mut warnings = Vec::new();
+    if !ties.is_empty() {
+        let (shown, rest) =
+            (ties.iter().take(TIES).cloned().collect::<Vec<_>>().join(", "), ties.len().saturating_sub(TIES));
+        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        warnings.push(format!(
+            "Several in the source fit this file as well as each other: {}{more}. What they differ in is not known.",
+            quoted(&shown)
+        ));
+    }
     for (id, module) in model.modules.iter_mut().enumerate() {
         let Some(built) = built.get(module.path.as_str()).filter(|_| module.evidence == Evidence::Inferred) else {
             continue;
@@ -65,6 +81,13 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
         warnings.push(format!("{rest} more modules differ from what the source builds"));
     }
     warnings
+}
+
+/// Names of the tensors of each module that has some, by its path.
+fn tensors(model: &Model) -> HashMap<&str, Vec<&str>> {
+    let own = |module: &'_ Module| module.tensors.iter().any(|own| own.tensor.is_some());
+    let with = model.modules.iter().filter(|module| own(module));
+    with.map(|module| (module.path.as_str(), module.tensors.iter().map(|own| own.name.as_str()).collect())).collect()
 }
 
 /// One more than the largest number among the names of a module's children, by its path.
