@@ -4,16 +4,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde_json::{Map, Value};
 
-use crate::model::{Evidence, Model, Module, ModuleId, reparametrized};
+use crate::model::{Evidence, Model, Module, ModuleId, Origin, ToldBy, reparametrized};
 use crate::registry::constructors::Constructor;
 use crate::source::Sources;
-use crate::source::constructors::{self, Built, Root};
+use crate::source::constructors::{self, Built, Constructed, Root};
+use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Tensor};
 
 /// How torch names the class of a layer with a parametrization.
 const PARAMETRIZED: &str = "torch.nn.utils.parametrize.Parametrized";
+/// Names of what fits as well that are told.
+const TIES: usize = 4;
 /// How many warnings are given individually.
 const WARNINGS: usize = 20;
 
@@ -34,9 +38,22 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
     }
     let shapes = weights(model, &checkpoint.tensors);
     let weights = shapes.iter().map(|(id, shape)| (model.modules[*id].path.as_str(), *shape)).collect();
-    let root = Root { class, names: top_names(model), config, counts: counts(model), weights };
-    let Some(built) = constructors::modules(sources, &root) else { return Vec::new() };
+    let stem = checkpoint.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let (names, counts, tensors) = (top_names(model), counts(model), tensors(model));
+    let root = Root { class, names, config, counts, weights, tensors, stem };
+    let Some(Constructed { modules: built, ties, .. }) = constructors::construct(sources, &root) else {
+        return Vec::new();
+    };
     let mut warnings = Vec::new();
+    if !ties.is_empty() {
+        let (shown, rest) =
+            (ties.iter().take(TIES).cloned().collect::<Vec<_>>().join(", "), ties.len().saturating_sub(TIES));
+        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        warnings.push(format!(
+            "Several in the source fit this file as well as each other: {}{more}. What they differ in is not known.",
+            quoted(&shown)
+        ));
+    }
     for (id, module) in model.modules.iter_mut().enumerate() {
         let Some(built) = built.get(module.path.as_str()).filter(|_| module.evidence == Evidence::Inferred) else {
             continue;
@@ -46,6 +63,7 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
                 module.class = class_of(&module.class, built).into();
                 module.alternatives = Arc::default();
                 (module.evidence, module.confidence) = (Evidence::Source, 1.0);
+                module.told_by = told_by(built, &attributes);
                 module.attributes = Arc::new(attributes);
             }
             Err(reason) => warnings.push(format!(
@@ -63,6 +81,13 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
         warnings.push(format!("{rest} more modules differ from what the source builds"));
     }
     warnings
+}
+
+/// Names of the tensors of each module that has some, by its path.
+fn tensors(model: &Model) -> HashMap<&str, Vec<&str>> {
+    let own = |module: &'_ Module| module.tensors.iter().any(|own| own.tensor.is_some());
+    let with = model.modules.iter().filter(|module| own(module));
+    with.map(|module| (module.path.as_str(), module.tensors.iter().map(|own| own.name.as_str()).collect())).collect()
 }
 
 /// One more than the largest number among the names of a module's children, by its path.
@@ -102,6 +127,13 @@ fn class_of(inferred: &str, built: &Built) -> String {
         return built.class.clone();
     }
     format!("{PARAMETRIZED}{}", built.class.rsplit('.').next().unwrap_or(&built.class))
+}
+
+/// What says each attribute: the line that builds the module, or the shapes in the file.
+fn told_by(built: &Built, attributes: &Map<String, Value>) -> ToldBy {
+    let line = Origin::Source { file: built.file.as_str().into(), line: built.line };
+    let origin = |name: &String| if built.arguments.contains_key(name) { line.clone() } else { Origin::Shapes };
+    attributes.keys().map(|name| (CompactString::from(name), origin(name))).collect()
 }
 
 /// The attributes of a module built this way, or why its tensors do not fit.

@@ -7,6 +7,7 @@ pub mod infer;
 pub(crate) mod neighbours;
 mod places;
 pub mod reparametrized;
+mod told_by;
 pub mod tree;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ use t2m_checkpoint::OwnTensor;
 
 pub use described::Known;
 pub use places::Places;
+pub use told_by::{Origin, ToldBy};
 pub use tree::build;
 
 /// Index of a module in [`Model::modules`].
@@ -59,6 +61,8 @@ pub struct Module {
     pub confidence: f32,
     /// Hyper-parameters, shared by modules that were inferred alike.
     pub attributes: Arc<Map<String, Value>>,
+    /// What says those attributes that its evidence does not.
+    pub told_by: ToldBy,
     /// Its own parameters and buffers.
     pub tensors: Vec<OwnTensor>,
     /// Elements of its own parameters (buffers not counted where the file tells them apart).

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::{Evidence, Model, Module, ModuleId, infer, neighbours};
+use super::{Evidence, Model, Module, ModuleId, ToldBy, infer, neighbours};
 use t2m_checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
 
 /// Names of a bare state dict are split at this many dots; the rest belongs to the tensor's name.
@@ -53,6 +53,7 @@ impl Module {
             evidence: Evidence::Inferred,
             confidence: 0.0,
             attributes: Arc::default(),
+            told_by: ToldBy::default(),
             tensors: Vec::new(),
             parameters: 0,
             total_parameters: 0,

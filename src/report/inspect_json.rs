@@ -150,6 +150,10 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         put("alternatives", module.alternatives.iter().map(|class| class.as_str()).collect());
     }
     put("attributes", Value::Object((*module.attributes).clone()));
+    if !module.told_by.is_empty() {
+        let told = module.told_by.iter().map(|(name, origin)| (name.to_owned(), json!(origin.to_string())));
+        put("told_by", Value::Object(told.collect()));
+    }
     put("parameters", json!(module.parameters));
     put("tensors", tensors.collect());
     if let Some(source) = source {

@@ -1,20 +1,30 @@
 //! What the constructors of a model's classes build: the layers with their arguments, by the path they get in the model.
 //!
-//! `__init__` is read, not run: plain statements in order, with the values that are written out. Whatever a condition or a
-//! loop assigns is not known.
+//! Constructors are evaluated, not run: over the syntax tree, with values that are known or not. Nothing is imported but files of the
+//! source, and every loop is bounded. Where a condition is open, both ways are followed and the one is taken whose names and shapes
+//! fit the file; where both do, what they differ in is not known.
 
-mod arguments;
-mod builder;
-mod told;
-mod wrapped;
+mod builtins;
+mod calls;
+mod candidates;
+mod fit;
+mod frame;
+mod machine;
+mod oracle;
+mod outside;
+mod statements;
+mod things;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 use tree_sitter::Node;
 
-use arguments::Arguments;
-use builder::Builder;
+use candidates::{Candidate, Outcome, search};
+use machine::Library;
+use things::Shelf;
 
 use super::budget::Part;
 use super::imports::Imports;
@@ -23,6 +33,20 @@ use super::locate::{Found, Sources};
 use super::python::Module;
 use crate::registry::constructors::Constructor;
 
+/// Modules that are built in one run.
+const MODULES: usize = 10_000;
+/// Steps for a module that is built.
+const BUILT: usize = 10;
+/// Bytes of stack for evaluating, of which little is touched.
+const STACK: usize = 256 << 20;
+/// Functions without arguments that are tried.
+const BUILDERS: usize = 400;
+/// One of them may take this part of the steps that are left.
+const BUILDER_SHARE: u64 = 4;
+/// Classes that are evaluated where names alone do not tell which it is, …
+const CLASSES: usize = 8;
+/// … and where no class assigns these names as they are written.
+const UNNAMED: usize = 64;
 /// Classes that are tried as the root.
 const CANDIDATES: usize = 2_000;
 /// The search for the root, and each reading of its constructor, may take this part of the steps that are left.
@@ -46,9 +70,6 @@ pub struct Built {
     pub line: usize,
 }
 
-/// What the root's constructor is called with, by name.
-type Given = HashMap<String, Option<Value>>;
-
 /// Modules by their path.
 pub type Modules = BTreeMap<String, Built>;
 
@@ -65,59 +86,221 @@ pub struct Root<'a> {
     pub counts: HashMap<String, usize>,
     /// Shapes of weights in the file, by the path of the module.
     pub weights: HashMap<&'a str, &'a [u64]>,
+    /// Names of tensors in the file, by the path of the module.
+    pub tensors: HashMap<&'a str, Vec<&'a str>>,
+    /// What the file is called, without its folder and its ending.
+    pub stem: &'a str,
 }
 
-/// Parameters of a model's constructor that take its config.json.
-const CONFIGS: [&str; 2] = ["config", "cfg"];
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Constructed {
+    /// The modules.
+    pub modules: Modules,
+    /// Nothing is left over between file and source.
+    pub whole: bool,
+    /// What builds the model just as well, where that is not known: names of functions and classes.
+    pub ties: Vec<String>,
+}
 
-/// What the constructors of the model's class build: of the one that is named, or else of the one that assigns these names.
-/// `None` if no class of the sources does, or several do equally well. The root is under the empty path.
+/// What the constructors of the model's class build: of the one that is named, or else of the function without arguments, or the
+/// class, whose modules fit the file best. `None` if none does, or several classes do equally well. The root is under the empty path.
 pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
-    let imports = Imports::new(sources);
-    let searched = || sources.budget().share(SHARE, || assigning(sources, &imports, &model.names));
-    let root = sources.found(model.class).or_else(searched)?;
-    let line = root.module.class(&root.name)?.node.start_position().row + 1;
-    let class = if model.class.is_empty() { dotted(sources, &root) } else { model.class.to_owned() };
-    let mut builder = Builder::new(imports, &model.counts);
-    let budget = sources.budget();
-    let config = model.config.map(|config| Some(Value::Object(config.clone())));
-    let named = config.into_iter().flat_map(|config| CONFIGS.map(|name| (name.to_owned(), config.clone())));
-    let given: Given = named.collect();
-    let mut build = |given: Given, defaults: bool| {
-        builder.insert("", class.clone(), None, Map::new(), (&root, line));
-        budget.share(SHARE, || {
-            builder.construct("", &root, Arguments::named(given, defaults), 0);
-            if budget.is_spent() {
-                // What a later statement would have replaced must not stand.
-                budget.leave_out(Part::Constructors, &format!("{class} in {}", root.file));
-                builder.modules.clear();
-            }
-        });
-        std::mem::take(&mut builder.modules)
-    };
-    let family = Imports::new(sources).family(root.clone());
-    let mut without = build(given.clone(), false);
-    let told = told::by_shapes(&family, &model.weights, (&given, &without), &mut build);
-    let known = !told.is_empty();
-    let given: Given = given.into_iter().chain(told).collect();
-    if known {
-        without = build(given.clone(), false);
-    }
-    let mut modules = build(given, true);
-    // How the root itself was called is not known, except from its config and from shapes. Whatever rests on its defaults is
-    // dropped, unless the shapes in the file confirm it.
-    modules.retain(|path, built| without.get(path).is_some_and(|other| other.class == built.class));
-    for (path, built) in &mut modules {
-        let told = |name: &str| built.constructor.is_some_and(|it| it.weight.iter().any(|axis| axis.tells(name)));
-        let certain = without.get(path).map(|other| &other.arguments);
-        built.arguments.retain(|name, value| told(name) || certain.is_some_and(|it| it.get(name) == Some(value)));
-    }
-    Some(modules)
+    construct(sources, model).map(|found| found.modules)
 }
 
-/// The one class whose constructor assigns all of these names and the fewest others.
-fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -> Option<Found> {
-    let mut best: Vec<(usize, Found)> = Vec::new();
+/// The same, with what else could have built it.
+pub fn construct(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
+    // Expressions in statements in calls: as deep as text may be nested, times as deep as calls are followed.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let deep = thread.spawn_scoped(scope, || sources.budget().share(SHARE, || choose(sources, model)));
+        deep.ok().and_then(|thread| thread.join().ok()).flatten()
+    })
+}
+
+fn choose(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
+    let (imports, shelf) = (Imports::new(sources), Shelf::default());
+    let mut library = Library::new(&imports, &shelf);
+    if let Some(found) = sources.found(model.class) {
+        return Some(alone(&mut library, found, model));
+    }
+    let fitting = assigning(sources, &imports, &model.names)?;
+    let mut outcomes = built_by_functions(&mut library, &fitting, model);
+    let best = outcomes.iter().map(|(_, outcome)| outcome.fit.score()).max();
+    if let Some(best) = best {
+        outcomes.retain(|(_, outcome)| outcome.fit.score() == best);
+        let mut all = outcomes.into_iter();
+        let (candidate, mut outcome) = all.next()?;
+        let mut ties = Vec::new();
+        for (other, built) in all {
+            if outcome.tree.len() != built.tree.len() || !same_facts(&outcome, &built) {
+                fit::common(&mut outcome.tree, &built.tree);
+                ties.push(other.found().name.clone());
+            }
+        }
+        if !ties.is_empty() {
+            ties.insert(0, candidate.found().name.clone());
+        }
+        return Some(finished(outcome, model, ties, true));
+    }
+    let least = fitting.iter().map(|(spare, _)| *spare).min();
+    let mut best: Vec<Found> = match least {
+        Some(least) => {
+            fitting.into_iter().filter(|(spare, _)| *spare == least).map(|(_, found)| found).take(CLASSES).collect()
+        }
+        // Names may be put together while they are assigned.
+        None => sources.classes().take(UNNAMED).collect(),
+    };
+    if least.is_some() && best.len() == 1 {
+        return best.pop().map(|found| alone(&mut library, found, model));
+    }
+    let mut outcomes = Vec::new();
+    for found in best {
+        let name = found.name.clone();
+        let candidate = Candidate::Class(Rc::new(found));
+        let budget = library.budget;
+        let outcome = budget.share(BUILDER_SHARE, || search(&mut library, &candidate, model));
+        if let Ok(Some(outcome)) = outcome
+            && (least.is_some() || outcome.fit.is_likely())
+        {
+            outcomes.push((name, outcome));
+        }
+    }
+    let most = outcomes.iter().map(|(_, outcome)| outcome.fit.score()).max()?;
+    outcomes.retain(|(_, outcome)| outcome.fit.score() == most);
+    let ties: Vec<String> = outcomes.iter().map(|(name, _)| name.clone()).collect();
+    match outcomes.pop() {
+        Some((_, outcome)) if outcomes.is_empty() => Some(finished(outcome, model, Vec::new(), false)),
+        Some(_) => Some(Constructed { ties, ..Constructed::default() }),
+        None => None,
+    }
+}
+
+fn same_facts(one: &Outcome, other: &Outcome) -> bool {
+    one.tree.iter().all(|(path, layer)| {
+        other
+            .tree
+            .get(path)
+            .is_some_and(|it| it.built.class == layer.built.class && it.built.arguments == layer.built.arguments)
+    })
+}
+
+/// What one class builds, whatever the file says.
+fn alone(library: &mut Library<'_>, found: Found, model: &Root<'_>) -> Constructed {
+    let sources = library.imports.sources();
+    let class = if model.class.is_empty() { dotted(sources, &found) } else { model.class.to_owned() };
+    let line = found.module.class(&found.name).map_or(1, |class| class.node.start_position().row + 1);
+    let file = found.file.clone();
+    let built = Built { class: class.clone(), constructor: None, arguments: Map::new(), file: file.clone(), line };
+    let candidate = Candidate::Class(Rc::new(found));
+    let outcome = search(library, &candidate, model);
+    let mut constructed = match outcome {
+        Ok(Some(outcome)) => finished(outcome, model, Vec::new(), false),
+        Ok(None) => Constructed::default(),
+        Err(_) => {
+            library.budget.leave_out(Part::Constructors, &format!("{class} in {file}"));
+            Constructed::default()
+        }
+    };
+    constructed.modules.entry(String::new()).or_insert(built).class = class;
+    constructed
+}
+
+/// What functions without arguments build that fits the file: those in the files of these classes, or in all.
+fn built_by_functions(
+    library: &mut Library<'_>,
+    fitting: &[(usize, Found)],
+    model: &Root<'_>,
+) -> Vec<(Candidate, Outcome)> {
+    let sources = library.imports.sources();
+    let mut files: Vec<Found> = Vec::new();
+    let all: Vec<Found> = if fitting.is_empty() {
+        sources.classes().take(CANDIDATES).collect()
+    } else {
+        fitting.iter().map(|(_, found)| found.clone()).collect()
+    };
+    for found in all {
+        if !files.iter().any(|known| known.file == found.file) {
+            files.push(found);
+        }
+    }
+    let mut builders: Vec<Found> = Vec::new();
+    for file in files {
+        let mut names: Vec<&str> = file.module.function_names().collect();
+        names.sort_unstable();
+        for name in names {
+            let needs_nothing = file.module.function(name).is_some_and(|function| {
+                calls::parameters(&file.module, function.node).iter().all(|(_, default, given)| {
+                    default.is_some() || matches!(given, calls::Given::Positional | calls::Given::Named)
+                })
+            });
+            if needs_nothing && !matches!(name, "main" | "test" | "train") {
+                builders.push(Found { name: name.to_owned(), ..file.clone() });
+            }
+        }
+    }
+    // The file's own name is the best guess.
+    let stem = model.stem.to_lowercase().replace('-', "_");
+    builders.sort_by_key(|found| {
+        let name = found.name.to_lowercase();
+        (stem != name, !stem.starts_with(&name), std::cmp::Reverse(name.len()))
+    });
+    let mut outcomes = Vec::new();
+    for found in builders.into_iter().take(BUILDERS) {
+        let named = found.name.to_lowercase() == stem;
+        let candidate = Candidate::Builder(Rc::new(found));
+        let budget = library.budget;
+        let outcome = budget.share(BUILDER_SHARE, || search(library, &candidate, model));
+        if let Ok(Some(outcome)) = outcome
+            && outcome.fit.is_likely()
+        {
+            let done = named && outcome.fit.is_whole();
+            outcomes.push((candidate, outcome));
+            if done {
+                outcomes.drain(..outcomes.len() - 1);
+                break;
+            }
+        }
+        if budget.is_spent() {
+            budget.leave_out(Part::Constructors, &format!("functions in {}", candidate_file(&outcomes, model)));
+            break;
+        }
+    }
+    outcomes
+}
+
+fn candidate_file(outcomes: &[(Candidate, Outcome)], model: &Root<'_>) -> String {
+    outcomes.first().map_or_else(|| model.stem.to_owned(), |(candidate, _)| candidate.found().file.clone())
+}
+
+/// The modules of an outcome. Of a model with another head the file's shapes are right.
+fn finished(outcome: Outcome, model: &Root<'_>, ties: Vec<String>, other_head: bool) -> Constructed {
+    let whole = outcome.fit.is_whole();
+    let mut modules = Modules::new();
+    for (path, layer) in outcome.tree {
+        let mut built = layer.built;
+        if built.class.is_empty() {
+            continue;
+        }
+        if let (Some(constructor), Some(shape)) = (built.constructor, model.weights.get(path.as_str()))
+            && other_head
+            && outcome.fit.is_likely()
+        {
+            let mut filled = built.arguments.clone();
+            if constructor.refill(shape, &mut filled).is_some() {
+                built.arguments = filled;
+            }
+        }
+        modules.insert(path, built);
+    }
+    Constructed { modules, whole, ties }
+}
+
+/// The classes whose constructors assign all of these names, each with the number of others that it assigns; `None` where the
+/// budget is spent.
+fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -> Option<Vec<(usize, Found)>> {
+    let mut fitting: Vec<(usize, Found)> = Vec::new();
     let mut seen = HashSet::new();
     for found in sources.classes().take(CANDIDATES) {
         // The same file may be named twice.
@@ -135,12 +318,9 @@ fn assigning(sources: &Sources, imports: &Imports<'_>, names: &BTreeSet<&str>) -
             continue;
         }
         let spare = assigned.iter().filter(|name| !names.contains(name.as_str())).count();
-        if best.first().is_none_or(|(least, _)| spare <= *least) {
-            best.retain(|(least, _)| *least == spare);
-            best.push((spare, found));
-        }
+        fitting.push((spare, found));
     }
-    if best.len() == 1 { best.pop().map(|(_, root)| root) } else { None }
+    Some(fitting)
 }
 
 /// Names of the modules, parameters and buffers that the constructors of a class and its bases assign; and of attributes that may

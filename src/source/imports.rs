@@ -22,6 +22,17 @@ const FOLDERS: usize = 4;
 /// Whether a file defines what a name stands for: a class, a function.
 type Defines = fn(&Module, &str) -> bool;
 
+/// A name that stands for a file as a whole.
+const FILE: &str = "__file__";
+
+fn is_file(_: &Module, name: &str) -> bool {
+    name == FILE
+}
+
+fn defines_anything(module: &Module, name: &str) -> bool {
+    module.has_class(name) || module.function(name).is_some() || module.global(name).is_some()
+}
+
 /// Looks for classes and functions that a file names.
 pub(super) struct Imports<'a> {
     sources: &'a Sources,
@@ -69,6 +80,21 @@ impl<'a> Imports<'a> {
             Some(_) => Some(Found { name: dotted.to_owned(), ..from.clone() }),
             None => self.named_in(from, dotted, |module, name| module.function(name).is_some(), 0),
         }
+    }
+
+    /// What a dotted name means that the file of `from` has from another: a class, a function, a value.
+    pub(super) fn anything(&self, from: &Found, dotted: &str) -> Option<Found> {
+        self.named_in(from, dotted, defines_anything, 0)
+    }
+
+    /// The file that an imported name stands for.
+    pub(super) fn file(&self, from: &Found, name: &str) -> Option<Found> {
+        self.imported(from, &format!("{}.{FILE}", from.module.resolve(name)), is_file, 0)
+    }
+
+    /// The file of this name in the package that a file is.
+    pub(super) fn file_within(&self, from: &Found, name: &str) -> Option<Found> {
+        self.imported(from, &format!(".{name}.{FILE}"), is_file, 0)
     }
 
     pub(super) fn sources(&self) -> &'a Sources {

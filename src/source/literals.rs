@@ -128,11 +128,6 @@ impl Scope<'_> {
             _ => None,
         }
     }
-
-    /// Whether a condition holds.
-    pub(super) fn holds(&self, condition: Node<'_>) -> Option<bool> {
-        truth(&self.value(condition)?)
-    }
 }
 
 /// Python's truth of a value; of an object nothing is said.

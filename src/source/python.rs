@@ -41,6 +41,8 @@ pub struct Module {
     /// The first assignment to each name.
     assigned: OnceLock<HashMap<Box<str>, usize>>,
     constants: OnceLock<Arc<Values>>,
+    /// What the file assigns to its own names, by number in the tree's pre-order.
+    globals: OnceLock<HashMap<Box<str>, usize>>,
     budget: Arc<Budget>,
 }
 
@@ -116,6 +118,7 @@ impl Module {
             facts: Mutex::default(),
             assigned: OnceLock::new(),
             constants: OnceLock::new(),
+            globals: OnceLock::new(),
             budget: Arc::clone(budget),
         };
         module.index();
@@ -215,6 +218,37 @@ impl Module {
         let constants = Arc::new(literals::constants(self, self.root(), &[]));
         // What was found until the steps were spent is not all.
         if self.budget.is_spent() { constants } else { Arc::clone(self.constants.get_or_init(|| constants)) }
+    }
+
+    /// What the file assigns to a name of its own; of several, the first that a condition or a `try` surrounds, else the last.
+    pub(super) fn global(&self, name: &str) -> Option<Node<'_>> {
+        let globals = self.globals.get_or_init(|| {
+            let mut found = HashMap::new();
+            let mut conditional_until = 0;
+            self.preorder(self.root(), |node, index| {
+                if is_conditional(node.kind()) {
+                    conditional_until = conditional_until.max(node.end_byte());
+                }
+                if node.kind() == "assignment"
+                    && let Some(left) = node.child_by_field_name("left").filter(|left| left.kind() == "identifier")
+                {
+                    let conditional = node.start_byte() < conditional_until;
+                    insert(&mut found, Box::from(self.slice(left)), (index, conditional), |(_, conditional)| {
+                        *conditional
+                    });
+                }
+                is_conditional(node.kind()) || is_transparent(node.kind())
+            });
+            found.into_iter().map(|(name, (index, _))| (name, index)).collect()
+        });
+        let mut cursor = self.tree.walk();
+        cursor.goto_descendant(*globals.get(name)?);
+        cursor.node().child_by_field_name("right")
+    }
+
+    /// Names of the functions that the file itself defines, in no order.
+    pub(super) fn function_names(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
     }
 
     /// Whether there is a class of this qualified name.

@@ -7,6 +7,7 @@ use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use t2m_tui::model::{Evidence, Module};
 use t2m_tui::open::{Opened, Options, open};
+use t2m_tui::report::inspect_json;
 use t2m_tui::triage::Status;
 
 /// Open a safetensors file of these names and shapes, with these Python files as its source.
@@ -198,22 +199,53 @@ class Block(Base):
 #[test]
 fn what_a_condition_or_another_line_replaces_is_not_known() {
     for body in [
-        "self.conv = nn.Conv2d(3, 8, 7, bias=False)\nif scale:\n    self.conv = nn.Conv2d(3, 8, 7, 2, bias=False)",
         "self.conv = nn.Conv2d(3, 8, 7, bias=False)\nself.conv = make()",
-        "for i in range(3):\n    self.conv = nn.Conv2d(3, 8, 7, bias=False)",
+        "self.conv = nn.Conv2d(3, 8, 7, bias=False)\nself.conv = make(self.conv)",
+        "if scale:\n    self.conv = nn.Conv2d(3, 8, 7, bias=False)\nelse:\n    self.conv = make()",
     ] {
         let with = opened(&[CONV], &[("net.py", &net(body))]);
-        assert_eq!(module(&with, "conv").evidence, Evidence::Inferred, "{body}");
+        assert!(!module(&with, "conv").attributes.contains_key("stride"), "{body}");
     }
+    // Either way it fits the file: what both have in common is known.
     for body in [
-        "step = 1\nif scale: step = 2\nself.conv = nn.Conv2d(3, 8, 7, step)",
-        "self.step = 1\nself.set()\nself.conv = nn.Conv2d(3, 8, 7, self.step)",
-        "step = 1\nstep *= 2\nself.conv = nn.Conv2d(3, 8, 7, step)",
-        "step, other = 1, 2\nself.conv = nn.Conv2d(3, 8, 7, step)",
+        "self.conv = C(1)\nif scale:\n    self.conv = C(2)",
+        "step = 1\nif scale: step = 2\nself.conv = C(step)",
+        "self.step = 1\nself.set()\nself.conv = C(self.step)",
+        "self.conv = C(2 if scale else 1)",
+        "step = {2: 1, 3: 2}[scale]\nself.conv = C(step)",
+        "self.conv = C(elsewhere(1))",
     ] {
-        let body = body.replace("step)", "step, bias=False)");
-        let with = opened(&[CONV], &[("net.py", &net(&body))]);
+        let with = opened(&[CONV], &[("net.py", &net(&body.replace("C(", STRIDED)))]);
         assert_eq!(status(&with, "conv"), Status::Incomplete, "{body}");
+        assert!(!module(&with, "conv").attributes.contains_key("stride"), "{body}");
+    }
+}
+
+/// What `C(` stands for in the bodies here.
+const STRIDED: &str = "nn.Conv2d(3, 8, 7, bias=False, stride=";
+
+#[test]
+fn statements_are_followed_one_after_another() {
+    for (body, stride) in [
+        ("for i in range(3):\n    self.conv = C(1 + i)", 3),
+        ("step = 1\nstep *= 2\nself.conv = C(step)", 2),
+        ("step, other = 1, 2\nself.conv = C(step)", 1),
+        ("step = 1\nwhile step < 4: step += step\nself.conv = C(step)", 4),
+        ("steps = {'a': 3}\nself.conv = C(steps['a'])", 3),
+        ("*_, step = [1, 2, 3]\nself.conv = C(step)", 3),
+        ("def make(step, **more):\n    return C(step, **more)\nself.conv = make(2)", 2),
+        ("make = partial(nn.Conv2d, 3, 8, stride=2)\nself.conv = make(kernel_size=7, bias=False)", 2),
+        ("setattr(self, f'{\"con\"}v', C(max(1, sum([1, 1]))))", 2),
+        ("try:\n    raise ValueError\nexcept ValueError:\n    self.conv = C(2)", 2),
+        ("self.conv = C(1)\nfor m in self.modules():\n    if isinstance(m, nn.Conv2d): m.stride = (2, 2)", 2),
+        ("for name, step in zip(['conv'], [4]):\n    self.add_module(name, C(step))", 4),
+        ("self.conv = [C(step) for step in range(1, 9) if step % 3 == 0][-1]", 6),
+        ("options = dict(kernel_size=7, bias=False)\nself.conv = nn.Conv2d(3, 8, **options, stride=5)", 5),
+    ] {
+        let text = net(&body.replace("C(", STRIDED)).replace("WIDTH = 4", "from functools import partial\nWIDTH = 4");
+        let with = opened(&[CONV], &[("net.py", &text)]);
+        assert_eq!(status(&with, "conv"), Status::Direct, "{body}");
+        assert_eq!(attribute(&with, "conv", "stride"), json!([stride, stride]), "{body}");
     }
 }
 
@@ -417,4 +449,19 @@ fn every_layer_of_torch_has_its_constructor() {
         (attribute(&with, "memory", "batch_first"), attribute(&with, "memory", "num_layers")),
         (json!(true), json!(1))
     );
+}
+
+#[test]
+fn each_attribute_says_which_line_gave_it() {
+    let text = net("self.conv = nn.Conv2d(gone, 8, 7,\n    stride=2, bias=False)");
+    let with = opened(&[CONV], &[("net.py", &text)]);
+    let told = |name: &str| module(&with, "conv").told_by.get(name).map(ToString::to_string).unwrap();
+    assert!(told("stride").starts_with("source ") && told("stride").ends_with("net.py:8"), "{}", told("stride"));
+    assert_eq!(told("in_channels"), "shapes");
+    let report = inspect_json::Report { opened: &with, check: None };
+    let report = serde_json::to_value(report).unwrap();
+    let conv = report["modules"].as_array().unwrap().iter().find(|module| module["path"] == "conv").unwrap();
+    assert_eq!(conv["told_by"]["in_channels"], "shapes");
+    let root = report["modules"].as_array().unwrap().iter().find(|module| module["path"] == "").unwrap();
+    assert!(root.get("told_by").is_none());
 }

@@ -8,6 +8,7 @@ mod builtins;
 mod comprehension;
 pub mod layout;
 mod operators;
+mod stored;
 mod value;
 
 use std::rc::Rc;
@@ -17,7 +18,8 @@ use tree_sitter::Node;
 use super::literals::plain_string;
 use super::python::Module;
 use super::reach::is_super;
-pub use value::Value;
+pub(super) use operators::binary;
+pub use value::{Symbol, Value};
 
 /// How deep expressions are followed.
 const DEPTH: usize = 48;
@@ -118,6 +120,54 @@ pub(super) trait Environment<'t> {
     fn element(&mut self, _object: &Value, _index: &Value) -> Value {
         Value::Unknown
     }
+    /// A call is made, its arguments are known.
+    fn calls(&mut self, _call: Node<'t>) {}
+    /// Python's truth of a condition's value. Where one way has to be taken it is never `None`.
+    fn decide(&mut self, _condition: Node<'t>, value: &Value) -> Option<bool> {
+        value.truth()
+    }
+    /// What has things of its own, which may be changed; `None` where values alone are looked at.
+    fn store(&mut self) -> Option<&mut dyn Store<'t>> {
+        None
+    }
+}
+
+/// How a row of values is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Row {
+    Tuple,
+    List,
+    Set,
+}
+
+/// Things that may be changed by whoever has them: lists, dicts, functions. They are [`Value::Thing`]s, and an expression is
+/// evaluated with each of its turns.
+pub(super) trait Store<'t> {
+    /// Names are bound within, until [`Store::outer`].
+    fn inner(&mut self);
+    fn outer(&mut self);
+    /// A tuple, list or set.
+    fn row(&mut self, kind: Row, elements: Vec<Value>) -> Value;
+    /// A dict.
+    fn mapping(&mut self, pairs: Vec<(Value, Value)>) -> Value;
+    /// A lambda.
+    fn lambda(&mut self, node: Node<'t>) -> Value;
+    /// What a loop over a value gives, turn by turn; as many as it takes where that is not known.
+    fn turns(&mut self, over: &Value, at: Node<'t>) -> Result<Vec<Value>, Spent>;
+    /// The elements of a row; `None` where it is none.
+    fn elements(&mut self, value: &Value) -> Option<Vec<Value>>;
+    /// The pairs of a dict; `None` where it is none.
+    fn pairs(&mut self, value: &Value) -> Option<Vec<(Value, Value)>>;
+    /// `object[index]`
+    fn item(&mut self, object: &Value, index: &Value) -> Result<Value, Spent>;
+    /// `object[start:end:step]`
+    fn slice(&mut self, object: &Value, bounds: [Option<Value>; 3]) -> Value;
+    /// `left operator right`; `None` where none of both is such a thing.
+    fn operate(&mut self, operator: &str, left: &Value, right: &Value) -> Result<Option<Value>, Spent>;
+    /// Whether a comparison holds; `None` where values tell.
+    fn compare(&mut self, operator: &str, left: &Value, right: &Value) -> Option<Value>;
+    /// What a value is in a text.
+    fn shown(&mut self, value: &Value) -> Option<String>;
 }
 
 /// The value of an expression.
@@ -181,8 +231,28 @@ impl<'t> Evaluator<'t, '_> {
             "none" => Ok(Value::None),
             "string" => match plain_string(self.module, node) {
                 Some(text) => Ok(Value::text(text)),
+                None if self.environment.store().is_some() => self.text(node, depth),
                 None => self.parts(node, depth),
             },
+            "concatenated_string" if self.environment.store().is_some() => {
+                let parts = self.all(&children(node), depth)?;
+                let texts: Option<String> =
+                    parts.iter().map(|part| if let Value::Text(text) = part { Some(&**text) } else { None }).collect();
+                Ok(texts.map_or(Value::Object, |text| Value::text(&text)))
+            }
+            "tuple" | "expression_list" | "list" | "set" if self.environment.store().is_some() => {
+                let kind = match node.kind() {
+                    "list" => Row::List,
+                    "set" => Row::Set,
+                    _ => Row::Tuple,
+                };
+                let elements = self.unpacked(&children(node), depth)?;
+                Ok(match (elements, self.environment.store()) {
+                    (Some(elements), Some(store)) => store.row(kind, elements),
+                    _ => Value::Unknown,
+                })
+            }
+            "dictionary" if self.environment.store().is_some() => self.mapping(node, depth),
             "parenthesized_expression" => self.field(node.named_child(0), depth),
             "tuple" | "expression_list" => {
                 let parts = children(node);
@@ -195,8 +265,13 @@ impl<'t> Evaluator<'t, '_> {
             "subscript" => self.subscript(node, depth),
             "call" => self.call(node, depth),
             "not_operator" => {
-                let value = self.field(node.child_by_field_name("argument"), depth)?;
-                Ok(value.truth().map_or(Value::Object, |truth| Value::Bool(!truth)))
+                let argument = node.child_by_field_name("argument");
+                let value = self.field(argument, depth)?;
+                let truth = match argument {
+                    Some(argument) if self.environment.store().is_some() => self.environment.decide(argument, &value),
+                    _ => value.truth(),
+                };
+                Ok(truth.map_or(Value::Object, |truth| Value::Bool(!truth)))
             }
             "boolean_operator" => self.boolean(node, depth),
             "comparison_operator" => self.comparison(node, depth),
@@ -211,6 +286,11 @@ impl<'t> Evaluator<'t, '_> {
                     return Ok(value);
                 }
                 let operator = node.child_by_field_name("operator").map_or("", |it| self.module.slice(it));
+                if let Some(store) = self.environment.store()
+                    && let Some(value) = store.operate(operator, &left, &right)?
+                {
+                    return Ok(value);
+                }
                 Ok(operators::binary(operator, &left, &right))
             }
             "conditional_expression" => self.conditional(node, depth),
@@ -222,9 +302,15 @@ impl<'t> Evaluator<'t, '_> {
                 Ok(value)
             }
             "list_comprehension" | "set_comprehension" | "generator_expression" | "dictionary_comprehension" => {
+                if self.environment.store().is_some() {
+                    return self.unrolled(node, depth);
+                }
                 self.comprehension(node, depth)
             }
-            "lambda" => self.lambda(node, depth),
+            "lambda" => match self.environment.store() {
+                Some(store) => Ok(store.lambda(node)),
+                None => self.lambda(node, depth),
+            },
             "await" | "yield" => {
                 self.parts(node, depth)?;
                 Ok(Value::Unknown)
@@ -300,7 +386,8 @@ impl<'t> Evaluator<'t, '_> {
         let written = node.child_by_field_name("object");
         let object = self.field(written, depth)?;
         let name = node.child_by_field_name("attribute").map_or("", |name| self.module.slice(name));
-        if let Some(written) = written.filter(|it| it.kind() == "call" && is_super(self.module, *it)) {
+        let base = written.filter(|it| it.kind() == "call" && is_super(self.module, *it));
+        if let Some(written) = base.filter(|_| self.environment.store().is_none()) {
             // A method of a base that is handed on: somebody calls it, with anything.
             let before = self.environment.enter(node, Runs::Maybe);
             let method = Callee::Method { object: written, value: Value::Object, name, at: node.end_byte() };
@@ -318,6 +405,9 @@ impl<'t> Evaluator<'t, '_> {
         let object = self.field(node.child_by_field_name("value"), depth)?;
         let mut cursor = node.walk();
         let indices: Vec<Node<'t>> = node.children_by_field_name("subscript", &mut cursor).collect();
+        if self.environment.store().is_some() {
+            return self.stored(&object, &indices, depth);
+        }
         let values = self.all(&indices, depth)?;
         if matches!(object, Value::Tensor(_) | Value::Sequence(_)) {
             let pairs: Vec<(Node<'t>, Value)> = indices.iter().copied().zip(values.iter().cloned()).collect();
@@ -345,7 +435,8 @@ impl<'t> Evaluator<'t, '_> {
         let left_node = node.child_by_field_name("left");
         let left = self.field(left_node, depth)?;
         let or = node.child_by_field_name("operator").is_some_and(|it| self.module.slice(it) == "or");
-        let runs = left.truth().map_or(Runs::Maybe, |truth| if truth == or { Runs::Never } else { Runs::Always });
+        let truth = left_node.map_or_else(|| left.truth(), |node| self.environment.decide(node, &left));
+        let runs = truth.map_or(Runs::Maybe, |truth| if truth == or { Runs::Never } else { Runs::Always });
         let arm = node.child_by_field_name("right");
         let right = match left_node {
             Some(condition) => self.arm_where(arm, condition, (!or, runs), depth)?,
@@ -366,6 +457,12 @@ impl<'t> Evaluator<'t, '_> {
         let mut cursor = node.walk();
         let operators: Vec<Node<'t>> = node.children_by_field_name("operators", &mut cursor).collect();
         let values = operands.iter().map(|node| self.listed(*node, depth)).collect::<Result<Vec<Value>, Spent>>()?;
+        if let ([left, right], [operator], Some(store)) =
+            (values.as_slice(), operators.as_slice(), self.environment.store())
+            && let Some(value) = store.compare(self.module.slice(*operator), left, right)
+        {
+            return Ok(value);
+        }
         let pairs = values.iter().zip(values.iter().skip(1)).zip(&operators);
         let each: Vec<Option<bool>> = pairs
             .map(|((left, right), operator)| operators::compare(self.module.slice(*operator), left, right))
@@ -380,7 +477,8 @@ impl<'t> Evaluator<'t, '_> {
     /// A value, of a list that is written out its elements.
     fn listed(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
         let parts = children(node);
-        if !matches!(node.kind(), "list" | "set") || parts.iter().any(|part| part.kind() == "list_splat") {
+        let written = matches!(node.kind(), "list" | "set") && self.environment.store().is_none();
+        if !written || parts.iter().any(|part| part.kind() == "list_splat") {
             return self.value(node, depth + 1);
         }
         Ok(Value::sequence(self.all(&parts, depth + 1)?))
@@ -389,7 +487,8 @@ impl<'t> Evaluator<'t, '_> {
     fn conditional(&mut self, node: Node<'t>, depth: usize) -> Result<Value, Spent> {
         let (then, condition, other) = (node.named_child(0), node.named_child(1), node.named_child(2));
         let Some(condition) = condition else { return Ok(Value::Unknown) };
-        let truth = self.value(condition, depth + 1)?.truth();
+        let value = self.value(condition, depth + 1)?;
+        let truth = self.environment.decide(condition, &value);
         let runs =
             |holds: bool| truth.map_or(Runs::Maybe, |truth| if truth == holds { Runs::Always } else { Runs::Never });
         let first = self.arm_where(then, condition, (true, runs(true)), depth)?;
@@ -435,6 +534,7 @@ impl<'t> Evaluator<'t, '_> {
         };
         let callee = self.callee(function, depth)?;
         let arguments = self.arguments(list, depth)?;
+        self.environment.calls(node);
         if let Some(value) = self.environment.call(&callee, &arguments)? {
             return Ok(value);
         }
@@ -462,9 +562,13 @@ impl<'t> Evaluator<'t, '_> {
     }
 
     fn callee(&mut self, function: Node<'t>, depth: usize) -> Result<Callee<'t>, Spent> {
+        // Where there is a store, functions are values too.
+        let named = self.environment.store().is_none();
         match function.kind() {
-            "identifier" if !self.environment.is_bound(self.module.slice(function)) => Ok(Callee::Name(function)),
-            "attribute" if self.is_dotted_name(function) => Ok(Callee::Name(function)),
+            "identifier" if named && !self.environment.is_bound(self.module.slice(function)) => {
+                Ok(Callee::Name(function))
+            }
+            "attribute" if named && self.is_dotted_name(function) => Ok(Callee::Name(function)),
             "attribute" => {
                 let (Some(object), Some(name)) =
                     (function.child_by_field_name("object"), function.child_by_field_name("attribute"))
@@ -502,13 +606,24 @@ impl<'t> Evaluator<'t, '_> {
                     Value::Sequence(elements) if !arguments.more => {
                         arguments.positional.extend(elements.iter().cloned())
                     }
-                    _ => arguments.more = true,
+                    other => match self.environment.store().and_then(|store| store.elements(&other)) {
+                        Some(elements) if !arguments.more => arguments.positional.extend(elements),
+                        _ => arguments.more = true,
+                    },
                 },
                 "dictionary_splat" => match self.field(part.named_child(0), depth)? {
                     Value::Mapping(fields) => {
                         arguments.named.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
                     }
-                    _ => arguments.more = true,
+                    other => match self.environment.store().and_then(|store| store.pairs(&other)) {
+                        Some(pairs) => {
+                            arguments.named.extend(pairs.into_iter().filter_map(|(name, value)| match name {
+                                Value::Text(name) => Some((name.to_string(), value)),
+                                _ => None,
+                            }))
+                        }
+                        None => arguments.more = true,
+                    },
                 },
                 _ => {
                     let value = self.listed(part, depth)?;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Value;
+use super::{Symbol, Value};
 use crate::source::literals;
 
 /// Elements and characters of what `*` and `+` make.
@@ -21,7 +21,7 @@ pub(super) fn unary(text: &str, value: &Value) -> Value {
 }
 
 /// `left operator right`. What Python refuses is not known.
-pub(super) fn binary(operator: &str, left: &Value, right: &Value) -> Value {
+pub(in crate::source) fn binary(operator: &str, left: &Value, right: &Value) -> Value {
     known(operator, left, right).unwrap_or(match (left, right) {
         // An operator gives something; of what is not known it may be anything.
         (Value::Unknown, Value::Unknown) => Value::Unknown,
@@ -29,7 +29,28 @@ pub(super) fn binary(operator: &str, left: &Value, right: &Value) -> Value {
     })
 }
 
+/// A number that is not known, added to or multiplied by one that is.
+fn symbol(operator: &str, left: &Value, right: &Value) -> Option<Value> {
+    let symbol = match (operator, left, right) {
+        ("+", Value::Symbol(symbol), Value::Int(number)) | ("+", Value::Int(number), Value::Symbol(symbol)) => {
+            Symbol { plus: symbol.plus.checked_add(*number)?, ..*symbol }
+        }
+        ("-", Value::Symbol(symbol), Value::Int(number)) => {
+            Symbol { plus: symbol.plus.checked_sub(*number)?, ..*symbol }
+        }
+        ("*", Value::Symbol(symbol), Value::Int(number)) | ("*", Value::Int(number), Value::Symbol(symbol)) => {
+            let (times, plus) = (symbol.times.checked_mul(*number)?, symbol.plus.checked_mul(*number)?);
+            Symbol { times, plus, ..*symbol }
+        }
+        _ => return None,
+    };
+    Some(Value::Symbol(symbol))
+}
+
 fn known(operator: &str, left: &Value, right: &Value) -> Option<Value> {
+    if matches!(left, Value::Symbol(_)) || matches!(right, Value::Symbol(_)) {
+        return symbol(operator, left, right);
+    }
     if let (Value::Bool(a), Value::Bool(b)) = (left, right) {
         match operator {
             "^" => return Some(Value::Bool(a ^ b)),

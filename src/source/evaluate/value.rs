@@ -11,6 +11,17 @@ use super::layout::{Extent, Layout};
 const ELEMENTS: usize = 256;
 const NESTED: usize = 8;
 
+/// `times * x + plus`, where nobody knows `x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Symbol {
+    /// The number of x.
+    pub of: u32,
+    /// What it is multiplied by, …
+    pub times: i64,
+    /// … and what is added then.
+    pub plus: i64,
+}
+
 /// A value, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -42,6 +53,10 @@ pub enum Value {
     Each(Rc<Value>),
     /// A dict of which every key is known.
     Mapping(Rc<BTreeMap<String, Value>>),
+    /// Something of a [`Store`](super::Store), by its number there.
+    Thing(u32),
+    /// A whole number that is not known, or one that follows from it.
+    Symbol(Symbol),
     /// The modules at this path below the one whose method runs, `*` for any name: `layers.*`, the module itself as ``.
     Modules(Rc<str>),
 }
@@ -104,6 +119,8 @@ impl Value {
             | Value::Length(_)
             | Value::Fresh
             | Value::Each(_)
+            | Value::Thing(_)
+            | Value::Symbol(_)
             | Value::Modules(_) => None,
         }
     }
@@ -164,6 +181,8 @@ impl Value {
                 | Value::Fresh
                 | Value::Truth(_)
                 | Value::Each(_)
+                | Value::Thing(_)
+                | Value::Symbol(_)
                 | Value::Modules(_)
         )
     }

@@ -1,0 +1,690 @@
+//! Python's own functions, and the methods of lists, dicts and texts, on what constructors hold.
+
+use super::calls::{Caller, site};
+use super::frame::shown;
+use super::machine::Machine;
+use super::things::{Object, Thing};
+use crate::source::evaluate::{Arguments, Row, Spent, Value, binary};
+
+/// Numbers of a `range`.
+const RANGE: i64 = 4_096;
+
+/// A text for a key that is known, for looking it up.
+pub(super) fn hashed(key: &Value) -> Option<String> {
+    match key {
+        Value::Thing(id) => Some(format!("#{id}")),
+        Value::Text(text) => Some(format!("'{text}")),
+        other => shown(other),
+    }
+}
+
+/// Whether two keys of a dict are one.
+pub(super) fn same_key(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Thing(a), Value::Thing(b)) => a == b,
+        (a, b) => a.equals(b) == Some(true),
+    }
+}
+
+/// `"%s.%d" % …` and `"{}.{}".format(…)`, plain places alone.
+pub(super) fn formatted(text: &str, given: &[Value]) -> Value {
+    let mut given = given.iter();
+    let mut made = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        made += rest.get(..at).unwrap_or_default();
+        let kind = rest.get(at + 1..).and_then(|rest| rest.chars().next());
+        match (kind, given.next().and_then(shown)) {
+            (Some('s' | 'd' | 'i'), Some(shown)) => made += &shown,
+            _ => return Value::Object,
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    Value::text(&(made + rest))
+}
+
+fn filled(text: &str, arguments: &Arguments) -> Value {
+    let mut made = String::new();
+    let (mut rest, mut next) = (text, 0);
+    while let Some(at) = rest.find('{') {
+        made += rest.get(..at).unwrap_or_default();
+        let Some(end) = rest.get(at..).and_then(|rest| rest.find('}')) else { return Value::Object };
+        let name = rest.get(at + 1..at + end).unwrap_or_default();
+        let place = if name.is_empty() { Some(next) } else { name.parse::<usize>().ok() };
+        let value = match place {
+            Some(place) => arguments.positional.get(place),
+            None => arguments.named.iter().find(|(known, _)| known == name).map(|(_, value)| value),
+        };
+        let Some(shown) = value.and_then(shown) else { return Value::Object };
+        made += &shown;
+        next += 1;
+        rest = rest.get(at + end + 1..).unwrap_or_default();
+    }
+    Value::text(&(made + rest))
+}
+
+impl<'t> Machine<'t, '_> {
+    /// What one of Python's functions gives.
+    pub(super) fn python(&mut self, name: &str, arguments: Arguments, caller: Caller<'_>) -> Result<Value, Spent> {
+        let given = arguments.positional.as_slice();
+        Ok(match (name, given) {
+            ("len", [value]) => match (self.thing(value), value) {
+                (Some(Thing::Object(Object { part: Some(part), .. })), _) => Value::Int(part.children.len() as i64),
+                (_, Value::Text(text)) => Value::Int(text.chars().count() as i64),
+                _ => self.elements(value).map_or(Value::Unknown, |all| Value::Int(all.len() as i64)),
+            },
+            ("range", _) => return self.range(given),
+            ("enumerate", [over, ..]) => {
+                let start = given.get(1).or_else(|| arguments.named.first().map(|(_, value)| value));
+                let start = start.and_then(Value::whole).unwrap_or(0);
+                let turns = self.turns(over, site(caller))?;
+                let rows = turns.into_iter().zip(start..).map(|(value, at)| vec![Value::Int(at), value]).collect();
+                self.rows(rows)
+            }
+            ("zip", [_, ..]) => {
+                let known: Vec<Option<Vec<Value>>> = given.iter().map(|over| self.elements(over)).collect();
+                let count = match known.iter().flatten().map(Vec::len).min() {
+                    Some(count) => count,
+                    None => self.turns(&Value::Unknown, site(caller))?.len(),
+                };
+                let mut rows = Vec::with_capacity(count);
+                for at in 0..count {
+                    let mut row = Vec::with_capacity(known.len());
+                    for (all, over) in known.iter().zip(given) {
+                        row.push(match all {
+                            Some(all) => all.get(at).cloned().unwrap_or(Value::Unknown),
+                            None => self.item(over, &Value::Int(at as i64))?,
+                        });
+                    }
+                    rows.push(row);
+                }
+                self.rows(rows)
+            }
+            ("list" | "tuple" | "set" | "frozenset" | "iter" | "sorted" | "reversed", []) => {
+                self.make(Thing::Row(kind(name), Vec::new()))
+            }
+            ("list" | "tuple" | "set" | "frozenset" | "iter", [over]) => match self.elements(over) {
+                Some(all) => self.make(Thing::Row(kind(name), all)),
+                None if matches!(self.thing(over), Some(Thing::Range { .. })) => {
+                    let all = self.turns(over, site(caller))?;
+                    self.make(Thing::Row(kind(name), all))
+                }
+                None => over.clone(),
+            },
+            ("sorted", [over]) => match self.elements(over) {
+                Some(mut all) if all.iter().all(|it| it.number().is_some()) => {
+                    all.sort_by(|a, b| a.number().partial_cmp(&b.number()).unwrap_or(std::cmp::Ordering::Equal));
+                    self.list(all)
+                }
+                Some(mut all) if all.iter().all(|it| matches!(it, Value::Text(_))) => {
+                    all.sort_by_key(shown);
+                    self.list(all)
+                }
+                _ => Value::Unknown,
+            },
+            ("reversed", [over]) => match self.elements(over) {
+                Some(all) => self.list(all.into_iter().rev().collect()),
+                None => Value::Unknown,
+            },
+            ("dict", _) => {
+                let mut pairs = match given.first() {
+                    None => Vec::new(),
+                    Some(from) => match self.thing(from) {
+                        Some(Thing::Dict(pairs)) => pairs.clone(),
+                        _ => {
+                            let Some(rows) = self.elements(from) else { return Ok(Value::Unknown) };
+                            let pair = |row: &Value| match self.elements(row)?.as_slice() {
+                                [key, value] => Some((key.clone(), value.clone())),
+                                _ => None,
+                            };
+                            rows.iter().filter_map(pair).collect()
+                        }
+                    },
+                };
+                if arguments.more {
+                    return Ok(Value::Unknown);
+                }
+                pairs.extend(arguments.named.into_iter().map(|(name, value)| (Value::text(&name), value)));
+                self.dict(pairs)
+            }
+            ("sum", [over, start @ ..]) => {
+                let Some(all) = self.elements(over) else { return Ok(Value::Unknown) };
+                let mut total = start.first().cloned().unwrap_or(Value::Int(0));
+                for value in all {
+                    total = match self.operate("+", &total, &value)? {
+                        Some(total) => total,
+                        None => binary("+", &total, &value),
+                    };
+                }
+                total
+            }
+            ("min" | "max", [_, ..]) => {
+                let all = if given.len() == 1 { self.elements(&given[0]).unwrap_or_default() } else { given.to_vec() };
+                let numbers: Option<Vec<f64>> = all.iter().map(Value::number).collect();
+                let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) else { return Ok(Value::Unknown) };
+                let better = |a: f64, b: f64| if name == "min" { a < b } else { a > b };
+                let mut best = 0;
+                for (at, number) in numbers.iter().enumerate() {
+                    if numbers.get(best).is_some_and(|known| better(*number, *known)) {
+                        best = at;
+                    }
+                }
+                all.get(best).cloned().unwrap_or(Value::Unknown)
+            }
+            ("any" | "all", [over]) => {
+                let Some(all) = self.elements(over) else { return Ok(Value::Object) };
+                let truths: Vec<Option<bool>> = all.iter().map(|it| self.truth(it)).collect();
+                let stops = name == "any";
+                match () {
+                    () if truths.contains(&Some(stops)) => Value::Bool(stops),
+                    () if truths.contains(&None) => Value::Object,
+                    () => Value::Bool(!stops),
+                }
+            }
+            ("map", [function, over]) => {
+                let (function, turns) = (function.clone(), self.turns(over, site(caller))?);
+                let mut made = Vec::with_capacity(turns.len());
+                for turn in turns {
+                    made.push(self.call_one(&function, turn, caller)?);
+                }
+                self.list(made)
+            }
+            ("filter", [function, over]) => {
+                let (function, turns) = (function.clone(), self.turns(over, site(caller))?);
+                let mut kept = Vec::new();
+                for turn in turns {
+                    let holds = if function == Value::None {
+                        turn.clone()
+                    } else {
+                        self.call_one(&function, turn.clone(), caller)?
+                    };
+                    if self.truth(&holds) != Some(false) {
+                        kept.push(turn);
+                    }
+                }
+                self.list(kept)
+            }
+            ("next", [over, ..]) => {
+                let first = self.elements(over).and_then(|all| all.first().cloned());
+                first.or_else(|| given.get(1).cloned()).unwrap_or(Value::Unknown)
+            }
+            ("int", [value]) => match value {
+                Value::Text(text) => text.trim().parse().map_or(Value::Object, Value::Int),
+                Value::Symbol(_) => value.clone(),
+                _ => value.number().filter(|it| it.abs() < 1e15).map_or(Value::Object, |it| Value::Int(it as i64)),
+            },
+            ("float", [value]) => value.number().map_or(Value::Object, Value::Float),
+            ("bool", [value]) => self.truth(value).map_or(Value::Object, Value::Bool),
+            ("str", [value]) => shown(value).map_or(Value::Object, |text| Value::text(&text)),
+            ("abs", [Value::Int(value)]) => value.checked_abs().map_or(Value::Object, Value::Int),
+            ("abs", [Value::Float(value)]) => Value::Float(value.abs()),
+            ("round", [value]) => match value.number().filter(|it| it.abs() < 1e15) {
+                Some(number) => Value::Int(number.round_ties_even() as i64),
+                None => Value::Object,
+            },
+            ("round", [value, digits]) => match (value.number(), digits.whole().filter(|it| (0..16).contains(it))) {
+                (Some(number), Some(digits)) => {
+                    let scale = 10f64.powi(digits as i32);
+                    Value::Float((number * scale).round_ties_even() / scale)
+                }
+                _ => Value::Object,
+            },
+            ("pow", [a, b]) => binary("**", a, b),
+            ("divmod", [a, b]) => {
+                let both = vec![binary("//", a, b), binary("%", a, b)];
+                self.tuple(both)
+            }
+            ("isinstance", [value, class]) => self.is_instance(value, class, 0).map_or(Value::Object, Value::Bool),
+            ("issubclass", [class, base]) => {
+                let known = match (self.thing(class), base) {
+                    (Some(Thing::Class(class)), Value::Thing(base)) => class.order.contains(base).then_some(true),
+                    _ => None,
+                };
+                known.or_else(|| self.same(class, base, 0)).map_or(Value::Object, Value::Bool)
+            }
+            ("callable", [value]) => match self.thing(value) {
+                Some(Thing::Row(..) | Thing::Dict(_) | Thing::Tensor) => Value::Bool(false),
+                Some(Thing::Object(object)) => object.part.as_ref().map_or(Value::Object, |_| Value::Bool(true)),
+                Some(_) => Value::Bool(true),
+                None if matches!(value, Value::Unknown | Value::Object) => Value::Object,
+                None => Value::Bool(false),
+            },
+            ("getattr", [object, Value::Text(name), default @ ..]) => {
+                let value = self.attribute(object, name)?;
+                match default.first() {
+                    Some(default) if value == Value::Unknown && !self.is_vague(object) => default.clone(),
+                    _ => value,
+                }
+            }
+            ("hasattr", [object, Value::Text(name)]) => {
+                let value = self.attribute(object, name)?;
+                match () {
+                    () if value != Value::Unknown => Value::Bool(true),
+                    () if self.is_vague(object) => Value::Object,
+                    () => Value::Bool(false),
+                }
+            }
+            ("setattr", [object, Value::Text(name), value]) => {
+                let (object, name, value) = (object.clone(), name.clone(), value.clone());
+                self.set_attribute(&object, &name, value);
+                Value::None
+            }
+            ("delattr", [object, Value::Text(name)]) => {
+                let (object, name) = (object.clone(), name.clone());
+                self.remove(&object, &name);
+                Value::None
+            }
+            ("type", [value]) => match self.thing(value) {
+                Some(Thing::Object(object)) => match (object.class, &object.part) {
+                    (Some(class), _) => Value::Thing(class),
+                    (None, Some(part)) => {
+                        let class = part.class.clone();
+                        self.outside(&class)
+                    }
+                    _ => Value::Unknown,
+                },
+                _ => Value::Object,
+            },
+            ("vars", [value]) => match self.object(value) {
+                Some(object) => {
+                    let pairs = object.fields.iter().map(|(name, value)| (Value::text(name), value.clone())).collect();
+                    self.dict(pairs)
+                }
+                None => value.clone(),
+            },
+            ("print", _) => Value::None,
+            _ => Value::Unknown,
+        })
+    }
+
+    fn call_one(&mut self, function: &Value, value: Value, caller: Caller<'_>) -> Result<Value, Spent> {
+        self.call_value(function, Arguments { positional: vec![value], ..Arguments::default() }, caller)
+    }
+
+    /// Whether a thing may have attributes that nobody knows of.
+    fn is_vague(&self, value: &Value) -> bool {
+        match self.thing(value) {
+            Some(Thing::Object(object)) => object.open || object.class.is_none(),
+            Some(Thing::Dict(_) | Thing::Class(_) | Thing::Row(..)) => false,
+            Some(_) => true,
+            None => matches!(value, Value::Unknown | Value::Object),
+        }
+    }
+
+    fn range(&mut self, given: &[Value]) -> Result<Value, Spent> {
+        let (start, end, step) = match given {
+            [end] => (Some(0), end, Some(1)),
+            [start, end] => (start.whole(), end, Some(1)),
+            [start, end, step] => (start.whole(), end, step.whole()),
+            _ => return Ok(Value::Unknown),
+        };
+        Ok(match (start, end.whole(), step) {
+            (Some(start), Some(end), Some(step)) if step != 0 => {
+                let mut numbers = Vec::new();
+                let mut at = start;
+                while if step > 0 { at < end } else { at > end } {
+                    if numbers.len() as i64 >= RANGE {
+                        return Err(Spent);
+                    }
+                    numbers.push(Value::Int(at));
+                    at = at.saturating_add(step);
+                }
+                self.list(numbers)
+            }
+            (Some(start), None, Some(1)) => match end {
+                Value::Symbol(end) => self.make(Thing::Range { end: *end, start }),
+                _ => Value::Unknown,
+            },
+            _ => Value::Unknown,
+        })
+    }
+
+    /// Whether a value is an instance of a class, or of one of several.
+    fn is_instance(&self, value: &Value, class: &Value, depth: usize) -> Option<bool> {
+        if depth > 8 {
+            return None;
+        }
+        if let Some(Thing::Row(_, classes)) = self.thing(class) {
+            let each: Vec<Option<bool>> =
+                classes.iter().map(|class| self.is_instance(value, class, depth + 1)).collect();
+            return match () {
+                () if each.contains(&Some(true)) => Some(true),
+                () if each.contains(&None) => None,
+                () => Some(false),
+            };
+        }
+        let plain = !matches!(value, Value::Unknown | Value::Object | Value::Symbol(_) | Value::Truth(_));
+        match self.thing(class)? {
+            Thing::Class(class) => match self.thing(value) {
+                Some(Thing::Object(object)) => {
+                    let own = object.class.and_then(|own| self.class(own));
+                    Some(own.is_some_and(|own| class.order.first().is_some_and(|id| own.order.contains(id))))
+                }
+                _ => plain.then_some(false),
+            },
+            Thing::Outside(name) => {
+                let last = name.rsplit('.').next().unwrap_or("");
+                let last = match last {
+                    "Sequence" | "Iterable" if name.starts_with("collections") || name.starts_with("typing") => {
+                        "Sequence"
+                    }
+                    other => other,
+                };
+                match (self.thing(value), value) {
+                    (Some(Thing::Object(object)), _) => {
+                        let Some(part) = &object.part else { return Some(false) };
+                        let bases = object.class.and_then(|class| self.class(class)).map(|class| class.outside.clone());
+                        let is = |base: &str| base.starts_with("torch.nn.") && base.rsplit('.').next() == Some(last);
+                        let convolution = last == "_ConvNd" && part.class.contains(".conv.Conv");
+                        let norm = last == "_BatchNorm" && part.class.contains(".batchnorm.");
+                        let module = last == "Module" && name.starts_with("torch.nn.");
+                        Some(
+                            module || convolution || norm || is(&part.class) || bases.iter().flatten().any(|it| is(it)),
+                        )
+                    }
+                    (Some(Thing::Row(kind, _)), _) => Some(match kind {
+                        Row::Tuple => matches!(last, "tuple" | "Sequence" | "Tuple"),
+                        Row::List => matches!(last, "list" | "Sequence" | "List"),
+                        Row::Set => matches!(last, "set" | "frozenset"),
+                    }),
+                    (Some(Thing::Dict(_)), _) => Some(matches!(last, "dict" | "OrderedDict" | "Mapping" | "Dict")),
+                    (Some(Thing::Class(_)), _) => Some(last == "type"),
+                    (Some(Thing::Function(_) | Thing::Bound(..)), _) => {
+                        Some(matches!(last, "FunctionType" | "Callable"))
+                    }
+                    (Some(_), _) => None,
+                    (None, Value::None) => Some(last == "NoneType"),
+                    (None, Value::Bool(_)) => Some(matches!(last, "bool" | "int")),
+                    (None, Value::Int(_)) => Some(matches!(last, "int" | "Number" | "Integral")),
+                    (None, Value::Float(_)) => Some(matches!(last, "float" | "Number")),
+                    (None, Value::Text(_)) => Some(matches!(last, "str" | "Sequence")),
+                    (None, Value::Symbol(_)) if matches!(last, "list" | "tuple" | "str" | "dict") => None,
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// A method of a list, dict, text or number.
+    pub(super) fn native(
+        &mut self,
+        value: &Value,
+        name: &str,
+        arguments: Arguments,
+        caller: Caller<'_>,
+    ) -> Result<Value, Spent> {
+        let first = arguments.positional.first().cloned();
+        if let Value::Text(text) = value {
+            return Ok(self.of_text(text, name, &arguments));
+        }
+        match self.thing(value).cloned() {
+            Some(Thing::Row(kind, row)) => {
+                self.library.budget.burn(row.len() / 8);
+                self.of_row(value, (kind, row), name, &arguments, caller)
+            }
+            Some(Thing::Dict(pairs)) => {
+                self.library.budget.burn(pairs.len() / 8);
+                let held = match first.as_ref() {
+                    Some(key) => pairs.iter().find(|(known, _)| same_key(known, key)).map(|(_, value)| value.clone()),
+                    None => None,
+                };
+                let default = arguments.positional.get(1).cloned();
+                Ok(match name {
+                    "get" => held.or(default).unwrap_or(Value::None),
+                    "pop" => {
+                        if let Some(key) = &first {
+                            self.remove_item(value, key);
+                        }
+                        held.or(default).unwrap_or(Value::Unknown)
+                    }
+                    "setdefault" => {
+                        let (Some(key), None) = (&first, &held) else { return Ok(held.unwrap_or(Value::Unknown)) };
+                        let default = default.unwrap_or(Value::None);
+                        self.set_item(value, key, default.clone());
+                        default
+                    }
+                    "keys" => self.list(pairs.into_iter().map(|(key, _)| key).collect()),
+                    "values" => self.list(pairs.into_iter().map(|(_, value)| value).collect()),
+                    "items" => self.rows(pairs.into_iter().map(|(key, value)| vec![key, value]).collect()),
+                    "copy" => self.make(Thing::Dict(pairs)),
+                    "update" => {
+                        let mut more = match first.as_ref().map(|first| (first, self.thing(first))) {
+                            Some((_, Some(Thing::Dict(more)))) => more.clone(),
+                            Some((first, _)) => {
+                                let rows = self.elements(first).unwrap_or_default();
+                                let pair = |row: &Value| match self.elements(row)?.as_slice() {
+                                    [key, value] => Some((key.clone(), value.clone())),
+                                    _ => None,
+                                };
+                                rows.iter().filter_map(pair).collect()
+                            }
+                            None => Vec::new(),
+                        };
+                        more.extend(arguments.named.into_iter().map(|(name, value)| (Value::text(&name), value)));
+                        for (key, inner) in more {
+                            self.set_item(value, &key, inner);
+                        }
+                        Value::None
+                    }
+                    _ => {
+                        let method = self.attribute(value, name)?;
+                        self.call_value(&method, arguments, caller)?
+                    }
+                })
+            }
+            Some(Thing::Tensor) => {
+                Ok(if matches!(name, "item" | "tolist" | "size" | "numel") { Value::Unknown } else { value.clone() })
+            }
+            Some(_) => Ok(Value::Unknown),
+            None => Ok(match (name, value) {
+                ("item" | "tolist", Value::Int(_) | Value::Float(_)) => value.clone(),
+                ("is_integer", Value::Float(number)) => Value::Bool(number.fract() == 0.0),
+                _ => Value::Unknown,
+            }),
+        }
+    }
+
+    fn of_row(
+        &mut self,
+        value: &Value,
+        (kind, mut row): (Row, Vec<Value>),
+        name: &str,
+        arguments: &Arguments,
+        caller: Caller<'_>,
+    ) -> Result<Value, Spent> {
+        let first = arguments.positional.first().cloned();
+        let given = match name {
+            "append" | "add" => {
+                row.extend(first);
+                Value::None
+            }
+            "extend" | "update" | "union" => {
+                let over = first.unwrap_or(Value::None);
+                row.extend(self.turns(&over, site(caller))?);
+                Value::None
+            }
+            "insert" => {
+                let at = first.as_ref().and_then(Value::whole).and_then(|at| usize::try_from(at).ok());
+                let inserted = arguments.positional.get(1).cloned();
+                if let (Some(at), Some(inserted)) = (at, inserted) {
+                    row.insert(at.min(row.len()), inserted);
+                }
+                Value::None
+            }
+            "pop" => match first.as_ref().and_then(Value::whole) {
+                None | Some(-1) => row.pop().unwrap_or(Value::Unknown),
+                Some(at) => match usize::try_from(at).ok().filter(|at| *at < row.len()) {
+                    Some(at) => row.remove(at),
+                    None => return Ok(Value::Unknown),
+                },
+            },
+            "reverse" => {
+                row.reverse();
+                Value::None
+            }
+            "copy" | "tolist" | "detach" | "numpy" => return Ok(self.make(Thing::Row(kind, row))),
+            "index" => {
+                let at = first.as_ref().and_then(|first| row.iter().position(|it| same_key(it, first)));
+                return Ok(at.map_or(Value::Unknown, |at| Value::Int(at as i64)));
+            }
+            "count" => {
+                let count = row.iter().filter(|it| first.as_ref().is_some_and(|first| same_key(it, first))).count();
+                return Ok(Value::Int(count as i64));
+            }
+            // `torch.linspace(…).split(depths)`
+            "split" => {
+                let Some(sizes) = first.as_ref().and_then(|first| self.elements(first)) else {
+                    return Ok(Value::Unknown);
+                };
+                let mut rest = row.into_iter();
+                let mut rows = Vec::new();
+                for size in sizes {
+                    let size = size.whole().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+                    rows.push(rest.by_ref().take(size).collect());
+                }
+                return Ok(self.rows(rows));
+            }
+            _ => return Ok(Value::Unknown),
+        };
+        self.library.budget.burn(row.len() / 4);
+        if row.len() > 4_096 {
+            return Err(Spent);
+        }
+        if let Some(Thing::Row(_, held)) = self.thing_mut(value) {
+            *held = row;
+        }
+        Ok(given)
+    }
+
+    fn of_text(&mut self, text: &str, name: &str, arguments: &Arguments) -> Value {
+        let first = arguments.positional.first();
+        let words = |of: &Value| match of {
+            Value::Text(text) => Some(text.to_string()),
+            _ => None,
+        };
+        let given = first.and_then(words);
+        match (name, given) {
+            ("startswith", Some(part)) => Value::Bool(text.starts_with(&part)),
+            ("endswith", Some(part)) => Value::Bool(text.ends_with(&part)),
+            ("lower", _) => Value::text(&text.to_lowercase()),
+            ("upper", _) => Value::text(&text.to_uppercase()),
+            ("strip", None) => Value::text(text.trim()),
+            ("strip", Some(part)) => Value::text(text.trim_matches(|letter| part.contains(letter))),
+            ("replace", Some(from)) => match arguments.positional.get(1).and_then(words) {
+                Some(to) if to.len() < 64 && !from.is_empty() => Value::text(&text.replace(&from, &to)),
+                _ => Value::Object,
+            },
+            ("isdigit" | "isnumeric", _) => {
+                Value::Bool(!text.is_empty() && text.chars().all(|letter| letter.is_ascii_digit()))
+            }
+            ("split", separator) => {
+                let parts: Vec<Value> = match separator {
+                    Some(separator) if !separator.is_empty() => text.split(&separator).map(Value::text).collect(),
+                    _ => text.split_whitespace().map(Value::text).collect(),
+                };
+                self.list(parts)
+            }
+            ("join", _) => {
+                let all = first.and_then(|first| self.elements(first)).unwrap_or_default();
+                match all.iter().map(words).collect::<Option<Vec<String>>>() {
+                    Some(all) if all.iter().map(String::len).sum::<usize>() < 4_096 => Value::text(&all.join(text)),
+                    _ => Value::Object,
+                }
+            }
+            ("format", _) => filled(text, arguments),
+            _ => Value::Object,
+        }
+    }
+
+    /// `row += more`, which changes the row itself; whether it is one.
+    pub(super) fn extend(&mut self, row: &Value, more: &Value) -> bool {
+        let Some(more) = self.elements(more) else { return false };
+        if let Some(Thing::Row(Row::List, held)) = self.thing_mut(row)
+            && held.len() + more.len() <= 4_096
+        {
+            held.extend(more);
+            return true;
+        }
+        false
+    }
+
+    /// `object[index] = value`
+    pub(super) fn set_item(&mut self, object: &Value, index: &Value, value: Value) {
+        let is_part = self.part(&value).is_some();
+        match self.thing_mut(object) {
+            Some(Thing::Row(_, row)) => {
+                let count = row.len() as i64;
+                let at = index.whole().map(|at| if at < 0 { at.saturating_add(count) } else { at });
+                match at.and_then(|at| row.get_mut(usize::try_from(at).ok()?)) {
+                    Some(held) => *held = value,
+                    None => row.iter_mut().for_each(|held| *held = Value::Unknown),
+                }
+            }
+            Some(Thing::Dict(pairs)) => match pairs.iter().position(|(key, _)| same_key(key, index)) {
+                Some(at) => pairs[at].1 = value,
+                None if pairs.len() < 4_096 => pairs.push((index.clone(), value)),
+                None => {}
+            },
+            Some(Thing::Object(Object { part: Some(part), .. })) if is_part => {
+                let name = match index {
+                    Value::Int(at) if *at < 0 => {
+                        let at = part.children.len().checked_sub(at.unsigned_abs() as usize);
+                        at.and_then(|at| part.children.get_index(at)).map(|(name, _)| name.clone())
+                    }
+                    Value::Int(at) => {
+                        let held = usize::try_from(*at).ok().and_then(|at| part.children.get_index(at));
+                        held.map(|(name, _)| name.clone()).or_else(|| Some(at.to_string()))
+                    }
+                    Value::Text(name) => Some(name.to_string()),
+                    _ => None,
+                };
+                if let Some(name) = name {
+                    part.children.insert(name, value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `del object.name`
+    pub(super) fn remove(&mut self, object: &Value, name: &str) {
+        if let Some(object) = self.object_mut(object) {
+            object.fields.shift_remove(name);
+            if let Some(part) = &mut object.part {
+                part.children.shift_remove(name);
+                part.tensors.retain(|known| known != name);
+            }
+        }
+    }
+
+    /// `del object[index]`
+    pub(super) fn remove_item(&mut self, object: &Value, index: &Value) {
+        match self.thing_mut(object) {
+            Some(Thing::Dict(pairs)) => pairs.retain(|(key, _)| !same_key(key, index)),
+            Some(Thing::Row(_, row)) => {
+                let at = index.whole().map(|at| if at < 0 { at.saturating_add(row.len() as i64) } else { at });
+                if let Some(at) = at.and_then(|at| usize::try_from(at).ok()).filter(|at| *at < row.len()) {
+                    row.remove(at);
+                }
+            }
+            Some(Thing::Object(Object { part: Some(part), .. })) => {
+                let at = index.whole().map(|at| if at < 0 { at + part.children.len() as i64 } else { at });
+                if let Some(at) = at.and_then(|at| usize::try_from(at).ok()) {
+                    part.children.shift_remove_index(at);
+                } else if let Value::Text(name) = index {
+                    part.children.shift_remove(&**name);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn kind(name: &str) -> Row {
+    match name {
+        "tuple" => Row::Tuple,
+        "set" | "frozenset" => Row::Set,
+        _ => Row::List,
+    }
+}
