@@ -250,7 +250,10 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     };
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
-    let architecture = built.or_else(|| architecture::know(&checkpoint, &mut model)).map(Arc::new);
+    let architecture = built
+        .or_else(|| architecture::configured(&checkpoint, &mut model))
+        .or_else(|| architecture::know(&checkpoint, &mut model))
+        .map(Arc::new);
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));

@@ -145,7 +145,8 @@ impl Index {
     }
 }
 
-fn inflate<Read: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<Read, String> {
+/// Unpack a part of an asset.
+pub(super) fn inflate<Read: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<Read, String> {
     let mut text = Vec::new();
     DeflateDecoder::new(bytes).read_to_end(&mut text).map_err(|error| error.to_string())?;
     serde_json::from_slice(&text).map_err(|error| error.to_string())

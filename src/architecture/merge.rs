@@ -101,6 +101,8 @@ impl Walk<'_> {
             return;
         }
         let attributes = match found {
+            // What is there, and of what class, rules of a configuration may leave open.
+            _ if module.class().is_empty() => None,
             Some(id) => self.attributes(module, id),
             None => Some(module.attributes()),
         };

@@ -3,9 +3,11 @@
 
 mod asset;
 mod built;
+mod configured;
 mod fit;
 mod graph;
 mod merge;
+pub mod rules;
 mod search;
 pub mod spec;
 
@@ -14,17 +16,21 @@ use std::path::{Path, PathBuf};
 
 use compact_str::CompactString;
 use serde_json::Value;
+use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Content};
 
 use crate::model::{Evidence, Model};
 use asset::{Asset, Block, Tree};
 pub use built::Asked;
+pub use configured::configured;
 use fit::{Fit, Names, Place};
 pub use graph::Graph;
 pub use merge::Told;
 
 /// Larger files are none of them: the largest has 3,108 tensors, and more may stand around it.
 const MOST_TENSORS: usize = 8_000;
+/// Folders with more tensors are left as names and shapes suggest.
+const MOST_CONFIGURED: usize = 200_000;
 /// Trees that are looked at one by one.
 const MOST_TREES: usize = 160;
 /// Hyper-parameters that tell candidates apart: so many are named.
@@ -43,6 +49,8 @@ pub struct Architecture {
     pub library: String,
     /// That version.
     pub version: String,
+    /// The version that a config.json was written by, where that is another one.
+    pub saved_by: Option<String>,
     /// Models that fit: the same in everything that is known of them.
     pub names: Vec<String>,
     /// Other models with the same names and shapes; the file cannot tell them apart.
@@ -159,7 +167,8 @@ pub fn lines(architecture: &Architecture) -> Vec<String> {
     let by = python
         .as_ref()
         .map_or_else(|| format!("as {library} {version} builds it"), |python| format!("built by {python}"));
-    let mut lines = vec![format!("{}, {by}", architecture.title())];
+    let saved_by = architecture.saved_by.as_ref().map(|saved| format!("; its config.json is of {}", quoted(saved)));
+    let mut lines = vec![format!("{}, {by}{}", architecture.title(), saved_by.unwrap_or_default())];
     lines.extend(architecture.differences());
     if let Some(first) = architecture.others.first() {
         let count: usize = architecture.others.iter().map(|other| other.names.len()).sum();
@@ -237,6 +246,7 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
         python: None,
         library: library.to_owned(),
         version: version.to_owned(),
+        saved_by: None,
         names: first.tree.names.clone(),
         others: others
             .iter()
@@ -312,6 +322,7 @@ pub fn build(checkpoint: &mut Checkpoint, model: &mut Model, asked: &Asked<'_>) 
         python: Some(asked.python.display().to_string()),
         library,
         version,
+        saved_by: None,
         names: vec![asked.model.to_owned()],
         others: Vec::new(),
         told_apart: Vec::new(),

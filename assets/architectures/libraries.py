@@ -1,0 +1,195 @@
+"""transformers and diffusers as rules.py sees them: their model classes, and a model and its flat configuration for some arguments."""
+
+import copy
+import importlib
+import importlib.metadata
+import inspect
+import sys
+
+import describe
+import rules
+from expressions import Unknown
+
+
+def activations_of(table, make):
+    found = {}
+    for name in table:
+        try:
+            module = make(name)
+        except Exception:
+            continue
+        attributes = {key: value for key, value in describe.attributes(module).items() if key not in rules.NOISE}
+        if not any(True for _ in module.parameters()) and not any(True for _ in module.children()):
+            found[name] = (describe.name_of(type(module)), attributes)
+    return found
+
+
+class Library:
+    patience = 25.0
+
+    def __init__(self):
+        self.known, self.hints = {}, {}
+        self.activation_classes = {cls for cls, _ in self.activations.values()}
+
+    def version(self):
+        return importlib.metadata.version(self.name)
+
+    def base(self, kind):
+        return None
+
+    def referred(self, kind, name, inside):
+        kind = kind or inside.get("model_type")
+        name = name or self.base(kind)
+        if (kind, name) not in self.known:
+            raise Unknown
+        return self.known[kind, name], kind
+
+    def observe(self, kind, name, raw):
+        import torch
+        from transformers import initialization
+
+        env, build, parts = self.prepare(kind, name, raw)
+        with torch.device("meta"), initialization.no_init_weights():
+            model = build()
+        return (env, *rules.tree(model, parts(model)))
+
+
+class Transformers(Library):
+    name = "transformers"
+
+    def __init__(self):
+        import transformers
+        from transformers.activations import ACT2FN
+        from transformers.models.auto import configuration_auto, modeling_auto
+
+        transformers.logging.set_verbosity_error()
+        self.transformers = transformers
+        self.activations = activations_of(ACT2FN, lambda name: ACT2FN[name])
+        self.mappings, self.bases = {}, {}
+        order = sorted((key for key in dir(modeling_auto) if key.endswith("_NAMES") and key != "CONFIG_MAPPING_NAMES"), key=lambda key: (key != "MODEL_MAPPING_NAMES", "CAUSAL_LM" not in key, key))
+        for key in order:
+            for kind, names in getattr(modeling_auto, key).items():
+                for name in names if isinstance(names, (list, tuple)) else [names]:
+                    self.mappings.setdefault(kind, {})[name] = None
+        for kind in self.mappings:
+            name = modeling_auto.MODEL_MAPPING_NAMES.get(kind)
+            name = name[0] if isinstance(name, (list, tuple)) else name
+            self.bases[kind] = name
+        self.config_names = configuration_auto.CONFIG_MAPPING_NAMES
+        super().__init__()
+
+    def types(self):
+        """Those that others are made of come first."""
+        kinds = [kind for kind in self.mappings if kind in self.config_names]
+        kinds.sort(key=lambda kind: bool(getattr(self.config_class(kind), "sub_configs", None)))
+        return {kind: list(self.mappings[kind]) for kind in kinds}
+
+    def base(self, kind):
+        return self.bases.get(kind)
+
+    def config_class(self, kind):
+        return getattr(self.transformers, self.config_names[kind])
+
+    def env(self, kind, raw):
+        return rules.flat(self.config_class(kind)(**copy.deepcopy(raw)).to_dict())
+
+    def annotations(self, kind):
+        found = {}
+        for cls in reversed(self.config_class(kind).__mro__):
+            found |= {key: str(value) for key, value in getattr(cls, "__annotations__", {}).items()}
+        return found
+
+    def names(self, kind):
+        return dict(getattr(self.config_class(kind), "attribute_map", {}))
+
+    def parts_of(self, kind):
+        subs = getattr(self.config_class(kind), "sub_configs", {}) or {}
+        env = self.env(kind, {})
+        return {key: env[f"{key}.model_type"] for key in subs if env.get(f"{key}.model_type")}
+
+    def sources(self, kind):
+        config = self.config_class(kind)
+        found = [inspect.getsource(sys.modules[config.__module__])]
+        folder = config.__module__.rpartition(".")[0]
+        for name in self.mappings[kind]:
+            try:
+                cls = getattr(self.transformers, name)
+                found.append(inspect.getsource(sys.modules[cls.__module__]))
+                break
+            except Exception:
+                continue
+        return found
+
+    def prepare(self, kind, name, raw):
+        config = self.config_class(kind)(**copy.deepcopy(raw))
+        env = rules.flat(config.to_dict())
+        cls = getattr(self.transformers, name)
+
+        def parts(model):
+            found = {}
+
+            def visit(config, key, depth):
+                found.setdefault(id(config), key)
+                for name, value in vars(config).items():
+                    if isinstance(value, self.transformers.PretrainedConfig) and depth < 4:
+                        visit(value, f"{key}.{name}".lstrip("."), depth + 1)
+
+            visit(model.config, "", 0)
+            return found
+
+        return env, lambda: cls(config), parts
+
+
+class Diffusers(Library):
+    name = "diffusers"
+
+    def __init__(self):
+        import diffusers
+        import transformers
+        from diffusers.models import activations, modeling_utils
+
+        diffusers.logging.set_verbosity_error()
+        transformers.logging.set_verbosity_error()
+        self.diffusers, self.module = diffusers, modeling_utils.ModelMixin
+        names = getattr(activations, "ACT2CLS", ["silu", "gelu", "relu", "mish"])
+        self.activations = activations_of(names, activations.get_activation)
+        super().__init__()
+
+    def types(self):
+        found = {}
+        for name in dir(self.diffusers.models):
+            cls = getattr(self.diffusers, name, None)
+            if inspect.isclass(cls) and issubclass(cls, self.module) and cls is not self.module and "__init__" in vars(cls):
+                found[name] = [name]
+        return found
+
+    def cls(self, kind):
+        return getattr(self.diffusers, kind)
+
+    def parameters(self, kind):
+        return list(inspect.signature(self.cls(kind).__init__).parameters.values())[1:]
+
+    def env(self, kind, raw):
+        defaults = {p.name: p.default for p in self.parameters(kind) if p.default is not p.empty and p.kind != p.VAR_KEYWORD}
+        env = rules.flat({key: list(value) if isinstance(value, tuple) else value for key, value in {**defaults, **raw}.items()})
+        return env
+
+    def annotations(self, kind):
+        return {p.name: str(p.annotation) for p in self.parameters(kind)}
+
+    def names(self, kind):
+        return {}
+
+    def parts_of(self, kind):
+        return {}
+
+    def sources(self, kind):
+        return [inspect.getsource(sys.modules[self.cls(kind).__module__])]
+
+    def prepare(self, kind, name, raw):
+        cls = self.cls(kind)
+        return self.env(kind, raw), lambda: cls(**copy.deepcopy(raw)), lambda model: {}
+
+
+def every():
+    return [Transformers, Diffusers]

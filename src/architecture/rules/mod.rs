@@ -1,0 +1,245 @@
+//! How the model classes of transformers and diffusers follow their configurations: `assets/architectures/rules.bin`, which
+//! `rules.py` beside it finds, describes and writes.
+
+mod config;
+mod expression;
+pub mod rope;
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::asset::inflate;
+use super::built::Module;
+use crate::assets::built_in;
+use config::Config;
+use expression::{Env, evaluate, is_true};
+
+const BYTES: &[u8] = include_bytes!("../../../assets/architectures/rules.bin");
+const MAGIC: &[u8] = b"T2MRULE1";
+/// A configuration may say anything: more modules than these are not made.
+const MOST_MODULES: usize = 100_000;
+/// Repetitions of one module.
+const MOST_REPEATED: i64 = 10_000;
+/// Models in models.
+const DEEPEST: usize = 8;
+
+/// The rules of every model type; each is unpacked when it is asked for.
+pub struct Rules {
+    index: Index,
+    blocks: &'static [u8],
+    known: OnceLock<HashMap<(usize, String), OnceLock<Option<Block>>>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Index {
+    libraries: Vec<(String, String)>,
+    activations: Vec<HashMap<String, (String, Map<String, Value>)>>,
+    types: Vec<HashMap<String, (usize, usize)>>,
+}
+
+/// A model type.
+#[derive(serde::Deserialize)]
+struct Block {
+    config: Config,
+    classes: Vec<String>,
+    texts: Vec<String>,
+    expressions: Vec<Value>,
+    nodes: Vec<Node>,
+    models: IndexMap<String, (usize, usize)>,
+    base: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Node {
+    /// Class, attributes, tensors, children.
+    Of(Option<usize>, Vec<(usize, usize)>, Vec<(usize, u8, usize, usize)>, Vec<(Option<usize>, usize, usize)>),
+    /// One of several classes.
+    One { of: usize, nodes: HashMap<String, usize> },
+    /// What the library has for the name of an activation.
+    Activation { act: usize },
+    /// Another model: its type, its class, and the key of its configuration.
+    Model {
+        #[serde(rename = "ref")]
+        other: (Option<String>, Option<String>, String),
+    },
+}
+
+/// A model as its configuration says.
+pub struct Configured {
+    /// Its modules, the root first.
+    pub modules: Vec<Module>,
+    /// Tensors that are others under a second name.
+    pub ties: Vec<(String, String)>,
+    /// The class's library and the version that the rules are of.
+    pub library: &'static str,
+    pub version: &'static str,
+}
+
+impl Rules {
+    /// The built-in ones.
+    pub fn get() -> &'static Rules {
+        static RULES: LazyLock<Rules> = LazyLock::new(|| built_in("rules.bin", Rules::read(BYTES)));
+        &RULES
+    }
+
+    fn read(bytes: &'static [u8]) -> Result<Rules, String> {
+        let parts = || {
+            let (length, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
+            rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+        };
+        let (index, blocks) = parts().ok_or("it is cut off, or no such file")?;
+        Ok(Rules { index: inflate(index)?, blocks, known: OnceLock::new() })
+    }
+
+    fn block(&'static self, library: usize, kind: &str) -> Option<&'static Block> {
+        let known = self.known.get_or_init(|| {
+            let types = self.index.types.iter().enumerate();
+            types.flat_map(|(at, types)| types.keys().map(move |kind| ((at, kind.clone()), OnceLock::new()))).collect()
+        });
+        let place = known.get(&(library, kind.to_owned()))?;
+        let read = || {
+            let (start, length) = *self.index.types.get(library)?.get(kind)?;
+            let bytes = self.blocks.get(start..)?.get(..length)?;
+            Some(built_in("a block of rules.bin", inflate(bytes)))
+        };
+        place.get_or_init(read).as_ref()
+    }
+
+    /// The model that a configuration describes; `has` says whether the file has something below a module, for those that the
+    /// rules leave open. `None` where no rule is known for its class.
+    pub fn configured(&'static self, config: &Map<String, Value>, has: &dyn Fn(&str) -> bool) -> Option<Configured> {
+        let text = |key: &str| config.get(key)?.as_str();
+        // Code of the repository's own may be a copy of a library's, or anything.
+        if config.contains_key("auto_map") {
+            return None;
+        }
+        let (name, kind, class) = match text("_class_name") {
+            Some(class) => ("diffusers", class, Some(class)),
+            None => ("transformers", text("model_type")?, config.get("architectures").and_then(|all| all.get(0)?.as_str())),
+        };
+        let library = self.index.libraries.iter().position(|(library, _)| library == name)?;
+        let block = self.block(library, kind)?;
+        let class = class.or(block.base.as_deref())?;
+        let (root, ties) = *block.models.get(class)?;
+        let config = config::normalised(config, &block.config, &|kind| Some(&self.block(library, kind)?.config));
+        let mut walk = Walk { rules: self, library, has, modules: Vec::new(), is_full: false };
+        walk.module(block, root, Env { config: &config }, &[], "", 0);
+        if walk.is_full || walk.modules.is_empty() {
+            return None;
+        }
+        let ties = block.expressions.get(ties).and_then(|ties| evaluate(ties, Env { config: &config }, &[]));
+        let ties = ties.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let (library, version) = self.index.libraries.get(library)?;
+        Some(Configured {
+            modules: walk.modules,
+            ties: ties.filter_map(|(name, first)| Some((name.clone(), first.as_str()?.to_owned()))).collect(),
+            library,
+            version,
+        })
+    }
+}
+
+struct Walk<'a> {
+    rules: &'static Rules,
+    library: usize,
+    has: &'a dyn Fn(&str) -> bool,
+    modules: Vec<Module>,
+    is_full: bool,
+}
+
+impl Walk<'_> {
+    fn module(&mut self, block: &'static Block, node: usize, env: Env<'_>, index: &[i64], path: &str, depth: usize) {
+        if self.modules.len() >= MOST_MODULES || depth > DEEPEST * 16 {
+            self.is_full = true;
+        }
+        let Some(node) = block.nodes.get(node).filter(|_| !self.is_full) else { return };
+        let value = |at: usize| evaluate(block.expressions.get(at)?, env, index);
+        let text = |at: usize| block.texts.get(at).map_or("", String::as_str);
+        match node {
+            Node::Of(class, attributes, tensors, children) => {
+                let class = class.and_then(|class| block.classes.get(class)).cloned().unwrap_or_default();
+                let attributes =
+                    attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), value(*of)?)));
+                let mut attributes: Map<String, Value> = attributes.collect();
+                rope::derive(&mut attributes);
+                let tensor = |&(name, buffer, exists, shape): &(usize, u8, usize, usize)| {
+                    let (exists, shape) = (value(exists), value(shape));
+                    if exists.as_ref().is_some_and(|exists| !exists.is_null() && !is_true(exists)) {
+                        return None;
+                    }
+                    let sizes = shape.as_ref().and_then(Value::as_array).and_then(|sizes| sizes.iter().map(Value::as_u64).collect());
+                    // What is not known to be there is not missed.
+                    let kind = if buffer == 1 || !exists.is_some_and(|exists| is_true(&exists)) { "buffer" } else { "parameter" };
+                    Some((text(name).to_owned(), kind.to_owned(), String::new(), sizes))
+                };
+                let tensors = tensors.iter().filter_map(tensor).collect();
+                self.modules.push(Module { path: path.to_owned(), class, attributes, tensors });
+                for (name, expression, below) in children {
+                    let Some(name) = name else {
+                        let count = value(*expression).and_then(|count| count.as_i64());
+                        for number in 0..count.filter(|count| *count <= MOST_REPEATED).unwrap_or(0) {
+                            let index = [index, &[number]].concat();
+                            self.module(block, *below, env, &index, &join(path, &number.to_string()), depth + 1);
+                        }
+                        continue;
+                    };
+                    let path = join(path, text(*name));
+                    let is_there = value(*expression).map_or_else(|| (self.has)(&path), |value| is_true(&value));
+                    if is_there {
+                        self.module(block, *below, env, index, &path, depth + 1);
+                    }
+                }
+            }
+            Node::One { of, nodes } => {
+                let class = value(*of);
+                match class.as_ref().and_then(Value::as_str).and_then(|class| nodes.get(class)) {
+                    Some(node) => self.module(block, *node, env, index, path, depth),
+                    None => self.unknown(path),
+                }
+            }
+            Node::Activation { act } => {
+                let known = self.rules.index.activations.get(self.library);
+                let name = value(*act);
+                match name.as_ref().and_then(Value::as_str).and_then(|name| known?.get(name)) {
+                    Some((class, attributes)) => self.modules.push(Module {
+                        path: path.to_owned(),
+                        class: class.clone(),
+                        attributes: attributes.clone(),
+                        tensors: Vec::new(),
+                    }),
+                    None => self.unknown(path),
+                }
+            }
+            Node::Model { other: (kind, class, key) } => {
+                let config = if key.is_empty() { Some(env.config) } else { env.get(key).and_then(Value::as_object) };
+                let other = config.and_then(|config| {
+                    let kind = kind.as_deref().or_else(|| config.get("model_type")?.as_str());
+                    let other = match kind {
+                        Some(kind) => self.rules.block(self.library, kind)?,
+                        None => block,
+                    };
+                    let class = class.as_deref().or(other.base.as_deref())?;
+                    Some((config, other, other.models.get(class)?.0))
+                });
+                match other {
+                    Some((config, other, root)) => self.module(other, root, Env { config }, &[], path, depth + 16),
+                    None => self.unknown(path),
+                }
+            }
+        }
+    }
+
+    /// A module of which nothing is known but that it is there.
+    fn unknown(&mut self, path: &str) {
+        let module = Module { path: path.to_owned(), class: String::new(), attributes: Map::new(), tensors: Vec::new() };
+        self.modules.push(module);
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
