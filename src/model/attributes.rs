@@ -205,6 +205,7 @@ mod tests {
             evidence: Evidence::Exact,
             confidence: 1.0,
             attributes: std::sync::Arc::new(attributes),
+            open: None,
             tensors: Vec::new(),
             parameters: 0,
             total_parameters: 0,

@@ -53,6 +53,7 @@ impl Module {
             evidence: Evidence::Inferred,
             confidence: 0.0,
             attributes: Arc::default(),
+            open: None,
             tensors: Vec::new(),
             parameters: 0,
             total_parameters: 0,

@@ -142,6 +142,9 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         put("alternatives", module.alternatives.iter().map(|class| class.as_str()).collect());
     }
     put("attributes", Value::Object((*module.attributes).clone()));
+    if let Some(assumed) = triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
+        put("assumed", json!(assumed.values));
+    }
     put("parameters", json!(module.parameters));
     put("tensors", tensors.collect());
     if let Some(source) = source {
