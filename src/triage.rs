@@ -10,7 +10,7 @@ use crate::figures::share;
 use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
-use crate::plan::{Call, Plan, Refusal, Way};
+use crate::plan::{Assumed, Call, Plan, Refusal, Way, assumed};
 use crate::registry::{Difficulty, Layer, Owner, Registry, RowStatus, library};
 use crate::source::inference::{self, Gives, Question, Reached};
 use crate::source::{Blocker, ClassSource, Reach, Sources};
@@ -98,6 +98,10 @@ pub struct ModuleTriage {
     pub reason: String,
     /// What the conversion would do; there for `direct` and `recipe` alone.
     pub plan: Option<Plan>,
+    /// Hyper-parameters that are not known and change the result, as far as that is known; a class is `class`.
+    pub unknown: Vec<String>,
+    /// What is run instead, where the weights move in the same way whatever these are.
+    pub assumed: Option<Box<Assumed>>,
     /// The block that it is or looks like.
     pub block: Option<Block>,
     /// Whether a registry file sets what it would ignore, as `reason` says: a run of it fails.
@@ -107,6 +111,16 @@ pub struct ModuleTriage {
 }
 
 impl ModuleTriage {
+    /// Whether a run of it measures something: its plan, that of the block that it is as a whole, or what is assumed.
+    pub fn can_run(&self) -> bool {
+        self.runs().is_some() || self.assumed.is_some()
+    }
+
+    /// Whether a run of it tries values for what is not known.
+    pub fn is_assumed(&self) -> bool {
+        self.runs().is_none() && self.assumed.is_some()
+    }
+
     /// What a run of the module runs: its plan, or that of the block that it is as a whole.
     pub fn runs(&self) -> Option<&Plan> {
         self.plan.as_ref().or(self.block.as_ref().and_then(|block| block.plan.as_ref()))
@@ -223,7 +237,12 @@ fn triage_module(
         };
     }
     if !module.alternatives.is_empty() && !all_containers(module, registry) && !module.is_likely(certain) {
-        return without_row(Status::Incomplete, ambiguity(module));
+        let assumed = assume_class(checkpoint, model, registry, id);
+        let unknown = match &assumed {
+            Some(assumed) => assumed.values.keys().cloned().collect(),
+            None => vec![assumed::CLASS.to_owned()],
+        };
+        return ModuleTriage { unknown, assumed, ..without_row(Status::Incomplete, ambiguity(module)) };
     }
     let folds = reparametrized::weight_norm(checkpoint, model, id).is_some();
     if let Some((how, _)) = reparametrized::weight(model, id).filter(|_| !folds) {
@@ -257,6 +276,8 @@ fn triage_module(
         recipe: None,
         reason: row.reason.clone(),
         plan: None,
+        unknown: Vec::new(),
+        assumed: None,
         block: None,
         ignores_setting: false,
         contradicted: false,
@@ -265,7 +286,7 @@ fn triage_module(
         RowStatus::Container => triaged.status = Status::Container,
         RowStatus::Unsupported => {}
         RowStatus::Direct | RowStatus::Recipe => {
-            let site = Site { checkpoint, model, id, row, registry, asked: None, call, handed: None, read: None };
+            let site = Site { call, ..Site::new(checkpoint, model, registry, id, row) };
             match recipes::plan(&site) {
                 Ok(plan) => {
                     let source = triage.source(&module.class).filter(|_| inherited.is_none());
@@ -277,6 +298,19 @@ fn triage_module(
                     triaged.recipe = plan.way.words(", ");
                     triaged.mlx = Some(plan.mlx.kind.clone());
                     triaged.plan = Some(plan);
+                }
+                Err(refusal @ Refusal::Missing { .. }) => {
+                    (triaged.status, triaged.reason) = (Status::Incomplete, refusal.words());
+                    let assumed = match assumed::of_class(&site, module.open.as_deref()) {
+                        Ok(assumed) => assumed,
+                        Err(unknown) => return ModuleTriage { unknown, ..triaged },
+                    };
+                    let source = triage.source(&module.class).filter(|_| inherited.is_none());
+                    if let Some(reason) = contradicted::by_source(module, row, &assumed.likeliest, source) {
+                        return ModuleTriage { contradicted: true, ..without_row(Status::Custom, reason) };
+                    }
+                    triaged.unknown = assumed.values.keys().cloned().collect();
+                    triaged.assumed = Some(Box::new(assumed));
                 }
                 Err(Refusal::Incomplete(reason)) => (triaged.status, triaged.reason) = (Status::Incomplete, reason),
                 Err(Refusal::Unsupported(reason)) => {
@@ -400,10 +434,25 @@ fn without_row(status: Status, reason: String) -> ModuleTriage {
         recipe: None,
         reason,
         plan: None,
+        unknown: Vec::new(),
+        assumed: None,
         block: None,
         ignores_setting: false,
         contradicted: false,
     }
+}
+
+/// What is tried of a module that may be of several classes.
+fn assume_class(checkpoint: &Checkpoint, model: &Model, registry: &Registry, id: ModuleId) -> Option<Box<Assumed>> {
+    let module = model.modules.get(id)?;
+    // What a norm or a mask computes of it is known of a known class only.
+    if reparametrized::weight(model, id).is_some() || overridden(module).is_some() {
+        return None;
+    }
+    let classes = std::iter::once(&module.class).chain(module.alternatives.iter()).map(|class| class.as_str());
+    let rows = assumed::rows(registry, classes)?;
+    let row = rows.first()?;
+    assumed::of_classes(&Site::new(checkpoint, model, registry, id, row), &rows, module.open.as_deref()).map(Box::new)
 }
 
 impl Triage {

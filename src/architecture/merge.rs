@@ -39,19 +39,47 @@ pub(super) fn merge(
     evidence: Evidence,
 ) -> Vec<Told> {
     let mut told = Vec::new();
-    let others: Vec<Modules<'_>> = others
-        .iter()
-        .map(|(root, place)| {
+    let gathered = || -> Vec<Modules<'_>> {
+        let modules = others.iter().map(|(root, place)| {
             let mut found = Modules::default();
             gather(*root, "", place, &mut found);
             found
-        })
-        .collect();
+        });
+        modules.collect()
+    };
+    let others = gathered();
     let mut walk = Walk { checkpoint, model, place: &fit.place, others, told: &mut told, known: Vec::new() };
     walk.module(root, "", None);
     let known = std::mem::take(&mut walk.known);
     model.describe(known, evidence, &checkpoint.tensors);
+    leave_open(model, &told, &gathered());
     told
+}
+
+/// Keep with each module the values that something of it may have, and under the name of each other class that it may be of the
+/// attributes that it has then in all models where it is of that class.
+fn leave_open(model: &mut Model, told: &[Told], others: &[Modules<'_>]) {
+    for Told { module: path, attribute, values } in told {
+        let Some(module) = model.find(path).and_then(|id| model.modules.get_mut(id)) else { continue };
+        // What the file itself tells is not open.
+        if module.attributes.contains_key(attribute) {
+            continue;
+        }
+        let class = module.class.clone();
+        let open = Arc::make_mut(module.open.get_or_insert_default());
+        if attribute != CLASS {
+            open.insert(attribute.clone(), values.iter().flatten().cloned().collect());
+            continue;
+        }
+        for (other, known) in
+            others.iter().filter_map(|other| other.get(path.as_str())).filter(|(other, _)| *other != class)
+        {
+            match open.get_mut(*other).and_then(Value::as_object_mut) {
+                Some(all) => all.retain(|name, value| known.get(name) == Some(value)),
+                None => drop(open.insert((*other).to_owned(), Value::Object(Map::clone(known)))),
+            }
+        }
+    }
 }
 
 fn gather<'a>(module: Described<'a>, path: &str, place: &Place, found: &mut Modules<'a>) {

@@ -28,7 +28,7 @@ pub fn of(samples: &[Sample], registry: &Arc<Registry>) -> BTreeMap<String, Anat
         let Some(row) = registry.layer(sample.class()) else { continue };
         let asked = Asked::of(&model.modules[id].path);
         let call = sample.call.as_ref();
-        let site = Site { checkpoint, model, id, row, registry, asked: Some(&asked), call, handed: None, read: None };
+        let site = Site { asked: Some(&asked), call, ..Site::new(checkpoint, model, registry, id, row) };
         let plan = recipes::plan(&site);
         if let Ok(plan) = plan {
             all.entry(sample.class().to_owned()).or_default().add(&plan, asked.names());

@@ -158,13 +158,14 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     print(args.format, Report { opened: &opened, results: &results })?;
     let measured = results.measured();
     let required = args.require_measured.unwrap_or(0.0);
-    if measured.measured == 0 {
+    if measured.measured + measured.assumed == 0 {
         stderr::line("no layer was measured, so nothing is shown of the conversion");
     } else if measured.share() < required {
-        let Measured { measured, by_definition, layers } = measured;
+        let Measured { measured, assumed, by_definition, layers } = measured;
         let layers = layers - by_definition;
+        let more = if assumed > 0 { format!(", {assumed} more with what is assumed of them") } else { String::new() };
         stderr::line(&format!(
-            "{measured} of {layers} layers were measured, less than the {required} that --require-measured asks for"
+            "{measured} of {layers} layers were measured{more}, less than the {required} that --require-measured asks for"
         ));
     }
     Ok(results.exit(measured, required))
@@ -205,7 +206,7 @@ fn select(opened: &Opened, globs: &[String]) -> Result<Vec<ModuleId>, Failure> {
 /// A container at that path that can be run as one block.
 fn block(opened: &Opened, path: &str) -> Option<ModuleId> {
     let id = opened.model.find(path)?;
-    opened.triage.modules[id].runs().map(|_| id)
+    opened.triage.modules[id].can_run().then_some(id)
 }
 
 fn no_match(opened: &Opened, glob: &str) -> Failure {

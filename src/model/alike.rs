@@ -89,6 +89,7 @@ fn same_layer(a: &Module, b: &Module) -> bool {
         && (Arc::ptr_eq(&a.alternatives, &b.alternatives) || a.alternatives == b.alternatives)
         // Also in the same order, since they are shown in that order.
         && (Arc::ptr_eq(&a.attributes, &b.attributes) || a.attributes.iter().eq(b.attributes.iter()))
+        && a.open == b.open
 }
 
 /// Hashes of hyper-parameters; shared ones are hashed once.

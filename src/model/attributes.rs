@@ -206,6 +206,7 @@ mod tests {
             confidence: 1.0,
             attributes: std::sync::Arc::new(attributes),
             told_by: Default::default(),
+            open: None,
             tensors: Vec::new(),
             parameters: 0,
             total_parameters: 0,

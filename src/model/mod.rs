@@ -63,6 +63,9 @@ pub struct Module {
     pub attributes: Arc<Map<String, Value>>,
     /// What says those attributes that its evidence does not.
     pub told_by: ToldBy,
+    /// Hyper-parameters that are not known, each with the list of the values that it has in what the module may be, and other classes
+    /// that it may have, each with its attributes then; `None` where nothing was said of any.
+    pub open: Option<Arc<Map<String, Value>>>,
     /// Its own parameters and buffers.
     pub tensors: Vec<OwnTensor>,
     /// Elements of its own parameters (buffers not counted where the file tells them apart).

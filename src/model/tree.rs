@@ -54,6 +54,7 @@ impl Module {
             confidence: 0.0,
             attributes: Arc::default(),
             told_by: ToldBy::default(),
+            open: None,
             tensors: Vec::new(),
             parameters: 0,
             total_parameters: 0,

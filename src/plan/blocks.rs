@@ -98,7 +98,7 @@ impl Block {
 pub fn of(checkpoint: &Checkpoint, model: &Model, registry: &Registry, id: ModuleId) -> Option<Block> {
     let site = |id: ModuleId| {
         let row = registry.layer(&model.modules[id].class)?;
-        Some(Site { checkpoint, model, id, row, registry, asked: None, call: None, handed: None, read: None })
+        Some(Site::new(checkpoint, model, registry, id, row))
     };
     match model.modules[id].class.as_str() {
         ENCODER_LAYER => transformer(&site(id)?),

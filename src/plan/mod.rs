@@ -2,6 +2,7 @@
 //!
 //! A [`Plan`] is all that verify runs and all that the writer writes: the same moves, the same code.
 
+pub mod assumed;
 pub mod blocks;
 pub mod call;
 pub mod input;
@@ -15,6 +16,7 @@ mod words;
 use crate::compare::tolerance::Bound;
 use t2m_engine::ModuleSpec;
 
+pub use assumed::Assumed;
 pub use call::Call;
 pub use input::Input;
 pub use recipes::plan;
@@ -89,9 +91,30 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// A hyper-parameter that changes the result is not known.
+    Missing {
+        /// Path of the module whose it is: the planned one, or one below it.
+        module: String,
+        /// Its name.
+        attribute: String,
+        /// What torch's layer calls it.
+        like: String,
+    },
+    /// Something else that changes the result is not known.
     Incomplete(String),
     /// This configuration has no conversion.
     Unsupported(String),
     /// A registry file sets what this layer would ignore. A run of it fails: a claim was made that cannot be tried.
     Setting(String),
+}
+
+impl Refusal {
+    /// Why, in words.
+    pub fn words(self) -> String {
+        match self {
+            Refusal::Missing { attribute, .. } => {
+                format!("the file does not say `{attribute}`, and the result depends on it")
+            }
+            Refusal::Incomplete(reason) | Refusal::Unsupported(reason) | Refusal::Setting(reason) => reason,
+        }
+    }
 }

@@ -182,7 +182,8 @@ impl Constructor {
         self.fill(shape, values)
     }
 
-    fn spread(&self, name: &str, value: Value) -> Value {
+    /// An argument as the layer keeps it: one number for each axis.
+    pub fn spread(&self, name: &str, value: Value) -> Value {
         let spread = value.is_i64() && self.tuples.iter().any(|tuple| tuple == name);
         if spread { Value::Array(vec![value; self.axes]) } else { value }
     }

@@ -11,6 +11,7 @@ pub mod idioms;
 pub mod layers;
 pub mod libraries;
 pub mod ops;
+pub mod plausible;
 mod recipe;
 pub mod rules;
 

@@ -9,7 +9,7 @@ use crate::export::reverse::Summary;
 use crate::export::state_dict::{Doubt, Entry, Known, StateDict, Why};
 use crate::export::writer::{Loss, Written};
 use crate::figures::bytes;
-use crate::model::neighbours;
+use crate::model::{ModuleId, neighbours};
 use crate::open::Opened;
 use crate::plan::weights::Fold;
 use t2m_checkpoint::Dtype;
@@ -32,6 +32,8 @@ pub struct Facts {
     warnings: Vec<String>,
     /// Indices, in the map, of convolutions that are assumed to be plain because the others are.
     by_others: Vec<usize>,
+    /// What is not known of layers whose tensors move by their class alone, and of how many.
+    unknown: IndexMap<String, usize>,
     /// Whether `verify` can measure any module.
     measurable: bool,
 }
@@ -45,13 +47,26 @@ impl Facts {
             path: opened.checkpoint.path.clone(),
             warnings: opened.checkpoint.warnings.clone(),
             by_others: map.entries.iter().enumerate().filter_map(others).collect(),
-            measurable: opened.triage.modules.iter().any(|triaged| triaged.plan.is_some()),
+            unknown: unknown(opened, map),
+            measurable: opened.triage.modules.iter().any(|triaged| triaged.can_run()),
         }
     }
 
     fn by_others<'m>(&self, map: &'m StateDict) -> Vec<&'m str> {
         self.by_others.iter().filter_map(|&at| map.entries.get(at)).map(|entry| entry.name.as_str()).collect()
     }
+}
+
+fn unknown(opened: &Opened, map: &StateDict) -> IndexMap<String, usize> {
+    let mut modules: Vec<ModuleId> =
+        map.entries.iter().filter(|entry| entry.known == Known::Layout).map(|entry| entry.module).collect();
+    modules.dedup();
+    let mut unknown = IndexMap::new();
+    let names = modules.iter().filter_map(|id| opened.triage.modules.get(*id)).flat_map(|triaged| &triaged.unknown);
+    for name in names {
+        *unknown.entry(name.clone()).or_default() += 1;
+    }
+    unknown
 }
 
 /// The report for a reader.
@@ -71,6 +86,13 @@ pub fn text(facts: &Facts, map: &StateDict, written: &Written) -> String {
     if by_class > 0 {
         lines.push(format!(
             "{by_class} by their layer's class alone: the file does not say all hyper-parameters, which the layout does not depend on"
+        ));
+    }
+    if !facts.unknown.is_empty() {
+        let each: Vec<String> = facts.unknown.iter().map(|(name, count)| format!("{name} of {count}")).collect();
+        lines.push(format!(
+            "nothing was assumed of these layers; what MLX's have to be built with: {}",
+            each.join(", ")
         ));
     }
     if let Some(added) = added(map) {

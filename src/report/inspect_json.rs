@@ -154,6 +154,9 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         let told = module.told_by.iter().map(|(name, origin)| (name.to_owned(), json!(origin.to_string())));
         put("told_by", Value::Object(told.collect()));
     }
+    if let Some(assumed) = triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
+        put("assumed", json!(assumed.values));
+    }
     put("parameters", json!(module.parameters));
     put("tensors", tensors.collect());
     if let Some(source) = source {

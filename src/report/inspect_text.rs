@@ -425,7 +425,13 @@ fn words(triaged: &ModuleTriage) -> Cow<'_, str> {
         _ => match (triaged.difficulty, &triaged.block) {
             (Some(difficulty), _) => format!("{}: {}", difficulty.name(), triaged.reason),
             (None, Some(block)) => format!("{} {}", triaged.reason, block.words()),
-            (None, None) => return sentence(&triaged.reason),
+            (None, None) => match triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
+                Some(assumed) => {
+                    let reason = triaged.reason.trim_end_matches('.');
+                    format!("{reason}; verify tries {}", assumed.words())
+                }
+                None => return sentence(&triaged.reason),
+            },
         },
     };
     Cow::Owned(sentence(&words).into_owned())

@@ -35,6 +35,12 @@ impl Report<'_> {
         let counts = self.results.total();
         let summary: Map<String, Value> =
             counts.counts().map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
+        let mut summary = Value::Object(summary);
+        let assumed: Map<String, Value> =
+            counts.assumed().map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
+        if !assumed.is_empty() {
+            summary["assumed"] = Value::Object(assumed);
+        }
         json!({
             "schema": 1,
             "engines": {"torch": self.engine_json(Side::Torch), "mlx": self.engine_json(Side::Mlx)},
@@ -68,7 +74,11 @@ impl Report<'_> {
         let engines: Vec<String> = [Side::Torch, Side::Mlx].iter().filter_map(|side| self.engine_text(*side)).collect();
         lines.push(if self.results.any_measured() {
             let all = total.finished() - total.by_definition;
-            format!("measured: {} of {all} layers, with {}", total.measured, engines.join(", "))
+            let assumed = match total.as_assumed {
+                0 => String::new(),
+                count => format!(", {count} more with each value of what is not known of them"),
+            };
+            format!("measured: {} of {all} layers{assumed}, with {}", total.measured, engines.join(", "))
         } else {
             "measured: nothing".to_owned()
         });
@@ -232,9 +242,14 @@ fn verdict_word(layer: &Layer) -> &'static str {
     layer.verdict().unwrap_or(Verdict::NotRun).name()
 }
 
-/// The verdict, and whether it says anything of the class.
+/// The verdict, what was assumed, and whether it says anything of the class.
 fn verdict_words(triaged: &ModuleTriage, layer: &Layer) -> String {
-    format!("{}{}", verdict_word(layer), if is_by_definition(triaged, layer) { " by definition" } else { "" })
+    let aside = match triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
+        Some(assumed) => format!(" as assumed ({})", assumed.words()),
+        None if is_by_definition(triaged, layer) => " by definition".to_owned(),
+        None => String::new(),
+    };
+    format!("{}{aside}", verdict_word(layer))
 }
 
 /// Whether a layer is exact as both sides are the identity.
@@ -250,6 +265,9 @@ pub fn layer_json(opened: &Opened, id: ModuleId, layer: &Layer) -> Value {
     });
     if let Some(reason) = layer.reason() {
         value["reason"] = json!(reason);
+    }
+    if let Some(assumed) = triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
+        value["assumed"] = json!(assumed.values);
     }
     if is_by_definition(triaged, layer) {
         value["by_definition"] = json!(true);

@@ -53,6 +53,8 @@ pub struct Document {
     runnable: Vec<u32>,
     /// How many of those are their own reference.
     identities: Vec<u32>,
+    /// Modules at each and below it that are run with assumed values.
+    assumed: Vec<u32>,
     /// How many forwards there are to port at each module and below it.
     to_port: Vec<usize>,
     /// Modules at each and below it whose class is not known.
@@ -217,6 +219,7 @@ impl Document {
         };
         let runnable = of(|at| at.plan.is_some());
         let identities = of(|at| at.plan.is_some() && at.is_by_definition());
+        let assumed = of(ModuleTriage::is_assumed);
         let unsaid = sum_up(&model, |id| {
             let custom = triage.modules.get(id).is_some_and(|at| at.status == Status::Custom);
             u32::from(custom && model.modules.get(id).is_some_and(|module| module.class.is_empty()))
@@ -241,6 +244,7 @@ impl Document {
             stops,
             runnable,
             identities,
+            assumed,
             to_port,
             unsaid,
             ranks,
@@ -272,14 +276,19 @@ impl Document {
         self.serious.get(id).map_or(0, |serious| serious.below)
     }
 
-    /// How many modules of the subtree can be measured.
+    /// How many modules of the subtree can be measured, nothing of them being assumed.
     pub fn runnable(&self, id: ModuleId) -> u32 {
         self.runnable.get(id).copied().unwrap_or(0)
     }
 
-    /// How many modules of the subtree a run has to measure: those that are their own reference are exact by definition.
+    /// How many of these a run has to measure: those that are their own reference are exact by definition.
     pub fn to_measure(&self, id: ModuleId) -> u32 {
         self.runnable(id).saturating_sub(self.identities.get(id).copied().unwrap_or(0))
+    }
+
+    /// How many modules of the subtree are run with assumed values.
+    pub fn assumed(&self, id: ModuleId) -> u32 {
+        self.assumed.get(id).copied().unwrap_or(0)
     }
 
     /// How many forwards there are to port in the subtree, each class once.
@@ -323,7 +332,9 @@ impl Document {
     /// Every module that can be measured at `id` or below.
     pub fn runnable_below(&self, id: ModuleId) -> Vec<ModuleId> {
         let end = self.module(id).map_or(id, |module| module.end);
-        (id..end).filter(|&at| self.triage(at).is_some_and(|triage| triage.plan.is_some())).collect()
+        (id..end)
+            .filter(|&at| self.triage(at).is_some_and(|triage| triage.plan.is_some() || triage.is_assumed()))
+            .collect()
     }
 
     /// The source to show for a module.
@@ -390,7 +401,7 @@ fn sum_up(model: &Model, own: impl Fn(ModuleId) -> u32) -> Vec<u32> {
 }
 
 fn ranks(triage: &Triage) -> Vec<u32> {
-    let runnable = triage.modules.iter().map(|at| u32::from(at.plan.is_some()));
+    let runnable = triage.modules.iter().map(|at| u32::from(at.plan.is_some() || at.is_assumed()));
     runnable.scan(0, |before, own| Some(std::mem::replace(before, *before + own))).collect()
 }
 

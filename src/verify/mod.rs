@@ -6,6 +6,7 @@ mod pair;
 mod results;
 mod tensors;
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,8 +17,10 @@ use crate::compare::WeightSource;
 use crate::compare::{Trial, Verdict, worst};
 use crate::model::ModuleId;
 use crate::open::Opened;
-use crate::plan::Plan;
+use crate::plan::assumed::Tried;
 use crate::plan::naive;
+use crate::plan::{Plan, Refusal};
+use crate::triage::ModuleTriage;
 use judge::Terms;
 use pair::{Pair, Stop};
 use t2m_checkpoint::Dtype;
@@ -162,6 +165,34 @@ impl Drop for Runner {
     }
 }
 
+/// A conversion that is to be run.
+struct Planned<'a> {
+    /// The conversion, or why there is none.
+    plan: Result<Cow<'a, Plan>, String>,
+    /// What is assumed of the module, in words.
+    with: Option<String>,
+}
+
+/// What a run of a module runs. A module that is not a layer may be a block, which is run as a whole.
+fn plans<'a>(opened: &Opened, id: ModuleId, triaged: &'a ModuleTriage) -> Vec<Planned<'a>> {
+    if let Some(plan) = triaged.runs() {
+        return vec![Planned { plan: Ok(Cow::Borrowed(plan)), with: None }];
+    }
+    let all = triaged.assumed.iter();
+    let all = all.flat_map(|assumed| assumed.plans(&opened.checkpoint, &opened.model, &opened.registry, id));
+    let planned = |tried: Tried| {
+        let with = Some(tried.words());
+        Planned { plan: tried.plan.map(Cow::Owned).map_err(Refusal::words), with }
+    };
+    all.map(planned).collect()
+}
+
+/// Trials of one conversion.
+struct Series<'a> {
+    plan: &'a Plan,
+    dtype: Dtype,
+    seeds: Vec<u64>,
+}
 struct Worker {
     opened: Opened,
     engines: Pair,
@@ -200,26 +231,18 @@ impl Worker {
         let triage = self.opened.triage.clone();
         let Some(triaged) = triage.modules.get(module) else { return false };
         let finished = |verdict, reason| Event::Finished { module, verdict, reason };
-        // A module that is not a layer may be a block, which is run as a whole.
-        let Some(plan) = triaged.runs() else {
+        let plans = plans(&self.opened, module, triaged);
+        let Some(first) = plans.iter().find_map(|planned| planned.plan.as_deref().ok()) else {
             let verdict = if triaged.ignores_setting { Verdict::Failed } else { Verdict::NotRun };
             self.tell(finished(verdict, Some(triaged.reason.clone())));
             return false;
         };
-        self.tell(Event::Started { module, trials: request.trials * request.dtypes.len() });
+        self.tell(Event::Started { module, trials: request.trials.max(plans.len()) * request.dtypes.len() });
         let (mut verdict, mut reason) = (Verdict::NotRun, None);
         for &dtype in &request.dtypes {
-            let outcome = self.run_dtype(request, generation, module, plan, dtype, |worker, trial| {
-                worker.tell(Event::Trial { module, trial: Box::new(trial) });
-            });
-            let (judged, said) = match outcome {
-                Ok(outcome) => outcome,
-                Err(Stop::Failed(reason) | Stop::Absent(reason)) => (Verdict::Failed, Some(reason)),
-                Err(Stop::Mute(reason)) => (Verdict::NotRun, Some(reason)),
-                Err(Stop::Cancelled) => {
-                    self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
-                    return true;
-                }
+            let Some((judged, said)) = self.run_plans(request, generation, module, &plans, dtype) else {
+                self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
+                return true;
             };
             // float32 gives the verdict; half precision cannot tell a mistake from rounding and is shown beside it.
             if dtype == Dtype::Float32 {
@@ -232,7 +255,7 @@ impl Worker {
             }
         }
         if request.naive && verdict.passes() {
-            for (name, twin) in naive::twins(plan) {
+            for (name, twin) in naive::twins(first) {
                 let Some(twin) = self.run_twin(request, generation, module, name, &twin) else {
                     self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
                     return true;
@@ -242,6 +265,52 @@ impl Worker {
         }
         self.tell(finished(verdict, reason));
         false
+    }
+
+    /// Run all conversions of a module in one dtype: the worst verdict, and what else to say, with what it is said of. One that
+    /// cannot be run ends it. `None` where the run was cancelled.
+    fn run_plans(
+        &mut self,
+        request: &Request,
+        generation: u64,
+        module: ModuleId,
+        plans: &[Planned<'_>],
+        dtype: Dtype,
+    ) -> Option<(Verdict, Option<String>)> {
+        let mut worst: Option<(Verdict, Option<String>)> = None;
+        let trials = request.trials.max(plans.len());
+        for (at, Planned { plan, with: assumed }) in plans.iter().enumerate() {
+            // The inputs are dealt out: each conversion has one at least.
+            let seeds = (at..trials).step_by(plans.len()).map(|trial| request.seed.wrapping_add(trial as u64));
+            let outcome = match plan {
+                Ok(plan) => {
+                    let series = Series { plan, dtype, seeds: seeds.collect() };
+                    self.run_series(request, generation, module, &series, |worker, trial| {
+                        worker.tell(Event::Trial { module, trial: Box::new(trial) });
+                    })
+                }
+                Err(reason) => Err(Stop::Failed(reason.clone())),
+            };
+            let with = |reason: String| match assumed {
+                Some(assumed) => format!("with {assumed}: {reason}"),
+                None => reason,
+            };
+            let (verdict, reason) = match outcome {
+                Ok((verdict, reason)) => {
+                    let wrong = (!verdict.passes() && assumed.is_some()).then(|| verdict.name().to_owned());
+                    (verdict, reason.or(wrong).map(with))
+                }
+                Err(Stop::Failed(reason)) => (Verdict::Failed, Some(with(reason))),
+                // What is said of an engine or of the weights is said of all of them.
+                Err(Stop::Absent(reason)) => return Some((Verdict::Failed, Some(reason))),
+                Err(Stop::Mute(reason)) => return Some((Verdict::NotRun, Some(reason))),
+                Err(Stop::Cancelled) => return None,
+            };
+            if worst.as_ref().is_none_or(|(known, _)| verdict > *known) {
+                worst = Some((verdict, reason));
+            }
+        }
+        worst
     }
 
     /// Run a naive twin in float32. `None` where the run was cancelled.
@@ -254,7 +323,9 @@ impl Worker {
         plan: &Plan,
     ) -> Option<Twin> {
         let mut trials = Vec::new();
-        let outcome = self.run_dtype(request, generation, module, plan, Dtype::Float32, |_, trial| trials.push(trial));
+        let seeds = (0..request.trials as u64).map(|trial| request.seed.wrapping_add(trial)).collect();
+        let series = Series { plan, dtype: Dtype::Float32, seeds };
+        let outcome = self.run_series(request, generation, module, &series, |_, trial| trials.push(trial));
         let (verdict, reason) = match outcome {
             Ok(outcome) => outcome,
             Err(Stop::Failed(reason) | Stop::Absent(reason)) => (Verdict::Failed, Some(reason)),
@@ -264,16 +335,16 @@ impl Worker {
         Some(Twin { name, verdict, trial: worst(trials.iter()).cloned(), reason })
     }
 
-    /// All trials of a module in one dtype: the worst verdict, and what else to say.
-    fn run_dtype(
+    /// Trials of a module: the worst verdict, and what else to say.
+    fn run_series(
         &mut self,
         request: &Request,
         generation: u64,
         module: ModuleId,
-        plan: &Plan,
-        dtype: Dtype,
+        series: &Series<'_>,
         mut tell: impl FnMut(&Worker, Trial),
     ) -> Result<(Verdict, Option<String>), Stop> {
+        let &Series { plan, dtype, ref seeds } = series;
         // Before anything is read for a run that there cannot be.
         self.engines.start()?;
         let source = (request.weights == WeightSource::Random).then_some(request.seed);
@@ -287,7 +358,7 @@ impl Worker {
         let terms = Terms { plan, given: &[], dtype, weights: request.weights };
 
         let (mut worst, mut reason) = (Verdict::Exact, None);
-        for seed in (0..request.trials as u64).map(|trial| request.seed.wrapping_add(trial)) {
+        for &seed in seeds {
             let trial = self.engines.trial(generation, &terms, seed)?;
             worst = worst.max(trial.verdict);
             reason = reason.or_else(|| trial.complaint());

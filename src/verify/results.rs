@@ -9,7 +9,7 @@ use crate::compare::{self, Trial, Verdict};
 use crate::exit::Exit;
 use crate::figures::share;
 use crate::model::{Model, ModuleId};
-use crate::triage::Triage;
+use crate::triage::{ModuleTriage, Triage};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::sentence;
 use t2m_engine::{EngineInfo, EngineState, Side};
@@ -81,32 +81,49 @@ impl Layer {
 /// Sum over a subtree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Layers with each verdict, in the order of [`Verdict::ALL`].
+    /// Layers with each verdict, in the order of [`Verdict::ALL`]; not those of which something is assumed.
     verdicts: [u32; Verdict::ALL.len()],
+    /// Layers with each verdict that were run with assumed values.
+    assumed: [u32; Verdict::ALL.len()],
     /// Layers that run or are queued.
     pub running: u32,
     /// Layers that both engines computed, with outputs to compare. A layer that is its own reference was not.
     pub measured: u32,
+    /// Layers that both engines computed with every value that is assumed of them; they are not among the measured ones.
+    pub as_assumed: u32,
     /// Layers that are their own reference, and exact by that.
     pub by_definition: u32,
     /// Layers that failed for an engine that is not there.
     pub no_engine: u32,
+    /// Those of them of which something is assumed.
+    assumed_without: u32,
 }
 
 impl Sum {
-    /// Number of layers with each verdict, best first, without zeros.
-    pub fn counts(&self) -> impl Iterator<Item = (Verdict, u32)> {
+    /// Number of layers with each verdict, best first, without zeros; not those of which something is assumed.
+    pub fn counts(&self) -> impl Iterator<Item = (Verdict, u32)> + use<> {
         Verdict::ALL.into_iter().zip(self.verdicts).filter(|(_, count)| *count > 0)
     }
 
-    /// Layers with that verdict.
+    /// The same of those of which something is assumed.
+    pub fn assumed(&self) -> impl Iterator<Item = (Verdict, u32)> + use<> {
+        Verdict::ALL.into_iter().zip(self.assumed).filter(|(_, count)| *count > 0)
+    }
+
+    /// Layers with that verdict, nothing of them being assumed.
     pub fn of(&self, verdict: Verdict) -> u32 {
-        self.all(|at| at == verdict)
+        self.counts().filter(|(at, _)| *at == verdict).map(|(_, count)| count).sum()
     }
 
     /// Layers whose conversion was measured and may be trusted.
     pub fn passed(&self) -> u32 {
-        self.all(Verdict::passes).saturating_sub(self.by_definition)
+        let passed: u32 = self.counts().filter(|(verdict, _)| verdict.passes()).map(|(_, count)| count).sum();
+        passed.saturating_sub(self.by_definition)
+    }
+
+    /// Layers whose conversion may be trusted with every value that is assumed of them.
+    pub fn passed_as_assumed(&self) -> u32 {
+        self.assumed().filter(|(verdict, _)| verdict.passes()).map(|(_, count)| count).sum()
     }
 
     /// What was measured of so many layers: `185 of 194 layers pass, 9 exact by definition`.
@@ -125,11 +142,27 @@ impl Sum {
         words
     }
 
+    /// `3 ok, 1 broken`, of those of which something is assumed; but for those without an engine.
+    pub fn assumed_words(&self) -> String {
+        let told =
+            self.assumed().map(|(verdict, count)| (verdict, count - self.without(verdict, self.assumed_without)));
+        let counts: Vec<String> = told
+            .filter(|(_, count)| *count > 0)
+            .map(|(verdict, count)| format!("{count} {}", verdict.name()))
+            .collect();
+        counts.join(", ")
+    }
+
+    /// Of the layers with that verdict those that have it for want of an engine, which are so many.
+    fn without(&self, verdict: Verdict, count: u32) -> u32 {
+        if verdict == Verdict::Failed { count } else { 0 }
+    }
+
     /// Number of layers with each verdict, best first, without zeros: but for those by definition, and those without an engine.
     pub fn told(&self) -> impl Iterator<Item = (Verdict, u32)> {
         let apart = |verdict| match verdict {
             Verdict::Exact => self.by_definition,
-            Verdict::Failed => self.no_engine,
+            Verdict::Failed => self.no_engine - self.assumed_without,
             _ => 0,
         };
         self.counts().map(move |(verdict, count)| (verdict, count - apart(verdict))).filter(|(_, count)| *count > 0)
@@ -139,9 +172,12 @@ impl Sum {
     pub fn words(&self) -> String {
         let counts: Vec<String> = self.told().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
         let counts = (!counts.is_empty()).then(|| counts.join(", "));
+        let assumed = self.assumed_words();
+        let assumed = (!assumed.is_empty()).then(|| format!("as assumed {assumed}"));
+        let counts = counts.into_iter().chain(assumed);
         let apart = [(self.by_definition, "exact by definition"), (self.no_engine, "without an engine")];
         let apart = apart.into_iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}"));
-        counts.into_iter().chain(apart).collect::<Vec<_>>().join("; ")
+        counts.chain(apart).collect::<Vec<_>>().join("; ")
     }
 
     /// Layers whose conversion is wrong, or which an engine refused.
@@ -156,10 +192,11 @@ impl Sum {
 
     /// The worst verdict there is; `not-run` does not count, nor what failed for want of an engine.
     pub fn worst(&self) -> Option<Verdict> {
-        let apart =
-            |(verdict, count)| (verdict, if verdict == Verdict::Failed { count - self.no_engine } else { count });
-        self.counts()
-            .map(apart)
+        let without = [self.no_engine - self.assumed_without, self.assumed_without];
+        let known = self.counts().map(|(verdict, count)| (verdict, count - self.without(verdict, without[0])));
+        let assumed = self.assumed().map(|(verdict, count)| (verdict, count - self.without(verdict, without[1])));
+        known
+            .chain(assumed)
             .filter(|(_, count)| *count > 0)
             .map(|(verdict, _)| verdict)
             .filter(|verdict| *verdict != Verdict::NotRun)
@@ -172,15 +209,16 @@ impl Sum {
     }
 
     fn all(&self, wanted: impl Fn(Verdict) -> bool) -> u32 {
-        self.counts().filter(|(verdict, _)| wanted(*verdict)).map(|(_, count)| count).sum()
+        self.counts().chain(self.assumed()).filter(|(verdict, _)| wanted(*verdict)).map(|(_, count)| count).sum()
     }
 
-    fn count(&mut self, layer: &Layer, is_identity: bool, by: i32) {
+    fn count(&mut self, layer: &Layer, kind: Kind, by: i32) {
         match layer.verdict() {
             Some(verdict) => {
                 let compared = !layer.trials.is_empty() && !matches!(verdict, Verdict::Failed | Verdict::NotRun);
-                let of = match (compared, is_identity) {
-                    (true, true) if verdict == Verdict::Exact => Some(&mut self.by_definition),
+                let of = match (compared, kind) {
+                    (true, Kind::Identity) if verdict == Verdict::Exact => Some(&mut self.by_definition),
+                    (true, Kind::Assumed) => Some(&mut self.as_assumed),
                     (true, _) => Some(&mut self.measured),
                     (false, _) => None,
                 };
@@ -190,7 +228,11 @@ impl Sum {
                 if layer.no_engine {
                     self.no_engine = self.no_engine.saturating_add_signed(by);
                 }
-                let counts = Verdict::ALL.iter().zip(&mut self.verdicts);
+                if layer.no_engine && kind == Kind::Assumed {
+                    self.assumed_without = self.assumed_without.saturating_add_signed(by);
+                }
+                let verdicts = if kind == Kind::Assumed { &mut self.assumed } else { &mut self.verdicts };
+                let counts = Verdict::ALL.iter().zip(verdicts);
                 counts
                     .filter(|(at, _)| **at == verdict)
                     .for_each(|(_, count)| *count = count.saturating_add_signed(by));
@@ -200,11 +242,24 @@ impl Sum {
     }
 }
 
+/// What a layer's verdict says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// That it is converted right, or not.
+    Known,
+    /// The same, whatever the values are that are assumed of it.
+    Assumed,
+    /// Nothing: both sides run the identity.
+    Identity,
+}
+
 /// How much of what was asked for was measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measured {
     /// Layers that both engines computed.
     pub measured: usize,
+    /// Layers that both engines computed with every value that is assumed of them.
+    pub assumed: usize,
     /// Layers that are their own reference: the identity held against the identity.
     pub by_definition: usize,
     /// Layers that are done, those counted that could not be run.
@@ -212,9 +267,10 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Share of the layers that has to be measured to know all: those by definition need no measurement.
+    /// Share of the layers that has to be measured to know all: those by definition need no measurement, and those that were run with
+    /// what is assumed of them had theirs.
     pub fn share(self) -> f64 {
-        share(self.measured as u64, self.layers.saturating_sub(self.by_definition) as u64)
+        share((self.measured + self.assumed) as u64, self.layers.saturating_sub(self.by_definition) as u64)
     }
 }
 
@@ -230,6 +286,8 @@ pub struct Results {
     model: Arc<Model>,
     /// Layers for which both sides run the identity, in order.
     identities: Vec<ModuleId>,
+    /// Layers of which something is assumed, in order.
+    assumed: Vec<ModuleId>,
     layers: BTreeMap<ModuleId, Layer>,
     sums: HashMap<ModuleId, Sum>,
     /// What each engine said about itself in its last greeting, even if it has died since.
@@ -241,14 +299,19 @@ pub struct Results {
 impl Results {
     /// No results yet, for this model and its triage.
     pub fn of(model: Arc<Model>, triage: &Triage) -> Results {
-        let modules = triage.modules.iter().enumerate();
-        let identities = modules.filter(|(_, triaged)| triaged.is_by_definition()).map(|(id, _)| id).collect();
+        let of = |wanted: fn(&ModuleTriage) -> bool| -> Vec<ModuleId> {
+            let modules = triage.modules.iter().enumerate();
+            modules.filter(|(_, triaged)| wanted(triaged)).map(|(id, _)| id).collect()
+        };
+        let identities = of(ModuleTriage::is_by_definition);
+        let assumed = of(ModuleTriage::is_assumed);
         Results {
             torch: EngineState::Idle,
             mlx: EngineState::Idle,
             requests: 0,
             model,
             identities,
+            assumed,
             layers: BTreeMap::new(),
             sums: HashMap::new(),
             greetings: HashMap::new(),
@@ -318,6 +381,7 @@ impl Results {
         let total = self.total();
         Measured {
             measured: total.measured as usize,
+            assumed: total.as_assumed as usize,
             by_definition: total.by_definition as usize,
             layers: total.finished() as usize,
         }
@@ -328,14 +392,27 @@ impl Results {
         self.is_identity(id) && self.verdict(id) == Some(Verdict::Exact)
     }
 
+    /// Whether its verdict holds for each of the values that are assumed of it.
+    pub fn is_assumed(&self, id: ModuleId) -> bool {
+        self.assumed.binary_search(&id).is_ok()
+    }
+
     fn is_identity(&self, id: ModuleId) -> bool {
         self.identities.binary_search(&id).is_ok()
+    }
+
+    fn kind(&self, id: ModuleId) -> Kind {
+        match (self.is_identity(id), self.is_assumed(id)) {
+            (true, _) => Kind::Identity,
+            (_, true) => Kind::Assumed,
+            _ => Kind::Known,
+        }
     }
 
     /// How a program ends that measured this, where at least this share of the layers has to be measured. Where nothing at
     /// all was measured there is no good answer.
     pub fn exit(&self, measured: Measured, required: f64) -> Exit {
-        Exit::of(self.total().bad() == 0 && measured.measured > 0 && measured.share() >= required)
+        Exit::of(self.total().bad() == 0 && measured.measured + measured.assumed > 0 && measured.share() >= required)
     }
 
     /// Whether something runs or is queued.
@@ -417,9 +494,9 @@ impl Results {
     }
 
     fn add_up(&mut self, id: ModuleId, layer: &Layer, by: i32) {
-        let (mut at, is_identity) = (Some(id), self.is_identity(id));
+        let (mut at, kind) = (Some(id), self.kind(id));
         while let Some(id) = at {
-            self.sums.entry(id).or_default().count(layer, is_identity, by);
+            self.sums.entry(id).or_default().count(layer, kind, by);
             at = self.model.modules.get(id).and_then(|module| module.parent);
         }
     }

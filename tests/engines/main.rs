@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod assumed;
 mod certify;
 mod certify_ops;
 mod convert;

@@ -401,7 +401,7 @@ fn a_run_without_a_fault_ends_well() {
     let nothing = results.measured();
     assert_eq!((nothing.measured, nothing.layers), (0, 3));
     assert_eq!(results.exit(nothing, 0.0), Exit::BadAnswer, "nothing was measured");
-    let most = Measured { measured: 2, by_definition: 1, layers: 4 };
+    let most = Measured { measured: 2, by_definition: 1, layers: 4, ..Measured::default() };
     assert_eq!(
         [0.0, 0.66, 0.67].map(|required| results.exit(most, required)),
         [Exit::Fine, Exit::Fine, Exit::BadAnswer]

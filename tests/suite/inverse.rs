@@ -71,8 +71,7 @@ fn shapes_and_layouts_without_hyper_parameters_agree_with_every_plan() {
             shapes += 1;
         }
         let Some(row) = registry.layer(&model.modules[module].class) else { continue };
-        let site =
-            Site { checkpoint, model, id: module, row, registry, asked: None, call: None, handed: None, read: None };
+        let site = Site::new(checkpoint, model, registry, module, row);
         if let Ok(moves) = recipes::moves_by_class(&site) {
             assert_eq!(moves, plan.weights, "{}", samples[at].build);
             layouts += usize::from(!moves.is_empty());

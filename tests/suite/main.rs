@@ -6,6 +6,7 @@
 mod common;
 
 mod architectures;
+mod assumed;
 mod axes;
 mod blocker_patterns;
 mod blockers;

@@ -6,7 +6,7 @@ use super::Doubt;
 use crate::model::{ModuleId, reparametrized};
 use crate::open::Opened;
 use crate::plan::recipes::{self, Site};
-use crate::plan::weights::Layout;
+use crate::plan::weights::same_moves;
 use crate::plan::{Move, Refusal};
 use crate::registry::{Layer, RowStatus};
 use t2m_checkpoint::escape::quoted;
@@ -33,27 +33,15 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
     let moves = |class: &str| -> Result<Vec<Move>, String> {
         let row = opened.registry.layer(class).filter(|row| converts(row));
         let row = row.ok_or_else(|| no_row(class))?;
-        let site = Site {
-            checkpoint: &opened.checkpoint,
-            model,
-            id,
-            row,
-            registry: &opened.registry,
-            asked: None,
-            call: None,
-            handed: None,
-            read: None,
-        };
-        recipes::moves_by_class(&site).map_err(|refusal| match refusal {
-            Refusal::Incomplete(reason) | Refusal::Unsupported(reason) | Refusal::Setting(reason) => reason,
-        })
+        let site = Site::new(&opened.checkpoint, model, &opened.registry, id, row);
+        recipes::moves_by_class(&site).map_err(Refusal::words)
     };
     let first = moves(class).map_err(Doubt::Other)?;
     if module.is_likely(certain) {
         return Ok(first);
     }
     for other in module.alternatives.iter() {
-        let same = |moves: Vec<Move>| alike(&first, &moves, |name| shape(opened, id, name));
+        let same = |moves: Vec<Move>| same_moves(&first, &moves, |name| shape(opened, id, name));
         if !moves(other).is_ok_and(same) {
             let classes = std::iter::once(&module.class).chain(module.alternatives.iter());
             let names: Vec<&str> = classes.map(|class| class.rsplit('.').next().unwrap_or(class)).collect();
@@ -79,25 +67,4 @@ fn no_row(class: &str) -> String {
 fn shape<'a>(opened: &'a Opened, id: ModuleId, name: &str) -> Option<&'a [u64]> {
     let tensor = opened.model.tensor(id, name)?;
     opened.checkpoint.tensors.get(tensor).map(|tensor| tensor.shape.as_slice())
-}
-
-/// Whether two classes do the same with the tensors; what the rule is called does not matter.
-fn alike<'a>(one: &[Move], other: &[Move], shape: impl Fn(&str) -> Option<&'a [u64]>) -> bool {
-    let same = |(a, b): (&Move, &Move)| {
-        let layouts = || a.from.last().and_then(|name| shape(name)).is_some_and(|shape| same_order(a, b, shape));
-        (&a.from, &a.to, &a.fold) == (&b.from, &b.to, &b.fold) && (a.rule.layout == b.rule.layout || layouts())
-    };
-    one.len() == other.len() && one.iter().zip(other).all(same)
-}
-
-/// Whether two orders of axes come to one for a tensor of this shape: it does not matter where axes of length 1 go.
-fn same_order(one: &Move, other: &Move, shape: &[u64]) -> bool {
-    let order = |step: &Move| match &step.rule.layout {
-        Layout::Axes { axes, groups: 1 } if axes.len() == shape.len() => Some(axes.clone()),
-        _ => None,
-    };
-    let (Some(one), Some(other)) = (order(one), order(other)) else { return false };
-    let long = |axes: &[usize]| axes.iter().copied().filter(|&axis| shape[axis] != 1).collect::<Vec<_>>();
-    let sizes = |axes: &[usize]| axes.iter().map(|&axis| shape[axis]).collect::<Vec<_>>();
-    long(&one) == long(&other) && sizes(&one) == sizes(&other)
 }

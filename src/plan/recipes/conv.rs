@@ -150,6 +150,9 @@ pub(super) fn conv_transpose(site: &Site<'_>) -> Result<Draft, Refusal> {
         .arg("dilation", per_axis(&dilation))
         .arg("output_padding", per_axis(&output_padding))
         .weights(transposed_moves(site, groups));
+    if site.maybe("padding_mode").is_null() {
+        draft = draft.torch_arg("padding_mode", "zeros"); // the only one that torch has for it
+    }
     if groups == 1 {
         return Ok(draft.arg("bias", site.has("bias")));
     }

@@ -30,7 +30,8 @@ pub(super) fn embedding(site: &Site<'_>) -> Result<Draft, Refusal> {
         ));
     }
     let draft = Draft::new(vec![3, 11], Bound::Copy).values(Values::Ids(rows as u64));
-    let draft = draft.arg("num_embeddings", rows).arg("dims", width);
+    // A file that does not say it has none: torch's side wants to be told.
+    let draft = draft.arg("num_embeddings", rows).arg("dims", width).torch_arg("max_norm", Value::Null);
     Ok(draft.weights(site.moves(&[])).output_shape(vec![3, 11, width]))
 }
 
@@ -83,6 +84,7 @@ pub(super) fn embedding_bag(site: &Site<'_>) -> Result<Draft, Refusal> {
     let bound = if mode == "max" { Bound::Copy } else { Bound::Norm(BAGS * BAG) };
     let inputs = inputs.into_iter().map(|(_, input)| input).collect();
     let draft = Draft::of(inputs, bound).output_shape(vec![BAGS, BAG, width]).weights(vec![Move::keep("weight")]);
+    let draft = draft.torch_arg("max_norm", Value::Null).torch_arg("padding_idx", site.maybe("padding_idx").clone());
     let draft = if flat || weighted { draft.called(&names, []) } else { draft };
     Ok(draft.program(p).step("rows taken and reduced: MLX has no such layer"))
 }

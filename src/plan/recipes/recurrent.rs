@@ -178,6 +178,11 @@ pub(super) fn recurrent(site: &Site<'_>) -> Result<Draft, Refusal> {
     let terms = (features + hidden) * layers * LENGTH;
     let mut draft = Draft::of(inputs, Bound::Contraction(terms)).outputs(outputs).weights(moves(site)?).program(p);
     draft.output_shape = vec![BATCH, LENGTH, directions * hidden];
+    if family.mlx == MlxLayer::Rnn && site.maybe("mode").is_null() {
+        // torch's layer keeps its function under both names.
+        let function = site.maybe("nonlinearity").as_str().unwrap_or_default().to_uppercase();
+        draft = draft.torch_arg("mode", format!("RNN_{function}"));
+    }
     if site.has("bias_ih_l0") {
         draft = draft.step(family.bias_step());
     }

@@ -32,6 +32,8 @@ pub struct Site<'a> {
     pub row: &'a Layer,
     /// All rows and rules.
     pub registry: &'a Registry,
+    /// Its attributes, where they are not the module's own: with values for what the file does not say.
+    pub assumed: Option<&'a Map<String, Value>>,
     /// Where to note which hyper-parameters the recipe asks for.
     pub asked: Option<&'a Asked<'a>>,
     /// How a sample wants it to be called.
@@ -154,13 +156,29 @@ pub(super) struct Draft {
 }
 
 impl<'a> Site<'a> {
+    /// A module with the attributes that it has, called as usual.
+    pub fn new(
+        checkpoint: &'a Checkpoint,
+        model: &'a Model,
+        registry: &'a Registry,
+        id: ModuleId,
+        row: &'a Layer,
+    ) -> Site<'a> {
+        Site { checkpoint, model, id, row, registry, assumed: None, asked: None, call: None, handed: None, read: None }
+    }
+
     /// The module itself.
     pub fn module(&self) -> &'a Module {
         &self.model.modules[self.id]
     }
 
+    /// Its hyper-parameters.
+    pub(in crate::plan) fn attributes(&self) -> &'a Map<String, Value> {
+        self.assumed.unwrap_or(&self.module().attributes)
+    }
+
     /// The class of torch that it computes like.
-    pub(super) fn torch_class(&self) -> &'a str {
+    pub(in crate::plan) fn torch_class(&self) -> &'a str {
         self.row.torch.as_deref().unwrap_or(&self.module().class)
     }
 
@@ -208,7 +226,11 @@ impl<'a> Site<'a> {
             Some(Attribute::Own(own)) => own,
             None => name,
         };
-        let missing = || Refusal::Incomplete(format!("the file does not say `{own}`, and the result depends on it"));
+        let missing = || Refusal::Missing {
+            module: self.module().path.to_string(),
+            attribute: own.to_owned(),
+            like: name.to_owned(),
+        };
         self.take(name, own).ok_or_else(missing)
     }
 
@@ -232,7 +254,7 @@ impl<'a> Site<'a> {
 
     /// The module's own attribute of that name, for what torch's layer calls something else.
     fn take(&self, name: &str, own: &str) -> Option<&'a Value> {
-        let value = self.module().attributes.get(own)?;
+        let value = self.attributes().get(own)?;
         if let Some(asked) = self.asked {
             asked.note(&self.module().path, own);
         }
@@ -297,6 +319,7 @@ impl<'a> Site<'a> {
         Ok(Site {
             id,
             row: self.registry.layer(class).ok_or_else(no_row)?,
+            assumed: None,
             call: None,
             handed: None,
             read: None,
@@ -503,11 +526,10 @@ impl Draft {
     pub fn finish(mut self, site: &Site<'_>, read: &Read) -> Result<Plan, Refusal> {
         obeyed::arguments(&mut self, site.row)?;
         obeyed::fields(&self, site, read)?;
-        let module = site.module();
         let kind = self.mlx.or_else(|| site.row.mlx.clone()).unwrap_or_default();
         let mut torch_args = match site.handed {
             Some(handed) => handed.take(),
-            None => Map::clone(&module.attributes),
+            None => site.attributes().clone(),
         };
         for name in site.row.attributes.keys() {
             torch_args.extend(site.given(name).map(|value| (name.clone(), value.clone())));

@@ -155,7 +155,7 @@ impl Stack {
         self.linear(site, &first, &first)?;
         self.linear(site, &second, &second)?;
         let (name, function) = activation(own)?;
-        let mut described = Map::clone(&own.module().attributes);
+        let mut described = own.attributes().clone();
         described.insert("activation".to_owned(), json!(name));
         self.modules.insert(from.to_owned(), described);
         Ok((first, function, second))

@@ -4,12 +4,14 @@
 mod fold;
 mod invert;
 mod layout;
+mod same;
 mod transpose;
 
 use t2m_checkpoint::TensorData;
 
 pub use invert::invert;
 pub use layout::{Layout, Rule, permute};
+pub use same::same_moves;
 
 /// How one MLX tensor is made from torch tensors.
 #[derive(Debug, Clone, PartialEq)]

@@ -121,6 +121,9 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
             layers => format!("{}/{layers}", total.measured),
         };
         spans.push(Span::styled(words, bold));
+        if total.as_assumed > 0 {
+            spans.push(Span::styled(format!(" +{}~", total.as_assumed), theme.muted()));
+        }
         if let Some(worst) = total.worst().filter(|worst| worst.is_bad()) {
             spans.push(Span::styled(format!(" {}", glyphs::verdict(worst)), theme.verdict(worst)));
         }

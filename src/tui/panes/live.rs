@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use super::{Behaviour, Pane, Place, View, subtree};
 use crate::compare::{Apart, Trial, Verdict, WeightSource};
 use crate::model::ModuleId;
-use crate::plan::Plan;
+use crate::plan::{Assumed, Plan};
 use crate::triage::Status;
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::{Areas, Shape};
@@ -222,7 +222,12 @@ fn chart_of(view: &View, id: ModuleId) -> Option<Chart<'static>> {
             }
         })
         .collect();
-    Some(Chart { points, slots: document.runnable(id) as usize, caption: "layers in order", numbered: false })
+    Some(Chart {
+        points,
+        slots: (document.runnable(id) + document.assumed(id)) as usize,
+        caption: "layers in order",
+        numbered: false,
+    })
 }
 
 fn chart_of_trials(layer: &Layer) -> Option<Chart<'static>> {
@@ -252,13 +257,20 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>
         None if !view.measured.sum(id).is_empty() => return subtree::of_subtree(canvas, id, columns, lines),
         None => {}
     }
-    if let Some(plan) = view.document.triage(id).and_then(|triage| triage.plan.as_ref()) {
+    let triage = view.document.triage(id);
+    let assumed = triage.and_then(|triage| triage.assumed.as_deref().filter(|_| triage.is_assumed()));
+    let likeliest = assumed.map(|assumed| &assumed.likeliest);
+    if let Some(plan) = triage.and_then(|triage| triage.plan.as_ref().or(likeliest)) {
         if view.measured.layer(id).is_none() {
             lines.push(Line::from(vec![
                 Span::styled("Not measured yet. ", theme.text()),
                 Span::styled("space", theme.key()),
-                Span::styled(" runs this:", theme.text()),
+                Span::styled(if assumed.is_some() { " runs this and its like:" } else { " runs this:" }, theme.text()),
             ]));
+        }
+        if let Some(assumed) = assumed {
+            lines.push(Line::default());
+            of_assumed(theme, assumed, columns, &mut lines);
         }
         lines.push(Line::default());
         of_plan(theme, plan, columns, &mut lines);
@@ -286,9 +298,15 @@ fn of_layer(canvas: &Canvas<'_>, id: ModuleId, layer: &Layer, columns: usize, li
         }
         Progress::Done(verdict, reason) => {
             let style = theme.verdict(*verdict);
+            let assumed = canvas.view.measured.is_assumed(id);
             let by_definition = if by_definition { " by definition: both sides are the identity" } else { "" };
             let mut spans = vec![Span::styled(
-                format!("{} {}{by_definition}", glyphs::verdict(*verdict), verdict.name()),
+                format!(
+                    "{} {}{by_definition}{}",
+                    glyphs::verdict(*verdict),
+                    verdict.name(),
+                    if assumed { "~ with each value" } else { "" }
+                ),
                 style.add_modifier(Modifier::BOLD),
             )];
             if let Some(trial) = worst.filter(|_| by_definition.is_empty()) {
@@ -458,6 +476,23 @@ fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) ->
     lines
 }
 
+/// What is not known, and what a run takes for it.
+fn of_assumed(theme: &Theme, assumed: &Assumed, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let words = "Not known, and each of these tried: the weights are converted in the same way whatever it is";
+    paragraph(lines, words, columns, theme.status(Status::Incomplete));
+    for (name, values) in assumed.listed() {
+        let wrapped = text::wrap(&sentence(&values), columns.saturating_sub(LABEL + 3));
+        for (index, row) in wrapped.into_iter().enumerate() {
+            let label = if index == 0 { text::clip(&quoted(name), LABEL + 2) } else { String::new() };
+            let pad = " ".repeat((LABEL + 3).saturating_sub(text::width(&label)));
+            lines.push(Line::from(vec![
+                Span::styled(format!("{label}{pad}"), theme.muted()),
+                Span::styled(row, theme.text()),
+            ]));
+        }
+    }
+}
+
 /// What would be run, in words.
 fn of_plan(theme: &Theme, plan: &Plan, columns: usize, lines: &mut Vec<Line<'static>>) {
     for (label, words) in plan.rows() {
@@ -491,7 +526,7 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
         lines.push(Line::default());
         subtree::left_to_port(canvas, id, columns, lines);
     }
-    let below = view.document.runnable(id);
+    let below = view.document.runnable(id) + view.document.assumed(id);
     if below > 0 {
         lines.push(Line::default());
         let words = if below == 1 { "1 layer".to_owned() } else { format!("{below} layers") };

@@ -28,7 +28,13 @@ pub(super) fn of_subtree(
 ) -> Vec<Line<'static>> {
     let (theme, view) = (canvas.theme, canvas.view);
     let sum = view.measured.sum(id);
-    let mut words = sum.passed_words(view.document.to_measure(id) as usize);
+    let to_measure = view.document.to_measure(id) as usize;
+    let assumed = format!("{} with each value of what is not known of them", sum.assumed_words());
+    // Where something is assumed of all there is nothing else to be measured.
+    let mut words = match (to_measure, sum.as_assumed) {
+        (0, 1..) => assumed.clone(),
+        _ => sum.passed_words(to_measure),
+    };
     match (view.document.to_port(id), view.document.unsaid(id)) {
         (0, 0) => {}
         (0, _) => words += "; forwards to port are not known",
@@ -47,6 +53,9 @@ pub(super) fn of_subtree(
         counts.push(Span::styled(words, theme.verdict(verdict)));
     }
     lines.push(Line::from(counts));
+    if sum.as_assumed > 0 && to_measure > 0 {
+        paragraph(&mut lines, &format!("~ {assumed}"), columns, theme.muted());
+    }
     left_to_port(canvas, id, columns, &mut lines);
     renamed(canvas, id, columns, &mut lines);
     lines.push(Line::default());

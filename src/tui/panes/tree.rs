@@ -12,7 +12,7 @@ use super::{Behaviour, Pane, Place, View};
 use crate::compare::Verdict;
 use crate::findings::forwards::prefix;
 use crate::model::{Evidence, Module, ModuleId};
-use crate::triage::{Status, owner};
+use crate::triage::{ModuleTriage, Status, owner};
 use crate::tui::action::Command;
 use crate::tui::areas::{Areas, Rows};
 use crate::tui::canvas::Canvas;
@@ -419,8 +419,8 @@ fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, focus: bool, colum
     text::put(canvas.buffer, row.x, row.y, columns.text, &Line::from(spans));
 
     if let Some(at) = columns.status {
-        let word = triage.status.name();
-        text::put_text(canvas.buffer, row.x + at as u16, row.y, STATUS, word, shade(theme.status(triage.status)));
+        let word = status_word(triage);
+        text::put_text(canvas.buffer, row.x + at as u16, row.y, STATUS, &word, shade(theme.status(triage.status)));
     }
     if let Some(at) = columns.measured {
         let width = columns.measured_width - 1;
@@ -438,6 +438,17 @@ fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, focus: bool, colum
     if selected {
         canvas.overlay(row, theme.selection(focus));
     }
+}
+
+/// The status in a word; where something is assumed, what it is that is not known: `eps?`.
+fn status_word(triage: &ModuleTriage) -> String {
+    let (Some(first), true) = (triage.unknown.first(), triage.is_assumed()) else {
+        return triage.status.name().to_owned();
+    };
+    let more = triage.unknown.len() - 1;
+    let behind = if more > 0 { format!("? +{more}") } else { "?".to_owned() };
+    let room = (STATUS - 1).saturating_sub(behind.len());
+    format!("{}{behind}", text::clip(&quoted(first), room))
 }
 
 fn name_of(module: &Module) -> &str {
@@ -491,7 +502,8 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
                     _ if view.measured.is_by_definition(id) => "by def.".to_owned(),
                     _ => verdict.name().to_owned(),
                 };
-                (format!("{} {number}", glyphs::verdict(*verdict)), theme.verdict(*verdict))
+                let assumed = if view.measured.is_assumed(id) { "~" } else { "" };
+                (format!("{} {number}{assumed}", glyphs::verdict(*verdict)), theme.verdict(*verdict))
             }
         };
     }
@@ -503,15 +515,23 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
             None => String::new(),
         };
         let (passed, all) = (sum.passed(), view.document.to_measure(id));
-        if all == 0 && sum.running == 0 && sum.by_definition > 0 {
+        let (passed_assumed, all_assumed) = (sum.passed_as_assumed(), view.document.assumed(id));
+        if all + all_assumed == 0 && sum.running == 0 && sum.by_definition > 0 {
             return (format!("{} by def.", glyphs::verdict(Verdict::Exact)), theme.verdict(Verdict::Exact));
         }
-        let score = format!("{passed}/{all}");
+        // What was measured with assumed values stands beside the rest, never in its sum.
+        let assumed = format!("{passed_assumed}/{all_assumed}~");
+        let (score, short) = match (all, all_assumed) {
+            (_, 0) => (format!("{passed}/{all}"), passed.to_string()),
+            (0, _) => (assumed, format!("{passed_assumed}~")),
+            _ => (format!("{passed}/{all} {assumed}"), format!("{passed}+{passed_assumed}~")),
+        };
         let words = match to_port(&view.document, id) {
             Some(port) => {
                 let full = format!("{score}{sign} {port}");
-                if text::width(&full) <= width { full } else { format!("{passed}{sign} {port}") }
+                if text::width(&full) <= width { full } else { format!("{short}{sign} {port}") }
             }
+            None if text::width(&score) + text::width(&sign) > width => format!("{short}{sign}"),
             None => format!("{score}{sign}"),
         };
         let style = match sum.worst() {
@@ -525,7 +545,9 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
     let folded = view.tree.is_folded(id);
     match triage.and_then(|triage| triage.difficulty) {
         Some(difficulty) => (difficulty.name().to_owned(), theme.muted()),
-        None if triage.is_some_and(|triage| triage.plan.is_some()) => ("·".to_owned(), theme.faint()),
+        None if triage.is_some_and(|triage| triage.plan.is_some() || triage.is_assumed()) => {
+            ("·".to_owned(), theme.faint())
+        }
         None => {
             let port = to_port(&view.document, id).filter(|_| folded).unwrap_or_default();
             let words = format!("{port} to port");
