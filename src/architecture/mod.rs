@@ -3,6 +3,7 @@
 
 mod asset;
 mod built;
+mod call;
 mod fit;
 mod graph;
 mod merge;
@@ -19,6 +20,7 @@ use t2m_checkpoint::{Checkpoint, Content};
 use crate::model::{Evidence, Model};
 use asset::{Asset, Block, Tree};
 pub use built::Asked;
+pub use call::{Candidate, candidates};
 use fit::{Fit, Names, Place};
 pub use graph::Graph;
 pub use merge::Told;

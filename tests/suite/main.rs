@@ -37,6 +37,7 @@ mod overrides;
 mod reached;
 mod records;
 mod screen_actions;
+mod screen_build;
 mod screen_panels;
 mod screens;
 mod source;

@@ -97,6 +97,9 @@ impl Sheet<'_> {
         for line in &about.architecture {
             self.fact("model", line);
         }
+        if document.offer.wanted {
+            self.words("p asks your own Python for what is not known of its modules.", self.theme.muted());
+        }
         if !about.wrappers.is_empty() {
             self.fact("unwrapped", &about.wrappers.join(" "));
         }
