@@ -33,6 +33,27 @@ def foreign(value):
     return LEFT_OUT if plain_or_tensor else {"class": name_of(kind)}
 
 
+attributes_of_pickle = attributes
+
+
+def attributes(module):
+    """The same as in a pickle; where a module's frequencies follow from a configuration, which no file of weights holds, that too."""
+    values = attributes_of_pickle(module)
+    config = getattr(module, "config", None)
+    parameters = getattr(config, "rope_parameters", None)
+    if parameters is None and getattr(config, "rope_theta", None) is not None:
+        parameters = {"rope_theta": config.rope_theta, **(getattr(config, "rope_scaling", None) or {})}
+    frequencies = [name for name in module._buffers if name.endswith("inv_freq") and not name.endswith("original_inv_freq")]
+    parameters = plain(parameters)
+    if not frequencies or not isinstance(parameters, dict):
+        return values
+    values.setdefault("rope_parameters", parameters)
+    for name in frequencies:
+        if module._buffers[name] is not None:
+            values.setdefault(name.removesuffix("inv_freq") + "rotary_dim", 2 * module._buffers[name].numel())
+    return values
+
+
 def look_in(folders):
     """Puts folders before what this Python has, and a package's root before the package, for its relative imports."""
     first, last = [], []
@@ -358,7 +379,8 @@ def main():
     os.dup2(2, 1)
     request = {}
     try:
-        request = json.loads(sys.argv[1])
+        # Packages may read arguments.
+        request = json.loads(sys.argv.pop())
         told = build(request)
     except BaseException as error:
         told = fails(error, request)

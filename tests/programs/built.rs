@@ -61,6 +61,7 @@ fn it_is_matched_by_names_and_shapes() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains("the file is of another model: of its 2 tensors 0 are among the 2"), "{said}");
+    assert!(said.contains("`conv.weight` 4×3×5×5 instead of 8×3×5×5"), "{said}");
 }
 
 #[test]
@@ -230,7 +231,9 @@ fn models_of_odd_kinds_are_told() {
     assert_eq!(architecture["differences"], value!(["1 not in the model: `more.weight`"]));
     assert_eq!(module(&report, "")["attributes"]["settings"], value!({"class": "nets.Settings"}));
     // A module that holds one around it; a model that forks; a part of what the expression gives; names of its own.
-    for model in ["nets.Round()", "nets.forks()", "nets.pair()[1]", "[nets.Net(width) for width in (8,)][0]"] {
+    for model in
+        ["nets.Round()", "nets.forks()", "nets.alone()", "nets.pair()[1]", "[nets.Net(width) for width in (8,)][0]"]
+    {
         let names: Vec<_> = vec![at("conv.weight", &[8, 3, 5, 5]), at("conv.bias", &[8])];
         let output = inspect(&tensors(&names), model);
         assert!(output.status.success(), "{model}: {}", stderr(&output));
@@ -271,4 +274,18 @@ fn the_folder_that_we_stand_in_puts_nothing_in_the_way() {
     let output = command.args(["--format", "json", "--python", "python3", "--model", "own.make()"]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(module(&json(&output), "conv")["evidence"], "model");
+}
+
+#[test]
+fn the_source_is_shown_where_python_found_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_t2m-tui"));
+    // On no path that is read: only that Python knows it.
+    command.env("PYTHONPATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/built"));
+    command.arg("inspect").arg(weights(folder.path(), "", 8)).args(["--format", "json", "--python", "python3"]);
+    let output = command.args(["--model", "nets.Net(8)"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let source = &module(&json(&output), "")["source"];
+    let file = source["file"].as_str().unwrap_or_default();
+    assert!(file.ends_with("nets.py") && source["line"].is_number(), "{source}");
 }
