@@ -173,7 +173,8 @@ fn not_found(options: &Options, checkpoint: &Checkpoint, model: &Model, triage: 
     let inferred = model.modules.iter().any(|module| module.evidence == Evidence::Inferred);
     if missing.is_empty() {
         let why = "no class there builds modules of the names at the top of this model, and the file does not name one";
-        return (!root_is_known && inferred).then(|| format!("Nothing in what {asked} names was used: {why}."));
+        return (!root_is_known && inferred && options.model.is_none())
+            .then(|| format!("Nothing in what {asked} names was used: {why}."));
     }
     let shown: Vec<String> = missing.iter().take(NAMED).map(|class| format!("`{}`", quoted(class))).collect();
     let more = missing.len().checked_sub(NAMED).filter(|more| *more > 0);

@@ -26,6 +26,34 @@ LONGEST_MESSAGE = 400
 GRAPHS = 1
 
 
+def foreign(value):
+    """An object as the reader of a pickled module names it."""
+    kind = type(value)
+    plain_or_tensor = kind.__module__ in ("builtins", "torch") or hasattr(value, "untyped_storage")
+    return LEFT_OUT if plain_or_tensor else {"class": name_of(kind)}
+
+
+attributes_of_pickle = attributes
+
+
+def attributes(module):
+    """The same as in a pickle; where a module's frequencies follow from a configuration, which no file of weights holds, that too."""
+    values = attributes_of_pickle(module)
+    config = getattr(module, "config", None)
+    parameters = getattr(config, "rope_parameters", None)
+    if parameters is None and getattr(config, "rope_theta", None) is not None:
+        parameters = {"rope_theta": config.rope_theta, **(getattr(config, "rope_scaling", None) or {})}
+    frequencies = [name for name in module._buffers if name.endswith("inv_freq") and not name.endswith("original_inv_freq")]
+    parameters = plain(parameters)
+    if not frequencies or not isinstance(parameters, dict):
+        return values
+    values.setdefault("rope_parameters", parameters)
+    for name in frequencies:
+        if module._buffers[name] is not None:
+            values.setdefault(name.removesuffix("inv_freq") + "rotary_dim", 2 * module._buffers[name].numel())
+    return values
+
+
 def look_in(folders):
     """Puts folders before what this Python has, and a package's root before the package, for its relative imports."""
     first, last = [], []
@@ -136,7 +164,7 @@ def on_meta(code, names):
 def ties(model):
     """Other names of tensors that have more than one: the name, and the first one."""
     first, found = {}, []
-    for module_name, module in model.named_modules(remove_duplicate=False):
+    for module_name, module in walk(model):
         for tensors in (module._parameters, module._buffers):
             for name, tensor in tensors.items():
                 if tensor is not None and name not in module._non_persistent_buffers_set:
@@ -185,7 +213,7 @@ def graph(request, expression, model, is_meta, told):
     if os.path.exists(file):
         return {"file": file, "reused": True}
     if is_meta:
-        size = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
+        size = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters() if not is_lazy(tensor))
         torch.manual_seed(0)
         model = (light(*expression) if size > LARGE else None) or evaluate(*expression)
     # A cache of keys and values is state, which a graph has not.
@@ -241,6 +269,11 @@ def key(request, model, told):
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
+def is_lazy(parameter):
+    """Whether it has no shape before the model's first run."""
+    return type(parameter).__name__.startswith("Uninitialized")
+
+
 def light(code, names):
     """The model with buffers that have their values, and parameters whose memory nobody touches; None where that fails."""
     import torch
@@ -251,8 +284,7 @@ def light(code, names):
 
     def without_values(module, name, parameter):
         register(module, name, parameter)
-        lazy = type(parameter).__name__.startswith("Uninitialized")
-        if parameter is None or lazy or parameter.device.type == "meta":
+        if parameter is None or is_lazy(parameter) or parameter.device.type == "meta":
             return
         if parameter not in known:
             known[parameter] = torch.nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
@@ -292,6 +324,8 @@ def export(model, inputs):
     parameters = inspect.signature(torch.export.export).parameters
     options = {"strict": False} if "strict" in parameters else {}
     with torch.no_grad():
+        if any(is_lazy(parameter) for parameter in model.parameters()):
+            model(*positional, **named)
         return torch.export.export(model, tuple(positional), named, **options)
 
 
@@ -345,7 +379,8 @@ def main():
     os.dup2(2, 1)
     request = {}
     try:
-        request = json.loads(sys.argv[1])
+        # Packages may read arguments.
+        request = json.loads(sys.argv.pop())
         told = build(request)
     except BaseException as error:
         told = fails(error, request)

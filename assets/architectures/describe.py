@@ -42,6 +42,11 @@ def plain(value, depth=0):
         name = getattr(value, "__qualname__", "")
         module = getattr(value, "__module__", None)
         return f"{module}.{name}" if name and module and "<" not in name else LEFT_OUT
+    return foreign(value)
+
+
+def foreign(value):
+    """What stands for an object that is no plain value: nothing."""
     return LEFT_OUT
 
 
@@ -85,13 +90,26 @@ def place_of(cls):
         return None
 
 
-def modules(root):
-    """The tree in its order, as `named_modules(remove_duplicate=False)` has it; `tied` names the first place of a repeated one."""
-    seen = {}
-    found = []
+def walk(root):
+    """Paths and modules, as `named_modules(remove_duplicate=False)` has them; a module that holds one around it is no circle."""
     above = set()
 
     def visit(path, module):
+        yield path, module
+        above.add(id(module))
+        for name, child in module._modules.items():
+            if child is not None and id(child) not in above:
+                yield from visit(f"{path}.{name}" if path else name, child)
+        above.discard(id(module))
+
+    return visit("", root)
+
+
+def modules(root):
+    """The tree in its order; `tied` names the first place of a repeated module."""
+    seen = {}
+    found = []
+    for path, module in walk(root):
         first = seen.setdefault(id(module), path)
         entry = {"path": path, "class": class_of(module)}
         if first != path:
@@ -99,12 +117,4 @@ def modules(root):
         entry["attributes"] = attributes(module)
         entry["tensors"] = own_tensors(module)
         found.append(entry)
-        above.add(id(module))
-        for name, child in module._modules.items():
-            # A module may hold one that it is in itself.
-            if child is not None and id(child) not in above:
-                visit(f"{path}.{name}" if path else name, child)
-        above.discard(id(module))
-
-    visit("", root)
     return found

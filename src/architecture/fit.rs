@@ -164,7 +164,11 @@ pub fn by_suffix<'t>(names: impl Iterator<Item = &'t str>) -> HashMap<&'t str, V
 pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str>, RandomState>) -> Option<Fit> {
     let mut tensors = Vec::new();
     list(root, "", &mut tensors);
-    let place = place(&tensors, names, ends)?;
+    Some(fit_at(place(&tensors, names, ends)?, &tensors, names))
+}
+
+/// How a tree fits at a place of the file.
+pub fn fit_at(place: Place, tensors: &[(CompactString, DescribedTensor<'_>)], names: &Names<'_>) -> Fit {
     let mut fit = Fit {
         place,
         fitting: 0,
@@ -179,7 +183,7 @@ pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str
     let mut met = 0usize;
     let mut missing: Vec<&str> = Vec::new();
     let mut there: HashSet<&str, RandomState> = HashSet::default();
-    for (name, tensor) in &tensors {
+    for (name, tensor) in tensors {
         let whole = name;
         let Some(name) = fit.place.in_file(name) else {
             fit.outside += 1;
@@ -220,7 +224,7 @@ pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str
         own.is_some_and(|own| there.contains(child(&own)))
     });
     fit.apart = gaps + more.count() + fit.differing.len();
-    Some(fit)
+    fit
 }
 
 /// The part of the model that a tensor of the tree belongs to: the child of the root, or the tensor itself.

@@ -42,7 +42,12 @@ pub(super) fn folder() -> Option<PathBuf> {
 /// # Errors
 /// The file is no graph, in words.
 pub(super) fn open(file: &Path, reused: bool, place: &Place, model: &mut Model) -> Result<Graph, String> {
-    let exported = Checkpoint::open(file).map_err(|error| format!("the exported graph: {error}"))?;
+    let exported = Checkpoint::open(file).map_err(|error| {
+        // One that is broken must not be taken again.
+        let removed =
+            if std::fs::remove_file(file).is_ok() { "; it was removed, and is exported anew next time" } else { "" };
+        format!("the exported graph: {error}{removed}")
+    })?;
     let nodes = exported.ops.iter().map(|used| used.count).sum();
     let Content::Modules(found) = exported.content else {
         return Err(format!("the exported graph {} holds no modules", file.display()));

@@ -4,6 +4,7 @@
 mod asset;
 mod built;
 mod configured;
+mod call;
 mod fit;
 mod graph;
 mod merge;
@@ -23,6 +24,7 @@ use crate::model::{Evidence, Model};
 use asset::{Asset, Block, Tree};
 pub use built::Asked;
 pub use configured::configured;
+pub use call::{Candidate, candidates};
 use fit::{Fit, Names, Place};
 pub use graph::Graph;
 pub use merge::Told;
@@ -286,11 +288,14 @@ pub fn build(checkpoint: &mut Checkpoint, model: &mut Model, asked: &Asked<'_>) 
     let Some(first) = fit::fit(root, &names, &ends) else {
         let mut tensors = Vec::new();
         fit::list(root, "", &mut tensors);
-        let same = tensors.iter().filter(|(name, tensor)| names.get(name.as_str()).copied() == tensor.shape).count();
+        let mut fit = fit::fit_at(Place::Below(CompactString::default()), &tensors, &names);
+        fit.name_unexpected(root, &names);
         return Err(format!(
-            "the file is of another model: of its {} tensors {same} are among the {} that this one has, with the same shape",
+            "the file is of another model: of its {} tensors {} are among the {} that this one has, with the same shape; {}",
             names.len(),
-            tensors.len()
+            fit.fitting,
+            tensors.len(),
+            fit.listed(MOST_TOLD).join("; ")
         ));
     };
     // A tensor that has two names in the model may have one in the file.

@@ -7,7 +7,7 @@ use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::quoted;
 
 /// More elements are no input that anybody means.
-const MOST_ELEMENTS: u64 = 1 << 31;
+const MOST_ELEMENTS: u64 = 1 << 28;
 /// Types that an input may have.
 const DTYPES: [Dtype; 10] = [
     Dtype::Float32,
@@ -208,7 +208,7 @@ mod tests {
             ("1x3:bool<5", 9, "a bound is for whole numbers"),
             ("ä ö=1x3", 1, "is no name of an argument"),
             ("größe=1xé", 9, "a size is expected"),
-            ("99999x99999x99999", 7, "more than 2147483648 numbers"),
+            ("99999x99999x99999", 7, "more than 268435456 numbers"),
             ("99999999999999999999999", 1, "a size is expected"),
         ] {
             let error = text.parse::<InputSpec>().unwrap_err();

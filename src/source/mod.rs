@@ -7,6 +7,7 @@ mod autograd;
 mod bindings;
 pub mod blockers;
 pub mod budget;
+pub mod builders;
 mod by_name;
 mod checks;
 pub mod constructors;

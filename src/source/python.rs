@@ -297,6 +297,11 @@ impl Module {
         Some(self.read_class(name.to_owned(), node))
     }
 
+    /// Names of the functions that the file itself defines, in no order.
+    pub(super) fn function_names(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
     /// The function of this name that the file itself defines, the last of several.
     pub(super) fn function(&self, name: &str) -> Option<Method<'_>> {
         let mut cursor = self.tree.walk();

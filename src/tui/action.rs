@@ -9,6 +9,7 @@ use super::areas::Areas;
 use super::converting;
 use super::document::Document;
 use super::panels::Name;
+use super::panels::build::Wanted;
 use crate::exit::Exit;
 use crate::source::highlight::Run;
 use crate::verify;
@@ -76,6 +77,8 @@ pub enum Action {
     Opened(Arc<Document>),
     /// It could not be opened: the whole message.
     OpenFailed(String),
+    /// The model that the user's Python was asked for is built, or why it is not.
+    Built(Result<Arc<Document>, String>),
     /// The runner reports on a measurement.
     Verify(verify::Event),
     /// The converter reports on a conversion.
@@ -111,6 +114,10 @@ pub enum Effect {
     Highlight(HighlightJob),
     /// Open the same file with this dict as the model.
     Reopen(String),
+    /// Let the user's Python build the model: the user has said yes.
+    Build(Box<Wanted>),
+    /// End that Python.
+    StopBuild,
     /// Capture the mouse, or let it go.
     Mouse(bool),
 }

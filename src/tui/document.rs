@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
 use crate::architecture::{self, Architecture};
 use crate::export::state_dict::known_share;
@@ -32,6 +33,8 @@ pub struct Document {
     pub warnings: Vec<String>,
     /// What the panel about the file says.
     pub about: About,
+    /// What a model may be built by.
+    pub offer: Offer,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -233,6 +236,7 @@ impl Document {
             bytes: 0,
             warnings: Vec::new(),
             about: About::default(),
+            offer: Offer::default(),
             model,
             triage,
             headline,

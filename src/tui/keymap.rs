@@ -224,8 +224,8 @@ mod tests {
     #[test]
     fn keys_that_move_mean_the_same_in_every_panel() {
         let keymap = Keymap::built_in().unwrap();
-        // In the panel that takes a text, keys are letters of it.
-        let panels = Name::ALL.into_iter().filter(|panel| *panel != Name::Find);
+        // In the panels that take a text, keys are letters of it.
+        let panels = Name::ALL.into_iter().filter(|panel| !matches!(panel, Name::Find | Name::Build));
         let moves = [
             (KeyCode::Char('j'), Command::Down),
             (KeyCode::PageDown, Command::PageDown),

@@ -6,6 +6,7 @@
 //! | module | knows |
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
+//! | [`offer`] | what a model of bare weights may be built by |
 //! | [`panes`] | tree, source and measurement: one file each |
 //! | [`panels`] | help, search, conversion and the like over the panes: one file each |
 //! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
@@ -29,6 +30,7 @@ pub mod draw;
 pub mod failed;
 pub mod glyphs;
 pub mod keymap;
+pub mod offer;
 pub mod panels;
 pub mod panes;
 pub mod runtime;

@@ -7,6 +7,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,9 @@ use super::converting::{self, Converter};
 use super::document::Document;
 use super::draw::render;
 use super::keymap::{self, Keymap, typed};
+use super::offer::Offer;
 use super::panels::Panel;
+use super::panels::build::Wanted;
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
@@ -126,8 +129,17 @@ pub struct Loaded {
 /// Opens the checkpoint, on a thread of its own.
 pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
 
-/// Opens another dict of the same file, on a thread of its own.
-pub type OpenAgainFn = Box<dyn Fn(String) -> Result<Loaded, String> + Send + Sync>;
+/// Opens the same file in another way, on a thread of its own.
+pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync>;
+
+/// How a file is opened again.
+#[derive(Debug, Clone, Default)]
+pub struct Again {
+    /// With this dict as the model.
+    pub key: Option<String>,
+    /// With the model that the user's Python builds, and what ends that Python once it is set.
+    pub build: Option<(Wanted, Arc<AtomicBool>)>,
+}
 
 /// What the threads tell the loop.
 pub enum Message {
@@ -139,6 +151,8 @@ pub enum Message {
     Signal(Wish),
     /// The checkpoint is open, or is not.
     Opened(Result<Loaded, String>),
+    /// The model is built, or is not: the number of the request.
+    Built(u64, Result<Loaded, String>),
     /// Source has its colours.
     Highlighted(Highlighted),
     /// A thread panicked.
@@ -153,10 +167,16 @@ pub enum Message {
 /// The theme cannot be used, or there is no terminal.
 pub fn run(options: RunOptions) -> Result<Exit, Error> {
     let request = options.open.clone();
-    let load = move |key: Option<String>| {
-        let request = open::Options { key: key.or_else(|| request.key.clone()), ..request.clone() };
+    let load = move |again: Again| {
+        let mut request = open::Options { key: again.key.or_else(|| request.key.clone()), ..request.clone() };
+        if let Some((Wanted { model, python, inputs }, stop)) = again.build {
+            (request.model, request.python, request.inputs) = (Some(model), Some(python.into()), inputs);
+            request.stop = Some(stop);
+        }
         let opened = open::open(&request).map_err(|error| error.to_string())?;
-        let document = Arc::new(Document::of(&opened));
+        let mut document = Document::of(&opened);
+        document.offer = Offer::of(&opened, &request);
+        let document = Arc::new(document);
         let converted = opened.clone();
         let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
         let converter: StartConverter =
@@ -165,7 +185,7 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
     };
     let again = Arc::new(load);
     let first = Arc::clone(&again);
-    run_again(options, Box::new(move || first(None)), Some(Box::new(move |key| again(Some(key)))))
+    run_again(options, Box::new(move || first(Again::default())), Some(Box::new(move |how| again(how))))
 }
 
 /// Run the screen with another way to open a checkpoint than [`open`].
@@ -204,12 +224,21 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let mut terminal = ManuallyDrop::new(or_leave(Terminal::new(CrosstermBackend::new(io::stdout())))?);
     let again = again.map(Arc::new);
     let reopener = again.map(|again| -> Reopener {
-        Box::new(move |key| {
+        Box::new(move |how, number| {
             let again = Arc::clone(&again);
-            spawn("opener", reopened.clone(), move |messages| drop(messages.send(Message::Opened(again(key)))))
+            let work = move |messages: &Sender<Message>| {
+                let opened = again(how);
+                let message = match number {
+                    Some(number) => Message::Built(number, opened),
+                    None => Message::Opened(opened),
+                };
+                drop(messages.send(message));
+            };
+            spawn("opener", reopened.clone(), work)
         })
     });
-    let mut workers = Workers { reopener, ..Workers::default() };
+    let mut workers = Workers::default();
+    workers.reopener = reopener;
     let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
@@ -275,10 +304,40 @@ pub struct Workers {
     verifier: Option<Box<dyn Verifier>>,
     converter: Option<Box<dyn Converter>>,
     reopener: Option<Reopener>,
+    /// The dict that was chosen on the screen.
+    key: Option<String>,
+    /// How many models were asked for, and what ends the Python that builds the last.
+    built: u64,
+    building: Option<Arc<AtomicBool>>,
 }
 
-/// Starts a thread that opens another dict of the file.
-type Reopener = Box<dyn Fn(String) -> io::Result<()>>;
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop_building();
+    }
+}
+
+impl Workers {
+    /// End the Python that builds a model, if one does; what it says is not heard.
+    fn stop_building(&mut self) {
+        if let Some(stop) = self.building.take() {
+            stop.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Start to build a model; one that is being built is given up.
+    fn build(&mut self, wanted: Wanted) -> io::Result<()> {
+        self.stop_building();
+        let stop = Arc::new(AtomicBool::new(false));
+        self.built += 1;
+        self.building = Some(Arc::clone(&stop));
+        let how = Again { key: self.key.clone(), build: Some((wanted, stop)) };
+        self.reopener.as_ref().map_or(Ok(()), |reopen| reopen(how, Some(self.built)))
+    }
+}
+
+/// Starts a thread that opens the file again; with a number it answers as [`Message::Built`].
+type Reopener = Box<dyn Fn(Again, Option<u64>) -> io::Result<()>>;
 
 /// Everything that the loop keeps besides the state.
 struct World<'a> {
@@ -422,10 +481,35 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
             Action::Opened(loaded.document)
         }
         Message::Opened(Err(message)) => Action::OpenFailed(message),
+        // One that was cancelled has nothing more to say.
+        Message::Built(number, _) if number != world.workers.built || world.workers.building.is_none() => {
+            return Ok(None);
+        }
+        Message::Built(_, built) => {
+            world.workers.building = None;
+            Action::Built(built.map(|loaded| replace(loaded, world)))
+        }
         Message::Highlighted(done) => Action::Highlighted(done),
         Message::Panicked(words) => Action::WorkerPanicked(words),
     };
     perform(state, action, world)
+}
+
+/// Let another reading of the file take the place of the first; returns what is shown of it.
+fn replace(loaded: Loaded, world: &mut World<'_>) -> Arc<Document> {
+    forget_workers(world);
+    world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
+    world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
+    loaded.document
+}
+
+/// What was asked of the model before means nothing to the next.
+fn forget_workers(world: &mut World<'_>) {
+    if let Some(verifier) = world.workers.verifier.take() {
+        verifier.cancel();
+    }
+    world.workers.converter = None;
+    (world.events, world.converted) = (unbounded(), unbounded());
 }
 
 /// What an event of the terminal means now.
@@ -480,16 +564,14 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, E
                 }
             }
             Effect::Reopen(key) => {
-                // What was asked of the model before means nothing to the next.
-                if let Some(verifier) = world.workers.verifier.take() {
-                    verifier.cancel();
-                }
-                world.workers.converter = None;
-                (world.events, world.converted) = (unbounded(), unbounded());
+                forget_workers(world);
+                world.workers.key = Some(key.clone());
                 if let Some(reopen) = &world.workers.reopener {
-                    reopen(key)?;
+                    reopen(Again { key: Some(key), build: None }, None)?;
                 }
             }
+            Effect::Build(wanted) => world.workers.build(*wanted)?,
+            Effect::StopBuild => world.workers.stop_building(),
             Effect::Highlight(job) => {
                 // If the highlighter has ended before the program, its panic was reported.
                 let _ = world.jobs.send(job);

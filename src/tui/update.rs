@@ -1,15 +1,22 @@
 //! What an action does to the state. Pure: whatever the outside world has to do is returned as an [`Effect`].
 
+use std::sync::Arc;
+
 use ratatui::layout::Position;
 
 use super::action::{Action, Command, Effect};
 use super::context::Context;
+use super::document::Document;
 use super::failed::Failed;
-use super::panels::{Name, Panel, Then};
+use super::panels::{Name, Panel, Panels, Then};
 use super::panes::{self, View, tree};
 use super::state::{Screen, State};
 use crate::exit::Exit;
 use crate::verify;
+
+const WRITING: &str = "a file is being written: wait for its end, or stop it";
+/// What is said where a model may be built.
+const OFFER: &str = "not everything about these modules is known: p asks your own Python";
 
 /// Change the state; return what has to be done outside.
 pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
@@ -18,7 +25,8 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
         Action::Opened(document) => {
-            state.notice = document.about.alarm();
+            let offer = document.offer.wanted.then(|| OFFER.to_owned());
+            state.notice = document.about.alarm().or(offer);
             state.panels = Default::default();
             state.screen = Screen::Open(Box::new(View::new(document)));
         }
@@ -38,11 +46,29 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             on_screen(state, action, &mut effects);
         }
     }
+    build(state, &mut effects);
     reopen(state, &mut effects);
     if let Some((mut context, _)) = state.context(&mut effects) {
         panes::follow(&mut context);
     }
     effects
+}
+
+/// The same file, with modules that are known now: what the user looks at stays, and so do measurements that hold.
+fn built(state: &mut State, document: Arc<Document>) {
+    let Screen::Open(view) = &mut state.screen else { return };
+    let known_as = document.about.known_as.clone().unwrap_or_default();
+    **view = View::again(view, document);
+    state.panels = Panels::default();
+    state.notice = Some(format!("{known_as}: i says more"));
+}
+
+/// While a file is being written no model is built, since that would end the writing.
+fn build(state: &mut State, effects: &mut Vec<Effect>) {
+    if state.panels.convert.is_writing() && effects.iter().any(|effect| matches!(effect, Effect::Build(_))) {
+        effects.retain(|effect| !matches!(effect, Effect::Build(_)));
+        state.panels.build.fail(WRITING.to_owned());
+    }
 }
 
 /// Where another dict of the file was chosen, the screen waits for it; while a file is being written nothing is opened.
@@ -54,7 +80,7 @@ fn reopen(state: &mut State, effects: &mut Vec<Effect>) {
     let (Some(dict), Screen::Open(view)) = (chosen, &state.screen) else { return };
     if state.panels.convert.is_writing() {
         effects.retain(|effect| !matches!(effect, Effect::Reopen(_)));
-        state.notice = Some("a file is being written: wait for its end, or stop it".to_owned());
+        state.notice = Some(WRITING.to_owned());
         return;
     }
     let name = format!("{} ({dict})", view.document.name);
@@ -73,6 +99,8 @@ fn on_screen(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
 fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
     let Screen::Open(view) = &mut state.screen else { return };
     match action {
+        Action::Built(Ok(document)) => built(state, document),
+        Action::Built(Err(words)) => state.panels.build.fail(words),
         Action::Command(command) => on_command(state, command, effects),
         Action::Text(character) => {
             let mut buffer = [0; 4];

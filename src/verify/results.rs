@@ -415,6 +415,17 @@ impl Results {
         Exit::of(self.total().bad() == 0 && measured.measured + measured.assumed > 0 && measured.share() >= required)
     }
 
+    /// Take over what other results say of finished layers, each by the id that it has here, where it has one.
+    pub fn take_over(&mut self, others: &Results, here: impl Fn(ModuleId) -> Option<ModuleId>) {
+        for (id, layer) in others.finished() {
+            if let Some(id) = here(id) {
+                self.set(id, Layer { turn: self.turns, ..layer.clone() });
+                self.turns += 1;
+            }
+        }
+        self.greetings.clone_from(&others.greetings);
+    }
+
     /// Whether something runs or is queued.
     pub fn is_running(&self) -> bool {
         self.total().running > 0

@@ -8,6 +8,7 @@ mod common;
 
 mod adapters;
 mod built;
+mod built_screen;
 mod check;
 mod children;
 mod cli;

@@ -39,6 +39,7 @@ mod ports;
 mod reached;
 mod records;
 mod screen_actions;
+mod screen_build;
 mod screen_panels;
 mod screens;
 mod source;

@@ -104,6 +104,9 @@ impl Sheet<'_> {
         if !about.ports.is_empty() {
             self.fact("", ports::CLAIM);
         }
+        if document.offer.wanted {
+            self.words("p asks your own Python for what is not known of its modules.", self.theme.muted());
+        }
         if !about.wrappers.is_empty() {
             self.fact("unwrapped", &about.wrappers.join(" "));
         }

@@ -21,6 +21,7 @@ use super::canvas::{Canvas, frame};
 use super::context::Context;
 use super::document::Document;
 use super::text;
+use crate::model::ModuleId;
 use crate::verify::Results;
 
 /// Every pane.
@@ -108,6 +109,24 @@ impl View {
             lower: Pane::Source,
             document,
         }
+    }
+
+    /// The view of the same file in another reading: the selection and the folds stay by path, and so does what was measured of
+    /// modules that convert as before.
+    pub fn again(before: &View, document: Arc<Document>) -> View {
+        let mut view = View { focus: before.focus, lower: before.lower, ..View::new(document) };
+        let (old, new) = (&before.document, &view.document);
+        let same = |id: ModuleId| old.module(id).and_then(|module| new.model.find(&module.path));
+        view.measured.take_over(&before.measured, |id| {
+            let plan = old.triage(id).map(|triaged| &triaged.plan);
+            same(id).filter(|at| new.triage(*at).map(|triaged| &triaged.plan) == plan)
+        });
+        view.tree.take_over(&before.tree, old, new);
+        view.tree.apply_filter(&view.document, &view.measured);
+        if let Some(selected) = same(before.tree.selected) {
+            view.tree.reveal(&view.document, selected);
+        }
+        view
     }
 
     /// Let keys move in a pane.

@@ -80,6 +80,19 @@ impl Tree {
         tree
     }
 
+    /// Fold what another tree of the same file has folded, and filter as it does; [`Tree::apply_filter`] follows.
+    pub fn take_over(&mut self, other: &Tree, old: &Document, new: &Document) {
+        for (id, module) in new.model.modules.iter().enumerate() {
+            if let Some(before) = old.model.find(&module.path) {
+                // What had nothing below it was not folded by anybody.
+                if old.module(before).is_some_and(|module| !module.is_leaf(before)) {
+                    self.set_fold(id, other.is_folded(before));
+                }
+            }
+        }
+        self.filter = other.filter.clone();
+    }
+
     /// Whether the module's children are hidden.
     pub fn is_folded(&self, id: ModuleId) -> bool {
         self.folded.get(id).copied().unwrap_or(false)
