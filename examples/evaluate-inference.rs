@@ -3,8 +3,9 @@
 //!     cargo run --release --example evaluate-inference [-- MODELS.jsonl.gz] [--wrong]
 //!
 //! The models are those of tests/fixtures/inference/make.py. Each is written as a state dict of tensors without data, opened
-//! like any checkpoint, and what is said of every module that owns a tensor is held against the truth. Twice: with
-//! `_metadata`, as `torch.save(model.state_dict())` leaves it, and without, as safetensors files are.
+//! like any checkpoint, and what is said of every module that owns a tensor is held against the truth. Three times: with
+//! `_metadata`, as `torch.save(model.state_dict())` leaves it, and without, in the model's order and sorted by name, as safetensors
+//! files are.
 
 #![allow(clippy::print_stdout)]
 
@@ -23,12 +24,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
     let file = files.first().map_or("tests/fixtures/inference/models.jsonl.gz", String::as_str);
     let list_wrong = flags.iter().any(|flag| flag == "--wrong");
-    for with_metadata in [true, false] {
-        println!("## {}", if with_metadata { "With `_metadata`" } else { "Names and shapes alone" });
+    let ways = [
+        (true, false, "With `_metadata`"),
+        (false, true, "Names and shapes alone, sorted by name"),
+        (false, false, "Names and shapes alone"),
+    ];
+    for (with_metadata, sorted, title) in ways {
+        println!("## {title}");
         let mut sets: BTreeMap<String, Tally> = BTreeMap::new();
         let mut mistakes: BTreeMap<(String, String, String), (usize, String)> = BTreeMap::new();
         for model in Models::read(file)? {
-            let model = model?;
+            let model = if sorted { model?.sorted() } else { model? };
             let tally = score(&model, with_metadata, |mistake| {
                 let key =
                     (model.set.clone(), mistake.truth.clone(), format!("{} {:.2}", mistake.said, mistake.confidence));

@@ -3,9 +3,10 @@
 
     python assets/architectures/make.py [--only LIBRARY ...] [--jobs N] [--trees FOLDER]
 
-Needs torch, torchvision, timm and, for the rest, segmentation-models-pytorch, open_clip_torch, efficientnet_pytorch and
-facenet_pytorch; no weights and no network. A library that is not installed is an error, so that the asset never shrinks
-unnoticed. With --trees each tree is kept as JSON, and one that is there is not built again.
+Needs torch and what requirements.txt beside it pins (`pip install --no-deps -r requirements.txt` is enough); no weights and no
+network. A library that is not installed, or in another version, is an error, so that the asset never shrinks unnoticed. With
+--trees each tree is kept as JSON, and one that is there is not built again. published.py lists those of whose models only
+some are published.
 
 The file, numbers little-endian: `T2MARCH1`, then the lengths of the index and of the sketches (u32 each), the index (JSON,
 deflate), the sketches (SKETCH u32 for each tree), and the blocks (JSON, deflate), each read alone when it is wanted.
@@ -36,6 +37,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import describe  # noqa: E402
+import published  # noqa: E402
 
 MAGIC = b"T2MARCH1"
 SKETCH = 24
@@ -136,7 +138,21 @@ LIBRARIES = [
     ("open_clip", "open_clip_torch", open_clip_names, build_open_clip),
     ("efficientnet_pytorch", "efficientnet_pytorch", efficientnet_names, build_efficientnet),
     ("facenet_pytorch", "facenet_pytorch", facenet_names, build_facenet),
+    *published.entries(),
 ]
+
+
+def pinned():
+    """Versions by package, as requirements.txt has them."""
+    lines = [line.partition("#")[0].strip() for line in (HERE / "requirements.txt").read_text().splitlines()]
+    return dict(line.split("==") for line in lines if line)
+
+
+def version(package):
+    found, wanted = importlib.metadata.version(package), pinned()[package]
+    if found != wanted:
+        sys.exit(f"{package} is {found} here, and requirements.txt wants {wanted}")
+    return found
 
 
 def build(job):
@@ -164,7 +180,8 @@ def build(job):
             with torch.device("meta"):
                 model = builder(name)
         except (NotImplementedError, RuntimeError, TypeError, ValueError):
-            model = builder(name)
+            with published.WithoutNumbers():
+                model = builder(name)
         text = json.dumps(tree(describe.modules(model.eval())), separators=(",", ":"))
     except Exception as error:  # What a library cannot build is listed, and the others go on.
         return library, name, None, traceback.format_exception_only(error)[-1].strip()
@@ -257,8 +274,8 @@ def without_noise(node):
 
 def write(trees, out):
     """`trees`: library, name and tree of each model."""
-    libraries = sorted({library for library, *_ in trees}, key=[label for label, *_ in LIBRARIES].index)
-    versions = {label: importlib.metadata.version(package) for label, package, *_ in LIBRARIES if label in libraries}
+    labels = sorted({library for library, *_ in trees}, key=[label for label, *_ in LIBRARIES].index)
+    versions = {label: version(package) for label, package, *_ in LIBRARIES if label in labels}
     # Models that are alike in everything are one tree with several names.
     distinct = {}
     for library, name, node in trees:
@@ -274,7 +291,7 @@ def write(trees, out):
             block = Block()
             for names, node in members[start : start + MOST_IN_A_BLOCK]:
                 root = block.add(node)
-                rows.append([libraries.index(library), names, len(blocks), root, sum(1 for _ in tensors(node))])
+                rows.append([labels.index(library), names, len(blocks), root, sum(1 for _ in tensors(node))])
                 sketches.append(struct.pack(f"<{SKETCH}I", *sketch(node)))
             blocks.append(deflate(block.text()))
     places, offset = [], 0
@@ -283,7 +300,7 @@ def write(trees, out):
         offset += len(block)
     index = {
         "sketch": SKETCH,
-        "libraries": [[library, versions[library]] for library in libraries],
+        "libraries": [[library, versions[library]] for library in labels],
         "blocks": places,
         "trees": rows,
     }

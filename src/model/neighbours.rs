@@ -39,14 +39,14 @@ pub(super) fn decide(model: &mut Model, tensors: &[Tensor]) {
         }
     }
     drop(siblings);
-    let certain = |kind: Kind| {
-        let classes = classes(kind);
-        model.modules.iter().any(|module| module.alternatives.is_empty() && classes.contains(&module.class.as_str()))
-    };
-    // For a transposed one the groups would still be unknown.
-    if certain(Kind::Plain) && !certain(Kind::Transposed) {
+    // For a transposed one the groups would still be unknown. Where all transposed ones have kernels of even length, as those of
+    // vocoders have, they say nothing of the odd ones.
+    let odd_transposed = (0..model.modules.len())
+        .any(|id| is_certain(&model.modules[id], Kind::Transposed) && !is_even(model, id, tensors));
+    let even = !odd_transposed && model.modules.iter().any(|module| is_certain(module, Kind::Transposed));
+    if model.modules.iter().any(|module| is_certain(module, Kind::Plain)) && !odd_transposed {
         for id in doubtful {
-            if is_doubtful(&model.modules[id]) && !named_so(model, id) && !is_even(model, id, tensors) {
+            if is_doubtful(&model.modules[id]) && !named_so(model, id, even) && !is_even(model, id, tensors) {
                 settle(&mut model.modules[id], Kind::Plain, BY_OTHERS);
             }
         }
@@ -63,6 +63,10 @@ fn classes(kind: Kind) -> &'static [&'static str; 3] {
     if kind == Kind::Plain { &CONV } else { &CONV_TRANSPOSE }
 }
 
+fn is_certain(module: &Module, kind: Kind) -> bool {
+    module.alternatives.is_empty() && classes(kind).contains(&module.class.as_str())
+}
+
 fn is_doubtful(module: &Module) -> bool {
     let one_of = |kind| {
         let classes = classes(kind);
@@ -74,10 +78,17 @@ fn is_doubtful(module: &Module) -> bool {
         && one_of(Kind::Transposed)
 }
 
-/// A name that suggests enlarging is a doubt that the other convolutions do not remove.
-fn named_so(model: &Model, id: usize) -> bool {
+/// A name that suggests enlarging is a doubt that the other convolutions do not remove: its own, or its list's. Where no kernel
+/// of odd length enlarges, what the module is a part of says nothing.
+fn named_so(model: &Model, id: usize, odd_alone: bool) -> bool {
     let path = model.modules[id].path.to_ascii_lowercase();
-    ["up", "deconv", "transpose", "decode", "dec."].iter().any(|word| path.contains(word))
+    let own = || path.rsplit('.').find(|part| !part.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or_default();
+    let (within, words): (_, &[&str]) = if odd_alone {
+        (own(), &["up", "deconv", "transpose"])
+    } else {
+        (&*path, &["up", "deconv", "transpose", "decode", "dec."])
+    };
+    words.iter().any(|word| within.contains(word))
 }
 
 /// Kernels of even length enlarge more often than not: a stride of 2 with a kernel of 2 or 4.

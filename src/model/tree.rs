@@ -30,7 +30,7 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
         Content::Modules(found) => from_modules(found),
         Content::StateDict { module_versions } => {
             let (mut model, versions) = from_names(&checkpoint.tensors, module_versions);
-            infer::infer(&mut model, &checkpoint.tensors, &versions);
+            infer::infer(&mut model, &checkpoint.tensors, &versions, checkpoint.config());
             neighbours::decide(&mut model, &checkpoint.tensors);
             model
         }

@@ -32,6 +32,15 @@ pub struct KnownModel {
     modules: Vec<(String, String)>,
 }
 
+impl KnownModel {
+    /// The same with its tensors in the order of their names, as safetensors files have them.
+    #[must_use]
+    pub fn sorted(mut self) -> KnownModel {
+        self.tensors.sort();
+        self
+    }
+}
+
 /// The models of a file, one after the other.
 pub struct Models(Lines<BufReader<GzDecoder<File>>>);
 

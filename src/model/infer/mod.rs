@@ -3,11 +3,13 @@
 //! The rules are ordered, and each has a confidence, measured on models whose classes were known. A rule fills in
 //! hyper-parameters that shapes determine (channels, kernel), and never others (stride, eps).
 
+mod names;
+mod norms;
 mod rules;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use compact_str::{CompactString, format_compact};
@@ -16,7 +18,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::reparametrized::{self, Reparametrized};
-use super::{Model, Module};
+use super::{Evidence, Model, Module};
 pub(super) use rules::{CONV, CONV_TRANSPOSE};
 use rules::{LINEAR, Surroundings};
 use t2m_checkpoint::{Sizes, Tensor, TensorId};
@@ -69,6 +71,9 @@ impl Guess {
     }
 }
 
+/// Confidence from the other norms of the model.
+const BY_AGREEMENT: f32 = 0.92;
+
 /// How many different guesses are remembered, so that modules that are alike share them.
 const MOST_GUESSES: usize = 4_096;
 
@@ -113,6 +118,10 @@ impl Shared {
 struct Context {
     /// Whether most layers are convolutions and no name suggests a layer norm.
     is_convnet: bool,
+    /// Whether nearly all are matrices.
+    is_transformer: bool,
+    /// Whether the config.json says that its norms are RMS norms.
+    is_rms: bool,
     /// Output channels of the last convolution or linear layer before this module.
     channels: Option<u64>,
     /// Dimensions of the last convolution before this module; 0 for a linear layer.
@@ -142,6 +151,11 @@ impl<'a> Shapes<'a> {
         Some(tensor.shape.as_slice())
     }
 
+    /// Shape of any tensor, unless it has none yet.
+    fn shape(&self, id: TensorId) -> Option<&'a [u64]> {
+        self.tensors.get(id).filter(|tensor| !tensor.is_uninitialised()).map(|tensor| tensor.shape.as_slice())
+    }
+
     fn has(&self, name: &str) -> bool {
         self.module.tensor(name).is_some()
     }
@@ -160,9 +174,18 @@ impl<'a> Shapes<'a> {
     }
 }
 
-/// Fill in classes, confidences, alternatives and attributes. `versions` are those of `_metadata`, by module.
-pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i64>]) {
-    let mut context = Context { is_convnet: is_convnet(model, tensors), ..Context::default() };
+/// Fill in classes, confidences, alternatives and attributes. `versions` are those of `_metadata`, by module; `config` is the
+/// model's config.json.
+pub(super) fn infer(
+    model: &mut Model,
+    tensors: &[Tensor],
+    versions: &[Option<i64>],
+    config: Option<&Map<String, Value>>,
+) {
+    let is_rms = config.is_some_and(|config| config.contains_key("rms_norm_eps"));
+    let kinds = Kinds::of(model, tensors);
+    let (is_convnet, is_transformer) = (kinds.is_convnet(), kinds.is_transformer());
+    let mut context = Context { is_convnet, is_transformer, is_rms, ..Context::default() };
     let mut shared = Shared::default();
     for id in 0..model.modules.len() {
         let Some(shapes) = Shapes::new(model, id, tensors) else { continue };
@@ -175,7 +198,7 @@ pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i6
             let surroundings = Surroundings { model, id, version };
             rules::packed(&shapes)
                 .or_else(|| rules::parametrization(model, id))
-                .or_else(|| rules::by_marks(&shapes, &context))
+                .or_else(|| rules::by_marks(&shapes, &context, &surroundings))
                 .or_else(|| rules::by_weight(&shapes, &context, &surroundings))
         };
         remember(&shapes, guess.as_ref(), &mut context);
@@ -190,21 +213,66 @@ pub(super) fn infer(model: &mut Model, tensors: &[Tensor], versions: &[Option<i6
             module.attributes = shared.attributes(guess.attributes);
         }
     }
+    agree(model);
 }
 
-/// At least 8 convolutions for each matrix, and no name of a layer norm.
-fn is_convnet(model: &Model, tensors: &[Tensor]) -> bool {
-    let (mut convolutions, mut matrices) = (0usize, 0usize);
-    for module in &model.modules {
-        let weight = module.tensor("weight").and_then(|weight| tensors.get(weight));
-        match weight.map(|weight| weight.shape.len()) {
-            Some(3..=5) => convolutions += 1,
-            Some(2) => matrices += 1,
-            Some(1) if has_word(&module.name, &["ln", "layernorm", "layer_norm"]) => return false,
-            _ => {}
+/// Of one part of a model the norms without a bias are of one kind: where some are known to be RMS norms, the others are.
+fn agree(model: &mut Model) {
+    let is_norm = |module: &Module, class: &str| module.evidence == Evidence::Inferred && module.class == class;
+    let sure = |module: &&Module| is_norm(module, rules::RMS_NORM) && module.alternatives.is_empty();
+    // A model that is made of others may have norms of each.
+    let depth =
+        (0..).take(3).find(|depth| model.modules.iter().filter(|module| module.depth == depth + 1).nth(1).is_some());
+    let depth = depth.unwrap_or_default() + 1;
+    let part = |module: &Module| {
+        let end = module.path.match_indices('.').nth(depth - 1).map_or(module.path.len(), |(at, _)| at);
+        CompactString::from(module.path.get(..end).unwrap_or_default())
+    };
+    let parts: HashSet<CompactString, RandomState> = model.modules.iter().filter(sure).map(part).collect();
+    if parts.is_empty() {
+        return;
+    }
+    // `model.layers` beside `model.norm`: what is a norm itself at that depth is none of them.
+    for module in &mut model.modules {
+        let belongs = module.depth <= depth || parts.contains(&part(module));
+        if belongs && is_norm(module, rules::RMS_NORM) && !module.alternatives.is_empty() {
+            module.alternatives = Arc::default();
+            module.confidence = BY_AGREEMENT;
         }
     }
-    convolutions >= 8 * matrices.max(1)
+}
+
+/// Convolutions and matrices of a model, and whether a name is a layer norm's.
+struct Kinds {
+    convolutions: usize,
+    matrices: usize,
+    has_layer_norm: bool,
+}
+
+impl Kinds {
+    fn of(model: &Model, tensors: &[Tensor]) -> Kinds {
+        let mut kinds = Kinds { convolutions: 0, matrices: 0, has_layer_norm: false };
+        for module in &model.modules {
+            let weight = module.tensor("weight").and_then(|weight| tensors.get(weight));
+            match weight.map(|weight| weight.shape.len()) {
+                Some(3..=5) => kinds.convolutions += 1,
+                Some(2) => kinds.matrices += 1,
+                Some(1) if has_word(&module.name, &["ln", "layernorm", "layer_norm"]) => kinds.has_layer_norm = true,
+                _ => {}
+            }
+        }
+        kinds
+    }
+
+    /// At least 8 convolutions for each matrix, and no name of a layer norm.
+    fn is_convnet(&self) -> bool {
+        !self.has_layer_norm && self.convolutions >= 8 * self.matrices.max(1)
+    }
+
+    /// Matrices, and hardly a convolution but those at the entrance.
+    fn is_transformer(&self) -> bool {
+        self.matrices >= 4 && self.matrices >= 6 * self.convolutions
+    }
 }
 
 /// Remember for the next modules what this one outputs.

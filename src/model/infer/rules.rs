@@ -1,13 +1,13 @@
 //! The rules, one function for each family: what the names and shapes of tensors say about a module's class.
 
-use super::{Context, Guess, Shapes, has_word};
+use super::{Context, Guess, Shapes, names, norms};
 use crate::model::{Model, Module};
 
 pub(super) const LINEAR: &str = "torch.nn.modules.linear.Linear";
 const EMBEDDING: &str = "torch.nn.modules.sparse.Embedding";
-const LAYER_NORM: &str = "torch.nn.modules.normalization.LayerNorm";
-const GROUP_NORM: &str = "torch.nn.modules.normalization.GroupNorm";
-const RMS_NORM: &str = "torch.nn.modules.normalization.RMSNorm";
+pub(super) const LAYER_NORM: &str = "torch.nn.modules.normalization.LayerNorm";
+pub(super) const GROUP_NORM: &str = "torch.nn.modules.normalization.GroupNorm";
+pub(super) const RMS_NORM: &str = "torch.nn.modules.normalization.RMSNorm";
 pub(in crate::model) const CONV: [&str; 3] =
     ["torch.nn.modules.conv.Conv1d", "torch.nn.modules.conv.Conv2d", "torch.nn.modules.conv.Conv3d"];
 pub(in crate::model) const CONV_TRANSPOSE: [&str; 3] = [
@@ -91,9 +91,9 @@ pub(super) fn packed(shapes: &Shapes<'_>) -> Option<Guess> {
 }
 
 /// Layers with tensors that no other layer has.
-pub(super) fn by_marks(shapes: &Shapes<'_>, context: &Context) -> Option<Guess> {
+pub(super) fn by_marks(shapes: &Shapes<'_>, context: &Context, surroundings: &Surroundings<'_>) -> Option<Guess> {
     if shapes.has("running_mean") && shapes.has("running_var") {
-        return Some(batch_norm(shapes, context));
+        return Some(batch_norm(shapes, context, surroundings));
     }
     if let Some(weight) = shapes.get("in_proj_weight").or_else(|| shapes.get("q_proj_weight")) {
         let embed_dim = *weight.get(1)?;
@@ -104,9 +104,27 @@ pub(super) fn by_marks(shapes: &Shapes<'_>, context: &Context) -> Option<Guess> 
     recurrent(shapes)
 }
 
-fn batch_norm(shapes: &Shapes<'_>, context: &Context) -> Guess {
+fn batch_norm(shapes: &Shapes<'_>, context: &Context, surroundings: &Surroundings<'_>) -> Guess {
     let features = shapes.vector("running_mean").unwrap_or_default();
-    let guess = match context.dimensions.filter(|_| context.channels == Some(features)) {
+    let weight = |module: &Module| module.tensor("weight").and_then(|weight| shapes.shape(weight));
+    let dimensions = context.dimensions.filter(|_| context.channels == Some(features));
+    let taken = || {
+        surroundings
+            .has_sibling(|sibling| matches!(weight(sibling), Some(sides @ &[_, _]) if sides.contains(&features)))
+    };
+    let convolved = || surroundings.beside(|module| weight(module).is_some_and(|shape| shape.len() > 2));
+    let dimensions = match dimensions {
+        // Behind a matrix, and amid convolutions all the same: what came in between has no weights.
+        Some(0) if convolved() => None,
+        // Beside one, away from the convolutions: the head's.
+        Some(1..) | None if taken() && !convolved() => Some(0),
+        other => other,
+    };
+    // In files that are sorted by name the convolution may stand anywhere.
+    let fitting = |shape: &&[u64]| shape.len() > 2 && shape.first() == Some(&features);
+    let beside = || surroundings.first_beside(|module| Some(weight(module).filter(fitting)?.len() - 2));
+    let dimensions = dimensions.or_else(beside);
+    let guess = match dimensions {
         Some(0) => Guess::new(BATCH_NORM[0], 0.97),
         Some(dimensions) => Guess::new(BATCH_NORM.get(dimensions - 1).copied().unwrap_or(BATCH_NORM[1]), 0.97),
         None => Guess::new(BATCH_NORM[1], 0.97).or(&BATCH_NORM),
@@ -152,6 +170,12 @@ fn recurrent(shapes: &Shapes<'_>) -> Option<Guess> {
     )
 }
 
+/// Longer kernels are rare: the side of a matrix, more likely.
+const LONGEST_KERNEL: u64 = 64;
+
+/// Modules on either side that are looked at.
+const NEAR: usize = 8;
+
 /// A module's place in the tree, and its version in `_metadata`.
 pub(super) struct Surroundings<'a> {
     pub model: &'a Model,
@@ -161,7 +185,7 @@ pub(super) struct Surroundings<'a> {
 
 impl Surroundings<'_> {
     /// The name that describes the module: for numbered members of a list, the list's.
-    fn telling_name(&self) -> String {
+    pub(super) fn telling_name(&self) -> String {
         let mut at = self.model.modules.get(self.id);
         while let Some(module) = at {
             if !module.name.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -172,8 +196,84 @@ impl Surroundings<'_> {
         String::new()
     }
 
+    /// Where that is `layers`, `net` or the like, the name above it.
+    fn name_above(&self) -> String {
+        let mut at = self.model.modules.get(self.id);
+        while let Some(module) = at {
+            let name = module.name.to_ascii_lowercase();
+            if !name.bytes().all(|byte| byte.is_ascii_digit()) && !names::is_list(&name) {
+                return if module.path.len() == self.model.modules[self.id].path.len() {
+                    String::new()
+                } else {
+                    name.into()
+                };
+            }
+            at = module.parent.and_then(|parent| self.model.modules.get(parent));
+        }
+        String::new()
+    }
+
+    /// Whether a size is one that the model's layers have at their inputs, or its norms: its width, or the width inside.
+    fn is_width(&self, size: u64, shapes: &Shapes<'_>) -> bool {
+        let own = shapes.module.tensor("weight");
+        let near = |module: &Module| {
+            let weight = module.tensor("weight").filter(|weight| Some(*weight) != own);
+            match weight.and_then(|weight| shapes.shape(weight)) {
+                Some(&[length]) => length == size,
+                Some(&[_, columns]) => columns == size,
+                _ => false,
+            }
+        };
+        self.near(NEAR * 4).any(near)
+    }
+
+    /// Whether a matrix lies between others as layers in a row do: the one before gives what it takes, or the one behind takes
+    /// what it gives, and not what a table's rows would be.
+    fn continues(&self, rows: u64, columns: u64, shapes: &Shapes<'_>) -> bool {
+        let matrix = |module: &Module| match module.tensor("weight").and_then(|weight| shapes.shape(weight)) {
+            Some(&[rows, columns]) => Some((rows, columns)),
+            _ => None,
+        };
+        let modules = &self.model.modules;
+        let before = modules.get(self.id.saturating_sub(NEAR)..self.id).unwrap_or_default();
+        let behind = modules.get(self.id + 1..).unwrap_or_default();
+        let before = before.iter().rev().find_map(matrix);
+        let behind = behind.iter().take(NEAR).find_map(matrix);
+        before.is_some_and(|(given, taken)| given == columns && taken != columns)
+            || behind.is_some_and(|(_, taken)| taken == rows && taken != columns)
+    }
+
+    /// Modules before and behind this one in the file, so many each.
+    fn near(&self, count: usize) -> impl Iterator<Item = &Module> {
+        let range = self.id.saturating_sub(count)..(self.id + count).min(self.model.modules.len());
+        self.model.modules.get(range).unwrap_or_default().iter()
+    }
+
+    /// Whether it is a part of a norm: what scales and shifts there may be looked up.
+    fn is_in_norm(&self) -> bool {
+        let parent = self.model.modules.get(self.id).and_then(|module| self.model.modules.get(module.parent?));
+        parent.is_some_and(|parent| names::is_norm(&parent.name.to_ascii_lowercase()))
+    }
+
+    /// Whether a module below its parent is like this; not all of a long one are looked at. Where it is a member of a list of norms,
+    /// what is beside the list counts.
+    pub(super) fn beside(&self, is_it: impl Fn(&Module) -> bool) -> bool {
+        self.first_beside(|module| is_it(module).then_some(())).is_some()
+    }
+
+    /// What the first of those modules gives that gives anything.
+    fn first_beside<Found>(&self, find: impl Fn(&Module) -> Option<Found>) -> Option<Found> {
+        let modules = &self.model.modules;
+        let parent = |id: usize| modules.get(id).and_then(|module| module.parent);
+        let is_list =
+            |id: usize| modules.get(id).is_some_and(|module| names::is_norm(&module.name.to_ascii_lowercase()));
+        let above = parent(self.id).map(|id| if is_list(id) { parent(id).unwrap_or(id) } else { id });
+        let range = above.and_then(|id| modules.get(id + 1..modules.get(id)?.end));
+        range.unwrap_or_default().iter().take(4 * NEAR).find_map(find)
+    }
+
     /// Whether one of its first siblings is like this.
-    fn has_sibling(&self, is_it: impl Fn(&Module) -> bool) -> bool {
+    pub(super) fn has_sibling(&self, is_it: impl Fn(&Module) -> bool) -> bool {
         const LOOKED_AT: usize = 16;
         let modules = &self.model.modules;
         let parent = modules.get(self.id).and_then(|module| module.parent);
@@ -198,6 +298,8 @@ pub(super) fn by_weight(shapes: &Shapes<'_>, context: &Context, surroundings: &S
         (_, Some(bias)) if bias == weight => Some(Guess::new(LAYER_NORM, 0.8).sizes("normalized_shape", weight)),
         (_, Some(bias)) if bias.len() != 1 => None,
         (&[rows, columns], _) => matrix(shapes, rows, columns, surroundings),
+        // Experts' matrices in one tensor.
+        (&[_, _, _], None) if shapes.module.path.contains("expert") => None,
         ([outer, inner, kernel @ ..], _) if kernel.len() <= 3 => convolution(shapes, *outer, *inner, kernel, context),
         _ => None,
     }
@@ -216,24 +318,34 @@ fn matrix(shapes: &Shapes<'_>, rows: u64, columns: u64, surroundings: &Surroundi
             Some(conv1d(0.9).or(&[LINEAR]))
         }
         Some(bias) if bias == rows && rows == columns => Some(linear(0.9).or(&[transposed])),
+        Some(bias) if bias == rows && names::matrix(&surroundings.telling_name()) == Some(names::Matrix::Router) => {
+            Some(linear(0.8))
+        }
         Some(bias) if bias == rows => Some(linear(0.95)),
         Some(bias) if bias == columns => Some(conv1d(0.9)),
         Some(_) => None,
-        None => {
-            let name = &surroundings.telling_name();
-            let like_embedding = name.contains("embed")
-                || name == "shared"
-                || has_word(
-                    name,
-                    &["wte", "wpe", "tok", "emb", "token", "tokens", "codebook", "relative_attention_bias"],
-                );
-            let like_linear = ["proj", "head", "dense", "patch"].iter().any(|part| name.contains(part));
-            if like_embedding && !like_linear {
-                let guess = Guess::new(EMBEDDING, 0.85).or(&[LINEAR]);
-                return Some(guess.number("num_embeddings", rows).number("embedding_dim", columns));
-            }
-            Some(linear(0.8).or(&[EMBEDDING]))
+        None => Some(without_bias(shapes, rows, columns, surroundings)),
+    }
+}
+
+/// A matrix alone: Linear, or a table that is looked up. The name tells, or the matrices beside it, whose sizes it continues.
+fn without_bias(shapes: &Shapes<'_>, rows: u64, columns: u64, surroundings: &Surroundings<'_>) -> Guess {
+    let linear =
+        |confidence| Guess::new(LINEAR, confidence).number("in_features", columns).number("out_features", rows);
+    let table =
+        |confidence| Guess::new(EMBEDDING, confidence).number("num_embeddings", rows).number("embedding_dim", columns);
+    match names::matrix(&surroundings.telling_name()).or_else(|| names::matrix(&surroundings.name_above())) {
+        Some(names::Matrix::Router) => linear(0.8),
+        Some(names::Matrix::Linear) => linear(0.95),
+        // `bond_embedding`, from nine numbers to the model's width: named so, and a projection.
+        Some(names::Matrix::Table)
+            if surroundings.is_width(rows, shapes) && !surroundings.is_width(columns, shapes) =>
+        {
+            linear(0.8).or(&[EMBEDDING])
         }
+        Some(names::Matrix::Table) => table(0.95),
+        None if !surroundings.is_in_norm() && surroundings.continues(rows, columns, shapes) => linear(0.93),
+        None => linear(0.8).or(&[EMBEDDING]),
     }
 }
 
@@ -242,7 +354,9 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
     let (plain, transposed) = (*CONV.get(index)?, *CONV_TRANSPOSE.get(index)?);
     let bias = shapes.vector("bias");
     let name = shapes.module.path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    let named_transposed = name.contains("deconv") || name.contains("transpose");
+    let named_transposed = ["deconv", "transpose", "convtr", "tconv"].iter().any(|word| name.contains(word));
+    let is_long = kernel.iter().any(|length| *length > LONGEST_KERNEL);
+    let is_depthwise = inner == 1 && outer > 1 && !shapes.module.path.to_ascii_lowercase().contains("up");
     let guess = match bias {
         Some(bias) if bias == outer && outer != inner => Guess::new(plain, 0.95),
         Some(bias) if bias == inner && outer != inner => Guess::new(transposed, 0.93),
@@ -250,7 +364,14 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
         Some(bias) if bias != outer && bias % inner.max(1) == 0 => Guess::new(transposed, 0.9),
         Some(bias) if bias != outer => return None,
         _ if named_transposed => Guess::new(transposed, 0.5).or(&[plain]),
+        // Enlarging takes a kernel of more than one.
+        _ if kernel.iter().all(|length| *length == 1) && !name.contains("up") => Guess::new(plain, 0.95),
         _ if name.contains("up") => Guess::new(plain, 0.5).or(&[transposed]),
+        _ if is_depthwise => Guess::new(plain, 0.93),
+        // Experts' matrices in one tensor have long sides everywhere.
+        _ if names::matrix(&name) == Some(names::Matrix::Linear) && ((outer, inner) == (1, 1) || !is_long) => {
+            Guess::new(plain, 0.92)
+        }
         _ => Guess::new(plain, 0.8).or(&[transposed]),
     };
     let guess = guess.sizes("kernel_size", kernel);
@@ -285,10 +406,8 @@ fn vector(
 ) -> Option<Guess> {
     let name = shapes.module.name.to_ascii_lowercase();
     if !bias {
-        let rms = name.contains("rmsnorm") || has_word(&name, &["rms", "rms_norm"]);
-        return if rms || name.contains("norm") || has_word(&name, &["ln"]) {
-            let guess = Guess::new(RMS_NORM, if rms { 0.75 } else { 0.7 }).or(&[LAYER_NORM]);
-            Some(guess.sizes("normalized_shape", &[length]))
+        return if names::is_norm(&name) {
+            Some(norms::without_bias(&name, length, context, surroundings))
         } else if length == 1 || name.contains("prelu") {
             Some(Guess::new("torch.nn.modules.activation.PReLU", 0.6).number("num_parameters", length))
         } else {
@@ -300,20 +419,18 @@ fn vector(
     }
     // `_NormBase` raises the version to 2: batch and instance norms, here without statistics.
     if surroundings.version == Some(2) {
-        let index = context.dimensions.filter(|&dimensions| dimensions > 0).map_or(1, |dimensions| dimensions - 1);
-        let class = INSTANCE_NORM.get(index).copied().unwrap_or(INSTANCE_NORM[1]);
-        let guess = Guess::new(class, 0.7).or(&INSTANCE_NORM).or(&BATCH_NORM);
+        // A batch norm that keeps no statistics is next to unheard of.
+        let named = ["1d", "2d", "3d"].iter().position(|dimensions| name.contains(dimensions));
+        let behind = context.dimensions.filter(|dimensions| *dimensions > 0 && context.channels == Some(length));
+        let index = named.or(behind.map(|dimensions| dimensions - 1));
+        let class = INSTANCE_NORM.get(index.unwrap_or(1)).copied().unwrap_or(INSTANCE_NORM[1]);
+        let guess = match index {
+            Some(_) => Guess::new(class, 0.92),
+            None => Guess::new(class, 0.7).or(&INSTANCE_NORM).or(&BATCH_NORM),
+        };
         return Some(guess.number("num_features", length).flag("affine", true).flag("track_running_stats", false));
     }
-    // `norm1`, `conv1`, `norm2`, `conv2`: the residual block of autoencoders.
-    let is_resnet = context.dimensions.is_some_and(|dimensions| dimensions > 0)
-        && has_word(&name, &["norm"])
-        && !name.contains("layer")
-        && ["conv1", "conv2"].iter().all(|conv| surroundings.has_sibling(|sibling| sibling.name == *conv));
-    let named = has_word(&name, &["groupnorm", "group_norm", "gn"]);
-    Some(if named || context.is_convnet || is_resnet {
-        Guess::new(GROUP_NORM, if named { 0.8 } else { 0.6 }).or(&[LAYER_NORM]).number("num_channels", length)
-    } else {
-        Guess::new(LAYER_NORM, 0.75).or(&[GROUP_NORM]).sizes("normalized_shape", &[length])
-    })
+    // A member of a list has the list's name.
+    let name = if name.bytes().all(|byte| byte.is_ascii_digit()) { surroundings.telling_name() } else { name.into() };
+    Some(norms::with_bias(&name, length, shapes, context, surroundings))
 }

@@ -62,8 +62,9 @@ fn shapes_decide_where_they_can() {
 
 #[test]
 fn names_decide_where_shapes_cannot_and_the_doubt_is_told() {
-    assert_eq!(guess(&[("token_embed.weight", &[9, 4])]), "Embedding 9×4 Linear");
-    assert_eq!(guess(&[("embed_proj.weight", &[9, 4])]), "Linear 4→9 Embedding");
+    assert_eq!(guess(&[("token_embed.weight", &[9, 4])]), "Embedding 9×4");
+    assert_eq!(guess(&[("embed_proj.weight", &[9, 4])]), "Linear 4→9");
+    assert_eq!(guess(&[("x.weight", &[9, 4])]), "Linear 4→9 Embedding");
     assert_eq!(guess(&[("a.weight", &[4]), ("a.bias", &[4])]), "LayerNorm 4 GroupNorm");
     assert_eq!(guess(&[("norms.weight", &[4])]), "RMSNorm 4 LayerNorm");
     assert_eq!(guess(&[("act.weight", &[1])]), "PReLU");
@@ -71,6 +72,93 @@ fn names_decide_where_shapes_cannot_and_the_doubt_is_told() {
     // Nothing is claimed of what no rule covers.
     assert_eq!(guess(&[("block.gamma", &[4])]), "");
     assert_eq!(guess(&[("block.weight", &[4, 4]), ("block.mask", &[4])]), "");
+}
+
+/// Class of the module at a path, and how many others it may have.
+fn said(tensors: &[(&str, &[u64])], path: &str) -> (String, usize) {
+    let model = model(tensors, &[]);
+    let module = model.modules.iter().find(|module| module.path == path).unwrap();
+    (module.short_class().to_owned(), module.alternatives.len())
+}
+
+#[test]
+fn a_projection_is_no_table_and_a_table_no_projection() {
+    let sure = |class: &str| (class.to_owned(), 0);
+    for name in ["q_proj", "fc", "lm_head", "to_q", "mlp.layers.0", "out", "embed_out"] {
+        assert_eq!(said(&[(&format!("{name}.weight"), &[64, 64])], name), sure("Linear"), "{name}");
+    }
+    for name in ["embed_tokens", "rel_attn_embed", "query_position_embeddings", "wte", "shared"] {
+        assert_eq!(said(&[(&format!("{name}.weight"), &[100, 64])], name), sure("Embedding"), "{name}");
+    }
+    // Nine numbers into the model's width of 64: named as a table, and taken for none.
+    let bonds: [(&str, &[u64]); 3] =
+        [("bond_embedding.weight", &[64, 9]), ("fc.weight", &[64, 64]), ("norm.weight", &[64])];
+    assert_eq!(said(&bonds, "bond_embedding"), ("Linear".to_owned(), 1));
+    // Without a name the sizes beside it tell: it takes what the one before gives.
+    let chain: [(&str, &[u64]); 2] = [("a.weight", &[32, 8]), ("b.weight", &[10, 32])];
+    assert_eq!(said(&chain, "b"), sure("Linear"));
+    // What scales in a norm may be looked up.
+    let inside: [(&str, &[u64]); 2] = [("norm.shift.weight", &[4, 8]), ("norm.scale.weight", &[8, 4])];
+    assert_eq!(said(&inside, "norm.scale").1, 1);
+    // What chooses experts is multiplied with, by whose code ever.
+    assert_eq!(said(&[("mlp.gate.weight", &[8, 64])], "mlp.gate"), sure("Linear"));
+}
+
+#[test]
+fn norms_are_told_by_what_is_around() {
+    let sure = |class: &str| (class.to_owned(), 0);
+    let block: [(&str, &[u64]); 5] = [
+        ("block.norm1.weight", &[64]),
+        ("block.norm1.bias", &[64]),
+        ("block.attn.qkv.weight", &[192, 64]),
+        ("block.attn.qkv.bias", &[192]),
+        ("block.ln_2.weight", &[64]),
+    ];
+    assert_eq!(said(&block, "block.norm1"), sure("LayerNorm"));
+    let named: [(&str, &[u64]); 2] = [("a.layer_norm.weight", &[8]), ("a.layer_norm.bias", &[8])];
+    assert_eq!(said(&named, "a.layer_norm"), sure("LayerNorm"));
+    // Behind a convolution a name is not enough: speech models norm each channel there.
+    let speech = [("a.conv.weight", [8, 1, 10].as_slice()), named[0], named[1]];
+    assert_eq!(said(&speech, "a.layer_norm"), ("LayerNorm".to_owned(), 1));
+    let groups: [(&str, &[u64]); 3] =
+        [("conv.weight", &[8, 8, 3]), ("group_norms.0.weight", &[8]), ("group_norms.0.bias", &[8])];
+    assert_eq!(said(&groups, "group_norms.0"), sure("GroupNorm"));
+    let unet: [(&str, &[u64]); 5] = [
+        ("a.norm.weight", &[8]),
+        ("a.norm.bias", &[8]),
+        ("a.proj_in.weight", &[8, 8]),
+        ("a.transformer_blocks.0.ff.weight", &[8, 8]),
+        ("a.proj_out.weight", &[8, 8]),
+    ];
+    assert_eq!(said(&unet, "a.norm"), sure("GroupNorm"));
+    // Llama's block; the others of the same model are of that kind.
+    let llama: [(&str, &[u64]); 4] = [
+        ("layers.0.input_layernorm.weight", &[8]),
+        ("layers.0.post_attention_layernorm.weight", &[8]),
+        ("layers.0.mlp.gate_proj.weight", &[16, 8]),
+        ("norm.weight", &[8]),
+    ];
+    assert_eq!(said(&llama, "norm"), sure("RMSNorm"));
+    // Moonshine's has layer norms of that name, and no gate.
+    let plain = [llama[0], llama[1], ("layers.0.mlp.fc1.weight", [16, 8].as_slice())];
+    assert_eq!(said(&plain, "layers.0.input_layernorm").1, 1);
+}
+
+#[test]
+fn batch_norms_are_told_in_files_that_are_sorted_by_name() {
+    let norm = |prefix: &str| -> Vec<(String, Vec<u64>)> {
+        ["running_mean", "running_var"].map(|name| (format!("{prefix}.{name}"), vec![8])).into()
+    };
+    let said_of = |weight: (&str, Vec<u64>)| {
+        let mut tensors = norm("a.batch_norm");
+        tensors.push((weight.0.to_owned(), weight.1));
+        let tensors: Vec<(&str, &[u64])> =
+            tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        said(&tensors, "a.batch_norm").0
+    };
+    assert_eq!(said_of(("a.depthwise_conv.weight", vec![8, 1, 31])), "BatchNorm1d");
+    assert_eq!(said_of(("a.conv.weight", vec![8, 3, 3, 3])), "BatchNorm2d");
+    assert_eq!(said_of(("a.linear.weight", vec![8, 3])), "BatchNorm1d");
 }
 
 #[test]
