@@ -59,7 +59,14 @@ pub fn from_source(checkpoint: &Checkpoint, model: &mut Model, sources: &Sources
             continue;
         };
         match attributes(module, shapes.get(&id).copied(), built) {
-            Ok(attributes) => {
+            Ok(mut attributes) => {
+                // What the file showed of the same class before.
+                if module.class == built.class || built.constructor.is_some_and(|it| it.class == module.class.as_str())
+                {
+                    for (name, value) in module.attributes.iter() {
+                        attributes.entry(name).or_insert_with(|| value.clone());
+                    }
+                }
                 module.class = class_of(&module.class, built).into();
                 module.alternatives = Arc::default();
                 (module.evidence, module.confidence) = (Evidence::Source, 1.0);

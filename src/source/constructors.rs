@@ -50,7 +50,7 @@ const UNNAMED: usize = 64;
 /// Classes that are tried as the root.
 const CANDIDATES: usize = 2_000;
 /// The search for the root, and each reading of its constructor, may take this part of the steps that are left.
-const SHARE: u64 = 3;
+const SHARE: u64 = 2;
 /// Steps for a name that a constructor assigns.
 const NAME_STEPS: usize = 2;
 
@@ -120,12 +120,12 @@ pub fn construct(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
 }
 
 fn choose(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
-    let (imports, shelf) = (Imports::new(sources), Shelf::default());
+    let (imports, shelf) = (Imports::of_many(sources), Shelf::default());
     let mut library = Library::new(&imports, &shelf);
     if let Some(found) = sources.found(model.class) {
         return Some(alone(&mut library, found, model));
     }
-    let fitting = assigning(sources, &imports, &model.names)?;
+    let fitting = assigning(sources, &Imports::new(sources), &model.names)?;
     let mut outcomes = built_by_functions(&mut library, &fitting, model);
     let best = outcomes.iter().map(|(_, outcome)| outcome.fit.score()).max();
     if let Some(best) = best {
@@ -244,7 +244,7 @@ fn built_by_functions(
     let stem = model.stem.to_lowercase().replace('-', "_");
     builders.sort_by_key(|found| {
         let name = found.name.to_lowercase();
-        (stem != name, !stem.starts_with(&name), std::cmp::Reverse(name.len()))
+        (stem != name, !stem.contains(&name), std::cmp::Reverse(name.len()))
     });
     let mut outcomes = Vec::new();
     for found in builders.into_iter().take(BUILDERS) {

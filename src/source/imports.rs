@@ -44,6 +44,11 @@ impl<'a> Imports<'a> {
         Imports { sources, left: Cell::new(FILES) }
     }
 
+    /// The same for whoever follows what every function of a model names.
+    pub(super) fn of_many(sources: &'a Sources) -> Imports<'a> {
+        Imports { sources, left: Cell::new(8 * FILES) }
+    }
+
     /// The class, then its bases wherever they are, each base followed before the next. Those of torch are left out.
     pub(super) fn family(&self, class: Found) -> Vec<Found> {
         let mut family: Vec<Found> = Vec::new();

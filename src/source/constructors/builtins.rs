@@ -426,6 +426,10 @@ impl<'t> Machine<'t, '_> {
             Some(Thing::Dict(pairs)) => {
                 self.library.budget.burn(pairs.len() / 8);
                 let held = match first.as_ref() {
+                    Some(Value::Symbol(symbol)) if name == "get" => {
+                        pairs.iter().for_each(|(key, _)| self.oracle.compared(*symbol, key));
+                        return Ok(Value::Unknown);
+                    }
                     Some(key) => pairs.iter().find(|(known, _)| same_key(known, key)).map(|(_, value)| value.clone()),
                     None => None,
                 };
@@ -478,6 +482,8 @@ impl<'t> Machine<'t, '_> {
             }
             Some(_) => Ok(Value::Unknown),
             None => Ok(match (name, value) {
+                // A word that is not known stays one.
+                ("lower" | "upper" | "strip", Value::Symbol(_)) => value.clone(),
                 ("item" | "tolist", Value::Int(_) | Value::Float(_)) => value.clone(),
                 ("is_integer", Value::Float(number)) => Value::Bool(number.fract() == 0.0),
                 _ => Value::Unknown,

@@ -10,9 +10,9 @@ use tree_sitter::Node;
 use super::Root;
 use super::calls::{Given, parameters};
 use super::fit::{self, Fit};
-use super::machine::{Library, Machine};
+use super::machine::{Frame, Library, Machine};
 use super::oracle::{Choice, Key, Oracle};
-use super::things::{Member, Thing};
+use super::things::{Member, Names, Thing};
 use super::tree::Tree;
 use crate::source::evaluate::{Arguments, Spent, Value};
 use crate::source::locate::Found;
@@ -50,6 +50,7 @@ pub(super) struct Outcome {
     pub fit: Fit,
     open: Vec<(Key, Choice)>,
     told: HashMap<Key, Value>,
+    words: Vec<(String, Vec<Value>)>,
 }
 
 type Assumed = HashMap<Key, Value>;
@@ -59,6 +60,7 @@ struct Run {
     record: Vec<Choice>,
     open: Vec<(Key, Choice)>,
     symbols: Vec<String>,
+    words: Vec<(String, Vec<Value>)>,
 }
 
 /// What a candidate builds when it is called as the file suggests; `None` where it builds no module.
@@ -72,6 +74,11 @@ pub(super) fn search<'t>(
 ) -> Result<Option<Outcome>, Spent> {
     let mut assumed = Assumed::new();
     let Some(mut best) = attempt(library, candidate, root, &assumed)? else { return Ok(None) };
+    // What a function builds is another model where little of it fits.
+    let builder = matches!(candidate, Candidate::Builder(_));
+    if builder && best.fit.explained + best.fit.open < 2 * (best.fit.contradicted + best.fit.unexplained) {
+        return Ok(Some(best));
+    }
     let mut tried: HashSet<Key> = HashSet::new();
     let mut ties: Vec<Tree> = Vec::new();
     for _ in 0..ROUNDS {
@@ -93,17 +100,12 @@ pub(super) fn search<'t>(
             }
         }
         let mut better = false;
-        let open = best.open.clone();
-        for (key, choice) in open.into_iter().take(OPEN) {
-            if tried.contains(&key) || assumed.contains_key(&key) {
-                continue;
-            }
-            let condition = matches!(choice, Choice::Truth(_));
-            if !condition && best.fit.is_whole() {
+        for (key, values, condition) in best.questions(root) {
+            if tried.contains(&key) || assumed.contains_key(&key) || (!condition && best.fit.is_whole()) {
                 continue;
             }
             tried.insert(key.clone());
-            for value in alternatives(choice, root) {
+            for value in values {
                 let mut with = assumed.clone();
                 with.insert(key.clone(), value);
                 let Some(other) = attempt(library, candidate, root, &with)? else { continue };
@@ -125,6 +127,19 @@ pub(super) fn search<'t>(
         fit::common(&mut best.tree, &other);
     }
     Ok(Some(best))
+}
+
+impl Outcome {
+    /// What is open, with what else may be chosen; and whether a choice that fits as well is as likely.
+    fn questions(&self, root: &Root<'_>) -> Vec<(Key, Vec<Value>, bool)> {
+        let words = self.words.iter();
+        let words = words.map(|(name, words)| (Key::Argument(name.clone()), words.clone(), true));
+        let open = self.open.iter().map(|(key, choice)| {
+            let condition = matches!(choice, Choice::Truth(_));
+            (key.clone(), alternatives(*choice, root), condition)
+        });
+        words.chain(open).take(OPEN).collect()
+    }
 }
 
 /// What else may be chosen.
@@ -155,13 +170,16 @@ fn attempt<'t>(
     assumed: &Assumed,
 ) -> Result<Option<Outcome>, Spent> {
     let first = Oracle { assumed: assumed.clone(), ..Oracle::default() };
-    let Some(run) = run(library, candidate, root, first, true)? else { return Ok(None) };
+    let Some(with_defaults) = run(library, candidate, root, first, true)? else { return Ok(None) };
     let run = match candidate {
-        Candidate::Builder(_) => run,
+        Candidate::Builder(_) => with_defaults,
         Candidate::Class(_) => {
-            let again = Oracle { assumed: assumed.clone(), follow: run.record.clone(), ..Oracle::default() };
+            let again = Oracle { assumed: assumed.clone(), follow: with_defaults.record.clone(), ..Oracle::default() };
             match self::run(library, candidate, root, again, false)? {
-                Some(run) => run,
+                Some(mut run) => {
+                    fit::confirm(&mut run.tree, &with_defaults.tree, root);
+                    run
+                }
                 None => return Ok(None),
             }
         }
@@ -170,7 +188,7 @@ fn attempt<'t>(
     let told = fit::told(&run.tree, root).into_iter();
     let told =
         told.filter_map(|(of, value)| Some((Key::Argument(run.symbols.get(of as usize)?.clone()), Value::Int(value))));
-    Ok(Some(Outcome { told: told.collect(), tree: run.tree, fit, open: run.open }))
+    Ok(Some(Outcome { told: told.collect(), tree: run.tree, fit, open: run.open, words: run.words }))
 }
 
 fn run<'t>(
@@ -201,8 +219,9 @@ fn run<'t>(
         return Err(Spent);
     }
     let Some(tree) = machine.tree(&built) else { return Ok(None) };
+    let words = machine.oracle.words.into_iter().collect();
     let open = machine.oracle.open.into_iter().collect();
-    Ok(Some(Run { tree, record: machine.oracle.record, open, symbols: machine.oracle.symbols }))
+    Ok(Some(Run { tree, record: machine.oracle.record, open, symbols: machine.oracle.symbols, words }))
 }
 
 impl<'t> Machine<'t, '_> {
@@ -222,14 +241,23 @@ impl<'t> Machine<'t, '_> {
             self.stored(&value, 0)
         });
         let fields: Vec<(&'t str, Option<Node<'t>>)>;
-        let (of, known): (&'t Module, Vec<_>) = match self.member(id, None, "__init__") {
+        let (of, found, known): (&'t Module, Rc<Found>, Vec<_>) = match self.member(id, None, "__init__") {
             Some((owner, Member::Method(node, _))) => {
                 let Some(owner) = self.class(owner) else { return Ok(arguments) };
-                (owner.module, parameters(owner.module, node).into_iter().skip(1).map(|it| (it, Some(node))).collect())
+                let found = Rc::clone(&owner.found);
+                (
+                    owner.module,
+                    found,
+                    parameters(owner.module, node).into_iter().skip(1).map(|it| (it, Some(node))).collect(),
+                )
             }
             _ => {
                 fields = read.shape.fields.clone();
-                (read.module, fields.iter().map(|(name, default)| ((*name, *default, Given::Plain), None)).collect())
+                (
+                    read.module,
+                    Rc::clone(&read.found),
+                    fields.iter().map(|(name, default)| ((*name, *default, Given::Plain), None)).collect(),
+                )
             }
         };
         let takes_config = known.iter().any(|((name, ..), _)| CONFIGS.contains(name));
@@ -249,13 +277,20 @@ impl<'t> Machine<'t, '_> {
             let value = match value.or(assumed) {
                 Some(value) => value,
                 None if defaults && default.is_some() => continue,
-                // It may be a number.
-                None if default
-                    .is_none_or(|it| matches!(it.kind(), "integer" | "binary_operator" | "list" | "tuple")) =>
-                {
-                    self.symbol(name)
-                }
-                None => Value::Unknown,
+                None => match default {
+                    // A class or function is what its modules' tensors show.
+                    Some(node) if matches!(node.kind(), "attribute" | "identifier" | "lambda" | "call") => {
+                        let mut frame = Frame::new(self, of, Rc::clone(&found), Names::within(None));
+                        let value = frame.value(node)?;
+                        match self.thing(&value) {
+                            Some(Thing::Row(..) | Thing::Dict(_) | Thing::Tensor | Thing::Range { .. }) | None => {
+                                self.symbol(name)
+                            }
+                            Some(_) => value,
+                        }
+                    }
+                    _ => self.symbol(name),
+                },
             };
             arguments.named.push((name.to_owned(), value));
         }

@@ -128,6 +128,29 @@ pub(super) fn told(tree: &Tree, root: &Root<'_>) -> HashMap<u32, i64> {
     told.into_iter().filter_map(|(of, value)| Some((of, value?))).collect()
 }
 
+/// Take from a tree that rests on defaults what the shapes in the file bear out.
+pub(super) fn confirm(tree: &mut Tree, defaults: &Tree, root: &Root<'_>) {
+    for (path, layer) in tree {
+        let (Some(constructor), Some(other)) = (layer.built.constructor, defaults.get(path)) else { continue };
+        let Some(shape) = root.weights.get(path.as_str()).filter(|_| other.built.class == layer.built.class) else {
+            continue;
+        };
+        if constructor.fill(shape, &mut other.built.arguments.clone()).is_none() {
+            continue;
+        }
+        // Groups that are not one show in the quotient.
+        let quotient = |name: &str| {
+            let of = constructor.weight.iter().any(|axis| matches!(axis, Axis::Quotient(_, by) if by == name));
+            of && other.built.arguments.get(name).is_some_and(|value| *value != 1)
+        };
+        for (name, value) in &other.built.arguments {
+            if constructor.weight.iter().any(|axis| axis.tells(name)) || quotient(name) {
+                layer.built.arguments.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+}
+
 /// Keep what two trees say alike.
 pub(super) fn common(tree: &mut Tree, other: &Tree) {
     tree.retain(|path, _| other.contains_key(path));

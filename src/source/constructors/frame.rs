@@ -216,6 +216,11 @@ impl<'t> Machine<'t, '_> {
                 at(elements.len()).and_then(|at| elements.get(at)).cloned().unwrap_or(Value::Unknown)
             }
             (Some(Thing::Dict(pairs)), _) => {
+                if let Value::Symbol(symbol) = index {
+                    let keys: Vec<Value> = pairs.iter().map(|(key, _)| key.clone()).collect();
+                    keys.iter().for_each(|key| self.oracle.compared(*symbol, key));
+                    return Ok(Value::Unknown);
+                }
                 let found = pairs.iter().find(|(key, _)| super::builtins::same_key(key, index));
                 self.library.budget.burn(pairs.len() / 8);
                 found.map_or(Value::Unknown, |(_, value)| value.clone())
@@ -321,6 +326,14 @@ impl<'t> Machine<'t, '_> {
 
     /// Whether a comparison holds that values alone do not tell.
     pub(super) fn compare(&mut self, operator: &str, left: &Value, right: &Value) -> Option<Value> {
+        for (one, other) in [(left, right), (right, left)] {
+            if let Value::Symbol(symbol) = one {
+                let words = self.elements(other).filter(|_| !matches!(other, Value::Text(_)));
+                for word in words.unwrap_or_else(|| vec![other.clone()]) {
+                    self.oracle.compared(*symbol, &word);
+                }
+            }
+        }
         let known = match operator {
             "in" | "not in" => self.contains(right, left, 0).map(|inside| inside == (operator == "in")),
             "is" | "is not" | "==" | "!=" => {

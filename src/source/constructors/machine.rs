@@ -83,12 +83,17 @@ impl<'t> Library<'t> {
         if module.global(name).is_some() {
             return Meaning::Value(here(), module, name.to_owned());
         }
+        if super::outside::is_python(&format!("builtins.{name}")) && !module.is_imported(name) {
+            return Meaning::Outside(format!("builtins.{name}").into());
+        }
         let full = module.resolve(name);
         let imported = module.is_imported(name.split('.').next().unwrap_or(name));
         if imported && full.starts_with("torch.") || full == "torch" {
             return Meaning::Outside(full.into());
         }
-        let defined = self.imports.anything(found, name);
+        // `import name` stands for a file.
+        let whole = imported && !full.contains('.');
+        let defined = if whole { None } else { self.imports.anything(found, name) };
         if let Some((there, module)) = defined.and_then(|there| Some((Rc::new(there.clone()), self.keep(&there)?))) {
             let name = there.name.clone();
             return match () {

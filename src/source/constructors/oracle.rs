@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use crate::source::evaluate::Value;
+use crate::source::evaluate::{Symbol, Value};
 
 /// Where something is open.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,10 +35,14 @@ pub(super) struct Oracle {
     pub follow: Vec<Choice>,
     /// What was open, with what was chosen first.
     pub open: IndexMap<Key, Choice>,
-    /// Names of numbers that are not known.
+    /// Names of what is not known.
     pub symbols: Vec<String>,
+    /// Words that it is compared with.
+    pub words: IndexMap<String, Vec<Value>>,
 }
 
+/// Words that one argument is compared with.
+const WORDS: usize = 16;
 /// Choices that are remembered.
 const CHOICES: usize = 1_000_000;
 /// Turns of a loop that is open.
@@ -85,6 +89,15 @@ impl Oracle {
     fn note(&mut self, choice: Choice) {
         if self.record.len() < CHOICES {
             self.record.push(choice);
+        }
+    }
+
+    /// A symbol is compared with a word, or looked up where there is one.
+    pub(super) fn compared(&mut self, symbol: Symbol, word: &Value) {
+        let Some(name) = self.symbols.get(symbol.of as usize) else { return };
+        let words = self.words.entry(name.clone()).or_default();
+        if matches!(word, Value::Text(_)) && words.len() < WORDS && !words.contains(word) {
+            words.push(word.clone());
         }
     }
 

@@ -59,7 +59,7 @@ const NOTHING: [&str; 18] = [
     "post_init",
 ];
 /// Python's own names.
-const PYTHON: [&str; 48] = [
+const PYTHON: &[&str] = &[
     "len",
     "range",
     "enumerate",
@@ -108,6 +108,12 @@ const PYTHON: [&str; 48] = [
     "ValueError",
     "NotImplementedError",
     "locals",
+    "dir",
+    "bytes",
+    "complex",
+    "RuntimeError",
+    "TypeError",
+    "AssertionError",
 ];
 
 /// Whether a full name is one of Python's own.

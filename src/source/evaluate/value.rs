@@ -55,7 +55,7 @@ pub enum Value {
     Mapping(Rc<BTreeMap<String, Value>>),
     /// Something of a [`Store`](super::Store), by its number there.
     Thing(u32),
-    /// A whole number that is not known, or one that follows from it.
+    /// What is not known and has a name, or a whole number that follows from it.
     Symbol(Symbol),
     /// The modules at this path below the one whose method runs, `*` for any name: `layers.*`, the module itself as ``.
     Modules(Rc<str>),
@@ -129,7 +129,8 @@ impl Value {
     pub fn is_none(&self) -> Option<bool> {
         match self {
             Value::None => Some(true),
-            Value::Unknown | Value::Truth(false) => None,
+            // What is not known may be None too, whatever it is otherwise.
+            Value::Unknown | Value::Truth(false) | Value::Symbol(_) => None,
             _ => Some(false),
         }
     }
