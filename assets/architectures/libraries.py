@@ -1,4 +1,4 @@
-"""transformers and diffusers as rules.py sees them: their model classes, and a model and its flat configuration for some arguments."""
+"""transformers and diffusers as rules.py takes them: their model classes, and a model and its flat configuration for some arguments."""
 
 import copy
 import importlib
@@ -7,7 +7,8 @@ import inspect
 import sys
 
 import describe
-import rules
+import studies
+import trees
 from expressions import Unknown
 
 
@@ -18,7 +19,7 @@ def activations_of(table, make):
             module = make(name)
         except Exception:
             continue
-        attributes = {key: value for key, value in describe.attributes(module).items() if key not in rules.NOISE}
+        attributes = {key: value for key, value in describe.attributes(module).items() if key not in trees.NOISE}
         if not any(True for _ in module.parameters()) and not any(True for _ in module.children()):
             found[name] = (describe.name_of(type(module)), attributes)
     return found
@@ -37,6 +38,9 @@ class Library:
     def base(self, kind):
         return None
 
+    def ordered(self, kinds):
+        return list(kinds)
+
     def referred(self, kind, name, inside):
         kind = kind or inside.get("model_type")
         name = name or self.base(kind)
@@ -51,7 +55,12 @@ class Library:
         env, build, parts = self.prepare(kind, name, raw)
         with torch.device("meta"), initialization.no_init_weights():
             model = build()
-        return (env, *rules.tree(model, parts(model)))
+            saved = self.saved(model)
+        return (env, *trees.tree(model, parts(model), saved))
+
+    def saved(self, model):
+        """Names of tensors in files, where they are not those of the modules; empty where they are."""
+        return {}
 
 
 class Transformers(Library):
@@ -78,11 +87,27 @@ class Transformers(Library):
         self.config_names = configuration_auto.CONFIG_MAPPING_NAMES
         super().__init__()
 
+    def saved(self, model):
+        from transformers.core_model_loading import revert_weight_conversion
+
+        state = model.state_dict(keep_vars=True)
+        try:
+            files = revert_weight_conversion(model, dict(state))
+        except Exception:
+            return {}
+        if files.keys() == state.keys():
+            return {}
+        names = {}
+        for name, tensor in files.items():
+            names.setdefault(id(tensor), name)
+        return {name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names}
+
     def types(self):
+        return {kind: list(names) for kind, names in self.mappings.items() if kind in self.config_names}
+
+    def ordered(self, kinds):
         """Those that others are made of come first."""
-        kinds = [kind for kind in self.mappings if kind in self.config_names]
-        kinds.sort(key=lambda kind: bool(getattr(self.config_class(kind), "sub_configs", None)))
-        return {kind: list(self.mappings[kind]) for kind in kinds}
+        return sorted(kinds, key=lambda kind: bool(getattr(self.config_class(kind), "sub_configs", None)))
 
     def base(self, kind):
         return self.bases.get(kind)
@@ -91,7 +116,7 @@ class Transformers(Library):
         return getattr(self.transformers, self.config_names[kind])
 
     def env(self, kind, raw):
-        return rules.flat(self.config_class(kind)(**copy.deepcopy(raw)).to_dict())
+        return studies.flat(self.config_class(kind)(**copy.deepcopy(raw)).to_dict())
 
     def annotations(self, kind):
         found = {}
@@ -122,7 +147,7 @@ class Transformers(Library):
 
     def prepare(self, kind, name, raw):
         config = self.config_class(kind)(**copy.deepcopy(raw))
-        env = rules.flat(config.to_dict())
+        env = studies.flat(config.to_dict())
         cls = getattr(self.transformers, name)
 
         def parts(model):
@@ -171,7 +196,7 @@ class Diffusers(Library):
 
     def env(self, kind, raw):
         defaults = {p.name: p.default for p in self.parameters(kind) if p.default is not p.empty and p.kind != p.VAR_KEYWORD}
-        env = rules.flat({key: list(value) if isinstance(value, tuple) else value for key, value in {**defaults, **raw}.items()})
+        env = studies.flat({key: list(value) if isinstance(value, tuple) else value for key, value in {**defaults, **raw}.items()})
         return env
 
     def annotations(self, kind):

@@ -135,6 +135,12 @@ impl Walk<'_> {
                         constructor.refill(&have.shape, Arc::make_mut(&mut attributes))?;
                     }
                 }
+                // What nothing else tells, the file's shape does.
+                None if tensor.name == "weight" => {
+                    if let Some(constructor) = constructor(module.class()) {
+                        constructor.fill(&have.shape, Arc::make_mut(&mut attributes))?;
+                    }
+                }
                 _ => {}
             }
         }

@@ -10,6 +10,7 @@ mod axes;
 mod blocker_patterns;
 mod blockers;
 mod checkpoint;
+mod configured;
 mod constructors;
 mod constructors_wrapped;
 mod contradicted;
