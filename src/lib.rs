@@ -26,7 +26,7 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says
+//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says
 //! messages, `assets` reads what is built in.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -54,6 +54,7 @@ pub mod ports;
 pub mod program;
 pub mod registry;
 pub mod report;
+pub mod rope;
 pub mod source;
 pub mod stderr;
 pub mod triage;

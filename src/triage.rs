@@ -11,7 +11,8 @@ use crate::model::{Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Assumed, Call, Plan, Refusal, Way, assumed};
-use crate::registry::{Difficulty, Layer, Owner, Registry, RowStatus, library};
+use crate::registry::{Attribute, Difficulty, Layer, Owner, Registry, RowStatus, library};
+use crate::rope;
 use crate::source::inference::{self, Gives, Question, Reached};
 use crate::source::{Blocker, ClassSource, Reach, Sources};
 use t2m_checkpoint::escape::quoted;
@@ -274,7 +275,7 @@ fn triage_module(
         mlx: row.mlx.clone(),
         rule: row.rule.clone(),
         recipe: None,
-        reason: row.reason.clone(),
+        reason: rotary(module, row).unwrap_or_else(|| row.reason.clone()),
         plan: None,
         unknown: Vec::new(),
         assumed: None,
@@ -323,6 +324,22 @@ fn triage_module(
         }
     }
     triaged
+}
+
+/// What a rotary embedding needs in MLX, by its parameters: its row knows how it turns, and no scaling.
+fn rotary(module: &Module, row: &Layer) -> Option<String> {
+    let layout = match row.attributes.get("layout") {
+        Some(Attribute::Constant(layout)) => layout.as_str(),
+        _ => None,
+    };
+    let traditional = match layout {
+        None => Some(false),
+        Some("pairs") => Some(true),
+        Some(_) => None,
+    };
+    // Positions of several axes are no mx.fast.rope's.
+    let is_one = row.torch.as_deref() == Some("t2m.rotary") && !row.attributes.contains_key("axes");
+    is_one.then(|| rope::port(&module.attributes, traditional)).flatten()
 }
 
 /// What was saved with an instance may compute something else than its class: a forward of its own, a hook.

@@ -146,7 +146,7 @@ def frozen(value):
 
 
 # Seconds for what is not found at once, for each class.
-SEARCH = 8
+SEARCH = 4
 MOST_TERMS = 16
 MOST_ROWS = 48
 SMALL = (1, 2, 3, 4, 8)
@@ -159,7 +159,7 @@ class Finder:
         """`base`: the first build's number; `singles`: builds in which one key was changed, with the flat keys that differ."""
         self.base, self.singles = base, singles
         self.hints, self.found, self.tables = {}, {}, {}
-        self.until = time.monotonic() + SEARCH
+        self.until = time.process_time() + SEARCH
 
     def find(self, rows, envs, values, hint=None):
         """`rows`: (build, index) of each value. An expression; Unknown is raised where none is found."""
@@ -208,7 +208,7 @@ class Finder:
         builds = sorted({build for build, _ in rows})
         every = [key for key in envs[builds[0]] if len({frozen(envs[build].get(key)) for build in builds}) > 1]
         for chosen, depth in ((keys[:6], 3), (keys[:MOST_TERMS], 2), (every, 1)):
-            if (not chosen and not inside) or (depth > 1 and time.monotonic() > self.until):
+            if (not chosen and not inside) or (depth > 1 and time.process_time() > self.until):
                 continue
             try:
                 return self.enumerate(rows, envs, values, chosen, inside, depth)
@@ -291,7 +291,7 @@ class Table:
     def mark(values):
         return tuple(frozen(value) for value in values)
 
-    def solve(self, wanted, depth):
+    def solve(self, wanted, depth, is_side=False):
         """[expression], or None."""
         if all(same(wanted[0], value) for value in wanted):
             return [constant(wanted[0])]
@@ -310,7 +310,7 @@ class Table:
         found = self.lookup(wanted)
         if found is not None:
             return [found]
-        if depth >= 2:
+        if depth >= 2 and not is_side:
             return self.branches(wanted, depth)
         return None
 
@@ -407,16 +407,18 @@ class Table:
         return None
 
     def branches(self, wanted, depth):
-        for condition, values in self.all_conditions():
+        # Whether a key is set is the usual question: what follows may be less simple then.
+        conditions = [(c, v) for c, v in self.all_conditions() if len(self.points) > 2]
+        first = [(c, v, 3) for c, v in conditions if c[0] in ("true", "null") and isinstance(c[1], str)]
+        for condition, values, deep in [*first, *((c, v, 1) for c, v in conditions)]:
             sides = []
             for side in (True, False):
                 chosen = [place for place, value in enumerate(values) if value is side]
                 part = Table.__new__(Table)
                 part.points = [self.points[place] for place in chosen]
                 part.terms = [(e, [v[place] for place in chosen]) for e, v in self.terms]
-                # A key that cannot be evaluated on the other side may count here.
                 part.conditions, part.binary = {}, None
-                found = part.solve([wanted[place] for place in chosen], min(depth - 1, 1) if len(chosen) > 3 else 1)
+                found = part.solve([wanted[place] for place in chosen], deep if deep == 1 or depth < 3 else 3, deep > 1)
                 if found is None or (len(chosen) < 2 and len(self.points) > 12 and isinstance(found[0], list) and found[0][0] != "="):
                     break
                 sides.append(found[0])

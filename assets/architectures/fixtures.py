@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/architectures: state dicts of published models without their data (every tensor is one number, expanded).
+"""Writes tests/fixtures/architectures: state dicts of published models without their data (every tensor is one number, expanded),
+and tests/fixtures/configured: folders of tiny models as transformers and diffusers save them.
 
-    python assets/architectures/fixtures.py        with torch, torchvision and timm as make.py wants them
+    python assets/architectures/fixtures.py        with torch, torchvision and timm as make.py wants them, transformers, diffusers
 """
+
+import json
 
 from pathlib import Path
 
@@ -21,7 +24,57 @@ def save(name, tensors):
     torch.save(empty, OUT / name)
 
 
+def folders():
+    import diffusers
+    import transformers as t
+
+    out = OUT.parent / "configured"
+    tiny = {"num_attention_heads": 2, "num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24}
+    llama3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+
+    def saved(name, model):
+        torch.manual_seed(0)
+        model.save_pretrained(out / name)
+        for more in (out / name).glob("generation_config.json"):
+            more.unlink()
+        return out / name
+
+    def edited(folder, **changes):
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        for key, value in changes.items():
+            if value is None:
+                config.pop(key, None)
+            else:
+                config[key] = value
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+    rope = {"rope_type": "llama3", "rope_theta": 500000.0, **llama3}
+    llama = t.LlamaConfig(**tiny, vocab_size=20, num_key_value_heads=1, tie_word_embeddings=True, rope_parameters=rope, hidden_act="gelu_pytorch_tanh")
+    saved("llama3", t.LlamaForCausalLM(llama))
+    # As folders were before transformers 5, with what is the default left out.
+    old = saved("llama3_old", t.LlamaForCausalLM(llama))
+    edited(old, rope_parameters=None, rope_theta=500000.0, rope_scaling={"rope_type": "llama3", **llama3}, transformers_version="4.44.0", head_dim=None, attention_bias=None, mlp_bias=None)
+    saved("bert", t.BertModel(t.BertConfig(**tiny, vocab_size=20, max_position_embeddings=12, hidden_act="gelu_new", layer_norm_eps=1e-7)))
+    # Its base model alone, in the folder of a head.
+    base = saved("bert_headless", t.BertModel(t.BertConfig(**tiny, vocab_size=20, max_position_embeddings=12)))
+    edited(base, architectures=["BertForMaskedLM"])
+    gemma = t.Gemma3TextConfig(**(tiny | {"num_hidden_layers": 6}), vocab_size=20, num_key_value_heads=1, head_dim=8, sliding_window=4)
+    saved("gemma3", t.Gemma3ForCausalLM(gemma))
+    saved("gpt2", t.GPT2LMHeadModel(t.GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=12, vocab_size=20, activation_function="gelu_new")))
+    saved("vit", t.ViTForImageClassification(t.ViTConfig(**tiny, image_size=8, patch_size=4, num_labels=3)))
+    vae = diffusers.AutoencoderKL(block_out_channels=(4,), norm_num_groups=2, latent_channels=2, act_fn="silu")
+    vae.save_pretrained(out / "vae")
+    pipe = out / "pipeline"
+    vae.save_pretrained(pipe / "vae")
+    unet = diffusers.UNet2DConditionModel(block_out_channels=(4, 8), layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=8, attention_head_dim=4, norm_num_groups=2)
+    unet.save_pretrained(pipe / "unet")
+    index = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": diffusers.__version__, "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}
+    (pipe / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
 def main():
+    folders()
     OUT.mkdir(parents=True, exist_ok=True)
     with torch.device("meta"):
         resnet = models.resnet18().state_dict()

@@ -164,9 +164,11 @@ impl Block {
         let mut places: HashMap<String, usize> = HashMap::new();
         for (place, module) in told.into_iter().enumerate() {
             let super::built::Module { path, class, attributes, tensors } = module;
-            let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
-            if let Some(parent) =
-                places.get(parent).filter(|_| !path.is_empty()).and_then(|at| block.nodes.get_mut(*at))
+            // Where files have other names than modules, some that would stand between are not there.
+            let ends = path.rmatch_indices('.').map(|(at, _)| (at, at + 1)).chain([(0, 0)]);
+            let mut above = ends.filter_map(|(end, name)| Some((*places.get(path.get(..end)?)?, path.get(name..)?)));
+            if let Some((parent, name)) = above.next().filter(|_| !path.is_empty())
+                && let Some(parent) = block.nodes.get_mut(parent)
             {
                 parent.children.push((block.texts.len(), place));
                 block.texts.push(name.to_owned());

@@ -77,8 +77,7 @@ fn architecture(config: &Map<String, Value>, class: String, fit: Fit, library: &
 
 /// The model of a configuration whose tensors' names begin with a prefix in the file.
 fn of(config: &Map<String, Value>, all: &Names<'_>, prefix: &str) -> Option<Configured> {
-    let names: Names<'_> =
-        all.iter().filter_map(|(name, shape)| Some((name.strip_prefix(prefix)?, *shape))).collect();
+    let names: Names<'_> = all.iter().filter_map(|(name, shape)| Some((name.strip_prefix(prefix)?, *shape))).collect();
     let has = |path: &str| {
         let inside = path.split_once('.').map(|(_, inside)| inside);
         [Some(path), inside].into_iter().flatten().any(|path| {

@@ -246,11 +246,6 @@ impl Module {
         cursor.node().child_by_field_name("right")
     }
 
-    /// Names of the functions that the file itself defines, in no order.
-    pub(super) fn function_names(&self) -> impl Iterator<Item = &str> {
-        self.functions.keys().map(String::as_str)
-    }
-
     /// Whether there is a class of this qualified name.
     pub(super) fn has_class(&self, name: &str) -> bool {
         self.classes.contains_key(name)

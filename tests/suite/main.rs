@@ -11,6 +11,7 @@ mod axes;
 mod blocker_patterns;
 mod blockers;
 mod checkpoint;
+mod configured;
 mod constructors;
 mod constructors_wrapped;
 mod contradicted;

@@ -48,7 +48,8 @@ fn below<'c>(
     if let Some(labels) = labels {
         config.entry("num_labels").or_insert(labels);
     }
-    if class.defaults.contains_key("rope_parameters") || class.computed.iter().any(|(key, _)| key == "rope_parameters") {
+    if class.defaults.contains_key("rope_parameters") || class.computed.iter().any(|(key, _)| key == "rope_parameters")
+    {
         rope(raw, class.defaults.get("rope_parameters"), &mut config);
     }
     for (key, value) in &class.defaults {
@@ -77,7 +78,8 @@ fn below<'c>(
 /// Put what older configurations say of rotary embeddings (`rope_theta`, `rope_scaling`) where newer ones have it.
 fn rope(raw: &Map<String, Value>, default: Option<&Value>, config: &mut Map<String, Value>) {
     let object = |key: &str| raw.get(key).and_then(Value::as_object).filter(|given| !given.is_empty());
-    let number = |names: &[&str]| names.iter().find_map(|name| raw.get(*name).filter(|value| value.is_number())).cloned();
+    let number =
+        |names: &[&str]| names.iter().find_map(|name| raw.get(*name).filter(|value| value.is_number())).cloned();
     let default = default.and_then(Value::as_object);
     let (theta, share) = (number(&["rope_theta", "rotary_emb_base"]), number(&["partial_rotary_factor", "rotary_pct"]));
     let is_nested = |rope: &Map<String, Value>| rope.values().any(Value::is_object);
@@ -90,10 +92,11 @@ fn rope(raw: &Map<String, Value>, default: Option<&Value>, config: &mut Map<Stri
         let kind = kind.or_else(|| from.get("rope_type").cloned()).unwrap_or_else(|| json!("default"));
         let needs_length = kind.as_str().is_some_and(|kind| OF_A_LENGTH.contains(&kind));
         own.insert("rope_type".to_owned(), kind);
-        for (key, value) in [("rope_theta", theta.or_else(|| from.get("rope_theta").cloned())),
+        for (key, value) in [
+            ("rope_theta", theta.or_else(|| from.get("rope_theta").cloned())),
             ("partial_rotary_factor", share.clone().or_else(|| from.get("partial_rotary_factor").cloned())),
-            ("original_max_position_embeddings", length.clone().filter(|_| needs_length))]
-        {
+            ("original_max_position_embeddings", length.clone().filter(|_| needs_length)),
+        ] {
             if let Some(value) = value {
                 own.entry(key).or_insert(value);
             }
@@ -112,7 +115,11 @@ fn rope(raw: &Map<String, Value>, default: Option<&Value>, config: &mut Map<Stri
         (given, Some(default)) if is_nested(default) => {
             let own = default.iter().map(|(name, own)| {
                 let is_local = name.contains("sliding") || name.contains("local");
-                let theta = if is_local { number(&["rope_local_base_freq", "local_rope_theta"]) } else { number(&["rope_theta", "global_rope_theta"]) };
+                let theta = if is_local {
+                    number(&["rope_local_base_freq", "local_rope_theta"])
+                } else {
+                    number(&["rope_theta", "global_rope_theta"])
+                };
                 let given = given.filter(|_| !is_local).cloned().unwrap_or_default();
                 (name.clone(), Value::Object(whole(given, theta, own.as_object())))
             });

@@ -74,7 +74,10 @@ pub fn evaluate(expression: &Value, env: Env<'_>, index: &[i64]) -> Option<Value
             let count = value(0)?.as_i64().filter(|count| (0..=LONGEST).contains(count))?;
             let item = arguments.get(1)?;
             let inside = |number: i64| [index, &[number]].concat();
-            (0..count).map(|number| evaluate(item, env, &inside(number))).collect::<Option<Vec<Value>>>().map(Value::from)
+            (0..count)
+                .map(|number| evaluate(item, env, &inside(number)))
+                .collect::<Option<Vec<Value>>>()
+                .map(Value::from)
         }
         "list" => (0..arguments.len()).map(value).collect::<Option<Vec<Value>>>().map(Value::from),
         "len" => Some(Value::from(value(0)?.as_array()?.len())),
@@ -121,8 +124,20 @@ fn arithmetic(function: &str, a: Number, b: Number) -> Option<Number> {
     use Number::{Real, Whole};
     let less = a.real() < b.real();
     Some(match (function, a, b) {
-        ("min", ..) => if less { a } else { b },
-        ("max", ..) => if less { b } else { a },
+        ("min", ..) => {
+            if less {
+                a
+            } else {
+                b
+            }
+        }
+        ("max", ..) => {
+            if less {
+                b
+            } else {
+                a
+            }
+        }
         ("+", Whole(a), Whole(b)) => Whole(a.checked_add(b)?),
         ("-", Whole(a), Whole(b)) => Whole(a.checked_sub(b)?),
         ("*", Whole(a), Whole(b)) => Whole(a.checked_mul(b)?),

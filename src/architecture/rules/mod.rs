@@ -3,7 +3,6 @@
 
 mod config;
 mod expression;
-pub mod rope;
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
@@ -14,6 +13,7 @@ use serde_json::{Map, Value};
 use super::asset::inflate;
 use super::built::Module;
 use crate::assets::built_in;
+use crate::rope;
 use config::Config;
 use expression::{Env, evaluate, is_true};
 
@@ -69,13 +69,14 @@ enum Node {
 }
 
 /// A model as its configuration says.
-pub struct Configured {
+pub(super) struct Configured {
     /// Its modules, the root first.
     pub modules: Vec<Module>,
     /// Tensors that are others under a second name.
     pub ties: Vec<(String, String)>,
     /// The class's library and the version that the rules are of.
     pub library: &'static str,
+    /// That version.
     pub version: &'static str,
 }
 
@@ -111,7 +112,11 @@ impl Rules {
 
     /// The model that a configuration describes; `has` says whether the file has something below a module, for those that the
     /// rules leave open. `None` where no rule is known for its class.
-    pub fn configured(&'static self, config: &Map<String, Value>, has: &dyn Fn(&str) -> bool) -> Option<Configured> {
+    pub(super) fn configured(
+        &'static self,
+        config: &Map<String, Value>,
+        has: &dyn Fn(&str) -> bool,
+    ) -> Option<Configured> {
         let text = |key: &str| config.get(key)?.as_str();
         // Code of the repository's own may be a copy of a library's, or anything.
         if config.contains_key("auto_map") {
@@ -119,7 +124,9 @@ impl Rules {
         }
         let (name, kind, class) = match text("_class_name") {
             Some(class) => ("diffusers", class, Some(class)),
-            None => ("transformers", text("model_type")?, config.get("architectures").and_then(|all| all.get(0)?.as_str())),
+            None => {
+                ("transformers", text("model_type")?, config.get("architectures").and_then(|all| all.get(0)?.as_str()))
+            }
         };
         let library = self.index.libraries.iter().position(|(library, _)| library == name)?;
         let block = self.block(library, kind)?;
@@ -162,8 +169,7 @@ impl Walk<'_> {
         match node {
             Node::Of(class, attributes, tensors, children) => {
                 let class = class.and_then(|class| block.classes.get(class)).cloned().unwrap_or_default();
-                let attributes =
-                    attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), value(*of)?)));
+                let attributes = attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), value(*of)?)));
                 let mut attributes: Map<String, Value> = attributes.collect();
                 rope::derive(&mut attributes);
                 let tensor = |&(name, buffer, exists, shape): &(usize, u8, usize, usize)| {
@@ -171,9 +177,16 @@ impl Walk<'_> {
                     if exists.as_ref().is_some_and(|exists| !exists.is_null() && !is_true(exists)) {
                         return None;
                     }
-                    let sizes = shape.as_ref().and_then(Value::as_array).and_then(|sizes| sizes.iter().map(Value::as_u64).collect());
+                    let sizes = shape
+                        .as_ref()
+                        .and_then(Value::as_array)
+                        .and_then(|sizes| sizes.iter().map(Value::as_u64).collect());
                     // What is not known to be there is not missed.
-                    let kind = if buffer == 1 || !exists.is_some_and(|exists| is_true(&exists)) { "buffer" } else { "parameter" };
+                    let kind = if buffer == 1 || !exists.is_some_and(|exists| is_true(&exists)) {
+                        "buffer"
+                    } else {
+                        "parameter"
+                    };
                     Some((text(name).to_owned(), kind.to_owned(), String::new(), sizes))
                 };
                 let tensors = tensors.iter().filter_map(tensor).collect();
@@ -235,7 +248,8 @@ impl Walk<'_> {
 
     /// A module of which nothing is known but that it is there.
     fn unknown(&mut self, path: &str) {
-        let module = Module { path: path.to_owned(), class: String::new(), attributes: Map::new(), tensors: Vec::new() };
+        let module =
+            Module { path: path.to_owned(), class: String::new(), attributes: Map::new(), tensors: Vec::new() };
         self.modules.push(module);
     }
 }

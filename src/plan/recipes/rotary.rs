@@ -7,6 +7,7 @@ use super::site::{Draft, Setting, Site, unexpected};
 use crate::compare::tolerance::Bound;
 use crate::plan::input::Values;
 use crate::plan::{Input, Move, Output, Refusal};
+use crate::rope::Rope;
 use t2m_engine::Program;
 use t2m_engine::program::{MlxOp, Operand};
 
@@ -18,9 +19,17 @@ const POSITIONS: u64 = 64;
 
 /// Frequencies with their scaling: one, or one for each type of layer.
 struct Frequencies {
-    tensor: String,
+    stored: Stored,
     scaling: f64,
     count: usize,
+}
+
+/// Where frequencies come from.
+enum Stored {
+    /// The module's tensor of that name.
+    Tensor(String),
+    /// The parameters of its configuration: weights alone do not have them.
+    Computed(Vec<f32>),
 }
 
 impl Frequencies {
@@ -35,8 +44,18 @@ impl Frequencies {
             _ => return Err(unexpected("rope_type", kind)),
         }
         let tensor = format!("{prefix}inv_freq");
+        let scaling = site.float(&format!("{prefix}attention_scaling"))?;
+        let computed = || {
+            let all = Rope::all(&site.module().attributes);
+            all.into_iter().find(|(name, _)| *name == prefix)?.1.frequencies()
+        };
+        if site.module().tensor(&tensor).is_none()
+            && let Some(computed) = computed()
+        {
+            return Ok(Frequencies { count: computed.len(), stored: Stored::Computed(computed), scaling });
+        }
         let [count] = site.shape_of_rank(&tensor)?;
-        Ok(Frequencies { tensor, scaling: site.float(&format!("{prefix}attention_scaling"))?, count })
+        Ok(Frequencies { stored: Stored::Tensor(tensor), scaling, count })
     }
 
     fn all(site: &Site<'_>) -> Result<Vec<Frequencies>, Refusal> {
@@ -61,7 +80,14 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
     let positions = p.call(MlxOp::Astype, ["position_ids".into()], [("dtype", json!("float32"))]);
     let positions = p.call(MlxOp::ExpandDims, [positions.into()], [("axis", json!(-1))]);
     for own in &frequencies {
-        let angles = multiply(&mut p, positions.clone(), format!("self.{}", own.tensor));
+        let frequencies: Operand = match &own.stored {
+            Stored::Tensor(tensor) => format!("self.{tensor}").into(),
+            Stored::Computed(values) => {
+                let constant = values.iter().map(|value| f64::from(*value)).collect();
+                Operand::Constant { constant, dtype: "float32".to_owned() }
+            }
+        };
+        let angles = multiply(&mut p, positions.clone(), frequencies);
         let angles = of_axes(site, &mut p, angles, axes, own.count)?;
         let angles = match layout {
             "pairs" => p.call(MlxOp::Repeat, [angles.into()], [("repeats", json!(2)), ("axis", json!(-1))]),
@@ -87,16 +113,28 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
     let inputs = vec![Input::new(vec![2, 9, 8], Values::Normal(1.0)), Input::new(shape, Values::Ids(POSITIONS))];
     let output = |name| Output { name, to_torch: None };
     let outputs = frequencies.iter().flat_map(|_| [output("cos"), output("sin")]).collect();
-    let told = frequencies.iter().map(|own| json!({"tensor": own.tensor, "scaling": own.scaling}));
+    let told = frequencies.iter().map(|own| match &own.stored {
+        Stored::Tensor(tensor) => json!({"tensor": tensor, "scaling": own.scaling}),
+        Stored::Computed(values) => json!({"values": values, "scaling": own.scaling}),
+    });
+    let moved = frequencies.iter().filter_map(|own| match &own.stored {
+        Stored::Tensor(tensor) => Some(Move::keep(tensor)),
+        Stored::Computed(_) => None,
+    });
+    let from = if frequencies.iter().any(|own| matches!(own.stored, Stored::Computed(_))) {
+        "frequencies that rope_parameters give"
+    } else {
+        "the stored frequencies"
+    };
     let told = Value::Array(told.collect());
     let widest = frequencies.iter().map(|own| own.count).max().unwrap_or(1);
     Ok(Draft::of(inputs, Bound::Pointwise)
         .outputs(outputs)
         .output_shape(vec![2, 9, widest.saturating_mul(4)])
-        .weights(frequencies.iter().map(|own| Move::keep(&own.tensor)).collect())
+        .weights(moved.collect())
         .torch_arg("frequencies", told)
         .program(p)
-        .step("cosine and sine by ops, from the stored frequencies"))
+        .step(format!("cosine and sine by ops, from {from}")))
 }
 
 /// A word in the row.

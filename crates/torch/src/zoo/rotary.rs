@@ -1,7 +1,7 @@
 //! The cosines and sines of rotary embeddings.
 
 use serde_json::Value;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::super::tensor::{Weights, length};
 use super::super::{Built, Problem, inputs};
@@ -32,7 +32,13 @@ enum Axes {
     Both,
 }
 
-/// `t2m.rotary` takes x, of which only the dtype counts, and positions. Its `frequencies` are the names of tensors,
+/// Where frequencies come from.
+enum Stored {
+    Tensor(String),
+    Values(Vec<f64>),
+}
+
+/// `t2m.rotary` takes x, of which only the dtype counts, and positions. Its `frequencies` are the names of tensors or their `values`,
 /// each with its `scaling`; it returns the cosine and sine of each, in x's dtype unless `cast` is false.
 pub(super) fn build(name: &str, args: &Args<'_>, weights: &Weights) -> Built {
     if name != "t2m.rotary" {
@@ -41,9 +47,16 @@ pub(super) fn build(name: &str, args: &Args<'_>, weights: &Weights) -> Built {
     let wrong = || args.wrong("frequencies", "a list of tensors with their scaling");
     let mut frequencies = Vec::new();
     for one in args.get("frequencies")?.as_array().ok_or_else(wrong)? {
-        let tensor = one.get("tensor").and_then(Value::as_str).ok_or_else(wrong)?;
-        weights.get(tensor)?;
-        frequencies.push((tensor.to_owned(), one.get("scaling").and_then(Value::as_f64).ok_or_else(wrong)?));
+        let values = one.get("values").and_then(Value::as_array);
+        let stored = match values.map(|values| values.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>()) {
+            Some(values) => Stored::Values(values.ok_or_else(wrong)?),
+            None => {
+                let tensor = one.get("tensor").and_then(Value::as_str).ok_or_else(wrong)?;
+                weights.get(tensor)?;
+                Stored::Tensor(tensor.to_owned())
+            }
+        };
+        frequencies.push((stored, one.get("scaling").and_then(Value::as_f64).ok_or_else(wrong)?));
     }
     let layout = match args.text_or("layout", "halves")? {
         "halves" => Layout::Halves,
@@ -62,8 +75,14 @@ pub(super) fn build(name: &str, args: &Args<'_>, weights: &Weights) -> Built {
     Ok(Some(Box::new(move |weights, given| {
         let [x, positions] = inputs(given)?;
         let mut outputs = Vec::new();
-        for (tensor, scaling) in &frequencies {
-            let inverse = wide(weights.get(tensor)?)?;
+        for (stored, scaling) in &frequencies {
+            let inverse = match stored {
+                Stored::Tensor(tensor) => wide(weights.get(tensor)?)?,
+                Stored::Values(values) => {
+                    let kind = if x.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+                    Tensor::f_from_slice(values)?.f_to_kind(kind)?
+                }
+            };
             let angles = like(&positions.f_unsqueeze(-1)?, &inverse)?.f_mul(&inverse)?;
             let angles = laid_out(&of_axes(&angles, &axes)?, layout)?;
             for function in [Tensor::f_cos, Tensor::f_sin] {

@@ -1,0 +1,358 @@
+"""Builds of a model type with many configurations, and what follows from them."""
+
+import copy
+import itertools
+import json
+import random
+import re
+import time
+
+import describe
+from expressions import Finder, Unknown, constant, is_number, same
+from trees import Unifier, differences, drop, listed, predicted
+
+SECONDS = 20
+# Seconds for a default that follows from other keys.
+SECONDS_FOR_DEFAULT = 2
+# Keys that change no module.
+IDLE = {
+    "output_hidden_states", "output_attentions", "return_dict", "dtype", "torch_dtype", "id2label", "label2id", "problem_type",
+    "use_cache", "transformers_version", "architectures", "_name_or_path", "initializer_range", "initializer_factor", "model_type",
+    "is_encoder_decoder", "bos_token_id", "eos_token_id", "decoder_start_token_id", "sep_token_id", "return_dict_in_generate",
+    "chunk_size_feed_forward", "_attn_implementation", "attn_implementation", "tokenizer_class", "ignore_index", "auto_map",
+}
+FEW = re.compile(r"layer|depth|block|stage|num_experts|n_head_cross|hidden_layers|num_codebook|num_conv")
+ACTIVATIONS = ["gelu", "gelu_new", "silu", "relu", "quick_gelu", "gelu_pytorch_tanh", "tanh"]
+ROPES = [
+    {"rope_type": "linear", "factor": 2.0},
+    {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 512},
+]
+
+
+class TooSlow(Exception):
+    pass
+
+
+def limited(seconds, call):
+    import signal
+
+    def late(*_):
+        raise TooSlow
+
+    signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return call()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def flat(values, prefix=""):
+    """Keys of nested configurations behind dots; other dicts are there whole too."""
+    found = {}
+    for key, value in values.items():
+        value = describe.plain(value) if not isinstance(value, dict) else value
+        if value is describe.LEFT_OUT or key in ("id2label", "label2id"):
+            continue
+        if isinstance(value, dict):
+            if "model_type" not in value:
+                found[prefix + key] = json.loads(json.dumps(value, default=str))
+            found |= flat({str(name): item for name, item in value.items()}, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    if "id2label" in values:
+        found[prefix + "num_labels"] = len(values["id2label"])
+    return found
+
+
+def placed(raw, key, value):
+    """A copy of the arguments with one more, at a path of keys."""
+    raw = copy.deepcopy(raw)
+    *above, last = key
+    inner = raw
+    for name in above:
+        inner = inner.setdefault(name, {})
+    inner[last] = value
+    return raw
+
+
+def alternatives(key, value, annotation, words, literals=()):
+    """Other values to try for a key, the likeliest first."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        if FEW.search(key) or abs(value) <= 6:
+            return [value + 1, value - 1, value + 2, 2 * value] if value > 1 else [value + 1, value + 2, 4, 8]
+        return [2 * value, value // 2, value + value // 2, value + 8, value + 1]
+    if isinstance(value, float):
+        return [value / 2, value * 2] if value else [0.25]
+    if isinstance(value, str):
+        if value in ACTIVATIONS or key.endswith(("act", "activation", "act_fn", "activation_function", "activation_fn")):
+            return [other for other in ACTIVATIONS if other != value]
+        return [word for word in words if word != value]
+    if value is None:
+        found = [word for word in words if "str" in annotation]
+        if "bool" in annotation:
+            found.append(True)
+        if "int" in annotation:
+            found += [8, 64, 2]
+        if "float" in annotation:
+            found.append(0.5)
+        return found
+    if isinstance(value, list) and value:
+        if all(is_number(item) for item in value):
+            return [[2 * item for item in value], [item + 1 for item in value], [item // 2 if isinstance(item, int) else item / 2 for item in value]]
+        if all(isinstance(item, str) for item in value):
+            ends = {item.rpartition("_")[2] for item in value}
+            words = [*words, *(word for word in literals if word.rpartition("_")[2] in ends and "_" in word)][:8]
+            several = list(dict.fromkeys([*value, *words]))
+            return [value[1:] + value[:1], value[::-1], *[[word] * len(value) for word in several]]
+    return []
+
+
+def words_of(sources, key):
+    """Texts that the code compares a key with, or that its annotation lists."""
+    last = re.escape(key)
+    found = []
+    for source in sources:
+        for match in re.finditer(rf"\b{last}\b\s*(?:==|!=|in|not in)\s*([\[(]?(?:\s*[\"'][\w-]+[\"']\s*,?)+)", source):
+            found += re.findall(r"[\"']([\w-]+)[\"']", match.group(1))
+        for match in re.finditer(rf"\b{last}\s*:\s*Literal\[([^\]]+)\]", source):
+            found += re.findall(r"[\"']([\w-]+)[\"']", match.group(1))
+    return list(dict.fromkeys(found))
+
+
+class Study:
+    """Builds of one model type."""
+
+    def __init__(self, library, kind, seed):
+        self.library, self.kind = library, kind
+        self.random = random.Random(f"{kind} {seed}")
+        self.sources = library.sources(kind)
+        self.literals = list(dict.fromkeys(word for source in self.sources for word in re.findall(r"[\"']([a-z_]{4,40})[\"']", source)))
+        self.base = self.start()
+        self.changes = []  # (key path, value) that build alone
+
+    def start(self):
+        """The default configuration, of few layers."""
+        env = self.library.env(self.kind, {})
+        raw = {}
+        for key, value in env.items():
+            few = 7 if "layer_types" in env or f"{key.rpartition('.')[0]}.layer_types".lstrip(".") in env else 4
+            if isinstance(value, int) and not isinstance(value, bool) and FEW.search(key.rpartition(".")[2]) and value > few and "expert" not in key:
+                path = key.split(".")
+                smaller = placed(raw, path, few)
+                for depth in range(1, len(path)):
+                    model_type = env.get(".".join([*path[:depth], "model_type"]))
+                    if model_type:
+                        smaller = placed(smaller, [*path[:depth], "model_type"], model_type)
+                try:
+                    self.library.env(self.kind, smaller)
+                    raw = smaller
+                except Exception:
+                    pass
+        return raw
+
+    def observe(self, name, raw):
+        return limited(SECONDS, lambda: self.library.observe(self.kind, name, raw))
+
+    def options(self, env):
+        """Keys with values to try."""
+        typed = self.library.annotations(self.kind)
+        for key, value in env.items():
+            last = key.rpartition(".")[2]
+            if last in IDLE or last.startswith("_") or (isinstance(value, dict)):
+                continue
+            path = key.split(".")
+            if last in ("rope_type", "rope_theta", "type") and "rope_parameters" in path:
+                continue
+            yield path, alternatives(last, value, typed.get(last, ""), words_of(self.sources, last), self.literals)
+        for key, value in env.items():
+            if key.rpartition(".")[2] == "rope_parameters" and isinstance(value, dict) and isinstance(value.get("rope_theta"), float):
+                yield key.split("."), [{**value, "rope_theta": 5e5}]
+                for rope in ROPES:
+                    yield key.split("."), [{"rope_theta": value["rope_theta"], **rope}]
+
+        # Lists that are as long as others beside them grow together.
+        lists = {}
+        for key, value in env.items():
+            if isinstance(value, list) and 1 < len(value) < 17 and all(is_number(item) for item in value):
+                lists.setdefault((key.rpartition(".")[0], len(value)), []).append((key.split("."), value))
+        for several in lists.values():
+            for grown in (lambda value: [*value, value[-1]], lambda value: value[:-1]):
+                yield [path for path, _ in several], [[grown(value) for _, value in several]]
+
+    def change(self, env, raw, path, value):
+        if isinstance(path[0], list):
+            for own, part in zip(path, value):
+                raw = self.change(env, raw, own, part)
+            return raw
+        for depth in range(1, len(path)):
+            model_type = env.get(".".join([*path[:depth], "model_type"]))
+            if model_type:
+                raw = placed(raw, [*path[:depth], "model_type"], model_type)
+        return placed(raw, path, value)
+
+    def joint(self, env, share):
+        raw = copy.deepcopy(self.base)
+        for path, value in self.changes:
+            if self.random.random() < share:
+                raw = self.change(env, raw, path, value)
+        return raw
+
+    def together(self, name, env, wanted):
+        """Builds with several keys changed at once."""
+        found, share = [], 0.5
+        for attempt in range(wanted * 4):
+            if len(found) == wanted:
+                break
+            raw = self.joint(env, share)
+            try:
+                found.append((raw, *self.observe(name, raw)))
+            except Exception:
+                share = max(share * 0.75, 2.0 / max(len(self.changes), 4))
+        return found
+
+    def rules(self, name, first):
+        """The rule of a class, the expression of its ties, and how much of it had to be dropped."""
+        builds, singles = [], {}
+        base = self.observe(name, self.base)
+        builds.append((self.base, *base))
+        env = base[0]
+        begun = time.process_time()
+        if first:
+            for path, values in self.options(env):
+                taken = 0
+                for value in values[:6]:
+                    if time.process_time() - begun > self.library.patience:
+                        break
+                    raw = self.change(env, self.base, path, value)
+                    try:
+                        built = self.observe(name, raw)
+                    except Exception:
+                        continue
+                    self.add_single(builds, singles, env, raw, built)
+                    self.changes.append((path, value))
+                    taken += 1
+                    if taken == (1 if isinstance(value, (bool, float)) else 2):
+                        break
+        else:
+            for path, value in self.changes:
+                if re.search(r"label|classif|pool|head$|tie|dropout|hidden_size$|d_model", str(path[-1])):
+                    raw = self.change(env, self.base, path, value)
+                    try:
+                        self.add_single(builds, singles, env, raw, self.observe(name, raw))
+                    except Exception:
+                        continue
+            raw = {**self.base, "num_labels": 5}
+            try:
+                self.add_single(builds, singles, env, raw, self.observe(name, raw))
+            except Exception:
+                pass
+        builds += self.together(name, env, 8 if first else 3)
+        held = self.together(name, env, 4 if first else 2)
+        hints = self.library.hints.setdefault(self.kind, {})
+        for attempt in range(2):
+            envs = [env for _, env, _, _ in builds]
+            finder = Finder(0, singles)
+            finder.hints = hints
+            unifier = Unifier(finder, envs, self.library, name)
+            rows = [(number, ()) for number in range(len(builds))]
+            rule = unifier.node(rows, [node for _, _, node, _ in builds], is_root=True)
+            try:
+                ties = finder.find(rows, envs, [ties if len(ties) < 9 else {} for *_, ties in builds])
+            except Unknown:
+                ties = {}
+            wrong = sum(self.check(rule, env, node) for _, env, node, _ in held)
+            if not wrong or attempt:
+                break
+            hints.clear()
+            builds += held
+            held = self.together(name, env, 4)
+        dropped = 0
+        for _, env, node, _ in [*held, *builds]:
+            for _ in range(3):
+                more = drop(predicted(rule, env, self.library), listed(node))
+                dropped += more
+                if not more:
+                    break
+        return rule, ties, dropped, builds
+
+    def add_single(self, builds, singles, env, raw, built):
+        changed = {key for key in built[0].keys() | env.keys() if not same(built[0].get(key), env.get(key))}
+        if changed:
+            singles[len(builds)] = changed
+        builds.append((raw, *built))
+
+    def check(self, rule, env, node):
+        told, built = predicted(rule, env, self.library), listed(node)
+        return len(told.keys() ^ built.keys()) + sum(bool(differences(told[path], built[path])) for path in told.keys() & built.keys())
+
+
+def computed(samples, library):
+    """Defaults of a configuration's own keys: constants, and expressions of other keys, in the order in which they are computed.
+
+    `samples`: (arguments, flat configuration) of many.
+    """
+    defaults, rest = {}, []
+    first = samples[0][1]
+    own = [key for key in first if "." not in key and key not in ("model_type", "transformers_version")]
+    for key in own:
+        values = [env.get(key) for raw, env in samples if key not in raw]
+        if values and all(same(values[0], value) for value in values):
+            defaults[key] = values[0]
+        elif values:
+            rest.append(key)
+    found = []
+    for _ in range(3):
+        for key in list(rest):
+            chosen = [env for raw, env in samples if key not in raw]
+            known = set(defaults) | {name for name, _ in found}
+            envs = [{name: value for name, value in env.items() if name in known} for env in chosen]
+            values = [env.get(key) for env in chosen]
+            rows = [(number, ()) for number in range(len(chosen))]
+            finder = Finder(0, {number: set(envs[number]) for number in ()})
+            try:
+                expression = find_value(finder, rows, envs, values)
+            except Unknown:
+                continue
+            found.append([key, expression])
+            rest.remove(key)
+    return defaults, found
+
+
+def find_value(finder, rows, envs, values):
+    """As Finder.find; lists of different lengths are found item by item."""
+    try:
+        return by_simple_keys(finder, rows, envs, values)
+    except Unknown:
+        if not all(isinstance(value, list) for value in values):
+            raise
+    count = by_simple_keys(finder, rows, envs, [len(value) for value in values])
+    below = [((build, (place,)), item) for (build, _), value in zip(rows, values) for place, item in enumerate(value)]
+    return ["each", count, by_simple_keys(finder, [row for row, _ in below], envs, [item for _, item in below])]
+
+
+def by_simple_keys(finder, rows, envs, values):
+    """An expression of few keys: those that decide the value alone are tried first, then pairs of keys that vary."""
+    if all(same(values[0], value) for value in values):
+        return constant(values[0])
+    builds = sorted({build for build, _ in rows})
+    varying = [key for key in envs[builds[0]] if len({json.dumps(envs[build].get(key), default=str) for build in builds}) > 1]
+    inside = any(index for _, index in rows)
+    until = time.process_time() + SECONDS_FOR_DEFAULT
+    for size in (0, 1, 2) if inside else (1, 2):
+        for keys in itertools.combinations(varying, size):
+            table = {}
+            for (build, index), value in zip(rows, values):
+                mark = json.dumps([[envs[build].get(key) for key in keys], index], default=str)
+                if not same(table.setdefault(mark, value), value):
+                    break
+            else:
+                if time.process_time() > until:
+                    raise Unknown
+                try:
+                    return finder.enumerate(rows, envs, values, list(keys), inside, 2)
+                except Unknown:
+                    continue
+    raise Unknown
