@@ -212,7 +212,15 @@ impl SampleModel {
             change(index, Arc::make_mut(&mut triage.modules[id]));
         }
         let (checkpoint, model, triage) = (Arc::new(checkpoint), Arc::new(model), Arc::new(triage));
-        let opened = Opened { checkpoint, model, registry, triage, architecture: None, inputs: Arc::default() };
+        let opened = Opened {
+            checkpoint,
+            model,
+            registry,
+            triage,
+            architecture: None,
+            typed: Arc::default(),
+            inputs: Arc::default(),
+        };
         SampleModel { opened, modules }
     }
 

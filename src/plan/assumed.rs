@@ -4,7 +4,7 @@
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::recipes::{self, Site};
+use super::recipes::{self, Asked, Site};
 use super::weights::same_moves;
 use super::{Move, Plan, Refusal};
 use crate::model::{Model, ModuleId, reparametrized};
@@ -197,8 +197,19 @@ fn way(
     let mut unknown: IndexMap<String, Vec<Value>> = IndexMap::new();
     let mut all = attributes.clone();
     loop {
-        let (module, attribute, like) = match recipes::plan(&Site { row, assumed: Some(&all), ..*site }) {
-            Ok(plan) => return Ok((Way { row: row.clone(), attributes, unknown }, plan)),
+        let asked = Asked::of(&site.module().path);
+        let planned = recipes::plan(&Site { row, assumed: Some(&all), asked: Some(&asked), ..*site });
+        let (module, attribute, like) = match planned {
+            Ok(plan) => {
+                let asked = asked.names();
+                unknown.retain(|name, _| asked.contains(name));
+                if let Some(constructor) = constructor(site.torch_class()) {
+                    // In the order of the constructor's arguments, whichever the recipe asks for first.
+                    let place = |name: &str| constructor.names().position(|known| known == name);
+                    unknown.sort_by(|one, _, other, _| place(one).cmp(&place(other)));
+                }
+                return Ok((Way { row: row.clone(), attributes, unknown }, plan));
+            }
             Err(Refusal::Missing { module, attribute, like }) => (module, attribute, like),
             Err(_) => return Err(unknown.into_keys().collect()),
         };
@@ -210,7 +221,32 @@ fn way(
             return Err(unknown.into_keys().chain(here.then_some(attribute)).collect());
         };
         all.insert(attribute.clone(), spread(site.torch_class(), &attribute, likeliest));
+        let is_first = unknown.is_empty();
         unknown.insert(attribute, values);
+        if is_first {
+            others(site, &mut all, open, &mut unknown);
+        }
+    }
+}
+
+/// Fill in what else a layer of this class may be asked for, so that it need not be planned once for each.
+fn others(
+    site: &Site<'_>,
+    all: &mut Map<String, Value>,
+    open: Option<&Map<String, Value>>,
+    unknown: &mut IndexMap<String, Vec<Value>>,
+) {
+    let Some(constructor) = constructor(site.torch_class()) else { return };
+    for name in constructor.names() {
+        // Under which name the class keeps what torch's layer calls so is its recipe's to say.
+        if all.contains_key(name) || site.row.attributes.contains_key(name) || unknown.len() == MOST_UNKNOWN {
+            continue;
+        }
+        let values = values_of(site, all, open, [name, name]);
+        if let Some(likeliest) = values.first() {
+            all.insert(name.to_owned(), spread(site.torch_class(), name, likeliest));
+            unknown.insert(name.to_owned(), values);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::registry::library;
 use crate::triage::Status;
+use crate::typed;
 use t2m_checkpoint::check::Check;
 use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport, Tensor};
 
@@ -142,6 +143,9 @@ fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value
         put("alternatives", module.alternatives.iter().map(|class| class.as_str()).collect());
     }
     put("attributes", Value::Object((*module.attributes).clone()));
+    if let Some(own) = opened.typed.of(id) {
+        put("told_by", Value::Object(own.keys().map(|name| (name.clone(), json!(typed::TOLD_BY))).collect()));
+    }
     if let Some(assumed) = triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
         put("assumed", json!(assumed.values));
     }

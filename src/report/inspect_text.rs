@@ -43,6 +43,9 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     for line in opened.architecture.as_deref().map(architecture::lines).unwrap_or_default() {
         page.line(&format!("{:<NAMES$}  {}", "model:", sentence(&line)))?;
     }
+    for line in opened.typed.lines() {
+        page.line(&format!("{:<NAMES$}  {}", "typed:", sentence(&line)))?;
+    }
     for (name, words) in facts(opened, &folders) {
         page.line(&format!("{name:<NAMES$}  {words}"))?;
     }
@@ -255,6 +258,9 @@ fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
 pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "# {}\n", headline(opened))?;
     let folders = Folders::of(&opened.triage);
+    for line in opened.typed.lines() {
+        writeln!(out, "- typed: {}", cell(&line))?;
+    }
     for (name, words) in facts(opened, &folders) {
         writeln!(out, "- {name} {}", cell(&words))?;
     }

@@ -11,6 +11,7 @@ use super::document::Document;
 use super::panels::Name;
 use crate::exit::Exit;
 use crate::source::highlight::Run;
+use crate::typed::Edit;
 use crate::verify;
 
 /// What a key stands for. `assets/keymap.toml` uses these names in kebab-case.
@@ -57,6 +58,8 @@ pub enum Command {
     EraseAll,
     Toggle,
     Clear,
+    Scope,
+    Forget,
 }
 
 /// Something happened.
@@ -74,6 +77,10 @@ pub enum Action {
     Wheel(u16, u16, i32),
     /// The checkpoint is open.
     Opened(Arc<Document>),
+    /// It was opened anew with what the user typed.
+    Retold(Arc<Document>),
+    /// That could not be done, or not be kept: the whole message.
+    NotRetold(String),
     /// It could not be opened: the whole message.
     OpenFailed(String),
     /// The runner reports on a measurement.
@@ -111,6 +118,8 @@ pub enum Effect {
     Highlight(HighlightJob),
     /// Open the same file with this dict as the model.
     Reopen(String),
+    /// Open the same file with these attributes typed, and keep them.
+    Retell(Vec<Edit>),
     /// Capture the mouse, or let it go.
     Mouse(bool),
 }

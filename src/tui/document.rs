@@ -13,10 +13,11 @@ use crate::findings::ops::{self, Counts};
 use crate::findings::{Blockers, Folders, Headline};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
-use crate::registry::library;
+use crate::registry::{Registry, library};
 use crate::source::{Blocker, ClassSource, Reach, Severity};
 use crate::triage::{ModuleTriage, Status, Triage};
-use t2m_checkpoint::PickleGlobal;
+use crate::typed::Typed;
+use t2m_checkpoint::{Checkpoint, PickleGlobal};
 
 /// A checkpoint as the screen sees it. It does not change once made.
 #[derive(Debug, Clone)]
@@ -31,6 +32,10 @@ pub struct Document {
     pub warnings: Vec<String>,
     /// What the panel about the file says.
     pub about: About,
+    /// What an attribute that is typed is checked against; `None` where there is no file.
+    pub checked: Option<Checked>,
+    /// What was typed.
+    pub typed: Arc<Typed>,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -60,6 +65,15 @@ pub struct Document {
     unsaid: Vec<u32>,
     /// How many runnable modules come before each.
     ranks: Vec<u32>,
+}
+
+/// What an attribute that is typed is checked against.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The file, for the shapes of its tensors.
+    pub checkpoint: Arc<Checkpoint>,
+    /// The classes that there are.
+    pub registry: Arc<Registry>,
 }
 
 /// What is in the file besides modules.
@@ -183,6 +197,9 @@ impl Document {
         document.bytes = checkpoint.bytes;
         document.warnings.clone_from(&checkpoint.warnings);
         document.about = About::of(opened);
+        document.typed = opened.typed.clone();
+        let (checkpoint, registry) = (opened.checkpoint.clone(), opened.registry.clone());
+        document.checked = Some(Checked { checkpoint, registry });
         document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
         document.headline.weights = known_share(opened);
@@ -222,6 +239,8 @@ impl Document {
             bytes: 0,
             warnings: Vec::new(),
             about: About::default(),
+            checked: None,
+            typed: Arc::default(),
             model,
             triage,
             headline,
@@ -238,6 +257,13 @@ impl Document {
             unsaid,
             ranks,
         }
+    }
+
+    /// Whether another one has the same modules, by their paths.
+    pub fn is_alike(&self, other: &Document) -> bool {
+        let paths =
+            |document: &Document| document.model.modules.iter().map(|module| module.path.clone()).collect::<Vec<_>>();
+        self.len() == other.len() && paths(self) == paths(other)
     }
 
     /// Number of modules.

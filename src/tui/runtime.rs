@@ -5,8 +5,8 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,11 @@ use super::theme::{self, Level, Theme};
 use super::update::update;
 use crate::exit::Exit;
 use crate::interrupt;
-use crate::open;
+use crate::open::{self, TypedFrom};
 use crate::source::highlight;
 use crate::stderr;
+use crate::typed::Edit;
+use crate::typed::store::Store;
 use crate::verify;
 use t2m_checkpoint::escape::escape_lines;
 
@@ -126,8 +128,17 @@ pub struct Loaded {
 /// Opens the checkpoint, on a thread of its own.
 pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
 
-/// Opens another dict of the same file, on a thread of its own.
-pub type OpenAgainFn = Box<dyn Fn(String) -> Result<Loaded, String> + Send + Sync>;
+/// The same file in another way.
+#[derive(Debug, Clone)]
+pub enum Again {
+    /// With this dict as the model.
+    Dict(String),
+    /// With these attributes typed, which are to be kept.
+    Typed(Vec<Edit>),
+}
+
+/// Opens the same file in another way, on a thread of its own.
+pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync>;
 
 /// What the threads tell the loop.
 pub enum Message {
@@ -139,6 +150,8 @@ pub enum Message {
     Signal(Wish),
     /// The checkpoint is open, or is not.
     Opened(Result<Loaded, String>),
+    /// The checkpoint was opened again with what was typed, or was not.
+    Retold(Result<Loaded, String>),
     /// Source has its colours.
     Highlighted(Highlighted),
     /// A thread panicked.
@@ -152,11 +165,30 @@ pub enum Message {
 /// # Errors
 /// The theme cannot be used, or there is no terminal.
 pub fn run(options: RunOptions) -> Result<Exit, Error> {
-    let request = options.open.clone();
-    let load = move |key: Option<String>| {
-        let request = open::Options { key: key.or_else(|| request.key.clone()), ..request.clone() };
+    // What was chosen on the screen holds for whatever is opened next.
+    let request = Mutex::new(options.open.clone());
+    let kept_in = match &options.open.typed {
+        TypedFrom::Kept(folder) => Some(folder.clone()),
+        _ => None,
+    };
+    let load = move |again: Option<Again>| {
+        let request = {
+            let mut request = request.lock().unwrap_or_else(PoisonError::into_inner);
+            match &again {
+                Some(Again::Dict(key)) => request.key = Some(key.clone()),
+                Some(Again::Typed(edits)) => request.typed = TypedFrom::Given(edits.clone()),
+                None => {}
+            }
+            request.clone()
+        };
         let opened = open::open(&request).map_err(|error| error.to_string())?;
-        let document = Arc::new(Document::of(&opened));
+        let mut document = Document::of(&opened);
+        if let (Some(Again::Typed(_)), Some(folder)) = (&again, &kept_in)
+            && let Err(error) = keep(&opened, folder)
+        {
+            document.warnings.push(format!("What was typed holds until you quit, and cannot be kept: {error}."));
+        }
+        let document = Arc::new(document);
         let converted = opened.clone();
         let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
         let converter: StartConverter =
@@ -165,7 +197,14 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
     };
     let again = Arc::new(load);
     let first = Arc::clone(&again);
-    run_again(options, Box::new(move || first(None)), Some(Box::new(move |key| again(Some(key)))))
+    run_again(options, Box::new(move || first(None)), Some(Box::new(move |how| again(Some(how)))))
+}
+
+/// Keep what was typed for the next run.
+fn keep(opened: &open::Opened, folder: &Path) -> Result<(), String> {
+    let store = Store::of(folder, &opened.checkpoint.origin().files).ok_or("the file cannot be read again")?;
+    let path = store.path.display().to_string();
+    store.write(&opened.checkpoint.path, &opened.typed.edits).map_err(|error| format!("{path}: {error}"))
 }
 
 /// Run the screen with another way to open a checkpoint than [`open`].
@@ -204,9 +243,13 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let mut terminal = ManuallyDrop::new(or_leave(Terminal::new(CrosstermBackend::new(io::stdout())))?);
     let again = again.map(Arc::new);
     let reopener = again.map(|again| -> Reopener {
-        Box::new(move |key| {
+        Box::new(move |how| {
             let again = Arc::clone(&again);
-            spawn("opener", reopened.clone(), move |messages| drop(messages.send(Message::Opened(again(key)))))
+            spawn("opener", reopened.clone(), move |messages| {
+                let retold = matches!(how, Again::Typed(_));
+                let loaded = again(how);
+                drop(messages.send(if retold { Message::Retold(loaded) } else { Message::Opened(loaded) }));
+            })
         })
     });
     let mut workers = Workers { reopener, ..Workers::default() };
@@ -277,8 +320,8 @@ pub struct Workers {
     reopener: Option<Reopener>,
 }
 
-/// Starts a thread that opens another dict of the file.
-type Reopener = Box<dyn Fn(String) -> io::Result<()>>;
+/// Starts a thread that opens the file in another way.
+type Reopener = Box<dyn Fn(Again) -> io::Result<()>>;
 
 /// Everything that the loop keeps besides the state.
 struct World<'a> {
@@ -422,6 +465,17 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
             Action::Opened(loaded.document)
         }
         Message::Opened(Err(message)) => Action::OpenFailed(message),
+        Message::Retold(Ok(loaded)) => {
+            // What runs is of what was known before.
+            if let Some(verifier) = world.workers.verifier.take() {
+                verifier.cancel();
+            }
+            (world.events, world.converted) = (unbounded(), unbounded());
+            world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
+            world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
+            Action::Retold(loaded.document)
+        }
+        Message::Retold(Err(message)) => Action::NotRetold(message),
         Message::Highlighted(done) => Action::Highlighted(done),
         Message::Panicked(words) => Action::WorkerPanicked(words),
     };
@@ -487,7 +541,12 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, E
                 world.workers.converter = None;
                 (world.events, world.converted) = (unbounded(), unbounded());
                 if let Some(reopen) = &world.workers.reopener {
-                    reopen(key)?;
+                    reopen(Again::Dict(key))?;
+                }
+            }
+            Effect::Retell(edits) => {
+                if let Some(reopen) = &world.workers.reopener {
+                    reopen(Again::Typed(edits))?;
                 }
             }
             Effect::Highlight(job) => {

@@ -51,6 +51,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
         registry: Arc::new(registry),
         architecture: None,
         triage: Arc::new(triage),
+        typed: Arc::default(),
         inputs: Arc::default(),
     }
 }

@@ -45,3 +45,4 @@ mod source_limits;
 mod steering;
 mod torchscript;
 mod twins;
+mod typed;

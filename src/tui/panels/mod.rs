@@ -5,6 +5,7 @@
 //! need no line there: they mean the same everywhere.
 
 pub mod about;
+pub mod attributes;
 pub mod convert;
 pub mod dicts;
 pub mod filter;
@@ -27,6 +28,7 @@ use super::scroll::Scroll;
 #[allow(missing_docs)]
 pub enum Name {
     About,
+    Attributes,
     Convert,
     Dicts,
     Filter,
@@ -37,8 +39,16 @@ pub enum Name {
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 7] =
-        [Name::About, Name::Convert, Name::Dicts, Name::Filter, Name::Find, Name::Findings, Name::Help];
+    pub const ALL: [Name; 8] = [
+        Name::About,
+        Name::Attributes,
+        Name::Convert,
+        Name::Dicts,
+        Name::Filter,
+        Name::Find,
+        Name::Findings,
+        Name::Help,
+    ];
 }
 
 /// The state of each panel, and which of them is open. A closed panel keeps its state.
@@ -48,6 +58,7 @@ pub struct Panels {
     /// The open one, which has the keyboard.
     pub open: Option<Name>,
     pub about: about::About,
+    pub attributes: attributes::Attributes,
     pub convert: convert::Convert,
     pub dicts: dicts::Dicts,
     pub filter: filter::Filter,
@@ -60,6 +71,7 @@ impl Panels {
     fn of(&self, name: Name) -> &dyn Panel {
         match name {
             Name::About => &self.about,
+            Name::Attributes => &self.attributes,
             Name::Convert => &self.convert,
             Name::Dicts => &self.dicts,
             Name::Filter => &self.filter,
@@ -72,6 +84,7 @@ impl Panels {
     fn of_mut(&mut self, name: Name) -> &mut dyn Panel {
         match name {
             Name::About => &mut self.about,
+            Name::Attributes => &mut self.attributes,
             Name::Convert => &mut self.convert,
             Name::Dicts => &mut self.dicts,
             Name::Filter => &mut self.filter,
