@@ -106,7 +106,7 @@ pub fn value_words(name: &str, value: &Value) -> String {
 pub fn of_class(site: &Site<'_>, open: Option<&Map<String, Value>>) -> Result<Assumed, Vec<String>> {
     let way = way(site, site.row, site.attributes().clone(), open)?;
     let unknown = || way.0.unknown.keys().cloned().collect();
-    of_ways(site, vec![way.clone()]).ok_or_else(unknown)
+    of_ways(site, vec![way.clone()], open).ok_or_else(unknown)
 }
 
 /// What is tried of a module that may be of several classes, which are rows of the registry: each of them, with each plausible
@@ -116,11 +116,12 @@ pub fn of_classes(site: &Site<'_>, rows: &[Layer], open: Option<&Map<String, Val
         let site = Site { row, ..*site };
         way(&site, row, attributes_as(&site, &row.class, open), open).ok()
     });
-    of_ways(site, ways.collect::<Option<_>>()?)
+    of_ways(site, ways.collect::<Option<_>>()?, open)
 }
 
-/// Those of one module, if all of them move its weights alike.
-fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>) -> Option<Assumed> {
+/// Those of one module, if all of them move its weights alike. Without weights there is nothing that holds whatever a value is: then
+/// only what something says the values of is tried.
+fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>, open: Option<&Map<String, Value>>) -> Option<Assumed> {
     let first = ways.first()?.1.clone();
     let shape = |name: &str| site.tensor(name).and_then(|id| Some(site.checkpoint.tensors.get(id)?.shape.as_slice()));
     let mut values: Map<String, Value> = Map::new();
@@ -132,6 +133,7 @@ fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>) -> Option<Assumed> {
         }
     };
     let same = |moves: &[Move]| same_moves(&first.weights, moves, shape);
+    let is_told = |name: &str| open.is_some_and(|open| open.contains_key(name));
     // Where the class alone does not say how they move, the conversions are held against one another.
     let mut certain = true;
     for (way, plan) in &ways {
@@ -140,6 +142,11 @@ fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>) -> Option<Assumed> {
         let always = if plan.weights.is_empty() { Ok(Vec::new()) } else { recipes::moves_by_class(&own) };
         certain &= always.as_ref().is_ok_and(|always| same_moves(always, &plan.weights, shape));
         if !same(&plan.weights) {
+            return None;
+        }
+        let told = way.unknown.keys().all(|name| is_told(name))
+            && (way.row.class == site.module().class.as_str() || is_told(&way.row.class));
+        if plan.weights.is_empty() && !told {
             return None;
         }
         if ways.len() > 1 {
