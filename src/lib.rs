@@ -21,6 +21,7 @@
 //! | [`export`] | an opened model | its key map, the file of its weights, the way back, the check of somebody else's |
 //! | [`t2m_engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`compare`] | two outputs | error statistics, tolerance, verdict |
+//! | [`typed`] | what the user has typed | hyper-parameters and classes, kept between two runs |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
 //! | [`report`] | all of it | text, JSON, Markdown |
@@ -59,4 +60,5 @@ pub mod source;
 pub mod stderr;
 pub mod triage;
 pub mod tui;
+pub mod typed;
 pub mod verify;

@@ -14,6 +14,8 @@ use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::triage::{self, Status, Triage};
+use crate::typed::store::Store;
+use crate::typed::{Edit, Typed};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
 
@@ -38,8 +40,22 @@ pub struct Options {
     pub registries: Vec<PathBuf>,
     /// Which dict of the file is the model, where there are several: a key, or a dotted path of keys.
     pub key: Option<String>,
+    /// Attributes that the user has typed.
+    pub typed: TypedFrom,
     /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
     pub dequantized: Option<Dtype>,
+}
+
+/// Where attributes that the user has typed come from.
+#[derive(Debug, Clone, Default)]
+pub enum TypedFrom {
+    /// There are none.
+    #[default]
+    Nothing,
+    /// What was kept in this folder of an earlier run.
+    Kept(PathBuf),
+    /// These.
+    Given(Vec<Edit>),
 }
 
 impl Options {
@@ -68,6 +84,8 @@ pub struct Opened {
     pub architecture: Option<Arc<Architecture>>,
     /// The graph of the model, where the user's Python exported one.
     pub graph: Option<Arc<Graph>>,
+    /// What the user has typed of it.
+    pub typed: Arc<Typed>,
     /// The triage.
     pub triage: Arc<Triage>,
     /// Every file that was read for it.
@@ -208,6 +226,23 @@ fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> R
     Ok(built)
 }
 
+/// Give the model what the user has typed of it.
+fn take_typed(options: &Options, checkpoint: &Checkpoint, model: &mut Model, registry: &Registry) -> Typed {
+    let (edits, lost) = match &options.typed {
+        TypedFrom::Nothing => return Typed::default(),
+        TypedFrom::Given(edits) => (edits.clone(), None),
+        TypedFrom::Kept(folder) if !Store::is_used(folder) => return Typed::default(),
+        TypedFrom::Kept(folder) => match Store::of(folder, &checkpoint.origin().files).map(|store| store.read()) {
+            None => return Typed::default(),
+            Some(Ok(edits)) => (edits, None),
+            Some(Err(lost)) => (Vec::new(), Some(lost)),
+        },
+    };
+    let mut typed = Typed::apply(edits, checkpoint, model, registry);
+    typed.warnings.extend(lost);
+    typed
+}
+
 /// Open and triage.
 ///
 /// # Errors
@@ -255,6 +290,8 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         .or_else(|| architecture::configured(&checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
+    let typed = take_typed(options, &checkpoint, &mut model, &registry);
+    checkpoint.warnings.extend(typed.warnings.iter().cloned());
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));
@@ -269,6 +306,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         registry: Arc::new(registry),
         architecture,
         graph,
+        typed: Arc::new(typed),
         triage: Arc::new(triage),
         inputs: Arc::new(inputs),
     })

@@ -3,8 +3,8 @@
 
 mod asset;
 mod built;
-mod configured;
 mod call;
+mod configured;
 mod fit;
 mod graph;
 mod merge;
@@ -23,8 +23,8 @@ use t2m_checkpoint::{Checkpoint, Content};
 use crate::model::{Evidence, Model};
 use asset::{Asset, Block, Tree};
 pub use built::Asked;
-pub use configured::configured;
 pub use call::{Candidate, candidates};
+pub use configured::configured;
 use fit::{Fit, Names, Place};
 pub use graph::Graph;
 pub use merge::Told;

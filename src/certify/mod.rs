@@ -212,8 +212,16 @@ impl SampleModel {
             change(index, Arc::make_mut(&mut triage.modules[id]));
         }
         let (checkpoint, model, triage) = (Arc::new(checkpoint), Arc::new(model), Arc::new(triage));
-        let opened =
-            Opened { checkpoint, model, registry, triage, architecture: None, graph: None, inputs: Arc::default() };
+        let opened = Opened {
+            checkpoint,
+            model,
+            registry,
+            triage,
+            architecture: None,
+            graph: None,
+            typed: Arc::default(),
+            inputs: Arc::default(),
+        };
         SampleModel { opened, modules }
     }
 

@@ -19,7 +19,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::architecture::spec::InputSpec;
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
-use crate::open::Options;
+use crate::open::{Options, TypedFrom};
+use crate::typed::store;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
 
@@ -213,6 +214,7 @@ impl Common {
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),
+            typed: store::folder().map_or(TypedFrom::Nothing, TypedFrom::Kept),
             dequantized: None,
         }
     }

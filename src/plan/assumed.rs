@@ -4,7 +4,7 @@
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::recipes::{self, Site};
+use super::recipes::{self, Asked, Site};
 use super::weights::same_moves;
 use super::{Move, Plan, Refusal};
 use crate::model::{Model, ModuleId, reparametrized};
@@ -106,7 +106,7 @@ pub fn value_words(name: &str, value: &Value) -> String {
 pub fn of_class(site: &Site<'_>, open: Option<&Map<String, Value>>) -> Result<Assumed, Vec<String>> {
     let way = way(site, site.row, site.attributes().clone(), open)?;
     let unknown = || way.0.unknown.keys().cloned().collect();
-    of_ways(site, vec![way.clone()]).ok_or_else(unknown)
+    of_ways(site, vec![way.clone()], open).ok_or_else(unknown)
 }
 
 /// What is tried of a module that may be of several classes, which are rows of the registry: each of them, with each plausible
@@ -116,11 +116,12 @@ pub fn of_classes(site: &Site<'_>, rows: &[Layer], open: Option<&Map<String, Val
         let site = Site { row, ..*site };
         way(&site, row, attributes_as(&site, &row.class, open), open).ok()
     });
-    of_ways(site, ways.collect::<Option<_>>()?)
+    of_ways(site, ways.collect::<Option<_>>()?, open)
 }
 
-/// Those of one module, if all of them move its weights alike.
-fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>) -> Option<Assumed> {
+/// Those of one module, if all of them move its weights alike. Without weights there is nothing that holds whatever a value is: then
+/// only what something says the values of is tried.
+fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>, open: Option<&Map<String, Value>>) -> Option<Assumed> {
     let first = ways.first()?.1.clone();
     let shape = |name: &str| site.tensor(name).and_then(|id| Some(site.checkpoint.tensors.get(id)?.shape.as_slice()));
     let mut values: Map<String, Value> = Map::new();
@@ -132,6 +133,7 @@ fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>) -> Option<Assumed> {
         }
     };
     let same = |moves: &[Move]| same_moves(&first.weights, moves, shape);
+    let is_told = |name: &str| open.is_some_and(|open| open.contains_key(name));
     // Where the class alone does not say how they move, the conversions are held against one another.
     let mut certain = true;
     for (way, plan) in &ways {
@@ -140,6 +142,11 @@ fn of_ways(site: &Site<'_>, ways: Vec<(Way, Plan)>) -> Option<Assumed> {
         let always = if plan.weights.is_empty() { Ok(Vec::new()) } else { recipes::moves_by_class(&own) };
         certain &= always.as_ref().is_ok_and(|always| same_moves(always, &plan.weights, shape));
         if !same(&plan.weights) {
+            return None;
+        }
+        let told = way.unknown.keys().all(|name| is_told(name))
+            && (way.row.class == site.module().class.as_str() || is_told(&way.row.class));
+        if plan.weights.is_empty() && !told {
             return None;
         }
         if ways.len() > 1 {
@@ -197,8 +204,19 @@ fn way(
     let mut unknown: IndexMap<String, Vec<Value>> = IndexMap::new();
     let mut all = attributes.clone();
     loop {
-        let (module, attribute, like) = match recipes::plan(&Site { row, assumed: Some(&all), ..*site }) {
-            Ok(plan) => return Ok((Way { row: row.clone(), attributes, unknown }, plan)),
+        let asked = Asked::of(&site.module().path);
+        let planned = recipes::plan(&Site { row, assumed: Some(&all), asked: Some(&asked), ..*site });
+        let (module, attribute, like) = match planned {
+            Ok(plan) => {
+                let asked = asked.names();
+                unknown.retain(|name, _| asked.contains(name));
+                if let Some(constructor) = constructor(site.torch_class()) {
+                    // In the order of the constructor's arguments, whichever the recipe asks for first.
+                    let place = |name: &str| constructor.names().position(|known| known == name);
+                    unknown.sort_by(|one, _, other, _| place(one).cmp(&place(other)));
+                }
+                return Ok((Way { row: row.clone(), attributes, unknown }, plan));
+            }
             Err(Refusal::Missing { module, attribute, like }) => (module, attribute, like),
             Err(_) => return Err(unknown.into_keys().collect()),
         };
@@ -210,7 +228,32 @@ fn way(
             return Err(unknown.into_keys().chain(here.then_some(attribute)).collect());
         };
         all.insert(attribute.clone(), spread(site.torch_class(), &attribute, likeliest));
+        let is_first = unknown.is_empty();
         unknown.insert(attribute, values);
+        if is_first {
+            others(site, &mut all, open, &mut unknown);
+        }
+    }
+}
+
+/// Fill in what else a layer of this class may be asked for, so that it need not be planned once for each.
+fn others(
+    site: &Site<'_>,
+    all: &mut Map<String, Value>,
+    open: Option<&Map<String, Value>>,
+    unknown: &mut IndexMap<String, Vec<Value>>,
+) {
+    let Some(constructor) = constructor(site.torch_class()) else { return };
+    for name in constructor.names() {
+        // Under which name the class keeps what torch's layer calls so is its recipe's to say.
+        if all.contains_key(name) || site.row.attributes.contains_key(name) || unknown.len() == MOST_UNKNOWN {
+            continue;
+        }
+        let values = values_of(site, all, open, [name, name]);
+        if let Some(likeliest) = values.first() {
+            all.insert(name.to_owned(), spread(site.torch_class(), name, likeliest));
+            unknown.insert(name.to_owned(), values);
+        }
     }
 }
 

@@ -47,6 +47,9 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     if let Some(graph) = &opened.graph {
         page.line(&format!("{:<NAMES$}  {}", "graph:", sentence(&graph.title())))?;
     }
+    for line in opened.typed.lines() {
+        page.line(&format!("{:<NAMES$}  {}", "typed:", sentence(&line)))?;
+    }
     for (name, words) in facts(opened, &folders) {
         page.line(&format!("{name:<NAMES$}  {words}"))?;
     }
@@ -262,6 +265,9 @@ fn write_pickle(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
 pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
     writeln!(out, "# {}\n", headline(opened))?;
     let folders = Folders::of(&opened.triage);
+    for line in opened.typed.lines() {
+        writeln!(out, "- typed: {}", cell(&line))?;
+    }
     for (name, words) in facts(opened, &folders) {
         writeln!(out, "- {name} {}", cell(&words))?;
     }

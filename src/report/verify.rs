@@ -67,6 +67,7 @@ impl Report<'_> {
         let headline = Headline::of(&opened.model, &opened.triage, known_share(opened));
         lines.push(format!("weights: {}", headline.weights_words()));
         lines.push(format!("behaviour: {}", headline.behaviour_words()));
+        lines.extend(opened.typed.lines().iter().map(|line| format!("typed: {}", sentence(line))));
         if let Some(words) = headline.forwards.words() {
             let names = headline.forwards.names().map_or(String::new(), |names| format!(": {names}"));
             lines.push(format!("not measured: {words}{names}"));

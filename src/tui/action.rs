@@ -12,6 +12,7 @@ use super::panels::Name;
 use super::panels::build::Wanted;
 use crate::exit::Exit;
 use crate::source::highlight::Run;
+use crate::typed::Edit;
 use crate::verify;
 
 /// What a key stands for. `assets/keymap.toml` uses these names in kebab-case.
@@ -58,6 +59,8 @@ pub enum Command {
     EraseAll,
     Toggle,
     Clear,
+    Scope,
+    Forget,
 }
 
 /// Something happened.
@@ -75,6 +78,10 @@ pub enum Action {
     Wheel(u16, u16, i32),
     /// The checkpoint is open.
     Opened(Arc<Document>),
+    /// It was opened anew with what the user typed.
+    Retold(Arc<Document>),
+    /// That could not be done, or not be kept: the whole message.
+    NotRetold(String),
     /// It could not be opened: the whole message.
     OpenFailed(String),
     /// The model that the user's Python was asked for is built, or why it is not.
@@ -118,6 +125,8 @@ pub enum Effect {
     Build(Box<Wanted>),
     /// End that Python.
     StopBuild,
+    /// Open the same file with these attributes typed, and keep them.
+    Retell(Vec<Edit>),
     /// Capture the mouse, or let it go.
     Mouse(bool),
 }

@@ -15,10 +15,11 @@ use crate::findings::{Blockers, Folders, Headline};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::ports::{self, Port};
-use crate::registry::library;
+use crate::registry::{Registry, library};
 use crate::source::{Blocker, ClassSource, Reach, Severity};
 use crate::triage::{ModuleTriage, Status, Triage};
-use t2m_checkpoint::PickleGlobal;
+use crate::typed::Typed;
+use t2m_checkpoint::{Checkpoint, PickleGlobal};
 
 /// A checkpoint as the screen sees it. It does not change once made.
 #[derive(Debug, Clone)]
@@ -35,6 +36,10 @@ pub struct Document {
     pub about: About,
     /// What a model may be built by.
     pub offer: Offer,
+    /// What an attribute that is typed is checked against; `None` where there is no file.
+    pub checked: Option<Checked>,
+    /// What was typed.
+    pub typed: Arc<Typed>,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -64,6 +69,15 @@ pub struct Document {
     unsaid: Vec<u32>,
     /// How many runnable modules come before each.
     ranks: Vec<u32>,
+}
+
+/// What an attribute that is typed is checked against.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The file, for the shapes of its tensors.
+    pub checkpoint: Arc<Checkpoint>,
+    /// The classes that there are.
+    pub registry: Arc<Registry>,
 }
 
 /// What is in the file besides modules.
@@ -197,6 +211,9 @@ impl Document {
         document.bytes = checkpoint.bytes;
         document.warnings.clone_from(&checkpoint.warnings);
         document.about = About::of(opened);
+        document.typed = opened.typed.clone();
+        let (checkpoint, registry) = (opened.checkpoint.clone(), opened.registry.clone());
+        document.checked = Some(Checked { checkpoint, registry });
         document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
         document.headline.weights = known_share(opened);
@@ -237,6 +254,8 @@ impl Document {
             warnings: Vec::new(),
             about: About::default(),
             offer: Offer::default(),
+            checked: None,
+            typed: Arc::default(),
             model,
             triage,
             headline,
@@ -253,6 +272,13 @@ impl Document {
             unsaid,
             ranks,
         }
+    }
+
+    /// Whether another one has the same modules, by their paths.
+    pub fn is_alike(&self, other: &Document) -> bool {
+        let paths =
+            |document: &Document| document.model.modules.iter().map(|module| module.path.clone()).collect::<Vec<_>>();
+        self.len() == other.len() && paths(self) == paths(other)
     }
 
     /// Number of modules.

@@ -5,9 +5,9 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,9 +32,11 @@ use super::theme::{self, Level, Theme};
 use super::update::update;
 use crate::exit::Exit;
 use crate::interrupt;
-use crate::open;
+use crate::open::{self, TypedFrom};
 use crate::source::highlight;
 use crate::stderr;
+use crate::typed::Edit;
+use crate::typed::store::Store;
 use crate::verify;
 use t2m_checkpoint::escape::escape_lines;
 
@@ -129,17 +131,19 @@ pub struct Loaded {
 /// Opens the checkpoint, on a thread of its own.
 pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
 
+/// The same file in another way.
+#[derive(Debug, Clone)]
+pub enum Again {
+    /// With this dict as the model.
+    Dict(String),
+    /// With these attributes typed, which are to be kept.
+    Typed(Vec<Edit>),
+    /// With the model that the user's Python builds, and what ends that Python once it is set.
+    Build(Box<Wanted>, Arc<AtomicBool>),
+}
+
 /// Opens the same file in another way, on a thread of its own.
 pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync>;
-
-/// How a file is opened again.
-#[derive(Debug, Clone, Default)]
-pub struct Again {
-    /// With this dict as the model.
-    pub key: Option<String>,
-    /// With the model that the user's Python builds, and what ends that Python once it is set.
-    pub build: Option<(Wanted, Arc<AtomicBool>)>,
-}
 
 /// What the threads tell the loop.
 pub enum Message {
@@ -153,6 +157,8 @@ pub enum Message {
     Opened(Result<Loaded, String>),
     /// The model is built, or is not: the number of the request.
     Built(u64, Result<Loaded, String>),
+    /// The checkpoint was opened again with what was typed, or was not.
+    Retold(Result<Loaded, String>),
     /// Source has its colours.
     Highlighted(Highlighted),
     /// A thread panicked.
@@ -166,16 +172,40 @@ pub enum Message {
 /// # Errors
 /// The theme cannot be used, or there is no terminal.
 pub fn run(options: RunOptions) -> Result<Exit, Error> {
-    let request = options.open.clone();
-    let load = move |again: Again| {
-        let mut request = open::Options { key: again.key.or_else(|| request.key.clone()), ..request.clone() };
-        if let Some((Wanted { model, python, inputs }, stop)) = again.build {
-            (request.model, request.python, request.inputs) = (Some(model), Some(python.into()), inputs);
-            request.stop = Some(stop);
+    // What was chosen on the screen holds for whatever is opened next.
+    let request = Mutex::new(options.open.clone());
+    let kept_in = match &options.open.typed {
+        TypedFrom::Kept(folder) => Some(folder.clone()),
+        _ => None,
+    };
+    let load = move |again: Option<Again>| {
+        let now = {
+            let mut request = request.lock().unwrap_or_else(PoisonError::into_inner);
+            match &again {
+                Some(Again::Dict(key)) => request.key = Some(key.clone()),
+                Some(Again::Typed(edits)) => request.typed = TypedFrom::Given(edits.clone()),
+                Some(Again::Build(..)) | None => {}
+            }
+            let mut request = request.clone();
+            if let Some(Again::Build(wanted, stop)) = &again {
+                let Wanted { model, python, inputs } = (**wanted).clone();
+                (request.model, request.python, request.inputs) = (Some(model), Some(python.into()), inputs);
+                request.stop = Some(Arc::clone(stop));
+            }
+            request
+        };
+        let opened = open::open(&now).map_err(|error| error.to_string())?;
+        if let Some(Again::Build(..)) = &again {
+            // The answer holds for this file: what is typed later is typed of the model that was built.
+            *request.lock().unwrap_or_else(PoisonError::into_inner) = open::Options { stop: None, ..now.clone() };
         }
-        let opened = open::open(&request).map_err(|error| error.to_string())?;
         let mut document = Document::of(&opened);
-        document.offer = Offer::of(&opened, &request);
+        document.offer = Offer::of(&opened, &now);
+        if let (Some(Again::Typed(_)), Some(folder)) = (&again, &kept_in)
+            && let Err(error) = keep(&opened, folder)
+        {
+            document.warnings.push(format!("What was typed holds until you quit, and cannot be kept: {error}."));
+        }
         let document = Arc::new(document);
         let converted = opened.clone();
         let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
@@ -185,7 +215,14 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
     };
     let again = Arc::new(load);
     let first = Arc::clone(&again);
-    run_again(options, Box::new(move || first(Again::default())), Some(Box::new(move |how| again(how))))
+    run_again(options, Box::new(move || first(None)), Some(Box::new(move |how| again(Some(how)))))
+}
+
+/// Keep what was typed for the next run.
+fn keep(opened: &open::Opened, folder: &Path) -> Result<(), String> {
+    let store = Store::of(folder, &opened.checkpoint.origin().files).ok_or("the file cannot be read again")?;
+    let path = store.path.display().to_string();
+    store.write(&opened.checkpoint.path, &opened.typed.edits).map_err(|error| format!("{path}: {error}"))
 }
 
 /// Run the screen with another way to open a checkpoint than [`open`].
@@ -227,9 +264,11 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
         Box::new(move |how, number| {
             let again = Arc::clone(&again);
             let work = move |messages: &Sender<Message>| {
+                let retold = matches!(how, Again::Typed(_));
                 let opened = again(how);
                 let message = match number {
                     Some(number) => Message::Built(number, opened),
+                    None if retold => Message::Retold(opened),
                     None => Message::Opened(opened),
                 };
                 drop(messages.send(message));
@@ -304,8 +343,6 @@ pub struct Workers {
     verifier: Option<Box<dyn Verifier>>,
     converter: Option<Box<dyn Converter>>,
     reopener: Option<Reopener>,
-    /// The dict that was chosen on the screen.
-    key: Option<String>,
     /// How many models were asked for, and what ends the Python that builds the last.
     built: u64,
     building: Option<Arc<AtomicBool>>,
@@ -331,7 +368,7 @@ impl Workers {
         let stop = Arc::new(AtomicBool::new(false));
         self.built += 1;
         self.building = Some(Arc::clone(&stop));
-        let how = Again { key: self.key.clone(), build: Some((wanted, stop)) };
+        let how = Again::Build(Box::new(wanted), stop);
         self.reopener.as_ref().map_or(Ok(()), |reopen| reopen(how, Some(self.built)))
     }
 }
@@ -489,6 +526,17 @@ fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Res
             world.workers.building = None;
             Action::Built(built.map(|loaded| replace(loaded, world)))
         }
+        Message::Retold(Ok(loaded)) => {
+            // What runs is of what was known before.
+            if let Some(verifier) = world.workers.verifier.take() {
+                verifier.cancel();
+            }
+            (world.events, world.converted) = (unbounded(), unbounded());
+            world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
+            world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
+            Action::Retold(loaded.document)
+        }
+        Message::Retold(Err(message)) => Action::NotRetold(message),
         Message::Highlighted(done) => Action::Highlighted(done),
         Message::Panicked(words) => Action::WorkerPanicked(words),
     };
@@ -565,9 +613,13 @@ fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, E
             }
             Effect::Reopen(key) => {
                 forget_workers(world);
-                world.workers.key = Some(key.clone());
                 if let Some(reopen) = &world.workers.reopener {
-                    reopen(Again { key: Some(key), build: None }, None)?;
+                    reopen(Again::Dict(key), None)?;
+                }
+            }
+            Effect::Retell(edits) => {
+                if let Some(reopen) = &world.workers.reopener {
+                    reopen(Again::Typed(edits), None)?;
                 }
             }
             Effect::Build(wanted) => world.workers.build(*wanted)?,

@@ -30,6 +30,8 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             state.panels = Default::default();
             state.screen = Screen::Open(Box::new(View::new(document)));
         }
+        Action::Retold(document) => retold(state, document),
+        Action::NotRetold(message) => state.notice = Some(message),
         Action::OpenFailed(message) => state.screen = Screen::Failed(Failed::new(message)),
         Action::WorkerPanicked(message) => worker_panicked(state, &message),
         Action::Drawn(areas) => {
@@ -71,18 +73,35 @@ fn build(state: &mut State, effects: &mut Vec<Effect>) {
     }
 }
 
+/// The same file, of which more is known: what was measured of layers that are run as before stays.
+fn retold(state: &mut State, document: Arc<Document>) {
+    state.notice = document.warnings.iter().find(|warning| warning.contains("was typed")).cloned();
+    match &mut state.screen {
+        Screen::Open(view) if view.document.is_alike(&document) => {
+            let stopped = view.measured.is_running();
+            view.retell(document);
+            let said = stopped.then(|| "what ran was stopped".to_owned());
+            state.notice = state.notice.take().or(said);
+        }
+        screen => *screen = Screen::Open(Box::new(View::new(document))),
+    }
+    // What a conversion would write is to be found out anew.
+    state.panels.convert = Default::default();
+}
+
 /// Where another dict of the file was chosen, the screen waits for it; while a file is being written nothing is opened.
 fn reopen(state: &mut State, effects: &mut Vec<Effect>) {
     let chosen = effects.iter().find_map(|effect| match effect {
         Effect::Reopen(dict) => Some(dict.clone()),
         _ => None,
     });
-    let (Some(dict), Screen::Open(view)) = (chosen, &state.screen) else { return };
-    if state.panels.convert.is_writing() {
-        effects.retain(|effect| !matches!(effect, Effect::Reopen(_)));
+    let anew = |effect: &Effect| matches!(effect, Effect::Reopen(_) | Effect::Retell(_));
+    if state.panels.convert.is_writing() && effects.iter().any(anew) {
+        effects.retain(|effect| !anew(effect));
         state.notice = Some(WRITING.to_owned());
         return;
     }
+    let (Some(dict), Screen::Open(view)) = (chosen, &state.screen) else { return };
     let name = format!("{} ({dict})", view.document.name);
     state.screen = Screen::Opening(name);
 }

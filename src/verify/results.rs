@@ -319,6 +319,16 @@ impl Results {
         }
     }
 
+    /// The verdicts so far for the same modules, of which something else is known now: those of layers that are `same`.
+    pub fn carried_to(&self, model: Arc<Model>, triage: &Triage, same: impl Fn(ModuleId) -> bool) -> Results {
+        let mut carried =
+            Results { greetings: self.greetings.clone(), turns: self.turns, ..Results::of(model, triage) };
+        for (&id, layer) in self.layers.iter().filter(|(id, layer)| layer.verdict().is_some() && same(**id)) {
+            carried.set(id, layer.clone());
+        }
+        carried
+    }
+
     /// One layer's measurement, if one was ever requested.
     pub fn layer(&self, id: ModuleId) -> Option<&Layer> {
         self.layers.get(&id)

@@ -16,11 +16,15 @@ use std::process::{Command, Output};
 use proptest::sample::Index;
 use serde_json::Value;
 
+/// A folder of state that nobody has: what was typed on the developer's screen must not matter.
+pub const NO_STATE: &str = "/nowhere/state";
+
 /// The program under test.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_t2m-tui"));
     // What the developer's shell has active must not matter.
     command.env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX").env_remove("COLUMNS");
+    command.env("XDG_STATE_HOME", NO_STATE);
     command
 }
 

@@ -42,6 +42,7 @@ impl Terminal {
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
         command.env("LC_ALL", "C.UTF-8");
+        command.env("XDG_STATE_HOME", super::NO_STATE);
         command.env_remove("NO_COLOR");
         command.env_remove("COLUMNS");
         for (name, value) in environment {

@@ -28,5 +28,6 @@ mod norm_values;
 mod odd_modules;
 mod reverse;
 mod signals;
+mod typed;
 mod usage;
 mod width;

@@ -85,7 +85,10 @@ fn where_a_value_decides_how_weights_move_nothing_is_assumed() {
     let triage = t2m_tui::triage::triage(&opened.checkpoint, &model, &opened.registry, &sources);
     assert_eq!(triage.modules[id].status, Status::Incomplete);
     assert!(triage.modules[id].assumed.is_none());
-    assert_eq!(triage.modules[id].unknown, ["stride", "dilation", "groups", "padding", "output_padding"]);
+    assert_eq!(
+        triage.modules[id].unknown,
+        ["stride", "padding", "output_padding", "groups", "dilation", "padding_mode"]
+    );
     let row = opened.registry.layer(&model.modules[id].class).unwrap();
     assert!(moves_by_class(&Site::new(&opened.checkpoint, &model, &opened.registry, id, row)).is_err());
 }

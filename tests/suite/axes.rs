@@ -52,6 +52,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
         architecture: None,
         graph: None,
         triage: Arc::new(triage),
+        typed: Arc::default(),
         inputs: Arc::default(),
     }
 }

@@ -48,3 +48,4 @@ mod source_limits;
 mod steering;
 mod torchscript;
 mod twins;
+mod typed;

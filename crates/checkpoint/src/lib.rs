@@ -66,6 +66,7 @@ pub use absent::{Absent, AbsentKind};
 pub use bytes::{Bytes, FileId};
 pub use described::DescribedModule;
 pub use error::Error;
+pub use literal::{Misread, assignments};
 pub use packed::{Packed, Scheme};
 pub use reader::TensorReader;
 pub use spread::Spread;

@@ -1,4 +1,4 @@
-//! Python literals and calls in the text that TorchScript writes: read, never evaluated.
+//! Python literals and calls in the text that TorchScript writes, and assignments that a person types: read, never evaluated.
 
 use serde_json::{Number, Value};
 
@@ -35,6 +35,61 @@ pub(super) struct Argument {
 pub(super) fn literal(text: &str) -> Option<Value> {
     let (value, rest) = value(text.trim(), 0)?;
     rest.trim().is_empty().then_some(value)
+}
+
+/// What is no assignment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{expected} is expected")]
+pub struct Misread {
+    /// Where, in bytes from the beginning of the text.
+    pub at: usize,
+    /// What was expected there.
+    pub expected: &'static str,
+}
+
+/// Assignments as keyword arguments are written: `stride=2, padding=(1, 1)`, in order. A bare word that is no literal is a text: a
+/// class's name needs no quotes.
+///
+/// # Errors
+/// Says where the text is no such list, and what was expected there.
+pub fn assignments(text: &str) -> Result<Vec<(String, Value)>, Misread> {
+    let place = |rest: &str| text.len() - rest.len();
+    let is_name = |letter: char| letter == '_' || letter == '.' || letter.is_alphanumeric();
+    let mut found = Vec::new();
+    let mut rest = text.trim_start();
+    loop {
+        let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
+        let (name, behind) = rest.split_at(end);
+        if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+            return Err(Misread { at: place(rest), expected: "the name of an attribute" });
+        }
+        let behind = behind.trim_start();
+        let Some(written) = behind.strip_prefix('=').map(str::trim_start) else {
+            return Err(Misread { at: place(behind), expected: "`=`" });
+        };
+        let bare = || {
+            let end = written.find(|letter| !is_name(letter)).unwrap_or(written.len());
+            let (word, rest) = written.split_at(end);
+            let is_word = word.starts_with(|first: char| first == '_' || first.is_alphabetic());
+            is_word.then(|| (Value::from(word), rest))
+        };
+        let Some((value, behind)) = value(written, 0).or_else(bare) else {
+            return Err(Misread {
+                at: place(written),
+                expected: "a number, a text, True, False, None or a list of them",
+            });
+        };
+        found.push((name.to_owned(), value));
+        rest = behind.trim_start();
+        if rest.is_empty() {
+            return Ok(found);
+        }
+        let Some(next) = rest.strip_prefix(',') else { return Err(Misread { at: place(rest), expected: "`,`" }) };
+        rest = next.trim_start();
+        if rest.is_empty() {
+            return Ok(found);
+        }
+    }
 }
 
 /// One value and the text behind it.
@@ -206,6 +261,28 @@ mod tests {
     }
 
     #[test]
+    fn assignments_are_read_and_misread_at_their_place() {
+        let read = |text: &str| assignments(text);
+        let pair = |name: &str, value: Value| (name.to_owned(), value);
+        assert_eq!(read(" stride=2 "), Ok(vec![pair("stride", json!(2))]));
+        let several = "stride = (2, 1), eps=1e-6,bias=False, mode='same', class=nn.Linear,";
+        let expected = [
+            ("stride", json!([2, 1])),
+            ("eps", json!(1e-6)),
+            ("bias", json!(false)),
+            ("mode", json!("same")),
+            ("class", json!("nn.Linear")),
+        ];
+        assert_eq!(read(several), Ok(expected.map(|(name, value)| pair(name, value)).to_vec()));
+        let at = |text: &str| read(text).err().map(|misread| (misread.at, misread.expected)).unwrap_or_default();
+        assert_eq!(at("stride"), (6, "`=`"));
+        assert_eq!(at("stride=2 padding=1"), (9, "`,`"));
+        assert_eq!(at("a=1, =2"), (5, "the name of an attribute"));
+        assert_eq!(at("stride=(2").0, 7);
+        assert_eq!((at("").0, at("é=1, b=").0, at("1=2").0), (0, 8, 0));
+    }
+
+    #[test]
     fn calls_are_found_nested_and_named() {
         let text =
             "y = torch.gelu(torch.add(x, f(1, [2]), alpha=2), approximate=\"ta,n)h\")\n z = __torch__.torch.f(1)";
@@ -237,7 +314,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "[\\[\\](),.=\"'a-f0-9 torch.x\\\\é\n-]{0,200}") {
-            let _ = (literal(&text), calls(&text), calls(&format!("torch.a({text}")));
+            let _ = (assignments(&text), literal(&text), calls(&text), calls(&format!("torch.a({text}")));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! need no line there: they mean the same everywhere.
 
 pub mod about;
+pub mod attributes;
 pub mod build;
 pub mod convert;
 pub mod dicts;
@@ -28,6 +29,7 @@ use super::scroll::Scroll;
 #[allow(missing_docs)]
 pub enum Name {
     About,
+    Attributes,
     Build,
     Convert,
     Dicts,
@@ -39,8 +41,17 @@ pub enum Name {
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 8] =
-        [Name::About, Name::Build, Name::Convert, Name::Dicts, Name::Filter, Name::Find, Name::Findings, Name::Help];
+    pub const ALL: [Name; 9] = [
+        Name::About,
+        Name::Attributes,
+        Name::Build,
+        Name::Convert,
+        Name::Dicts,
+        Name::Filter,
+        Name::Find,
+        Name::Findings,
+        Name::Help,
+    ];
 }
 
 /// The state of each panel, and which of them is open. A closed panel keeps its state.
@@ -50,6 +61,7 @@ pub struct Panels {
     /// The open one, which has the keyboard.
     pub open: Option<Name>,
     pub about: about::About,
+    pub attributes: attributes::Attributes,
     pub build: build::Build,
     pub convert: convert::Convert,
     pub dicts: dicts::Dicts,
@@ -63,6 +75,7 @@ impl Panels {
     fn of(&self, name: Name) -> &dyn Panel {
         match name {
             Name::About => &self.about,
+            Name::Attributes => &self.attributes,
             Name::Build => &self.build,
             Name::Convert => &self.convert,
             Name::Dicts => &self.dicts,
@@ -76,6 +89,7 @@ impl Panels {
     fn of_mut(&mut self, name: Name) -> &mut dyn Panel {
         match name {
             Name::About => &mut self.about,
+            Name::Attributes => &mut self.attributes,
             Name::Build => &mut self.build,
             Name::Convert => &mut self.convert,
             Name::Dicts => &mut self.dicts,

@@ -129,6 +129,19 @@ impl View {
         view
     }
 
+    /// The same modules, of which more is known: where the user is stays, and so does what was measured of layers that are run as
+    /// before.
+    pub fn retell(&mut self, document: Arc<Document>) {
+        let before = Arc::clone(&self.document);
+        let same = |id| match (before.triage(id), document.triage(id)) {
+            (Some(before), Some(now)) => (before.runs(), &before.assumed) == (now.runs(), &now.assumed),
+            _ => false,
+        };
+        self.measured = self.measured.carried_to(document.model.clone(), &document.triage, same);
+        self.document = document;
+        self.tree.apply_filter(&self.document, &self.measured);
+    }
+
     /// Let keys move in a pane.
     pub fn focus(&mut self, pane: Pane) {
         self.focus = pane;
