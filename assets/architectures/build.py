@@ -7,6 +7,7 @@ sys.path = [path for path in sys.path if path]
 
 import ast
 import builtins
+import functools
 import hashlib
 import importlib
 import inspect
@@ -29,8 +30,8 @@ GRAPHS = 1
 def foreign(value):
     """An object as the reader of a pickled module names it."""
     kind = type(value)
-    plain_or_tensor = kind.__module__ in ("builtins", "torch") or hasattr(value, "untyped_storage")
-    return LEFT_OUT if plain_or_tensor else {"class": name_of(kind)}
+    tensor = getattr(sys.modules.get("torch"), "Tensor", ())
+    return LEFT_OUT if kind.__module__ in ("builtins", "torch") or isinstance(value, tensor) else {"class": name_of(kind)}
 
 
 attributes_of_pickle = attributes
@@ -39,7 +40,7 @@ attributes_of_pickle = attributes
 def attributes(module):
     """The same as in a pickle; where a module's frequencies follow from a configuration, which no file of weights holds, that too."""
     values = attributes_of_pickle(module)
-    config = getattr(module, "config", None)
+    config = vars(module).get("config")
     parameters = getattr(config, "rope_parameters", None)
     if parameters is None and getattr(config, "rope_theta", None) is not None:
         parameters = {"rope_theta": config.rope_theta, **(getattr(config, "rope_scaling", None) or {})}
@@ -124,7 +125,7 @@ def evaluate(code, names):
         except Exception:
             pass
         return model
-    if callable(model):
+    if isinstance(model, (type, functools.partial)) or inspect.isroutine(model):
         raise TypeError(f"it gives {getattr(model, '__name__', 'a function')} itself: call it, as in …({', '.join(needed(model))})")
     inside = []
     if isinstance(model, (list, tuple)):

@@ -52,7 +52,7 @@ def foreign(value):
 
 def class_of(module):
     """The class of a module; of a lazy one that it has after its first run, as in any file that holds its weights."""
-    become = getattr(module, "cls_to_become", None)
+    become = getattr(type(module), "cls_to_become", None)
     return name_of(become if isinstance(become, type) else type(module))
 
 

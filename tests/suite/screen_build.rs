@@ -31,6 +31,7 @@ fn document() -> Document {
             candidate("timm.create_model('resnet50')", "timm, fits as well"),
             candidate("vision.net.VisionNet(width)", "from --source"),
         ],
+        told_apart: vec!["not told by the file: `stride` of layer1.0.conv1 and 5 more is [1,1] or [2,2]".to_owned()],
     };
     document
 }

@@ -20,6 +20,8 @@ use t2m_checkpoint::escape::{quoted, sentence};
 const WIDTH: u16 = 108;
 /// Columns of the names of the fields.
 const NAMES: usize = 9;
+/// Lines of what tells the candidates apart.
+const MOST_APART: usize = 2;
 /// Rows of the list of candidates.
 const LIST: usize = 8;
 const QUESTION: &str = "This runs your code: the Python below imports what the expression names and evaluates it, without memory \
@@ -293,6 +295,13 @@ impl Build {
             let next = Span::styled("   tab ".to_owned(), theme.key());
             let line = vec![yes, words("yes, run it"), no, words("no"), next, words("next line to edit")];
             lines.push(Line::from(line));
+        }
+        if !document.offer.told_apart.is_empty() && self.failed.is_none() {
+            lines.push(Line::default());
+            let told = document.offer.told_apart.iter().take(MOST_APART);
+            lines.extend(
+                told.map(|line| Line::styled(format!(" {}", text::clip(&sentence(line), columns)), theme.muted())),
+            );
         }
         if let Some(failed) = &self.failed {
             lines.push(Line::default());
