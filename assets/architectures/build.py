@@ -23,15 +23,22 @@ LARGE = 2 << 30
 # A part of an export that nobody finished by then, in seconds, is removed.
 STALE = 3600
 LONGEST_MESSAGE = 400
+# A model that is asked for tells more of its attributes than one of a list of thousands.
+LONGEST_LIST = 10_000
+LONGEST_TEXT = 10_000
+DEEPEST = 32
 # Part of the key of every graph: another number where the script writes other graphs than before.
 GRAPHS = 1
 
 
 def foreign(value):
-    """An object as the reader of a pickled module names it."""
+    """What is no plain value, as the reader of a pickled module names it."""
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ())):
+        return {"class": "torch.Tensor"}
     kind = type(value)
-    tensor = getattr(sys.modules.get("torch"), "Tensor", ())
-    return LEFT_OUT if kind.__module__ in ("builtins", "torch") or isinstance(value, tensor) else {"class": name_of(kind)}
+    return {"class": "bytes" if kind is bytes else name_of(kind)}
 
 
 attributes_of_pickle = attributes
@@ -44,14 +51,13 @@ def attributes(module):
     parameters = getattr(config, "rope_parameters", None)
     if parameters is None and getattr(config, "rope_theta", None) is not None:
         parameters = {"rope_theta": config.rope_theta, **(getattr(config, "rope_scaling", None) or {})}
-    frequencies = [name for name in module._buffers if name.endswith("inv_freq") and not name.endswith("original_inv_freq")]
     parameters = plain(parameters)
-    if not frequencies or not isinstance(parameters, dict):
+    if not isinstance(parameters, dict):
         return values
-    values.setdefault("rope_parameters", parameters)
-    for name in frequencies:
-        if module._buffers[name] is not None:
-            values.setdefault(name.removesuffix("inv_freq") + "rotary_dim", 2 * module._buffers[name].numel())
+    for name, buffer in module.named_buffers(recurse=False):
+        if name.endswith("inv_freq") and not name.endswith("original_inv_freq"):
+            values.setdefault("rope_parameters", parameters)
+            values.setdefault(name.removesuffix("inv_freq") + "rotary_dim", 2 * buffer.numel())
     return values
 
 
