@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::architecture::spec::InputSpec;
 use crate::architecture::{self, Architecture, FromPython, Graph};
@@ -251,7 +251,8 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     let registry = Registry::load(&options.registries)?;
     let mut sources = Sources::new(&options.sources)?;
     if let Some(python) = &options.python {
-        sources.add_python(python)?;
+        let stop = || options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::SeqCst));
+        sources.add_python_unless(python, stop)?;
     }
     if let Some(environment) = &options.environment {
         sources.add_environment(environment);

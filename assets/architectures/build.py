@@ -7,6 +7,7 @@ sys.path = [path for path in sys.path if path]
 
 import ast
 import builtins
+import functools
 import hashlib
 import importlib
 import inspect
@@ -22,15 +23,22 @@ LARGE = 2 << 30
 # A part of an export that nobody finished by then, in seconds, is removed.
 STALE = 3600
 LONGEST_MESSAGE = 400
+# A model that is asked for tells more of its attributes than one of a list of thousands.
+LONGEST_LIST = 10_000
+LONGEST_TEXT = 10_000
+DEEPEST = 32
 # Part of the key of every graph: another number where the script writes other graphs than before.
 GRAPHS = 1
 
 
 def foreign(value):
-    """An object as the reader of a pickled module names it."""
+    """What is no plain value, as the reader of a pickled module names it."""
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ())):
+        return {"class": "torch.Tensor"}
     kind = type(value)
-    plain_or_tensor = kind.__module__ in ("builtins", "torch") or hasattr(value, "untyped_storage")
-    return LEFT_OUT if plain_or_tensor else {"class": name_of(kind)}
+    return {"class": "bytes" if kind is bytes else name_of(kind)}
 
 
 attributes_of_pickle = attributes
@@ -39,18 +47,17 @@ attributes_of_pickle = attributes
 def attributes(module):
     """The same as in a pickle; where a module's frequencies follow from a configuration, which no file of weights holds, that too."""
     values = attributes_of_pickle(module)
-    config = getattr(module, "config", None)
+    config = vars(module).get("config")
     parameters = getattr(config, "rope_parameters", None)
     if parameters is None and getattr(config, "rope_theta", None) is not None:
         parameters = {"rope_theta": config.rope_theta, **(getattr(config, "rope_scaling", None) or {})}
-    frequencies = [name for name in module._buffers if name.endswith("inv_freq") and not name.endswith("original_inv_freq")]
     parameters = plain(parameters)
-    if not frequencies or not isinstance(parameters, dict):
+    if not isinstance(parameters, dict):
         return values
-    values.setdefault("rope_parameters", parameters)
-    for name in frequencies:
-        if module._buffers[name] is not None:
-            values.setdefault(name.removesuffix("inv_freq") + "rotary_dim", 2 * module._buffers[name].numel())
+    for name, buffer in module.named_buffers(recurse=False):
+        if name.endswith("inv_freq") and not name.endswith("original_inv_freq"):
+            values.setdefault("rope_parameters", parameters)
+            values.setdefault(name.removesuffix("inv_freq") + "rotary_dim", 2 * buffer.numel())
     return values
 
 
@@ -124,7 +131,7 @@ def evaluate(code, names):
         except Exception:
             pass
         return model
-    if callable(model):
+    if isinstance(model, (type, functools.partial)) or inspect.isroutine(model):
         raise TypeError(f"it gives {getattr(model, '__name__', 'a function')} itself: call it, as in …({', '.join(needed(model))})")
     inside = []
     if isinstance(model, (list, tuple)):

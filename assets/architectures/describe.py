@@ -22,7 +22,7 @@ def plain(value, depth=0):
     if value is None or isinstance(value, (bool, str)):
         return value[:LONGEST_TEXT] if isinstance(value, str) else value
     if isinstance(value, int):
-        return int(value) if abs(value) < 1 << 63 else LEFT_OUT
+        return int(value) if abs(value) < 1 << 63 else foreign(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     kind = type(value)
@@ -52,7 +52,7 @@ def foreign(value):
 
 def class_of(module):
     """The class of a module; of a lazy one that it has after its first run, as in any file that holds its weights."""
-    become = getattr(module, "cls_to_become", None)
+    become = getattr(type(module), "cls_to_become", None)
     return name_of(become if isinstance(become, type) else type(module))
 
 

@@ -178,6 +178,13 @@ pub fn lines(architecture: &Architecture) -> Vec<String> {
         let chosen = if architecture.by_file_name { "; the file's name decided" } else { "" };
         lines.push(format!("{count} more fit as well, {} {name} for one{chosen}", first.library));
     }
+    lines.extend(told_apart(architecture));
+    lines
+}
+
+/// What tells apart models that fit as well, in lines.
+pub fn told_apart(architecture: &Architecture) -> Vec<String> {
+    let mut found = Vec::new();
     let mut told: Vec<(&Told, Vec<String>, usize)> = Vec::new();
     for apart in &architecture.told_apart {
         let value = |value: &Option<Value>| value.as_ref().map_or("none".to_owned(), Value::to_string);
@@ -190,12 +197,12 @@ pub fn lines(architecture: &Architecture) -> Vec<String> {
     for (first, values, more) in told.iter().take(MOST_TOLD) {
         let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
         let (module, name) = (&first.module, &first.attribute);
-        lines.push(format!("not told by the file: `{name}` of {module}{more} is {}", values.join(" or ")));
+        found.push(format!("not told by the file: `{name}` of {module}{more} is {}", values.join(" or ")));
     }
     if told.len() > MOST_TOLD {
-        lines.push(format!("not told by the file either: {} more; --format json lists them", told.len() - MOST_TOLD));
+        found.push(format!("not told by the file either: {} more; --format json lists them", told.len() - MOST_TOLD));
     }
-    lines
+    found
 }
 
 /// A tree that fits.

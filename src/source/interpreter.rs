@@ -15,10 +15,11 @@ const OUTPUT_LIMIT: usize = 1 << 20;
 ///
 /// It runs isolated (`-I`), so that neither the folder we stand in nor the environment can put modules in its way. What it
 /// starts ends with it: the program that the user names may be a script around Python.
-pub(super) fn path_of(python: &Path) -> Result<Vec<PathBuf>, String> {
+pub(super) fn path_of(python: &Path, cancelled: impl Fn() -> bool) -> Result<Vec<PathBuf>, String> {
     let mut command = Command::new(python);
     command.args(["-I", "-c", "import json, sys; print(json.dumps(sys.path))"]);
-    let answer = child::output(&mut command, PATIENCE, OUTPUT_LIMIT).map_err(|error| error.to_string())?;
+    let answer =
+        child::output_unless(&mut command, PATIENCE, OUTPUT_LIMIT, cancelled).map_err(|error| error.to_string())?;
     let folders: Vec<String> =
         serde_json::from_slice(&answer).map_err(|error| format!("its answer is not a path: {error}"))?;
     Ok(folders.into_iter().filter(|folder| !folder.is_empty()).map(PathBuf::from).collect())

@@ -155,8 +155,16 @@ impl Sources {
     /// # Errors
     /// It cannot be run, fails, or does not answer.
     pub fn add_python(&mut self, python: &Path) -> Result<(), Error> {
-        let folders =
-            interpreter::path_of(python).map_err(|reason| Error::Python { path: python.to_owned(), reason })?;
+        self.add_python_unless(python, || false)
+    }
+
+    /// As [`Sources::add_python`], and that Python is ended once `cancelled` says so.
+    ///
+    /// # Errors
+    /// It cannot be run, fails, does not answer, or was cancelled.
+    pub fn add_python_unless(&mut self, python: &Path, cancelled: impl Fn() -> bool) -> Result<(), Error> {
+        let folders = interpreter::path_of(python, cancelled)
+            .map_err(|reason| Error::Python { path: python.to_owned(), reason })?;
         let existing = folders.into_iter().filter(|folder| folder.is_dir());
         for path in existing {
             self.push(Root::packages(path, "from --python"));

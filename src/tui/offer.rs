@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::architecture::{Candidate, candidates};
+use crate::architecture::{Candidate, candidates, told_apart};
 use crate::model::Evidence;
 use crate::open::{Opened, Options};
 use crate::source::{Sources, builders};
@@ -25,6 +25,8 @@ pub struct Offer {
     pub inputs: String,
     /// Expressions to choose from.
     pub candidates: Vec<Candidate>,
+    /// What tells them apart, in lines.
+    pub told_apart: Vec<String>,
 }
 
 impl Offer {
@@ -36,9 +38,9 @@ impl Offer {
         let possible = matches!(opened.checkpoint.content, Content::StateDict { .. });
         let built = opened.architecture.as_ref().is_some_and(|architecture| architecture.python.is_some());
         let open = || {
-            let told_apart = opened.architecture.as_ref().is_some_and(|architecture| !architecture.others.is_empty());
+            let several = opened.architecture.as_ref().is_some_and(|architecture| !architecture.others.is_empty());
             let unknown = |status: Status| matches!(status, Status::Incomplete | Status::Unknown);
-            told_apart
+            several
                 || opened.model.modules.iter().any(|module| module.evidence == Evidence::Inferred)
                 || opened.triage.modules.iter().any(|triaged| unknown(triaged.status))
         };
@@ -51,6 +53,7 @@ impl Offer {
             python: python.to_string_lossy().into_owned(),
             inputs: inputs.join(" "),
             candidates,
+            told_apart: opened.architecture.as_deref().map(told_apart).unwrap_or_default(),
         }
     }
 }

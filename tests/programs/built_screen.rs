@@ -56,36 +56,51 @@ fn a_yes_builds_and_the_tree_is_known() {
     assert!(screen.lines().any(|line| line.contains('▌') && line.contains("conv")), "{screen}");
     terminal.send("i");
     terminal.wait_for("built by python3");
+    terminal.send("i");
+    // Asked again, it begins with what was built; with an input its graph is there, too.
+    terminal.send("p");
+    terminal.wait_for("model    nets.Net(8, stride=3)");
+    terminal.send("\t\t1x3x8x8\r");
+    terminal.wait("the question to go", |screen| !screen.contains("This runs your code"));
+    terminal.send("i");
+    terminal.wait_for("graph: 11 nodes");
     terminal.send("iq");
     assert_eq!(terminal.wait_end().exit_code(), 0);
+}
+
+fn is_alive(process: &str) -> bool {
+    let output = std::process::Command::new("ps").args(["-o", "stat=", "-p", process]).output().unwrap();
+    let state = String::from_utf8(output.stdout).unwrap();
+    !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
 
 #[test]
 fn one_that_hangs_is_ended_with_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let mut terminal = start(folder.path());
-    let mark = folder.path().join("children");
-    let code = format!("nets.hangs('{}')", mark.display());
-    terminal.send("p");
-    terminal.wait_for("This runs your code");
-    terminal.send(&format!("\u{15}{code}\t\u{15}python3\r"));
-    terminal.wait_for("that Python builds it");
-    terminal.wait("its child", |_| std::fs::read_to_string(&mark).is_ok_and(|text| text.ends_with('\n')));
-    // Keys do not wait for it: x ends it.
-    terminal.send("x");
-    terminal.wait_for("it was cancelled");
-    let children = std::fs::read_to_string(&mark).unwrap();
-    for process in children.split_whitespace() {
-        let is_alive = || {
-            let output = std::process::Command::new("ps").args(["-o", "stat=", "-p", process]).output().unwrap();
-            let state = String::from_utf8(output.stdout).unwrap();
-            !state.trim().is_empty() && !state.trim().starts_with('Z')
-        };
-        terminal.wait("it to be ended", |_| !is_alive());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    // A Python that hangs before it says anything, and a model that does.
+    let script = file("python");
+    std::fs::write(&script, format!("#!/bin/sh\nsleep 1000 &\necho $$ $! > '{}'\nwait\n", file("first"))).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let model = format!("nets.hangs('{}')", file("second"));
+    for (mark, python, model) in [(file("first"), script.as_str(), "nets.Net(8)"), (file("second"), "python3", &model)]
+    {
+        terminal.send("p");
+        terminal.wait_for("This runs your code");
+        terminal.send(&format!("\u{15}{model}\t\u{15}{python}\r"));
+        terminal.wait_for("that Python builds it");
+        terminal.wait("its child", |_| std::fs::read_to_string(&mark).is_ok_and(|text| text.ends_with('\n')));
+        // Keys do not wait for it: x ends it.
+        terminal.send("x");
+        terminal.wait_for("it was cancelled");
+        for process in std::fs::read_to_string(&mark).unwrap().split_whitespace() {
+            terminal.wait("it to be ended", |_| !is_alive(process));
+        }
+        terminal.send("\u{1b}");
+        terminal.wait("the question to go", |screen| !screen.contains("This runs your code"));
     }
     // It can be asked again.
-    terminal.send("\u{1b}");
-    terminal.wait("the question to go", |screen| !screen.contains("This runs your code"));
     terminal.send("p");
     terminal.wait_for("This runs your code");
     terminal.send("\u{15}nets.Net(8)\t\u{15}python3\r");

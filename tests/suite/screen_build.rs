@@ -31,6 +31,7 @@ fn document() -> Document {
             candidate("timm.create_model('resnet50')", "timm, fits as well"),
             candidate("vision.net.VisionNet(width)", "from --source"),
         ],
+        told_apart: vec!["not told by the file: `stride` of layer1.0.conv1 and 5 more is [1,1] or [2,2]".to_owned()],
     };
     document
 }
@@ -69,11 +70,18 @@ fn it_says_what_it_does() {
         insta::assert_snapshot!(name, styled(&draw(&mut state, width, 30)));
     }
     let mut state = asked();
+    insta::assert_snapshot!("build_small", rows(&draw(&mut state, 80, 24)).join("\n"));
     press(&mut state, KeyCode::Enter);
     insta::assert_snapshot!("build_running", rows(&draw(&mut state, 100, 30)).join("\n"));
     let words = "python: --model nets.Net(3): TypeError: Net.__init__() missing 1 argument, at /home/me/nets.py:12";
     act(&mut state, Action::Built(Err(words.to_owned())));
     insta::assert_snapshot!("build_failed", rows(&draw(&mut state, 100, 30)).join("\n"));
+    // On a small screen the sentence and the first candidates are there, too.
+    let small = rows(&draw(&mut state, 80, 24)).join("\n");
+    assert!(
+        small.contains("/home/me/nets.py:12") && small.contains("torchvision.models.resnet50()  torchvision"),
+        "{small}"
+    );
 }
 
 #[test]

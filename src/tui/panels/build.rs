@@ -20,11 +20,15 @@ use t2m_checkpoint::escape::{quoted, sentence};
 const WIDTH: u16 = 108;
 /// Columns of the names of the fields.
 const NAMES: usize = 9;
+/// Lines of what tells the candidates apart.
+const MOST_APART: usize = 2;
 /// Rows of the list of candidates.
 const LIST: usize = 8;
 const QUESTION: &str = "This runs your code: the Python below imports what the expression names and evaluates it, without memory \
     for weights where it can, for two minutes at most; with an input it exports the graph as well, ten minutes at most. \
     Nothing of the file is loaded by it. What it tells are the classes and hyper-parameters of the file's modules.";
+const SHORT: &str = "This runs your code: the Python below builds what the expression says, in two minutes at most (with an input it \
+    exports the graph as well, in ten). Nothing of the file is loaded by it.";
 const NOTHING: &str = "The file holds its modules itself: there is nothing to build.";
 
 /// What is to be built.
@@ -228,9 +232,12 @@ impl Panel for Build {
         let width = area.width.min(WIDTH);
         let columns = usize::from(width.saturating_sub(4));
         let offer = &canvas.view.document.offer;
-        let lines = self.lines(canvas, columns);
         let shown = offer.candidates.len().min(LIST);
         let list = if shown == 0 { 0 } else { shown + 2 };
+        let mut lines = self.lines(canvas, columns, false);
+        if lines.len() + list + 2 > usize::from(area.height) {
+            lines = self.lines(canvas, columns, true);
+        }
         let height = u16::try_from(lines.len() + list + 2).unwrap_or(u16::MAX);
         let inner = canvas.popup(area, (width, height), "Build the model in your own Python?");
         text::put_lines(canvas.buffer, inner, &lines);
@@ -263,8 +270,8 @@ impl Panel for Build {
 }
 
 impl Build {
-    /// Everything above the list.
-    fn lines(&self, canvas: &Canvas<'_>, columns: usize) -> Vec<Line<'static>> {
+    /// Everything above the list; `short` of what a small screen has no room for.
+    fn lines(&self, canvas: &Canvas<'_>, columns: usize, short: bool) -> Vec<Line<'static>> {
         let (theme, document) = (canvas.theme, &canvas.view.document);
         let say = |words: &str, style: Style| {
             let rows = text::wrap(&sentence(words), columns);
@@ -273,32 +280,41 @@ impl Build {
         if !document.offer.possible {
             return say(NOTHING, theme.text());
         }
-        let mut lines = say(QUESTION, theme.text());
-        lines.push(Line::default());
+        let blank = || (!short).then(Line::default);
+        let mut lines = say(if short { SHORT } else { QUESTION }, theme.text());
+        lines.extend(blank());
         for (at, (name, field)) in ["model", "python", "input"].into_iter().zip(&self.fields).enumerate() {
             lines.push(self.field(canvas, name, field, at == self.at, columns));
         }
-        lines.push(Line::default());
-        let same = format!("the same as: {}", self.command_line(&document.name));
-        lines.extend(say(&same, theme.muted()));
-        lines.push(Line::default());
-        let yes = Span::styled(" enter ".to_owned(), theme.key());
-        let no = Span::styled("   esc ".to_owned(), theme.key());
-        let words = |words: &str| Span::styled(words.to_owned(), theme.muted());
-        if self.running {
-            let spinner = format!(" {} that Python builds it;", canvas.spinner());
-            let end = words("ends it with all that it has started");
-            lines.push(Line::from(vec![Span::styled(spinner, theme.key()), Span::styled(" esc ", theme.key()), end]));
-        } else {
-            let next = Span::styled("   tab ".to_owned(), theme.key());
-            let line = vec![yes, words("yes, run it"), no, words("no"), next, words("next line to edit")];
-            lines.push(Line::from(line));
-        }
-        if let Some(failed) = &self.failed {
+        lines.extend(blank());
+        if !short {
+            let same = format!("the same as: {}", self.command_line(&document.name));
+            lines.extend(say(&same, theme.muted()));
             lines.push(Line::default());
+        }
+        lines.push(self.keys(canvas));
+        if let Some(failed) = &self.failed {
+            lines.extend(blank());
             lines.extend(say(failed, theme.notice()));
+        } else if !document.offer.told_apart.is_empty() {
+            lines.extend(blank());
+            let told = document.offer.told_apart.iter().take(MOST_APART);
+            let line = |told: &String| format!(" {}", text::clip(&sentence(told), columns));
+            lines.extend(told.map(|told| Line::styled(line(told), theme.muted())));
         }
         lines
+    }
+
+    /// What the keys do, or how to end what runs.
+    fn keys(&self, canvas: &Canvas<'_>) -> Line<'static> {
+        let key = |key: &str| Span::styled(key.to_owned(), canvas.theme.key());
+        let words = |words: &str| Span::styled(words.to_owned(), canvas.theme.muted());
+        if self.running {
+            let spinner = format!(" {} that Python builds it;", canvas.spinner());
+            return Line::from(vec![key(&spinner), key(" esc "), words("ends it with all that it has started")]);
+        }
+        let (yes, no, next) = (words("yes, run it"), words("no"), words("next line to edit"));
+        Line::from(vec![key(" enter "), yes, key("   esc "), no, key("   tab "), next])
     }
 
     /// A line with its name; of a long one the part around the cursor.
