@@ -30,7 +30,7 @@ pub(super) fn embedding(site: &Site<'_>) -> Result<Draft, Refusal> {
         ));
     }
     let draft = Draft::new(vec![3, 11], Bound::Copy).values(Values::Ids(rows as u64));
-    let draft = draft.arg("num_embeddings", rows).arg("dims", width);
+    let draft = draft.torch_arg("max_norm", Value::Null).arg("num_embeddings", rows).arg("dims", width);
     Ok(draft.weights(site.moves(&[])).output_shape(vec![3, 11, width]))
 }
 
