@@ -262,7 +262,31 @@ LIBRARIES = {
             "DPTNet(2)": "asteroid.models.DPTNet(2)",
         },
     ),
-    "chgnet": ("chgnet", {"chgnet_0.3.0": "chgnet.model.model.CHGNet()"}),
+    "chgnet": (
+        "chgnet",
+        {
+            "chgnet_0.3.0": "chgnet.model.model.CHGNet()",
+            "chgnet_0.2.0": "chgnet.model.model.CHGNet(composition_model='MPtrj_e', num_radial=9, num_angular=9, mlp_hidden_dims=[64, 64],"
+            " atom_graph_cutoff=5, conv_norm=None, gMLP_norm=None, readout_norm=None)",
+        },
+    ),
+    "pesto": (
+        "pesto-pitch",
+        {
+            name: f"pesto.model.Resnet1d(n_chan_layers=[40, 30, 30, 10, 3], n_prefilt_layers={layers}, prefilt_kernel_size={kernel},"
+            f" residual=True, n_bins_in={bins}, output_dim=384, a_lrelu=0.3)"
+            for name, layers, kernel, bins in (("mir-1k", 2, 15, 264), ("mir-1k_g7", 3, 39, 219))
+        },
+    ),
+    "pyannote": (
+        "pyannote-audio",
+        {
+            "PyanNet": "pyannote.audio.models.segmentation.PyanNet(sincnet={'stride': 10},"
+            " lstm={'hidden_size': 128, 'num_layers': 4, 'bidirectional': True, 'monolithic': True, 'dropout': 0.5})",
+            "WeSpeakerResNet34": "pyannote.audio.models.embedding.WeSpeakerResNet34()",
+            "XVectorSincNet": "pyannote.audio.models.embedding.XVectorSincNet(sincnet={'stride': 10})",
+        },
+    ),
     "monai": (
         "monai",
         {
@@ -302,7 +326,11 @@ class Anything:
     def __lt__(self, _):
         return False
 
+    def __or__(self, _):
+        return self
+
     __gt__ = __le__ = __ge__ = __lt__
+    __ror__ = __or__
 
 
 class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -256,6 +256,11 @@ fn place(
             anchors += 1;
         }
     }
+    // Where all names end alike, as in a few heads, the whole names tell.
+    if votes.is_empty() {
+        let whole = tensors.iter().filter(|(name, tensor)| names.get(name.as_str()).copied() == tensor.shape);
+        return whole.map(|_| Place::Below(CompactString::default())).next();
+    }
     // Of as many votes the shortest prefix: the outermost place.
     let length = |place: &Place| match place {
         Place::Below(prefix) | Place::Above(prefix) => prefix.len(),

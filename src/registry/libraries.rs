@@ -1,7 +1,7 @@
 //! Whose a class is.
 
 /// Packages whose modules people find in checkpoints. A class of another package may be the user's own: its name does not say.
-const LIBRARIES: [&str; 68] = [
+const LIBRARIES: [&str; 70] = [
     "BeatNet",
     "accelerate",
     "asteroid",
@@ -46,7 +46,9 @@ const LIBRARIES: [&str; 68] = [
     "open_clip",
     "openunmix",
     "peft",
+    "pesto",
     "pretrainedmodels",
+    "pyannote",
     "pytorch3d",
     "pytorch_fid",
     "pytorch_lightning",

@@ -106,3 +106,19 @@ fn a_file_without_counters_fits_and_another_network_does_not() {
     assert!(another.architecture.is_none());
     assert!(another.model.modules.iter().all(|module| module.evidence == Evidence::Inferred));
 }
+
+#[test]
+fn a_few_heads_whose_names_end_alike_are_found_by_their_whole_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("heads.safetensors");
+    let names: Vec<String> = (0..7).map(|number| format!("lin{number}.model.1.weight")).collect();
+    let widths = [64, 128, 256, 384, 384, 512, 512];
+    let shapes = widths.map(|width| [1, width, 1, 1]);
+    let tensors: Vec<(&str, &[u64])> =
+        names.iter().zip(&shapes).map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+    std::fs::write(&path, crate::common::archive::safetensors(&tensors)).unwrap();
+    let opened = open(&Options { checkpoint: path, ..Options::default() }).unwrap();
+    let architecture = opened.architecture.as_deref().unwrap();
+    assert_eq!((architecture.full_name().as_str(), architecture.kind()), ("lpips.squeeze", Match::Exact));
+    assert_eq!((class(&opened, "lin3.model.0"), class(&opened, "lin3.model.1")), ("Dropout", "Conv2d"));
+}

@@ -56,6 +56,9 @@ const LINEAR: &[&str] = &[
     "regressor",
     "adapter",
     "bottleneck",
+    "mapper",
+    "embedder",
+    "mapping",
 ];
 /// Whole names of such layers.
 const LINEAR_NAMES: &[&str] = &[
@@ -84,7 +87,6 @@ const TABLE: &[&str] = &[
     "embeds",
     "embedding",
     "embeddings",
-    "embedder",
     "emb",
     "embs",
     "wte",
@@ -95,6 +97,9 @@ const TABLE: &[&str] = &[
     "codebook",
     "lookup",
     "vocab",
+    "position",
+    "positions",
+    "positional",
 ];
 /// Whole names of tables: T5's and BART's, which the encoder and the decoder share, and T5's distances.
 const TABLE_NAMES: &[&str] = &["shared", "relative_attention_bias"];

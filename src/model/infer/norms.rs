@@ -59,11 +59,17 @@ pub(super) fn with_bias(
         return group(0.93);
     }
     // `norm1`, `conv1`, `norm2`, `conv2`: the residual block of autoencoders.
-    let is_resnet = context.dimensions.is_some_and(|dimensions| dimensions > 0)
-        && has_word(name, &["norm"])
-        && named(&["conv1", "conv2"]);
-    if is_resnet {
-        return group(0.6).or(&[LAYER_NORM]);
+    let mixes = |name: &str| {
+        let is_it = |shape: &[u64]| shape.len() >= 3 && shape.get(1) > Some(&1);
+        surroundings.has_sibling(|sibling| sibling.name == name && weight(sibling).is_some_and(is_it))
+    };
+    let is_numbered = has_word(name, &["norm"]) && name.ends_with(['1', '2', '3']);
+    if is_numbered && (mixes("conv1") && mixes("conv2") || named(&["time_emb_proj"])) {
+        return group(0.93);
+    }
+    // `conv_norm_out`, `conv_out`: the end of a U-Net.
+    if name.contains("conv_norm") {
+        return group(0.9).or(&[LAYER_NORM]);
     }
     // A layer beside it that takes what it gives: LayerNorm, as ConvNeXt has between its convolution and its matrices. So it is
     // in blocks, whose layers are parts of what is beside it.
@@ -71,9 +77,19 @@ pub(super) fn with_bias(
     if is_named && sibling(&takes) {
         return layer(if convolved { 0.9 } else { 0.95 });
     }
+    // In a row with a convolution that takes what it gives and keeps its size: one over groups, where it is neither.
+    let keeps = |shape: &[u64]| match shape {
+        [_, taken, kernel @ ..] if !kernel.is_empty() => {
+            *taken == length && kernel.iter().any(|side| *side > 1) && kernel.iter().all(|side| side % 2 == 1)
+        }
+        _ => false,
+    };
+    if is_member && sibling(&keeps) {
+        return group(0.75).or(&[LAYER_NORM]);
+    }
     let inside =
         surroundings.beside(|module| weight(module).is_some_and(takes) || is_attention(module, shapes, length));
-    match (is_named && inside, amid()) {
+    match (is_named && inside && surroundings.is_block(), amid()) {
         (true, false) => layer(0.95),
         (true, true) => layer(0.92),
         (false, _) if context.is_convnet => group(0.6).or(&[LAYER_NORM]),

@@ -7,6 +7,7 @@ pub(super) const LINEAR: &str = "torch.nn.modules.linear.Linear";
 const EMBEDDING: &str = "torch.nn.modules.sparse.Embedding";
 pub(super) const LAYER_NORM: &str = "torch.nn.modules.normalization.LayerNorm";
 pub(super) const GROUP_NORM: &str = "torch.nn.modules.normalization.GroupNorm";
+const PRELU: &str = "torch.nn.modules.activation.PReLU";
 pub(super) const RMS_NORM: &str = "torch.nn.modules.normalization.RMSNorm";
 pub(in crate::model) const CONV: [&str; 3] =
     ["torch.nn.modules.conv.Conv1d", "torch.nn.modules.conv.Conv2d", "torch.nn.modules.conv.Conv3d"];
@@ -113,7 +114,10 @@ fn batch_norm(shapes: &Shapes<'_>, context: &Context, surroundings: &Surrounding
             .has_sibling(|sibling| matches!(weight(sibling), Some(sides @ &[_, _]) if sides.contains(&features)))
     };
     let convolved = || surroundings.beside(|module| weight(module).is_some_and(|shape| shape.len() > 2));
+    let follows = || matches!(surroundings.members().0.and_then(weight), Some(&[rows, _]) if rows == features);
     let dimensions = match dimensions {
+        // Right behind a matrix of the same block.
+        _ if follows() => Some(0),
         // Behind a matrix, and amid convolutions all the same: what came in between has no weights.
         Some(0) if convolved() => None,
         // Beside one, away from the convolutions: the head's.
@@ -261,6 +265,29 @@ impl Surroundings<'_> {
         self.first_beside(|module| is_it(module).then_some(())).is_some()
     }
 
+    /// Whether it is a member of a list.
+    fn is_member(&self) -> bool {
+        let name = self.model.modules.get(self.id).map(|module| module.name.as_str());
+        name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
+    /// The member of the same list before this one, and the one behind it.
+    fn members(&self) -> (Option<&Module>, Option<&Module>) {
+        let modules = &self.model.modules;
+        let parent = modules.get(self.id).and_then(|module| module.parent);
+        let of_list = |module: &&Module| module.parent == parent;
+        let behind = modules.get(self.id).and_then(|module| modules.get(module.end)).filter(of_list);
+        let before = self.id.checked_sub(1).and_then(|id| modules.get(id)).filter(of_list);
+        (before, behind)
+    }
+
+    /// Whether the parent is a block of the model, and not the whole of it.
+    pub(super) fn is_block(&self) -> bool {
+        let modules = &self.model.modules;
+        let parent = modules.get(self.id).and_then(|module| module.parent).filter(|parent| *parent > 0);
+        parent.and_then(|id| Some(modules.get(id)?.end - id)).is_some_and(|count| count <= 8 * NEAR)
+    }
+
     /// What the first of those modules gives that gives anything.
     fn first_beside<Found>(&self, find: impl Fn(&Module) -> Option<Found>) -> Option<Found> {
         let modules = &self.model.modules;
@@ -337,6 +364,10 @@ fn without_bias(shapes: &Shapes<'_>, rows: u64, columns: u64, surroundings: &Sur
     match names::matrix(&surroundings.telling_name()).or_else(|| names::matrix(&surroundings.name_above())) {
         Some(names::Matrix::Router) => linear(0.8),
         Some(names::Matrix::Linear) => linear(0.95),
+        // In a row of layers, whatever the row is called.
+        Some(names::Matrix::Table) if surroundings.is_member() && surroundings.continues(rows, columns, shapes) => {
+            linear(0.9)
+        }
         // `bond_embedding`, from nine numbers to the model's width: named so, and a projection.
         Some(names::Matrix::Table)
             if surroundings.is_width(rows, shapes) && !surroundings.is_width(columns, shapes) =>
@@ -354,9 +385,17 @@ fn convolution(shapes: &Shapes<'_>, outer: u64, inner: u64, kernel: &[u64], cont
     let (plain, transposed) = (*CONV.get(index)?, *CONV_TRANSPOSE.get(index)?);
     let bias = shapes.vector("bias");
     let name = shapes.module.path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    let named_transposed = ["deconv", "transpose", "convtr", "tconv"].iter().any(|word| name.contains(word));
+    // Its own name, or what it is the only layer of.
+    let path = shapes.module.path.to_ascii_lowercase();
+    let near = path.rsplitn(3, '.').take(2);
+    let named_transposed =
+        near.into_iter().any(|part| ["deconv", "transp", "convtr", "tconv"].iter().any(|word| part.contains(word)));
     let is_long = kernel.iter().any(|length| *length > LONGEST_KERNEL);
-    let is_depthwise = inner == 1 && outer > 1 && !shapes.module.path.to_ascii_lowercase().contains("up");
+    // A weight that is made for each input has an axis more.
+    if is_long && kernel.len() == 3 {
+        return None;
+    }
+    let is_depthwise = inner == 1 && outer > 1 && !path.contains("up");
     let guess = match bias {
         Some(bias) if bias == outer && outer != inner => Guess::new(plain, 0.95),
         Some(bias) if bias == inner && outer != inner => Guess::new(transposed, 0.93),
@@ -406,10 +445,18 @@ fn vector(
 ) -> Option<Guess> {
     let name = shapes.module.name.to_ascii_lowercase();
     if !bias {
-        return if names::is_norm(&name) {
+        let side = |at: Option<&Module>| at.and_then(|module| shapes.shape(module.tensor("weight")?));
+        let (before, behind) = surroundings.members();
+        let is_member = surroundings.is_member();
+        return if is_member && side(before).is_some_and(|shape| shape.len() > 1 && shape.first() == Some(&length)) {
+            let guess = Guess::new(PRELU, 0.7).or(&[RMS_NORM]);
+            Some(guess.number("num_parameters", length))
+        } else if is_member && side(behind).is_some_and(|shape| shape.len() == 2 && shape.get(1) == Some(&length)) {
+            Some(Guess::new(RMS_NORM, 0.7).or(&[LAYER_NORM]).sizes("normalized_shape", &[length]))
+        } else if names::is_norm(&name) {
             Some(norms::without_bias(&name, length, context, surroundings))
         } else if length == 1 || name.contains("prelu") {
-            Some(Guess::new("torch.nn.modules.activation.PReLU", 0.6).number("num_parameters", length))
+            Some(Guess::new(PRELU, 0.6).number("num_parameters", length))
         } else {
             None
         };
