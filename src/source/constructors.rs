@@ -17,6 +17,7 @@ mod things;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -51,6 +52,10 @@ const UNNAMED: usize = 64;
 const CANDIDATES: usize = 2_000;
 /// The search for the root, and each reading of its constructor, may take this part of the steps that are left.
 const SHARE: u64 = 2;
+/// Parts of the model that other classes build.
+const PARTS: usize = 16;
+/// Packages within one another.
+const PACKAGES: usize = 16;
 /// Steps for a name that a constructor assigns.
 const NAME_STEPS: usize = 2;
 
@@ -99,6 +104,10 @@ pub struct Constructed {
     pub modules: Modules,
     /// Nothing is left over between file and source.
     pub whole: bool,
+    /// Paths of modules that are handed to the constructor.
+    holes: Vec<String>,
+    /// Little is left over.
+    likely: bool,
     /// What builds the model just as well, where that is not known: names of functions and classes.
     pub ties: Vec<String>,
 }
@@ -106,7 +115,7 @@ pub struct Constructed {
 /// What the constructors of the model's class build: of the one that is named, or else of the function without arguments, or the
 /// class, whose modules fit the file best. `None` if none does, or several classes do equally well. The root is under the empty path.
 pub fn modules(sources: &Sources, model: &Root<'_>) -> Option<Modules> {
-    construct(sources, model).map(|found| found.modules)
+    construct(sources, model).map(|found| found.modules).filter(|modules| modules.contains_key(""))
 }
 
 /// The same, with what else could have built it.
@@ -114,9 +123,62 @@ pub fn construct(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
     // Expressions in statements in calls: as deep as text may be nested, times as deep as calls are followed.
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
-        let deep = thread.spawn_scoped(scope, || sources.budget().share(SHARE, || choose(sources, model)));
+        let deep = thread.spawn_scoped(scope, || sources.budget().share(SHARE, || whole(sources, model)));
         deep.ok().and_then(|thread| thread.join().ok()).flatten()
     })
+}
+
+/// The model's own modules, and those below what is handed to its constructor, or to that of a class that is not there: a part of
+/// the model may be built by another class.
+fn whole(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
+    let found = choose(sources, model);
+    let open: Vec<String> = match &found {
+        Some(found) if found.modules.is_empty() => {
+            return Some(Constructed { ties: found.ties.clone(), ..Constructed::default() });
+        }
+        Some(found) => found.holes.clone(),
+        None => parts(model).into_iter().map(str::to_owned).collect(),
+    };
+    let mut all = found.unwrap_or_default();
+    for path in open.into_iter().take(PARTS) {
+        let below = model.below(&path);
+        if below.weights.len() < 2 {
+            continue;
+        }
+        let Some(part) = choose(sources, &below).filter(|part| part.likely) else { continue };
+        for (inner, built) in part.modules {
+            let path = if inner.is_empty() { path.clone() } else { format!("{path}.{inner}") };
+            all.modules.insert(path, built);
+        }
+    }
+    (!all.modules.is_empty()).then_some(all)
+}
+
+/// The names at the top of a model that have modules below them.
+fn parts<'a>(model: &Root<'a>) -> BTreeSet<&'a str> {
+    model.weights.keys().filter_map(|path| Some(path.split_once('.')?.0)).collect()
+}
+
+impl<'a> Root<'a> {
+    /// What is known of the part of the model below a path.
+    fn below(&self, path: &str) -> Root<'a> {
+        let inside = |full: &'a str| full.strip_prefix(path)?.strip_prefix('.');
+        let weights: HashMap<&str, &[u64]> =
+            self.weights.iter().filter_map(|(full, shape)| Some((inside(full)?, *shape))).collect();
+        let own = |full: &'a str| if full == path { Some("") } else { inside(full) };
+        let tensors: HashMap<&str, Vec<&str>> =
+            self.tensors.iter().filter_map(|(full, names)| Some((own(full)?, names.clone()))).collect();
+        let counts = self.counts.iter().filter_map(|(full, count)| {
+            let inner = full.strip_prefix(path)?;
+            let inner = if inner.is_empty() { inner } else { inner.strip_prefix('.')? };
+            Some((inner.to_owned(), *count))
+        });
+        let modules = weights.keys().chain(tensors.keys()).copied();
+        let mut names: BTreeSet<&str> =
+            modules.map(|path| path.split('.').next().unwrap_or(path)).filter(|name| !name.is_empty()).collect();
+        names.extend(tensors.get("").into_iter().flatten());
+        Root { class: "", names, config: None, counts: counts.collect(), weights, tensors, stem: self.stem }
+    }
 }
 
 fn choose(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
@@ -130,6 +192,14 @@ fn choose(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
     let best = outcomes.iter().map(|(_, outcome)| outcome.fit.score()).max();
     if let Some(best) = best {
         outcomes.retain(|(_, outcome)| outcome.fit.score() == best);
+        // Of several the file's name may tell.
+        let stem = model.stem.to_lowercase().replace('-', "_");
+        let named = |candidate: &Candidate| stem.contains(&candidate.found().name.to_lowercase());
+        if outcomes.iter().any(|(candidate, _)| named(candidate)) {
+            outcomes.retain(|(candidate, _)| named(candidate));
+            let longest = outcomes.iter().map(|(candidate, _)| candidate.found().name.len()).max();
+            outcomes.retain(|(candidate, _)| Some(candidate.found().name.len()) == longest);
+        }
         let mut all = outcomes.into_iter();
         let (candidate, mut outcome) = all.next()?;
         let mut ties = Vec::new();
@@ -161,6 +231,9 @@ fn choose(sources: &Sources, model: &Root<'_>) -> Option<Constructed> {
         let candidate = Candidate::Class(Rc::new(found));
         let budget = library.budget;
         let outcome = budget.share(BUILDER_SHARE, || search(&mut library, &candidate, model));
+        if outcome.is_err() {
+            budget.leave_out(Part::Constructors, &candidate.named());
+        }
         if let Ok(Some(outcome)) = outcome
             && (least.is_some() || outcome.fit.is_likely())
         {
@@ -220,7 +293,8 @@ fn built_by_functions(
     } else {
         fitting.iter().map(|(_, found)| found.clone()).collect()
     };
-    for found in all {
+    let bare = if fitting.is_empty() { sources.single_files() } else { Vec::new() };
+    for found in bare.into_iter().chain(all) {
         if !files.iter().any(|known| known.file == found.file) {
             files.push(found);
         }
@@ -248,10 +322,13 @@ fn built_by_functions(
     });
     let mut outcomes = Vec::new();
     for found in builders.into_iter().take(BUILDERS) {
-        let named = found.name.to_lowercase() == stem;
+        let named = stem.contains(&found.name.to_lowercase());
         let candidate = Candidate::Builder(Rc::new(found));
         let budget = library.budget;
         let outcome = budget.share(BUILDER_SHARE, || search(library, &candidate, model));
+        if outcome.is_err() {
+            budget.leave_out(Part::Constructors, &candidate.named());
+        }
         if let Ok(Some(outcome)) = outcome
             && outcome.fit.is_likely()
         {
@@ -263,20 +340,19 @@ fn built_by_functions(
             }
         }
         if budget.is_spent() {
-            budget.leave_out(Part::Constructors, &format!("functions in {}", candidate_file(&outcomes, model)));
             break;
         }
     }
     outcomes
 }
 
-fn candidate_file(outcomes: &[(Candidate, Outcome)], model: &Root<'_>) -> String {
-    outcomes.first().map_or_else(|| model.stem.to_owned(), |(candidate, _)| candidate.found().file.clone())
-}
-
 /// The modules of an outcome. Of a model with another head the file's shapes are right.
 fn finished(outcome: Outcome, model: &Root<'_>, ties: Vec<String>, other_head: bool) -> Constructed {
-    let whole = outcome.fit.is_whole();
+    let (whole, likely) = (outcome.fit.is_whole(), outcome.fit.is_likely());
+    let holes = outcome.tree.iter().flat_map(|(path, layer)| {
+        layer.holes.iter().map(move |name| if path.is_empty() { name.clone() } else { format!("{path}.{name}") })
+    });
+    let holes = holes.collect();
     let mut modules = Modules::new();
     for (path, layer) in outcome.tree {
         let mut built = layer.built;
@@ -294,7 +370,7 @@ fn finished(outcome: Outcome, model: &Root<'_>, ties: Vec<String>, other_head: b
         }
         modules.insert(path, built);
     }
-    Constructed { modules, whole, ties }
+    Constructed { modules, whole, holes, likely, ties }
 }
 
 /// The classes whose constructors assign all of these names, each with the number of others that it assigns; `None` where the
@@ -364,14 +440,18 @@ fn registered<'t>(module: &'t Module, node: Node<'t>) -> Option<(&'t str, Node<'
     Some((plain_string(module, arguments.named_child(0)?)?, arguments.named_child(1)?))
 }
 
-/// The full path of a class by where its file is.
+/// The full path of a class by where its file is: in a package, or in a folder of the sources.
 fn dotted(sources: &Sources, found: &Found) -> String {
     let module = match &found.path {
         None => sources.text_module(&found.file).unwrap_or_default().to_owned(),
         Some(path) => {
+            let folders = path.ancestors().skip(1);
+            let packages = folders.take_while(|folder| folder.join("__init__.py").is_file()).take(PACKAGES).count();
+            let package = path.ancestors().nth(packages + 1).filter(|_| packages > 0);
             let folders = sources.folders();
-            let inside = folders.iter().find_map(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
-            let parts = inside.with_extension("");
+            let root = package.or_else(|| folders.iter().map(PathBuf::as_path).find(|folder| path.starts_with(folder)));
+            let inside = root.and_then(|root| path.strip_prefix(root).ok());
+            let parts = inside.map(|inside| inside.with_extension("")).unwrap_or_default();
             let parts: Vec<&str> = parts.iter().filter_map(|part| part.to_str()).collect();
             parts.strip_suffix(&["__init__"]).unwrap_or(&parts).join(".")
         }

@@ -97,6 +97,12 @@ impl<'a> Imports<'a> {
         self.imported(from, &format!("{}.{FILE}", from.module.resolve(name)), is_file, 0)
     }
 
+    /// The file that `from module import *` names.
+    pub(super) fn file_of_star(&self, from: &Found, module: &str) -> Option<Found> {
+        let dot = if module.ends_with('.') { "" } else { "." };
+        self.imported(from, &format!("{module}{dot}{FILE}"), is_file, 0)
+    }
+
     /// The file of this name in the package that a file is.
     pub(super) fn file_within(&self, from: &Found, name: &str) -> Option<Found> {
         self.imported(from, &format!(".{name}.{FILE}"), is_file, 0)

@@ -365,6 +365,20 @@ impl Sources {
         })
     }
 
+    /// The files that were named themselves, with no class chosen in them.
+    pub(super) fn single_files(&self) -> Vec<Found> {
+        let files = self.roots.iter().filter_map(|root| match root {
+            Root::File(path) => Some(path),
+            _ => None,
+        });
+        let found = files.filter_map(|path| {
+            let (module, file) = (self.files.module(path)?, path.display().to_string());
+            let (name, origin, path) = (String::new(), FROM_SOURCE.to_owned(), Some(path.clone()));
+            Some(Found { module, name, file, origin, path, package: None })
+        });
+        found.collect()
+    }
+
     /// The module name of a text, by what its file is called.
     pub(super) fn text_module(&self, called: &str) -> Option<&str> {
         match self.roots.get(self.texts.file(called)?)? {

@@ -213,6 +213,10 @@ impl<'t> Machine<'t, '_> {
                 Value::Symbol(_) => value.clone(),
                 _ => value.number().filter(|it| it.abs() < 1e15).map_or(Value::Object, |it| Value::Int(it as i64)),
             },
+            ("float", [Value::Text(text)]) => {
+                let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+                number.map_or(Value::Object, Value::Float)
+            }
             ("float", [value]) => value.number().map_or(Value::Object, Value::Float),
             ("bool", [value]) => self.truth(value).map_or(Value::Object, Value::Bool),
             ("str", [value]) => shown(value).map_or(Value::Object, |text| Value::text(&text)),
@@ -243,7 +247,7 @@ impl<'t> Machine<'t, '_> {
                 known.or_else(|| self.same(class, base, 0)).map_or(Value::Object, Value::Bool)
             }
             ("callable", [value]) => match self.thing(value) {
-                Some(Thing::Row(..) | Thing::Dict(_) | Thing::Tensor) => Value::Bool(false),
+                Some(Thing::Row(..) | Thing::Dict(_) | Thing::Tensor(_)) => Value::Bool(false),
                 Some(Thing::Object(object)) => object.part.as_ref().map_or(Value::Object, |_| Value::Bool(true)),
                 Some(_) => Value::Bool(true),
                 None if matches!(value, Value::Unknown | Value::Object) => Value::Object,
@@ -259,6 +263,9 @@ impl<'t> Machine<'t, '_> {
             ("hasattr", [object, Value::Text(name)]) => {
                 let value = self.attribute(object, name)?;
                 match () {
+                    () if matches!(self.thing(object), Some(Thing::Outside(name)) if !name.starts_with("torch")) => {
+                        Value::Object
+                    }
                     () if value != Value::Unknown => Value::Bool(true),
                     () if self.is_vague(object) => Value::Object,
                     () => Value::Bool(false),
@@ -284,6 +291,14 @@ impl<'t> Machine<'t, '_> {
                     _ => Value::Unknown,
                 },
                 _ => Value::Object,
+            },
+            // What torch has today: names are asked for that old versions lack.
+            ("dir", [value]) => match self.thing(value) {
+                Some(Thing::Outside(name)) if name.starts_with("torch") => {
+                    let all = format!("{name}.__dir__");
+                    self.outside(&all)
+                }
+                _ => Value::Unknown,
             },
             ("vars", [value]) => match self.object(value) {
                 Some(object) => {
@@ -389,6 +404,12 @@ impl<'t> Machine<'t, '_> {
                     }),
                     (Some(Thing::Dict(_)), _) => Some(matches!(last, "dict" | "OrderedDict" | "Mapping" | "Dict")),
                     (Some(Thing::Class(_)), _) => Some(last == "type"),
+                    (Some(Thing::Partial(..)), _) => Some(matches!(last, "partial" | "Callable")),
+                    (Some(Thing::Outside(of)), _) if of.starts_with("torch.nn.") => {
+                        let class =
+                            of.rsplit('.').next().is_some_and(|it| it.starts_with(|it: char| it.is_uppercase()));
+                        Some(last == if class { "type" } else { "FunctionType" })
+                    }
                     (Some(Thing::Function(_) | Thing::Bound(..)), _) => {
                         Some(matches!(last, "FunctionType" | "Callable"))
                     }
@@ -477,7 +498,7 @@ impl<'t> Machine<'t, '_> {
                     }
                 })
             }
-            Some(Thing::Tensor) => {
+            Some(Thing::Tensor(_)) => {
                 Ok(if matches!(name, "item" | "tolist" | "size" | "numel") { Value::Unknown } else { value.clone() })
             }
             Some(_) => Ok(Value::Unknown),
@@ -650,6 +671,26 @@ impl<'t> Machine<'t, '_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// `row[start:end] = more`
+    pub(super) fn splice(&mut self, row: &Value, [start, end]: [Option<Value>; 2], more: Option<Vec<Value>>) {
+        let Some(Thing::Row(_, held)) = self.thing_mut(row) else { return };
+        let count = held.len();
+        let place = |bound: Option<Value>, missing: usize| match bound {
+            None => Some(missing),
+            Some(bound) => {
+                let bound = bound.whole()?;
+                let from_end = if bound < 0 { bound.saturating_add(count as i64) } else { bound };
+                Some(from_end.clamp(0, count as i64) as usize)
+            }
+        };
+        match (place(start, 0), place(end, count), more) {
+            (Some(start), Some(end), Some(more)) if count + more.len() <= 4_096 => {
+                held.splice(start..end.max(start), more);
+            }
+            _ => held.iter_mut().for_each(|value| *value = Value::Unknown),
         }
     }
 

@@ -24,6 +24,8 @@ const ROUNDS: usize = 6;
 const OPEN: usize = 32;
 /// Counts of the file that are tried for one loop.
 const COUNTS: usize = 12;
+/// Counts that make no difference before the others are left out.
+const ALIKE: usize = 3;
 /// Parameters that take the model's config.json.
 const CONFIGS: [&str; 2] = ["config", "cfg"];
 
@@ -36,6 +38,11 @@ pub(super) enum Candidate {
 }
 
 impl Candidate {
+    /// Its name and file.
+    pub(super) fn named(&self) -> String {
+        format!("{} in {}", self.found().name, self.found().file)
+    }
+
     pub(super) fn found(&self) -> &Rc<Found> {
         match self {
             Candidate::Class(found) | Candidate::Builder(found) => found,
@@ -105,14 +112,30 @@ pub(super) fn search<'t>(
                 continue;
             }
             tried.insert(key.clone());
+            let mut alike = 0;
             for value in values {
+                // A loop that makes no difference builds nothing.
+                if alike >= ALIKE {
+                    break;
+                }
                 let mut with = assumed.clone();
                 with.insert(key.clone(), value);
                 let Some(other) = attempt(library, candidate, root, &with)? else { continue };
-                if other.fit.score() > best.fit.score() {
+                alike = if other.fit == best.fit && !condition { alike + 1 } else { 0 };
+                for (name, words) in &other.words {
+                    if !best.words.iter().any(|(known, _)| known == name) {
+                        best.words.push((name.clone(), words.clone()));
+                    }
+                }
+                let word = matches!(key, Key::Argument(_)) && condition;
+                let rank = |outcome: &Outcome| {
+                    let fit = outcome.fit;
+                    (fit.score(), if word { fit.explained } else { 0 })
+                };
+                if rank(&other) > rank(&best) {
                     (assumed, best, better) = (with, other, true);
                     ties.clear();
-                } else if condition && other.fit.score() == best.fit.score() {
+                } else if condition && rank(&other) == rank(&best) {
                     ties.push(other.tree);
                 }
             }
@@ -283,7 +306,7 @@ impl<'t> Machine<'t, '_> {
                         let mut frame = Frame::new(self, of, Rc::clone(&found), Names::within(None));
                         let value = frame.value(node)?;
                         match self.thing(&value) {
-                            Some(Thing::Row(..) | Thing::Dict(_) | Thing::Tensor | Thing::Range { .. }) | None => {
+                            Some(Thing::Row(..) | Thing::Dict(_) | Thing::Tensor(_) | Thing::Range { .. }) | None => {
                                 self.symbol(name)
                             }
                             Some(_) => value,

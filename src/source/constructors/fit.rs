@@ -58,7 +58,8 @@ pub(super) fn fit(tree: &Tree, root: &Root<'_>) -> Fit {
     }
     for (path, layer) in tree {
         let weighs = layer.built.constructor.is_some_and(|it| !it.weight.is_empty()) && is_affine(layer);
-        fit.spare += usize::from(weighs && !paths.contains(path.as_str()));
+        let holds = layer.built.constructor.is_none() && !layer.parameters.is_empty();
+        fit.spare += usize::from((weighs || holds) && !paths.contains(path.as_str()));
     }
     fit
 }
@@ -86,12 +87,26 @@ fn fits(layer: &Layer, path: &str, root: &Root<'_>) -> bool {
     if layer.container {
         return false;
     }
-    let Some(constructor) = layer.built.constructor else { return true };
+    let Some(constructor) = layer.built.constructor else {
+        let own = root.tensors.get(path);
+        return own.is_none_or(|own| layer.parameters.iter().all(|name| own.contains(&name.as_str())));
+    };
     let Some(shape) = root.weights.get(path) else { return constructor.weight.is_empty() || !is_affine(layer) };
     if constructor.weight.is_empty() || constructor.fill(shape, &mut layer.built.arguments.clone()).is_none() {
         return false;
     }
     let names = root.tensors.get(path);
+    // What keeps statistics shows them.
+    let keeps = match layer.built.arguments.get("track_running_stats") {
+        Some(Json::Bool(keeps)) => Some(*keeps),
+        Some(_) => None,
+        None => (!constructor.names().any(|name| name == "track_running_stats")).then_some(false),
+    };
+    if let (Some(names), Some(keeps)) = (names, keeps)
+        && names.contains(&"running_mean") != keeps
+    {
+        return false;
+    }
     let has_bias = names.is_some_and(|names| names.contains(&"bias"));
     match layer.built.arguments.get("bias") {
         Some(Json::Bool(told)) if names.is_some() => *told == has_bias,

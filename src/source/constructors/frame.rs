@@ -132,7 +132,7 @@ impl<'t> Machine<'t, '_> {
             Some(Thing::Outside(name)) => {
                 (!name.starts_with("builtins.") || super::outside::is_python(name)).then_some(true)
             }
-            Some(Thing::Tensor | Thing::Range { .. } | Thing::Super(..)) => None,
+            Some(Thing::Tensor(_) | Thing::Range { .. } | Thing::Super(..)) => None,
             Some(Thing::Object(object)) => match &object.part {
                 Some(part) if part.kind != super::things::Kind::Own => Some(!part.children.is_empty()),
                 _ => Some(true),
@@ -389,7 +389,7 @@ impl<'t> Machine<'t, '_> {
             }
             (Some(Thing::Class(a)), Some(Thing::Class(b))) => Some(a.order.first() == b.order.first()),
             (Some(Thing::Dict(_)), Some(Thing::Dict(_))) => None,
-            (Some(Thing::Tensor), _) | (_, Some(Thing::Tensor)) if right.is_none() != Some(true) => None,
+            (Some(Thing::Tensor(_)), _) | (_, Some(Thing::Tensor(_))) if right.is_none() != Some(true) => None,
             // Nothing is known of a name that nobody defines.
             (Some(Thing::Outside(name)), _) | (_, Some(Thing::Outside(name)))
                 if name.starts_with("builtins.") && !super::outside::is_python(name) =>
@@ -423,6 +423,9 @@ impl<'t> Machine<'t, '_> {
             (Value::Text(text), Value::Text(part)) => return Some(text.contains(&**part)),
             (Value::Text(_), _) => return None,
             _ => {}
+        }
+        if matches!(self.thing(container), Some(Thing::Outside(name)) if name.ends_with(".__dir__")) {
+            return Some(true);
         }
         let elements = self.elements(container)?;
         let each: Vec<Option<bool>> = elements.iter().map(|it| self.same(it, value, depth + 1)).collect();

@@ -19,6 +19,8 @@ const THINGS: usize = 400_000;
 const ELEMENTS: usize = 4_096;
 /// Calls within one another.
 pub(super) const CALLS: usize = 48;
+/// `from file import *` of one file that are followed.
+const STARS: usize = 8;
 /// Steps for a thing.
 const THING: usize = 2;
 /// Decorators that say how a method is called.
@@ -109,22 +111,40 @@ impl<'t> Library<'t> {
                 None => Meaning::Outside(full.into()),
             };
         }
+        // What a file imports is handed on by `from file import *` too.
+        for star in module.star_imports().iter().take(STARS) {
+            if !star.starts_with("torch")
+                && let Some(there) = self.imports.file_of_star(found, star)
+                && there.module.is_imported(name)
+                && let Some(module) = self.keep(&there)
+            {
+                return self.find(&Rc::new(there), module, name);
+            }
+        }
         Meaning::Outside(format!("builtins.{name}").into())
     }
 
-    fn shape(&mut self, module: &'t Module, node: Node<'t>) -> Rc<Shape<'t>> {
+    fn shape(&mut self, found: &Rc<Found>, module: &'t Module, node: Node<'t>) -> Rc<Shape<'t>> {
         let key = (std::ptr::from_ref(module) as usize, node.start_byte());
         if let Some(known) = self.shapes.get(&key) {
             return Rc::clone(known);
         }
-        let shape = Rc::new(read_shape(module, node));
+        let mut shape = read_shape(module, node);
+        let here = Found { name: String::new(), ..(**found).clone() };
+        shape.module = super::dotted(self.imports.sources(), &here).trim_end_matches('.').to_owned();
+        let shape = Rc::new(shape);
         self.shapes.insert(key, Rc::clone(&shape));
         shape
     }
 }
 
 fn read_shape<'t>(module: &'t Module, node: Node<'t>) -> Shape<'t> {
-    let mut shape = Shape { members: HashMap::new(), fields: Vec::new(), decorators: decorators(module, node) };
+    let mut shape = Shape {
+        module: String::new(),
+        members: HashMap::new(),
+        fields: Vec::new(),
+        decorators: decorators(module, node),
+    };
     let mut blocks: Vec<Node<'t>> = node.child_by_field_name("body").into_iter().collect();
     while let Some(block) = blocks.pop() {
         for statement in children(block) {
@@ -361,7 +381,7 @@ impl<'t, 'l> Machine<'t, 'l> {
             return Ok(Value::Unknown);
         }
         self.depth += 1;
-        let shape = self.library.shape(module, node);
+        let shape = self.library.shape(found, module, node);
         let (mut order, mut outside): (Vec<Id>, Vec<String>) = (Vec::new(), Vec::new());
         let bases = node.child_by_field_name("superclasses").map(children).unwrap_or_default();
         for base in bases {
@@ -385,8 +405,7 @@ impl<'t, 'l> Machine<'t, 'l> {
         }
         self.depth -= 1;
         let written = node.child_by_field_name("name").map_or("", |name| module.slice(name));
-        let here = Found { name: written.to_owned(), ..(**found).clone() };
-        let name = super::dotted(self.library.imports.sources(), &here);
+        let name = format!("{}.{written}", shape.module).trim_start_matches('.').to_owned();
         let id = self.things.len() as Id;
         order.insert(0, id);
         order.truncate(ELEMENTS);
@@ -473,6 +492,11 @@ impl<'t, 'l> Machine<'t, 'l> {
             return Ok(object.clone());
         }
         match self.thing(object) {
+            Some(Thing::Outside(full)) if name == "__name__" => Ok(Value::text(full.rsplit('.').next().unwrap_or(""))),
+            Some(Thing::Function(function)) if name == "__name__" => {
+                let named = function.node.child_by_field_name("name");
+                Ok(named.map_or(Value::Unknown, |name| Value::text(function.module.slice(name))))
+            }
             Some(Thing::Outside(full)) => {
                 let full = format!("{full}.{name}");
                 Ok(super::outside::constant(&full).unwrap_or_else(|| self.make(Thing::Outside(full.into()))))
@@ -514,7 +538,18 @@ impl<'t, 'l> Machine<'t, 'l> {
                 }
             }
             Some(Thing::Object(_)) => self.attribute_of_object(object, name),
-            Some(Thing::Partial(function, _)) if name == "func" => Ok(function.clone()),
+            Some(Thing::Partial(function, given)) => match name {
+                "func" => Ok(function.clone()),
+                "args" => {
+                    let given = given.positional.clone();
+                    Ok(self.tuple(given))
+                }
+                "keywords" => {
+                    let given = given.named.clone();
+                    Ok(self.dict(given.into_iter().map(|(name, value)| (Value::text(&name), value)).collect()))
+                }
+                _ => Ok(Value::Unknown),
+            },
             Some(Thing::Dict(pairs)) => {
                 let found = pairs.iter().find(|(key, _)| matches!(key, Value::Text(key) if **key == *name));
                 Ok(found.map_or(Value::Unknown, |(_, value)| value.clone()))
@@ -560,7 +595,7 @@ impl<'t, 'l> Machine<'t, 'l> {
     /// `object.name = value`
     pub(super) fn set_attribute(&mut self, object: &Value, name: &str, value: Value) {
         let module = self.part(&value).is_some();
-        let tensor = matches!(self.thing(&value), Some(Thing::Tensor));
+        let tensor = matches!(self.thing(&value), Some(Thing::Tensor(true)));
         let hole = matches!(value, Value::Unknown | Value::Object);
         match self.thing_mut(object) {
             Some(Thing::Object(object)) => {

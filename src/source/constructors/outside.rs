@@ -208,7 +208,7 @@ impl<'t> Machine<'t, '_> {
                 return Ok(Value::None);
             }
             return Ok(match last {
-                "Parameter" | "Buffer" | "UninitializedParameter" => self.make(Thing::Tensor),
+                "Parameter" | "Buffer" | "UninitializedParameter" => self.make(Thing::Tensor(last != "Buffer")),
                 "Module" | "ParameterList" | "ParameterDict" => {
                     self.count_part()?;
                     let class = match last {
@@ -301,6 +301,11 @@ impl<'t> Machine<'t, '_> {
                 }
             }
             ("collections.namedtuple", _) => Value::Unknown,
+            ("dataclasses.asdict", [_]) => {
+                let fields = first.and_then(|first| Some(self.object(&first)?.fields.clone())).unwrap_or_default();
+                self.dict(fields.into_iter().map(|(name, value)| (Value::text(&name), value)).collect())
+            }
+            ("re.split", [_, _]) => self.split_at_digits(&arguments.positional),
             ("dataclasses.replace", [_, ..]) => {
                 let mut left = super::MODULES;
                 let copy = first.map_or(Value::Unknown, |first| self.copied(&first, false, &mut left, 0));
@@ -315,6 +320,11 @@ impl<'t> Machine<'t, '_> {
                     all.extend(self.elements(row).unwrap_or_default());
                 }
                 self.list(all)
+            }
+            ("itertools.pairwise", [_]) => {
+                let all = first.and_then(|first| self.elements(&first)).unwrap_or_default();
+                let rows = all.iter().zip(all.iter().skip(1)).map(|(a, b)| vec![a.clone(), b.clone()]).collect();
+                self.rows(rows)
             }
             ("itertools.repeat", [_, Some(count)]) if *count < 4_096.0 => {
                 self.list(vec![first.unwrap_or(Value::Unknown); count.max(0.0) as usize])
@@ -333,9 +343,34 @@ impl<'t> Machine<'t, '_> {
                 | "torch.arange" | "torch.full" | "torch.eye" | "torch.Tensor" | "torch.FloatTensor"
                 | "torch.as_tensor" | "torch.from_numpy" | "torch.zeros_like" | "torch.ones_like",
                 _,
-            ) => self.make(Thing::Tensor),
+            ) => self.make(Thing::Tensor(false)),
             _ => Value::Unknown,
         })
+    }
+
+    /// `re.split` at the first digit, or at each number: how blocks are written in one word, `ir_r2_k3_s2`.
+    fn split_at_digits(&mut self, given: &[Value]) -> Value {
+        let [Value::Text(pattern), Value::Text(text)] = given else { return Value::Unknown };
+        let digit = |letter: char| letter.is_ascii_digit();
+        let mut parts: Vec<&str> = Vec::new();
+        match &**pattern {
+            r"(\d.*)" => match text.find(digit) {
+                Some(at) => parts.extend([text.get(..at).unwrap_or(""), text.get(at..).unwrap_or(""), ""]),
+                None => parts.push(text),
+            },
+            r"(\d+)" => {
+                let mut rest: &str = text;
+                while let Some(at) = rest.find(digit) {
+                    let (before, number) = rest.split_at(at);
+                    let end = number.find(|letter: char| !digit(letter)).unwrap_or(number.len());
+                    parts.extend([before, number.get(..end).unwrap_or("")]);
+                    rest = number.get(end..).unwrap_or("");
+                }
+                parts.push(rest);
+            }
+            _ => return Value::Unknown,
+        }
+        self.list(parts.into_iter().map(Value::text).collect())
     }
 
     /// A copy of a thing, with copies of what is in it.
@@ -406,8 +441,9 @@ impl<'t> Machine<'t, '_> {
             }
             "register_buffer" | "register_parameter" => {
                 let value = of("tensor", 1).or_else(|| of("param", 1)).unwrap_or(Value::Unknown);
+                let kept = name == "register_parameter";
                 if let Some(name) = text(of("name", 0)) {
-                    let value = if value == Value::None { value } else { self.make(Thing::Tensor) };
+                    let value = if value == Value::None { value } else { self.make(Thing::Tensor(kept)) };
                     self.set_attribute(object, &name, value);
                 }
                 Value::None

@@ -148,7 +148,13 @@ impl<'t> Frame<'t, '_, '_> {
                 let object = self.field(target, "value")?;
                 let mut cursor = target.walk();
                 let indices: Vec<Node<'t>> = target.children_by_field_name("subscript", &mut cursor).collect();
-                if let [index] = indices.as_slice() {
+                if let [index] = indices.as_slice()
+                    && index.kind() == "slice"
+                {
+                    let bounds = self.bounds(*index)?;
+                    let more = self.machine.elements(&value);
+                    self.machine.splice(&object, bounds, more);
+                } else if let [index] = indices.as_slice() {
                     let index = if index.kind() == "slice" { Value::Unknown } else { self.value(*index)? };
                     self.machine.set_item(&object, &index, value);
                 }
@@ -191,6 +197,19 @@ impl<'t> Frame<'t, '_, '_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// `start:end`
+    fn bounds(&mut self, slice: Node<'t>) -> Result<[Option<Value>; 2], Spent> {
+        let (mut bounds, mut at) = ([None, None], 0);
+        for part in slice.children(&mut slice.walk()).collect::<Vec<_>>() {
+            if part.kind() == ":" {
+                at += 1;
+            } else if let Some(bound) = bounds.get_mut(at).filter(|_| part.is_named() && !part.is_extra()) {
+                *bound = Some(self.value(part)?);
+            }
+        }
+        Ok(bounds)
     }
 
     fn delete(&mut self, target: Node<'t>) -> Result<(), Spent> {

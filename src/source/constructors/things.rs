@@ -42,8 +42,8 @@ pub(super) enum Thing<'t> {
     Super(Value, Id),
     /// An object of a class of the source, or a module of torch's.
     Object(Object),
-    /// A parameter or tensor.
-    Tensor,
+    /// A tensor; a parameter, where it is kept.
+    Tensor(bool),
 }
 
 /// An object of a class.
@@ -73,7 +73,7 @@ pub(super) struct Part {
     pub changed: Vec<(String, Value)>,
     /// The modules in it, by name.
     pub children: IndexMap<String, Value>,
-    /// Names of its own parameters and buffers.
+    /// Names of its own parameters.
     pub tensors: Vec<String>,
     /// Names of attributes that may be anything, modules too.
     pub holes: Vec<String>,
@@ -126,6 +126,8 @@ pub(super) struct Class<'t> {
 /// What the body of a class defines.
 #[derive(Debug)]
 pub(super) struct Shape<'t> {
+    /// The dotted name of its file.
+    pub module: String,
     pub members: HashMap<&'t str, Member<'t>>,
     /// `name: type = default`, in order.
     pub fields: Vec<(&'t str, Option<Node<'t>>)>,

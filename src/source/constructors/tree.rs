@@ -20,6 +20,8 @@ pub(super) struct Layer {
     pub built: Built,
     /// Arguments that are such a number.
     pub symbols: Vec<(String, Symbol)>,
+    /// Names of its own parameters.
+    pub parameters: Vec<String>,
     /// Names of attributes that may be modules of any kind.
     pub holes: Vec<String>,
     /// A container of torch's, which has no tensors of its own.
@@ -86,7 +88,8 @@ impl Machine<'_, '_> {
         let (file, line) = (part.file.to_string(), part.line);
         let built = Built { class: part.class.clone(), constructor: part.constructor, arguments, file, line };
         let container = object.class.is_none() && part.kind != Kind::Own;
-        Layer { built, symbols, holes: part.holes.clone(), container }
+        let parameters = part.tensors.clone();
+        Layer { built, symbols, parameters, holes: part.holes.clone(), container }
     }
 
     /// A value as a file has it; `None` where it is not known.
