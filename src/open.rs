@@ -10,6 +10,7 @@ use crate::evidence;
 use crate::files::{Inputs, Role};
 use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
+use crate::rope;
 use crate::source::Sources;
 use crate::triage::{self, Status, Triage};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
@@ -143,6 +144,17 @@ fn tell_ties(checkpoint: &Checkpoint, model: &Model, triage: &mut Triage) {
     }
 }
 
+/// What rotary embeddings need whose frequencies are scaled: weights show nothing of it, and a port without it is wrong.
+fn scaled_rotary(model: &Model, triage: &Triage) -> Vec<String> {
+    let mut said: indexmap::IndexMap<&str, &str> = indexmap::IndexMap::new();
+    for (module, triaged) in model.modules.iter().zip(&triage.modules) {
+        if rope::Rope::all(&module.attributes).iter().any(|(_, rope)| rope.is_scaled()) {
+            said.entry(triaged.reason.as_str()).or_insert(module.path.as_str());
+        }
+    }
+    said.into_iter().take(NAMED).map(|(reason, path)| format!("`{}`: {reason}", quoted(path))).collect()
+}
+
 /// How many classes are named whose source was not found.
 const NAMED: usize = 4;
 
@@ -225,11 +237,12 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
     let architecture = built
-        .or_else(|| architecture::configured(&checkpoint, &mut model))
+        .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
+    checkpoint.warnings.extend(scaled_rotary(&model, &triage));
     checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));
     checkpoint.warnings.extend(sources.budget().warnings());
     let mut inputs = Inputs::of(&checkpoint);

@@ -26,7 +26,8 @@ def activations_of(table, make):
 
 
 class Library:
-    patience = 25.0
+    # Seconds for builds with one key changed, and for expressions that are not found at once, of one class.
+    patience, search = 25.0, 6.0
 
     def __init__(self):
         self.known, self.hints = {}, {}
@@ -167,6 +168,8 @@ class Transformers(Library):
 
 class Diffusers(Library):
     name = "diffusers"
+    # Each type is one class, and its blocks are of many kinds.
+    patience, search = 40.0, 40.0
 
     def __init__(self):
         import diffusers
