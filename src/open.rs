@@ -12,6 +12,7 @@ use crate::evidence;
 use crate::files::{Inputs, Role};
 use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
+use crate::rope;
 use crate::source::Sources;
 use crate::triage::{self, Status, Triage};
 use crate::typed::store::Store;
@@ -172,6 +173,17 @@ fn tell_ties(checkpoint: &Checkpoint, model: &Model, triage: &mut Triage) {
     }
 }
 
+/// What rotary embeddings need whose frequencies are scaled: weights show nothing of it, and a port without it is wrong.
+fn scaled_rotary(model: &Model, triage: &Triage) -> Vec<String> {
+    let mut said: indexmap::IndexMap<&str, &str> = indexmap::IndexMap::new();
+    for (module, triaged) in model.modules.iter().zip(&triage.modules) {
+        if rope::Rope::all(&module.attributes).iter().any(|(_, rope)| rope.is_scaled()) {
+            said.entry(triaged.reason.as_str()).or_insert(module.path.as_str());
+        }
+    }
+    said.into_iter().take(NAMED).map(|(reason, path)| format!("`{}`: {reason}", quoted(path))).collect()
+}
+
 /// How many classes are named whose source was not found.
 const NAMED: usize = 4;
 
@@ -288,13 +300,14 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
     let architecture = built
-        .or_else(|| architecture::configured(&checkpoint, &mut model))
+        .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
     let typed = take_typed(options, &checkpoint, &mut model, &registry);
     checkpoint.warnings.extend(typed.warnings.iter().cloned());
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
+    checkpoint.warnings.extend(scaled_rotary(&model, &triage));
     checkpoint.warnings.extend(not_found(options, &checkpoint, &model, &triage));
     checkpoint.warnings.extend(sources.budget().warnings());
     let mut inputs = Inputs::of(&checkpoint);

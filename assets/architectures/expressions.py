@@ -146,7 +146,7 @@ def frozen(value):
 
 
 # Seconds for what is not found at once, for each class.
-SEARCH = 4
+SEARCH = 6
 MOST_TERMS = 16
 MOST_ROWS = 48
 SMALL = (1, 2, 3, 4, 8)
@@ -155,11 +155,12 @@ SMALL = (1, 2, 3, 4, 8)
 class Finder:
     """Finds expressions for values observed at (configuration, index) rows."""
 
-    def __init__(self, base, singles):
-        """`base`: the first build's number; `singles`: builds in which one key was changed, with the flat keys that differ."""
+    def __init__(self, base, singles, seconds=SEARCH):
+        """`base`: the first build's number; `singles`: builds in which one key was changed, with the flat keys that differ;
+        `seconds` for what is not found at once."""
         self.base, self.singles = base, singles
         self.hints, self.found, self.tables = {}, {}, {}
-        self.until = time.process_time() + SEARCH
+        self.until = time.process_time() + seconds
 
     def find(self, rows, envs, values, hint=None):
         """`rows`: (build, index) of each value. An expression; Unknown is raised where none is found."""
@@ -207,7 +208,7 @@ class Finder:
         keys, inside = self.suspects(rows, envs, values)
         builds = sorted({build for build, _ in rows})
         every = [key for key in envs[builds[0]] if len({frozen(envs[build].get(key)) for build in builds}) > 1]
-        for chosen, depth in ((keys[:6], 3), (keys[:MOST_TERMS], 2), (every, 1)):
+        for chosen, depth in ((keys[:1], 3), (keys[:2], 3), (keys[:4], 3), (keys[:MOST_TERMS], 2), (every, 1)):
             if (not chosen and not inside) or (depth > 1 and time.process_time() > self.until):
                 continue
             try:
@@ -341,7 +342,7 @@ class Table:
         if self.ternary is None:
             self.ternary = {}
             first = list(self.binary.values())
-            if len(first) < 900:
+            if len(first) < 3000:
                 others = self.numbers_ + [(number, [number] * len(self.points)) for number in SMALL]
                 for (a, x), (b, y) in itertools.product(first, others):
                     for op in ("*", "//", "+", "-"):

@@ -176,7 +176,7 @@ class Study:
         # Lists that are as long as others beside them grow together.
         lists = {}
         for key, value in env.items():
-            if isinstance(value, list) and 1 < len(value) < 17 and all(is_number(item) for item in value):
+            if isinstance(value, list) and 1 < len(value) < 17 and all(is_number(item) or isinstance(item, str) for item in value):
                 lists.setdefault((key.rpartition(".")[0], len(value)), []).append((key.split("."), value))
         for several in lists.values():
             for grown in (lambda value: [*value, value[-1]], lambda value: value[:-1]):
@@ -220,6 +220,7 @@ class Study:
         builds.append((self.base, *base))
         env = base[0]
         begun = time.process_time()
+        failed = []
         if first:
             for path, values in self.options(env):
                 taken = 0
@@ -230,12 +231,26 @@ class Study:
                     try:
                         built = self.observe(name, raw)
                     except Exception:
+                        failed.append((path, value))
                         continue
                     self.add_single(builds, singles, env, raw, built)
                     self.changes.append((path, value))
                     taken += 1
                     if taken == (1 if isinstance(value, (bool, float)) else 2):
                         break
+            # A switch may want another one.
+            switches = [(path, value) for path, value in self.changes if isinstance(value, bool)]
+            for path, value in [(path, value) for path, value in failed if isinstance(value, bool)][:4]:
+                for other, also in switches[:12]:
+                    both = [path, other], [value, also]
+                    raw = self.change(env, self.base, *both)
+                    try:
+                        built = self.observe(name, raw)
+                    except Exception:
+                        continue
+                    self.add_single(builds, singles, env, raw, built)
+                    self.changes.append(both)
+                    break
         else:
             for path, value in self.changes:
                 if re.search(r"label|classif|pool|head$|tie|dropout|hidden_size$|d_model", str(path[-1])):
@@ -254,7 +269,7 @@ class Study:
         hints = self.library.hints.setdefault(self.kind, {})
         for attempt in range(2):
             envs = [env for _, env, _, _ in builds]
-            finder = Finder(0, singles)
+            finder = Finder(0, singles, self.library.search)
             finder.hints = hints
             unifier = Unifier(finder, envs, self.library, name)
             rows = [(number, ()) for number in range(len(builds))]

@@ -276,8 +276,11 @@ class Unifier:
                 below = [((build, (*index, place)), child) for (build, index), node in zip(rows, nodes) for place, child in enumerate(node.children)]
                 try:
                     count = self.find(rows, counts, (cls, "count"))
-                    rule["k"].append([None, count, self.node([row for row, _ in below], [child for _, child in below])])
-                    return
+                    one = self.node([row for row, _ in below], [child for _, child in below])
+                    # A few that are not alike are told one by one.
+                    if one.get("c", "") is not None or max(counts) > 12:
+                        rule["k"].append([None, count, one])
+                        return
                 except Unknown:
                     pass
         order = []

@@ -20,11 +20,24 @@ struct Configured {
     fit: Fit,
     library: &'static str,
     version: &'static str,
+    /// Tensors that the file leaves out, and those that they are.
+    ties: Vec<(String, String)>,
 }
 
 /// Give the modules of a folder what its config.json says, or its components' for a pipeline; `None`, and nothing changed, where
 /// that names no class that is known, or the file has other tensors.
-pub fn configured(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> {
+pub fn configured(checkpoint: &mut Checkpoint, model: &mut Model) -> Option<Architecture> {
+    let (architecture, ties) = known(checkpoint, model)?;
+    for (name, first) in ties {
+        let first = checkpoint.tensors.iter().position(|tensor| tensor.name == first);
+        if let Some(first) = first.filter(|_| checkpoint.ties.iter().all(|(tied, _)| *tied != name)) {
+            checkpoint.ties.push((name, first));
+        }
+    }
+    Some(architecture)
+}
+
+fn known(checkpoint: &Checkpoint, model: &mut Model) -> Option<(Architecture, Vec<(String, String)>)> {
     let is_bare = matches!(checkpoint.content, Content::StateDict { .. }) && checkpoint.format != Format::PeftAdapter;
     if !is_bare || checkpoint.tensors.len() > MOST_CONFIGURED {
         return None;
@@ -33,11 +46,11 @@ pub fn configured(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architec
         checkpoint.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
     let object = |key: &str| checkpoint.metadata.get(key).and_then(Value::as_object);
     if let Some(config) = object("config") {
-        let Configured { block, fit, library, version } = of(config, &names, "")?;
+        let Configured { block, fit, library, version, ties } = of(config, &names, "")?;
         merge::merge(checkpoint, model, block.module(0)?, &fit, &[], Evidence::Architecture);
         let class = block.module(0).map_or("", |root| root.class());
         let class = class.rsplit('.').next().unwrap_or_default().to_owned();
-        return Some(architecture(config, class, fit, library, version));
+        return Some((architecture(config, class, fit, library, version), ties));
     }
     let index = object("model_index")?;
     let class = index.get("_class_name")?.as_str()?.to_owned();
@@ -56,7 +69,7 @@ pub fn configured(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architec
         let fit = &mut whole.fit;
         fit.place = Place::Below("".into());
         fit.unexpected = names.len().saturating_sub(fit.fitting + fit.differing.len());
-        whole
+        (whole, Vec::new())
     })
 }
 
@@ -89,13 +102,15 @@ fn of(config: &Map<String, Value>, all: &Names<'_>, prefix: &str) -> Option<Conf
     let block = Block::of(told.modules);
     let mut fit = fit::fit(block.module(0)?, &names, &fit::by_suffix(names.keys().copied()))?;
     // A tensor with a second name is there once.
-    for (name, first) in &told.ties {
-        let (Some(name), Some(first)) = (fit.place.in_file(name), fit.place.in_file(first)) else { continue };
+    let mut ties = Vec::new();
+    for (name, first) in told.ties {
+        let (Some(name), Some(first)) = (fit.place.in_file(&name), fit.place.in_file(&first)) else { continue };
         if names.contains_key(first.as_str())
             && let Some(at) = fit.missing.iter().position(|missing| *missing == name)
         {
             fit.missing.remove(at);
             fit.of -= 1;
+            ties.push((name.into(), first.into()));
         }
     }
     if fit.fitting == 0 || (fit.fitting as f64) < FITS * fit.of as f64 {
@@ -107,7 +122,7 @@ fn of(config: &Map<String, Value>, all: &Names<'_>, prefix: &str) -> Option<Conf
         fit.differing.iter_mut().for_each(|(name, ..)| name.insert_str(0, prefix));
         fit.missing.iter_mut().for_each(|name| name.insert_str(0, prefix));
     }
-    Some(Configured { block, fit, library: told.library, version: told.version })
+    Some(Configured { block, fit, library: told.library, version: told.version, ties })
 }
 
 /// Count another component.

@@ -257,3 +257,52 @@ impl Walk<'_> {
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "the built-in asset is no input")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_can_be_read_and_refers_to_what_is_there() {
+        let rules = Rules::get();
+        let mut models = 0;
+        for (library, types) in rules.index.types.iter().enumerate() {
+            for kind in types.keys() {
+                let block = rules.block(library, kind).unwrap();
+                assert!(!block.models.is_empty(), "{kind}");
+                let is_expression = |at: &usize| *at < block.expressions.len();
+                assert!(block.models.values().all(|(root, ties)| *root < block.nodes.len() && is_expression(ties)));
+                for node in &block.nodes {
+                    let good = match node {
+                        Node::Of(class, attributes, tensors, children) => {
+                            class.is_none_or(|class| class < block.classes.len())
+                                && attributes.iter().all(|(name, of)| *name < block.texts.len() && is_expression(of))
+                                && tensors.iter().all(|(name, _, there, shape)| {
+                                    *name < block.texts.len() && is_expression(there) && is_expression(shape)
+                                })
+                                && children.iter().all(|(name, of, below)| {
+                                    name.is_none_or(|name| name < block.texts.len())
+                                        && is_expression(of)
+                                        && *below < block.nodes.len()
+                                })
+                        }
+                        Node::One { of, nodes } => {
+                            is_expression(of) && nodes.values().all(|at| *at < block.nodes.len())
+                        }
+                        Node::Activation { act } => is_expression(act),
+                        Node::Model { other: (kind, class, _) } => {
+                            let other = kind.as_ref().map_or(Some(block), |kind| rules.block(library, kind));
+                            class
+                                .as_ref()
+                                .is_none_or(|class| other.is_some_and(|other| other.models.contains_key(class)))
+                        }
+                    };
+                    assert!(good, "{kind}");
+                }
+                models += block.models.len();
+            }
+        }
+        assert!(models > 100, "{models}");
+    }
+}

@@ -121,6 +121,8 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
         Stored::Tensor(tensor) => Some(Move::keep(tensor)),
         Stored::Computed(_) => None,
     });
+    let is_scaled = Rope::all(&site.module().attributes).iter().any(|(_, rope)| rope.is_scaled());
+    let scaled = if is_scaled { ", which are scaled: nn.RoPE has no such scaling" } else { "" };
     let from = if frequencies.iter().any(|own| matches!(own.stored, Stored::Computed(_))) {
         "frequencies that rope_parameters give"
     } else {
@@ -134,7 +136,7 @@ pub(super) fn rotary(site: &Site<'_>) -> Result<Draft, Refusal> {
         .weights(moved.collect())
         .torch_arg("frequencies", told)
         .program(p)
-        .step(format!("cosine and sine by ops, from {from}")))
+        .step(format!("cosine and sine by ops, from {from}{scaled}")))
 }
 
 /// A word in the row.
