@@ -75,7 +75,9 @@ fn build(state: &mut State, effects: &mut Vec<Effect>) {
 
 /// The same file, of which more is known: what was measured of layers that are run as before stays.
 fn retold(state: &mut State, document: Arc<Document>) {
-    state.notice = document.warnings.iter().find(|warning| warning.contains("was typed")).cloned();
+    // What was said when it was asked for stays, unless it went wrong.
+    let wrong = document.warnings.iter().find(|warning| warning.contains("was typed")).cloned();
+    state.notice = wrong.or(state.notice.take());
     match &mut state.screen {
         Screen::Open(view) if view.document.is_alike(&document) => {
             let stopped = view.measured.is_running();

@@ -186,6 +186,9 @@ fn the_panel_shows_takes_and_forgets() {
     let effects = act(&mut state, Action::Command(Command::Forget));
     let Some(Effect::Retell(edits)) = effects.first() else { panic!("{effects:?}") };
     assert!(edits.is_empty());
+    // What is said of it outlasts the opening.
+    act(&mut state, Action::Retold(Arc::new(Document::of(&opened(edits.clone())))));
+    assert!(shown(&mut state).contains("forgotten: stride=2 of stem"));
 }
 
 #[test]
