@@ -267,7 +267,7 @@ LIBRARIES = {
         {
             "chgnet_0.3.0": "chgnet.model.model.CHGNet()",
             "chgnet_0.2.0": "chgnet.model.model.CHGNet(composition_model='MPtrj_e', num_radial=9, num_angular=9, mlp_hidden_dims=[64, 64],"
-            " atom_graph_cutoff=5, conv_norm=None, gMLP_norm=None, readout_norm=None)",
+            " atom_graph_cutoff=5, conv_norm=None, gMLP_norm=None, readout_norm=None, mlp_out_bias=True)",
         },
     ),
     "pesto": (
