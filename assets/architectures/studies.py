@@ -224,7 +224,8 @@ class Study:
         if first:
             for path, values in self.options(env):
                 taken = 0
-                for value in values[:6]:
+                now = env.get(".".join(path)) if isinstance(path[0], str) else None
+                for value in [value for value in values if not same(value, now)][:6]:
                     if time.process_time() - begun > self.library.patience:
                         break
                     raw = self.change(env, self.base, path, value)

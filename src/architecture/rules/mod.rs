@@ -26,17 +26,22 @@ const MOST_REPEATED: i64 = 10_000;
 /// Models in models.
 const DEEPEST: usize = 8;
 
+/// Blocks by the number of their library and their type; each is read once.
+type Blocks = HashMap<(usize, String), OnceLock<Option<Block>>>;
+/// A class and its attributes.
+type Activation = (String, Map<String, Value>);
+
 /// The rules of every model type; each is unpacked when it is asked for.
 pub struct Rules {
     index: Index,
     blocks: &'static [u8],
-    known: OnceLock<HashMap<(usize, String), OnceLock<Option<Block>>>>,
+    known: OnceLock<Blocks>,
 }
 
 #[derive(serde::Deserialize)]
 struct Index {
     libraries: Vec<(String, String)>,
-    activations: Vec<HashMap<String, (String, Map<String, Value>)>>,
+    activations: Vec<HashMap<String, Activation>>,
     types: Vec<HashMap<String, (usize, usize)>>,
 }
 
