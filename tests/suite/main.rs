@@ -11,6 +11,7 @@ mod blocker_patterns;
 mod blockers;
 mod checkpoint;
 mod constructors;
+mod constructors_evaluated;
 mod constructors_wrapped;
 mod contradicted;
 mod expected;

@@ -93,6 +93,9 @@ impl<'t> Library<'t> {
         if imported && full.starts_with("torch.") || full == "torch" {
             return Meaning::Outside(full.into());
         }
+        if imported && super::outside::is_known(&full) {
+            return Meaning::Outside(full.into());
+        }
         // `import name` stands for a file.
         let whole = imported && !full.contains('.');
         let defined = if whole { None } else { self.imports.anything(found, name) };
@@ -596,7 +599,7 @@ impl<'t, 'l> Machine<'t, 'l> {
     pub(super) fn set_attribute(&mut self, object: &Value, name: &str, value: Value) {
         let module = self.part(&value).is_some();
         let tensor = matches!(self.thing(&value), Some(Thing::Tensor(true)));
-        let hole = matches!(value, Value::Unknown | Value::Object);
+        let hole = matches!(value, Value::Unknown | Value::Object | Value::Symbol(_));
         match self.thing_mut(object) {
             Some(Thing::Object(object)) => {
                 let Some(part) = object.part.as_deref_mut() else {
