@@ -50,6 +50,11 @@ def is_known(module):
     return module["evidence"] == "source"
 
 
+def implied(kind, name):
+    """Attributes that say no more than the class does."""
+    return name == "transposed" or (name == "output_padding" and "Transpose" not in kind)
+
+
 def compared(model, report):
     """Modules with tensors: how many there are, are told by the source, and are right."""
     found = {module["path"]: module for module in report["modules"]}
@@ -67,7 +72,7 @@ def compared(model, report):
         differ = {
             name: (value, have.get(name))
             for name, value in truth["attributes"].items()
-            if name not in check.WITHOUT_EFFECT and have.get(name) != value
+            if name not in check.WITHOUT_EFFECT and not implied(truth["class"], name) and have.get(name) != value
         }
         # Attributes of a class of the source's own are what its constructor sets; layers of torch are told whole.
         own = not truth["class"].startswith("torch.nn.")

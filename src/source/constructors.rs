@@ -9,7 +9,9 @@ mod calls;
 mod candidates;
 mod fit;
 mod frame;
+mod library;
 mod machine;
+mod methods;
 mod oracle;
 mod outside;
 mod statements;
@@ -24,7 +26,7 @@ use serde_json::{Map, Value};
 use tree_sitter::Node;
 
 use candidates::{Candidate, Outcome, search};
-use machine::Library;
+use library::Library;
 use things::Shelf;
 
 use super::budget::Part;

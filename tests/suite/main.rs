@@ -13,6 +13,7 @@ mod blockers;
 mod checkpoint;
 mod configured;
 mod constructors;
+mod constructors_evaluated;
 mod constructors_wrapped;
 mod contradicted;
 mod expected;

@@ -199,6 +199,11 @@ impl<'t> Machine<'t, '_> {
                     let method = self.value_of_member(member, name, &of)?;
                     return self.call_value(&method, arguments, caller);
                 }
+                let read = class.and_then(|class| self.class(class));
+                if let Some(read) = read.filter(|read| name == "__init__" && self.is_record(read)) {
+                    self.fill_record(&of, &read, arguments, caller)?;
+                    return Ok(Value::None);
+                }
                 if name == "__init__" {
                     let bases = class.and_then(|class| self.class(class)).map(|class| class.outside.clone());
                     self.initialise_outside(&of, &bases.unwrap_or_default(), arguments, caller)?;

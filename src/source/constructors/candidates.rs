@@ -10,7 +10,8 @@ use tree_sitter::Node;
 use super::Root;
 use super::calls::{Given, parameters};
 use super::fit::{self, Fit};
-use super::machine::{Frame, Library, Machine};
+use super::library::Library;
+use super::machine::{Frame, Machine};
 use super::oracle::{Choice, Key, Oracle};
 use super::things::{Member, Names, Thing};
 use super::tree::Tree;
@@ -106,7 +107,7 @@ pub(super) fn search<'t>(
                 _ => {}
             }
         }
-        let mut better = false;
+        let (mut better, mut heard) = (false, HashSet::new());
         for (key, values, condition) in best.questions(root) {
             if tried.contains(&key) || assumed.contains_key(&key) || (!condition && best.fit.is_whole()) {
                 continue;
@@ -123,8 +124,8 @@ pub(super) fn search<'t>(
                 let Some(other) = attempt(library, candidate, root, &with)? else { continue };
                 alike = if other.fit == best.fit && !condition { alike + 1 } else { 0 };
                 for (name, words) in &other.words {
-                    if !best.words.iter().any(|(known, _)| known == name) {
-                        best.words.push((name.clone(), words.clone()));
+                    if best.hear(name, words) {
+                        heard.insert(Key::Argument(name.clone()));
                     }
                 }
                 let word = matches!(key, Key::Argument(_)) && condition;
@@ -133,18 +134,24 @@ pub(super) fn search<'t>(
                     (fit.score(), if word { fit.explained } else { 0 })
                 };
                 if rank(&other) > rank(&best) {
+                    let words = std::mem::take(&mut best.words);
                     (assumed, best, better) = (with, other, true);
+                    words.iter().for_each(|(name, words)| {
+                        best.hear(name, words);
+                    });
                     ties.clear();
                 } else if condition && rank(&other) == rank(&best) {
                     ties.push(other.tree);
                 }
             }
         }
-        if !better {
+        if better {
+            // What was tried before may fit now.
+            tried.retain(|key| assumed.contains_key(key));
+        } else if heard.is_empty() {
             break;
         }
-        // What was tried before may fit now.
-        tried.retain(|key| assumed.contains_key(key));
+        tried.retain(|key| !heard.contains(key));
     }
     for other in ties {
         fit::common(&mut best.tree, &other);
@@ -153,6 +160,17 @@ pub(super) fn search<'t>(
 }
 
 impl Outcome {
+    /// Words that an argument is compared with; whether there are new ones.
+    fn hear(&mut self, name: &str, words: &[Value]) -> bool {
+        let Some((_, known)) = self.words.iter_mut().find(|(known, _)| known == name) else {
+            self.words.push((name.to_owned(), words.to_vec()));
+            return true;
+        };
+        let new: Vec<Value> = words.iter().filter(|word| !known.contains(word)).cloned().collect();
+        known.extend(new.iter().cloned());
+        !new.is_empty()
+    }
+
     /// What is open, with what else may be chosen; and whether a choice that fits as well is as likely.
     fn questions(&self, root: &Root<'_>) -> Vec<(Key, Vec<Value>, bool)> {
         let words = self.words.iter();

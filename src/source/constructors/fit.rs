@@ -50,6 +50,7 @@ pub(super) fn fit(tree: &Tree, root: &Root<'_>) -> Fit {
     let paths: std::collections::BTreeSet<&str> = paths.filter(|path| !path.contains("parametrizations")).collect();
     for path in &paths {
         match tree.get(*path) {
+            None if is_within(tree, path) => fit.explained += 1,
             None if is_open(tree, path) => fit.open += 1,
             None => fit.unexplained += 1,
             Some(layer) if fits(layer, path, root) => fit.explained += 1,
@@ -62,6 +63,18 @@ pub(super) fn fit(tree: &Tree, root: &Root<'_>) -> Fit {
         fit.spare += usize::from((weighs || holds) && !paths.contains(path.as_str()));
     }
     fit
+}
+
+/// Whether a path is below a layer of torch, which builds what is in it itself.
+fn is_within(tree: &Tree, path: &str) -> bool {
+    let mut at = path;
+    while let Some((above, _)) = at.rsplit_once('.') {
+        if let Some(layer) = tree.get(above) {
+            return layer.built.constructor.is_some();
+        }
+        at = above;
+    }
+    false
 }
 
 /// Whether a path is, or is below, an attribute that may be anything.

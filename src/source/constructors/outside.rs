@@ -116,6 +116,36 @@ const PYTHON: &[&str] = &[
     "AssertionError",
 ];
 
+/// Libraries whose functions are known here, as far as they are: their files are not read.
+const KNOWN: &[&str] = &[
+    "math",
+    "numpy",
+    "scipy",
+    "copy",
+    "functools",
+    "itertools",
+    "collections",
+    "typing",
+    "typing_extensions",
+    "dataclasses",
+    "operator",
+    "enum",
+    "abc",
+    "re",
+    "os",
+    "sys",
+    "types",
+    "inspect",
+    "warnings",
+    "logging",
+    "einops",
+];
+
+/// Whether a full name is of a library that is not read.
+pub(super) fn is_known(full: &str) -> bool {
+    KNOWN.contains(&full.split('.').next().unwrap_or(full))
+}
+
 /// Whether a full name is one of Python's own.
 pub(super) fn is_python(full: &str) -> bool {
     full.strip_prefix("builtins.").is_some_and(|name| PYTHON.contains(&name))

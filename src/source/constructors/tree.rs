@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::Built;
 use super::machine::Machine;
 use super::things::{Kind, Object, Part, Thing};
+use crate::registry::constructors::constructor;
 use crate::source::evaluate::{Symbol, Value};
 
 /// Modules around one another.
@@ -30,6 +31,26 @@ pub(super) struct Layer {
 
 /// Modules by path.
 pub(super) type Tree = BTreeMap<String, Layer>;
+
+/// What attention calls its last projection.
+const OUT: &str = "out_proj";
+
+/// The projection that torch's attention has in it.
+fn projection(layer: &Layer) -> Option<Layer> {
+    layer.built.constructor.filter(|it| it.class.ends_with(".MultiheadAttention"))?;
+    let width = layer.built.arguments.get("embed_dim");
+    let sizes = ["in_features", "out_features"].map(|name| Some((name.to_owned(), width?.clone())));
+    let bias = layer.built.arguments.get("bias");
+    let arguments: Map<String, Json> =
+        sizes.into_iter().flatten().chain(bias.map(|bias| ("bias".to_owned(), bias.clone()))).collect();
+    let built = Built {
+        class: "torch.nn.modules.linear.NonDynamicallyQuantizableLinear".to_owned(),
+        constructor: constructor("torch.nn.modules.linear.Linear"),
+        arguments,
+        ..layer.built.clone()
+    };
+    Some(Layer { built, symbols: Vec::new(), parameters: Vec::new(), holes: Vec::new(), container: false })
+}
 
 impl Machine<'_, '_> {
     /// The modules from this one down; `None` where it is none.
@@ -58,7 +79,11 @@ impl Machine<'_, '_> {
             }
         }
         around.remove(id);
-        tree.insert(path, self.layer(object, part));
+        let layer = self.layer(object, part);
+        if let Some(projection) = projection(&layer) {
+            tree.insert(if path.is_empty() { OUT.to_owned() } else { format!("{path}.{OUT}") }, projection);
+        }
+        tree.insert(path, layer);
     }
 
     fn layer(&self, object: &Object, part: &Part) -> Layer {
