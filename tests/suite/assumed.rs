@@ -51,7 +51,7 @@ fn each_value_is_in_a_conversion_and_all_move_the_weights_alike() {
         }
         tried += 1;
     }
-    assert_eq!(tried, 20);
+    assert_eq!(tried, 19);
 }
 
 #[test]
@@ -67,8 +67,10 @@ fn what_follows_from_shapes_is_tried_and_nothing_silly() {
     assert_eq!(values("attention", "num_heads"), json!([1, 2, 4, 8]));
     assert_eq!(values("groups_norm", "num_groups"), json!([8, 1]), "they divide 24 channels");
     assert_eq!(values("last_norm", "eps"), json!([null, 1e-6, 1e-5, 1e-3, 1e-12]));
-    let classes = values("tokens_embedding", CLASS);
-    assert_eq!(classes, json!(["torch.nn.modules.sparse.Embedding", "torch.nn.modules.linear.Linear"]));
+    let classes = values("table", CLASS);
+    assert_eq!(classes, json!(["torch.nn.modules.linear.Linear", "torch.nn.modules.sparse.Embedding"]));
+    // A name that says what it is leaves no question.
+    assert!(triage(&opened, "tokens_embedding").assumed.is_none());
 }
 
 /// A transposed convolution's weight moves group by group: without the groups there is nothing that holds whatever they are.
