@@ -15,20 +15,27 @@ pub enum Here {
 }
 
 /// Ops that only check what was true at the export.
-const CHECKS: [&str; 8] = [
+const CHECKS: [&str; 6] = [
     "aten._assert_async.msg",
+    "aten._assert_async.default",
     "aten._assert_scalar.default",
     "aten._assert_tensor_metadata.default",
     "aten.sym_constrain_range_for_size.default",
     "aten.sym_constrain_range.default",
-    "aten._assert_async.default",
-    "aten._nested_tensor_from_mask_left_aligned.default",
-    "prims.device_put.default",
 ];
+/// Python's modules whose functions on numbers a graph may have.
+const NUMBERS: [&str; 4] = ["_operator.", "math.", "torch.sym_", "builtins."];
+
+/// Whether a node is one that runs here, whatever its values are.
+pub fn is_here(node: &Node) -> bool {
+    CHECKS.contains(&node.target.as_str())
+        || matches!(node.target.as_str(), "aten.sym_size.int" | "aten.sym_numel.default")
+        || NUMBERS.iter().any(|prefix| node.target.starts_with(prefix))
+}
 
 /// Run a node here, if it is one that is.
 pub fn run(node: &Node, forms: Forms<'_>) -> Option<Here> {
-    if CHECKS.get(..6)?.contains(&node.target.as_str()) {
+    if CHECKS.contains(&node.target.as_str()) {
         return Some(Here::Nothing);
     }
     let form = |at: usize| match &node.arguments.get(at)?.1 {

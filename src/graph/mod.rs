@@ -7,5 +7,6 @@ pub mod host;
 pub mod inputs;
 pub mod judge;
 pub mod plan;
+pub mod preflight;
 pub mod results;
 pub mod run;

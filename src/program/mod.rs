@@ -413,6 +413,13 @@ impl<'t> Lower<'t> {
             if child.kind() == "keyword_argument" {
                 let (name, value) = (self.field(child, "name")?, self.field(child, "value")?);
                 named.push((self.slice(name).to_owned(), self.expression(value)?));
+            } else if child.kind() == "list_splat" {
+                let inside = children(child).next().ok_or_else(|| self.error(child, "it is empty"))?;
+                match self.expression(inside)? {
+                    Argument::Array(Operand::List(all)) => positional.extend(all.into_iter().map(Argument::Array)),
+                    Argument::Plain(Value::Array(all)) => positional.extend(all.into_iter().map(Argument::Plain)),
+                    _ => return Err(self.error(child, "a list is expected")),
+                }
             } else {
                 positional.push(self.expression(child)?);
             }

@@ -8,6 +8,7 @@ mod common;
 mod certify;
 mod certify_ops;
 mod convert;
+mod graphs;
 mod layers;
 mod terminal;
 mod verify;
