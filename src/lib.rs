@@ -47,6 +47,7 @@ pub mod files;
 pub mod findings;
 pub mod fit;
 pub mod grammar;
+pub mod graph;
 pub mod interrupt;
 pub mod model;
 pub mod open;

@@ -7,12 +7,24 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=T2M_RPATH_TORCH");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-changed=cpp/dispatch.cpp");
+    compile_dispatch();
     if let Ok(folder) = std::env::var("T2M_RPATH_TORCH") {
         println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{folder}");
     }
     if let Some(version) = std::env::var_os("LIBTORCH").and_then(|folder| torch_version(Path::new(&folder))) {
         println!("cargo:rustc-env=T2M_TORCH_VERSION={version}");
     }
+}
+
+/// Compile the calls of torch's dispatcher, which has no C interface.
+fn compile_dispatch() {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++20").file("cpp/dispatch.cpp").warnings(false);
+    if let Some(folder) = std::env::var_os("LIBTORCH") {
+        build.include(Path::new(&folder).join("include"));
+    }
+    build.compile("t2m_dispatch");
 }
 
 /// `2.13.0`, from the header that ships with libtorch.

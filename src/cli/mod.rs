@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod inspect;
 pub mod matrix;
 pub mod output;
+pub mod run;
 pub mod screen;
 mod usage;
 pub mod verify;
@@ -85,6 +86,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Run its layers in libtorch and in MLX, and compare the outputs
     Verify(verify::Args),
+    /// Run the graph of a whole model node by node in both engines, and say where they part
+    Run(run::Args),
     /// Write its weights for MLX, then read them back and compare
     Convert(convert::Args),
     /// Check a conversion that somebody else made, tensor by tensor
@@ -154,6 +157,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
+        Some(Command::Run(args)) => run::run(&cli.common, &args),
         Some(Command::Convert(args)) => convert::run(&cli.common, &args),
         Some(Command::Compare(args)) => compare::run(&cli.common, &args),
         Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),

@@ -4,7 +4,11 @@
 //! passed by name. Text that has no step (loops, lambdas, calls that no signature describes) is refused.
 
 mod bind;
+mod helpers;
+mod plain;
+mod resize;
 mod subscript;
+mod windows;
 
 use std::collections::HashMap;
 
@@ -13,6 +17,8 @@ use tree_sitter::{Node, Parser};
 
 use crate::grammar;
 use bind::bind;
+use plain::Form;
+pub use plain::{Known, dtype_name};
 use t2m_engine::ModuleSpec;
 use t2m_engine::program::signatures::Dialect;
 use t2m_engine::program::{Operand, Program, Step};
@@ -24,7 +30,7 @@ const MAX_DEPTH: usize = 40;
 
 /// Why a text is not a program, in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}`: {reason}")]
+#[error("{}{reason}", if text.is_empty() { String::new() } else { format!("`{text}`: ") })]
 pub struct Error {
     /// The text in question.
     text: String,
@@ -50,6 +56,33 @@ enum Argument {
 /// # Errors
 /// The text is not Python, or contains something that has no step.
 pub fn parse(dialect: Dialect, text: &str, inputs: &[&str]) -> Result<Program, Error> {
+    let tree = syntax(text)?;
+    let mut lower = Lower::new(dialect, text);
+    let names = inputs.iter().map(|&name| (name.to_owned(), Argument::Array(Operand::Name(name.to_owned()))));
+    lower.names = names.collect();
+    lower.program = Program::new(inputs);
+    lower.module(tree.root_node())?;
+    Ok(lower.program)
+}
+
+/// The program that a text of MLX's describes, where its names stand for these arrays and values: what is known beforehand is
+/// worked out, and of each condition one branch becomes steps.
+///
+/// # Errors
+/// As [`parse`]; a text may also refuse itself, in words (`refuse("…")`).
+pub fn plan<'n>(text: &str, known: impl IntoIterator<Item = (&'n str, &'n Known)>) -> Result<Program, Error> {
+    let tree = syntax(text)?;
+    let mut lower = Lower::new(Dialect::Mlx, text);
+    for (name, known) in known {
+        let inputs = lower.bind_known(name, known);
+        lower.program.inputs.extend(inputs);
+    }
+    lower.module(tree.root_node())?;
+    Ok(lower.program)
+}
+
+/// Check a text, and hand its syntax tree on.
+fn syntax(text: &str) -> Result<tree_sitter::Tree, Error> {
     let error = |reason: &str| Error { text: text.to_owned(), reason: reason.to_owned() };
     if text.len() > MAX_TEXT {
         return Err(error("it is too long"));
@@ -58,13 +91,7 @@ pub fn parse(dialect: Dialect, text: &str, inputs: &[&str]) -> Result<Program, E
     let mut parser = Parser::new();
     parser.set_language(&language).map_err(|reason| error(&reason.to_string()))?;
     let tree = parser.parse(text, None).ok_or_else(|| error("it cannot be parsed"))?;
-    if tree.root_node().has_error() {
-        return Err(error("it is no Python"));
-    }
-    let names = inputs.iter().map(|&name| (name.to_owned(), Operand::Name(name.to_owned()))).collect();
-    let mut lower = Lower { dialect, text, names, program: Program::new(inputs), temporaries: 0, depth: 0 };
-    lower.module(tree.root_node())?;
-    Ok(lower.program)
+    if tree.root_node().has_error() { Err(error("it is no Python")) } else { Ok(tree) }
 }
 
 /// A text while it is turned into steps.
@@ -72,7 +99,9 @@ struct Lower<'t> {
     dialect: Dialect,
     text: &'t str,
     /// Variables as the text names them.
-    names: HashMap<String, Operand>,
+    names: HashMap<String, Argument>,
+    /// Types and shapes of the inputs, where they are known.
+    forms: HashMap<String, Form>,
     program: Program,
     temporaries: usize,
     depth: usize,
@@ -84,6 +113,11 @@ type Lowered<T> = Result<T, Error>;
 type Arguments = (Vec<Argument>, Vec<(String, Argument)>);
 
 impl<'t> Lower<'t> {
+    fn new(dialect: Dialect, text: &'t str) -> Lower<'t> {
+        let (names, forms) = (HashMap::new(), HashMap::new());
+        Lower { dialect, text, names, forms, program: Program::default(), temporaries: 0, depth: 0 }
+    }
+
     fn module(&mut self, root: Node<'t>) -> Lowered<()> {
         let statements: Vec<Node<'_>> = children(root).filter(|node| node.kind() != "comment").collect();
         let Some((last, before)) = statements.split_last() else { return Err(self.error(root, "it is empty")) };
@@ -94,6 +128,14 @@ impl<'t> Lower<'t> {
         for result in results {
             match result {
                 Operand::Name(name) => self.program.outputs.push(name),
+                Operand::List(items) => {
+                    for item in items {
+                        let Operand::Name(name) = item else {
+                            return Err(self.error(*last, "arrays are expected in the end"));
+                        };
+                        self.program.outputs.push(name);
+                    }
+                }
                 _ => return Err(self.error(*last, "an array is expected in the end")),
             }
         }
@@ -133,18 +175,33 @@ impl<'t> Lower<'t> {
             _ => return Err(self.error(left, "a name is expected")),
         };
         if let [target] = targets.as_slice() {
-            let value = self.array(right)?;
+            let value = self.expression(right)?;
             self.names.insert(target.clone(), value.clone());
-            return Ok(vec![value]);
+            return Ok(value.operand().into_iter().collect());
         }
         if right.kind() != "call" {
-            return Err(self.error(right, "a call that gives several arrays is expected"));
+            return self.unpacked(&targets, right);
         }
         let to: Vec<String> = targets.iter().map(|_| self.temporary()).collect();
         self.call(right, to.clone())?;
         let results: Vec<Operand> = to.into_iter().map(Operand::Name).collect();
-        self.names.extend(targets.into_iter().zip(results.iter().cloned()));
+        self.names.extend(targets.into_iter().zip(results.iter().cloned().map(Argument::Array)));
         Ok(results)
+    }
+
+    /// `a, b = shape[-2:]`: names for the elements of a list that is known beforehand.
+    fn unpacked(&mut self, targets: &[String], right: Node<'t>) -> Lowered<Vec<Operand>> {
+        match self.expression(right)? {
+            Argument::Plain(Value::Array(items)) if items.len() == targets.len() => {
+                self.names.extend(targets.iter().cloned().zip(items.into_iter().map(Argument::Plain)));
+                Ok(Vec::new())
+            }
+            Argument::Array(Operand::List(items)) if items.len() == targets.len() => {
+                self.names.extend(targets.iter().cloned().zip(items.iter().cloned().map(Argument::Array)));
+                Ok(items)
+            }
+            _ => Err(self.error(right, "a call that gives several arrays is expected")),
+        }
     }
 
     /// An expression that is an array, or a number used like one.
@@ -166,7 +223,7 @@ impl<'t> Lower<'t> {
         let text = self.slice(node);
         Ok(match node.kind() {
             "identifier" => match self.names.get(text) {
-                Some(operand) => Argument::Array(operand.clone()),
+                Some(known) => known.clone(),
                 None => return Err(self.error(node, "there is no such variable")),
             },
             "integer" => match text.parse::<i64>() {
@@ -186,12 +243,26 @@ impl<'t> Lower<'t> {
             },
             "tuple" | "list" | "expression_list" => self.list(node)?,
             "unary_operator" => self.unary(node)?,
-            "binary_operator" | "comparison_operator" => self.binary(node)?,
+            "comparison_operator" => match self.compared(node)? {
+                Some(told) => told,
+                None => self.binary(node)?,
+            },
+            "binary_operator" => self.binary(node)?,
+            "boolean_operator" => self.both_or_either(node)?,
+            "not_operator" => self.not(node)?,
+            "conditional_expression" => self.conditional(node)?,
+            "list_comprehension" => self.comprehension(node)?,
             "attribute" => self.attribute(node)?,
-            "subscript" => Argument::Array(self.subscript(node)?),
+            "subscript" => match self.element(node)? {
+                Some(element) => element,
+                None => Argument::Array(self.subscript(node)?),
+            },
             "call" => {
                 if let Some(infinite) = infinite(text) {
                     return Ok(Argument::Infinite(infinite));
+                }
+                if let Some(told) = self.builtin(node)? {
+                    return Ok(told);
                 }
                 let to = self.temporary();
                 self.call(node, vec![to.clone()])?;
@@ -205,8 +276,21 @@ impl<'t> Lower<'t> {
     fn list(&mut self, node: Node<'t>) -> Lowered<Argument> {
         let mut items = Vec::new();
         for child in children(node) {
+            if child.kind() == "list_splat" {
+                let inside = children(child).next().ok_or_else(|| self.error(child, "it is empty"))?;
+                match self.expression(inside)? {
+                    Argument::Plain(Value::Array(all)) => items.extend(all.into_iter().map(Argument::Plain)),
+                    Argument::Array(Operand::List(all)) => items.extend(all.into_iter().map(Argument::Array)),
+                    _ => return Err(self.error(child, "a list is expected")),
+                }
+                continue;
+            }
             items.push(self.expression(child)?);
         }
+        self.list_of(node, items)
+    }
+
+    fn list_of(&self, node: Node<'t>, items: Vec<Argument>) -> Lowered<Argument> {
         let plain = items.iter().map(|item| if let Argument::Plain(value) = item { Some(value.clone()) } else { None });
         if let Some(values) = plain.collect::<Option<Vec<Value>>>() {
             return Ok(Argument::Plain(values.into()));
@@ -269,6 +353,9 @@ impl<'t> Lower<'t> {
                 _ => Ok(Argument::Dtype(name.to_owned())),
             };
         }
+        if let Some(form) = self.form(object, name) {
+            return Ok(form);
+        }
         if let (Dialect::Torch, "values" | "indices", "call") = (self.dialect, name, object.kind()) {
             let to = [self.temporary(), self.temporary()];
             self.call(object, to.to_vec())?;
@@ -326,6 +413,13 @@ impl<'t> Lower<'t> {
             if child.kind() == "keyword_argument" {
                 let (name, value) = (self.field(child, "name")?, self.field(child, "value")?);
                 named.push((self.slice(name).to_owned(), self.expression(value)?));
+            } else if child.kind() == "list_splat" {
+                let inside = children(child).next().ok_or_else(|| self.error(child, "it is empty"))?;
+                match self.expression(inside)? {
+                    Argument::Array(Operand::List(all)) => positional.extend(all.into_iter().map(Argument::Array)),
+                    Argument::Plain(Value::Array(all)) => positional.extend(all.into_iter().map(Argument::Plain)),
+                    _ => return Err(self.error(child, "a list is expected")),
+                }
             } else {
                 positional.push(self.expression(child)?);
             }
@@ -414,11 +508,22 @@ fn infinite(text: &str) -> Option<f64> {
 
 /// Arithmetic on two plain numbers.
 fn fold(operator: &str, a: &Value, b: &Value) -> Option<Value> {
+    match (operator, a, b) {
+        ("+", Value::Array(a), Value::Array(b)) => return Some(a.iter().chain(b).cloned().collect::<Vec<_>>().into()),
+        ("*", Value::Array(items), times) | ("*", times, Value::Array(items)) => {
+            let times = usize::try_from(times.as_i64()?).unwrap_or(0);
+            let length = items.len().checked_mul(times).filter(|length| *length <= MAX_TEXT)?;
+            return Some(items.iter().cycle().take(length).cloned().collect::<Vec<_>>().into());
+        }
+        _ => {}
+    }
     if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64()) {
         match operator {
             "+" => return a.checked_add(b).map(Value::from),
             "-" => return a.checked_sub(b).map(Value::from),
             "*" => return a.checked_mul(b).map(Value::from),
+            "//" => return a.checked_div_euclid(b).filter(|_| b > 0).map(Value::from),
+            "%" => return a.checked_rem_euclid(b).filter(|_| b > 0).map(Value::from),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ impl<'t> Lower<'t> {
         let (whole, value) = (self.array(target)?, self.array(right)?);
         let slices = self.slices(left)?.ok_or_else(|| self.error(left, "only slices can be assigned to"))?;
         let result = self.step("set_slice", vec![whole, value], slices);
-        self.names.insert(self.slice(target).to_owned(), result.clone());
+        self.names.insert(self.slice(target).to_owned(), Argument::Array(result.clone()));
         Ok(vec![result])
     }
 
@@ -73,24 +73,16 @@ impl<'t> Lower<'t> {
     }
 
     /// The places as slices, if all of them are.
-    fn slices(&self, node: Node<'t>) -> Lowered<Option<Map<String, Value>>> {
+    fn slices(&mut self, node: Node<'t>) -> Lowered<Option<Map<String, Value>>> {
         let (mut starts, mut stops, mut strides) = (Vec::new(), Vec::new(), Vec::new());
         for place in node.children_by_field_name("subscript", &mut node.walk()) {
             if place.kind() != "slice" {
                 return Ok(None);
             }
-            let text = self.slice(place);
-            let mut numbers = text.split(':').map(str::trim).map(|part| match part {
-                "" => Ok(Value::Null),
-                part => part.parse::<i64>().map(Value::from),
-            });
-            let mut next = || numbers.next().unwrap_or(Ok(Value::Null));
-            let (Ok(start), Ok(stop), Ok(stride)) = (next(), next(), next()) else {
-                return Err(self.error(place, "whole numbers are expected"));
-            };
-            starts.push(start);
-            stops.push(stop);
-            strides.push(if stride.is_null() { 1.into() } else { stride });
+            let [start, stop, stride] = self.slice_parts(place)?;
+            starts.push(start.into());
+            stops.push(stop.into());
+            strides.push(stride.unwrap_or(1).into());
         }
         let parts = [("starts", starts), ("stops", stops), ("strides", strides)];
         Ok(Some(parts.into_iter().map(|(name, list)| (name.to_owned(), Value::Array(list))).collect()))

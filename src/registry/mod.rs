@@ -1,6 +1,7 @@
 //! What is known of layers, ops, rules and blockers: `assets/registry/*.toml`, built in and checked when loaded, with a
 //! user's files on top.
 
+pub mod aten;
 pub mod axes;
 pub mod blockers;
 pub mod claims;

@@ -22,6 +22,7 @@ pub mod escape;
 mod exported;
 pub mod float8;
 mod folder;
+pub mod graph;
 mod hyper;
 mod json;
 mod literal;
@@ -107,6 +108,10 @@ pub struct Checkpoint {
     pub sources: Vec<EmbeddedSource>,
     /// The ops that each module runs, where the file says (exported programs); empty for other formats.
     pub ops: Vec<OpUse>,
+    /// The graph of the whole model, where the file holds one.
+    pub graph: Option<graph::Graph>,
+    /// The inputs that the graph was made with, where the file holds them: tensors in the order of the graph's user inputs.
+    pub samples: Option<Box<Checkpoint>>,
     /// What a careful reader should know, one sentence each.
     pub warnings: Vec<String>,
     /// Weights that the model has and the file does not hold; the warnings say so.
@@ -305,6 +310,8 @@ impl Checkpoint {
             pickle: None,
             sources: Vec::new(),
             ops: Vec::new(),
+            graph: None,
+            samples: None,
             warnings: Vec::new(),
             absent: Vec::new(),
             packed: Vec::new(),

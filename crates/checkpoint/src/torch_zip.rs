@@ -90,6 +90,29 @@ pub(super) fn read(
     Ok(parts.checkpoint(path, Format::TorchZip, bytes, rebuilder, sources, warnings))
 }
 
+/// Read a `torch.save` archive whose object is not a model: every tensor in it, in the order of the pickle, whatever it is
+/// nested in.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn every_tensor(path: &Path, bytes: Bytes, mut archive: Archive) -> Result<Checkpoint, Error> {
+    let Some(record) = archive.find(PICKLE) else {
+        let what = detect::zip_without_pickle(&archive).to_owned();
+        return Err(Error::Format { path: path.to_path_buf(), what });
+    };
+    check_folder(path, &archive)?;
+    let big_endian = byte_order(path, &bytes, &mut archive)?;
+    let (pickle, _) = load(path, &bytes, record)?;
+    let find = storages(&archive, "data");
+    let mut rebuilder = Rebuilder::new(&pickle, &find, big_endian);
+    let mut metadata = serde_json::Map::new();
+    let listed = state_dict::flatten(&mut rebuilder, pickle.root(), false, &mut metadata);
+    rebuilder.pickle.check_work().and(listed).map_err(|reason| fault(path, reason, &pickle))?;
+    let content = Content::StateDict { module_versions: Vec::new() };
+    let parts = Parts { content, metadata, wrappers: Vec::new() };
+    Ok(parts.checkpoint(path, Format::TorchZip, bytes, rebuilder, Vec::new(), Vec::new()))
+}
+
 /// Finds the storages in a folder of the archive. Most files are asked in the order they were written in, so the record
 /// behind the last one is looked at first.
 pub(super) fn storages<'a>(archive: &'a Archive, folder: &'a str) -> impl Fn(&str) -> Option<Found> + 'a {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, select};
 
 use super::conversation::{Asked, Conversation, End, Outcome, Wants};
+use super::graph::{Call, Ran, Run};
 use super::process::{PIECES, Process, Program};
 use super::protocol::{self, Request, TensorHeader};
 use super::{EngineInfo, EngineState, ModuleSpec, Side};
@@ -116,6 +117,19 @@ pub struct Client {
     /// long.
     unstartable: Option<String>,
     last_id: u64,
+}
+
+/// Values and one call of a graph.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// Values to hold first, by the caller's numbers.
+    pub values: Vec<(u64, &'a TensorData)>,
+    /// What is called.
+    pub call: Call,
+    /// How often, and on what.
+    pub runs: Vec<Run>,
+    /// Values that are no longer needed afterwards.
+    pub drops: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -255,6 +269,45 @@ impl Client {
     pub fn finish_run(&mut self) -> Result<Output, Error> {
         match self.finish()? {
             Outcome::Ran(output) => Ok(output),
+            _ => Err(self.ended(&End::Mistaken.to_string())),
+        }
+    }
+
+    /// Start the engine if it is not running, and send values and one call of a graph. [`Client::finish_step`] waits for the
+    /// reply. An engine that has died has lost the values that it held: the caller gives them again.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn start_step(&mut self, generation: u64, step: &Step<'_>) -> Result<(), Error> {
+        self.settle();
+        self.info()?;
+        self.check(generation)?;
+        let tensors: Vec<&TensorData> = step.values.iter().map(|(_, tensor)| *tensor).collect();
+        let id = self.next_id();
+        let request = Request::Step {
+            id,
+            generation,
+            values: step.values.iter().map(|(value, _)| *value).collect(),
+            tensors: tensors.iter().map(|tensor| TensorHeader::of("", tensor)).collect(),
+            call: Box::new(step.call.clone()),
+            runs: step.runs.clone(),
+            drops: step.drops.clone(),
+        };
+        let mut bound = OUTPUT_FLOOR;
+        if let Some(running) = &mut self.running {
+            running.held = running.held.saturating_add(bytes_of(&tensors));
+            bound = output_bound(running.held);
+        }
+        self.send(&request, Asked { id, generation, wants: Wants::Steps { runs: step.runs.len(), bound } }, &tensors)
+    }
+
+    /// Wait for what came of the runs.
+    ///
+    /// # Errors
+    /// As [`Error`] says. A run that failed is no error: its result says so.
+    pub fn finish_step(&mut self) -> Result<Vec<Ran>, Error> {
+        match self.finish()? {
+            Outcome::Stepped(runs) => Ok(runs),
             _ => Err(self.ended(&End::Mistaken.to_string())),
         }
     }

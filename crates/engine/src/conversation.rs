@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::graph::{Ran, RanHeader};
 use super::protocol::{
     MAX_PAYLOAD, NOT_A_FRAME, PREFIX, Reply, TensorHeader, VERSION, payload_length, prefix_lengths, split_payload,
 };
@@ -53,6 +54,13 @@ pub enum Wants {
         /// All tensors together.
         bound: u64,
     },
+    /// What came of so many runs of a graph's call, of at most this many bytes.
+    Steps {
+        /// The runs.
+        runs: usize,
+        /// All tensors together.
+        bound: u64,
+    },
 }
 
 /// The result of a wait.
@@ -64,6 +72,8 @@ pub enum Outcome {
     Loaded,
     /// The layer was run.
     Ran(Output),
+    /// The call of a graph was run.
+    Stepped(Vec<Ran>),
     /// The engine refused, in its own words.
     Refused(String),
     /// The unwanted request is done.
@@ -183,7 +193,7 @@ enum Part {
     },
     Outputs {
         headers: Vec<TensorHeader>,
-        milliseconds: f64,
+        of: Of,
         bytes: Vec<u8>,
         length: usize,
     },
@@ -192,6 +202,15 @@ enum Part {
         left: u64,
         settles: bool,
     },
+}
+
+/// What tensors that arrive are the outputs of.
+#[derive(Debug)]
+enum Of {
+    /// A layer that took so many milliseconds.
+    Layer(f64),
+    /// Runs of a graph's call.
+    Steps(Vec<RanHeader>),
 }
 
 impl Part {
@@ -331,8 +350,16 @@ impl Conversation {
         };
         match (reply, asked.wants) {
             (Reply::Ran { outputs, milliseconds, .. }, Wants::Outputs { bound }) => {
-                self.part = outputs_to_come(outputs, milliseconds, payload, bound)?;
+                if outputs.is_empty() {
+                    return Err(End::Empty);
+                }
+                self.part = outputs_to_come(outputs, Of::Layer(milliseconds), payload, bound)?;
                 // An output without elements has no bytes.
+                if payload == 0 { self.outputs() } else { Ok(None) }
+            }
+            (Reply::Stepped { runs, .. }, Wants::Steps { runs: asked, bound }) if runs.len() == asked => {
+                let sent = runs.iter().flat_map(RanHeader::sent).cloned().collect();
+                self.part = outputs_to_come(sent, Of::Steps(runs), payload, bound)?;
                 if payload == 0 { self.outputs() } else { Ok(None) }
             }
             (Reply::Loaded { .. } | Reply::Failed { .. }, _) if payload > 0 => Err(End::Surplus(payload)),
@@ -355,12 +382,17 @@ impl Conversation {
 
     /// The payload of an answer is complete.
     fn outputs(&mut self) -> Result<Option<Outcome>, End> {
-        let Part::Outputs { headers, milliseconds, bytes, .. } = std::mem::replace(&mut self.part, Part::start())
-        else {
+        let Part::Outputs { headers, of, bytes, .. } = std::mem::replace(&mut self.part, Part::start()) else {
             return Ok(None);
         };
         let tensors = split_payload(&headers, bytes).map_err(|error| End::Broken(error.to_string()))?;
-        Ok(Some(self.answered(Outcome::Ran(Output { tensors, milliseconds }))))
+        Ok(Some(self.answered(match of {
+            Of::Layer(milliseconds) => Outcome::Ran(Output { tensors, milliseconds }),
+            Of::Steps(runs) => {
+                let mut tensors = tensors.into_iter();
+                Outcome::Stepped(runs.into_iter().map(|run| Ran::from_header(run, &mut tensors)).collect())
+            }
+        })))
     }
 
     /// Skip this many bytes, perhaps none.
@@ -395,23 +427,21 @@ fn fill(bytes: &mut Vec<u8>, length: usize, rest: &mut &[u8]) {
 
 /// The length of an answer's payload, if it is acceptable: exactly what its header lists, and no more than the request
 /// allows.
-fn outputs_to_come(headers: Vec<TensorHeader>, milliseconds: f64, payload: u64, bound: u64) -> Result<Part, End> {
-    if headers.is_empty() {
-        return Err(End::Empty);
-    }
+fn outputs_to_come(headers: Vec<TensorHeader>, of: Of, payload: u64, bound: u64) -> Result<Part, End> {
     if payload > bound {
         return Err(End::TooLarge { bytes: payload, bound });
     }
     let length = payload_length(&headers, payload).map_err(|error| End::Broken(error.to_string()))?;
-    Ok(Part::Outputs { headers, milliseconds, bytes: Vec::new(), length })
+    Ok(Part::Outputs { headers, of, bytes: Vec::new(), length })
 }
 
 /// Which request a reply answers: id and generation.
 fn address(reply: &Reply) -> Option<(u64, u64)> {
     match reply {
         Reply::Hello(_) => None,
-        Reply::Loaded { id, generation } | Reply::Ran { id, generation, .. } | Reply::Failed { id, generation, .. } => {
-            Some((*id, *generation))
-        }
+        Reply::Loaded { id, generation }
+        | Reply::Ran { id, generation, .. }
+        | Reply::Stepped { id, generation, .. }
+        | Reply::Failed { id, generation, .. } => Some((*id, *generation)),
     }
 }

@@ -9,6 +9,7 @@ pub mod child;
 pub mod client;
 pub mod conversation;
 pub mod environment;
+pub mod graph;
 pub mod own;
 pub mod padding;
 pub mod process;

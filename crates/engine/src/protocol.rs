@@ -9,11 +9,12 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::graph::{Call, RanHeader, Run};
 use super::program::ModuleSpec;
 use t2m_checkpoint::{Dtype, TensorData};
 
 /// Increased with every change of meaning. Both sides must have the same number.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The flag of [`EngineInfo`] that names the library of an engine's matrix products, where there is a choice.
 pub const BLAS: &str = "blas";
@@ -95,6 +96,23 @@ pub enum Request {
         /// Floating-point tensors and inputs are cast to this before the run.
         compute: Dtype,
     },
+    /// Hold values, and run one call of a graph. Payload: the values.
+    Step {
+        /// Counts up.
+        id: u64,
+        /// Run it belongs to.
+        generation: u64,
+        /// The numbers under which the payload's tensors are held.
+        values: Vec<u64>,
+        /// The tensors of the payload.
+        tensors: Vec<TensorHeader>,
+        /// What is called.
+        call: Box<Call>,
+        /// How often, and on what.
+        runs: Vec<Run>,
+        /// Values that are no longer needed afterwards.
+        drops: Vec<u64>,
+    },
     /// Everything up to this generation is cancelled.
     Cancel {
         /// The newest cancelled generation.
@@ -125,6 +143,15 @@ pub enum Reply {
         outputs: Vec<TensorHeader>,
         /// Time of the forward alone, evaluated.
         milliseconds: f64,
+    },
+    /// The call of a graph was run. Payload: the tensors that are sent.
+    Stepped {
+        /// The request's.
+        id: u64,
+        /// The request's.
+        generation: u64,
+        /// What came of each run.
+        runs: Vec<RanHeader>,
     },
     /// The engine refused, in its own words; or the request was cancelled before its turn.
     Failed {

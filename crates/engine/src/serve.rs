@@ -16,6 +16,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use rustix::process::{Signal, getpid, kill_process};
 
+use super::graph::{Call, Outcome, Ran, Run};
 use super::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, split_payload, write_frame};
 use super::{EngineInfo, ModuleSpec};
 use t2m_checkpoint::{Dtype, TensorData};
@@ -43,6 +44,25 @@ pub trait Engine {
     /// # Errors
     /// The library's message.
     fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(Vec<TensorData>, f64), String>;
+
+    /// Hold a value of a graph under a number.
+    ///
+    /// # Errors
+    /// The library has no such tensors, or runs no graphs.
+    fn hold(&mut self, _value: u64, _tensor: &TensorData) -> Result<(), String> {
+        Err("this engine runs no graphs".to_owned())
+    }
+
+    /// Run a call of a graph on values that are held.
+    ///
+    /// # Errors
+    /// The library's message.
+    fn step(&mut self, _call: &Call, _run: &Run) -> Result<(Vec<Outcome>, f64), String> {
+        Err("this engine runs no graphs".to_owned())
+    }
+
+    /// Let a value of a graph go.
+    fn release(&mut self, _value: u64) {}
 }
 
 /// The main function of an engine program. `start` makes the engine once standard output is safe.
@@ -124,10 +144,38 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
                     Err(message) => write_frame(&mut output, &failed(id, generation, message), &[])?,
                 }
             }
+            Request::Step { id, generation, values, tensors, call, runs, drops } => {
+                let held = allowed(greeted, &unwanted, generation).and_then(|()| {
+                    let data = split_payload(&tensors, payload).map_err(|error| error.to_string())?;
+                    values.iter().zip(&data).try_for_each(|(value, tensor)| caught(|| engine.hold(*value, tensor)))
+                });
+                if let Err(message) = held {
+                    write_frame(&mut output, &failed(id, generation, message), &[])?;
+                    continue;
+                }
+                let ran: Vec<Ran> = runs.iter().map(|run| step(&mut engine, &call, run)).collect();
+                drops.iter().for_each(|value| engine.release(*value));
+                let mut sent = Vec::new();
+                let headers = ran.iter().map(|ran| {
+                    let (header, tensors) = ran.header();
+                    sent.extend(tensors);
+                    header
+                });
+                let reply = Reply::Stepped { id, generation, runs: headers.collect() };
+                write_frame(&mut output, &reply, &sent)?;
+            }
             Request::Cancel { .. } => {}
         }
     }
     Ok(())
+}
+
+/// One run of a graph's call; a failure is an answer like any other.
+fn step<E: Engine>(engine: &mut E, call: &Call, run: &Run) -> Ran {
+    match caught(|| engine.step(call, run)) {
+        Ok((outcomes, milliseconds)) => Ran { results: Ok(outcomes), milliseconds },
+        Err(message) => Ran { results: Err(shortened(message)), milliseconds: 0.0 },
+    }
 }
 
 /// Generations below this number are cancelled.
@@ -195,13 +243,18 @@ fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 }
 
 /// The reply for a refusal.
-fn failed(id: u64, generation: u64, mut message: String) -> Reply {
+fn failed(id: u64, generation: u64, message: String) -> Reply {
+    Reply::Failed { id, generation, message: shortened(message) }
+}
+
+/// A message of at most [`LONGEST_MESSAGE`] bytes.
+fn shortened(mut message: String) -> String {
     if message.len() > LONGEST_MESSAGE {
         let end = (0..=LONGEST_MESSAGE).rev().find(|&at| message.is_char_boundary(at));
         message.truncate(end.unwrap_or_default());
         message.push('…');
     }
-    Reply::Failed { id, generation, message }
+    message
 }
 
 /// Keep standard output for frames; anything else that is printed goes to standard error from now on.
@@ -279,6 +332,7 @@ mod tests {
                 Reply::Hello(info) => format!("hello from {}", info.engine),
                 Reply::Loaded { id, .. } => format!("{id} loaded"),
                 Reply::Ran { id, outputs, .. } => format!("{id} ran {:?} {payload:?}", outputs[0].shape),
+                Reply::Stepped { id, runs, .. } => format!("{id} stepped {}", runs.len()),
                 Reply::Failed { id, message, .. } => format!("{id} failed: {message}"),
             })
             .collect()
@@ -322,7 +376,7 @@ mod tests {
         let other = Request::Hello { protocol: VERSION + 1 };
         assert_eq!(
             talk(&[(load(1, "yes"), None), (other, None), (load(2, "yes"), None)]),
-            ["1 failed: say hello in protocol 4 first", "hello from echo", "2 failed: say hello in protocol 4 first"]
+            ["1 failed: say hello in protocol 5 first", "hello from echo", "2 failed: say hello in protocol 5 first"]
         );
     }
 

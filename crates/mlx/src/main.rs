@@ -12,6 +12,7 @@ mod blas;
 mod block;
 mod blocks;
 mod conv;
+mod graph;
 mod linear;
 mod norm;
 mod ops;
@@ -32,6 +33,7 @@ use serde_json::{Map, Value};
 use self::tensor::Weights;
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::args::Args;
+use t2m_engine::graph::{Call, Outcome, Run};
 use t2m_engine::program::MlxLayer;
 use t2m_engine::serve::{Engine, serve};
 use t2m_engine::{EngineInfo, ModuleSpec, protocol};
@@ -68,6 +70,7 @@ impl From<Exception> for Problem {
 #[derive(Default)]
 pub struct Mlx {
     layer: Option<Layer>,
+    held: graph::Held,
 }
 
 struct Layer {
@@ -144,6 +147,23 @@ impl Engine for Mlx {
             Ok((outputs.iter().map(tensor::to_data).collect::<Result<_, _>>()?, milliseconds))
         };
         run().map_err(|problem: Problem| problem.0)
+    }
+
+    fn hold(&mut self, value: u64, tensor: &TensorData) -> Result<(), String> {
+        self.held.hold(value, tensor).map_err(|problem| problem.0)
+    }
+
+    fn step(&mut self, call: &Call, run: &Run) -> Result<(Vec<Outcome>, f64), String> {
+        let ran = match call {
+            Call::Nothing => self.held.nothing(run).map(|outcomes| (outcomes, 0.0)),
+            Call::Program { program, dtypes } => self.held.program(program, dtypes, run),
+            Call::Op(op) => Err(Problem(format!("MLX's side runs programs in a graph, not torch's {}", op.name))),
+        };
+        ran.map_err(|problem| problem.0)
+    }
+
+    fn release(&mut self, value: u64) {
+        self.held.release(value);
     }
 }
 

@@ -180,6 +180,35 @@ fn bytes<T: ArrayElement + Clone + NoUninit>(array: &Array) -> Result<Vec<u8>, P
     Ok(bytemuck::cast_slice(&values).to_vec())
 }
 
+/// Types that both know, as the pipe and as MLX name them.
+const DTYPES: [(Dtype, MlxDtype); 13] = [
+    (Dtype::Float32, MlxDtype::Float32),
+    (Dtype::Float16, MlxDtype::Float16),
+    (Dtype::BFloat16, MlxDtype::Bfloat16),
+    (Dtype::Int64, MlxDtype::Int64),
+    (Dtype::Int32, MlxDtype::Int32),
+    (Dtype::Int16, MlxDtype::Int16),
+    (Dtype::Int8, MlxDtype::Int8),
+    (Dtype::UInt64, MlxDtype::Uint64),
+    (Dtype::UInt32, MlxDtype::Uint32),
+    (Dtype::UInt16, MlxDtype::Uint16),
+    (Dtype::UInt8, MlxDtype::Uint8),
+    (Dtype::Bool, MlxDtype::Bool),
+    (Dtype::Complex64, MlxDtype::Complex64),
+];
+
+/// MLX's type for one of torch's.
+pub(super) fn dtype_of(dtype: Dtype) -> Result<MlxDtype, Problem> {
+    let found = DTYPES.iter().find(|(torch, _)| *torch == dtype);
+    found.map(|(_, mlx)| *mlx).ok_or_else(|| Problem(format!("MLX has no {} arrays", dtype.name())))
+}
+
+/// Torch's type for one of MLX's.
+pub(super) fn dtype_in_torch(dtype: MlxDtype) -> Result<Dtype, Problem> {
+    let found = DTYPES.iter().find(|(_, mlx)| *mlx == dtype);
+    found.map(|(torch, _)| *torch).ok_or_else(|| Problem(format!("MLX's side gives no {dtype:?} tensors")))
+}
+
 /// The dtype of that name in `mlx.core`.
 pub(super) fn dtype(name: &str) -> Result<mlx_rs::Dtype, Problem> {
     Ok(match name {

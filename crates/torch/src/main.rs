@@ -9,6 +9,7 @@ mod attention;
 mod call;
 mod container;
 mod conv;
+mod dispatch;
 mod distance;
 mod linear;
 mod loss;
@@ -39,6 +40,7 @@ use tch::Tensor;
 use self::tensor::Weights;
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::args::Args;
+use t2m_engine::graph::{Call, Outcome, Run};
 use t2m_engine::serve::{Engine, serve};
 use t2m_engine::{EngineInfo, ModuleSpec, own, protocol};
 
@@ -87,6 +89,7 @@ struct Layer {
 #[derive(Default)]
 pub struct Torch {
     layer: Option<Layer>,
+    held: dispatch::Held,
 }
 
 /// The main function of `t2m-torch`.
@@ -133,6 +136,23 @@ impl Engine for Torch {
             Ok((outputs.iter().map(tensor::to_data).collect::<Result<_, _>>()?, milliseconds))
         };
         run().map_err(|problem: Problem| problem.0)
+    }
+
+    fn hold(&mut self, value: u64, tensor: &TensorData) -> Result<(), String> {
+        self.held.hold(value, tensor).map_err(|problem| problem.0)
+    }
+
+    fn step(&mut self, call: &Call, run: &Run) -> Result<(Vec<Outcome>, f64), String> {
+        let ran = match call {
+            Call::Nothing => self.held.nothing(run).map(|outcomes| (outcomes, 0.0)),
+            Call::Op(op) => self.held.op(op, run),
+            Call::Program { .. } => Err(Problem("libtorch's side runs ops, no programs, in a graph".to_owned())),
+        };
+        ran.map_err(|problem| problem.0)
+    }
+
+    fn release(&mut self, value: u64) {
+        self.held.release(value);
     }
 }
 

@@ -127,12 +127,12 @@ const KINDS: [(Dtype, Kind); 10] = [
     (Dtype::Bool, Kind::Bool),
 ];
 
-fn kind(dtype: Dtype) -> Result<Kind, Problem> {
+pub(super) fn kind(dtype: Dtype) -> Result<Kind, Problem> {
     let found = KINDS.iter().find(|(ours, _)| *ours == dtype);
     found.map(|(_, kind)| *kind).ok_or_else(|| Problem(format!("libtorch's side takes no {} tensors", dtype.name())))
 }
 
-fn dtype(kind: Kind) -> Result<Dtype, Problem> {
+pub(super) fn dtype(kind: Kind) -> Result<Dtype, Problem> {
     let found = KINDS.iter().find(|(_, theirs)| *theirs == kind);
     found.map(|(dtype, _)| *dtype).ok_or_else(|| Problem(format!("libtorch's side gives no {kind:?} tensors")))
 }

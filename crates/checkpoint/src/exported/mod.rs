@@ -3,6 +3,7 @@
 //! The program is JSON. Weights are raw records in the newer layout; in the flat one they are a `torch.save` archive within
 //! the archive, whose bytes stay on disk as well.
 
+mod graph;
 mod schema;
 mod tree;
 
@@ -30,6 +31,7 @@ const ARCHIVE_FORMAT: &str = "archive_format";
 const FLAT_PROGRAM: &str = "serialized_exported_program.json";
 /// Its weights and constants, archives of their own. Torch 2.1 called them JSON.
 const FLAT_WEIGHTS: [&str; 2] = ["serialized_state_dict.pt", "serialized_state_dict.json"];
+const FLAT_SAMPLES: &str = "serialized_example_inputs.pt";
 const FLAT_CONSTANTS: [&str; 2] = ["serialized_constants.pt", "serialized_constants.json"];
 /// A program takes several times its JSON in memory. A node has one to two kilobytes.
 const LONGEST_JSON: u64 = 256 << 20;
@@ -239,6 +241,19 @@ impl Reader<'_> {
         Ok(Found { record, place, program, weights })
     }
 
+    /// The inputs that the program was made with. What is wrong with them is no fault of the model's: they are left out.
+    fn samples(&mut self, name: &str) -> Option<Checkpoint> {
+        let record = format!("data/sample_inputs/{name}.pt");
+        let place = [record.as_str(), FLAT_SAMPLES].iter().find_map(|record| self.archive.find(record))?;
+        if place.size == 0 || place.method != Method::Stored {
+            return None;
+        }
+        let start = archive::data_offset(&self.bytes, place.header).ok()?.ok()?;
+        let part = Bytes::Part { whole: Arc::clone(&self.bytes), start, length: place.size };
+        let inner = Archive::open(self.path, &part).ok()?;
+        torch_zip::every_tensor(self.path, part, inner).ok()
+    }
+
     /// List the tensors of a `torch.save` archive that is a record, all under `name` if there is one.
     fn nested(&mut self, record: &str, name: Option<&str>) -> Result<(), Error> {
         let Some(place) = self.archive.find(record).filter(|place| place.size > 0) else { return Ok(()) };
@@ -267,6 +282,8 @@ impl Reader<'_> {
 
     fn finish(mut self, found: Found) -> Result<Checkpoint, Error> {
         tie(&mut self.checkpoint.tensors);
+        let name = found.record.strip_prefix("models/").and_then(|name| name.strip_suffix(".json")).unwrap_or("model");
+        let samples = self.samples(name);
         let fault = |what: String| self.fault(&found.record, found.place, what);
         let mut tree = Tree::new(&found.program, found.place.size).map_err(&fault)?;
         let mut names: HashMap<&str, TensorId> = HashMap::new();
@@ -290,6 +307,11 @@ impl Reader<'_> {
         checkpoint.warnings.splice(0..0, self.archive.warnings);
         checkpoint.content = Content::Modules(modules);
         checkpoint.ops = ops;
+        checkpoint.samples = samples.map(Box::new);
+        match graph::graph(&found.program) {
+            Ok(graph) => checkpoint.graph = Some(graph),
+            Err(what) => checkpoint.warnings.push(format!("The graph is not read: it {what}.")),
+        }
         checkpoint.metadata = metadata(found.program);
         let bytes =
             Arc::try_unwrap(self.bytes).unwrap_or_else(|whole| Bytes::Part { start: 0, length: whole.length(), whole });

@@ -1,10 +1,11 @@
 //! The JSON of exported programs: what of torch's schema (8.20 of PyTorch 2.13, and those back to 2.1) is read here.
 //! Fields that are not named are skipped. serde_json refuses more than 128 levels of nesting.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// A program.
@@ -40,10 +41,27 @@ pub(super) struct GraphModule {
 }
 
 /// A graph, or one within a graph.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
 pub(super) struct Graph {
+    /// What it is given.
+    pub inputs: Vec<Argument>,
+    /// What it gives.
+    pub outputs: Vec<Argument>,
     /// In the order they run.
     pub nodes: Vec<Node>,
+    /// Types and shapes of tensors, by name.
+    pub tensor_values: HashMap<String, ValueMeta>,
+}
+
+/// What the exporter knew of a tensor in the graph.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct ValueMeta {
+    /// Number of the type in torch's schema.
+    pub dtype: i64,
+    /// Sizes; those that are symbols have a hint.
+    #[serde(default)]
+    pub sizes: Vec<SymInt>,
 }
 
 /// The call of an op.
@@ -54,9 +72,15 @@ pub(super) struct Node {
     /// Its arguments; those that have the default are left out.
     #[serde(default)]
     pub inputs: Vec<Input>,
+    /// Its results.
+    #[serde(default)]
+    pub outputs: Vec<Argument>,
     /// Where it comes from.
     #[serde(default)]
     pub metadata: Metadata,
+    /// Its name; early versions have none.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// A named argument.
@@ -68,19 +92,57 @@ pub(super) struct Input {
     pub arg: Argument,
 }
 
-/// A value: one of the fields is there. Values of other kinds are no constants of a layer.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-pub(super) struct Argument {
-    as_none: Option<bool>,
-    as_int: Option<i64>,
-    as_ints: Option<Vec<i64>>,
-    as_float: Option<Value>,
-    as_floats: Option<Vec<Value>>,
-    as_bool: Option<bool>,
-    as_string: Option<String>,
+/// A value: torch's schema has a union, an object with one field.
+#[derive(Debug, Default)]
+pub(super) enum Argument {
+    /// None.
+    #[default]
+    None,
+    /// A tensor of the graph, by name.
+    Tensor(String),
+    /// Several.
+    Tensors(Vec<String>),
+    /// Several, of which some may be None.
+    OptionalTensors(Vec<Option<String>>),
+    /// A whole number.
+    Int(i64),
+    /// Whole numbers.
+    Ints(Vec<i64>),
+    /// A number.
+    Float(f64),
+    /// Numbers.
+    Floats(Vec<f64>),
+    /// A truth value.
+    Bool(bool),
+    /// Truth values.
+    Bools(Vec<bool>),
+    /// A text.
+    Text(String),
+    /// A number that the graph computes, or a plain one.
+    Symbol(Symbol),
+    /// Several.
+    Symbols(Vec<Symbol>),
+    /// The number of an element type.
+    ScalarType(i64),
+    /// A memory format.
+    MemoryFormat,
+    /// A layout.
+    Layout,
+    /// `cpu`, `cuda`.
+    Device(String),
     /// The branch of a condition or the body of a loop.
-    pub as_graph: Option<Box<SubGraph>>,
+    Graph(Box<SubGraph>),
+    /// What else the schema has, by the name of its field.
+    Other(String),
+}
+
+/// A number that the graph computes, by its name, or a plain one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Symbol {
+    /// The name of a value.
+    Name(String),
+    /// A number or a truth value.
+    Plain(Value),
 }
 
 /// A graph as an argument.
@@ -104,8 +166,10 @@ pub(super) struct Metadata {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct Signature {
-    /// In order.
+    /// In the order of the graph's inputs.
     pub input_specs: Vec<InputSpec>,
+    /// In the order of the graph's outputs.
+    pub output_specs: Vec<OutputSpec>,
 }
 
 /// An input: a parameter, a buffer, or neither.
@@ -116,6 +180,27 @@ pub(super) struct InputSpec {
     pub parameter: Option<ParameterSpec>,
     /// Not trained.
     pub buffer: Option<BufferSpec>,
+    /// A tensor that the code made while it was traced.
+    pub tensor_constant: Option<ConstantSpec>,
+    /// What the caller gives.
+    pub user_input: Option<IgnoredAny>,
+    /// A plain value that the caller gave at the export, and that is part of the graph since.
+    pub constant_input: Option<IgnoredAny>,
+}
+
+/// A tensor that the code made while it was traced.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct ConstantSpec {
+    /// Its name.
+    pub tensor_constant_name: String,
+}
+
+/// An output: what the caller gets, or a tensor of the model that is another afterwards.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct OutputSpec {
+    /// What the caller gets.
+    pub user_output: Option<IgnoredAny>,
 }
 
 /// A parameter of the original module.
@@ -186,21 +271,164 @@ pub(super) struct TensorMeta {
 pub(super) struct SymInt {
     /// The number.
     pub as_int: Option<i64>,
+    /// An expression of symbols.
+    pub as_expr: Option<SymExpr>,
+}
+
+/// An expression of symbols (`s77 + 1`).
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct SymExpr {
+    /// What it was for the sample inputs.
+    pub hint: Option<Hint>,
+}
+
+/// A number, where it is a size.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Hint {
+    /// The number.
+    pub as_int: Option<i64>,
 }
 
 impl Argument {
-    /// The value where it is a constant.
+    /// The value where it is a constant of a layer: a number, a text, a truth value, None, or a list of numbers.
     pub fn constant(&self) -> Option<Value> {
-        if self.as_none.is_some() {
-            return Some(Value::Null);
+        Some(match self {
+            Argument::None => Value::Null,
+            Argument::Int(number) => Value::from(*number),
+            Argument::Ints(numbers) => Value::from(numbers.clone()),
+            Argument::Float(number) => Value::Number(serde_json::Number::from_f64(*number)?),
+            Argument::Floats(numbers) if numbers.iter().all(|number| number.is_finite()) => {
+                Value::from(numbers.clone())
+            }
+            Argument::Bool(is_so) => Value::from(*is_so),
+            Argument::Text(text) => Value::from(text.clone()),
+            _ => return None,
+        })
+    }
+
+    /// The graph that it is.
+    pub fn graph(&self) -> Option<&Graph> {
+        if let Argument::Graph(sub) = self { Some(&sub.graph) } else { None }
+    }
+}
+
+/// `{"name": "x"}`
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// `{"as_tensor": {"name": "x"}}` or `{"as_none": true}`
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Optional {
+    as_tensor: Option<Named>,
+}
+
+/// `{"as_name": "s0"}`, or a field with a plain value.
+impl<'de> Deserialize<'de> for Symbol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Fields {
+            as_name: Option<String>,
+            as_int: Option<Value>,
+            as_float: Option<Value>,
+            as_bool: Option<Value>,
         }
-        let float = |value: &Value| if value.is_number() { Some(value.clone()) } else { None };
-        None.or_else(|| self.as_int.map(Value::from))
-            .or_else(|| self.as_ints.clone().map(Value::from))
-            .or_else(|| self.as_float.as_ref().and_then(float))
-            .or_else(|| Some(Value::Array(self.as_floats.as_ref()?.iter().map(float).collect::<Option<_>>()?)))
-            .or_else(|| self.as_bool.map(Value::from))
-            .or_else(|| self.as_string.clone().map(Value::from))
+        let fields = Fields::deserialize(deserializer)?;
+        let plain = || fields.as_int.or(fields.as_float).or(fields.as_bool).unwrap_or_default();
+        Ok(fields.as_name.map_or_else(|| Symbol::Plain(plain()), Symbol::Name))
+    }
+}
+
+/// A number that may be written as a text, since JSON has no infinity.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Float {
+    Number(f64),
+    Text(String),
+}
+
+impl Float {
+    fn number(self) -> f64 {
+        match self {
+            Float::Number(number) => number,
+            Float::Text(text) => text.parse().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+/// `{"type": "cpu", "index": null}`
+#[derive(serde::Deserialize)]
+struct Device {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl<'de> Deserialize<'de> for Argument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// Reads the one field of the union; early versions wrote the others too, as null.
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Argument;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an argument, an object with one field")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Argument, M::Error> {
+        let mut found = Argument::None;
+        while let Some(field) = map.next_key::<String>()? {
+            if let Some(argument) = field_value(&field, &mut map)? {
+                found = argument;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The value of one field; `None` for null.
+fn field_value<'de, M: MapAccess<'de>>(field: &str, map: &mut M) -> Result<Option<Argument>, M::Error> {
+    fn some<'de, T: Deserialize<'de>, M: MapAccess<'de>>(
+        map: &mut M,
+        argument: impl FnOnce(T) -> Argument,
+    ) -> Result<Option<Argument>, M::Error> {
+        Ok(map.next_value::<Option<T>>()?.map(argument))
+    }
+    let names = |list: Vec<Named>| list.into_iter().map(|named| named.name).collect();
+    match field {
+        "as_none" => some(map, |_: bool| Argument::None),
+        "as_tensor" => some(map, |named: Named| Argument::Tensor(named.name)),
+        "as_tensors" => some(map, |list| Argument::Tensors(names(list))),
+        "as_optional_tensor" => some(map, |optional: Optional| {
+            optional.as_tensor.map_or(Argument::None, |named| Argument::Tensor(named.name))
+        }),
+        "as_optional_tensors" => some(map, |list: Vec<Optional>| {
+            Argument::OptionalTensors(list.into_iter().map(|item| item.as_tensor.map(|named| named.name)).collect())
+        }),
+        "as_int" => some(map, Argument::Int),
+        "as_ints" => some(map, Argument::Ints),
+        "as_float" => some(map, |float: Float| Argument::Float(float.number())),
+        "as_floats" => some(map, |list: Vec<Float>| Argument::Floats(list.into_iter().map(Float::number).collect())),
+        "as_bool" => some(map, Argument::Bool),
+        "as_bools" => some(map, Argument::Bools),
+        "as_string" => some(map, Argument::Text),
+        "as_sym_int" | "as_sym_float" | "as_sym_bool" => some(map, Argument::Symbol),
+        "as_sym_ints" | "as_sym_floats" | "as_sym_bools" => some(map, Argument::Symbols),
+        "as_scalar_type" => some(map, Argument::ScalarType),
+        "as_memory_format" => some(map, |_: IgnoredAny| Argument::MemoryFormat),
+        "as_layout" => some(map, |_: IgnoredAny| Argument::Layout),
+        "as_device" => some(map, |device: Device| Argument::Device(device.kind)),
+        "as_graph" => some(map, Argument::Graph),
+        other => some(map, |_: IgnoredAny| Argument::Other(other.to_owned())),
     }
 }
 

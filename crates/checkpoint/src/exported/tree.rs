@@ -19,6 +19,8 @@ const PATH_BYTES_AT_LEAST: u64 = 16 << 20;
 const MOST_MODULES: usize = 1_000_000;
 /// Different places kept for each op of a module.
 const MOST_PLACES: usize = 16;
+/// What the exporter notes in the place of modules where it adds a node of its own.
+const NO_MODULE: &str = "_empty_nn_module_stack";
 /// Calls kept of each of torch's own layers.
 const MOST_CALLS: usize = 1000;
 
@@ -70,9 +72,7 @@ impl Tree {
     fn add_graph<'a>(&mut self, graph: &'a Graph, inner: &mut Vec<&'a Graph>) -> Result<(), String> {
         for node in &graph.nodes {
             let mut module = 0;
-            for part in node.metadata.nn_module_stack.split(';').filter(|part| !part.is_empty()) {
-                let Some((_, rest)) = part.split_once(',') else { continue };
-                let Some((path, class)) = rest.rsplit_once(',') else { continue };
+            for (path, class) in stack(&node.metadata.nn_module_stack) {
                 module = self.module(without_call_number(path))?;
                 if let Some(entry) = self.modules.get_mut(module).filter(|entry| entry.class.is_empty()) {
                     entry.class = class.to_owned();
@@ -83,7 +83,7 @@ impl Tree {
             if let Some(entry) = self.modules.get_mut(module).filter(is_layer) {
                 entry.calls.push(call(node));
             }
-            inner.extend(node.inputs.iter().filter_map(|input| input.arg.as_graph.as_ref().map(|sub| &sub.graph)));
+            inner.extend(node.inputs.iter().filter_map(|input| input.arg.graph()));
         }
         Ok(())
     }
@@ -169,8 +169,19 @@ impl Tree {
     }
 }
 
+/// Path and class of each module around a node, from the root.
+fn stack(text: &str) -> impl DoubleEndedIterator<Item = (&str, &str)> {
+    let parts = text.split(';').filter(|part| !part.is_empty() && !part.starts_with(NO_MODULE));
+    parts.filter_map(|part| part.split_once(',')?.1.rsplit_once(','))
+}
+
+/// Path of the module that a node is in.
+pub(super) fn innermost(text: &str) -> Option<&str> {
+    Some(stack(text).next_back()?.0)
+}
+
 /// A module's second call has the path `fc@1`.
-fn without_call_number(path: &str) -> &str {
+pub(super) fn without_call_number(path: &str) -> &str {
     let number = |(_, number): &(&str, &str)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     path.rsplit_once('@').filter(number).map_or(path, |(path, _)| path)
 }
@@ -184,13 +195,13 @@ fn call(node: &Node) -> Call {
 }
 
 /// The innermost frame that is not torch's own: file and line.
-fn place(trace: &str) -> Option<(String, usize)> {
+pub(super) fn place(trace: &str) -> Option<(String, usize)> {
     let frames = trace.lines().rev().filter_map(|line| {
         let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
         let line = rest.split(',').next()?.parse().ok()?;
         Some((file, line))
     });
-    let is_torch = |file: &str| file.contains("-packages/") && file.contains("/torch/");
+    let is_torch = |file: &str| file.starts_with("torch/") || file.contains("-packages/") && file.contains("/torch/");
     frames.filter(|(file, _)| !is_torch(file)).map(|(file, line)| (file.to_owned(), line)).next()
 }
 

@@ -1,0 +1,12 @@
+//! The graph of a whole model, run node by node in both engines.
+//!
+//! [`plan`] makes the two calls of a node, [`run`] lets both engines go through the graph in lockstep and compares what each node
+//! gives.
+
+pub mod host;
+pub mod inputs;
+pub mod judge;
+pub mod plan;
+pub mod preflight;
+pub mod results;
+pub mod run;

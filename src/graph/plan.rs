@@ -1,0 +1,260 @@
+//! The two calls of a node: torch's op, and the program that computes it in MLX.
+
+use serde_json::Value as Json;
+
+use crate::compare::tolerance::Bound;
+use crate::program::{self, Known, dtype_name};
+use crate::registry::aten::{Kind, Parameter, Table};
+use t2m_checkpoint::Dtype;
+use t2m_checkpoint::graph::{Argument, Node, ValueId};
+use t2m_engine::graph::{Argument as TorchArgument, Op};
+use t2m_engine::program::Program;
+use t2m_engine::program::signatures::{Dialect, Rounding, Signature};
+
+/// What a value is when its node is planned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Form {
+    /// A tensor of this type and shape.
+    Tensor {
+        /// Element type.
+        dtype: Dtype,
+        /// Sizes.
+        shape: Vec<usize>,
+    },
+    /// A number or a truth value.
+    Number(Json),
+}
+
+/// What a node asks of torch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TorchCall {
+    /// The op and its arguments.
+    pub op: Op,
+    /// The tensors that it takes, in the order that the arguments count.
+    pub takes: Vec<ValueId>,
+}
+
+/// What a node asks of MLX.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MlxCall {
+    /// What is run.
+    pub program: Program,
+    /// The tensors that are its inputs.
+    pub takes: Vec<ValueId>,
+    /// What rounding explains of a difference.
+    pub bound: Bound,
+}
+
+/// Why a node is not run, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// Looks up what a value is.
+pub type Forms<'a> = &'a dyn Fn(ValueId) -> Option<Form>;
+
+/// Switches that are off whatever the graph says: a whole model is run as in inference.
+const INFERENCE: [(&str, &str); 5] = [
+    ("dropout", "train"),
+    ("feature_dropout", "train"),
+    ("alpha_dropout", "train"),
+    ("native_dropout", "train"),
+    ("lstm", "train"),
+];
+
+/// The op of a node, as torch's dispatcher is asked for it.
+///
+/// # Errors
+/// An argument that is not read, or a value that is not there.
+pub fn torch(node: &Node, forms: Forms<'_>) -> Result<TorchCall, Refusal> {
+    let mut parts = node.target.splitn(3, '.');
+    let (Some(space), Some(name), Some(overload)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Refusal(format!("`{}` is no op of torch's dispatcher", node.target)));
+    };
+    let mut takes = Vec::new();
+    let mut arguments = Vec::with_capacity(node.arguments.len());
+    for (argument, value) in &node.arguments {
+        let value = torch_argument(value, forms, &mut takes)?;
+        let off = INFERENCE.contains(&(name.trim_end_matches('_'), argument.as_str()));
+        arguments.push((argument.clone(), if off { TorchArgument::Bool(false) } else { value }));
+    }
+    let overload = if overload == "default" { "" } else { overload };
+    let op = Op { name: format!("{space}::{name}"), overload: overload.to_owned(), arguments };
+    Ok(TorchCall { op, takes })
+}
+
+fn torch_argument(argument: &Argument, forms: Forms<'_>, takes: &mut Vec<ValueId>) -> Result<TorchArgument, Refusal> {
+    Ok(match argument {
+        Argument::Plain(value) => torch_plain(value)?,
+        Argument::Infinite(number) => TorchArgument::Float(*number),
+        Argument::Value(id) => match forms(*id) {
+            Some(Form::Tensor { .. }) => {
+                takes.push(*id);
+                TorchArgument::Value(takes.len() - 1)
+            }
+            Some(Form::Number(number)) => torch_plain(&number)?,
+            None => return Err(Refusal("a value that it takes is not there".to_owned())),
+        },
+        Argument::List(items) => {
+            let items = items.iter().map(|item| torch_argument(item, forms, takes));
+            TorchArgument::List(items.collect::<Result<_, _>>()?)
+        }
+        Argument::Dtype(dtype) => TorchArgument::Dtype(*dtype),
+        Argument::Device(_) => TorchArgument::Device,
+        Argument::MemoryFormat => TorchArgument::MemoryFormat,
+        Argument::Layout => TorchArgument::Layout,
+        Argument::Graph(_) => return Err(Refusal("it runs a graph of its own".to_owned())),
+        Argument::Unread(what) => return Err(Refusal(format!("it is given a `{what}`, which is not read"))),
+    })
+}
+
+fn torch_plain(value: &Json) -> Result<TorchArgument, Refusal> {
+    Ok(match value {
+        Json::Null => TorchArgument::None,
+        Json::Bool(is_so) => TorchArgument::Bool(*is_so),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => TorchArgument::Int(whole),
+            None => TorchArgument::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => TorchArgument::Text(text.clone()),
+        Json::Array(items) => TorchArgument::List(items.iter().map(torch_plain).collect::<Result<_, _>>()?),
+        Json::Object(_) => return Err(Refusal("it is given an object".to_owned())),
+    })
+}
+
+/// The program of a node.
+///
+/// # Errors
+/// There is no row for the op, the row refuses this call, or an argument is nothing that a program takes.
+pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refusal> {
+    let row = table.row(&node.target).ok_or_else(|| Refusal(format!("no row converts {}", node.target)))?;
+    let mut known: Vec<(String, Known)> = Vec::with_capacity(row.schema.parameters.len());
+    let mut takes = Vec::new();
+    for parameter in &row.schema.parameters {
+        let given = node.argument(&parameter.name);
+        let mut value = bind(parameter, given, forms, &mut takes)?;
+        if let Known::Arrays(forms) = &value
+            && parameter.kind == Kind::OptionalTensors
+        {
+            if forms.iter().any(|(dtype, _)| matches!(dtype, Dtype::Bool | Dtype::UInt8)) {
+                return Err(Refusal("it selects by a mask, so that the shape depends on values".to_owned()));
+            }
+            let at = present(given);
+            known.push((format!("{}_at", parameter.name), Known::Plain(Json::from(at))));
+        }
+        if let Known::Plain(plain) = &mut value
+            && INFERENCE.contains(&(row.schema.name.as_str(), parameter.name.as_str()))
+        {
+            *plain = Json::Bool(false);
+        }
+        known.push((parameter.name.clone(), value));
+    }
+    let program = program::plan(&row.program, known.iter().map(|(name, known)| (name.as_str(), known)))
+        .map_err(|error| Refusal(error.to_string()))?;
+    let shapes = known.iter().flat_map(|(_, known)| match known {
+        Known::Array { shape, .. } => shape.clone(),
+        Known::Arrays(forms) => forms.iter().flat_map(|(_, shape)| shape.clone()).collect(),
+        _ => Vec::new(),
+    });
+    let bound = bound(&program, shapes.max().unwrap_or(1), &takes, forms);
+    Ok(MlxCall { program, takes, bound })
+}
+
+/// The places in a list of optional tensors where there is one.
+fn present(given: Option<&Argument>) -> Vec<usize> {
+    let Some(Argument::List(items)) = given else { return Vec::new() };
+    items.iter().enumerate().filter(|(_, item)| matches!(item, Argument::Value(_))).map(|(at, _)| at).collect()
+}
+
+fn bind(
+    parameter: &Parameter,
+    given: Option<&Argument>,
+    forms: Forms<'_>,
+    takes: &mut Vec<ValueId>,
+) -> Result<Known, Refusal> {
+    let missing = || Refusal(format!("its argument `{}` is missing", parameter.name));
+    let listed = |value: Json| match (parameter.kind, value) {
+        // `kernel_size=3` is one number for all axes.
+        (Kind::List, number @ Json::Number(_)) => Known::Plain(Json::Array(vec![number])),
+        (_, value) => Known::Plain(value),
+    };
+    let Some(given) = given else { return parameter.default.clone().map(listed).ok_or_else(missing) };
+    Ok(match given {
+        Argument::Plain(value) => listed(value.clone()),
+        Argument::Infinite(number) => Known::Infinite(*number),
+        Argument::Value(id) => match forms(*id).ok_or_else(missing)? {
+            Form::Tensor { dtype, shape } => {
+                takes.push(*id);
+                Known::Array { dtype, shape }
+            }
+            Form::Number(number) => listed(number),
+        },
+        Argument::List(items) => {
+            let mut arrays = Vec::new();
+            let mut plain = Vec::new();
+            for item in items {
+                match item {
+                    Argument::Value(id) => match forms(*id).ok_or_else(missing)? {
+                        Form::Tensor { dtype, shape } => {
+                            takes.push(*id);
+                            arrays.push((dtype, shape));
+                        }
+                        Form::Number(number) => plain.push(number),
+                    },
+                    Argument::Plain(value) => plain.push(value.clone()),
+                    _ => return Err(Refusal(format!("its argument `{}` is not understood", parameter.name))),
+                }
+            }
+            match (arrays.is_empty(), parameter.kind) {
+                (false, _) => Known::Arrays(arrays),
+                (true, Kind::Tensors | Kind::OptionalTensors) if plain.is_empty() => Known::Arrays(arrays),
+                (true, _) => Known::Plain(Json::Array(plain)),
+            }
+        }
+        Argument::Dtype(dtype) => Known::Plain(dtype_name(computed(*dtype)).into()),
+        Argument::Device(_) | Argument::MemoryFormat | Argument::Layout => Known::Plain(Json::Null),
+        Argument::Graph(_) => return Err(Refusal("it runs a graph of its own".to_owned())),
+        Argument::Unread(what) => return Err(Refusal(format!("it is given a `{what}`, which is not read"))),
+    })
+}
+
+/// The type that a run computes in where a graph asks for one of floating point.
+pub fn computed(dtype: Dtype) -> Dtype {
+    match dtype {
+        Dtype::Float64 | Dtype::Float32 | Dtype::Float16 | Dtype::BFloat16 => Dtype::Float32,
+        Dtype::Complex32 | Dtype::Complex64 | Dtype::Complex128 => Dtype::Complex64,
+        other => other,
+    }
+}
+
+/// What rounding explains, from what the program calls: nothing where elements are only moved; as many terms as are added up,
+/// at most the elements of the largest input in a product's axes; otherwise one element in, one out.
+fn bound(program: &Program, longest: usize, takes: &[ValueId], forms: Forms<'_>) -> Bound {
+    let rounds = |call: &str| Signature::of(Dialect::Mlx, call).map_or(Rounding::Pointwise, |row| row.rounds);
+    let rounds: Vec<Rounding> = program.steps.iter().map(|step| rounds(&step.call)).collect();
+    let elements = |id: &ValueId| match forms(*id) {
+        Some(Form::Tensor { shape, .. }) => shape.iter().product(),
+        _ => 1,
+    };
+    // A convolution adds up a group's channels times the kernel, which is what one output channel's weight holds.
+    let is_convolution = program.steps.iter().any(|step| step.call.starts_with("mx.conv"));
+    let terms = match takes.get(1).map(elements) {
+        Some(weight) if is_convolution => {
+            let outputs = takes.get(1).and_then(|id| match forms(*id) {
+                Some(Form::Tensor { shape, .. }) => shape.first().copied(),
+                _ => None,
+            });
+            weight / outputs.unwrap_or(1).max(1)
+        }
+        _ => longest,
+    };
+    if rounds.contains(&Rounding::Norm) {
+        Bound::Norm(longest)
+    } else if rounds.contains(&Rounding::Sum) {
+        Bound::Contraction(terms.max(longest.min(terms.max(1))))
+    } else if rounds.iter().all(|&rounds| rounds == Rounding::Copy) {
+        Bound::Copy
+    } else {
+        Bound::Pointwise
+    }
+}

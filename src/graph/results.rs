@@ -1,0 +1,81 @@
+//! What a run of a graph comes to: sums, the first divergence, the exit code.
+
+use std::collections::BTreeMap;
+
+use super::run::{Event, NodeResult, NodeVerdict, OutputResult};
+use crate::compare::Verdict;
+use crate::exit::Exit;
+
+/// The results of a run so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Results {
+    /// In the order they ran.
+    pub nodes: Vec<NodeResult>,
+    /// What the caller gets, once the end was reached.
+    pub outputs: Option<Vec<OutputResult>>,
+}
+
+impl Results {
+    /// Take an event up; returns the node that it is about.
+    pub fn apply(&mut self, event: Event) -> Option<&NodeResult> {
+        match event {
+            Event::Node(node) => {
+                self.nodes.push(*node);
+                self.nodes.last()
+            }
+            Event::Outputs(outputs) => {
+                self.outputs = Some(outputs);
+                None
+            }
+            Event::Engine(..) => None,
+        }
+    }
+
+    /// The first node whose own result is wrong, or with which what has come together is no longer explained by rounding.
+    pub fn first_divergence(&self) -> Option<&NodeResult> {
+        self.nodes.iter().find(|node| diverges(node))
+    }
+
+    /// How many nodes have each verdict, in the verdicts' order.
+    pub fn verdicts(&self) -> BTreeMap<NodeVerdict, usize> {
+        let mut counts = BTreeMap::new();
+        for node in &self.nodes {
+            *counts.entry(node.verdict).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Ops that were refused, by name, and how often.
+    pub fn refused(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| node.verdict == NodeVerdict::Refused) {
+            *counts.entry(node.target.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Nodes that both engines ran.
+    pub fn run(&self) -> usize {
+        let ran = |node: &&NodeResult| matches!(node.verdict, NodeVerdict::Compared(_) | NodeVerdict::NotANumber);
+        self.nodes.iter().filter(ran).count()
+    }
+
+    /// Fine if every node ran and every output agrees.
+    pub fn exit(&self) -> Exit {
+        let outputs = self.outputs.as_ref();
+        let agree = |output: &OutputResult| output.measured.as_ref().is_ok_and(|measured| measured.verdict.passes());
+        let all_agree = outputs.is_some_and(|outputs| outputs.iter().all(agree));
+        Exit::of(all_agree && !self.nodes.iter().any(|node| node.verdict.is_bad()))
+    }
+
+    /// The worst verdict of what has come together.
+    pub fn worst_accumulated(&self) -> Option<Verdict> {
+        self.nodes.iter().filter_map(|node| node.accumulated.as_ref()).map(|measured| measured.verdict).max()
+    }
+}
+
+/// Whether torch and MLX part at a node.
+pub fn diverges(node: &NodeResult) -> bool {
+    let together = node.accumulated.as_ref().is_some_and(|measured| measured.verdict.is_bad());
+    together || matches!(node.verdict, NodeVerdict::Compared(verdict) if verdict.is_bad())
+}

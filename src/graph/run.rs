@@ -1,0 +1,832 @@
+//! Both engines through a graph in lockstep, node by node.
+//!
+//! Each node is run five times: by torch in float32 as the graph goes on, by torch in float64 likewise, by torch in float64 on
+//! the float32 values, by MLX on torch's values (isolated) and by MLX on its own (accumulated). A value is dropped after its
+//! last use, so that memory is what lives at one time.
+//!
+//! Torch runs the graph as it is, writes and views included, and says where each result lies in memory. MLX's programs never
+//! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::host::{self, Here};
+use super::judge::{self, Measured, Three, View};
+use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
+use crate::compare::Verdict;
+use crate::compare::tolerance::Bound;
+use crate::registry::aten::{Table, functional};
+use t2m_checkpoint::escape::sentence;
+use t2m_checkpoint::graph::{Argument, Graph, Node, Origin, ValueId};
+use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
+use t2m_engine::client::{self, CancelToken, Client, Step};
+use t2m_engine::graph::{Call, Outcome, Place, Ran, Run};
+use t2m_engine::program::{MlxOp, Program};
+use t2m_engine::{EngineInfo, EngineState, Side};
+
+/// What a node gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeResult {
+    /// Its place in the graph's order; nodes within a condition's branch have the condition's.
+    pub index: usize,
+    /// Name and op, as the graph has them.
+    pub name: String,
+    /// `aten.conv2d.default`
+    pub target: String,
+    /// Path of its module.
+    pub module: String,
+    /// Python file and line.
+    pub place: Option<(String, usize)>,
+    /// What was found.
+    pub verdict: NodeVerdict,
+    /// Why, where the numbers do not say it.
+    pub reason: Option<String>,
+    /// Both engines on torch's values.
+    pub isolated: Option<Measured>,
+    /// MLX on its own values.
+    pub accumulated: Option<Measured>,
+    /// Milliseconds of torch in float32.
+    pub ms_torch: f64,
+    /// Milliseconds of MLX on its own values.
+    pub ms_mlx: f64,
+    /// What MLX ran, as Python.
+    pub mlx: Option<String>,
+}
+
+/// What was found of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeVerdict {
+    /// It was compared, alone.
+    Compared(Verdict),
+    /// Its numbers are made here: both engines get the same.
+    Given,
+    /// Torch made a NaN of values that had none.
+    NotANumber,
+    /// No row converts it, or its row refuses this call.
+    Refused,
+}
+
+impl NodeVerdict {
+    /// The word in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            NodeVerdict::Compared(verdict) => verdict.name(),
+            NodeVerdict::Given => "given",
+            NodeVerdict::NotANumber => "nan",
+            NodeVerdict::Refused => "refused",
+        }
+    }
+
+    /// Whether it says that something is wrong.
+    pub fn is_bad(self) -> bool {
+        matches!(self, NodeVerdict::Compared(verdict) if verdict.is_bad())
+            || matches!(self, NodeVerdict::NotANumber | NodeVerdict::Refused)
+    }
+}
+
+/// An output of the graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputResult {
+    /// Its name in the graph.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Sizes.
+    pub shape: Vec<usize>,
+    /// MLX on its own values all the way, or why nothing was compared.
+    pub measured: Result<Measured, String>,
+}
+
+/// What happens while a graph is run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// An engine's state.
+    Engine(Side, EngineState),
+    /// A node was run.
+    Node(Box<NodeResult>),
+    /// The end was reached.
+    Outputs(Vec<OutputResult>),
+}
+
+/// Why a run ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// An engine is not there, or died and could not go on.
+    #[error("{0}")]
+    Engine(String),
+    /// The inputs do not fit.
+    #[error("{0}")]
+    Inputs(String),
+    /// It was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl From<client::Error> for Stop {
+    fn from(error: client::Error) -> Stop {
+        match error {
+            client::Error::Cancelled => Stop::Cancelled,
+            other => Stop::Engine(sentence(&other.to_string()).into_owned()),
+        }
+    }
+}
+
+/// A value that lives in the engines.
+#[derive(Debug, Clone)]
+struct Live {
+    form: Form,
+    keys: Keys,
+    place: Option<Place>,
+    nan: bool,
+}
+
+/// The numbers that the engines hold a value under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Keys {
+    /// Torch, float32.
+    torch: u64,
+    /// Torch, float64.
+    exact: u64,
+    /// MLX, torch's value.
+    copy: u64,
+    /// MLX, its own.
+    own: u64,
+}
+
+/// The values of a graph, or of one within it.
+type Values = HashMap<ValueId, Live>;
+
+/// Both engines, and what they hold.
+pub struct Lockstep<'a> {
+    checkpoint: &'a Checkpoint,
+    torch: Client,
+    mlx: Client,
+    generation: u64,
+    next_key: u64,
+    /// Values that MLX is still to be given.
+    pending: Vec<(u64, TensorData)>,
+    /// Values to be let go with the next step.
+    torch_drops: Vec<u64>,
+    mlx_drops: Vec<u64>,
+    /// Values of the graph around the one that runs.
+    outside: HashSet<u64>,
+    tell: &'a mut dyn FnMut(Event),
+}
+
+impl<'a> Lockstep<'a> {
+    /// Engines that start when they are first needed.
+    pub fn new(
+        checkpoint: &'a Checkpoint,
+        deadline: Duration,
+        cancel: &CancelToken,
+        listener: impl Fn(Side, EngineState) + Clone + Send + 'static,
+        tell: &'a mut dyn FnMut(Event),
+    ) -> Lockstep<'a> {
+        let client = |side| Client::new(side, deadline, cancel.clone(), Box::new(listener.clone()));
+        Lockstep {
+            checkpoint,
+            torch: client(Side::Torch),
+            mlx: client(Side::Mlx),
+            generation: cancel.generation(),
+            next_key: 0,
+            pending: Vec::new(),
+            torch_drops: Vec::new(),
+            mlx_drops: Vec::new(),
+            outside: HashSet::new(),
+            tell,
+        }
+    }
+
+    /// Start both engines.
+    ///
+    /// # Errors
+    /// One that cannot be started.
+    pub fn start(&mut self) -> Result<[EngineInfo; 2], Stop> {
+        Ok([self.torch.info()?, self.mlx.info()?])
+    }
+
+    /// Run the whole graph on these inputs, one for each that a caller gives.
+    ///
+    /// # Errors
+    /// An engine that is gone, inputs that are too few, or a cancellation.
+    pub fn run(&mut self, graph: &Graph, inputs: &[TensorData]) -> Result<(), Stop> {
+        let mut values = Values::new();
+        let wanted: Vec<ValueId> = graph.user_inputs().collect();
+        if wanted.len() != inputs.len() {
+            return Err(Stop::Inputs(format!("the graph takes {} inputs, not {}", wanted.len(), inputs.len())));
+        }
+        for (id, tensor) in wanted.iter().zip(inputs) {
+            let live = self.hold(tensor)?;
+            values.insert(*id, live);
+        }
+        self.nodes(graph, &mut values, None)?;
+        let outputs = self.outputs(graph, &values)?;
+        (self.tell)(Event::Outputs(outputs));
+        Ok(())
+    }
+
+    fn key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
+    }
+
+    /// Give a tensor to both engines.
+    fn hold(&mut self, tensor: &TensorData) -> Result<Live, Stop> {
+        let [raw, torch, exact, copy] = [self.key(), self.key(), self.key(), self.key()];
+        let run =
+            |compute, key| Run { compute, takes: vec![raw], gives: vec![key], returns: compute == Dtype::Float32 };
+        let step = Step {
+            values: vec![(raw, tensor)],
+            call: Call::Nothing,
+            runs: vec![run(Dtype::Float32, torch), run(Dtype::Float64, exact)],
+            drops: vec![raw],
+        };
+        self.torch.start_step(self.generation, &step)?;
+        let mut ran = self.torch.finish_step()?.into_iter();
+        let first =
+            ran.next().map(|ran| ran.results).ok_or_else(|| Stop::Engine("libtorch gave nothing".to_owned()))?;
+        let outcomes = first.map_err(Stop::Engine)?;
+        let Some(Outcome::Tensor { header, place, data: Some(data) }) = outcomes.into_iter().next() else {
+            return Err(Stop::Engine("libtorch gave no tensor".to_owned()));
+        };
+        let nan = judge::has_nan(&data);
+        self.pending.push((copy, data));
+        let form = Form::Tensor { dtype: header.dtype, shape: header.shape };
+        Ok(Live { form, keys: Keys { torch, exact, copy, own: copy }, place, nan })
+    }
+
+    /// Load the parameters and buffers that a node is the first to need.
+    fn state(&mut self, graph: &Graph, node: &Node, values: &mut Values) -> Result<Result<(), Refusal>, Stop> {
+        for id in node.arguments.iter().flat_map(|(_, argument)| argument.values()) {
+            if values.contains_key(&id) {
+                continue;
+            }
+            let Some(input) = graph.inputs.iter().find(|input| input.value == id) else { continue };
+            let Origin::State(name) = &input.origin else { continue };
+            let Some(tensor) = self.checkpoint.tensors.iter().position(|tensor| tensor.name == *name) else {
+                return Ok(Err(Refusal(format!("the file does not hold `{name}`"))));
+            };
+            let data = match self.checkpoint.read(tensor) {
+                Ok(data) => data,
+                Err(error) => return Ok(Err(Refusal(error.to_string()))),
+            };
+            let live = self.hold(&data)?;
+            values.insert(id, live);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Run the nodes of a graph; `within` is the index of the node that it belongs to.
+    fn nodes(&mut self, graph: &Graph, values: &mut Values, within: Option<usize>) -> Result<(), Stop> {
+        let last_uses = last_uses(graph);
+        for (at, node) in graph.nodes.iter().enumerate() {
+            let index = within.unwrap_or(at);
+            let loaded = self.state(graph, node, values)?;
+            let result = match loaded {
+                Ok(()) => self.node(graph, node, values, index)?,
+                Err(refusal) => Some(refused(node, index, refusal)),
+            };
+            if let Some(result) = result {
+                (self.tell)(Event::Node(Box::new(result)));
+            }
+            for id in last_uses.get(&at).into_iter().flatten() {
+                if let Some(gone) = values.remove(id) {
+                    self.drop_value(gone.keys, values);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Let a value's numbers go that no other value has.
+    fn drop_value(&mut self, keys: Keys, values: &Values) {
+        let is_held = |key: u64| values.values().any(|live| [live.keys.torch, live.keys.exact].contains(&key));
+        let gone = [keys.torch, keys.exact].into_iter().filter(|key| !is_held(*key) && !self.outside.contains(key));
+        self.torch_drops.extend(gone);
+        let is_held = |key: u64| values.values().any(|live| [live.keys.copy, live.keys.own].contains(&key));
+        let mut drops = vec![keys.copy];
+        if keys.own != keys.copy {
+            drops.push(keys.own);
+        }
+        drops.retain(|key| !is_held(*key) && !self.outside.contains(key));
+        // What was never sent need not be.
+        self.pending.retain(|(key, _)| !drops.contains(key));
+        self.mlx_drops.extend(drops);
+    }
+
+    /// Run one node. `None` for one that only checks.
+    fn node(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        values: &mut Values,
+        index: usize,
+    ) -> Result<Option<NodeResult>, Stop> {
+        let forms = |id: ValueId| values.get(&id).map(|live| live.form.clone());
+        match host::run(node, &forms) {
+            Some(Here::Nothing) => return Ok(None),
+            Some(Here::Number(number)) => {
+                give_number(node, number, values);
+                return Ok(None);
+            }
+            None => {}
+        }
+        if node.target == "higher_order.cond" {
+            return self.condition(node, values, index);
+        }
+        let torch = match plan::torch(node, &forms) {
+            Ok(torch) => torch,
+            Err(refusal) => return Ok(Some(refused(node, index, refusal))),
+        };
+        let mlx = plan::mlx(node, &forms, Table::built_in());
+        self.both(graph, node, values, index, &torch, mlx).map(Some)
+    }
+
+    /// One branch of a condition, by the value that it has.
+    fn condition(&mut self, node: &Node, values: &mut Values, index: usize) -> Result<Option<NodeResult>, Stop> {
+        let not_understood = || Refusal("a condition of this form is not run".to_owned());
+        let [(_, test), (_, Argument::Graph(yes)), (_, Argument::Graph(no)), rest @ ..] = node.arguments.as_slice()
+        else {
+            return Ok(Some(refused(node, index, not_understood())));
+        };
+        let holds = match test {
+            Argument::Plain(value) => value.as_bool(),
+            Argument::Value(id) => match values.get(id).map(|live| (live.form.clone(), live.keys)) {
+                Some((Form::Number(number), _)) => number.as_bool(),
+                Some((Form::Tensor { .. }, keys)) => {
+                    let data = self.fetch(keys.torch)?;
+                    data.to_f64().and_then(|values| values.first().map(|value| *value != 0.0))
+                }
+                None => None,
+            },
+            _ => None,
+        };
+        let Some(holds) = holds else { return Ok(Some(refused(node, index, not_understood()))) };
+        let graph = if holds { yes } else { no };
+        let given: Vec<ValueId> = rest.iter().flat_map(|(_, argument)| argument.values()).collect();
+        if graph.inputs.len() != given.len() {
+            return Ok(Some(refused(node, index, not_understood())));
+        }
+        let mut inner = Values::new();
+        for (input, outer) in graph.inputs.iter().zip(&given) {
+            if let Some(live) = values.get(outer) {
+                inner.insert(input.value, live.clone());
+            }
+        }
+        // What is outside goes on living there.
+        let outside = self.outside.clone();
+        let keys = values.values().flat_map(|live| [live.keys.torch, live.keys.exact, live.keys.copy, live.keys.own]);
+        self.outside.extend(keys);
+        let done = self.nodes(graph, &mut inner, Some(index));
+        self.outside = outside;
+        done?;
+        for (output, value) in graph.outputs.iter().zip(&node.outputs) {
+            if let (Argument::Value(id), Some(value)) = (output, value)
+                && let Some(live) = inner.get(id)
+            {
+                values.insert(*value, live.clone());
+            }
+        }
+        Ok(None)
+    }
+
+    /// A value of torch's.
+    fn fetch(&mut self, key: u64) -> Result<TensorData, Stop> {
+        let run = Run { compute: Dtype::Float32, takes: vec![key], gives: Vec::new(), returns: true };
+        let step = Step { values: Vec::new(), call: Call::Nothing, runs: vec![run], drops: Vec::new() };
+        self.torch.start_step(self.generation, &step)?;
+        let ran = self.torch.finish_step()?;
+        match first_tensor(ran) {
+            Some((data, _)) => Ok(data),
+            None => Err(Stop::Engine("libtorch gave no tensor".to_owned())),
+        }
+    }
+
+    /// Both engines at one node.
+    fn both(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        values: &mut Values,
+        index: usize,
+        torch: &TorchCall,
+        mlx: Result<MlxCall, Refusal>,
+    ) -> Result<NodeResult, Stop> {
+        let keys: Vec<Keys> = node.outputs.iter().map(|_| self.new_keys()).collect();
+        let taken = |which: fn(&Keys) -> u64, takes: &[ValueId], values: &Values| -> Vec<u64> {
+            takes.iter().filter_map(|id| values.get(id)).map(|live| which(&live.keys)).collect()
+        };
+        let exact_keys = taken(|keys| keys.exact, &torch.takes, values);
+        let torch_keys = taken(|keys| keys.torch, &torch.takes, values);
+        let isolated = mlx.is_ok();
+        let mut runs = vec![];
+        if isolated {
+            let takes = torch_keys.clone();
+            runs.push(Run { compute: Dtype::Float64, takes, gives: Vec::new(), returns: true });
+        }
+        let gives = |which: fn(&Keys) -> u64| keys.iter().map(which).collect::<Vec<u64>>();
+        runs.push(Run { compute: Dtype::Float32, takes: torch_keys, gives: gives(|keys| keys.torch), returns: true });
+        runs.push(Run { compute: Dtype::Float64, takes: exact_keys, gives: gives(|keys| keys.exact), returns: true });
+        let step = Step {
+            values: Vec::new(),
+            call: Call::Op(torch.op.clone()),
+            runs,
+            drops: std::mem::take(&mut self.torch_drops),
+        };
+        self.torch.start_step(self.generation, &step)?;
+        let mut mlx_ran = None;
+        if let Ok(call) = &mlx {
+            self.start_mlx(node, graph, call, values, &keys)?;
+            mlx_ran = Some(self.mlx.finish_step()?);
+        }
+        let mut torch_ran = self.torch.finish_step()?;
+        let exact = torch_ran.pop().map(|ran| ran.results).unwrap_or_else(|| Err(String::new()));
+        let Some(single) = torch_ran.pop() else { return Err(Stop::Engine("libtorch gave nothing".to_owned())) };
+        let alone = torch_ran.pop().map(|ran| ran.results);
+        let mut result = blank(node, index);
+        result.ms_torch = single.milliseconds;
+        let outcomes = match single.results {
+            Ok(outcomes) => outcomes,
+            Err(words) => {
+                result.verdict = NodeVerdict::Compared(Verdict::Failed);
+                result.reason = Some(format!("libtorch: {words}"));
+                return Ok(result);
+            }
+        };
+        let mut mlx_ran = mlx_ran.into_iter().flatten();
+        let (mlx_alone, mlx_own) = (mlx_ran.next(), mlx_ran.next());
+        result.ms_mlx = mlx_own.as_ref().map_or(0.0, |ran| ran.milliseconds);
+        let bound = mlx.as_ref().map_or(Bound::Pointwise, |call| call.bound);
+        result.mlx = mlx.as_ref().ok().map(|call| {
+            let (built, lines) = call.program.python();
+            [built, lines].concat().join("\n")
+        });
+        let had_nan = torch.takes.iter().filter_map(|id| values.get(id)).any(|live| live.nan);
+        let exact = exact.unwrap_or_default();
+        let own = mlx_own.map(|ran| ran.results);
+        let alone_mlx = mlx_alone.map(|ran| ran.results);
+        self.keep(node, values, &keys, &outcomes, &own)?;
+        judge_node(&mut result, bound, &outcomes, &exact, alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
+        if let Err(refusal) = mlx {
+            result.verdict = NodeVerdict::Refused;
+            result.reason = Some(refusal.to_string());
+        }
+        let makes_nan = outcomes
+            .iter()
+            .any(|outcome| matches!(outcome, Outcome::Tensor { data: Some(data), .. } if judge::has_nan(data)));
+        if makes_nan && !had_nan {
+            result.verdict = NodeVerdict::NotANumber;
+            result.reason = Some("torch's result has a NaN where its inputs had none".to_owned());
+        }
+        if functional(&node.target).is_some() {
+            self.written(node, values)?;
+        }
+        Ok(result)
+    }
+
+    fn new_keys(&mut self) -> Keys {
+        Keys { torch: self.key(), exact: self.key(), copy: self.key(), own: self.key() }
+    }
+
+    fn start_mlx(
+        &mut self,
+        node: &Node,
+        graph: &Graph,
+        call: &MlxCall,
+        values: &Values,
+        keys: &[Keys],
+    ) -> Result<(), Stop> {
+        let pending = std::mem::take(&mut self.pending);
+        let taken = |which: fn(&Keys) -> u64| -> Vec<u64> {
+            call.takes.iter().filter_map(|id| values.get(id)).map(|live| which(&live.keys)).collect()
+        };
+        let dtypes = node.outputs.iter().map(|id| {
+            let meta = graph.value((*id)?)?.tensor.as_ref()?;
+            Some(computed(meta.dtype)).filter(|dtype| *dtype != Dtype::Unknown)
+        });
+        let run = |takes, gives| Run { compute: Dtype::Float32, takes, gives, returns: true };
+        let step = Step {
+            values: pending.iter().map(|(key, data)| (*key, data)).collect(),
+            call: Call::Program { program: call.program.clone(), dtypes: dtypes.collect() },
+            runs: vec![
+                run(taken(|keys| keys.copy), Vec::new()),
+                run(taken(|keys| keys.own), keys.iter().map(|keys| keys.own).collect()),
+            ],
+            drops: std::mem::take(&mut self.mlx_drops),
+        };
+        Ok(self.mlx.start_step(self.generation, &step)?)
+    }
+
+    /// Take up what a node gave.
+    fn keep(
+        &mut self,
+        node: &Node,
+        values: &mut Values,
+        keys: &[Keys],
+        outcomes: &[Outcome],
+        own: &Option<Result<Vec<Outcome>, String>>,
+    ) -> Result<(), Stop> {
+        for (at, (output, keys)) in node.outputs.iter().zip(keys).enumerate() {
+            let Some(id) = output else { continue };
+            match outcomes.get(at) {
+                Some(Outcome::Tensor { header, place, data: Some(data) }) => {
+                    let form = Form::Tensor { dtype: header.dtype, shape: header.shape.clone() };
+                    let computed = matches!(own, Some(Ok(outcomes)) if outcomes.len() > at
+                        && matches!(&outcomes[at], Outcome::Tensor { header: mlx, .. } if mlx.shape == header.shape));
+                    let mut keys = *keys;
+                    if !computed {
+                        // What MLX does not compute goes on with torch's value.
+                        keys.own = keys.copy;
+                    }
+                    self.pending.push((keys.copy, data.clone()));
+                    let nan = judge::has_nan(data);
+                    values.insert(*id, Live { form, keys, place: place.clone(), nan });
+                }
+                Some(Outcome::Number(number)) => {
+                    let form = Form::Number(number.clone());
+                    values.insert(*id, Live { form, keys: *keys, place: None, nan: false });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A node wrote into its first argument: every value in the same storage is another now.
+    fn written(&mut self, node: &Node, values: &mut Values) -> Result<(), Stop> {
+        let target = node.arguments.first().and_then(|(_, argument)| argument.values().first().copied());
+        let (Some(target), Some(Some(output))) = (target, node.outputs.first()) else { return Ok(()) };
+        let (Some(before), Some(result)) = (values.get(&target).cloned(), values.get(output).cloned()) else {
+            return Ok(());
+        };
+        let Some(place) = before.place.clone() else { return Ok(()) };
+        let others: Vec<ValueId> = values
+            .iter()
+            .filter(|(id, live)| {
+                **id != target && **id != *output && live.place.as_ref().is_some_and(|own| own.storage == place.storage)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in others {
+            let Some(live) = values.get(&id).cloned() else { continue };
+            let data = self.fetch(live.keys.torch)?;
+            let copy = self.key();
+            let nan = judge::has_nan(&data);
+            self.pending.push((copy, data));
+            let own = self.rewritten(&live, &before, &result)?.unwrap_or(copy);
+            if let Some(changed) = values.get_mut(&id) {
+                (changed.keys.copy, changed.keys.own, changed.nan) = (copy, own, nan);
+            }
+            self.drop_mlx(live.keys, values);
+        }
+        if let Some(changed) = values.get_mut(&target) {
+            let old = changed.keys;
+            (changed.keys.copy, changed.keys.own, changed.nan) = (result.keys.copy, result.keys.own, result.nan);
+            self.drop_mlx(old, values);
+        }
+        Ok(())
+    }
+
+    fn drop_mlx(&mut self, keys: Keys, values: &Values) {
+        let is_held = |key: u64| values.values().any(|live| [live.keys.copy, live.keys.own].contains(&key));
+        let drops = [keys.copy, keys.own].into_iter().filter(|key| !is_held(*key) && !self.outside.contains(key));
+        let drops: Vec<u64> = drops.collect();
+        self.pending.retain(|(key, _)| !drops.contains(key));
+        self.mlx_drops.extend(drops);
+    }
+
+    /// MLX's own value of a view, after `written` was written where `target` was. `None` where it has none.
+    fn rewritten(&mut self, view: &Live, target: &Live, written: &Live) -> Result<Option<u64>, Stop> {
+        let (Some(view_place), Some(target_place)) = (&view.place, &target.place) else { return Ok(None) };
+        let (Form::Tensor { shape: view_shape, .. }, Form::Tensor { shape: target_shape, .. }) =
+            (&view.form, &target.form)
+        else {
+            return Ok(None);
+        };
+        let Some(program) = scattered((view_shape, view_place), (target_shape, target_place)) else { return Ok(None) };
+        let own = self.key();
+        let pending = std::mem::take(&mut self.pending);
+        let run = Run {
+            compute: Dtype::Float32,
+            takes: vec![view.keys.own, written.keys.own],
+            gives: vec![own],
+            returns: false,
+        };
+        let step = Step {
+            values: pending.iter().map(|(key, data)| (*key, data)).collect(),
+            call: Call::Program { program, dtypes: vec![None] },
+            runs: vec![run],
+            drops: std::mem::take(&mut self.mlx_drops),
+        };
+        self.mlx.start_step(self.generation, &step)?;
+        let ran = self.mlx.finish_step()?;
+        Ok(ran.first().is_some_and(|ran| ran.results.is_ok()).then_some(own))
+    }
+
+    /// Compare what the caller gets.
+    fn outputs(&mut self, graph: &Graph, values: &Values) -> Result<Vec<OutputResult>, Stop> {
+        let mut results = Vec::new();
+        for id in graph.outputs.iter().flat_map(Argument::values) {
+            let name = graph.value(id).map(|value| value.name.clone()).unwrap_or_default();
+            let live = match values.get(&id) {
+                Some(live) => live.clone(),
+                None => continue,
+            };
+            let Form::Tensor { dtype, shape } = live.form.clone() else { continue };
+            let torch = self.fetch(live.keys.torch)?;
+            let run = |compute, key| Run { compute, takes: vec![key], gives: Vec::new(), returns: true };
+            let step = Step {
+                values: Vec::new(),
+                call: Call::Nothing,
+                runs: vec![run(Dtype::Float64, live.keys.exact)],
+                drops: Vec::new(),
+            };
+            self.torch.start_step(self.generation, &step)?;
+            let exact = first_tensor(self.torch.finish_step()?);
+            let pending = std::mem::take(&mut self.pending);
+            let step = Step {
+                values: pending.iter().map(|(key, data)| (*key, data)).collect(),
+                call: Call::Nothing,
+                runs: vec![run(Dtype::Float32, live.keys.own)],
+                drops: Vec::new(),
+            };
+            self.mlx.start_step(self.generation, &step)?;
+            let mlx = first_tensor(self.mlx.finish_step()?);
+            let measured = match (&exact, &mlx) {
+                (Some((exact, _)), Some((mlx, _))) => {
+                    judge::compare(Three { torch: &torch, exact, mlx }, Bound::Pointwise, View::Accumulated)
+                }
+                _ => Err("an engine gave no tensor".to_owned()),
+            };
+            results.push(OutputResult { name, dtype, shape, measured });
+        }
+        Ok(results)
+    }
+}
+
+/// A result without anything found yet.
+fn blank(node: &Node, index: usize) -> NodeResult {
+    NodeResult {
+        index,
+        name: node.name.clone(),
+        target: node.target.clone(),
+        module: node.module.to_string(),
+        place: node.place.as_ref().map(|(file, line)| (file.to_string(), *line)),
+        verdict: NodeVerdict::Given,
+        reason: None,
+        isolated: None,
+        accumulated: None,
+        ms_torch: 0.0,
+        ms_mlx: 0.0,
+        mlx: None,
+    }
+}
+
+fn refused(node: &Node, index: usize, refusal: Refusal) -> NodeResult {
+    NodeResult { verdict: NodeVerdict::Refused, reason: Some(refusal.0), ..blank(node, index) }
+}
+
+fn give_number(node: &Node, number: Json, values: &mut Values) {
+    if let Some(Some(id)) = node.outputs.first() {
+        let keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
+        values.insert(*id, Live { form: Form::Number(number), keys, place: None, nan: false });
+    }
+}
+
+/// For each node the values that nothing behind it uses.
+fn last_uses(graph: &Graph) -> HashMap<usize, Vec<ValueId>> {
+    let mut last: HashMap<ValueId, usize> = HashMap::new();
+    for (at, node) in graph.nodes.iter().enumerate() {
+        for id in node.outputs.iter().flatten() {
+            last.insert(*id, at);
+        }
+        for id in node.arguments.iter().flat_map(|(_, argument)| argument.values()) {
+            last.insert(id, at);
+        }
+    }
+    for id in graph.outputs.iter().flat_map(Argument::values) {
+        last.remove(&id);
+    }
+    let mut uses: HashMap<usize, Vec<ValueId>> = HashMap::new();
+    for (id, at) in last {
+        uses.entry(at).or_default().push(id);
+    }
+    uses
+}
+
+fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {
+    match ran.into_iter().next()?.results.ok()?.into_iter().next()? {
+        Outcome::Tensor { data: Some(data), place, .. } => Some((data, place)),
+        _ => None,
+    }
+}
+
+/// Compare each result of a node and keep the worst.
+fn judge_node(
+    result: &mut NodeResult,
+    bound: Bound,
+    torch: &[Outcome],
+    exact: &[Outcome],
+    alone: Option<&Result<Vec<Outcome>, String>>,
+    mlx_alone: Option<&Result<Vec<Outcome>, String>>,
+    own: Option<&Result<Vec<Outcome>, String>>,
+) {
+    let mut worst: Option<Verdict> = None;
+    let mut note = |verdict: Verdict, reason: Option<String>, result: &mut NodeResult| {
+        if worst.is_none_or(|worst| verdict > worst) {
+            worst = Some(verdict);
+            result.verdict = NodeVerdict::Compared(verdict);
+            if reason.is_some() {
+                result.reason = reason;
+            }
+        }
+    };
+    if let Some(Err(words)) = mlx_alone {
+        note(Verdict::Failed, Some(format!("mlx: {words}")), result);
+        return;
+    }
+    let data = |outcomes: &[Outcome], at: usize| match outcomes.get(at) {
+        Some(Outcome::Tensor { data: Some(data), .. }) => Some(data.clone()),
+        _ => None,
+    };
+    for at in 0..torch.len() {
+        let Some(reference) = data(torch, at) else { continue };
+        let arbiter = match alone {
+            Some(Ok(outcomes)) => data(outcomes, at),
+            _ => None,
+        };
+        if let Some(Ok(outcomes)) = mlx_alone
+            && let Some(mlx) = data(outcomes, at)
+        {
+            let exact = arbiter.as_ref().unwrap_or(&reference);
+            match judge::compare(Three { torch: &reference, exact, mlx: &mlx }, bound, View::Isolated) {
+                Ok(measured) => {
+                    let verdict = measured.verdict;
+                    if result.isolated.as_ref().is_none_or(|before| worse(&measured, before)) {
+                        result.isolated = Some(measured);
+                    }
+                    note(verdict, None, result);
+                }
+                Err(words) => note(Verdict::Broken, Some(words), result),
+            }
+        }
+        if let Some(Ok(outcomes)) = own
+            && let Some(mlx) = data(outcomes, at)
+        {
+            let exact = data(exact, at).unwrap_or_else(|| reference.clone());
+            if let Ok(measured) =
+                judge::compare(Three { torch: &reference, exact: &exact, mlx: &mlx }, bound, View::Accumulated)
+                && result.accumulated.as_ref().is_none_or(|before| worse(&measured, before))
+            {
+                result.accumulated = Some(measured);
+            }
+        }
+    }
+}
+
+fn worse(a: &Measured, b: &Measured) -> bool {
+    let excess =
+        |measured: &Measured| if measured.max_abs == 0.0 { 0.0 } else { measured.max_abs / measured.tolerance };
+    (a.verdict, excess(a)) > (b.verdict, excess(b))
+}
+
+/// The program that makes a view anew after something was written into the storage that it shares: both as places in one flat
+/// storage. Its inputs are the view as it was, and what was written.
+fn scattered(view: (&[usize], &Place), target: (&[usize], &Place)) -> Option<Program> {
+    let reach = |(shape, place): (&[usize], &Place)| {
+        let steps = shape.iter().zip(&place.strides).map(|(size, stride)| (*size as i64 - 1).max(0) * stride);
+        place.offset + steps.sum::<i64>()
+    };
+    if [view, target].iter().any(|(shape, place)| shape.contains(&0) || place.strides.iter().any(|stride| *stride < 0))
+    {
+        return None;
+    }
+    let first = view.1.offset.min(target.1.offset);
+    let length = reach(view).max(reach(target)) - first + 1;
+    let mut program = Program::new(&["view", "written"]);
+    let numbers = program.call(MlxOp::Arange, [], [("stop", json!(length)), ("dtype", json!("int32"))]);
+    let mut flat_places = |(shape, place): (&[usize], &Place)| {
+        let places = program.call(
+            MlxOp::AsStrided,
+            [numbers.as_str().into()],
+            [("shape", json!(shape)), ("strides", json!(place.strides)), ("offset", json!(place.offset - first))],
+        );
+        program.call(MlxOp::Reshape, [places.into()], [("shape", json!([-1]))])
+    };
+    let (view_places, target_places) = (flat_places(view), flat_places(target));
+    let flat =
+        |program: &mut Program, name: &str| program.call(MlxOp::Reshape, [name.into()], [("shape", json!([-1]))]);
+    let (before, written) = (flat(&mut program, "view"), flat(&mut program, "written"));
+    let zeros = program.call(MlxOp::Zeros, [], [("shape", json!([length])), ("dtype", json!("float32"))]);
+    let storage = program.call(MlxOp::AstypeLike, [zeros.into(), "view".into()], []);
+    let axis = || [("axis", json!(0))];
+    let storage =
+        program.call(MlxOp::PutAlongAxis, [storage.into(), view_places.as_str().into(), before.into()], axis());
+    let storage = program.call(MlxOp::PutAlongAxis, [storage.into(), target_places.into(), written.into()], axis());
+    let taken = program.call(MlxOp::Take, [storage.into(), view_places.into()], axis());
+    let result = program.call(MlxOp::Reshape, [taken.into()], [("shape", json!(view.0))]);
+    program.outputs = vec![result];
+    Some(program)
+}

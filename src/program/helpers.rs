@@ -1,0 +1,309 @@
+//! Functions that rows of ops call and that MLX has not as one: each becomes steps, by the shapes of its arguments.
+
+use serde_json::{Map, Value, json};
+use tree_sitter::Node;
+
+use super::resize;
+use super::windows::{self, Windows};
+use super::{Argument, Lower, Lowered};
+use t2m_checkpoint::Dtype;
+use t2m_engine::program::Operand;
+
+/// The arguments of a helper, in order.
+type Given = Vec<Argument>;
+
+impl<'t> Lower<'t> {
+    /// Call a helper; `None` where there is none of that name.
+    pub(super) fn helper(&mut self, node: Node<'t>, name: &str, given: &Given) -> Lowered<Option<Argument>> {
+        let made = match (name, given.as_slice()) {
+            ("is_float", [array]) => self.dtype_of(array).map(|dtype| Argument::Plain(is_float(dtype).into())),
+            ("is_bool", [array]) => {
+                Some(Argument::Plain(self.dtype_of(array).is_some_and(|dtype| dtype == Dtype::Bool).into()))
+            }
+            ("is_infinite", [number]) => Some(Argument::Plain(matches!(number, Argument::Infinite(_)).into())),
+            ("broadcast", [Argument::Plain(shapes)]) => broadcast(shapes).map(Argument::Plain),
+            ("array", [Argument::Plain(Value::Array(items))]) => {
+                let numbers = items.iter().map(Value::as_i64).collect::<Option<Vec<i64>>>();
+                numbers.map(|numbers| Argument::Array(Operand::indices(numbers)))
+            }
+            ("given", [Argument::Array(Operand::List(items))]) => Some(Argument::Array(Operand::List(items.clone()))),
+            ("sum", [Argument::Array(Operand::List(items))]) => self.added(items),
+            ("cut", [Argument::Array(x), rest @ ..]) => self.cut(x, rest),
+            ("cropped", [Argument::Array(x), Argument::Plain(shape), Argument::Plain(axis), ..]) => {
+                self.cropped(x, shape, axis.as_i64().unwrap_or(-1))
+            }
+            ("rolled", [Argument::Array(x), Argument::Plain(shifts), Argument::Plain(axes)]) => {
+                self.rolled(x, shifts, axes)
+            }
+            ("padded", [x @ Argument::Array(_), Argument::Plain(widths), Argument::Plain(mode), value]) => {
+                self.padded(x, widths, mode.as_str().unwrap_or_default(), value)
+            }
+            ("windows", [x @ Argument::Array(_), rest @ ..]) => self.windows(x, rest),
+            ("averaged", [x @ Argument::Array(_), Argument::Plain(first), Argument::Plain(sizes)]) => {
+                self.averaged(x, first, sizes)
+            }
+            ("resized", [x @ Argument::Array(_), rest @ ..]) => self.resized(x, rest),
+            _ => return Ok(None),
+        };
+        made.map(Some).ok_or_else(|| self.error(node, "it is not worked out for these arguments"))
+    }
+
+    fn dtype_of(&self, array: &Argument) -> Option<Dtype> {
+        match array {
+            Argument::Array(Operand::Name(name)) => Some(self.forms.get(name)?.dtype),
+            Argument::Plain(Value::Bool(_)) => Some(Dtype::Bool),
+            Argument::Plain(Value::Number(number)) => Some(if number.is_f64() { Dtype::Float32 } else { Dtype::Int64 }),
+            Argument::Infinite(_) => Some(Dtype::Float32),
+            _ => None,
+        }
+    }
+
+    pub(super) fn shape_of(&self, array: &Argument) -> Option<Vec<usize>> {
+        let Argument::Array(Operand::Name(name)) = array else { return None };
+        Some(self.forms.get(name)?.shape.clone())
+    }
+
+    pub(super) fn called(&mut self, call: &str, inputs: Vec<Operand>, args: Value) -> Operand {
+        let args = if let Value::Object(args) = args { args } else { Map::new() };
+        self.step(call, inputs, args)
+    }
+
+    /// The sum of several arrays.
+    fn added(&mut self, items: &[Operand]) -> Option<Argument> {
+        let (first, rest) = items.split_first()?;
+        let mut sum = first.clone();
+        for item in rest {
+            sum = self.called("mx.add", vec![sum, item.clone()], json!({}));
+        }
+        Some(Argument::Array(sum))
+    }
+
+    /// `x[:, start:stop:step]` along one axis.
+    fn cut(&mut self, x: &Operand, rest: &[Argument]) -> Option<Argument> {
+        let number = |at: usize| match rest.get(at)? {
+            Argument::Plain(value) => Some(value.clone()),
+            _ => None,
+        };
+        let (axis, start, stop, step) = (number(0)?.as_u64()?, number(1)?, number(2)?, number(3)?);
+        let before = vec![Value::Null; usize::try_from(axis).ok()?];
+        let list = |last: Value| -> Value { before.iter().cloned().chain([last]).collect::<Vec<_>>().into() };
+        let strides: Vec<Value> = before.iter().map(|_| 1.into()).chain([step]).collect();
+        let args = json!({"starts": list(start), "stops": list(stop), "strides": strides});
+        Some(Argument::Array(self.called("slice", vec![x.clone()], args)))
+    }
+
+    /// `x[:a, :b]` to a shape, in all axes but one.
+    fn cropped(&mut self, x: &Operand, shape: &Value, but: i64) -> Option<Argument> {
+        let shape = shape.as_array()?;
+        let stops: Vec<Value> =
+            (0i64..).zip(shape).map(|(axis, size)| if axis == but { Value::Null } else { size.clone() }).collect();
+        if let Operand::Name(name) = x
+            && let Some(form) = self.forms.get(name)
+            && form.shape.iter().zip(&stops).all(|(size, stop)| stop.is_null() || stop.as_u64() == Some(*size as u64))
+        {
+            return Some(Argument::Array(x.clone()));
+        }
+        let args = json!({"starts": vec![Value::Null; stops.len()], "strides": vec![1; stops.len()], "stops": stops});
+        Some(Argument::Array(self.called("slice", vec![x.clone()], args)))
+    }
+
+    fn rolled(&mut self, x: &Operand, shifts: &Value, axes: &Value) -> Option<Argument> {
+        let (shifts, axes) = (shifts.as_array()?, axes.as_array()?);
+        let mut rolled = x.clone();
+        for (at, shift) in shifts.iter().enumerate() {
+            let args = match axes.get(at) {
+                Some(axis) => json!({"shift": shift, "axis": axis}),
+                None => json!({"shift": shift}),
+            };
+            rolled = self.called("mx.roll", vec![rolled], args);
+        }
+        Some(Argument::Array(rolled))
+    }
+
+    /// Padding with torch's modes; negative widths cut.
+    fn padded(&mut self, x: &Argument, widths: &Value, mode: &str, value: &Argument) -> Option<Argument> {
+        let shape = self.shape_of(x)?;
+        let Argument::Array(mut padded) = x.clone() else { return None };
+        let pairs: Vec<[i64; 2]> = serde_json::from_value(widths.clone()).ok()?;
+        let mut sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+        if pairs.iter().flatten().any(|width| *width < 0) {
+            let starts: Vec<i64> = pairs.iter().map(|[low, _]| (-low).max(0)).collect();
+            let stops: Vec<i64> = pairs.iter().zip(&sizes).map(|([_, high], size)| size + high.min(&0)).collect();
+            for ((size, start), stop) in sizes.iter_mut().zip(&starts).zip(&stops) {
+                *size = (stop - start).max(0);
+            }
+            let args = json!({"starts": starts, "stops": stops, "strides": vec![1; sizes.len()]});
+            padded = self.called("slice", vec![padded], args);
+        }
+        let pairs: Vec<[i64; 2]> = pairs.iter().map(|[low, high]| [(*low).max(0), (*high).max(0)]).collect();
+        if pairs.iter().flatten().all(|width| *width == 0) {
+            return Some(Argument::Array(padded));
+        }
+        let args = match mode {
+            "constant" => {
+                let value = match value {
+                    Argument::Plain(value) => value.clone(),
+                    Argument::Infinite(number) if *number > 0.0 => "mx.inf".into(),
+                    Argument::Infinite(_) => "-mx.inf".into(),
+                    _ => return None,
+                };
+                json!({"pad_width": pairs, "constant_values": value})
+            }
+            "replicate" => json!({"pad_width": pairs, "mode": "edge"}),
+            "reflect" => json!({"pad_width": pairs, "mode": "reflect"}),
+            "circular" => {
+                for (axis, ([low, high], size)) in pairs.iter().zip(&sizes).enumerate() {
+                    if (*low, *high) != (0, 0) && *size > 0 {
+                        let sources = (-low..size + high).map(|at| at.rem_euclid(*size));
+                        let sources = Operand::indices(sources);
+                        padded = self.called("mx.take", vec![padded, sources], json!({"axis": axis}));
+                    }
+                }
+                return Some(Argument::Array(padded));
+            }
+            _ => return None,
+        };
+        Some(Argument::Array(self.called("mx.pad", vec![padded], args)))
+    }
+
+    /// Pooling over windows: `windows(x, first axis, kernel, stride, padding, dilation, ceil_mode, 'max' or 'mean',
+    /// count_include_pad, divisor)`.
+    fn windows(&mut self, x: &Argument, rest: &[Argument]) -> Option<Argument> {
+        let plain: Option<Vec<Value>> = rest
+            .iter()
+            .map(|argument| if let Argument::Plain(value) = argument { Some(value.clone()) } else { None })
+            .collect();
+        let plain = plain?;
+        let list = |at: usize| serde_json::from_value::<Vec<i64>>(plain.get(at)?.clone()).ok();
+        let first = usize::try_from(plain.first()?.as_u64()?).ok()?;
+        let shape = self.shape_of(x)?;
+        let sizes: Vec<i64> = shape.get(first..)?.iter().map(|&size| size as i64).collect();
+        let windows = Windows {
+            sizes,
+            kernel: list(1)?,
+            stride: list(2)?,
+            padding: list(3)?,
+            dilation: list(4)?,
+            ceil_mode: plain.get(5)?.as_bool()?,
+        };
+        let is_max = plain.get(6)?.as_str()? == "max";
+        let outputs = windows.outputs()?;
+        let Argument::Array(x) = x else { return None };
+        let leading = shape.get(..first)?;
+        let (pairs, padded_sizes) = windows.pairs(&outputs)?;
+        let mut padded = x.clone();
+        if pairs.iter().flatten().any(|width| *width > 0) {
+            let all: Vec<[i64; 2]> = leading.iter().map(|_| [0, 0]).chain(pairs).collect();
+            let value: Value = if is_max { "-mx.inf".into() } else { 0.into() };
+            padded = self.called("mx.pad", vec![padded], json!({"pad_width": all, "constant_values": value}));
+        }
+        let (view, strides) = windows.view(leading, &padded_sizes, &outputs)?;
+        padded = self.called("mx.contiguous", vec![padded], json!({}));
+        let strided = self.called("mx.as_strided", vec![padded], json!({"shape": view, "strides": strides}));
+        let axes: Vec<i64> = (-(windows.kernel.len() as i64)..0).collect();
+        if is_max {
+            return Some(Argument::Array(self.called("mx.max", vec![strided], json!({"axis": axes}))));
+        }
+        let counts = windows.counts(&outputs, plain.get(7)?.as_bool()?, plain.get(8)?.as_i64());
+        let sum = self.called("mx.sum", vec![strided], json!({"axis": axes}));
+        let divisor = match windows::uniform(&counts) {
+            Some(count) => Operand::Number(count),
+            None => {
+                let flat = Operand::numbers(counts);
+                self.called("mx.reshape", vec![flat], json!({"shape": outputs}))
+            }
+        };
+        Some(Argument::Array(self.called("mx.divide", vec![sum, divisor], json!({}))))
+    }
+
+    /// The mean over as many parts of each axis as asked for, as adaptive pools have them.
+    fn averaged(&mut self, x: &Argument, first: &Value, sizes: &Value) -> Option<Argument> {
+        let shape = self.shape_of(x)?;
+        let first = usize::try_from(first.as_u64()?).ok()?;
+        let sizes: Vec<usize> = serde_json::from_value(sizes.clone()).ok()?;
+        let Argument::Array(x) = x else { return None };
+        let mut averaged = x.clone();
+        let lengths = shape.get(first..)?;
+        if sizes.iter().all(|size| *size == 1) {
+            let axes: Vec<usize> = (first..shape.len()).collect();
+            return Some(Argument::Array(self.called(
+                "mx.mean",
+                vec![averaged],
+                json!({"axis": axes, "keepdims": true}),
+            )));
+        }
+        for (axis, (&length, &size)) in (first..).zip(lengths.iter().zip(&sizes)) {
+            if size == length {
+                continue;
+            }
+            let mut parts = Vec::with_capacity(size);
+            for at in 0..size {
+                let (start, stop) = (at * length / size, ((at + 1) * length).div_ceil(size));
+                let plain = [axis, start, stop, 1].map(|number| Argument::Plain(number.into()));
+                let Argument::Array(part) = self.cut(&averaged, &plain)? else { return None };
+                parts.push(self.called("mx.mean", vec![part], json!({"axis": axis, "keepdims": true})));
+            }
+            averaged = self.called("mx.concatenate", vec![Operand::List(parts)], json!({"axis": axis}));
+        }
+        Some(Argument::Array(averaged))
+    }
+
+    /// `resized(x, output_size, scale_factors, mode, align_corners)` over the axes behind the channels.
+    fn resized(&mut self, x: &Argument, rest: &[Argument]) -> Option<Argument> {
+        let plain: Option<Vec<Value>> = rest
+            .iter()
+            .map(|argument| if let Argument::Plain(value) = argument { Some(value.clone()) } else { None })
+            .collect();
+        let plain = plain?;
+        let shape = self.shape_of(x)?;
+        let [size, factors, mode, align] = plain.as_slice() else { return None };
+        let (mode, align) = (resize::Mode::named(mode.as_str()?)?, align.as_bool()?);
+        let Argument::Array(x) = x else { return None };
+        let mut resized = x.clone();
+        for (at, &length) in shape.get(2..)?.iter().enumerate() {
+            let factor = factors.get(at).and_then(Value::as_f64);
+            let wanted = match size.get(at).and_then(Value::as_u64) {
+                Some(wanted) => usize::try_from(wanted).ok()?,
+                None => (length as f64 * factor?).floor() as usize,
+            };
+            let axis = at + 2;
+            let scale = resize::Scale { length, wanted, factor, align };
+            match mode {
+                resize::Mode::Nearest => {
+                    let sources = Operand::indices(scale.nearest());
+                    resized = self.called("mx.take", vec![resized, sources], json!({"axis": axis}));
+                }
+                mode => {
+                    let flat = Operand::numbers(scale.weights(mode)?);
+                    let matrix = self.called("mx.reshape", vec![flat], json!({"shape": [wanted, length]}));
+                    let turned = self.called("mx.transpose", vec![matrix], json!({}));
+                    let moved = self.called("mx.moveaxis", vec![resized], json!({"source": axis, "destination": -1}));
+                    let product = self.called("mx.matmul", vec![moved, turned], json!({}));
+                    resized = self.called("mx.moveaxis", vec![product], json!({"source": -1, "destination": axis}));
+                }
+            }
+        }
+        Some(Argument::Array(resized))
+    }
+}
+
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::Float64 | Dtype::Float32 | Dtype::Float16 | Dtype::BFloat16)
+}
+
+/// The shape that shapes broadcast to.
+fn broadcast(shapes: &Value) -> Option<Value> {
+    let shapes: Vec<Vec<usize>> = serde_json::from_value(shapes.clone()).ok()?;
+    let rank = shapes.iter().map(Vec::len).max()?;
+    let mut all = vec![1; rank];
+    for shape in &shapes {
+        for (size, &own) in all.iter_mut().rev().zip(shape.iter().rev()) {
+            match (*size, own) {
+                (1, own) => *size = own,
+                (size, own) if own == size || own == 1 => {}
+                _ => return None,
+            }
+        }
+    }
+    Some(json!(all))
+}

@@ -1,0 +1,225 @@
+//! `run`: text, JSON, one line of JSON for each node, Markdown.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use crate::figures::{error, shape};
+use crate::graph::inputs::Given;
+use crate::graph::judge::Measured;
+use crate::graph::results::{Results, diverges};
+use crate::graph::run::{NodeResult, NodeVerdict, OutputResult};
+use t2m_checkpoint::escape::{quoted, sentence};
+use t2m_engine::{EngineInfo, Side};
+
+/// A run, and what it ran on.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// The engines' greetings, libtorch's first.
+    pub engines: &'a [EngineInfo; 2],
+    /// The inputs: name, type, shape, and where they are from.
+    pub inputs: &'a [Given],
+    /// What came out.
+    pub results: &'a Results,
+}
+
+impl Report<'_> {
+    /// The whole run as one JSON object, schema 1.
+    pub fn json(&self) -> Value {
+        let nodes: Vec<Value> = self.results.nodes.iter().map(node_json).collect();
+        let mut summary = Map::new();
+        summary.insert("nodes".to_owned(), json!(self.results.nodes.len()));
+        summary.insert("run".to_owned(), json!(self.results.run()));
+        summary.insert("refused".to_owned(), json!(self.results.refused()));
+        for (verdict, count) in self.results.verdicts() {
+            if verdict != NodeVerdict::Refused {
+                summary.insert(verdict.name().to_owned(), json!(count));
+            }
+        }
+        let inputs: Vec<Value> = self
+            .inputs
+            .iter()
+            .map(|given| json!({"name": given.name, "dtype": given.dtype, "shape": given.shape, "from": given.from}))
+            .collect();
+        json!({
+            "schema": 1,
+            "engines": {"torch": engine_json(&self.engines[0]), "mlx": engine_json(&self.engines[1])},
+            "inputs": inputs,
+            "nodes": nodes,
+            "outputs": self.results.outputs.iter().flatten().map(output_json).collect::<Vec<_>>(),
+            "first_divergence": self.results.first_divergence().map(|node| node.index),
+            "summary": summary,
+        })
+    }
+
+    /// The end of the text: outputs, sums, the first divergence.
+    pub fn summary_text(&self) -> String {
+        let mut lines = Vec::new();
+        for output in self.results.outputs.iter().flatten() {
+            lines.push(output_text(output));
+        }
+        let counts: Vec<String> =
+            self.results.verdicts().into_iter().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
+        lines.push(format!("nodes: {}", counts.join(", ")));
+        let refused: Vec<String> =
+            self.results.refused().into_iter().map(|(op, count)| format!("{} ({count})", quoted(op))).collect();
+        if !refused.is_empty() {
+            lines.push(format!("refused: {}", refused.join(", ")));
+        }
+        lines.push(match self.results.first_divergence() {
+            Some(node) => format!("first divergence: {}", whose(node)),
+            None => "no divergence: rounding explains every difference".to_owned(),
+        });
+        let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);
+        let engines: Vec<String> =
+            engines.map(|(side, info)| format!("{} {} ({})", side.library(), info.version, info.settings())).collect();
+        lines.push(format!("measured with {}", engines.join(", ")));
+        lines.join("\n")
+    }
+
+    /// The run as a Markdown table.
+    pub fn markdown(&self) -> String {
+        let mut out = String::from(
+            "| node | op | module | line | isolated | accumulated | tolerance | verdict |\n|---|---|---|---|---|---|---|---|\n",
+        );
+        for node in &self.results.nodes {
+            let number =
+                |measured: &Option<Measured>| measured.as_ref().map_or(String::new(), |one| error(one.max_abs));
+            let tolerance = node.accumulated.as_ref().map_or(String::new(), |one| error(one.tolerance));
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                out,
+                "| {} | {} | `{}` | {} | {} | {} | {tolerance} | {} |",
+                quoted(&node.name),
+                quoted(&node.target),
+                super::code_cell(&node.module),
+                place_text(node).replace('|', "\\|"),
+                number(&node.isolated),
+                number(&node.accumulated),
+                node.verdict.name(),
+            );
+        }
+        format!("{out}\n{}\n", self.summary_text())
+    }
+}
+
+fn engine_json(info: &EngineInfo) -> Value {
+    json!({"version": info.version, "device": info.device, "flags": info.flags})
+}
+
+/// A node as JSON.
+pub fn node_json(node: &NodeResult) -> Value {
+    let mut value = json!({
+        "index": node.index,
+        "name": node.name,
+        "op": node.target,
+        "module": node.module,
+        "verdict": node.verdict.name(),
+        "ms_torch": node.ms_torch,
+        "ms_mlx": node.ms_mlx,
+    });
+    if let Some((file, line)) = &node.place {
+        value["file"] = json!(file);
+        value["line"] = json!(line);
+    }
+    for (name, text) in [("mlx", &node.mlx), ("reason", &node.reason)] {
+        if let Some(text) = text {
+            value[name] = json!(text);
+        }
+    }
+    for (name, measured) in [("isolated", &node.isolated), ("accumulated", &node.accumulated)] {
+        if let Some(measured) = measured {
+            value[name] = measured_json(measured);
+        }
+    }
+    value
+}
+
+fn measured_json(measured: &Measured) -> Value {
+    json!({
+        "max_abs": measured.max_abs,
+        "mean_abs": measured.mean_abs,
+        "cosine": measured.cosine,
+        "worst_index": measured.worst_index,
+        "tolerance": measured.tolerance,
+        "scale": measured.scale,
+        "torch_vs_f64": measured.torch_vs_f64,
+        "mlx_vs_f64": measured.mlx_vs_f64,
+    })
+}
+
+fn output_json(output: &OutputResult) -> Value {
+    let mut value = json!({"name": output.name, "dtype": output.dtype.name(), "shape": output.shape});
+    match &output.measured {
+        Ok(measured) => {
+            value["max_abs"] = json!(measured.max_abs);
+            value["mean_abs"] = json!(measured.mean_abs);
+            value["cosine"] = json!(measured.cosine);
+            value["tolerance"] = json!(measured.tolerance);
+            value["verdict"] = json!(measured.verdict.name());
+        }
+        Err(reason) => {
+            value["verdict"] = json!("failed");
+            value["reason"] = json!(reason);
+        }
+    }
+    value
+}
+
+fn output_text(output: &OutputResult) -> String {
+    let head = format!("output {} {}: ", quoted(&output.name), shape(&output.shape));
+    match &output.measured {
+        Ok(measured) => {
+            let (apart, tolerance) = (error(measured.max_abs), error(measured.tolerance));
+            format!("{head}{} max abs {apart}, tolerance {tolerance}", measured.verdict.name())
+        }
+        Err(reason) => format!("{head}{}", sentence(reason)),
+    }
+}
+
+fn place_text(node: &NodeResult) -> String {
+    node.place.as_ref().map_or(String::new(), |(file, line)| {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        format!("{}:{line}", quoted(name))
+    })
+}
+
+/// Where torch and MLX part, and whose fault it is.
+fn whose(node: &NodeResult) -> String {
+    let at = format!("node {} {} {} {}", node.index, quoted(&node.name), quoted(&node.target), place_text(node));
+    let alone = matches!(node.verdict, NodeVerdict::Compared(verdict) if verdict.is_bad());
+    let words = match (&node.reason, alone, &node.isolated, &node.accumulated) {
+        (Some(reason), true, ..) => format!("it is this node's own: {}", sentence(reason)),
+        (_, true, Some(isolated), _) => {
+            let nearer = if isolated.torch_vs_f64 <= isolated.mlx_vs_f64 { "libtorch" } else { "MLX" };
+            format!(
+                "it is this node's own: both had torch's values and are {} apart; {nearer} is nearer to float64",
+                error(isolated.max_abs)
+            )
+        }
+        (.., Some(together)) => format!(
+            "alone it is right; what has come together up to it is {} apart, {} is what rounding explains",
+            error(together.max_abs),
+            error(together.tolerance)
+        ),
+        _ => "it was not compared".to_owned(),
+    };
+    format!("{}: {words}", at.trim_end())
+}
+
+/// A node as one line of text.
+pub fn node_text(node: &NodeResult) -> String {
+    let number =
+        |measured: &Option<Measured>| measured.as_ref().map_or_else(|| "–".to_owned(), |one| error(one.max_abs));
+    let mark = if diverges(node) { "!" } else { " " };
+    let reason = node.reason.as_ref().map_or(String::new(), |reason| format!("  {}", sentence(reason)));
+    format!(
+        "{mark}{:>5}  {:<34} {:<28} {:<8} {:>8} {:>8}{reason}",
+        node.index,
+        quoted(&node.target),
+        quoted(&node.module),
+        node.verdict.name(),
+        number(&node.isolated),
+        number(&node.accumulated),
+    )
+}

@@ -1,0 +1,95 @@
+//! Whole graphs, node by node in both engines: what real PyTorch exported, and what was made wrong on purpose.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use t2m_checkpoint::Checkpoint;
+use t2m_checkpoint::graph::{Argument, Graph};
+use t2m_engine::client::CancelToken;
+use t2m_tui::compare::Verdict;
+use t2m_tui::exit::Exit;
+use t2m_tui::graph::inputs::{Source, inputs};
+use t2m_tui::graph::results::Results;
+use t2m_tui::graph::run::{Event, Lockstep, NodeVerdict};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/graphs").join(name)
+}
+
+fn open(name: &str) -> Checkpoint {
+    Checkpoint::open(&fixture(name)).unwrap()
+}
+
+/// Run a graph of a file on the file's own inputs.
+fn run(checkpoint: &Checkpoint, graph: &Graph) -> Results {
+    let (_, tensors) = inputs(graph, Source::Sample(checkpoint.samples.as_ref().unwrap())).unwrap();
+    let mut results = Results::default();
+    let mut tell = |event: Event| {
+        results.apply(event);
+    };
+    let mut lockstep =
+        Lockstep::new(checkpoint, Duration::from_secs(120), &CancelToken::default(), |_, _| {}, &mut tell);
+    lockstep.run(graph, &tensors).unwrap();
+    drop(lockstep);
+    results
+}
+
+#[test]
+fn every_node_of_real_graphs_agrees() {
+    for (name, nodes) in [("views", 15), ("branches", 7), ("convolutions", 40), ("attention", 75)] {
+        let checkpoint = open(&format!("{name}.pt2"));
+        let results = run(&checkpoint, checkpoint.graph.as_ref().unwrap());
+        assert!(results.nodes.len() >= nodes, "{name}: {}", results.nodes.len());
+        let bad: Vec<_> = results.nodes.iter().filter(|node| node.verdict.is_bad()).collect();
+        assert!(bad.is_empty(), "{name}: {bad:#?}");
+        assert_eq!(results.first_divergence(), None, "{name}");
+        assert_eq!(results.exit(), Exit::Fine, "{name}");
+        let outputs = results.outputs.unwrap();
+        assert!(!outputs.is_empty() && outputs.iter().all(|output| output.measured.is_ok()), "{name}: {outputs:?}");
+        let computed = results.nodes.iter().filter(|node| node.isolated.is_some() && node.mlx.is_some()).count();
+        assert!(computed >= nodes, "{name}: {computed}");
+    }
+}
+
+#[test]
+fn what_is_written_through_a_view_is_seen_by_all_others() {
+    let checkpoint = open("views.pt2");
+    let results = run(&checkpoint, checkpoint.graph.as_ref().unwrap());
+    for output in results.outputs.unwrap() {
+        let measured = output.measured.unwrap();
+        assert_eq!(measured.verdict, Verdict::Exact, "{}: {measured:?}", output.name);
+    }
+}
+
+/// A graph in which one node is another for MLX is built by changing the row; here the graph itself is changed after torch's
+/// values are known to agree, so that both engines part where it is.
+#[test]
+fn a_node_that_no_row_converts_is_refused_by_name_and_the_run_goes_on() {
+    let checkpoint = open("attention.pt2");
+    let mut graph = checkpoint.graph.clone().unwrap();
+    let node = graph.nodes.iter_mut().find(|node| node.target == "aten.sigmoid.default").unwrap();
+    node.target = "aten.erfc.default".to_owned();
+    let results = run(&checkpoint, &graph);
+    let refused = results.nodes.iter().find(|node| node.verdict == NodeVerdict::Refused).unwrap();
+    assert_eq!(refused.reason.as_deref(), Some("no row converts aten.erfc.default"));
+    assert_eq!(results.refused().into_iter().collect::<Vec<_>>(), [("aten.erfc.default", 1)]);
+    assert_eq!(results.exit(), Exit::BadAnswer);
+    let after = results.nodes.iter().skip_while(|node| node.index <= refused.index);
+    assert!(after.clone().count() > 10);
+    assert!(
+        after.into_iter().all(|node| !node.verdict.is_bad()),
+        "torch's values go on in the place of what is refused"
+    );
+}
+
+#[test]
+fn an_op_that_torch_does_not_know_fails_in_its_words() {
+    let checkpoint = open("branches.pt2");
+    let mut graph = checkpoint.graph.clone().unwrap();
+    let node = graph.nodes.iter_mut().find(|node| node.target == "aten.mul.Tensor").unwrap();
+    node.arguments.push(("no_such".to_owned(), Argument::Plain(1.into())));
+    let results = run(&checkpoint, &graph);
+    let failed = &results.nodes.iter().find(|node| node.verdict.is_bad()).unwrap();
+    assert_eq!(failed.verdict, NodeVerdict::Compared(Verdict::Failed));
+    assert!(failed.reason.as_ref().unwrap().contains("has no argument `no_such`"), "{failed:?}");
+}
