@@ -105,6 +105,11 @@ pub struct Outside<'a> {
 }
 
 impl Opened {
+    /// The graph of the whole model: the file's own, or the one that `--input` exported.
+    pub fn whole_graph(&self) -> Option<&t2m_checkpoint::graph::Graph> {
+        self.checkpoint.graph.as_ref().or_else(|| self.graph.as_ref()?.graph.as_ref())
+    }
+
     /// What the checkpoint's pickle mentions outside of torch's list; `None` where the format has no pickle.
     pub fn outside(&self) -> Option<Outside<'_>> {
         self.checkpoint.pickle.as_ref().map(|report| outside(report, &self.model))

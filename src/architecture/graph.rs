@@ -11,7 +11,7 @@ use super::merge::in_file;
 use crate::model::{Evidence, Model};
 
 /// An exported graph. Its weights are not in its file: they are the checkpoint's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
     /// The exported program, as `torch.export.save` writes it.
     pub file: PathBuf,
@@ -19,6 +19,8 @@ pub struct Graph {
     pub reused: bool,
     /// Nodes that call an op.
     pub nodes: u64,
+    /// The graph itself, where it can be read.
+    pub graph: Option<t2m_checkpoint::graph::Graph>,
 }
 
 impl Graph {
@@ -49,6 +51,7 @@ pub(super) fn open(file: &Path, reused: bool, place: &Place, model: &mut Model) 
         format!("the exported graph: {error}{removed}")
     })?;
     let nodes = exported.ops.iter().map(|used| used.count).sum();
+    let graph = exported.graph;
     let Content::Modules(found) = exported.content else {
         return Err(format!("the exported graph {} holds no modules", file.display()));
     };
@@ -67,5 +70,5 @@ pub(super) fn open(file: &Path, reused: bool, place: &Place, model: &mut Model) 
             }
         }
     }
-    Ok(Graph { file: file.to_owned(), reused, nodes })
+    Ok(Graph { file: file.to_owned(), reused, nodes, graph })
 }

@@ -3,9 +3,12 @@
 //! [`plan`] makes the two calls of a node, [`run`] lets both engines go through the graph in lockstep and compares what each node
 //! gives.
 
+mod alias;
+pub mod events;
 pub mod host;
 pub mod inputs;
 pub mod judge;
+mod node;
 pub mod plan;
 pub mod preflight;
 pub mod results;

@@ -10,128 +10,22 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
+use super::alias::scattered;
+pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Stop};
 use super::host::{self, Here};
-use super::judge::{self, Measured, Three, View};
+use super::judge::{self, Three, View};
+use super::node::judge_node;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use crate::registry::aten::{Table, functional};
-use t2m_checkpoint::escape::sentence;
 use t2m_checkpoint::graph::{Argument, Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
-use t2m_engine::client::{self, CancelToken, Client, Step};
+use t2m_engine::client::{CancelToken, Client, Step};
 use t2m_engine::graph::{Call, Outcome, Place, Ran, Run};
-use t2m_engine::program::{MlxOp, Program};
 use t2m_engine::{EngineInfo, EngineState, Side};
-
-/// What a node gave.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NodeResult {
-    /// Its place in the graph's order; nodes within a condition's branch have the condition's.
-    pub index: usize,
-    /// Name and op, as the graph has them.
-    pub name: String,
-    /// `aten.conv2d.default`
-    pub target: String,
-    /// Path of its module.
-    pub module: String,
-    /// Python file and line.
-    pub place: Option<(String, usize)>,
-    /// What was found.
-    pub verdict: NodeVerdict,
-    /// Why, where the numbers do not say it.
-    pub reason: Option<String>,
-    /// Both engines on torch's values.
-    pub isolated: Option<Measured>,
-    /// MLX on its own values.
-    pub accumulated: Option<Measured>,
-    /// Milliseconds of torch in float32.
-    pub ms_torch: f64,
-    /// Milliseconds of MLX on its own values.
-    pub ms_mlx: f64,
-    /// What MLX ran, as Python.
-    pub mlx: Option<String>,
-}
-
-/// What was found of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NodeVerdict {
-    /// It was compared, alone.
-    Compared(Verdict),
-    /// Its numbers are made here: both engines get the same.
-    Given,
-    /// Torch made a NaN of values that had none.
-    NotANumber,
-    /// No row converts it, or its row refuses this call.
-    Refused,
-}
-
-impl NodeVerdict {
-    /// The word in JSON and on screen.
-    pub fn name(self) -> &'static str {
-        match self {
-            NodeVerdict::Compared(verdict) => verdict.name(),
-            NodeVerdict::Given => "given",
-            NodeVerdict::NotANumber => "nan",
-            NodeVerdict::Refused => "refused",
-        }
-    }
-
-    /// Whether it says that something is wrong.
-    pub fn is_bad(self) -> bool {
-        matches!(self, NodeVerdict::Compared(verdict) if verdict.is_bad())
-            || matches!(self, NodeVerdict::NotANumber | NodeVerdict::Refused)
-    }
-}
-
-/// An output of the graph.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputResult {
-    /// Its name in the graph.
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Sizes.
-    pub shape: Vec<usize>,
-    /// MLX on its own values all the way, or why nothing was compared.
-    pub measured: Result<Measured, String>,
-}
-
-/// What happens while a graph is run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// An engine's state.
-    Engine(Side, EngineState),
-    /// A node was run.
-    Node(Box<NodeResult>),
-    /// The end was reached.
-    Outputs(Vec<OutputResult>),
-}
-
-/// Why a run ended before its end.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stop {
-    /// An engine is not there, or died and could not go on.
-    #[error("{0}")]
-    Engine(String),
-    /// The inputs do not fit.
-    #[error("{0}")]
-    Inputs(String),
-    /// It was cancelled.
-    #[error("cancelled")]
-    Cancelled,
-}
-
-impl From<client::Error> for Stop {
-    fn from(error: client::Error) -> Stop {
-        match error {
-            client::Error::Cancelled => Stop::Cancelled,
-            other => Stop::Engine(sentence(&other.to_string()).into_owned()),
-        }
-    }
-}
 
 /// A value that lives in the engines.
 #[derive(Debug, Clone)]
@@ -721,112 +615,4 @@ fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {
         Outcome::Tensor { data: Some(data), place, .. } => Some((data, place)),
         _ => None,
     }
-}
-
-/// Compare each result of a node and keep the worst.
-fn judge_node(
-    result: &mut NodeResult,
-    bound: Bound,
-    torch: &[Outcome],
-    exact: &[Outcome],
-    alone: Option<&Result<Vec<Outcome>, String>>,
-    mlx_alone: Option<&Result<Vec<Outcome>, String>>,
-    own: Option<&Result<Vec<Outcome>, String>>,
-) {
-    let mut worst: Option<Verdict> = None;
-    let mut note = |verdict: Verdict, reason: Option<String>, result: &mut NodeResult| {
-        if worst.is_none_or(|worst| verdict > worst) {
-            worst = Some(verdict);
-            result.verdict = NodeVerdict::Compared(verdict);
-            if reason.is_some() {
-                result.reason = reason;
-            }
-        }
-    };
-    if let Some(Err(words)) = mlx_alone {
-        note(Verdict::Failed, Some(format!("mlx: {words}")), result);
-        return;
-    }
-    let data = |outcomes: &[Outcome], at: usize| match outcomes.get(at) {
-        Some(Outcome::Tensor { data: Some(data), .. }) => Some(data.clone()),
-        _ => None,
-    };
-    for at in 0..torch.len() {
-        let Some(reference) = data(torch, at) else { continue };
-        let arbiter = match alone {
-            Some(Ok(outcomes)) => data(outcomes, at),
-            _ => None,
-        };
-        if let Some(Ok(outcomes)) = mlx_alone
-            && let Some(mlx) = data(outcomes, at)
-        {
-            let exact = arbiter.as_ref().unwrap_or(&reference);
-            match judge::compare(Three { torch: &reference, exact, mlx: &mlx }, bound, View::Isolated) {
-                Ok(measured) => {
-                    let verdict = measured.verdict;
-                    if result.isolated.as_ref().is_none_or(|before| worse(&measured, before)) {
-                        result.isolated = Some(measured);
-                    }
-                    note(verdict, None, result);
-                }
-                Err(words) => note(Verdict::Broken, Some(words), result),
-            }
-        }
-        if let Some(Ok(outcomes)) = own
-            && let Some(mlx) = data(outcomes, at)
-        {
-            let exact = data(exact, at).unwrap_or_else(|| reference.clone());
-            if let Ok(measured) =
-                judge::compare(Three { torch: &reference, exact: &exact, mlx: &mlx }, bound, View::Accumulated)
-                && result.accumulated.as_ref().is_none_or(|before| worse(&measured, before))
-            {
-                result.accumulated = Some(measured);
-            }
-        }
-    }
-}
-
-fn worse(a: &Measured, b: &Measured) -> bool {
-    let excess =
-        |measured: &Measured| if measured.max_abs == 0.0 { 0.0 } else { measured.max_abs / measured.tolerance };
-    (a.verdict, excess(a)) > (b.verdict, excess(b))
-}
-
-/// The program that makes a view anew after something was written into the storage that it shares: both as places in one flat
-/// storage. Its inputs are the view as it was, and what was written.
-fn scattered(view: (&[usize], &Place), target: (&[usize], &Place)) -> Option<Program> {
-    let reach = |(shape, place): (&[usize], &Place)| {
-        let steps = shape.iter().zip(&place.strides).map(|(size, stride)| (*size as i64 - 1).max(0) * stride);
-        place.offset + steps.sum::<i64>()
-    };
-    if [view, target].iter().any(|(shape, place)| shape.contains(&0) || place.strides.iter().any(|stride| *stride < 0))
-    {
-        return None;
-    }
-    let first = view.1.offset.min(target.1.offset);
-    let length = reach(view).max(reach(target)) - first + 1;
-    let mut program = Program::new(&["view", "written"]);
-    let numbers = program.call(MlxOp::Arange, [], [("stop", json!(length)), ("dtype", json!("int32"))]);
-    let mut flat_places = |(shape, place): (&[usize], &Place)| {
-        let places = program.call(
-            MlxOp::AsStrided,
-            [numbers.as_str().into()],
-            [("shape", json!(shape)), ("strides", json!(place.strides)), ("offset", json!(place.offset - first))],
-        );
-        program.call(MlxOp::Reshape, [places.into()], [("shape", json!([-1]))])
-    };
-    let (view_places, target_places) = (flat_places(view), flat_places(target));
-    let flat =
-        |program: &mut Program, name: &str| program.call(MlxOp::Reshape, [name.into()], [("shape", json!([-1]))]);
-    let (before, written) = (flat(&mut program, "view"), flat(&mut program, "written"));
-    let zeros = program.call(MlxOp::Zeros, [], [("shape", json!([length])), ("dtype", json!("float32"))]);
-    let storage = program.call(MlxOp::AstypeLike, [zeros.into(), "view".into()], []);
-    let axis = || [("axis", json!(0))];
-    let storage =
-        program.call(MlxOp::PutAlongAxis, [storage.into(), view_places.as_str().into(), before.into()], axis());
-    let storage = program.call(MlxOp::PutAlongAxis, [storage.into(), target_places.into(), written.into()], axis());
-    let taken = program.call(MlxOp::Take, [storage.into(), view_places.into()], axis());
-    let result = program.call(MlxOp::Reshape, [taken.into()], [("shape", json!(view.0))]);
-    program.outputs = vec![result];
-    Some(program)
 }

@@ -221,7 +221,7 @@ impl<'t> Lower<'t> {
         let mut parts = [None; 3];
         let mut at = 0;
         for index in 0..slice.child_count() {
-            let Some(child) = slice.child(index as u32) else { continue };
+            let Some(child) = slice.child(index) else { continue };
             if child.kind() == ":" {
                 at += 1;
                 continue;

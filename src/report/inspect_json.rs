@@ -9,6 +9,7 @@ use super::Each;
 use crate::export::state_dict::known_share;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{BlockerPlace, Blockers, Forwards, status_counts};
+use crate::graph::preflight::Preflight;
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::ports::{self, Port};
@@ -43,9 +44,8 @@ impl Serialize for Report<'_> {
         let places = || blockers.places.iter().filter_map(|place| blocker(opened, place));
         report.serialize_entry("blockers", &Each(places))?;
         report.serialize_entry("ops", &super::ops::json(opened))?;
-        if let Some(graph) = &opened.graph {
-            let (file, reused) = (graph.file.to_string_lossy(), graph.reused);
-            report.serialize_entry("graph", &json!({"file": file, "nodes": graph.nodes, "reused": reused}))?;
+        if let Some(graph) = graph(opened) {
+            report.serialize_entry("graph", &graph)?;
         }
         report.serialize_entry("idioms", &super::ops::idioms_json(opened))?;
         report.serialize_entry("pickle", &Pickle(opened.checkpoint.pickle.as_ref()))?;
@@ -117,6 +117,30 @@ impl Serialize for Metadata<'_> {
         }
         report.end()
     }
+}
+
+/// The graph of the whole model: what of it converts, and where it lies if it is not in the file itself.
+fn graph(opened: &Opened) -> Option<Value> {
+    let mut value = Map::new();
+    if let Some(graph) = opened.whole_graph() {
+        let preflight = Preflight::of(graph);
+        let missing = preflight.missing.iter().map(|missing| {
+            let mut row = json!({"op": missing.op, "count": missing.count});
+            if let Some((file, line)) = &missing.place {
+                (row["file"], row["line"]) = (json!(file), json!(line));
+            }
+            row
+        });
+        value.insert("missing".to_owned(), missing.collect());
+        value.insert("nodes".to_owned(), json!(preflight.nodes));
+        value.insert("convertible".to_owned(), json!(preflight.convertible));
+    }
+    if let Some(graph) = &opened.graph {
+        value.entry("nodes").or_insert(json!(graph.nodes));
+        value.insert("file".to_owned(), json!(graph.file.to_string_lossy()));
+        value.insert("reused".to_owned(), json!(graph.reused));
+    }
+    (!value.is_empty()).then_some(Value::Object(value))
 }
 
 fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value {

@@ -16,6 +16,7 @@ use crate::figures::{bytes, count};
 use crate::findings::idioms::{IdiomSummary, idioms};
 use crate::findings::{BlockerPlace, Blockers, Folders, Headline, ops, status_counts};
 use crate::fit::{fit, hang};
+use crate::graph::preflight::Preflight;
 use crate::model::{Evidence, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::ports;
@@ -46,6 +47,10 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     }
     if let Some(graph) = &opened.graph {
         page.line(&format!("{:<NAMES$}  {}", "graph:", sentence(&graph.title())))?;
+    }
+    if let Some(graph) = opened.whole_graph() {
+        let words = Preflight::of(graph).words();
+        page.line(&format!("{:<NAMES$}  {}", "graph:", sentence(&words)))?;
     }
     for line in opened.typed.lines() {
         page.line(&format!("{:<NAMES$}  {}", "typed:", sentence(&line)))?;

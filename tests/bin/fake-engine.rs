@@ -149,7 +149,7 @@ fn raw(protocol: u32, stale: bool) -> io::Result<()> {
                     write_frame(&mut output, &reply, &[&input])?;
                 }
             }
-            Request::Cancel { .. } => {}
+            Request::Step { .. } | Request::Cancel { .. } => {}
         }
     }
     Ok(())
@@ -249,7 +249,7 @@ fn huge_output(shape: &[usize]) -> io::Result<()> {
                     output.write_all(&[0; 4096])?;
                 }
             }
-            Request::Hello { .. } | Request::Cancel { .. } => {}
+            Request::Hello { .. } | Request::Step { .. } | Request::Cancel { .. } => {}
         }
     }
     Ok(())

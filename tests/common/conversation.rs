@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::conversation::{Asked, Conversation, LAST_LOOK, Outcome, Wants};
+use t2m_engine::graph::{Ran, RanHeader, ResultHeader};
 use t2m_engine::protocol::{Reply, TensorHeader, VERSION, read_frame, split_payload, write_frame};
 use t2m_engine::{EngineInfo, Side};
 
@@ -130,6 +131,7 @@ impl Table {
         let wants = match script.byte() {
             // More than may be taken beforehand.
             bound @ 200.. => Wants::Outputs { bound: u64::from(bound) << 20 },
+            bound @ 150.. => Wants::Steps { runs: usize::from(bound % 3), bound: u64::from(bound) },
             bound @ 1.. => Wants::Outputs { bound: u64::from(bound) },
             0 => Wants::Loaded,
         };
@@ -211,6 +213,12 @@ impl Table {
                 let outputs = vec![TensorHeader::of("", &output)];
                 frame(&Reply::Ran { id, generation, outputs, milliseconds: 1.0 }, &[&output])
             }
+            Wants::Steps { runs, bound } => {
+                let length = (bound / runs.max(1) as u64).min(50) as usize;
+                let tensor = TensorData { dtype: Dtype::Int8, shape: vec![length], bytes: vec![id as u8; length] };
+                let headers = vec![stepped(&tensor); runs];
+                frame(&Reply::Stepped { id, generation, runs: headers }, &vec![&tensor; runs])
+            }
         }
     }
 
@@ -223,11 +231,20 @@ impl Table {
             let header = |shape| TensorHeader { name: String::new(), dtype: Dtype::Int8, shape };
             vec![header(vec![length as usize]); 1]
         };
-        let reply = match script.byte() % 5 {
+        let reply = match script.byte() % 6 {
             0 => hello(),
             1 => Reply::Loaded { id, generation },
             2 => Reply::Failed { id, generation, message: "no".repeat(length as usize % 1000) },
             3 => Reply::Ran { id, generation, outputs: Vec::new(), milliseconds: 1.0 },
+            4 => {
+                let header = TensorHeader { name: String::new(), dtype: Dtype::Int8, shape: vec![length as usize] };
+                let results = vec![
+                    ResultHeader::Nothing,
+                    ResultHeader::Tensor { header, place: None, sent: length.is_multiple_of(2) },
+                ];
+                let failure = length.is_multiple_of(3).then(|| "no".to_owned());
+                Reply::Stepped { id, generation, runs: vec![RanHeader { results, milliseconds: 1.0, failure }] }
+            }
             _ => Reply::Ran { id, generation, outputs: outputs(), milliseconds: 1.0 },
         };
         let mut frame = frame(&reply, &[]);
@@ -254,6 +271,16 @@ fn frame(reply: &Reply, payload: &[&TensorData]) -> Vec<u8> {
     frame
 }
 
+/// A run whose only result is this tensor, sent.
+fn stepped(tensor: &TensorData) -> RanHeader {
+    let header = TensorHeader::of("", tensor);
+    RanHeader {
+        results: vec![ResultHeader::Tensor { header, place: None, sent: true }],
+        milliseconds: 1.0,
+        failure: None,
+    }
+}
+
 fn hello() -> Reply {
     let text = || "x".to_owned();
     let engine = Side::Mlx.program().to_owned();
@@ -264,9 +291,10 @@ fn hello() -> Reply {
 fn is(outcome: &Outcome, wait: &Wait, reply: &Reply, payload: Vec<u8>) -> bool {
     let address = match reply {
         Reply::Hello(_) => None,
-        Reply::Loaded { id, generation } | Reply::Ran { id, generation, .. } | Reply::Failed { id, generation, .. } => {
-            Some((*id, *generation))
-        }
+        Reply::Loaded { id, generation }
+        | Reply::Ran { id, generation, .. }
+        | Reply::Stepped { id, generation, .. }
+        | Reply::Failed { id, generation, .. } => Some((*id, *generation)),
     };
     if address != wait.asked.map(|asked| (asked.id, asked.generation)) {
         return false;
@@ -280,6 +308,17 @@ fn is(outcome: &Outcome, wait: &Wait, reply: &Reply, payload: Vec<u8>) -> bool {
         (Outcome::Ran(output), Reply::Ran { outputs, .. }) => {
             let within = matches!(wants, Some(Wants::Outputs { bound }) if payload.len() as u64 <= bound);
             within && split_payload(outputs, payload).is_ok_and(|tensors| tensors == output.tensors)
+        }
+        (Outcome::Stepped(ran), Reply::Stepped { runs, .. }) => {
+            let Some(Wants::Steps { runs: asked, bound }) = wants else { return false };
+            let sent: Vec<TensorHeader> = runs.iter().flat_map(RanHeader::sent).cloned().collect();
+            let within = payload.len() as u64 <= bound && runs.len() == asked;
+            within
+                && split_payload(&sent, payload).is_ok_and(|tensors| {
+                    let mut tensors = tensors.into_iter();
+                    let told: Vec<Ran> = runs.iter().map(|run| Ran::from_header(run.clone(), &mut tensors)).collect();
+                    told == *ran
+                })
         }
         _ => false,
     }

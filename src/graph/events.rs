@@ -1,0 +1,115 @@
+//! What a run of a graph tells: what each node gave, what the caller gets, and why it ended early.
+
+use super::judge::Measured;
+use crate::compare::Verdict;
+use t2m_checkpoint::Dtype;
+use t2m_checkpoint::escape::sentence;
+use t2m_engine::client;
+use t2m_engine::{EngineState, Side};
+
+/// What a node gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeResult {
+    /// Its place in the graph's order; nodes within a condition's branch have the condition's.
+    pub index: usize,
+    /// Name and op, as the graph has them.
+    pub name: String,
+    /// `aten.conv2d.default`
+    pub target: String,
+    /// Path of its module.
+    pub module: String,
+    /// Python file and line.
+    pub place: Option<(String, usize)>,
+    /// What was found.
+    pub verdict: NodeVerdict,
+    /// Why, where the numbers do not say it.
+    pub reason: Option<String>,
+    /// Both engines on torch's values.
+    pub isolated: Option<Measured>,
+    /// MLX on its own values.
+    pub accumulated: Option<Measured>,
+    /// Milliseconds of torch in float32.
+    pub ms_torch: f64,
+    /// Milliseconds of MLX on its own values.
+    pub ms_mlx: f64,
+    /// What MLX ran, as Python.
+    pub mlx: Option<String>,
+}
+
+/// What was found of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeVerdict {
+    /// It was compared, alone.
+    Compared(Verdict),
+    /// Its numbers are made here: both engines get the same.
+    Given,
+    /// Torch made a NaN of values that had none.
+    NotANumber,
+    /// No row converts it, or its row refuses this call.
+    Refused,
+}
+
+impl NodeVerdict {
+    /// The word in JSON and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            NodeVerdict::Compared(verdict) => verdict.name(),
+            NodeVerdict::Given => "given",
+            NodeVerdict::NotANumber => "nan",
+            NodeVerdict::Refused => "refused",
+        }
+    }
+
+    /// Whether it says that something is wrong.
+    pub fn is_bad(self) -> bool {
+        matches!(self, NodeVerdict::Compared(verdict) if verdict.is_bad())
+            || matches!(self, NodeVerdict::NotANumber | NodeVerdict::Refused)
+    }
+}
+
+/// An output of the graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputResult {
+    /// Its name in the graph.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Sizes.
+    pub shape: Vec<usize>,
+    /// MLX on its own values all the way, or why nothing was compared.
+    pub measured: Result<Measured, String>,
+}
+
+/// What happens while a graph is run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// An engine's state.
+    Engine(Side, EngineState),
+    /// A node was run.
+    Node(Box<NodeResult>),
+    /// The end was reached.
+    Outputs(Vec<OutputResult>),
+}
+
+/// Why a run ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// An engine is not there, or died and could not go on.
+    #[error("{0}")]
+    Engine(String),
+    /// The inputs do not fit.
+    #[error("{0}")]
+    Inputs(String),
+    /// It was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl From<client::Error> for Stop {
+    fn from(error: client::Error) -> Stop {
+        match error {
+            client::Error::Cancelled => Stop::Cancelled,
+            other => Stop::Engine(sentence(&other.to_string()).into_owned()),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A node's results, held against each other: the worst of them makes its verdict.
+
+use super::events::{NodeResult, NodeVerdict};
+use super::judge::{self, Measured, Three, View};
+use crate::compare::Verdict;
+use crate::compare::tolerance::Bound;
+use t2m_engine::graph::Outcome;
+
+/// Compare each result of a node and keep the worst.
+pub(super) fn judge_node(
+    result: &mut NodeResult,
+    bound: Bound,
+    torch: &[Outcome],
+    exact: &[Outcome],
+    alone: Option<&Result<Vec<Outcome>, String>>,
+    mlx_alone: Option<&Result<Vec<Outcome>, String>>,
+    own: Option<&Result<Vec<Outcome>, String>>,
+) {
+    let mut worst: Option<Verdict> = None;
+    let mut note = |verdict: Verdict, reason: Option<String>, result: &mut NodeResult| {
+        if worst.is_none_or(|worst| verdict > worst) {
+            worst = Some(verdict);
+            result.verdict = NodeVerdict::Compared(verdict);
+            if reason.is_some() {
+                result.reason = reason;
+            }
+        }
+    };
+    if let Some(Err(words)) = mlx_alone {
+        note(Verdict::Failed, Some(format!("mlx: {words}")), result);
+        return;
+    }
+    let data = |outcomes: &[Outcome], at: usize| match outcomes.get(at) {
+        Some(Outcome::Tensor { data: Some(data), .. }) => Some(data.clone()),
+        _ => None,
+    };
+    for at in 0..torch.len() {
+        let Some(reference) = data(torch, at) else { continue };
+        let arbiter = match alone {
+            Some(Ok(outcomes)) => data(outcomes, at),
+            _ => None,
+        };
+        if let Some(Ok(outcomes)) = mlx_alone
+            && let Some(mlx) = data(outcomes, at)
+        {
+            let exact = arbiter.as_ref().unwrap_or(&reference);
+            match judge::compare(Three { torch: &reference, exact, mlx: &mlx }, bound, View::Isolated) {
+                Ok(measured) => {
+                    let verdict = measured.verdict;
+                    if result.isolated.as_ref().is_none_or(|before| worse(&measured, before)) {
+                        result.isolated = Some(measured);
+                    }
+                    note(verdict, None, result);
+                }
+                Err(words) => note(Verdict::Broken, Some(words), result),
+            }
+        }
+        if let Some(Ok(outcomes)) = own
+            && let Some(mlx) = data(outcomes, at)
+        {
+            let exact = data(exact, at).unwrap_or_else(|| reference.clone());
+            if let Ok(measured) =
+                judge::compare(Three { torch: &reference, exact: &exact, mlx: &mlx }, bound, View::Accumulated)
+                && result.accumulated.as_ref().is_none_or(|before| worse(&measured, before))
+            {
+                result.accumulated = Some(measured);
+            }
+        }
+    }
+}
+
+fn worse(a: &Measured, b: &Measured) -> bool {
+    let excess =
+        |measured: &Measured| if measured.max_abs == 0.0 { 0.0 } else { measured.max_abs / measured.tolerance };
+    (a.verdict, excess(a)) > (b.verdict, excess(b))
+}
