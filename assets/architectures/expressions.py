@@ -147,6 +147,8 @@ def frozen(value):
 
 # Seconds for what is not found at once, for each class.
 SEARCH = 6
+# For each of these.
+SECONDS_EACH = 1.0
 MOST_TERMS = 16
 MOST_ROWS = 48
 SMALL = (1, 2, 3, 4, 8)
@@ -155,24 +157,30 @@ SMALL = (1, 2, 3, 4, 8)
 class Finder:
     """Finds expressions for values observed at (configuration, index) rows."""
 
-    def __init__(self, base, singles, seconds=SEARCH):
+    def __init__(self, base, singles, seconds=SEARCH, is_brief=False):
         """`base`: the first build's number; `singles`: builds in which one key was changed, with the flat keys that differ;
-        `seconds` for what is not found at once."""
-        self.base, self.singles = base, singles
+        `seconds` for what is not found at once; `is_brief`: few keys were changed, so what never varies may follow one all the same."""
+        self.base, self.singles, self.is_brief = base, singles, is_brief
         self.hints, self.found, self.tables = {}, {}, {}
-        self.until = time.process_time() + seconds
+        self.pool, self.codes = {}, {}
+        self.last = self.until = time.process_time() + seconds
 
     def find(self, rows, envs, values, hint=None):
         """`rows`: (build, index) of each value. An expression; Unknown is raised where none is found."""
-        if all(same(values[0], value) for value in values[1:]):
+        name = hint[1] if hint is not None else None
+        if self.is_key(name, rows, envs, values):
+            return name
+        alike = all(same(values[0], value) for value in values[1:])
+        if not alike or (self.is_brief and hint is not None and not hint[0].startswith("torch.")):
+            for known in self.hints.get(hint, ()):
+                if self.holds(known, rows, envs, values):
+                    return known
+        if alike:
             return constant(values[0])
-        for known in self.hints.get(hint, ()):
-            if self.holds(known, rows, envs, values):
-                return known
         mark = (tuple(rows), tuple(frozen(value) for value in values))
         if mark not in self.found:
             try:
-                self.found[mark] = self.search(rows, envs, values)
+                self.found[mark] = self.search(rows, envs, values, name)
             except Unknown:
                 self.found[mark] = None
         found = self.found[mark]
@@ -180,6 +188,8 @@ class Finder:
             raise Unknown
         if hint is not None:
             self.hints.setdefault(hint, []).append(found)
+        if isinstance(found, list) and found[0] in ARITHMETIC and all(map(is_number, values)):
+            self.pool.setdefault(json.dumps(found), (found, keys_of(found)))
         return found
 
     @staticmethod
@@ -204,11 +214,43 @@ class Finder:
         inside = any(not all(same(several[0], value) for value in several) for several in varies.values())
         return sorted(keys, key=lambda key: (-keys[key], len(key), key)), inside
 
-    def search(self, rows, envs, values):
+    def is_key(self, name, rows, envs, values):
+        """Whether an attribute is the key of its own name."""
+        return name in envs[rows[0][0]] and self.holds(name, rows, envs, values)
+
+    def search(self, rows, envs, values, name=None):
+        self.until = min(self.last, time.process_time() + SECONDS_EACH)
+        length = len(values[0]) if isinstance(values[0], (list, tuple)) else 0
+        if 0 < length <= 8 and all(isinstance(value, (list, tuple)) and len(value) == length for value in values):
+            # A list as it is in the configuration, or of parts that follow keys of their own.
+            try:
+                return self.plan(rows, envs, values, shallow=True)
+            except Unknown:
+                return ["list", *[self.find(rows, envs, [value[place] for value in values]) for place in range(length)]]
+        try:
+            return self.plan(rows, envs, values)
+        except Unknown:
+            absent = [value is None for value in values]
+            if not any(absent) or all(absent):
+                raise
+        # What there is follows keys of its own, apart from whether there is any.
+        there = [place for place, is_absent in enumerate(absent) if not is_absent]
+        some = [rows[place] for place in there], envs, [values[place] for place in there]
+        rest = name if self.is_key(name, *some) else self.find(*some)
+        return ["if", self.find(rows, envs, absent), None, rest]
+
+    def plan(self, rows, envs, values, shallow=False):
         keys, inside = self.suspects(rows, envs, values)
         builds = sorted({build for build, _ in rows})
         every = [key for key in envs[builds[0]] if len({frozen(envs[build].get(key)) for build in builds}) > 1]
-        for chosen, depth in ((keys[:1], 3), (keys[:2], 3), (keys[:4], 3), (keys[:MOST_TERMS], 2), (every, 1)):
+        if shallow:
+            return self.enumerate(rows, envs, values, keys[:4], inside, 1)
+        plans = itertools.chain(
+            ((keys[:1], 3), (keys[:2], 3), (keys[:4], 3), (keys[:MOST_TERMS], 2)),
+            ((chosen, 3) for chosen in self.deciding(rows, envs, values, keys[:3], every, inside)),
+            ((every, 1),),
+        )
+        for chosen, depth in plans:
             if (not chosen and not inside) or (depth > 1 and time.process_time() > self.until):
                 continue
             try:
@@ -216,6 +258,28 @@ class Finder:
             except Unknown:
                 continue
         raise Unknown
+
+    def deciding(self, rows, envs, values, keys, every, inside):
+        """`keys` with one or two more that have an effect only together with them: all that decide the value."""
+        if len(every) > 150 or len(rows) > 3000:
+            return
+        wanted = [frozen(value) for value in values]
+        for key in every:
+            if key not in self.codes:
+                self.codes[key] = [frozen(env.get(key)) for env in envs]
+        others = [key for key in every if key not in keys]
+        for size in (1, 2):
+            for more in itertools.combinations(others, size):
+                if time.process_time() > self.until:
+                    return
+                codes = [self.codes[key] for key in (*keys, *more)]
+                seen = {}
+                for (build, index), value in zip(rows, wanted):
+                    if seen.setdefault((*[code[build] for code in codes], index if inside else ()), value) != value:
+                        break
+                else:
+                    if len(seen) < len(rows) * 0.8 + 1:
+                        yield [*keys, *more]
 
     def enumerate(self, rows, envs, values, keys, inside, depth):
         # Rows that are the same in all that can matter are one.
@@ -227,23 +291,25 @@ class Finder:
                     raise Unknown
             else:
                 distinct[mark] = (build, index, value)
-        kept = list(distinct.values())[:MOST_ROWS]
+        # Some of each value.
+        several = {}
+        for place, (_, _, value) in enumerate(distinct.values()):
+            several.setdefault(frozen(value), []).append(place)
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*several.values()))
+        places = sorted(itertools.islice((place for place in turns if place is not None), MOST_ROWS))
+        all_distinct = list(distinct.items())
+        kept = [all_distinct[place][1] for place in places]
         if len(kept) < 2:
             raise Unknown
         points = [(envs[build], index) for build, index, _ in kept]
         wanted = [value for _, _, value in kept]
-        length = len(wanted[0]) if isinstance(wanted[0], (list, tuple)) else None
-        mark = (tuple(keys), inside, tuple(distinct)[:MOST_ROWS])
+        pool = [known for known, own in self.pool.values() if own and own <= set(keys)][:6] if depth == 3 and len(keys) > 1 else []
+        mark = (tuple(keys), inside, tuple(all_distinct[place][0] for place in places), json.dumps(pool))
         if mark not in self.tables:
-            self.tables[mark] = Table(points, keys, inside)
+            self.tables[mark] = Table(points, keys, inside, pool, self.until)
         table = self.tables[mark]
+        table.until = self.until
         found = table.solve(wanted, depth)
-        if found is None and length is not None:
-            if all(isinstance(value, (list, tuple)) and len(value) == length for value in wanted) and 0 < length <= 8:
-                parts = [table.solve([value[place] for value in wanted], depth) for place in range(length)]
-                if None not in parts:
-                    found = ["list", *[part[0] for part in parts]]
-                    found = [found]
         if found is None:
             raise Unknown
         expression = found[0]
@@ -255,9 +321,9 @@ class Finder:
 class Table:
     """Values of terms at some points, and what can be made of them."""
 
-    def __init__(self, points, keys, inside):
-        self.points = points
-        self.terms, self.numbers, self.conditions = [], {}, {}
+    def __init__(self, points, keys, inside, pool=(), until=math.inf):
+        self.points, self.until = points, until
+        self.terms, self.conditions, self.is_part = [], {}, False
         depth = min((len(index) for _, index in points), default=0) if inside else 0
         for key in keys:
             self.term(key)
@@ -275,6 +341,8 @@ class Table:
                     self.term(["at", key, place])
         for n in range(depth):
             self.term(["+", ["i", n], 1])
+        for known in pool:
+            self.term(known)
         self.binary = None
 
     def term(self, expression):
@@ -292,30 +360,35 @@ class Table:
     def mark(values):
         return tuple(frozen(value) for value in values)
 
-    def solve(self, wanted, depth, is_side=False):
-        """[expression], or None."""
-        if all(same(wanted[0], value) for value in wanted):
-            return [constant(wanted[0])]
+    def solve(self, wanted, depth, nest=2):
+        """[expression], or None; branches are in one another `nest` times at most."""
         target = self.mark(wanted)
+        if all(same(wanted[0], value) for value in wanted):
+            # Of few configurations a size is more often a key's than itself.
+            if self.is_part and is_number(wanted[0]) and wanted[0] > 1:
+                for expression, values in self.terms:
+                    if isinstance(expression, str) and self.mark(values) == target:
+                        return [expression]
+            return [constant(wanted[0])]
         for expression, values in self.terms:
             if self.mark(values) == target:
                 return [expression]
         if all(is_number(value) for value in wanted):
-            found = self.arithmetic(target, depth)
+            found = self.arithmetic(target, wanted, depth)
             if found is not None:
                 return [found]
         if all(isinstance(value, bool) for value in wanted):
-            for condition, values in self.all_conditions():
-                if tuple(values) == tuple(wanted):
-                    return [condition]
+            found = self.condition(tuple(wanted), depth >= 2)
+            if found is not None:
+                return [found]
         found = self.lookup(wanted)
         if found is not None:
             return [found]
-        if depth >= 2 and not is_side:
-            return self.branches(wanted, depth)
+        if depth >= 2 and nest:
+            return self.one_side(wanted, depth, nest) or self.branches(wanted, depth, nest)
         return None
 
-    def arithmetic(self, target, depth):
+    def arithmetic(self, target, wanted, depth):
         if self.binary is None:
             numbers = [(e, v) for e, v in self.terms if all(map(is_number, v))]
             constants = [(number, [number] * len(self.points)) for number in SMALL]
@@ -348,12 +421,24 @@ class Table:
                     for op in ("*", "//", "+", "-"):
                         self.put(op, a, x, b, y, self.ternary)
                     if isinstance(b, (str, list)):
-                        for op in ("*", "//", "-"):
+                        for op in ("*", "//", "-", *(("int*",) if any(isinstance(value, float) for value in y) else ())):
                             self.put(op, b, y, a, x, self.ternary)
                 for a, x in first:
                     for b in (-0.5, 0.5, 2):
                         self.put("^", a, x, b, [b] * len(x), self.ternary)
-        return self.ternary[target][0] if target in self.ternary else None
+        if target in self.ternary:
+            return self.ternary[target][0]
+        # One more term.
+        for e, v in self.numbers_ + [(number, [number] * len(self.points)) for number in SMALL]:
+            if 0 not in v and all(isinstance(value, int) and isinstance(own, int) and value % own == 0 for value, own in zip(wanted, v)):
+                rest = self.mark([value // own for value, own in zip(wanted, v)])
+                if rest in self.ternary:
+                    return ["*", self.ternary[rest][0], e]
+            for op, inverse in (("+", "-"), ("-", "+")):
+                rest = self.mark([arithmetic(inverse, value, own) for value, own in zip(wanted, v)])
+                if rest in self.ternary:
+                    return [op, self.ternary[rest][0], e]
+        return None
 
     def put(self, op, a, x, b, y, into=None):
         into = self.binary if into is None else into
@@ -369,6 +454,12 @@ class Table:
         if not self.conditions:
             found = []
             for e, v in self.terms:
+                lists = [value for value in v if isinstance(value, list)]
+                items = {frozen(item): item for value in lists for item in value if isinstance(item, str)}
+                if lists and len(items) <= 8:
+                    for item in items.values():
+                        found += [["in", ["=", item], e], ["not", ["in", ["=", item], e]]]
+            for e, v in self.terms:
                 found.append(["true", e])
                 found.append(["not", e])
                 if any(value is None for value in v):
@@ -376,12 +467,16 @@ class Table:
                 distinct = {frozen(value): value for value in v}
                 if len(distinct) <= 8:
                     for value in distinct.values():
+                        # A size that has a meaning of its own is more often a chance.
+                        if isinstance(e, str) and (isinstance(value, list) or (is_number(value) and value not in (-1, 0, 1))):
+                            continue
                         found += [["==", e, constant(value)], ["not", ["==", e, constant(value)]]]
             numbers = [(e, v) for e, v in self.terms if all(map(is_number, v))]
             for (a, _), (b, _) in itertools.permutations(numbers, 2):
                 found += [["<", a, b], ["not", ["<", a, b]], ["==", a, b], ["not", ["==", a, b]]]
             for a, v in numbers:
-                found += [["<", number, a] for number in (1, 2)]
+                for number in (0, 1, 2):
+                    found += [["<", number, a], ["not", ["<", number, a]]]
                 if a and isinstance(a, list):
                     for modulus in (2, 3, 4):
                         found += [["==", ["%", a, modulus], rest] for rest in range(modulus)]
@@ -399,30 +494,88 @@ class Table:
 
     def lookup(self, wanted):
         for e, v in self.terms:
-            if any(isinstance(value, (list, float)) or (is_number(value) and abs(value) > 16) for value in v) or isinstance(e, list):
+            if any(isinstance(value, (list, float)) or (is_number(value) and abs(value) > 16) for value in v):
+                continue
+            if isinstance(e, list) and not (e[0] == "at" and all(isinstance(value, str) for value in v)):
                 continue
             table = {}
-            if all(same(table.setdefault(frozen(value), (value, result))[1], result) for value, result in zip(v, wanted)) and len(table) < len(v) + 1:
+            if all(same(table.setdefault(frozen(value), (value, result))[1], result) for value, result in zip(v, wanted)):
+                if self.is_part and len(v) < 2 * len(table):
+                    continue
                 if all(isinstance(value, (str, bool, type(None))) for value in v):
                     return ["of", e, [[value, result] for value, result in table.values()]]
         return None
 
-    def branches(self, wanted, depth):
+    def condition(self, wanted, may_be_two):
+        """A condition that holds at these points, or two together; None where there is none."""
+        self.all_conditions()
+        if wanted in self.conditions:
+            return self.conditions[wanted]
+        if not may_be_two or len(self.points) < 8:
+            return None
+        bits = lambda values: sum(1 << place for place, value in enumerate(values) if value)  # noqa: E731
+        target = bits(wanted)
+        every = [(condition, bits(values)) for values, condition in self.conditions.items()]
+        above = [(c, b) for c, b in every if b & target == target][:150]
+        below = [(c, b) for c, b in every if b | target == target][:150]
+        for (c, a), (d, b) in itertools.combinations(above, 2):
+            if a & b == target:
+                return ["if", c, d, False]
+        for (c, a), (d, b) in itertools.combinations(below, 2):
+            if a | b == target:
+                return ["if", c, True, d]
+        return None
+
+    def part(self, chosen):
+        """The same of some of the points."""
+        part = Table.__new__(Table)
+        part.points, part.until = [self.points[place] for place in chosen], self.until
+        part.terms = [(e, [v[place] for place in chosen]) for e, v in self.terms]
+        part.conditions, part.binary, part.is_part = {}, None, True
+        return part
+
+    def one_side(self, wanted, depth, nest):
+        """One value where a condition holds, something that is searched for elsewhere."""
+        distinct = {}
+        for value in wanted:
+            distinct.setdefault(frozen(value), [value, 0])[1] += 1
+        likely = sorted(distinct.values(), key=lambda known: (known[0] is not None, isinstance(known[0], list), -known[1]))
+        for value, count in likely[:4]:
+            if (count < 2 and value is not None) or time.process_time() > self.until:
+                continue
+            there = tuple(same(value, other) for other in wanted)
+            condition = self.condition(there, True)
+            if condition is None:
+                continue
+            rest = [place for place, is_there in enumerate(there) if not is_there]
+            found = self.part(rest).solve([wanted[place] for place in rest], depth, nest - 1)
+            if found is not None:
+                return [["if", condition, constant(value), found[0]]]
+        return None
+
+    def branches(self, wanted, depth, nest):
         # Whether a key is set is the usual question: what follows may be less simple then.
         conditions = [(c, v) for c, v in self.all_conditions() if len(self.points) > 2]
-        first = [(c, v, 3) for c, v in conditions if c[0] in ("true", "null") and isinstance(c[1], str)]
+        first = [(c, v, 3) for c, v in conditions if c[0] in ("true", "null", "==") and isinstance(c[1], str) and not (c[0] == "==" and is_number(c[2]))]
         for condition, values, deep in [*first, *((c, v, 1) for c, v in conditions)]:
+            if time.process_time() > self.until:
+                return None
             sides = []
             for side in (True, False):
                 chosen = [place for place, value in enumerate(values) if value is side]
-                part = Table.__new__(Table)
-                part.points = [self.points[place] for place in chosen]
-                part.terms = [(e, [v[place] for place in chosen]) for e, v in self.terms]
-                part.conditions, part.binary = {}, None
-                found = part.solve([wanted[place] for place in chosen], deep if deep == 1 or depth < 3 else 3, deep > 1)
+                found = self.part(chosen).solve([wanted[place] for place in chosen], min(deep, depth), nest - 1)
                 if found is None or (len(chosen) < 2 and len(self.points) > 12 and isinstance(found[0], list) and found[0][0] != "="):
                     break
                 sides.append(found[0])
             else:
                 return [["if", condition, *sides]]
         return None
+
+
+def keys_of(expression):
+    """Keys of the configuration in an expression."""
+    if isinstance(expression, str):
+        return {expression}
+    if not isinstance(expression, list) or expression[0] == "=":
+        return set()
+    return set().union(*map(keys_of, expression[1:]))

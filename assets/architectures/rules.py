@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Finds how the model classes of transformers and diffusers follow their configurations, and writes that to rules.bin.
 
-    python assets/architectures/rules.py [--only TYPE ...] [--kept FOLDER] [--write]
+    python assets/architectures/rules.py [--only TYPE ...] [--kept FOLDER] [--seconds 120] [--write]
 
 Each class is built on the meta device from its default configuration with few layers, then with each key of the configuration
 changed alone, then with several changed at once. Modules at the same place of the tree are one node; for each node, what exists,
 the class, each plain attribute and each tensor's shape become the simplest expression over the configuration that gives all
 observed values (expressions.py). What was found is held against builds of other random configurations: expressions that do not
 hold there are searched once more with these, and dropped if they still do not hold. Needs torch, transformers and diffusers; no
-weights and no network. With --kept each type's rules are kept as JSON, and a type that is there is not built again.
+weights and no network. With --kept each type's rules are kept as JSON, and a type that is there is not built again. A type that takes
+longer than --seconds is given up.
 
 The file, numbers little-endian: `T2MRULE1`, the length of the index (u32), the index (JSON, deflate), the blocks (JSON,
 deflate), one for each model type, each read alone when it is wanted.
@@ -27,6 +28,7 @@ import argparse
 import gzip
 import json
 import os
+import signal
 import struct
 import sys
 import time
@@ -74,6 +76,22 @@ def derive(library, kind, names, seed=0):
     defaults, expressions = computed(samples, library)
     config = {"names": library.names(kind), "defaults": defaults, "computed": expressions, "parts": library.parts_of(kind)}
     return {"config": config, "models": models, "base": library.base(kind)}, told
+
+
+class TooLong(BaseException):
+    """Not to be caught where a build that fails is passed over."""
+
+
+def in_time(seconds, call):
+    def late(*_):
+        raise TooLong
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        return call()
+    finally:
+        signal.alarm(0)
 
 
 class Block:
@@ -159,6 +177,7 @@ def main():
     parser.add_argument("--library", action="append")
     parser.add_argument("--only", nargs="*", help="model types")
     parser.add_argument("--kept", type=Path, help="a folder where what is found is kept")
+    parser.add_argument("--seconds", type=int, default=120, help="for a type")
     parser.add_argument("--write", action="store_true", help="write rules.bin of all that is found and kept")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -182,7 +201,9 @@ def main():
                     library.known[kind, name] = rule
             elif kind in wanted:
                 try:
-                    found, told = derive(library, kind, kinds[kind])
+                    found, told = in_time(arguments.seconds, lambda: derive(library, kind, kinds[kind]))
+                except TooLong:
+                    found, told = None, ["given up"]
                 except Exception as error:
                     found, told = None, [f"{type(error).__name__} {str(error)[:120]}"]
                 if kept:

@@ -83,9 +83,9 @@ def alternatives(key, value, annotation, words, literals=()):
     if isinstance(value, int):
         if FEW.search(key) or abs(value) <= 6:
             return [value + 1, value - 1, value + 2, 2 * value] if value > 1 else [value + 1, value + 2, 4, 8]
-        return [2 * value, value // 2, value + value // 2, value + 8, value + 1]
+        return [2 * value, value // 2, value + value // 2, 3 * value, value + 8, value + 1]
     if isinstance(value, float):
-        return [value / 2, value * 2] if value else [0.25]
+        return [value / 2, value * 3] if value else [0.25]
     if isinstance(value, str):
         if value in ACTIVATIONS or key.endswith(("act", "activation", "act_fn", "activation_function", "activation_fn")):
             return [other for other in ACTIVATIONS if other != value]
@@ -214,63 +214,75 @@ class Study:
         return found
 
     def rules(self, name, first):
-        """The rule of a class, the expression of its ties, and how much of it had to be dropped."""
+        """The rule of a class, the expression of its ties, how much of it had to be dropped, and its builds.
+
+        Of classes after the first, which mostly hold it, keys that are likely to matter there are changed; all where that is too few."""
+        found = self.attempt(name, first, first)
+        if not first and found[2]:
+            again = self.attempt(name, first, True)
+            if again[2] <= found[2]:
+                return again
+        return found
+
+    def singly(self, name, env, builds, singles):
+        """Builds with one key changed, of each key; what builds is remembered."""
+        begun = time.process_time()
+        failed = []
+        for path, values in self.options(env):
+            taken = 0
+            now = env.get(".".join(path)) if isinstance(path[0], str) else None
+            for value in [value for value in values if not same(value, now)][:6]:
+                if time.process_time() - begun > self.library.patience:
+                    break
+                raw = self.change(env, self.base, path, value)
+                try:
+                    built = self.observe(name, raw)
+                except Exception:
+                    failed.append((path, value))
+                    continue
+                self.add_single(builds, singles, env, raw, built)
+                self.changes.append((path, value))
+                taken += 1
+                if taken == (1 if isinstance(value, bool) else 2 if isinstance(value, float) else 3):
+                    break
+        # A switch may want another one.
+        switches = [(path, value) for path, value in self.changes if isinstance(value, bool)]
+        for path, value in [(path, value) for path, value in failed if isinstance(value, bool)][:4]:
+            for other, also in switches[:12]:
+                both = [path, other], [value, also]
+                raw = self.change(env, self.base, *both)
+                try:
+                    built = self.observe(name, raw)
+                except Exception:
+                    continue
+                self.add_single(builds, singles, env, raw, built)
+                self.changes.append(both)
+                break
+
+    def attempt(self, name, first, all_keys):
         builds, singles = [], {}
         base = self.observe(name, self.base)
         builds.append((self.base, *base))
         env = base[0]
-        begun = time.process_time()
-        failed = []
         if first:
-            for path, values in self.options(env):
-                taken = 0
-                now = env.get(".".join(path)) if isinstance(path[0], str) else None
-                for value in [value for value in values if not same(value, now)][:6]:
-                    if time.process_time() - begun > self.library.patience:
-                        break
-                    raw = self.change(env, self.base, path, value)
-                    try:
-                        built = self.observe(name, raw)
-                    except Exception:
-                        failed.append((path, value))
-                        continue
-                    self.add_single(builds, singles, env, raw, built)
-                    self.changes.append((path, value))
-                    taken += 1
-                    if taken == (1 if isinstance(value, (bool, float)) else 2):
-                        break
-            # A switch may want another one.
-            switches = [(path, value) for path, value in self.changes if isinstance(value, bool)]
-            for path, value in [(path, value) for path, value in failed if isinstance(value, bool)][:4]:
-                for other, also in switches[:12]:
-                    both = [path, other], [value, also]
-                    raw = self.change(env, self.base, *both)
-                    try:
-                        built = self.observe(name, raw)
-                    except Exception:
-                        continue
-                    self.add_single(builds, singles, env, raw, built)
-                    self.changes.append(both)
-                    break
+            self.singly(name, env, builds, singles)
         else:
-            for path, value in self.changes:
-                if re.search(r"label|classif|pool|head$|tie|dropout|hidden_size$|d_model", str(path[-1])):
-                    raw = self.change(env, self.base, path, value)
-                    try:
-                        self.add_single(builds, singles, env, raw, self.observe(name, raw))
-                    except Exception:
-                        continue
-            raw = {**self.base, "num_labels": 5}
-            try:
-                self.add_single(builds, singles, env, raw, self.observe(name, raw))
-            except Exception:
-                pass
-        builds += self.together(name, env, 8 if first else 3)
-        held = self.together(name, env, 4 if first else 2)
+            likely = re.compile(r"label|classif|pool|head$|tie|dropout|hidden_size$|d_model")
+            begun = time.process_time()
+            for path, value in [*self.changes, (["num_labels"], 5)]:
+                if (not all_keys and path != ["num_labels"] and not likely.search(str(path[-1]))) or time.process_time() - begun > self.library.patience / 2:
+                    continue
+                raw = self.change(env, self.base, path, value)
+                try:
+                    self.add_single(builds, singles, env, raw, self.observe(name, raw))
+                except Exception:
+                    continue
+        builds += self.together(name, env, 24 if first else 12 if all_keys else 4)
+        held = self.together(name, env, 10 if all_keys else 3)
         hints = self.library.hints.setdefault(self.kind, {})
-        for attempt in range(2):
+        for attempt in range(3 if all_keys else 2):
             envs = [env for _, env, _, _ in builds]
-            finder = Finder(0, singles, self.library.search)
+            finder = Finder(0, singles, self.library.search, not all_keys)
             finder.hints = hints
             unifier = Unifier(finder, envs, self.library, name)
             rows = [(number, ()) for number in range(len(builds))]
@@ -280,11 +292,10 @@ class Study:
             except Unknown:
                 ties = {}
             wrong = sum(self.check(rule, env, node) for _, env, node, _ in held)
-            if not wrong or attempt:
+            if not wrong or attempt == (2 if all_keys else 1):
                 break
-            hints.clear()
             builds += held
-            held = self.together(name, env, 4)
+            held = self.together(name, env, 10)
         dropped = 0
         for _, env, node, _ in [*held, *builds]:
             for _ in range(3):

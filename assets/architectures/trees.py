@@ -13,6 +13,10 @@ NOISE = {
 }
 
 
+# An expression that never has a value: of an attribute that is not there.
+ABSENT = ["at", ["list"], 0]
+
+
 class Node:
     """A module as it was built."""
 
@@ -226,14 +230,36 @@ class Unifier:
         options = [[kind, name, key]]
         if key and self.library.base(kind) == name:
             options.insert(0, [None, None, key])
+        if not key:
+            return self.variant(kind, name, rows, nodes)
         for option in options:
             rule = {"ref": option}
             try:
                 shares = [self.wrong_share(predicted(rule, self.envs[build], self.library), node) for (build, _), node in zip(rows, nodes)]
             except (Unknown, KeyError, RecursionError):
                 continue
-            if max(shares) == 0 or (not key and sum(shares) / len(shares) < 0.05):
+            if max(shares) == 0:
                 return rule
+        return None
+
+    def variant(self, kind, name, rows, nodes):
+        """A class of the same type in another: it is referred to where it is the same, and nearly the same where not (without a pooler)."""
+        kind = kind or self.envs[rows[0][0]].get("model_type")
+        known = self.library.known.get((kind, name))
+        if known is None:
+            return None
+        rule = {"ref": [None, name, ""]}
+        for option in (rule, None):
+            if option is None:
+                option = copy.deepcopy(known)
+                children = {child.name for node in nodes for child in node.children}
+                option["k"] = [child for child in option.get("k", []) if child[0] is None or child[0] in children]
+            try:
+                shares = [self.wrong_share(predicted(option, self.envs[build], self.library), node) for (build, _), node in zip(rows, nodes)]
+            except (Unknown, KeyError, RecursionError):
+                continue
+            if max(shares) == 0 or (option is not rule and sum(shares) / len(shares) < 0.05):
+                return option
         return None
 
     @staticmethod
@@ -247,10 +273,12 @@ class Unifier:
         names = dict.fromkeys(name for node in nodes for name in node.attributes)
         for name in names:
             chosen = [(row, node.attributes[name]) for row, node in zip(rows, nodes) if name in node.attributes]
-            if len(chosen) < len(rows):
-                continue
             try:
-                rule["a"][name] = self.find(rows, [value for _, value in chosen], (cls, name))
+                value = self.find([row for row, _ in chosen], [value for _, value in chosen], (cls, name))
+                if len(chosen) < len(rows):
+                    there = self.find(rows, [name in node.attributes for node in nodes], (cls, name, "told"))
+                    value = ["if", there, value, ABSENT]
+                rule["a"][name] = value
             except Unknown:
                 pass
         for name in dict.fromkeys(own[0] for node in nodes for own in node.tensors):
