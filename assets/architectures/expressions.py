@@ -170,6 +170,9 @@ class Finder:
         name = hint[1] if hint is not None else None
         if self.is_key(name, rows, envs, values):
             return name
+        there = [place for place, value in enumerate(values) if value is not None]
+        if 0 < len(there) < len(values) and self.is_key(name, [rows[place] for place in there], envs, [values[place] for place in there]):
+            return ["if", self.find(rows, envs, [value is None for value in values]), None, name]
         alike = all(same(values[0], value) for value in values[1:])
         if not alike or (self.is_brief and hint is not None and not hint[0].startswith("torch.")):
             for known in self.hints.get(hint, ()):
@@ -180,7 +183,7 @@ class Finder:
         mark = (tuple(rows), tuple(frozen(value) for value in values))
         if mark not in self.found:
             try:
-                self.found[mark] = self.search(rows, envs, values, name)
+                self.found[mark] = self.search(rows, envs, values)
             except Unknown:
                 self.found[mark] = None
         found = self.found[mark]
@@ -218,7 +221,7 @@ class Finder:
         """Whether an attribute is the key of its own name."""
         return name in envs[rows[0][0]] and self.holds(name, rows, envs, values)
 
-    def search(self, rows, envs, values, name=None):
+    def search(self, rows, envs, values):
         self.until = min(self.last, time.process_time() + SECONDS_EACH)
         length = len(values[0]) if isinstance(values[0], (list, tuple)) else 0
         if 0 < length <= 8 and all(isinstance(value, (list, tuple)) and len(value) == length for value in values):
@@ -235,8 +238,7 @@ class Finder:
                 raise
         # What there is follows keys of its own, apart from whether there is any.
         there = [place for place, is_absent in enumerate(absent) if not is_absent]
-        some = [rows[place] for place in there], envs, [values[place] for place in there]
-        rest = name if self.is_key(name, *some) else self.find(*some)
+        rest = self.find([rows[place] for place in there], envs, [values[place] for place in there])
         return ["if", self.find(rows, envs, absent), None, rest]
 
     def plan(self, rows, envs, values, shallow=False):

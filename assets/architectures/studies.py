@@ -195,7 +195,8 @@ class Study:
 
     def joint(self, env, share):
         raw = copy.deepcopy(self.base)
-        for path, value in self.changes:
+        # Of several values of a key the last stays.
+        for path, value in self.random.sample(self.changes, len(self.changes)):
             if self.random.random() < share:
                 raw = self.change(env, raw, path, value)
         return raw
