@@ -12,6 +12,45 @@ use t2m_engine::program::Operand;
 /// Longest list that a range or a comprehension makes: axes, or positions along one.
 const LONGEST: usize = 1 << 16;
 
+/// Functions that a text may call besides the library's: Python's own on what is known beforehand, and those of `helpers.rs`.
+const FUNCTIONS: [&str; 35] = [
+    "len",
+    "list",
+    "tuple",
+    "reversed",
+    "range",
+    "sum",
+    "prod",
+    "max",
+    "min",
+    "abs",
+    "int",
+    "float",
+    "sqrt",
+    "ceil",
+    "floor",
+    "isinstance_int",
+    "is_list",
+    "any",
+    "all",
+    "zip",
+    "enumerate",
+    "refuse",
+    "is_float",
+    "is_bool",
+    "is_infinite",
+    "broadcast",
+    "array",
+    "given",
+    "cut",
+    "cropped",
+    "rolled",
+    "padded",
+    "windows",
+    "averaged",
+    "resized",
+];
+
 /// What a name of the text stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Known {
@@ -287,7 +326,7 @@ impl<'t> Lower<'t> {
     pub(super) fn builtin(&mut self, node: Node<'t>) -> Lowered<Option<Argument>> {
         let (function, list) = (self.field(node, "function")?, self.field(node, "arguments")?);
         let name = self.slice(function);
-        if function.kind() != "identifier" || self.names.contains_key(name) {
+        if function.kind() != "identifier" || self.names.contains_key(name) || !FUNCTIONS.contains(&name) {
             return Ok(None);
         }
         if list.kind() == "generator_expression" {

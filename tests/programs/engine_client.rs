@@ -169,7 +169,7 @@ fn an_engine_that_hangs_is_ended_at_the_deadline() {
 #[test]
 fn another_protocol_is_told_with_both_numbers() {
     let mut bench = bench(&["--other-protocol"], Duration::from_secs(60));
-    let reason = "t2m-mlx: engine speaks protocol 5, this program speaks 4; install both from the same version";
+    let reason = "t2m-mlx: engine speaks protocol 6, this program speaks 5; install both from the same version";
     assert_eq!(bench.client.info(), Err(Error::Down(reason.to_owned())));
     bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
     bench.works();

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::header::TensorHeader;
 use super::program::Program;
-use super::protocol::TensorHeader;
 use t2m_checkpoint::{Dtype, TensorData};
 
 /// What a step calls.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod conversation;
 pub mod environment;
 pub mod graph;
+pub mod header;
 pub mod own;
 pub mod padding;
 pub mod process;

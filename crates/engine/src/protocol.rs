@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::graph::{Call, RanHeader, Run};
+pub use super::header::TensorHeader;
 use super::program::ModuleSpec;
 use t2m_checkpoint::{Dtype, TensorData};
 
@@ -50,18 +51,6 @@ impl EngineInfo {
         let flags = self.flags.iter().map(|(name, value)| format!(", {name}={}", plain(value)));
         format!("{}{}", self.device, flags.collect::<String>())
     }
-}
-
-/// A tensor's description; its bytes follow in the payload.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TensorHeader {
-    /// Parameter name, or empty for inputs and outputs.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Shape.
-    pub shape: Vec<usize>,
 }
 
 /// From t2m-tui to an engine. Closing the pipe ends it.
@@ -216,19 +205,6 @@ fn read_exactly(reader: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(length).read_to_end(&mut bytes)?;
     if (bytes.len() as u64) < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
-}
-
-impl TensorHeader {
-    /// Describe a tensor.
-    pub fn of(name: &str, tensor: &TensorData) -> TensorHeader {
-        TensorHeader { name: name.to_owned(), dtype: tensor.dtype, shape: tensor.shape.clone() }
-    }
-
-    /// Bytes of the tensor; `None` where no memory could hold them.
-    fn length(&self) -> Option<usize> {
-        let elements = self.shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis))?;
-        elements.checked_mul(self.dtype.size())
-    }
 }
 
 /// The length of a payload that holds exactly these tensors.
