@@ -27,6 +27,8 @@ pub enum Origin {
     Shapes,
     /// The user.
     Typed,
+    /// The default of the class's constructor, beside what the user typed of the module.
+    Default,
 }
 
 impl fmt::Display for Origin {
@@ -37,6 +39,7 @@ impl fmt::Display for Origin {
             Origin::Config { key } => write!(out, "config.json {key}"),
             Origin::Shapes => out.write_str("shapes"),
             Origin::Typed => out.write_str("typed"),
+            Origin::Default => out.write_str("default"),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::model::{Evidence, Model, Module, ModuleId, Origin};
 use crate::registry::constructors::{Constructor, constructor};
+use crate::registry::plausible::plausible;
 use crate::registry::{Registry, RowStatus};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Checkpoint, Tensor};
@@ -123,7 +124,27 @@ impl Typed {
                 typed.warnings.push(format!("What was typed cannot be used everywhere: {}: {reason}", edit.words()));
             }
         }
+        for id in typed.modules.keys() {
+            if let Some(module) = model.modules.get_mut(*id) {
+                complete(module);
+            }
+        }
         typed
+    }
+}
+
+/// Give a module of which arguments were typed the constructor's defaults for those that were not and that matter, as the call
+/// would: they are told as defaults, and can be typed as well.
+fn complete(module: &mut Module) {
+    let typed = module.told_by.iter().any(|(name, origin)| name != CLASS && *origin == Origin::Typed);
+    let Some(constructor) = constructor(&module.class).filter(|_| typed) else { return };
+    let given = module.attributes.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+    let all = constructor.attributes(given, true);
+    let matters = |name: &String| !module.attributes.contains_key(name) && plausible(&module.class, name).is_some();
+    let new: Vec<_> = all.into_iter().filter(|(name, _)| matters(name)).collect();
+    for (name, value) in new {
+        module.told_by.insert(&name, Origin::Default);
+        Arc::make_mut(&mut module.attributes).insert(name, value);
     }
 }
 
@@ -157,8 +178,11 @@ fn has(module: &Module, attribute: &str) -> bool {
 
 /// Whether nothing says this of a module: of one that it can be typed of.
 pub fn is_like(module: &Module, attribute: &str) -> bool {
-    let known =
-        if attribute == CLASS { module.alternatives.is_empty() } else { module.attributes.contains_key(attribute) };
+    let is_default = module.told_by.get(attribute) == Some(&Origin::Default);
+    let known = match attribute {
+        CLASS => module.alternatives.is_empty(),
+        attribute => module.attributes.contains_key(attribute) && !is_default,
+    };
     module.evidence != Evidence::Exact && !known
 }
 

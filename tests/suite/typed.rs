@@ -42,18 +42,23 @@ fn what_is_typed_makes_a_layer_complete() {
     assert_eq!(status(&opened(Vec::new()), "stem_norm"), (Status::Incomplete, true));
     let one = opened(vec![edit(at("stem_norm"), "eps", json!(1e-3))]);
     assert_eq!(status(&one, "stem_norm"), (Status::Direct, false));
-    // A number stands for each axis, as in a constructor; what is still missing stays assumed.
+    // A number stands for each axis, as in a constructor; what is not typed is the constructor's default, and told as that.
     let stem = |more: Vec<Edit>| {
         let stride = edit(at("stem"), "stride", json!(2));
         opened([vec![stride], more].concat())
     };
+    let told = |opened: &Opened, name: &str| {
+        let module = &opened.model.modules[opened.model.find("stem").unwrap()];
+        (module.attributes[name].clone(), module.told_by.get(name).map(ToString::to_string))
+    };
     let some = stem(Vec::new());
-    assert_eq!(attribute(&some, "stem", "stride"), Some(json!([2, 2])));
-    let triaged = &some.triage.modules[some.model.find("stem").unwrap()];
-    assert_eq!(triaged.unknown, ["padding", "dilation", "padding_mode"]);
-    let rest = [("padding", json!(2)), ("dilation", json!(1)), ("padding_mode", json!("zeros"))];
-    let all = stem(rest.into_iter().map(|(name, value)| edit(at("stem"), name, value)).collect());
-    assert_eq!(status(&all, "stem"), (Status::Direct, false));
+    assert_eq!(status(&some, "stem"), (Status::Direct, false));
+    assert_eq!(told(&some, "stride"), (json!([2, 2]), Some("typed".to_owned())));
+    assert_eq!(told(&some, "padding"), (json!([0, 0]), Some("default".to_owned())));
+    assert_eq!(told(&some, "kernel_size").1, None, "the shape says it");
+    let padded = stem(vec![edit(at("stem"), "padding", json!(2))]);
+    assert_eq!(told(&padded, "padding"), (json!([2, 2]), Some("typed".to_owned())));
+    assert_eq!(status(&padded, "stem"), (Status::Direct, false));
 }
 
 #[test]
