@@ -91,11 +91,15 @@ impl Fit {
         if self.differing.len() > MOST_TOLD {
             found.push(format!("{} more tensors have another shape", self.differing.len() - MOST_TOLD));
         }
-        if let Some(first) = self.missing.first() {
-            found.push(format!("{} tensors are not in the file, `{first}` for one", self.missing.len()));
+        match self.missing.as_slice() {
+            [] => {}
+            [only] => found.push(format!("`{only}` is not in the file")),
+            [first, ..] => found.push(format!("{} tensors are not in the file, `{first}` for one", self.missing.len())),
         }
-        if self.unexpected > 0 {
-            found.push(format!("{} tensors of the file are not in it", self.unexpected));
+        match self.unexpected {
+            0 => {}
+            1 => found.push("1 tensor of the file is not in it".to_owned()),
+            more => found.push(format!("{more} tensors of the file are not in it")),
         }
         found
     }
