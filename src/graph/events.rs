@@ -1,9 +1,11 @@
 //! What a run of a graph tells: what each node gave, what the caller gets, and why it ended early.
 
 use super::judge::Measured;
+use super::plan::Refusal;
 use crate::compare::Verdict;
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::sentence;
+use t2m_checkpoint::graph::Node;
 use t2m_engine::client;
 use t2m_engine::{EngineState, Side};
 
@@ -34,6 +36,31 @@ pub struct NodeResult {
     pub ms_mlx: f64,
     /// What MLX ran, as Python.
     pub mlx: Option<String>,
+}
+
+impl NodeResult {
+    /// A result without anything found yet.
+    pub(super) fn blank(node: &Node, index: usize) -> NodeResult {
+        NodeResult {
+            index,
+            name: node.name.clone(),
+            target: node.target.clone(),
+            module: node.module.to_string(),
+            place: node.place.as_ref().map(|(file, line)| (file.to_string(), *line)),
+            verdict: NodeVerdict::Given,
+            reason: None,
+            isolated: None,
+            accumulated: None,
+            ms_torch: 0.0,
+            ms_mlx: 0.0,
+            mlx: None,
+        }
+    }
+
+    /// A node that is not run.
+    pub(super) fn refused(node: &Node, index: usize, refusal: Refusal) -> NodeResult {
+        NodeResult { verdict: NodeVerdict::Refused, reason: Some(refusal.0), ..NodeResult::blank(node, index) }
+    }
 }
 
 /// What was found of a node.

@@ -60,12 +60,12 @@ impl Results {
         self.nodes.iter().filter(ran).count()
     }
 
-    /// Fine if every node ran and every output agrees.
+    /// Fine if every node ran and every output agrees; not where nothing was run, which shows nothing.
     pub fn exit(&self) -> Exit {
         let outputs = self.outputs.as_ref();
         let agree = |output: &OutputResult| output.measured.as_ref().is_ok_and(|measured| measured.verdict.passes());
         let all_agree = outputs.is_some_and(|outputs| outputs.iter().all(agree));
-        Exit::of(all_agree && !self.nodes.iter().any(|node| node.verdict.is_bad()))
+        Exit::of(all_agree && self.run() > 0 && !self.nodes.iter().any(|node| node.verdict.is_bad()))
     }
 
     /// The worst verdict of what has come together.

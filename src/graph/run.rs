@@ -180,7 +180,7 @@ impl<'a> Lockstep<'a> {
             let loaded = self.state(graph, node, values)?;
             let result = match loaded {
                 Ok(()) => self.node(graph, node, values, index)?,
-                Err(refusal) => Some(refused(node, index, refusal)),
+                Err(refusal) => Some(NodeResult::refused(node, index, refusal)),
             };
             if let Some(result) = result {
                 (self.tell)(Event::Node(Box::new(result)));
@@ -232,7 +232,7 @@ impl<'a> Lockstep<'a> {
         }
         let torch = match plan::torch(node, &forms) {
             Ok(torch) => torch,
-            Err(refusal) => return Ok(Some(refused(node, index, refusal))),
+            Err(refusal) => return Ok(Some(NodeResult::refused(node, index, refusal))),
         };
         let mlx = plan::mlx(node, &forms, Table::built_in());
         self.both(graph, node, values, index, &torch, mlx).map(Some)
@@ -243,7 +243,7 @@ impl<'a> Lockstep<'a> {
         let not_understood = || Refusal("a condition of this form is not run".to_owned());
         let [(_, test), (_, Argument::Graph(yes)), (_, Argument::Graph(no)), rest @ ..] = node.arguments.as_slice()
         else {
-            return Ok(Some(refused(node, index, not_understood())));
+            return Ok(Some(NodeResult::refused(node, index, not_understood())));
         };
         let holds = match test {
             Argument::Plain(value) => value.as_bool(),
@@ -257,11 +257,11 @@ impl<'a> Lockstep<'a> {
             },
             _ => None,
         };
-        let Some(holds) = holds else { return Ok(Some(refused(node, index, not_understood()))) };
+        let Some(holds) = holds else { return Ok(Some(NodeResult::refused(node, index, not_understood()))) };
         let graph = if holds { yes } else { no };
         let given: Vec<ValueId> = rest.iter().flat_map(|(_, argument)| argument.values()).collect();
         if graph.inputs.len() != given.len() {
-            return Ok(Some(refused(node, index, not_understood())));
+            return Ok(Some(NodeResult::refused(node, index, not_understood())));
         }
         let mut inner = Values::new();
         for (input, outer) in graph.inputs.iter().zip(&given) {
@@ -339,7 +339,7 @@ impl<'a> Lockstep<'a> {
         let exact = torch_ran.pop().map(|ran| ran.results).unwrap_or_else(|| Err(String::new()));
         let Some(single) = torch_ran.pop() else { return Err(Stop::Engine("libtorch gave nothing".to_owned())) };
         let alone = torch_ran.pop().map(|ran| ran.results);
-        let mut result = blank(node, index);
+        let mut result = NodeResult::blank(node, index);
         result.ms_torch = single.milliseconds;
         let outcomes = match single.results {
             Ok(outcomes) => outcomes,
@@ -558,28 +558,6 @@ impl<'a> Lockstep<'a> {
         }
         Ok(results)
     }
-}
-
-/// A result without anything found yet.
-fn blank(node: &Node, index: usize) -> NodeResult {
-    NodeResult {
-        index,
-        name: node.name.clone(),
-        target: node.target.clone(),
-        module: node.module.to_string(),
-        place: node.place.as_ref().map(|(file, line)| (file.to_string(), *line)),
-        verdict: NodeVerdict::Given,
-        reason: None,
-        isolated: None,
-        accumulated: None,
-        ms_torch: 0.0,
-        ms_mlx: 0.0,
-        mlx: None,
-    }
-}
-
-fn refused(node: &Node, index: usize, refusal: Refusal) -> NodeResult {
-    NodeResult { verdict: NodeVerdict::Refused, reason: Some(refusal.0), ..blank(node, index) }
 }
 
 fn give_number(node: &Node, number: Json, values: &mut Values) {
