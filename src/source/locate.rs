@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::budget::{Budget, Part};
+pub(super) use super::class_paths::{split, splits};
 use super::files::{self, Files, SIZE_LIMIT};
 use super::folders::{Index, classes_below, likeness};
 use super::held::Facts;
@@ -23,11 +24,6 @@ use t2m_checkpoint::escape::escape;
 const SHARE: u64 = 4;
 /// Blockers and ops of all classes together that are kept; a model has some hundred.
 const FINDINGS: usize = 50_000;
-/// Parts of a dotted path; a hostile checkpoint may name a class with thousands.
-const PARTS: usize = 32;
-/// Bytes of a part: what file systems take.
-const PART_LENGTH: usize = 200;
-
 /// Everything that was named as source, searched in order.
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -569,28 +565,6 @@ fn dedent(text: &str) -> String {
         return text.to_owned();
     }
     text.split_inclusive('\n').map(|line| line.strip_prefix(indent).unwrap_or(line)).collect()
-}
-
-/// A class's path in parts, each fit to be a file's name: a checkpoint may claim any path, `../../etc/passwd` too.
-pub(super) fn split(class: &str) -> Option<Vec<&str>> {
-    let parts: Vec<&str> = class.split('.').take(PARTS + 1).collect();
-    let fit = |part: &&str| {
-        let mut characters = part.chars();
-        let begins = characters.next().is_some_and(|first| first.is_alphabetic() || first == '_');
-        begins
-            && part.len() <= PART_LENGTH
-            && characters.all(|character| character.is_alphanumeric() || character == '_')
-    };
-    let named = parts.iter().all(|part| fit(part) || *part == "<locals>");
-    (named && parts.len() <= PARTS).then_some(parts)
-}
-
-/// Every way to read parts as a module and a qualified name in it, the shortest name first.
-pub(super) fn splits<'a>(parts: &'a [&'a str]) -> impl DoubleEndedIterator<Item = (&'a [&'a str], String)> {
-    (0..parts.len()).rev().map(|at| {
-        let (module, name) = parts.split_at(at);
-        (module, name.join("."))
-    })
 }
 
 /// The class in `folder/a/b.py` or `folder/a/b/__init__.py`, for each reading of the parts.

@@ -10,6 +10,7 @@ pub mod budget;
 pub mod builders;
 mod by_name;
 mod checks;
+mod class_paths;
 pub mod constructors;
 mod evaluate;
 mod files;

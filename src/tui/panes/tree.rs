@@ -2,13 +2,15 @@
 //!
 //! `rows` is rebuilt when a fold or the filter changes, never for a frame, so that a frame costs the rows on screen.
 
-use std::collections::HashSet;
+mod filter;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{Behaviour, Pane, Place, View};
+pub use filter::Filter;
+
 use crate::compare::Verdict;
 use crate::findings::forwards::prefix;
 use crate::model::{Evidence, Module, ModuleId};
@@ -27,29 +29,6 @@ use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Widest indentation in columns; deeper modules are not moved further right.
 const MAX_INDENT: usize = 24;
-
-/// Which modules are wanted. Ancestors of a wanted module stay, dimmed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// These statuses; all when empty.
-    pub statuses: HashSet<Status>,
-    /// Only what was measured badly: drift, broken, failed.
-    pub bad: bool,
-}
-
-impl Filter {
-    /// Whether it lets everything through.
-    pub fn is_empty(&self) -> bool {
-        self.statuses.is_empty() && !self.bad
-    }
-
-    /// Whether a module is wanted.
-    pub fn wants(&self, document: &Document, measured: &Results, id: ModuleId) -> bool {
-        let status = document.triage(id).map(|triage| triage.status);
-        let by_status = self.statuses.is_empty() || status.is_some_and(|status| self.statuses.contains(&status));
-        by_status && (!self.bad || measured.is_bad(id))
-    }
-}
 
 /// The tree pane.
 #[derive(Debug, Clone, Default)]
