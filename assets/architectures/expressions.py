@@ -397,6 +397,8 @@ class Table:
             self.numbers_ = numbers
             self.binary = {}
             for (a, x), (b, y) in itertools.product(numbers + constants, numbers + constants):
+                if self.is_late():
+                    break
                 if not isinstance(a, (str, list)) and not isinstance(b, (str, list)):
                     continue
                 for op in ("*", "//", "-", "+", "/", "int*", "min", "max", "%"):
@@ -420,6 +422,8 @@ class Table:
             if len(first) < 3000:
                 others = self.numbers_ + [(number, [number] * len(self.points)) for number in SMALL]
                 for (a, x), (b, y) in itertools.product(first, others):
+                    if self.is_late():
+                        break
                     for op in ("*", "//", "+", "-"):
                         self.put(op, a, x, b, y, self.ternary)
                     if isinstance(b, (str, list)):
@@ -441,6 +445,11 @@ class Table:
                 if rest in self.ternary:
                     return [op, self.ternary[rest][0], e]
         return None
+
+    def is_late(self):
+        """Whether the time is up; looked at now and then."""
+        self.steps = getattr(self, "steps", 0) + 1
+        return self.steps % 64 == 0 and time.process_time() > self.until
 
     def put(self, op, a, x, b, y, into=None):
         into = self.binary if into is None else into
@@ -489,6 +498,8 @@ class Table:
                 if any(isinstance(value, list) for value in w) and not any(isinstance(value, list) for value in v):
                     found += [["in", a, b], ["not", ["in", a, b]]]
             for condition in found:
+                if self.is_late():
+                    break
                 values = self.values(condition)
                 if values is not None and any(values) and not all(values):
                     self.conditions.setdefault(tuple(values), condition)

@@ -86,12 +86,12 @@ def in_time(seconds, call):
     def late(*_):
         raise TooLong
 
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
+    signal.signal(signal.SIGVTALRM, late)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         return call()
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 class Block:
@@ -177,7 +177,7 @@ def main():
     parser.add_argument("--library", action="append")
     parser.add_argument("--only", nargs="*", help="model types")
     parser.add_argument("--kept", type=Path, help="a folder where what is found is kept")
-    parser.add_argument("--seconds", type=int, default=120, help="for a type")
+    parser.add_argument("--seconds", type=int, default=120, help="of computing, for a type")
     parser.add_argument("--write", action="store_true", help="write rules.bin of all that is found and kept")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")

@@ -83,7 +83,8 @@ def alternatives(key, value, annotation, words, literals=()):
     if isinstance(value, int):
         if FEW.search(key) or abs(value) <= 6:
             return [value + 1, value - 1, value + 2, 2 * value] if value > 1 else [value + 1, value + 2, 4, 8]
-        return [2 * value, value // 2, value + value // 2, 3 * value, value + 8, value + 1]
+        # An odd one is among the first: code asks for it.
+        return [2 * value, value // 2, value + 1, value + value // 2, 3 * value, value + 8]
     if isinstance(value, float):
         return [value / 2, value * 3] if value else [0.25]
     if isinstance(value, str):

@@ -198,7 +198,7 @@ fn every_mistake_calls_what_the_table_knows() {
 #[test]
 fn every_row_names_what_the_table_knows() {
     let registry = Registry::load(&[]).unwrap();
-    for op in &registry.ops {
+    for op in registry.ops() {
         let torch = Signature::of(Dialect::Torch, &op.torch.replacen("x.", "Tensor.", 1));
         // `x.astype` is a method, `x.at[...].add` no function.
         let mlx = op.mlx.strip_prefix("x.").unwrap_or(&op.mlx);

@@ -69,7 +69,7 @@ fn report_json(engines: &[(Side, Result<EngineInfo, String>)], registry: &Regist
         "version": env!("CARGO_PKG_VERSION"),
         "engines": {"torch": engine(Side::Torch), "mlx": engine(Side::Mlx)},
         "terminal": terminal().into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<serde_json::Map<_, _>>(),
-        "registry": {"layers": registry.layers.len(), "ops": registry.ops.len(), "rules": registry.rules.len()},
+        "registry": {"layers": registry.layers.len(), "ops": registry.ops().len(), "rules": registry.rules.len()},
         "sources": sources.describe(),
     })
 }
@@ -117,7 +117,7 @@ fn write_text(
         out,
         "\nregistry\n  {} layers, {} ops, {} weight rules",
         registry.layers.len(),
-        registry.ops.len(),
+        registry.ops().len(),
         registry.rules.len()
     )?;
     writeln!(out, "\nsources")?;

@@ -34,8 +34,6 @@ pub use rules::LayoutRule;
 pub struct Registry {
     /// Layers, in file order.
     pub layers: Vec<Layer>,
-    /// Ops, in file order.
-    pub ops: Vec<Op>,
     /// torch's dtypes, in file order.
     pub dtypes: Vec<DtypeRow>,
     /// Weight layouts, in file order.
@@ -43,7 +41,6 @@ pub struct Registry {
     by_class: HashMap<String, usize>,
     /// How many classes each row is for.
     classes_of: Vec<usize>,
-    by_op: HashMap<String, usize>,
 }
 
 /// A registry file that cannot be used.
@@ -82,7 +79,6 @@ const LONGEST: u64 = 2 << 20;
 
 const LAYERS: (&str, &str) = ("assets/registry/layers.toml", include_str!("../../assets/registry/layers.toml"));
 const ZOO: (&str, &str) = ("assets/registry/zoo.toml", include_str!("../../assets/registry/zoo.toml"));
-const OPS: (&str, &str) = ("assets/registry/ops.toml", include_str!("../../assets/registry/ops.toml"));
 const DTYPES: (&str, &str) = ("assets/registry/dtypes.toml", include_str!("../../assets/registry/dtypes.toml"));
 const RULES: (&str, &str) = ("assets/registry/rules.toml", include_str!("../../assets/registry/rules.toml"));
 
@@ -95,19 +91,8 @@ impl Registry {
     pub fn load(files: &[PathBuf]) -> Result<Registry, Error> {
         let rules = rules::parse(Path::new(RULES.0), RULES.1)?;
         let dtypes = dtypes::parse(Path::new(DTYPES.0), DTYPES.1)?;
-        let ops = ops::parse(Path::new(OPS.0), OPS.1)?;
-        let names = |op: &Op| std::iter::once(op.torch.clone()).chain(op.also.clone()).collect::<Vec<String>>();
-        let by_op = ops.iter().enumerate().flat_map(|(index, op)| names(op).into_iter().map(move |name| (name, index)));
-        let by_op = by_op.collect();
-        let mut registry = Registry {
-            layers: Vec::new(),
-            ops,
-            dtypes,
-            rules,
-            by_class: HashMap::new(),
-            classes_of: Vec::new(),
-            by_op,
-        };
+        let mut registry =
+            Registry { layers: Vec::new(), dtypes, rules, by_class: HashMap::new(), classes_of: Vec::new() };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         registry.apply(Path::new(ZOO.0), ZOO.1)?;
         // What the project's own rows say is held by their samples; what a user's file says of a layer is obeyed or refused.
@@ -143,9 +128,14 @@ impl Registry {
         classes.find(|class| class.rsplit('.').next() == Some(short)).map(String::as_str)
     }
 
+    /// Ops, in file order: those of the project, which no file adds to. They are read when they are first asked for.
+    pub fn ops(&self) -> &'static [Op] {
+        ops::built_in().rows()
+    }
+
     /// The row of an op, called in this way (`torch.softmax`, `F.softmax`, `x.softmax`) or in another that means the same.
-    pub fn op(&self, called: &str) -> Option<&Op> {
-        ops::spellings(called).iter().find_map(|name| self.ops.get(*self.by_op.get(name)?))
+    pub fn op(&self, called: &str) -> Option<&'static Op> {
+        ops::built_in().row(called)
     }
 
     /// The weight layout of that name.
@@ -224,7 +214,7 @@ mod tests {
         let registry = Registry::load(&[]).unwrap();
         let supported = registry.layers.iter().filter(|layer| layer.seed == Some(Seed::Supported));
         assert_eq!(supported.count(), 24);
-        assert_eq!(registry.ops.iter().filter(|op| op.seed).count(), 28);
+        assert_eq!(registry.ops().iter().filter(|op| op.seed).count(), 28);
         assert_eq!(registry.rules.iter().filter(|rule| rule.seed).count(), 6);
         let notable = [
             "pooling.MaxPool1d",

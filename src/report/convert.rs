@@ -85,7 +85,7 @@ pub fn text(facts: &Facts, map: &StateDict, written: &Written) -> String {
     let by_class = map.entries.iter().filter(|entry| entry.known == Known::Layout).count();
     if by_class > 0 {
         lines.push(format!(
-            "{by_class} by their layer's class alone: the file does not say all hyper-parameters, which the layout does not depend on"
+            "{by_class} by their layer's class, or since they have one axis: the file does not say more, and the layout does not depend on it"
         ));
     }
     if !facts.unknown.is_empty() {

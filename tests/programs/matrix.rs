@@ -53,7 +53,7 @@ fn every_sample_and_mistake_is_in_the_record() {
 fn every_example_of_an_op_and_every_cast_is_in_the_record() {
     let registry = Registry::load(&[]).unwrap();
     let measured = Measured::built_in().unwrap();
-    let ops = registry.ops.iter().map(|op| (&op.torch, &op.mlx_example, &op.naive_example));
+    let ops = registry.ops().iter().map(|op| (&op.torch, &op.mlx_example, &op.naive_example));
     let casts = registry.dtypes.iter().map(|row| (&row.torch, &row.mlx_example, &row.naive_example));
     for (table, rows, records) in [
         ("ops.toml", ops.collect::<Vec<_>>(), &measured.ops),

@@ -136,6 +136,8 @@ fn weights_that_are_not_there_are_told() {
     assert_eq!(absent("zero3.pt"), [(AbsentKind::Placeholders, 2)]);
     // An empty tensor that is called neither weight nor bias may be a buffer.
     assert_eq!(absent("merged.pt"), [(AbsentKind::Placeholders, 1)]);
+    // A library's own empty parameters are not missing: the matrices are there.
+    assert_eq!(absent("flat.pt"), []);
     assert_eq!(absent("meta.pt"), [(AbsentKind::Meta, 2)]);
     for part in ["consolidated.00.pth", "consolidated.01.pth", "mp_rank_00_model_states.pt"] {
         assert_eq!(absent(part), [(AbsentKind::Part, 0)], "{part}");

@@ -92,7 +92,7 @@ fn every_row_with_conditions_fires_where_it_should_and_nowhere_else() {
         assert_eq!(status(&registry, row, hit), OpStatus::Trap, "{hit}");
         assert_eq!(status(&registry, row, miss), OpStatus::Direct, "{miss}");
     }
-    for op in registry.ops.iter().filter(|op| !(op.when.is_empty() && op.unless.is_empty())) {
+    for op in registry.ops().iter().filter(|op| !(op.when.is_empty() && op.unless.is_empty())) {
         let held =
             CALLS.iter().any(|(row, ..)| *row == op.torch) || ALIKE.iter().any(|alike| op.torch.starts_with(alike));
         assert!(held, "{} has conditions and no test", op.torch);
@@ -103,7 +103,7 @@ fn every_row_with_conditions_fires_where_it_should_and_nowhere_else() {
 fn a_row_without_conditions_always_fires() {
     let registry = Registry::load(&[]).unwrap();
     let always =
-        registry.ops.iter().filter(|op| op.status == OpStatus::Trap && op.when.is_empty() && op.unless.is_empty());
+        registry.ops().iter().filter(|op| op.status == OpStatus::Trap && op.when.is_empty() && op.unless.is_empty());
     let mut count = 0;
     for op in always {
         assert_eq!(op.status_of(&Default::default()), OpStatus::Trap, "{}", op.torch);

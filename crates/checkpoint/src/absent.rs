@@ -1,6 +1,7 @@
 //! Weights that a model has and its file does not hold: placeholders, tensors of the meta device, shards that are not there,
 //! and the other parts of a set in which each file has a part of the model.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -55,8 +56,12 @@ pub(super) fn find(checkpoint: &mut Checkpoint) {
     checkpoint.absent.extend(found);
 }
 
+/// ZeRO-3 leaves parameters of fewer elements whole (DeepSpeed's `stage3_param_persistence_threshold`, its default).
+const PERSISTENT: u64 = 100_000;
+
 /// A parameter without elements has one axis of length 0: that is how ZeRO-3 leaves it. Names tell parameters from buffers that
-/// may well be empty.
+/// may well be empty. Some libraries have empty parameters of their own (e3nn's biases of layers without scalars): where most
+/// parameters are there, or a big one is, nothing is missing.
 fn placeholders(checkpoint: &Checkpoint) -> Option<Absent> {
     let is_parameter = |name: &str| {
         let own = name.rsplit('.').next().unwrap_or_default();
@@ -67,6 +72,13 @@ fn placeholders(checkpoint: &Checkpoint) -> Option<Absent> {
     let tensors: Vec<TensorId> =
         checkpoint.tensors.iter().enumerate().filter(|(_, tensor)| is_empty(tensor)).map(|(id, _)| id).collect();
     let first = checkpoint.tensors.get(*tensors.first()?)?;
+    let whole = || checkpoint.tensors.iter().filter(|tensor| is_parameter(&tensor.name) && !is_empty(tensor));
+    let matrices = whole().filter(|tensor| tensor.shape.len() > 1).count();
+    let weights = tensors.iter().filter(|&&id| checkpoint.tensors[id].name.ends_with("weight")).count();
+    let big = || whole().any(|tensor| tensor.elements() >= PERSISTENT);
+    if !sharded && (matrices > weights || big()) && !lack_a_bias(checkpoint, &tensors) {
+        return None;
+    }
     let what = format!(
         "The weights are not in the file: {} of {} tensors are empty placeholders (`{}` has shape [0]), as DeepSpeed's ZeRO-3 leaves them.",
         tensors.len(),
@@ -75,6 +87,15 @@ fn placeholders(checkpoint: &Checkpoint) -> Option<Absent> {
     );
     let way_out = "Gather them with its zero_to_fp32.py (or stage3_gather_16bit_weights_on_model_save), and open what that writes.";
     Some(Absent { kind: AbsentKind::Placeholders, tensors, what, way_out: way_out.to_owned() })
+}
+
+/// Whether an empty bias stands beside a matrix, which wants as many biases as it has rows.
+fn lack_a_bias(checkpoint: &Checkpoint, empty: &[TensorId]) -> bool {
+    let is_matrix = |tensor: &&super::Tensor| tensor.shape.len() > 1 && tensor.elements() > 0;
+    let matrices = checkpoint.tensors.iter().filter(is_matrix).filter_map(|tensor| tensor.name.strip_suffix("weight"));
+    let matrices: HashSet<&str> = matrices.collect();
+    let mut biases = empty.iter().filter_map(|&id| checkpoint.tensors[id].name.strip_suffix("bias"));
+    biases.any(|path| matrices.contains(path))
 }
 
 /// Arrays of NumPy's among the weights: by their names, or since there is nothing else. Others are told alone.

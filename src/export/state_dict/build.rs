@@ -11,7 +11,7 @@ use globset::GlobSet;
 use smallvec::SmallVec;
 
 use super::family::{Added, Norms};
-use super::moves::without_plan;
+use super::moves::{is_vector, without_plan};
 use super::{Doubt, Entry, Known, Left, Shape, Sources, StateDict, Why};
 use crate::model::{Model, ModuleId, reparametrized};
 use crate::open::Opened;
@@ -313,7 +313,9 @@ impl<'a> Builder<'a> {
         doubt: &Arc<Doubt>,
     ) -> Result<(), Error> {
         let dtype = self.dtype(from).unwrap_or(Dtype::Unknown);
-        let (known, step, from) = (Known::Copied(Arc::clone(doubt)), self.keep(own), Sources::from_slice(&[from]));
+        let is_vector = is_vector(self.opened, id, from);
+        let known = if is_vector { Known::Layout } else { Known::Copied(Arc::clone(doubt)) };
+        let (step, from) = (self.keep(own), Sources::from_slice(&[from]));
         self.add(Entry { name, module: id, step, from, shape: Shape::new(), dtype, known })
     }
 

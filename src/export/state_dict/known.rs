@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::family::{Added, Norms};
-use super::moves::without_plan;
+use super::moves::{is_vector, without_plan};
 use crate::figures::share;
 use crate::model::ModuleId;
 use crate::open::Opened;
 use crate::plan::Move;
 use crate::triage::{ModuleTriage, Status};
-use t2m_checkpoint::TensorKind;
+use t2m_checkpoint::{TensorId, TensorKind};
 
 /// Share of the parameters whose move to MLX is known, by a plan or by the module's class, from 0 to 1; `None` where there are
 /// no parameters. A parameter that only a forward which has to be ported uses is copied, and not counted as known.
@@ -28,11 +28,15 @@ pub fn known_share(opened: &Opened) -> Option<f64> {
         // Of a bare state dict most may have no class, and then no moves.
         let in_doubt = opened.triage.modules[id].plan.is_none() && norms.added(id) == Added::Unknown;
         if in_doubt || model.modules[id].class.is_empty() && opened.triage.modules[id].plan.is_none() {
+            known.vectors(id);
             id += 1;
             continue;
         }
         let moves = known.moves(id, |id| without_plan(opened, id, &certain).unwrap_or_default());
         let whole = !moves.is_empty() && known.take(id, &moves);
+        if !whole {
+            known.vectors(id);
+        }
         id = if whole { model.modules[id].end.max(id + 1) } else { id + 1 };
     }
     Some(share(known.elements, all))
@@ -76,12 +80,26 @@ impl Known<'_> {
             if buffers().any(|own| own.tensor == Some(source)) {
                 continue;
             }
-            let tensor = &self.opened.checkpoint.tensors[source];
-            let first = tensor.shared_with.unwrap_or(source);
-            if !std::mem::replace(&mut self.seen[first], true) {
-                self.elements = self.elements.saturating_add(tensor.elements());
-            }
+            self.count(source);
         }
         true
+    }
+
+    fn count(&mut self, source: TensorId) {
+        let tensor = &self.opened.checkpoint.tensors[source];
+        let first = tensor.shared_with.unwrap_or(source);
+        if !std::mem::replace(&mut self.seen[first], true) {
+            self.elements = self.elements.saturating_add(tensor.elements());
+        }
+    }
+
+    /// Count weights and biases along one axis, whose layer is not known.
+    fn vectors(&mut self, id: ModuleId) {
+        let opened = self.opened;
+        for own in opened.model.modules[id].tensors.iter().filter(|own| own.kind != TensorKind::Buffer) {
+            if let Some(tensor) = own.tensor.filter(|&tensor| is_vector(opened, id, tensor)) {
+                self.count(tensor);
+            }
+        }
     }
 }

@@ -62,7 +62,7 @@ pub enum Known {
     /// By the plan that verify runs.
     Plan,
     /// By the module's class alone: a hyper-parameter that the layout does not depend on is missing, or several classes
-    /// with the same layout fit.
+    /// with the same layout fit. Or it has one axis, which lies in one order whatever uses it.
     Layout,
     /// Not at all: copied under its name, for this reason.
     Copied(Arc<Doubt>),

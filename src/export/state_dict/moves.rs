@@ -9,6 +9,8 @@ use crate::plan::recipes::{self, Site};
 use crate::plan::weights::same_moves;
 use crate::plan::{Move, Refusal};
 use crate::registry::{Layer, RowStatus};
+use crate::triage::Status;
+use t2m_checkpoint::TensorId;
 use t2m_checkpoint::escape::quoted;
 
 /// The moves of a module without a plan, or why its tensors can only be copied; `certain` are the classes that the model has
@@ -49,6 +51,22 @@ fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>)
         }
     }
     Ok(first)
+}
+
+/// Names that layers give their parameters. What is called otherwise is used by a forward that has to be ported.
+const PARAMETERS: [&str; 2] = ["weight", "bias"];
+
+/// Whether a tensor that no move takes has one layout whatever its layer is: it is a weight or a bias along one axis at most, of
+/// a module for which there is no row. What has one must be moved as that layer wants it, and what is packed is no vector.
+pub(super) fn is_vector(opened: &Opened, id: ModuleId, tensor: TensorId) -> bool {
+    let (Some(of), Some(triaged)) = (opened.checkpoint.tensors.get(tensor), opened.triage.modules.get(id)) else {
+        return false;
+    };
+    let open = matches!(triaged.status, Status::Custom | Status::Unknown) && !triaged.contradicted;
+    let no_row = || opened.registry.layer(&opened.model.modules[id].class).is_none();
+    let plain = || of.dtype.is_floating() && opened.checkpoint.packed_as(tensor).is_none();
+    let called = of.name.rsplit('.').next().unwrap_or_default();
+    of.shape.len() < 2 && PARAMETERS.contains(&called) && open && no_row() && plain()
 }
 
 fn converts(row: &Layer) -> bool {

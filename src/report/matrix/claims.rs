@@ -55,7 +55,7 @@ fn layers(out: &mut String, matrix: &Matrix<'_>) {
 fn ops(out: &mut String, matrix: &Matrix<'_>) {
     let Matrix { registry, measured, .. } = matrix;
     out.push_str("\n| Op | It said | Measured | f32 error | Renamed alone |\n|---|---|---|---|---|\n");
-    for op in registry.ops.iter().filter(|op| op.seed) {
+    for op in registry.ops().iter().filter(|op| op.seed) {
         let example = measured.ops.get(&op.torch);
         let naive = example.and_then(|example| example.naive.as_ref());
         let verdict = match (example.and_then(|example| example.right.as_ref()), naive) {
@@ -76,7 +76,7 @@ fn unsupported_ops(out: &mut String, matrix: &Matrix<'_>) {
     for claim in registry_claims::built_in() {
         let run = claim.op.as_ref().and_then(|op| matrix.measured.ops.get(op)?.right.as_ref());
         let trap =
-            claim.op.as_ref().and_then(|op| matrix.registry.ops.iter().find(|row| row.torch == *op)?.trap.clone());
+            claim.op.as_ref().and_then(|op| matrix.registry.ops().iter().find(|row| row.torch == *op)?.trap.clone());
         let found = blockers::built_in().iter().filter(|pattern| claim.blocker.contains(&pattern.name));
         let verdict = match found.clone().map(|pattern| pattern.grade.severity).min() {
             _ if run.is_some() => "holds: it runs".to_owned(),

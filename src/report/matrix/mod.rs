@@ -77,7 +77,7 @@ impl<'a> Matrix<'a> {
                 "measured_as": measured_as(row, class, measured),
             })
         });
-        let ops = registry.ops.iter().map(|op| {
+        let ops = registry.ops().iter().map(|op| {
             json!({"torch": op.torch, "mlx": op.mlx, "status": op.status.name(), "renames": op.renames, "trap": op.trap})
         });
         let rules = registry.rules.iter().map(|rule| json!({"name": rule.name, "shape": rule.shape}));
@@ -194,7 +194,7 @@ fn summary(out: &mut String, matrix: &Matrix<'_>) {
         ("Configurations and calls measured", runs),
         ("Blocks measured", measured.blocks.len()),
         ("Deliberate mistakes caught", measured.mistakes.iter().filter(|caught| is_caught(caught)).count()),
-        ("Ops", registry.ops.len()),
+        ("Ops", registry.ops().len()),
         ("Ops measured", measured.ops.values().filter(|example| example.right.is_some()).count()),
         ("Weight rules", registry.rules.len()),
         ("Blocker patterns", blockers::built_in().len()),

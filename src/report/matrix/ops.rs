@@ -13,10 +13,10 @@ pub(super) fn ops(out: &mut String, matrix: &Matrix<'_>) {
         out,
         "\n## Ops\n\n{} ops, {} of them run in both engines. `renamed alone` is what one gets by changing the name and nothing else.\n\n\
          | Torch op | MLX equivalent | Renames | Agreement | f32 error | Renamed alone | What goes wrong |\n|---|---|---|---|---|---|---|\n",
-        registry.ops.len(),
+        registry.ops().len(),
         measured.ops.values().filter(|example| example.right.is_some()).count()
     );
-    for op in &registry.ops {
+    for op in registry.ops() {
         let _ = writeln!(out, "| {} |", op_cells(op, measured).join(" | "));
     }
 }
