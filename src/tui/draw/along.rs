@@ -79,14 +79,23 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, along: &Along) {
     let y = area.bottom() - 1;
     let width = usize::from(area.width - AXIS);
     text::put_text(buffer, area.x + AXIS, y, width, &format!("└{}", "─".repeat(width - 1)), theme.faint());
+    if let Some(x) = along.cursor.map(column).filter(|x| *x < plot.right()) {
+        // A line up through what is empty, and its foot on the axis.
+        for y in plot.top()..area.bottom() {
+            if let Some(cell) =
+                buffer.cell_mut((x, y)).filter(|cell| matches!(cell.symbol(), " " | "─") || cell.symbol().is_empty())
+            {
+                match (y == area.bottom() - 1, cell.symbol()) {
+                    (true, "─") => cell.set_char('▲').set_style(theme.mark()),
+                    (false, " ") => cell.set_char('┊').set_style(theme.mark()),
+                    _ => cell,
+                };
+            }
+        }
+    }
     let caption = caption(along.each, width);
     let x = area.right().saturating_sub(text::width(&caption) as u16);
     text::put_text(buffer, x, y, width, &caption, theme.muted());
-    if let Some(x) = along.cursor.map(column).filter(|x| *x < plot.right()) {
-        if let Some(cell) = buffer.cell_mut((x, y)) {
-            cell.set_char('▲').set_style(theme.mark());
-        }
-    }
 }
 
 /// What the signs are, in as many words as there is room for.
@@ -128,7 +137,7 @@ mod tests {
         let row = |sign: char| rows[..10].iter().position(|row| row.contains(sign)).unwrap();
         assert!(row('✗') < row('┄') && row('┄') < row('●') && row('●') < row('='), "{rows:#?}");
         assert!(rows[9].starts_with("     0┤="), "{rows:#?}");
-        assert!(rows[10].contains('▲'), "{rows:#?}");
+        assert!(rows[0].contains('┊') && rows[5].contains('┊'), "{rows:#?}");
         // Nothing is drawn beyond the pane, however many nodes there are.
         let many =
             Along { isolated: (0..500).map(|slot| point(slot, 1e-7, Verdict::Ok)).collect(), slots: 500, ..along };

@@ -231,7 +231,8 @@ fn titles(canvas: &mut Canvas<'_>, place: Place) {
         spans.push(Span::styled(format!("{} nodes ", nodes.all.len()), theme.text().add_modifier(Modifier::BOLD)));
     }
     let mut engines = Vec::new();
-    for (side, engine) in [(Side::Torch, &view.ran.torch), (Side::Mlx, &view.ran.mlx)] {
+    let told = [(Side::Torch, &view.ran.torch), (Side::Mlx, &view.ran.mlx)];
+    for (side, engine) in told.into_iter().filter(|_| view.document.nodes.is_some()) {
         if side == Side::Mlx {
             engines.push(Span::styled(" ↔ ", theme.faint()));
         }

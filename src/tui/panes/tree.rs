@@ -283,9 +283,12 @@ impl Tree {
             let width = indent(module.depth) + module.name.chars().count();
             self.name_width = self.name_width.max(width);
             if self.with_nodes && !self.is_folded(id) && !self.is_dimmed(id) {
+                let nodes = document.nodes.as_deref();
                 for &node in self.own(document, id) {
                     self.rows.push(id);
                     self.nodes.push(Some(node));
+                    let op = nodes.and_then(|nodes| nodes.get(node)).map_or(0, |row| row.op().len());
+                    self.name_width = self.name_width.max(indent(module.depth + 1) + op);
                 }
             }
             id = if self.is_folded(id) { after } else { id + 1 };
