@@ -10,10 +10,11 @@ use crate::architecture::{self, Architecture, FromPython, Graph};
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
+use crate::graph::job::{Exported, Job};
 use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
 use crate::rope;
-use crate::source::Sources;
+use crate::source::{Roots, Sources};
 use crate::triage::{self, Status, Triage};
 use crate::typed::store::Store;
 use crate::typed::{Edit, Typed};
@@ -91,6 +92,8 @@ pub struct Opened {
     pub triage: Arc<Triage>,
     /// Every file that was read for it.
     pub inputs: Arc<Inputs>,
+    /// Where source is looked for.
+    pub roots: Arc<Roots>,
 }
 
 /// What a pickle mentions outside of torch's `weights_only` list.
@@ -107,7 +110,18 @@ pub struct Outside<'a> {
 impl Opened {
     /// The graph of the whole model: the file's own, or the one that `--input` exported.
     pub fn whole_graph(&self) -> Option<&t2m_checkpoint::graph::Graph> {
-        self.checkpoint.graph.as_ref().or_else(|| self.graph.as_ref()?.graph.as_ref())
+        self.checkpoint.graph.as_ref().or_else(|| self.graph.as_ref()?.program.graph.as_ref())
+    }
+
+    /// The graph of the whole model as it can be run; `None` where there is none.
+    pub fn job(&self) -> Option<Job> {
+        self.whole_graph()?;
+        let beside = self.graph.as_ref().filter(|_| self.checkpoint.graph.is_none());
+        let exported = beside.map(|graph| {
+            let (names, parameters) = (graph.names.clone(), graph.parameters.clone());
+            Arc::new(Exported { program: Arc::clone(&graph.program), names, parameters })
+        });
+        Some(Job { checkpoint: Arc::clone(&self.checkpoint), exported, table: self.registry.aten() })
     }
 
     /// What the checkpoint's pickle mentions outside of torch's list; `None` where the format has no pickle.
@@ -328,5 +342,6 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         typed: Arc::new(typed),
         triage: Arc::new(triage),
         inputs: Arc::new(inputs),
+        roots: Arc::new(sources.roots()),
     })
 }

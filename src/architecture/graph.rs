@@ -1,17 +1,19 @@
 //! The graph that `--input` asks for: an exported program in the user's cache, beside the weights.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use t2m_checkpoint::{Checkpoint, Content};
+use t2m_checkpoint::graph::Origin;
+use t2m_checkpoint::{Checkpoint, Content, TensorKind};
 
 use super::fit::Place;
 use super::merge::in_file;
 use crate::model::{Evidence, Model};
 
 /// An exported graph. Its weights are not in its file: they are the checkpoint's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Graph {
     /// The exported program, as `torch.export.save` writes it.
     pub file: PathBuf,
@@ -19,11 +21,22 @@ pub struct Graph {
     pub reused: bool,
     /// Nodes that call an op.
     pub nodes: u64,
-    /// The graph itself, where it can be read.
-    pub graph: Option<t2m_checkpoint::graph::Graph>,
+    /// The program, opened; its graph is there where it can be read.
+    pub program: Arc<Checkpoint>,
+    /// The checkpoint's names of its parameters and buffers.
+    pub names: HashMap<String, CompactString>,
+    /// Where the checkpoint's modules are in it.
+    place: Place,
+    /// Those of its tensors that are parameters: they have no values here.
+    pub parameters: HashSet<String>,
 }
 
 impl Graph {
+    /// The checkpoint's path of a module of the graph, if the checkpoint has it.
+    pub fn module(&self, path: &str) -> Option<CompactString> {
+        in_file(&self.place, path)
+    }
+
     /// The graph in a few words: `312 nodes, in /home/…/af….pt2`.
     pub fn title(&self) -> String {
         let nodes = if self.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", self.nodes) };
@@ -51,11 +64,19 @@ pub(super) fn open(file: &Path, reused: bool, place: &Place, model: &mut Model) 
         format!("the exported graph: {error}{removed}")
     })?;
     let nodes = exported.ops.iter().map(|used| used.count).sum();
-    let graph = exported.graph;
-    let Content::Modules(found) = exported.content else {
+    let states = exported.graph.iter().flat_map(|graph| &graph.inputs).filter_map(|input| match &input.origin {
+        Origin::State(name) => Some((name.clone(), place.in_file(name)?)),
+        _ => None,
+    });
+    let names = states.collect();
+    let Content::Modules(found) = &exported.content else {
         return Err(format!("the exported graph {} holds no modules", file.display()));
     };
+    let mut parameters = HashSet::new();
     for told in found {
+        let own = told.tensors.iter().filter(|own| own.kind == TensorKind::Parameter);
+        let below = |name: &str| if told.path.is_empty() { name.to_owned() } else { format!("{}.{name}", told.path) };
+        parameters.extend(own.map(|own| below(&own.name)));
         let path: Option<CompactString> = in_file(place, &told.path);
         let Some(module) = path.and_then(|path| model.find(&path)).and_then(|id| model.modules.get_mut(id)) else {
             continue;
@@ -65,10 +86,18 @@ pub(super) fn open(file: &Path, reused: bool, place: &Place, model: &mut Model) 
         let new = |name: &str| !module.attributes.contains_key(name);
         if known && told.attributes.keys().any(|name| new(name)) {
             let attributes = Arc::make_mut(&mut module.attributes);
-            for (name, value) in told.attributes {
-                attributes.entry(name).or_insert(value);
+            for (name, value) in &told.attributes {
+                attributes.entry(name.clone()).or_insert_with(|| value.clone());
             }
         }
     }
-    Ok(Graph { file: file.to_owned(), reused, nodes, graph })
+    Ok(Graph {
+        file: file.to_owned(),
+        reused,
+        nodes,
+        program: Arc::new(exported),
+        names,
+        place: place.clone(),
+        parameters,
+    })
 }

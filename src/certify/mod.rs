@@ -221,6 +221,7 @@ impl SampleModel {
             graph: None,
             typed: Arc::default(),
             inputs: Arc::default(),
+            roots: Arc::default(),
         };
         SampleModel { opened, modules }
     }

@@ -1,33 +1,45 @@
 //! `t2m-tui run`
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::{Common, Failure, output};
 use crate::exit::Exit;
+use crate::files::{Inputs, Kind, Outputs, Wanted};
 use crate::graph::inputs::{self, Source};
+use crate::graph::job::Job;
 use crate::graph::results::Results;
-use crate::graph::run::{Event, Lockstep, Stop};
+use crate::graph::run::{Event, Lockstep, Seen, Stop};
 use crate::interrupt;
+use crate::open::open;
+use crate::registry::Registry;
+use crate::report::repro::{self, Facts};
 use crate::report::run::{self as text, Report};
 use crate::stderr;
 use t2m_checkpoint::Checkpoint;
 use t2m_checkpoint::escape::{escape, quoted};
+use t2m_checkpoint::graph::Graph;
 use t2m_engine::client::CancelToken;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Exported program (.pt2) whose graph is run
+    /// Exported program (.pt2) whose graph is run; or bare weights, with --python, --model and --input, which export one
     graph: PathBuf,
     /// File whose tensors are the inputs, by the graph's names for them, or in0, in1, … by position
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "input")]
     inputs: Option<PathBuf>,
-    /// Seed of inputs that are drawn, where neither the file nor --inputs holds any
+    /// Seed of inputs that are drawn: by --input, or where neither the file nor --inputs holds any
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
+    /// Write a Python script that shows in torch and MLX alone what was found of this node (its name or its number), for an issue
+    /// upstream: repro_NODE.py, here, and the node's inputs beside it where they are many
+    #[arg(long, value_name = "NODE")]
+    repro: Option<String>,
     /// Format of the report; jsonl prints one line for each node as it finishes
     #[arg(long, value_enum, default_value = "text")]
     format: RunFormat,
@@ -52,23 +64,23 @@ pub enum RunFormat {
 /// The file cannot be opened or holds no graph, the inputs do not fit, an engine is missing, or stdout is closed.
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let path = escape(&args.graph.to_string_lossy()).into_owned();
-    let checkpoint = Checkpoint::open(&args.graph)?;
-    let Some(graph) = &checkpoint.graph else {
-        return Err(format!(
-            "{path}: holds no graph; `torch.export.save(torch.export.export(model, inputs), \"model.pt2\")` writes one"
-        )
-        .into());
-    };
-    let given = match &args.inputs {
+    let job = job(common, args)?;
+    let graph = job.graph().ok_or_else(|| no_graph(&path))?;
+    let watched = args.repro.as_deref().map(|node| watched(graph, node)).transpose()?;
+    let file = match &args.inputs {
         Some(file) => Some(Checkpoint::open(file)?),
         None => None,
     };
-    let source = match (&given, &checkpoint.samples) {
-        (Some(file), _) => Source::File(file),
-        (None, Some(samples)) => Source::Sample(samples),
-        (None, None) => Source::Seed(args.seed),
+    let source = match (&file, common.input.as_slice(), job.samples()) {
+        (Some(file), ..) => Source::File(file),
+        (None, [], Some(samples)) => Source::Sample(samples),
+        (None, [], None) => Source::Seed(args.seed),
+        (None, specs, _) => Source::Specs(specs, args.seed),
     };
     let (given, tensors) = inputs::inputs(graph, source).map_err(|reason| format!("{path}: {reason}"))?;
+    if let Some(file) = &file {
+        tell_ignored(&inputs::ignored(graph, file));
+    }
     let cancel = CancelToken::default();
     let ends = cancel.clone();
     interrupt::hold().ask(move || ends.end());
@@ -97,8 +109,10 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         }
     };
     let deadline = Duration::from_secs(args.deadline);
-    let mut lockstep = Lockstep::new(&checkpoint, deadline, &cancel, listener, &mut tell);
+    let lockstep = Lockstep::new(&job, deadline, &cancel, listener, &mut tell);
+    let mut lockstep = lockstep.with_rows(&job.table).watch(watched);
     let ran = lockstep.start().and_then(|engines| lockstep.run(graph, &tensors).map(|()| engines));
+    let seen = lockstep.seen();
     drop(lockstep);
     stderr::rewrite("");
     if let Some(failure) = failure {
@@ -116,5 +130,81 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         RunFormat::Md => output::print(report.markdown().as_bytes())?,
         RunFormat::Jsonl => {}
     }
+    if let Some(node) = watched {
+        write_repro(graph, node, seen.as_ref(), &report, &args.graph)?;
+    }
     Ok(results.exit())
+}
+
+/// What is run: of bare weights the graph that the user's Python exports for them.
+fn job(common: &Common, args: &Args) -> Result<Job, Failure> {
+    if common.model.is_some() {
+        let opened = open(&common.options(args.graph.clone()))?;
+        let path = escape(&args.graph.to_string_lossy()).into_owned();
+        for warning in &opened.checkpoint.warnings {
+            stderr::line(warning);
+        }
+        return Ok(opened.job().ok_or_else(|| match common.input.as_slice() {
+            [] => format!("{path}: its graph is exported with inputs: name them with --input 1x3x224x224"),
+            _ => no_graph(&path),
+        })?);
+    }
+    let checkpoint = Checkpoint::open(&args.graph)?;
+    Ok(Job { table: Registry::load(&common.registry)?.aten(), ..Job::of(Arc::new(checkpoint)) })
+}
+
+fn no_graph(path: &str) -> String {
+    format!(
+        "{path}: holds no graph; `torch.export.save(torch.export.export(model, inputs), \"model.pt2\")` writes one, \
+         and of bare weights --python EXE --model EXPR --input SPEC exports one"
+    )
+}
+
+/// Tensors of --inputs that the graph does not take.
+fn tell_ignored(names: &[&str]) {
+    if !names.is_empty() {
+        let names: Vec<String> = names.iter().map(|name| format!("`{}`", quoted(name))).collect();
+        stderr::line(&format!("--inputs: {} is no input of the graph, and ignored", names.join(", ")));
+    }
+}
+
+/// The node that --repro names; what it would write must not be there yet.
+fn watched(graph: &Graph, node: &str) -> Result<usize, Failure> {
+    let named = graph.nodes.iter().position(|known| known.name == node);
+    let numbered = || node.parse::<usize>().ok().filter(|at| *at < graph.nodes.len());
+    let at = named.or_else(numbered);
+    let at = at.ok_or_else(|| format!("--repro {}: the graph has no such node", quoted(node)))?;
+    for path in repro::names(&graph.nodes[at].name) {
+        if Path::new(&path).symlink_metadata().is_ok() {
+            return Err(format!("{path}: is there already; move it away, or run in another folder").into());
+        }
+    }
+    Ok(at)
+}
+
+/// Write the script of a node, and its inputs where they are many.
+fn write_repro(graph: &Graph, at: usize, seen: Option<&Seen>, report: &Report<'_>, file: &Path) -> Result<(), Failure> {
+    let node = &graph.nodes[at];
+    let fault = |reason: String| format!("--repro {}: {reason}", quoted(&node.name));
+    let result = report.results.nodes.iter().rfind(|result| result.index == at);
+    let (Some(seen), Some(result)) = (seen, result) else {
+        return Err(fault("it computes nothing that is compared".to_owned()).into());
+    };
+    let [script, inputs] = repro::names(&node.name);
+    let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+    let facts = Facts { file: &file, engines: report.engines, inputs: &inputs };
+    let repro = repro::repro(seen, result, &facts).map_err(fault)?;
+    let mut parts = vec![(script, repro.script.into_bytes())];
+    parts.extend(repro.inputs.map(|bytes| (inputs, bytes)));
+    let wanted = parts.iter().map(|(path, _)| Wanted { path: path.into(), kind: Kind::Repro }).collect();
+    let stage = Outputs::check(&Inputs::default(), wanted, false, |_, _| false)?.stage()?;
+    for (path, bytes) in &parts {
+        let mut part = stage.create(Path::new(path))?;
+        part.file.write_all(bytes).and_then(|()| part.file.sync_all()).map_err(|error| format!("{path}: {error}"))?;
+        part.place()?;
+    }
+    stage.sync()?;
+    let names: Vec<&str> = parts.iter().map(|(path, _)| path.as_str()).collect();
+    stderr::line(&format!("wrote {}", names.join(" and ")));
+    Ok(())
 }

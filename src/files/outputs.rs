@@ -19,6 +19,8 @@ pub enum Kind {
     Map,
     /// The configuration of an adapter, beside its weights.
     Config,
+    /// A script that shows what was found of a node, or its inputs.
+    Repro,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Index => "the index of the weights' shards",
             Kind::Map => "the key map",
             Kind::Config => "the adapter's configuration",
+            Kind::Repro => "a script of --repro or its inputs",
         }
     }
 

@@ -1,11 +1,12 @@
 //! What a run of a graph tells: what each node gave, what the caller gets, and why it ended early.
 
 use super::judge::Measured;
-use super::plan::Refusal;
+use super::plan::{MlxCall, Refusal, TorchCall};
 use crate::compare::Verdict;
-use t2m_checkpoint::Dtype;
+use indexmap::IndexMap;
 use t2m_checkpoint::escape::sentence;
-use t2m_checkpoint::graph::Node;
+use t2m_checkpoint::graph::{Node, ValueId};
+use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client;
 use t2m_engine::{EngineState, Side};
 
@@ -105,6 +106,19 @@ pub struct OutputResult {
     pub shape: Vec<usize>,
     /// MLX on its own values all the way, or why nothing was compared.
     pub measured: Result<Measured, String>,
+}
+
+/// What a node was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The node.
+    pub node: Node,
+    /// What torch was asked for.
+    pub torch: TorchCall,
+    /// What MLX was asked for, or why it was not.
+    pub mlx: Result<MlxCall, Refusal>,
+    /// Torch's values of what both take, in float32 where they are of floating point.
+    pub tensors: IndexMap<ValueId, TensorData>,
 }
 
 /// What happens while a graph is run.

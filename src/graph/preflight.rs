@@ -1,5 +1,7 @@
 //! What can be said of a graph before it runs: how many of its nodes convert, and where those are that do not.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 
 use super::host;
@@ -16,6 +18,8 @@ pub struct Preflight {
     pub convertible: usize,
     /// The others, by op, in the graph's order.
     pub missing: Vec<Missing>,
+    /// Why nodes do not convert, by their index; a node that has graphs is one of them if one within does not.
+    pub refused: BTreeMap<usize, String>,
 }
 
 /// An op of which nodes do not convert.
@@ -32,11 +36,16 @@ pub struct Missing {
 }
 
 impl Preflight {
-    /// Count the nodes of a graph, and of those within it.
+    /// Count the nodes of a graph, and of those within it, by the built-in rows.
     pub fn of(graph: &Graph) -> Preflight {
+        Preflight::by(graph, Table::built_in())
+    }
+
+    /// Count them by these rows.
+    pub fn by(graph: &Graph, table: &Table) -> Preflight {
         let mut all = Preflight::default();
         let mut missing = IndexMap::new();
-        all.count(graph, &mut missing);
+        all.count(graph, table, None, &mut missing);
         all.missing = missing.into_values().collect();
         all
     }
@@ -58,23 +67,26 @@ impl Preflight {
         format!("{} of {} nodes convert{behind}", self.convertible, self.nodes)
     }
 
-    fn count(&mut self, graph: &Graph, missing: &mut IndexMap<String, Missing>) {
-        for node in &graph.nodes {
+    /// `within` is the index of the node that has this graph.
+    fn count(&mut self, graph: &Graph, table: &Table, within: Option<usize>, missing: &mut IndexMap<String, Missing>) {
+        for (at, node) in graph.nodes.iter().enumerate() {
+            let index = within.unwrap_or(at);
             let inner = node.arguments.iter().filter_map(|(_, argument)| match argument {
                 Argument::Graph(graph) => Some(graph),
                 _ => None,
             });
             let before = self.nodes;
-            inner.for_each(|graph| self.count(graph, missing));
+            inner.for_each(|graph| self.count(graph, table, Some(index), missing));
             if host::is_here(node) || self.nodes > before {
                 continue;
             }
             self.nodes += 1;
-            match refusal(graph, node) {
+            match refusal(graph, node, table) {
                 None => self.convertible += 1,
                 Some(reason) => {
                     let place = node.place.as_ref().map(|(file, line)| (file.to_string(), *line));
                     let op = node.target.clone();
+                    self.refused.entry(index).or_insert_with(|| reason.clone());
                     let entry = missing.entry(op.clone()).or_insert_with(|| Missing { op, count: 0, place, reason });
                     entry.count += 1;
                 }
@@ -84,8 +96,7 @@ impl Preflight {
 }
 
 /// Why a node does not convert, as far as the file tells: where a shape is not in it, a row is enough.
-fn refusal(graph: &Graph, node: &Node) -> Option<String> {
-    let table = Table::built_in();
+fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
     if table.row(&node.target).is_none() {
         return Some(format!("no row converts {}", node.target));
     }
@@ -129,6 +140,8 @@ mod tests {
             "{file} {line}"
         );
         assert_eq!(preflight.convertible, whole.nodes - 5);
+        assert_eq!(preflight.refused.len(), 5);
+        assert!(preflight.refused.keys().all(|at| graph.nodes[*at].target == "aten.histc.default"), "{preflight:?}");
         let words = preflight.words();
         assert!(words.ends_with(&format!("nodes convert; missing: aten.histc.default at nets.py:{line}")), "{words}");
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::run::{Event, NodeResult, NodeVerdict, OutputResult};
 use crate::compare::Verdict;
 use crate::exit::Exit;
+use crate::figures::error;
+use t2m_checkpoint::escape::sentence;
 
 /// The results of a run so far.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -78,4 +80,25 @@ impl Results {
 pub fn diverges(node: &NodeResult) -> bool {
     let together = node.accumulated.as_ref().is_some_and(|measured| measured.verdict.is_bad());
     together || matches!(node.verdict, NodeVerdict::Compared(verdict) if verdict.is_bad())
+}
+
+/// Whose fault it is that torch and MLX part at a node, in words.
+pub fn blame(node: &NodeResult) -> String {
+    let alone = matches!(node.verdict, NodeVerdict::Compared(verdict) if verdict.is_bad());
+    match (&node.reason, alone, &node.isolated, &node.accumulated) {
+        (Some(reason), true, ..) => format!("it is this node's own: {}", sentence(reason)),
+        (_, true, Some(isolated), _) => {
+            let nearer = if isolated.torch_vs_f64 <= isolated.mlx_vs_f64 { "libtorch" } else { "MLX" };
+            format!(
+                "it is this node's own: both had torch's values and are {} apart; {nearer} is nearer to float64",
+                error(isolated.max_abs)
+            )
+        }
+        (.., Some(together)) => format!(
+            "alone it is right; what has come together up to it is {} apart, {} is what rounding explains",
+            error(together.max_abs),
+            error(together.tolerance)
+        ),
+        _ => "it was not compared".to_owned(),
+    }
 }

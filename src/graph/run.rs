@@ -7,22 +7,27 @@
 //! Torch runs the graph as it is, writes and views included, and says where each result lies in memory. MLX's programs never
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
+mod condition;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::alias::scattered;
-pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Stop};
+pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop};
 use super::host::{self, Here};
+use super::job::State;
 use super::judge::{self, Three, View};
 use super::node::judge_node;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
+use super::uses::last_uses;
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use crate::registry::aten::{Table, functional};
 use t2m_checkpoint::graph::{Argument, Graph, Node, Origin, ValueId};
-use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
+use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{CancelToken, Client, Step};
 use t2m_engine::graph::{Call, Outcome, Place, Ran, Run};
 use t2m_engine::{EngineInfo, EngineState, Side};
@@ -54,7 +59,13 @@ type Values = HashMap<ValueId, Live>;
 
 /// Both engines, and what they hold.
 pub struct Lockstep<'a> {
-    checkpoint: &'a Checkpoint,
+    state: &'a dyn State,
+    table: &'a Table,
+    /// Nodes before this one are run by torch alone; from here on MLX goes on with torch's values.
+    from: usize,
+    /// The node whose call and inputs are kept, and these.
+    watched: Option<usize>,
+    seen: Option<Seen>,
     torch: Client,
     mlx: Client,
     generation: u64,
@@ -72,7 +83,7 @@ pub struct Lockstep<'a> {
 impl<'a> Lockstep<'a> {
     /// Engines that start when they are first needed.
     pub fn new(
-        checkpoint: &'a Checkpoint,
+        state: &'a dyn State,
         deadline: Duration,
         cancel: &CancelToken,
         listener: impl Fn(Side, EngineState) + Clone + Send + 'static,
@@ -80,7 +91,11 @@ impl<'a> Lockstep<'a> {
     ) -> Lockstep<'a> {
         let client = |side| Client::new(side, deadline, cancel.clone(), Box::new(listener.clone()));
         Lockstep {
-            checkpoint,
+            state,
+            table: Table::built_in(),
+            from: 0,
+            watched: None,
+            seen: None,
             torch: client(Side::Torch),
             mlx: client(Side::Mlx),
             generation: cancel.generation(),
@@ -91,6 +106,26 @@ impl<'a> Lockstep<'a> {
             outside: HashSet::new(),
             tell,
         }
+    }
+
+    /// Convert ops by these rows instead of the built-in ones.
+    pub fn with_rows(self, table: &'a Table) -> Lockstep<'a> {
+        Lockstep { table, ..self }
+    }
+
+    /// Begin at this node: those before it are run by torch alone, and nothing is told of them.
+    pub fn from(self, node: usize) -> Lockstep<'a> {
+        Lockstep { from: node, ..self }
+    }
+
+    /// Keep what this node is given; [`Lockstep::seen`] hands it out.
+    pub fn watch(self, node: Option<usize>) -> Lockstep<'a> {
+        Lockstep { watched: node, ..self }
+    }
+
+    /// What the node that is watched was given, once it was run.
+    pub fn seen(&mut self) -> Option<Seen> {
+        self.seen.take()
     }
 
     /// Start both engines.
@@ -159,12 +194,9 @@ impl<'a> Lockstep<'a> {
             }
             let Some(input) = graph.inputs.iter().find(|input| input.value == id) else { continue };
             let Origin::State(name) = &input.origin else { continue };
-            let Some(tensor) = self.checkpoint.tensors.iter().position(|tensor| tensor.name == *name) else {
-                return Ok(Err(Refusal(format!("the file does not hold `{name}`"))));
-            };
-            let data = match self.checkpoint.read(tensor) {
+            let data = match self.state.read(name) {
                 Ok(data) => data,
-                Err(error) => return Ok(Err(Refusal(error.to_string()))),
+                Err(reason) => return Ok(Err(Refusal(reason))),
             };
             let live = self.hold(&data)?;
             values.insert(id, live);
@@ -182,7 +214,7 @@ impl<'a> Lockstep<'a> {
                 Ok(()) => self.node(graph, node, values, index)?,
                 Err(refusal) => Some(NodeResult::refused(node, index, refusal)),
             };
-            if let Some(result) = result {
+            if let Some(result) = result.filter(|_| index >= self.from) {
                 (self.tell)(Event::Node(Box::new(result)));
             }
             for id in last_uses.get(&at).into_iter().flatten() {
@@ -234,56 +266,32 @@ impl<'a> Lockstep<'a> {
             Ok(torch) => torch,
             Err(refusal) => return Ok(Some(NodeResult::refused(node, index, refusal))),
         };
-        let mlx = plan::mlx(node, &forms, Table::built_in());
+        let mlx = match index < self.from {
+            true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
+            false => plan::mlx(node, &forms, self.table),
+        };
+        if self.watched == Some(index) {
+            self.seen = Some(self.look(node, values, &torch, &mlx)?);
+        }
         self.both(graph, node, values, index, &torch, mlx).map(Some)
     }
 
-    /// One branch of a condition, by the value that it has.
-    fn condition(&mut self, node: &Node, values: &mut Values, index: usize) -> Result<Option<NodeResult>, Stop> {
-        let not_understood = || Refusal("a condition of this form is not run".to_owned());
-        let [(_, test), (_, Argument::Graph(yes)), (_, Argument::Graph(no)), rest @ ..] = node.arguments.as_slice()
-        else {
-            return Ok(Some(NodeResult::refused(node, index, not_understood())));
-        };
-        let holds = match test {
-            Argument::Plain(value) => value.as_bool(),
-            Argument::Value(id) => match values.get(id).map(|live| (live.form.clone(), live.keys)) {
-                Some((Form::Number(number), _)) => number.as_bool(),
-                Some((Form::Tensor { .. }, keys)) => {
-                    let data = self.fetch(keys.torch)?;
-                    data.to_f64().and_then(|values| values.first().map(|value| *value != 0.0))
-                }
-                None => None,
-            },
-            _ => None,
-        };
-        let Some(holds) = holds else { return Ok(Some(NodeResult::refused(node, index, not_understood()))) };
-        let graph = if holds { yes } else { no };
-        let given: Vec<ValueId> = rest.iter().flat_map(|(_, argument)| argument.values()).collect();
-        if graph.inputs.len() != given.len() {
-            return Ok(Some(NodeResult::refused(node, index, not_understood())));
-        }
-        let mut inner = Values::new();
-        for (input, outer) in graph.inputs.iter().zip(&given) {
-            if let Some(live) = values.get(outer) {
-                inner.insert(input.value, live.clone());
+    /// What a node is about to be given.
+    fn look(
+        &mut self,
+        node: &Node,
+        values: &Values,
+        torch: &TorchCall,
+        mlx: &Result<MlxCall, Refusal>,
+    ) -> Result<Seen, Stop> {
+        let mut tensors = IndexMap::new();
+        let takes = mlx.as_ref().map_or(&[][..], |call| call.takes.as_slice());
+        for id in torch.takes.iter().chain(takes) {
+            if let (false, Some(live)) = (tensors.contains_key(id), values.get(id)) {
+                tensors.insert(*id, self.fetch(live.keys.torch)?);
             }
         }
-        // What is outside goes on living there.
-        let outside = self.outside.clone();
-        let keys = values.values().flat_map(|live| [live.keys.torch, live.keys.exact, live.keys.copy, live.keys.own]);
-        self.outside.extend(keys);
-        let done = self.nodes(graph, &mut inner, Some(index));
-        self.outside = outside;
-        done?;
-        for (output, value) in graph.outputs.iter().zip(&node.outputs) {
-            if let (Argument::Value(id), Some(value)) = (output, value)
-                && let Some(live) = inner.get(id)
-            {
-                values.insert(*value, live.clone());
-            }
-        }
-        Ok(None)
+        Ok(Seen { node: node.clone(), torch: torch.clone(), mlx: mlx.clone(), tensors })
     }
 
     /// A value of torch's.
@@ -565,27 +573,6 @@ fn give_number(node: &Node, number: Json, values: &mut Values) {
         let keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
         values.insert(*id, Live { form: Form::Number(number), keys, place: None, nan: false });
     }
-}
-
-/// For each node the values that nothing behind it uses.
-fn last_uses(graph: &Graph) -> HashMap<usize, Vec<ValueId>> {
-    let mut last: HashMap<ValueId, usize> = HashMap::new();
-    for (at, node) in graph.nodes.iter().enumerate() {
-        for id in node.outputs.iter().flatten() {
-            last.insert(*id, at);
-        }
-        for id in node.arguments.iter().flat_map(|(_, argument)| argument.values()) {
-            last.insert(id, at);
-        }
-    }
-    for id in graph.outputs.iter().flat_map(Argument::values) {
-        last.remove(&id);
-    }
-    let mut uses: HashMap<usize, Vec<ValueId>> = HashMap::new();
-    for (id, at) in last {
-        uses.entry(at).or_default().push(id);
-    }
-    uses
 }
 
 fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {

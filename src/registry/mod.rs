@@ -18,6 +18,7 @@ pub mod rules;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::files;
 use t2m_checkpoint::escape::{escape, quoted};
@@ -38,6 +39,8 @@ pub struct Registry {
     pub dtypes: Vec<DtypeRow>,
     /// Weight layouts, in file order.
     pub rules: Vec<LayoutRule>,
+    /// Ops of graphs where a file changed some.
+    own_aten: Option<Arc<aten::Table>>,
     by_class: HashMap<String, usize>,
     /// How many classes each row is for.
     classes_of: Vec<usize>,
@@ -84,15 +87,21 @@ const RULES: (&str, &str) = ("assets/registry/rules.toml", include_str!("../../a
 
 impl Registry {
     /// The built-in registry with the user's files applied in order: a `[[layer]]` whose class has a row changes the
-    /// fields it names, any other adds a row.
+    /// fields it names, any other adds a row; a line of `[ops]` takes the place of the op's program in `aten.toml`, or adds one.
     ///
     /// # Errors
     /// A file cannot be read, is not a registry file, or makes a row that contradicts itself.
     pub fn load(files: &[PathBuf]) -> Result<Registry, Error> {
         let rules = rules::parse(Path::new(RULES.0), RULES.1)?;
         let dtypes = dtypes::parse(Path::new(DTYPES.0), DTYPES.1)?;
-        let mut registry =
-            Registry { layers: Vec::new(), dtypes, rules, by_class: HashMap::new(), classes_of: Vec::new() };
+        let mut registry = Registry {
+            layers: Vec::new(),
+            dtypes,
+            rules,
+            own_aten: None,
+            by_class: HashMap::new(),
+            classes_of: Vec::new(),
+        };
         registry.apply(Path::new(LAYERS.0), LAYERS.1)?;
         registry.apply(Path::new(ZOO.0), ZOO.1)?;
         // What the project's own rows say is held by their samples; what a user's file says of a layer is obeyed or refused.
@@ -128,6 +137,11 @@ impl Registry {
         classes.find(|class| class.rsplit('.').next() == Some(short)).map(String::as_str)
     }
 
+    /// Ops of graphs: the project's, read when they are first asked for, and what files change of them.
+    pub fn aten(&self) -> Arc<aten::Table> {
+        self.own_aten.clone().unwrap_or_else(aten::Table::shared)
+    }
+
     /// Ops, in file order: those of the project, which no file adds to. They are read when they are first asked for.
     pub fn ops(&self) -> &'static [Op] {
         ops::built_in().rows()
@@ -148,7 +162,14 @@ impl Registry {
     /// # Errors
     /// As [`Registry::load`].
     pub fn apply(&mut self, path: &Path, text: &str) -> Result<(), Error> {
-        for patch in layers::parse(path, text)? {
+        let layers::File { layer, ops } = layers::parse(path, text)?;
+        for (schema, program) in &ops {
+            let row_error = |message| Error::Row { path: path.to_owned(), row: schema.clone(), message };
+            Arc::make_mut(self.own_aten.get_or_insert_with(aten::Table::shared))
+                .set(schema, program)
+                .map_err(row_error)?;
+        }
+        for patch in layer {
             let row_error = |message| Error::Row { path: path.to_owned(), row: patch.class.clone(), message };
             let index = match self.by_class.get(&patch.class) {
                 Some(&index) => {
@@ -256,6 +277,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_file_changes_the_program_of_an_op_of_graphs() {
+        const GELU: &str = "gelu(Tensor self, *, str approximate='none') -> Tensor";
+        let registry = with(&format!("[ops]\n\"{GELU}\" = \"nn.gelu_approx(self)\"\n")).unwrap();
+        assert_eq!(registry.aten().row("aten.gelu.default").unwrap().program, "nn.gelu_approx(self)");
+        assert_ne!(aten::Table::built_in().row("aten.gelu.default").unwrap().program, "nn.gelu_approx(self)");
+        assert_eq!(registry.aten().len(), aten::Table::built_in().len());
+        let wrong = with("[ops]\n\"gelu\" = \"nn.gelu(self)\"\n").unwrap_err().to_string();
+        assert!(wrong.contains("mine.toml") && wrong.contains("the row of gelu: this is no schema"), "{wrong}");
+    }
+
+    #[test]
     fn one_class_of_a_shared_row_is_changed_alone() {
         let registry = with("[[layer]]\nclass = \"torch.nn.modules.padding.ZeroPad2d\"\nreason = \"Mine.\"\n").unwrap();
         let reason = |class: &str| &registry.layer(&format!("torch.nn.modules.padding.{class}")).unwrap().reason;
@@ -301,7 +333,7 @@ mod tests {
     fn no_class_is_in_two_rows() {
         let mut seen = std::collections::HashSet::new();
         for (path, text) in [LAYERS, ZOO] {
-            for row in layers::parse(Path::new(path), text).unwrap() {
+            for row in layers::parse(Path::new(path), text).unwrap().layer {
                 for class in std::iter::once(&row.class).chain(row.also.iter().flatten()) {
                     assert!(seen.insert(class.clone()), "{path}: {class} has another row");
                 }

@@ -123,7 +123,7 @@ impl Serialize for Metadata<'_> {
 fn graph(opened: &Opened) -> Option<Value> {
     let mut value = Map::new();
     if let Some(graph) = opened.whole_graph() {
-        let preflight = Preflight::of(graph);
+        let preflight = Preflight::by(graph, &opened.registry.aten());
         let missing = preflight.missing.iter().map(|missing| {
             let mut row = json!({"op": missing.op, "count": missing.count});
             if let Some((file, line)) = &missing.place {

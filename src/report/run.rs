@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::figures::{error, shape};
 use crate::graph::inputs::Given;
 use crate::graph::judge::Measured;
-use crate::graph::results::{Results, diverges};
+use crate::graph::results::{Results, blame, diverges};
 use crate::graph::run::{NodeResult, NodeVerdict, OutputResult};
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::{EngineInfo, Side};
@@ -187,24 +187,7 @@ fn place_text(node: &NodeResult) -> String {
 /// Where torch and MLX part, and whose fault it is.
 fn whose(node: &NodeResult) -> String {
     let at = format!("node {} {} {} {}", node.index, quoted(&node.name), quoted(&node.target), place_text(node));
-    let alone = matches!(node.verdict, NodeVerdict::Compared(verdict) if verdict.is_bad());
-    let words = match (&node.reason, alone, &node.isolated, &node.accumulated) {
-        (Some(reason), true, ..) => format!("it is this node's own: {}", sentence(reason)),
-        (_, true, Some(isolated), _) => {
-            let nearer = if isolated.torch_vs_f64 <= isolated.mlx_vs_f64 { "libtorch" } else { "MLX" };
-            format!(
-                "it is this node's own: both had torch's values and are {} apart; {nearer} is nearer to float64",
-                error(isolated.max_abs)
-            )
-        }
-        (.., Some(together)) => format!(
-            "alone it is right; what has come together up to it is {} apart, {} is what rounding explains",
-            error(together.max_abs),
-            error(together.tolerance)
-        ),
-        _ => "it was not compared".to_owned(),
-    };
-    format!("{}: {words}", at.trim_end())
+    format!("{}: {}", at.trim_end(), blame(node))
 }
 
 /// A node as one line of text.

@@ -38,6 +38,15 @@ pub struct Sources {
     made_with: HashMap<String, String>,
 }
 
+/// Folders in which a file may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roots {
+    /// Those that the user named as source.
+    pub own: Vec<PathBuf>,
+    /// Those that hold packages.
+    pub packages: Vec<PathBuf>,
+}
+
 #[derive(Debug)]
 enum Root {
     File(PathBuf),
@@ -337,6 +346,20 @@ impl Sources {
             Root::Text { .. } => Vec::new(),
         };
         self.others.iter().filter_map(|number| self.roots.get(*number)).flat_map(folders).collect()
+    }
+
+    /// Where files are looked for by a part of their path: the user's own folders, and those of packages, in order.
+    pub fn roots(&self) -> Roots {
+        let mut roots = Roots::default();
+        for root in self.others.iter().filter_map(|number| self.roots.get(*number)) {
+            match root {
+                Root::File(path) => roots.own.extend(path.parent().map(Path::to_owned)),
+                Root::Folder { path, .. } => roots.own.push(path.clone()),
+                Root::Packages { path, .. } => roots.packages.push(path.clone()),
+                Root::Text { .. } => {}
+            }
+        }
+        roots
     }
 
     /// Every class in the files, folders and texts, packages left out, by file and name. Files are parsed as they are reached.

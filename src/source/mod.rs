@@ -43,7 +43,7 @@ pub use crate::registry::blockers::Severity;
 pub use budget::Budget;
 pub use idioms::IdiomUse;
 pub use inference::Reach;
-pub use locate::Sources;
+pub use locate::{Roots, Sources};
 pub use ops::OpUse;
 
 /// A class found in source text.

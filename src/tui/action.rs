@@ -11,6 +11,7 @@ use super::document::Document;
 use super::panels::Name;
 use super::panels::build::Wanted;
 use crate::exit::Exit;
+use crate::graph::runner;
 use crate::source::highlight::Run;
 use crate::typed::Edit;
 use crate::verify;
@@ -61,6 +62,29 @@ pub enum Command {
     Clear,
     Scope,
     Forget,
+    RunGraph,
+    RunFrom,
+    FirstDivergence,
+    WorstNode,
+    NextFailure,
+    PreviousFailure,
+    Nodes,
+}
+
+impl Command {
+    /// Whether it means something only where there is a graph: the bottom line has no room for it elsewhere.
+    pub fn is_of_graph(self) -> bool {
+        matches!(
+            self,
+            Command::RunGraph
+                | Command::RunFrom
+                | Command::FirstDivergence
+                | Command::WorstNode
+                | Command::NextFailure
+                | Command::PreviousFailure
+                | Command::Nodes
+        )
+    }
 }
 
 /// Something happened.
@@ -88,6 +112,8 @@ pub enum Action {
     Built(Result<Arc<Document>, String>),
     /// The runner reports on a measurement.
     Verify(verify::Event),
+    /// The runner of graphs reports on the run of that number.
+    Graph(u64, runner::Report),
     /// The converter reports on a conversion.
     Converting(converting::Event),
     /// Source lines have their colours now.
@@ -111,6 +137,10 @@ pub enum Effect {
     Submit(verify::Request),
     /// Stop measuring.
     Cancel,
+    /// Run the graph.
+    RunGraph(runner::Request),
+    /// Stop that.
+    CancelGraph,
     /// Find out what a conversion would write.
     PlanConversion,
     /// Write it.

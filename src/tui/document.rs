@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::nodes::Nodes;
 use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
 use crate::architecture::{self, Architecture};
@@ -46,6 +47,8 @@ pub struct Document {
     pub triage: Arc<Triage>,
     /// What is said of the whole model.
     pub headline: Headline,
+    /// The graph of the whole model, where there is one.
+    pub nodes: Option<Arc<Nodes>>,
     /// Folders that source was found in.
     pub folders: Folders,
     /// Says in one line what a module is, beginning with its class.
@@ -217,6 +220,7 @@ impl Document {
         document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
         document.headline.weights = known_share(opened);
+        document.nodes = Nodes::of(opened).map(Arc::new);
         document
     }
 
@@ -259,6 +263,7 @@ impl Document {
             model,
             triage,
             headline,
+            nodes: None,
             folders,
             describe: line,
             findings,

@@ -6,6 +6,7 @@ use ratatui::buffer::Buffer;
 use unicode_width::UnicodeWidthStr;
 
 use crate::compare::Verdict;
+use crate::graph::run::NodeVerdict;
 use crate::triage::Status;
 
 /// Frames of a spinner, one for each tick.
@@ -45,6 +46,16 @@ pub fn verdict(verdict: Verdict) -> char {
         Verdict::Broken => '✗',
         Verdict::Failed => '!',
         Verdict::NotRun => '·',
+    }
+}
+
+/// The sign of a verdict of a graph's node.
+pub fn node_verdict(of: NodeVerdict) -> char {
+    match of {
+        NodeVerdict::Compared(of) => verdict(of),
+        NodeVerdict::Given => '·',
+        NodeVerdict::NotANumber => 'N',
+        NodeVerdict::Refused => '?',
     }
 }
 

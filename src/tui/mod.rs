@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
 //! | [`offer`] | what a model of bare weights may be built by |
-//! | [`panes`] | tree, source and measurement: one file each |
+//! | [`nodes`], [`ran`], [`levels`] | the graph by module and line; what its run gave; which node stands for many in a chart |
+//! | [`panes`] | tree, source, measurement and graph: one file each |
 //! | [`panels`] | help, search, conversion and the like over the panes: one file each |
 //! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
 //! | [`action`], [`update`] | what can happen, and what it changes |
@@ -30,9 +31,12 @@ pub mod draw;
 pub mod failed;
 pub mod glyphs;
 pub mod keymap;
+pub mod levels;
+pub mod nodes;
 pub mod offer;
 pub mod panels;
 pub mod panes;
+pub mod ran;
 pub mod runtime;
 pub mod scroll;
 pub mod snapshot;

@@ -1,44 +1,45 @@
 //! The loop: waits for something to happen, lets the state change, does what it asks for, and draws at most every 16 ms.
 //!
 //! Threads: this one draws; one reads the keyboard, one waits for signals, one opens the checkpoint, one colours source,
-//! and the runner of [`crate::verify`] measures. They talk to this one over channels alone.
+//! the runner of [`crate::verify`] measures, and that of [`crate::graph`] runs the whole graph. They talk to this one over channels alone.
+
+mod acts;
+mod opening;
+mod workers;
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, never, select, unbounded};
 use ratatui::Terminal;
 use ratatui::backend::{Backend, CrosstermBackend};
-use ratatui::crossterm::event::{self, Event, KeyEventKind, MouseButton, MouseEventKind};
+use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::style::force_color_output;
 use rustix::io::Errno;
 
-use super::action::{Action, Effect, HighlightJob, Highlighted};
-use super::converting::{self, Converter};
-use super::document::Document;
+use super::action::{Action, HighlightJob, Highlighted};
+use super::converting;
 use super::draw::render;
-use super::keymap::{self, Keymap, typed};
-use super::offer::Offer;
-use super::panels::Panel;
-use super::panels::build::Wanted;
+use super::keymap::{self, Keymap};
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
-use super::update::update;
 use crate::exit::Exit;
+use crate::graph::runner;
 use crate::interrupt;
-use crate::open::{self, TypedFrom};
+use crate::open;
 use crate::source::highlight;
 use crate::stderr;
-use crate::typed::Edit;
-use crate::typed::store::Store;
 use crate::verify;
+pub use acts::action_of;
+use acts::{do_all, on_message, perform};
+pub use opening::{Again, OpenAgainFn, OpenFn, run};
 use t2m_checkpoint::escape::escape_lines;
+use workers::Reopener;
+pub use workers::{GraphRunner, Loaded, StartConverter, StartFn, StartGraph, Verifier, Workers};
 
 /// Shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
@@ -94,57 +95,6 @@ impl Error {
     }
 }
 
-/// Runs measurements, as [`verify::Runner`] does.
-pub trait Verifier {
-    /// Ask for a run.
-    fn submit(&self, request: verify::Request);
-    /// End what runs.
-    fn cancel(&self);
-}
-
-impl Verifier for verify::Runner {
-    fn submit(&self, request: verify::Request) {
-        verify::Runner::submit(self, request);
-    }
-
-    fn cancel(&self) {
-        verify::Runner::cancel(self);
-    }
-}
-
-/// Starts a verifier that sends its events there.
-pub type StartFn = Box<dyn FnOnce(Sender<verify::Event>) -> Box<dyn Verifier> + Send>;
-
-/// Starts a converter that sends its events there.
-pub type StartConverter = Box<dyn FnOnce(Sender<converting::Event>) -> Box<dyn Converter> + Send>;
-
-/// An opened checkpoint, and how to measure and convert it.
-pub struct Loaded {
-    /// What is shown.
-    pub document: Arc<Document>,
-    /// Called once, on the screen's thread.
-    pub verifier: StartFn,
-    /// Starts the thread that converts; called once, on the screen's thread.
-    pub converter: StartConverter,
-}
-
-/// Opens the checkpoint, on a thread of its own.
-pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
-
-/// The same file in another way.
-#[derive(Debug, Clone)]
-pub enum Again {
-    /// With this dict as the model.
-    Dict(String),
-    /// With these attributes typed, which are to be kept.
-    Typed(Vec<Edit>),
-    /// With the model that the user's Python builds, and what ends that Python once it is set.
-    Build(Box<Wanted>, Arc<AtomicBool>),
-}
-
-/// Opens the same file in another way, on a thread of its own.
-pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync>;
-
 /// What the threads tell the loop.
 pub enum Message {
     /// A key, the mouse, a new size.
@@ -163,66 +113,6 @@ pub enum Message {
     Highlighted(Highlighted),
     /// A thread panicked.
     Panicked(String),
-}
-
-/// Open the screen, stay until the user leaves, and return how it ended: wrong input where the checkpoint could
-/// not be opened. After ctrl-c or a signal it does not return: the process ends, as [`interrupt::leave`] says. The terminal is
-/// as it was before, whatever happened.
-///
-/// # Errors
-/// The theme cannot be used, or there is no terminal.
-pub fn run(options: RunOptions) -> Result<Exit, Error> {
-    // What was chosen on the screen holds for whatever is opened next.
-    let request = Mutex::new(options.open.clone());
-    let kept_in = match &options.open.typed {
-        TypedFrom::Kept(folder) => Some(folder.clone()),
-        _ => None,
-    };
-    let load = move |again: Option<Again>| {
-        let now = {
-            let mut request = request.lock().unwrap_or_else(PoisonError::into_inner);
-            match &again {
-                Some(Again::Dict(key)) => request.key = Some(key.clone()),
-                Some(Again::Typed(edits)) => request.typed = TypedFrom::Given(edits.clone()),
-                Some(Again::Build(..)) | None => {}
-            }
-            let mut request = request.clone();
-            if let Some(Again::Build(wanted, stop)) = &again {
-                let Wanted { model, python, inputs } = (**wanted).clone();
-                (request.model, request.python, request.inputs) = (Some(model), Some(python.into()), inputs);
-                request.stop = Some(Arc::clone(stop));
-            }
-            request
-        };
-        let opened = open::open(&now).map_err(|error| error.to_string())?;
-        if let Some(Again::Build(..)) = &again {
-            // The answer holds for this file: what is typed later is typed of the model that was built.
-            *request.lock().unwrap_or_else(PoisonError::into_inner) = open::Options { stop: None, ..now.clone() };
-        }
-        let mut document = Document::of(&opened);
-        document.offer = Offer::of(&opened, &now);
-        if let (Some(Again::Typed(_)), Some(folder)) = (&again, &kept_in)
-            && let Err(error) = keep(&opened, folder)
-        {
-            document.warnings.push(format!("What was typed holds until you quit, and cannot be kept: {error}."));
-        }
-        let document = Arc::new(document);
-        let converted = opened.clone();
-        let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
-        let converter: StartConverter =
-            Box::new(move |events| Box::new(converting::Worker::start(converted, PathBuf::new(), events)));
-        Ok(Loaded { document, verifier, converter })
-    };
-    let again = Arc::new(load);
-    let first = Arc::clone(&again);
-    run_again(options, Box::new(move || first(None)), Some(Box::new(move |how| again(Some(how)))))
-}
-
-/// Keep what was typed for the next run.
-fn keep(opened: &open::Opened, folder: &Path) -> Result<(), String> {
-    let store = Store::of(folder, &opened.checkpoint.origin().files).ok_or("the file cannot be read again")?;
-    let path = store.path.display().to_string();
-    store.write(&opened.checkpoint.path, &opened.typed.edits).map_err(|error| format!("{path}: {error}"))
 }
 
 /// Run the screen with another way to open a checkpoint than [`open`].
@@ -337,45 +227,6 @@ fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
     }
 }
 
-/// Who measures and who converts, once the checkpoint is open. Dropping them waits for both.
-#[derive(Default)]
-pub struct Workers {
-    verifier: Option<Box<dyn Verifier>>,
-    converter: Option<Box<dyn Converter>>,
-    reopener: Option<Reopener>,
-    /// How many models were asked for, and what ends the Python that builds the last.
-    built: u64,
-    building: Option<Arc<AtomicBool>>,
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        self.stop_building();
-    }
-}
-
-impl Workers {
-    /// End the Python that builds a model, if one does; what it says is not heard.
-    fn stop_building(&mut self) {
-        if let Some(stop) = self.building.take() {
-            stop.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// Start to build a model; one that is being built is given up.
-    fn build(&mut self, wanted: Wanted) -> io::Result<()> {
-        self.stop_building();
-        let stop = Arc::new(AtomicBool::new(false));
-        self.built += 1;
-        self.building = Some(Arc::clone(&stop));
-        let how = Again::Build(Box::new(wanted), stop);
-        self.reopener.as_ref().map_or(Ok(()), |reopen| reopen(how, Some(self.built)))
-    }
-}
-
-/// Starts a thread that opens the file again; with a number it answers as [`Message::Built`].
-type Reopener = Box<dyn Fn(Again, Option<u64>) -> io::Result<()>>;
-
 /// Everything that the loop keeps besides the state.
 struct World<'a> {
     console: &'a mut dyn Console,
@@ -383,6 +234,7 @@ struct World<'a> {
     workers: &'a mut Workers,
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
+    graphs: (Sender<(u64, runner::Report)>, Receiver<(u64, runner::Report)>),
     /// The next frame needs a cleared screen.
     clear: bool,
 }
@@ -402,8 +254,8 @@ pub fn event_loop<B: Backend>(
 where
     B::Error: Send + Sync + 'static,
 {
-    let (events, converted) = (unbounded(), unbounded());
-    let mut world = World { console, jobs, workers, events, converted, clear: false };
+    let (events, converted, graphs) = (unbounded(), unbounded(), unbounded());
+    let mut world = World { console, jobs, workers, events, converted, graphs, clear: false };
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -433,6 +285,16 @@ where
                 let events: Vec<_> = first.chain(world.events.1.try_iter().take(BATCH)).collect();
                 for event in events {
                     code = code.or(perform(state, Action::Verify(event), &mut world)?);
+                }
+                code
+            }
+            recv(world.graphs.1) -> report => {
+                dirty = true;
+                let mut code = None;
+                let first = report.into_iter();
+                let reports: Vec<_> = first.chain(world.graphs.1.try_iter().take(BATCH)).collect();
+                for (number, report) in reports {
+                    code = code.or(perform(state, Action::Graph(number, report), &mut world)?);
                 }
                 code
             }
@@ -493,148 +355,4 @@ fn take_in(
         next = inbox.try_recv().ok();
     }
     Ok(None)
-}
-
-fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
-    let action = match message {
-        Message::Input(event) => match action_of(state, event) {
-            Some(action) => action,
-            None => return Ok(None),
-        },
-        // A terminal that was closed sends both.
-        Message::InputClosed | Message::Signal(Wish::End) => return Ok(Some(Exit::Interrupted)),
-        Message::Signal(Wish::Suspend) => {
-            suspend(world)?;
-            return Ok(None);
-        }
-        Message::Signal(Wish::Continued) => {
-            world.console.retake()?;
-            world.clear = true;
-            return Ok(None);
-        }
-        Message::Opened(Ok(loaded)) => {
-            world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
-            world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
-            Action::Opened(loaded.document)
-        }
-        Message::Opened(Err(message)) => Action::OpenFailed(message),
-        // One that was cancelled has nothing more to say.
-        Message::Built(number, _) if number != world.workers.built || world.workers.building.is_none() => {
-            return Ok(None);
-        }
-        Message::Built(_, built) => {
-            world.workers.building = None;
-            Action::Built(built.map(|loaded| replace(loaded, world)))
-        }
-        Message::Retold(Ok(loaded)) => {
-            // What runs is of what was known before.
-            if let Some(verifier) = world.workers.verifier.take() {
-                verifier.cancel();
-            }
-            (world.events, world.converted) = (unbounded(), unbounded());
-            world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
-            world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
-            Action::Retold(loaded.document)
-        }
-        Message::Retold(Err(message)) => Action::NotRetold(message),
-        Message::Highlighted(done) => Action::Highlighted(done),
-        Message::Panicked(words) => Action::WorkerPanicked(words),
-    };
-    perform(state, action, world)
-}
-
-/// Let another reading of the file take the place of the first; returns what is shown of it.
-fn replace(loaded: Loaded, world: &mut World<'_>) -> Arc<Document> {
-    forget_workers(world);
-    world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
-    world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
-    loaded.document
-}
-
-/// What was asked of the model before means nothing to the next.
-fn forget_workers(world: &mut World<'_>) {
-    if let Some(verifier) = world.workers.verifier.take() {
-        verifier.cancel();
-    }
-    world.workers.converter = None;
-    (world.events, world.converted) = (unbounded(), unbounded());
-}
-
-/// What an event of the terminal means now.
-pub fn action_of(state: &State, event: Event) -> Option<Action> {
-    match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => {
-            let panel = state.panels.current();
-            match typed(&key).filter(|_| panel.is_some_and(Panel::takes_text)) {
-                Some(character) => Some(Action::Text(character)),
-                None => state.keymap.command(state.panels.open, &key).map(Action::Command),
-            }
-        }
-        Event::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(mouse.column, mouse.row)),
-            MouseEventKind::ScrollDown => Some(Action::Wheel(mouse.column, mouse.row, WHEEL)),
-            MouseEventKind::ScrollUp => Some(Action::Wheel(mouse.column, mouse.row, -WHEEL)),
-            _ => None,
-        },
-        Event::Paste(text) => Some(Action::Paste(text)),
-        _ => None,
-    }
-}
-
-/// Change the state, and do what it asks for. `Some` ends the loop.
-fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
-    do_all(update(state, action), world)
-}
-
-fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
-    for effect in effects {
-        match effect {
-            Effect::Quit(code) => return Ok(Some(code)),
-            Effect::Suspend => suspend(world)?,
-            Effect::Mouse(on) => world.console.set_mouse(on)?,
-            Effect::Submit(request) => {
-                if let Some(verifier) = &world.workers.verifier {
-                    verifier.submit(request);
-                }
-            }
-            Effect::Cancel => {
-                if let Some(verifier) = &world.workers.verifier {
-                    verifier.cancel();
-                }
-            }
-            Effect::PlanConversion | Effect::Convert | Effect::StopConversion => {
-                if let Some(converter) = &world.workers.converter {
-                    match effect {
-                        Effect::PlanConversion => converter.plan(),
-                        Effect::Convert => converter.write(),
-                        _ => converter.stop(),
-                    }
-                }
-            }
-            Effect::Reopen(key) => {
-                forget_workers(world);
-                if let Some(reopen) = &world.workers.reopener {
-                    reopen(Again::Dict(key), None)?;
-                }
-            }
-            Effect::Retell(edits) => {
-                if let Some(reopen) = &world.workers.reopener {
-                    reopen(Again::Typed(edits), None)?;
-                }
-            }
-            Effect::Build(wanted) => world.workers.build(*wanted)?,
-            Effect::StopBuild => world.workers.stop_building(),
-            Effect::Highlight(job) => {
-                // If the highlighter has ended before the program, its panic was reported.
-                let _ = world.jobs.send(job);
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn suspend(world: &mut World<'_>) -> Result<(), Error> {
-    world.console.suspend()?;
-    world.clear = true;
-    Ok(())
 }

@@ -158,7 +158,7 @@ impl State {
             Screen::Open(view) => {
                 let panels = &self.panels;
                 let in_panel = panels.convert.is_writing() || panels.current().is_some_and(Panel::is_moving);
-                view.measured.is_running() || in_panel
+                view.measured.is_running() || view.ran.is_running() || in_panel
             }
         }
     }

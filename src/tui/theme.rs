@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::compare::Verdict;
 use crate::files;
+use crate::graph::run::NodeVerdict;
 use crate::source::Severity;
 use crate::triage::Status;
 use t2m_checkpoint::escape::{escape, quoted};
@@ -321,6 +322,16 @@ impl Theme {
             Verdict::NotRun => colours.not_run,
         }
         .style()
+    }
+
+    /// A verdict of a graph's node.
+    pub fn verdict_of(&self, verdict: NodeVerdict) -> Style {
+        match verdict {
+            NodeVerdict::Compared(verdict) => self.verdict(verdict),
+            NodeVerdict::Given => self.verdict(Verdict::NotRun),
+            NodeVerdict::NotANumber => self.verdict(Verdict::Broken),
+            NodeVerdict::Refused => self.verdict(Verdict::Failed),
+        }
     }
 
     /// What runs now.

@@ -15,6 +15,8 @@ use crate::exit::Exit;
 use crate::verify;
 
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
+/// What is said where the file holds a graph.
+const GRAPH: &str = "this file holds a graph: r runs it node by node, v shows its nodes";
 /// What is said where a model may be built.
 const OFFER: &str = "not everything about these modules is known: p asks your own Python";
 
@@ -26,7 +28,8 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
         Action::Opened(document) => {
             let offer = document.offer.wanted.then(|| OFFER.to_owned());
-            state.notice = document.about.alarm().or(offer);
+            let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
+            state.notice = document.about.alarm().or(offer).or(graph);
             state.panels = Default::default();
             state.screen = Screen::Open(Box::new(View::new(document)));
         }
@@ -80,7 +83,7 @@ fn retold(state: &mut State, document: Arc<Document>) {
     state.notice = wrong.or(state.notice.take());
     match &mut state.screen {
         Screen::Open(view) if view.document.is_alike(&document) => {
-            let stopped = view.measured.is_running();
+            let stopped = view.measured.is_running() || view.ran.is_running();
             view.retell(document);
             let said = stopped.then(|| "what ran was stopped".to_owned());
             state.notice = state.notice.take().or(said);
@@ -131,6 +134,7 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Click(column, row) => click(state, Position::new(column, row), effects),
         Action::Wheel(column, row, by) => wheel(state, Position::new(column, row), by, effects),
         Action::Verify(event) => measured(view, event),
+        Action::Graph(number, report) => view.ran.hear(number, report),
         Action::Converting(event) => {
             let ended = state.panels.convert.hear(event);
             // If its panel is closed, the bottom line says how it ended.

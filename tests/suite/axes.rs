@@ -54,6 +54,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
         triage: Arc::new(triage),
         typed: Arc::default(),
         inputs: Arc::default(),
+        roots: Arc::default(),
     }
 }
 

@@ -42,6 +42,7 @@ mod reached;
 mod records;
 mod screen_actions;
 mod screen_build;
+mod screen_graph;
 mod screen_panels;
 mod screens;
 mod source;

@@ -10,7 +10,7 @@ use crate::tui::text;
 use crate::tui::theme::Theme;
 
 /// Columns of the axis labels with their tick: `1e-5 ┤`.
-const AXIS: u16 = 6;
+pub(super) const AXIS: u16 = 6;
 /// Fewest decades on the axis.
 const DECADES: i32 = 4;
 /// Widest distance between two dots.
@@ -55,13 +55,13 @@ pub struct Chart<'a> {
 
 /// Decades from the bottom to the top of the axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Scale {
+pub(super) struct Scale {
     low: i32,
     high: i32,
 }
 
 impl Scale {
-    fn of(points: &[Point]) -> Scale {
+    pub(super) fn of(points: &[Point]) -> Scale {
         let usable = |value: f64| (value.is_finite() && value > 0.0).then(|| value.log10());
         let values = points.iter().filter_map(|point| usable(point.value));
         let tolerances = points.iter().filter_map(|point| usable(point.tolerance));
@@ -75,7 +75,7 @@ impl Scale {
     }
 
     /// Row from the top, for a value above 0, on an axis of this many rows.
-    fn row(self, value: f64, rows: u16) -> u16 {
+    pub(super) fn row(self, value: f64, rows: u16) -> u16 {
         let share = (f64::from(self.high) - value.log10()) / f64::from(self.high - self.low);
         (share * f64::from(rows.saturating_sub(1))).round().clamp(0.0, f64::from(rows.saturating_sub(1))) as u16
     }
@@ -118,7 +118,7 @@ fn one_tolerance(points: &[Point]) -> Option<f64> {
     (least > 0.0 && most.is_finite() && most <= least * 1.5).then_some(least)
 }
 
-fn draw_axis(theme: &Theme, area: Rect, plot: Rect, scale: Scale, buffer: &mut Buffer) {
+pub(super) fn draw_axis(theme: &Theme, area: Rect, plot: Rect, scale: Scale, buffer: &mut Buffer) {
     for row in 0..=plot.height {
         let decade = (scale.low..=scale.high).rev().find(|&at| scale.row(10f64.powi(at), plot.height) == row);
         let label = match decade {

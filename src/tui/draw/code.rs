@@ -1,8 +1,10 @@
 //! A line of code in the columns that there are.
 
-use ratatui::style::Style;
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
+
+use crate::source::highlight::Run;
 
 use t2m_checkpoint::escape::escape;
 
@@ -10,6 +12,20 @@ use t2m_checkpoint::escape::escape;
 const TAB: usize = 4;
 /// Characters of a line that are drawn for each column: a letter with its accents is several.
 const SIGNS: usize = 8;
+
+/// The style of the character at a byte of a line that has these colours.
+pub fn coloured(base: Style, runs: Option<&Vec<Run>>, byte: usize) -> Style {
+    let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) else { return base };
+    let (red, green, blue) = run.colour;
+    let mut style = base.fg(Color::Rgb(red, green, blue));
+    if run.bold {
+        style = style.add_modifier(Modifier::BOLD);
+    }
+    if run.italic {
+        style = style.add_modifier(Modifier::ITALIC);
+    }
+    style
+}
 
 /// Code from column `left` on, in `room` columns: tabs expanded, unsafe characters spelt out, each character in its style, which
 /// `style` gives by its byte and its number in the line.

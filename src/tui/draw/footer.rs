@@ -29,6 +29,7 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     let mut keys: Vec<(Line, Command)> = state
         .keymap
         .of(state.panels.open)
+        .filter(|binding| canvas.view.has_graph || !binding.command.is_of_graph())
         .filter_map(|binding| {
             let word = Span::styled(format!(" {}", binding.footer.as_ref()?), state.theme.muted());
             let key = Span::styled(binding.keys.first()?.clone(), state.theme.key());

@@ -3,6 +3,7 @@
 //! Everything is drawn in full colour and with all its signs; what the terminal cannot show is replaced at the end, in the
 //! finished buffer. Text that comes from a file goes through [`t2m_checkpoint::escape::escape`] first.
 
+pub mod along;
 pub mod chart;
 pub mod code;
 mod footer;

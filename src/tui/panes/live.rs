@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{Behaviour, Pane, Place, View, subtree};
+use super::{Behaviour, Pane, Place, View, graph, subtree};
 use crate::compare::{Apart, Trial, Verdict, WeightSource};
 use crate::model::ModuleId;
 use crate::plan::{Assumed, Plan};
@@ -97,12 +97,13 @@ fn said(context: &mut Context<'_>, toggle: fn(&mut Trials) -> &'static str) {
 }
 
 fn cancel(context: &mut Context<'_>) {
+    let of_graph = graph::cancel(context);
     if context.view.measured.is_running() {
         context.effects.push(Effect::Cancel);
         context.view.measured.forget_unfinished();
         context.say("cancelled");
     } else {
-        context.say("nothing runs");
+        context.say(if of_graph { "cancelled" } else { "nothing runs" });
     }
 }
 
@@ -127,6 +128,7 @@ fn run(context: &mut Context<'_>, root: ModuleId) {
         };
         return context.say(&words);
     }
+    view.bottom = Pane::Live;
     if context.areas.shape == Shape::Two {
         view.show(Pane::Live, Shape::Two);
     }
@@ -187,7 +189,7 @@ fn engines(theme: &Theme, view: &View) -> Line<'static> {
     Line::from(spans)
 }
 
-fn engine_words(theme: &Theme, engine: &EngineState) -> (String, Style) {
+pub(super) fn engine_words(theme: &Theme, engine: &EngineState) -> (String, Style) {
     match engine {
         EngineState::Idle => ("not started".to_owned(), theme.muted()),
         EngineState::Starting => ("starting".to_owned(), theme.running()),

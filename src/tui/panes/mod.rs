@@ -3,6 +3,7 @@
 //! A new one is a file with a type that is a `Behaviour`, a variant of [`Pane`] with its line in each list of this file,
 //! its place in `draw`, and its keys in `assets/keymap.toml`.
 
+pub mod graph;
 pub mod live;
 pub mod source;
 mod subtree;
@@ -20,6 +21,7 @@ use super::areas::{Areas, Rows, Shape};
 use super::canvas::{Canvas, frame};
 use super::context::Context;
 use super::document::Document;
+use super::ran::Ran;
 use super::text;
 use crate::model::ModuleId;
 use crate::verify::Results;
@@ -33,6 +35,8 @@ pub enum Pane {
     Source,
     /// The measurement.
     Live,
+    /// The graph.
+    Graph,
 }
 
 /// The view of an open checkpoint: what the panes know.
@@ -44,25 +48,34 @@ pub struct View {
     pub measured: Results,
     /// The pane that keys move in.
     pub focus: Pane,
+    /// What a run of the graph gave.
+    pub ran: Ran,
     /// The pane below the tree where there is room for one only.
     pub lower: Pane,
+    /// The pane below tree and source where there is room for all: the measurement or the graph.
+    pub bottom: Pane,
+    /// Whether the pane of the graph is there: the file holds one, or somebody asked for it.
+    pub has_graph: bool,
     /// The tree pane.
     pub tree: tree::Tree,
     /// The source pane.
     pub source: source::Source,
     /// The measurement pane.
     pub live: live::Live,
+    /// The graph pane.
+    pub graph: graph::Graph,
 }
 
 impl Pane {
     /// In the order of the tab key.
-    pub const ALL: [Pane; 3] = [Pane::Tree, Pane::Source, Pane::Live];
+    pub const ALL: [Pane; 4] = [Pane::Tree, Pane::Source, Pane::Live, Pane::Graph];
 
     fn behaviour(self) -> &'static dyn Behaviour {
         match self {
             Pane::Tree => &tree::TreePane,
             Pane::Source => &source::SourcePane,
             Pane::Live => &live::LivePane,
+            Pane::Graph => &graph::GraphPane,
         }
     }
 }
@@ -104,6 +117,13 @@ impl View {
             tree: tree::Tree::new(&document, depth),
             source: source::Source::default(),
             live: live::Live::default(),
+            graph: graph::Graph::default(),
+            ran: document
+                .nodes
+                .as_ref()
+                .map_or_else(Ran::default, |nodes| Ran::new(document.model.clone(), nodes.clone())),
+            bottom: Pane::Live,
+            has_graph: document.nodes.is_some(),
             measured: Results::of(document.model.clone(), &document.triage),
             focus: Pane::Tree,
             lower: Pane::Source,
@@ -114,7 +134,9 @@ impl View {
     /// The view of the same file in another reading: the selection and the folds stay by path, and so does what was measured of
     /// modules that convert as before.
     pub fn again(before: &View, document: Arc<Document>) -> View {
-        let mut view = View { focus: before.focus, lower: before.lower, ..View::new(document) };
+        let new = View::new(document);
+        let has_graph = new.has_graph || before.has_graph;
+        let mut view = View { focus: before.focus, lower: before.lower, bottom: before.bottom, has_graph, ..new };
         let (old, new) = (&before.document, &view.document);
         let same = |id: ModuleId| old.module(id).and_then(|module| new.model.find(&module.path));
         view.measured.take_over(&before.measured, |id| {
@@ -137,6 +159,9 @@ impl View {
             (Some(before), Some(now)) => (before.runs(), &before.assumed) == (now.runs(), &now.assumed),
             _ => false,
         };
+        if self.ran.is_running() {
+            self.ran.stop();
+        }
         self.measured = self.measured.carried_to(document.model.clone(), &document.triage, same);
         self.document = document;
         self.tree.apply_filter(&self.document, &self.measured);
@@ -146,19 +171,34 @@ impl View {
     pub fn focus(&mut self, pane: Pane) {
         self.focus = pane;
         if pane != Pane::Tree {
-            self.lower = pane;
+            self.bring(pane);
         }
+    }
+
+    /// Let a pane be the one on show at its place.
+    fn bring(&mut self, pane: Pane) {
+        self.lower = pane;
+        self.has_graph |= pane == Pane::Graph;
+        if matches!(pane, Pane::Live | Pane::Graph) {
+            self.bottom = pane;
+        }
+    }
+
+    /// The panes that there are, in the order of the tab key.
+    fn panes(&self) -> &'static [Pane] {
+        if self.has_graph { &Pane::ALL } else { &[Pane::Tree, Pane::Source, Pane::Live] }
     }
 
     /// Move the focus by this many panes, in the order of the tab key.
     pub fn focus_by(&mut self, by: usize) {
-        let at = Pane::ALL.iter().position(|&pane| pane == self.focus).unwrap_or(0);
-        self.focus(Pane::ALL.get((at + by) % Pane::ALL.len()).copied().unwrap_or(Pane::Tree));
+        let panes = self.panes();
+        let at = panes.iter().position(|&pane| pane == self.focus).unwrap_or(0);
+        self.focus(panes.get((at + by) % panes.len()).copied().unwrap_or(Pane::Tree));
     }
 
     /// Bring a pane into view; where there is one pane only, that means going there.
     pub fn show(&mut self, pane: Pane, shape: Shape) {
-        self.lower = pane;
+        self.bring(pane);
         if self.focus != Pane::Tree || matches!(shape, Shape::One | Shape::Tiny) {
             self.focus(pane);
         }
@@ -169,7 +209,7 @@ impl View {
 pub(super) fn command(command: Command, context: &mut Context<'_>) {
     match command {
         Command::NextPane => context.view.focus_by(1),
-        Command::PreviousPane => context.view.focus_by(Pane::ALL.len() - 1),
+        Command::PreviousPane => context.view.focus_by(context.view.panes().len() - 1),
         _ => {
             let focus = context.view.focus.behaviour();
             let _ = focus.command(command, context)
@@ -220,14 +260,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, body: Rect) {
             let [left, right] = Split::horizontal([Constraint::Length(tree_width), Constraint::Fill(1)]).areas(upper);
             draw_pane(canvas, Pane::Tree, &[], left);
             draw_pane(canvas, Pane::Source, &[], right);
-            draw_pane(canvas, Pane::Live, &[], lower);
+            let tabs: &[Pane] = if canvas.view.has_graph { &[Pane::Live, Pane::Graph] } else { &[] };
+            draw_pane(canvas, canvas.view.bottom, tabs, lower);
         }
         Shape::Two => {
             let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(body);
             draw_pane(canvas, Pane::Tree, &[], upper);
-            draw_pane(canvas, canvas.view.lower, &[Pane::Source, Pane::Live], lower);
+            draw_pane(canvas, canvas.view.lower, canvas.view.panes().get(1..).unwrap_or_default(), lower);
         }
-        Shape::One | Shape::Tiny => draw_pane(canvas, canvas.view.focus, &Pane::ALL, body),
+        Shape::One | Shape::Tiny => draw_pane(canvas, canvas.view.focus, canvas.view.panes(), body),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The source of the selected module's class, or of the nearest one around it: code, blockers under their lines, and
 //! notes where a line calls a child. It follows the selection in the tree, and its lines lead back there.
 
+mod node;
 mod sheet;
 
 use std::collections::HashMap;
@@ -46,6 +47,8 @@ pub struct Source {
     pub chosen: Option<(ModuleId, usize)>,
     /// A line to go to, once the pane is on show.
     jump: Option<usize>,
+    /// The node whose line is shown.
+    node: Option<u32>,
     /// Colours, by class.
     colours: HashMap<String, Highlighted>,
     /// The class and lines whose colours were asked for last.
@@ -61,6 +64,7 @@ impl Default for Source {
             line: None,
             chosen: None,
             jump: None,
+            node: None,
             colours: HashMap::new(),
             asked: None,
         }
@@ -88,6 +92,7 @@ impl Behaviour for SourcePane {
         match (command, distance(command, context.areas.page(Pane::Source))) {
             (Command::Right, _) => source.left = (source.left + step).min(most),
             (Command::Left, _) => source.left = source.left.saturating_sub(step),
+            (Command::Fold, _) if context.view.tree.node().is_some() => return false,
             (Command::Fold, _) => {
                 if !follow_link(context.view) {
                     context.say("no module is named in that line: } goes to the next that names one");
@@ -109,6 +114,7 @@ impl Behaviour for SourcePane {
                 }
             }
             Command::NextLink | Command::PreviousLink => {
+                context.view.tree.leave_node();
                 context.view.show(Pane::Source, context.areas.shape);
                 if !step_link(context.view, command == Command::NextLink) {
                     context.say("no line of the source names a module");
@@ -127,8 +133,9 @@ impl Behaviour for SourcePane {
     }
 
     fn scroll(&self, rows: i64, view: &mut View, areas: &Areas) {
-        let shown = view.document.source(view.tree.selected);
-        let lines = shown.map_or(1, |shown| shown.source.text.lines().count());
+        let of_node = node::shown(view).map(|(_, text, _)| text.text.lines().count());
+        let of_class = || view.document.source(view.tree.selected).map(|shown| shown.source.text.lines().count());
+        let lines = if view.tree.node().is_some() { of_node } else { of_class() }.unwrap_or(1);
         let last = lines.saturating_sub(areas.page(Pane::Source) / 2);
         view.source.top = moved(view.source.top, rows, last).max(1);
     }
@@ -136,12 +143,23 @@ impl Behaviour for SourcePane {
     fn follow(&self, context: &mut Context<'_>) {
         // Where to scroll depends on the height, so it waits until the pane was drawn once.
         let Some(rows) = context.areas.pane(Pane::Source) else { return };
-        follow_selection(context.view, usize::from(rows.area.height));
-        context.effects.extend(ask_for_colours(context.view, rows.page(), context.dark));
+        let job = if let Some(node) = context.view.tree.node() {
+            node::follow(context.view, node, usize::from(rows.area.height));
+            node::job(context.view)
+        } else {
+            context.view.source.node = None;
+            follow_selection(context.view, usize::from(rows.area.height));
+            class_job(context.view)
+        };
+        let colours = job.and_then(|(key, text)| ask_for_colours(context.view, key, text, rows.page(), context.dark));
+        context.effects.extend(colours);
     }
 
     fn draw(&self, canvas: &mut Canvas<'_>, place: Place) {
         let (view, area) = (canvas.view, place.inner);
+        if view.tree.node().is_some() {
+            return node::draw(canvas, place);
+        }
         let Some(shown) = view.document.source(view.tree.selected) else {
             canvas.areas.panes.push((Pane::Source, Rows { area, top: 0, count: 0 }));
             return no_source(canvas, place);
@@ -268,22 +286,26 @@ fn point_at(view: &mut View, shown: Shown<'_>, line: usize, height: usize) {
 }
 
 /// The lines on show may not have their colours yet.
-fn ask_for_colours(view: &mut View, page: usize, dark: bool) -> Option<Effect> {
-    let document = Arc::clone(&view.document);
-    let shown = document.source(view.tree.selected)?;
-    let class = &document.module(shown.owner)?.class;
-    let count = shown.source.text.lines().count();
+fn ask_for_colours(view: &mut View, class: String, text: Arc<str>, page: usize, dark: bool) -> Option<Effect> {
+    let count = text.lines().count();
     let top = view.source.top.min(count.max(1));
     let wanted = top..(top + page).min(count + 1);
     let covers = |lines: &Range<usize>| lines.start <= wanted.start && lines.end >= wanted.end;
-    let here = view.source.colours.get(class.as_str()).is_some_and(|colours| covers(&colours.lines));
-    let asked = view.source.asked.as_ref().is_some_and(|(asked, lines)| asked == class && covers(lines));
+    let here = view.source.colours.get(&class).is_some_and(|colours| covers(&colours.lines));
+    let asked = view.source.asked.as_ref().is_some_and(|(asked, lines)| *asked == class && covers(lines));
     if here || asked {
         return None;
     }
     let lines = wanted.start.saturating_sub(HIGHLIGHT_MARGIN).max(1)..(wanted.end + HIGHLIGHT_MARGIN).min(count + 1);
-    view.source.asked = Some((class.to_string(), lines.clone()));
-    Some(Effect::Highlight(HighlightJob { class: class.to_string(), text: shown.source.text.clone(), lines, dark }))
+    view.source.asked = Some((class.clone(), lines.clone()));
+    Some(Effect::Highlight(HighlightJob { class, text, lines, dark }))
+}
+
+/// The text that is coloured where the source of a class is shown, by the class.
+fn class_job(view: &View) -> Option<(String, Arc<str>)> {
+    let shown = view.document.source(view.tree.selected)?;
+    let class = view.document.module(shown.owner)?.class.to_string();
+    Some((class, shown.source.text.clone()))
 }
 
 fn titles(canvas: &mut Canvas<'_>, shown: Shown<'_>, place: Place) {

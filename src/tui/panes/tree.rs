@@ -1,31 +1,29 @@
-//! The module tree: one row a module, with its status and what was measured of it.
+//! The module tree: one row a module, with its status and what was measured of it; and, where that is wanted, one for each node
+//! of the graph under the module whose forward it is in.
 //!
 //! `rows` is rebuilt when a fold or the filter changes, never for a frame, so that a frame costs the rows on screen.
 
 mod filter;
+mod node;
+mod row;
 
 use ratatui::layout::{Position, Rect};
-use ratatui::style::Style;
-use ratatui::text::{Line, Span};
 
 use super::{Behaviour, Pane, Place, View};
 pub use filter::Filter;
+pub(super) use node::cell;
+pub(super) use row::sign;
 
-use crate::compare::Verdict;
-use crate::findings::forwards::prefix;
-use crate::model::{Evidence, Module, ModuleId};
-use crate::triage::{ModuleTriage, Status, owner};
+use crate::model::ModuleId;
 use crate::tui::action::Command;
 use crate::tui::areas::{Areas, Rows};
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::document::Document;
-use crate::tui::glyphs;
 use crate::tui::scroll::{distance, moved};
 use crate::tui::text;
-use crate::tui::theme::Theme;
-use crate::verify::{Progress, Results};
-use t2m_checkpoint::escape::{quoted, sentence};
+use crate::verify::Results;
+use row::{Columns, draw_row, titles};
 
 /// Widest indentation in columns; deeper modules are not moved further right.
 const MAX_INDENT: usize = 24;
@@ -41,8 +39,14 @@ pub struct Tree {
     pub follow: bool,
     /// The filter.
     pub filter: Filter,
-    /// The modules on show, in order.
+    /// The modules on show, in order; one is there again for each of its nodes.
     pub rows: Vec<ModuleId>,
+    /// The node that each of these rows is of, by its row among [`crate::tui::nodes::Nodes::all`].
+    pub nodes: Vec<Option<u32>>,
+    /// Whether nodes are on show.
+    pub with_nodes: bool,
+    /// The node that the cursor is on, and its module.
+    node: Option<(ModuleId, u32)>,
     /// Widest indentation and name among the rows, in columns.
     pub name_width: usize,
     folded: Vec<bool>,
@@ -70,6 +74,7 @@ impl Tree {
             }
         }
         self.filter = other.filter.clone();
+        self.show_nodes(new, other.with_nodes);
     }
 
     /// Whether the module's children are hidden.
@@ -84,18 +89,49 @@ impl Tree {
 
     /// Row of a module, if it is on show.
     pub fn row_of(&self, id: ModuleId) -> Option<usize> {
-        self.rows.binary_search(&id).ok()
+        let at = self.rows.partition_point(|row| *row < id);
+        (self.rows.get(at) == Some(&id)).then_some(at)
+    }
+
+    /// The node that the cursor is on.
+    pub fn node(&self) -> Option<u32> {
+        self.node.filter(|(module, _)| *module == self.selected).map(|(_, node)| node)
+    }
+
+    /// Let the cursor be on the module instead of one of its nodes.
+    pub fn leave_node(&mut self) {
+        self.node = None;
     }
 
     /// Row of the selection.
     pub fn selected_row(&self) -> usize {
-        self.row_of(self.selected).unwrap_or(0)
+        self.node().and_then(|node| self.row_of_node(node)).or_else(|| self.row_of(self.selected)).unwrap_or(0)
+    }
+
+    /// Row of a node of the selected module, if it is on show.
+    fn row_of_node(&self, node: u32) -> Option<usize> {
+        let first = self.row_of(self.selected)? + 1;
+        let end = self.rows.partition_point(|row| *row <= self.selected);
+        let own = self.nodes.get(first..end)?;
+        Some(first + own.binary_search(&Some(node)).ok()?)
+    }
+
+    /// Whether something stands below a module: modules, or nodes of its own.
+    pub fn holds(&self, document: &Document, id: ModuleId) -> bool {
+        let has_nodes = || self.with_nodes && !self.own(document, id).is_empty();
+        document.module(id).is_some_and(|module| !module.is_leaf(id)) || has_nodes()
+    }
+
+    fn own<'d>(&self, document: &'d Document, id: ModuleId) -> &'d [u32] {
+        document.nodes.as_ref().map_or(&[], |nodes| nodes.own(id))
     }
 
     /// Go to a row, or to the last one.
     pub fn select_row(&mut self, row: usize) {
         if let Some(&id) = self.rows.get(row.min(self.rows.len().saturating_sub(1))) {
             self.selected = id;
+            let node = self.nodes.get(row.min(self.rows.len().saturating_sub(1))).copied().flatten();
+            self.node = node.map(|node| (id, node));
         }
         self.follow = true;
     }
@@ -118,16 +154,44 @@ impl Tree {
             self.wanted.clear();
             changed = true;
         }
-        self.selected = id;
+        (self.selected, self.node) = (id, None);
         self.follow = true;
         if changed {
             self.rebuild(document);
         }
     }
 
+    /// Go to a node, and unfold what hides it.
+    pub fn reveal_node(&mut self, document: &Document, node: u32) {
+        let Some(id) = document.nodes.as_ref().and_then(|nodes| nodes.get(node)).map(|row| row.module) else { return };
+        self.show_nodes(document, true);
+        self.reveal(document, id);
+        if self.set_fold(id, false) {
+            self.rebuild(document);
+        }
+        self.node = Some((id, node));
+    }
+
+    /// Show the nodes of the graph, or modules alone. Modules that hold nothing but nodes are folded at first.
+    pub fn show_nodes(&mut self, document: &Document, on: bool) {
+        if on == self.with_nodes || document.nodes.is_none() {
+            return;
+        }
+        self.with_nodes = on;
+        for (id, module) in document.model.modules.iter().enumerate() {
+            if on && module.is_leaf(id) && module.depth > 0 {
+                self.set_fold(id, true);
+            }
+        }
+        if !on {
+            self.node = None;
+        }
+        self.rebuild(document);
+    }
+
     /// Fold or unfold one module.
     pub fn toggle(&mut self, document: &Document, id: ModuleId) {
-        if document.module(id).is_some_and(|module| !module.is_leaf(id)) {
+        if self.holds(document, id) {
             self.set_fold(id, !self.is_folded(id));
             self.rebuild(document);
         }
@@ -136,7 +200,9 @@ impl Tree {
     /// Fold, or go to the parent where there is nothing to fold.
     pub fn leave(&mut self, document: &Document) {
         let Some(module) = document.module(self.selected) else { return };
-        if !module.is_leaf(self.selected) && !self.is_folded(self.selected) {
+        if self.node().is_some() {
+            self.node = None;
+        } else if self.holds(document, self.selected) && !self.is_folded(self.selected) {
             self.toggle(document, self.selected);
         } else if let Some(parent) = module.parent {
             self.selected = parent;
@@ -146,8 +212,7 @@ impl Tree {
 
     /// Unfold, or go to the first child where that is done.
     pub fn enter(&mut self, document: &Document) {
-        let Some(module) = document.module(self.selected) else { return };
-        if module.is_leaf(self.selected) {
+        if self.node().is_some() || !self.holds(document, self.selected) {
             return;
         }
         if self.is_folded(self.selected) {
@@ -204,6 +269,7 @@ impl Tree {
 
     fn rebuild(&mut self, document: &Document) {
         self.rows.clear();
+        self.nodes.clear();
         self.name_width = 0;
         let mut id = 0;
         while let Some(module) = document.module(id) {
@@ -213,8 +279,18 @@ impl Tree {
                 continue;
             }
             self.rows.push(id);
+            self.nodes.push(None);
             let width = indent(module.depth) + module.name.chars().count();
             self.name_width = self.name_width.max(width);
+            if self.with_nodes && !self.is_folded(id) && !self.is_dimmed(id) {
+                let nodes = document.nodes.as_deref();
+                for &node in self.own(document, id) {
+                    self.rows.push(id);
+                    self.nodes.push(Some(node));
+                    let op = nodes.and_then(|nodes| nodes.get(node)).map_or(0, |row| row.op().len());
+                    self.name_width = self.name_width.max(indent(module.depth + 1) + op);
+                }
+            }
             id = if self.is_folded(id) { after } else { id + 1 };
         }
         self.keep_selection(document);
@@ -222,6 +298,9 @@ impl Tree {
 
     /// A selection that is no longer on show moves to the nearest ancestor that is.
     fn keep_selection(&mut self, document: &Document) {
+        if self.node().is_some_and(|node| self.row_of_node(node).is_none()) {
+            self.node = None;
+        }
         let mut at = Some(self.selected);
         while let Some(id) = at {
             if self.row_of(id).is_some() {
@@ -259,6 +338,8 @@ impl Behaviour for TreePane {
         match command {
             Command::Fold => tree.toggle(document, tree.selected),
             Command::FoldAll | Command::UnfoldAll => tree.fold_all(document, command == Command::FoldAll),
+            Command::Nodes if document.nodes.is_some() => tree.show_nodes(document, !tree.with_nodes),
+            Command::Nodes => context.say("this file holds no graph: r says how to get one"),
             _ => return false,
         }
         true
@@ -268,8 +349,12 @@ impl Behaviour for TreePane {
     fn click(&self, at: Position, rows: Rows, context: &mut Context<'_>) {
         let View { tree, document, .. } = &mut *context.view;
         tree.follow = true;
-        let Some(&id) = rows.at(at).and_then(|row| tree.rows.get(row)) else { return };
-        tree.selected = id;
+        let Some(row) = rows.at(at).filter(|row| *row < tree.rows.len()) else { return };
+        tree.select_row(row);
+        let id = tree.selected;
+        if tree.node().is_some() {
+            return;
+        }
         let depth = document.module(id).map_or(0, |module| module.depth);
         let marker = usize::from(rows.area.x) + 1 + indent(depth);
         if (marker..marker + 2).contains(&usize::from(at.x)) {
@@ -301,8 +386,16 @@ impl Behaviour for TreePane {
             let (words, style) = (" nothing passes the filter", canvas.theme.muted());
             text::put_text(canvas.buffer, area.x, area.y, usize::from(area.width), words, style);
         }
-        for (&id, y) in view.tree.rows.iter().skip(top).zip(area.top()..area.bottom()) {
-            draw_row(canvas, id, Rect { y, height: 1, ..area }, place.focus, &columns);
+        let shown = view.tree.rows.iter().zip(&view.tree.nodes).enumerate().skip(top);
+        for ((at, (&id, &node)), y) in shown.zip(area.top()..area.bottom()) {
+            let strip = Rect { y, height: 1, ..area };
+            match node {
+                Some(node) => node::draw(canvas, node, strip, &columns),
+                None => draw_row(canvas, id, strip, &columns),
+            }
+            if at == row {
+                canvas.overlay(strip, canvas.theme.selection(place.focus));
+            }
         }
         place.scrollbar(canvas, top, height, count);
     }
@@ -317,257 +410,6 @@ fn indent(depth: usize) -> usize {
 fn scroll_to(top: usize, row: usize, height: usize, count: usize) -> usize {
     let top = if row < top { row } else { top.max((row + 1).saturating_sub(height)) };
     top.min(count.saturating_sub(height))
-}
-
-/// Columns of the right-hand side, from the left: where each begins, counted from the pane's left edge.
-struct Columns {
-    /// End of name and description.
-    text: usize,
-    /// Where descriptions begin.
-    description: usize,
-    status: Option<usize>,
-    measured: Option<usize>,
-    /// Columns of what was measured.
-    measured_width: usize,
-    blockers: Option<usize>,
-}
-
-const STATUS: usize = 12;
-/// Columns of what was measured, with and without much room.
-const MEASURED: [usize; 2] = [14, 10];
-const BLOCKERS: usize = 4;
-
-impl Columns {
-    fn new(view: &View, width: usize) -> Columns {
-        let mut end = width;
-        let mut take = |columns: usize, wanted: bool| {
-            wanted.then(|| {
-                end = end.saturating_sub(columns);
-                end
-            })
-        };
-        let blockers = take(BLOCKERS, width >= 28 && view.document.serious_below(0) > 0);
-        let measured_width = MEASURED[usize::from(width < 60)];
-        let measured = take(measured_width, width >= 30);
-        let status = take(STATUS, width >= 60);
-        let text = end.saturating_sub(1);
-        // Two signs and a space come before a name, which may take up to six tenths of the room.
-        let description = (view.tree.name_width + 8).min(text * 6 / 10);
-        Columns { text, description, status, measured, measured_width, blockers }
-    }
-}
-
-/// The columns' names, in the border above them.
-fn titles(canvas: &mut Canvas<'_>, place: Place, columns: &Columns) {
-    let (view, style) = (canvas.view, canvas.theme.muted());
-    let y = place.frame.y;
-    for (column, word) in [(columns.status, " status "), (columns.measured, " measured ")] {
-        if let Some(column) = column {
-            let x = (usize::from(place.inner.x) + column).saturating_sub(1);
-            if x > usize::from(place.frame.x) + place.title + 2 {
-                text::put_text(canvas.buffer, x as u16, y, word.len(), word, style);
-            }
-        }
-    }
-    if !view.tree.filter.is_empty() {
-        let shown = format!(" {} of {} ", view.tree.wanted(&view.document), view.document.len());
-        let x = usize::from(place.frame.x) + 1 + place.title + 1;
-        let end = columns.status.or(columns.measured).unwrap_or(columns.text) + usize::from(place.inner.x);
-        if x + shown.len() + 1 < end {
-            text::put_text(canvas.buffer, x as u16, y, shown.len(), &shown, canvas.theme.notice());
-        }
-    }
-}
-
-fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, focus: bool, columns: &Columns) {
-    let (theme, view) = (canvas.theme, canvas.view);
-    let document = &view.document;
-    let (Some(module), Some(triage)) = (document.module(id), document.triage(id)) else { return };
-    let dimmed = view.tree.is_dimmed(id);
-    let shade = |style: Style| if dimmed { theme.faint() } else { style };
-    let selected = view.tree.selected == id;
-    let found = canvas.found.binary_search(&id).is_ok();
-    let name_style = if found { theme.found() } else { shade(theme.text()) };
-
-    let fold = match (module.is_leaf(id), view.tree.is_folded(id)) {
-        (true, _) => ' ',
-        (false, true) => glyphs::CLOSED,
-        (false, false) => glyphs::OPEN,
-    };
-    let pad = indent(module.depth);
-    let room = columns.text.saturating_sub(pad + 5);
-    let name = text::clip(&quoted(name_of(module)), room);
-    let before_description = columns.description.saturating_sub(pad + 5 + text::width(&name)).max(1);
-    let mut spans = vec![
-        Span::styled(if selected { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
-        Span::raw(" ".repeat(pad)),
-        Span::styled(format!("{fold} "), shade(theme.muted())),
-        Span::styled(format!("{} ", glyphs::status(triage.status)), shade(theme.status(triage.status))),
-        Span::styled(name, name_style),
-        Span::raw(" ".repeat(before_description)),
-    ];
-    let used: usize = spans.iter().map(Span::width).sum();
-    spans.extend(description(theme, document, id, columns.text.saturating_sub(used), dimmed));
-    text::put(canvas.buffer, row.x, row.y, columns.text, &Line::from(spans));
-
-    if let Some(at) = columns.status {
-        let word = status_word(triage);
-        text::put_text(canvas.buffer, row.x + at as u16, row.y, STATUS, &word, shade(theme.status(triage.status)));
-    }
-    if let Some(at) = columns.measured {
-        let width = columns.measured_width - 1;
-        let (words, style) = measured(canvas, id, width);
-        text::put_text(canvas.buffer, row.x + at as u16, row.y, width, &words, shade(style));
-    }
-    if let Some(at) = columns.blockers {
-        let (own, worst) = document.serious(id);
-        let hidden = if view.tree.is_folded(id) { document.serious_below(id) } else { own };
-        if hidden > 0 {
-            let words = format!("{}{hidden}", glyphs::FLAG);
-            text::put_text(canvas.buffer, row.x + at as u16, row.y, BLOCKERS, &words, shade(theme.severity(worst)));
-        }
-    }
-    if selected {
-        canvas.overlay(row, theme.selection(focus));
-    }
-}
-
-/// The status in a word; where something is assumed, what it is that is not known: `eps?`.
-fn status_word(triage: &ModuleTriage) -> String {
-    let (Some(first), true) = (triage.unknown.first(), triage.is_assumed()) else {
-        return triage.status.name().to_owned();
-    };
-    let more = triage.unknown.len() - 1;
-    let behind = if more > 0 { format!("? +{more}") } else { "?".to_owned() };
-    let room = (STATUS - 1).saturating_sub(behind.len());
-    format!("{}{behind}", text::clip(&quoted(first), room))
-}
-
-fn name_of(module: &Module) -> &str {
-    if module.depth == 0 { if module.class.is_empty() { "model" } else { module.short_class() } } else { &module.name }
-}
-
-/// What a module is, its class a shade stronger than the rest; `~Conv2d?` where it is a guess.
-fn description(theme: &Theme, document: &Document, id: ModuleId, room: usize, dimmed: bool) -> Vec<Span<'static>> {
-    let Some(module) = document.module(id).filter(|module| module.depth > 0 && room >= 3) else { return Vec::new() };
-    let words = (document.describe)(module);
-    let words = sentence(&words);
-    let whose = whose(document, id, module);
-    let whose = whose.filter(|whose| text::width(whose) + text::width(module.short_class()) < room).unwrap_or_default();
-    let (class, rest) = words.split_once(' ').unwrap_or((&words, ""));
-    let class = if module.evidence == Evidence::Inferred && !class.is_empty() {
-        let others = module.alternatives.iter().map(|other| other.rsplit('.').next().unwrap_or(""));
-        let others: String = others.filter(|other| !words.contains(other)).map(|other| format!("|{other}")).collect();
-        format!("~{class}{}?", quoted(&others))
-    } else {
-        class.to_owned()
-    };
-    let room = room - text::width(&whose);
-    let class = text::clip(&class, room);
-    let rest = text::clip(rest, room.saturating_sub(text::width(&class) + 1));
-    let (strong, weak) = if dimmed { (theme.faint(), theme.faint()) } else { (theme.text(), theme.muted()) };
-    vec![Span::styled(whose, weak), Span::styled(class, strong), Span::raw(" "), Span::styled(rest, weak)]
-}
-
-/// Whose class it is, of one whose forward has to be ported: `timm's `.
-fn whose(document: &Document, id: ModuleId, module: &Module) -> Option<String> {
-    let custom = document.triage(id).is_some_and(|triage| triage.status == Status::Custom) && !module.class.is_empty();
-    custom.then(|| prefix(owner(&module.class, document.triage.source(&module.class))))
-}
-
-/// The cell that says what was measured: of the layer, or of those below it. How many forwards are left to port there stands
-/// beside it, since no layer's measurement says anything of them.
-fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) {
-    let (theme, view) = (canvas.theme, canvas.view);
-    if let Some(layer) = view.measured.layer(id) {
-        return match &layer.progress {
-            Progress::Queued => ("· queued".to_owned(), theme.muted()),
-            Progress::Running(trials) => {
-                (format!("{} {}/{trials}", canvas.spinner(), layer.trials.len()), theme.running())
-            }
-            Progress::Done(..) if layer.no_engine => ("· no engine".to_owned(), theme.muted()),
-            Progress::Done(verdict, _) => {
-                let number = match (verdict, layer.worst()) {
-                    (Verdict::Ok | Verdict::Drift | Verdict::Broken, Some(trial)) => {
-                        trial.max_abs().map_or_else(|| verdict.name().to_owned(), text::error)
-                    }
-                    _ if view.measured.is_by_definition(id) => "by def.".to_owned(),
-                    _ => verdict.name().to_owned(),
-                };
-                let assumed = if view.measured.is_assumed(id) { "~" } else { "" };
-                (format!("{} {number}{assumed}", glyphs::verdict(*verdict)), theme.verdict(*verdict))
-            }
-        };
-    }
-    let sum = view.measured.sum(id);
-    if !sum.is_empty() {
-        let sign = match sum.worst() {
-            _ if sum.running > 0 => format!(" {}", canvas.spinner()),
-            Some(worst) => format!(" {}", glyphs::verdict(worst)),
-            None => String::new(),
-        };
-        let (passed, all) = (sum.passed(), view.document.to_measure(id));
-        let (passed_assumed, all_assumed) = (sum.passed_as_assumed(), view.document.assumed(id));
-        if all + all_assumed == 0 && sum.running == 0 && sum.by_definition > 0 {
-            return (format!("{} by def.", glyphs::verdict(Verdict::Exact)), theme.verdict(Verdict::Exact));
-        }
-        // What was measured with assumed values stands beside the rest, never in its sum.
-        let assumed = format!("{passed_assumed}/{all_assumed}~");
-        let (score, short) = match (all, all_assumed) {
-            (_, 0) => (format!("{passed}/{all}"), passed.to_string()),
-            (0, _) => (assumed, format!("{passed_assumed}~")),
-            _ => (format!("{passed}/{all} {assumed}"), format!("{passed}+{passed_assumed}~")),
-        };
-        let words = match to_port(&view.document, id) {
-            Some(port) => {
-                let full = format!("{score}{sign} {port}");
-                if text::width(&full) <= width { full } else { format!("{short}{sign} {port}") }
-            }
-            None if text::width(&score) + text::width(&sign) > width => format!("{short}{sign}"),
-            None => format!("{score}{sign}"),
-        };
-        let style = match sum.worst() {
-            Some(worst) if sum.running == 0 || !worst.passes() => theme.verdict(worst),
-            None if sum.running == 0 => theme.muted(),
-            _ => theme.running(),
-        };
-        return (words, style);
-    }
-    let triage = view.document.triage(id);
-    let folded = view.tree.is_folded(id);
-    match triage.and_then(|triage| triage.difficulty) {
-        Some(difficulty) => (difficulty.name().to_owned(), theme.muted()),
-        None if triage.is_some_and(|triage| triage.plan.is_some() || triage.is_assumed()) => {
-            ("·".to_owned(), theme.faint())
-        }
-        None => {
-            let port = to_port(&view.document, id).filter(|_| folded).unwrap_or_default();
-            let words = format!("{port} to port");
-            (if port.is_empty() || text::width(&words) > width { port } else { words }, theme.status(Status::Custom))
-        }
-    }
-}
-
-/// How many forwards are left to port at a module and below it, if any are.
-fn to_port(document: &Document, id: ModuleId) -> Option<String> {
-    match (document.to_port(id), document.unsaid(id)) {
-        (0, 0) => None,
-        (0, _) => Some(format!("{}?", glyphs::status(Status::Custom))),
-        (count, _) => Some(format!("{}{count}", glyphs::status(Status::Custom))),
-    }
-}
-
-/// The sign of what was measured of a module or below it, if anything was.
-pub(super) fn sign(canvas: &Canvas<'_>, id: ModuleId) -> Option<(char, Style)> {
-    let (theme, view) = (canvas.theme, canvas.view);
-    let verdict = match view.measured.layer(id).map(|layer| &layer.progress) {
-        Some(Progress::Running(_)) => return Some((canvas.spinner(), theme.running())),
-        Some(Progress::Queued) => return None,
-        Some(Progress::Done(..)) if view.measured.layer(id).is_some_and(|layer| layer.no_engine) => return None,
-        Some(Progress::Done(verdict, _)) => *verdict,
-        None => view.measured.sum(id).worst()?,
-    };
-    Some((glyphs::verdict(verdict), theme.verdict(verdict)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::super::{View, tree};
@@ -15,7 +15,7 @@ use crate::source::{Blocker, ClassSource, Reach};
 use crate::tui::action::Highlighted;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{Document, Shown};
-use crate::tui::draw::code::styled_code;
+use crate::tui::draw::code::{coloured, styled_code};
 use crate::tui::glyphs;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -139,17 +139,7 @@ impl<'a> Sheet<'a> {
 
     /// Style of the character at a byte (for colours) and at a place in the line (for blockers).
     fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[Noted<'_>], byte: usize, character: usize) -> Style {
-        let mut style = self.theme.text();
-        if let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) {
-            let (red, green, blue) = run.colour;
-            style = style.fg(Color::Rgb(red, green, blue));
-            if run.bold {
-                style = style.add_modifier(Modifier::BOLD);
-            }
-            if run.italic {
-                style = style.add_modifier(Modifier::ITALIC);
-            }
-        }
+        let style = coloured(self.theme.text(), runs, byte);
         let inside = |noted: &&Noted<'_>| {
             let start = noted.blocker.column.saturating_sub(1);
             let length = noted.blocker.text.chars().count().max(1);

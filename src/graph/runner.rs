@@ -1,0 +1,131 @@
+//! The thread that runs a graph, and what it reports.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::inputs::{Given, Source, inputs};
+use super::job::Job;
+use super::run::{self, Lockstep, Stop};
+use crate::architecture::spec::InputSpec;
+use t2m_engine::client::CancelToken;
+
+/// How long the program waits at its end for the thread; the engines end with their pipes in any case.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Tells its reports from those of others.
+    pub number: u64,
+    /// The node to begin at; those before it are run by torch alone.
+    pub from: usize,
+    /// Seed of inputs that are drawn.
+    pub seed: u64,
+}
+
+/// What the thread reports, with the request's number. Reports of one request come in order, and none follow its end.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// The run begins, on these inputs.
+    Started(Vec<Given>),
+    /// Something happened in it.
+    Event(run::Event),
+    /// It is over: at the graph's end, or before it.
+    Ended(Result<(), Stop>),
+}
+
+/// The thread. Each run has engines of its own, which end with it. Dropping it ends them.
+#[derive(Debug)]
+pub struct Runner {
+    requests: Sender<(Request, u64)>,
+    cancel: CancelToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Start the thread; nothing runs yet. Inputs are drawn as `specs` say where there are some, otherwise they are the file's own,
+    /// and drawn where it holds none. An answer that takes longer than `deadline` counts as a hang.
+    pub fn start(job: Job, specs: Vec<InputSpec>, deadline: Duration, reports: Sender<(u64, Report)>) -> Runner {
+        let (requests, queue) = crossbeam_channel::unbounded::<(Request, u64)>();
+        let cancel = CancelToken::default();
+        let worker = Worker { job, specs, deadline, cancel: cancel.clone(), reports };
+        let thread = std::thread::spawn(move || {
+            for (request, generation) in queue {
+                // A panic here is a bug, but the screen goes on.
+                let run = AssertUnwindSafe(|| worker.run(&request, generation));
+                let bug =
+                    || Err(Stop::Engine("the program panicked over this graph, which is a bug of ours".to_owned()));
+                let ended = catch_unwind(run).unwrap_or_else(|_| bug());
+                worker.tell(request.number, Report::Ended(ended));
+            }
+        });
+        Runner { requests, cancel, thread: Some(thread) }
+    }
+
+    /// Ask for a run. Requests queue up.
+    pub fn submit(&self, request: Request) {
+        // The thread ends with this handle, so there is a receiver.
+        let _ = self.requests.send((request, self.cancel.generation()));
+    }
+
+    /// Stop the run, and forget those that wait.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.cancel.end();
+        self.requests = crossbeam_channel::unbounded().0;
+        let Some(thread) = self.thread.take() else { return };
+        // It may be reading a large tensor, which is not worth waiting for.
+        let until = Instant::now() + LEAVING;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    job: Job,
+    specs: Vec<InputSpec>,
+    deadline: Duration,
+    cancel: CancelToken,
+    reports: Sender<(u64, Report)>,
+}
+
+impl Worker {
+    fn run(&self, request: &Request, generation: u64) -> Result<(), Stop> {
+        let graph = self.job.graph().ok_or_else(|| Stop::Inputs("the file holds no graph".to_owned()))?;
+        let source = match (self.specs.as_slice(), self.job.samples()) {
+            ([], Some(samples)) => Source::Sample(samples),
+            ([], None) => Source::Seed(request.seed),
+            (specs, _) => Source::Specs(specs, request.seed),
+        };
+        let (given, tensors) = inputs(graph, source).map_err(Stop::Inputs)?;
+        let number = request.number;
+        self.tell(number, Report::Started(given));
+        let listener = self.reports.clone();
+        let states = move |side, state| drop(listener.send((number, Report::Event(run::Event::Engine(side, state)))));
+        let mut tell = |event| self.tell(number, Report::Event(event));
+        let lockstep = Lockstep::new(&self.job, self.deadline, &self.cancel, states, &mut tell);
+        if self.cancel.generation() != generation {
+            return Err(Stop::Cancelled);
+        }
+        let mut lockstep = lockstep.with_rows(&self.job.table).from(request.from);
+        lockstep.start()?;
+        lockstep.run(graph, &tensors)
+    }
+
+    fn tell(&self, number: u64, report: Report) {
+        // A receiver that has gone is no reason to stop in the middle of a frame.
+        let _ = self.reports.send((number, report));
+    }
+}

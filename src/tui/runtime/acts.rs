@@ -1,0 +1,169 @@
+//! What a message and an effect do.
+
+use std::sync::Arc;
+
+use crossbeam_channel::unbounded;
+use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
+
+use super::opening::Again;
+use super::workers::Loaded;
+use super::{Error, Message, WHEEL, World};
+use crate::exit::Exit;
+use crate::tui::action::{Action, Effect};
+use crate::tui::document::Document;
+use crate::tui::keymap::typed;
+use crate::tui::panels::Panel;
+use crate::tui::state::State;
+use crate::tui::term::Wish;
+use crate::tui::update::update;
+
+pub(super) fn on_message(state: &mut State, message: Message, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
+    let action = match message {
+        Message::Input(event) => match action_of(state, event) {
+            Some(action) => action,
+            None => return Ok(None),
+        },
+        // A terminal that was closed sends both.
+        Message::InputClosed | Message::Signal(Wish::End) => return Ok(Some(Exit::Interrupted)),
+        Message::Signal(Wish::Suspend) => {
+            suspend(world)?;
+            return Ok(None);
+        }
+        Message::Signal(Wish::Continued) => {
+            world.console.retake()?;
+            world.clear = true;
+            return Ok(None);
+        }
+        Message::Opened(Ok(loaded)) => Action::Opened(put_to_work(loaded, world)),
+        Message::Opened(Err(message)) => Action::OpenFailed(message),
+        // One that was cancelled has nothing more to say.
+        Message::Built(number, _) if number != world.workers.built || world.workers.building.is_none() => {
+            return Ok(None);
+        }
+        Message::Built(_, built) => {
+            world.workers.building = None;
+            Action::Built(built.map(|loaded| replace(loaded, world)))
+        }
+        Message::Retold(Ok(loaded)) => {
+            // What runs is of what was known before.
+            Action::Retold(replace(loaded, world))
+        }
+        Message::Retold(Err(message)) => Action::NotRetold(message),
+        Message::Highlighted(done) => Action::Highlighted(done),
+        Message::Panicked(words) => Action::WorkerPanicked(words),
+    };
+    perform(state, action, world)
+}
+
+/// Let another reading of the file take the place of the first; returns what is shown of it.
+fn replace(loaded: Loaded, world: &mut World<'_>) -> Arc<Document> {
+    forget_workers(world);
+    put_to_work(loaded, world)
+}
+
+/// Start the threads that work for an opened file; returns what is shown of it.
+fn put_to_work(loaded: Loaded, world: &mut World<'_>) -> Arc<Document> {
+    world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
+    world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
+    world.workers.graph = loaded.graph.map(|start| start(world.graphs.0.clone()));
+    loaded.document
+}
+
+/// What was asked of the model before means nothing to the next.
+fn forget_workers(world: &mut World<'_>) {
+    if let Some(verifier) = world.workers.verifier.take() {
+        verifier.cancel();
+    }
+    world.workers.converter = None;
+    world.workers.graph = None;
+    (world.events, world.converted, world.graphs) = (unbounded(), unbounded(), unbounded());
+}
+
+/// What an event of the terminal means now.
+pub fn action_of(state: &State, event: Event) -> Option<Action> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => {
+            let panel = state.panels.current();
+            match typed(&key).filter(|_| panel.is_some_and(Panel::takes_text)) {
+                Some(character) => Some(Action::Text(character)),
+                None => state.keymap.command(state.panels.open, &key).map(Action::Command),
+            }
+        }
+        Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(mouse.column, mouse.row)),
+            MouseEventKind::ScrollDown => Some(Action::Wheel(mouse.column, mouse.row, WHEEL)),
+            MouseEventKind::ScrollUp => Some(Action::Wheel(mouse.column, mouse.row, -WHEEL)),
+            _ => None,
+        },
+        Event::Paste(text) => Some(Action::Paste(text)),
+        _ => None,
+    }
+}
+
+/// Change the state, and do what it asks for. `Some` ends the loop.
+pub(super) fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
+    do_all(update(state, action), world)
+}
+
+pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
+    for effect in effects {
+        match effect {
+            Effect::Quit(code) => return Ok(Some(code)),
+            Effect::Suspend => suspend(world)?,
+            Effect::Mouse(on) => world.console.set_mouse(on)?,
+            Effect::Submit(request) => {
+                if let Some(verifier) = &world.workers.verifier {
+                    verifier.submit(request);
+                }
+            }
+            Effect::Cancel => {
+                if let Some(verifier) = &world.workers.verifier {
+                    verifier.cancel();
+                }
+            }
+            Effect::RunGraph(request) => {
+                if let Some(graph) = &world.workers.graph {
+                    graph.submit(request);
+                }
+            }
+            Effect::CancelGraph => {
+                if let Some(graph) = &world.workers.graph {
+                    graph.cancel();
+                }
+            }
+            Effect::PlanConversion | Effect::Convert | Effect::StopConversion => {
+                if let Some(converter) = &world.workers.converter {
+                    match effect {
+                        Effect::PlanConversion => converter.plan(),
+                        Effect::Convert => converter.write(),
+                        _ => converter.stop(),
+                    }
+                }
+            }
+            Effect::Reopen(key) => {
+                forget_workers(world);
+                if let Some(reopen) = &world.workers.reopener {
+                    reopen(Again::Dict(key), None)?;
+                }
+            }
+            Effect::Retell(edits) => {
+                if let Some(reopen) = &world.workers.reopener {
+                    reopen(Again::Typed(edits), None)?;
+                }
+            }
+            Effect::Build(wanted) => world.workers.build(*wanted)?,
+            Effect::StopBuild => world.workers.stop_building(),
+            Effect::Highlight(job) => {
+                // If the highlighter has ended before the program, its panic was reported.
+                let _ = world.jobs.send(job);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn suspend(world: &mut World<'_>) -> Result<(), Error> {
+    world.console.suspend()?;
+    world.clear = true;
+    Ok(())
+}

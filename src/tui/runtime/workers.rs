@@ -1,0 +1,111 @@
+//! The threads that work for the screen, and how they are started.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::Sender;
+
+use super::opening::Again;
+use crate::graph::runner;
+use crate::tui::converting::{self, Converter};
+use crate::tui::document::Document;
+use crate::tui::panels::build::Wanted;
+use crate::verify;
+
+/// Runs measurements, as [`verify::Runner`] does.
+pub trait Verifier {
+    /// Ask for a run.
+    fn submit(&self, request: verify::Request);
+    /// End what runs.
+    fn cancel(&self);
+}
+
+impl Verifier for verify::Runner {
+    fn submit(&self, request: verify::Request) {
+        verify::Runner::submit(self, request);
+    }
+
+    fn cancel(&self) {
+        verify::Runner::cancel(self);
+    }
+}
+
+/// Starts a verifier that sends its events there.
+pub type StartFn = Box<dyn FnOnce(Sender<verify::Event>) -> Box<dyn Verifier> + Send>;
+
+/// Runs the graph, as [`runner::Runner`] does.
+pub trait GraphRunner {
+    /// Ask for a run.
+    fn submit(&self, request: runner::Request);
+    /// End what runs.
+    fn cancel(&self);
+}
+
+impl GraphRunner for runner::Runner {
+    fn submit(&self, request: runner::Request) {
+        runner::Runner::submit(self, request);
+    }
+
+    fn cancel(&self) {
+        runner::Runner::cancel(self);
+    }
+}
+
+/// Starts a runner of graphs that sends its reports there, each with the run's number.
+pub type StartGraph = Box<dyn FnOnce(Sender<(u64, runner::Report)>) -> Box<dyn GraphRunner> + Send>;
+
+/// Starts a converter that sends its events there.
+pub type StartConverter = Box<dyn FnOnce(Sender<converting::Event>) -> Box<dyn Converter> + Send>;
+
+/// An opened checkpoint, and how to measure and convert it.
+pub struct Loaded {
+    /// What is shown.
+    pub document: Arc<Document>,
+    /// Called once, on the screen's thread.
+    pub verifier: StartFn,
+    /// Starts the thread that converts; called once, on the screen's thread.
+    pub converter: StartConverter,
+    /// Starts the thread that runs the graph, where there is one; called once, on the screen's thread.
+    pub graph: Option<StartGraph>,
+}
+
+/// Who measures, who converts and who runs the graph, once the checkpoint is open. Dropping them waits for all.
+#[derive(Default)]
+pub struct Workers {
+    pub(super) verifier: Option<Box<dyn Verifier>>,
+    pub(super) converter: Option<Box<dyn Converter>>,
+    pub(super) graph: Option<Box<dyn GraphRunner>>,
+    pub(super) reopener: Option<Reopener>,
+    /// How many models were asked for, and what ends the Python that builds the last.
+    pub(super) built: u64,
+    pub(super) building: Option<Arc<AtomicBool>>,
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop_building();
+    }
+}
+
+impl Workers {
+    /// End the Python that builds a model, if one does; what it says is not heard.
+    pub(super) fn stop_building(&mut self) {
+        if let Some(stop) = self.building.take() {
+            stop.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Start to build a model; one that is being built is given up.
+    pub(super) fn build(&mut self, wanted: Wanted) -> io::Result<()> {
+        self.stop_building();
+        let stop = Arc::new(AtomicBool::new(false));
+        self.built += 1;
+        self.building = Some(Arc::clone(&stop));
+        let how = Again::Build(Box::new(wanted), stop);
+        self.reopener.as_ref().map_or(Ok(()), |reopen| reopen(how, Some(self.built)))
+    }
+}
+
+/// Starts a thread that opens the file again; with a number it answers as [`Message::Built`].
+pub(super) type Reopener = Box<dyn Fn(Again, Option<u64>) -> io::Result<()>>;
