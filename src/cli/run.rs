@@ -11,6 +11,7 @@ use crate::graph::inputs::{self, Source};
 use crate::graph::results::Results;
 use crate::graph::run::{Event, Lockstep, Stop};
 use crate::interrupt;
+use crate::registry::Registry;
 use crate::report::run::{self as text, Report};
 use crate::stderr;
 use t2m_checkpoint::Checkpoint;
@@ -59,6 +60,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         )
         .into());
     };
+    let registry = Registry::load(&common.registry)?;
     let given = match &args.inputs {
         Some(file) => Some(Checkpoint::open(file)?),
         None => None,
@@ -97,7 +99,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         }
     };
     let deadline = Duration::from_secs(args.deadline);
-    let mut lockstep = Lockstep::new(&checkpoint, deadline, &cancel, listener, &mut tell);
+    let mut lockstep = Lockstep::new(&checkpoint, deadline, &cancel, listener, &mut tell).with_rows(&registry.aten);
     let ran = lockstep.start().and_then(|engines| lockstep.run(graph, &tensors).map(|()| engines));
     drop(lockstep);
     stderr::rewrite("");

@@ -55,6 +55,7 @@ type Values = HashMap<ValueId, Live>;
 /// Both engines, and what they hold.
 pub struct Lockstep<'a> {
     checkpoint: &'a Checkpoint,
+    table: &'a Table,
     torch: Client,
     mlx: Client,
     generation: u64,
@@ -81,6 +82,7 @@ impl<'a> Lockstep<'a> {
         let client = |side| Client::new(side, deadline, cancel.clone(), Box::new(listener.clone()));
         Lockstep {
             checkpoint,
+            table: Table::built_in(),
             torch: client(Side::Torch),
             mlx: client(Side::Mlx),
             generation: cancel.generation(),
@@ -91,6 +93,11 @@ impl<'a> Lockstep<'a> {
             outside: HashSet::new(),
             tell,
         }
+    }
+
+    /// Convert ops by these rows instead of the built-in ones.
+    pub fn with_rows(self, table: &'a Table) -> Lockstep<'a> {
+        Lockstep { table, ..self }
     }
 
     /// Start both engines.
@@ -234,7 +241,7 @@ impl<'a> Lockstep<'a> {
             Ok(torch) => torch,
             Err(refusal) => return Ok(Some(NodeResult::refused(node, index, refusal))),
         };
-        let mlx = plan::mlx(node, &forms, Table::built_in());
+        let mlx = plan::mlx(node, &forms, self.table);
         self.both(graph, node, values, index, &torch, mlx).map(Some)
     }
 

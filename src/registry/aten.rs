@@ -1,7 +1,7 @@
 //! Rows of `aten.toml`: torch's ops by overload, as graphs have them, and the program that computes each in MLX.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -54,7 +54,7 @@ pub enum Kind {
 }
 
 /// The rows, by the names that graphs have (`aten.add.Tensor`).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Table(HashMap<String, Row>);
 
 #[derive(Deserialize)]
@@ -63,13 +63,29 @@ struct File {
     ops: IndexMap<String, String>,
 }
 
-static TABLE: LazyLock<Table> =
-    LazyLock::new(|| built_in("aten.toml", Table::read(include_str!("../../assets/registry/aten.toml"))));
+static TABLE: LazyLock<Arc<Table>> =
+    LazyLock::new(|| Arc::new(built_in("aten.toml", Table::read(include_str!("../../assets/registry/aten.toml")))));
 
 impl Table {
     /// The built-in rows.
     pub fn built_in() -> &'static Table {
         &TABLE
+    }
+
+    /// The same, to be held; it is copied once somebody changes it.
+    pub fn shared() -> Arc<Table> {
+        Arc::clone(&TABLE)
+    }
+
+    /// Give an op another program, or a new op its row.
+    ///
+    /// # Errors
+    /// In words: this is no schema.
+    pub fn set(&mut self, schema: &str, program: &str) -> Result<(), String> {
+        let example = "add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor";
+        let read = Schema::read(schema).ok_or_else(|| format!("this is no schema of an op; one is `{example}`"))?;
+        self.0.insert(target(&read.name), Row { schema: read, program: program.to_owned() });
+        Ok(())
     }
 
     fn read(text: &str) -> Result<Table, String> {

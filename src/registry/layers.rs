@@ -190,13 +190,16 @@ pub(super) struct Patch {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     #[serde(default)]
-    layer: Vec<Patch>,
+    pub layer: Vec<Patch>,
+    /// Ops of graphs, as in `aten.toml`.
+    #[serde(default)]
+    pub ops: IndexMap<String, String>,
 }
 
-pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Patch>, Error> {
-    parse_toml::<File>(path, text).map(|file| file.layer)
+pub(super) fn parse(path: &Path, text: &str) -> Result<File, Error> {
+    parse_toml(path, text)
 }
 
 /// The recipe that a row names.

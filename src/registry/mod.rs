@@ -18,6 +18,7 @@ pub mod rules;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::files;
 use t2m_checkpoint::escape::{escape, quoted};
@@ -40,6 +41,8 @@ pub struct Registry {
     pub dtypes: Vec<DtypeRow>,
     /// Weight layouts, in file order.
     pub rules: Vec<LayoutRule>,
+    /// Ops of graphs, each with the program that computes it in MLX.
+    pub aten: Arc<aten::Table>,
     by_class: HashMap<String, usize>,
     /// How many classes each row is for.
     classes_of: Vec<usize>,
@@ -88,7 +91,7 @@ const RULES: (&str, &str) = ("assets/registry/rules.toml", include_str!("../../a
 
 impl Registry {
     /// The built-in registry with the user's files applied in order: a `[[layer]]` whose class has a row changes the
-    /// fields it names, any other adds a row.
+    /// fields it names, any other adds a row; a line of `[ops]` takes the place of the op's program in `aten.toml`, or adds one.
     ///
     /// # Errors
     /// A file cannot be read, is not a registry file, or makes a row that contradicts itself.
@@ -104,6 +107,7 @@ impl Registry {
             ops,
             dtypes,
             rules,
+            aten: aten::Table::shared(),
             by_class: HashMap::new(),
             classes_of: Vec::new(),
             by_op,
@@ -158,7 +162,12 @@ impl Registry {
     /// # Errors
     /// As [`Registry::load`].
     pub fn apply(&mut self, path: &Path, text: &str) -> Result<(), Error> {
-        for patch in layers::parse(path, text)? {
+        let layers::File { layer, ops } = layers::parse(path, text)?;
+        for (schema, program) in &ops {
+            let row_error = |message| Error::Row { path: path.to_owned(), row: schema.clone(), message };
+            Arc::make_mut(&mut self.aten).set(schema, program).map_err(row_error)?;
+        }
+        for patch in layer {
             let row_error = |message| Error::Row { path: path.to_owned(), row: patch.class.clone(), message };
             let index = match self.by_class.get(&patch.class) {
                 Some(&index) => {
@@ -266,6 +275,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_file_changes_the_program_of_an_op_of_graphs() {
+        const GELU: &str = "gelu(Tensor self, *, str approximate='none') -> Tensor";
+        let registry = with(&format!("[ops]\n\"{GELU}\" = \"nn.gelu_approx(self)\"\n")).unwrap();
+        assert_eq!(registry.aten.row("aten.gelu.default").unwrap().program, "nn.gelu_approx(self)");
+        assert_ne!(aten::Table::built_in().row("aten.gelu.default").unwrap().program, "nn.gelu_approx(self)");
+        assert_eq!(registry.aten.len(), aten::Table::built_in().len());
+        let wrong = with("[ops]\n\"gelu\" = \"nn.gelu(self)\"\n").unwrap_err().to_string();
+        assert!(wrong.contains("mine.toml") && wrong.contains("the row of gelu: this is no schema"), "{wrong}");
+    }
+
+    #[test]
     fn one_class_of_a_shared_row_is_changed_alone() {
         let registry = with("[[layer]]\nclass = \"torch.nn.modules.padding.ZeroPad2d\"\nreason = \"Mine.\"\n").unwrap();
         let reason = |class: &str| &registry.layer(&format!("torch.nn.modules.padding.{class}")).unwrap().reason;
@@ -311,7 +331,7 @@ mod tests {
     fn no_class_is_in_two_rows() {
         let mut seen = std::collections::HashSet::new();
         for (path, text) in [LAYERS, ZOO] {
-            for row in layers::parse(Path::new(path), text).unwrap() {
+            for row in layers::parse(Path::new(path), text).unwrap().layer {
                 for class in std::iter::once(&row.class).chain(row.also.iter().flatten()) {
                     assert!(seen.insert(class.clone()), "{path}: {class} has another row");
                 }
