@@ -1,5 +1,6 @@
 //! Comparing two outputs: statistics of the error, the bound for it, the verdict.
 
+pub mod pass;
 pub mod statistics;
 pub mod tolerance;
 

@@ -50,7 +50,7 @@ pub fn difference(reference: &[f64], output: &[f64], floor: f64) -> Difference {
 }
 
 /// Absolute difference; equal infinities and a NaN on both sides agree.
-fn distance(a: f64, b: f64) -> f64 {
+pub(super) fn distance(a: f64, b: f64) -> f64 {
     if a == b || (a.is_nan() && b.is_nan()) {
         return 0.0;
     }

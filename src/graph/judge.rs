@@ -1,15 +1,10 @@
 //! What a node's two results say.
 
 use crate::compare::Verdict;
-use crate::compare::statistics::{difference, unravel};
-use crate::compare::tolerance::{self, Bound};
+use crate::compare::pass::pass;
+use crate::compare::statistics::unravel;
+use crate::compare::tolerance::Bound;
 use t2m_checkpoint::{Dtype, TensorData};
-
-/// How many times torch's own distance from float64 MLX may be apart from torch where rounding has come together over many
-/// nodes. Each engine's error at a value is what the same amplification made of roundings of the same size, so that the two
-/// are of one order; what differs is the order of sums. 3 is the largest ratio that a sum of K terms in plain order has against
-/// torch's blocked one at the lengths that occur, squared for two engines apart: 9, and as much again for chance.
-const AMPLIFIED: f64 = 18.0;
 
 /// A difference with its bound.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,44 +58,33 @@ pub fn compare(three: Three<'_>, bound: Bound, view: View) -> Result<Measured, S
     if torch.shape != mlx.shape {
         return Err(format!("MLX's result has shape {:?}, torch's {:?}", mlx.shape, torch.shape));
     }
-    let numbers = |tensor: &TensorData| tensor.to_f64().ok_or_else(|| format!("results in {}", tensor.dtype.name()));
-    let (reference, values) = (numbers(torch)?, numbers(mlx)?);
-    let exact = if exact.shape == torch.shape { numbers(exact)? } else { reference.clone() };
-    let scale = tolerance::scale(&reference);
-    let torch_vs_f64 = finite_distance(&exact, &reference);
+    let exact = (exact.shape == torch.shape).then_some(exact);
+    let pass = pass(torch, exact, mlx).map_err(|dtype| format!("results in {}", dtype.name()))?;
+    let scale = pass.scale;
     // Whole numbers and truth values are right or wrong.
     let bound = if torch.dtype.is_floating() { bound } else { Bound::Copy };
-    let own = if torch.dtype.is_floating() { torch_vs_f64 } else { 0.0 };
+    let own = if torch.dtype.is_floating() { pass.torch_vs_f64 } else { 0.0 };
     let tolerance = match view {
         View::Isolated if bound == Bound::Copy => 0.0,
         View::Isolated => bound.tolerance(Dtype::Float32, scale, own),
         View::Accumulated if !torch.dtype.is_floating() => 0.0,
         View::Accumulated => {
-            let node = match bound {
-                Bound::Copy => Bound::Pointwise,
-                other => other,
-            };
-            node.tolerance(Dtype::Float32, scale, 0.0) + AMPLIFIED * own
+            // What is only moved was computed somewhere.
+            let node = if bound == Bound::Copy { Bound::Pointwise } else { bound };
+            node.together(scale, own)
         }
     };
-    let apart = difference(&reference, &values, tolerance);
     Ok(Measured {
-        max_abs: apart.max_abs,
-        mean_abs: apart.mean_abs,
-        cosine: apart.cosine,
-        worst_index: unravel(apart.worst, &torch.shape),
+        max_abs: pass.max_abs,
+        mean_abs: pass.mean_abs,
+        cosine: pass.cosine,
+        worst_index: unravel(pass.worst, &torch.shape),
         tolerance,
         scale,
-        torch_vs_f64,
-        mlx_vs_f64: finite_distance(&exact, &values),
-        verdict: bound.judge(Dtype::Float32, scale, tolerance, apart.max_abs),
+        torch_vs_f64: pass.torch_vs_f64,
+        mlx_vs_f64: pass.mlx_vs_f64,
+        verdict: bound.judge(Dtype::Float32, scale, tolerance, pass.max_abs),
     })
-}
-
-/// The largest difference over the places where both are finite: an overflow in float32 says nothing of rounding.
-fn finite_distance(exact: &[f64], values: &[f64]) -> f64 {
-    let both = exact.iter().zip(values).filter(|(a, b)| a.is_finite() && b.is_finite());
-    both.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
 /// Whether a tensor has a NaN.

@@ -323,7 +323,7 @@ struct Row<'c, 'a> {
 impl Row<'_, '_> {
     fn block(self, name: &'static str, args: Map<String, Value>) -> Block {
         let terms = self.children.iter().map(|child| match child.plan.bound {
-            Bound::Contraction(terms) | Bound::Norm(terms) => terms,
+            Bound::Contraction(terms) | Bound::Norm(terms) | Bound::Stack(terms) => terms,
             Bound::Copy | Bound::Pointwise => 1,
         });
         // Each layer passes on the errors before it and adds its own: they grow with the square root of the depth.
@@ -340,7 +340,7 @@ impl Row<'_, '_> {
             weights: self.weights,
             inputs: vec![self.input],
             outputs: vec![Output { name: "output", to_torch: self.moves }],
-            bound: Bound::Contraction(terms),
+            bound: Bound::Stack(terms),
             way: Way::Recipe(vec![format!("as one {name}")]),
         };
         Block { name, args, plan: Some(plan) }

@@ -76,6 +76,7 @@ fn bound_words(bound: Bound) -> String {
         Bound::Pointwise => "one element in, one out".to_owned(),
         Bound::Contraction(terms) => format!("rounding of sums over {terms} products"),
         Bound::Norm(terms) => format!("rounding of a norm over {terms} elements"),
+        Bound::Stack(terms) => format!("rounding of layers in a row, as of sums over {terms} products"),
     }
 }
 

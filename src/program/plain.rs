@@ -246,7 +246,10 @@ impl<'t> Lower<'t> {
     }
 
     fn range_of(&mut self, slice: Node<'t>, length: usize) -> Lowered<std::ops::Range<usize>> {
-        let [start, stop, _] = self.slice_parts(slice)?;
+        let [start, stop, step] = self.slice_parts(slice)?;
+        if step.is_some_and(|step| step != 1) {
+            return Err(self.error(slice, "a list is cut without a step"));
+        }
         let resolve = |at: Option<i64>, missing: usize| {
             let at = at.map_or(missing as i64, |at| if at < 0 { at + length as i64 } else { at });
             usize::try_from(at).unwrap_or(0).min(length)

@@ -12,7 +12,7 @@ use t2m_tui::graph::inputs::{Source, inputs};
 use t2m_tui::graph::results::Results;
 use t2m_tui::graph::run::{Event, Lockstep, NodeVerdict};
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/graphs").join(name)
 }
 

@@ -11,5 +11,6 @@ mod certify_ops;
 mod convert;
 mod graphs;
 mod layers;
+mod planted;
 mod terminal;
 mod verify;

@@ -235,7 +235,7 @@ impl Stack {
         inputs.extend(masks.inputs);
         // Each layer adds the rounding of its sums to what came in.
         let terms = self.terms.saturating_mul((2 * self.depth).pow(2));
-        let mut draft = Draft::of(inputs, Bound::Contraction(terms)).weights(self.weights).program(self.p);
+        let mut draft = Draft::of(inputs, Bound::Stack(terms)).weights(self.weights).program(self.p);
         draft.outputs = vec![Output { name: "output", to_torch: swap }];
         if let Some(own) = self.modules.remove("") {
             draft = draft.torch_arg("activation", own["activation"].clone());
