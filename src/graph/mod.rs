@@ -4,11 +4,14 @@
 //! gives.
 
 mod alias;
+mod drawn;
 pub mod events;
 pub mod host;
 pub mod inputs;
 pub mod judge;
 mod node;
+mod outputs;
+mod picks;
 pub mod plan;
 pub mod preflight;
 pub mod results;

@@ -54,13 +54,25 @@ pub struct Refusal(pub String);
 pub type Forms<'a> = &'a dyn Fn(ValueId) -> Option<Form>;
 
 /// Switches that are off whatever the graph says: a whole model is run as in inference.
-const INFERENCE: [(&str, &str); 5] = [
+const INFERENCE: [(&str, &str); 10] = [
     ("dropout", "train"),
     ("feature_dropout", "train"),
     ("alpha_dropout", "train"),
+    ("feature_alpha_dropout", "train"),
     ("native_dropout", "train"),
+    ("rrelu", "training"),
     ("lstm", "train"),
+    ("gru", "train"),
+    ("rnn_tanh", "train"),
+    ("rnn_relu", "train"),
 ];
+
+/// Whether a switch is off in inference. A norm of a batch takes its own numbers where it has no others.
+fn is_off(node: &Node, op: &str, argument: &str) -> bool {
+    let has_statistics = || node.argument("running_mean").is_some_and(|given| !given.values().is_empty());
+    let op = op.trim_end_matches('_');
+    INFERENCE.contains(&(op, argument)) || ((op, argument) == ("batch_norm", "training") && has_statistics())
+}
 
 /// The op of a node, as torch's dispatcher is asked for it.
 ///
@@ -75,7 +87,7 @@ pub fn torch(node: &Node, forms: Forms<'_>) -> Result<TorchCall, Refusal> {
     let mut arguments = Vec::with_capacity(node.arguments.len());
     for (argument, value) in &node.arguments {
         let value = torch_argument(value, forms, &mut takes)?;
-        let off = INFERENCE.contains(&(name.trim_end_matches('_'), argument.as_str()));
+        let off = is_off(node, name, argument);
         arguments.push((argument.clone(), if off { TorchArgument::Bool(false) } else { value }));
     }
     let overload = if overload == "default" { "" } else { overload };
@@ -136,14 +148,15 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
         if let Known::Arrays(forms) = &value
             && parameter.kind == Kind::OptionalTensors
         {
-            if forms.iter().any(|(dtype, _)| matches!(dtype, Dtype::Bool | Dtype::UInt8)) {
-                return Err(Refusal("it selects by a mask, so that the shape depends on values".to_owned()));
+            let masks = forms.iter().filter(|(dtype, _)| matches!(dtype, Dtype::Bool | Dtype::UInt8)).count();
+            if masks > 0 && forms.len() > 1 || forms.iter().any(|(dtype, _)| *dtype == Dtype::UInt8) {
+                return Err(Refusal("it selects by a mask and by indices at once".to_owned()));
             }
             let at = present(given);
             known.push((format!("{}_at", parameter.name), Known::Plain(Json::from(at))));
         }
         if let Known::Plain(plain) = &mut value
-            && INFERENCE.contains(&(row.schema.name.as_str(), parameter.name.as_str()))
+            && is_off(node, row.schema.name.split('.').next().unwrap_or_default(), &parameter.name)
         {
             *plain = Json::Bool(false);
         }

@@ -13,7 +13,7 @@ use t2m_engine::program::Operand;
 const LONGEST: usize = 1 << 16;
 
 /// Functions that a text may call besides the library's: Python's own on what is known beforehand, and those of `helpers.rs`.
-const FUNCTIONS: [&str; 35] = [
+const FUNCTIONS: [&str; 42] = [
     "len",
     "list",
     "tuple",
@@ -49,6 +49,13 @@ const FUNCTIONS: [&str; 35] = [
     "windows",
     "averaged",
     "resized",
+    "positive",
+    "chained",
+    "flatnonzero",
+    "numbered",
+    "largest",
+    "sampled",
+    "recurrent",
 ];
 
 /// What a name of the text stands for.

@@ -14,8 +14,10 @@ use crate::assets::built_in;
 pub struct Row {
     /// What it takes and gives.
     pub schema: Schema,
-    /// Python for MLX, whose names are the schema's arguments.
+    /// Python for MLX, whose names are the schema's arguments; empty where the numbers are drawn.
     pub program: String,
+    /// Whether its numbers are drawn at random: MLX is given those that torch draws.
+    pub drawn: bool,
 }
 
 /// What an op takes and gives, in the words of torch's `native_functions.yaml`.
@@ -61,6 +63,13 @@ pub struct Table(HashMap<String, Row>);
 #[serde(deny_unknown_fields)]
 struct File {
     ops: IndexMap<String, String>,
+    drawn: Drawn,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drawn {
+    ops: Vec<String>,
 }
 
 static TABLE: LazyLock<Table> =
@@ -75,10 +84,11 @@ impl Table {
     fn read(text: &str) -> Result<Table, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
         let mut rows = HashMap::new();
-        for (schema, program) in file.ops {
+        let drawn = file.drawn.ops.into_iter().map(|schema| (schema, String::new(), true));
+        for (schema, program, drawn) in file.ops.into_iter().map(|(schema, text)| (schema, text, false)).chain(drawn) {
             let schema = Schema::read(&schema).ok_or_else(|| format!("`{schema}` is no schema"))?;
             let name = target(&schema.name);
-            if rows.insert(name, Row { schema, program }).is_some() {
+            if rows.insert(name, Row { schema, program, drawn }).is_some() {
                 return Err("an op has two rows".to_owned());
             }
         }

@@ -71,6 +71,10 @@ pub(super) fn compute_kind(dtype: Dtype) -> Result<Kind, Problem> {
 pub(super) fn cast(tensor: &Tensor, kind: Kind) -> Result<Tensor, Problem> {
     match tensor.f_kind()? {
         Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16 => Ok(tensor.f_to_dtype(kind, false, false)?),
+        Kind::ComplexFloat | Kind::ComplexDouble => {
+            let kind = if kind == Kind::Double { Kind::ComplexDouble } else { Kind::ComplexFloat };
+            Ok(tensor.f_to_dtype(kind, false, false)?)
+        }
         _ => Ok(tensor.shallow_clone()),
     }
 }
@@ -114,7 +118,7 @@ pub(super) fn to_data(tensor: &Tensor) -> Result<TensorData, Problem> {
 }
 
 /// Dtypes that cross the pipe, with libtorch's names.
-const KINDS: [(Dtype, Kind); 10] = [
+const KINDS: [(Dtype, Kind); 12] = [
     (Dtype::Float64, Kind::Double),
     (Dtype::Float32, Kind::Float),
     (Dtype::Float16, Kind::Half),
@@ -125,6 +129,8 @@ const KINDS: [(Dtype, Kind); 10] = [
     (Dtype::Int8, Kind::Int8),
     (Dtype::UInt8, Kind::Uint8),
     (Dtype::Bool, Kind::Bool),
+    (Dtype::Complex64, Kind::ComplexFloat),
+    (Dtype::Complex128, Kind::ComplexDouble),
 ];
 
 pub(super) fn kind(dtype: Dtype) -> Result<Kind, Problem> {

@@ -14,7 +14,11 @@ pub(super) fn arange(given: &[Given], args: &Args<'_>) -> Result<Array> {
     nothing(given)?;
     let (start, stop) = (args.number_or("start", 0.0)?, args.number("stop")?);
     let whole = ["start", "stop", "step"].iter().all(|name| !args.has(name) || args.integer(name).is_ok());
-    typed(&ops::arange::<f64, f32>(start, stop, args.number_or("step", 1.0)?)?, args, whole)
+    let step = args.number_or("step", 1.0)?;
+    // Whole numbers above 2^24 are none in float32.
+    let range =
+        if whole { ops::arange::<f64, i64>(start, stop, step)? } else { ops::arange::<f64, f32>(start, stop, step)? };
+    typed(&range, args, whole)
 }
 
 pub(super) fn linspace(given: &[Given], args: &Args<'_>) -> Result<Array> {
@@ -38,7 +42,11 @@ pub(super) fn full(given: &[Given], args: &Args<'_>) -> Result<Array> {
 
 fn filled(given: &[Given], args: &Args<'_>, value: f64, whole: bool) -> Result<Array> {
     nothing(given)?;
-    typed(&ops::full::<f32>(&integers(args, "shape")?, Array::from_f32(float32(value)))?, args, whole)
+    let shape = integers(args, "shape")?;
+    let exact = whole && value.fract() == 0.0 && value.abs() < 2f64.powi(53);
+    let one = if exact { Array::from_slice(&[value as i64], &[]) } else { Array::from_f32(float32(value)) };
+    let all = ops::broadcast_to(&one, &shape)?;
+    typed(&all, args, whole)
 }
 
 pub(super) fn eye(given: &[Given], args: &Args<'_>) -> Result<Array> {
