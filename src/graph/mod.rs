@@ -4,8 +4,8 @@
 //! gives.
 
 mod alias;
-mod drawn;
 pub mod events;
+mod given;
 pub mod host;
 pub mod inputs;
 pub mod judge;

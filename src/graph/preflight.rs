@@ -88,7 +88,7 @@ fn refusal(graph: &Graph, node: &Node) -> Option<String> {
     let table = Table::built_in();
     match table.row(&node.target) {
         None => return Some(format!("no row converts {}", node.target)),
-        Some(row) if row.drawn => return None,
+        Some(row) if row.given.is_some() => return None,
         Some(_) => {}
     }
     let form = |id: ValueId| {

@@ -249,8 +249,8 @@ impl<'a> Lockstep<'a> {
             Ok(torch) => torch,
             Err(refusal) => return Ok(Some(NodeResult::refused(node, index, refusal))),
         };
-        if Table::built_in().row(&node.target).is_some_and(|row| row.drawn) {
-            return self.drawn(node, values, index, &torch).map(Some);
+        if let Some(given) = Table::built_in().row(&node.target).and_then(|row| row.given) {
+            return self.given(node, values, index, &torch, given).map(Some);
         }
         let mlx = plan::mlx(node, &forms, Table::built_in());
         self.both(graph, node, values, index, &torch, mlx).map(Some)
@@ -362,8 +362,10 @@ impl<'a> Lockstep<'a> {
         let outcomes = match single.results {
             Ok(outcomes) => outcomes,
             Err(words) => {
-                result.verdict = NodeVerdict::Compared(Verdict::Failed);
-                result.reason = Some(format!("libtorch: {words}"));
+                (result.verdict, result.reason) = match mlx {
+                    Err(refusal) => (NodeVerdict::Refused, Some(refusal.to_string())),
+                    Ok(_) => (NodeVerdict::Compared(Verdict::Failed), Some(format!("libtorch: {words}"))),
+                };
                 return Ok(result);
             }
         };
@@ -382,14 +384,13 @@ impl<'a> Lockstep<'a> {
         self.keep(node, values, &keys, &outcomes, &own)?;
         judge_node(&mut result, bound, &outcomes, &exact, alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
         self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own })?;
-        if let Err(refusal) = mlx {
-            result.verdict = NodeVerdict::Refused;
-            result.reason = Some(refusal.to_string());
-        }
         let makes_nan = outcomes
             .iter()
             .any(|outcome| matches!(outcome, Outcome::Tensor { data: Some(data), .. } if judge::has_nan(data)));
-        if makes_nan && !had_nan {
+        if let Err(refusal) = mlx {
+            result.verdict = NodeVerdict::Refused;
+            result.reason = Some(refusal.to_string());
+        } else if makes_nan && !had_nan {
             result.verdict = NodeVerdict::NotANumber;
             result.reason = Some("torch's result has a NaN where its inputs had none".to_owned());
         }

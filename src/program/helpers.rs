@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 use tree_sitter::Node;
 
-use super::{Argument, Form, Lower, Lowered};
+use super::plain::{Form, dtype_name};
+use super::{Argument, Lower, Lowered};
 use t2m_checkpoint::Dtype;
 use t2m_engine::program::Operand;
 
@@ -30,6 +31,9 @@ impl<'t> Lower<'t> {
             }
             ("given", [Argument::Array(Operand::List(items))]) => Some(Argument::Array(Operand::List(items.clone()))),
             ("sum", [Argument::Array(Operand::List(items))]) => self.added(items),
+            ("differences", [Argument::Array(x), Argument::Plain(axis), Argument::Plain(times)]) => {
+                self.differences(x, axis, times)
+            }
             ("chained", [Argument::Array(Operand::List(items))]) => self.chained(items),
             ("flatnonzero", [Argument::Array(x)]) => {
                 Some(Argument::Array(self.called("flatnonzero", vec![x.clone()], json!({}))))
@@ -92,6 +96,24 @@ impl<'t> Lower<'t> {
             sum = self.called("mx.add", vec![sum, item.clone()], json!({}));
         }
         Some(Argument::Array(sum))
+    }
+
+    /// Each element less the one before it along an axis, so many times.
+    fn differences(&mut self, x: &Operand, axis: &Value, times: &Value) -> Option<Argument> {
+        let mut left = x.clone();
+        for _ in 0..times.as_u64()? {
+            let mut part = |start: Value, stop: Value| {
+                let plain = [axis.clone(), start, stop, 1.into()].map(Argument::Plain);
+                self.cut(&left, &plain)
+            };
+            let (Some(Argument::Array(after)), Some(Argument::Array(before))) =
+                (part(1.into(), Value::Null), part(Value::Null, (-1).into()))
+            else {
+                return None;
+            };
+            left = self.called("mx.subtract", vec![after, before], json!({}));
+        }
+        Some(Argument::Array(left))
     }
 
     /// The product of several matrices, from the left.
@@ -164,9 +186,13 @@ impl<'t> Lower<'t> {
         let Argument::Array(mut padded) = x.clone() else { return None };
         let pairs: Vec<[i64; 2]> = serde_json::from_value(widths.clone()).ok()?;
         let mut sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
-        if pairs.iter().flatten().any(|width| *width < 0) {
-            let starts: Vec<i64> = pairs.iter().map(|[low, _]| (-low).max(0)).collect();
-            let stops: Vec<i64> = pairs.iter().zip(&sizes).map(|([_, high], size)| size + high.min(&0)).collect();
+        let negative = pairs.iter().flatten().any(|width| *width < 0);
+        // What repeats elements counts them before any are cut off; what goes round does not.
+        let cut_last = negative && matches!(mode, "replicate" | "reflect");
+        let whole: Vec<i64> = pairs.iter().zip(&sizes).map(|([low, high], size)| low + size + high).collect();
+        let starts: Vec<i64> = pairs.iter().map(|[low, _]| (-low).max(0)).collect();
+        let stops: Vec<i64> = pairs.iter().zip(&sizes).map(|([_, high], size)| size + high.min(&0)).collect();
+        if negative && !cut_last {
             for ((size, start), stop) in sizes.iter_mut().zip(&starts).zip(&stops) {
                 *size = (stop - start).max(0);
             }
@@ -174,8 +200,12 @@ impl<'t> Lower<'t> {
             padded = self.called("slice", vec![padded], args);
         }
         let pairs: Vec<[i64; 2]> = pairs.iter().map(|[low, high]| [(*low).max(0), (*high).max(0)]).collect();
-        if pairs.iter().flatten().all(|width| *width == 0) {
+        if !negative && pairs.iter().flatten().all(|width| *width == 0) {
             return Some(Argument::Array(padded));
+        }
+        if mode != "constant" && whole.contains(&0) {
+            let dtype = dtype_name(computed(self.dtype_of(x)?));
+            return Some(Argument::Array(self.called("mx.zeros", vec![], json!({"shape": whole, "dtype": dtype}))));
         }
         let args = match mode {
             "constant" => {
@@ -201,8 +231,20 @@ impl<'t> Lower<'t> {
             }
             _ => return None,
         };
-        Some(Argument::Array(self.called("mx.pad", vec![padded], args)))
+        padded = self.called("mx.pad", vec![padded], args);
+        if cut_last {
+            // In the padded array what is left begins where it did: an axis that is cut in front is not padded there.
+            let stops: Vec<i64> = starts.iter().zip(&whole).map(|(start, size)| start + size).collect();
+            let args = json!({"starts": starts, "stops": stops, "strides": vec![1; sizes.len()]});
+            padded = self.called("slice", vec![padded], args);
+        }
+        Some(Argument::Array(padded))
     }
+}
+
+/// The type that arrays of it have here: MLX computes nothing in float64.
+fn computed(dtype: Dtype) -> Dtype {
+    if is_float(dtype) { Dtype::Float32 } else { dtype }
 }
 
 fn is_float(dtype: Dtype) -> bool {

@@ -37,6 +37,16 @@ impl Lower<'_> {
         let Argument::Array(x) = x else { return None };
         let leading = shape.get(..first)?;
         let (pairs, padded_sizes) = windows.pairs(&outputs)?;
+        if leading.contains(&0) {
+            let behind: &[i64] = if mode == "view" { &windows.kernel } else { &[] };
+            let before = leading.iter().map(|&size| size as i64);
+            let shape: Vec<i64> = before.chain(outputs.iter().copied()).chain(behind.iter().copied()).collect();
+            let mut empty = |dtype: &str| self.called("mx.zeros", vec![], json!({"shape": shape, "dtype": dtype}));
+            return Some(Argument::Array(match mode {
+                "argmax" => Operand::List(vec![empty("float32"), empty("int32")]),
+                _ => empty("float32"),
+            }));
+        }
         let mut padded = x.clone();
         if pairs.iter().flatten().any(|width| *width > 0) {
             let all: Vec<[i64; 2]> = leading.iter().map(|_| [0, 0]).chain(pairs).collect();

@@ -25,7 +25,10 @@ def run(program, path):
 
 def diverges(node):
     """What of a node is wrong, in words; None where nothing is."""
-    if node["verdict"] in BAD:
+    alone = node.get("isolated")
+    # A NaN that both make is no difference.
+    same = node["verdict"] == "nan" and alone and alone["max_abs"] <= alone["tolerance"]
+    if node["verdict"] in BAD and not same:
         return f"{node['op']}: {node['verdict']}" + (f", {node['reason']}" if "reason" in node else "") + gap(node.get("isolated"))
     together = node.get("accumulated")
     if together and together.get("verdict") in BAD:

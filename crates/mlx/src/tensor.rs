@@ -171,7 +171,7 @@ pub(super) fn to_data(array: &Array) -> Result<TensorData, Problem> {
         MlxDtype::Uint8 => (Dtype::UInt8, bytes::<u8>(array)?),
         MlxDtype::Complex64 => {
             // Each number as two, real and imaginary part.
-            let parts = bytes::<f32>(&array.contiguous()?.view_dtype(MlxDtype::Float32)?)?;
+            let parts = bytes::<f32>(&array.reshape(&[-1])?.contiguous()?.view_dtype(MlxDtype::Float32)?)?;
             (Dtype::Complex64, parts)
         }
         other => return Err(Problem(format!("MLX's side gives no {other:?} tensors"))),

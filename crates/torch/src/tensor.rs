@@ -107,7 +107,8 @@ pub(super) fn from_data(data: &TensorData) -> Result<Tensor, Problem> {
 }
 
 pub(super) fn to_data(tensor: &Tensor) -> Result<TensorData, Problem> {
-    let tensor = tensor.f_contiguous()?;
+    // A conjugate and a negative may be marks that the elements are still to be changed.
+    let tensor = tensor.f_resolve_conj()?.f_resolve_neg()?.f_contiguous()?;
     let dtype = dtype(tensor.f_kind()?)?;
     let sizes: Result<Vec<usize>, _> = tensor.size().into_iter().map(usize::try_from).collect();
     // Seen in im2col, whose sizes overflow with a huge kernel.

@@ -4,6 +4,7 @@ use mlx_rs::{Array, ops, random};
 
 use super::{Given, Result, dtype, float32, int32, integers, nothing};
 use t2m_engine::args::Args;
+use t2m_engine::program::infinity;
 
 /// Whole numbers give int32, others float32.
 fn typed(array: &Array, args: &Args<'_>, whole: bool) -> Result<Array> {
@@ -37,7 +38,13 @@ pub(super) fn ones(given: &[Given], args: &Args<'_>) -> Result<Array> {
 }
 
 pub(super) fn full(given: &[Given], args: &Args<'_>) -> Result<Array> {
-    filled(given, args, args.number("vals")?, args.get("vals")?.is_i64())
+    let named = args.get("vals")?;
+    let value = match (named.as_bool(), named.as_str().and_then(infinity)) {
+        (Some(is_so), _) => f64::from(u8::from(is_so)),
+        (_, Some(infinite)) => infinite,
+        _ => args.number("vals")?,
+    };
+    filled(given, args, value, named.is_i64())
 }
 
 fn filled(given: &[Given], args: &Args<'_>, value: f64, whole: bool) -> Result<Array> {

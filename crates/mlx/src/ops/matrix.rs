@@ -7,8 +7,14 @@ use super::{Problem, Result, int32, integers};
 use t2m_engine::args::Args;
 use t2m_engine::program::MlxOp as Op;
 
+/// MLX divides by zero where there is no matrix, or none with elements, and its process ends.
+fn filled(a: &Array) -> Result<()> {
+    if a.size() == 0 { Err(Problem("MLX takes no empty matrices".to_owned())) } else { Ok(()) }
+}
+
 /// Functions of one matrix, or of several, with one result.
 pub(super) fn one(op: Op, a: &Array, args: &Args<'_>) -> Result<Array> {
+    filled(a)?;
     let upper = || args.flag_or("upper", false);
     let uplo = || args.text_or("UPLO", "L");
     with_stream(&Stream::cpu(), || {
@@ -28,6 +34,7 @@ pub(super) fn one(op: Op, a: &Array, args: &Args<'_>) -> Result<Array> {
 
 /// Those with several results.
 pub(super) fn several(op: Op, a: &Array, args: &Args<'_>) -> Result<Vec<Array>> {
+    filled(a)?;
     let pair = |(a, b): (Array, Array)| vec![a, b];
     let triple = |(a, b, c): (Array, Array, Array)| vec![a, b, c];
     with_stream(&Stream::cpu(), || {
@@ -49,6 +56,8 @@ pub(super) fn several(op: Op, a: &Array, args: &Args<'_>) -> Result<Vec<Array>> 
 
 /// Functions of two arrays.
 pub(super) fn two(op: Op, [a, b]: [&Array; 2], args: &Args<'_>) -> Result<Array> {
+    filled(a)?;
+    filled(b)?;
     with_stream(&Stream::cpu(), || {
         Ok(match op {
             Op::LinalgSolve => linalg::solve(a, b)?,

@@ -1,23 +1,25 @@
-//! Ops whose numbers are drawn at random: both engines are given those that torch draws in float32, and nothing is compared.
+//! Ops whose numbers are drawn at random, or not set: both engines are given those that torch has in float32, and nothing is
+//! compared.
 
 use super::events::{NodeResult, NodeVerdict, Stop};
 use super::plan::TorchCall;
 use super::run::{Lockstep, Values};
 use crate::compare::Verdict;
-use crate::registry::aten::functional;
+use crate::registry::aten::{Given, functional};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::graph::Node;
 use t2m_engine::client::Step;
 use t2m_engine::graph::{Argument, Call, Op, Outcome, Run};
 
 impl Lockstep<'_> {
-    /// Let torch draw, and give what it drew to its own float64 and to MLX.
-    pub(super) fn drawn(
+    /// Let torch make them, and give what it made to its own float64 and to MLX.
+    pub(super) fn given(
         &mut self,
         node: &Node,
         values: &mut Values,
         index: usize,
         torch: &TorchCall,
+        given: Given,
     ) -> Result<NodeResult, Stop> {
         let mut result = NodeResult::blank(node, index);
         let keys: Vec<_> = node.outputs.iter().map(|_| self.new_keys()).collect();
@@ -50,7 +52,11 @@ impl Lockstep<'_> {
         }
         self.keep(node, values, &keys, &outcomes, &None)?;
         result.verdict = NodeVerdict::Given;
-        result.reason = Some("drawn at random: both engines have the numbers that torch drew".to_owned());
+        let words = match given {
+            Given::Drawn => "drawn at random: both engines have the numbers that torch drew",
+            Given::Unset => "not set: both engines have what lay in torch's memory",
+        };
+        result.reason = Some(words.to_owned());
         if writes {
             self.written(node, values)?;
         }
