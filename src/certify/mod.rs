@@ -5,6 +5,7 @@
 //! any other.
 
 pub mod anatomy;
+pub mod aten;
 pub mod dtypes;
 pub mod ops;
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub struct Measured {
     /// One for each dtype that both cast to, by torch's name.
     #[serde(default)]
     pub dtypes: BTreeMap<String, Example>,
+    /// One for each overload that has examples, by its name without `aten.`.
+    #[serde(default)]
+    pub aten: BTreeMap<String, super::aten::Record>,
 }
 
 /// The results of an op's examples in float32.
@@ -171,6 +174,7 @@ impl Measured {
             .collect();
         all.ops = ops.run();
         all.dtypes = dtypes.run();
+        all.aten = super::aten::records(&super::aten::examples()?, &[SEED, SEED + 1])?;
         done(total, total);
         Ok(all)
     }
@@ -280,7 +284,7 @@ impl Record {
 }
 
 /// Finite numbers, with three significant digits.
-fn digits(number: f64) -> Option<f64> {
+pub(super) fn digits(number: f64) -> Option<f64> {
     number.is_finite().then(|| format!("{number:.2e}").parse().unwrap_or(number))
 }
 

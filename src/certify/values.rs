@@ -39,8 +39,11 @@ fn values(kind: &str) -> Option<Values> {
     })
 }
 
-/// `3x5`
+/// `3x5`; `()` for no axes
 fn shape(text: &str) -> Option<Vec<usize>> {
+    if text.trim() == "()" {
+        return Some(Vec::new());
+    }
     let sizes: Vec<usize> = text.trim().split('x').map(|size| size.parse().ok()).collect::<Option<_>>()?;
     let count = sizes.iter().try_fold(1usize, |count, size| count.checked_mul(*size))?;
     (count <= MOST).then_some(sizes)

@@ -1,5 +1,7 @@
 //! What a run of a graph tells: what each node gave, what the caller gets, and why it ended early.
 
+use serde_json::Value as Json;
+
 use super::judge::Measured;
 use super::plan::{MlxCall, Refusal, TorchCall};
 use crate::compare::Verdict;
@@ -104,6 +106,8 @@ pub struct OutputResult {
     pub dtype: Dtype,
     /// Sizes.
     pub shape: Vec<usize>,
+    /// What it is where it is no tensor: a number, a truth value, None. Both engines are given the same.
+    pub value: Option<Json>,
     /// MLX on its own values all the way, or why nothing was compared.
     pub measured: Result<Measured, String>,
 }

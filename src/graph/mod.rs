@@ -5,11 +5,14 @@
 
 mod alias;
 pub mod events;
+mod given;
 pub mod host;
 pub mod inputs;
 pub mod job;
 pub mod judge;
 mod node;
+mod outputs;
+mod picks;
 pub mod plan;
 pub mod preflight;
 pub mod results;

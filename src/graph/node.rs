@@ -4,6 +4,8 @@ use super::events::{NodeResult, NodeVerdict};
 use super::judge::{self, Measured, Three, View};
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
+use serde_json::Value as Json;
+use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::graph::Outcome;
 
 /// Compare each result of a node and keep the worst.
@@ -31,7 +33,8 @@ pub(super) fn judge_node(
         return;
     }
     let data = |outcomes: &[Outcome], at: usize| match outcomes.get(at) {
-        Some(Outcome::Tensor { data: Some(data), .. }) => Some(data.clone()),
+        Some(Outcome::Tensor { data: Some(data), .. }) => Some(plain_parts(data.clone())),
+        Some(Outcome::Number(number)) => numbered(number),
         _ => None,
     };
     for at in 0..torch.len() {
@@ -73,4 +76,27 @@ fn worse(a: &Measured, b: &Measured) -> bool {
     let excess =
         |measured: &Measured| if measured.max_abs == 0.0 { 0.0 } else { measured.max_abs / measured.tolerance };
     (a.verdict, excess(a)) > (b.verdict, excess(b))
+}
+
+/// Complex numbers as two each, the real and the imaginary part, which are compared like others.
+pub(super) fn plain_parts(data: TensorData) -> TensorData {
+    let dtype = match data.dtype {
+        Dtype::Complex64 => Dtype::Float32,
+        Dtype::Complex128 => Dtype::Float64,
+        _ => return data,
+    };
+    let shape = data.shape.iter().copied().chain([2]).collect();
+    TensorData { dtype, shape, bytes: data.bytes }
+}
+
+/// A number as a tensor without axes.
+fn numbered(number: &Json) -> Option<TensorData> {
+    let (dtype, bytes) = match number {
+        Json::Bool(is_so) => (Dtype::Bool, vec![u8::from(*is_so)]),
+        number => match number.as_i64() {
+            Some(whole) => (Dtype::Int64, whole.to_le_bytes().to_vec()),
+            None => (Dtype::Float32, (number.as_f64()? as f32).to_le_bytes().to_vec()),
+        },
+    };
+    Some(TensorData { dtype, shape: Vec::new(), bytes })
 }

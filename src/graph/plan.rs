@@ -1,6 +1,6 @@
 //! The two calls of a node: torch's op, and the program that computes it in MLX.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::compare::tolerance::Bound;
 use crate::program::{self, Known, dtype_name};
@@ -8,8 +8,8 @@ use crate::registry::aten::{Kind, Parameter, Table};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::graph::{Argument, Node, ValueId};
 use t2m_engine::graph::{Argument as TorchArgument, Op};
-use t2m_engine::program::Program;
 use t2m_engine::program::signatures::{Dialect, Rounding, Signature};
+use t2m_engine::program::{MlxOp, Program, Step};
 
 /// What a value is when its node is planned.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,13 +54,25 @@ pub struct Refusal(pub String);
 pub type Forms<'a> = &'a dyn Fn(ValueId) -> Option<Form>;
 
 /// Switches that are off whatever the graph says: a whole model is run as in inference.
-const INFERENCE: [(&str, &str); 5] = [
+const INFERENCE: [(&str, &str); 10] = [
     ("dropout", "train"),
     ("feature_dropout", "train"),
     ("alpha_dropout", "train"),
+    ("feature_alpha_dropout", "train"),
     ("native_dropout", "train"),
+    ("rrelu", "training"),
     ("lstm", "train"),
+    ("gru", "train"),
+    ("rnn_tanh", "train"),
+    ("rnn_relu", "train"),
 ];
+
+/// Whether a switch is off in inference. A norm of a batch takes its own numbers where it has no others.
+fn is_off(node: &Node, op: &str, argument: &str) -> bool {
+    let has_statistics = || node.argument("running_mean").is_some_and(|given| !given.values().is_empty());
+    let op = op.trim_end_matches('_');
+    INFERENCE.contains(&(op, argument)) || ((op, argument) == ("batch_norm", "training") && has_statistics())
+}
 
 /// The op of a node, as torch's dispatcher is asked for it.
 ///
@@ -75,7 +87,7 @@ pub fn torch(node: &Node, forms: Forms<'_>) -> Result<TorchCall, Refusal> {
     let mut arguments = Vec::with_capacity(node.arguments.len());
     for (argument, value) in &node.arguments {
         let value = torch_argument(value, forms, &mut takes)?;
-        let off = INFERENCE.contains(&(name.trim_end_matches('_'), argument.as_str()));
+        let off = is_off(node, name, argument);
         arguments.push((argument.clone(), if off { TorchArgument::Bool(false) } else { value }));
     }
     let overload = if overload == "default" { "" } else { overload };
@@ -136,21 +148,32 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
         if let Known::Arrays(forms) = &value
             && parameter.kind == Kind::OptionalTensors
         {
-            if forms.iter().any(|(dtype, _)| matches!(dtype, Dtype::Bool | Dtype::UInt8)) {
-                return Err(Refusal("it selects by a mask, so that the shape depends on values".to_owned()));
+            let masks = forms.iter().filter(|(dtype, _)| matches!(dtype, Dtype::Bool | Dtype::UInt8)).count();
+            if masks > 0 && forms.len() > 1 || forms.iter().any(|(dtype, _)| *dtype == Dtype::UInt8) {
+                return Err(Refusal("it selects by a mask and by indices at once".to_owned()));
             }
             let at = present(given);
             known.push((format!("{}_at", parameter.name), Known::Plain(Json::from(at))));
         }
         if let Known::Plain(plain) = &mut value
-            && INFERENCE.contains(&(row.schema.name.as_str(), parameter.name.as_str()))
+            && is_off(node, row.schema.name.split('.').next().unwrap_or_default(), &parameter.name)
         {
             *plain = Json::Bool(false);
         }
         known.push((parameter.name.clone(), value));
     }
-    let program = program::plan(&row.program, known.iter().map(|(name, known)| (name.as_str(), known)))
+    let lifted = if row.along { lift(&mut known) } else { Vec::new() };
+    let mut program = program::plan(&row.program, known.iter().map(|(name, known)| (name.as_str(), known)))
         .map_err(|error| Refusal(error.to_string()))?;
+    if !lifted.is_empty() {
+        lower(&mut program, &lifted);
+    }
+    let is_empty = |known: &Known| matches!(known, Known::Array { shape, .. } if shape.contains(&0));
+    if known.iter().any(|(_, known)| is_empty(known))
+        && program.steps.iter().any(|step| step.call.starts_with("mx.linalg.") && step.call != "mx.linalg.norm")
+    {
+        return Err(Refusal("MLX takes no empty matrices".to_owned()));
+    }
     let shapes = known.iter().flat_map(|(_, known)| match known {
         Known::Array { shape, .. } => shape.clone(),
         Known::Arrays(forms) => forms.iter().flat_map(|(_, shape)| shape.clone()).collect(),
@@ -158,6 +181,43 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
     });
     let bound = bound(&program, shapes.max().unwrap_or(1), &takes, forms);
     Ok(MlxCall { program, takes, bound })
+}
+
+/// Where the first tensor has no axes, let all that have none be of one element; returns which.
+fn lift(known: &mut [(String, Known)]) -> Vec<String> {
+    let has_none = |known: &Known| matches!(known, Known::Array { shape, .. } if shape.is_empty());
+    let first = known.iter().find(|(_, known)| matches!(known, Known::Array { .. }));
+    if !first.is_some_and(|(_, known)| has_none(known)) {
+        return Vec::new();
+    }
+    let mut lifted = Vec::new();
+    for (name, known) in known.iter_mut().filter(|(_, known)| has_none(known)) {
+        if let Known::Array { shape, .. } = known {
+            *shape = vec![1];
+            lifted.push(name.clone());
+        }
+    }
+    lifted
+}
+
+/// Give a program arrays without axes in the place of those with one element, on both ends.
+fn lower(program: &mut Program, lifted: &[String]) {
+    let reshaped = |to: &str, from: &str, shape: Json| Step {
+        to: vec![to.to_owned()],
+        call: MlxOp::Reshape.name().to_owned(),
+        inputs: vec![from.into()],
+        args: [("shape".to_owned(), shape)].into_iter().collect(),
+    };
+    for name in program.inputs.iter_mut().filter(|name| lifted.contains(name)) {
+        let outside = format!("{name}_scalar");
+        program.steps.insert(0, reshaped(name, &outside, json!([1])));
+        *name = outside;
+    }
+    for output in &mut program.outputs {
+        let outside = format!("{output}_scalar");
+        program.steps.push(reshaped(&outside, output, json!([])));
+        *output = outside;
+    }
 }
 
 /// The places in a list of optional tensors where there is one.
@@ -185,7 +245,7 @@ fn bind(
         Argument::Value(id) => match forms(*id).ok_or_else(missing)? {
             Form::Tensor { dtype, shape } => {
                 takes.push(*id);
-                Known::Array { dtype, shape }
+                Known::Array { dtype: held(dtype), shape }
             }
             Form::Number(number) => listed(number),
         },
@@ -197,7 +257,7 @@ fn bind(
                     Argument::Value(id) => match forms(*id).ok_or_else(missing)? {
                         Form::Tensor { dtype, shape } => {
                             takes.push(*id);
-                            arrays.push((dtype, shape));
+                            arrays.push((held(dtype), shape));
                         }
                         Form::Number(number) => plain.push(number),
                     },
@@ -216,6 +276,11 @@ fn bind(
         Argument::Graph(_) => return Err(Refusal("it runs a graph of its own".to_owned())),
         Argument::Unread(what) => return Err(Refusal(format!("it is given a `{what}`, which is not read"))),
     })
+}
+
+/// The type that MLX holds a value in.
+fn held(dtype: Dtype) -> Dtype {
+    if dtype == Dtype::Float64 { Dtype::Float32 } else { dtype }
 }
 
 /// The type that a run computes in where a graph asks for one of floating point.
@@ -248,6 +313,9 @@ fn bound(program: &Program, longest: usize, takes: &[ValueId], forms: Forms<'_>)
         }
         _ => longest,
     };
+    // A decomposition adds up over both axes of its matrix.
+    let decomposes = program.steps.iter().any(|step| step.call.starts_with("mx.linalg."));
+    let terms = if decomposes { takes.iter().map(elements).max().unwrap_or(terms) } else { terms };
     if rounds.contains(&Rounding::Norm) {
         Bound::Norm(longest)
     } else if rounds.contains(&Rounding::Sum) {

@@ -97,8 +97,10 @@ impl Preflight {
 
 /// Why a node does not convert, as far as the file tells: where a shape is not in it, a row is enough.
 fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
-    if table.row(&node.target).is_none() {
-        return Some(format!("no row converts {}", node.target));
+    match table.row(&node.target) {
+        None => return Some(format!("no row converts {}", node.target)),
+        Some(row) if row.given.is_some() => return None,
+        Some(_) => {}
     }
     let form = |id: ValueId| {
         let meta = graph.value(id)?.tensor.as_ref()?;

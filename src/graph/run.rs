@@ -19,14 +19,15 @@ use super::alias::scattered;
 pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop};
 use super::host::{self, Here};
 use super::job::State;
-use super::judge::{self, Three, View};
+use super::judge;
 use super::node::judge_node;
+use super::picks::Sides;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
 use super::uses::last_uses;
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use crate::registry::aten::{Table, functional};
-use t2m_checkpoint::graph::{Argument, Graph, Node, Origin, ValueId};
+use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{CancelToken, Client, Step};
 use t2m_engine::graph::{Call, Outcome, Place, Ran, Run};
@@ -34,47 +35,49 @@ use t2m_engine::{EngineInfo, EngineState, Side};
 
 /// A value that lives in the engines.
 #[derive(Debug, Clone)]
-struct Live {
-    form: Form,
-    keys: Keys,
-    place: Option<Place>,
-    nan: bool,
+pub(super) struct Live {
+    pub form: Form,
+    pub keys: Keys,
+    pub place: Option<Place>,
+    pub nan: bool,
+    /// Whether rounding explains how far MLX's own is from torch's.
+    pub agrees: bool,
 }
 
 /// The numbers that the engines hold a value under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Keys {
+pub(super) struct Keys {
     /// Torch, float32.
-    torch: u64,
+    pub torch: u64,
     /// Torch, float64.
-    exact: u64,
+    pub exact: u64,
     /// MLX, torch's value.
-    copy: u64,
+    pub copy: u64,
     /// MLX, its own.
-    own: u64,
+    pub own: u64,
 }
 
 /// The values of a graph, or of one within it.
-type Values = HashMap<ValueId, Live>;
+pub(super) type Values = HashMap<ValueId, Live>;
 
 /// Both engines, and what they hold.
 pub struct Lockstep<'a> {
-    state: &'a dyn State,
-    table: &'a Table,
+    pub(super) state: &'a dyn State,
+    pub(super) table: &'a Table,
     /// Nodes before this one are run by torch alone; from here on MLX goes on with torch's values.
     from: usize,
     /// The node whose call and inputs are kept, and these.
     watched: Option<usize>,
     seen: Option<Seen>,
-    torch: Client,
-    mlx: Client,
-    generation: u64,
+    pub(super) torch: Client,
+    pub(super) mlx: Client,
+    pub(super) generation: u64,
     next_key: u64,
     /// Values that MLX is still to be given.
-    pending: Vec<(u64, TensorData)>,
+    pub(super) pending: Vec<(u64, TensorData)>,
     /// Values to be let go with the next step.
-    torch_drops: Vec<u64>,
-    mlx_drops: Vec<u64>,
+    pub(super) torch_drops: Vec<u64>,
+    pub(super) mlx_drops: Vec<u64>,
     /// Values of the graph around the one that runs.
     outside: HashSet<u64>,
     tell: &'a mut dyn FnMut(Event),
@@ -151,7 +154,7 @@ impl<'a> Lockstep<'a> {
             values.insert(*id, live);
         }
         self.nodes(graph, &mut values, None)?;
-        let outputs = self.outputs(graph, &values)?;
+        let outputs = self.outputs(graph, &mut values)?;
         (self.tell)(Event::Outputs(outputs));
         Ok(())
     }
@@ -162,7 +165,7 @@ impl<'a> Lockstep<'a> {
     }
 
     /// Give a tensor to both engines.
-    fn hold(&mut self, tensor: &TensorData) -> Result<Live, Stop> {
+    pub(super) fn hold(&mut self, tensor: &TensorData) -> Result<Live, Stop> {
         let [raw, torch, exact, copy] = [self.key(), self.key(), self.key(), self.key()];
         let run =
             |compute, key| Run { compute, takes: vec![raw], gives: vec![key], returns: compute == Dtype::Float32 };
@@ -183,24 +186,36 @@ impl<'a> Lockstep<'a> {
         let nan = judge::has_nan(&data);
         self.pending.push((copy, data));
         let form = Form::Tensor { dtype: header.dtype, shape: header.shape };
-        Ok(Live { form, keys: Keys { torch, exact, copy, own: copy }, place, nan })
+        Ok(Live { form, keys: Keys { torch, exact, copy, own: copy }, place, nan, agrees: true })
     }
 
     /// Load the parameters and buffers that a node is the first to need.
     fn state(&mut self, graph: &Graph, node: &Node, values: &mut Values) -> Result<Result<(), Refusal>, Stop> {
         for id in node.arguments.iter().flat_map(|(_, argument)| argument.values()) {
-            if values.contains_key(&id) {
-                continue;
+            if let Err(refusal) = self.load(graph, id, values)? {
+                return Ok(Err(refusal));
             }
-            let Some(input) = graph.inputs.iter().find(|input| input.value == id) else { continue };
-            let Origin::State(name) = &input.origin else { continue };
-            let data = match self.state.read(name) {
-                Ok(data) => data,
-                Err(reason) => return Ok(Err(Refusal(reason))),
-            };
-            let live = self.hold(&data)?;
-            values.insert(id, live);
         }
+        Ok(Ok(()))
+    }
+
+    /// Load a parameter or a buffer, if the value is one and is not there.
+    pub(super) fn load(
+        &mut self,
+        graph: &Graph,
+        id: ValueId,
+        values: &mut Values,
+    ) -> Result<Result<(), Refusal>, Stop> {
+        let input = graph.inputs.iter().find(|input| input.value == id);
+        let Some(Origin::State(name)) = input.filter(|_| !values.contains_key(&id)).map(|input| &input.origin) else {
+            return Ok(Ok(()));
+        };
+        let data = match self.state.read(name) {
+            Ok(data) => data,
+            Err(reason) => return Ok(Err(Refusal(reason))),
+        };
+        let live = self.hold(&data)?;
+        values.insert(id, live);
         Ok(Ok(()))
     }
 
@@ -266,6 +281,10 @@ impl<'a> Lockstep<'a> {
             Ok(torch) => torch,
             Err(refusal) => return Ok(Some(NodeResult::refused(node, index, refusal))),
         };
+        let given = self.table.row(&node.target).and_then(|row| row.given).filter(|_| index >= self.from);
+        if let Some(given) = given {
+            return self.given(node, values, index, &torch, given).map(Some);
+        }
         let mlx = match index < self.from {
             true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
             false => plan::mlx(node, &forms, self.table),
@@ -295,7 +314,7 @@ impl<'a> Lockstep<'a> {
     }
 
     /// A value of torch's.
-    fn fetch(&mut self, key: u64) -> Result<TensorData, Stop> {
+    pub(super) fn fetch(&mut self, key: u64) -> Result<TensorData, Stop> {
         let run = Run { compute: Dtype::Float32, takes: vec![key], gives: Vec::new(), returns: true };
         let step = Step { values: Vec::new(), call: Call::Nothing, runs: vec![run], drops: Vec::new() };
         self.torch.start_step(self.generation, &step)?;
@@ -352,8 +371,10 @@ impl<'a> Lockstep<'a> {
         let outcomes = match single.results {
             Ok(outcomes) => outcomes,
             Err(words) => {
-                result.verdict = NodeVerdict::Compared(Verdict::Failed);
-                result.reason = Some(format!("libtorch: {words}"));
+                (result.verdict, result.reason) = match mlx {
+                    Err(refusal) => (NodeVerdict::Refused, Some(refusal.to_string())),
+                    Ok(_) => (NodeVerdict::Compared(Verdict::Failed), Some(format!("libtorch: {words}"))),
+                };
                 return Ok(result);
             }
         };
@@ -371,14 +392,14 @@ impl<'a> Lockstep<'a> {
         let alone_mlx = mlx_alone.map(|ran| ran.results);
         self.keep(node, values, &keys, &outcomes, &own)?;
         judge_node(&mut result, bound, &outcomes, &exact, alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
-        if let Err(refusal) = mlx {
-            result.verdict = NodeVerdict::Refused;
-            result.reason = Some(refusal.to_string());
-        }
+        self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own })?;
         let makes_nan = outcomes
             .iter()
             .any(|outcome| matches!(outcome, Outcome::Tensor { data: Some(data), .. } if judge::has_nan(data)));
-        if makes_nan && !had_nan {
+        if let Err(refusal) = mlx {
+            result.verdict = NodeVerdict::Refused;
+            result.reason = Some(refusal.to_string());
+        } else if makes_nan && !had_nan {
             result.verdict = NodeVerdict::NotANumber;
             result.reason = Some("torch's result has a NaN where its inputs had none".to_owned());
         }
@@ -388,7 +409,7 @@ impl<'a> Lockstep<'a> {
         Ok(result)
     }
 
-    fn new_keys(&mut self) -> Keys {
+    pub(super) fn new_keys(&mut self) -> Keys {
         Keys { torch: self.key(), exact: self.key(), copy: self.key(), own: self.key() }
     }
 
@@ -422,7 +443,7 @@ impl<'a> Lockstep<'a> {
     }
 
     /// Take up what a node gave.
-    fn keep(
+    pub(super) fn keep(
         &mut self,
         node: &Node,
         values: &mut Values,
@@ -444,11 +465,11 @@ impl<'a> Lockstep<'a> {
                     }
                     self.pending.push((keys.copy, data.clone()));
                     let nan = judge::has_nan(data);
-                    values.insert(*id, Live { form, keys, place: place.clone(), nan });
+                    values.insert(*id, Live { form, keys, place: place.clone(), nan, agrees: true });
                 }
                 Some(Outcome::Number(number)) => {
                     let form = Form::Number(number.clone());
-                    values.insert(*id, Live { form, keys: *keys, place: None, nan: false });
+                    values.insert(*id, Live { form, keys: *keys, place: None, nan: false, agrees: true });
                 }
                 _ => {}
             }
@@ -457,7 +478,7 @@ impl<'a> Lockstep<'a> {
     }
 
     /// A node wrote into its first argument: every value in the same storage is another now.
-    fn written(&mut self, node: &Node, values: &mut Values) -> Result<(), Stop> {
+    pub(super) fn written(&mut self, node: &Node, values: &mut Values) -> Result<(), Stop> {
         let target = node.arguments.first().and_then(|(_, argument)| argument.values().first().copied());
         let (Some(target), Some(Some(output))) = (target, node.outputs.first()) else { return Ok(()) };
         let (Some(before), Some(result)) = (values.get(&target).cloned(), values.get(output).cloned()) else {
@@ -526,56 +547,16 @@ impl<'a> Lockstep<'a> {
         let ran = self.mlx.finish_step()?;
         Ok(ran.first().is_some_and(|ran| ran.results.is_ok()).then_some(own))
     }
-
-    /// Compare what the caller gets.
-    fn outputs(&mut self, graph: &Graph, values: &Values) -> Result<Vec<OutputResult>, Stop> {
-        let mut results = Vec::new();
-        for id in graph.outputs.iter().flat_map(Argument::values) {
-            let name = graph.value(id).map(|value| value.name.clone()).unwrap_or_default();
-            let live = match values.get(&id) {
-                Some(live) => live.clone(),
-                None => continue,
-            };
-            let Form::Tensor { dtype, shape } = live.form.clone() else { continue };
-            let torch = self.fetch(live.keys.torch)?;
-            let run = |compute, key| Run { compute, takes: vec![key], gives: Vec::new(), returns: true };
-            let step = Step {
-                values: Vec::new(),
-                call: Call::Nothing,
-                runs: vec![run(Dtype::Float64, live.keys.exact)],
-                drops: Vec::new(),
-            };
-            self.torch.start_step(self.generation, &step)?;
-            let exact = first_tensor(self.torch.finish_step()?);
-            let pending = std::mem::take(&mut self.pending);
-            let step = Step {
-                values: pending.iter().map(|(key, data)| (*key, data)).collect(),
-                call: Call::Nothing,
-                runs: vec![run(Dtype::Float32, live.keys.own)],
-                drops: Vec::new(),
-            };
-            self.mlx.start_step(self.generation, &step)?;
-            let mlx = first_tensor(self.mlx.finish_step()?);
-            let measured = match (&exact, &mlx) {
-                (Some((exact, _)), Some((mlx, _))) => {
-                    judge::compare(Three { torch: &torch, exact, mlx }, Bound::Pointwise, View::Accumulated)
-                }
-                _ => Err("an engine gave no tensor".to_owned()),
-            };
-            results.push(OutputResult { name, dtype, shape, measured });
-        }
-        Ok(results)
-    }
 }
 
 fn give_number(node: &Node, number: Json, values: &mut Values) {
     if let Some(Some(id)) = node.outputs.first() {
         let keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
-        values.insert(*id, Live { form: Form::Number(number), keys, place: None, nan: false });
+        values.insert(*id, Live { form: Form::Number(number), keys, place: None, nan: false, agrees: true });
     }
 }
 
-fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {
+pub(super) fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {
     match ran.into_iter().next()?.results.ok()?.into_iter().next()? {
         Outcome::Tensor { data: Some(data), place, .. } => Some((data, place)),
         _ => None,

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 use tree_sitter::Node;
 
-use super::resize;
-use super::windows::{self, Windows};
+use super::plain::{Form, dtype_name};
 use super::{Argument, Lower, Lowered};
 use t2m_checkpoint::Dtype;
 use t2m_engine::program::Operand;
@@ -20,6 +19,10 @@ impl<'t> Lower<'t> {
             ("is_bool", [array]) => {
                 Some(Argument::Plain(self.dtype_of(array).is_some_and(|dtype| dtype == Dtype::Bool).into()))
             }
+            ("positive", [Argument::Infinite(number)]) => Some(Argument::Plain((*number > 0.0).into())),
+            ("positive", [Argument::Plain(number)]) => {
+                number.as_f64().map(|number| Argument::Plain((number > 0.0).into()))
+            }
             ("is_infinite", [number]) => Some(Argument::Plain(matches!(number, Argument::Infinite(_)).into())),
             ("broadcast", [Argument::Plain(shapes)]) => broadcast(shapes).map(Argument::Plain),
             ("array", [Argument::Plain(Value::Array(items))]) => {
@@ -28,6 +31,14 @@ impl<'t> Lower<'t> {
             }
             ("given", [Argument::Array(Operand::List(items))]) => Some(Argument::Array(Operand::List(items.clone()))),
             ("sum", [Argument::Array(Operand::List(items))]) => self.added(items),
+            ("differences", [Argument::Array(x), Argument::Plain(axis), Argument::Plain(times)]) => {
+                self.differences(x, axis, times)
+            }
+            ("chained", [Argument::Array(Operand::List(items))]) => self.chained(items),
+            ("flatnonzero", [Argument::Array(x)]) => {
+                Some(Argument::Array(self.called("flatnonzero", vec![x.clone()], json!({}))))
+            }
+            ("numbered", [Argument::Plain(shape)]) => self.numbered(shape),
             ("cut", [Argument::Array(x), rest @ ..]) => self.cut(x, rest),
             ("cropped", [Argument::Array(x), Argument::Plain(shape), Argument::Plain(axis), ..]) => {
                 self.cropped(x, shape, axis.as_i64().unwrap_or(-1))
@@ -42,7 +53,16 @@ impl<'t> Lower<'t> {
             ("averaged", [x @ Argument::Array(_), Argument::Plain(first), Argument::Plain(sizes)]) => {
                 self.averaged(x, first, sizes)
             }
+            ("largest", [x @ Argument::Array(_), Argument::Plain(first), Argument::Plain(sizes)]) => {
+                self.largest(x, first, sizes)
+            }
             ("resized", [x @ Argument::Array(_), rest @ ..]) => self.resized(x, rest),
+            ("sampled", [input, Argument::Array(x), Argument::Array(Operand::List(places)), rest @ ..]) => {
+                self.sampled(input, x, places, rest)
+            }
+            ("recurrent", [Argument::Plain(kind), rest @ ..]) => {
+                self.recurrent(kind.as_str().unwrap_or_default(), rest)
+            }
             _ => return Ok(None),
         };
         made.map(Some).ok_or_else(|| self.error(node, "it is not worked out for these arguments"))
@@ -78,8 +98,48 @@ impl<'t> Lower<'t> {
         Some(Argument::Array(sum))
     }
 
+    /// Each element less the one before it along an axis, so many times.
+    fn differences(&mut self, x: &Operand, axis: &Value, times: &Value) -> Option<Argument> {
+        let mut left = x.clone();
+        for _ in 0..times.as_u64()? {
+            let mut part = |start: Value, stop: Value| {
+                let plain = [axis.clone(), start, stop, 1.into()].map(Argument::Plain);
+                self.cut(&left, &plain)
+            };
+            let (Some(Argument::Array(after)), Some(Argument::Array(before))) =
+                (part(1.into(), Value::Null), part(Value::Null, (-1).into()))
+            else {
+                return None;
+            };
+            left = self.called("mx.subtract", vec![after, before], json!({}));
+        }
+        Some(Argument::Array(left))
+    }
+
+    /// The product of several matrices, from the left.
+    fn chained(&mut self, items: &[Operand]) -> Option<Argument> {
+        let (first, rest) = items.split_first()?;
+        let mut product = first.clone();
+        for item in rest {
+            product = self.called("mx.matmul", vec![product, item.clone()], json!({}));
+        }
+        Some(Argument::Array(product))
+    }
+
+    /// The places of an array of this shape, counted from 0.
+    pub(super) fn numbered(&mut self, shape: &Value) -> Option<Argument> {
+        let sizes: Vec<usize> = serde_json::from_value(shape.clone()).ok()?;
+        let count: usize = sizes.iter().product();
+        let numbers = self.called("mx.arange", vec![], json!({"stop": count, "dtype": "int32"}));
+        let shaped = self.called("mx.reshape", vec![numbers], json!({"shape": sizes}));
+        if let Operand::Name(name) = &shaped {
+            self.forms.insert(name.clone(), Form { dtype: Dtype::Int32, shape: sizes });
+        }
+        Some(Argument::Array(shaped))
+    }
+
     /// `x[:, start:stop:step]` along one axis.
-    fn cut(&mut self, x: &Operand, rest: &[Argument]) -> Option<Argument> {
+    pub(super) fn cut(&mut self, x: &Operand, rest: &[Argument]) -> Option<Argument> {
         let number = |at: usize| match rest.get(at)? {
             Argument::Plain(value) => Some(value.clone()),
             _ => None,
@@ -126,9 +186,13 @@ impl<'t> Lower<'t> {
         let Argument::Array(mut padded) = x.clone() else { return None };
         let pairs: Vec<[i64; 2]> = serde_json::from_value(widths.clone()).ok()?;
         let mut sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
-        if pairs.iter().flatten().any(|width| *width < 0) {
-            let starts: Vec<i64> = pairs.iter().map(|[low, _]| (-low).max(0)).collect();
-            let stops: Vec<i64> = pairs.iter().zip(&sizes).map(|([_, high], size)| size + high.min(&0)).collect();
+        let negative = pairs.iter().flatten().any(|width| *width < 0);
+        // What repeats elements counts them before any are cut off; what goes round does not.
+        let cut_last = negative && matches!(mode, "replicate" | "reflect");
+        let whole: Vec<i64> = pairs.iter().zip(&sizes).map(|([low, high], size)| low + size + high).collect();
+        let starts: Vec<i64> = pairs.iter().map(|[low, _]| (-low).max(0)).collect();
+        let stops: Vec<i64> = pairs.iter().zip(&sizes).map(|([_, high], size)| size + high.min(&0)).collect();
+        if negative && !cut_last {
             for ((size, start), stop) in sizes.iter_mut().zip(&starts).zip(&stops) {
                 *size = (stop - start).max(0);
             }
@@ -136,8 +200,12 @@ impl<'t> Lower<'t> {
             padded = self.called("slice", vec![padded], args);
         }
         let pairs: Vec<[i64; 2]> = pairs.iter().map(|[low, high]| [(*low).max(0), (*high).max(0)]).collect();
-        if pairs.iter().flatten().all(|width| *width == 0) {
+        if !negative && pairs.iter().flatten().all(|width| *width == 0) {
             return Some(Argument::Array(padded));
+        }
+        if mode != "constant" && whole.contains(&0) {
+            let dtype = dtype_name(computed(self.dtype_of(x)?));
+            return Some(Argument::Array(self.called("mx.zeros", vec![], json!({"shape": whole, "dtype": dtype}))));
         }
         let args = match mode {
             "constant" => {
@@ -163,128 +231,20 @@ impl<'t> Lower<'t> {
             }
             _ => return None,
         };
-        Some(Argument::Array(self.called("mx.pad", vec![padded], args)))
+        padded = self.called("mx.pad", vec![padded], args);
+        if cut_last {
+            // In the padded array what is left begins where it did: an axis that is cut in front is not padded there.
+            let stops: Vec<i64> = starts.iter().zip(&whole).map(|(start, size)| start + size).collect();
+            let args = json!({"starts": starts, "stops": stops, "strides": vec![1; sizes.len()]});
+            padded = self.called("slice", vec![padded], args);
+        }
+        Some(Argument::Array(padded))
     }
+}
 
-    /// Pooling over windows: `windows(x, first axis, kernel, stride, padding, dilation, ceil_mode, 'max' or 'mean',
-    /// count_include_pad, divisor)`.
-    fn windows(&mut self, x: &Argument, rest: &[Argument]) -> Option<Argument> {
-        let plain: Option<Vec<Value>> = rest
-            .iter()
-            .map(|argument| if let Argument::Plain(value) = argument { Some(value.clone()) } else { None })
-            .collect();
-        let plain = plain?;
-        let list = |at: usize| serde_json::from_value::<Vec<i64>>(plain.get(at)?.clone()).ok();
-        let first = usize::try_from(plain.first()?.as_u64()?).ok()?;
-        let shape = self.shape_of(x)?;
-        let sizes: Vec<i64> = shape.get(first..)?.iter().map(|&size| size as i64).collect();
-        let windows = Windows {
-            sizes,
-            kernel: list(1)?,
-            stride: list(2)?,
-            padding: list(3)?,
-            dilation: list(4)?,
-            ceil_mode: plain.get(5)?.as_bool()?,
-        };
-        let is_max = plain.get(6)?.as_str()? == "max";
-        let outputs = windows.outputs()?;
-        let Argument::Array(x) = x else { return None };
-        let leading = shape.get(..first)?;
-        let (pairs, padded_sizes) = windows.pairs(&outputs)?;
-        let mut padded = x.clone();
-        if pairs.iter().flatten().any(|width| *width > 0) {
-            let all: Vec<[i64; 2]> = leading.iter().map(|_| [0, 0]).chain(pairs).collect();
-            let value: Value = if is_max { "-mx.inf".into() } else { 0.into() };
-            padded = self.called("mx.pad", vec![padded], json!({"pad_width": all, "constant_values": value}));
-        }
-        let (view, strides) = windows.view(leading, &padded_sizes, &outputs)?;
-        padded = self.called("mx.contiguous", vec![padded], json!({}));
-        let strided = self.called("mx.as_strided", vec![padded], json!({"shape": view, "strides": strides}));
-        let axes: Vec<i64> = (-(windows.kernel.len() as i64)..0).collect();
-        if is_max {
-            return Some(Argument::Array(self.called("mx.max", vec![strided], json!({"axis": axes}))));
-        }
-        let counts = windows.counts(&outputs, plain.get(7)?.as_bool()?, plain.get(8)?.as_i64());
-        let sum = self.called("mx.sum", vec![strided], json!({"axis": axes}));
-        let divisor = match windows::uniform(&counts) {
-            Some(count) => Operand::Number(count),
-            None => {
-                let flat = Operand::numbers(counts);
-                self.called("mx.reshape", vec![flat], json!({"shape": outputs}))
-            }
-        };
-        Some(Argument::Array(self.called("mx.divide", vec![sum, divisor], json!({}))))
-    }
-
-    /// The mean over as many parts of each axis as asked for, as adaptive pools have them.
-    fn averaged(&mut self, x: &Argument, first: &Value, sizes: &Value) -> Option<Argument> {
-        let shape = self.shape_of(x)?;
-        let first = usize::try_from(first.as_u64()?).ok()?;
-        let sizes: Vec<usize> = serde_json::from_value(sizes.clone()).ok()?;
-        let Argument::Array(x) = x else { return None };
-        let mut averaged = x.clone();
-        let lengths = shape.get(first..)?;
-        if sizes.iter().all(|size| *size == 1) {
-            let axes: Vec<usize> = (first..shape.len()).collect();
-            return Some(Argument::Array(self.called(
-                "mx.mean",
-                vec![averaged],
-                json!({"axis": axes, "keepdims": true}),
-            )));
-        }
-        for (axis, (&length, &size)) in (first..).zip(lengths.iter().zip(&sizes)) {
-            if size == length {
-                continue;
-            }
-            let mut parts = Vec::with_capacity(size);
-            for at in 0..size {
-                let (start, stop) = (at * length / size, ((at + 1) * length).div_ceil(size));
-                let plain = [axis, start, stop, 1].map(|number| Argument::Plain(number.into()));
-                let Argument::Array(part) = self.cut(&averaged, &plain)? else { return None };
-                parts.push(self.called("mx.mean", vec![part], json!({"axis": axis, "keepdims": true})));
-            }
-            averaged = self.called("mx.concatenate", vec![Operand::List(parts)], json!({"axis": axis}));
-        }
-        Some(Argument::Array(averaged))
-    }
-
-    /// `resized(x, output_size, scale_factors, mode, align_corners)` over the axes behind the channels.
-    fn resized(&mut self, x: &Argument, rest: &[Argument]) -> Option<Argument> {
-        let plain: Option<Vec<Value>> = rest
-            .iter()
-            .map(|argument| if let Argument::Plain(value) = argument { Some(value.clone()) } else { None })
-            .collect();
-        let plain = plain?;
-        let shape = self.shape_of(x)?;
-        let [size, factors, mode, align] = plain.as_slice() else { return None };
-        let (mode, align) = (resize::Mode::named(mode.as_str()?)?, align.as_bool()?);
-        let Argument::Array(x) = x else { return None };
-        let mut resized = x.clone();
-        for (at, &length) in shape.get(2..)?.iter().enumerate() {
-            let factor = factors.get(at).and_then(Value::as_f64);
-            let wanted = match size.get(at).and_then(Value::as_u64) {
-                Some(wanted) => usize::try_from(wanted).ok()?,
-                None => (length as f64 * factor?).floor() as usize,
-            };
-            let axis = at + 2;
-            let scale = resize::Scale { length, wanted, factor, align };
-            match mode {
-                resize::Mode::Nearest => {
-                    let sources = Operand::indices(scale.nearest());
-                    resized = self.called("mx.take", vec![resized, sources], json!({"axis": axis}));
-                }
-                mode => {
-                    let flat = Operand::numbers(scale.weights(mode)?);
-                    let matrix = self.called("mx.reshape", vec![flat], json!({"shape": [wanted, length]}));
-                    let turned = self.called("mx.transpose", vec![matrix], json!({}));
-                    let moved = self.called("mx.moveaxis", vec![resized], json!({"source": axis, "destination": -1}));
-                    let product = self.called("mx.matmul", vec![moved, turned], json!({}));
-                    resized = self.called("mx.moveaxis", vec![product], json!({"source": -1, "destination": axis}));
-                }
-            }
-        }
-        Some(Argument::Array(resized))
-    }
+/// The type that arrays of it have here: MLX computes nothing in float64.
+fn computed(dtype: Dtype) -> Dtype {
+    if is_float(dtype) { Dtype::Float32 } else { dtype }
 }
 
 fn is_float(dtype: Dtype) -> bool {

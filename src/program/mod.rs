@@ -6,11 +6,13 @@
 mod bind;
 mod helpers;
 mod plain;
+mod pools;
+mod recurrent;
 mod resize;
 mod subscript;
 mod windows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 use tree_sitter::{Node, Parser};
@@ -78,7 +80,32 @@ pub fn plan<'n>(text: &str, known: impl IntoIterator<Item = (&'n str, &'n Known)
         lower.program.inputs.extend(inputs);
     }
     lower.module(tree.root_node())?;
-    Ok(lower.program)
+    Ok(pruned(lower.program))
+}
+
+/// A program without the steps of which nothing comes: a row's text has lines that only some of its calls need.
+fn pruned(mut program: Program) -> Program {
+    let mut needed: HashSet<String> = program.outputs.iter().cloned().collect();
+    let mut kept = Vec::with_capacity(program.steps.len());
+    for step in program.steps.into_iter().rev() {
+        if step.to.iter().any(|name| needed.contains(name)) {
+            step.inputs.iter().for_each(|operand| names_of(operand, &mut needed));
+            kept.push(step);
+        }
+    }
+    kept.reverse();
+    program.steps = kept;
+    program
+}
+
+fn names_of(operand: &Operand, names: &mut HashSet<String>) {
+    match operand {
+        Operand::Name(name) => {
+            names.insert(name.clone());
+        }
+        Operand::List(items) => items.iter().for_each(|item| names_of(item, names)),
+        Operand::Number(_) | Operand::Constant { .. } => {}
+    }
 }
 
 /// Check a text, and hand its syntax tree on.
@@ -179,7 +206,9 @@ impl<'t> Lower<'t> {
             self.names.insert(target.clone(), value.clone());
             return Ok(value.operand().into_iter().collect());
         }
-        if right.kind() != "call" {
+        let is_helper =
+            |node: Node<'_>| node.child_by_field_name("function").is_some_and(|of| of.kind() == "identifier");
+        if right.kind() != "call" || is_helper(right) {
             return self.unpacked(&targets, right);
         }
         let to: Vec<String> = targets.iter().map(|_| self.temporary()).collect();
@@ -372,8 +401,12 @@ impl<'t> Lower<'t> {
         let (function, list) = (self.field(node, "function")?, self.field(node, "arguments")?);
         if function.kind() == "attribute" {
             let (object, method) = (self.field(function, "object")?, self.slice(self.field(function, "attribute")?));
-            if let (Dialect::Mlx, "add", true) = (self.dialect, method, self.is_at(object)) {
-                return self.at_add(object, list, to);
+            if self.dialect == Dialect::Mlx && self.is_at(object) {
+                return match method {
+                    "add" => self.at_add(object, list, to),
+                    "maximum" | "minimum" | "multiply" => self.at(object, method, list, to),
+                    _ => Err(self.error(function, "this is not done at places")),
+                };
             }
             let root = self.slice(function).split(['.', '(', '[']).next().unwrap_or_default();
             let (name, receiver) = if self.dialect.is_module(root) && !self.slice(object).contains(['(', '[']) {

@@ -13,7 +13,7 @@ use t2m_engine::program::Operand;
 const LONGEST: usize = 1 << 16;
 
 /// Functions that a text may call besides the library's: Python's own on what is known beforehand, and those of `helpers.rs`.
-const FUNCTIONS: [&str; 35] = [
+const FUNCTIONS: [&str; 43] = [
     "len",
     "list",
     "tuple",
@@ -49,6 +49,14 @@ const FUNCTIONS: [&str; 35] = [
     "windows",
     "averaged",
     "resized",
+    "positive",
+    "chained",
+    "differences",
+    "flatnonzero",
+    "numbered",
+    "largest",
+    "sampled",
+    "recurrent",
 ];
 
 /// What a name of the text stands for.
@@ -276,27 +284,38 @@ impl<'t> Lower<'t> {
         Ok(parts)
     }
 
-    /// `[f(i) for i in range(3) if i != dim]`
+    /// `[f(i, j) for i in range(3) if i != dim for j in range(i)]`
     pub(super) fn comprehension(&mut self, node: Node<'t>) -> Lowered<Argument> {
         let body = self.field(node, "body")?;
-        let mut clauses = children(node).skip(1);
-        let Some(each) = clauses.next().filter(|clause| clause.kind() == "for_in_clause") else {
-            return Err(self.error(node, "one loop is expected"));
+        let clauses: Vec<Node<'t>> = children(node).skip(1).collect();
+        let outside = self.names.clone();
+        let mut results = Vec::new();
+        let done = self.clauses(&clauses, body, &mut results);
+        self.names = outside;
+        done?;
+        self.list_of(node, results)
+    }
+
+    /// Go through the loops and conditions from here on, and work the body out for each round.
+    fn clauses(&mut self, clauses: &[Node<'t>], body: Node<'t>, results: &mut Vec<Argument>) -> Lowered<()> {
+        let Some((clause, rest)) = clauses.split_first() else {
+            results.push(self.expression(body)?);
+            return Ok(());
         };
-        let condition = clauses.next().and_then(|clause| children(clause).next());
-        let (left, right) = (self.field(each, "left")?, self.field(each, "right")?);
+        if clause.kind() == "if_clause" {
+            let test = children(*clause).next().ok_or_else(|| self.error(*clause, "it is empty"))?;
+            return if truth(&self.plain(test)?) { self.clauses(rest, body, results) } else { Ok(()) };
+        }
+        let (left, right) = (self.field(*clause, "left")?, self.field(*clause, "right")?);
         let targets: Vec<String> = match left.kind() {
             "identifier" => vec![self.slice(left).to_owned()],
             _ => children(left).map(|name| self.slice(name).to_owned()).collect(),
         };
-        let outside: Vec<_> = targets.iter().map(|name| self.names.get(name).cloned()).collect();
-        let over = self.expression(right)?;
-        let items: Vec<Argument> = match over {
+        let items: Vec<Argument> = match self.expression(right)? {
             Argument::Plain(Value::Array(items)) => items.into_iter().map(Argument::Plain).collect(),
             Argument::Array(Operand::List(items)) => items.into_iter().map(Argument::Array).collect(),
             _ => return Err(self.error(right, "a list is expected")),
         };
-        let mut results = Vec::new();
         for item in items {
             match (targets.as_slice(), item) {
                 ([target], item) => {
@@ -309,20 +328,9 @@ impl<'t> Lower<'t> {
                 }
                 _ => return Err(self.error(left, "as many names as values are expected")),
             }
-            if let Some(condition) = condition
-                && !truth(&self.plain(condition)?)
-            {
-                continue;
-            }
-            results.push(self.expression(body)?);
+            self.clauses(rest, body, results)?;
         }
-        for (target, before) in targets.into_iter().zip(outside) {
-            match before {
-                Some(before) => self.names.insert(target, before),
-                None => self.names.remove(&target),
-            };
-        }
-        self.list_of(node, results)
+        Ok(())
     }
 
     /// Functions of Python's own on what is known beforehand; `None` for a name that is none.

@@ -3,8 +3,10 @@
 /// How values between places are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// The nearest place.
+    /// The nearest place, by its lower edge.
     Nearest,
+    /// The nearest place, by its middle.
+    NearestExact,
     /// Between two.
     Linear,
     /// Between four.
@@ -20,6 +22,7 @@ impl Mode {
     pub fn named(name: &str) -> Option<Mode> {
         Some(match name {
             "nearest" => Mode::Nearest,
+            "nearest_exact" => Mode::NearestExact,
             "linear" => Mode::Linear,
             "cubic" => Mode::Cubic,
             "linear_aa" => Mode::LinearSmooth,
@@ -58,14 +61,14 @@ impl Scale {
         }
     }
 
-    /// The place that each comes from, in float32 as torch computes it.
-    pub fn nearest(self) -> Vec<i64> {
+    /// The place that each comes from, in float32 as torch computes it, by this point of each place.
+    pub fn nearest(self, shift: f32) -> Vec<i64> {
         let ratio = match self.factor.filter(|factor| *factor > 0.0) {
             Some(factor) => (1.0 / factor) as f32,
             None => self.length as f32 / self.wanted as f32,
         };
         let last = self.length.saturating_sub(1) as i64;
-        (0..self.wanted).map(|at| ((at as f32 * ratio).floor() as i64).min(last)).collect()
+        (0..self.wanted).map(|at| (((at as f32 + shift) * ratio).floor() as i64).min(last)).collect()
     }
 
     /// A matrix, row by row, from the places that there are to those that are wanted. `None` for nearest places.
@@ -73,7 +76,7 @@ impl Scale {
         let mut matrix = vec![0.0; self.length * self.wanted];
         for (at, row) in matrix.chunks_mut(self.length.max(1)).enumerate() {
             match mode {
-                Mode::Nearest => return None,
+                Mode::Nearest | Mode::NearestExact => return None,
                 Mode::Linear => self.linear(at, row),
                 Mode::Cubic => self.cubic(at, row),
                 Mode::LinearSmooth => self.smooth(at, row, 1.0, |x| (1.0 - x.abs()).max(0.0)),

@@ -44,6 +44,19 @@ impl<'t> Lower<'t> {
         Ok(())
     }
 
+    /// `x.at[i].maximum(v)` and the like, by one array of indices.
+    pub(super) fn at(&mut self, at: Node<'t>, method: &str, list: Node<'t>, to: Vec<String>) -> Lowered<()> {
+        let object = self.field(self.field(at, "value")?, "object")?;
+        let whole = self.array(object)?;
+        let (positional, _) = self.arguments(list)?;
+        let [values] = positional.as_slice() else { return Err(self.error(list, "one argument is expected")) };
+        let values = values.operand().ok_or_else(|| self.error(list, "an array is expected"))?;
+        let places = self.array(self.field(at, "subscript")?)?;
+        let inputs = vec![whole, values, places];
+        self.program.steps.push(Step { to, call: format!("at_{method}"), inputs, args: Map::new() });
+        Ok(())
+    }
+
     /// `x[:, 1:3]`, `x[0]`, `x[..., None]`, `x[indices]`
     pub(super) fn subscript(&mut self, node: Node<'t>) -> Lowered<Operand> {
         let whole = self.array(self.field(node, "value")?)?;

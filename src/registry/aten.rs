@@ -14,8 +14,28 @@ use crate::assets::built_in;
 pub struct Row {
     /// What it takes and gives.
     pub schema: Schema,
-    /// Python for MLX, whose names are the schema's arguments.
+    /// Python for MLX, whose names are the schema's arguments; empty where the numbers are drawn.
     pub program: String,
+    /// Why its numbers are given to MLX as torch has them, where there is nothing to compare.
+    pub given: Option<Given>,
+    /// Whether a tensor without axes is to it as one with a single element.
+    pub along: bool,
+}
+
+/// Why there is nothing to compare in an op's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// They are drawn at random.
+    Drawn,
+    /// They are whatever lay in memory.
+    Unset,
+}
+
+impl Row {
+    /// Why no call of it is converted, where the row says so whatever the call is.
+    pub fn refusal(&self) -> Option<&str> {
+        self.program.trim().strip_prefix("refuse('")?.strip_suffix("')").filter(|reason| !reason.contains('\''))
+    }
 }
 
 /// What an op takes and gives, in the words of torch's `native_functions.yaml`.
@@ -61,6 +81,21 @@ pub struct Table(HashMap<String, Row>);
 #[serde(deny_unknown_fields)]
 struct File {
     ops: IndexMap<String, String>,
+    drawn: Schemas,
+    unset: Schemas,
+    along: Names,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schemas {
+    ops: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    names: Vec<String>,
 }
 
 static TABLE: LazyLock<Arc<Table>> =
@@ -84,17 +119,25 @@ impl Table {
     pub fn set(&mut self, schema: &str, program: &str) -> Result<(), String> {
         let example = "add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor";
         let read = Schema::read(schema).ok_or_else(|| format!("this is no schema of an op; one is `{example}`"))?;
-        self.0.insert(target(&read.name), Row { schema: read, program: program.to_owned() });
+        let name = target(&read.name);
+        let along = self.0.get(&name).is_some_and(|row| row.along);
+        self.0.insert(name, Row { schema: read, program: program.to_owned(), given: None, along });
         Ok(())
     }
 
     fn read(text: &str) -> Result<Table, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
         let mut rows = HashMap::new();
-        for (schema, program) in file.ops {
+        let texts = file.ops.into_iter().map(|(schema, text)| (schema, text, None));
+        let given =
+            |list: Schemas, given: Given| list.ops.into_iter().map(move |schema| (schema, String::new(), Some(given)));
+        let all = texts.chain(given(file.drawn, Given::Drawn)).chain(given(file.unset, Given::Unset));
+        for (schema, program, given) in all {
             let schema = Schema::read(&schema).ok_or_else(|| format!("`{schema}` is no schema"))?;
             let name = target(&schema.name);
-            if rows.insert(name, Row { schema, program }).is_some() {
+            let bare = schema.name.split('.').next().unwrap_or_default();
+            let along = file.along.names.iter().any(|name| name == bare || *name == schema.name);
+            if rows.insert(name, Row { schema, program, given, along }).is_some() {
                 return Err("an op has two rows".to_owned());
             }
         }

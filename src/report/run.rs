@@ -150,6 +150,9 @@ fn measured_json(measured: &Measured) -> Value {
 
 fn output_json(output: &OutputResult) -> Value {
     let mut value = json!({"name": output.name, "dtype": output.dtype.name(), "shape": output.shape});
+    if let Some(own) = &output.value {
+        value["value"] = own.clone();
+    }
     match &output.measured {
         Ok(measured) => {
             value["max_abs"] = json!(measured.max_abs);
@@ -167,7 +170,11 @@ fn output_json(output: &OutputResult) -> Value {
 }
 
 fn output_text(output: &OutputResult) -> String {
-    let head = format!("output {} {}: ", quoted(&output.name), shape(&output.shape));
+    let head = match &output.value {
+        Some(Value::Null) => return format!("output {}: None", quoted(&output.name)),
+        Some(value) => return format!("output {}: {value}", quoted(&output.name)),
+        None => format!("output {} {}: ", quoted(&output.name), shape(&output.shape)),
+    };
     match &output.measured {
         Ok(measured) => {
             let (apart, tolerance) = (error(measured.max_abs), error(measured.tolerance));

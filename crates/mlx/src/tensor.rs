@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use half::{bf16, f16};
-use mlx_rs::{Array, ArrayElement, Dtype as MlxDtype};
+use mlx_rs::{Array, ArrayElement, Dtype as MlxDtype, complex64};
 
 use super::Problem;
 use t2m_checkpoint::{Dtype, TensorData};
@@ -139,6 +139,10 @@ pub(super) fn from_data(data: &TensorData) -> Result<Array, Problem> {
             let values: Vec<f32> = values::<f64>(bytes).into_iter().map(|value| value as f32).collect();
             Array::from_slice(&values, &shape)
         }
+        Dtype::Complex64 => {
+            let values = values::<[f32; 2]>(bytes).into_iter().map(|[real, imaginary]| complex64::new(real, imaginary));
+            Array::from_slice(&values.collect::<Vec<_>>(), &shape)
+        }
         other => return Err(Problem(format!("MLX's side takes no {} tensors", other.name()))),
     })
 }
@@ -165,6 +169,11 @@ pub(super) fn to_data(array: &Array) -> Result<TensorData, Problem> {
             return Ok(TensorData { dtype: Dtype::Bool, ..to_data(&array)? });
         }
         MlxDtype::Uint8 => (Dtype::UInt8, bytes::<u8>(array)?),
+        MlxDtype::Complex64 => {
+            // Each number as two, real and imaginary part.
+            let parts = bytes::<f32>(&array.reshape(&[-1])?.contiguous()?.view_dtype(MlxDtype::Float32)?)?;
+            (Dtype::Complex64, parts)
+        }
         other => return Err(Problem(format!("MLX's side gives no {other:?} tensors"))),
     };
     let shape = array.shape().iter().map(|&axis| axis as usize).collect();

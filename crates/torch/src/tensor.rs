@@ -71,6 +71,10 @@ pub(super) fn compute_kind(dtype: Dtype) -> Result<Kind, Problem> {
 pub(super) fn cast(tensor: &Tensor, kind: Kind) -> Result<Tensor, Problem> {
     match tensor.f_kind()? {
         Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16 => Ok(tensor.f_to_dtype(kind, false, false)?),
+        Kind::ComplexFloat | Kind::ComplexDouble => {
+            let kind = if kind == Kind::Double { Kind::ComplexDouble } else { Kind::ComplexFloat };
+            Ok(tensor.f_to_dtype(kind, false, false)?)
+        }
         _ => Ok(tensor.shallow_clone()),
     }
 }
@@ -103,7 +107,8 @@ pub(super) fn from_data(data: &TensorData) -> Result<Tensor, Problem> {
 }
 
 pub(super) fn to_data(tensor: &Tensor) -> Result<TensorData, Problem> {
-    let tensor = tensor.f_contiguous()?;
+    // A conjugate and a negative may be marks that the elements are still to be changed.
+    let tensor = tensor.f_resolve_conj()?.f_resolve_neg()?.f_contiguous()?;
     let dtype = dtype(tensor.f_kind()?)?;
     let sizes: Result<Vec<usize>, _> = tensor.size().into_iter().map(usize::try_from).collect();
     // Seen in im2col, whose sizes overflow with a huge kernel.
@@ -114,7 +119,7 @@ pub(super) fn to_data(tensor: &Tensor) -> Result<TensorData, Problem> {
 }
 
 /// Dtypes that cross the pipe, with libtorch's names.
-const KINDS: [(Dtype, Kind); 10] = [
+const KINDS: [(Dtype, Kind); 12] = [
     (Dtype::Float64, Kind::Double),
     (Dtype::Float32, Kind::Float),
     (Dtype::Float16, Kind::Half),
@@ -125,6 +130,8 @@ const KINDS: [(Dtype, Kind); 10] = [
     (Dtype::Int8, Kind::Int8),
     (Dtype::UInt8, Kind::Uint8),
     (Dtype::Bool, Kind::Bool),
+    (Dtype::Complex64, Kind::ComplexFloat),
+    (Dtype::Complex128, Kind::ComplexDouble),
 ];
 
 pub(super) fn kind(dtype: Dtype) -> Result<Kind, Problem> {

@@ -1,5 +1,6 @@
 //! The support matrix: what the registry says and what was measured, in the order of the project's first matrix.
 
+mod aten;
 mod claims;
 mod layers;
 mod ops;
@@ -15,6 +16,7 @@ use crate::certify::anatomy::{self, Anatomy};
 use crate::certify::record::{Caught, Figures, Measured, Record};
 use crate::certify::{built_in, zoo};
 use crate::registry::Recipe;
+use crate::registry::aten::Table;
 use crate::registry::blockers;
 use crate::registry::{Layer, Registry, RowStatus};
 
@@ -45,6 +47,7 @@ impl<'a> Matrix<'a> {
         layers::naive(&mut out, self.measured);
         layers::unsupported(&mut out, self);
         ops::ops(&mut out, self);
+        aten::aten(&mut out, self);
         ops::dtypes(&mut out, self);
         ops::rules(&mut out, self.registry);
         ops::blocker_patterns(&mut out);
@@ -88,6 +91,7 @@ impl<'a> Matrix<'a> {
             "layers": rows.collect::<Vec<_>>(),
             "templates": measured.blocks,
             "ops": ops.collect::<Vec<_>>(),
+            "aten": measured.aten,
             "rules": rules.collect::<Vec<_>>(),
             "blockers": blockers::built_in().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
             "mistakes": measured.mistakes,
@@ -196,6 +200,8 @@ fn summary(out: &mut String, matrix: &Matrix<'_>) {
         ("Deliberate mistakes caught", measured.mistakes.iter().filter(|caught| is_caught(caught)).count()),
         ("Ops", registry.ops().len()),
         ("Ops measured", measured.ops.values().filter(|example| example.right.is_some()).count()),
+        ("Overloads in graphs", Table::built_in().len()),
+        ("Overloads measured", measured.aten.values().filter(|record| record.float32.is_some()).count()),
         ("Weight rules", registry.rules.len()),
         ("Blocker patterns", blockers::built_in().len()),
     ];

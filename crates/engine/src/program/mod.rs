@@ -262,6 +262,10 @@ impl Step {
             (MlxOp::Slice, [x]) => format!("{x}[{}]", slices(&self.args)),
             (MlxOp::AtAdd, [x, values]) => format!("{x}.at[{}].add({values})", slices(&self.args)),
             (MlxOp::AtAdd, [x, values, places @ ..]) => format!("{x}.at[{}].add({values})", places.join(", ")),
+            (MlxOp::AtMaximum, [x, values, at]) => format!("{x}.at[{at}].maximum({values})"),
+            (MlxOp::AtMinimum, [x, values, at]) => format!("{x}.at[{at}].minimum({values})"),
+            (MlxOp::AtMultiply, [x, values, at]) => format!("{x}.at[{at}].multiply({values})"),
+            (MlxOp::Flatnonzero, [x]) => format!("mx.array(np.flatnonzero({x}))"),
             (MlxOp::Getitem, [x, places @ ..]) => format!("{x}[{}]", places.join(", ")),
             // The caller writes the assignment around it.
             (MlxOp::SetSlice, [x, values]) => {

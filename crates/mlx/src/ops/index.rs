@@ -3,7 +3,7 @@
 use mlx_rs::ops::indexing::{self, scatter_add_single, scatter_single, take_axis};
 use mlx_rs::{Array, Dtype, ops};
 
-use super::{Given, Problem, Result, arrays, axis, int32, two};
+use super::{Computed, Given, Problem, Result, arrays, axis, int32, two};
 use t2m_engine::args::Args;
 
 pub(super) fn take(given: &[Given], args: &Args<'_>) -> Result<Array> {
@@ -146,6 +146,37 @@ fn at_add_slices(x: &Array, values: &Array, args: &Args<'_>) -> Result<Array> {
     let base = ops::reshape(x, &[-1])?;
     let updates = ops::reshape(values, &[-1, 1])?;
     Ok(ops::reshape(&scatter_add_single(&base, &flat, &updates, 0)?, x.shape())?)
+}
+
+/// `x.at[i].maximum(values)` and the like, by indices along the first axis.
+pub(super) fn at(given: &[Given], function: impl Fn(&Array, &Array, &Array) -> Computed) -> Result<Array> {
+    let [x, values, indices] = arrays(given)?;
+    check_indices(indices, *x.shape().first().unwrap_or(&0))?;
+    let inner = x.shape().get(1..).unwrap_or_default();
+    let shape: Vec<i32> = [indices.size() as i32, 1].iter().chain(inner).copied().collect();
+    let updates = ops::reshape(values, &shape)?.as_dtype(x.dtype())?;
+    Ok(function(x, &ops::reshape(indices, &[-1])?, &updates)?)
+}
+
+/// Where elements are true or not zero, as places among all of them. How many there are is known after it was computed.
+pub(super) fn flatnonzero(x: &Array) -> Result<Array> {
+    let flags = ops::reshape(&ops::ne(x, Array::from_int(0).as_dtype(x.dtype())?)?, &[-1])?;
+    let flags = flags.as_dtype(Dtype::Uint8)?.contiguous()?;
+    let flags = flags.to_vec_exact::<u8>().map_err(|error| Problem(error.to_string()))?;
+    let places = flags.iter().enumerate().filter(|(_, flag)| **flag != 0).map(|(at, _)| int32(at as i64, "place"));
+    let places = places.collect::<Result<Vec<i32>>>()?;
+    Ok(Array::from_slice(&places, &[places.len() as i32]))
+}
+
+/// `mx.searchsorted`, over one sorted axis.
+pub(super) fn searchsorted(given: &[Given], args: &Args<'_>) -> Result<Array> {
+    let [sorted, values] = arrays(given)?;
+    let side = match args.text_or("side", "left")? {
+        "left" => ops::SearchSide::Left,
+        "right" => ops::SearchSide::Right,
+        _ => return Err(args.wrong("side", "left or right").into()),
+    };
+    Ok(sorted.search_sorted(values, side)?)
 }
 
 /// `x.at[i, j].add(values)`: arrays of indices along the first axes, broadcast against each other.

@@ -6,13 +6,15 @@
 
 mod fused;
 mod index;
+mod integers;
 mod loss;
 mod make;
+mod matrix;
 mod pick;
 mod reduce;
 mod shape;
 
-use mlx_rs::ops::indexing::{argmax_axis, argmin_axis, topk_axis};
+use mlx_rs::ops::indexing::{self, argmax_axis, argmin_axis, topk_axis};
 use mlx_rs::{Array, Dtype, nn, ops};
 
 use super::tensor::dtype;
@@ -51,6 +53,13 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Array
         Op::Split => return shape::split(given, args),
         Op::Unstack => return Ok(one(given)?.unstack(axis_or(args, 0)?)?),
         Op::Meshgrid => return shape::meshgrid(list(given)?, args),
+        Op::LinalgQr
+        | Op::LinalgSvd
+        | Op::LinalgEigh
+        | Op::LinalgEig
+        | Op::LinalgLu
+        | Op::LinalgLuFactor
+        | Op::LinalgSlogdet => return matrix::several(op, one(given)?, args),
 
         // Elements moved and picked.
         Op::Concatenate => ops::concatenate(list(given)?, axis_or(args, 0)?)?,
@@ -89,6 +98,7 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Array
         Op::Sort => ops::sort_axis(one(given)?, axis_or(args, -1)?)?,
         Op::Argsort => ops::argsort_axis(one(given)?, axis_or(args, -1)?)?,
         Op::Topk => topk_axis(one(given)?, int32(args.count("k")?, "k")?, axis_or(args, -1)?)?,
+        Op::Searchsorted => index::searchsorted(given, args)?,
         Op::Astype => one(given)?.as_dtype(dtype(args.text("dtype")?)?)?,
         Op::AstypeLike => {
             let [x, like] = arrays(given)?;
@@ -99,6 +109,10 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Array
         Op::Getitem => index::getitem(given)?,
         Op::SetSlice => index::set_slice(given, args)?,
         Op::AtAdd => index::at_add(given, args)?,
+        Op::AtMaximum => index::at(given, |x, at, updates| indexing::scatter_max_single(x, at, updates, 0))?,
+        Op::AtMinimum => index::at(given, |x, at, updates| indexing::scatter_min_single(x, at, updates, 0))?,
+        Op::AtMultiply => index::at(given, |x, at, updates| indexing::scatter_prod_single(x, at, updates, 0))?,
+        Op::Flatnonzero => index::flatnonzero(one(given)?)?,
 
         // Made from nothing.
         Op::Arange => make::arange(given, args)?,
@@ -128,13 +142,29 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Array
         Op::Argmin => reduce::place(given, args, |x, axis, keep| argmin_axis(x, axis, keep))?,
         Op::Cumsum => reduce::along(given, args, |x, axis| x.cumsum(axis, false, true))?,
         Op::Cumprod => reduce::along(given, args, |x, axis| x.cumprod(axis, false, true))?,
+        Op::Cummax => reduce::along(given, args, |x, axis| x.cummax(axis, false, true))?,
+        Op::Cummin => reduce::along(given, args, |x, axis| x.cummin(axis, false, true))?,
+        Op::Logcumsumexp => reduce::along(given, args, |x, axis| {
+            x.logcumsumexp(ops::LogCumsumExpOptions { axis: Some(axis), reverse: false, inclusive: true })
+        })?,
         Op::Softmax => reduce::softmax(one(given)?, args)?,
         Op::LinalgNorm => reduce::norm(one(given)?, args)?,
+        Op::LinalgInv
+        | Op::LinalgTriInv
+        | Op::LinalgCholesky
+        | Op::LinalgCholeskyInv
+        | Op::LinalgEigvalsh
+        | Op::LinalgEigvals
+        | Op::LinalgPinv
+        | Op::LinalgDet => matrix::one(op, one(given)?, args)?,
+        Op::LinalgSolve | Op::LinalgSolveTriangular | Op::LinalgCross => matrix::two(op, arrays(given)?, args)?,
+        Op::FftFftn | Op::FftIfftn | Op::FftRfftn | Op::FftIrfftn => matrix::fourier(op, one(given)?, args)?,
 
         // Products.
         Op::Matmul => binary(given, |a, b| ops::matmul(a, b))?,
         Op::Inner => binary(given, |a, b| ops::inner(a, b))?,
         Op::Outer => binary(given, |a, b| ops::outer(a, b))?,
+        Op::Kron => binary(given, |a, b| ops::kron(a, b))?,
         Op::Addmm => {
             let [c, a, b] = arrays(given)?;
             let (alpha, beta) = (args.number_or("alpha", 1.0)?, args.number_or("beta", 1.0)?);
@@ -169,6 +199,16 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Array
         Op::Sin => unary(given, |x| ops::sin(x))?,
         Op::Cos => unary(given, |x| ops::cos(x))?,
         Op::Tan => unary(given, |x| ops::tan(x))?,
+        Op::Arcsin => unary(given, |x| ops::asin(x))?,
+        Op::Arccos => unary(given, |x| ops::acos(x))?,
+        Op::Arctan => unary(given, |x| ops::atan(x))?,
+        Op::Sinh => unary(given, |x| ops::sinh(x))?,
+        Op::Cosh => unary(given, |x| ops::cosh(x))?,
+        Op::Arcsinh => unary(given, |x| ops::asinh(x))?,
+        Op::Arccosh => unary(given, |x| ops::acosh(x))?,
+        Op::Arctanh => unary(given, |x| ops::atanh(x))?,
+        Op::Erfinv => unary(given, |x| ops::erfinv(x))?,
+        Op::Conjugate => integers::conjugate(one(given)?)?,
         Op::Negative => unary(given, |x| ops::negative(x))?,
         Op::Floor => unary(given, |x| ops::floor(x))?,
         Op::Ceil => unary(given, |x| ops::ceil(x))?,
@@ -201,6 +241,11 @@ pub(super) fn call(op: Op, given: &[Given], args: &Args<'_>) -> Result<Vec<Array
         Op::NotEqual => binary(given, |a, b| ops::ne(a, b))?,
         Op::LogicalAnd => binary(given, |a, b| ops::logical_and(a, b))?,
         Op::LogicalOr => binary(given, |a, b| ops::logical_or(a, b))?,
+        Op::BitwiseAnd | Op::BitwiseOr | Op::BitwiseXor | Op::LeftShift | Op::RightShift => {
+            let [a, b] = two(given)?;
+            integers::bits(op, &a, &b)?
+        }
+        Op::BitwiseInvert => integers::inverted(one(given)?)?,
 
         // mlx.nn, by mlx-rs where it has them.
         Op::NnRelu => unary(given, |x| nn::relu(x))?,
@@ -286,8 +331,12 @@ fn two(given: &[Given]) -> Result<[Array; 2]> {
 
 /// A plain number in the dtype of its partner.
 fn weak(number: f64, other: &Array) -> Result<Array> {
-    let scalar = Array::from_f32(float32(number));
     let dtype = other.dtype();
+    let is_whole = !dtype.is_float() && !matches!(dtype, Dtype::Bool | Dtype::Complex64);
+    if is_whole && number.fract() == 0.0 && number.abs() < 2f64.powi(53) {
+        return Ok(Array::from_slice(&[number as i64], &[]).as_dtype(dtype)?);
+    }
+    let scalar = Array::from_f32(float32(number));
     // The fraction of infinity is NaN.
     let keeps = dtype.is_float() || (number.fract() == 0.0 && dtype != Dtype::Bool);
     Ok(if keeps { scalar.as_dtype(dtype)? } else { scalar })
