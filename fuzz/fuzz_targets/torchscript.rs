@@ -7,6 +7,7 @@ use t2m_tui_fuzz::archive::{Record, torch_records, zip};
 use t2m_tui_fuzz::{open, parts};
 
 fuzz_target!(|data: &[u8]| {
+    let _ = t2m_checkpoint::script::parse(&String::from_utf8_lossy(data));
     let [pickle, code, debug, constants] = parts(data);
     let mut records = torch_records(pickle);
     records.push(Record::stored("x/code/__torch__/nets.py", code));

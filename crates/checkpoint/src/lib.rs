@@ -39,6 +39,7 @@ mod rebuild;
 mod records;
 mod renamed;
 pub mod safetensors;
+pub mod script;
 mod sharded;
 mod sources;
 pub mod spare;
@@ -110,6 +111,8 @@ pub struct Checkpoint {
     pub ops: Vec<OpUse>,
     /// The graph of the whole model, where the file holds one.
     pub graph: Option<graph::Graph>,
+    /// The code and the objects of a TorchScript archive, of which a graph can be made.
+    pub script: Option<script::Script>,
     /// The inputs that the graph was made with, where the file holds them: tensors in the order of the graph's user inputs.
     pub samples: Option<Box<Checkpoint>>,
     /// What a careful reader should know, one sentence each.
@@ -311,6 +314,7 @@ impl Checkpoint {
             sources: Vec::new(),
             ops: Vec::new(),
             graph: None,
+            script: None,
             samples: None,
             warnings: Vec::new(),
             absent: Vec::new(),

@@ -314,6 +314,14 @@ impl Pickle {
         }
     }
 
+    /// A number of floating point.
+    pub fn float(&self, id: NodeId) -> Option<f64> {
+        match self.node(id) {
+            Node::Float(halves) => Some(f64::from_bits(join(halves))),
+            _ => None,
+        }
+    }
+
     /// True or False.
     pub fn bool(&self, id: NodeId) -> Option<bool> {
         match self.node(id) {

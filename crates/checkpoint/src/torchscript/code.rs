@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::archive::Archive;
 use super::super::error::name_for_message;
 use super::super::literal::{Call, calls, literal};
+use super::super::script::File;
 use super::super::{Bytes, Error};
 
 /// The folder of the code.
@@ -48,6 +49,8 @@ pub(super) struct Code {
     pub classes: HashMap<String, Class>,
     /// The classes of each file by the file's record, in the order of the file names.
     pub files: Vec<(String, Vec<Place>)>,
+    /// The files themselves, in the same order.
+    pub texts: Vec<File>,
 }
 
 impl Code {
@@ -77,20 +80,21 @@ impl Code {
             let text = String::from_utf8(text).map_err(|error| {
                 damaged(format!("is no text: byte {} is not UTF-8", error.utf8_error().valid_up_to()))
             })?;
-            code.add(name, &text);
+            code.add(name, text);
         }
         Ok(code)
     }
 
-    fn add(&mut self, name: String, text: &str) {
+    fn add(&mut self, name: String, text: String) {
         let module = name.trim_start_matches(FOLDER).trim_end_matches(".py").replace('/', ".");
         let mut places = Vec::new();
-        for (class, range) in module_classes(text) {
+        for (class, range) in module_classes(&text) {
             let class = format!("{module}.{class}");
             self.classes.insert(class.clone(), Class::parse(text.get(range.clone()).unwrap_or_default()));
             places.push(Place { class, range });
         }
-        self.files.push((name, places));
+        self.files.push((name.clone(), places));
+        self.texts.push(File { record: name, module, text, places: Vec::new() });
     }
 }
 
@@ -198,7 +202,7 @@ class Last(Module):
     #[test]
     fn declarations_and_calls_of_each_module_class() {
         let mut code = Code::default();
-        code.add("code/__torch__/nets/___torch_mangle_5.py".to_owned(), TEXT);
+        code.add("code/__torch__/nets/___torch_mangle_5.py".to_owned(), TEXT.to_owned());
         let net = &code.classes["__torch__.nets.___torch_mangle_5.Net"];
         assert_eq!((net.parameters.len(), net.buffers.len(), net.calls.len()), (2, 0, 1));
         let expected = [("stride".to_owned(), json!([2, 2])), ("names".to_owned(), json!(["a : Final[b] = c"]))];
@@ -221,7 +225,7 @@ class Last(Module):
     proptest! {
         #[test]
         fn no_text_panics(lines in prop::collection::vec("(class |def |  def |  |    )?[a-zé:=\\[\\]\" ]{0,12}(\\(Module\\):|: Final\\[x\\] = 1)?", 0..20)) {
-            Code::default().add("code/x.py".to_owned(), &lines.join("\n"));
+            Code::default().add("code/x.py".to_owned(), lines.join("\n"));
         }
     }
 }

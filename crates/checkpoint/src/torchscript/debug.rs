@@ -11,7 +11,7 @@ use super::super::pickle::{NodeId, Pickle};
 use super::code::{Place, demangle};
 
 /// First member of archives with a table.
-const WITH_TABLE: &str = "FORMAT_WITH_STRING_TABLE";
+pub(super) const WITH_TABLE: &str = "FORMAT_WITH_STRING_TABLE";
 /// Longest function, in bytes.
 const LONGEST_FUNCTION: usize = 1 << 20;
 /// A function is not expected behind this line: empty lines stand in front of it.
@@ -150,7 +150,7 @@ fn place_of(places: &[Place], offset: usize) -> Option<(usize, &Place)> {
     place.range.contains(&offset).then_some((number, place))
 }
 
-fn table_entry(pickle: &Pickle, table: &[NodeId], index: NodeId) -> Option<String> {
+pub(super) fn table_entry(pickle: &Pickle, table: &[NodeId], index: NodeId) -> Option<String> {
     let index = usize::try_from(pickle.int(index)?).ok()?;
     Some(pickle.text(*table.get(index)?)?.into_owned())
 }

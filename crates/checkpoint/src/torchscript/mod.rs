@@ -5,8 +5,11 @@
 
 mod code;
 mod debug;
+mod places;
+mod script;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -18,6 +21,7 @@ use super::objects::{self, Children, join};
 use super::pickle::{self, Fault, NodeId, Pickle, Printer, key_text};
 use super::rebuild::{self, Rebuilder};
 use super::torch_zip::{PICKLE, byte_order, check_folder, storages};
+use super::script::Script;
 use super::{Bytes, Checkpoint, Content, Error, Format, FoundModule, OwnTensor, PickleReport, TensorKind, hyper};
 use code::{Code, demangle};
 
@@ -25,6 +29,8 @@ use code::{Code, demangle};
 const CONSTANTS: &str = "constants.pkl";
 /// Written where a module was traced.
 const TRACED: &str = "traced_inputs.pkl";
+/// Tuples of traced inputs are looked into to this depth.
+const MOST_NESTED: usize = 4;
 /// Code of torch's own modules, whose source needs no archive.
 const TORCH_CODE: &str = "code/__torch__/torch/";
 
@@ -45,8 +51,8 @@ pub(super) fn read(
 ) -> Result<Checkpoint, Error> {
     check_folder(path, &archive)?;
     let big_endian = byte_order(path, &bytes, &mut archive)?;
-    let code = Code::read(path, &bytes, &mut archive)?;
-    let debug = debug_records(path, &bytes, &mut archive, &code);
+    let mut code = Code::read(path, &bytes, &mut archive)?;
+    let debug = debug_records(path, &bytes, &mut archive, &mut code);
     let data = match pickle {
         Some((pickle, warning)) => {
             archive.warnings.extend(warning);
@@ -55,6 +61,7 @@ pub(super) fn read(
         None => load(path, &bytes, &mut archive, PICKLE)?,
     };
     let constants = load(path, &bytes, &mut archive, CONSTANTS)?;
+    let traced = traced_inputs(path, &bytes, &mut archive);
     let mut warnings = std::mem::take(&mut archive.warnings);
     warnings.extend(traced_warning(&debug));
 
@@ -62,7 +69,9 @@ pub(super) fn read(
     let mut rebuilder = Rebuilder::new(&data, &find, big_endian);
     let modules = modules(&mut rebuilder, &code).map_err(|reason| fault(path, PICKLE, reason, &data))?;
     warnings.extend(rebuilder.finish_warnings());
+    let script = Script { files: std::mem::take(&mut code.texts), objects: script::objects(&rebuilder) };
     let mut checkpoint = Checkpoint {
+        script: Some(script),
         bytes: bytes.length(),
         tensors: rebuilder.tensors,
         storages: rebuilder.storages,
@@ -78,7 +87,11 @@ pub(super) fn read(
     checkpoint.warnings.extend(rebuilder.finish_warnings());
     checkpoint.warnings.extend(constants_warning(rebuilder.tensors.len()));
     checkpoint.append(rebuilder.tensors, rebuilder.storages);
-    checkpoint.files.push(bytes);
+    let samples = traced.and_then(|traced| samples(path, &traced, &archive, big_endian));
+    let whole = Arc::new(bytes);
+    let part = || Bytes::Part { whole: Arc::clone(&whole), start: 0, length: whole.length() };
+    checkpoint.samples = samples.map(|samples| Box::new(Checkpoint { files: vec![part()], ..samples }));
+    checkpoint.files.push(Arc::try_unwrap(whole).unwrap_or_else(|whole| Bytes::Part { start: 0, length: whole.length(), whole }));
     Ok(checkpoint)
 }
 
@@ -130,17 +143,22 @@ fn report(pickle: &Pickle) -> PickleReport {
 }
 
 /// Source of the user's classes. A debug record that cannot be read is left out, with a warning.
-fn debug_records(path: &Path, bytes: &Bytes, archive: &mut Archive, code: &Code) -> debug::Collector {
+fn debug_records(path: &Path, bytes: &Bytes, archive: &mut Archive, code: &mut Code) -> debug::Collector {
     let mut collector = debug::Collector::default();
-    for (file, places) in &code.files {
+    for ((file, places), text) in code.files.iter().zip(&mut code.texts) {
         let name = format!("{file}.debug_pkl");
         let Some(record) = archive.find(&name) else { continue };
-        if places.is_empty() || file.starts_with(TORCH_CODE) {
+        if file.starts_with(TORCH_CODE) {
             continue;
         }
         let data = archive.read(path, bytes, &name, record).map_err(|error| error.to_string());
         match data.and_then(|data| Pickle::load(data, 0).map_err(|(fault, _)| fault.what)) {
-            Ok(pickle) => collector.add(&name, &pickle, places),
+            Ok(pickle) => {
+                text.places = places::places(&pickle);
+                if !places.is_empty() {
+                    collector.add(&name, &pickle, places);
+                }
+            }
             Err(why) => {
                 let name = name_for_message(&name);
                 archive.warnings.push(format!("The source in `{name}` cannot be read: {why}."));
@@ -148,6 +166,35 @@ fn debug_records(path: &Path, bytes: &Bytes, archive: &mut Archive, code: &Code)
         }
     }
     collector
+}
+
+/// What a module was traced with. What is wrong with it is no fault of the model's.
+fn traced_inputs(path: &Path, bytes: &Bytes, archive: &mut Archive) -> Option<Pickle> {
+    let record = archive.find(TRACED)?;
+    let data = archive.read(path, bytes, TRACED, record).ok()?;
+    let pickle = Pickle::load(data, 0).ok()?;
+    rebuild::check_persistent_ids(&pickle).ok()?;
+    Some(pickle)
+}
+
+/// The tensors among what a module was traced with, in order; `None` where there is anything else.
+fn samples(path: &Path, pickle: &Pickle, archive: &Archive, big_endian: bool) -> Option<Checkpoint> {
+    let given = pickle.get(pickle.root(), "forward")?;
+    let find = storages(archive, "traced_inputs");
+    let mut rebuilder = Rebuilder::new(pickle, &find, big_endian);
+    let mut waiting = vec![(given, 0)];
+    while let Some((value, depth)) = waiting.pop() {
+        let name = format_compact!("in{}", rebuilder.tensors.len());
+        if rebuilder.add(value, name).ok()?.is_none() {
+            // A tuple of tensors is as many inputs; anything else is none that can be given.
+            let items: Vec<NodeId> = pickle.items(value).filter(|_| depth < MOST_NESTED)?.collect();
+            waiting.extend(items.into_iter().rev().map(|item| (item, depth + 1)));
+        }
+        pickle.check_work().ok()?;
+    }
+    let content = Content::StateDict { module_versions: Vec::new() };
+    let (tensors, storages) = (rebuilder.tensors, rebuilder.storages);
+    Some(Checkpoint { tensors, storages, ..Checkpoint::new(path, Format::TorchZip, content) })
 }
 
 /// Say that tracing kept no source, and where it is.
