@@ -137,7 +137,8 @@ class Study:
     def start(self):
         """The default configuration, of few layers."""
         env = self.library.env(self.kind, {})
-        raw = {}
+        # Some leave the vocabulary open.
+        raw = {key: 40 for key, value in env.items() if key == "vocab_size" and value is None}
         for key, value in env.items():
             few = 7 if "layer_types" in env or f"{key.rpartition('.')[0]}.layer_types".lstrip(".") in env else 4
             if isinstance(value, int) and not isinstance(value, bool) and FEW.search(key.rpartition(".")[2]) and value > few and "expert" not in key:

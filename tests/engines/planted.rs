@@ -57,7 +57,7 @@ impl Mistake {
             toml::to_string(&BTreeMap::from([("ops", BTreeMap::from([(schema, text.replace(&self.from, &self.to))]))]));
         let mut registry = Registry::load(&[]).unwrap();
         registry.apply(Path::new("planted.toml"), &file.unwrap()).unwrap();
-        registry.aten
+        registry.aten()
     }
 
     /// Whether a graph's node is of the op.

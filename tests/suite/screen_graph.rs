@@ -125,6 +125,7 @@ fn ran(theme: &str) -> State {
         name: "add_5".to_owned(),
         dtype: Dtype::Float32,
         shape: vec![2, 5, 16],
+        value: None,
         measured: Ok(measured(7.7e-3, 6e-5)),
     };
     tell(&mut state, request.number, Report::Event(Event::Outputs(vec![output])));
