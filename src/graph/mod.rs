@@ -4,6 +4,7 @@
 //! gives.
 
 mod alias;
+pub mod counts;
 pub mod events;
 pub mod host;
 pub mod inputs;
