@@ -1,6 +1,6 @@
 //! Draws `screenshots/*.svg` and `*.png` with the program's own drawing code: `make screenshots`.
 //!
-//! What is drawn is the built-in demo, measured by both engines while this runs (T2M_TORCH and T2M_MLX name them): no
+//! What is drawn is the built-in demo, and a graph of the tests, measured by both engines while this runs (T2M_TORCH and T2M_MLX name them): no
 //! number in a picture is made up.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -13,6 +13,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use resvg::{tiny_skia, usvg};
+use t2m_tui::graph::runner;
 use t2m_tui::open::{Opened, Options, open};
 use t2m_tui::source::highlight;
 use t2m_tui::tui::action::{Action, Command, Effect, HighlightJob, Highlighted};
@@ -33,6 +34,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A registry that takes GroupNorm's flag away.
 const WRONG: &str = "[[layer]]\nclass = \"torch.nn.modules.normalization.GroupNorm\"\nargs = {}\n";
+
+/// A registry in which a sigmoid is a little too steep.
+const STEEP: &str = "[ops]\n\"sigmoid(Tensor self) -> Tensor\" = \"mx.sigmoid(self * 1.02)\"\n";
 
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
@@ -55,7 +59,35 @@ fn main() {
     let registry = std::env::temp_dir().join(format!("t2m-screenshots-{}.toml", std::process::id()));
     fs::write(&registry, WRONG).unwrap();
     save("broken", Take::of(vec![registry.clone()]).measured("dark", "picture.blocks.0.norm1"), (160, 45));
+    fs::write(&registry, STEEP).unwrap();
+    save("graph", graph(registry.clone()), (160, 45));
     fs::remove_file(registry).unwrap();
+}
+
+/// A graph of the tests, run with a mistake in one row, at the node where it is.
+fn graph(registry: PathBuf) -> State {
+    let folder = Path::new("tests/fixtures/graphs");
+    let (checkpoint, sources) = (folder.join("attention.pt2"), vec![folder.to_owned()]);
+    let opened = open(&Options { checkpoint, sources, registries: vec![registry], ..Options::default() }).unwrap();
+    let mut state = state_of(&opened, "dark");
+    let area = Rect::new(0, 0, 160, 45);
+    render(&mut state, area, &mut Buffer::empty(area));
+    let request = act(&mut state, Action::Command(Command::RunGraph))
+        .into_iter()
+        .find_map(|effect| if let Effect::RunGraph(request) = effect { Some(request) } else { None })
+        .expect("the file has a graph");
+    let (sender, reports) = crossbeam_channel::unbounded();
+    let runner = runner::Runner::start(opened.job().unwrap(), Vec::new(), DEADLINE, sender);
+    runner.submit(request);
+    for (number, report) in &reports {
+        let done = matches!(report, runner::Report::Ended(_));
+        act(&mut state, Action::Graph(number, report));
+        if done {
+            break;
+        }
+    }
+    act(&mut state, Action::Command(Command::FirstDivergence));
+    state
 }
 
 /// The demo and all that was heard while it was measured once.

@@ -36,6 +36,9 @@ pub struct Args {
     /// Seed of inputs that are drawn: by --input, or where neither the file nor --inputs holds any
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
+    /// Where MLX computes; without it on MLX's own default, a GPU where there is one
+    #[arg(long, value_enum)]
+    device: Option<Device>,
     /// Write a Python script that shows in torch and MLX alone what was found of this node (its name or its number), for an issue
     /// upstream: repro_NODE.py, here, and the node's inputs beside it where they are many
     #[arg(long, value_name = "NODE")]
@@ -46,6 +49,23 @@ pub struct Args {
     /// Seconds to wait for an engine's answer before it counts as hung; its start is given 5 at least
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     deadline: u64,
+}
+
+/// Where MLX computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Device {
+    Cpu,
+    Gpu,
+}
+
+impl Device {
+    fn name(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Gpu => "gpu",
+        }
+    }
 }
 
 /// What `run` writes.
@@ -111,6 +131,9 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let deadline = Duration::from_secs(args.deadline);
     let lockstep = Lockstep::new(&job, deadline, &cancel, listener, &mut tell);
     let mut lockstep = lockstep.with_rows(&job.table).watch(watched);
+    if let Some(device) = args.device {
+        lockstep = lockstep.on_device(device.name()).map_err(|stop| stop.to_string())?;
+    }
     let ran = lockstep.start().and_then(|engines| lockstep.run(graph, &tensors).map(|()| engines));
     let seen = lockstep.seen();
     drop(lockstep);

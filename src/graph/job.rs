@@ -87,3 +87,39 @@ fn find(file: &Checkpoint, name: &str) -> Option<Result<TensorData, String>> {
 fn absent(name: &str) -> String {
     format!("the file does not hold `{}`", quoted(name))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn weights_are_the_checkpoints_and_buffers_that_it_lacks_the_programs() {
+        let open = |name: &str| {
+            Arc::new(
+                Checkpoint::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap(),
+            )
+        };
+        let (weights, program) = (open("state_dict.safetensors"), open("graphs/attention.pt2"));
+        let there = weights.tensors[0].name.clone();
+        let own = Job::of(Arc::clone(&program));
+        assert!(own.graph().is_some() && own.samples().is_some());
+        let exported = Exported {
+            program: Arc::clone(&program),
+            names: HashMap::from([("q.weight".to_owned(), there.clone())]),
+            parameters: ["q.weight", "kv.weight"].map(str::to_owned).into(),
+        };
+        let job = Job { exported: Some(Arc::new(exported)), ..Job::of(Arc::clone(&weights)) };
+        // What the program was exported with were zeros.
+        assert!(job.graph().is_some() && job.samples().is_none());
+        let read = |name: &str| State::read(&job, name);
+        assert_eq!(read("q.weight").unwrap(), weights.read(0).unwrap());
+        assert_eq!(read("bias").unwrap(), State::read(&*program, "bias").unwrap());
+        let absent = read("kv.weight").unwrap_err();
+        assert_eq!(absent, "the file does not hold `kv.weight`");
+        assert!(read("no_such").is_err());
+    }
+}

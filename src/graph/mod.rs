@@ -4,6 +4,7 @@
 //! gives.
 
 mod alias;
+pub mod counts;
 pub mod events;
 mod given;
 pub mod host;

@@ -31,6 +31,7 @@ use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{CancelToken, Client, Step};
 use t2m_engine::graph::{Call, Outcome, Place, Ran, Run};
+use t2m_engine::process::Program;
 use t2m_engine::{EngineInfo, EngineState, Side};
 
 /// A value that lives in the engines.
@@ -114,6 +115,16 @@ impl<'a> Lockstep<'a> {
     /// Convert ops by these rows instead of the built-in ones.
     pub fn with_rows(self, table: &'a Table) -> Lockstep<'a> {
         Lockstep { table, ..self }
+    }
+
+    /// Let MLX compute on this device: `cpu` or `gpu`.
+    ///
+    /// # Errors
+    /// Its program is not there.
+    pub fn on_device(self, device: &str) -> Result<Lockstep<'a>, Stop> {
+        let program = Program::find(Side::Mlx).map_err(Stop::Engine)?;
+        let arguments = ["--device", device].map(Into::into).into();
+        Ok(Lockstep { mlx: self.mlx.with_program(Program { arguments, ..program }), ..self })
     }
 
     /// Begin at this node: those before it are run by torch alone, and nothing is told of them.

@@ -37,6 +37,9 @@ pub enum Report {
     Ended(Result<(), Stop>),
 }
 
+/// A report with the number of its run.
+pub type Told = (u64, Report);
+
 /// The thread. Each run has engines of its own, which end with it. Dropping it ends them.
 #[derive(Debug)]
 pub struct Runner {
@@ -48,7 +51,7 @@ pub struct Runner {
 impl Runner {
     /// Start the thread; nothing runs yet. Inputs are drawn as `specs` say where there are some, otherwise they are the file's own,
     /// and drawn where it holds none. An answer that takes longer than `deadline` counts as a hang.
-    pub fn start(job: Job, specs: Vec<InputSpec>, deadline: Duration, reports: Sender<(u64, Report)>) -> Runner {
+    pub fn start(job: Job, specs: Vec<InputSpec>, deadline: Duration, reports: Sender<Told>) -> Runner {
         let (requests, queue) = crossbeam_channel::unbounded::<(Request, u64)>();
         let cancel = CancelToken::default();
         let worker = Worker { job, specs, deadline, cancel: cancel.clone(), reports };
@@ -98,7 +101,7 @@ struct Worker {
     specs: Vec<InputSpec>,
     deadline: Duration,
     cancel: CancelToken,
-    reports: Sender<(u64, Report)>,
+    reports: Sender<Told>,
 }
 
 impl Worker {

@@ -1,6 +1,7 @@
 //! `inspect --format json`: one object, schema 1. Fields are added, never renamed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
@@ -9,6 +10,7 @@ use super::Each;
 use crate::export::state_dict::known_share;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{BlockerPlace, Blockers, Forwards, status_counts};
+use crate::graph::counts;
 use crate::graph::preflight::Preflight;
 use crate::model::ModuleId;
 use crate::open::Opened;
@@ -132,6 +134,12 @@ fn graph(opened: &Opened) -> Option<Value> {
             row
         });
         value.insert("missing".to_owned(), missing.collect());
+        let place = |(file, line): &(Arc<str>, usize)| json!({"file": &**file, "line": line});
+        let counted = counts::by_module(graph).into_iter().map(|one| {
+            let places: Vec<Value> = one.places.iter().map(place).collect();
+            json!({"module": &*one.module, "op": one.op, "count": one.count, "places": places})
+        });
+        value.insert("ops".to_owned(), counted.collect());
         value.insert("nodes".to_owned(), json!(preflight.nodes));
         value.insert("convertible".to_owned(), json!(preflight.convertible));
     }

@@ -16,6 +16,7 @@ use crate::figures::{bytes, count};
 use crate::findings::idioms::{IdiomSummary, idioms};
 use crate::findings::{BlockerPlace, Blockers, Folders, Headline, ops, status_counts};
 use crate::fit::{fit, hang};
+use crate::graph::counts::{Counted, by_module};
 use crate::graph::preflight::Preflight;
 use crate::model::{Evidence, Module, ModuleId, attributes};
 use crate::open::Opened;
@@ -78,6 +79,7 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     let mut rest = String::new();
     write_unreadable(&mut rest, opened)?;
     write_ops(&mut rest, opened)?;
+    write_graph(&mut rest, opened)?;
     write_idioms(&mut rest, opened, &folders)?;
     write_pickle(&mut rest, opened)?;
     page.out.write_str(&fit(&rest, columns))
@@ -218,6 +220,36 @@ fn write_ops(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// The ops that the graph has in the forwards of modules that hold others: what stands between the layers.
+fn write_graph(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
+    let Some(graph) = opened.whole_graph() else { return Ok(()) };
+    let holds = |path: &str| opened.model.find(path).is_none_or(|id| !opened.model.modules[id].is_leaf(id));
+    let mut heading = Some("\nops of the graph between the layers\n");
+    let counted: Vec<Counted> = by_module(graph).into_iter().filter(|one| holds(&one.module)).collect();
+    for of_module in counted.chunk_by(|a, b| a.module == b.module) {
+        out.write_str(heading.take().unwrap_or(""))?;
+        let words: Vec<String> = of_module.iter().map(counted_words).collect();
+        let name = of_module.first().map_or("", |one| &*one.module);
+        let name = if name.is_empty() { "(root)" } else { name };
+        writeln!(out, "    {}: {}", quoted(name), words.join(", "))?;
+    }
+    Ok(())
+}
+
+/// `add.Tensor ×2 net.py:41 net.py:47`
+fn counted_words(one: &Counted) -> String {
+    let op = one.op.strip_prefix("aten.").unwrap_or(&one.op);
+    let mut words = quoted(op.strip_suffix(".default").unwrap_or(op)).into_owned();
+    if one.count > 1 {
+        words += &format!(" ×{}", one.count);
+    }
+    for (file, line) in one.places.iter().take(MOST_PLACES) {
+        let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+        words += &format!(" {}:{line}", quoted(name));
+    }
+    if one.places.len() > MOST_PLACES { words + " …" } else { words }
 }
 
 /// What several lines of a forward compute together, and what MLX's own function does with it.

@@ -111,7 +111,7 @@ fn heading(seen: &Seen, result: &NodeResult, facts: &Facts<'_>) -> String {
     let place = place.unwrap_or_default();
     let [torch, mlx] = facts.engines;
     let mut lines = vec![
-        format!("{} in libtorch {} and MLX {} ({})", seen.node.target, torch.version, mlx.version, mlx.device),
+        format!("{} in libtorch {} and MLX {} ({})", seen.node.target, torch.version, mlx.version, mlx.settings()),
         format!("node {} of {}{place}", result.name, facts.file),
     ];
     match &result.isolated {

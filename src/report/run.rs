@@ -68,6 +68,7 @@ impl Report<'_> {
         }
         lines.push(match self.results.first_divergence() {
             Some(node) => format!("first divergence: {}", whose(node)),
+            None if self.results.run() == 0 => "no node was compared".to_owned(),
             None => "no divergence: rounding explains every difference".to_owned(),
         });
         let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);

@@ -234,7 +234,7 @@ struct World<'a> {
     workers: &'a mut Workers,
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
-    graphs: (Sender<(u64, runner::Report)>, Receiver<(u64, runner::Report)>),
+    graphs: (Sender<runner::Told>, Receiver<runner::Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
 }

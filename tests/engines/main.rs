@@ -9,6 +9,7 @@ mod assumed;
 mod certify;
 mod certify_ops;
 mod convert;
+mod graph_runs;
 mod graphs;
 mod layers;
 mod planted;

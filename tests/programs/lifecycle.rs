@@ -111,10 +111,10 @@ fn signals_restore() {
 
 #[test]
 fn a_panic_gives_the_terminal_back_before_its_message() {
-    // A backtrace would push the message off the screen.
-    let quiet = [("RUST_BACKTRACE", "0")];
+    // A backtrace, where the developer's shell asks for one, would push the message off the screen.
+    let environment = [("RUST_BACKTRACE", "0")];
     let program = Path::new(env!("CARGO_BIN_EXE_panicking-screen"));
-    let mut terminal = Terminal::start_program(program, &[], &quiet, 120, 30);
+    let mut terminal = Terminal::start_program(program, &[], &environment, 120, 30);
     let status = terminal.wait_end();
     assert!(!status.success());
     assert_restored(&terminal);

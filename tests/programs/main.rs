@@ -21,6 +21,7 @@ mod convert_property;
 mod convert_safety;
 mod engine_client;
 mod files;
+mod graphs;
 mod lifecycle;
 mod matrix;
 mod messages;

@@ -40,6 +40,7 @@ mod overrides;
 mod ports;
 mod reached;
 mod records;
+mod repro;
 mod screen_actions;
 mod screen_build;
 mod screen_graph;

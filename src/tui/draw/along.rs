@@ -67,6 +67,15 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, along: &Along) {
         let style = if point.verdict.is_bad() { theme.verdict(point.verdict) } else { theme.muted() };
         (0..step as u16).for_each(|by| set(column(point.slot) + by, height(point.value), '─', style));
     }
+    // An error that would fall on the row of its bound moves to the side where it belongs.
+    let apart = |point: &Point| {
+        let (here, bound) = (height(point.value), height(point.tolerance));
+        match point.value > point.tolerance {
+            _ if here != bound || !usable(point.value) || !usable(point.tolerance) => here,
+            true => here.saturating_sub(1).max(plot.y),
+            false => (here + 1).min(plot.bottom().saturating_sub(1)),
+        }
+    };
     for point in &along.isolated {
         let sign = match point.verdict {
             Verdict::Failed => '!',
@@ -74,7 +83,7 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, along: &Along) {
             _ if point.value == 0.0 => '=',
             _ => '●',
         };
-        set(column(point.slot), height(point.value), sign, theme.verdict(point.verdict));
+        set(column(point.slot), apart(point), sign, theme.verdict(point.verdict));
     }
     let y = area.bottom() - 1;
     let width = usize::from(area.width - AXIS);
@@ -137,7 +146,17 @@ mod tests {
         let row = |sign: char| rows[..10].iter().position(|row| row.contains(sign)).unwrap();
         assert!(row('✗') < row('┄') && row('┄') < row('●') && row('●') < row('='), "{rows:#?}");
         assert!(rows[9].starts_with("     0┤="), "{rows:#?}");
-        assert!(rows[0].contains('┊') && rows[5].contains('┊'), "{rows:#?}");
+        assert!(rows[2].contains('┊') && rows[5].contains('┊'), "{rows:#?}");
+        // On a coarse axis each is still on its side of the bound.
+        for (value, verdict, above) in [(9.9e-6, Verdict::Ok, false), (1.1e-5, Verdict::Drift, true)] {
+            let mut buffer = Buffer::empty(area);
+            let one = Along { isolated: vec![point(0, value, verdict)], slots: 3, each: 1, ..Along::default() };
+            draw(&theme, area, &mut buffer, &one);
+            let rows = crate::tui::snapshot::rows(&buffer);
+            let row = |signs: [char; 2]| rows[..10].iter().position(|row| row.contains(signs)).unwrap();
+            assert_eq!(row(['●', '✗']) < row(['┄', '┄']), above, "{rows:#?}");
+            assert_ne!(row(['●', '✗']), row(['┄', '┄']), "{rows:#?}");
+        }
         // Nothing is drawn beyond the pane, however many nodes there are.
         let many =
             Along { isolated: (0..500).map(|slot| point(slot, 1e-7, Verdict::Ok)).collect(), slots: 500, ..along };

@@ -53,7 +53,7 @@ impl GraphRunner for runner::Runner {
 }
 
 /// Starts a runner of graphs that sends its reports there, each with the run's number.
-pub type StartGraph = Box<dyn FnOnce(Sender<(u64, runner::Report)>) -> Box<dyn GraphRunner> + Send>;
+pub type StartGraph = Box<dyn FnOnce(Sender<runner::Told>) -> Box<dyn GraphRunner> + Send>;
 
 /// Starts a converter that sends its events there.
 pub type StartConverter = Box<dyn FnOnce(Sender<converting::Event>) -> Box<dyn Converter> + Send>;

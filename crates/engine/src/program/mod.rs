@@ -290,7 +290,13 @@ impl Step {
         let (before, behind): (Vec<_>, Vec<_>) = self.args.iter().partition(|(name, _)| in_front(name));
         let listed = |operand: &str| first.map_or(operand, |_| operand.trim_matches(['[', ']'])).to_owned();
         let mut arguments: Vec<String> = before.into_iter().map(written).collect();
-        arguments.extend(inputs.iter().map(|input| listed(input)));
+        // An array that Python takes by its name alone: a mask.
+        let arrays: Vec<&Parameter> = parameters.iter().filter(|parameter| parameter.takes == Takes::Array).collect();
+        let named = |at: usize| arrays.get(at).filter(|parameter| parameter.given == Given::Name);
+        arguments.extend(inputs.iter().enumerate().map(|(at, input)| match named(at) {
+            Some(parameter) => format!("{}={input}", parameter.name),
+            None => listed(input),
+        }));
         arguments.extend(behind.into_iter().map(written));
         match signature.map(|signature| signature.home) {
             Some(Home::Method) if !inputs.is_empty() => {
@@ -376,6 +382,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_array_that_python_takes_by_name_alone_has_it() {
+        let mut program = Program::new(&["q", "k", "v", "m"]);
+        let inputs = ["q", "k", "v", "m"].map(Operand::from);
+        let result = program.call(MlxOp::FastScaledDotProductAttention, inputs, [("scale", json!(0.5))]);
+        program.outputs = vec![result];
+        let (_, lines) = program.python();
+        assert_eq!(lines[0], "v0 = mx.fast.scaled_dot_product_attention(q, k, v, mask=m, scale=0.5)");
+    }
 
     #[test]
     fn a_program_reads_as_python() {

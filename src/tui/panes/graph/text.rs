@@ -199,7 +199,8 @@ fn told(
     let row = index.and_then(|index| nodes.get(nodes.row_of(index)?));
     let Some(row) = row else {
         if !canvas.view.ran.is_running() {
-            lines.push(Line::styled(format!("{what}: none"), theme.muted()));
+            let so_far = if matches!(canvas.view.ran.progress, Progress::Stopped(_)) { " so far" } else { "" };
+            lines.push(Line::styled(format!("{what}: none{so_far}"), theme.muted()));
         }
         return;
     };

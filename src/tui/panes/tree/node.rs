@@ -92,6 +92,7 @@ pub(super) fn sums(canvas: &mut Canvas<'_>, id: ModuleId, strip: Rect, columns: 
             (Some(row), which) => cell(canvas, row, which),
             (None, _) if below == 0 => continue,
             (None, Which::Isolated) => match sum.worst {
+                None if below == 1 => ("1 node".to_owned(), theme.faint()),
                 None => (format!("{below} nodes"), theme.faint()),
                 Some(worst) => {
                     let sign = if worst.is_bad() { glyphs::node_verdict(worst) } else { '✓' };
