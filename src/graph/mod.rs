@@ -9,6 +9,7 @@ mod given;
 pub mod host;
 pub mod inputs;
 pub mod judge;
+mod library;
 mod node;
 mod outputs;
 mod picks;

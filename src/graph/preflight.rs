@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::host;
+use super::library;
 use super::plan::{self, Form};
 use crate::registry::aten::Table;
 use t2m_checkpoint::graph::{Argument, Graph, Node, ValueId};
@@ -87,6 +88,7 @@ impl Preflight {
 fn refusal(graph: &Graph, node: &Node) -> Option<String> {
     let table = Table::built_in();
     match table.row(&node.target) {
+        None if library::parts(node).is_some() => return None,
         None => return Some(format!("no row converts {}", node.target)),
         Some(row) if row.given.is_some() => return None,
         Some(_) => {}
