@@ -15,7 +15,9 @@ use t2m_checkpoint::graph::{Argument, Graph, Input, Node, Origin, Value, ValueId
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::CancelToken;
 
-const EXAMPLES: &str = include_str!("../../assets/samples/aten.jsonl");
+/// Calls of torch's own databases, as `assets/samples/aten.py` finds them, and our own of what these do not call.
+const EXAMPLES: [&str; 2] =
+    [include_str!("../../assets/samples/aten.jsonl"), include_str!("../../assets/samples/aten_more.jsonl")];
 
 /// A call of an overload.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -39,13 +41,13 @@ pub enum Given {
     Several(Vec<Option<String>>),
 }
 
-/// The built-in examples, in the order of their names.
+/// The built-in examples.
 ///
 /// # Errors
 /// The first line that is none, which a test rules out.
 pub fn examples() -> Result<Vec<Example>, String> {
-    let lines = EXAMPLES.lines().enumerate();
-    lines.map(|(at, line)| serde_json::from_str(line).map_err(|error| format!("line {}: {error}", at + 1))).collect()
+    let lines = EXAMPLES.iter().flat_map(|text| text.lines());
+    lines.map(|line| serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))).collect()
 }
 
 /// What was measured of an overload.

@@ -11,6 +11,7 @@ pub mod host;
 pub mod inputs;
 pub mod job;
 pub mod judge;
+mod library;
 mod node;
 mod outputs;
 mod picks;

@@ -316,13 +316,36 @@ fn bound(program: &Program, longest: usize, takes: &[ValueId], forms: Forms<'_>)
     // A decomposition adds up over both axes of its matrix.
     let decomposes = program.steps.iter().any(|step| step.call.starts_with("mx.linalg."));
     let terms = if decomposes { takes.iter().map(elements).max().unwrap_or(terms) } else { terms };
-    if rounds.contains(&Rounding::Norm) {
+    let sizes = takes.iter().filter_map(|id| match forms(*id) {
+        Some(Form::Tensor { shape, .. }) => Some(shape),
+        _ => None,
+    });
+    let added = added(program, &sizes.collect::<Vec<_>>());
+    if rounds.contains(&Rounding::Norm) && added <= longest {
         Bound::Norm(longest)
-    } else if rounds.contains(&Rounding::Sum) {
-        Bound::Contraction(terms.max(longest.min(terms.max(1))))
+    } else if rounds.contains(&Rounding::Norm) || rounds.contains(&Rounding::Sum) {
+        Bound::Contraction(terms.max(longest.min(terms.max(1))).max(added))
     } else if rounds.iter().all(|&rounds| rounds == Rounding::Copy) {
         Bound::Copy
     } else {
         Bound::Pointwise
     }
+}
+
+/// How many elements the sums of a program have at most: as many as the largest axes hold together, of as many as one goes over.
+fn added(program: &Program, shapes: &[Vec<usize>]) -> usize {
+    const SUMS: [MlxOp; 6] = [MlxOp::Sum, MlxOp::Mean, MlxOp::Prod, MlxOp::Var, MlxOp::Std, MlxOp::Logsumexp];
+    let axes = |args: &serde_json::Map<String, Json>| match args.get("axis") {
+        None | Some(Json::Null) => usize::MAX,
+        Some(Json::Array(axes)) => axes.len(),
+        Some(_) => 1,
+    };
+    let sums = program.steps.iter().filter(|step| MlxOp::named(&step.call).is_some_and(|op| SUMS.contains(&op)));
+    let over = sums.map(|step| axes(&step.args)).max().unwrap_or(0);
+    let largest = |shape: &Vec<usize>| {
+        let mut sizes = shape.clone();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        sizes.iter().take(over).product::<usize>()
+    };
+    if over == 0 { 0 } else { shapes.iter().map(largest).max().unwrap_or(0) }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use super::host;
+use super::library;
 use super::plan::{self, Form};
 use crate::registry::aten::Table;
 use t2m_checkpoint::graph::{Argument, Graph, Node, ValueId};
@@ -98,6 +99,7 @@ impl Preflight {
 /// Why a node does not convert, as far as the file tells: where a shape is not in it, a row is enough.
 fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
     match table.row(&node.target) {
+        None if library::parts(node).is_some() => return None,
         None => return Some(format!("no row converts {}", node.target)),
         Some(row) if row.given.is_some() => return None,
         Some(_) => {}

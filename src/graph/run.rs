@@ -20,6 +20,7 @@ pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop
 use super::host::{self, Here};
 use super::job::State;
 use super::judge;
+use super::library;
 use super::node::judge_node;
 use super::picks::Sides;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
@@ -43,6 +44,13 @@ pub(super) struct Live {
     pub nan: bool,
     /// Whether rounding explains how far MLX's own is from torch's.
     pub agrees: bool,
+}
+
+impl Live {
+    /// Whether it is a tensor of numbers with a fraction.
+    pub fn is_float(&self) -> bool {
+        matches!(&self.form, Form::Tensor { dtype, .. } if dtype.is_floating())
+    }
 }
 
 /// The numbers that the engines hold a value under.
@@ -288,6 +296,18 @@ impl<'a> Lockstep<'a> {
         if node.target == "higher_order.cond" {
             return self.condition(node, values, index);
         }
+        if let Some(parts) = library::parts(node) {
+            let mut last = None;
+            for part in &parts {
+                if let Some(before) = std::mem::replace(&mut last, self.node(graph, part, values, index)?) {
+                    (self.tell)(Event::Node(Box::new(before)));
+                }
+            }
+            if let Some(gone) = values.remove(&library::BETWEEN) {
+                self.drop_value(gone.keys, values);
+            }
+            return Ok(last);
+        }
         let torch = match plan::torch(node, &forms) {
             Ok(torch) => torch,
             Err(refusal) => return Ok(Some(NodeResult::refused(node, index, refusal))),
@@ -403,7 +423,7 @@ impl<'a> Lockstep<'a> {
         let alone_mlx = mlx_alone.map(|ran| ran.results);
         self.keep(node, values, &keys, &outcomes, &own)?;
         judge_node(&mut result, bound, &outcomes, &exact, alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
-        self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own })?;
+        self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own, bound })?;
         let makes_nan = outcomes
             .iter()
             .any(|outcome| matches!(outcome, Outcome::Tensor { data: Some(data), .. } if judge::has_nan(data)));

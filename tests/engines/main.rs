@@ -6,6 +6,7 @@
 mod common;
 
 mod assumed;
+mod aten;
 mod certify;
 mod certify_ops;
 mod convert;
