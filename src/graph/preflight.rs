@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::host;
+use super::library;
 use super::plan::{self, Form};
 use crate::registry::aten::Table;
 use t2m_checkpoint::graph::{Argument, Graph, Node, ValueId};
@@ -86,6 +87,9 @@ impl Preflight {
 /// Why a node does not convert, as far as the file tells: where a shape is not in it, a row is enough.
 fn refusal(graph: &Graph, node: &Node) -> Option<String> {
     let table = Table::built_in();
+    if library::is_known(&node.target) {
+        return None;
+    }
     if table.row(&node.target).is_none() {
         return Some(format!("no row converts {}", node.target));
     }

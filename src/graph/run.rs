@@ -7,6 +7,8 @@
 //! Torch runs the graph as it is, writes and views included, and says where each result lies in memory. MLX's programs never
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
+mod condition;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -15,9 +17,12 @@ use serde_json::Value as Json;
 use super::alias::scattered;
 pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Stop};
 use super::host::{self, Here};
-use super::judge::{self, Three, View};
-use super::node::judge_node;
+use super::judge::{self, Inherited, Three, View};
+use super::library;
+use super::node::{Allowed, judge_node};
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
+use super::special::{self, Special};
+use super::uses::last_uses;
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use crate::registry::aten::{Table, functional};
@@ -33,7 +38,8 @@ struct Live {
     form: Form,
     keys: Keys,
     place: Option<Place>,
-    nan: bool,
+    special: Special,
+    inherited: Inherited,
 }
 
 /// The numbers that the engines hold a value under.
@@ -136,8 +142,9 @@ impl<'a> Lockstep<'a> {
     /// Give a tensor to both engines.
     fn hold(&mut self, tensor: &TensorData) -> Result<Live, Stop> {
         let [raw, torch, exact, copy] = [self.key(), self.key(), self.key(), self.key()];
-        let run =
-            |compute, key| Run { compute, takes: vec![raw], gives: vec![key], returns: compute == Dtype::Float32 };
+        // What is in float32 already need not come back.
+        let returns = |compute| compute == Dtype::Float32 && tensor.dtype != Dtype::Float32;
+        let run = |compute, key| Run { compute, takes: vec![raw], gives: vec![key], returns: returns(compute) };
         let step = Step {
             values: vec![(raw, tensor)],
             call: Call::Nothing,
@@ -149,13 +156,14 @@ impl<'a> Lockstep<'a> {
         let first =
             ran.next().map(|ran| ran.results).ok_or_else(|| Stop::Engine("libtorch gave nothing".to_owned()))?;
         let outcomes = first.map_err(Stop::Engine)?;
-        let Some(Outcome::Tensor { header, place, data: Some(data) }) = outcomes.into_iter().next() else {
+        let Some(Outcome::Tensor { header, place, data }) = outcomes.into_iter().next() else {
             return Err(Stop::Engine("libtorch gave no tensor".to_owned()));
         };
-        let nan = judge::has_nan(&data);
+        let data = data.unwrap_or_else(|| tensor.clone());
+        let special = Special::of(&data);
         self.pending.push((copy, data));
         let form = Form::Tensor { dtype: header.dtype, shape: header.shape };
-        Ok(Live { form, keys: Keys { torch, exact, copy, own: copy }, place, nan })
+        Ok(Live { form, keys: Keys { torch, exact, copy, own: copy }, place, special, inherited: Inherited::default() })
     }
 
     /// Load the parameters and buffers that a node is the first to need.
@@ -237,60 +245,16 @@ impl<'a> Lockstep<'a> {
         if node.target == "higher_order.cond" {
             return self.condition(node, values, index);
         }
+        if let Some((graph, given)) = library::written(node, &forms) {
+            self.within(&graph, &given, node, values, index)?;
+            return Ok(None);
+        }
         let torch = match plan::torch(node, &forms) {
             Ok(torch) => torch,
             Err(refusal) => return Ok(Some(NodeResult::refused(node, index, refusal))),
         };
         let mlx = plan::mlx(node, &forms, self.table);
         self.both(graph, node, values, index, &torch, mlx).map(Some)
-    }
-
-    /// One branch of a condition, by the value that it has.
-    fn condition(&mut self, node: &Node, values: &mut Values, index: usize) -> Result<Option<NodeResult>, Stop> {
-        let not_understood = || Refusal("a condition of this form is not run".to_owned());
-        let [(_, test), (_, Argument::Graph(yes)), (_, Argument::Graph(no)), rest @ ..] = node.arguments.as_slice()
-        else {
-            return Ok(Some(NodeResult::refused(node, index, not_understood())));
-        };
-        let holds = match test {
-            Argument::Plain(value) => value.as_bool(),
-            Argument::Value(id) => match values.get(id).map(|live| (live.form.clone(), live.keys)) {
-                Some((Form::Number(number), _)) => number.as_bool(),
-                Some((Form::Tensor { .. }, keys)) => {
-                    let data = self.fetch(keys.torch)?;
-                    data.to_f64().and_then(|values| values.first().map(|value| *value != 0.0))
-                }
-                None => None,
-            },
-            _ => None,
-        };
-        let Some(holds) = holds else { return Ok(Some(NodeResult::refused(node, index, not_understood()))) };
-        let graph = if holds { yes } else { no };
-        let given: Vec<ValueId> = rest.iter().flat_map(|(_, argument)| argument.values()).collect();
-        if graph.inputs.len() != given.len() {
-            return Ok(Some(NodeResult::refused(node, index, not_understood())));
-        }
-        let mut inner = Values::new();
-        for (input, outer) in graph.inputs.iter().zip(&given) {
-            if let Some(live) = values.get(outer) {
-                inner.insert(input.value, live.clone());
-            }
-        }
-        // What is outside goes on living there.
-        let outside = self.outside.clone();
-        let keys = values.values().flat_map(|live| [live.keys.torch, live.keys.exact, live.keys.copy, live.keys.own]);
-        self.outside.extend(keys);
-        let done = self.nodes(graph, &mut inner, Some(index));
-        self.outside = outside;
-        done?;
-        for (output, value) in graph.outputs.iter().zip(&node.outputs) {
-            if let (Argument::Value(id), Some(value)) = (output, value)
-                && let Some(live) = inner.get(id)
-            {
-                values.insert(*value, live.clone());
-            }
-        }
-        Ok(None)
     }
 
     /// A value of torch's.
@@ -364,23 +328,25 @@ impl<'a> Lockstep<'a> {
             let (built, lines) = call.program.python();
             [built, lines].concat().join("\n")
         });
-        let had_nan = torch.takes.iter().filter_map(|id| values.get(id)).any(|live| live.nan);
+        let had = Special::any(torch.takes.iter().filter_map(|id| values.get(id)).map(|live| live.special));
         let exact = exact.unwrap_or_default();
         let own = mlx_own.map(|ran| ran.results);
         let alone_mlx = mlx_alone.map(|ran| ran.results);
+        let takes = mlx.as_ref().map_or(&torch.takes, |call| &call.takes);
+        let inherited = Inherited::all(takes.iter().filter_map(|id| values.get(id)).map(|live| live.inherited));
         self.keep(node, values, &keys, &outcomes, &own)?;
-        judge_node(&mut result, bound, &outcomes, &exact, alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
+        let (alone, alone_mlx, own) = (alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
+        let left = judge_node(&mut result, Allowed { bound, inherited }, &outcomes, &exact, alone, alone_mlx, own);
+        for (id, left) in node.outputs.iter().zip(left) {
+            if let Some(live) = id.and_then(|id| values.get_mut(&id)) {
+                live.inherited = left;
+            }
+        }
         if let Err(refusal) = mlx {
             result.verdict = NodeVerdict::Refused;
             result.reason = Some(refusal.to_string());
         }
-        let makes_nan = outcomes
-            .iter()
-            .any(|outcome| matches!(outcome, Outcome::Tensor { data: Some(data), .. } if judge::has_nan(data)));
-        if makes_nan && !had_nan {
-            result.verdict = NodeVerdict::NotANumber;
-            result.reason = Some("torch's result has a NaN where its inputs had none".to_owned());
-        }
+        special::mark(&mut result, node, had, &outcomes, &exact);
         if functional(&node.target).is_some() {
             self.written(node, values)?;
         }
@@ -442,12 +408,24 @@ impl<'a> Lockstep<'a> {
                         keys.own = keys.copy;
                     }
                     self.pending.push((keys.copy, data.clone()));
-                    let nan = judge::has_nan(data);
-                    values.insert(*id, Live { form, keys, place: place.clone(), nan });
+                    let special = Special::of(data);
+                    values.insert(
+                        *id,
+                        Live { form, keys, place: place.clone(), special, inherited: Inherited::default() },
+                    );
                 }
                 Some(Outcome::Number(number)) => {
                     let form = Form::Number(number.clone());
-                    values.insert(*id, Live { form, keys: *keys, place: None, nan: false });
+                    values.insert(
+                        *id,
+                        Live {
+                            form,
+                            keys: *keys,
+                            place: None,
+                            special: Special::default(),
+                            inherited: Inherited::default(),
+                        },
+                    );
                 }
                 _ => {}
             }
@@ -474,17 +452,20 @@ impl<'a> Lockstep<'a> {
             let Some(live) = values.get(&id).cloned() else { continue };
             let data = self.fetch(live.keys.torch)?;
             let copy = self.key();
-            let nan = judge::has_nan(&data);
+            let special = Special::of(&data);
             self.pending.push((copy, data));
             let own = self.rewritten(&live, &before, &result)?.unwrap_or(copy);
             if let Some(changed) = values.get_mut(&id) {
-                (changed.keys.copy, changed.keys.own, changed.nan) = (copy, own, nan);
+                (changed.keys.copy, changed.keys.own, changed.special) = (copy, own, special);
+                changed.inherited = Inherited::all([live.inherited, result.inherited].into_iter());
             }
             self.drop_mlx(live.keys, values);
         }
         if let Some(changed) = values.get_mut(&target) {
             let old = changed.keys;
-            (changed.keys.copy, changed.keys.own, changed.nan) = (result.keys.copy, result.keys.own, result.nan);
+            (changed.keys.copy, changed.keys.own, changed.special) =
+                (result.keys.copy, result.keys.own, result.special);
+            changed.inherited = result.inherited;
             self.drop_mlx(old, values);
         }
         Ok(())
@@ -557,7 +538,7 @@ impl<'a> Lockstep<'a> {
             let mlx = first_tensor(self.mlx.finish_step()?);
             let measured = match (&exact, &mlx) {
                 (Some((exact, _)), Some((mlx, _))) => {
-                    judge::compare(Three { torch: &torch, exact, mlx }, Bound::Pointwise, View::Accumulated)
+                    judge::compare(Three { torch: &torch, exact, mlx }, Bound::Copy, View::Accumulated(live.inherited))
                 }
                 _ => Err("an engine gave no tensor".to_owned()),
             };
@@ -570,29 +551,17 @@ impl<'a> Lockstep<'a> {
 fn give_number(node: &Node, number: Json, values: &mut Values) {
     if let Some(Some(id)) = node.outputs.first() {
         let keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
-        values.insert(*id, Live { form: Form::Number(number), keys, place: None, nan: false });
+        values.insert(
+            *id,
+            Live {
+                form: Form::Number(number),
+                keys,
+                place: None,
+                special: Special::default(),
+                inherited: Inherited::default(),
+            },
+        );
     }
-}
-
-/// For each node the values that nothing behind it uses.
-fn last_uses(graph: &Graph) -> HashMap<usize, Vec<ValueId>> {
-    let mut last: HashMap<ValueId, usize> = HashMap::new();
-    for (at, node) in graph.nodes.iter().enumerate() {
-        for id in node.outputs.iter().flatten() {
-            last.insert(*id, at);
-        }
-        for id in node.arguments.iter().flat_map(|(_, argument)| argument.values()) {
-            last.insert(id, at);
-        }
-    }
-    for id in graph.outputs.iter().flat_map(Argument::values) {
-        last.remove(&id);
-    }
-    let mut uses: HashMap<usize, Vec<ValueId>> = HashMap::new();
-    for (id, at) in last {
-        uses.entry(at).or_default().push(id);
-    }
-    uses
 }
 
 fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {
