@@ -231,6 +231,9 @@ pub fn computed(dtype: Dtype) -> Dtype {
     }
 }
 
+/// Functions that MLX computes by one polynomial for all arguments, which is right to within a few roundings of 1.
+const APPROXIMATE: [&str; 1] = ["mx.erf"];
+
 /// What rounding explains, from what the program calls: nothing where elements are only moved; as many terms as are added up,
 /// the longest axis where the arguments do not say how many; otherwise one element in, one out.
 fn bound(program: &Program, longest: usize, takes: &[ValueId], forms: Forms<'_>) -> Bound {
@@ -258,6 +261,8 @@ fn bound(program: &Program, longest: usize, takes: &[ValueId], forms: Forms<'_>)
         Bound::Contraction(terms.max(longest.min(terms.max(1))))
     } else if rounds.iter().all(|&rounds| rounds == Rounding::Copy) {
         Bound::Copy
+    } else if program.steps.iter().any(|step| APPROXIMATE.contains(&step.call.as_str())) {
+        Bound::Approximate
     } else {
         Bound::Pointwise
     }

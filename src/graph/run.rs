@@ -8,6 +8,7 @@
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
 mod condition;
+mod judged;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -336,12 +337,10 @@ impl<'a> Lockstep<'a> {
         let inherited = Inherited::all(takes.iter().filter_map(|id| values.get(id)).map(|live| live.inherited));
         self.keep(node, values, &keys, &outcomes, &own)?;
         let (alone, alone_mlx, own) = (alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
-        let left = judge_node(&mut result, Allowed { bound, inherited }, &outcomes, &exact, alone, alone_mlx, own);
-        for (id, left) in node.outputs.iter().zip(left) {
-            if let Some(live) = id.and_then(|id| values.get_mut(&id)) {
-                live.inherited = left;
-            }
-        }
+        let judge = |result: &mut NodeResult, bound| {
+            judge_node(result, Allowed { bound, inherited }, &outcomes, &exact, alone, alone_mlx, own)
+        };
+        self.judged(&mut result, node, values, (bound, takes.first().copied()), &judge)?;
         if let Err(refusal) = mlx {
             result.verdict = NodeVerdict::Refused;
             result.reason = Some(refusal.to_string());

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use super::plan::{Form, Forms};
+use t2m_checkpoint::TensorData;
 use t2m_checkpoint::graph::{Argument, Node};
 
 /// Terms of a sum, a mean, a norm or a pool over axes, windows or groups that the node's arguments name; `None` where they name none.
@@ -48,6 +49,27 @@ pub(super) fn reduced(node: &Node, forms: Forms<'_>) -> Option<usize> {
     };
     axes.iter().map(size).product()
 }
+
+/// The terms of a norm whose input lies far from zero. MLX rounds the mean, and the norm divides what it is off by the deviation:
+/// of a mean of κ deviations the rounding is κ times that of the elements, as if there were 1 + κ² times as many. `None` where the node
+/// is no such norm; its rows lie one after the other in memory.
+pub(super) fn shifted(node: &Node, input: &TensorData, terms: usize) -> Option<usize> {
+    let name = node.target.split('.').nth(1).unwrap_or_default();
+    if !["layer_norm", "group_norm", "instance_norm"].iter().any(|norm| name.ends_with(norm)) || terms < 2 {
+        return None;
+    }
+    let values = input.to_f64()?;
+    let far = values.chunks_exact(terms).map(|row| {
+        let mean = row.iter().sum::<f64>() / terms as f64;
+        let variance = row.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / terms as f64;
+        mean * mean / variance.max(f64::MIN_POSITIVE)
+    });
+    let farthest = far.filter(|far| far.is_finite()).fold(0.0, f64::max);
+    Some((terms as f64 * (1.0 + farthest)).min(MOST_TERMS) as usize)
+}
+
+/// Beyond this a norm of float32 says nothing more: its rounding is as large as its result.
+const MOST_TERMS: f64 = 1e12;
 
 /// Ops that add up along the axes `dim`, or all.
 const REDUCTIONS: [&str; 17] = [
@@ -117,6 +139,25 @@ mod tests {
             place: None,
         };
         reduced(&node, &|_| Some(Form::Tensor { dtype: Dtype::Float32, shape: vec![2, 12, 5, 7] }))
+    }
+
+    #[test]
+    fn a_norm_of_what_lies_far_from_zero_rounds_more() {
+        let node = |target: &str| Node {
+            name: String::new(),
+            target: target.to_owned(),
+            arguments: Vec::new(),
+            outputs: Vec::new(),
+            module: "".into(),
+            place: None,
+        };
+        // Rows of mean 0 and 30, both of deviation 1.
+        let input = TensorData::from_f32(&[2, 4], &[-1.0, 1.0, -1.0, 1.0, 29.0, 31.0, 29.0, 31.0]);
+        assert_eq!(shifted(&node("aten.layer_norm.default"), &input, 4), Some(4 * 901));
+        assert_eq!(shifted(&node("aten.rms_norm.default"), &input, 4), None, "it takes no mean");
+        assert_eq!(shifted(&node("aten.softmax.int"), &input, 4), None);
+        let flat = TensorData::from_f32(&[1, 2], &[3.0, 3.0]);
+        assert!(shifted(&node("aten.layer_norm.default"), &flat, 2).is_some_and(|terms| terms >= 2));
     }
 
     #[test]
