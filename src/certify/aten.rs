@@ -151,7 +151,7 @@ pub fn is_good(node: &NodeResult) -> bool {
     let agree = || node.isolated.as_ref().is_some_and(|measured| !measured.verdict.is_bad());
     match node.verdict {
         NodeVerdict::Compared(verdict) => verdict.passes() && !diverges(node),
-        NodeVerdict::NotANumber => agree(),
+        NodeVerdict::NotANumber | NodeVerdict::Infinite { .. } => agree(),
         NodeVerdict::Given => true,
         NodeVerdict::Refused => false,
     }

@@ -34,6 +34,8 @@ pub enum Bound {
     Copy,
     /// One element in, one out.
     Pointwise,
+    /// One element in, one out, by an approximation whose error is relative to 1, however small the result is.
+    Approximate,
     /// Sums of this many products (Linear: inputs; convolution: inputs of a group times kernel; attention: width).
     Contraction(usize),
     /// Normalised over this many elements.
@@ -52,11 +54,12 @@ const BASE: f64 = 4.0;
 const OWN_ERROR: f64 = 4.0;
 
 impl Bound {
-    /// The bound of these words: `copy`, `pointwise`, `contraction 6`, `norm 20`, `stack 24`.
+    /// The bound of these words: `copy`, `pointwise`, `approximate`, `contraction 6`, `norm 20`, `stack 24`.
     pub fn from_words(words: &str) -> Option<Bound> {
         match words.split_once(' ') {
             None if words == "copy" => Some(Bound::Copy),
             None if words == "pointwise" => Some(Bound::Pointwise),
+            None if words == "approximate" => Some(Bound::Approximate),
             Some(("contraction", terms)) => terms.parse().ok().map(Bound::Contraction),
             Some(("norm", terms)) => terms.parse().ok().map(Bound::Norm),
             Some(("stack", terms)) => terms.parse().ok().map(Bound::Stack),
@@ -82,10 +85,11 @@ impl Bound {
     fn rounding(self, dtype: Dtype, scale: f64) -> f64 {
         let growth = match self {
             Bound::Copy => return 0.0,
-            Bound::Pointwise => 0.25,
+            Bound::Pointwise | Bound::Approximate => 0.25,
             Bound::Contraction(terms) | Bound::Stack(terms) => 0.75 * (terms as f64).sqrt(),
             Bound::Norm(terms) => 0.25 * (terms as f64).sqrt(),
         };
+        let scale = if self == Bound::Approximate { scale.max(1.0) } else { scale };
         let roundings = if dtype == Dtype::Float32 { BASE + growth } else { BASE };
         epsilon(dtype) * scale * roundings
     }
@@ -172,6 +176,13 @@ mod tests {
         assert_eq!(tolerance(1e-9), tolerance(0.0));
         assert_eq!(tolerance(f64::INFINITY), tolerance(0.0), "an overflow explains nothing");
         assert_eq!(Bound::Pointwise.judge(Dtype::Float32, 1.0, 4e-3, 3e-3), Verdict::Ok);
+    }
+
+    #[test]
+    fn an_approximation_is_as_good_near_zero_as_elsewhere() {
+        let tolerance = |scale| Bound::Approximate.tolerance(Dtype::Float32, scale, 0.0);
+        assert_eq!((tolerance(0.25), tolerance(2.0)), (tolerance(1.0), 2.0 * tolerance(1.0)));
+        assert_eq!(tolerance(1.0), Bound::Pointwise.tolerance(Dtype::Float32, 1.0, 0.0));
     }
 
     #[test]

@@ -75,6 +75,11 @@ pub enum NodeVerdict {
     Given,
     /// Torch made a NaN of values that had none.
     NotANumber,
+    /// Torch made an infinity of values that had none.
+    Infinite {
+        /// Float32 cannot hold what float64 can; otherwise the numbers themselves are infinite, as the logarithm of 0 is.
+        overflow: bool,
+    },
     /// No row converts it, or its row refuses this call.
     Refused,
 }
@@ -86,6 +91,7 @@ impl NodeVerdict {
             NodeVerdict::Compared(verdict) => verdict.name(),
             NodeVerdict::Given => "given",
             NodeVerdict::NotANumber => "nan",
+            NodeVerdict::Infinite { .. } => "inf",
             NodeVerdict::Refused => "refused",
         }
     }
@@ -93,7 +99,7 @@ impl NodeVerdict {
     /// Whether it says that something is wrong.
     pub fn is_bad(self) -> bool {
         matches!(self, NodeVerdict::Compared(verdict) if verdict.is_bad())
-            || matches!(self, NodeVerdict::NotANumber | NodeVerdict::Refused)
+            || matches!(self, NodeVerdict::NotANumber | NodeVerdict::Infinite { overflow: true } | NodeVerdict::Refused)
     }
 }
 

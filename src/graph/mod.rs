@@ -20,4 +20,6 @@ pub mod preflight;
 pub mod results;
 pub mod run;
 pub mod runner;
+mod special;
+mod terms;
 mod uses;

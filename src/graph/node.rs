@@ -1,23 +1,33 @@
 //! A node's results, held against each other: the worst of them makes its verdict.
 
 use super::events::{NodeResult, NodeVerdict};
-use super::judge::{self, Measured, Three, View};
+use super::judge::{self, Inherited, Measured, Three, View};
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use serde_json::Value as Json;
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::graph::Outcome;
 
-/// Compare each result of a node and keep the worst.
+/// What a node's results may be apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    /// By its own rounding.
+    pub bound: Bound,
+    /// By what it takes.
+    pub inherited: Inherited,
+}
+
+/// Compare each result of a node and keep the worst; returns what each result's tolerance leaves to what takes it.
 pub(super) fn judge_node(
     result: &mut NodeResult,
-    bound: Bound,
+    Allowed { bound, inherited }: Allowed,
     torch: &[Outcome],
     exact: &[Outcome],
     alone: Option<&Result<Vec<Outcome>, String>>,
     mlx_alone: Option<&Result<Vec<Outcome>, String>>,
     own: Option<&Result<Vec<Outcome>, String>>,
-) {
+) -> Vec<Inherited> {
+    let mut left = vec![Inherited::default(); torch.len()];
     let mut worst: Option<Verdict> = None;
     let mut note = |verdict: Verdict, reason: Option<String>, result: &mut NodeResult| {
         if worst.is_none_or(|worst| verdict > worst) {
@@ -30,7 +40,7 @@ pub(super) fn judge_node(
     };
     if let Some(Err(words)) = mlx_alone {
         note(Verdict::Failed, Some(format!("mlx: {words}")), result);
-        return;
+        return left;
     }
     let data = |outcomes: &[Outcome], at: usize| match outcomes.get(at) {
         Some(Outcome::Tensor { data: Some(data), .. }) => Some(plain_parts(data.clone())),
@@ -62,14 +72,21 @@ pub(super) fn judge_node(
             && let Some(mlx) = data(outcomes, at)
         {
             let exact = data(exact, at).unwrap_or_else(|| reference.clone());
-            if let Ok(measured) =
-                judge::compare(Three { torch: &reference, exact: &exact, mlx: &mlx }, bound, View::Accumulated)
-                && result.accumulated.as_ref().is_none_or(|before| worse(&measured, before))
-            {
-                result.accumulated = Some(measured);
+            if let Ok(measured) = judge::compare(
+                Three { torch: &reference, exact: &exact, mlx: &mlx },
+                bound,
+                View::Accumulated(inherited),
+            ) {
+                if let Some(left) = left.get_mut(at) {
+                    *left = Inherited::of(measured.tolerance, measured.scale);
+                }
+                if result.accumulated.as_ref().is_none_or(|before| worse(&measured, before)) {
+                    result.accumulated = Some(measured);
+                }
             }
         }
     }
+    left
 }
 
 fn worse(a: &Measured, b: &Measured) -> bool {

@@ -89,7 +89,11 @@ impl Lockstep<'_> {
         let measured = match (exact, mlx) {
             (Some((exact, _)), Some((mlx, _))) => {
                 let [torch, exact, mlx] = [torch, exact, mlx].map(plain_parts);
-                judge::compare(Three { torch: &torch, exact: &exact, mlx: &mlx }, Bound::Pointwise, View::Accumulated)
+                judge::compare(
+                    Three { torch: &torch, exact: &exact, mlx: &mlx },
+                    Bound::Copy,
+                    View::Accumulated(live.inherited),
+                )
             }
             _ => Err("an engine gave no tensor".to_owned()),
         };

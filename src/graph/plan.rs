@@ -2,9 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
+use super::terms::reduced;
 use crate::compare::tolerance::Bound;
 use crate::program::{self, Known, dtype_name};
-use crate::registry::aten::{Kind, Parameter, Table};
+use crate::registry::aten::{Kind, Parameter, Table, functional};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::graph::{Argument, Node, ValueId};
 use t2m_engine::graph::{Argument as TorchArgument, Op};
@@ -142,8 +143,10 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
     let row = table.row(&node.target).ok_or_else(|| Refusal(format!("no row converts {}", node.target)))?;
     let mut known: Vec<(String, Known)> = Vec::with_capacity(row.schema.parameters.len());
     let mut takes = Vec::new();
-    for parameter in &row.schema.parameters {
-        let given = node.argument(&parameter.name);
+    // What is written to is `self`, whatever the op that does not write calls it (`dropout_`).
+    let target = node.arguments.first().filter(|_| functional(&node.target).is_some()).map(|(_, argument)| argument);
+    for (at, parameter) in row.schema.parameters.iter().enumerate() {
+        let given = node.argument(&parameter.name).or(target.filter(|_| at == 0));
         let mut value = bind(parameter, given, forms, &mut takes)?;
         if let Known::Arrays(forms) = &value
             && parameter.kind == Kind::OptionalTensors
@@ -179,7 +182,8 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
         Known::Arrays(forms) => forms.iter().flat_map(|(_, shape)| shape.clone()).collect(),
         _ => Vec::new(),
     });
-    let bound = bound(&program, shapes.max().unwrap_or(1), &takes, forms);
+    let longest = reduced(node, forms).unwrap_or_else(|| shapes.max().unwrap_or(1));
+    let bound = bound(&program, longest, &takes, forms);
     Ok(MlxCall { program, takes, bound })
 }
 
@@ -292,8 +296,11 @@ pub fn computed(dtype: Dtype) -> Dtype {
     }
 }
 
+/// Functions that MLX computes by one polynomial for all arguments, which is right to within a few roundings of 1.
+const APPROXIMATE: [&str; 1] = ["mx.erf"];
+
 /// What rounding explains, from what the program calls: nothing where elements are only moved; as many terms as are added up,
-/// at most the elements of the largest input in a product's axes; otherwise one element in, one out.
+/// the longest axis where the arguments do not say how many; otherwise one element in, one out.
 fn bound(program: &Program, longest: usize, takes: &[ValueId], forms: Forms<'_>) -> Bound {
     let rounds = |call: &str| Signature::of(Dialect::Mlx, call).map_or(Rounding::Pointwise, |row| row.rounds);
     let rounds: Vec<Rounding> = program.steps.iter().map(|step| rounds(&step.call)).collect();
@@ -327,6 +334,8 @@ fn bound(program: &Program, longest: usize, takes: &[ValueId], forms: Forms<'_>)
         Bound::Contraction(terms.max(longest.min(terms.max(1))).max(added))
     } else if rounds.iter().all(|&rounds| rounds == Rounding::Copy) {
         Bound::Copy
+    } else if program.steps.iter().any(|step| APPROXIMATE.contains(&step.call.as_str())) {
+        Bound::Approximate
     } else {
         Bound::Pointwise
     }

@@ -99,7 +99,7 @@ impl Preflight {
 /// Why a node does not convert, as far as the file tells: where a shape is not in it, a row is enough.
 fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
     match table.row(&node.target) {
-        None if library::parts(node).is_some() => return None,
+        None if library::is_known(&node.target) => return None,
         None => return Some(format!("no row converts {}", node.target)),
         Some(row) if row.given.is_some() => return None,
         Some(_) => {}

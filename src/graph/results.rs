@@ -58,7 +58,7 @@ impl Results {
 
     /// Nodes that both engines ran.
     pub fn run(&self) -> usize {
-        let ran = |node: &&NodeResult| matches!(node.verdict, NodeVerdict::Compared(_) | NodeVerdict::NotANumber);
+        let ran = |node: &&NodeResult| !matches!(node.verdict, NodeVerdict::Given | NodeVerdict::Refused);
         self.nodes.iter().filter(ran).count()
     }
 

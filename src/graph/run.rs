@@ -8,6 +8,7 @@
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
 mod condition;
+mod judged;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -19,11 +20,12 @@ use super::alias::scattered;
 pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop};
 use super::host::{self, Here};
 use super::job::State;
-use super::judge;
+use super::judge::Inherited;
 use super::library;
-use super::node::judge_node;
+use super::node::{Allowed, judge_node};
 use super::picks::Sides;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
+use super::special::{self, Special};
 use super::uses::last_uses;
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
@@ -41,12 +43,18 @@ pub(super) struct Live {
     pub form: Form,
     pub keys: Keys,
     pub place: Option<Place>,
-    pub nan: bool,
+    pub special: Special,
+    pub inherited: Inherited,
     /// Whether rounding explains how far MLX's own is from torch's.
     pub agrees: bool,
 }
 
 impl Live {
+    /// A value of which nothing is known yet but where it is.
+    fn new(form: Form, keys: Keys) -> Live {
+        Live { form, keys, place: None, special: Special::default(), inherited: Inherited::default(), agrees: true }
+    }
+
     /// Whether it is a tensor of numbers with a fraction.
     pub fn is_float(&self) -> bool {
         matches!(&self.form, Form::Tensor { dtype, .. } if dtype.is_floating())
@@ -186,8 +194,9 @@ impl<'a> Lockstep<'a> {
     /// Give a tensor to both engines.
     pub(super) fn hold(&mut self, tensor: &TensorData) -> Result<Live, Stop> {
         let [raw, torch, exact, copy] = [self.key(), self.key(), self.key(), self.key()];
-        let run =
-            |compute, key| Run { compute, takes: vec![raw], gives: vec![key], returns: compute == Dtype::Float32 };
+        // What is in float32 already need not come back.
+        let returns = |compute| compute == Dtype::Float32 && tensor.dtype != Dtype::Float32;
+        let run = |compute, key| Run { compute, takes: vec![raw], gives: vec![key], returns: returns(compute) };
         let step = Step {
             values: vec![(raw, tensor)],
             call: Call::Nothing,
@@ -199,13 +208,14 @@ impl<'a> Lockstep<'a> {
         let first =
             ran.next().map(|ran| ran.results).ok_or_else(|| Stop::Engine("libtorch gave nothing".to_owned()))?;
         let outcomes = first.map_err(Stop::Engine)?;
-        let Some(Outcome::Tensor { header, place, data: Some(data) }) = outcomes.into_iter().next() else {
+        let Some(Outcome::Tensor { header, place, data }) = outcomes.into_iter().next() else {
             return Err(Stop::Engine("libtorch gave no tensor".to_owned()));
         };
-        let nan = judge::has_nan(&data);
+        let data = data.unwrap_or_else(|| tensor.clone());
+        let special = Special::of(&data);
         self.pending.push((copy, data));
         let form = Form::Tensor { dtype: header.dtype, shape: header.shape };
-        Ok(Live { form, keys: Keys { torch, exact, copy, own: copy }, place, nan, agrees: true })
+        Ok(Live { place, special, ..Live::new(form, Keys { torch, exact, copy, own: copy }) })
     }
 
     /// Load the parameters and buffers that a node is the first to need.
@@ -296,17 +306,9 @@ impl<'a> Lockstep<'a> {
         if node.target == "higher_order.cond" {
             return self.condition(node, values, index);
         }
-        if let Some(parts) = library::parts(node) {
-            let mut last = None;
-            for part in &parts {
-                if let Some(before) = std::mem::replace(&mut last, self.node(graph, part, values, index)?) {
-                    (self.tell)(Event::Node(Box::new(before)));
-                }
-            }
-            if let Some(gone) = values.remove(&library::BETWEEN) {
-                self.drop_value(gone.keys, values);
-            }
-            return Ok(last);
+        if let Some((graph, given)) = library::written(node, &forms) {
+            self.within(&graph, &given, node, values, index)?;
+            return Ok(None);
         }
         let torch = match plan::torch(node, &forms) {
             Ok(torch) => torch,
@@ -417,23 +419,24 @@ impl<'a> Lockstep<'a> {
             let (built, lines) = call.program.python();
             [built, lines].concat().join("\n")
         });
-        let had_nan = torch.takes.iter().filter_map(|id| values.get(id)).any(|live| live.nan);
+        let had = Special::any(torch.takes.iter().filter_map(|id| values.get(id)).map(|live| live.special));
         let exact = exact.unwrap_or_default();
         let own = mlx_own.map(|ran| ran.results);
         let alone_mlx = mlx_alone.map(|ran| ran.results);
+        let takes = mlx.as_ref().map_or(&torch.takes, |call| &call.takes);
+        let inherited = Inherited::all(takes.iter().filter_map(|id| values.get(id)).map(|live| live.inherited));
         self.keep(node, values, &keys, &outcomes, &own)?;
-        judge_node(&mut result, bound, &outcomes, &exact, alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
+        let judge = |result: &mut NodeResult, bound| {
+            let (alone, alone_mlx, own) = (alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
+            judge_node(result, Allowed { bound, inherited }, &outcomes, &exact, alone, alone_mlx, own)
+        };
+        self.judged(&mut result, node, values, (bound, takes.first().copied()), &judge)?;
         self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own, bound })?;
-        let makes_nan = outcomes
-            .iter()
-            .any(|outcome| matches!(outcome, Outcome::Tensor { data: Some(data), .. } if judge::has_nan(data)));
         if let Err(refusal) = mlx {
             result.verdict = NodeVerdict::Refused;
             result.reason = Some(refusal.to_string());
-        } else if makes_nan && !had_nan {
-            result.verdict = NodeVerdict::NotANumber;
-            result.reason = Some("torch's result has a NaN where its inputs had none".to_owned());
         }
+        special::mark(&mut result, node, had, &outcomes, &exact);
         if functional(&node.target).is_some() {
             self.written(node, values)?;
         }
@@ -495,12 +498,11 @@ impl<'a> Lockstep<'a> {
                         keys.own = keys.copy;
                     }
                     self.pending.push((keys.copy, data.clone()));
-                    let nan = judge::has_nan(data);
-                    values.insert(*id, Live { form, keys, place: place.clone(), nan, agrees: true });
+                    let special = Special::of(data);
+                    values.insert(*id, Live { place: place.clone(), special, ..Live::new(form, keys) });
                 }
                 Some(Outcome::Number(number)) => {
-                    let form = Form::Number(number.clone());
-                    values.insert(*id, Live { form, keys: *keys, place: None, nan: false, agrees: true });
+                    values.insert(*id, Live::new(Form::Number(number.clone()), *keys));
                 }
                 _ => {}
             }
@@ -527,17 +529,20 @@ impl<'a> Lockstep<'a> {
             let Some(live) = values.get(&id).cloned() else { continue };
             let data = self.fetch(live.keys.torch)?;
             let copy = self.key();
-            let nan = judge::has_nan(&data);
+            let special = Special::of(&data);
             self.pending.push((copy, data));
             let own = self.rewritten(&live, &before, &result)?.unwrap_or(copy);
             if let Some(changed) = values.get_mut(&id) {
-                (changed.keys.copy, changed.keys.own, changed.nan) = (copy, own, nan);
+                (changed.keys.copy, changed.keys.own, changed.special) = (copy, own, special);
+                changed.inherited = Inherited::all([live.inherited, result.inherited].into_iter());
             }
             self.drop_mlx(live.keys, values);
         }
         if let Some(changed) = values.get_mut(&target) {
             let old = changed.keys;
-            (changed.keys.copy, changed.keys.own, changed.nan) = (result.keys.copy, result.keys.own, result.nan);
+            (changed.keys.copy, changed.keys.own, changed.special) =
+                (result.keys.copy, result.keys.own, result.special);
+            changed.inherited = result.inherited;
             self.drop_mlx(old, values);
         }
         Ok(())
@@ -583,7 +588,7 @@ impl<'a> Lockstep<'a> {
 fn give_number(node: &Node, number: Json, values: &mut Values) {
     if let Some(Some(id)) = node.outputs.first() {
         let keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
-        values.insert(*id, Live { form: Form::Number(number), keys, place: None, nan: false, agrees: true });
+        values.insert(*id, Live::new(Form::Number(number), keys));
     }
 }
 

@@ -324,7 +324,7 @@ impl Row<'_, '_> {
     fn block(self, name: &'static str, args: Map<String, Value>) -> Block {
         let terms = self.children.iter().map(|child| match child.plan.bound {
             Bound::Contraction(terms) | Bound::Norm(terms) | Bound::Stack(terms) => terms,
-            Bound::Copy | Bound::Pointwise => 1,
+            Bound::Copy | Bound::Pointwise | Bound::Approximate => 1,
         });
         // Each layer passes on the errors before it and adds its own: they grow with the square root of the depth.
         let terms = terms.max().unwrap_or(1).saturating_mul(self.depth.saturating_mul(self.depth));

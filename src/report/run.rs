@@ -33,7 +33,8 @@ impl Report<'_> {
         summary.insert("refused".to_owned(), json!(self.results.refused()));
         for (verdict, count) in self.results.verdicts() {
             if verdict != NodeVerdict::Refused {
-                summary.insert(verdict.name().to_owned(), json!(count));
+                let before = summary.get(verdict.name()).and_then(Value::as_u64).unwrap_or(0);
+                summary.insert(verdict.name().to_owned(), json!(before + count as u64));
             }
         }
         let inputs: Vec<Value> = self

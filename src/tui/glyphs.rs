@@ -55,6 +55,7 @@ pub fn node_verdict(of: NodeVerdict) -> char {
         NodeVerdict::Compared(of) => verdict(of),
         NodeVerdict::Given => '·',
         NodeVerdict::NotANumber => 'N',
+        NodeVerdict::Infinite { .. } => '∞',
         NodeVerdict::Refused => '?',
     }
 }
@@ -81,6 +82,7 @@ fn ascii(sign: char) -> &'static str {
         '◇' => "&",
         '▢' => "#",
         '✗' => "x",
+        '∞' => "I",
         '✓' => "+",
         '≈' => "~",
         '·' | '∙' => ".",

@@ -279,9 +279,10 @@ fn badness(verdict: NodeVerdict) -> u8 {
         NodeVerdict::Given | NodeVerdict::Compared(Verdict::NotRun) => 0,
         NodeVerdict::Compared(Verdict::Exact) => 1,
         NodeVerdict::Compared(Verdict::Ok) => 2,
+        NodeVerdict::Infinite { overflow: false } => 2,
         NodeVerdict::Refused => 3,
         NodeVerdict::Compared(Verdict::Drift) => 4,
-        NodeVerdict::NotANumber => 5,
+        NodeVerdict::NotANumber | NodeVerdict::Infinite { overflow: true } => 5,
         NodeVerdict::Compared(Verdict::Broken) => 6,
         NodeVerdict::Compared(Verdict::Failed) => 7,
     }

@@ -329,7 +329,8 @@ impl Theme {
         match verdict {
             NodeVerdict::Compared(verdict) => self.verdict(verdict),
             NodeVerdict::Given => self.verdict(Verdict::NotRun),
-            NodeVerdict::NotANumber => self.verdict(Verdict::Broken),
+            NodeVerdict::NotANumber | NodeVerdict::Infinite { overflow: true } => self.verdict(Verdict::Broken),
+            NodeVerdict::Infinite { overflow: false } => self.verdict(Verdict::Ok),
             NodeVerdict::Refused => self.verdict(Verdict::Failed),
         }
     }

@@ -93,3 +93,32 @@ fn an_op_that_torch_does_not_know_fails_in_its_words() {
     assert_eq!(failed.verdict, NodeVerdict::Compared(Verdict::Failed));
     assert!(failed.reason.as_ref().unwrap().contains("has no argument `no_such`"), "{failed:?}");
 }
+
+#[test]
+fn the_first_infinity_and_the_first_nan_have_verdicts_of_their_own() {
+    // log(0), which both types have: it is told, and is nothing wrong.
+    let checkpoint = open("t5.pt2");
+    let results = run(&checkpoint, checkpoint.graph.as_ref().unwrap());
+    let told: Vec<_> = results.nodes.iter().filter(|node| node.verdict.name() == "inf").collect();
+    assert!(!told.is_empty() && told.iter().all(|node| node.target == "aten.log.default"), "{told:#?}");
+    assert_eq!((results.first_divergence(), results.exit()), (None, Exit::Fine));
+
+    // Scores that float32 cannot hold, of which the softmax makes NaN.
+    let checkpoint = open("attention.pt2");
+    let mut graph = checkpoint.graph.clone().unwrap();
+    let is_half = |argument: &Argument| matches!(argument, Argument::Plain(value) if value.as_f64() == Some(0.5));
+    let scaled = graph.nodes.iter().position(|node| {
+        node.target == "aten.mul.Tensor" && node.arguments.iter().any(|(_, argument)| is_half(argument))
+    });
+    let scaled = scaled.unwrap();
+    for (_, argument) in graph.nodes[scaled].arguments.iter_mut().filter(|(_, argument)| is_half(argument)) {
+        *argument = Argument::Plain(3e38.into());
+    }
+    let results = run(&checkpoint, &graph);
+    let with = |name: &str| results.nodes.iter().filter(|node| node.verdict.name() == name).collect::<Vec<_>>();
+    let (infinite, nan) = (with("inf"), with("nan"));
+    assert_eq!(infinite.iter().map(|node| node.index).collect::<Vec<_>>(), [scaled], "{infinite:#?}");
+    assert_eq!(infinite[0].verdict, NodeVerdict::Infinite { overflow: true });
+    assert_eq!(nan.iter().map(|node| node.target.as_str()).collect::<Vec<_>>(), ["aten.softmax.int"], "{nan:#?}");
+    assert_eq!(results.exit(), Exit::BadAnswer);
+}

@@ -82,7 +82,7 @@ def sums(report):
     bad = []
     for node in nodes:
         together = node.get("accumulated")
-        if node["verdict"] in ("exact", "ok", "given") and not (together and excess(together) > 1):
+        if node["verdict"] in ("exact", "ok", "given", "inf") and not (together and excess(together) > 1):
             continue
         bad.append({name: node.get(name) for name in ("index", "op", "module", "file", "line", "verdict", "reason", "isolated", "accumulated")})
     worst = lambda view: max((excess(node[view]) for node in nodes if view in node), default=0.0)  # noqa: E731
@@ -101,12 +101,11 @@ def sums(report):
 
 
 def excess(measured):
-    """An error in units of its tolerance; JSON has null for what is infinite."""
-    if measured["max_abs"] == 0:
-        return 0.0
-    if measured["max_abs"] is None or not measured["tolerance"]:
+    """An error in units of its tolerance; JSON has null for what is infinite. Where none may differ the node's verdict says it:
+    places of equal values in another order are `ok`, and told."""
+    if measured["max_abs"] is None:
         return float("inf")
-    return measured["max_abs"] / measured["tolerance"]
+    return measured["max_abs"] / measured["tolerance"] if measured["tolerance"] else 0.0
 
 
 def relative(measured):

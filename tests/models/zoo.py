@@ -16,54 +16,49 @@ TORCHVISION = {
     "alexnet": 64, "convnext_tiny": 64, "deeplabv3_resnet50": 64, "densenet121": 64, "efficientnet_b0": 64,
     "efficientnet_v2_s": 64, "fcn_resnet50": 64, "googlenet": 64, "inception_v3": 96, "lraspp_mobilenet_v3_large": 64,
     "maxvit_t": 224, "mnasnet1_0": 64, "mobilenet_v2": 64, "mobilenet_v3_large": 64, "mobilenet_v3_small": 64,
-    "mvit_v1_b": 224, "r3d_18": 48, "raft_small": 128, "regnet_x_400mf": 64, "regnet_y_400mf": 64, "resnet18": 64,
-    "resnet50": 64, "resnext50_32x4d": 64, "s3d": 224, "shufflenet_v2_x1_0": 64, "squeezenet1_1": 64, "swin_t": 64,
+    "mc3_18": 48, "mvit_v1_b": 64, "r3d_18": 48, "raft_small": 128, "regnet_x_400mf": 64, "regnet_y_400mf": 64,
+    "resnet18": 64, "resnet50": 64, "resnext50_32x4d": 64, "shufflenet_v2_x1_0": 64, "squeezenet1_1": 64, "swin_t": 64,
     "swin_v2_t": 64, "vit_b_16": 224,
 }  # fmt: skip
 
 # A size only where the model is made for smaller images than its default ones.
 TIMM = {
-    "beit_base_patch16_224": None, "halonet_h1": None, "botnet26t_256": None, "lambda_resnet26rpt_256": None, "repvgg_b0": 64,
+    "halonet_h1": None, "botnet26t_256": None, "lambda_resnet26rpt_256": None, "repvgg_b0": 64,
     "mobileone_s0": 64, "gernet_s": 64, "cait_xxs24_224": None, "coat_lite_tiny": None, "coat_tiny": None, "convit_tiny": None,
     "convmixer_768_32": 64, "convnext_nano": 64, "convnextv2_nano": 64, "cpubone_nano": 64, "crossvit_tiny_240": None,
     "cs3darknet_s": 64, "cspnext_tiny": 64, "davit_tiny": 64, "deit_tiny_patch16_224": None,
-    "deit_tiny_distilled_patch16_224": None, "deit3_small_patch16_224": None, "densenet121": 64, "dla34": 64, "dpn48b": 64,
-    "edgenext_xx_small": 64, "efficientformer_l1": None, "efficientformerv2_s0": None, "tinynet_e": 64, "efficientnet_b0": 64,
-    "mnasnet_small": 64, "efficientvim_m1": 64, "efficientvit_b0": 64, "efficientvit_m0": None,
+    "deit_tiny_distilled_patch16_224": None, "deit3_small_patch16_224": None, "dla34": 64, "dpn48b": 64,
+    "edgenext_xx_small": 64, "efficientformer_l1": None, "efficientformerv2_s0": None, "tinynet_e": 64,     "mnasnet_small": 64, "efficientvim_m1": 64, "efficientvit_b0": 64, "efficientvit_m0": None,
     "eva02_tiny_patch14_224": None, "vit_tiny_patch16_dinov3_qkvb": None, "fasternet_t0": 64, "fastvit_t8": 64,
     "focalnet_tiny_srf": 64, "gcvit_xxtiny": None, "ghostnet_050": 64, "ghostnetv2_100": 64, "ghostnetv3_050": 64,
     "hardcorenas_a": 64, "hgnetv2_b0": 64, "hiera_tiny_224": None, "sam2_hiera_tiny": 64, "hrnet_w18_small": 64,
-    "iformer_t": None, "inception_next_atto": 64, "inception_resnet_v2": 96, "inception_v3": 96, "inception_v4": 96,
+    "iformer_t": None, "inception_next_atto": 64, "inception_v3": 96, "inception_v4": 96,
     "lcnetv2_small": 64, "levit_128": None, "lowformer_b0": 64, "mambaout_femto": 64, "maxvit_tiny_rw_224": None,
-    "coatnet_nano_rw_224": None, "poolformer_s12": 64, "convformer_s18": 64, "caformer_s18": 64, "mixer_s32_224": None,
+    "coatnet_nano_rw_224": None, "poolformer_s12": 64, "convformer_s18": 64, "mixer_s32_224": None,
     "gmlp_ti16_224": None, "resmlp_12_224": None, "mobilenetv3_small_050": 64, "mobilenetv4_conv_small": 64,
     "mobilevit_xxs": 64, "mobilevitv2_050": 64, "mvitv2_tiny": None, "nest_tiny": None, "nextvit_small": 64,
     "nf_resnet50": 64, "nfnet_f0": 64, "pit_ti_224": None, "pvt_v2_b0": 64, "rdnet_tiny": 64, "regnetx_002": 64,
-    "regnety_002": 64, "repghostnet_050": 64, "repvit_m0_9": 64, "res2net50_14w_8s": 64, "resnest14d": 64, "resnet18": 64,
-    "ecaresnext26t_32x4d": 64, "resnetv2_18": 64, "rexnet_100": 64, "selecsls42": 64, "legacy_seresnet18": 64,
-    "sequencer2d_s": None, "skresnet18": 64, "starnet_s050": 64, "swin_tiny_patch4_window7_224": None,
+    "regnety_002": 64, "repghostnet_050": 64, "repvit_m0_9": 64, "res2net50_14w_8s": 64, "resnest14d": 64,     "ecaresnext26t_32x4d": 64, "resnetv2_18": 64, "rexnet_100": 64, "selecsls42": 64, "legacy_seresnet18": 64,
+    "skresnet18": 64, "starnet_s050": 64, "swin_tiny_patch4_window7_224": None,
     "swinv2_cr_tiny_224": None, "tiny_vit_5m_224": None, "tnt_s_patch16_224": None, "tresnet_m": 64, "twins_svt_small": None,
-    "visformer_tiny": None, "vit_tiny_patch16_224": None, "vit_relpos_small_patch16_224": None, "volo_d1_224": None,
-    "ese_vovnet19b_slim": 64, "xception41": 96, "legacy_xception": 96, "xcit_tiny_12_p16_224": None,
+    "visformer_tiny": None, "vit_tiny_patch16_224": None, "vit_relpos_small_patch16_224": None,     "ese_vovnet19b_slim": 64, "xception41": 96, "legacy_xception": 96, "xcit_tiny_12_p16_224": None,
 }  # fmt: skip
 
-# Those that torch.export takes with the inputs of `inputs`.
+# By their model type.
 TRANSFORMERS = """
-llama mistral qwen2 qwen3 gemma gemma2 gemma3_text phi phi3 gpt2 gpt_neo gpt_neox gptj gpt_bigcode opt bloom falcon
-stablelm starcoder2 olmo olmo2 olmo3 cohere cohere2 granite helium glm glm4 codegen ctrl xglm biogpt persimmon
-nemotron mpt arcee apertus smollm3 seed_oss exaone4 ernie4_5 diffllama ministral openai-gpt vaultgemma mixtral
-qwen2_moe qwen3_moe olmoe granitemoe gpt_oss phimoe flex_olmo glm4_moe bert albert roberta distilbert electra
-camembert xlm-roberta xlm-roberta-xl deberta deberta-v2 mpnet mobilebert squeezebert convbert nystromformer fnet
-roformer rembert ernie esm data2vec-text bert-generation megatron-bert layoutlm lilt ibert canine xmod bros splinter
-flaubert xlm xlnet modernbert eurobert roberta-prelayernorm t5 mt5 umt5 bart mbart pegasus blenderbot marian m2m_100
-plbart switch_transformers bigbird_pegasus mvp whisper vit deit beit dinov2 dinov2_with_registers dinov3_vit convnext
-convnextv2 swin swinv2 resnet regnet mobilenet_v1 mobilenet_v2 mobilevit mobilevitv2 poolformer pvt pvt_v2 segformer
-levit cvt focalnet bit glpn vit_msn ijepa hiera swiftformer yolos data2vec-vision siglip_vision_model
-clip_vision_model clip_text_model textnet hgnet_v2 imagegpt timesformer videomae wav2vec2 hubert wavlm unispeech sew
-data2vec-audio audio-spectrogram-transformer wav2vec2-bert clip siglip chinese_clip mamba falcon_mamba
+llama mistral qwen2 qwen3 gemma2 gemma3_text phi phi3 gpt2 gpt_neox gptj gpt_bigcode opt bloom falcon stablelm olmo
+olmo2 olmo3 cohere glm codegen ctrl xglm nemotron mpt apertus diffllama ministral openai-gpt vaultgemma mixtral
+qwen2_moe qwen3_moe olmoe granitemoe gpt_oss phimoe flex_olmo glm4_moe bert albert roberta distilbert electra deberta
+deberta-v2 mpnet mobilebert squeezebert convbert nystromformer fnet roformer rembert esm layoutlm ibert canine xmod
+splinter flaubert xlm xlnet modernbert eurobert t5 umt5 bart pegasus blenderbot m2m_100 bigbird_pegasus whisper vit
+beit dinov2 dinov2_with_registers dinov3_vit resnet regnet mobilenet_v1 mobilenet_v2 mobilevit poolformer pvt pvt_v2
+segformer cvt focalnet bit glpn hiera swiftformer yolos siglip_vision_model clip_vision_model clip_text_model textnet
+hgnet_v2 imagegpt timesformer videomae wav2vec2 hubert wavlm sew data2vec-audio wav2vec2-bert clip chinese_clip mamba
+falcon_mamba deit
 """.split()
 
-VIDEO = {"r3d_18": (1, 3, 4, 48, 48), "s3d": (1, 3, 16, 224, 224), "mvit_v1_b": (1, 3, 16, 224, 224)}
+# Frames of those that take a video.
+FRAMES = {"mc3_18": 4, "mvit_v1_b": 8, "r3d_18": 4}
 
 
 def names():
@@ -112,10 +107,13 @@ def torchvision_model(name):
         options.update(aux_logits=False, init_weights=False)
     if name in ("deeplabv3_resnet50", "fcn_resnet50", "lraspp_mobilenet_v3_large"):
         options["weights_backbone"] = None
+    if name == "mvit_v1_b":
+        options.update(spatial_size=(size, size), temporal_size=FRAMES[name])
     module = torchvision.models.get_model(name, **options)
     if name == "raft_small":
         return module, (torch.randn(1, 3, size, size), torch.randn(1, 3, size, size)), {"num_flow_updates": 2}
-    return module, (torch.randn(VIDEO.get(name, (1, 3, size, size))),), {}
+    frames = (FRAMES[name],) if name in FRAMES else ()
+    return module, (torch.randn(1, 3, *frames, size, size),), {}
 
 
 def timm_model(name):
@@ -152,7 +150,7 @@ def small_config(kind):
     """The configuration of a model type, two layers deep and narrow."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    return CONFIG_MAPPING[kind](**small(CONFIG_MAPPING[kind]), **OPTIONS.get(kind, {}))
+    return CONFIG_MAPPING[kind](**{**small(CONFIG_MAPPING[kind]), **OPTIONS.get(kind, {})})
 
 
 def small(config_class):
@@ -175,20 +173,14 @@ def small(config_class):
 
 # Beyond the sizes: what a type needs besides, so that they fit each other.
 OPTIONS = {
-    "bros": {"dim_bbox": 8},
     "codegen": {"rotary_dim": 4},
-    "convnext": {"num_stages": 4, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]},
-    "convnextv2": {"num_stages": 4, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]},
     "esm": {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32},
-    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "gptj": {"rotary_dim": 4},
-    "levit": {"hidden_sizes": [32, 48, 64], "num_attention_heads": [2, 3, 4], "depths": [1, 1, 1], "key_dim": [8, 8, 8], "image_size": 64},
-    "lilt": {"hidden_size": 48},
     "ministral": {"head_dim": 8},
-    "mobilevitv2": {"image_size": 64},
+    "timesformer": {"num_frames": 4},
+    "videomae": {"num_frames": 4},
     "nemotron": {"num_key_value_heads": 2},
-    "swin": {"embed_dim": 24, "num_heads": [2, 4], "depths": [2, 2], "window_size": 4, "patch_size": 4},
-    "swinv2": {"embed_dim": 24, "num_heads": [2, 4], "depths": [2, 2], "window_size": 4, "patch_size": 4},
+    "textnet": {"image_size": [64, 64]},
     "xlnet": {"d_head": 8},
 }
 
@@ -222,17 +214,18 @@ def inputs(module, config):
     given = {}
     if "input_ids" in names:
         given["input_ids"] = ids
-    if "bbox" in names:
-        given["bbox"] = torch.randint(0, 50, (1, 9, 4)).sort(-1).values
     if "decoder_input_ids" in names:
         given["decoder_input_ids"] = torch.randint(4, words, (1, 7))
-    if "pixel_values" in names and ("input_ids" not in names or names[0] == "pixel_values" or "clip" in type(module).__name__.lower()):
+    both = hasattr(config, "vision_config") and hasattr(config, "text_config")
+    if "pixel_values" in names and ("input_ids" not in names or names[0] == "pixel_values" or both):
         vision = getattr(config, "vision_config", config)
         size = getattr(vision, "image_size", 64) or 64
         size = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
-        given["pixel_values"] = torch.randn(1, getattr(vision, "num_channels", 3), *size)
+        frames = (vision.num_frames,) if hasattr(vision, "num_frames") else ()
+        given["pixel_values"] = torch.randn(1, *frames, getattr(vision, "num_channels", 3), *size)
     if "input_values" in names:
-        given["input_values"] = torch.randn(1, 2000)
+        sound = (config.max_length, config.num_mel_bins) if hasattr(config, "num_mel_bins") else (2000,)
+        given["input_values"] = torch.randn(1, *sound)
     if "input_features" in names and "input_ids" not in names:
         bins = getattr(config, "num_mel_bins", None) or getattr(config, "feature_projection_input_dim", 80)
         given["input_features"] = torch.randn(1, bins, 128) if type(module).__name__.startswith("Whisper") else torch.randn(1, 64, bins)

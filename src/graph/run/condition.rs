@@ -1,8 +1,8 @@
-//! Conditions: the branch that is run.
+//! Graphs within a node: the branch of a condition, and what stands for an op of another library.
 
 use super::{Lockstep, NodeResult, Stop, Values};
 use crate::graph::plan::{Form, Refusal};
-use t2m_checkpoint::graph::{Argument, Node, ValueId};
+use t2m_checkpoint::graph::{Argument, Graph, Node, ValueId};
 
 impl Lockstep<'_> {
     /// One branch of a condition, by the value that it has.
@@ -35,8 +35,21 @@ impl Lockstep<'_> {
         if graph.inputs.len() != given.len() {
             return Ok(Some(NodeResult::refused(node, index, not_understood())));
         }
+        self.within(graph, &given, node, values, index)?;
+        Ok(None)
+    }
+
+    /// Run a graph in the place of a node: its inputs are these values, its outputs become the node's.
+    pub(super) fn within(
+        &mut self,
+        graph: &Graph,
+        given: &[ValueId],
+        node: &Node,
+        values: &mut Values,
+        index: usize,
+    ) -> Result<(), Stop> {
         let mut inner = Values::new();
-        for (input, outer) in graph.inputs.iter().zip(&given) {
+        for (input, outer) in graph.inputs.iter().zip(given) {
             if let Some(live) = values.get(outer) {
                 inner.insert(input.value, live.clone());
             }
@@ -55,6 +68,6 @@ impl Lockstep<'_> {
                 values.insert(*value, live.clone());
             }
         }
-        Ok(None)
+        Ok(())
     }
 }

@@ -20,8 +20,8 @@ use super::error::name_for_message;
 use super::objects::{self, Children, join};
 use super::pickle::{self, Fault, NodeId, Pickle, Printer, key_text};
 use super::rebuild::{self, Rebuilder};
-use super::torch_zip::{PICKLE, byte_order, check_folder, storages};
 use super::script::Script;
+use super::torch_zip::{PICKLE, byte_order, check_folder, storages};
 use super::{Bytes, Checkpoint, Content, Error, Format, FoundModule, OwnTensor, PickleReport, TensorKind, hyper};
 use code::{Code, demangle};
 
@@ -91,7 +91,11 @@ pub(super) fn read(
     let whole = Arc::new(bytes);
     let part = || Bytes::Part { whole: Arc::clone(&whole), start: 0, length: whole.length() };
     checkpoint.samples = samples.map(|samples| Box::new(Checkpoint { files: vec![part()], ..samples }));
-    checkpoint.files.push(Arc::try_unwrap(whole).unwrap_or_else(|whole| Bytes::Part { start: 0, length: whole.length(), whole }));
+    checkpoint.files.push(Arc::try_unwrap(whole).unwrap_or_else(|whole| Bytes::Part {
+        start: 0,
+        length: whole.length(),
+        whole,
+    }));
     Ok(checkpoint)
 }
 

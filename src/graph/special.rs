@@ -1,0 +1,126 @@
+//! Numbers that are none: the node where the first NaN or the first infinity comes up has a verdict of its own.
+
+use super::events::{NodeResult, NodeVerdict};
+use t2m_checkpoint::graph::{Argument, Node};
+use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::graph::Outcome;
+
+/// What a value has of numbers that are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Special {
+    /// A NaN.
+    pub nan: bool,
+    /// An infinity.
+    pub infinite: bool,
+}
+
+impl Special {
+    /// What is in a tensor.
+    pub fn of(tensor: &TensorData) -> Special {
+        match tensor.dtype {
+            Dtype::Float32 => {
+                let (all, _) = tensor.bytes.as_chunks::<4>();
+                Special::among(all.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))))
+            }
+            dtype if dtype.is_floating() => Special::among(tensor.to_f64().into_iter().flatten()),
+            _ => Special::default(),
+        }
+    }
+
+    fn among(values: impl Iterator<Item = f64>) -> Special {
+        Special::any(values.map(|value| Special { nan: value.is_nan(), infinite: value.is_infinite() }))
+    }
+
+    /// What is in any result.
+    pub fn of_results(outcomes: &[Outcome]) -> Special {
+        let tensors = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Tensor { data: Some(data), .. } => Some(data),
+            _ => None,
+        });
+        Special::any(tensors.map(Special::of))
+    }
+
+    /// What any of them has.
+    pub fn any(all: impl Iterator<Item = Special>) -> Special {
+        all.fold(Special::default(), Special::or)
+    }
+
+    /// What either has.
+    fn or(self, other: Special) -> Special {
+        Special { nan: self.nan || other.nan, infinite: self.infinite || other.infinite }
+    }
+}
+
+/// Give a node its verdict where torch's results have what its inputs had not. A node that was found wrong stays so.
+pub(super) fn mark(result: &mut NodeResult, node: &Node, had: Special, torch: &[Outcome], exact: &[Outcome]) {
+    if !matches!(result.verdict, NodeVerdict::Compared(verdict) if verdict.passes()) {
+        return;
+    }
+    let made = Special::of_results(torch);
+    if made.nan && !had.nan {
+        result.verdict = NodeVerdict::NotANumber;
+        result.reason = Some("torch's result has a NaN where its inputs had none".to_owned());
+    } else if made.infinite && !had.infinite && !had.nan && !node.arguments.iter().any(|(_, one)| is_infinite(one)) {
+        let overflow = !Special::of_results(exact).infinite;
+        let why = if overflow { ": it is finite in float64" } else { ", in float64 too" };
+        result.verdict = NodeVerdict::Infinite { overflow };
+        result.reason = Some(format!("torch's result has an infinity where its inputs had none{why}"));
+    }
+}
+
+/// Whether a node is given an infinity as a number, such as what a mask is filled with.
+fn is_infinite(argument: &Argument) -> bool {
+    match argument {
+        Argument::Infinite(number) => number.is_infinite(),
+        Argument::List(items) => items.iter().any(is_infinite),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Verdict;
+    use t2m_engine::protocol::TensorHeader;
+
+    fn outcome(values: &[f32]) -> Vec<Outcome> {
+        let data = TensorData::from_f32(&[values.len()], values);
+        vec![Outcome::Tensor { header: TensorHeader::of("", &data), place: None, data: Some(data) }]
+    }
+
+    fn marked(verdict: Verdict, arguments: Vec<Argument>, had: Special, torch: &[f32], exact: &[f32]) -> NodeVerdict {
+        let node = Node {
+            name: "log".to_owned(),
+            target: "aten.log.default".to_owned(),
+            arguments: arguments.into_iter().map(|argument| ("value".to_owned(), argument)).collect(),
+            outputs: Vec::new(),
+            module: "".into(),
+            place: None,
+        };
+        let mut result = NodeResult::blank(&node, 0);
+        result.verdict = NodeVerdict::Compared(verdict);
+        mark(&mut result, &node, had, &outcome(torch), &outcome(exact));
+        assert_eq!(result.reason.is_some(), !matches!(result.verdict, NodeVerdict::Compared(_)));
+        result.verdict
+    }
+
+    #[test]
+    fn the_first_of_each_is_told_and_what_was_given_is_not() {
+        const INF: f32 = f32::INFINITY;
+        let (ok, none) = (Verdict::Ok, Special::default());
+        let had = |nan, infinite| Special { nan, infinite };
+        let fine = NodeVerdict::Compared(ok);
+        assert_eq!(marked(ok, vec![], none, &[1.0, f32::NAN], &[1.0, 1.0]), NodeVerdict::NotANumber);
+        assert_eq!(marked(ok, vec![], had(true, false), &[f32::NAN, INF], &[1.0, 1.0]), fine);
+        assert_eq!(marked(ok, vec![], none, &[INF], &[INF]), NodeVerdict::Infinite { overflow: false });
+        assert_eq!(marked(ok, vec![], none, &[-INF], &[3e38]), NodeVerdict::Infinite { overflow: true });
+        assert_eq!(marked(ok, vec![], had(false, true), &[INF], &[INF]), fine);
+        assert_eq!(marked(ok, vec![Argument::Infinite(f64::NEG_INFINITY)], none, &[-INF], &[-INF]), fine);
+        assert_eq!(marked(ok, vec![], none, &[1.0], &[1.0]), fine);
+        let wrong = NodeVerdict::Compared(Verdict::Broken);
+        assert_eq!(marked(Verdict::Broken, vec![], none, &[f32::NAN], &[1.0]), wrong, "a wrong node stays wrong");
+        assert!(
+            NodeVerdict::Infinite { overflow: true }.is_bad() && !NodeVerdict::Infinite { overflow: false }.is_bad()
+        );
+    }
+}
