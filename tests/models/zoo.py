@@ -16,7 +16,7 @@ TORCHVISION = {
     "alexnet": 64, "convnext_tiny": 64, "deeplabv3_resnet50": 64, "densenet121": 64, "efficientnet_b0": 64,
     "efficientnet_v2_s": 64, "fcn_resnet50": 64, "googlenet": 64, "inception_v3": 96, "lraspp_mobilenet_v3_large": 64,
     "maxvit_t": 224, "mnasnet1_0": 64, "mobilenet_v2": 64, "mobilenet_v3_large": 64, "mobilenet_v3_small": 64,
-    "mc3_18": 48, "mvit_v1_b": 64, "r3d_18": 48, "raft_small": 128, "regnet_x_400mf": 64, "regnet_y_400mf": 64,
+    "mc3_18": 48, "r2plus1d_18": 48, "r3d_18": 48, "raft_small": 128, "regnet_x_400mf": 64, "regnet_y_400mf": 64,
     "resnet18": 64, "resnet50": 64, "resnext50_32x4d": 64, "shufflenet_v2_x1_0": 64, "squeezenet1_1": 64, "swin_t": 64,
     "swin_v2_t": 64, "vit_b_16": 224,
 }  # fmt: skip
@@ -58,7 +58,7 @@ falcon_mamba deit
 """.split()
 
 # Frames of those that take a video.
-FRAMES = {"mc3_18": 4, "mvit_v1_b": 8, "r3d_18": 4}
+FRAMES = {"mc3_18": 4, "r2plus1d_18": 4, "r3d_18": 4}
 
 
 def names():
@@ -107,8 +107,6 @@ def torchvision_model(name):
         options.update(aux_logits=False, init_weights=False)
     if name in ("deeplabv3_resnet50", "fcn_resnet50", "lraspp_mobilenet_v3_large"):
         options["weights_backbone"] = None
-    if name == "mvit_v1_b":
-        options.update(spatial_size=(size, size), temporal_size=FRAMES[name])
     module = torchvision.models.get_model(name, **options)
     if name == "raft_small":
         return module, (torch.randn(1, 3, size, size), torch.randn(1, 3, size, size)), {"num_flow_updates": 2}
