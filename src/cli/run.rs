@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{Common, Failure, output};
+use crate::architecture::spec::InputSpec;
 use crate::exit::Exit;
 use crate::graph::inputs::{self, Source};
 use crate::graph::results::Results;
 use crate::graph::run::{Event, Lockstep, Stop};
+use crate::graph::scripted;
 use crate::interrupt;
 use crate::report::run::{self as text, Report};
 use crate::stderr;
@@ -20,11 +22,14 @@ use t2m_engine::client::CancelToken;
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Exported program (.pt2) whose graph is run
+    /// Exported program (.pt2) or TorchScript archive whose graph is run
     graph: PathBuf,
     /// File whose tensors are the inputs, by the graph's names for them, or in0, in1, … by position
     #[arg(long, value_name = "FILE.safetensors")]
     inputs: Option<PathBuf>,
+    /// An input of the model where it is drawn, once for each: 1x3x224x224, ids=1x9:int64<50
+    #[arg(long, value_name = "SPEC")]
+    input: Vec<InputSpec>,
     /// Seed of inputs that are drawn, where neither the file nor --inputs holds any
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
@@ -53,22 +58,29 @@ pub enum RunFormat {
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let path = escape(&args.graph.to_string_lossy()).into_owned();
     let checkpoint = Checkpoint::open(&args.graph)?;
-    let Some(graph) = &checkpoint.graph else {
+    if checkpoint.graph.is_none() && checkpoint.script.is_none() {
         return Err(format!(
             "{path}: holds no graph; `torch.export.save(torch.export.export(model, inputs), \"model.pt2\")` writes one"
         )
         .into());
-    };
+    }
     let given = match &args.inputs {
         Some(file) => Some(Checkpoint::open(file)?),
         None => None,
     };
     let source = match (&given, &checkpoint.samples) {
         (Some(file), _) => Source::File(file),
+        (None, _) if !args.input.is_empty() => Source::Specs(&args.input, args.seed),
         (None, Some(samples)) => Source::Sample(samples),
         (None, None) => Source::Seed(args.seed),
     };
-    let (given, tensors) = inputs::inputs(graph, source).map_err(|reason| format!("{path}: {reason}"))?;
+    let told = |reason: String| format!("{path}: {reason}");
+    let asked = match &checkpoint.graph {
+        Some(_) => None,
+        None => Some(inputs::of_script(&checkpoint, source).map_err(told)?),
+    };
+    let Some(graph) = checkpoint.graph.as_ref().or(asked.as_ref()) else { return Ok(Exit::BadAnswer) };
+    let (given, tensors) = inputs::inputs(graph, source).map_err(told)?;
     let cancel = CancelToken::default();
     let ends = cancel.clone();
     interrupt::hold().ask(move || ends.end());
@@ -97,6 +109,15 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         }
     };
     let deadline = Duration::from_secs(args.deadline);
+    let scripted = match &checkpoint.graph {
+        Some(_) => None,
+        None => match scripted::graph(&checkpoint, &tensors, deadline, &cancel, Box::new(listener.clone())) {
+            Ok(graph) => Some(graph),
+            Err(Stop::Cancelled) => interrupt::leave(Some("interrupted before the first node")),
+            Err(stop) => return Err(format!("{path}: {stop}").into()),
+        },
+    };
+    let graph = scripted.as_ref().unwrap_or(graph);
     let mut lockstep = Lockstep::new(&checkpoint, deadline, &cancel, listener, &mut tell);
     let ran = lockstep.start().and_then(|engines| lockstep.run(graph, &tensors).map(|()| engines));
     drop(lockstep);

@@ -13,3 +13,4 @@ pub mod plan;
 pub mod preflight;
 pub mod results;
 pub mod run;
+pub mod scripted;

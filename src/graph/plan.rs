@@ -67,6 +67,9 @@ const INFERENCE: [(&str, &str); 5] = [
 /// # Errors
 /// An argument that is not read, or a value that is not there.
 pub fn torch(node: &Node, forms: Forms<'_>) -> Result<TorchCall, Refusal> {
+    if node.target.starts_with("higher_order.") {
+        return Err(Refusal(format!("{} runs graphs of its own, which only higher_order.cond does here", node.target)));
+    }
     let mut parts = node.target.splitn(3, '.');
     let (Some(space), Some(name), Some(overload)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(Refusal(format!("`{}` is no op of torch's dispatcher", node.target)));
@@ -105,6 +108,7 @@ fn torch_argument(argument: &Argument, forms: Forms<'_>, takes: &mut Vec<ValueId
         Argument::Layout => TorchArgument::Layout,
         Argument::Graph(_) => return Err(Refusal("it runs a graph of its own".to_owned())),
         Argument::Unread(what) => return Err(Refusal(format!("it is given a `{what}`, which is not read"))),
+        Argument::Unknown => return Err(Refusal("it is given what depends on sizes that are not known".to_owned())),
     })
 }
 
@@ -130,8 +134,10 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
     let row = table.row(&node.target).ok_or_else(|| Refusal(format!("no row converts {}", node.target)))?;
     let mut known: Vec<(String, Known)> = Vec::with_capacity(row.schema.parameters.len());
     let mut takes = Vec::new();
-    for parameter in &row.schema.parameters {
-        let given = node.argument(&parameter.name);
+    for (at, parameter) in row.schema.parameters.iter().enumerate() {
+        // `dropout_` calls `self` what `dropout` calls `input`.
+        let first = || node.arguments.first().filter(|(name, _)| at == 0 && name == "self").map(|(_, given)| given);
+        let given = node.argument(&parameter.name).or_else(first);
         let mut value = bind(parameter, given, forms, &mut takes)?;
         if let Known::Arrays(forms) = &value
             && parameter.kind == Kind::OptionalTensors
@@ -215,6 +221,7 @@ fn bind(
         Argument::Device(_) | Argument::MemoryFormat | Argument::Layout => Known::Plain(Json::Null),
         Argument::Graph(_) => return Err(Refusal("it runs a graph of its own".to_owned())),
         Argument::Unread(what) => return Err(Refusal(format!("it is given a `{what}`, which is not read"))),
+        Argument::Unknown => return Err(Refusal("it is given what depends on sizes that are not known".to_owned())),
     })
 }
 

@@ -118,8 +118,7 @@ impl Parser {
         }
         self.sign(":")?;
         self.line()?;
-        let mut class =
-            Class { name, base, fields: Vec::new(), constants: Vec::new(), methods: Vec::new() };
+        let mut class = Class { name, base, fields: Vec::new(), constants: Vec::new(), methods: Vec::new() };
         if self.peek().word != Word::Indent {
             return Ok(class);
         }

@@ -138,6 +138,8 @@ mod tests {
     fn frames_are_told_from_code() {
         assert_eq!(frame("/home/me/my nets.py(57): forward\n"), Some(("/home/me/my nets.py", 57)));
         assert_eq!(frame("    return f(x): y"), None);
-        assert!(is_torchs("/x/site-packages/torch/nn/modules/conv.py") && !is_torchs("/x/site-packages/torchvision/a.py"));
+        assert!(
+            is_torchs("/x/site-packages/torch/nn/modules/conv.py") && !is_torchs("/x/site-packages/torchvision/a.py")
+        );
     }
 }

@@ -19,7 +19,14 @@ pub(super) const OWN: &str = "__torch__.";
 /// modules lists them.
 pub(super) fn objects(rebuilder: &Rebuilder<'_>) -> Vec<Object> {
     let pickle = rebuilder.pickle;
-    let mut finder = Finder { rebuilder, objects: Vec::new(), ids: Vec::new(), index: HashMap::new(), tensors: HashMap::new(), left: MOST_MEMBERS };
+    let mut finder = Finder {
+        rebuilder,
+        objects: Vec::new(),
+        ids: Vec::new(),
+        index: HashMap::new(),
+        tensors: HashMap::new(),
+        left: MOST_MEMBERS,
+    };
     finder.add(pickle.root(), String::new());
     let mut next = 0;
     while let Some(&id) = finder.ids.get(next) {
@@ -36,7 +43,8 @@ pub(super) fn objects(rebuilder: &Rebuilder<'_>) -> Vec<Object> {
     }
     for at in 0..finder.ids.len() {
         let Some(&id) = finder.ids.get(at) else { continue };
-        let read = entries(pickle, id).map(|(key, value)| (key_text(pickle, key).to_string(), finder.attribute(value, 0)));
+        let read =
+            entries(pickle, id).map(|(key, value)| (key_text(pickle, key).to_string(), finder.attribute(value, 0)));
         let attributes = read.collect();
         if let Some(object) = finder.objects.get_mut(at) {
             object.attributes = attributes;
