@@ -57,6 +57,7 @@ pub mod program;
 pub mod registry;
 pub mod report;
 pub mod rope;
+pub mod script;
 pub mod source;
 pub mod stderr;
 pub mod triage;

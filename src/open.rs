@@ -14,6 +14,7 @@ use crate::graph::job::{Exported, Job};
 use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
 use crate::rope;
+use crate::script;
 use crate::source::{Roots, Sources};
 use crate::triage::{self, Status, Triage};
 use crate::typed::store::Store;
@@ -86,6 +87,8 @@ pub struct Opened {
     pub architecture: Option<Arc<Architecture>>,
     /// The graph of the model, where the user's Python exported one.
     pub graph: Option<Arc<Graph>>,
+    /// The graph of a TorchScript file as far as the file alone tells it: enough to count its ops.
+    pub outline: Option<Arc<t2m_checkpoint::graph::Graph>>,
     /// What the user has typed of it.
     pub typed: Arc<Typed>,
     /// The triage.
@@ -122,6 +125,11 @@ impl Opened {
             Arc::new(Exported { program: Arc::clone(&graph.program), names, parameters })
         });
         Some(Job { checkpoint: Arc::clone(&self.checkpoint), exported, table: self.registry.aten() })
+    }
+
+    /// The graph whose ops are counted: the whole one, or the outline of the one that TorchScript's code becomes.
+    pub fn counted_graph(&self) -> Option<&t2m_checkpoint::graph::Graph> {
+        self.whole_graph().or(self.outline.as_deref())
     }
 
     /// What the checkpoint's pickle mentions outside of torch's list; `None` where the format has no pickle.
@@ -333,7 +341,10 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     inputs.extend(options.inputs());
     inputs.extend(sources.inputs());
     graph.iter().for_each(|graph| inputs.add(Role::Graph, &graph.file));
+    // Code that no graph can be made of is told when it is run.
+    let outline = checkpoint.script.as_ref().and_then(|_| script::outline(&checkpoint).ok()).map(Arc::new);
     Ok(Opened {
+        outline,
         checkpoint: Arc::new(checkpoint),
         model: Arc::new(model),
         registry: Arc::new(registry),

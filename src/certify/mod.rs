@@ -214,6 +214,7 @@ impl SampleModel {
         }
         let (checkpoint, model, triage) = (Arc::new(checkpoint), Arc::new(model), Arc::new(triage));
         let opened = Opened {
+            outline: None,
             checkpoint,
             model,
             registry,

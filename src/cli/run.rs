@@ -14,6 +14,7 @@ use crate::graph::inputs::{self, Source};
 use crate::graph::job::Job;
 use crate::graph::results::Results;
 use crate::graph::run::{Event, Lockstep, Seen, Stop};
+use crate::graph::scripted;
 use crate::interrupt;
 use crate::open::open;
 use crate::registry::Registry;
@@ -28,7 +29,8 @@ use t2m_engine::client::CancelToken;
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Exported program (.pt2) whose graph is run; or bare weights, with --python, --model and --input, which export one
+    /// Exported program (.pt2) or TorchScript archive whose graph is run; or bare weights, with --python, --model and --input, which
+    /// export one
     graph: PathBuf,
     /// File whose tensors are the inputs, by the graph's names for them, or in0, in1, … by position
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "input")]
@@ -85,8 +87,6 @@ pub enum RunFormat {
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let path = escape(&args.graph.to_string_lossy()).into_owned();
     let job = job(common, args)?;
-    let graph = job.graph().ok_or_else(|| no_graph(&path))?;
-    let watched = args.repro.as_deref().map(|node| watched(graph, node)).transpose()?;
     let file = match &args.inputs {
         Some(file) => Some(Checkpoint::open(file)?),
         None => None,
@@ -97,9 +97,16 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         (None, [], None) => Source::Seed(args.seed),
         (None, specs, _) => Source::Specs(specs, args.seed),
     };
-    let (given, tensors) = inputs::inputs(graph, source).map_err(|reason| format!("{path}: {reason}"))?;
+    let told = |reason: String| format!("{path}: {reason}");
+    // Of TorchScript's code the inputs are known first, and the graph when torch has gone through it.
+    let outline = match job.graph() {
+        None if job.checkpoint.script.is_some() => Some(inputs::of_script(&job.checkpoint, source).map_err(told)?),
+        _ => None,
+    };
+    let takes = job.graph().or(outline.as_ref()).ok_or_else(|| no_graph(&path))?;
+    let (given, tensors) = inputs::inputs(takes, source).map_err(told)?;
     if let Some(file) = &file {
-        tell_ignored(&inputs::ignored(graph, file));
+        tell_ignored(&inputs::ignored(takes, file));
     }
     let cancel = CancelToken::default();
     let ends = cancel.clone();
@@ -129,6 +136,16 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         }
     };
     let deadline = Duration::from_secs(args.deadline);
+    let scripted = match &outline {
+        None => None,
+        Some(_) => match scripted::graph(&job.checkpoint, &tensors, deadline, &cancel, Box::new(listener.clone())) {
+            Ok(graph) => Some(graph),
+            Err(Stop::Cancelled) => interrupt::leave(Some("interrupted before the first node")),
+            Err(stop) => return Err(format!("{path}: {stop}").into()),
+        },
+    };
+    let graph = scripted.as_ref().unwrap_or(takes);
+    let watched = args.repro.as_deref().map(|node| watched(graph, node)).transpose()?;
     let lockstep = Lockstep::new(&job, deadline, &cancel, listener, &mut tell);
     let mut lockstep = lockstep.with_rows(&job.table).watch(watched);
     if let Some(device) = args.device {

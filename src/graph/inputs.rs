@@ -3,6 +3,7 @@
 use crate::architecture::spec::InputSpec;
 use crate::plan::Input;
 use crate::plan::input::Values;
+use crate::script;
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::graph::{Graph, TensorMeta};
 use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
@@ -75,7 +76,9 @@ pub fn inputs(graph: &Graph, source: Source<'_>) -> Result<(Vec<Given>, Vec<Tens
                 (draw(shape, spec.dtype, spec.below, seed, at)?, "seed")
             }
             Source::Seed(seed) => {
-                let meta = meta.ok_or_else(|| format!("input `{}` is no tensor", value.name))?;
+                let meta = meta.ok_or_else(|| {
+                    format!("the file does not say what input `{}` is; give it with --input or --inputs", value.name)
+                })?;
                 let shape = meta.sizes.iter().map(|size| size.and_then(|size| usize::try_from(size).ok()));
                 let shape: Option<Vec<usize>> = shape.collect();
                 let shape = shape.ok_or_else(|| {
@@ -89,6 +92,29 @@ pub fn inputs(graph: &Graph, source: Source<'_>) -> Result<(Vec<Given>, Vec<Tens
         tensors.push(tensor);
     }
     Ok((given, tensors))
+}
+
+impl Source<'_> {
+    /// Whether it has an input of this place or name.
+    fn has(&self, checkpoint: &Checkpoint, at: usize, name: &str) -> bool {
+        match self {
+            Source::Sample(samples) => at < samples.tensors.len(),
+            Source::File(file) => {
+                file.tensors.iter().any(|tensor| tensor.name == name || tensor.name == position(at))
+            }
+            Source::Specs(specs, _) => at < specs.len(),
+            // As many as it was traced with.
+            Source::Seed(_) => checkpoint.script.as_ref().is_some_and(|script| at < script.traced.len()),
+        }
+    }
+}
+
+/// The inputs of a graph that the code of a TorchScript file is to become: its names, and no more of them than there are.
+///
+/// # Errors
+/// In words, with the place in the code.
+pub fn of_script(checkpoint: &Checkpoint, source: Source<'_>) -> Result<Graph, String> {
+    script::inputs(checkpoint, &|at, name| source.has(checkpoint, at, name)).map_err(|refused| refused.to_string())
 }
 
 /// Tensors of a file that are no input of the graph, by name.

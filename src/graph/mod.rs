@@ -20,6 +20,7 @@ pub mod preflight;
 pub mod results;
 pub mod run;
 pub mod runner;
+pub mod scripted;
 mod special;
 mod terms;
 mod uses;

@@ -80,6 +80,9 @@ fn is_off(node: &Node, op: &str, argument: &str) -> bool {
 /// # Errors
 /// An argument that is not read, or a value that is not there.
 pub fn torch(node: &Node, forms: Forms<'_>) -> Result<TorchCall, Refusal> {
+    if node.target.starts_with("higher_order.") {
+        return Err(Refusal(format!("{} runs graphs of its own, which only higher_order.cond does here", node.target)));
+    }
     let mut parts = node.target.splitn(3, '.');
     let (Some(space), Some(name), Some(overload)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(Refusal(format!("`{}` is no op of torch's dispatcher", node.target)));
@@ -118,6 +121,7 @@ fn torch_argument(argument: &Argument, forms: Forms<'_>, takes: &mut Vec<ValueId
         Argument::Layout => TorchArgument::Layout,
         Argument::Graph(_) => return Err(Refusal("it runs a graph of its own".to_owned())),
         Argument::Unread(what) => return Err(Refusal(format!("it is given a `{what}`, which is not read"))),
+        Argument::Unknown => return Err(Refusal("it is given what depends on sizes that are not known".to_owned())),
     })
 }
 
@@ -279,6 +283,7 @@ fn bind(
         Argument::Device(_) | Argument::MemoryFormat | Argument::Layout => Known::Plain(Json::Null),
         Argument::Graph(_) => return Err(Refusal("it runs a graph of its own".to_owned())),
         Argument::Unread(what) => return Err(Refusal(format!("it is given a `{what}`, which is not read"))),
+        Argument::Unknown => return Err(Refusal("it is given what depends on sizes that are not known".to_owned())),
     })
 }
 

@@ -109,6 +109,9 @@ fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
         let shape = meta.sizes.iter().map(|size| usize::try_from((*size)?).ok()).collect::<Option<Vec<usize>>>()?;
         Some(Form::Tensor { dtype: plan::computed(meta.dtype), shape })
     };
+    if node.arguments.iter().any(|(_, argument)| argument.is_unknown()) {
+        return None;
+    }
     let takes = node.arguments.iter().flat_map(|(_, argument)| argument.values());
     if takes.into_iter().any(|id| form(id).is_none()) {
         return None;

@@ -15,6 +15,7 @@ pub mod ops;
 pub mod plausible;
 mod recipe;
 pub mod rules;
+pub mod schemas;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

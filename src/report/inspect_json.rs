@@ -124,7 +124,7 @@ impl Serialize for Metadata<'_> {
 /// The graph of the whole model: what of it converts, and where it lies if it is not in the file itself.
 fn graph(opened: &Opened) -> Option<Value> {
     let mut value = Map::new();
-    if let Some(graph) = opened.whole_graph() {
+    if let Some(graph) = opened.counted_graph() {
         let preflight = Preflight::by(graph, &opened.registry.aten());
         let missing = preflight.missing.iter().map(|missing| {
             let mut row = json!({"op": missing.op, "count": missing.count});

@@ -49,7 +49,7 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     if let Some(graph) = &opened.graph {
         page.line(&format!("{:<NAMES$}  {}", "graph:", sentence(&graph.title())))?;
     }
-    if let Some(graph) = opened.whole_graph() {
+    if let Some(graph) = opened.counted_graph() {
         let words = Preflight::by(graph, &opened.registry.aten()).words();
         page.line(&format!("{:<NAMES$}  {}", "graph:", sentence(&words)))?;
     }

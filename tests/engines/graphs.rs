@@ -6,9 +6,10 @@ use std::time::Duration;
 use t2m_checkpoint::Checkpoint;
 use t2m_checkpoint::graph::{Argument, Graph};
 use t2m_engine::client::CancelToken;
+use t2m_tui::architecture::spec::InputSpec;
 use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
-use t2m_tui::graph::inputs::{Source, inputs};
+use t2m_tui::graph::inputs::{Source, inputs, of_script};
 use t2m_tui::graph::results::Results;
 use t2m_tui::graph::run::{Event, Lockstep, NodeVerdict};
 
@@ -48,6 +49,48 @@ fn every_node_of_real_graphs_agrees() {
         assert!(!outputs.is_empty() && outputs.iter().all(|output| output.measured.is_ok()), "{name}: {outputs:?}");
         let computed = results.nodes.iter().filter(|node| node.isolated.is_some() && node.mlx.is_some()).count();
         assert!(computed >= nodes, "{name}: {computed}");
+    }
+}
+
+/// The graph that the code of a TorchScript file becomes on drawn inputs, and what comes of running it.
+fn scripted(name: &str, specs: &[&str]) -> Results {
+    let checkpoint = open(name);
+    let specs: Vec<InputSpec> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
+    let source = if specs.is_empty() { Source::Seed(7) } else { Source::Specs(&specs, 7) };
+    let asked = of_script(&checkpoint, source).unwrap();
+    let (_, tensors) = inputs(&asked, source).unwrap();
+    let cancel = CancelToken::default();
+    let graph =
+        t2m_tui::graph::scripted::graph(&checkpoint, &tensors, Duration::from_secs(120), &cancel, Box::new(|_, _| {}));
+    let graph = graph.unwrap();
+    let mut results = Results::default();
+    let mut tell = |event: Event| {
+        results.apply(event);
+    };
+    let mut lockstep = Lockstep::new(&checkpoint, Duration::from_secs(120), &cancel, |_, _| {}, &mut tell);
+    lockstep.run(&graph, &tensors).unwrap();
+    drop(lockstep);
+    results
+}
+
+#[test]
+fn the_code_of_torchscript_files_runs_as_a_graph() {
+    // A loop goes as often as the input is large: each round has a linear layer.
+    for (name, specs, linear, outputs) in [
+        ("steps.pt", &["2x3x4x6"][..], 6 + 3, 1 + 3),
+        ("steps.pt", &["2x3x2x6", "2x4"], 3 + 3, 1 + 2),
+        ("sized.pt", &[], 2, 3),
+        ("sized.pt", &["3x9:int64<11"], 2, 3),
+    ] {
+        let results = scripted(name, specs);
+        let bad: Vec<_> = results.nodes.iter().filter(|node| node.verdict.is_bad()).collect();
+        assert!(bad.is_empty(), "{name} {specs:?}: {bad:#?}");
+        assert_eq!((results.first_divergence(), results.exit()), (None, Exit::Fine), "{name} {specs:?}");
+        let count = results.nodes.iter().filter(|node| node.target == "aten.linear.default").count();
+        assert_eq!(count, linear, "{name} {specs:?}");
+        let given = results.outputs.unwrap();
+        assert_eq!(given.len(), outputs, "{name} {specs:?}");
+        assert!(given.iter().all(|output| output.measured.is_ok()), "{name} {specs:?}");
     }
 }
 

@@ -46,6 +46,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
     let registry = Registry::load(&[]).unwrap();
     let triage = triage::triage(&checkpoint, &model, &registry, &sources);
     Opened {
+        outline: None,
         checkpoint: Arc::new(checkpoint),
         model: Arc::new(model),
         registry: Arc::new(registry),

@@ -104,6 +104,8 @@ pub enum Argument {
     Graph(Box<Graph>),
     /// What is not read, by its name in the file's format.
     Unread(String),
+    /// What depends on sizes or elements that the file does not say.
+    Unknown,
 }
 
 impl Graph {
@@ -125,6 +127,17 @@ impl Argument {
             Argument::Value(id) => vec![*id],
             Argument::List(items) => items.iter().flat_map(Argument::values).collect(),
             _ => Vec::new(),
+        }
+    }
+}
+
+impl Argument {
+    /// Whether something in it is not known.
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Argument::Unknown => true,
+            Argument::List(items) => items.iter().any(Argument::is_unknown),
+            _ => false,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Call {
     pub op: String,
     /// Positional arguments first, as Python wants it.
     pub args: Vec<Argument>,
+    /// Whether its second result is used; `None` where that is not known, or there is none.
+    pub second: Option<bool>,
 }
 
 /// One argument of a [`Call`].
@@ -184,7 +186,7 @@ pub(super) fn calls(text: &str) -> Vec<Call> {
         let end = rest.find(|character: char| character != '_' && !character.is_ascii_alphanumeric());
         let (op, rest) = rest.split_at(end.unwrap_or(rest.len()));
         if let Some(args) = rest.strip_prefix('(').and_then(|rest| arguments(rest, &mut left)) {
-            calls.push(Call { op: op.to_owned(), args });
+            calls.push(Call { op: op.to_owned(), args, second: None });
         }
     }
     calls

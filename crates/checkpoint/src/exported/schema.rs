@@ -83,6 +83,16 @@ pub(super) struct Node {
     pub name: Option<String>,
 }
 
+impl Node {
+    /// The name of its second result, where it gives two tensors.
+    pub fn second_result(&self) -> Option<&str> {
+        match self.outputs.as_slice() {
+            [Argument::Tensor(_), Argument::Tensor(second)] => Some(second),
+            _ => None,
+        }
+    }
+}
+
 /// A named argument.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct Input {
@@ -306,6 +316,28 @@ impl Argument {
             Argument::Text(text) => Value::from(text.clone()),
             _ => return None,
         })
+    }
+
+    /// As [`Argument::constant`], and of a list of sizes those that are plain numbers, with None in the place of the others.
+    pub fn sizes(&self) -> Option<Value> {
+        let Argument::Symbols(symbols) = self else { return self.constant() };
+        let plain = |symbol: &Symbol| if let Symbol::Plain(value) = symbol { value.clone() } else { Value::Null };
+        Some(Value::Array(symbols.iter().map(plain).collect()))
+    }
+
+    /// The names of the values that it is, tensors and numbers.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Argument::Tensor(name) => vec![name],
+            Argument::Tensors(names) => names.iter().map(String::as_str).collect(),
+            Argument::OptionalTensors(names) => names.iter().flatten().map(String::as_str).collect(),
+            Argument::Symbol(Symbol::Name(name)) => vec![name],
+            Argument::Symbols(symbols) => symbols
+                .iter()
+                .filter_map(|one| if let Symbol::Name(name) = one { Some(name.as_str()) } else { None })
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// The graph that it is.

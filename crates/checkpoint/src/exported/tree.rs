@@ -1,6 +1,6 @@
 //! The module tree of an exported program, out of its graph: every node says which modules it ran in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Map;
 
@@ -21,6 +21,11 @@ const MOST_MODULES: usize = 1_000_000;
 const MOST_PLACES: usize = 16;
 /// What the exporter notes in the place of modules where it adds a node of its own.
 const NO_MODULE: &str = "_empty_nn_module_stack";
+/// Layers of torch's that hold others, whose parts say more in the graph.
+const ATTENTION: &str = "torch.nn.modules.activation.MultiheadAttention";
+const PROJECTION: &str = "torch.nn.modules.linear.NonDynamicallyQuantizableLinear";
+const ENCODER_LAYER: &str = "torch.nn.modules.transformer.TransformerEncoderLayer";
+const DECODER_LAYER: &str = "torch.nn.modules.transformer.TransformerDecoderLayer";
 /// Calls kept of each of torch's own layers.
 const MOST_CALLS: usize = 1000;
 
@@ -33,6 +38,10 @@ pub(super) struct Tree {
     most_path_bytes: u64,
     pub ops: Vec<OpUse>,
     op_index: HashMap<(usize, String), usize>,
+    /// Names of the values that a node or the caller takes.
+    used: HashSet<String>,
+    /// Nodes so far.
+    nodes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +51,10 @@ struct Entry {
     children: Vec<usize>,
     tensors: Vec<OwnTensor>,
     calls: Vec<Call>,
+    /// The first node in it or below it, by its number.
+    first: Option<usize>,
+    /// Of a transformer's layer: whether its norms come first.
+    norm_first: Option<bool>,
 }
 
 impl Tree {
@@ -58,11 +71,15 @@ impl Tree {
             most_path_bytes: (bytes.saturating_mul(PATH_BYTES_PER_BYTE)).max(PATH_BYTES_AT_LEAST),
             ops: Vec::new(),
             op_index: HashMap::new(),
+            used: HashSet::new(),
+            nodes: 0,
         };
         for call in &program.graph_module.module_call_graph {
             tree.module(without_call_number(&call.fqn))?;
         }
         let mut graphs = vec![&program.graph_module.graph];
+        // Values of graphs within others have names of their own; that one has the same only keeps a result that is not used.
+        tree.used = used(&program.graph_module.graph);
         while let Some(graph) = graphs.pop() {
             tree.add_graph(graph, &mut graphs)?;
         }
@@ -74,14 +91,19 @@ impl Tree {
             let mut module = 0;
             for (path, class) in stack(&node.metadata.nn_module_stack) {
                 module = self.module(without_call_number(path))?;
-                if let Some(entry) = self.modules.get_mut(module).filter(|entry| entry.class.is_empty()) {
+                let nodes = self.nodes;
+                let Some(entry) = self.modules.get_mut(module) else { continue };
+                entry.first.get_or_insert(nodes);
+                if entry.class.is_empty() {
                     entry.class = class.to_owned();
                 }
             }
+            self.nodes += 1;
             self.count(module, node);
+            let second = node.second_result().map(|name| self.used.contains(name));
             let is_layer = |entry: &&mut Entry| entry.class.starts_with("torch.") && entry.calls.len() < MOST_CALLS;
             if let Some(entry) = self.modules.get_mut(module).filter(is_layer) {
-                entry.calls.push(call(node));
+                entry.calls.push(Call { second, ..call(node) });
             }
             inner.extend(node.inputs.iter().filter_map(|input| input.arg.graph()));
         }
@@ -150,19 +172,63 @@ impl Tree {
         Ok(())
     }
 
+    /// What a parametrization computes a tensor of a module from that has the same shape.
+    fn parametrized(&self, path: &str, name: &str) -> Option<&OwnTensor> {
+        let within = format!("parametrizations.{name}");
+        let list = if path.is_empty() { within } else { format!("{path}.{within}") };
+        let entry = self.modules.get(*self.index.get(&list)?)?;
+        let original = |known: &str| entry.tensors.iter().find(|own| own.name == known);
+        original("original1").or_else(|| original("original"))
+    }
+
+    /// What modules of torch's tell of those within them, and of the order that they run in.
+    fn tell_of_parts(&mut self) {
+        for at in 0..self.modules.len() {
+            let Some(entry) = self.modules.get(at) else { continue };
+            let child = |name: &str| {
+                let path = if entry.path.is_empty() { name.to_owned() } else { format!("{}.{name}", entry.path) };
+                self.index.get(&path).copied()
+            };
+            match entry.class.as_str() {
+                ATTENTION => {
+                    // Its weights are used, and its forward never is.
+                    let projection = child("out_proj").and_then(|child| self.modules.get_mut(child));
+                    if let Some(projection) = projection.filter(|child| child.class.is_empty()) {
+                        projection.class = PROJECTION.to_owned();
+                    }
+                }
+                ENCODER_LAYER | DECODER_LAYER => {
+                    let first = |name: &str| self.modules.get(child(name)?)?.first;
+                    if let (Some(norm), Some(attention)) = (first("norm1"), first("self_attn")) {
+                        let entry = self.modules.get_mut(at);
+                        entry.into_iter().for_each(|entry| entry.norm_first = Some(norm < attention));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The modules in `named_modules` order. Those that no node ran in have no class.
     pub fn finish(mut self, tensors: &[Tensor]) -> (Vec<FoundModule>, Vec<OpUse>) {
+        self.tell_of_parts();
         let mut found = Vec::with_capacity(self.modules.len());
         let mut waiting = vec![0];
         while let Some(next) = waiting.pop() {
             let Some(entry) = self.modules.get_mut(next).map(std::mem::take) else { continue };
             waiting.extend(entry.children.iter().rev());
             let shape = |name: &str| {
-                let own = entry.tensors.iter().find(|own| own.name == name)?;
+                let own = entry.tensors.iter().find(|own| own.name == name);
+                let own = own.or_else(|| self.parametrized(&entry.path, name))?;
                 Some(tensors.get(own.tensor?)?.shape.as_slice())
             };
-            let attributes =
+            let mut attributes =
                 if entry.class.is_empty() { Map::new() } else { hyper::attributes(&entry.class, &entry.calls, &shape) };
+            if let Some(norm_first) = entry.norm_first {
+                attributes.insert("norm_first".to_owned(), norm_first.into());
+                let activation = entry.calls.iter().find(|call| matches!(call.op.as_str(), "relu" | "gelu"));
+                attributes.extend(activation.map(|call| ("activation".to_owned(), call.op.as_str().into())));
+            }
             found.push(FoundModule { path: entry.path, class: entry.class, attributes, tensors: entry.tensors });
         }
         (found, self.ops)
@@ -186,15 +252,34 @@ pub(super) fn without_call_number(path: &str) -> &str {
     path.rsplit_once('@').filter(number).map_or(path, |(path, _)| path)
 }
 
+/// The values of a graph, and of those within it, that something takes.
+fn used(graph: &Graph) -> HashSet<String> {
+    let mut used = HashSet::new();
+    let mut graphs = vec![graph];
+    while let Some(graph) = graphs.pop() {
+        used.extend(graph.outputs.iter().flat_map(|output| output.names()).map(str::to_owned));
+        for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
+            used.extend(input.arg.names().into_iter().map(str::to_owned));
+            graphs.extend(input.arg.graph());
+        }
+    }
+    used
+}
+
 fn call(node: &Node) -> Call {
     let mut parts = node.target.rsplit('.');
     // torch.ops.aten.conv2d.default: the overload is behind the name.
     let (_, name) = (parts.next(), parts.next());
-    let named = |input: &super::schema::Input| Argument { name: Some(input.name.clone()), value: input.arg.constant() };
-    Call { op: name.unwrap_or(&node.target).to_owned(), args: node.inputs.iter().map(named).collect() }
+    let name = name.unwrap_or(&node.target);
+    let is_reshape = matches!(name, "view" | "reshape");
+    let named = |input: &super::schema::Input| {
+        let value = if is_reshape { input.arg.sizes() } else { input.arg.constant() };
+        Argument { name: Some(input.name.clone()), value }
+    };
+    Call { op: name.to_owned(), args: node.inputs.iter().map(named).collect(), second: None }
 }
 
-/// The innermost frame that is not torch's own: file and line.
+/// The innermost frame that is neither torch's own nor of code that torch made (`<eval_with_key>.6`): file and line.
 pub(super) fn place(trace: &str) -> Option<(String, usize)> {
     let frames = trace.lines().rev().filter_map(|line| {
         let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
@@ -202,7 +287,10 @@ pub(super) fn place(trace: &str) -> Option<(String, usize)> {
         Some((file, line))
     });
     let is_torch = |file: &str| file.starts_with("torch/") || file.contains("-packages/") && file.contains("/torch/");
-    frames.filter(|(file, _)| !is_torch(file)).map(|(file, line)| (file.to_owned(), line)).next()
+    frames
+        .filter(|(file, _)| !is_torch(file) && !file.starts_with('<'))
+        .map(|(file, line)| (file.to_owned(), line))
+        .next()
 }
 
 #[cfg(test)]
@@ -255,6 +343,8 @@ mod tests {
     fn a_place_is_the_users() {
         let trace = "File \"/home/me/torch/net.py\", line 9, in forward\n    return s(x)\n  File \"/x/site-packages/torch/nn/modules/conv.py\", line 5, in f\n    y";
         assert_eq!(place(trace), Some(("/home/me/torch/net.py".to_owned(), 9)));
+        let made = format!("{trace}\n  File \"<eval_with_key>.6\", line 7, in forward\n    relu");
+        assert_eq!(place(&made), Some(("/home/me/torch/net.py".to_owned(), 9)));
         assert_eq!(place("nothing"), None);
     }
 }

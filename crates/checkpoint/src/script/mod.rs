@@ -8,6 +8,7 @@ mod tokens;
 
 use std::sync::Arc;
 
+use super::graph::TensorMeta;
 pub use super::literal::Misread;
 pub use parser::parse;
 
@@ -18,6 +19,8 @@ pub struct Script {
     pub files: Vec<File>,
     /// Modules and other objects; the first is the model. One that stands in several places is here once.
     pub objects: Vec<Object>,
+    /// Types and sizes of the tensors that the model was traced with; empty where it was scripted, or the file does not say.
+    pub traced: Vec<TensorMeta>,
 }
 
 /// A file of code.
@@ -72,11 +75,11 @@ pub enum Attribute {
 }
 
 impl File {
-    /// The user's file and line that a byte of the code comes from.
-    pub fn place(&self, at: usize) -> Option<(Arc<str>, usize)> {
+    /// The user's file and line that a byte of the code comes from; what is told of bytes before `from` is told of others.
+    pub fn place(&self, at: usize, from: usize) -> Option<(Arc<str>, usize)> {
         let behind = self.places.partition_point(|(start, _, _)| *start <= at);
-        let (_, file, line) = self.places.get(behind.checked_sub(1)?)?;
-        Some((Arc::clone(file), *line))
+        let (start, file, line) = self.places.get(behind.checked_sub(1)?)?;
+        (*start >= from).then(|| (Arc::clone(file), *line))
     }
 
     /// The 1-based line of a byte of the code.

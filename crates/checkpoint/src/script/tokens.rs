@@ -56,7 +56,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Misread> {
                 if brackets == 0 && !matches!(tokens.last().map(|token| &token.word), None | Some(Word::Line)) {
                     tokens.push(Token { at, word: Word::Line });
                 }
-                fresh = true;
+                fresh = brackets == 0;
                 at += 1;
             }
             ' ' | '\t' | '\r' => at += 1,

@@ -9,7 +9,6 @@ mod places;
 mod script;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -17,6 +16,7 @@ use compact_str::format_compact;
 
 use super::archive::Archive;
 use super::error::name_for_message;
+use super::graph::TensorMeta;
 use super::objects::{self, Children, join};
 use super::pickle::{self, Fault, NodeId, Pickle, Printer, key_text};
 use super::rebuild::{self, Rebuilder};
@@ -31,6 +31,8 @@ const CONSTANTS: &str = "constants.pkl";
 const TRACED: &str = "traced_inputs.pkl";
 /// Tuples of traced inputs are looked into to this depth.
 const MOST_NESTED: usize = 4;
+/// Work that one of them costs.
+const TRACED_WORK: u64 = 300;
 /// Code of torch's own modules, whose source needs no archive.
 const TORCH_CODE: &str = "code/__torch__/torch/";
 
@@ -69,7 +71,11 @@ pub(super) fn read(
     let mut rebuilder = Rebuilder::new(&data, &find, big_endian);
     let modules = modules(&mut rebuilder, &code).map_err(|reason| fault(path, PICKLE, reason, &data))?;
     warnings.extend(rebuilder.finish_warnings());
-    let script = Script { files: std::mem::take(&mut code.texts), objects: script::objects(&rebuilder) };
+    let script = Script {
+        files: std::mem::take(&mut code.texts),
+        objects: script::objects(&rebuilder),
+        traced: traced.and_then(|traced| traced_tensors(&traced, &archive)).unwrap_or_default(),
+    };
     let mut checkpoint = Checkpoint {
         script: Some(script),
         bytes: bytes.length(),
@@ -87,15 +93,7 @@ pub(super) fn read(
     checkpoint.warnings.extend(rebuilder.finish_warnings());
     checkpoint.warnings.extend(constants_warning(rebuilder.tensors.len()));
     checkpoint.append(rebuilder.tensors, rebuilder.storages);
-    let samples = traced.and_then(|traced| samples(path, &traced, &archive, big_endian));
-    let whole = Arc::new(bytes);
-    let part = || Bytes::Part { whole: Arc::clone(&whole), start: 0, length: whole.length() };
-    checkpoint.samples = samples.map(|samples| Box::new(Checkpoint { files: vec![part()], ..samples }));
-    checkpoint.files.push(Arc::try_unwrap(whole).unwrap_or_else(|whole| Bytes::Part {
-        start: 0,
-        length: whole.length(),
-        whole,
-    }));
+    checkpoint.files.push(bytes);
     Ok(checkpoint)
 }
 
@@ -181,24 +179,29 @@ fn traced_inputs(path: &Path, bytes: &Bytes, archive: &mut Archive) -> Option<Pi
     Some(pickle)
 }
 
-/// The tensors among what a module was traced with, in order; `None` where there is anything else.
-fn samples(path: &Path, pickle: &Pickle, archive: &Archive, big_endian: bool) -> Option<Checkpoint> {
+/// The types and sizes of the tensors that a module was traced with, in order; their elements are not in the file. Empty where
+/// there was anything else among them.
+fn traced_tensors(pickle: &Pickle, archive: &Archive) -> Option<Vec<TensorMeta>> {
     let given = pickle.get(pickle.root(), "forward")?;
     let find = storages(archive, "traced_inputs");
-    let mut rebuilder = Rebuilder::new(pickle, &find, big_endian);
+    let rebuilder = Rebuilder::new(pickle, &find, false);
+    let mut tensors = Vec::new();
     let mut waiting = vec![(given, 0)];
     while let Some((value, depth)) = waiting.pop() {
-        let name = format_compact!("in{}", rebuilder.tensors.len());
-        if rebuilder.add(value, name).ok()?.is_none() {
+        if !pickle.spend(TRACED_WORK) {
+            return None;
+        }
+        if let Some(sizes) = rebuilder.shape(value) {
+            let storage = *pickle.tuple(pickle.object(value)?.args)?.first()?;
+            let dtype = rebuild::storage_id(pickle, pickle.persistent_id(storage)?)?.ok()?.dtype?.ok()?;
+            tensors.push(TensorMeta { dtype, sizes: sizes.iter().map(|size| Some(*size)).collect() });
+        } else {
             // A tuple of tensors is as many inputs; anything else is none that can be given.
             let items: Vec<NodeId> = pickle.items(value).filter(|_| depth < MOST_NESTED)?.collect();
             waiting.extend(items.into_iter().rev().map(|item| (item, depth + 1)));
         }
-        pickle.check_work().ok()?;
     }
-    let content = Content::StateDict { module_versions: Vec::new() };
-    let (tensors, storages) = (rebuilder.tensors, rebuilder.storages);
-    Some(Checkpoint { tensors, storages, ..Checkpoint::new(path, Format::TorchZip, content) })
+    Some(tensors)
 }
 
 /// Say that tracing kept no source, and where it is.
