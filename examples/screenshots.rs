@@ -45,6 +45,10 @@ fn main() {
     Arc::make_mut(&mut options.fontdb).load_system_fonts();
     let save = |name: &str, state: State, size: (u16, u16)| picture(&folder, &options, name, state, size);
 
+    let registry = std::env::temp_dir().join(format!("t2m-screenshots-{}.toml", std::process::id()));
+    fs::write(&registry, STEEP).unwrap();
+    save("graph", graph(registry.clone()), (160, 45));
+
     let demo = Take::of(Vec::new());
     let attention = "caption.blocks.0.attention";
     save("main", demo.measured("dark", attention), (160, 45));
@@ -56,11 +60,8 @@ fn main() {
     save("medium", demo.measured("dark", attention), (100, 30));
     save("narrow", demo.measured("dark", attention), (58, 16));
 
-    let registry = std::env::temp_dir().join(format!("t2m-screenshots-{}.toml", std::process::id()));
     fs::write(&registry, WRONG).unwrap();
     save("broken", Take::of(vec![registry.clone()]).measured("dark", "picture.blocks.0.norm1"), (160, 45));
-    fs::write(&registry, STEEP).unwrap();
-    save("graph", graph(registry.clone()), (160, 45));
     fs::remove_file(registry).unwrap();
 }
 

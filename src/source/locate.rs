@@ -1,5 +1,7 @@
 //! Where source is looked for.
 
+mod roots;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +20,7 @@ use super::texts::Texts;
 use super::{ClassSource, blockers, by_name, idioms, interpreter, norms, ops, versions};
 use crate::files::{Inputs, Role};
 use crate::registry::libraries::FROM_SOURCE;
+pub use roots::Roots;
 use t2m_checkpoint::escape::escape;
 
 /// One class may take this part of the steps that are left.
@@ -36,15 +39,6 @@ pub struct Sources {
     findings: AtomicUsize,
     /// Versions of the packages that made the weights, as far as the checkpoint tells.
     made_with: HashMap<String, String>,
-}
-
-/// Folders in which a file may be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roots {
-    /// Those that the user named as source.
-    pub own: Vec<PathBuf>,
-    /// Those that hold packages.
-    pub packages: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -346,20 +340,6 @@ impl Sources {
             Root::Text { .. } => Vec::new(),
         };
         self.others.iter().filter_map(|number| self.roots.get(*number)).flat_map(folders).collect()
-    }
-
-    /// Where files are looked for by a part of their path: the user's own folders, and those of packages, in order.
-    pub fn roots(&self) -> Roots {
-        let mut roots = Roots::default();
-        for root in self.others.iter().filter_map(|number| self.roots.get(*number)) {
-            match root {
-                Root::File(path) => roots.own.extend(path.parent().map(Path::to_owned)),
-                Root::Folder { path, .. } => roots.own.push(path.clone()),
-                Root::Packages { path, .. } => roots.packages.push(path.clone()),
-                Root::Text { .. } => {}
-            }
-        }
-        roots
     }
 
     /// Every class in the files, folders and texts, packages left out, by file and name. Files are parsed as they are reached.

@@ -12,6 +12,7 @@ mod blas;
 mod block;
 mod blocks;
 mod conv;
+mod device;
 mod graph;
 mod linear;
 mod norm;
@@ -25,9 +26,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::transforms::eval;
-use mlx_rs::{Array, Device, DeviceType};
 use serde_json::{Map, Value};
 
 use self::tensor::Weights;
@@ -79,14 +80,24 @@ struct Layer {
     weights: Weights,
 }
 
-/// The main function of `t2m-mlx`. Restarts itself if TF32 is not off in its environment.
+/// The main function of `t2m-mlx`. Restarts itself if TF32 is not off in its environment, or the device is an argument.
 fn main() -> ExitCode {
-    if std::env::var_os(TF32).is_none_or(|value| value != "0") {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let is_asked = arguments.len() > 1 && arguments.first().is_some_and(|first| first == device::ARGUMENT);
+    let asked = is_asked.then(|| arguments.drain(..2).last()).flatten();
+    if asked.is_some() || std::env::var_os(TF32).is_none_or(|value| value != "0") {
         let error = match std::env::current_exe() {
-            Ok(program) => Command::new(program).args(std::env::args_os().skip(1)).env(TF32, "0").exec(),
+            Ok(program) => {
+                let asked = asked.map(|asked| (device::VARIABLE, asked));
+                Command::new(program).args(arguments).env(TF32, "0").envs(asked).exec()
+            }
             Err(error) => error,
         };
         eprintln!("t2m-mlx needs {TF32}=0 in its environment and cannot start itself with it: {error}");
+        return ExitCode::from(2);
+    }
+    if let Err(reason) = device::select(&std::env::var_os(device::VARIABLE).unwrap_or_default()) {
+        eprintln!("{reason}");
         return ExitCode::from(2);
     }
     #[cfg(not(target_os = "macos"))]
@@ -108,7 +119,7 @@ impl Engine for Mlx {
             protocol: protocol::VERSION,
             engine: "t2m-mlx".to_owned(),
             version: tensor::version(),
-            device: device().to_owned(),
+            device: device::name().to_owned(),
             flags,
         }
     }
@@ -164,14 +175,6 @@ impl Engine for Mlx {
 
     fn release(&mut self, value: u64) {
         self.held.release(value);
-    }
-}
-
-/// `gpu` on Apple silicon, `cpu` where MLX was built without one.
-fn device() -> &'static str {
-    match Device::try_default().and_then(|device| device.get_type()) {
-        Ok(DeviceType::Gpu) => "gpu",
-        _ => "cpu",
     }
 }
 
