@@ -55,12 +55,13 @@ pub struct Refusal(pub String);
 pub type Forms<'a> = &'a dyn Fn(ValueId) -> Option<Form>;
 
 /// Switches that are off whatever the graph says: a whole model is run as in inference.
-const INFERENCE: [(&str, &str); 10] = [
+const INFERENCE: [(&str, &str); 11] = [
     ("dropout", "train"),
     ("feature_dropout", "train"),
     ("alpha_dropout", "train"),
     ("feature_alpha_dropout", "train"),
     ("native_dropout", "train"),
+    ("scaled_dot_product_attention", "dropout_p"),
     ("rrelu", "training"),
     ("lstm", "train"),
     ("gru", "train"),
@@ -91,8 +92,12 @@ pub fn torch(node: &Node, forms: Forms<'_>) -> Result<TorchCall, Refusal> {
     let mut arguments = Vec::with_capacity(node.arguments.len());
     for (argument, value) in &node.arguments {
         let value = torch_argument(value, forms, &mut takes)?;
-        let off = is_off(node, name, argument);
-        arguments.push((argument.clone(), if off { TorchArgument::Bool(false) } else { value }));
+        let value = match value {
+            value if !is_off(node, name, argument) => value,
+            TorchArgument::Float(_) => TorchArgument::Float(0.0),
+            _ => TorchArgument::Bool(false),
+        };
+        arguments.push((argument.clone(), value));
     }
     let overload = if overload == "default" { "" } else { overload };
     let op = Op { name: format!("{space}::{name}"), overload: overload.to_owned(), arguments };
@@ -165,7 +170,7 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
         if let Known::Plain(plain) = &mut value
             && is_off(node, row.schema.name.split('.').next().unwrap_or_default(), &parameter.name)
         {
-            *plain = Json::Bool(false);
+            *plain = if plain.is_number() { json!(0.0) } else { Json::Bool(false) };
         }
         known.push((parameter.name.clone(), value));
     }
