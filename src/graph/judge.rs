@@ -62,7 +62,7 @@ pub struct Inherited {
     relative: f64,
 }
 
-/// What is computed of a value keeps so much of its relative tolerance at least: from one node to the next luck has half of its weight.
+/// So much of a value's relative tolerance is added to that of what is computed of it: luck has half of its weight one node later.
 const KEPT: f64 = 0.5;
 
 impl Inherited {
@@ -77,11 +77,6 @@ impl Inherited {
             tolerance: most.tolerance.max(one.tolerance),
             relative: most.relative.max(one.relative),
         })
-    }
-
-    /// What may differ of a result of this scale at least. Elements that are moved stay as far apart as they were.
-    fn at_least(self, bound: Bound, scale: f64) -> f64 {
-        if bound == Bound::Copy { self.tolerance } else { KEPT * self.relative * scale }
     }
 }
 
@@ -107,7 +102,12 @@ pub fn compare(three: Three<'_>, bound: Bound, view: View) -> Result<Measured, S
         View::Accumulated(inherited) => {
             // What is only moved was computed somewhere.
             let node = if bound == Bound::Copy { Bound::Pointwise } else { bound };
-            node.together(scale, own).max(inherited.at_least(bound, scale))
+            let tolerance = node.together(scale, own);
+            match bound {
+                // Elements that are moved stay as far apart as they were.
+                Bound::Copy => tolerance.max(inherited.tolerance),
+                _ => tolerance + KEPT * inherited.relative * scale,
+            }
         }
     };
     Ok(Measured {
