@@ -116,7 +116,7 @@ fn indent(tokens: &mut Vec<Token>, indents: &mut Vec<usize>, width: usize, at: u
 }
 
 fn followed_by_digit(text: &str) -> bool {
-    text.bytes().nth(1).is_some_and(|byte| byte.is_ascii_digit())
+    text.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
 
 /// `12`, `1.`, `9.9999999999999995e-07`, and `2.j`, which is no number here.
