@@ -111,7 +111,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let deadline = Duration::from_secs(args.deadline);
     let scripted = match &checkpoint.graph {
         Some(_) => None,
-        None => match scripted::graph(&checkpoint, &tensors, deadline, &cancel, Box::new(listener.clone())) {
+        None => match scripted::graph(&checkpoint, &tensors, deadline, &cancel, Box::new(listener)) {
             Ok(graph) => Some(graph),
             Err(Stop::Cancelled) => interrupt::leave(Some("interrupted before the first node")),
             Err(stop) => return Err(format!("{path}: {stop}").into()),
