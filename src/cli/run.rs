@@ -138,7 +138,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let deadline = Duration::from_secs(args.deadline);
     let scripted = match &outline {
         None => None,
-        Some(_) => match scripted::graph(&job.checkpoint, &tensors, deadline, &cancel, Box::new(listener.clone())) {
+        Some(_) => match scripted::graph(&job.checkpoint, &tensors, deadline, &cancel, Box::new(listener)) {
             Ok(graph) => Some(graph),
             Err(Stop::Cancelled) => interrupt::leave(Some("interrupted before the first node")),
             Err(stop) => return Err(format!("{path}: {stop}").into()),

@@ -99,9 +99,7 @@ impl Source<'_> {
     fn has(&self, checkpoint: &Checkpoint, at: usize, name: &str) -> bool {
         match self {
             Source::Sample(samples) => at < samples.tensors.len(),
-            Source::File(file) => {
-                file.tensors.iter().any(|tensor| tensor.name == name || tensor.name == position(at))
-            }
+            Source::File(file) => file.tensors.iter().any(|tensor| tensor.name == name || tensor.name == position(at)),
             Source::Specs(specs, _) => at < specs.len(),
             // As many as it was traced with.
             Source::Seed(_) => checkpoint.script.as_ref().is_some_and(|script| at < script.traced.len()),

@@ -170,11 +170,7 @@ impl<'a> Machine<'a> {
 
     /// The value of a parameter of the model's forward: tensors, in the order that they are given. `None` where there are no
     /// more and it has a default.
-    fn input<'m>(
-        &mut self,
-        parameter: &Parameter,
-        left: &mut dyn Iterator<Item = &'m TensorMeta>,
-    ) -> Result<Option<Value>> {
+    fn input(&mut self, parameter: &Parameter, left: &mut dyn Iterator<Item = &TensorMeta>) -> Result<Option<Value>> {
         let first = left.next();
         if first.is_none() && parameter.default.is_some() {
             return Ok(None);
@@ -189,7 +185,7 @@ impl<'a> Machine<'a> {
         let (shape, count) = kind.map_or((Shape::One, 1), shape);
         let mut tensors = vec![self.placeholder(&parameter.name, first.cloned())];
         match shape {
-            Shape::One => return Ok(tensors.pop()),
+            Shape::One => Ok(tensors.pop()),
             Shape::Tuple => {
                 for number in 1..count {
                     let meta = left.next();
