@@ -51,18 +51,25 @@ pub(super) fn reduced(node: &Node, forms: Forms<'_>) -> Option<usize> {
 }
 
 /// The terms of a norm whose input lies far from zero. MLX rounds the mean, and the norm divides what it is off by the deviation:
-/// of a mean of κ deviations the rounding is κ times that of the elements, as if there were 1 + κ² times as many. `None` where the node
-/// is no such norm; its rows lie one after the other in memory.
+/// of a mean of κ deviations the rounding is κ times that of the elements, as if there were 1 + κ² times as many. A negative eps takes
+/// of the variance, and what is left has the whole one's rounding. `None` where the node is no such norm; its rows lie one after the
+/// other in memory.
 pub(super) fn shifted(node: &Node, input: &TensorData, terms: usize) -> Option<usize> {
     let name = node.target.split('.').nth(1).unwrap_or_default();
     if !["layer_norm", "group_norm", "instance_norm"].iter().any(|norm| name.ends_with(norm)) || terms < 2 {
         return None;
     }
     let values = input.to_f64()?;
+    let eps = match node.argument("eps") {
+        Some(Argument::Plain(value)) => value.as_f64().map_or(0.0, |eps| eps.min(0.0)),
+        _ => 0.0,
+    };
     let far = values.chunks_exact(terms).map(|row| {
         let mean = row.iter().sum::<f64>() / terms as f64;
         let variance = row.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / terms as f64;
-        mean * mean / variance.max(f64::MIN_POSITIVE)
+        let left = variance + eps;
+        // Of less than nothing there is no root: both engines say NaN.
+        if left < 0.0 { 0.0 } else { mean * mean / left.max(f64::MIN_POSITIVE) + (variance / left).powi(2) - 1.0 }
     });
     let farthest = far.filter(|far| far.is_finite()).fold(0.0, f64::max);
     Some((terms as f64 * (1.0 + farthest)).min(MOST_TERMS) as usize)
@@ -156,6 +163,11 @@ mod tests {
         assert_eq!(shifted(&node("aten.layer_norm.default"), &input, 4), Some(4 * 901));
         assert_eq!(shifted(&node("aten.rms_norm.default"), &input, 4), None, "it takes no mean");
         assert_eq!(shifted(&node("aten.softmax.int"), &input, 4), None);
+        // Of a variance of 1 a tenth is left.
+        let mut less = node("aten.layer_norm.default");
+        less.arguments.push(("eps".to_owned(), Argument::Plain(json!(-0.9))));
+        let near = TensorData::from_f32(&[1, 4], &[-1.0, 1.0, -1.0, 1.0]);
+        assert_eq!(shifted(&less, &near, 4).map(|terms| terms.div_ceil(10)), Some(40));
         let flat = TensorData::from_f32(&[1, 2], &[3.0, 3.0]);
         assert!(shifted(&node("aten.layer_norm.default"), &flat, 2).is_some_and(|terms| terms >= 2));
     }
