@@ -84,7 +84,7 @@ struct Layer {
 fn main() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let is_asked = arguments.len() > 1 && arguments.first().is_some_and(|first| first == device::ARGUMENT);
-    let asked = is_asked.then(|| arguments.drain(..2).last()).flatten();
+    let asked = is_asked.then(|| arguments.drain(..2).next_back()).flatten();
     if asked.is_some() || std::env::var_os(TF32).is_none_or(|value| value != "0") {
         let error = match std::env::current_exe() {
             Ok(program) => {

@@ -35,7 +35,7 @@ pub enum Again {
 pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync>;
 
 /// Open the screen, stay until the user leaves, and return how it ended: wrong input where the checkpoint could
-/// not be opened. After ctrl-c or a signal it does not return: the process ends, as [`interrupt::leave`] says. The terminal is
+/// not be opened. After ctrl-c or a signal it does not return: the process ends, as [`crate::interrupt::leave`] says. The terminal is
 /// as it was before, whatever happened.
 ///
 /// # Errors

@@ -107,5 +107,5 @@ impl Workers {
     }
 }
 
-/// Starts a thread that opens the file again; with a number it answers as [`Message::Built`].
+/// Starts a thread that opens the file again; with a number it answers as `Message::Built`.
 pub(super) type Reopener = Box<dyn Fn(Again, Option<u64>) -> io::Result<()>>;
