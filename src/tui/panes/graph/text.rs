@@ -99,7 +99,7 @@ fn numbers(canvas: &Canvas<'_>, result: &NodeResult, lines: &mut Vec<Line<'stati
         let cells = both.map(|measured| measured.as_ref().map_or_else(|| "–".to_owned(), cell));
         lines.push(Line::from(vec![
             Span::styled(format!("{label:<LABEL$}"), theme.muted()),
-            Span::styled(format!("{:<NUMBER$}{}", cells[0], cells[1]), theme.text()),
+            Span::styled(format!("{:<width$} {}", cells[0], cells[1], width = NUMBER - 1), theme.text()),
         ]));
     };
     row("max abs", &|one| format!("{} {}", glyphs::verdict(one.verdict), text::error(one.max_abs)));
