@@ -148,6 +148,10 @@ class Transformers(Library):
 
     def prepare(self, kind, name, raw):
         config = self.config_class(kind)(**copy.deepcopy(raw))
+        # A default may be a tuple, which a config.json cannot hold.
+        for key, value in vars(config).items():
+            if isinstance(value, tuple):
+                setattr(config, key, list(value))
         env = studies.flat(config.to_dict())
         cls = getattr(self.transformers, name)
 
