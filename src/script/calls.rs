@@ -27,11 +27,18 @@ impl Machine<'_> {
             let first = dotted.split('.').next().unwrap_or_default();
             matches!(first, "torch" | "ops" | "__torch__") && !frame.locals.contains_key(first)
         });
+        // `torch.no_grad()`, made before a `with`: nothing is different within it where no gradient is wanted.
+        if dotted.as_deref().is_some_and(|dotted| dotted.ends_with(".grad_mode.no_grad.__new__")) {
+            return Ok(Value::None);
+        }
         let Some(dotted) = dotted else {
             let Form::Attribute(of, method) = &call.function.form else {
                 return self.refuse(frame, at, "a call of what is neither a function nor a method");
             };
             let of = self.expression(frame, of)?;
+            if matches!((&of, method.as_str()), (Value::None, "__init__")) {
+                return Ok(Value::None);
+            }
             let (mut given, named) = self.given(frame, call)?;
             let Value::Object(object) = of else {
                 return self.refuse(frame, at, format!("a call of {} of {}", quoted(method), of.kind()));

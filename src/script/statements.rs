@@ -63,6 +63,12 @@ impl Machine<'_> {
                     return Ok(Flow::Return(value));
                 }
             },
+            Action::With { of, name, body } => {
+                return match (self.expression(frame, of)?, name) {
+                    (Value::None, None) => self.block(frame, body),
+                    _ => self.refuse(frame, of.at, "a `with` other than torch.no_grad()"),
+                };
+            }
             Action::For { target, over, body } => {
                 let values = match self.expression(frame, over)? {
                     Value::Unknown if self.lenient => vec![Value::Unknown],

@@ -203,6 +203,10 @@ impl Parser {
         } else if self.takes_word("while") {
             let test = self.expression()?;
             Action::While { test, body: self.block()? }
+        } else if self.takes_word("with") {
+            let of = self.expression()?;
+            let name = if self.takes_word("as") { Some(self.expression()?) } else { None };
+            Action::With { of, name, body: self.block()? }
         } else if self.takes_word("for") {
             let target = self.expression()?;
             if !self.takes_word("in") {
@@ -433,6 +437,17 @@ def f() -> NoneType:
         let Form::Call(call) = &items[0].form else { panic!() };
         assert_eq!(call.named[0].1.form, Form::Float(1e-5));
         assert_eq!(&TEXT[items[0].at..][..9], "torch.add");
+    }
+
+    #[test]
+    fn what_is_within_a_with_is_a_block() {
+        let module = parse("def f():\n  with _0 as g:\n    x = a\n  with _1:\n    pass\n").unwrap();
+        let [first, second] = module.functions[0].body.as_slice() else { panic!() };
+        let Action::With { of, name: Some(name), body } = &first.action else { panic!() };
+        assert_eq!((of.form.clone(), name.form.clone()), (Form::Name("_0".into()), Form::Name("g".into())));
+        assert_eq!(body.len(), 1);
+        let Action::With { name: None, body, .. } = &second.action else { panic!() };
+        assert_eq!(body[0].action, Action::Pass);
     }
 
     #[test]

@@ -85,6 +85,15 @@ pub enum Action {
         /// As long as it holds.
         body: Vec<Statement>,
     },
+    /// `with`
+    With {
+        /// What is entered.
+        of: Expression,
+        /// What it is called within.
+        name: Option<Expression>,
+        /// What is within.
+        body: Vec<Statement>,
+    },
     /// `for`
     For {
         /// The name that counts.
