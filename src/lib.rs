@@ -60,6 +60,7 @@ pub mod rope;
 pub mod script;
 pub mod source;
 pub mod stderr;
+mod threads;
 pub mod triage;
 pub mod tui;
 pub mod typed;

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -10,10 +10,8 @@ use super::inputs::{Given, Source, inputs};
 use super::job::Job;
 use super::run::{self, Lockstep, Stop};
 use crate::architecture::spec::InputSpec;
+use crate::threads;
 use t2m_engine::client::CancelToken;
-
-/// How long the program waits at its end for the thread; the engines end with their pipes in any case.
-const LEAVING: Duration = Duration::from_secs(1);
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,15 +82,7 @@ impl Drop for Runner {
     fn drop(&mut self) {
         self.cancel.end();
         self.requests = crossbeam_channel::unbounded().0;
-        let Some(thread) = self.thread.take() else { return };
-        // It may be reading a large tensor, which is not worth waiting for.
-        let until = Instant::now() + LEAVING;
-        while !thread.is_finished() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
+        threads::leave(self.thread.take());
     }
 }
 

@@ -231,7 +231,7 @@ impl Kind {
 }
 
 /// The arguments between commas that are in no brackets.
-fn parts(text: &str) -> Vec<&str> {
+pub(super) fn parts(text: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
     for (at, letter) in text.char_indices() {
         match letter {

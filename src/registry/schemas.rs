@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::aten;
+
 /// `schemas.txt`, which `assets/registry/schemas.py` writes.
 const TEXT: &str = include_str!("../../assets/registry/schemas.txt");
 
@@ -94,7 +96,7 @@ impl Overload {
             parameters.push(Parameter { name: name.to_owned(), kind: Kind::read(kind), has_default: default, by_name });
         }
         let returns = returns.strip_prefix('(').and_then(|all| all.strip_suffix(')')).unwrap_or(returns);
-        let returns = parts(returns).into_iter().map(|one| Kind::read(one.split(' ').next().unwrap_or(one))).collect();
+        let returns = parts(returns).map(|one| Kind::read(one.split(' ').next().unwrap_or(one))).collect();
         Some((name, Overload { target: format!("aten.{name}.{overload}"), parameters, returns }))
     }
 }
@@ -124,22 +126,9 @@ impl Kind {
     }
 }
 
-/// What is between commas that are in no brackets.
-fn parts(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
-    for (at, letter) in text.char_indices() {
-        match letter {
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.extend(text.get(start..at));
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.extend(text.get(start..));
-    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
+/// What is between commas that are in no brackets, without spaces around it.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    aten::parts(text).into_iter().map(str::trim).filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]

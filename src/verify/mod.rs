@@ -9,7 +9,7 @@ mod tensors;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -20,6 +20,7 @@ use crate::open::Opened;
 use crate::plan::assumed::Tried;
 use crate::plan::naive;
 use crate::plan::{Plan, Refusal};
+use crate::threads;
 use crate::triage::ModuleTriage;
 use judge::Terms;
 use pair::{Pair, Stop};
@@ -30,9 +31,6 @@ use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
 pub use results::{Layer, Measured, Progress, Results, Sum};
-
-/// How long the program waits at its end for the thread that runs layers; the engines end with their pipes in any case.
-const LEAVING: Duration = Duration::from_secs(1);
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -153,15 +151,7 @@ impl Drop for Runner {
         self.cancel.end();
         // Closing the queue ends the worker's loop, and with it both engines.
         self.requests = crossbeam_channel::unbounded().0;
-        let Some(thread) = self.thread.take() else { return };
-        // It may be reading a large tensor, which is not worth waiting for.
-        let until = Instant::now() + LEAVING;
-        while !thread.is_finished() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
+        threads::leave(self.thread.take());
     }
 }
 

@@ -3,7 +3,6 @@
 
 mod text;
 
-use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
@@ -25,8 +24,6 @@ use t2m_engine::{EngineState, Side};
 
 /// Narrowest pane that has chart and words side by side.
 const SIDE_BY_SIDE: u16 = 90;
-/// Rows of a chart above the words, and the fewest rows that the pane must have for it.
-const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
 
 /// How far the pane is scrolled, and which node it was last about.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +97,8 @@ impl Behaviour for GraphPane {
 
     fn draw(&self, canvas: &mut Canvas<'_>, place: Place) {
         titles(canvas, place);
-        let (chart_area, text_area) = split(place.inner, !canvas.view.ran.is_empty());
+        let columns = (place.inner.width >= SIDE_BY_SIDE).then(|| (place.inner.width / 2).min(110));
+        let (chart_area, text_area) = super::beside(place.inner, !canvas.view.ran.is_empty(), columns);
         if let Some(area) = chart_area {
             along::draw(canvas.theme, area, canvas.buffer, &chart(canvas.view, along::room(area)));
         }
@@ -181,24 +179,6 @@ pub(super) fn cancel(context: &mut Context<'_>) -> bool {
     context.effects.push(Effect::CancelGraph);
     context.view.ran.stop();
     true
-}
-
-/// Where chart and words go.
-fn split(inner: Rect, chart: bool) -> (Option<Rect>, Rect) {
-    let padded = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    if !chart {
-        return (None, padded);
-    }
-    if inner.width >= SIDE_BY_SIDE {
-        let width = (inner.width / 2).min(110);
-        let rest = Rect { x: inner.x + width + 2, width: inner.width.saturating_sub(width + 3), ..inner };
-        return (Some(Rect { width, ..inner }), rest);
-    }
-    if let Some(&(height, _)) = CHARTS_ABOVE.iter().find(|(_, least)| inner.height >= *least) {
-        let rest = Rect { y: inner.y + height, height: inner.height - height, ..padded };
-        return (Some(Rect { height, ..inner }), rest);
-    }
-    (None, padded)
 }
 
 /// The errors along the graph in so many columns.

@@ -2,7 +2,6 @@
 //!
 //! It always says what was done, by whom, on what, and against which bound.
 
-use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
@@ -27,8 +26,6 @@ use t2m_engine::{EngineState, Side};
 
 /// Narrowest pane that has chart and numbers side by side.
 const SIDE_BY_SIDE: u16 = 64;
-/// Rows of a chart above the numbers, and the fewest rows that the pane must have for it.
-const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
 /// Columns of a label and its value, with the gap after them.
 const PAIR: usize = 26;
 /// Columns of a label.
@@ -78,7 +75,8 @@ impl Behaviour for LivePane {
         let id = view.tree.selected;
         titles(canvas, id, place);
         let chart = chart_of(view, id);
-        let (chart_area, text_area) = split(place.inner, chart.is_some());
+        let columns = (place.inner.width >= SIDE_BY_SIDE).then(|| (place.inner.width * 2 / 5).clamp(28, 72));
+        let (chart_area, text_area) = super::beside(place.inner, chart.is_some(), columns);
         if let (Some(chart), Some(area)) = (&chart, chart_area) {
             chart::draw(theme, area, canvas.buffer, chart);
         }
@@ -134,24 +132,6 @@ fn run(context: &mut Context<'_>, root: ModuleId) {
     }
     view.measured.queue(&modules);
     context.effects.push(Effect::Submit(context.trials.request(modules)));
-}
-
-/// Where chart and text go.
-fn split(inner: Rect, chart: bool) -> (Option<Rect>, Rect) {
-    let padded = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    if !chart {
-        return (None, padded);
-    }
-    if inner.width >= SIDE_BY_SIDE {
-        let width = (inner.width * 2 / 5).clamp(28, 72);
-        let rest = Rect { x: inner.x + width + 2, width: inner.width.saturating_sub(width + 3), ..inner };
-        return (Some(Rect { width, ..inner }), rest);
-    }
-    if let Some(&(height, _)) = CHARTS_ABOVE.iter().find(|(_, least)| inner.height >= *least) {
-        let rest = Rect { y: inner.y + height, height: inner.height - height, ..padded };
-        return (Some(Rect { height, ..inner }), rest);
-    }
-    (None, padded)
 }
 
 /// The layer and what it becomes on the left, the engines on the right.

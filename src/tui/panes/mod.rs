@@ -372,3 +372,24 @@ fn put_clipped(buffer: &mut Buffer, x: u16, y: u16, columns: usize, line: &Line<
     }
     text::put(buffer, x, y, columns, &Line::from(spans));
 }
+
+/// Rows of a chart above words, and the fewest rows that the pane must have for it.
+const CHARTS_ABOVE: [(u16, u16); 2] = [(9, 20), (6, 11)];
+
+/// Where a chart and the words about it go: side by side, the chart in so many columns, or one above the other. No area for the
+/// chart where there is none, or no room.
+fn beside(inner: Rect, chart: bool, columns: Option<u16>) -> (Option<Rect>, Rect) {
+    let padded = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    if !chart {
+        return (None, padded);
+    }
+    if let Some(width) = columns {
+        let rest = Rect { x: inner.x + width + 2, width: inner.width.saturating_sub(width + 3), ..inner };
+        return (Some(Rect { width, ..inner }), rest);
+    }
+    if let Some(&(height, _)) = CHARTS_ABOVE.iter().find(|(_, least)| inner.height >= *least) {
+        let rest = Rect { y: inner.y + height, height: inner.height - height, ..padded };
+        return (Some(Rect { height, ..inner }), rest);
+    }
+    (None, padded)
+}
