@@ -32,7 +32,7 @@ pub enum Format {
     HfFolder,
     /// A folder written by `torch.distributed.checkpoint`.
     Dcp,
-    /// NumPy's archive of arrays, as `mx.savez` writes it. Only [`Checkpoint::open_arrays`] reads it.
+    /// NumPy's archive of arrays, as `mx.savez` writes it. Only [`Checkpoint::open_arrays`](super::Checkpoint::open_arrays) reads it.
     Npz,
     /// A folder with the components of a diffusers pipeline, each in a folder of its own.
     DiffusersPipeline,
