@@ -56,12 +56,14 @@ pub(super) fn judge_node(
             Some(Ok(outcomes)) => data(outcomes, at),
             _ => None,
         };
-        let known = again.zip(arbiter.as_ref()).map_or(0.0, |(again, exact)| again.off(at, exact));
+        let mut known = 0.0;
         if let Some(Ok(outcomes)) = mlx_alone
             && let Some(mlx) = data(outcomes, at)
         {
             let exact = arbiter.as_ref().unwrap_or(&reference);
-            match judge::compare(Three { torch: &reference, exact, mlx: &mlx }, bound, View::Isolated, known) {
+            let three = Three { torch: &reference, exact, mlx: &mlx };
+            known = again.map_or(0.0, |again| explained(again, at, three, bound));
+            match judge::compare(three, bound, View::Isolated, known) {
                 Ok(measured) => {
                     let verdict = measured.verdict;
                     if result.isolated.as_ref().is_none_or(|before| worse(&measured, before)) {
@@ -92,6 +94,14 @@ pub(super) fn judge_node(
         }
     }
     left
+}
+
+/// How far off MLX's algorithm is by its own rounding, if what MLX gave is what its algorithm gives: to within the rule's tolerance.
+fn explained(again: &Again, at: usize, three: Three<'_>, bound: Bound) -> f64 {
+    match judge::compare(three, bound, View::Isolated, 0.0) {
+        Ok(measured) if again.off(at, three.mlx) <= measured.tolerance => again.off(at, three.exact),
+        _ => 0.0,
+    }
 }
 
 fn worse(a: &Measured, b: &Measured) -> bool {

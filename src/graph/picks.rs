@@ -24,7 +24,7 @@ pub(super) struct Sides<'a> {
 }
 
 /// Ops that give places along an axis of their first argument, and which result the places are.
-const PICKS: [(&str, usize); 14] = [
+const PICKS: [(&str, usize); 15] = [
     ("aten.argmax.default", 0),
     ("aten.argmin.default", 0),
     ("aten.argsort.default", 0),
@@ -39,6 +39,7 @@ const PICKS: [(&str, usize); 14] = [
     ("aten.kthvalue.default", 1),
     ("aten.cummax.default", 1),
     ("aten.cummin.default", 1),
+    ("aten.mode.default", 1),
 ];
 /// Ops whose result jumps where what they take does not, although it has fractions.
 const STEPS: [&str; 12] = [

@@ -7,7 +7,7 @@ use crate::compare::tolerance::Bound;
 use crate::program::{self, Known, dtype_name};
 use crate::registry::aten::{Kind, Parameter, Table, functional};
 use t2m_checkpoint::Dtype;
-use t2m_checkpoint::graph::{Argument, Node, ValueId};
+use t2m_checkpoint::graph::{Argument, Graph, Node, ValueId};
 use t2m_engine::graph::{Argument as TorchArgument, Op};
 use t2m_engine::program::signatures::{Dialect, Rounding, Signature};
 use t2m_engine::program::{MlxOp, Program, Step};
@@ -192,8 +192,40 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
         _ => Vec::new(),
     });
     let longest = reduced(node, forms).unwrap_or_else(|| shapes.max().unwrap_or(1));
-    let bound = bound(&program, longest, &takes, forms);
+    let bound = if row.approximate { Bound::Approximate } else { bound(&program, longest, &takes, forms) };
     Ok(MlxCall { program, takes, bound })
+}
+
+/// The program of a node of a graph that says what its results are: of results without elements there is nothing to compute but
+/// their shapes, which MLX's functions of matrices do not take.
+///
+/// # Errors
+/// As [`mlx`].
+pub fn mlx_within(graph: &Graph, node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refusal> {
+    mlx(node, forms, table).or_else(|refusal| nothing(graph, node).ok_or(refusal))
+}
+
+/// The program that makes results without elements; `None` where one has some, or none is known.
+fn nothing(graph: &Graph, node: &Node) -> Option<MlxCall> {
+    let mut program = Program::new(&[]);
+    for id in &node.outputs {
+        let meta = graph.value((*id)?)?.tensor.as_ref()?;
+        let shape: Vec<u64> = meta.sizes.iter().copied().collect::<Option<_>>()?;
+        let to = format!("v{}", program.steps.len());
+        let args = [("shape", Json::from(shape.clone())), ("dtype", dtype_name(computed(meta.dtype)).into())];
+        program.steps.push(Step {
+            to: vec![to.clone()],
+            call: MlxOp::Zeros.name().to_owned(),
+            inputs: Vec::new(),
+            args: args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        });
+        program.outputs.push(to);
+        if !shape.contains(&0) {
+            return None;
+        }
+    }
+    let is_any = !program.outputs.is_empty();
+    is_any.then(|| MlxCall { program, takes: Vec::new(), bound: Bound::Copy })
 }
 
 /// Where the first tensor has no axes, let all that have none be of one element; returns which.

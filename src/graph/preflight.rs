@@ -116,7 +116,7 @@ fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
     if takes.into_iter().any(|id| form(id).is_none()) {
         return None;
     }
-    plan::mlx(node, &form, table).err().map(|refusal| refusal.to_string())
+    plan::mlx_within(graph, node, &form, table).err().map(|refusal| refusal.to_string())
 }
 
 #[cfg(test)]

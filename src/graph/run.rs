@@ -323,7 +323,7 @@ impl<'a> Lockstep<'a> {
         }
         let mlx = match index < self.from {
             true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
-            false => plan::mlx(node, &forms, self.table),
+            false => plan::mlx_within(graph, node, &forms, self.table),
         };
         if self.watched == Some(index) {
             self.seen = Some(self.look(node, values, &torch, &mlx)?);

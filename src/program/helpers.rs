@@ -39,6 +39,12 @@ impl<'t> Lower<'t> {
                 Some(Argument::Array(self.called("flatnonzero", vec![x.clone()], json!({}))))
             }
             ("numbered", [Argument::Plain(shape)]) => self.numbered(shape),
+            ("lgamma", [Argument::Array(x)]) => Some(Argument::Array(self.lgamma(x))),
+            ("digamma", [Argument::Array(x)]) => Some(Argument::Array(self.digamma(x))),
+            ("polygamma", [Argument::Plain(n), Argument::Array(x)]) => self.polygamma(n, x).map(Argument::Array),
+            ("permutation", [Argument::Array(pivots), Argument::Plain(rows), Argument::Plain(count)]) => {
+                self.permutation(pivots, rows, count).map(Argument::Array)
+            }
             ("cut", [Argument::Array(x), rest @ ..]) => self.cut(x, rest),
             ("cropped", [Argument::Array(x), Argument::Plain(shape), Argument::Plain(axis), ..]) => {
                 self.cropped(x, shape, axis.as_i64().unwrap_or(-1))

@@ -4,6 +4,7 @@
 //! passed by name. Text that has no step (loops, lambdas, calls that no signature describes) is refused.
 
 mod bind;
+mod gamma;
 mod helpers;
 mod plain;
 mod pools;

@@ -20,6 +20,8 @@ pub struct Row {
     pub given: Option<Given>,
     /// Whether a tensor without axes is to it as one with a single element.
     pub along: bool,
+    /// Whether its error is relative to 1 where its result is smaller.
+    pub approximate: bool,
 }
 
 /// Why there is nothing to compare in an op's numbers.
@@ -83,6 +85,7 @@ struct File {
     ops: IndexMap<String, String>,
     drawn: Schemas,
     unset: Schemas,
+    approximate: Names,
     along: Names,
 }
 
@@ -120,8 +123,8 @@ impl Table {
         let example = "add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor";
         let read = Schema::read(schema).ok_or_else(|| format!("this is no schema of an op; one is `{example}`"))?;
         let name = target(&read.name);
-        let along = self.0.get(&name).is_some_and(|row| row.along);
-        self.0.insert(name, Row { schema: read, program: program.to_owned(), given: None, along });
+        let (along, approximate) = self.0.get(&name).map_or((false, false), |row| (row.along, row.approximate));
+        self.0.insert(name, Row { schema: read, program: program.to_owned(), given: None, along, approximate });
         Ok(())
     }
 
@@ -136,8 +139,9 @@ impl Table {
             let schema = Schema::read(&schema).ok_or_else(|| format!("`{schema}` is no schema"))?;
             let name = target(&schema.name);
             let bare = schema.name.split('.').next().unwrap_or_default();
-            let along = file.along.names.iter().any(|name| name == bare || *name == schema.name);
-            if rows.insert(name, Row { schema, program, given, along }).is_some() {
+            let is_among = |names: &Names| names.names.iter().any(|name| name == bare || *name == schema.name);
+            let (along, approximate) = (is_among(&file.along), is_among(&file.approximate));
+            if rows.insert(name, Row { schema, program, given, along, approximate }).is_some() {
                 return Err("an op has two rows".to_owned());
             }
         }

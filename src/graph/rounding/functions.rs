@@ -9,7 +9,7 @@ pub(super) fn exp(x: f32) -> f32 {
     } else if x.abs() > 88.0 {
         return if x > 0.0 { f32::INFINITY } else { 0.0 };
     }
-    let power = x * 1.442_695_f32;
+    let power = x * std::f32::consts::LOG2_E;
     let whole = (power + 0.5).floor();
     let rest = power - whole;
     let terms = [

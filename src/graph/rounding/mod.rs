@@ -2,8 +2,8 @@
 //!
 //! On a CPU MLX adds up one term after the other ([`order`]), and its exp and erf are polynomials of its own ([`functions`]). Both
 //! are written down here a second time, from what torch's op means and not from the row that converts it, and give what MLX
-//! gives to the last bit. How far that is from float64, on the very numbers that the node takes, is what the algorithm rounds: it
-//! is no mistake of the conversion, and the node's tolerance grows by it. A row that computes something else is as far off as ever.
+//! gives to the last bit. How far that is from float64, on the very numbers that the node takes, is what the algorithm rounds. Where what
+//! MLX gave is what its algorithm gives, that is no mistake of the conversion, and the node's tolerance grows by it.
 
 mod functions;
 mod order;
@@ -29,13 +29,13 @@ const ORDER: &str = "MLX's own rounding: it adds up one term after the other";
 const FUNCTION: &str = "MLX's own rounding: its exp and erf are polynomials";
 
 impl Again {
-    /// The largest distance of a result from what float64 has; 0 where it is not known. What is not finite on both sides says nothing.
-    pub fn off(&self, result: usize, exact: &TensorData) -> f64 {
-        let (Some(again), Some(exact)) = (self.results.get(result), exact.to_f64()) else { return 0.0 };
-        if again.len() != exact.len() {
+    /// The largest distance of a result from another; 0 where it is not known. What is not finite on both sides says nothing.
+    pub fn off(&self, result: usize, other: &TensorData) -> f64 {
+        let (Some(again), Some(other)) = (self.results.get(result), other.to_f64()) else { return 0.0 };
+        if again.len() != other.len() {
             return 0.0;
         }
-        let distances = again.iter().zip(exact).map(|(again, exact)| (f64::from(*again) - exact).abs());
+        let distances = again.iter().zip(other).map(|(again, other)| (f64::from(*again) - other).abs());
         distances.filter(|distance| distance.is_finite()).fold(0.0, f64::max)
     }
 }
@@ -47,14 +47,19 @@ pub(super) type Inputs = HashMap<String, TensorData>;
 pub(super) fn again(node: &Node, inputs: &Inputs) -> Option<Again> {
     let target = functional(&node.target).unwrap_or_else(|| node.target.clone());
     let name = target.split('.').nth(1)?;
-    let (first, _) = node.arguments.iter().find(|(_, argument)| matches!(argument, Argument::Value(_)))?;
-    let first = inputs.get(first)?;
+    let first = first(node, inputs)?;
     let taken = Taken { node, name, inputs, shape: &first.shape, x: first.to_f32()? };
     if let Some(results) = taken.added_up() {
         return Some(Again { results, why: ORDER });
     }
     let results = vec![taken.element_by_element()?];
     Some(Again { results, why: FUNCTION })
+}
+
+/// The tensor that a node is about, in whichever order its arguments stand.
+pub(super) fn first<'a>(node: &Node, inputs: &'a Inputs) -> Option<&'a TensorData> {
+    let named = ["self", "input"].iter().find_map(|name| inputs.get(*name));
+    named.or_else(|| node.arguments.iter().find_map(|(name, _)| inputs.get(name)))
 }
 
 /// A node with its first tensor.

@@ -8,6 +8,9 @@ use crate::graph::rounding::{self, Again, Inputs};
 use crate::graph::terms::shifted;
 use t2m_checkpoint::graph::{Argument, Node};
 
+/// Compares a node's results by this bound, and by what MLX's algorithm rounds where that was computed.
+pub(super) type Judge<'a> = &'a dyn Fn(&mut NodeResult, Bound, Option<&Again>) -> Vec<Inherited>;
+
 impl Lockstep<'_> {
     /// Judge a node by this bound. One whose numbers differ is judged again by what only its numbers say: how far from zero the input of a norm
     /// lies, and what MLX's own algorithm rounds.
@@ -17,7 +20,7 @@ impl Lockstep<'_> {
         node: &Node,
         values: &mut Values,
         bound: Bound,
-        judge: &dyn Fn(&mut NodeResult, Bound, Option<&Again>) -> Vec<Inherited>,
+        judge: Judge<'_>,
     ) -> Result<(), Stop> {
         let mut left = judge(result, bound, None);
         // Numbers that differ, and not a shape or a failure.
@@ -28,8 +31,7 @@ impl Lockstep<'_> {
             let inputs = self.inputs_of(node, values)?;
             let mut bound = bound;
             if let (Bound::Norm(terms), NodeVerdict::Compared(Verdict::Drift)) = (bound, result.verdict)
-                && let Some((name, _)) = node.arguments.first()
-                && let Some(terms) = inputs.get(name).and_then(|input| shifted(node, input, terms))
+                && let Some(terms) = rounding::first(node, &inputs).and_then(|input| shifted(node, input, terms))
             {
                 bound = Bound::Norm(terms);
                 left = afresh(result, |result| judge(result, bound, None));
