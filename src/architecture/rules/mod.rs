@@ -311,6 +311,8 @@ mod tests {
                             is_expression(of) && nodes.values().all(|at| *at < block.nodes.len())
                         }
                         Node::Activation { act } => is_expression(act),
+                        // The configuration names the other's type.
+                        Node::Model { other: (None, _, key) } if !key.is_empty() => true,
                         Node::Model { other: (kind, class, _) } => {
                             let other = kind.as_ref().map_or(Some(block), |kind| rules.block(library, kind));
                             class
