@@ -21,7 +21,8 @@
 //! | [`export`] | an opened model | its key map, the file of its weights, the way back, the check of somebody else's |
 //! | [`t2m_engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`compare`] | two outputs | error statistics, tolerance, verdict |
-//! | [`typed`] | what the user has typed | hyper-parameters and classes, kept between two runs |
+//! | [`typed`] | what the user has typed | hyper-parameters and classes |
+//! | [`session`] | what outlives a run | results, marks and notes, what was typed: one file a checkpoint |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
 //! | [`report`] | all of it | text, JSON, Markdown |
@@ -58,6 +59,7 @@ pub mod registry;
 pub mod report;
 pub mod rope;
 pub mod script;
+pub mod session;
 pub mod source;
 pub mod stderr;
 mod threads;

@@ -12,6 +12,7 @@ use super::panels::Name;
 use super::panels::build::Wanted;
 use crate::exit::Exit;
 use crate::graph::runner;
+use crate::session::{Change, Place, Told};
 use crate::source::highlight::Run;
 use crate::typed::Edit;
 use crate::verify;
@@ -69,6 +70,7 @@ pub enum Command {
     NextFailure,
     PreviousFailure,
     Nodes,
+    RunAgain,
 }
 
 impl Command {
@@ -124,6 +126,8 @@ pub enum Action {
     Drawn(Box<Areas>),
     /// Time for the next frame of a spinner.
     Tick,
+    /// The keeper has written the session, or could not.
+    Kept(Told),
 }
 
 /// What the runtime must do.
@@ -159,6 +163,10 @@ pub enum Effect {
     Retell(Vec<Edit>),
     /// Capture the mouse, or let it go.
     Mouse(bool),
+    /// Keep this for the next time.
+    Keep(Change),
+    /// Remember where sessions are to be kept.
+    Answer(Place),
 }
 
 /// Lines of a file to be coloured.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::nodes::Nodes;
 use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
+use super::work::Keeping;
 use crate::architecture::{self, Architecture};
 use crate::export::state_dict::known_share;
 use crate::findings::blockers::Serious;
@@ -41,6 +42,8 @@ pub struct Document {
     pub checked: Option<Checked>,
     /// What was typed.
     pub typed: Arc<Typed>,
+    /// What is kept of it of earlier runs, and where.
+    pub keeping: Keeping,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -260,6 +263,7 @@ impl Document {
             offer: Offer::default(),
             checked: None,
             typed: Arc::default(),
+            keeping: Keeping::default(),
             model,
             triage,
             headline,

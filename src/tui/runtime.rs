@@ -31,6 +31,7 @@ use crate::exit::Exit;
 use crate::graph::runner;
 use crate::interrupt;
 use crate::open;
+use crate::session::{self, Told};
 use crate::source::highlight;
 use crate::stderr;
 use crate::verify;
@@ -49,6 +50,8 @@ const TICK: Duration = Duration::from_millis(120);
 const WHEEL: i32 = 3;
 /// How long an engine may take to answer before it counts as hung.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long after a key it is kept where the user is.
+const SETTLED: Duration = Duration::from_millis(750);
 /// Messages taken in before a frame is drawn.
 const BATCH: usize = 4096;
 
@@ -67,6 +70,8 @@ pub struct RunOptions {
     pub mouse: bool,
     /// What a run does.
     pub trials: Trials,
+    /// Whether the screen asks where a session is to be kept: nobody has said.
+    pub ask: bool,
 }
 
 /// Why there is no screen.
@@ -171,6 +176,9 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
+    workers.keep_place(state.place());
+    // Written now, whatever comes: who interrupts does not lose it.
+    workers.keeper = None;
     let is_over = match &code {
         Ok(exit) => *exit == Exit::Interrupted,
         Err(error) => error.is_hangup(),
@@ -235,6 +243,7 @@ struct World<'a> {
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
     graphs: (Sender<runner::Told>, Receiver<runner::Told>),
+    kept: (Sender<Told>, Receiver<Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
 }
@@ -254,8 +263,9 @@ pub fn event_loop<B: Backend>(
 where
     B::Error: Send + Sync + 'static,
 {
-    let (events, converted, graphs) = (unbounded(), unbounded(), unbounded());
-    let mut world = World { console, jobs, workers, events, converted, graphs, clear: false };
+    let (events, converted, graphs, kept) = (unbounded(), unbounded(), unbounded(), unbounded());
+    let mut world = World { console, jobs, workers, events, converted, graphs, kept, clear: false };
+    let (mut place, mut moved): (Option<session::Screen>, Option<Instant>) = (None, None);
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -269,11 +279,13 @@ where
             }
         }
         let redraw = if dirty { after(due) } else { never() };
+        let settled = moved.map_or_else(never, |at| after(SETTLED.saturating_sub(at.elapsed())));
         let tick = if state.is_moving() { after(TICK.saturating_sub(ticked.elapsed())) } else { never() };
         let code = select! {
             recv(inbox) -> message => match message {
                 Ok(message) => {
                     dirty = true;
+                    moved = moved.or_else(|| Some(Instant::now()));
                     take_in(state, message, inbox, &mut world)?
                 }
                 Err(_) => Some(Exit::Fine),
@@ -309,6 +321,19 @@ where
                 dirty = true;
                 ticked = Instant::now();
                 perform(state, Action::Tick, &mut world)?
+            }
+            recv(world.kept.1) -> told => {
+                dirty = true;
+                told.map_or(Ok(None), |told| perform(state, Action::Kept(told), &mut world))?
+            }
+            recv(settled) -> _ => {
+                moved = None;
+                let now = state.place();
+                if now != place {
+                    world.workers.keep_place(now.clone());
+                    place = now;
+                }
+                None
             }
             recv(redraw) -> _ => None,
         };

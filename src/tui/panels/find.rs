@@ -44,6 +44,19 @@ impl Find {
         self.search = None;
     }
 
+    /// The search that is kept, as text.
+    pub fn text(&self) -> &str {
+        self.search.as_ref().map_or("", |search| &search.text)
+    }
+
+    /// Take up a search that was kept. The tree stays where it is.
+    pub fn resume(&mut self, view: &View, text: &str) {
+        let matches = matches(&view.document, text);
+        if !matches.is_empty() {
+            self.search = Some(Search { text: text.to_owned(), matches, before: view.tree.clone() });
+        }
+    }
+
     /// Go to the next match, or to the one before.
     pub fn step(&self, view: &mut View, forward: bool) {
         let (matches, here) = (self.matches(), view.tree.selected);
