@@ -22,6 +22,7 @@ mod facts;
 mod files;
 mod folders;
 mod front_ends;
+mod graph_inputs;
 mod headline;
 mod hostile;
 mod idioms;
