@@ -69,6 +69,8 @@ pub enum Command {
     NextFailure,
     PreviousFailure,
     Nodes,
+    /// Let what may come next take the place of what is typed.
+    Complete,
 }
 
 impl Command {

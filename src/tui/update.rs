@@ -9,9 +9,10 @@ use super::context::Context;
 use super::document::Document;
 use super::failed::Failed;
 use super::panels::{Name, Panel, Panels, Then};
-use super::panes::{self, View, tree};
+use super::panes::{self, View};
 use super::state::{Screen, State};
 use crate::exit::Exit;
+use crate::filter::Filter;
 use crate::verify;
 
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
@@ -51,12 +52,20 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             on_screen(state, action, &mut effects);
         }
     }
+    refind(state);
     build(state, &mut effects);
     reopen(state, &mut effects);
     if let Some((mut context, _)) = state.context(&mut effects) {
         panes::follow(&mut context);
     }
     effects
+}
+
+/// Where the filter has become another one, a search that is kept looks within that.
+fn refind(state: &mut State) {
+    if let Screen::Open(view) = &state.screen {
+        state.panels.find.follow(view);
+    }
 }
 
 /// The same file, with modules that are known now: what the user looks at stays, and so do measurements that hold.
@@ -208,9 +217,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),
         Command::Dismiss => {
             panels.find.forget();
-            let View { tree, document, measured, .. } = &mut *context.view;
-            tree.filter = tree::Filter::default();
-            tree.apply_filter(document, measured);
+            context.view.set_filter(Filter::default());
         }
         _ => panes::command(command, &mut context),
     }
@@ -219,7 +226,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
 fn measured(view: &mut View, event: verify::Event) {
     let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
     view.measured.apply(event);
-    if done && view.tree.filter.bad {
-        view.tree.apply_filter(&view.document, &view.measured);
+    if done && view.tree.filter.asks_for_results() {
+        view.apply_filter();
     }
 }

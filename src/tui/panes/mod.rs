@@ -23,6 +23,7 @@ use super::context::Context;
 use super::document::Document;
 use super::ran::Ran;
 use super::text;
+use crate::filter::{Facts, Filter, NothingKept};
 use crate::model::ModuleId;
 use crate::verify::Results;
 
@@ -144,8 +145,9 @@ impl View {
             same(id).filter(|at| new.triage(*at).map(|triaged| &triaged.plan) == plan)
         });
         view.tree.take_over(&before.tree, old, new);
-        view.tree.apply_filter(&view.document, &view.measured);
-        if let Some(selected) = same(before.tree.selected) {
+        let selected = same(before.tree.selected);
+        view.apply_filter();
+        if let Some(selected) = selected {
             view.tree.reveal(&view.document, selected);
         }
         view
@@ -164,7 +166,24 @@ impl View {
         }
         self.measured = self.measured.carried_to(document.model.clone(), &document.triage, same);
         self.document = document;
-        self.tree.apply_filter(&self.document, &self.measured);
+        self.apply_filter();
+    }
+
+    /// What is known of the modules, as filters ask for it.
+    pub fn facts(&self) -> Facts<'_> {
+        self.document.facts(&self.measured, &NothingKept)
+    }
+
+    /// Show what the filter wants, by what is known now.
+    pub fn apply_filter(&mut self) {
+        let View { tree, document, measured, .. } = self;
+        tree.apply_filter(document, &document.facts(measured, &NothingKept));
+    }
+
+    /// Let the tree show what another filter wants.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.tree.filter = filter;
+        self.apply_filter();
     }
 
     /// Let keys move in a pane.
