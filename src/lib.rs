@@ -24,6 +24,7 @@
 //! | [`typed`] | what the user has typed | hyper-parameters and classes |
 //! | [`session`] | what outlives a run | results, marks and notes, what was typed: one file a checkpoint |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
+//! | [`filter`], [`fuzzy`] | a line of terms, a few letters | the modules that are wanted |
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
@@ -45,8 +46,10 @@ pub mod exit;
 pub mod export;
 pub mod figures;
 pub mod files;
+pub mod filter;
 pub mod findings;
 pub mod fit;
+pub mod fuzzy;
 pub mod grammar;
 pub mod graph;
 pub mod interrupt;

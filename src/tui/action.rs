@@ -71,6 +71,8 @@ pub enum Command {
     PreviousFailure,
     Nodes,
     RunAgain,
+    /// Let what may come next take the place of what is typed.
+    Complete,
 }
 
 impl Command {

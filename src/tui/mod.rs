@@ -30,6 +30,7 @@ pub mod converting;
 pub mod document;
 pub mod draw;
 pub mod failed;
+mod field;
 pub mod glyphs;
 pub mod keymap;
 pub mod levels;

@@ -20,6 +20,7 @@ mod expected;
 mod exported;
 mod facts;
 mod files;
+mod filter;
 mod folders;
 mod front_ends;
 mod graph_inputs;

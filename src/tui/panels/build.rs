@@ -11,6 +11,7 @@ use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
+use crate::tui::field::Field;
 use crate::tui::glyphs;
 use crate::tui::offer::Offer;
 use crate::tui::text;
@@ -40,47 +41,6 @@ pub struct Wanted {
     pub python: String,
     /// Inputs to export its graph with.
     pub inputs: Vec<InputSpec>,
-}
-
-/// A line that is edited.
-#[derive(Debug, Clone, Default)]
-struct Field {
-    text: String,
-    /// Where typing goes, in characters.
-    cursor: usize,
-}
-
-impl Field {
-    fn of(text: &str) -> Field {
-        Field { text: text.to_owned(), cursor: text.chars().count() }
-    }
-
-    fn byte(&self, at: usize) -> usize {
-        self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte)
-    }
-
-    fn insert(&mut self, text: &str) {
-        for character in text.chars().filter(|character| !character.is_control()) {
-            self.text.insert(self.byte(self.cursor), character);
-            self.cursor += 1;
-        }
-    }
-
-    fn erase(&mut self) {
-        if self.cursor > 0 {
-            self.cursor -= 1;
-            self.text.remove(self.byte(self.cursor));
-        }
-    }
-
-    fn go(&mut self, command: Command) {
-        self.cursor = match command {
-            Command::Left => self.cursor.saturating_sub(1),
-            Command::Right => (self.cursor + 1).min(self.text.chars().count()),
-            Command::Top => 0,
-            _ => self.text.chars().count(),
-        };
-    }
 }
 
 /// What is asked, and how it goes.
@@ -371,25 +331,7 @@ fn shell(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Field, shell};
-
-    #[test]
-    fn a_line_is_edited_where_the_cursor_is() {
-        let mut field = Field::of("größe(3)");
-        field.go(Command::Left);
-        field.insert("2\n1");
-        assert_eq!((field.text.as_str(), field.cursor), ("größe(321)", 9));
-        field.go(Command::Top);
-        field.erase();
-        field.go(Command::Right);
-        field.go(Command::Right);
-        field.erase();
-        assert_eq!(field.text, "größe(321)".replacen('r', "", 1));
-        field.go(Command::Bottom);
-        field.go(Command::Right);
-        field.erase();
-        assert_eq!(field.text, "göße(321");
-    }
+    use super::shell;
 
     #[test]
     fn words_are_those_of_a_shell() {
