@@ -21,6 +21,8 @@ pub enum Kind {
     Config,
     /// A script that shows what was found of a node, or its inputs.
     Repro,
+    /// A report.
+    Report,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Kind::Map => "the key map",
             Kind::Config => "the adapter's configuration",
             Kind::Repro => "a script of --repro or its inputs",
+            Kind::Report => "the report",
         }
     }
 
@@ -41,7 +44,7 @@ impl Kind {
 
     /// Whether the call names the path: then `--force` applies to it.
     fn is_named(self) -> bool {
-        matches!(self, Kind::Weights | Kind::Map)
+        matches!(self, Kind::Weights | Kind::Map | Kind::Report)
     }
 }
 
