@@ -23,6 +23,8 @@ pub enum Kind {
     Repro,
     /// A report.
     Report,
+    /// A picture of the screen.
+    Picture,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Config => "the adapter's configuration",
             Kind::Repro => "a script of --repro or its inputs",
             Kind::Report => "the report",
+            Kind::Picture => "a picture of the screen",
         }
     }
 

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::safe::{base64, html};
+use super::safe::html;
 use super::tree::{self, Shown};
 use super::{HALF, MOST_NAMED, MOST_ROWS, Mark, On, Page, Row, chart, numbers, short, shown};
+use crate::base64::base64;
 use crate::figures::count;
 use crate::findings::status_counts;
 use crate::model::ModuleId;

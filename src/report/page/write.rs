@@ -1,10 +1,10 @@
 //! Writing a report: into the format that its name asks for, whole or not at all.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Page, Record, html, json, markdown};
-use crate::files::{self, Inputs, Kind, Outputs, Wanted};
+use crate::files::{self, Inputs, Kind, Wanted};
 use t2m_checkpoint::escape::escape;
 
 /// What a report is written as.
@@ -63,15 +63,8 @@ pub fn write(record: &Record, inputs: &Inputs, path: &Path, force: bool) -> Resu
     let format = Format::of(path)?;
     let mut read = Inputs::clone(&record.opened.inputs);
     read.extend(inputs.clone());
-    let wanted = vec![Wanted { path: path.to_owned(), kind: Kind::Report }];
-    let stage = Outputs::check(&read, wanted, force, |_, _| false)?.stage()?;
-    let part = stage.create(path)?;
-    let mut file = BufWriter::new(&part.file);
-    let written = to(record, format, &mut file).and_then(|()| file.flush()).and_then(|()| part.file.sync_all());
-    drop(file);
-    written.map_err(|source| files::Error::Write { path: path.to_owned(), source })?;
-    part.place()?;
-    Ok(stage.sync()?)
+    let wanted = Wanted { path: path.to_owned(), kind: Kind::Report };
+    Ok(files::write_whole(&read, wanted, force, |out| to(record, format, out))?)
 }
 
 /// Write a report piece by piece.
