@@ -1,18 +1,23 @@
-//! A line of text that is edited.
+//! A line of text that is edited: where panels ask for one.
+
+use ratatui::style::Modifier;
+use ratatui::text::Span;
 
 use super::action::Command;
+use super::theme::Theme;
+use t2m_checkpoint::escape::sentence;
 
-/// The line, and where typing goes.
+/// A line that is edited.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Field {
-    /// What is typed.
+pub struct Field {
+    /// What is in it.
     pub text: String,
     /// Where typing goes, in characters.
     pub cursor: usize,
 }
 
 impl Field {
-    /// A text, with the cursor behind it.
+    /// With this text, and the cursor behind it.
     pub fn of(text: &str) -> Field {
         Field { text: text.to_owned(), cursor: text.chars().count() }
     }
@@ -21,7 +26,7 @@ impl Field {
         self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte)
     }
 
-    /// Type or paste; what steers a terminal is left out.
+    /// Type.
     pub fn insert(&mut self, text: &str) {
         for character in text.chars().filter(|character| !character.is_control()) {
             self.text.insert(self.byte(self.cursor), character);
@@ -37,7 +42,7 @@ impl Field {
         }
     }
 
-    /// Move the cursor: left, right, to the beginning; else to the end.
+    /// Move the cursor.
     pub fn go(&mut self, command: Command) {
         self.cursor = match command {
             Command::Left => self.cursor.saturating_sub(1),
@@ -45,6 +50,26 @@ impl Field {
             Command::Top => 0,
             _ => self.text.chars().count(),
         };
+    }
+
+    /// Drawn in so many columns; of a long one the part around the cursor, which shows where the line is `active`.
+    pub fn spans(&self, theme: &Theme, room: usize, active: bool) -> Vec<Span<'static>> {
+        let characters: Vec<char> = sentence(&self.text).chars().collect();
+        let cursor = self.cursor.min(characters.len());
+        let start = if active { (cursor + 1).saturating_sub(room) } else { 0 };
+        let shown: Vec<char> = characters.iter().copied().skip(start).take(room).collect();
+        let part = |from: usize, to: usize| shown.iter().skip(from).take(to.saturating_sub(from)).collect::<String>();
+        if !active {
+            return vec![Span::styled(part(0, room), theme.text())];
+        }
+        let at = cursor - start.min(cursor);
+        let under = part(at, at + 1);
+        let under = if under.is_empty() { " ".to_owned() } else { under };
+        vec![
+            Span::styled(part(0, at), theme.text()),
+            Span::styled(under, theme.text().add_modifier(Modifier::REVERSED)),
+            Span::styled(part(at + 1, room), theme.text()),
+        ]
     }
 }
 

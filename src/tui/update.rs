@@ -29,6 +29,8 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
+        Action::Command(Command::Screenshot) => effects.push(Effect::Screenshot),
+        Action::Said(words) => state.notice = Some(words),
         Action::Opened(document) => {
             let offer = document.offer.wanted.then(|| OFFER.to_owned());
             let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
@@ -207,6 +209,13 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             }
         }
         Action::Highlighted(done) => view.source.colour(done),
+        Action::Reported(written) => {
+            let said = state.panels.report.hear(written);
+            if said.is_some() {
+                state.notice = said;
+                state.panels.open = state.panels.open.filter(|open| *open != Name::Report);
+            }
+        }
         _ => {}
     }
 }

@@ -42,6 +42,7 @@ mod overrides;
 mod ports;
 mod reached;
 mod records;
+mod report_page;
 mod repro;
 mod screen_actions;
 mod screen_build;
