@@ -24,6 +24,7 @@ use crate::open::{Options, TypedFrom};
 use crate::typed::store;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
+use t2m_engine::process;
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -154,6 +155,7 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    process::also_in(cli.common.engine_folders());
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
@@ -195,6 +197,14 @@ impl Common {
     pub fn environment(&self) -> Option<PathBuf> {
         let active = || ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().find_map(std::env::var_os);
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
+    }
+
+    /// The folders of programs of the Python that is named, else of the environment that is active: engines may be there.
+    fn engine_folders(&self) -> Vec<PathBuf> {
+        match &self.python {
+            Some(python) => python.parent().map(PathBuf::from).into_iter().collect(),
+            None => self.environment().map(|environment| environment.join("bin")).into_iter().collect(),
+        }
     }
 
     /// The files that the options of every subcommand name.
