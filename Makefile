@@ -11,11 +11,13 @@ TESTED := --workspace --exclude t2m-torch --exclude t2m-mlx
 
 .PHONY: demo test check certify-reference install engines build wheels try-wheels check-macos screenshots fuzz
 
-# Open the terminal UI on the demo, or on CHECKPOINT=model.pt. Without a terminal: the report, then the measurements, as text.
-demo: build
+# Open the terminal UI on the demo, or on CHECKPOINT=model.pt, as soon as it is built; the engines follow behind it the first time.
+# Without a terminal: the report, then the measurements, as text, when all is there.
+demo:
 	@if [ -t 0 ] && [ -t 1 ]; then \
-	  exec $(RELEASE)/t2m-tui "$(CHECKPOINT)"; \
+	  cargo build --release -p t2m-tui && PYTHON=$(PYTHON) exec setup/demo.sh "$(RELEASE)" "$(CHECKPOINT)"; \
 	else \
+	  $(MAKE) --no-print-directory build && \
 	  $(RELEASE)/t2m-tui inspect "$(CHECKPOINT)" && echo && $(RELEASE)/t2m-tui verify "$(CHECKPOINT)" --trials 3 --dtype f32,f16,bf16; \
 	fi
 

@@ -114,7 +114,8 @@ pub fn libraries(program: &Path, side: Side) -> Result<Vec<PathBuf>, String> {
 
 /// `lib/python3.12/site-packages` and its like, those that are there.
 fn package_folders(prefix: &Path) -> impl Iterator<Item = PathBuf> {
-    let pythons = ["lib", "lib64"].into_iter().flat_map(move |lib| std::fs::read_dir(prefix.join(lib)).into_iter().flatten());
+    let pythons =
+        ["lib", "lib64"].into_iter().flat_map(move |lib| std::fs::read_dir(prefix.join(lib)).into_iter().flatten());
     let mut pythons: Vec<PathBuf> = pythons
         .filter_map(|entry| entry.ok())
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"))
@@ -163,7 +164,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let packages = environment(
             folder.path(),
-            &["t2m_torch-0.1.0", "torch-2.13.0+cpu", "t2m_mlx-0.1.0", "mlx_cpu-0.32.2", "mlx_metal-0.32.2", "scipy_openblas32-0.3.34.481.3"],
+            &[
+                "t2m_torch-0.1.0",
+                "torch-2.13.0+cpu",
+                "t2m_mlx-0.1.0",
+                "mlx_cpu-0.32.2",
+                "mlx_metal-0.32.2",
+                "scipy_openblas32-0.3.34.481.3",
+            ],
         );
         let bin = folder.path().join("bin");
         assert_eq!(libraries(&bin.join("t2m-torch"), Side::Torch), Ok(vec![packages.join("torch/lib")]));
@@ -186,13 +194,17 @@ mod tests {
         let packages = environment(&prefix, &["t2m_torch-0.1.0"]);
         let program = prefix.join("bin/t2m-torch");
         let at = prefix.display();
-        let told = |has: &str, how: &str| Err(format!("t2m-torch is built for torch 2.13.0, and {at} has {has}: {how}"));
+        let told =
+            |has: &str, how: &str| Err(format!("t2m-torch is built for torch 2.13.0, and {at} has {has}: {how}"));
         let pip = format!("{at}/bin/python -m pip install torch==2.13.0");
         assert_eq!(libraries(&program, Side::Torch), told("none", &pip));
         std::fs::create_dir(packages.join("torch-2.12.1.dist-info")).unwrap();
         assert_eq!(libraries(&program, Side::Torch), told("2.12.1", &pip));
         std::fs::write(prefix.join("pyvenv.cfg"), "home = /usr/bin\nuv = 0.9\n").unwrap();
-        assert_eq!(libraries(&program, Side::Torch), told("2.12.1", &format!("uv pip install --python {at} torch==2.13.0")));
+        assert_eq!(
+            libraries(&program, Side::Torch),
+            told("2.12.1", &format!("uv pip install --python {at} torch==2.13.0"))
+        );
         for (manager, how) in [
             ("uv/tools", "uv tool install --force \"t2m-tui[engines]\" --with torch==2.13.0"),
             ("pipx/venvs", "pipx inject --force t2m-tui torch==2.13.0"),

@@ -1,6 +1,7 @@
 //! A running engine program: finding it, its pipes, its end in words.
 
 use std::ffi::OsString;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -74,7 +75,8 @@ impl Program {
                 }
             }
             None => {
-                let mut places = std::iter::once(here.with_file_name(program)).chain(also.iter().map(|folder| folder.join(program)));
+                let mut places =
+                    std::iter::once(here.with_file_name(program)).chain(also.iter().map(|folder| folder.join(program)));
                 places.find(|path| path.is_file()).ok_or_else(|| missing(here, also, side))?
             }
         };
@@ -87,11 +89,28 @@ impl Program {
 fn missing(here: &Path, also: &[PathBuf], side: Side) -> String {
     let (program, variable) = (side.program(), side.variable());
     let looked: String = also.iter().map(|folder| format!(", nor in {}", shown(folder))).collect();
+    if let Some(line) = std::env::var_os("T2M_SETUP_LOG").and_then(|log| last_line(Path::new(&log))) {
+        return format!("{program} is not built yet, the set-up goes on behind this screen; it says: {line}");
+    }
     let how = match Environment::of(here, "t2m-tui") {
         Some(environment) => format!("`{}`", environment.install_engines()),
         None => "`make install`".to_owned(),
     };
     format!("{program} was not found beside {}{looked}; {how} puts it there, or set {variable}", shown(here))
+}
+
+/// The last line of what a set-up has written so far.
+fn last_line(log: &Path) -> Option<String> {
+    /// Bytes of the end that are looked at.
+    const END: u64 = 4096;
+    let mut file = std::fs::File::open(log).ok()?;
+    let size = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(END))).ok()?;
+    let mut end = Vec::new();
+    file.take(END).read_to_end(&mut end).ok()?;
+    let text = String::from_utf8_lossy(&end);
+    let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it begins");
+    Some(escape(line.trim()).into_owned())
 }
 
 /// A path in a message.
@@ -171,7 +190,8 @@ impl Process {
 /// The loader's variable with these folders before what it has; nothing where there are none.
 fn loader_path(folders: &[PathBuf]) -> Option<(&'static str, OsString)> {
     let there = std::env::var_os(installed::LOADER).unwrap_or_default();
-    let all = folders.iter().cloned().chain(std::env::split_paths(&there).filter(|folder| !folder.as_os_str().is_empty()));
+    let all =
+        folders.iter().cloned().chain(std::env::split_paths(&there).filter(|folder| !folder.as_os_str().is_empty()));
     // A folder with a colon in its name cannot be told to the loader.
     if folders.is_empty() { None } else { std::env::join_paths(all).ok().map(|paths| (installed::LOADER, paths)) }
 }
@@ -227,9 +247,21 @@ mod tests {
         std::fs::create_dir_all(&bin).unwrap();
         std::fs::write(bin.join("t2m-torch"), "").unwrap();
         assert_eq!(find().unwrap().path, bin.join("t2m-torch"));
-        std::fs::create_dir_all(folder.path().join("env/lib/python3.12/site-packages/t2m_torch-0.1.0.dist-info")).unwrap();
+        std::fs::create_dir_all(folder.path().join("env/lib/python3.12/site-packages/t2m_torch-0.1.0.dist-info"))
+            .unwrap();
         let told = find().unwrap_err();
         assert!(told.contains("is built for torch"), "{told}");
+    }
+
+    #[test]
+    fn a_set_up_that_goes_on_is_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("setup.log");
+        assert_eq!(last_line(&log), None, "none goes on");
+        std::fs::write(&log, "").unwrap();
+        assert_eq!(last_line(&log).as_deref(), Some("it begins"));
+        std::fs::write(&log, format!("{}\nsetup: downloading torch==2.13.0\n\n", "x".repeat(10_000))).unwrap();
+        assert_eq!(last_line(&log).as_deref(), Some("setup: downloading torch==2.13.0"));
     }
 
     #[test]
