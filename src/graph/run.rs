@@ -77,6 +77,9 @@ pub(super) struct Keys {
     pub own: u64,
 }
 
+/// Those of what no engine holds.
+const NO_KEYS: Keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
+
 /// The values of a graph, or of one within it.
 pub(super) type Values = HashMap<ValueId, Live>;
 
@@ -88,6 +91,8 @@ pub struct Lockstep<'a> {
     from: usize,
     /// The node whose call and inputs are kept, and these.
     watched: Option<usize>,
+    /// Inputs that are numbers.
+    numbers: Vec<(ValueId, Json)>,
     seen: Option<Seen>,
     pub(super) torch: Client,
     pub(super) mlx: Client,
@@ -118,6 +123,7 @@ impl<'a> Lockstep<'a> {
             table: Table::built_in(),
             from: 0,
             watched: None,
+            numbers: Vec::new(),
             seen: None,
             torch: client(Side::Torch),
             mlx: client(Side::Mlx),
@@ -151,6 +157,11 @@ impl<'a> Lockstep<'a> {
         Lockstep { from: node, ..self }
     }
 
+    /// Give these of the graph's inputs these numbers.
+    pub fn with_numbers(self, numbers: &[(ValueId, Json)]) -> Lockstep<'a> {
+        Lockstep { numbers: numbers.to_vec(), ..self }
+    }
+
     /// Keep what this node is given; [`Lockstep::seen`] hands it out.
     pub fn watch(self, node: Option<usize>) -> Lockstep<'a> {
         Lockstep { watched: node, ..self }
@@ -182,6 +193,9 @@ impl<'a> Lockstep<'a> {
         for (id, tensor) in wanted.iter().zip(inputs) {
             let live = self.hold(tensor)?;
             values.insert(*id, live);
+        }
+        for (id, number) in std::mem::take(&mut self.numbers) {
+            values.insert(id, Live::new(Form::Number(number), NO_KEYS));
         }
         self.nodes(graph, &mut values, None)?;
         let outputs = self.outputs(graph, &mut values)?;
@@ -560,7 +574,6 @@ impl<'a> Lockstep<'a> {
 
 fn give_number(node: &Node, number: Json, values: &mut Values) {
     if let Some(Some(id)) = node.outputs.first() {
-        let keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
-        values.insert(*id, Live::new(Form::Number(number), keys));
+        values.insert(*id, Live::new(Form::Number(number), NO_KEYS));
     }
 }

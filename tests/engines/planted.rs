@@ -14,7 +14,7 @@ use crate::graphs::fixture;
 use t2m_checkpoint::{Checkpoint, TensorData};
 use t2m_engine::client::CancelToken;
 use t2m_tui::exit::Exit;
-use t2m_tui::graph::inputs::{Source, inputs};
+use t2m_tui::graph::inputs::{Source, of_graph};
 use t2m_tui::graph::results::Results;
 use t2m_tui::graph::run::{Event, Lockstep};
 use t2m_tui::registry::Registry;
@@ -76,7 +76,7 @@ struct Opened {
 fn open(name: &str) -> Opened {
     let checkpoint = Checkpoint::open(&fixture(&format!("{name}.pt2"))).unwrap();
     let graph = checkpoint.graph.as_ref().unwrap();
-    let (_, tensors) = inputs(graph, Source::Sample(checkpoint.samples.as_ref().unwrap())).unwrap();
+    let tensors = of_graph(graph, Source::Sample(checkpoint.samples.as_ref().unwrap())).unwrap().tensors;
     Opened { checkpoint, tensors }
 }
 
