@@ -13,7 +13,7 @@ use t2m_engine::program::Operand;
 const LONGEST: usize = 1 << 16;
 
 /// Functions that a text may call besides the library's: Python's own on what is known beforehand, and those of `helpers.rs`.
-const FUNCTIONS: [&str; 43] = [
+const FUNCTIONS: [&str; 47] = [
     "len",
     "list",
     "tuple",
@@ -54,6 +54,10 @@ const FUNCTIONS: [&str; 43] = [
     "differences",
     "flatnonzero",
     "numbered",
+    "lgamma",
+    "digamma",
+    "polygamma",
+    "permutation",
     "largest",
     "sampled",
     "recurrent",
