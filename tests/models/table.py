@@ -132,7 +132,9 @@ Each model of `tests/models/zoo.py` is exported with `torch.export`, with random
   optimisation, on two cores that had other work.
 
 In four of them a node is further off than the rule for sums allows, and no more than MLX's own algorithm is on the same numbers, which is
-computed once more ([verdicts.md](verdicts.md)): `rdnet_tiny`, `convformer_s18`, `cait_xxs24_224` and `iformer_t`.
+computed once more ([verdicts.md](verdicts.md)): `rdnet_tiny`, `convformer_s18`, `cait_xxs24_224` and `iformer_t`. These rows and those of
+`maxvit_t`, `halonet_h1`, `botnet26t_256`, `lambda_resnet26rpt_256`, `coat_tiny`, `maxvit_tiny_rw_224`, `coatnet_nano_rw_224`, `swinv2_cr_tiny_224`,
+`gcvit_xxtiny` and transformers' `poolformer` are of the newest build, the others of earlier ones.
 
 """
 
