@@ -3,8 +3,8 @@
 
     python assets/architectures/mend.py FOLDER TYPE ... [--builds 10]
 
-Each class is built with random configurations; an attribute that its rules leave open becomes the key of its own name, a size of
-the file's tensors, the usual expression of a rotary embedding or what it is in all builds, whichever holds in each of them. What does not hold
+Each class is built with random configurations; an attribute that its rules leave open becomes a key, that of its own name first, a size of the
+file's tensors, the usual expression of a rotary embedding or what it is in all builds, whichever holds in each of them. What does not hold
 in these builds is dropped.
 """
 
@@ -45,7 +45,10 @@ def completed(found):
             if len(chosen) < len(samples) or len({id(env) for env, _ in chosen}) < ENOUGH:
                 continue
             values = [(env, node.attributes[name]) for env, node in chosen]
-            for guess in (name, *trees.rotary(name)):
+            first = chosen[0][0]
+            likely = [key for key, value in first.items() if "." not in key and same(value, values[0][1])]
+            is_varied = any(not same(values[0][1], value) for _, value in values)
+            for guess in (name, *trees.rotary(name), *(likely if is_varied else ())):
                 if holds(guess, values):
                     rule["a"][name] = guess
                     break
