@@ -3,10 +3,9 @@
 
     python assets/architectures/mend.py FOLDER TYPE ... [--builds 10]
 
-Each class is built with random configurations; an attribute that its rules leave open becomes a key,
-that of its own name first, the usual
-expression of a rotary embedding, what it is in all builds or a size of the file's tensors, whichever holds in each of them. What does
-not hold in these builds is dropped.
+Each class is built with random configurations; an attribute that its rules leave open becomes a key, that of its own name
+first, the usual expression of a rotary embedding, what it is in all builds or a size of the file's tensors, whichever holds in each
+of them. What does not hold in these builds is dropped.
 """
 
 import argparse
