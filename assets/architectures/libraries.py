@@ -172,7 +172,9 @@ class Transformers(Library):
             return {}
         names = {}
         for name, tensor in files.items():
-            names.setdefault(id(tensor), name)
+            # A pattern is no name.
+            if "*" not in name:
+                names.setdefault(id(tensor), name)
         return {name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names}
 
     def types(self):
