@@ -63,6 +63,12 @@ def folders():
     saved("gemma3", t.Gemma3ForCausalLM(gemma))
     saved("gpt2", t.GPT2LMHeadModel(t.GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=12, vocab_size=20, activation_function="gelu_new")))
     saved("vit", t.ViTForImageClassification(t.ViTConfig(**tiny, image_size=8, patch_size=4, num_labels=3)))
+    saved("falcon", t.FalconModel(t.FalconConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=4, num_kv_heads=2, new_decoder_architecture=True, vocab_size=20)))
+    decoder = t.GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=12, vocab_size=20, is_decoder=True, add_cross_attention=True)
+    vit = t.ViTConfig(**(tiny | {"num_hidden_layers": 1}), image_size=8, patch_size=4)
+    saved("captions", t.VisionEncoderDecoderModel(t.VisionEncoderDecoderConfig(encoder=vit.to_dict(), decoder=decoder.to_dict())))
+    saved("falcon_h1", t.FalconH1Model(t.FalconH1Config(**(tiny | {"num_hidden_layers": 1}), num_key_value_heads=1, vocab_size=20, mamba_d_ssm=16, mamba_n_heads=2, mamba_d_head=8, mamba_d_state=4)))
+    saved("text_projection", t.CLIPTextModelWithProjection(t.CLIPTextConfig(**(tiny | {"num_hidden_layers": 1}), vocab_size=20, max_position_embeddings=12, projection_dim=8)))
     vae = diffusers.AutoencoderKL(block_out_channels=(4,), norm_num_groups=2, latent_channels=2, act_fn="silu")
     vae.save_pretrained(out / "vae")
     pipe = out / "pipeline"

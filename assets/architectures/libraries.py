@@ -23,6 +23,42 @@ STARTS = {
     "vision-text-dual-encoder": {"vision_config": {"model_type": "vit"}, "text_config": {"model_type": "bert"}},
 }
 
+# Classes that no Auto class lists.
+MORE = {
+    "clip_text_model": ["CLIPTextModelWithProjection"],
+    "clip_vision_model": ["CLIPVisionModelWithProjection"],
+    "clap_audio_model": ["ClapAudioModelWithProjection"],
+    "clipseg": ["CLIPSegForImageSegmentation"],
+    "longt5": ["LongT5EncoderModel"],
+    "gpt2": ["GPT2DoubleHeadsModel"],
+    "dpr": ["DPRContextEncoder", "DPRReader"],
+    "time_series_transformer": ["TimeSeriesTransformerForPrediction"],
+    "informer": ["InformerForPrediction"],
+    "autoformer": ["AutoformerForPrediction"],
+    "patchtst": ["PatchTSTForPrediction", "PatchTSTForPretraining"],
+    "patchtsmixer": ["PatchTSMixerForPrediction", "PatchTSMixerForPretraining"],
+    "conditional_detr": ["ConditionalDetrForSegmentation"],
+    "luke": ["LukeForEntityClassification", "LukeForEntityPairClassification", "LukeForEntitySpanClassification"],
+    "vilt": ["ViltForImageAndTextRetrieval", "ViltForImagesAndTextClassification", "ViltForTokenClassification", "ViltForMaskedLM"],
+    "visual_bert": ["VisualBertForQuestionAnswering", "VisualBertForVisualReasoning", "VisualBertForMultipleChoice"],
+    "xlnet": ["XLNetForQuestionAnswering"],
+    "xlm": ["XLMForQuestionAnswering"],
+    "flaubert": ["FlaubertForQuestionAnswering"],
+    "beit": ["BeitForMaskedImageModeling"],
+    "switch_transformers": ["SwitchTransformersEncoderModel"],
+    "udop": ["UdopEncoderModel"],
+    "blip-2": ["Blip2VisionModelWithProjection", "Blip2TextModelWithProjection"],
+    "perceiver": ["PerceiverForOpticalFlow", "PerceiverForMultimodalAutoencoding"],
+    "prophetnet": ["ProphetNetEncoder", "ProphetNetDecoder"],
+    "decision_transformer": ["DecisionTransformerGPT2Model"],
+    "openai-gpt": ["OpenAIGPTDoubleHeadsModel"],
+    "speecht5": ["SpeechT5ForSpeechToSpeech", "SpeechT5HifiGan"],
+    "git": ["GitVisionModel"],
+    "mgp-str": ["MgpstrModel"],
+    "bros": ["BrosSpadeEEForTokenClassification", "BrosSpadeELForTokenClassification"],
+    "xlstm": ["xLSTMModel", "xLSTMForCausalLM"],
+}
+
 
 def activations_of(table, make):
     found = {}
@@ -136,11 +172,13 @@ class Transformers(Library):
             return {}
         names = {}
         for name, tensor in files.items():
-            names.setdefault(id(tensor), name)
+            # A pattern is no name.
+            if "*" not in name:
+                names.setdefault(id(tensor), name)
         return {name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names}
 
     def types(self):
-        return {kind: list(names) for kind, names in self.mappings.items() if kind in self.config_names}
+        return {kind: [*names, *(name for name in MORE.get(kind, []) if name not in names)] for kind, names in self.mappings.items() if kind in self.config_names}
 
     def ordered(self, kinds):
         """Those that others are made of come first."""

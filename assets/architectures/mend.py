@@ -3,9 +3,9 @@
 
     python assets/architectures/mend.py FOLDER TYPE ... [--builds 10]
 
-Each class is built with random configurations; an attribute that its rules leave open becomes the key of its own name, a size of
-the file's tensors, the usual expression of a rotary embedding or what it is in all builds, whichever holds in each of them. What does not hold
-in these builds is dropped.
+Each class is built with random configurations; an attribute that its rules leave open becomes a key, that of its own name
+first, the usual expression of a rotary embedding, what it is in all builds or a size of the file's tensors, whichever holds in each
+of them. What does not hold in these builds is dropped.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import studies
 import trees
 from expressions import Unknown, constant, evaluate, same
 
-# Of builds in which what is always the same is taken for a constant.
+# Of builds in which what is always the same is taken for a constant, and what is always as a key for that.
 ENOUGH = 6
 
 
@@ -42,18 +42,22 @@ def completed(found):
         names = {name for _, node in samples for name in node.attributes}
         for name in sorted(names - set(rule["a"])):
             chosen = [(env, node) for env, node in samples if name in node.attributes]
-            if len(chosen) < len(samples) or len({id(env) for env, _ in chosen}) < ENOUGH:
+            builds = len({id(env) for env, _ in chosen})
+            if len(chosen) < len(samples) or builds < 2:
                 continue
             values = [(env, node.attributes[name]) for env, node in chosen]
-            for guess in (name, *trees.rotary(name)):
-                if holds(guess, values):
-                    rule["a"][name] = guess
-                    break
+            first, value = values[0]
+            is_varied = any(not same(value, other) for _, other in values)
+            likely = [key for key, own in first.items() if "." not in key and same(own, value)] if is_varied and builds >= ENOUGH else []
+            guess = next((guess for guess in (name, *trees.rotary(name), *likely) if holds(guess, values)), None)
+            if guess is None and not is_varied:
+                if builds < ENOUGH:
+                    continue
+                guess = constant(value)
+            if guess is not None:
+                rule["a"][name] = guess
             else:
-                if all(same(values[0][1], value) for _, value in values):
-                    rule["a"][name] = constant(values[0][1])
-                else:
-                    trees.Unifier.by_size(rule, name, [node for _, node in chosen])
+                trees.Unifier.by_size(rule, name, [node for _, node in chosen])
             more += name in rule["a"]
     return more
 
@@ -79,10 +83,13 @@ def mend(library, kind, count):
         samples = {}
         for own, node, _ in builds:
             built = trees.listed(node)
+            dropped += trees.drop(trees.predicted(rule, own, library, trees.sizes_of(built)), built)
             for path, told in trees.predicted(rule, own, library, trees.sizes_of(built)).items():
                 if path in built and told[1] == built[path].cls and "a" in told[0]:
-                    inside = own
-                    samples.setdefault(id(told[0]), (told[0], []))[1].append((inside, built[path]))
+                    samples.setdefault(id(told[0]), (told[0], []))[1].append((own, built[path]))
+                    # What has no value for a configuration is as good as not told.
+                    for attribute in built[path].attributes.keys() & told[0]["a"].keys() - told[2].keys():
+                        told[0]["a"].pop(attribute)
         more += completed(samples.values())
         for own, node, _ in builds:
             built = trees.listed(node)

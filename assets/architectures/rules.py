@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Finds how the model classes of transformers and diffusers follow their configurations, and writes that to rules.bin.
 
-    python assets/architectures/rules.py [--only TYPE ...] [--kept FOLDER] [--seconds 120] [--write]
+    python assets/architectures/rules.py [--only TYPE ...] [--kept FOLDER] [--seconds 120] [--more] [--write]
 
 Each class is built on the meta device from its default configuration with few layers, then with each key of the configuration
 changed alone, then with several changed at once. Modules at the same place of the tree are one node; for each node, what exists,
@@ -187,6 +187,7 @@ def main():
     parser.add_argument("--only", nargs="*", help="model types")
     parser.add_argument("--kept", type=Path, help="a folder where what is found is kept")
     parser.add_argument("--seconds", type=int, default=120, help="of computing, for a type")
+    parser.add_argument("--more", action="store_true", help="build types that are kept for the classes that they lack")
     parser.add_argument("--write", action="store_true", help="write rules.bin of all that is found and kept")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -207,6 +208,12 @@ def main():
             begun = time.process_time()
             if kept and kept.exists():
                 found = library.remembered(kind)
+                more = [name for name in kinds[kind] if found and name not in found["models"]]
+                if arguments.more and kind in wanted and more:
+                    added, told = derive(library, kind, more, arguments.seconds)
+                    found["models"] |= added["models"] if added else {}
+                    kept.write_bytes(gzip.compress(json.dumps(found).encode()))
+                    print(f"{kind}: {len(added['models']) if added else 0} more of {len(more)} classes, {time.process_time() - begun:.1f} s", *told, sep="; ", flush=True)
             elif kind in wanted:
                 try:
                     found, told = derive(library, kind, kinds[kind], arguments.seconds)

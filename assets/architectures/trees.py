@@ -39,6 +39,11 @@ def tree(model, parts, saved):
         natural = f"{above}.{name}".lstrip(".")
         if not saved or not path:
             return natural
+        # Where all that is below it has its names.
+        below = [(file, full[len(path) :]) for full, file in saved.items() if full.startswith(path)]
+        tops = {file[: -len(rest)].rstrip(".") if file.endswith(rest) else None for file, rest in below}
+        if len(tops) == 1 and None not in tops and "" not in tops:
+            return tops.pop()
         own = [saved[f"{path}{key}"] for key in module._parameters if f"{path}{key}" in saved]
         if own:
             return own[0].rpartition(".")[0]

@@ -177,3 +177,36 @@ fn a_config_that_says_anything_is_no_error() {
         }
     }
 }
+
+#[test]
+fn sizes_that_no_key_gives_are_those_of_the_file() {
+    let falcon = opened("falcon");
+    assert_eq!(falcon.architecture.as_deref().unwrap().kind(), Match::Exact);
+    // Queries of four heads, keys and values of two, in one.
+    let one = "h.0.self_attention.query_key_value";
+    assert_eq!(class(&falcon, one), "FalconLinear");
+    assert_eq!(attribute(&falcon, one, "out_features"), Some(json!(32)));
+    assert_eq!(attribute(&falcon, one, "in_features"), Some(json!(16)));
+}
+
+#[test]
+fn models_of_which_the_configuration_names_the_parts_are_known() {
+    let opened = opened("captions");
+    let architecture = opened.architecture.as_deref().unwrap();
+    assert_eq!(architecture.full_name(), "transformers.VisionEncoderDecoderModel");
+    assert_eq!(architecture.kind(), Match::Exact);
+    assert_eq!((class(&opened, "encoder"), class(&opened, "decoder")), ("ViTModel", "GPT2LMHeadModel"));
+    // The decoder looks at what the encoder saw.
+    assert_eq!(attribute(&opened, "decoder.transformer.h.0.crossattention", "is_cross_attention"), Some(json!(true)));
+    assert_eq!(class(&opened, "decoder.transformer.h.0.mlp.act"), "NewGELUActivation");
+}
+
+#[test]
+fn classes_that_no_auto_class_lists_and_numbers_without_end_are_known() {
+    let text = opened("text_projection");
+    let architecture = text.architecture.as_deref().unwrap();
+    assert_eq!(architecture.full_name(), "transformers.CLIPTextModelWithProjection");
+    assert_eq!(architecture.kind(), Match::Exact);
+    let falcon = opened("falcon_h1");
+    assert_eq!(attribute(&falcon, "layers.0.mamba", "time_step_limit"), Some(json!([0.0, "inf"])));
+}

@@ -29,7 +29,22 @@ pub fn normalised<'c>(
     class: &'c Config,
     of: &dyn Fn(&str) -> Option<&'c Config>,
 ) -> Map<String, Value> {
-    below(raw, class, of, 0)
+    let raw = raw.iter().map(|(key, value)| (key.clone(), plain(value))).collect();
+    below(&raw, class, of, 0)
+}
+
+/// A value in which numbers without end are texts, as attributes have them: `inf` for `{"__float__": "Infinity"}`.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(plain).collect(),
+        Value::Object(object) => match object.get("__float__").and_then(Value::as_str) {
+            Some("Infinity") => Value::from("inf"),
+            Some("-Infinity") => Value::from("-inf"),
+            Some("NaN") => Value::from("nan"),
+            _ => Value::Object(object.iter().map(|(key, value)| (key.clone(), plain(value))).collect()),
+        },
+        other => other.clone(),
+    }
 }
 
 fn below<'c>(
