@@ -14,5 +14,6 @@ mod graph_runs;
 mod graphs;
 mod layers;
 mod planted;
+mod sessions;
 mod terminal;
 mod verify;

@@ -13,6 +13,8 @@ pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
+pub mod keep;
+pub mod marks;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
@@ -37,11 +39,13 @@ pub enum Name {
     Find,
     Findings,
     Help,
+    Keep,
+    Marks,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 9] = [
+    pub const ALL: [Name; 11] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -51,6 +55,8 @@ impl Name {
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Keep,
+        Name::Marks,
     ];
 }
 
@@ -69,6 +75,8 @@ pub struct Panels {
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub keep: keep::Keep,
+    pub marks: marks::Marks,
 }
 
 impl Panels {
@@ -83,6 +91,8 @@ impl Panels {
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Keep => &self.keep,
+            Name::Marks => &self.marks,
         }
     }
 
@@ -97,6 +107,8 @@ impl Panels {
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Keep => &mut self.keep,
+            Name::Marks => &mut self.marks,
         }
     }
 

@@ -149,6 +149,7 @@ impl View {
             same(id).filter(|at| new.triage(*at).map(|triaged| &triaged.plan) == plan)
         });
         view.work = before.work.clone();
+        view.work.count(&view.document);
         view.tree.take_over(&before.tree, old, new);
         view.tree.apply_filter(&view.document, &view.measured);
         if let Some(selected) = same(before.tree.selected) {
