@@ -62,6 +62,19 @@ pub enum TypedFrom {
 }
 
 impl Options {
+    /// These options as arguments of a command, but for the checkpoint itself.
+    pub fn arguments(&self) -> Vec<String> {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let sources = self.sources.iter().map(|source| ("--source", path(source)));
+        let python = self.python.iter().map(|python| ("--python", path(python)));
+        let model = self.model.iter().map(|model| ("--model", model.clone()));
+        let inputs = self.inputs.iter().map(|input| ("--input", input.to_string()));
+        let registries = self.registries.iter().map(|registry| ("--registry", path(registry)));
+        let key = self.key.iter().map(|key| ("--key", key.clone()));
+        let all = sources.chain(python).chain(model).chain(inputs).chain(registries).chain(key);
+        all.flat_map(|(option, value)| [option.to_owned(), value]).collect()
+    }
+
     /// The files named besides the checkpoint, which may not have been read yet.
     pub fn inputs(&self) -> Inputs {
         let mut inputs = Inputs::default();

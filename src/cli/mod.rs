@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod inspect;
 pub mod matrix;
 pub mod output;
+pub mod report;
 pub mod run;
 pub mod screen;
 mod usage;
@@ -96,6 +97,8 @@ enum Command {
     Convert(convert::Args),
     /// Check a conversion that somebody else made, tensor by tensor
     Compare(compare::Args),
+    /// Write what is on record of a checkpoint as a page for colleagues, without running anything
+    Report(report::Args),
     /// Print the support matrix, with what was measured for every layer
     Matrix(matrix::Args),
     /// Show engines, versions, devices, terminal and sources
@@ -164,6 +167,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Run(args)) => run::run(&cli.common, &args),
         Some(Command::Convert(args)) => convert::run(&cli.common, &args),
         Some(Command::Compare(args)) => compare::run(&cli.common, &args),
+        Some(Command::Report(args)) => report::run(&cli.common, &args),
         Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
         Some(Command::Completions { shell }) => {

@@ -10,7 +10,7 @@ mod stage;
 mod toml;
 
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use t2m_checkpoint::escape::escape;
@@ -85,6 +85,27 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// Write one file, whole or not at all. One that is there is replaced only by `force`; no file that is read ever is.
+///
+/// # Errors
+/// It cannot go there, or the system refused.
+pub fn write_whole(
+    inputs: &Inputs,
+    wanted: Wanted,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let path = wanted.path.clone();
+    let stage = Outputs::check(inputs, vec![wanted], force, |_, _| false)?.stage()?;
+    let part = stage.create(&path)?;
+    let mut file = BufWriter::new(&part.file);
+    let written = write(&mut file).and_then(|()| file.flush()).and_then(|()| part.file.sync_all());
+    drop(file);
+    written.map_err(|source| Error::Write { path, source })?;
+    part.place()?;
+    stage.sync()
 }
 
 fn shown(path: &Path) -> String {

@@ -257,9 +257,6 @@ pub struct Screen {
     /// The filter as text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub filter: String,
-    /// What is ticked in the list of statuses; `bad` is what was measured badly.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ticks: Vec<String>,
     /// What runs compute with.
     #[serde(default)]
     pub weights: WeightSource,

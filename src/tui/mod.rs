@@ -15,6 +15,9 @@
 //! | [`action`], [`update`] | what can happen, and what it changes |
 //! | [`failed`] | the message where no checkpoint can be opened |
 //! | [`scroll`] | how far each key moves |
+//! | [`field`] | a line of text that is edited |
+//! | [`takeaway`], [`clipboard`], [`editor`], [`reporting`] | what is taken out of the screen: copied, edited, reported |
+//! | [`shell`] | words as a shell takes them |
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`canvas`], [`text`] | what drawing is given, and text that fits |
 //! | [`draw`] | a frame: header and footer, with panes and panels between; the chart |
@@ -25,11 +28,14 @@
 pub mod action;
 pub mod areas;
 pub mod canvas;
+pub mod clipboard;
 pub mod context;
 pub mod converting;
 pub mod document;
 pub mod draw;
+pub mod editor;
 pub mod failed;
+pub mod field;
 pub mod glyphs;
 pub mod keymap;
 pub mod levels;
@@ -38,11 +44,14 @@ pub mod offer;
 pub mod panels;
 pub mod panes;
 pub mod ran;
+pub mod reporting;
 pub mod runtime;
 pub mod scroll;
+pub mod shell;
 pub mod snapshot;
 pub mod state;
 pub mod svg;
+pub mod takeaway;
 pub mod term;
 pub mod text;
 pub mod theme;

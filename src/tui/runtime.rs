@@ -4,6 +4,8 @@
 //! the runner of [`crate::verify`] measures, and that of [`crate::graph`] runs the whole graph. They talk to this one over channels alone.
 
 mod acts;
+mod away;
+mod input;
 mod opening;
 mod workers;
 
@@ -18,12 +20,14 @@ use ratatui::Terminal;
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::style::force_color_output;
+use ratatui::layout::Rect;
 use rustix::io::Errno;
 
 use super::action::{Action, HighlightJob, Highlighted};
 use super::converting;
 use super::draw::render;
 use super::keymap::{self, Keymap};
+use super::reporting::Refused;
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
@@ -116,6 +120,8 @@ pub enum Message {
     Retold(Result<Loaded, String>),
     /// Source has its colours.
     Highlighted(Highlighted),
+    /// A report is written, or is not.
+    Reported(Result<String, Refused>),
     /// A thread panicked.
     Panicked(String),
 }
@@ -146,7 +152,10 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let _signals = term::listen(messages.clone(), Message::Signal)?;
     // This starts listening for changes of size now: the thread below may first run after the first frame.
     let _ = event::poll(Duration::ZERO);
-    spawn("input", messages.clone(), read_input)?;
+    let mut workers = Workers::default();
+    let input = workers.input.clone();
+    spawn("input", messages.clone(), move |messages| input.read(messages))?;
+    workers.messages = Some(messages.clone());
     let (jobs, job_inbox) = unbounded();
     spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;
     let reopened = messages.clone();
@@ -171,7 +180,6 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
             spawn("opener", reopened.clone(), work)
         })
     });
-    let mut workers = Workers::default();
     workers.reopener = reopener;
     let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
@@ -211,16 +219,6 @@ fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(move || work(&messages)).map(drop)
 }
 
-fn read_input(messages: &Sender<Message>) {
-    loop {
-        let message = event::read().map_or(Message::InputClosed, Message::Input);
-        let closed = matches!(message, Message::InputClosed);
-        if messages.send(message).is_err() || closed {
-            return;
-        }
-    }
-}
-
 /// Colour source. Of several waiting jobs only the newest matters.
 fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
     while let Ok(mut job) = jobs.recv() {
@@ -246,6 +244,8 @@ struct World<'a> {
     kept: (Sender<Told>, Receiver<Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
+    /// Where the last frame was drawn.
+    area: Rect,
 }
 
 /// The loop itself, over any terminal. Returns how it ended, and leaves the workers to the caller.
@@ -264,7 +264,8 @@ where
     B::Error: Send + Sync + 'static,
 {
     let (events, converted, graphs, kept) = (unbounded(), unbounded(), unbounded(), unbounded());
-    let mut world = World { console, jobs, workers, events, converted, graphs, kept, clear: false };
+    let area = Rect::default();
+    let mut world = World { console, jobs, workers, events, converted, graphs, kept, clear: false, area };
     let (mut place, mut moved): (Option<session::Screen>, Option<Instant>) = (None, None);
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
@@ -359,7 +360,8 @@ where
         terminal.resize(size.into()).map_err(io::Error::other)?;
     }
     let mut effects = Vec::new();
-    terminal.draw(|frame| effects = render(state, frame.area(), frame.buffer_mut())).map_err(io::Error::other)?;
+    let drawn = terminal.draw(|frame| effects = render(state, frame.area(), frame.buffer_mut()));
+    world.area = drawn.map_err(io::Error::other)?.area;
     world.console.end_frame()?;
     do_all(effects, world)
 }

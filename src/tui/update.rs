@@ -9,10 +9,11 @@ use super::context::Context;
 use super::document::Document;
 use super::failed::Failed;
 use super::panels::{Name, Panel, Panels, Then};
-use super::panes::{self, View, tree};
+use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::work;
 use crate::exit::Exit;
+use crate::filter::Filter;
 use crate::session::Change;
 use crate::verify;
 
@@ -28,6 +29,8 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
+        Action::Command(Command::Screenshot) => effects.push(Effect::Screenshot),
+        Action::Said(words) => state.notice = Some(words),
         Action::Opened(document) => {
             let offer = document.offer.wanted.then(|| OFFER.to_owned());
             let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
@@ -53,6 +56,7 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             on_screen(state, action, &mut effects);
         }
     }
+    refind(state);
     build(state, &mut effects);
     reopen(state, &mut effects);
     if let Some((mut context, _)) = state.context(&mut effects) {
@@ -91,6 +95,13 @@ fn keeps(state: &mut State, effects: &[Effect]) {
     }
     if let Some(words) = view.work.say_once() {
         state.notice = Some(words);
+    }
+}
+
+/// Where the filter has become another one, a search that is kept looks within that.
+fn refind(state: &mut State) {
+    if let Screen::Open(view) = &state.screen {
+        state.panels.find.follow(view);
     }
 }
 
@@ -205,6 +216,13 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             }
         }
         Action::Highlighted(done) => view.source.colour(done),
+        Action::Reported(written) => {
+            let said = state.panels.report.hear(written);
+            if said.is_some() {
+                state.notice = said;
+                state.panels.open = state.panels.open.filter(|open| *open != Name::Report);
+            }
+        }
         _ => {}
     }
 }
@@ -270,9 +288,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),
         Command::Dismiss => {
             panels.find.forget();
-            let View { tree, document, measured, .. } = &mut *context.view;
-            tree.filter = tree::Filter::default();
-            tree.apply_filter(document, measured);
+            context.view.set_filter(Filter::default());
         }
         _ => panes::command(command, &mut context),
     }
@@ -283,7 +299,7 @@ fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) {
     if let Some(id) = view.measured.apply(event).map(|(id, _)| id) {
         view.finished(id, effects);
     }
-    if done && view.tree.filter.bad {
-        view.tree.apply_filter(&view.document, &view.measured);
+    if done && view.tree.filter.asks_for_results() {
+        view.apply_filter();
     }
 }

@@ -8,12 +8,12 @@ use super::document::Document;
 use super::panes::View;
 use super::ran::Progress;
 use super::state::Trials;
-use crate::model::ModuleId;
+use crate::filter::{Filter, Kept};
+use crate::model::{Model, Module, ModuleId};
 use crate::open::Opened;
 use crate::session::{
     self, About, Change, Engines, GraphRun, Loaded, Mark, Note, Place, Screen, Session, Setting, Store, Told,
 };
-use crate::triage::Status;
 use crate::verify::recorded::basis;
 use t2m_checkpoint::Dtype;
 use t2m_engine::EngineState;
@@ -181,6 +181,32 @@ impl Work {
     }
 }
 
+impl Kept for Work {
+    fn mark(&self, module: &Module) -> Option<&str> {
+        let mark = |about: About| self.note(&about)?.mark.as_ref().map(Mark::word);
+        mark(About::Module(module.path.to_string())).or_else(|| mark(About::Class(module.class.to_string())))
+    }
+
+    fn notes(&self, module: &Module) -> Vec<&str> {
+        let about = [About::Module(module.path.to_string()), About::Class(module.class.to_string())];
+        let notes = about.iter().filter_map(|about| self.note(about)).map(|note| note.note.as_str());
+        notes.filter(|note| !note.is_empty()).collect()
+    }
+
+    fn marks(&self, model: &Model) -> Vec<(&str, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        if self.notes.is_empty() {
+            return Vec::new();
+        }
+        model
+            .modules
+            .iter()
+            .filter_map(|module| self.mark(module))
+            .for_each(|mark| *counts.entry(mark).or_default() += 1);
+        counts.into_iter().collect()
+    }
+}
+
 /// What a run asks for.
 pub fn setting(trials: &Trials) -> Setting {
     Setting {
@@ -299,16 +325,13 @@ impl View {
     pub fn place(&self, search: &str, trials: &Trials) -> Screen {
         let path = |id: ModuleId| self.document.module(id).map(|module| module.path.to_string()).unwrap_or_default();
         let (folded, open) = self.tree.unusual_folds(&self.document);
-        let filter = &self.tree.filter;
-        let statuses = Status::ALL.iter().filter(|status| filter.statuses.contains(status));
-        let ticks = statuses.map(|status| status.name()).chain(filter.bad.then_some(BAD));
         let half = trials.dtypes.iter().any(|dtype| matches!(dtype, Dtype::Float16 | Dtype::BFloat16));
         Screen {
             selected: path(self.tree.selected),
             folded: folded.into_iter().map(path).collect(),
             open: open.into_iter().map(path).collect(),
             search: search.to_owned(),
-            ticks: ticks.map(str::to_owned).collect(),
+            filter: self.tree.filter.to_string(),
             weights: trials.weights,
             half,
             twins: trials.naive,
@@ -323,10 +346,8 @@ impl View {
             (screen.folded.iter().filter_map(find).collect(), screen.open.iter().filter_map(find).collect());
         let selected = find(&screen.selected);
         self.tree.set_folds(&folded, &open);
-        let ticked = |word: &str| screen.ticks.iter().any(|tick| tick == word);
-        self.tree.filter.statuses = Status::ALL.into_iter().filter(|status| ticked(status.name())).collect();
-        self.tree.filter.bad = ticked(BAD);
-        self.tree.apply_filter(&self.document, &self.measured);
+        // One of another version may ask for what there is not: then everything is shown.
+        self.set_filter(Filter::parse(&screen.filter).unwrap_or_default());
         if let Some(selected) = selected
             && self.tree.row_of(selected).is_some()
         {
@@ -335,9 +356,6 @@ impl View {
         self.tree.follow = true;
     }
 }
-
-/// The tick of what was measured badly.
-const BAD: &str = "bad";
 
 /// What runs do, as it was left.
 pub fn resume(trials: &mut Trials, screen: &Screen) {

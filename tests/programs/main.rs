@@ -30,6 +30,7 @@ mod odd_modules;
 mod reverse;
 mod sessions;
 mod signals;
+mod take_away;
 mod typed;
 mod usage;
 mod width;

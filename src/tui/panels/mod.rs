@@ -8,6 +8,7 @@ pub mod about;
 pub mod attributes;
 pub mod build;
 pub mod convert;
+pub mod copy;
 pub mod dicts;
 pub mod filter;
 pub mod find;
@@ -15,6 +16,7 @@ pub mod findings;
 pub mod help;
 pub mod keep;
 pub mod marks;
+pub mod report;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
@@ -39,13 +41,15 @@ pub enum Name {
     Find,
     Findings,
     Help,
+    Copy,
+    Report,
     Keep,
     Marks,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 11] = [
+    pub const ALL: [Name; 13] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -55,6 +59,8 @@ impl Name {
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Copy,
+        Name::Report,
         Name::Keep,
         Name::Marks,
     ];
@@ -75,6 +81,8 @@ pub struct Panels {
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub copy: copy::Copy,
+    pub report: report::Report,
     pub keep: keep::Keep,
     pub marks: marks::Marks,
 }
@@ -91,6 +99,8 @@ impl Panels {
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Copy => &self.copy,
+            Name::Report => &self.report,
             Name::Keep => &self.keep,
             Name::Marks => &self.marks,
         }
@@ -107,6 +117,8 @@ impl Panels {
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Copy => &mut self.copy,
+            Name::Report => &mut self.report,
             Name::Keep => &mut self.keep,
             Name::Marks => &mut self.marks,
         }

@@ -25,6 +25,7 @@ use super::document::Document;
 use super::ran::Ran;
 use super::text;
 use super::work::Work;
+use crate::filter::{Facts, Filter};
 use crate::model::ModuleId;
 use crate::verify::{Results, recorded};
 
@@ -151,8 +152,9 @@ impl View {
         view.work = before.work.clone();
         view.work.count(&view.document);
         view.tree.take_over(&before.tree, old, new);
-        view.tree.apply_filter(&view.document, &view.measured);
-        if let Some(selected) = same(before.tree.selected) {
+        let selected = same(before.tree.selected);
+        view.apply_filter();
+        if let Some(selected) = selected {
             view.tree.reveal(&view.document, selected);
         }
         view
@@ -171,7 +173,24 @@ impl View {
         }
         self.measured = self.measured.carried_to(document.model.clone(), &document.triage, same);
         self.document = document;
-        self.tree.apply_filter(&self.document, &self.measured);
+        self.apply_filter();
+    }
+
+    /// What is known of the modules, as filters ask for it.
+    pub fn facts(&self) -> Facts<'_> {
+        self.document.facts(&self.measured, &self.work)
+    }
+
+    /// Show what the filter wants, by what is known now.
+    pub fn apply_filter(&mut self) {
+        let View { tree, document, measured, work, .. } = self;
+        tree.apply_filter(document, &document.facts(measured, work));
+    }
+
+    /// Let the tree show what another filter wants.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.tree.filter = filter;
+        self.apply_filter();
     }
 
     /// Let keys move in a pane.

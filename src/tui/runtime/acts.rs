@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::unbounded;
 use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 
+use super::away;
 use super::opening::Again;
 use super::workers::Loaded as Opened;
 use super::{Error, Message, WHEEL, World};
@@ -54,6 +55,7 @@ pub(super) fn on_message(state: &mut State, message: Message, world: &mut World<
         }
         Message::Retold(Err(message)) => Action::NotRetold(message),
         Message::Highlighted(done) => Action::Highlighted(done),
+        Message::Reported(written) => Action::Reported(written),
         Message::Panicked(words) => Action::WorkerPanicked(words),
     };
     perform(state, action, world)
@@ -114,7 +116,20 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
 
 /// Change the state, and do what it asks for. `Some` ends the loop.
 pub(super) fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
-    do_all(update(state, action), world)
+    let mut effects = update(state, action);
+    let before = effects.len();
+    effects.retain(|effect| !matches!(effect, Effect::Screenshot));
+    if effects.len() < before {
+        state.notice = Some(away::picture(state, world.area));
+    }
+    // What the editor says is for the bottom line.
+    let edits = effects.iter().position(|effect| matches!(effect, Effect::Edit(..)));
+    if let Some(Effect::Edit(file, line)) = edits.map(|at| effects.remove(at)) {
+        let said = away::edit(&file, line, world)?;
+        update(state, Action::Said(said.unwrap_or_default())).into_iter().for_each(|effect| effects.push(effect));
+        state.notice = state.notice.take().filter(|words| !words.is_empty());
+    }
+    do_all(effects, world)
 }
 
 pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
@@ -178,6 +193,10 @@ pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Opti
                     let _ = world.kept.0.send(Told::Unkept(why));
                 }
             }
+            Effect::Copy(text) => away::copy(&text, world)?,
+            Effect::Report(order) => world.workers.report(*order)?,
+            // Done before, where the state is at hand.
+            Effect::Edit(..) | Effect::Screenshot => {}
             Effect::Highlight(job) => {
                 // If the highlighter has ended before the program, its panic was reported.
                 let _ = world.jobs.send(job);

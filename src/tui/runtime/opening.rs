@@ -75,6 +75,7 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         }
         let mut document = Document::of(&opened);
         document.offer = Offer::of(&opened, &now);
+        document.arguments = now.arguments();
         if matches!(again, None | Some(Again::Dict(_))) {
             document.keeping = Keeping::of(&opened, &place, ask);
         }
