@@ -45,6 +45,7 @@ impl Default for Keeping {
             loaded: Arc::default(),
             place: Place::Nowhere,
             store: None,
+            unkept: None,
             state: none(),
             beside: none(),
             ask: false,
