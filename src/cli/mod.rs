@@ -25,6 +25,7 @@ use crate::open::{Options, TypedFrom};
 use crate::session::Place;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
+use t2m_engine::process;
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -161,6 +162,7 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    process::also_in(cli.common.engine_folders());
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
@@ -208,6 +210,14 @@ impl Common {
     /// Where what outlives a run is kept.
     pub fn place(&self) -> Place {
         Place::usual(self.session.clone())
+    }
+
+    /// The folders of programs of the Python that is named, else of the environment that is active: engines may be there.
+    fn engine_folders(&self) -> Vec<PathBuf> {
+        match &self.python {
+            Some(python) => python.parent().map(PathBuf::from).into_iter().collect(),
+            None => self.environment().map(|environment| environment.join("bin")).into_iter().collect(),
+        }
     }
 
     /// The files that the options of every subcommand name.
