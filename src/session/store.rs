@@ -343,7 +343,7 @@ impl Store {
     /// # Errors
     /// In a sentence: nothing was written.
     pub fn write(&self, session: &mut Session) -> Result<(), String> {
-        let wrong = |error: io::Error| format!("This session is not kept: {}: {error}.", shown(&self.path));
+        let wrong = |error: io::Error| format!("This session is not kept: {error}: {}.", shown(&self.path));
         let is_beside = self.path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(BESIDE));
         if !session.is_worth_keeping() && !self.path.exists() && self.earlier.as_ref().is_none_or(|path| !path.exists())
         {
@@ -405,7 +405,7 @@ fn read_at(path: &Path) -> Result<Option<Session>, Unread> {
     match parse(&text) {
         Ok(session) => Ok(Some(session)),
         Err(Misfit::Newer(schema)) => Err(Unread::Kept(format!(
-            "{name} is of another version ({schema}) and is left alone: a newer t2m-tui wrote it. Nothing is kept of this run."
+            "What is kept is of another version ({schema}) and is left alone, since a newer t2m-tui wrote it: {name}. Nothing is kept of this run."
         ))),
         Err(Misfit::Damaged(wrong)) => Err(aside(path, &wrong)),
     }
@@ -415,15 +415,15 @@ fn read_at(path: &Path) -> Result<Option<Session>, Unread> {
 fn aside(path: &Path, wrong: &str) -> Unread {
     let free = |at: u32| path.with_extension(if at == 1 { "damaged".to_owned() } else { format!("damaged-{at}") });
     let aside = (1..100).map(free).find(|path| fs::symlink_metadata(path).is_err());
-    let moved = match aside.as_ref().map(|aside| fs::rename(path, aside)) {
-        Some(Ok(())) => format!("it is set aside as {}", aside.map_or_else(String::new, |aside| shown(&aside))),
-        Some(Err(error)) => return kept_damaged(path, wrong, &error.to_string()),
-        None => return kept_damaged(path, wrong, "a hundred lie there already"),
-    };
-    Unread::Lost(format!(
-        "What was typed before is lost, and what was measured and noted: {} is damaged ({wrong}); {moved}.",
-        shown(path)
-    ))
+    match aside.as_ref().map(|aside| fs::rename(path, aside)) {
+        Some(Ok(())) => {
+            let aside = aside.map_or_else(String::new, |aside| shown(&aside));
+            let lost = "What was typed before is lost, measured and noted too: the session is damaged";
+            Unread::Lost(format!("{lost}; it is set aside as {aside} ({wrong})."))
+        }
+        Some(Err(error)) => kept_damaged(path, wrong, &error.to_string()),
+        None => kept_damaged(path, wrong, "a hundred lie there already"),
+    }
 }
 
 fn kept_damaged(path: &Path, wrong: &str, why: &str) -> Unread {

@@ -90,7 +90,8 @@ fn keeps(state: &mut State, effects: &[Effect]) {
         _ => false,
     };
     let Screen::Open(view) = &mut state.screen else { return };
-    if !view.work.is_kept() || !effects.iter().any(kept) {
+    // What is said already stays, and this waits for the next time.
+    if !view.work.is_kept() || state.notice.is_some() || !effects.iter().any(kept) {
         return;
     }
     if let Some(words) = view.work.say_once() {

@@ -243,7 +243,9 @@ impl View {
 
     /// Mark and note something. Returns what is to be done.
     pub fn set_note(&mut self, about: About, mark: Option<Mark>, note: String, effects: &mut Vec<Effect>) {
-        if self.work.note(&about).map(|known| (&known.mark, &known.note)) == Some((&mark, &note)) {
+        let nothing = Note::default();
+        let known = self.work.note(&about).unwrap_or(&nothing);
+        if (&known.mark, &known.note) == (&mark, &note) {
             return;
         }
         let at = session::Time::default();
@@ -268,6 +270,7 @@ impl View {
             if let (Some(kept), Some(module)) = (self.measured.to_keep(id), self.document.module(id)) {
                 effects.push(Effect::Keep(Change::Measured(module.path.to_string(), Box::new(kept))));
             }
+            self.measured.settle(id);
         }
     }
 
@@ -346,9 +349,10 @@ impl View {
         let (folded, open): (Vec<_>, Vec<_>) =
             (screen.folded.iter().filter_map(find).collect(), screen.open.iter().filter_map(find).collect());
         let selected = find(&screen.selected);
-        self.tree.set_folds(&folded, &open);
         // One of another version may ask for what there is not: then everything is shown.
         self.set_filter(Filter::parse(&screen.filter).unwrap_or_default());
+        // The filter has opened what it wants; what the user has folded since is folded.
+        self.tree.set_folds(&self.document, &folded, &open);
         if let Some(selected) = selected
             && self.tree.row_of(selected).is_some()
         {

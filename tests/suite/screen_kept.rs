@@ -229,12 +229,16 @@ fn what_another_program_marked_and_measured_appears() {
 fn it_is_taken_up_where_it_was_left() {
     let mut state = open(Session::default(), false);
     select(&mut state, "encoder.mlp");
-    commands(&mut state, &[Command::Fold, Command::Weights, Command::Half, Command::Open(Name::Filter)]);
-    commands(&mut state, &[Command::Toggle, Command::Accept]);
+    commands(&mut state, &[Command::Weights, Command::Half, Command::Open(Name::Filter)]);
+    type_text(&mut state, "status:direct");
+    commands(&mut state, &[Command::Accept]);
+    select(&mut state, "encoder.mlp");
+    commands(&mut state, &[Command::Fold]);
     let left = state.place().unwrap();
     let session = Session { screen: Some(left.clone()), ..Session::default() };
     let mut again = open(session, false);
     assert_eq!(again.place().unwrap(), left);
+    assert_eq!(left.filter, "status:direct");
     assert_eq!(again.trials.weights, WeightSource::Random);
     assert_eq!(view(&again).document.model.modules[view(&again).tree.selected].path, "encoder.mlp");
     assert!(!rows(&draw(&mut again, 160, 45)).join("\n").contains("GELU"), "it is folded as it was");

@@ -127,7 +127,7 @@ fn a_damaged_file_is_set_aside_and_one_of_a_newer_version_left_alone() {
         fs::write(&store.path, damaged).unwrap();
         let Err(Unread::Lost(said)) = store.read() else { panic!("{at}: it is not lost") };
         let name = ["a.damaged", "a.damaged-2"][at];
-        assert!(said.contains("a.json is damaged") && said.contains(name), "{said}");
+        assert!(said.contains("the session is damaged") && said.contains(name), "{said}");
         assert_eq!(fs::read(folder.path().join(name)).unwrap(), damaged);
         assert!(!store.path.exists());
     }

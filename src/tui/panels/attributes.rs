@@ -118,7 +118,7 @@ impl Attributes {
                     edits.push(edit);
                 }
                 let kept = Change::Typed(document.typed.edits.clone(), edits.clone());
-                context.effects.extend([Effect::Keep(kept), Effect::Retell(edits)]);
+                context.effects.extend([Effect::Retell(edits), Effect::Keep(kept)]);
                 self.text.clear();
             }
             Err(wrong) => self.wrong = Some(wrong),
@@ -164,7 +164,7 @@ impl Attributes {
             let edit = edits.remove(at);
             let words = format!("forgotten: {}", edit.words());
             let kept = Change::Typed(document.typed.edits.clone(), edits.clone());
-            context.effects.extend([Effect::Keep(kept), Effect::Retell(edits)]);
+            context.effects.extend([Effect::Retell(edits), Effect::Keep(kept)]);
             context.say(&words);
         }
     }

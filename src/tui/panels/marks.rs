@@ -116,7 +116,11 @@ impl Panel for Marks {
             Command::Accept => return self.take(context),
             Command::Dismiss => return Then::Close,
             Command::Scope if self.drafts.iter().all(|draft| draft.about.is_some()) => self.of_class = !self.of_class,
-            Command::Down | Command::Up => self.in_note = !self.in_note,
+            Command::Down | Command::Up => {
+                let [mark, _] = &mut self.draft().lines;
+                *mark = mark_of(mark, &known).map(String::from).unwrap_or_default();
+                self.in_note = !self.in_note;
+            }
             Command::Right if !self.in_note => self.turn(1, &known),
             Command::Left if !self.in_note => self.turn(known.len(), &known),
             Command::Forget => self.draft().lines = Default::default(),
