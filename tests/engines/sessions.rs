@@ -13,10 +13,13 @@ fn start(state: &Path) -> Terminal {
 
 /// Each result with its date, by the module's path.
 fn results(state: &Path) -> Vec<(String, String)> {
-    let Some(Ok(entry)) = std::fs::read_dir(state.join("t2m-tui/sessions")).ok().and_then(|mut all| all.next()) else {
+    // A file that is being written has another name.
+    let all =
+        std::fs::read_dir(state.join("t2m-tui/sessions")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let Some(path) = all.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")) else {
         return Vec::new();
     };
-    let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     let session: Value = serde_json::from_str(&text).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let results = session["results"].as_array().cloned().unwrap_or_default();
