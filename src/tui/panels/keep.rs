@@ -29,8 +29,11 @@ pub struct Keep {
     cursor: ListCursor,
 }
 
-/// The choices: the place, its name, and its file or why it has none.
-fn choices(view: &View) -> [(Place, &'static str, Result<Option<&Store>, &str>); ROWS] {
+/// A choice: the place, its name, and its file or why it has none.
+type Choice<'a> = (Place, &'static str, Result<Option<&'a Store>, &'a str>);
+
+/// The choices.
+fn choices(view: &View) -> [Choice<'_>; ROWS] {
     let keeping = &view.work.keeping;
     [
         (Place::State(store::folder()), "the state folder", keeping.state.as_ref().map(Some).map_err(String::as_str)),
