@@ -44,11 +44,7 @@ impl Held {
     pub fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         self.sweep();
         let beside = self.beside();
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options.open(&beside).and_then(|mut file| {
+        let written = OpenOptions::new().write(true).create_new(true).open(&beside).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()?;
             std::fs::rename(&beside, &self.path)

@@ -30,7 +30,7 @@ pub enum Change {
     Graph(Box<GraphRun>),
     /// Where the user is.
     Screen(Screen),
-    /// Keep it here from now on, or nowhere; what is kept elsewhere is taken away.
+    /// Keep it here from now on, and no longer where it was; or nowhere: then what is kept stays.
     Move(Option<Store>),
 }
 
@@ -135,6 +135,10 @@ impl<F: Fn(Told)> Keeping<F> {
             Change::Typed(before, now) => self.session.type_in(&before, &now, at),
             Change::Graph(run) => self.session.graph = Some(GraphRun { at, ..*run }),
             Change::Screen(screen) => self.session.screen = Some(Screen { at, ..screen }),
+            Change::Move(None) => {
+                self.write_due();
+                self.store = None;
+            }
             Change::Move(store) => {
                 let before = std::mem::replace(&mut self.store, store);
                 if let Some(before) = before.filter(|before| self.store.as_ref() != Some(before)) {
@@ -172,7 +176,8 @@ impl<F: Fn(Told)> Keeping<F> {
         match written {
             Ok(()) => {
                 let others = self.session.without(&own);
-                (self.tell)(Told::Kept(others.is_worth_keeping().then(|| Box::new(others))));
+                let none = others == Session::default();
+                (self.tell)(Told::Kept((!none).then(|| Box::new(others))));
                 true
             }
             Err(why) => {

@@ -102,13 +102,15 @@ pub fn remember(place: &Place) -> Result<(), String> {
 
 const NO_HOME: &str = "Nothing is kept: neither HOME nor XDG_STATE_HOME names a folder; --session FILE names a file.";
 
-/// Make the program's own folder, and what is missing above it but for the user's: who names a folder that is not there has
-/// mistyped it.
+/// Make the folder of a session: the program's own with what is missing above it but for the user's, since who names a folder that is
+/// not there has mistyped it; of any other the last part.
 fn make(folder: &Path) -> io::Result<()> {
     let above: Vec<&Path> = folder.ancestors().collect();
-    let program = above.iter().position(|path| path.file_name().is_some_and(|name| name == "t2m-tui")).unwrap_or(0);
-    let users = above.get(program + 2).filter(|path| !path.ends_with(".local")).or(above.get(program + 3));
-    if let Some(users) = users.filter(|path| !path.as_os_str().is_empty() && !path.is_dir()) {
+    let Some(own) = above.iter().position(|path| path.ends_with("t2m-tui")) else {
+        return if folder.is_dir() { Ok(()) } else { fs::create_dir(folder) };
+    };
+    let users = above.get(own + 2).filter(|path| !path.ends_with(".local")).or(above.get(own + 3));
+    if let Some(users) = users.filter(|path| !path.is_dir()) {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", users.display())));
     }
     fs::create_dir_all(folder)
@@ -134,8 +136,8 @@ pub struct Store {
 pub struct Loaded {
     /// What is kept; nothing where nothing is.
     pub session: Session,
-    /// Where changes are to be written; `None` where they are not: the user wants none, there is no place for it, or what is there
-    /// is of a newer version.
+    /// Where it was looked for; `None` where nothing is kept of any checkpoint, where there is no place for it, or where what is there
+    /// must stay as it is.
     pub store: Option<Store>,
     /// What is wrong, in sentences.
     pub told: Vec<String>,
@@ -145,8 +147,12 @@ pub struct Loaded {
 
 /// Look for the session of a checkpoint. No tensor is read. A file that is damaged is set aside, one of a newer version left alone.
 pub fn load(checkpoint: &Checkpoint, place: &Place) -> Loaded {
-    if *place == Place::Nowhere {
-        return Loaded::default();
+    let unused = |folder: &PathBuf| [SESSIONS, EARLIER].iter().all(|name| is_empty(&folder.join(name)));
+    match place {
+        Place::Nowhere => return Loaded::default(),
+        // No file of the checkpoint need be looked at for it.
+        Place::State(Some(folder)) if unused(folder) => return Loaded::default(),
+        _ => {}
     }
     let store = match store(checkpoint, place) {
         Ok(store) => store,
@@ -157,6 +163,11 @@ pub fn load(checkpoint: &Checkpoint, place: &Place) -> Loaded {
         Err(Unread::Lost(told)) => Loaded { store: Some(store), told: vec![told], ..Loaded::default() },
         Err(Unread::Kept(told)) => Loaded { unkept: Some(told.clone()), told: vec![told], ..Loaded::default() },
     }
+}
+
+/// Whether nothing is in a folder, or it is not there.
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
 
 /// Where the session of a checkpoint is kept at a place.
@@ -173,8 +184,7 @@ pub fn store(checkpoint: &Checkpoint, place: &Place) -> Result<Store, String> {
             let name = identity::of(checkpoint);
             let name = name.ok_or("Nothing is kept: the checkpoint's files cannot be read again.")?;
             let earlier = folder.join(EARLIER);
-            let used = fs::read_dir(&earlier).is_ok_and(|mut entries| entries.next().is_some());
-            let earlier = used.then(|| identity::earlier(&checkpoint.origin().files)).flatten();
+            let earlier = (!is_empty(&earlier)).then(|| identity::earlier(&checkpoint.origin().files)).flatten();
             let earlier = earlier.map(|name| folder.join(EARLIER).join(format!("{name}.json")));
             Ok(Store { earlier, ..store(folder.join(SESSIONS).join(format!("{name}.json"))) })
         }
@@ -333,7 +343,7 @@ impl Store {
     /// # Errors
     /// In a sentence: nothing was written.
     pub fn write(&self, session: &mut Session) -> Result<(), String> {
-        let wrong = |error: io::Error| format!("This session is not kept: {}: {error}.", shown(&self.path));
+        let wrong = |error: io::Error| format!("This session is not kept: {error}: {}.", shown(&self.path));
         let is_beside = self.path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(BESIDE));
         if !session.is_worth_keeping() && !self.path.exists() && self.earlier.as_ref().is_none_or(|path| !path.exists())
         {
@@ -395,7 +405,7 @@ fn read_at(path: &Path) -> Result<Option<Session>, Unread> {
     match parse(&text) {
         Ok(session) => Ok(Some(session)),
         Err(Misfit::Newer(schema)) => Err(Unread::Kept(format!(
-            "{name} is of another version ({schema}) and is left alone: a newer t2m-tui wrote it. Nothing is kept of this run."
+            "What is kept is of another version ({schema}) and is left alone, since a newer t2m-tui wrote it: {name}. Nothing is kept of this run."
         ))),
         Err(Misfit::Damaged(wrong)) => Err(aside(path, &wrong)),
     }
@@ -405,15 +415,15 @@ fn read_at(path: &Path) -> Result<Option<Session>, Unread> {
 fn aside(path: &Path, wrong: &str) -> Unread {
     let free = |at: u32| path.with_extension(if at == 1 { "damaged".to_owned() } else { format!("damaged-{at}") });
     let aside = (1..100).map(free).find(|path| fs::symlink_metadata(path).is_err());
-    let moved = match aside.as_ref().map(|aside| fs::rename(path, aside)) {
-        Some(Ok(())) => format!("it is set aside as {}", aside.map_or_else(String::new, |aside| shown(&aside))),
-        Some(Err(error)) => return kept_damaged(path, wrong, &error.to_string()),
-        None => return kept_damaged(path, wrong, "a hundred lie there already"),
-    };
-    Unread::Lost(format!(
-        "What was typed before is lost, and what was measured and noted: {} is damaged ({wrong}); {moved}.",
-        shown(path)
-    ))
+    match aside.as_ref().map(|aside| fs::rename(path, aside)) {
+        Some(Ok(())) => {
+            let aside = aside.map_or_else(String::new, |aside| shown(&aside));
+            let lost = "What was typed before is lost, measured and noted too: the session is damaged";
+            Unread::Lost(format!("{lost}; it is set aside as {aside} ({wrong})."))
+        }
+        Some(Err(error)) => kept_damaged(path, wrong, &error.to_string()),
+        None => kept_damaged(path, wrong, "a hundred lie there already"),
+    }
 }
 
 fn kept_damaged(path: &Path, wrong: &str, why: &str) -> Unread {

@@ -172,7 +172,7 @@ pub enum Effect {
     Build(Box<Wanted>),
     /// End that Python.
     StopBuild,
-    /// Open the same file with these attributes typed, and keep them.
+    /// Open the same file with these attributes typed.
     Retell(Vec<Edit>),
     /// Capture the mouse, or let it go.
     Mouse(bool),

@@ -90,7 +90,8 @@ fn keeps(state: &mut State, effects: &[Effect]) {
         _ => false,
     };
     let Screen::Open(view) = &mut state.screen else { return };
-    if !view.work.is_kept() || !effects.iter().any(kept) {
+    // What is said already stays, and this waits for the next time.
+    if !view.work.is_kept() || state.notice.is_some() || !effects.iter().any(kept) {
         return;
     }
     if let Some(words) = view.work.say_once() {
@@ -152,7 +153,8 @@ fn reopen(state: &mut State, effects: &mut Vec<Effect>) {
         Effect::Reopen(dict) => Some(dict.clone()),
         _ => None,
     });
-    let anew = |effect: &Effect| matches!(effect, Effect::Reopen(_) | Effect::Retell(_));
+    let anew =
+        |effect: &Effect| matches!(effect, Effect::Reopen(_) | Effect::Retell(_) | Effect::Keep(Change::Typed(..)));
     if state.panels.convert.is_writing() && effects.iter().any(anew) {
         effects.retain(|effect| !anew(effect));
         state.notice = Some(WRITING.to_owned());
@@ -200,7 +202,13 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
                 state.notice = Some(words);
             }
         }
-        Action::Graph(number, report) => view.ran.hear(number, report),
+        Action::Graph(number, report) => {
+            let ran = view.ran.is_running();
+            view.ran.hear(number, report);
+            if ran && !view.ran.is_running() {
+                view.graph_ended(effects);
+            }
+        }
         Action::Converting(event) => {
             let ended = state.panels.convert.hear(event);
             // If its panel is closed, the bottom line says how it ended.

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use super::action::Effect;
 use super::document::Document;
 use super::panes::View;
+use super::ran::Progress;
 use super::state::Trials;
 use crate::filter::{Filter, Kept};
 use crate::model::{Model, Module, ModuleId};
 use crate::open::Opened;
-use crate::session::{self, About, Change, GraphRun, Loaded, Mark, Note, Place, Screen, Session, Setting, Store, Told};
+use crate::session::{
+    self, About, Change, Engines, GraphRun, Loaded, Mark, Note, Place, Screen, Session, Setting, Store, Told,
+};
 use crate::verify::recorded::basis;
 use t2m_checkpoint::Dtype;
+use t2m_engine::EngineState;
 
 /// What is kept of a checkpoint, as it was read, and where it can be kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +25,10 @@ pub struct Keeping {
     pub loaded: Arc<Loaded>,
     /// Where it is kept.
     pub place: Place,
+    /// The file in which it is kept now.
+    pub store: Option<Store>,
+    /// Why it is kept in none, where the user wants it kept: a sentence.
+    pub unkept: Option<String>,
     /// Its file in the state folder, or why there is none.
     pub state: Result<Store, String>,
     /// Its file beside the checkpoint, or why there is none.
@@ -33,17 +41,35 @@ impl Default for Keeping {
     /// Nothing is kept anywhere.
     fn default() -> Keeping {
         let none = || Err(String::new());
-        Keeping { loaded: Arc::default(), place: Place::Nowhere, state: none(), beside: none(), ask: false }
+        Keeping {
+            loaded: Arc::default(),
+            place: Place::Nowhere,
+            store: None,
+            unkept: None,
+            state: none(),
+            beside: none(),
+            ask: false,
+        }
     }
 }
 
 impl Keeping {
     /// Of an opened checkpoint.
     pub fn of(opened: &Opened, place: &Place, ask: bool) -> Keeping {
-        let checkpoint = &opened.checkpoint;
-        let state = session::store::store(checkpoint, &Place::State(session::store::folder()));
-        let beside = session::store::store(checkpoint, &Place::Beside);
-        Keeping { loaded: Arc::clone(&opened.kept), place: place.clone(), state, beside, ask }
+        let (checkpoint, loaded) = (&opened.checkpoint, Arc::clone(&opened.kept));
+        let found = |at: &Place| session::store::store(checkpoint, at);
+        let known = loaded.store.clone().filter(|_| matches!(place, Place::State(_)));
+        let state = known.map_or_else(|| found(&Place::State(session::store::folder())), Ok);
+        let beside = found(&Place::Beside);
+        let store = match place {
+            Place::Nowhere => Ok(None),
+            _ if loaded.unkept.is_some() => Ok(None),
+            Place::State(_) => state.clone().map(Some),
+            Place::Beside => beside.clone().map(Some),
+            Place::File(_) => found(place).map(Some),
+        };
+        let unkept = loaded.unkept.clone().or(store.as_ref().err().cloned());
+        Keeping { loaded, place: place.clone(), store: store.unwrap_or_default(), unkept, state, beside, ask }
     }
 }
 
@@ -89,7 +115,7 @@ impl Work {
         let session = &document.keeping.loaded.session;
         let mut work = Work {
             keeping: document.keeping.clone(),
-            unkept: document.keeping.loaded.unkept.clone(),
+            unkept: document.keeping.unkept.clone(),
             graph: session.graph.clone(),
             ..Work::default()
         };
@@ -103,8 +129,8 @@ impl Work {
         self.count(document);
     }
 
-    /// Those of modules and classes that the model has.
-    fn count(&mut self, document: &Document) {
+    /// How many marks there are of modules and classes that the model has.
+    pub fn count(&mut self, document: &Document) {
         let there = |about: &About| match about {
             About::Module(path) => document.model.find(path).is_some(),
             About::Class(class) => document.model.modules.iter().any(|module| module.class == *class),
@@ -143,6 +169,11 @@ impl Work {
         }
         let ask = std::mem::take(&mut self.keeping.ask) && self.unkept.is_none();
         ask.then(|| "this is kept in the state folder: K keeps it beside the file, or nowhere".to_owned())
+    }
+
+    /// Where it is kept, in words: `in /home/…/sessions/ab12.json`, `until you quit`.
+    pub fn place_words(&self) -> String {
+        self.keeping.store.as_ref().map_or("until you quit".to_owned(), |store| format!("in {}", store.path.display()))
     }
 
     /// Whether anything is kept, or to be kept, somewhere.
@@ -212,7 +243,9 @@ impl View {
 
     /// Mark and note something. Returns what is to be done.
     pub fn set_note(&mut self, about: About, mark: Option<Mark>, note: String, effects: &mut Vec<Effect>) {
-        if self.work.note(&about).map(|known| (&known.mark, &known.note)) == Some((&mark, &note)) {
+        let nothing = Note::default();
+        let known = self.work.note(&about).unwrap_or(&nothing);
+        if (&known.mark, &known.note) == (&mark, &note) {
             return;
         }
         let at = session::Time::default();
@@ -237,7 +270,35 @@ impl View {
             if let (Some(kept), Some(module)) = (self.measured.to_keep(id), self.document.module(id)) {
                 effects.push(Effect::Keep(Change::Measured(module.path.to_string(), Box::new(kept))));
             }
+            self.measured.settle(id);
         }
+    }
+
+    /// A run of the graph has ended: keep what came of it, in sum.
+    pub fn graph_ended(&mut self, effects: &mut Vec<Effect>) {
+        let (ran, nodes) = (&self.ran, self.document.nodes.as_ref());
+        let info = |state: &Option<EngineState>| match state {
+            Some(EngineState::Ready(info)) => Some(info.clone()),
+            _ => None,
+        };
+        let verdicts: BTreeMap<String, usize> =
+            ran.counts().map(|(verdict, count)| (verdict.name().to_owned(), count)).collect();
+        if verdicts.is_empty() {
+            return;
+        }
+        let op = |index: usize| nodes.and_then(|nodes| nodes.get(nodes.row_of(index)?)).map(|row| row.op().to_owned());
+        let run = GraphRun {
+            at: session::Time::default(),
+            nodes: nodes.map_or(0, |nodes| nodes.all.len()),
+            verdicts,
+            first_divergence: ran.first_divergence().map(|index| (index, op(index).unwrap_or_default())),
+            stopped: match &ran.progress {
+                Progress::Stopped(stop) => Some(stop.to_string()),
+                _ => None,
+            },
+            engines: Engines { torch: info(&ran.torch), mlx: info(&ran.mlx) },
+        };
+        effects.push(Effect::Keep(Change::Graph(Box::new(run))));
     }
 
     /// The keeper has told something. Returns what is to be said.
@@ -288,9 +349,10 @@ impl View {
         let (folded, open): (Vec<_>, Vec<_>) =
             (screen.folded.iter().filter_map(find).collect(), screen.open.iter().filter_map(find).collect());
         let selected = find(&screen.selected);
-        self.tree.set_folds(&folded, &open);
         // One of another version may ask for what there is not: then everything is shown.
         self.set_filter(Filter::parse(&screen.filter).unwrap_or_default());
+        // The filter has opened what it wants; what the user has folded since is folded.
+        self.tree.set_folds(&self.document, &folded, &open);
         if let Some(selected) = selected
             && self.tree.row_of(selected).is_some()
         {

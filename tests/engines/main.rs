@@ -15,5 +15,6 @@ mod graphs;
 mod layers;
 mod planted;
 mod same;
+mod sessions;
 mod terminal;
 mod verify;

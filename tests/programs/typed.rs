@@ -77,7 +77,7 @@ fn what_is_typed_on_the_screen_is_there_the_next_time() {
     terminal.wait_for("not known; tries");
     leave(terminal);
     assert_eq!(inspect(folder.path())["status"], "incomplete");
-    let kept = folder.path().join("t2m-tui/attributes");
+    let kept = folder.path().join("t2m-tui/sessions");
     assert_eq!(std::fs::read_dir(kept).unwrap().count(), 0);
 }
 
@@ -90,7 +90,7 @@ fn what_was_kept_and_is_damaged_is_set_aside_and_told() {
     terminal.send("eps=1e-3\r");
     terminal.wait_for("typed");
     leave(terminal);
-    let kept = folder.path().join("t2m-tui/attributes");
+    let kept = folder.path().join("t2m-tui/sessions");
     let file = std::fs::read_dir(&kept).unwrap().next().unwrap().unwrap().path();
     std::fs::write(&file, "{").unwrap();
     let output = program().args(["inspect", LAYERS]).env("XDG_STATE_HOME", folder.path()).output().unwrap();

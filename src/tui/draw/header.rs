@@ -124,6 +124,10 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
         if total.as_assumed > 0 {
             spans.push(Span::styled(format!(" +{}~", total.as_assumed), theme.muted()));
         }
+        let stale = view.measured.stale_below(0);
+        if stale > 0 && detail.words {
+            spans.push(Span::styled(format!(" {stale} stale"), theme.muted()));
+        }
         if let Some(worst) = total.worst().filter(|worst| worst.is_bad()) {
             spans.push(Span::styled(format!(" {}", glyphs::verdict(worst)), theme.verdict(worst)));
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Panel, Then};
 use crate::model::{Evidence, Module, ModuleId};
 use crate::plan::assumed::{CLASS, value_words};
+use crate::session::Change;
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
@@ -116,7 +117,8 @@ impl Attributes {
                     edits.retain(|old| (&old.modules, &old.attribute) != (&edit.modules, &edit.attribute));
                     edits.push(edit);
                 }
-                context.effects.push(Effect::Retell(edits));
+                let kept = Change::Typed(document.typed.edits.clone(), edits.clone());
+                context.effects.extend([Effect::Retell(edits), Effect::Keep(kept)]);
                 self.text.clear();
             }
             Err(wrong) => self.wrong = Some(wrong),
@@ -161,7 +163,8 @@ impl Attributes {
         if at < edits.len() {
             let edit = edits.remove(at);
             let words = format!("forgotten: {}", edit.words());
-            context.effects.push(Effect::Retell(edits));
+            let kept = Change::Typed(document.typed.edits.clone(), edits.clone());
+            context.effects.extend([Effect::Retell(edits), Effect::Keep(kept)]);
             context.say(&words);
         }
     }

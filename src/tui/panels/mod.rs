@@ -14,6 +14,8 @@ pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
+pub mod keep;
+pub mod marks;
 pub mod report;
 
 use ratatui::layout::{Position, Rect};
@@ -41,11 +43,13 @@ pub enum Name {
     Help,
     Copy,
     Report,
+    Keep,
+    Marks,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 11] = [
+    pub const ALL: [Name; 13] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -57,6 +61,8 @@ impl Name {
         Name::Help,
         Name::Copy,
         Name::Report,
+        Name::Keep,
+        Name::Marks,
     ];
 }
 
@@ -77,6 +83,8 @@ pub struct Panels {
     pub help: help::Help,
     pub copy: copy::Copy,
     pub report: report::Report,
+    pub keep: keep::Keep,
+    pub marks: marks::Marks,
 }
 
 impl Panels {
@@ -93,6 +101,8 @@ impl Panels {
             Name::Help => &self.help,
             Name::Copy => &self.copy,
             Name::Report => &self.report,
+            Name::Keep => &self.keep,
+            Name::Marks => &self.marks,
         }
     }
 
@@ -109,6 +119,8 @@ impl Panels {
             Name::Help => &mut self.help,
             Name::Copy => &mut self.copy,
             Name::Report => &mut self.report,
+            Name::Keep => &mut self.keep,
+            Name::Marks => &mut self.marks,
         }
     }
 

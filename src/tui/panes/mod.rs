@@ -150,6 +150,7 @@ impl View {
             same(id).filter(|at| new.triage(*at).map(|triaged| &triaged.plan) == plan)
         });
         view.work = before.work.clone();
+        view.work.count(&view.document);
         view.tree.take_over(&before.tree, old, new);
         let selected = same(before.tree.selected);
         view.apply_filter();

@@ -87,13 +87,14 @@ impl Tree {
         changed.map(|(id, _)| id).partition(|id| self.is_folded(*id))
     }
 
-    /// Fold and unfold these; [`Tree::apply_filter`] follows.
-    pub fn set_folds(&mut self, folded: &[ModuleId], open: &[ModuleId]) {
+    /// Fold and unfold these.
+    pub fn set_folds(&mut self, document: &Document, folded: &[ModuleId], open: &[ModuleId]) {
         for (modules, fold) in [(folded, true), (open, false)] {
             for id in modules {
                 self.set_fold(*id, fold);
             }
         }
+        self.rebuild(document);
     }
 
     /// Whether the module's children are hidden.

@@ -10,7 +10,7 @@ use super::opening::Again;
 use super::workers::Loaded as Opened;
 use super::{Error, Message, WHEEL, World};
 use crate::exit::Exit;
-use crate::session::{self, Keeper, Loaded, Place, Told};
+use crate::session::{self, Keeper, Told};
 use crate::tui::action::{Action, Effect};
 use crate::tui::document::Document;
 use crate::tui::keymap::typed;
@@ -67,14 +67,12 @@ fn replace(loaded: Opened, world: &mut World<'_>) -> Arc<Document> {
     put_to_work(loaded, world)
 }
 
-/// Start to keep what is done on the screen, where the user wants that.
+/// Start to keep what is done on the screen; without a place for it until there is one.
 fn keep(document: &Document, world: &mut World<'_>) {
     let keeping = &document.keeping;
+    let (store, session) = (keeping.store.clone(), keeping.loaded.session.clone());
     let told = world.kept.0.clone();
-    world.workers.keeper = (keeping.place != Place::Nowhere).then(|| {
-        let Loaded { store, session, .. } = keeping.loaded.as_ref().clone();
-        Keeper::start(store, session, move |word| drop(told.send(word)))
-    });
+    world.workers.keeper = Some(Keeper::start(store, session, move |word| drop(told.send(word))));
 }
 
 /// Start the threads that work for an opened file; returns what is shown of it.

@@ -186,6 +186,15 @@ impl Results {
         }
     }
 
+    /// A result that has come in is stale already, where runs are with other weights since it was asked for.
+    pub fn settle(&mut self, id: ModuleId) {
+        if let Some(reason) = self.layers.get(&id).and_then(|layer| self.why_stale(layer))
+            && let Some(layer) = self.remove(id)
+        {
+            self.stale.insert(id, Stale { layer, reason });
+        }
+    }
+
     /// Runs are with these weights from now on: what was measured with others is stale, and what was stale for that is not.
     pub fn use_weights(&mut self, weights: WeightSource) {
         self.weights = Some(weights);

@@ -125,6 +125,10 @@ fn of_run(canvas: &Canvas<'_>, nodes: &Nodes, columns: usize, lines: &mut Vec<Li
     match &ran.progress {
         Progress::None => {
             paragraph(lines, &nodes.preflight.words(), columns, bold);
+            if let Some(run) = &view.work.graph {
+                let words = format!("on record since {}: {}", run.at.minute(), run.words());
+                paragraph(lines, &words, columns, theme.muted());
+            }
             lines.push(keys(canvas, &[("r", " runs it node by node in both engines, "), ("v", " shows the nodes")]));
         }
         Progress::Running => {

@@ -1,0 +1,62 @@
+//! A session with both real engines, in a pseudo-terminal: what was measured is there again, and only the rest is run.
+
+use std::path::Path;
+
+use crate::common::pty::Terminal;
+use serde_json::Value;
+
+fn start(state: &Path) -> Terminal {
+    let terminal = Terminal::start(&["demo"], &[("XDG_STATE_HOME", state.to_str().unwrap())], 150, 45);
+    terminal.wait_for("Scene");
+    terminal
+}
+
+/// Each result with its date, by the module's path.
+fn results(state: &Path) -> Vec<(String, String)> {
+    // A file that is being written has another name.
+    let all =
+        std::fs::read_dir(state.join("t2m-tui/sessions")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let Some(path) = all.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")) else {
+        return Vec::new();
+    };
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let session: Value = serde_json::from_str(&text).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let results = session["results"].as_array().cloned().unwrap_or_default();
+    results.iter().map(|result| (text(&result["module"]), text(&result["at"]))).collect()
+}
+
+#[test]
+fn what_was_measured_survives_a_kill_and_only_the_rest_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = start(folder.path());
+    terminal.send("/picture.stem.0\r ");
+    terminal.wait("a verdict", |screen| screen.contains("measured 1/"));
+    terminal.wait("the result to be kept", |_| results(folder.path()).len() == 1);
+    terminal.signal("KILL");
+    terminal.wait_end();
+    let first = results(folder.path());
+
+    let mut terminal = start(folder.path());
+    terminal.wait_for("measured 1/");
+    terminal.wait_for("on record since");
+    terminal.send("a");
+    let rest = terminal.wait("the rest", |screen| {
+        let scores = screen.lines().find(|line| line.contains("Scene") && line.contains("custom"));
+        let score = scores.and_then(|line| line.split_whitespace().find(|word| word.contains('/')));
+        score.and_then(|words| words.split_once('/')).is_some_and(|(done, all)| done == all)
+    });
+    terminal.wait("everything to be kept", |_| results(folder.path()).len() > 10);
+    terminal.send("a");
+    terminal.wait_for("nothing is missing or stale");
+    let after = results(folder.path());
+    assert!(after.contains(&first[0]), "the first was not run again: {first:?} {rest}");
+    // Other weights: everything is stale and counts as nothing.
+    terminal.send("w");
+    terminal.wait_for("measured 0/");
+    terminal.wait_for("stale");
+    terminal.send("w");
+    terminal.wait("it holds again", |screen| !screen.contains("measured 0/"));
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+}
