@@ -59,6 +59,7 @@ pub mod report;
 pub mod rope;
 pub mod script;
 pub mod source;
+pub mod statistics;
 pub mod stderr;
 mod threads;
 pub mod triage;

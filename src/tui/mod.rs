@@ -6,6 +6,7 @@
 //! | module | knows |
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
+//! | [`measuring`] | the thread that reads tensors for the details of a module |
 //! | [`offer`] | what a model of bare weights may be built by |
 //! | [`nodes`], [`ran`], [`levels`] | the graph by module and line; what its run gave; which node stands for many in a chart |
 //! | [`panes`] | tree, source, measurement and graph: one file each |
@@ -32,6 +33,7 @@ pub mod failed;
 pub mod glyphs;
 pub mod keymap;
 pub mod levels;
+pub mod measuring;
 pub mod nodes;
 pub mod offer;
 pub mod panels;

@@ -24,6 +24,7 @@ use super::action::{Action, HighlightJob, Highlighted};
 use super::converting;
 use super::draw::render;
 use super::keymap::{self, Keymap};
+use super::measuring;
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
@@ -39,7 +40,7 @@ use acts::{do_all, on_message, perform};
 pub use opening::{Again, OpenAgainFn, OpenFn, run};
 use t2m_checkpoint::escape::escape_lines;
 use workers::Reopener;
-pub use workers::{GraphRunner, Loaded, StartConverter, StartFn, StartGraph, Verifier, Workers};
+pub use workers::{GraphRunner, Loaded, StartConverter, StartFn, StartGraph, StartMeasurer, Verifier, Workers};
 
 /// Shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
@@ -235,6 +236,7 @@ struct World<'a> {
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
     graphs: (Sender<runner::Told>, Receiver<runner::Told>),
+    measured: (Sender<measuring::Event>, Receiver<measuring::Event>),
     /// The next frame needs a cleared screen.
     clear: bool,
 }
@@ -255,7 +257,7 @@ where
     B::Error: Send + Sync + 'static,
 {
     let (events, converted, graphs) = (unbounded(), unbounded(), unbounded());
-    let mut world = World { console, jobs, workers, events, converted, graphs, clear: false };
+    let mut world = World { console, jobs, workers, events, converted, graphs, measured: unbounded(), clear: false };
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -302,6 +304,13 @@ where
                 dirty = true;
                 match event {
                     Ok(event) => perform(state, Action::Converting(event), &mut world)?,
+                    Err(_) => None,
+                }
+            }
+            recv(world.measured.1) -> event => {
+                dirty = true;
+                match event {
+                    Ok(event) => perform(state, Action::Measuring(event), &mut world)?,
                     Err(_) => None,
                 }
             }

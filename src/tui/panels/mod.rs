@@ -8,11 +8,13 @@ pub mod about;
 pub mod attributes;
 pub mod build;
 pub mod convert;
+pub mod details;
 pub mod dicts;
 pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
+pub mod port;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
@@ -32,25 +34,29 @@ pub enum Name {
     Attributes,
     Build,
     Convert,
+    Details,
     Dicts,
     Filter,
     Find,
     Findings,
     Help,
+    Port,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 9] = [
+    pub const ALL: [Name; 11] = [
         Name::About,
         Name::Attributes,
         Name::Build,
         Name::Convert,
+        Name::Details,
         Name::Dicts,
         Name::Filter,
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Port,
     ];
 }
 
@@ -64,11 +70,13 @@ pub struct Panels {
     pub attributes: attributes::Attributes,
     pub build: build::Build,
     pub convert: convert::Convert,
+    pub details: details::Details,
     pub dicts: dicts::Dicts,
     pub filter: filter::Filter,
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub port: port::Port,
 }
 
 impl Panels {
@@ -78,11 +86,13 @@ impl Panels {
             Name::Attributes => &self.attributes,
             Name::Build => &self.build,
             Name::Convert => &self.convert,
+            Name::Details => &self.details,
             Name::Dicts => &self.dicts,
             Name::Filter => &self.filter,
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Port => &self.port,
         }
     }
 
@@ -92,11 +102,13 @@ impl Panels {
             Name::Attributes => &mut self.attributes,
             Name::Build => &mut self.build,
             Name::Convert => &mut self.convert,
+            Name::Details => &mut self.details,
             Name::Dicts => &mut self.dicts,
             Name::Filter => &mut self.filter,
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Port => &mut self.port,
         }
     }
 

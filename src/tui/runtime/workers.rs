@@ -10,6 +10,7 @@ use super::opening::Again;
 use crate::graph::runner;
 use crate::tui::converting::{self, Converter};
 use crate::tui::document::Document;
+use crate::tui::measuring::{self, Measurer};
 use crate::tui::panels::build::Wanted;
 use crate::verify;
 
@@ -58,6 +59,9 @@ pub type StartGraph = Box<dyn FnOnce(Sender<runner::Told>) -> Box<dyn GraphRunne
 /// Starts a converter that sends its events there.
 pub type StartConverter = Box<dyn FnOnce(Sender<converting::Event>) -> Box<dyn Converter> + Send>;
 
+/// Starts a thread that reads tensors and sends its events there.
+pub type StartMeasurer = Box<dyn FnOnce(Sender<measuring::Event>) -> Box<dyn Measurer> + Send>;
+
 /// An opened checkpoint, and how to measure and convert it.
 pub struct Loaded {
     /// What is shown.
@@ -66,6 +70,8 @@ pub struct Loaded {
     pub verifier: StartFn,
     /// Starts the thread that converts; called once, on the screen's thread.
     pub converter: StartConverter,
+    /// Starts the thread that reads tensors, where there is a file; called once, on the screen's thread.
+    pub measurer: Option<StartMeasurer>,
     /// Starts the thread that runs the graph, where there is one; called once, on the screen's thread.
     pub graph: Option<StartGraph>,
 }
@@ -76,6 +82,7 @@ pub struct Workers {
     pub(super) verifier: Option<Box<dyn Verifier>>,
     pub(super) converter: Option<Box<dyn Converter>>,
     pub(super) graph: Option<Box<dyn GraphRunner>>,
+    pub(super) measurer: Option<Box<dyn Measurer>>,
     pub(super) reopener: Option<Reopener>,
     /// How many models were asked for, and what ends the Python that builds the last.
     pub(super) built: u64,
