@@ -32,3 +32,4 @@ mod signals;
 mod typed;
 mod usage;
 mod width;
+mod work_screen;
