@@ -8,7 +8,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Panel, Then};
+use super::{Panel, Then, copy};
 use crate::findings::ops::{self, OpSummary};
 use crate::findings::{BlockerPlace, Blockers};
 use crate::model::{Model, ModuleId};
@@ -26,7 +26,7 @@ use crate::tui::panes::source;
 use crate::tui::scroll::{ListCursor, Scroll};
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use t2m_checkpoint::escape::{quoted, sentence};
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Most columns.
 const WIDTH: u16 = 150;
@@ -110,6 +110,17 @@ impl Findings {
         source::go_to(context.view, at, context.areas.shape);
         Then::Close
     }
+
+    /// Copy the selected one: what it is, where, and what to write.
+    fn copy(&self, context: &mut Context<'_>) {
+        let findings = &context.view.document.findings;
+        let At { finding, spot } = self.at(findings, self.cursor.row);
+        let Some(finding) = findings.get(finding) else { return };
+        let spot = spot.and_then(|spot| finding.spots.get(spot)).map(|spot| format!("{}:{}", spot.file, spot.line));
+        let place = spot.as_ref().unwrap_or(&finding.place);
+        let text = escape(&format!("{}  {place}  {}", finding.what, finding.words)).into_owned();
+        copy::copy(&text, "row", context);
+    }
 }
 
 impl Panel for Findings {
@@ -135,6 +146,7 @@ impl Panel for Findings {
             Command::Toggle => self.reading = Some(Scroll::default()),
             Command::Right => self.unfold(&document.findings),
             Command::Left => self.fold(&document.findings),
+            Command::CopyRow => self.copy(context),
             _ => self.cursor.command(command, self.count(&document.findings), context.rows()),
         }
         Then::Stay

@@ -8,6 +8,7 @@ pub mod about;
 pub mod attributes;
 pub mod build;
 pub mod convert;
+pub mod copy;
 pub mod details;
 pub mod dicts;
 pub mod filter;
@@ -15,6 +16,7 @@ pub mod find;
 pub mod findings;
 pub mod help;
 pub mod port;
+pub mod report;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
@@ -41,11 +43,13 @@ pub enum Name {
     Findings,
     Help,
     Port,
+    Copy,
+    Report,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 11] = [
+    pub const ALL: [Name; 13] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -57,6 +61,8 @@ impl Name {
         Name::Findings,
         Name::Help,
         Name::Port,
+        Name::Copy,
+        Name::Report,
     ];
 }
 
@@ -77,6 +83,8 @@ pub struct Panels {
     pub findings: findings::Findings,
     pub help: help::Help,
     pub port: port::Port,
+    pub copy: copy::Copy,
+    pub report: report::Report,
 }
 
 impl Panels {
@@ -93,6 +101,8 @@ impl Panels {
             Name::Findings => &self.findings,
             Name::Help => &self.help,
             Name::Port => &self.port,
+            Name::Copy => &self.copy,
+            Name::Report => &self.report,
         }
     }
 
@@ -109,6 +119,8 @@ impl Panels {
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
             Name::Port => &mut self.port,
+            Name::Copy => &mut self.copy,
+            Name::Report => &mut self.report,
         }
     }
 

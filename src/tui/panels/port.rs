@@ -8,13 +8,14 @@ use super::{Panel, Then};
 use crate::figures::count;
 use crate::findings::{ToPort, forwards};
 use crate::model::ModuleId;
+use crate::session::Mark;
 use crate::source::Severity;
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::glyphs;
-use crate::tui::panes::source;
+use crate::tui::panes::{View, source};
 use crate::tui::scroll::{ListCursor, moved};
 use crate::tui::text;
 use t2m_checkpoint::escape::{quoted, sentence};
@@ -23,7 +24,8 @@ use t2m_checkpoint::escape::{quoted, sentence};
 const WIDTH: u16 = 124;
 /// Rows about the selected class, below the list.
 const WORDS: u16 = 7;
-/// Columns of the number of modules, of lines, of blockers and of parameters.
+/// Columns of the mark, of the number of modules, of lines, of blockers and of parameters.
+const MARKS: usize = 8;
 const MODULES: usize = 9;
 const LINES: usize = 7;
 const FLAGS: usize = 5;
@@ -124,14 +126,17 @@ impl Panel for Port {
             canvas.areas.panel = Some(Rows { area: inner, top: 0, count: 0 });
             return;
         }
-        let heading = Self::cells(columns, ["class", "modules", "lines", "⚑", "own", "forward at"].map(str::to_owned));
+        // The column of marks is there where a class has one.
+        let marks = if port.iter().any(|row| mark(canvas.view, row).is_some()) { MARKS } else { 0 };
+        let names = ["class", if marks > 0 { "mark" } else { "" }, "modules", "lines", "⚑", "own", "forward at"];
+        let heading = Self::cells(columns, marks, names.map(str::to_owned));
         text::put_text(canvas.buffer, inner.x + 2, inner.y, columns, &heading.concat(), theme.muted());
         let rows = inner.height.saturating_sub(WORDS + 2);
         let list = Rect { y: inner.y + 1, height: rows, ..inner };
         let top = self.cursor.row.saturating_sub(usize::from(rows.max(1)) - 1);
         for ((index, row), y) in port.iter().enumerate().skip(top).zip(list.top()..list.bottom()) {
             let chosen = index == self.cursor.row;
-            text::put(canvas.buffer, inner.x, y, columns, &line(canvas, row, chosen, columns));
+            text::put(canvas.buffer, inner.x, y, columns, &line(canvas, row, chosen, (columns, marks)));
             if chosen {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));
             }
@@ -146,14 +151,16 @@ impl Panel for Port {
 
 impl Port {
     /// The cells of a row, each padded; of the class its end is cut, of the place its beginning.
-    fn cells(columns: usize, [class, modules, lines, flags, parameters, place]: [String; 6]) -> [String; 6] {
+    fn cells(columns: usize, marks: usize, cells: [String; 7]) -> [String; 7] {
+        let [class, mark, modules, lines, flags, parameters, place] = cells;
         let numbers = MODULES + LINES + FLAGS + PARAMETERS;
-        let left = columns.saturating_sub(numbers + 4);
+        let left = columns.saturating_sub(numbers + marks + 4);
         let name = (left * 2 / 5).max(12);
         let right =
             |text: &str, columns: usize| format!("{}{text}", " ".repeat(columns.saturating_sub(text::width(text))));
         [
             text::pad(&text::clip(&class, name), name),
+            text::pad(&text::clip(&mark, marks), marks),
             right(&modules, MODULES),
             right(&lines, LINES),
             right(&flags, FLAGS),
@@ -183,6 +190,12 @@ impl Port {
             push(&format!("{option}: {what}"), theme.muted());
         }
         push(&row.content_words(), theme.text());
+        let id = self.module(row);
+        let note = id.and_then(|id| canvas.view.class_note(id).or_else(|| canvas.view.note(id)));
+        if let Some(note) = note {
+            let mark = note.mark.as_ref().map(|mark| format!("{}: ", mark.word())).unwrap_or_default();
+            push(&format!("{mark}{}", note.note), theme.key());
+        }
         let last = usize::from(place.height).saturating_sub(1);
         lines.truncate(last);
         lines.push((text::clip_left(&at, room), theme.muted()));
@@ -192,7 +205,7 @@ impl Port {
     }
 }
 
-fn line(canvas: &Canvas<'_>, row: &ToPort, chosen: bool, columns: usize) -> Line<'static> {
+fn line(canvas: &Canvas<'_>, row: &ToPort, chosen: bool, (columns, marks): (usize, usize)) -> Line<'static> {
     let theme = canvas.theme;
     let place = match &row.place {
         Some((file, line)) => format!("{}:{line}", canvas.view.document.folders.short(file)),
@@ -208,22 +221,27 @@ fn line(canvas: &Canvas<'_>, row: &ToPort, chosen: bool, columns: usize) -> Line
         (_, flags) => flags.to_string(),
     };
     let parameters = if row.parameters == 0 { "·".to_owned() } else { count(row.parameters) };
-    let cells = Port::cells(
-        columns,
-        [row.named.clone(), format!("×{}", row.modules.len()), lines, flags, parameters, quoted(&place).into_owned()],
-    );
-    let [class, modules, lines, flags, parameters, place] = cells;
+    let marked = mark(canvas.view, row).map(|mark| quoted(mark.word()).into_owned()).unwrap_or_default();
+    let (modules, place) = (format!("×{}", row.modules.len()), quoted(&place).into_owned());
+    let cells = [row.named.clone(), marked, modules, lines, flags, parameters, place];
+    let [class, marked, modules, lines, flags, parameters, place] = Port::cells(columns, marks, cells);
     let flag_style = if row.blockers.serious() == 0 { theme.muted() } else { theme.severity(worst(row)) };
     Line::from(vec![
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::raw(" "),
         Span::styled(class, theme.text()),
+        Span::styled(marked, theme.key()),
         Span::styled(modules, theme.muted()),
         Span::styled(lines, theme.text()),
         Span::styled(flags, flag_style),
         Span::styled(parameters, theme.muted()),
         Span::styled(place, theme.muted()),
     ])
+}
+
+/// What the user has marked a class as.
+fn mark<'a>(view: &'a View, row: &ToPort) -> Option<&'a Mark> {
+    row.modules.first().and_then(|&id| view.class_note(id)).and_then(|note| note.mark.as_ref())
 }
 
 /// How bad the worst of its blockers is.

@@ -6,6 +6,7 @@ mod sheet;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use ratatui::layout::Position;
@@ -124,6 +125,7 @@ impl Behaviour for SourcePane {
                     context.say("no line of the source names a module");
                 }
             }
+            Command::Edit => edit(context),
             _ => return false,
         }
         true
@@ -181,6 +183,32 @@ impl Behaviour for SourcePane {
     }
 }
 
+/// The file and the line that are on show: the line that something points at, or the first of the forward.
+pub(in crate::tui) fn place_shown(view: &View) -> Option<(String, usize)> {
+    if view.tree.node().is_some() {
+        let (_, text, line) = node::shown(view)?;
+        return Some((text.path.to_string_lossy().into_owned(), line));
+    }
+    let source = view.document.source(view.tree.selected)?.source;
+    let first = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
+    // Who scrolls the source means what is on show there.
+    let scrolled = Some(view.source.top).filter(|_| view.focus == Pane::Source);
+    let row = view.source.line.or(scrolled);
+    let (file, line) = row.and_then(|row| source.listing().at(row)).unwrap_or((&source.file, first));
+    Some((file.to_owned(), line))
+}
+
+/// Let the user's editor show that line.
+fn edit(context: &mut Context<'_>) {
+    match place_shown(context.view) {
+        None => context.say("no source is shown, so there is no file to open"),
+        Some((file, _)) if !Path::new(&file).is_file() => {
+            context.say(&format!("{file} is no file of its own: the source is held by the checkpoint or the program"));
+        }
+        Some((file, line)) => context.effects.push(Effect::Edit(file, line)),
+    }
+}
+
 /// Go to a module and a row of its source; the row stays marked as long as the module is selected.
 pub fn go_to(view: &mut View, place: document::Place, shape: Shape) {
     view.tree.reveal(&view.document, place.module);
@@ -199,18 +227,6 @@ pub fn go_to_forward(view: &mut View, module: ModuleId, shape: Shape) {
             view.show(Pane::Source, shape);
         }
     }
-}
-
-/// The file and the line of it that are pointed at, or that the forward begins at.
-pub fn pointed(view: &View) -> Option<(String, usize)> {
-    if view.tree.node().is_some() {
-        return node::shown(view).map(|(_, text, line)| (text.path.display().to_string(), line));
-    }
-    let source = view.document.source(view.tree.selected)?.source;
-    let marked = view.source.line.and_then(|row| source.listing().at(row));
-    let line = source.forward.as_ref().map_or(source.class_line, |forward| forward.start);
-    let (file, line) = marked.unwrap_or((&source.file, line));
-    Some((file.to_owned(), line))
 }
 
 /// Where a jump to the next blocker starts.
