@@ -15,7 +15,7 @@ const PIECE: usize = 1 << 20;
 /// Numbers whose sums are taken together, so that few are added to a sum that is much larger.
 const BLOCK: usize = 4096;
 
-/// What is said of a tensor's numbers. A complex element is two numbers; a quantized one its code, without scale and zero point.
+/// What is said of a tensor's numbers. A complex element is two numbers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Statistics {
     /// How many numbers there are.

@@ -29,11 +29,11 @@ fn the_work_list_leads_to_a_forward() {
 #[test]
 fn the_details_of_a_layer_say_what_its_numbers_are_like() {
     let mut terminal = start();
-    terminal.send("/head\r");
-    terminal.wait("the layer", |screen| screen.lines().any(|line| line.contains('▌') && line.contains("head")));
+    terminal.send("/blocks.0.norm1\r");
+    terminal.wait("the layer", |screen| screen.lines().any(|line| line.contains('▌') && line.contains("norm1")));
     terminal.send("T");
-    terminal.wait_for("Details of head");
-    terminal.wait_for("→ head.weight");
+    terminal.wait_for("Details of caption.blocks.0.norm1");
+    terminal.wait_for("→ caption.blocks");
     terminal.send("\r");
     let screen = terminal.wait_for("the highest: ");
     assert!(screen.contains("min ") && screen.contains("no NaN, no infinity") && screen.contains('█'), "{screen}");

@@ -268,14 +268,7 @@ fn the_source_shows_the_helpers_with_links_blockers_and_traps() {
     let place = |what: &str| {
         shown.iter().position(|row| row.contains(what)).unwrap_or_else(|| panic!("{what}: {}", shown.join("\n")))
     };
-    let order = [
-        "def forward(self, x):",
-        "── Base._features",
-        "x = self.conv(x)",
-        "── scaled",
-        "── Net._head",
-        "the rest of the file",
-    ];
+    let order = ["def forward(self, x):", "── Base._features", "x = self.conv(x)", "── scaled", "── Net._head"];
     let places: Vec<usize> = order.iter().map(|what| place(what)).collect();
     assert!(places.is_sorted(), "{}", shown.join("\n"));
     assert!(shown[place("x = self.conv(x)")].contains("← conv"), "{}", shown.join("\n"));

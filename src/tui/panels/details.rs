@@ -223,7 +223,7 @@ impl Details {
         let name = |name: &str| text::pad(&text::clip_left(&quoted(name), NAMES - 1), NAMES);
         match row {
             Row::Heading(words) => Line::from(vec![mark, Span::styled((*words).to_owned(), theme.key())]),
-            Row::Words(words) => Line::from(vec![mark, Span::styled(format!(" {words}"), theme.muted())]),
+            Row::Words(words) => Line::from(vec![mark, Span::styled(format!("  {words}"), theme.muted())]),
             Row::Attribute(attribute) => {
                 let value = match &attribute.value {
                     Some(serde_json::Value::String(class)) if attribute.name == CLASS => class.clone(),
@@ -233,10 +233,10 @@ impl Details {
                 let most = if attribute.name == CLASS { columns.saturating_sub(NAMES + 16) } else { VALUES };
                 let value = text::clip(&quoted(&value), most);
                 let style = if attribute.value.is_some() { theme.text() } else { theme.notice() };
-                let from = columns.saturating_sub(NAMES + VALUES.max(text::width(&value)) + 4);
+                let from = columns.saturating_sub(NAMES + VALUES.max(text::width(&value)) + 5);
                 Line::from(vec![
                     mark,
-                    Span::styled(format!(" {}", name(&attribute.name)), theme.text()),
+                    Span::styled(format!("  {}", name(&attribute.name)), theme.text()),
                     Span::styled(format!("{}  ", text::pad(&value, VALUES)), style),
                     Span::styled(text::clip(&sentence(&attribute.from), from), theme.muted()),
                 ])
@@ -272,10 +272,10 @@ impl Details {
                     }
                     None => (' ', theme.muted()),
                 };
-                let room = columns.saturating_sub(NAMES + 49);
+                let room = columns.saturating_sub(NAMES + 50);
                 Line::from(vec![
                     mark,
-                    Span::styled(format!("{}", sign.0), sign.1),
+                    Span::styled(format!("{} ", sign.0), sign.1),
                     Span::styled(name(known), theme.text()),
                     Span::styled(facts, theme.muted()),
                     Span::styled(text::clip(&sentence(&target.0), room), target.1),
@@ -343,11 +343,11 @@ fn words(found: &Statistics) -> Vec<String> {
     let zeros = match found.zeros {
         0 => "no zeros".to_owned(),
         one if zeros < 0.001 => format!("{} zeros", count(one)),
-        _ => format!("zeros {:.1} %", zeros * 100.0),
+        _ => format!("{:.1} % zeros", zeros * 100.0),
     };
     let (mean, deviation) = (found.mean().unwrap_or(0.0), found.deviation().unwrap_or(0.0));
     let first = format!(
-        "min {}  max {}  mean {}  std {}  {zeros}  of {}",
+        "min {}, max {}, mean {}, std {}, {zeros} of {}",
         figure(least),
         figure(most),
         figure(mean),
@@ -418,7 +418,7 @@ mod tests {
         let found = Statistics::of([0.0, 1.0, f64::NAN, f64::NEG_INFINITY]);
         assert_eq!(
             words(&found),
-            ["min 0  max 1  mean 0.5  std 0.5  zeros 25.0 %  of 4", "1 NaN, 1 infinite (1 of them minus)"]
+            ["min 0, max 1, mean 0.5, std 0.5, 25.0 % zeros of 4", "1 NaN, 1 infinite (1 of them minus)"]
         );
         assert_eq!(words(&Statistics::of([f64::NAN]))[0], "none of its numbers is finite");
         assert_eq!(words(&Statistics::of([]))[0], "it has no elements");

@@ -239,13 +239,15 @@ fn line(canvas: &Canvas<'_>, finding: &Finding, (chosen, open): (bool, bool), co
         (true, true) => glyphs::OPEN,
         (true, false) => glyphs::CLOSED,
     };
-    // Mark, sign, word, fold and count take 21 columns; the place may have a third of what is left beside the finding.
-    let at = AT.max(columns.saturating_sub(21 + WHAT) / 2).min(columns.saturating_sub(21 + WHAT).max(12));
-    let room = columns.saturating_sub(21 + WHAT + at);
+    // Mark, sign, word, fold and count take 21 columns. Where there is little room the finding gives way: the line number stays.
+    let what = WHAT.min(columns.saturating_sub(21 + AT / 2).max(8));
+    let left = columns.saturating_sub(21 + what);
+    let at = AT.max(left / 2).min(left.max(1));
+    let room = left.saturating_sub(at);
     Line::from(vec![
         Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{sign} {word:<9}"), style),
-        Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), words),
+        Span::styled(text::pad(&text::clip(&quoted(&finding.what), what - 1), what), words),
         Span::styled(text::pad(&text::clip_left(&quoted(&finding.place), at - 1), at), theme.muted()),
         Span::styled(format!("{fold}×{:<5} ", finding.count), theme.muted()),
         Span::styled(text::clip_left(&quoted(path), room), theme.muted()),
