@@ -32,8 +32,8 @@ fn the_details_of_a_layer_say_what_its_numbers_are_like() {
     terminal.send("/blocks.0.norm1\r");
     terminal.wait("the layer", |screen| screen.lines().any(|line| line.contains('▌') && line.contains("norm1")));
     terminal.send("T");
-    terminal.wait_for("Details of caption.blocks.0.norm1");
-    terminal.wait_for("→ caption.blocks");
+    terminal.wait_for("Details of picture.blocks.0.norm1");
+    terminal.wait_for("→ picture.blocks");
     terminal.send("\r");
     let screen = terminal.wait_for("the highest: ");
     assert!(screen.contains("min ") && screen.contains("no NaN, no infinity") && screen.contains('█'), "{screen}");

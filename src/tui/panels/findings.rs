@@ -26,7 +26,7 @@ use crate::tui::panes::source;
 use crate::tui::scroll::{ListCursor, Scroll};
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use t2m_checkpoint::escape::{escape, quoted, sentence};
+use t2m_checkpoint::escape::{escape, quoted};
 
 /// Most columns.
 const WIDTH: u16 = 150;
@@ -203,7 +203,7 @@ impl Panel for Findings {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));
             }
         }
-        let wrapped = text::wrap(&sentence(words), room);
+        let wrapped = text::wrap(&escape(words), room);
         let fits = wrapped.len() <= usize::from(below);
         let shown = wrapped.len().min(if fits { usize::from(below) } else { usize::from(below) - 1 });
         let more = (!fits).then(|| MORE.to_owned());
@@ -216,9 +216,9 @@ impl Panel for Findings {
     }
 }
 
-/// The whole text about a finding.
+/// The whole text about a finding, however long it is.
 fn read(canvas: &mut Canvas<'_>, inner: Rect, reading: Scroll, words: &str) {
-    let wrapped = text::wrap(&sentence(words), usize::from(inner.width.saturating_sub(2)));
+    let wrapped = text::wrap(&escape(words), usize::from(inner.width.saturating_sub(2)));
     let rows = reading.rows(inner, wrapped.len());
     for (row, y) in wrapped.iter().skip(rows.top).zip(inner.top()..inner.bottom()) {
         let room = usize::from(inner.width.saturating_sub(2));
