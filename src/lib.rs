@@ -66,6 +66,7 @@ pub mod rope;
 pub mod script;
 pub mod session;
 pub mod source;
+pub mod statistics;
 pub mod stderr;
 mod threads;
 pub mod triage;

@@ -50,6 +50,24 @@ pub struct Severities {
 }
 
 impl Severities {
+    /// Of these places.
+    pub fn of<'a>(places: impl IntoIterator<Item = &'a BlockerPlace<'a>>) -> Severities {
+        let mut counts = Severities::default();
+        for place in places {
+            if !place.counts() {
+                counts.training += 1;
+                continue;
+            }
+            counts.undecided += usize::from(place.reach == Reach::Unknown);
+            match place.blocker.severity {
+                Severity::Breaks => counts.breaks += 1,
+                Severity::Differs => counts.differs += 1,
+                Severity::Harmless => counts.harmless += 1,
+            }
+        }
+        counts
+    }
+
     /// Places that stop or change a port: what the screen counts.
     pub fn serious(self) -> usize {
         self.breaks + self.differs
@@ -109,20 +127,7 @@ impl<'a> Blockers<'a> {
 
     /// How many places there are of each severity.
     pub fn severities(&self) -> Severities {
-        let mut counts = Severities::default();
-        for place in &self.places {
-            if !place.counts() {
-                counts.training += 1;
-                continue;
-            }
-            counts.undecided += usize::from(place.reach == Reach::Unknown);
-            match place.blocker.severity {
-                Severity::Breaks => counts.breaks += 1,
-                Severity::Differs => counts.differs += 1,
-                Severity::Harmless => counts.harmless += 1,
-            }
-        }
-        counts
+        Severities::of(&self.places)
     }
 
     /// For each module, how many serious places it runs itself, and how many it or a module below it runs: a place counts

@@ -11,6 +11,8 @@ use t2m_checkpoint::escape::quoted;
 /// One class with a forward to port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
+    /// The full path of the class.
+    pub class: String,
     /// The class without its module.
     pub short: String,
     /// Whose it is, before and behind its name: `timm's ` or ` of mini.net`.
@@ -28,6 +30,14 @@ pub struct Forwards {
     pub classes: Vec<Forward>,
     /// Modules whose class the file does not say: how many forwards they come to is not known.
     pub unsaid: usize,
+}
+
+impl Forward {
+    /// The class with whose it is: `timm's WindowAttention`, `your Net`, `Net of mini.net`.
+    pub fn named(&self) -> String {
+        let [before, behind] = &self.owner;
+        format!("{before}{}{behind}", self.short)
+    }
 }
 
 /// Most classes that are named in a line.
@@ -59,7 +69,8 @@ impl Forwards {
             };
             let has_source = source.is_some_and(|source| source.forward.is_some());
             let short = quoted(short).into_owned();
-            forwards.classes.push(Forward { short, owner: [prefix(owner), behind], modules: vec![id], has_source });
+            let (class, owner) = (class.to_owned(), [prefix(owner), behind]);
+            forwards.classes.push(Forward { class, short, owner, modules: vec![id], has_source });
         }
         forwards
     }

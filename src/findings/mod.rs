@@ -7,6 +7,7 @@ pub mod forwards;
 pub mod headline;
 pub mod idioms;
 pub mod ops;
+pub mod to_port;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ pub use blockers::{BlockerPlace, Blockers, Severities};
 pub use folders::Folders;
 pub use forwards::Forwards;
 pub use headline::Headline;
+pub use to_port::ToPort;
 
 use crate::model::{Model, ModuleId};
 use crate::triage::{Status, Triage};

@@ -45,6 +45,7 @@ impl Serialize for Report<'_> {
         report.serialize_entry("summary", &summary(opened, &blockers))?;
         let places = || blockers.places.iter().filter_map(|place| blocker(opened, place));
         report.serialize_entry("blockers", &Each(places))?;
+        report.serialize_entry("to_port", &to_port(opened))?;
         report.serialize_entry("ops", &super::ops::json(opened))?;
         if let Some(graph) = graph(opened) {
             report.serialize_entry("graph", &graph)?;
@@ -66,6 +67,21 @@ fn blocker(opened: &Opened, place: &BlockerPlace<'_>) -> Option<Value> {
         "severity": blocker.severity, "reach": reach, "file": file, "line": blocker.line, "column": blocker.column,
         "text": blocker.text, "explanation": blocker.explanation, "hint": blocker.hint,
     }))
+}
+
+/// The classes whose forwards have to be ported, the longest first.
+fn to_port(opened: &Opened) -> Vec<Value> {
+    let rows = crate::findings::to_port::to_port(opened).into_iter().map(|row| {
+        let mut value = json!({
+            "class": row.class, "instances": row.modules.len(), "lines": row.lines, "blockers": row.blockers.total(),
+            "parameters": row.parameters,
+        });
+        if let Some((file, line)) = row.place {
+            (value["file"], value["line"], value["ops"]) = (json!(file), json!(line), json!(row.ops));
+        }
+        value
+    });
+    rows.collect()
 }
 
 /// What is to be said of the file as a whole.

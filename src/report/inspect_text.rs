@@ -14,7 +14,7 @@ use crate::architecture;
 use crate::export::state_dict::known_share;
 use crate::figures::{bytes, count};
 use crate::findings::idioms::{IdiomSummary, idioms};
-use crate::findings::{BlockerPlace, Blockers, Folders, Headline, ops, status_counts};
+use crate::findings::{BlockerPlace, Blockers, Folders, Headline, ops, status_counts, to_port};
 use crate::fit::{fit, hang};
 use crate::graph::counts::{Counted, by_module};
 use crate::graph::preflight::Preflight;
@@ -68,6 +68,7 @@ pub fn text(out: &mut dyn Write, opened: &Opened, columns: Option<usize>) -> std
     let counts = status_counts(&opened.triage);
     let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
     page.line(&format!("modules: {}", counts.join(", ")))?;
+    write_to_port(&mut page, opened, &folders)?;
     for BlockerPlace { file, blocker, reach, modules } in Blockers::of(&opened.model, &opened.triage).places {
         let place = format!("{}:{}:{}", folders.short(file), blocker.line, blocker.column);
         let (pattern, severity, reach) = (quoted(&blocker.pattern), blocker.severity.name(), reach.aside());
@@ -119,6 +120,22 @@ fn facts(opened: &Opened, folders: &Folders) -> Vec<(&'static str, String)> {
     }
     facts.extend(folders.list().into_iter().map(|folder| ("source:", quoted(folder).into_owned())));
     facts
+}
+
+/// The classes whose forwards have to be ported, the longest first.
+fn write_to_port(page: &mut Page<'_>, opened: &Opened, folders: &Folders) -> std::fmt::Result {
+    let rows = to_port::to_port(opened);
+    if !rows.is_empty() {
+        page.line("\nforwards to port, the longest first")?;
+    }
+    for row in rows {
+        let (place, content) = (row.place_words(folders), row.content_words());
+        page.line(&format!("    {} ×{}: {}", row.named, row.modules.len(), sentence(&place)))?;
+        if !content.is_empty() {
+            page.line(&format!("        {content}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// One row for each module.
@@ -316,6 +333,12 @@ pub fn markdown(out: &mut dyn Write, opened: &Opened) -> std::fmt::Result {
         let (text, path) = (texts.of(id), if module.path.is_empty() { ROOT } else { &module.path });
         let (class, words) = (cell(&text.class), cell(&text.words));
         writeln!(out, "| `{}` | {class} | {} | {words} |", code_cell(path), text.status)?;
+    }
+    let mut heading = Some("\n| forward to port | instances | where | what is in it |\n|---|---|---|---|\n");
+    for row in to_port::to_port(opened) {
+        out.write_str(heading.take().unwrap_or(""))?;
+        let (place, content) = (cell(&row.place_words(&folders)), cell(&row.content_words()));
+        writeln!(out, "| {} | {} | {place} | {content} |", cell(&row.named), row.modules.len())?;
     }
     let mut heading = Some("\n| blocker | place | module | instead |\n|---|---|---|---|\n");
     for BlockerPlace { file, blocker, reach, modules } in blockers.places {

@@ -1,5 +1,6 @@
 //! Where source is looked for.
 
+mod called;
 mod roots;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -538,6 +539,7 @@ fn describe(imports: &Imports<'_>, family: Vec<Found>, made_with: &HashMap<Strin
         blockers: blockers::find(&lineage, &facts, &readings, &shown.module),
         inherited,
         mentions: entry.map_or_else(Vec::new, |entry| shown.module.mentions(entry.method.node)),
+        called: called::of(&lineage, &family, &readings),
         builds: builds(&lineage, &shown.module),
         ops,
         counted,

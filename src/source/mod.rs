@@ -21,6 +21,7 @@ pub mod idioms;
 mod imports;
 pub mod inference;
 mod interpreter;
+pub mod listing;
 mod literals;
 pub mod locate;
 mod masks;
@@ -43,6 +44,7 @@ pub use crate::registry::blockers::Severity;
 pub use budget::Budget;
 pub use idioms::IdiomUse;
 pub use inference::Reach;
+pub use listing::{Called, Listing};
 pub use locate::{Roots, Sources};
 pub use ops::OpUse;
 
@@ -69,6 +71,8 @@ pub struct ClassSource {
     pub inherited: Vec<(String, Blocker)>,
     /// Lines in `forward` (1-based) that mention `self.<name>`, with that name: links to child modules.
     pub mentions: Vec<(usize, String)>,
+    /// The methods and functions that `forward` calls, and those that these call, in the order of the calls, each once.
+    pub called: Vec<Called>,
     /// Lines of the constructor in the same file that mention `self.<name>`: where child modules are built.
     pub builds: Vec<(usize, String)>,
     /// The torch ops of `forward` and of the methods it uses, one for each place where one is written.
@@ -87,7 +91,7 @@ impl ClassSource {
         self.keep(0);
         // Of a class that was read in part it is not known that it changes nothing.
         self.stands_for = None;
-        (self.mentions, self.builds) = (Vec::new(), Vec::new());
+        (self.mentions, self.builds, self.called) = (Vec::new(), Vec::new(), Vec::new());
         (self.idioms, self.norm) = (Vec::new(), None);
     }
 

@@ -60,14 +60,15 @@ impl<'t> Lineage<'t> {
         })
     }
 
-    /// The entry, and all methods and functions of the same file that it mentions, directly or through others.
+    /// The entry, and all methods and functions of the same file that it mentions, directly or through others: each behind the one
+    /// that mentions it first, in the order in which that does.
     pub(super) fn reached(&self) -> Vec<Reached<'t>> {
         let mut reached: Vec<Reached<'t>> = Vec::new();
         let mut seen = HashSet::new();
         let mut waiting: Vec<Reached<'t>> = self.entry().into_iter().collect();
         while let Some(next) = waiting.pop() {
             if seen.insert((std::ptr::from_ref(next.module), next.method.node.id())) {
-                waiting.extend(self.used(next));
+                waiting.extend(self.used(next).into_iter().rev());
                 reached.push(next);
             }
         }

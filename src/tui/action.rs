@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::areas::Areas;
 use super::converting;
 use super::document::Document;
+use super::measuring;
 use super::panels::Name;
 use super::panels::build::Wanted;
 use super::reporting::{Order, Refused};
@@ -18,6 +19,7 @@ use crate::session::{Change, Place, Told};
 use crate::source::highlight::Run;
 use crate::typed::Edit;
 use crate::verify;
+use t2m_checkpoint::TensorId;
 
 /// What a key stands for. `assets/keymap.toml` uses these names in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -72,6 +74,8 @@ pub enum Command {
     NextFailure,
     PreviousFailure,
     Nodes,
+    NextInstance,
+    PreviousInstance,
     RunAgain,
     /// Let what may come next take the place of what is typed.
     Complete,
@@ -125,6 +129,8 @@ pub enum Action {
     Verify(verify::Event),
     /// The runner of graphs reports on the run of that number.
     Graph(u64, runner::Report),
+    /// The thread that reads tensors reports.
+    Measuring(measuring::Event),
     /// The converter reports on a conversion.
     Converting(converting::Event),
     /// Source lines have their colours now.
@@ -158,6 +164,12 @@ pub enum Effect {
     RunGraph(runner::Request),
     /// Stop that.
     CancelGraph,
+    /// Find out where tensors go in MLX.
+    FindTargets,
+    /// Find out what the numbers of these tensors are like.
+    ReadTensors(Vec<TensorId>),
+    /// Stop that.
+    StopReading,
     /// Find out what a conversion would write.
     PlanConversion,
     /// Write it.

@@ -14,7 +14,7 @@ use crate::export::state_dict::known_share;
 use crate::filter::{Facts, Kept};
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
-use crate::findings::{Blockers, Folders, Headline};
+use crate::findings::{Blockers, Folders, Headline, ToPort, to_port};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::ports::{self, Port};
@@ -64,6 +64,10 @@ pub struct Document {
     pub describe: fn(&Module) -> String,
     /// Blockers and ops, the worst first.
     pub findings: Vec<Finding>,
+    /// The forwards to port, the longest first.
+    pub port: Vec<ToPort>,
+    /// For each file and line with an op to look after, which of the findings that is: the worst of the line.
+    marks: HashMap<Arc<str>, HashMap<usize, usize>>,
     /// How the ops of each class convert, by its full path.
     pub ops: HashMap<String, Counts>,
     serious: Vec<Serious>,
@@ -204,12 +208,12 @@ pub struct Shown<'a> {
     pub source: &'a ClassSource,
 }
 
-/// One blocker in one module.
+/// A place in the source of a module's class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The module.
     pub module: ModuleId,
-    /// 1-based line in the source of its class.
+    /// 1-based row in the listing of its class's source: the line of its file, unless lines are listed behind the forward.
     pub line: usize,
 }
 
@@ -228,7 +232,9 @@ impl Document {
         document.opened = Some(opened.clone());
         document.checked = Some(Checked { checkpoint, registry });
         document.findings.extend(list::all_ops(opened));
+        document.marks = marks(&document.findings);
         document.ops = ops::counts(opened);
+        document.port = to_port::of(&opened.model, &opened.triage, &document.ops, opened.architecture.as_deref());
         document.headline.weights = known_share(opened);
         document.nodes = Nodes::of(opened).map(Arc::new);
         document
@@ -261,6 +267,7 @@ impl Document {
         let to_port = headline.forwards.below(&model);
         let folders = Folders::of(&triage);
         let ranks = ranks(&triage);
+        let port = to_port::of(&model, &triage, &HashMap::new(), None);
         Document {
             name,
             format: String::new(),
@@ -280,6 +287,8 @@ impl Document {
             folders,
             describe: line,
             findings,
+            port,
+            marks: HashMap::new(),
             ops: HashMap::new(),
             serious,
             stops,
@@ -383,6 +392,11 @@ impl Document {
         (self.serious.get(id).map_or(0, |serious| serious.own), worst.unwrap_or(Severity::Breaks))
     }
 
+    /// The op to look after at a line of a file.
+    pub fn op_at(&self, file: &str, line: usize) -> Option<&Finding> {
+        self.findings.get(*self.marks.get(file)?.get(&line)?)
+    }
+
     /// Every module that can be measured at `id` or below.
     pub fn runnable_below(&self, id: ModuleId) -> Vec<ModuleId> {
         let end = self.module(id).map_or(id, |module| module.end);
@@ -440,6 +454,17 @@ impl Document {
         };
         next.copied()
     }
+}
+
+/// The ops to look after, by file and line; the findings come with the worst first.
+fn marks(findings: &[Finding]) -> HashMap<Arc<str>, HashMap<usize, usize>> {
+    let mut marks: HashMap<Arc<str>, HashMap<usize, usize>> = HashMap::new();
+    for (at, finding) in findings.iter().enumerate().filter(|(_, finding)| finding.kind.is_marked()) {
+        for spot in &finding.spots {
+            marks.entry(Arc::clone(&spot.file)).or_default().entry(spot.line).or_insert(at);
+        }
+    }
+    marks
 }
 
 /// For each module the sum of `own` over its subtree.

@@ -6,6 +6,7 @@
 //! | module | knows |
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
+//! | [`measuring`] | the thread that reads tensors for the details of a module |
 //! | [`offer`] | what a model of bare weights may be built by |
 //! | [`nodes`], [`ran`], [`levels`] | the graph by module and line; what its run gave; which node stands for many in a chart |
 //! | [`work`] | what is kept: marks, notes, results on record, where the user was |
@@ -39,6 +40,7 @@ pub mod field;
 pub mod glyphs;
 pub mod keymap;
 pub mod levels;
+pub mod measuring;
 pub mod nodes;
 pub mod offer;
 pub mod panels;

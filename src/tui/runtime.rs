@@ -27,6 +27,7 @@ use super::action::{Action, HighlightJob, Highlighted};
 use super::converting;
 use super::draw::render;
 use super::keymap::{self, Keymap};
+use super::measuring;
 use super::reporting::Refused;
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
@@ -44,7 +45,7 @@ use acts::{do_all, on_message, perform};
 pub use opening::{Again, OpenAgainFn, OpenFn, run};
 use t2m_checkpoint::escape::escape_lines;
 use workers::Reopener;
-pub use workers::{GraphRunner, Loaded, StartConverter, StartFn, StartGraph, Verifier, Workers};
+pub use workers::{GraphRunner, Loaded, StartConverter, StartFn, StartGraph, StartMeasurer, Verifier, Workers};
 
 /// Shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
@@ -241,6 +242,7 @@ struct World<'a> {
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
     graphs: (Sender<runner::Told>, Receiver<runner::Told>),
+    measured: (Sender<measuring::Event>, Receiver<measuring::Event>),
     kept: (Sender<Told>, Receiver<Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
@@ -264,8 +266,8 @@ where
     B::Error: Send + Sync + 'static,
 {
     let (events, converted, graphs, kept) = (unbounded(), unbounded(), unbounded(), unbounded());
-    let area = Rect::default();
-    let mut world = World { console, jobs, workers, events, converted, graphs, kept, clear: false, area };
+    let (measured, area) = (unbounded(), Rect::default());
+    let mut world = World { console, jobs, workers, events, converted, graphs, measured, kept, clear: false, area };
     let (mut place, mut moved): (Option<session::Screen>, Option<Instant>) = (None, None);
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
@@ -315,6 +317,13 @@ where
                 dirty = true;
                 match event {
                     Ok(event) => perform(state, Action::Converting(event), &mut world)?,
+                    Err(_) => None,
+                }
+            }
+            recv(world.measured.1) -> event => {
+                dirty = true;
+                match event {
+                    Ok(event) => perform(state, Action::Measuring(event), &mut world)?,
                     Err(_) => None,
                 }
             }

@@ -145,6 +145,7 @@ fn retold(state: &mut State, document: Arc<Document>) {
     }
     // What a conversion would write is to be found out anew.
     state.panels.convert = Default::default();
+    state.panels.details.retell();
 }
 
 /// Where another dict of the file was chosen, the screen waits for it; while a file is being written nothing is opened.
@@ -216,6 +217,7 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
                 state.notice = ended;
             }
         }
+        Action::Measuring(event) => state.panels.details.hear(event),
         Action::Highlighted(done) => view.source.colour(done),
         Action::Reported(written) => {
             let said = state.panels.report.hear(written);

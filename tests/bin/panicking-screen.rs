@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         let opened = open::open(&open).map_err(|error| error.to_string())?;
         let verifier = Box::new(|_| panic!("a panic on the screen's thread"));
         let converter = Box::new(|_| panic!("a panic on the screen's thread"));
-        Ok(Loaded { document: Arc::new(Document::of(&opened)), verifier, converter, graph: None })
+        Ok(Loaded { document: Arc::new(Document::of(&opened)), verifier, converter, measurer: None, graph: None })
     };
     match run_with(options, Box::new(load)) {
         Ok(code) => ExitCode::from(code),

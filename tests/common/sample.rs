@@ -304,6 +304,7 @@ fn classes() -> BTreeMap<String, ClassSource> {
             blockers,
             mentions: mentions.collect(),
             builds: builds.collect(),
+            called: Vec::new(),
             inherited: Vec::new(),
             ops: Vec::new(),
             idioms: Vec::new(),

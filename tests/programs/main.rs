@@ -34,3 +34,4 @@ mod take_away;
 mod typed;
 mod usage;
 mod width;
+mod work_screen;

@@ -177,8 +177,9 @@ fn the_line_on_show_is_opened_in_the_editor_and_the_screen_comes_back() {
     assert_eq!(terminal.settings(), before);
     // Keys are the screen's again.
     terminal.send("?");
-    terminal.wait_for("write a report for colleagues");
-    terminal.send("\u{1b}");
+    terminal.wait_for("Help");
+    terminal.send("?");
+    terminal.wait("the help to go", |screen| !screen.contains("╭ Help"));
     end(terminal);
 }
 

@@ -532,6 +532,7 @@ fn the_loop_opens_runs_suspends_and_quits() {
             events.send(converting::Event::Planned(Ok(Arc::default()))).unwrap();
             Box::new(converter) as Box<dyn Converter>
         }),
+        measurer: None,
         graph: None,
     };
     let none = KeyModifiers::NONE;

@@ -4,6 +4,7 @@
 //! finished buffer. Text that comes from a file goes through [`t2m_checkpoint::escape::escape`] first.
 
 pub mod along;
+pub mod bars;
 pub mod chart;
 pub mod code;
 mod footer;

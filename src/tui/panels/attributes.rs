@@ -41,18 +41,18 @@ pub struct Attributes {
     wrong: Option<(usize, String)>,
 }
 
-/// A row: an attribute that is known, or is not.
-struct Row {
-    name: String,
-    value: Option<Value>,
+/// An attribute that is known, or is not.
+pub(super) struct Attribute {
+    pub(super) name: String,
+    pub(super) value: Option<Value>,
     /// Where the value is from, or what is tried instead.
-    from: String,
+    pub(super) from: String,
     /// The place of the edit that it was typed by.
     edit: Option<usize>,
 }
 
-/// The rows of a module: its class, what is not known, what is.
-fn rows(document: &Document, id: ModuleId) -> Vec<Row> {
+/// Those of a module: its class, what is not known, what is.
+pub(super) fn rows(document: &Document, id: ModuleId) -> Vec<Attribute> {
     let (Some(module), Some(triage)) = (document.module(id), document.triage(id)) else { return Vec::new() };
     let typed = document.typed.of(id);
     let edit = |name: &str| typed.and_then(|typed| typed.get(name).copied());
@@ -72,15 +72,15 @@ fn rows(document: &Document, id: ModuleId) -> Vec<Row> {
     };
     let class = (!module.class.is_empty()).then(|| Value::from(module.class.as_str()));
     let undecided = triage.unknown.iter().any(|name| name == CLASS);
-    let mut rows = vec![Row {
+    let mut rows = vec![Attribute {
         name: CLASS.to_owned(),
         value: class.filter(|_| !undecided),
         from: if undecided { tried(CLASS) } else { from(CLASS) },
         edit: edit(CLASS),
     }];
     let unknown = triage.unknown.iter().filter(|name| *name != CLASS && !module.attributes.contains_key(*name));
-    rows.extend(unknown.map(|name| Row { name: name.clone(), value: None, from: tried(name), edit: None }));
-    rows.extend(module.attributes.iter().map(|(name, value)| Row {
+    rows.extend(unknown.map(|name| Attribute { name: name.clone(), value: None, from: tried(name), edit: None }));
+    rows.extend(module.attributes.iter().map(|(name, value)| Attribute {
         name: name.clone(),
         value: Some(value.clone()),
         from: from(name),

@@ -9,6 +9,7 @@ pub mod attributes;
 pub mod build;
 pub mod convert;
 pub mod copy;
+pub mod details;
 pub mod dicts;
 pub mod filter;
 pub mod find;
@@ -16,6 +17,7 @@ pub mod findings;
 pub mod help;
 pub mod keep;
 pub mod marks;
+pub mod port;
 pub mod report;
 
 use ratatui::layout::{Position, Rect};
@@ -36,11 +38,13 @@ pub enum Name {
     Attributes,
     Build,
     Convert,
+    Details,
     Dicts,
     Filter,
     Find,
     Findings,
     Help,
+    Port,
     Copy,
     Report,
     Keep,
@@ -49,16 +53,18 @@ pub enum Name {
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 13] = [
+    pub const ALL: [Name; 15] = [
         Name::About,
         Name::Attributes,
         Name::Build,
         Name::Convert,
+        Name::Details,
         Name::Dicts,
         Name::Filter,
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Port,
         Name::Copy,
         Name::Report,
         Name::Keep,
@@ -76,11 +82,13 @@ pub struct Panels {
     pub attributes: attributes::Attributes,
     pub build: build::Build,
     pub convert: convert::Convert,
+    pub details: details::Details,
     pub dicts: dicts::Dicts,
     pub filter: filter::Filter,
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub port: port::Port,
     pub copy: copy::Copy,
     pub report: report::Report,
     pub keep: keep::Keep,
@@ -94,11 +102,13 @@ impl Panels {
             Name::Attributes => &self.attributes,
             Name::Build => &self.build,
             Name::Convert => &self.convert,
+            Name::Details => &self.details,
             Name::Dicts => &self.dicts,
             Name::Filter => &self.filter,
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Port => &self.port,
             Name::Copy => &self.copy,
             Name::Report => &self.report,
             Name::Keep => &self.keep,
@@ -112,11 +122,13 @@ impl Panels {
             Name::Attributes => &mut self.attributes,
             Name::Build => &mut self.build,
             Name::Convert => &mut self.convert,
+            Name::Details => &mut self.details,
             Name::Dicts => &mut self.dicts,
             Name::Filter => &mut self.filter,
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Port => &mut self.port,
             Name::Copy => &mut self.copy,
             Name::Report => &mut self.report,
             Name::Keep => &mut self.keep,

@@ -16,6 +16,7 @@ use ratatui::text::{Line, Span};
 use super::{Behaviour, Pane, Place, View};
 use crate::model::{Evidence, ModuleId};
 use crate::registry::library;
+use crate::source::Listing;
 use crate::tui::action::{Command, Effect, HighlightJob, Highlighted};
 use crate::tui::areas::{Areas, Rows, Shape};
 use crate::tui::canvas::Canvas;
@@ -114,6 +115,9 @@ impl Behaviour for SourcePane {
                     None => context.say("no blockers in the source that was found"),
                 }
             }
+            Command::NextInstance | Command::PreviousInstance => {
+                step_instance(context, command == Command::NextInstance);
+            }
             Command::NextLink | Command::PreviousLink => {
                 context.view.tree.leave_node();
                 context.view.show(Pane::Source, context.areas.shape);
@@ -136,7 +140,7 @@ impl Behaviour for SourcePane {
 
     fn scroll(&self, rows: i64, view: &mut View, areas: &Areas) {
         let of_node = node::shown(view).map(|(_, text, _)| text.text.lines().count());
-        let of_class = || view.document.source(view.tree.selected).map(|shown| shown.source.text.lines().count());
+        let of_class = || view.document.source(view.tree.selected).map(|shown| shown.source.listing().rows());
         let lines = if view.tree.node().is_some() { of_node } else { of_class() }.unwrap_or(1);
         let last = lines.saturating_sub(areas.page(Pane::Source) / 2);
         view.source.top = moved(view.source.top, rows, last).max(1);
@@ -145,15 +149,20 @@ impl Behaviour for SourcePane {
     fn follow(&self, context: &mut Context<'_>) {
         // Where to scroll depends on the height, so it waits until the pane was drawn once.
         let Some(rows) = context.areas.pane(Pane::Source) else { return };
-        let job = if let Some(node) = context.view.tree.node() {
+        let colours = if let Some(node) = context.view.tree.node() {
             node::follow(context.view, node, usize::from(rows.area.height));
-            node::job(context.view)
+            let job = node::job(context.view);
+            job.and_then(|(key, text)| {
+                let count = text.lines().count();
+                ask_for_colours(context.view, key, count, |_| Some(text), rows.page(), context.dark)
+            })
         } else {
             context.view.source.node = None;
             follow_selection(context.view, usize::from(rows.area.height));
-            class_job(context.view)
+            class_job(context.view).and_then(|(class, count)| {
+                ask_for_colours(context.view, class, count, class_text, rows.page(), context.dark)
+            })
         };
-        let colours = job.and_then(|(key, text)| ask_for_colours(context.view, key, text, rows.page(), context.dark));
         context.effects.extend(colours);
     }
 
@@ -168,7 +177,7 @@ impl Behaviour for SourcePane {
         };
         titles(canvas, shown, place);
         Sheet::new(canvas.theme, view, shown, area).draw(canvas);
-        let rows = Rows { area, top: view.source.top.saturating_sub(1), count: shown.source.text.lines().count() };
+        let rows = Rows { area, top: view.source.top.saturating_sub(1), count: shown.source.listing().rows() };
         canvas.areas.panes.push((Pane::Source, rows));
         place.scrollbar(canvas, rows.top, usize::from(area.height), rows.count);
     }
@@ -184,7 +193,9 @@ pub(in crate::tui) fn place_shown(view: &View) -> Option<(String, usize)> {
     let first = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
     // Who scrolls the source means what is on show there.
     let scrolled = Some(view.source.top).filter(|_| view.focus == Pane::Source);
-    Some((source.file.clone(), view.source.line.or(scrolled).unwrap_or(first)))
+    let row = view.source.line.or(scrolled);
+    let (file, line) = row.and_then(|row| source.listing().at(row)).unwrap_or((&source.file, first));
+    Some((file.to_owned(), line))
 }
 
 /// Let the user's editor show that line.
@@ -198,37 +209,51 @@ fn edit(context: &mut Context<'_>) {
     }
 }
 
-/// Go to a module and a line of its source.
+/// Go to a module and a row of its source; the row stays marked as long as the module is selected.
 pub fn go_to(view: &mut View, place: document::Place, shape: Shape) {
     view.tree.reveal(&view.document, place.module);
     view.show(Pane::Source, shape);
-    (view.source.chosen, view.source.jump) = (None, Some(place.line));
+    (view.source.chosen, view.source.jump) = (Some((place.module, place.line)), Some(place.line));
+}
+
+/// Go to a module and the beginning of its forward.
+pub fn go_to_forward(view: &mut View, module: ModuleId, shape: Shape) {
+    let source = view.document.module(module).and_then(|module| view.document.triage.source(&module.class));
+    let row = source.and_then(|source| source.listing().row(&source.file, source.forward.as_ref()?.start));
+    match row {
+        Some(line) => go_to(view, document::Place { module, line }, shape),
+        None => {
+            view.tree.reveal(&view.document, module);
+            view.show(Pane::Source, shape);
+        }
+    }
 }
 
 /// Where a jump to the next blocker starts.
 fn place(view: &View) -> document::Place {
     let selected = view.tree.selected;
     let source = view.document.module(selected).and_then(|module| view.document.triage.source(&module.class));
-    // A blocker in a file of a base class is shown at the class.
-    let at = |file: &str, line: usize| match source {
-        Some(source) if source.file != file => source.class_line,
-        _ => line,
-    };
-    let mut lines = view.document.blockers(selected).map(|(file, blocker, _)| at(file, blocker.line));
-    let line = view.source.line.filter(|line| lines.any(|known| known == *line));
-    document::Place { module: selected, line: line.unwrap_or(0) }
+    let row = view.source.line.filter(|row| {
+        source.is_some_and(|source| {
+            let listing = source.listing();
+            let mut blockers = view.document.blockers(selected);
+            blockers.any(|(file, blocker, _)| source.row_shown(&listing, file, blocker.line) == *row)
+        })
+    });
+    document::Place { module: selected, line: row.unwrap_or(0) }
 }
 
-/// Lines of the source on show that name a child, each with the first child that it names, in order.
+/// Rows of the source on show that name a child, each with the first child that it names, in order.
 fn links(view: &View) -> Vec<(usize, ModuleId)> {
     let document = &view.document;
     let Some(shown) = document.source(view.tree.selected) else { return Vec::new() };
-    let named = shown.source.builds.iter().chain(&shown.source.mentions);
-    let mut lines: Vec<(usize, ModuleId)> =
-        named.filter_map(|(line, name)| Some((*line, document.child(shown.owner, name)?))).collect();
-    lines.sort_by_key(|(line, _)| *line);
-    lines.dedup_by_key(|(line, _)| *line);
-    lines
+    let listing = shown.source.listing();
+    let named = shown.source.built_rows(&listing).into_iter().chain(shown.source.named_rows(&listing));
+    let mut rows: Vec<(usize, ModuleId)> =
+        named.filter_map(|(row, name)| Some((row, document.child(shown.owner, name)?))).collect();
+    rows.sort_by_key(|(row, _)| *row);
+    rows.dedup_by_key(|(row, _)| *row);
+    rows
 }
 
 /// Point at the next (or previous) line that names a child. Returns whether there is one.
@@ -243,6 +268,28 @@ fn step_link(view: &mut View, forward: bool) -> bool {
     let Some((line, _)) = next else { return false };
     view.source.chosen = Some((view.tree.selected, *line));
     true
+}
+
+/// Select the next (or previous) module of the selected one's class, going round.
+fn step_instance(context: &mut Context<'_>, forward: bool) {
+    let document = context.view.document.clone();
+    let view = &mut *context.view;
+    let selected = view.tree.selected;
+    let Some(class) = document.module(selected).map(|module| &module.class).filter(|class| !class.is_empty()) else {
+        return context.say("the file does not say the class of this module");
+    };
+    let modules = document.model.modules.iter().enumerate();
+    let alike: Vec<ModuleId> = modules.filter(|(_, module)| module.class == *class).map(|(id, _)| id).collect();
+    let here = alike.partition_point(|&id| id < selected);
+    let step = if forward { 1 } else { alike.len() - 1 };
+    let at = (here + step) % alike.len().max(1);
+    let Some(&id) = alike.get(at) else { return };
+    let row = view.source.chosen.map(|(_, row)| row);
+    view.tree.reveal(&document, id);
+    // The line that was gone to stays the one that is marked: it is the same source.
+    (view.source.chosen, view.source.jump) = (row.map(|row| (id, row)), row);
+    let short = quoted(class.rsplit('.').next().unwrap_or(class)).into_owned();
+    context.say(&format!("{} of {} × {short}", at + 1, alike.len()));
 }
 
 /// Select the child that the marked line names. Returns whether it names one.
@@ -262,58 +309,70 @@ fn follow_selection(view: &mut View, height: usize) {
         view.source.line = None;
         return;
     };
+    let source = shown.source;
+    let listing = source.listing();
     let child = document.child_towards(shown.owner, selected).and_then(|child| document.module(child));
-    let called = child.and_then(|child| shown.source.mentions.iter().find(|(_, name)| *name == child.name));
-    let called = called.map(|(line, _)| *line);
+    let called = child.and_then(|child| {
+        source.named_rows(&listing).into_iter().find(|(_, name)| *name == child.name).map(|(row, _)| row)
+    });
     let arrived = view.source.owner != Some(shown.owner);
     if arrived {
-        let forward = shown.source.forward.clone().unwrap_or(shown.source.class_line..shown.source.class_line + 1);
-        let whole_class = rows_between(&document, shown, shown.source.class_line, forward.end) <= height;
-        let first = if whole_class { shown.source.class_line } else { forward.start.saturating_sub(1).max(1) };
+        let row = |line: usize| source.row_shown(&listing, &source.file, line);
+        let class = row(source.class_line);
+        let (forward, length) =
+            source.forward.as_ref().map_or((class, 1), |forward| (row(forward.start), forward.len()));
+        let whole_class = rows_between(&document, shown, &listing, class, forward + length) <= height;
         view.source.owner = Some(shown.owner);
         view.source.left = 0;
         view.source.line = None;
-        view.source.top = first;
+        view.source.top = if whole_class { class } else { forward.saturating_sub(1).max(1) };
         // A file that fits is shown from its beginning.
-        if rows_between(&document, shown, 1, shown.source.text.lines().count() + 1) <= height {
+        if rows_between(&document, shown, &listing, 1, listing.rows() + 1) <= height {
             view.source.top = 1;
         }
     }
     let chosen = view.source.chosen.filter(|(module, _)| *module == selected);
     view.source.chosen = chosen;
-    if let Some((_, line)) = chosen {
-        if view.source.line != Some(line) {
-            point_at(view, shown, line, height);
+    let noted =
+        |row: usize| document.blockers(selected).any(|(file, at, _)| source.row_shown(&listing, file, at.line) == row);
+    if let Some(row) = view.source.jump.take() {
+        point_at(view, shown, &listing, row, height);
+    } else if let Some((_, row)) = chosen {
+        if view.source.line != Some(row) {
+            point_at(view, shown, &listing, row, height);
         }
-    } else if let Some(line) = view.source.jump.take() {
-        point_at(view, shown, line, height);
     } else if called.is_some() && view.source.line != called {
         view.source.line = called;
-        point_at(view, shown, called.unwrap_or(1), height);
-    } else if called.is_none() && !document.blockers(selected).any(|(_, at, _)| Some(at.line) == view.source.line) {
+        point_at(view, shown, &listing, called.unwrap_or(1), height);
+    } else if called.is_none() && !view.source.line.is_some_and(noted) {
         view.source.line = None;
     }
 }
 
-/// Rows that these lines take, including the notes of their blockers.
-fn rows_between(document: &Document, shown: Shown<'_>, first: usize, end: usize) -> usize {
-    let own = document.blockers(shown.owner).filter(|(file, ..)| *file == shown.source.file);
-    let notes = own.filter(|(_, blocker, _)| (first..end).contains(&blocker.line)).count();
-    end.saturating_sub(first) + notes * NOTE_ROWS
+/// Screen rows that these rows take, including the notes of their blockers.
+fn rows_between(document: &Document, shown: Shown<'_>, listing: &Listing<'_>, first: usize, end: usize) -> usize {
+    let rows = document.blockers(shown.owner).map(|(file, at, _)| shown.source.row_shown(listing, file, at.line));
+    end.saturating_sub(first) + rows.filter(|row| (first..end).contains(row)).count() * NOTE_ROWS
 }
 
-/// Highlight a line, and scroll to it where it is out of view.
-fn point_at(view: &mut View, shown: Shown<'_>, line: usize, height: usize) {
-    view.source.line = Some(line);
-    let document = Arc::clone(&view.document);
-    if line < view.source.top || rows_between(&document, shown, view.source.top, line + 1) > height {
-        view.source.top = line.saturating_sub(height / 3).max(1);
+/// Highlight a row, and scroll to it where it is out of view.
+fn point_at(view: &mut View, shown: Shown<'_>, listing: &Listing<'_>, row: usize, height: usize) {
+    view.source.line = Some(row);
+    let top = view.source.top;
+    if row < top || rows_between(&view.document, shown, listing, top, row + 1) > height {
+        view.source.top = row.saturating_sub(height / 3).max(1);
     }
 }
 
-/// The lines on show may not have their colours yet.
-fn ask_for_colours(view: &mut View, class: String, text: Arc<str>, page: usize, dark: bool) -> Option<Effect> {
-    let count = text.lines().count();
+/// The rows on show, of so many, may not have their colours yet.
+fn ask_for_colours(
+    view: &mut View,
+    class: String,
+    count: usize,
+    text: impl FnOnce(&View) -> Option<Arc<str>>,
+    page: usize,
+    dark: bool,
+) -> Option<Effect> {
     let top = view.source.top.min(count.max(1));
     let wanted = top..(top + page).min(count + 1);
     let covers = |lines: &Range<usize>| lines.start <= wanted.start && lines.end >= wanted.end;
@@ -322,16 +381,25 @@ fn ask_for_colours(view: &mut View, class: String, text: Arc<str>, page: usize, 
     if here || asked {
         return None;
     }
+    let text = text(view)?;
     let lines = wanted.start.saturating_sub(HIGHLIGHT_MARGIN).max(1)..(wanted.end + HIGHLIGHT_MARGIN).min(count + 1);
     view.source.asked = Some((class.clone(), lines.clone()));
     Some(Effect::Highlight(HighlightJob { class, text, lines, dark }))
 }
 
-/// The text that is coloured where the source of a class is shown, by the class.
-fn class_job(view: &View) -> Option<(String, Arc<str>)> {
+/// Where the source of a class is shown, the class that its colours are kept under, and how many rows it has.
+fn class_job(view: &View) -> Option<(String, usize)> {
     let shown = view.document.source(view.tree.selected)?;
     let class = view.document.module(shown.owner)?.class.to_string();
-    Some((class, shown.source.text.clone()))
+    Some((class, shown.source.listing().rows()))
+}
+
+/// The text that is coloured where the source of a class is shown.
+fn class_text(view: &View) -> Option<Arc<str>> {
+    let source = view.document.source(view.tree.selected)?.source;
+    let listing = source.listing();
+    let plain = listing.sections().len() == 1;
+    Some(if plain { source.text.clone() } else { listing.text().into() })
 }
 
 fn titles(canvas: &mut Canvas<'_>, shown: Shown<'_>, place: Place) {

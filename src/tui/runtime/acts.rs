@@ -79,6 +79,7 @@ fn keep(document: &Document, world: &mut World<'_>) {
 fn put_to_work(loaded: Opened, world: &mut World<'_>) -> Arc<Document> {
     world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
     world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
+    world.workers.measurer = loaded.measurer.map(|start| start(world.measured.0.clone()));
     world.workers.graph = loaded.graph.map(|start| start(world.graphs.0.clone()));
     loaded.document
 }
@@ -90,7 +91,9 @@ fn forget_workers(world: &mut World<'_>) {
     }
     world.workers.converter = None;
     world.workers.graph = None;
+    world.workers.measurer = None;
     (world.events, world.converted, world.graphs) = (unbounded(), unbounded(), unbounded());
+    world.measured = unbounded();
 }
 
 /// What an event of the terminal means now.
@@ -164,6 +167,15 @@ pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Opti
                         Effect::PlanConversion => converter.plan(),
                         Effect::Convert => converter.write(),
                         _ => converter.stop(),
+                    }
+                }
+            }
+            Effect::FindTargets | Effect::ReadTensors(_) | Effect::StopReading => {
+                if let Some(measurer) = &world.workers.measurer {
+                    match effect {
+                        Effect::FindTargets => measurer.targets(),
+                        Effect::ReadTensors(tensors) => measurer.read(tensors),
+                        _ => measurer.stop(),
                     }
                 }
             }

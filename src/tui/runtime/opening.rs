@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::workers::{Loaded, StartConverter, StartFn, StartGraph};
+use super::workers::{Loaded, StartConverter, StartFn, StartGraph, StartMeasurer};
 use super::{DEADLINE, Error, RunOptions, run_again};
 use crate::exit::Exit;
 use crate::graph::runner;
@@ -12,6 +12,7 @@ use crate::open::{self, TypedFrom};
 use crate::session::Place;
 use crate::tui::converting;
 use crate::tui::document::Document;
+use crate::tui::measuring;
 use crate::tui::offer::Offer;
 use crate::tui::panels::build::Wanted;
 use crate::tui::work::Keeping;
@@ -81,6 +82,8 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         }
         let document = Arc::new(document);
         let converted = opened.clone();
+        let read = opened.clone();
+        let measurer: StartMeasurer = Box::new(move |events| Box::new(measuring::Worker::start(read, events)));
         let graph = opened.job().map(|job| -> StartGraph {
             let specs = now.inputs.clone();
             Box::new(move |reports| Box::new(runner::Runner::start(job, specs, DEADLINE, reports)))
@@ -88,7 +91,7 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
         let converter: StartConverter =
             Box::new(move |events| Box::new(converting::Worker::start(converted, PathBuf::new(), events)));
-        Ok(Loaded { document, verifier, converter, graph })
+        Ok(Loaded { document, verifier, converter, measurer: Some(measurer), graph })
     };
     let again = Arc::new(load);
     let first = Arc::clone(&again);

@@ -13,6 +13,7 @@ use crate::graph::runner;
 use crate::session::{Change, Keeper, Screen};
 use crate::tui::converting::{self, Converter};
 use crate::tui::document::Document;
+use crate::tui::measuring::{self, Measurer};
 use crate::tui::panels::build::Wanted;
 use crate::tui::reporting::{self, Order};
 use crate::verify;
@@ -62,6 +63,9 @@ pub type StartGraph = Box<dyn FnOnce(Sender<runner::Told>) -> Box<dyn GraphRunne
 /// Starts a converter that sends its events there.
 pub type StartConverter = Box<dyn FnOnce(Sender<converting::Event>) -> Box<dyn Converter> + Send>;
 
+/// Starts a thread that reads tensors and sends its events there.
+pub type StartMeasurer = Box<dyn FnOnce(Sender<measuring::Event>) -> Box<dyn Measurer> + Send>;
+
 /// An opened checkpoint, and how to measure and convert it.
 pub struct Loaded {
     /// What is shown.
@@ -70,6 +74,8 @@ pub struct Loaded {
     pub verifier: StartFn,
     /// Starts the thread that converts; called once, on the screen's thread.
     pub converter: StartConverter,
+    /// Starts the thread that reads tensors, where there is a file; called once, on the screen's thread.
+    pub measurer: Option<StartMeasurer>,
     /// Starts the thread that runs the graph, where there is one; called once, on the screen's thread.
     pub graph: Option<StartGraph>,
 }
@@ -80,6 +86,7 @@ pub struct Workers {
     pub(super) verifier: Option<Box<dyn Verifier>>,
     pub(super) converter: Option<Box<dyn Converter>>,
     pub(super) graph: Option<Box<dyn GraphRunner>>,
+    pub(super) measurer: Option<Box<dyn Measurer>>,
     /// Who keeps what is done, where that is wanted.
     pub(super) keeper: Option<Keeper>,
     pub(super) reopener: Option<Reopener>,

@@ -1,6 +1,8 @@
-//! The lines of the source on show: numbers, colours, blockers and idioms under their lines, links to the modules that they name.
+//! The rows of the source on show: numbers, colours, blockers under their lines, ops and idioms to look after beside them, links to
+//! the modules that they name.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -11,12 +13,14 @@ use crate::findings::idioms::of_module;
 use crate::model::ModuleId;
 use crate::registry::idioms::Idiom;
 use crate::source::highlight::Run;
-use crate::source::{Blocker, ClassSource, Reach};
+use crate::source::listing::{Heading, Section};
+use crate::source::{Blocker, Listing, Reach};
 use crate::tui::action::Highlighted;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{Document, Shown};
 use crate::tui::draw::code::{coloured, styled_code};
 use crate::tui::glyphs;
+use crate::tui::panels::findings::{self, Finding};
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
@@ -24,48 +28,71 @@ use t2m_checkpoint::escape::{escape, quoted, sentence};
 /// Rows that each half of a blocker's note may take.
 const HALF_NOTE: usize = 4;
 
-/// Lines of the source that name the child on the way to the selected module.
-fn linked(document: &Document, shown: &Shown<'_>, selected: ModuleId) -> HashSet<usize> {
+/// Rows that name the child on the way to the selected module.
+fn linked(document: &Document, shown: &Shown<'_>, named: &[(usize, &str)], selected: ModuleId) -> HashSet<usize> {
     let child = document.child_towards(shown.owner, selected).and_then(|child| document.module(child));
-    let named = shown.source.builds.iter().chain(&shown.source.mentions);
     child.map_or_else(HashSet::new, |child| {
-        named.filter(|(_, name)| *name == child.name).map(|(line, _)| *line).collect()
+        named.iter().filter(|(_, name)| *name == child.name).map(|(row, _)| *row).collect()
     })
 }
 
-/// What all lines of one drawing have in common.
+/// What all rows of one drawing have in common.
 pub(super) struct Sheet<'a> {
     theme: &'a Theme,
     view: &'a View,
     owner: ModuleId,
-    source: &'a ClassSource,
+    listing: Listing<'a>,
+    /// Rows of the forward and of what it calls.
+    forward: Vec<Range<usize>>,
     area: Rect,
     /// Columns of the line numbers.
     digits: usize,
-    /// What each line mentions.
+    /// What each row mentions.
     mentions: HashMap<usize, Vec<&'a str>>,
-    /// Idioms by their line.
+    /// Idioms by their row.
     idioms: HashMap<usize, &'static Idiom>,
-    /// Lines that build or call the selected module.
+    /// Blockers by the row under which they are shown.
+    noted: HashMap<usize, Vec<Noted<'a>>>,
+    /// Rows that build or call the selected module.
     linked: HashSet<usize>,
     runs: Option<&'a Highlighted>,
 }
 
 impl<'a> Sheet<'a> {
     pub(super) fn new(theme: &'a Theme, view: &'a View, shown: Shown<'a>, area: Rect) -> Sheet<'a> {
-        let mut mentions: HashMap<usize, Vec<&str>> = HashMap::new();
-        for (line, name) in shown.source.builds.iter().chain(&shown.source.mentions) {
-            mentions.entry(*line).or_default().push(name);
-        }
-        let linked = linked(&view.document, &shown, view.tree.selected);
-        let class = view.document.module(shown.owner).map_or("", |module| module.class.as_str());
-        let digits = shown.source.text.lines().count().max(100).to_string().len();
-        let runs = view.source.colours.get(class);
-        let own = of_module(&view.document.model, &view.document.triage, shown.owner);
-        let here = own.filter(|own| own.file == shown.source.file);
-        let idioms = here.filter_map(|own| Some((own.used.line, own.kind.row()?))).collect();
         let (owner, source) = (shown.owner, shown.source);
-        Sheet { theme, view, owner, source, area, digits, mentions, idioms, linked, runs }
+        let listing = source.listing();
+        let mut named = source.built_rows(&listing);
+        named.extend(source.named_rows(&listing));
+        let linked = linked(&view.document, &shown, &named, view.tree.selected);
+        let mut mentions: HashMap<usize, Vec<&str>> = HashMap::new();
+        for (row, name) in named {
+            mentions.entry(row).or_default().push(name);
+        }
+        let class = view.document.module(owner).map_or("", |module| module.class.as_str());
+        let last = |section: &Section<'_>| if section.end == usize::MAX { 0 } else { section.end };
+        let lines = listing.sections().iter().map(last).max().unwrap_or(0).max(source.text.lines().count());
+        let digits = lines.max(100).to_string().len();
+        let runs = view.source.colours.get(class);
+        let own = of_module(&view.document.model, &view.document.triage, owner);
+        let idioms = own.filter_map(|own| Some((listing.row(own.file, own.used.line)?, own.kind.row()?))).collect();
+        let mut noted: HashMap<usize, Vec<Noted<'_>>> = HashMap::new();
+        for (file, blocker, reach) in view.document.blockers(owner) {
+            let own = listing.row(file, blocker.line);
+            let row = source.row_shown(&listing, file, blocker.line);
+            let elsewhere = own.is_none().then_some(file);
+            noted.entry(row).or_default().push(Noted { blocker, elsewhere, reach });
+        }
+        let mut forward: Vec<Range<usize>> = Vec::new();
+        if let Some(lines) = &source.forward {
+            forward.extend(listing.row(&source.file, lines.start).map(|row| row..row + lines.len()));
+        }
+        for section in listing.sections() {
+            if let Some(Heading::Called(called)) = section.heading {
+                forward.push(section.body()..section.body() + called.lines.len());
+            }
+        }
+        Sheet { theme, view, owner, listing, forward, area, digits, mentions, idioms, noted, linked, runs }
     }
 
     /// Columns before the code: a mark, the number, a rule.
@@ -74,40 +101,69 @@ impl<'a> Sheet<'a> {
     }
 
     pub(super) fn draw(&self, canvas: &mut Canvas<'_>) {
-        let top = self.view.source.top.max(1);
+        let (top, rows) = (self.view.source.top.max(1), self.listing.rows());
         let mut y = self.area.top();
-        for (line, code) in (1..).zip(self.source.text.lines()).skip(top - 1) {
-            if y >= self.area.bottom() {
-                break;
+        for section in self.listing.sections() {
+            if let Some(heading) = section.heading.filter(|_| (top..=rows).contains(&section.first)) {
+                if y >= self.area.bottom() {
+                    return;
+                }
+                self.draw_heading(canvas, y, &heading);
+                y += 1;
             }
-            self.draw_line(canvas, y, line, code);
-            y += 1;
-            for noted in self.noted(line) {
-                y = self.draw_note(canvas, y, noted);
+            for (row, line, code) in section.lines_from(top) {
+                if y >= self.area.bottom() {
+                    return;
+                }
+                self.draw_line(canvas, y, (row, section.file, line), code);
+                y += 1;
+                for noted in self.noted.get(&row).into_iter().flatten() {
+                    y = self.draw_note(canvas, y, *noted);
+                }
             }
         }
     }
 
-    /// The blockers that are shown at a line, with those in files of bases at the class.
-    fn noted(&self, line: usize) -> impl Iterator<Item = Noted<'_>> {
-        let source = self.source;
-        self.view.document.blockers(self.owner).filter_map(move |(file, blocker, reach)| {
-            let elsewhere = (file != source.file).then_some(file);
-            let at = if elsewhere.is_some() { source.class_line } else { blocker.line };
-            (at == line).then_some(Noted { blocker, elsewhere, reach })
-        })
+    /// What begins below, and where that is.
+    fn draw_heading(&self, canvas: &mut Canvas<'_>, y: u16, heading: &Heading<'_>) {
+        let (theme, folders) = (self.theme, &self.view.document.folders);
+        let width = usize::from(self.area.width);
+        let (words, place, style) = match heading {
+            Heading::Called(called) => {
+                let place = format!("{}:{}", escape(folders.short(&called.file)), called.lines.start);
+                (quoted(&called.name).into_owned(), place, theme.text().add_modifier(Modifier::BOLD))
+            }
+            Heading::Moved(called) => {
+                let lines = format!("lines {} to {}", called.lines.start, called.lines.end - 1);
+                (format!("{} is shown behind the forward", quoted(&called.name)), lines, theme.faint())
+            }
+            Heading::Rest(line) => ("the rest of the file".to_owned(), format!("from line {line}"), theme.muted()),
+        };
+        let words = text::clip(&words, width.saturating_sub(8));
+        let room = width.saturating_sub(text::width(&words) + 8);
+        let place = text::clip_left(&place, room);
+        let rule = width.saturating_sub(text::width(&words) + text::width(&place) + 7);
+        let line = Line::from(vec![
+            Span::styled("── ", theme.faint()),
+            Span::styled(words, style),
+            Span::styled(format!("  {place} "), if style == theme.faint() { style } else { theme.muted() }),
+            Span::styled("─".repeat(rule), theme.faint()),
+        ]);
+        text::put(canvas.buffer, self.area.x, y, width, &line);
     }
 
-    fn draw_line(&self, canvas: &mut Canvas<'_>, y: u16, line: usize, code: &str) {
+    fn draw_line(&self, canvas: &mut Canvas<'_>, y: u16, (row, file, line): (usize, &str, usize), code: &str) {
         let theme = self.theme;
-        let blockers: Vec<Noted<'_>> = self.noted(line).collect();
-        let pointed = self.view.source.line == Some(line);
-        let in_forward = self.source.forward.as_ref().is_some_and(|forward| forward.contains(&line));
+        let blockers = self.noted.get(&row).map_or(&[][..], Vec::as_slice);
+        let pointed = self.view.source.line == Some(row);
+        let in_forward = self.forward.iter().any(|rows| rows.contains(&row));
         let worst = blockers.iter().min_by_key(|noted| (!noted.reach.counts(), noted.blocker.severity));
-        let mark = match worst {
-            Some(noted) => Span::styled(glyphs::FLAG.to_string(), noted.style(theme)),
-            None if pointed || self.linked.contains(&line) => Span::styled(glyphs::MARK.to_string(), theme.mark()),
-            None => Span::raw(" "),
+        let op = self.view.document.op_at(file, line).filter(|_| in_forward);
+        let mark = match (worst, op.and_then(|op| findings::mark(theme, op.kind))) {
+            (Some(noted), _) => Span::styled(glyphs::FLAG.to_string(), noted.style(theme)),
+            (None, _) if pointed || self.linked.contains(&row) => Span::styled(glyphs::MARK.to_string(), theme.mark()),
+            (None, Some((sign, style))) => Span::styled(sign.to_string(), style),
+            (None, None) => Span::raw(" "),
         };
         let number = format!("{line:>width$} ", width = self.digits);
         let gutter = Line::from(vec![
@@ -117,23 +173,38 @@ impl<'a> Sheet<'a> {
         ]);
         let width = usize::from(self.area.width);
         text::put(canvas.buffer, self.area.x, y, width, &gutter);
-        let runs = self.runs.and_then(|done| done.runs.get(line.checked_sub(done.lines.start)?));
+        let runs = self.runs.and_then(|done| done.runs.get(row.checked_sub(done.lines.start)?));
         let room = width.saturating_sub(self.gutter());
-        let styled = |at: usize, character: usize| self.style_at(runs, &blockers, at, character);
+        let styled = |at: usize, character: usize| self.style_at(runs, blockers, at, character);
         let code = styled_code(code, self.view.source.left, room, styled);
         let code_width = code.width();
         text::put(canvas.buffer, self.area.x + self.gutter() as u16, y, room, &code);
-        if let Some(names) = self.mentions.get(&line) {
+        if let Some(names) = self.mentions.get(&row) {
             self.draw_links(canvas, y, names, code_width);
-        } else if let Some(row) = self.idioms.get(&line) {
-            self.draw_idiom(canvas, y, row, code_width);
+        } else if let Some(idiom) = self.idioms.get(&row) {
+            self.draw_idiom(canvas, y, idiom, code_width);
+        } else if let Some(op) = op {
+            self.draw_op(canvas, y, op, code_width);
         }
-        if !pointed && self.linked.contains(&line) {
+        if !pointed && self.linked.contains(&row) {
             canvas.overlay(Rect { y, height: 1, ..self.area }, theme.linked());
         }
         if pointed {
             let row = Rect { y, height: 1, ..self.area };
             canvas.overlay(row, theme.linked().add_modifier(Modifier::BOLD));
+        }
+    }
+
+    /// What is to be looked after in an op of the line: `trap: x.expand → mx.broadcast_to`, where there is room for it.
+    fn draw_op(&self, canvas: &mut Canvas<'_>, y: u16, op: &Finding, code: usize) {
+        let room = usize::from(self.area.width).saturating_sub(self.gutter() + code + 2);
+        let Some((_, style)) = findings::mark(self.theme, op.kind) else { return };
+        let word = op.kind.word();
+        let words = [format!("{word}: {}", quoted(&op.what)), word.to_owned()];
+        if let Some(words) = words.into_iter().find(|words| text::width(words) <= room) {
+            let columns = text::width(&words);
+            let x = self.area.right() - columns as u16 - 1;
+            text::put_text(canvas.buffer, x, y, columns, &words, style);
         }
     }
 
