@@ -267,7 +267,7 @@ fn a_runs_what_is_missing_or_stale_once_the_engines_have_said_which_they_are() {
     engines_ready(&mut state);
     let effects = act(&mut state, Action::Verify(Event::Done { cancelled: false }));
     let rest: Vec<usize> = all.iter().copied().filter(|id| *id != at("head")).collect();
-    assert_eq!(submitted(&effects), [rest.clone()]);
+    assert_eq!(submitted(&effects), std::slice::from_ref(&rest));
     assert!(rest.contains(&at("stem.0")));
     for id in rest {
         let effects = act(&mut state, Action::Verify(Event::Started { module: id, trials: 1 }));
@@ -283,7 +283,7 @@ fn a_runs_what_is_missing_or_stale_once_the_engines_have_said_which_they_are() {
     act(&mut state, Action::Verify(Event::Done { cancelled: false }));
     assert!(submitted(&commands(&mut state, &[Command::RunAll])).is_empty());
     assert_eq!(state.notice.as_deref(), Some("nothing is missing or stale: A runs all again"));
-    assert_eq!(submitted(&commands(&mut state, &[Command::RunAgain])), [all.clone()]);
+    assert_eq!(submitted(&commands(&mut state, &[Command::RunAgain])), std::slice::from_ref(&all));
     commands(&mut state, &[Command::Cancel]);
     assert_eq!(view(&state).measured.total().finished() as usize, all.len(), "a cancelled run leaves what was known");
     // With other weights everything is stale, and missing.
