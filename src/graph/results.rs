@@ -17,6 +17,26 @@ pub struct Results {
     pub outputs: Option<Vec<OutputResult>>,
 }
 
+/// Milliseconds of a run by what was computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Computed {
+    /// Torch, float32.
+    pub torch: f64,
+    /// Torch, float64, both runs.
+    pub torch_f64: f64,
+    /// MLX, its own values.
+    pub mlx: f64,
+    /// MLX, torch's values.
+    pub mlx_isolated: f64,
+}
+
+impl Computed {
+    /// Both engines.
+    pub fn total(&self) -> f64 {
+        self.torch + self.torch_f64 + self.mlx + self.mlx_isolated
+    }
+}
+
 impl Results {
     /// Take an event up; returns the node that it is about.
     pub fn apply(&mut self, event: Event) -> Option<&NodeResult> {
@@ -68,6 +88,16 @@ impl Results {
         let agree = |output: &OutputResult| output.measured.as_ref().is_ok_and(|measured| measured.verdict.passes());
         let all_agree = outputs.is_some_and(|outputs| outputs.iter().all(agree));
         Exit::of(all_agree && self.run() > 0 && !self.nodes.iter().any(|node| node.verdict.is_bad()))
+    }
+
+    /// Milliseconds that both engines computed, in all of a node's runs.
+    pub fn computed(&self) -> Computed {
+        self.nodes.iter().fold(Computed::default(), |all, node| Computed {
+            torch: all.torch + node.ms_torch,
+            torch_f64: all.torch_f64 + node.ms_torch_f64,
+            mlx: all.mlx + node.ms_mlx,
+            mlx_isolated: all.mlx_isolated + node.ms_mlx_isolated,
+        })
     }
 
     /// The worst verdict of what has come together.

@@ -126,6 +126,8 @@ pub fn node_json(node: &NodeResult) -> Value {
         "verdict": node.verdict.name(),
         "ms_torch": node.ms_torch,
         "ms_mlx": node.ms_mlx,
+        "ms_torch_f64": node.ms_torch_f64,
+        "ms_mlx_isolated": node.ms_mlx_isolated,
     });
     if let Some((file, line)) = &node.place {
         value["file"] = json!(file);

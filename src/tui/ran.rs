@@ -125,7 +125,7 @@ impl Ran {
 
     /// Take a report up. Of a run that was given up nothing is heard.
     pub fn hear(&mut self, number: u64, report: Report) {
-        if number != self.number || !self.is_running() {
+        if !self.is_of(number) {
             return;
         }
         match report {
@@ -139,6 +139,19 @@ impl Ran {
             Report::Ended(Ok(())) => self.progress = Progress::Done,
             Report::Ended(Err(stop)) => self.progress = Progress::Stopped(stop),
         }
+    }
+
+    /// Whether this is the number of the run that goes on.
+    pub fn is_of(&self, number: u64) -> bool {
+        number == self.number && self.is_running()
+    }
+
+    /// The code became a graph of these nodes; what was found of others is of no use.
+    pub fn renew(&mut self, nodes: Arc<Nodes>) {
+        let before = std::mem::replace(self, Ran::new(Arc::clone(&self.model), nodes));
+        let Ran { progress, from, specs, given, torch, mlx, number, .. } = before;
+        let new = std::mem::take(self);
+        *self = Ran { progress, from, specs, given, torch, mlx, number, ..new };
     }
 
     /// It is given up.

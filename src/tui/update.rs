@@ -12,6 +12,7 @@ use super::panels::{Name, Panel, Panels, Then};
 use super::panes::{self, View, tree};
 use super::state::{Screen, State};
 use crate::exit::Exit;
+use crate::graph::runner::Report;
 use crate::verify;
 
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
@@ -134,6 +135,7 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Click(column, row) => click(state, Position::new(column, row), effects),
         Action::Wheel(column, row, by) => wheel(state, Position::new(column, row), by, effects),
         Action::Verify(event) => measured(view, event),
+        Action::Graph(number, Report::Graph(graph)) => view.take_graph(number, &graph),
         Action::Graph(number, report) => view.ran.hear(number, report),
         Action::Converting(event) => {
             let ended = state.panels.convert.hear(event);
@@ -204,6 +206,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     let Some((mut context, panels)) = state.context(effects) else { return };
     match command {
         Command::Open(name) => panels.open(name, &mut context),
+        Command::RunGraph if panes::graph::asks(context.view) => panels.open(Name::Inputs, &mut context),
         Command::Quit => context.effects.push(Effect::Quit(Exit::Fine)),
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),
         Command::Dismiss => {

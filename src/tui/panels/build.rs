@@ -44,36 +44,51 @@ pub struct Wanted {
 
 /// A line that is edited.
 #[derive(Debug, Clone, Default)]
-struct Field {
+pub(super) struct Field {
     text: String,
     /// Where typing goes, in characters.
     cursor: usize,
 }
 
 impl Field {
-    fn of(text: &str) -> Field {
+    pub(super) fn of(text: &str) -> Field {
         Field { text: text.to_owned(), cursor: text.chars().count() }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What stands before the cursor, under it and behind it, in so many columns: of a long text the part around the cursor.
+    pub(super) fn around(&self, room: usize) -> (String, String, String) {
+        let characters: Vec<char> = sentence(&self.text).chars().collect();
+        let cursor = self.cursor.min(characters.len());
+        let start = (cursor + 1).saturating_sub(room);
+        let part = |from: usize, to: usize| characters.iter().skip(from).take(to.saturating_sub(from)).collect();
+        let under: String = part(cursor, cursor + 1);
+        let under = if under.is_empty() { " ".to_owned() } else { under };
+        (part(start, cursor), under, part(cursor + 1, start + room))
     }
 
     fn byte(&self, at: usize) -> usize {
         self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte)
     }
 
-    fn insert(&mut self, text: &str) {
+    pub(super) fn insert(&mut self, text: &str) {
         for character in text.chars().filter(|character| !character.is_control()) {
             self.text.insert(self.byte(self.cursor), character);
             self.cursor += 1;
         }
     }
 
-    fn erase(&mut self) {
+    pub(super) fn erase(&mut self) {
         if self.cursor > 0 {
             self.cursor -= 1;
             self.text.remove(self.byte(self.cursor));
         }
     }
 
-    fn go(&mut self, command: Command) {
+    pub(super) fn go(&mut self, command: Command) {
         self.cursor = match command {
             Command::Left => self.cursor.saturating_sub(1),
             Command::Right => (self.cursor + 1).min(self.text.chars().count()),

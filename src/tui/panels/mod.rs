@@ -13,6 +13,7 @@ pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
+pub mod inputs;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
@@ -37,11 +38,12 @@ pub enum Name {
     Find,
     Findings,
     Help,
+    Inputs,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 9] = [
+    pub const ALL: [Name; 10] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -51,6 +53,7 @@ impl Name {
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Inputs,
     ];
 }
 
@@ -69,6 +72,7 @@ pub struct Panels {
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub inputs: inputs::Inputs,
 }
 
 impl Panels {
@@ -83,6 +87,7 @@ impl Panels {
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Inputs => &self.inputs,
         }
     }
 
@@ -97,6 +102,7 @@ impl Panels {
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Inputs => &mut self.inputs,
         }
     }
 

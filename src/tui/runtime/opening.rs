@@ -70,6 +70,7 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         }
         let mut document = Document::of(&opened);
         document.offer = Offer::of(&opened, &now);
+        document.asks &= now.inputs.is_empty();
         if let (Some(Again::Typed(_)), Some(folder)) = (&again, &kept_in)
             && let Err(error) = keep(&opened, folder)
         {
