@@ -9,9 +9,12 @@
 
 mod again;
 mod condition;
+mod fetched;
 mod judged;
 mod watched;
 mod writes;
+
+pub(super) use fetched::first_tensor;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -26,6 +29,7 @@ use super::library;
 use super::node::{Allowed, judge_node};
 use super::picks::Sides;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
+use super::rounding::Again;
 use super::special::{self, Special};
 use super::uses::last_uses;
 use crate::compare::Verdict;
@@ -34,7 +38,7 @@ use crate::registry::aten::{Table, functional};
 use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{self, CancelToken, Client, Step};
-use t2m_engine::graph::{Call, Outcome, Place, Ran, Run};
+use t2m_engine::graph::{Call, Outcome, Place, Run};
 use t2m_engine::process::Program;
 use t2m_engine::{EngineInfo, EngineState, Side};
 pub use watched::Watched;
@@ -362,18 +366,6 @@ impl<'a> Lockstep<'a> {
         self.both(graph, node, values, index, &torch, mlx).map(Some)
     }
 
-    /// A value of torch's.
-    pub(super) fn fetch(&mut self, key: u64) -> Result<TensorData, Stop> {
-        let run = Run { compute: Dtype::Float32, takes: vec![key], gives: Vec::new(), returns: true };
-        let step = Step { values: Vec::new(), call: Call::Nothing, runs: vec![run], drops: Vec::new() };
-        self.torch.start_step(self.generation, &step)?;
-        let ran = self.torch.finish_step()?;
-        match first_tensor(ran) {
-            Some((data, _)) => Ok(data),
-            None => Err(Stop::Engine("libtorch gave no tensor".to_owned())),
-        }
-    }
-
     /// Both engines at one node.
     fn both(
         &mut self,
@@ -452,11 +444,11 @@ impl<'a> Lockstep<'a> {
         let takes = mlx.as_ref().map_or(&torch.takes, |call| &call.takes);
         let inherited = Inherited::all(takes.iter().filter_map(|id| values.get(id)).map(|live| live.inherited));
         self.keep(node, values, &keys, &outcomes, &own)?;
-        let judge = |result: &mut NodeResult, bound| {
+        let judge = |result: &mut NodeResult, bound, again: Option<&Again>| {
             let (alone, alone_mlx, own) = (alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
-            judge_node(result, Allowed { bound, inherited }, &outcomes, &exact, alone, alone_mlx, own)
+            judge_node(result, Allowed { bound, inherited, again }, &outcomes, &exact, alone, alone_mlx, own)
         };
-        self.judged(&mut result, node, values, (bound, takes.first().copied()), &judge)?;
+        self.judged(&mut result, node, values, bound, &judge)?;
         self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own, bound })?;
         if let Err(refusal) = mlx {
             result.verdict = NodeVerdict::Refused;
@@ -544,12 +536,5 @@ impl<'a> Lockstep<'a> {
 fn give_number(node: &Node, number: Json, values: &mut Values) {
     if let Some(Some(id)) = node.outputs.first() {
         values.insert(*id, Live::new(Form::Number(number), NO_KEYS));
-    }
-}
-
-pub(super) fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {
-    match ran.into_iter().next()?.results.ok()?.into_iter().next()? {
-        Outcome::Tensor { data: Some(data), place, .. } => Some((data, place)),
-        _ => None,
     }
 }

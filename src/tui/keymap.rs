@@ -101,7 +101,8 @@ impl Keymap {
     pub fn command(&self, panel: Option<Name>, event: &KeyEvent) -> Option<Command> {
         let key = Key::of(event)?;
         let everywhere = |command: &&Command| {
-            matches!(command, Command::Interrupt | Command::Suspend) || distance(**command, 1).is_some()
+            matches!(command, Command::Interrupt | Command::Suspend | Command::Screenshot)
+                || distance(**command, 1).is_some()
         };
         let own = self.commands.get(&(panel, key));
         own.or_else(|| self.commands.get(&(None, key)).filter(everywhere)).copied()
@@ -225,7 +226,7 @@ mod tests {
     fn keys_that_move_mean_the_same_in_every_panel() {
         let keymap = Keymap::built_in().unwrap();
         // In the panels that take a text, keys are letters of it.
-        let panels = Name::ALL.into_iter().filter(|panel| !matches!(panel, Name::Find | Name::Build));
+        let panels = Name::ALL.into_iter().filter(|panel| !matches!(panel, Name::Find | Name::Build | Name::Report));
         let moves = [
             (KeyCode::Char('j'), Command::Down),
             (KeyCode::PageDown, Command::PageDown),

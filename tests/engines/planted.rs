@@ -168,3 +168,25 @@ fn every_node_of_small_models_agrees() {
         assert!(computed >= nodes, "{name}: {computed}");
     }
 }
+
+/// Long sums of nearly equal numbers, and exp and erf where MLX's are coarse: the rounding of MLX's own algorithms, computed again
+/// here, explains each difference, and the node says so.
+#[test]
+fn what_mlxs_own_algorithms_round_is_no_mistake() {
+    let results = runs(&open("rounding"), &[Table::built_in()]).remove(0);
+    let bad: Vec<_> = results.nodes.iter().filter(|node| node.verdict.is_bad()).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    assert_eq!(results.first_divergence(), None);
+    let told = |word: &str| -> Vec<&str> {
+        let is_told = |reason: &String| reason.starts_with("MLX's own rounding") && reason.contains(word);
+        let nodes = results.nodes.iter().filter(|node| node.reason.as_ref().is_some_and(is_told));
+        nodes.map(|node| node.target.split('.').nth(1).unwrap()).collect()
+    };
+    let (sums, functions) = (told("one term after the other"), told("exp and erf"));
+    for op in ["adaptive_avg_pool2d", "mean", "sum", "group_norm", "instance_norm", "softmax"] {
+        assert!(sums.contains(&op), "{op} is not among {sums:?}");
+    }
+    for op in ["sigmoid_", "exp", "silu", "softplus", "log_sigmoid", "sinh"] {
+        assert!(functions.contains(&op), "{op} is not among {functions:?}");
+    }
+}

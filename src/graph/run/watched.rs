@@ -1,9 +1,5 @@
 //! The node whose inputs are kept, for a script that shows it alone.
 
-use indexmap::IndexMap;
-
-use super::{Lockstep, Seen, Stop, Values};
-use crate::graph::plan::{MlxCall, Refusal, TorchCall};
 use t2m_checkpoint::graph::{Argument, Graph, Node};
 
 /// A node whose inputs are kept.
@@ -42,23 +38,3 @@ fn is_in(argument: &Argument, name: &str, depth: usize) -> bool {
 
 /// Graphs within each other that are looked into.
 const DEEPEST: usize = 16;
-
-impl Lockstep<'_> {
-    /// What a node is about to be given.
-    pub(super) fn look(
-        &mut self,
-        node: &Node,
-        values: &Values,
-        torch: &TorchCall,
-        mlx: &Result<MlxCall, Refusal>,
-    ) -> Result<Seen, Stop> {
-        let mut tensors = IndexMap::new();
-        let takes = mlx.as_ref().map_or(&[][..], |call| call.takes.as_slice());
-        for id in torch.takes.iter().chain(takes) {
-            if let (false, Some(live)) = (tensors.contains_key(id), values.get(id)) {
-                tensors.insert(*id, self.fetch(live.keys.torch)?);
-            }
-        }
-        Ok(Seen { node: node.clone(), torch: torch.clone(), mlx: mlx.clone(), tensors })
-    }
-}

@@ -21,6 +21,7 @@ use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::text;
 use super::update::update;
+use crate::fuzzy::Matcher;
 
 /// Draw the state into `area` of a buffer; say where things went.
 pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
@@ -79,6 +80,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
         tick: state.tick,
         view,
         found: state.panels.find.matches(),
+        sought: state.panels.find.words().map(|words| (words, Matcher::default())),
         buffer,
         areas,
     };

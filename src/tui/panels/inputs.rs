@@ -1,16 +1,16 @@
 //! The inputs of the graph: what it takes, as far as the file tells, and a line in which the user types what `--input` takes.
 
 use ratatui::layout::{Position, Rect};
-use ratatui::style::{Modifier, Style};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::build::Field;
 use super::{Panel, Then};
 use crate::architecture::spec;
 use crate::graph::inputs::Takes;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
+use crate::tui::field::Field;
 use crate::tui::panes;
 use crate::tui::text;
 use t2m_checkpoint::escape::{quoted, sentence};
@@ -39,7 +39,7 @@ impl Inputs {
     }
 
     fn accept(&mut self, context: &mut Context<'_>) -> Then {
-        match spec::inputs(self.field.text().trim()) {
+        match spec::inputs(self.field.text.trim()) {
             Ok(specs) => {
                 context.view.ran.specs = specs;
                 panes::graph::run(context, 0);
@@ -120,10 +120,7 @@ impl Inputs {
         }
         lines.push(Line::default());
         let mut spans = vec![Span::styled(" input  ", theme.muted())];
-        let (before, under, behind) = self.field.around(columns.saturating_sub(8));
-        spans.push(Span::styled(before, theme.text()));
-        spans.push(Span::styled(under, theme.text().add_modifier(Modifier::REVERSED)));
-        spans.push(Span::styled(behind, theme.text()));
+        spans.extend(self.field.spans(theme, columns.saturating_sub(8), true));
         lines.push(Line::from(spans));
         if let Some(wrong) = &self.wrong {
             lines.extend(say(wrong, theme.notice()));
