@@ -14,8 +14,8 @@ pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
-pub mod report;
 pub mod inputs;
+pub mod report;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
