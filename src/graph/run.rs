@@ -125,6 +125,8 @@ pub struct Lockstep<'a> {
     outside: HashSet<u64>,
     /// How often MLX's program was started again.
     starts: usize,
+    /// How often it had been started when that was last looked at.
+    known: usize,
     tell: &'a mut dyn FnMut(Event),
 }
 
@@ -154,6 +156,7 @@ impl<'a> Lockstep<'a> {
             mlx_drops: Vec::new(),
             outside: HashSet::new(),
             starts: 0,
+            known: 0,
             tell,
         }
     }
@@ -397,7 +400,9 @@ impl<'a> Lockstep<'a> {
             runs,
             drops: std::mem::take(&mut self.torch_drops),
         };
+        let mut revived = None;
         if let Ok(call) = &mlx {
+            revived = self.revive()?;
             self.give_again(&call.takes, values)?;
         }
         self.torch.start_step(self.generation, &step).map_err(|error| self.torch_gone(node, index, error))?;
@@ -456,6 +461,9 @@ impl<'a> Lockstep<'a> {
         }
         if let Some(words) = crash {
             (result.verdict, result.reason) = (NodeVerdict::Compared(Verdict::Failed), Some(words));
+        }
+        if result.reason.is_none() {
+            result.reason = revived;
         }
         special::mark(&mut result, node, had, &outcomes, &exact);
         if functional(&node.target).is_some() {

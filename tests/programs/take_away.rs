@@ -177,7 +177,7 @@ fn the_line_on_show_is_opened_in_the_editor_and_the_screen_comes_back() {
     assert_eq!(terminal.settings(), before);
     // Keys are the screen's again.
     terminal.send("?");
-    terminal.wait_for("write a report for colleagues");
+    terminal.wait_for("run every layer that has a conversion");
     terminal.send("\u{1b}");
     end(terminal);
 }

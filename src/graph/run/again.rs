@@ -26,7 +26,26 @@ impl Lockstep<'_> {
         }
         // One that cannot be started again cannot go on.
         self.mlx.info()?;
+        self.known = self.mlx.starts();
         Ok(format!("MLX: {}; from here on it goes on with torch's values", sentence(words)))
+    }
+
+    /// Look whether MLX's program died between two nodes, and start it: what is said of the node that comes next.
+    pub(in crate::graph) fn revive(&mut self) -> Result<Option<String>, Stop> {
+        self.mlx.info()?;
+        let now = self.mlx.starts();
+        let died = self.known > 0 && now > self.known;
+        self.known = now;
+        if !died {
+            return Ok(None);
+        }
+        self.starts += 1;
+        self.pending.clear();
+        self.mlx_drops.clear();
+        if self.starts > MOST_STARTS {
+            return Err(Stop::Engine(format!("MLX's program died {MOST_STARTS} times")));
+        }
+        Ok(Some("MLX's program died before this node and was started again: it goes on with torch's values".to_owned()))
     }
 
     /// libtorch is gone, and with it every value: the node failed, and the run ends.
