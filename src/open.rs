@@ -131,9 +131,16 @@ impl Opened {
         self.checkpoint.graph.as_ref().or_else(|| self.graph.as_ref()?.program.graph.as_ref())
     }
 
+    /// Whether the file holds code of TorchScript's, which becomes a graph when it is run.
+    pub fn has_code(&self) -> bool {
+        self.checkpoint.script.as_ref().is_some_and(|script| !script.objects.is_empty())
+    }
+
     /// The graph of the whole model as it can be run; `None` where there is none.
     pub fn job(&self) -> Option<Job> {
-        self.whole_graph()?;
+        if self.whole_graph().is_none() && !self.has_code() {
+            return None;
+        }
         let beside = self.graph.as_ref().filter(|_| self.checkpoint.graph.is_none());
         let exported = beside.map(|graph| {
             let (names, parameters) = (graph.names.clone(), graph.parameters.clone());

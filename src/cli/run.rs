@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
@@ -14,7 +14,7 @@ use crate::files::{Inputs, Kind, Outputs, Wanted};
 use crate::graph::inputs::{self, Source};
 use crate::graph::job::Job;
 use crate::graph::results::Results;
-use crate::graph::run::{Event, Lockstep, Seen, Stop};
+use crate::graph::run::{Event, Lockstep, Seen, Stop, Watched};
 use crate::graph::scripted;
 use crate::interrupt;
 use crate::open::open;
@@ -148,11 +148,14 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let graph = graph.as_ref();
     let watched = args.repro.as_deref().map(|node| watched(graph, node)).transpose()?;
     let lockstep = Lockstep::new(&job, deadline, &cancel, listener, &mut tell);
-    let mut lockstep = lockstep.with_rows(&job.table).with_numbers(&inputs.numbers).watch(watched);
+    let mut lockstep = lockstep.with_rows(&job.table).with_numbers(&inputs.numbers).watch(watched.clone());
     if let Some(device) = args.device {
         lockstep = lockstep.on_device(device.name()).map_err(|stop| stop.to_string())?;
     }
-    let ran = lockstep.start().and_then(|engines| lockstep.run(graph, &inputs.tensors).map(|()| engines));
+    let engines = lockstep.start();
+    let began = Instant::now();
+    let ran = engines.and_then(|engines| lockstep.run(graph, &inputs.tensors).map(|()| engines));
+    let took = began.elapsed();
     let seen = lockstep.seen();
     drop(lockstep);
     stderr::rewrite("");
@@ -164,6 +167,9 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         Err(Stop::Cancelled) => interrupt::leave(Some(&format!("interrupted after {} nodes", results.nodes.len()))),
         Err(stop) => return Err(format!("{path}: after {} nodes: {stop}", results.nodes.len()).into()),
     };
+    if verbose {
+        stderr::line(&times(&results, took));
+    }
     let report = Report { engines: &engines, inputs: &inputs.given, results: &results };
     match format {
         RunFormat::Text => output::print_text(&format!("\n{}\n", report.summary_text()))?,
@@ -171,10 +177,25 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         RunFormat::Md => output::print(report.markdown().as_bytes())?,
         RunFormat::Jsonl => {}
     }
-    if let Some(node) = watched {
-        write_repro(graph, node, seen.as_ref(), &report, &args.graph)?;
+    if let Some(node) = &watched {
+        write_repro(node, seen.as_ref(), &report, &args.graph)?;
     }
     Ok(results.exit())
+}
+
+/// How long the run took beside what the engines computed.
+fn times(results: &Results, took: Duration) -> String {
+    let (computed, took) = (results.computed(), took.as_secs_f64() * 1e3);
+    format!(
+        "{took:.0} ms for {} nodes; libtorch computed {:.0} ms in float32 and {:.0} in float64, MLX {:.0} on its own values and {:.0} \
+         on torch's: {:.2} times what both computed",
+        results.nodes.len(),
+        computed.torch,
+        computed.torch_f64,
+        computed.mlx,
+        computed.mlx_isolated,
+        took / computed.total().max(f64::MIN_POSITIVE),
+    )
 }
 
 /// What is run: of bare weights the graph that the user's Python exports for them.
@@ -210,26 +231,30 @@ fn tell_ignored(names: &[String]) {
 }
 
 /// The node that --repro names; what it would write must not be there yet.
-fn watched(graph: &Graph, node: &str) -> Result<usize, Failure> {
-    let named = graph.nodes.iter().position(|known| known.name == node);
-    let numbered = || node.parse::<usize>().ok().filter(|at| *at < graph.nodes.len());
-    let at = named.or_else(numbered);
-    let at = at.ok_or_else(|| format!("--repro {}: the graph has no such node", quoted(node)))?;
-    for path in repro::names(&graph.nodes[at].name) {
+fn watched(graph: &Graph, node: &str) -> Result<Watched, Failure> {
+    let found = Watched::find(graph, node);
+    let found = found.ok_or_else(|| format!("--repro {}: the graph has no such node", quoted(node)))?;
+    for path in repro::names(&found.name) {
         if Path::new(&path).symlink_metadata().is_ok() {
             return Err(format!("{path}: is there already; move it away, or run in another folder").into());
         }
     }
-    Ok(at)
+    Ok(found)
 }
 
 /// Write the script of a node, and its inputs where they are many.
-fn write_repro(graph: &Graph, at: usize, seen: Option<&Seen>, report: &Report<'_>, file: &Path) -> Result<(), Failure> {
-    let node = &graph.nodes[at];
+fn write_repro(node: &Watched, seen: Option<&Seen>, report: &Report<'_>, file: &Path) -> Result<(), Failure> {
     let fault = |reason: String| format!("--repro {}: {reason}", quoted(&node.name));
-    let result = report.results.nodes.iter().rfind(|result| result.index == at);
+    let mut results = report.results.nodes.iter();
+    let result = results.rfind(|result| result.index == node.index && result.name == node.name);
     let (Some(seen), Some(result)) = (seen, result) else {
-        return Err(fault("it computes nothing that is compared".to_owned()).into());
+        let within = report.results.nodes.iter().filter(|result| result.index == node.index);
+        let within: Vec<&str> = within.map(|result| result.name.as_str()).collect();
+        let reason = match within.as_slice() {
+            [] => "nothing of it was compared: it computes no tensor, or is in a branch that was not taken".to_owned(),
+            names => format!("it runs other nodes; name one of them: {}", quoted(&names.join(", "))),
+        };
+        return Err(fault(reason).into());
     };
     let [script, inputs] = repro::names(&node.name);
     let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();

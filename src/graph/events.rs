@@ -37,6 +37,10 @@ pub struct NodeResult {
     pub ms_torch: f64,
     /// Milliseconds of MLX on its own values.
     pub ms_mlx: f64,
+    /// Milliseconds of torch in float64: as the graph goes on, and on the float32 values.
+    pub ms_torch_f64: f64,
+    /// Milliseconds of MLX on torch's values.
+    pub ms_mlx_isolated: f64,
     /// What MLX ran, as Python.
     pub mlx: Option<String>,
 }
@@ -56,6 +60,8 @@ impl NodeResult {
             accumulated: None,
             ms_torch: 0.0,
             ms_mlx: 0.0,
+            ms_torch_f64: 0.0,
+            ms_mlx_isolated: 0.0,
             mlx: None,
         }
     }

@@ -1,5 +1,7 @@
 //! A node's results, held against each other: the worst of them makes its verdict.
 
+use std::borrow::Cow;
+
 use super::events::{NodeResult, NodeVerdict};
 use super::judge::{self, Inherited, Measured, Three, View};
 use super::rounding::Again;
@@ -45,11 +47,6 @@ pub(super) fn judge_node(
         note(Verdict::Failed, Some(format!("mlx: {words}")), result);
         return left;
     }
-    let data = |outcomes: &[Outcome], at: usize| match outcomes.get(at) {
-        Some(Outcome::Tensor { data: Some(data), .. }) => Some(plain_parts(data.clone())),
-        Some(Outcome::Number(number)) => numbered(number),
-        _ => None,
-    };
     for at in 0..torch.len() {
         let Some(reference) = data(torch, at) else { continue };
         let arbiter = match alone {
@@ -101,6 +98,18 @@ fn explained(again: &Again, at: usize, three: Three<'_>, bound: Bound) -> f64 {
     match judge::compare(three, bound, View::Isolated, 0.0) {
         Ok(measured) if again.off(at, three.mlx) <= measured.tolerance => again.off(at, three.exact),
         _ => 0.0,
+    }
+}
+
+/// A result that is compared.
+fn data(outcomes: &[Outcome], at: usize) -> Option<Cow<'_, TensorData>> {
+    match outcomes.get(at) {
+        Some(Outcome::Tensor { data: Some(data), .. }) => Some(match data.dtype {
+            Dtype::Complex64 | Dtype::Complex128 => Cow::Owned(plain_parts(data.clone())),
+            _ => Cow::Borrowed(data),
+        }),
+        Some(Outcome::Number(number)) => numbered(number).map(Cow::Owned),
+        _ => None,
     }
 }
 

@@ -60,6 +60,8 @@ impl Lockstep<'_> {
         if let Err(refusal) = self.load(graph, id, values)? {
             return Ok(missing(refusal.0));
         }
+        self.revive()?;
+        self.give_again(&[id], values)?;
         let Some(live) = values.get(&id).cloned() else {
             return Ok(missing("what gives it did not run".to_owned()));
         };

@@ -17,6 +17,66 @@ pub struct Results {
     pub outputs: Option<Vec<OutputResult>>,
 }
 
+/// Nodes of one module, or of it and those below it, as a run told of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that it told of.
+    pub nodes: u32,
+    /// Results: one for each node, and for each of those in a condition's branch.
+    pub told: u32,
+    /// Of these, those that are right alone.
+    pub right: u32,
+    /// Of these, those that both engines computed, and that were compared.
+    pub compared: u32,
+}
+
+/// What a run says of a module whose nodes were all run: it was measured in the graph, on the values that it gets there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InGraph {
+    /// Every node is right alone.
+    Agrees,
+    /// One at least is wrong, failed or was refused.
+    Parts,
+}
+
+impl Tally {
+    /// Count a result; `is_new` for the first of a node.
+    pub fn add(&mut self, verdict: NodeVerdict, is_new: bool) {
+        self.nodes += u32::from(is_new);
+        self.told += 1;
+        self.right += u32::from(!verdict.is_bad());
+        self.compared += u32::from(!matches!(verdict, NodeVerdict::Given | NodeVerdict::Refused));
+    }
+
+    /// What is said of a module of so many nodes. `None` where not all were run, or nothing was compared.
+    pub fn in_graph(&self, nodes: u32) -> Option<InGraph> {
+        if self.nodes < nodes || self.compared == 0 {
+            return None;
+        }
+        Some(if self.right == self.told { InGraph::Agrees } else { InGraph::Parts })
+    }
+}
+
+/// Milliseconds of a run by what was computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Computed {
+    /// Torch, float32.
+    pub torch: f64,
+    /// Torch, float64, both runs.
+    pub torch_f64: f64,
+    /// MLX, its own values.
+    pub mlx: f64,
+    /// MLX, torch's values.
+    pub mlx_isolated: f64,
+}
+
+impl Computed {
+    /// Both engines.
+    pub fn total(&self) -> f64 {
+        self.torch + self.torch_f64 + self.mlx + self.mlx_isolated
+    }
+}
+
 impl Results {
     /// Take an event up; returns the node that it is about.
     pub fn apply(&mut self, event: Event) -> Option<&NodeResult> {
@@ -68,6 +128,28 @@ impl Results {
         let agree = |output: &OutputResult| output.measured.as_ref().is_ok_and(|measured| measured.verdict.passes());
         let all_agree = outputs.is_some_and(|outputs| outputs.iter().all(agree));
         Exit::of(all_agree && self.run() > 0 && !self.nodes.iter().any(|node| node.verdict.is_bad()))
+    }
+
+    /// Of the modules with nodes in their own forward, those that were measured in the graph and agree, and all. Only a run that came
+    /// to its end says so.
+    pub fn modules(&self) -> Option<(usize, usize)> {
+        self.outputs.as_ref()?;
+        let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
+        for node in &self.nodes {
+            tallies.entry(&node.module).or_default().add(node.verdict, true);
+        }
+        let agree = tallies.values().filter(|tally| tally.in_graph(tally.nodes) == Some(InGraph::Agrees)).count();
+        Some((agree, tallies.len()))
+    }
+
+    /// Milliseconds that both engines computed, in all of a node's runs.
+    pub fn computed(&self) -> Computed {
+        self.nodes.iter().fold(Computed::default(), |all, node| Computed {
+            torch: all.torch + node.ms_torch,
+            torch_f64: all.torch_f64 + node.ms_torch_f64,
+            mlx: all.mlx + node.ms_mlx,
+            mlx_isolated: all.mlx_isolated + node.ms_mlx_isolated,
+        })
     }
 
     /// The worst verdict of what has come together.

@@ -7,9 +7,12 @@
 //! Torch runs the graph as it is, writes and views included, and says where each result lies in memory. MLX's programs never
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
+mod again;
 mod condition;
 mod fetched;
 mod judged;
+mod watched;
+mod writes;
 
 pub(super) use fetched::first_tensor;
 
@@ -18,7 +21,6 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::alias::scattered;
 pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop};
 use super::host::{self, Here};
 use super::job::State;
@@ -35,10 +37,11 @@ use crate::compare::tolerance::Bound;
 use crate::registry::aten::{Table, functional};
 use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
-use t2m_engine::client::{CancelToken, Client, Step};
+use t2m_engine::client::{self, CancelToken, Client, Step};
 use t2m_engine::graph::{Call, Outcome, Place, Run};
 use t2m_engine::process::Program;
 use t2m_engine::{EngineInfo, EngineState, Side};
+pub use watched::Watched;
 
 /// A value that lives in the engines.
 #[derive(Debug, Clone)]
@@ -50,12 +53,27 @@ pub(super) struct Live {
     pub inherited: Inherited,
     /// Whether rounding explains how far MLX's own is from torch's.
     pub agrees: bool,
+    /// Which start of MLX's program it was given to; a later one does not have it.
+    pub start: usize,
 }
 
 impl Live {
     /// A value of which nothing is known yet but where it is.
     fn new(form: Form, keys: Keys) -> Live {
-        Live { form, keys, place: None, special: Special::default(), inherited: Inherited::default(), agrees: true }
+        Live {
+            form,
+            keys,
+            place: None,
+            special: Special::default(),
+            inherited: Inherited::default(),
+            agrees: true,
+            start: 0,
+        }
+    }
+
+    /// Whether it is a tensor.
+    pub fn is_tensor(&self) -> bool {
+        matches!(self.form, Form::Tensor { .. })
     }
 
     /// Whether it is a tensor of numbers with a fraction.
@@ -90,7 +108,7 @@ pub struct Lockstep<'a> {
     /// Nodes before this one are run by torch alone; from here on MLX goes on with torch's values.
     from: usize,
     /// The node whose call and inputs are kept, and these.
-    watched: Option<usize>,
+    watched: Option<Watched>,
     /// Inputs that are numbers.
     numbers: Vec<(ValueId, Json)>,
     seen: Option<Seen>,
@@ -105,6 +123,10 @@ pub struct Lockstep<'a> {
     pub(super) mlx_drops: Vec<u64>,
     /// Values of the graph around the one that runs.
     outside: HashSet<u64>,
+    /// How often MLX's program was started again.
+    starts: usize,
+    /// How often it had been started when that was last looked at.
+    known: usize,
     tell: &'a mut dyn FnMut(Event),
 }
 
@@ -133,6 +155,8 @@ impl<'a> Lockstep<'a> {
             torch_drops: Vec::new(),
             mlx_drops: Vec::new(),
             outside: HashSet::new(),
+            starts: 0,
+            known: 0,
             tell,
         }
     }
@@ -163,7 +187,7 @@ impl<'a> Lockstep<'a> {
     }
 
     /// Keep what this node is given; [`Lockstep::seen`] hands it out.
-    pub fn watch(self, node: Option<usize>) -> Lockstep<'a> {
+    pub fn watch(self, node: Option<Watched>) -> Lockstep<'a> {
         Lockstep { watched: node, ..self }
     }
 
@@ -232,7 +256,7 @@ impl<'a> Lockstep<'a> {
         let special = Special::of(&data);
         self.pending.push((copy, data));
         let form = Form::Tensor { dtype: header.dtype, shape: header.shape };
-        Ok(Live { place, special, ..Live::new(form, Keys { torch, exact, copy, own: copy }) })
+        Ok(Live { place, special, start: self.starts, ..Live::new(form, Keys { torch, exact, copy, own: copy }) })
     }
 
     /// Load the parameters and buffers that a node is the first to need.
@@ -339,7 +363,7 @@ impl<'a> Lockstep<'a> {
             true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
             false => plan::mlx_within(graph, node, &forms, self.table),
         };
-        if self.watched == Some(index) {
+        if self.watched.as_ref().is_some_and(|watched| watched.is(index, node)) {
             self.seen = Some(self.look(node, values, &torch, &mlx)?);
         }
         self.both(graph, node, values, index, &torch, mlx).map(Some)
@@ -376,18 +400,29 @@ impl<'a> Lockstep<'a> {
             runs,
             drops: std::mem::take(&mut self.torch_drops),
         };
-        self.torch.start_step(self.generation, &step)?;
-        let mut mlx_ran = None;
+        let mut revived = None;
         if let Ok(call) = &mlx {
-            self.start_mlx(node, graph, call, values, &keys)?;
-            mlx_ran = Some(self.mlx.finish_step()?);
+            revived = self.revive()?;
+            self.give_again(&call.takes, values)?;
         }
-        let mut torch_ran = self.torch.finish_step()?;
-        let exact = torch_ran.pop().map(|ran| ran.results).unwrap_or_else(|| Err(String::new()));
+        self.torch.start_step(self.generation, &step).map_err(|error| self.torch_gone(node, index, error))?;
+        let (mut mlx_ran, mut crash) = (None, None);
+        if let Ok(call) = &mlx {
+            let started = self.start_mlx(node, graph, call, values, &keys);
+            match started.and_then(|()| self.mlx.finish_step()) {
+                Ok(ran) => mlx_ran = Some(ran),
+                Err(error) => crash = Some(self.mlx_gone(error)?),
+            }
+        }
+        let mut torch_ran = self.torch.finish_step().map_err(|error| self.torch_gone(node, index, error))?;
+        let exact = torch_ran.pop();
         let Some(single) = torch_ran.pop() else { return Err(Stop::Engine("libtorch gave nothing".to_owned())) };
-        let alone = torch_ran.pop().map(|ran| ran.results);
+        let alone = torch_ran.pop();
         let mut result = NodeResult::blank(node, index);
         result.ms_torch = single.milliseconds;
+        result.ms_torch_f64 = exact.iter().chain(&alone).map(|ran| ran.milliseconds).sum();
+        let (exact, alone) = (exact.map(|ran| ran.results), alone.map(|ran| ran.results));
+        let exact = exact.unwrap_or_else(|| Err(String::new()));
         let outcomes = match single.results {
             Ok(outcomes) => outcomes,
             Err(words) => {
@@ -401,6 +436,7 @@ impl<'a> Lockstep<'a> {
         let mut mlx_ran = mlx_ran.into_iter().flatten();
         let (mlx_alone, mlx_own) = (mlx_ran.next(), mlx_ran.next());
         result.ms_mlx = mlx_own.as_ref().map_or(0.0, |ran| ran.milliseconds);
+        result.ms_mlx_isolated = mlx_alone.as_ref().map_or(0.0, |ran| ran.milliseconds);
         let bound = mlx.as_ref().map_or(Bound::Pointwise, |call| call.bound);
         result.mlx = mlx.as_ref().ok().map(|call| {
             let (built, lines) = call.program.python();
@@ -423,6 +459,12 @@ impl<'a> Lockstep<'a> {
             result.verdict = NodeVerdict::Refused;
             result.reason = Some(refusal.to_string());
         }
+        if let Some(words) = crash {
+            (result.verdict, result.reason) = (NodeVerdict::Compared(Verdict::Failed), Some(words));
+        }
+        if result.reason.is_none() {
+            result.reason = revived;
+        }
         special::mark(&mut result, node, had, &outcomes, &exact);
         if functional(&node.target).is_some() {
             self.written(node, values)?;
@@ -441,7 +483,7 @@ impl<'a> Lockstep<'a> {
         call: &MlxCall,
         values: &Values,
         keys: &[Keys],
-    ) -> Result<(), Stop> {
+    ) -> Result<(), client::Error> {
         let pending = std::mem::take(&mut self.pending);
         let taken = |which: fn(&Keys) -> u64| -> Vec<u64> {
             call.takes.iter().filter_map(|id| values.get(id)).map(|live| which(&live.keys)).collect()
@@ -460,7 +502,7 @@ impl<'a> Lockstep<'a> {
             ],
             drops: std::mem::take(&mut self.mlx_drops),
         };
-        Ok(self.mlx.start_step(self.generation, &step)?)
+        self.mlx.start_step(self.generation, &step)
     }
 
     /// Take up what a node gave.
@@ -472,6 +514,7 @@ impl<'a> Lockstep<'a> {
         outcomes: &[Outcome],
         own: &Option<Result<Vec<Outcome>, String>>,
     ) -> Result<(), Stop> {
+        let start = self.starts;
         for (at, (output, keys)) in node.outputs.iter().zip(keys).enumerate() {
             let Some(id) = output else { continue };
             match outcomes.get(at) {
@@ -486,7 +529,7 @@ impl<'a> Lockstep<'a> {
                     }
                     self.pending.push((keys.copy, data.clone()));
                     let special = Special::of(data);
-                    values.insert(*id, Live { place: place.clone(), special, ..Live::new(form, keys) });
+                    values.insert(*id, Live { place: place.clone(), special, start, ..Live::new(form, keys) });
                 }
                 Some(Outcome::Number(number)) => {
                     values.insert(*id, Live::new(Form::Number(number.clone()), *keys));
@@ -495,80 +538,6 @@ impl<'a> Lockstep<'a> {
             }
         }
         Ok(())
-    }
-
-    /// A node wrote into its first argument: every value in the same storage is another now.
-    pub(super) fn written(&mut self, node: &Node, values: &mut Values) -> Result<(), Stop> {
-        let target = node.arguments.first().and_then(|(_, argument)| argument.values().first().copied());
-        let (Some(target), Some(Some(output))) = (target, node.outputs.first()) else { return Ok(()) };
-        let (Some(before), Some(result)) = (values.get(&target).cloned(), values.get(output).cloned()) else {
-            return Ok(());
-        };
-        let Some(place) = before.place.clone() else { return Ok(()) };
-        let others: Vec<ValueId> = values
-            .iter()
-            .filter(|(id, live)| {
-                **id != target && **id != *output && live.place.as_ref().is_some_and(|own| own.storage == place.storage)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in others {
-            let Some(live) = values.get(&id).cloned() else { continue };
-            let data = self.fetch(live.keys.torch)?;
-            let copy = self.key();
-            let special = Special::of(&data);
-            self.pending.push((copy, data));
-            let own = self.rewritten(&live, &before, &result)?.unwrap_or(copy);
-            if let Some(changed) = values.get_mut(&id) {
-                (changed.keys.copy, changed.keys.own, changed.special) = (copy, own, special);
-                changed.inherited = Inherited::all([live.inherited, result.inherited].into_iter());
-            }
-            self.drop_mlx(live.keys, values);
-        }
-        if let Some(changed) = values.get_mut(&target) {
-            let old = changed.keys;
-            (changed.keys.copy, changed.keys.own, changed.special) =
-                (result.keys.copy, result.keys.own, result.special);
-            changed.inherited = result.inherited;
-            self.drop_mlx(old, values);
-        }
-        Ok(())
-    }
-
-    fn drop_mlx(&mut self, keys: Keys, values: &Values) {
-        let is_held = |key: u64| values.values().any(|live| [live.keys.copy, live.keys.own].contains(&key));
-        let drops = [keys.copy, keys.own].into_iter().filter(|key| !is_held(*key) && !self.outside.contains(key));
-        let drops: Vec<u64> = drops.collect();
-        self.pending.retain(|(key, _)| !drops.contains(key));
-        self.mlx_drops.extend(drops);
-    }
-
-    /// MLX's own value of a view, after `written` was written where `target` was. `None` where it has none.
-    fn rewritten(&mut self, view: &Live, target: &Live, written: &Live) -> Result<Option<u64>, Stop> {
-        let (Some(view_place), Some(target_place)) = (&view.place, &target.place) else { return Ok(None) };
-        let (Form::Tensor { shape: view_shape, .. }, Form::Tensor { shape: target_shape, .. }) =
-            (&view.form, &target.form)
-        else {
-            return Ok(None);
-        };
-        let Some(program) = scattered((view_shape, view_place), (target_shape, target_place)) else { return Ok(None) };
-        let own = self.key();
-        let pending = std::mem::take(&mut self.pending);
-        let run = Run {
-            compute: Dtype::Float32,
-            takes: vec![view.keys.own, written.keys.own],
-            gives: vec![own],
-            returns: false,
-        };
-        let step = Step {
-            values: pending.iter().map(|(key, data)| (*key, data)).collect(),
-            call: Call::Program { program, dtypes: vec![None] },
-            runs: vec![run],
-            drops: std::mem::take(&mut self.mlx_drops),
-        };
-        self.mlx.start_step(self.generation, &step)?;
-        let ran = self.mlx.finish_step()?;
-        Ok(ran.first().is_some_and(|ran| ran.results.is_ok()).then_some(own))
     }
 }
 

@@ -27,7 +27,11 @@ const PATH_BYTES_AT_LEAST: usize = 16 << 20;
 /// path in `_metadata`; their classes are inferred from names and shapes.
 pub fn build(checkpoint: &Checkpoint) -> Model {
     let mut model = match &checkpoint.content {
-        Content::Modules(found) => from_modules(found),
+        Content::Modules(found) => {
+            let mut model = from_modules(found);
+            infer::uncalled(&mut model);
+            model
+        }
         Content::StateDict { module_versions } => {
             let (mut model, versions) = from_names(&checkpoint.tensors, module_versions);
             infer::infer(&mut model, &checkpoint.tensors, &versions, checkpoint.config());

@@ -37,6 +37,9 @@ impl Report<'_> {
                 summary.insert(verdict.name().to_owned(), json!(before + count as u64));
             }
         }
+        if let Some((agree, all)) = self.results.modules() {
+            summary.insert("modules".to_owned(), json!({"agree": agree, "all": all}));
+        }
         let inputs: Vec<Value> = self
             .inputs
             .iter()
@@ -69,6 +72,11 @@ impl Report<'_> {
         let counts: Vec<String> =
             self.results.verdicts().into_iter().map(|(verdict, count)| format!("{count} {}", verdict.name())).collect();
         lines.push(format!("nodes: {}", counts.join(", ")));
+        if let Some((agree, all)) = self.results.modules() {
+            lines.push(format!(
+                "modules: {agree} of {all} agree in the graph: all nodes of their forward ran and are right alone"
+            ));
+        }
         let refused: Vec<String> =
             self.results.refused().into_iter().map(|(op, count)| format!("{} ({count})", quoted(op))).collect();
         if !refused.is_empty() {
@@ -126,6 +134,8 @@ pub fn node_json(node: &NodeResult) -> Value {
         "verdict": node.verdict.name(),
         "ms_torch": node.ms_torch,
         "ms_mlx": node.ms_mlx,
+        "ms_torch_f64": node.ms_torch_f64,
+        "ms_mlx_isolated": node.ms_mlx_isolated,
     });
     if let Some((file, line)) = &node.place {
         value["file"] = json!(file);

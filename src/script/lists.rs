@@ -140,8 +140,7 @@ impl Machine<'_> {
                 Some(Value::bool(pairs.borrow().iter().any(|(known, _)| known.equals(key) == Some(true))))
             }
             ("__contains__", Some(list @ Value::List(_)), Some(value)) => {
-                let found = list.items().unwrap_or_default();
-                Some(Value::bool(found.iter().any(|item| item.equals(value) == Some(true))))
+                Some(among(&list.items().unwrap_or_default(), value))
             }
             ("pop", Some(Value::List(items)), index) => {
                 let length = items.borrow().len();
@@ -272,8 +271,7 @@ impl Machine<'_> {
             }
             ("__contains__", Some(Value::Unknown | Value::Several(_)), Some(_)) => Some(Value::Unknown),
             ("__contains__", Some(tuple @ Value::Tuple(..)), Some(value)) => {
-                let found = tuple.items().unwrap_or_default();
-                Some(Value::bool(found.iter().any(|item| item.equals(value) == Some(true))))
+                Some(among(&tuple.items().unwrap_or_default(), value))
             }
             ("dict", None, None) => Some(Value::Dict(Default::default())),
             ("format", Some(Value::Text(text)), _) => {
@@ -339,6 +337,16 @@ impl Machine<'_> {
         let part: Vec<Value> =
             items.into_iter().skip(start).take(count).step_by(usize::try_from(step).unwrap_or(usize::MAX)).collect();
         Ok(Some(if matches!(of, Value::Tuple(..)) { Value::tuple(part) } else { Value::list(part) }))
+    }
+}
+
+/// Whether a value is among others, where that can be told.
+fn among(items: &[Value], value: &Value) -> Value {
+    let same: Vec<Option<bool>> = items.iter().map(|item| item.equals(value)).collect();
+    match (same.contains(&Some(true)), same.contains(&None)) {
+        (true, _) => Value::bool(true),
+        (false, true) => Value::Unknown,
+        (false, false) => Value::bool(false),
     }
 }
 

@@ -128,7 +128,7 @@ fn what_no_graph_can_is_refused_at_its_line() {
     assert_eq!(none.to_string(), "the file holds no code of TorchScript's");
     assert_eq!(
         graph(&forward("return x"), &[], &mut Same).unwrap_err().to_string(),
-        "forward is not given x at code/__torch__.py"
+        "forward is not given x at code/__torch__.py:1"
     );
 }
 

@@ -15,6 +15,7 @@ use crate::filter::{Facts, Kept};
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{Blockers, Folders, Headline, ToPort, to_port};
+use crate::graph::inputs::{self, Takes};
 use crate::model::{Model, Module, ModuleId, attributes};
 use crate::open::Opened;
 use crate::ports::{self, Port};
@@ -58,6 +59,10 @@ pub struct Document {
     pub headline: Headline,
     /// The graph of the whole model, where there is one.
     pub nodes: Option<Arc<Nodes>>,
+    /// What the graph takes.
+    pub takes: Vec<Takes>,
+    /// Whether a run has to be told its inputs, as the file does not.
+    pub asks: bool,
     /// Folders that source was found in.
     pub folders: Folders,
     /// Says in one line what a module is, beginning with its class.
@@ -237,6 +242,13 @@ impl Document {
         document.port = to_port::of(&opened.model, &opened.triage, &document.ops, opened.architecture.as_deref());
         document.headline.weights = known_share(opened);
         document.nodes = Nodes::of(opened).map(Arc::new);
+        if document.nodes.is_some() {
+            let takes = inputs::takes(&opened.checkpoint, opened.whole_graph(), opened.outline.as_deref());
+            // Why it cannot be told is said when it is run.
+            document.takes = takes.unwrap_or_default();
+            let has_samples = opened.checkpoint.samples.is_some();
+            document.asks = !has_samples && document.takes.iter().any(|one| one.is_needed && !one.is_told);
+        }
         document
     }
 
@@ -284,6 +296,8 @@ impl Document {
             triage,
             headline,
             nodes: None,
+            takes: Vec::new(),
+            asks: false,
             folders,
             describe: line,
             findings,

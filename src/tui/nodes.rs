@@ -10,6 +10,7 @@ use crate::graph::preflight::Preflight;
 use crate::model::{Model, ModuleId};
 use crate::open::Opened;
 use crate::source::Roots;
+use t2m_checkpoint::Checkpoint;
 use t2m_checkpoint::graph::{Argument, Graph, Node};
 
 /// Files of source that are read, and bytes of each at most.
@@ -50,6 +51,8 @@ pub struct Nodes {
     pub all: Vec<Row>,
     /// What can be said before a run.
     pub preflight: Preflight,
+    /// Whether it is what a TorchScript file's code tells by itself: the graph is known when it was gone through with inputs.
+    pub is_outline: bool,
     /// How many nodes the graph has, with those that only check something.
     pub length: usize,
     /// Rows of each module's own forward.
@@ -86,7 +89,14 @@ pub fn short(target: &str) -> &str {
 impl Nodes {
     /// Of an opened file; `None` where there is no graph.
     pub fn of(opened: &Opened) -> Option<Nodes> {
-        let graph = opened.whole_graph()?;
+        let nothing = Graph::default();
+        let (graph, is_outline) = match (opened.whole_graph(), opened.outline.as_deref()) {
+            (Some(graph), _) => (graph, false),
+            (None, Some(outline)) => (outline, true),
+            // What cannot be told of the code without inputs may run with them.
+            (None, None) if opened.has_code() => (&nothing, true),
+            (None, None) => return None,
+        };
         let beside = opened.graph.as_deref().filter(|_| opened.checkpoint.graph.is_none());
         let path = |path: &str| match beside {
             Some(graph) => graph.module(path).map(|path| path.to_string()).unwrap_or_default(),
@@ -96,7 +106,53 @@ impl Nodes {
         let mut nodes = Nodes::new(graph, preflight, &opened.model, path);
         let classes = opened.triage.classes.values().map(|source| PathBuf::from(&source.file)).collect();
         nodes.read(&opened.roots, classes);
+        nodes.is_outline = is_outline;
+        nodes.keep(&opened.checkpoint);
         Some(nodes)
+    }
+
+    /// Those of the graph that the code became; the texts are known.
+    pub fn of_code(&self, graph: &Graph, preflight: Preflight, model: &Model) -> Nodes {
+        let nodes = Nodes::new(graph, preflight, model, str::to_owned);
+        Nodes { texts: self.texts.clone(), ..nodes }
+    }
+
+    /// Take the texts that the file itself holds: methods at their lines, and TorchScript's own code. A file of the same name that
+    /// was found here may be another.
+    fn keep(&mut self, checkpoint: &Checkpoint) {
+        let most = FILES.0;
+        let mut files: HashMap<&str, Vec<&str>> = HashMap::new();
+        for source in checkpoint.sources.iter().filter(|_| checkpoint.script.is_some()) {
+            if files.len() < most || files.contains_key(source.file.as_str()) {
+                let lines = files.entry(&source.file).or_default();
+                for (at, line) in source.text.lines().enumerate() {
+                    match lines.get_mut(at) {
+                        Some(known) if known.trim().is_empty() => *known = line,
+                        Some(_) => {}
+                        None => lines.push(line),
+                    }
+                }
+            }
+        }
+        let has = |lines: &[&str], file: &str| {
+            let wanted = self.lines.keys().filter(|(own, _)| **own == *file);
+            wanted.clone().all(|(_, line)| lines.get(line - 1).is_some_and(|line| !line.trim().is_empty()))
+        };
+        for (file, lines) in files {
+            if !self.texts.contains_key(file) || has(&lines, file) {
+                let text =
+                    Text { path: PathBuf::from(file), text: lines.join("\n").into(), origin: "kept in the file" };
+                self.texts.insert(Arc::from(file), text);
+            }
+        }
+        for file in checkpoint.script.iter().flat_map(|script| &script.files).take(most) {
+            let text = Text {
+                path: PathBuf::from(&file.record),
+                text: file.text.as_str().into(),
+                origin: "TorchScript's code",
+            };
+            self.texts.insert(Arc::from(file.record.as_str()), text);
+        }
     }
 
     /// Without any source; `path` gives the model's path of a module of the graph.

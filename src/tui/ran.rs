@@ -9,7 +9,7 @@ use crate::architecture::spec::InputSpec;
 use crate::compare::Verdict;
 use crate::graph::inputs::Given;
 use crate::graph::judge::Measured;
-use crate::graph::results::diverges;
+use crate::graph::results::{InGraph, Tally, diverges};
 use crate::graph::run::{Event, NodeResult, NodeVerdict, OutputResult, Stop};
 use crate::graph::runner::{Report, Request};
 use crate::model::{Model, ModuleId};
@@ -41,10 +41,8 @@ pub enum Which {
 /// The nodes of a module and of those below it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sum {
-    /// Nodes that were run, or refused.
-    pub told: u32,
-    /// Of these, those that are right alone.
-    pub right: u32,
+    /// Its nodes, counted.
+    pub nodes: Tally,
     /// The worst of what was found of them alone.
     pub worst: Option<NodeVerdict>,
     /// The worst of what has come together.
@@ -81,6 +79,7 @@ pub struct Ran {
     diverging: BTreeSet<usize>,
     worst: Option<usize>,
     sums: Vec<Sum>,
+    agreeing: BTreeSet<ModuleId>,
     isolated: Levels,
     accumulated: Levels,
 }
@@ -125,7 +124,7 @@ impl Ran {
 
     /// Take a report up. Of a run that was given up nothing is heard.
     pub fn hear(&mut self, number: u64, report: Report) {
-        if number != self.number || !self.is_running() {
+        if !self.is_of(number) {
             return;
         }
         match report {
@@ -139,6 +138,19 @@ impl Ran {
             Report::Ended(Ok(())) => self.progress = Progress::Done,
             Report::Ended(Err(stop)) => self.progress = Progress::Stopped(stop),
         }
+    }
+
+    /// Whether this is the number of the run that goes on.
+    pub fn is_of(&self, number: u64) -> bool {
+        number == self.number && self.is_running()
+    }
+
+    /// The code became a graph of these nodes; what was found of others is of no use.
+    pub fn renew(&mut self, nodes: Arc<Nodes>) {
+        let before = std::mem::replace(self, Ran::new(Arc::clone(&self.model), nodes));
+        let Ran { progress, from, specs, given, torch, mlx, number, .. } = before;
+        let new = std::mem::take(self);
+        *self = Ran { progress, from, specs, given, torch, mlx, number, ..new };
     }
 
     /// It is given up.
@@ -159,8 +171,9 @@ impl Ran {
         }
         let module = self.nodes.row_of(index).and_then(|row| self.nodes.get(row)).map(|row| row.module);
         let (verdict, accumulated) = (result.verdict, result.accumulated.as_ref().map(|one| one.verdict));
+        let is_new = slot.is_empty();
         slot.push(result);
-        self.sum(module, verdict, accumulated);
+        self.sum(module, verdict, accumulated, is_new);
         for which in [Which::Isolated, Which::Accumulated] {
             if self.measured(index, which).is_none() {
                 continue;
@@ -184,12 +197,17 @@ impl Ran {
         }
     }
 
-    fn sum(&mut self, module: Option<ModuleId>, verdict: NodeVerdict, accumulated: Option<Verdict>) {
+    fn sum(&mut self, module: Option<ModuleId>, verdict: NodeVerdict, accumulated: Option<Verdict>, is_new: bool) {
         let mut at = module;
         while let Some(id) = at {
             if let Some(sum) = self.sums.get_mut(id) {
-                sum.told += 1;
-                sum.right += u32::from(!verdict.is_bad());
+                sum.nodes.add(verdict, is_new);
+                let found = sum.nodes.in_graph(self.nodes.below(id));
+                if found == Some(InGraph::Agrees) {
+                    self.agreeing.insert(id);
+                } else {
+                    self.agreeing.remove(&id);
+                }
                 sum.worst = sum.worst.into_iter().chain([verdict]).max_by_key(|verdict| badness(*verdict));
                 sum.accumulated = sum.accumulated.max(accumulated);
             }
@@ -241,6 +259,16 @@ impl Ran {
     /// Nodes of a module and below it.
     pub fn sum_of(&self, id: ModuleId) -> Sum {
         self.sums.get(id).copied().unwrap_or_default()
+    }
+
+    /// What the run says of a module as a whole, once all its nodes ran.
+    pub fn in_graph(&self, id: ModuleId) -> Option<InGraph> {
+        self.sum_of(id).nodes.in_graph(self.nodes.below(id)).filter(|_| self.nodes.below(id) > 0)
+    }
+
+    /// Modules all whose nodes ran and are right alone.
+    pub fn agreeing(&self) -> &BTreeSet<ModuleId> {
+        &self.agreeing
     }
 
     /// The first node whose own result is wrong, or with which what has come together is no longer explained by rounding.

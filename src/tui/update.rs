@@ -14,6 +14,7 @@ use super::state::{Screen, State};
 use super::work;
 use crate::exit::Exit;
 use crate::filter::Filter;
+use crate::graph::runner::Report;
 use crate::session::Change;
 use crate::verify;
 
@@ -203,6 +204,7 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
                 state.notice = Some(words);
             }
         }
+        Action::Graph(number, Report::Graph(graph)) => view.take_graph(number, &graph),
         Action::Graph(number, report) => {
             let ran = view.ran.is_running();
             view.ran.hear(number, report);
@@ -287,6 +289,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     let Some((mut context, panels)) = state.context(effects) else { return };
     match command {
         Command::Open(name) => panels.open(name, &mut context),
+        Command::RunGraph if panes::graph::asks(context.view) => panels.open(Name::Inputs, &mut context),
         Command::Quit => context.effects.push(Effect::Quit(Exit::Fine)),
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),
         Command::Dismiss => {

@@ -14,7 +14,7 @@ use t2m_engine::client::CancelToken;
 use t2m_tui::graph::inputs::{Source, of_graph};
 use t2m_tui::graph::job::Job;
 use t2m_tui::graph::results::Results;
-use t2m_tui::graph::run::{Event, Lockstep};
+use t2m_tui::graph::run::{Event, Lockstep, Watched};
 use t2m_tui::graph::runner::{Report, Request, Runner};
 use t2m_tui::registry::aten::Table;
 
@@ -58,7 +58,7 @@ fn from_a_node_on_mlx_begins_with_torchs_values() {
         };
         let token = CancelToken::default();
         let lockstep = Lockstep::new(&job, Duration::from_secs(120), &token, |_, _| {}, &mut tell);
-        let mut lockstep = lockstep.with_rows(&job.table).from(from).watch(Some(at));
+        let mut lockstep = lockstep.with_rows(&job.table).from(from).watch(Watched::find(graph, &at.to_string()));
         lockstep.run(graph, &tensors).unwrap();
         let seen = lockstep.seen();
         drop(lockstep);
@@ -161,6 +161,71 @@ fn a_script_is_written_for_a_node_and_never_over_another_file() {
 }
 
 #[test]
+fn a_script_is_written_for_a_node_in_a_branch_and_of_torchscripts_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let branches = Checkpoint::open(&fixture("branches.pt2")).unwrap();
+    let graph = branches.graph.unwrap();
+    let taken = |node: &str| {
+        let file = fixture("branches.pt2").display().to_string();
+        let output = run_in(folder.path(), &["run", &file, "--repro", node, "--format", "json"]);
+        (stderr(&output), json(&output))
+    };
+    // The condition itself runs others: each branch adds or subtracts.
+    let cond = graph.nodes.iter().find(|node| node.target == "higher_order.cond").unwrap();
+    let (said, report) = taken(&cond.name);
+    assert!(said.contains("it runs other nodes; name one of them: "), "{said}");
+    let index = graph.nodes.iter().position(|node| node.name == cond.name).unwrap();
+    let within = report["nodes"].as_array().unwrap().iter().find(|node| node["index"] == index).unwrap();
+    let name = within["name"].as_str().unwrap();
+    let (said, _) = taken(name);
+    assert!(said.contains(&format!("wrote repro_{name}.py")), "{said}");
+    let script = std::fs::read_to_string(folder.path().join(format!("repro_{name}.py"))).unwrap();
+    assert!(script.contains(&format!("torch.ops.{}(", within["op"].as_str().unwrap())), "{script}");
+    // A TorchScript file's nodes are known once its code was gone through.
+    let file = fixture("steps.pt").display().to_string();
+    let output = run_in(folder.path(), &["run", &file, "--input", "2x3x2x6", "--repro", "tanh_1", "--format", "json"]);
+    assert!(stderr(&output).contains("wrote repro_tanh_1.py"), "{}", stderr(&output));
+    let script = std::fs::read_to_string(folder.path().join("repro_tanh_1.py")).unwrap();
+    assert!(script.contains("torch.ops.aten.tanh.default(") && script.contains("scripts.py:30"), "{script}");
+}
+
+#[test]
+fn a_program_of_mlxs_that_dies_in_a_run_is_that_nodes_failure_and_the_run_goes_on() {
+    let job = Job::of(Arc::new(Checkpoint::open(&fixture("attention.pt2")).unwrap()));
+    let graph = job.graph().unwrap();
+    let tensors = of_graph(graph, Source::Sample(job.samples().unwrap())).unwrap().tensors;
+    let mut results = Results::default();
+    let mut killed = 0;
+    let mut tell = |event: Event| {
+        if let Some(node) = results.apply(event)
+            && (node.target == "aten.sigmoid.default" || node.index == 20)
+        {
+            // Nothing of it is waiting: it dies before the next step.
+            crate::terminal::signal("KILL", crate::terminal::child_of(std::process::id(), "t2m-mlx"));
+            killed += 1;
+        }
+    };
+    let cancel = CancelToken::default();
+    let lockstep = Lockstep::new(&job, Duration::from_secs(120), &cancel, |_, _| {}, &mut tell);
+    let mut lockstep = lockstep.with_rows(&job.table);
+    lockstep.run(graph, &tensors).unwrap();
+    drop(lockstep);
+    assert_eq!(killed, 2);
+    // It is told of the node that it ran, or of the next one where it had nothing to do when it died.
+    let told = |node: &&t2m_tui::graph::run::NodeResult| {
+        node.reason.as_ref().is_some_and(|reason| reason.contains("goes on with torch's values"))
+    };
+    assert_eq!(results.nodes.iter().filter(told).count(), 2, "{results:#?}");
+    // Everything else was compared, alone and together, and agrees.
+    let others = results.nodes.iter().filter(|node| !told(node));
+    let bad: Vec<_> = others.filter(|node| node.verdict.is_bad() || t2m_tui::graph::results::diverges(node)).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    let outputs = results.outputs.as_ref().unwrap();
+    assert!(outputs.iter().all(|output| output.measured.as_ref().unwrap().verdict.passes()), "{outputs:#?}");
+    assert!(results.nodes.len() >= 75);
+}
+
+#[test]
 fn inputs_are_drawn_as_asked_or_taken_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = fixture("branches.pt2").display().to_string();
@@ -191,7 +256,7 @@ fn inputs_are_drawn_as_asked_or_taken_from_a_file() {
     for (arguments, words) in [
         (&["--input", "5x4", "--input", "5x4"][..], "--input 5x4: it is one too many; the graph takes x"),
         (&["--input", "5x4<9"], "`x` is float32 in the graph, numbers with a point, and not int64"),
-        (&["--input", "5x4", "--inputs", &path], "cannot be used with"),
+        (&["--input", "5x4", "--inputs", &path], "--input 5x4: it is one too many; the graph takes x"),
     ] {
         let output = call(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -232,6 +297,31 @@ fn on_the_screen_the_jump_lands_on_the_node_and_its_line() {
     assert!(screen.contains("1 broken"), "{screen}");
     terminal
         .wait("the outputs", |screen| ["= output add_5", "✓ output add_5"].iter().any(|words| screen.contains(words)));
+    terminal.send("q");
+    assert_eq!(terminal.wait_end().exit_code(), 0);
+}
+
+#[test]
+fn on_the_screen_torchscripts_code_asks_for_its_inputs_and_runs_as_a_graph() {
+    let file = fixture("steps.pt").display().to_string();
+    let mut terminal = Terminal::start(&[&file], &[], 160, 48);
+    terminal.wait_for("this file holds a graph: r runs it node by node");
+    // The code alone does not say what an image is like: r asks, with what its first layer tells.
+    terminal.send("r");
+    let screen = terminal.wait_for("Inputs of the graph");
+    assert!(screen.contains("x=1x3x224x224") && screen.contains("Optional[Tensor]"), "{screen}");
+    terminal.send("\u{15}x=2x3x2\r");
+    let screen = terminal.wait_for("it was not run");
+    assert!(screen.contains("changes its inputs"), "{screen}");
+    terminal.send("I");
+    terminal.wait_for("x=2x3x2");
+    terminal.send("x6\r");
+    let screen = terminal.wait("the end", |screen| screen.contains("nodes were run"));
+    assert!(screen.contains("first divergence: none") && screen.contains("input x float32 2×3×2×6"), "{screen}");
+    // A node stands under its module, with its line of the Python that the file keeps.
+    terminal.send("W");
+    let screen = terminal.wait("its line", |screen| screen.contains("MLX ran:") && screen.contains("kept in the file"));
+    assert!(screen.contains("scripts.py:"), "{screen}");
     terminal.send("q");
     assert_eq!(terminal.wait_end().exit_code(), 0);
 }

@@ -92,7 +92,7 @@ fn leaving_does_not_wait_for_an_engine_that_hangs() {
 }
 
 /// The process id of a child program.
-fn child_of(parent: u32, program: &str) -> u32 {
+pub(crate) fn child_of(parent: u32, program: &str) -> u32 {
     let output = std::process::Command::new("ps").args(["-eo", "pid=,ppid=,args="]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines()
@@ -105,7 +105,7 @@ fn child_of(parent: u32, program: &str) -> u32 {
         .unwrap_or_else(|| panic!("{program} does not run below {parent}:\n{text}"))
 }
 
-fn signal(name: &str, process: u32) {
+pub(crate) fn signal(name: &str, process: u32) {
     assert!(
         std::process::Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().unwrap().success()
     );

@@ -56,7 +56,7 @@ fn what_a_call_lacks_is_named_with_its_type_and_a_call_that_works() {
         "--input does not say what `rate` is: once for each of x, rate, parts; it takes x: Tensor, rate: int, \
          parts: Dict[str, Tensor], mode: str (may be left out), mask: Optional[Tensor] (may be left out), \
          span: Optional[Tuple[int, int]] (may be left out), scale: float (may be left out); for example --input x=1x4 \
-         --input rate=8 --input parts.KEY=1x16 (the file does not tell the shape of parts: put your own)"
+         --input rate=8 --input parts.KEY=1x6"
     );
     for (specs, words) in [
         (&["x=2x4", "rate=0.5"][..], "--input rate=0.5: `rate` is int, and no tensor: rate=8"),

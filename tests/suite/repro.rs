@@ -81,6 +81,8 @@ fn of_graph(graph: &Graph, file: &str, name: &str) -> Result<Repro, String> {
         accumulated: None,
         ms_torch: 0.0,
         ms_mlx: 0.0,
+        ms_torch_f64: 0.0,
+        ms_mlx_isolated: 0.0,
         mlx: None,
     };
     let engine = |version: &str| EngineInfo {

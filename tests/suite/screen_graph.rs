@@ -84,6 +84,8 @@ fn result(row: &Row, is_behind: bool) -> NodeResult {
         accumulated: Some(measured(together, 1.5e-5)),
         ms_torch: 0.04,
         ms_mlx: 0.11,
+        ms_torch_f64: 0.09,
+        ms_mlx_isolated: 0.1,
         mlx: Some("v1 = self * 1.02\nv0 = mx.sigmoid(v1)\nreturn v0".to_owned()),
     }
 }
@@ -270,7 +272,7 @@ fn a_run_is_cancelled_and_goes_on_from_a_node() {
     report(&mut state, &third, usize::MAX);
     assert_eq!(view(&state).ran.first_divergence(), divergence);
     let sum = view(&state).ran.sum_of(0);
-    assert_eq!((sum.told as usize, sum.right as usize), (all.all.len(), all.all.len() - 1));
+    assert_eq!((sum.nodes.told as usize, sum.nodes.right as usize), (all.all.len(), all.all.len() - 1));
 }
 
 #[test]
@@ -294,4 +296,88 @@ fn where_there_is_no_graph_the_pane_says_how_to_get_one() {
     act(&mut state, Action::Opened(Arc::new(document)));
     assert_eq!(asked(&command(&mut state, Command::RunGraph)), None);
     insta::assert_snapshot!("graph_none", rows(&draw(&mut state, 160, 45)).join("\n"));
+}
+
+#[test]
+fn a_search_finds_nodes_while_they_are_shown() {
+    let mut state = opened("dark");
+    let search = |state: &mut State, words: &str| {
+        command(state, Command::Open(t2m_tui::tui::panels::Name::Find));
+        words.chars().for_each(|letter| drop(act(state, Action::Text(letter))));
+        command(state, Command::Accept);
+        let node = view(state).tree.node();
+        node.and_then(|node| Some(view(state).document.nodes.clone()?.get(node)?.name.clone()))
+    };
+    // Modules alone are on show, and none is called so.
+    assert_eq!(search(&mut state, "sigmoid"), None);
+    command(&mut state, Command::Nodes);
+    assert_eq!(search(&mut state, "sigmoid").as_deref(), Some("sigmoid"));
+    // By its name in the graph, and on to the next of the same op.
+    assert_eq!(search(&mut state, "add_2").as_deref(), Some("add_2"));
+    let first = search(&mut state, "transpose").unwrap();
+    command(&mut state, Command::FindNext);
+    let row = view(&state).tree.node().unwrap();
+    let next = view(&state).document.nodes.clone().unwrap().get(row).unwrap().clone();
+    assert!(next.op().starts_with("transpose") && next.name != first, "{next:?}");
+    let screen = rows(&draw(&mut state, 120, 40)).join("\n");
+    assert!(screen.contains("/transpose  node 2 of "), "{screen}");
+}
+
+#[test]
+fn what_a_run_says_of_layers_is_counted_beside_what_was_measured() {
+    let mut state = opened("dark");
+    let request = asked(&command(&mut state, Command::RunGraph)).unwrap();
+    let screen = |state: &mut State| rows(&draw(state, 160, 45)).join("\n");
+    assert!(!screen(&mut state).contains("in graph"));
+    report(&mut state, &request, usize::MAX);
+    tell(&mut state, request.number, Report::Ended(Ok(())));
+    command(&mut state, Command::Nodes);
+    let found = screen(&mut state);
+    // Every layer's node is right but for the sigmoid, which is in the model's own forward: that parts, they agree.
+    let layers = view(&state).document.model.modules.iter().enumerate().filter(|(id, _)| {
+        let document = &view(&state).document;
+        let has_nodes = document.nodes.as_ref().is_some_and(|nodes| nodes.below(*id) > 0);
+        has_nodes && document.triage(*id).is_some_and(|triage| triage.plan.is_some())
+    });
+    let count = layers.count();
+    assert!(count > 3 && found.contains(&format!("+{count} in graph")), "{count}: {found}");
+    assert!(found.contains("✓ in graph") && found.contains("✗ in graph"), "{found}");
+}
+
+/// A scripted model before and after its code became a graph.
+#[test]
+fn torchscripts_code_asks_for_inputs_and_becomes_a_graph() {
+    let options = Options { checkpoint: Path::new("tests/fixtures/graphs/chosen.pt").to_owned(), ..Options::default() };
+    let document = Document::of(&open(&options).unwrap());
+    assert!(document.asks && document.nodes.as_ref().unwrap().is_outline);
+    let mut state = state("dark");
+    act(&mut state, Action::Opened(Arc::new(document)));
+    assert!(asked(&command(&mut state, Command::RunGraph)).is_none(), "it asks first");
+    let screen = rows(&draw(&mut state, 120, 40)).join("\n");
+    assert!(screen.contains("Inputs of the graph") && screen.contains("Dict[str, Tensor]"), "{screen}");
+    assert!(screen.contains("x=1x4 rate=8 parts.KEY=1x6"), "{screen}");
+    command(&mut state, Command::EraseAll);
+    act(&mut state, Action::Paste("x=3x4 rate=16 parts.bias=3x".to_owned()));
+    assert!(asked(&command(&mut state, Command::Accept)).is_none());
+    let screen = rows(&draw(&mut state, 120, 40)).join("\n");
+    assert!(screen.contains("a size is expected"), "{screen}");
+    act(&mut state, Action::Text('6'));
+    let request = asked(&command(&mut state, Command::Accept)).unwrap();
+    assert_eq!(
+        request.specs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["x=3x4", "rate=16", "parts.bias=3x6"]
+    );
+    // The graph has other nodes than the outline: of the condition one side.
+    let file = t2m_checkpoint::Checkpoint::open(&options.checkpoint).unwrap();
+    let mut graph = t2m_tui::script::outline(&file).unwrap();
+    graph.nodes.truncate(3);
+    tell(&mut state, request.number, Report::Graph(Arc::new(graph)));
+    let nodes = view(&state).document.nodes.clone().unwrap();
+    assert!(!nodes.is_outline && nodes.all.len() <= 3);
+    assert!(view(&state).ran.is_running());
+    let (text, line) = nodes.text(&nodes.all[0]).unwrap();
+    assert_eq!(text.origin, "kept in the file");
+    assert!(text.text.lines().nth(line - 1).unwrap().contains("self.wide(x.to(self.device) * scale)"), "{line}");
+    tell(&mut state, request.number, Report::Event(Event::Node(Box::new(result(&nodes.all[0], false)))));
+    assert_eq!(view(&state).ran.last, Some(nodes.all[0].index));
 }

@@ -116,6 +116,8 @@ pub struct Client {
     /// Why it could not be started. It is not tried again until somebody asks for that, since each attempt may take
     /// long.
     unstartable: Option<String>,
+    /// How often it was started.
+    starts: usize,
     last_id: u64,
 }
 
@@ -156,6 +158,7 @@ impl Client {
             listener,
             running: None,
             unstartable: None,
+            starts: 0,
             last_id: 0,
         }
     }
@@ -187,6 +190,7 @@ impl Client {
             Ok(running) => {
                 let info = running.info.clone();
                 self.running = Some(running);
+                self.starts += 1;
                 self.tell(EngineState::Ready(info.clone()));
                 Ok(info)
             }
@@ -199,6 +203,11 @@ impl Client {
                 Err(self.down(error.to_string()))
             }
         }
+    }
+
+    /// How often the engine was started: what an earlier start of it held is gone.
+    pub fn starts(&self) -> usize {
+        self.starts
     }
 
     /// Allow another attempt for an engine that could not be started.

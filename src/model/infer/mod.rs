@@ -45,6 +45,30 @@ enum Known {
     Sizes(Sizes),
 }
 
+/// Give modules that the file lists without a class one where what they hold tells it: in an exported program these are the modules
+/// that nothing calls, so that numbered children are those of a list.
+pub(super) fn uncalled(model: &mut Model) {
+    for id in 1..model.modules.len() {
+        let Some(module) = model.modules.get(id).filter(|module| module.class.is_empty()) else { continue };
+        let numbered = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        let is_leaf = module.end == id + 1;
+        let holds_parameters = !module.tensors.is_empty() && module.tensors.iter().all(|own| numbered(&own.name));
+        let guess = match (is_leaf, holds_parameters) {
+            (true, true) => Some(Guess::new("torch.nn.modules.container.ParameterList", 0.95)),
+            (true, false) => None,
+            (false, _) => rules::parametrization(model, id)
+                .or_else(|| rules::container(model, id).map(|_| Guess::new(MODULE_LIST, 0.95))),
+        };
+        if let (Some(guess), Some(module)) = (guess, model.modules.get_mut(id)) {
+            module.class = guess.class.into();
+            (module.evidence, module.confidence) = (Evidence::Inferred, guess.confidence);
+        }
+    }
+}
+
+/// The class of a list of modules.
+const MODULE_LIST: &str = "torch.nn.modules.container.ModuleList";
+
 impl Guess {
     fn new(class: &'static str, confidence: f32) -> Guess {
         Guess { class, confidence, alternatives: SmallVec::new(), attributes: SmallVec::new() }

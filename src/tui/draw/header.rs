@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 
 use crate::compare::Verdict;
 use crate::figures::percent;
+use crate::model::ModuleId;
 use crate::source::Severity;
 use crate::triage::Status;
 use crate::tui::canvas::Canvas;
@@ -128,6 +129,10 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
         if stale > 0 && detail.words {
             spans.push(Span::styled(format!(" {stale} stale"), theme.muted()));
         }
+        let in_graph = in_graph(view);
+        if in_graph > 0 {
+            spans.push(Span::styled(format!(" +{in_graph} in graph"), theme.muted()));
+        }
         if let Some(worst) = total.worst().filter(|worst| worst.is_bad()) {
             spans.push(Span::styled(format!(" {}", glyphs::verdict(worst)), theme.verdict(worst)));
         }
@@ -158,6 +163,15 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
     let style = if blockers == 0 { theme.muted() } else { theme.severity(Severity::Breaks) };
     spans.push(Span::styled(format!(" {} {words}", glyphs::FLAG), style));
     Line::from(spans)
+}
+
+/// Layers that were not measured by themselves, and whose nodes all ran in the graph and agree.
+fn in_graph(view: &View) -> usize {
+    let counts = |id: &ModuleId| {
+        let is_layer = view.document.triage(*id).is_some_and(|triage| triage.plan.is_some());
+        is_layer && view.measured.layer(*id).is_none()
+    };
+    view.ran.agreeing().iter().filter(|id| counts(id)).count()
 }
 
 /// How many forwards there are to port; `?` where the file does not say their classes.

@@ -32,6 +32,8 @@ pub struct Search {
     pub words: Words,
     /// What matches.
     pub found: Found,
+    /// Nodes that match by op or name, while nodes are shown: module and row, in the order of the tree.
+    pub nodes: Vec<(ModuleId, u32)>,
     /// The tree as it was before the search.
     pub before: tree::Tree,
     /// How often the filter had been applied when it was looked.
@@ -53,6 +55,11 @@ impl Find {
     /// What matches, in order.
     pub fn matches(&self) -> &[ModuleId] {
         self.search.as_ref().map_or(&[], |search| &search.found.matches)
+    }
+
+    /// Nodes that match, in order.
+    fn nodes(&self) -> &[(ModuleId, u32)] {
+        self.search.as_ref().map_or(&[], |search| &search.nodes)
     }
 
     /// What is looked for, where something matches.
@@ -77,7 +84,7 @@ impl Find {
         let found = Found::default().next(&view.document, &before, &Words::default(), &words);
         if !found.matches.is_empty() {
             let within = before.filtered();
-            self.search = Some(Search { text: text.to_owned(), words, found, before, within });
+            self.search = Some(Search { text: text.to_owned(), words, found, nodes: Vec::new(), before, within });
         }
     }
 
@@ -91,14 +98,38 @@ impl Find {
 
     /// Go to the next match, or to the one before, in the order of the rows.
     pub fn step(&self, view: &mut View, forward: bool) {
-        if let Some(target) = view.tree.next_of(self.matches(), forward) {
-            view.tree.reveal(&view.document, target);
+        if self.nodes().is_empty() || !view.tree.with_nodes {
+            if let Some(target) = view.tree.next_of(self.matches(), forward) {
+                view.tree.reveal(&view.document, target);
+            }
+            return;
+        }
+        let modules = self.matches().iter().map(|id| (*id, None));
+        let mut stops: Vec<(ModuleId, Option<u32>)> =
+            modules.chain(self.nodes().iter().map(|(id, node)| (*id, Some(*node)))).collect();
+        stops.sort_unstable();
+        let here = (view.tree.selected, view.tree.node());
+        let target = match forward {
+            true => stops.iter().find(|stop| **stop > here).or(stops.first()),
+            false => stops.iter().rev().find(|stop| **stop < here).or(stops.last()),
+        };
+        match target {
+            Some((_, Some(node))) => view.tree.reveal_node(&view.document, *node),
+            Some((id, None)) => {
+                view.tree.leave_node();
+                view.tree.reveal(&view.document, *id);
+            }
+            None => {}
         }
     }
 
     /// `/conv  3 of 12`: the text, and the selection's index among the matches.
     pub fn place(&self, tree: &tree::Tree) -> Option<String> {
         let search = self.search.as_ref()?;
+        let here = tree.node().and_then(|node| search.nodes.binary_search(&(tree.selected, node)).ok());
+        if let Some(at) = here {
+            return Some(format!("/{}  node {} of {}", escape(&search.text), at + 1, search.nodes.len()));
+        }
         let at = tree.place_among(&search.found.matches).map_or("-".to_owned(), |at| (at + 1).to_string());
         Some(format!("/{}  {at} of {}", escape(&search.text), search.found.matches.len()))
     }
@@ -109,17 +140,23 @@ impl Find {
         edit(&mut search.text);
         let words = Words::of(&search.text);
         search.found = search.found.next(&view.document, &search.before, &search.words, &words);
+        search.nodes =
+            if search.before.with_nodes { nodes(&view.document, &search.before, &words) } else { Vec::new() };
         search.words = words;
         let target = search.found.best(&view.document, search.before.selected);
         view.tree = search.before.clone();
-        if let Some(target) = target {
-            view.tree.reveal(&view.document, target);
+        let start = search.before.selected;
+        let node = search.nodes.iter().find(|(id, _)| *id >= start).or(search.nodes.first());
+        match (target, node) {
+            (Some(target), _) => view.tree.reveal(&view.document, target),
+            (None, Some((_, node))) => view.tree.reveal_node(&view.document, *node),
+            (None, None) => {}
         }
     }
 
     /// Keep it, unless nothing matches.
     fn accept(&mut self) -> Then {
-        if self.matches().is_empty() {
+        if self.matches().is_empty() && self.nodes().is_empty() {
             self.forget();
         }
         Then::Close
@@ -167,7 +204,7 @@ impl Panel for Find {
     fn open(&mut self, context: &mut Context<'_>) {
         let before = context.view.tree.clone();
         let (words, found, within) = (Words::default(), Found::default(), before.filtered());
-        self.search = Some(Search { text: String::new(), words, found, before, within });
+        self.search = Some(Search { text: String::new(), words, found, nodes: Vec::new(), before, within });
     }
 
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
@@ -222,6 +259,11 @@ impl Panel for Find {
             1 => format!("  1 match{within}"),
             count => format!("  {count} matches{within}"),
         };
+        let count = match search.nodes.len() {
+            0 => count,
+            1 => format!("{count}, 1 node"),
+            nodes => format!("{count}, {nodes} nodes"),
+        };
         let theme = canvas.theme;
         Some(Line::from(vec![
             Span::styled("/", theme.key()),
@@ -233,6 +275,22 @@ impl Panel for Find {
 
     /// Nothing: the search shows in the bottom line and in the tree.
     fn draw(&self, _canvas: &mut Canvas<'_>, _area: Rect) {}
+}
+
+/// Nodes of modules that the filter wants whose op or name matches, in the order of the tree.
+fn nodes(document: &Document, tree: &tree::Tree, words: &Words) -> Vec<(ModuleId, u32)> {
+    let Some(all) = document.nodes.as_deref().filter(|_| !words.is_empty()) else { return Vec::new() };
+    let mut found: Vec<(ModuleId, u32)> = in_parts(all.all.len(), |range| {
+        let mut matcher = Matcher::default();
+        let fits = |at: &usize| {
+            let row = all.all.get(*at)?;
+            let fits = tree.wants(row.module) && words.fits(&[row.op(), &row.name], &mut matcher);
+            fits.then_some((row.module, u32::try_from(*at).ok()?))
+        };
+        range.collect::<Vec<usize>>().iter().filter_map(fits).collect()
+    });
+    found.sort_unstable();
+    found
 }
 
 /// Modules that match in path or class, without a filter.

@@ -18,6 +18,7 @@ pub mod help;
 pub mod keep;
 pub mod marks;
 pub mod port;
+pub mod inputs;
 pub mod report;
 
 use ratatui::layout::{Position, Rect};
@@ -49,11 +50,12 @@ pub enum Name {
     Report,
     Keep,
     Marks,
+    Inputs,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 15] = [
+    pub const ALL: [Name; 16] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -69,6 +71,7 @@ impl Name {
         Name::Report,
         Name::Keep,
         Name::Marks,
+        Name::Inputs,
     ];
 }
 
@@ -93,6 +96,7 @@ pub struct Panels {
     pub report: report::Report,
     pub keep: keep::Keep,
     pub marks: marks::Marks,
+    pub inputs: inputs::Inputs,
 }
 
 impl Panels {
@@ -113,6 +117,7 @@ impl Panels {
             Name::Report => &self.report,
             Name::Keep => &self.keep,
             Name::Marks => &self.marks,
+            Name::Inputs => &self.inputs,
         }
     }
 
@@ -133,6 +138,7 @@ impl Panels {
             Name::Report => &mut self.report,
             Name::Keep => &mut self.keep,
             Name::Marks => &mut self.marks,
+            Name::Inputs => &mut self.inputs,
         }
     }
 

@@ -138,8 +138,13 @@ fn step(view: &mut View, by: i64) {
     view.tree.reveal_node(&view.document, at as u32);
 }
 
+/// Whether a run has to be told its inputs first.
+pub fn asks(view: &View) -> bool {
+    view.document.nodes.is_some() && view.document.asks && view.ran.specs.is_empty() && !view.ran.is_running()
+}
+
 /// Run the graph, from a node on.
-fn run(context: &mut Context<'_>, from: usize) {
+pub fn run(context: &mut Context<'_>, from: usize) {
     let shape = context.areas.shape;
     let view = &mut *context.view;
     if view.document.nodes.is_none() {
@@ -158,6 +163,9 @@ fn run(context: &mut Context<'_>, from: usize) {
 fn run_on(context: &mut Context<'_>) {
     let view = &*context.view;
     let stopped = matches!(view.ran.progress, Progress::Stopped(_)).then_some(view.ran.last).flatten();
+    if view.document.nodes.as_ref().is_some_and(|nodes| nodes.is_outline) {
+        return context.say("r runs it from its beginning first: the code becomes a graph with inputs");
+    }
     match selected(view).map(|row| row.index).or(stopped.map(|last| last + 1)) {
         Some(from) => run(context, from),
         None if view.document.nodes.is_none() => no_graph(context),

@@ -26,6 +26,7 @@ use super::ran::Ran;
 use super::text;
 use super::work::Work;
 use crate::filter::{Facts, Filter};
+use crate::graph::preflight::Preflight;
 use crate::model::ModuleId;
 use crate::verify::{Results, recorded};
 
@@ -115,6 +116,27 @@ trait Behaviour: Sync {
 }
 
 impl View {
+    /// The code of a TorchScript file became a graph: its nodes are known now.
+    pub fn take_graph(&mut self, number: u64, graph: &t2m_checkpoint::graph::Graph) {
+        let Some(before) = self.document.nodes.as_ref().filter(|_| self.ran.is_of(number)) else { return };
+        let preflight = match &self.document.checked {
+            Some(checked) => Preflight::by(graph, &checked.registry.aten()),
+            None => Preflight::of(graph),
+        };
+        let nodes = before.of_code(graph, preflight, &self.document.model);
+        if nodes == **before {
+            return;
+        }
+        let nodes = Arc::new(nodes);
+        let mut document = Document::clone(&self.document);
+        document.nodes = Some(Arc::clone(&nodes));
+        self.document = Arc::new(document);
+        self.ran.renew(nodes);
+        self.tree.renew(&self.document);
+        self.graph = graph::Graph::default();
+        self.source.renew();
+    }
+
     /// A fresh view: the root's children are open, and theirs where the model is small.
     pub fn new(document: Arc<Document>) -> View {
         let depth = if document.len() <= 60 { usize::MAX } else { 2 };

@@ -74,6 +74,11 @@ impl Default for Source {
 }
 
 impl Source {
+    /// The nodes are others now.
+    pub fn renew(&mut self) {
+        self.node = None;
+    }
+
     /// Lines have their colours now.
     pub fn colour(&mut self, done: Highlighted) {
         self.colours.insert(done.class.clone(), done);

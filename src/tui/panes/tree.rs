@@ -213,6 +213,12 @@ impl Tree {
         self.rebuild(document);
     }
 
+    /// The nodes are others now.
+    pub fn renew(&mut self, document: &Document) {
+        self.node = None;
+        self.rebuild(document);
+    }
+
     /// Fold or unfold one module.
     pub fn toggle(&mut self, document: &Document, id: ModuleId) {
         if self.holds(document, id) {

@@ -76,6 +76,7 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         }
         let mut document = Document::of(&opened);
         document.offer = Offer::of(&opened, &now);
+        document.asks &= now.inputs.is_empty();
         document.arguments = now.arguments();
         if matches!(again, None | Some(Again::Dict(_))) {
             document.keeping = Keeping::of(&opened, &place, ask);

@@ -58,8 +58,15 @@ pub(super) fn objects(rebuilder: &Rebuilder<'_>) -> Vec<Object> {
 /// The value that a class was called with, where it is one: what TorchScript writes of a member of an enumeration. Other objects
 /// of its classes are made without any, and get a state.
 fn member(pickle: &Pickle, object: &Pickled) -> Option<NodeId> {
-    let [value] = *pickle.tuple(object.args).filter(|_| object.how == How::Call)? else { return None };
-    pickle.state(object).is_none().then_some(value)
+    if object.how != How::Call || pickle.state(object).is_some() {
+        return None;
+    }
+    // TorchScript leaves the tuple out.
+    match pickle.tuple(object.args) {
+        None => Some(object.args),
+        Some([value]) => Some(*value),
+        Some(_) => None,
+    }
 }
 
 fn entries(pickle: &Pickle, id: NodeId) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {

@@ -5,6 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::super::live::paragraph;
 use super::{is_bad, selected};
+use crate::architecture::spec::written;
 use crate::graph::judge::Measured;
 use crate::graph::results::{blame, diverges};
 use crate::graph::run::{NodeResult, NodeVerdict};
@@ -15,6 +16,9 @@ use crate::tui::ran::{Progress, Which};
 use crate::tui::text::{self, shape};
 use t2m_checkpoint::escape::{quoted, sentence};
 
+/// What is said of the nodes of code that was not run yet.
+const OUTLINE: &str = "These are the nodes that the code of TorchScript's tells by itself: of a condition that sizes decide both sides, of a \
+    loop one round. When it is run libtorch goes through it with the inputs, and the graph is what it does then.";
 /// Columns of a label.
 const LABEL: usize = 13;
 /// Columns of a number.
@@ -130,12 +134,27 @@ fn of_run(canvas: &Canvas<'_>, nodes: &Nodes, columns: usize, lines: &mut Vec<Li
                 paragraph(lines, &words, columns, theme.muted());
             }
             lines.push(keys(canvas, &[("r", " runs it node by node in both engines, "), ("v", " shows the nodes")]));
+            if nodes.is_outline {
+                paragraph(lines, OUTLINE, columns, theme.muted());
+            }
+            of_inputs(canvas, columns, lines);
+        }
+        Progress::Running if nodes.is_outline => {
+            let words = format!(
+                "{} libtorch goes through the code with the inputs: the graph is what it runs",
+                canvas.spinner()
+            );
+            paragraph(lines, &words, columns, theme.running().add_modifier(Modifier::BOLD));
         }
         Progress::Running => {
             let words = format!("{} node {done} of {}", canvas.spinner(), nodes.length);
             lines.push(Line::styled(words, theme.running().add_modifier(Modifier::BOLD)));
         }
         Progress::Done => paragraph(lines, &format!("all {} nodes were run", nodes.all.len()), columns, bold),
+        Progress::Stopped(stop) if ran.is_empty() => {
+            paragraph(lines, &format!("it was not run: {stop}"), columns, theme.notice());
+            lines.push(keys(canvas, &[("r", " runs it anew, "), ("I", " changes its inputs")]));
+        }
         Progress::Stopped(stop) => {
             let words = format!("stopped after node {} of {}: {stop}", done.saturating_sub(1), nodes.length);
             paragraph(lines, &words, columns, theme.notice());
@@ -170,8 +189,11 @@ fn of_run(canvas: &Canvas<'_>, nodes: &Nodes, columns: usize, lines: &mut Vec<Li
         paragraph(lines, &words, columns, style);
     }
     for given in ran.given.iter().take(NAMED) {
-        let words =
-            format!("input {} {} {}: {}", quoted(&given.name), given.dtype, shape(&given.shape), origin(given.from));
+        let what = match &given.value {
+            Some(value) => format!("{} {}", given.dtype, quoted(&written(value))),
+            None => format!("{} {}", given.dtype, shape(&given.shape)),
+        };
+        let words = format!("input {} {what}: {}", quoted(&given.name), origin(given.from));
         paragraph(lines, &words, columns, theme.muted());
     }
     for missing in nodes.preflight.missing.iter().take(NAMED) {
@@ -181,10 +203,23 @@ fn of_run(canvas: &Canvas<'_>, nodes: &Nodes, columns: usize, lines: &mut Vec<Li
     }
 }
 
+/// What the graph takes, before it is run.
+fn of_inputs(canvas: &Canvas<'_>, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let (theme, document) = (canvas.theme, &canvas.view.document);
+    for one in document.takes.iter().take(NAMED) {
+        let may = if one.is_needed { "" } else { ", may be left out" };
+        paragraph(lines, &format!("takes {}: {}{may}", quoted(&one.name), one.kind), columns, theme.muted());
+    }
+    if document.asks {
+        lines.push(keys(canvas, &[("I", " says what they are: the file does not")]));
+    }
+}
+
 fn origin(from: &str) -> &str {
     match from {
         "sample" => "the file's own sample",
         "seed" => "drawn from the seed",
+        "call" => "as it was typed",
         other => other,
     }
 }

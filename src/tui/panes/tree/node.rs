@@ -96,7 +96,7 @@ pub(super) fn sums(canvas: &mut Canvas<'_>, id: ModuleId, strip: Rect, columns: 
                 None => (format!("{below} nodes"), theme.faint()),
                 Some(worst) => {
                     let sign = if worst.is_bad() { glyphs::node_verdict(worst) } else { '✓' };
-                    (format!("{sign} {}/{}", sum.right, below.max(sum.told)), theme.verdict_of(worst))
+                    (format!("{sign} {}/{}", sum.nodes.right, below.max(sum.nodes.told)), theme.verdict_of(worst))
                 }
             },
             (None, Which::Accumulated) => match sum.accumulated {

@@ -9,6 +9,7 @@ use super::letters::{Letters, marked};
 use super::{indent, node};
 use crate::compare::Verdict;
 use crate::findings::forwards::prefix;
+use crate::graph::results::InGraph;
 use crate::model::{Evidence, Module, ModuleId};
 use crate::triage::{ModuleTriage, Status, owner};
 use crate::tui::canvas::Canvas;
@@ -218,6 +219,9 @@ fn whose(document: &Document, id: ModuleId, module: &Module) -> Option<String> {
     custom.then(|| prefix(owner(&module.class, document.triage.source(&module.class))))
 }
 
+/// What is said of a module that was not measured by itself, and whose nodes were all run.
+const IN_GRAPH: &str = "in graph";
+
 /// The cell that says what was measured: of the layer, or of those below it. How many forwards are left to port there stands
 /// beside it, since no layer's measurement says anything of them.
 fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) {
@@ -278,6 +282,11 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
             _ => theme.running(),
         };
         return (words, style);
+    }
+    if let Some(found) = view.ran.in_graph(id) {
+        let verdict = if found == InGraph::Agrees { Verdict::Ok } else { Verdict::Broken };
+        let words = if width >= IN_GRAPH.len() + 2 { IN_GRAPH } else { "graph" };
+        return (format!("{} {words}", glyphs::verdict(verdict)), theme.verdict(verdict));
     }
     let triage = view.document.triage(id);
     let folded = view.tree.is_folded(id);
