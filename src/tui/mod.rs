@@ -13,7 +13,7 @@
 //! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
 //! | [`action`], [`update`] | what can happen, and what it changes |
 //! | [`failed`] | the message where no checkpoint can be opened |
-//! | [`scroll`] | how far each key moves |
+//! | [`scroll`] | how far each key moves; [`jumps`]: where the user has been |
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`canvas`], [`text`] | what drawing is given, and text that fits |
 //! | [`draw`] | a frame: header and footer, with panes and panels between; the chart |
@@ -31,6 +31,7 @@ pub mod draw;
 pub mod failed;
 mod field;
 pub mod glyphs;
+pub mod jumps;
 pub mod keymap;
 pub mod levels;
 pub mod nodes;

@@ -7,6 +7,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::seek::{Names, Seek};
 use super::{Panel, Then};
 use crate::findings::ops::{self, OpSummary};
 use crate::findings::{BlockerPlace, Blockers};
@@ -21,7 +22,7 @@ use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::document::Place;
 use crate::tui::glyphs;
-use crate::tui::panes::source;
+use crate::tui::panes::{View, source};
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -40,6 +41,8 @@ const AT: usize = 30;
 pub struct Findings {
     /// The row that it is on.
     pub cursor: ListCursor,
+    /// What is looked for in it.
+    pub seek: Seek,
 }
 
 impl Findings {
@@ -54,6 +57,32 @@ impl Findings {
 }
 
 impl Panel for Findings {
+    fn open(&mut self, _context: &mut Context<'_>) {
+        self.seek = Seek::default();
+    }
+
+    fn seek(&self) -> Option<&Seek> {
+        Some(&self.seek)
+    }
+
+    fn seek_mut(&mut self) -> Option<&mut Seek> {
+        Some(&mut self.seek)
+    }
+
+    fn row_names<'a>(&'a self, view: &'a View) -> Vec<Names<'a>> {
+        let document = &view.document;
+        let path = |finding: &Finding| document.module(finding.at.module).map_or("", |module| module.path.as_str());
+        document.findings.iter().map(|finding| [finding.what.as_str(), finding.place.as_str(), path(finding)]).collect()
+    }
+
+    fn row(&self) -> usize {
+        self.cursor.row
+    }
+
+    fn go_to_row(&mut self, row: usize, _context: &mut Context<'_>) {
+        self.cursor.row = row;
+    }
+
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
         match command {
             Command::Accept => return self.accept(context),
@@ -91,6 +120,7 @@ impl Panel for Findings {
             let chosen = index == self.cursor.row;
             let line = line(canvas, finding, chosen);
             text::put(canvas.buffer, inner.x, y, columns, &line);
+            self.seek.mark(canvas, Rect { y, height: 1, ..inner }, index);
             if chosen {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));
             }

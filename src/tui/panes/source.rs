@@ -72,6 +72,11 @@ impl Default for Source {
 }
 
 impl Source {
+    /// The line that is pointed at, or will be.
+    pub fn place(&self) -> Option<usize> {
+        self.jump.or(self.line)
+    }
+
     /// Lines have their colours now.
     pub fn colour(&mut self, done: Highlighted) {
         self.colours.insert(done.class.clone(), done);
