@@ -40,7 +40,7 @@ impl Test {
             Test::Blocker(any) => any.iter().any(|which| blocker(facts, id, which)),
             Test::Mark(any) => {
                 let mark = facts.kept.mark(id);
-                any.iter().any(|which| which.holds(mark.as_slice(), |mark, asked| same(mark, asked)))
+                any.iter().any(|which| which.holds(mark.as_slice(), same))
             }
             Test::Note(any) => {
                 let notes = facts.kept.notes(id);
