@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod inspect;
 pub mod matrix;
 pub mod output;
+pub mod report;
 pub mod run;
 pub mod screen;
 mod usage;
@@ -21,7 +22,7 @@ use crate::architecture::spec::InputSpec;
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
 use crate::open::{Options, TypedFrom};
-use crate::typed::store;
+use crate::session::Place;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
 
@@ -75,6 +76,10 @@ pub struct Common {
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Where results, marks, notes and what was typed are kept: state (the state folder), beside (FILE.t2m-session.json), none, or
+    /// a file. Without it: as answered on the screen, else the state folder
+    #[arg(long, value_name = "state|beside|none|FILE", global = true)]
+    pub session: Option<Place>,
     /// Print more on stderr
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -92,6 +97,8 @@ enum Command {
     Convert(convert::Args),
     /// Check a conversion that somebody else made, tensor by tensor
     Compare(compare::Args),
+    /// Write what is on record of a checkpoint as a page for colleagues, without running anything
+    Report(report::Args),
     /// Print the support matrix, with what was measured for every layer
     Matrix(matrix::Args),
     /// Show engines, versions, devices, terminal and sources
@@ -160,6 +167,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Run(args)) => run::run(&cli.common, &args),
         Some(Command::Convert(args)) => convert::run(&cli.common, &args),
         Some(Command::Compare(args)) => compare::run(&cli.common, &args),
+        Some(Command::Report(args)) => report::run(&cli.common, &args),
         Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
         Some(Command::Completions { shell }) => {
@@ -197,6 +205,11 @@ impl Common {
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
     }
 
+    /// Where what outlives a run is kept.
+    pub fn place(&self) -> Place {
+        Place::usual(self.session.clone())
+    }
+
     /// The files that the options of every subcommand name.
     pub fn inputs(&self) -> Inputs {
         let mut inputs = self.options(PathBuf::new()).inputs();
@@ -218,7 +231,7 @@ impl Common {
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),
-            typed: store::folder().map_or(TypedFrom::Nothing, TypedFrom::Kept),
+            typed: TypedFrom::Kept(self.place()),
             dequantized: None,
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{Color, Common, Failure};
 use crate::exit::Exit;
+use crate::session;
 use crate::tui::runtime::{self, RunOptions};
 use crate::tui::state::Trials;
 use crate::tui::theme::Level;
@@ -21,6 +22,7 @@ pub fn run(common: &Common, checkpoint: PathBuf) -> Result<Exit, Failure> {
         ascii: common.ascii || !speaks_utf8(variable),
         mouse: true,
         trials: Trials::default(),
+        ask: common.session.is_none() && session::store::answer().is_none(),
     })?)
 }
 

@@ -61,7 +61,7 @@ impl Values {
             patterns.sort_unstable();
             patterns.dedup();
             patterns.into_iter().for_each(|pattern| note(Key::Blocker, pattern));
-            note(Key::Stale, if facts.kept.is_stale(id) { "yes" } else { "no" });
+            note(Key::Stale, if facts.is_stale(id) { "yes" } else { "no" });
         }
         let by_count = |counts: HashMap<&str, usize>| {
             let mut values: Vec<(String, usize)> =
@@ -72,7 +72,10 @@ impl Values {
         };
         let mut of: HashMap<Key, Vec<(String, usize)>> =
             counts.into_iter().map(|(key, counts)| (key, by_count(counts))).collect();
-        of.insert(Key::Mark, facts.kept.marks().into_iter().map(|(mark, count)| (mark.to_owned(), count)).collect());
+        of.insert(
+            Key::Mark,
+            facts.kept.marks(facts.model).into_iter().map(|(mark, count)| (mark.to_owned(), count)).collect(),
+        );
         let below = |id| facts.module(id).map_or(0, |module| module.end.saturating_sub(id + 1));
         let parts = facts.model.children(0).take(MOST);
         let parts = parts.filter_map(|id| match below(id) {

@@ -18,23 +18,20 @@ pub struct Facts<'a> {
     pub tensors: &'a [Tensor],
     /// What was measured.
     pub results: &'a Results,
-    /// What the user and earlier runs left.
+    /// What the user left.
     pub kept: &'a dyn Kept,
 }
 
-/// What is kept of modules: marks, notes, results of something else.
+/// What the user left at modules: marks and notes.
 pub trait Kept: Sync {
-    /// Its mark.
-    fn mark(&self, id: ModuleId) -> Option<&str>;
+    /// The mark of a module: its own, else that of its class.
+    fn mark(&self, module: &Module) -> Option<&str>;
 
     /// The notes on it and on its class.
-    fn notes(&self, id: ModuleId) -> Vec<&str>;
-
-    /// Whether what was measured of it is of other weights, another recipe or another engine.
-    fn is_stale(&self, id: ModuleId) -> bool;
+    fn notes(&self, module: &Module) -> Vec<&str>;
 
     /// Every mark that occurs, each with the number of modules that have it.
-    fn marks(&self) -> Vec<(&str, usize)>;
+    fn marks(&self, model: &Model) -> Vec<(&str, usize)>;
 }
 
 /// Nothing is kept.
@@ -42,19 +39,15 @@ pub trait Kept: Sync {
 pub struct NothingKept;
 
 impl Kept for NothingKept {
-    fn mark(&self, _: ModuleId) -> Option<&str> {
+    fn mark(&self, _: &Module) -> Option<&str> {
         None
     }
 
-    fn notes(&self, _: ModuleId) -> Vec<&str> {
+    fn notes(&self, _: &Module) -> Vec<&str> {
         Vec::new()
     }
 
-    fn is_stale(&self, _: ModuleId) -> bool {
-        false
-    }
-
-    fn marks(&self) -> Vec<(&str, usize)> {
+    fn marks(&self, _: &Model) -> Vec<(&str, usize)> {
         Vec::new()
     }
 }
@@ -90,6 +83,11 @@ impl<'a> Facts<'a> {
         let (count, sum) =
             self.measured(id)?.judged().fold((0.0, 0.0), |(count, sum), trial| (count + 1.0, sum + trial.ms_mlx));
         (count > 0.0).then(|| sum / count)
+    }
+
+    /// Whether what was measured of it is of other weights, another recipe or another engine.
+    pub fn is_stale(&self, id: ModuleId) -> bool {
+        self.results.stale(id).is_some()
     }
 
     /// Lines of its forward.

@@ -39,15 +39,15 @@ impl Test {
             Test::Dtype(any) => facts.dtypes(id).any(|dtype| any.contains(&dtype)),
             Test::Blocker(any) => any.iter().any(|which| blocker(facts, id, which)),
             Test::Mark(any) => {
-                let mark = facts.kept.mark(id);
+                let mark = facts.kept.mark(module);
                 any.iter().any(|which| which.holds(mark.as_slice(), same))
             }
             Test::Note(any) => {
-                let notes = facts.kept.notes(id);
+                let notes = facts.kept.notes(module);
                 any.iter().any(|which| which.holds(&notes, contains))
             }
             Test::Assumed(yes) => triaged.is_some_and(|triaged| triaged.is_assumed() == *yes),
-            Test::Stale(yes) => facts.kept.is_stale(id) == *yes,
+            Test::Stale(yes) => facts.is_stale(id) == *yes,
             Test::Number(key, compare, any) => any.iter().any(|amount| number(facts, id, *key, *compare, *amount)),
         }
     }

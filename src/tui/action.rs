@@ -10,8 +10,11 @@ use super::converting;
 use super::document::Document;
 use super::panels::Name;
 use super::panels::build::Wanted;
+use super::reporting::{Order, Refused};
+use super::takeaway::What;
 use crate::exit::Exit;
 use crate::graph::runner;
+use crate::session::{Change, Place, Told};
 use crate::source::highlight::Run;
 use crate::typed::Edit;
 use crate::verify;
@@ -69,6 +72,7 @@ pub enum Command {
     NextFailure,
     PreviousFailure,
     Nodes,
+    RunAgain,
     /// Let what may come next take the place of what is typed.
     Complete,
     /// Another order of the modules.
@@ -79,6 +83,11 @@ pub enum Command {
     Back,
     /// The place that `Back` came from.
     Forward,
+    /// Copy one thing of the selection: `{ copy = "path" }`.
+    Copy(What),
+    CopyRow,
+    Edit,
+    Screenshot,
 }
 
 impl Command {
@@ -147,10 +156,16 @@ pub enum Action {
     Highlighted(Highlighted),
     /// A thread other than the screen's panicked: its message.
     WorkerPanicked(String),
+    /// A report is written, or is not.
+    Reported(Result<String, Refused>),
+    /// Something is to be said in the bottom line.
+    Said(String),
     /// A frame was drawn: where things went.
     Drawn(Box<Areas>),
     /// Time for the next frame of a spinner.
     Tick,
+    /// The keeper has written the session, or could not.
+    Kept(Told),
 }
 
 /// What the runtime must do.
@@ -186,6 +201,18 @@ pub enum Effect {
     Retell(Vec<Edit>),
     /// Capture the mouse, or let it go.
     Mouse(bool),
+    /// Keep this for the next time.
+    Keep(Change),
+    /// Remember where sessions are to be kept.
+    Answer(Place),
+    /// Give a text to the terminal's clipboard.
+    Copy(String),
+    /// Let the user's editor show a line of a file, and come back.
+    Edit(String, usize),
+    /// Write a report.
+    Report(Box<Order>),
+    /// Write what the screen shows as a picture.
+    Screenshot,
 }
 
 /// Lines of a file to be coloured.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::nodes::Nodes;
 use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
+use super::work::Keeping;
 use crate::architecture::{self, Architecture};
 use crate::export::state_dict::known_share;
 use crate::filter::{Facts, Kept};
@@ -41,8 +42,14 @@ pub struct Document {
     pub offer: Offer,
     /// What an attribute that is typed is checked against; `None` where there is no file.
     pub checked: Option<Checked>,
+    /// The file as the program knows it, for reports; `None` where there is no file.
+    pub opened: Option<Opened>,
+    /// The options that it was opened with, as arguments.
+    pub arguments: Vec<String>,
     /// What was typed.
     pub typed: Arc<Typed>,
+    /// What is kept of it of earlier runs, and where.
+    pub keeping: Keeping,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -218,6 +225,7 @@ impl Document {
         document.about = About::of(opened);
         document.typed = opened.typed.clone();
         let (checkpoint, registry) = (opened.checkpoint.clone(), opened.registry.clone());
+        document.opened = Some(opened.clone());
         document.checked = Some(Checked { checkpoint, registry });
         document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
@@ -261,7 +269,10 @@ impl Document {
             about: About::default(),
             offer: Offer::default(),
             checked: None,
+            opened: None,
+            arguments: Vec::new(),
             typed: Arc::default(),
+            keeping: Keeping::default(),
             model,
             triage,
             headline,

@@ -1,21 +1,26 @@
-//! A line of text that is edited.
+//! A line of text that is edited: where panels ask for one.
+
+use ratatui::style::Modifier;
+use ratatui::text::Span;
 
 use super::action::Command;
+use super::theme::Theme;
+use t2m_checkpoint::escape::sentence;
 
 /// Most characters of a line.
 const LONGEST: usize = 10_000;
 
-/// The line, and where typing goes.
+/// A line that is edited.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Field {
-    /// What is typed.
+pub struct Field {
+    /// What is in it.
     pub text: String,
     /// Where typing goes, in characters.
     pub cursor: usize,
 }
 
 impl Field {
-    /// A text, with the cursor behind it.
+    /// With this text, and the cursor behind it.
     pub fn of(text: &str) -> Field {
         Field { text: text.to_owned(), cursor: text.chars().count() }
     }
@@ -40,7 +45,7 @@ impl Field {
         }
     }
 
-    /// Move the cursor: left, right, to the beginning; else to the end.
+    /// Move the cursor.
     pub fn go(&mut self, command: Command) {
         self.cursor = match command {
             Command::Left => self.cursor.saturating_sub(1),
@@ -48,6 +53,26 @@ impl Field {
             Command::Top => 0,
             _ => self.text.chars().count(),
         };
+    }
+
+    /// Drawn in so many columns; of a long one the part around the cursor, which shows where the line is `active`.
+    pub fn spans(&self, theme: &Theme, room: usize, active: bool) -> Vec<Span<'static>> {
+        let characters: Vec<char> = sentence(&self.text).chars().collect();
+        let cursor = self.cursor.min(characters.len());
+        let start = if active { (cursor + 1).saturating_sub(room) } else { 0 };
+        let shown: Vec<char> = characters.iter().copied().skip(start).take(room).collect();
+        let part = |from: usize, to: usize| shown.iter().skip(from).take(to.saturating_sub(from)).collect::<String>();
+        if !active {
+            return vec![Span::styled(part(0, room), theme.text())];
+        }
+        let at = cursor - start.min(cursor);
+        let under = part(at, at + 1);
+        let under = if under.is_empty() { " ".to_owned() } else { under };
+        vec![
+            Span::styled(part(0, at), theme.text()),
+            Span::styled(under, theme.text().add_modifier(Modifier::REVERSED)),
+            Span::styled(part(at + 1, room), theme.text()),
+        ]
     }
 }
 

@@ -103,8 +103,10 @@ impl Keymap {
         let key = Key::of(event)?;
         let everywhere = |command: &&Command| {
             let finds = Command::Open(Name::Find);
-            matches!(command, Command::Interrupt | Command::Suspend | Command::FindNext | Command::FindPrevious)
-                || **command == finds
+            matches!(
+                command,
+                Command::Interrupt | Command::Suspend | Command::Screenshot | Command::FindNext | Command::FindPrevious
+            ) || **command == finds
                 || distance(**command, 1).is_some()
         };
         let own = self.commands.get(&(panel, key));
@@ -229,7 +231,7 @@ mod tests {
     fn keys_that_move_mean_the_same_in_every_panel() {
         let keymap = Keymap::built_in().unwrap();
         // In the panels that take a text, keys are letters of it.
-        let panels = Name::ALL.into_iter().filter(|panel| !matches!(panel, Name::Find | Name::Build));
+        let panels = Name::ALL.into_iter().filter(|panel| !matches!(panel, Name::Find | Name::Build | Name::Report));
         let moves = [
             (KeyCode::Char('j'), Command::Down),
             (KeyCode::PageDown, Command::PageDown),

@@ -12,8 +12,10 @@ use super::jumps::{self, Place};
 use super::panels::{self, Name, Panel, Panels, Then};
 use super::panes::{self, Pane, View};
 use super::state::{Screen, State};
+use super::work;
 use crate::exit::Exit;
 use crate::filter::Filter;
+use crate::session::Change;
 use crate::verify;
 
 /// Modules of a model whose rows are put in order for each layer that ends; larger ones wait for the next tick.
@@ -31,12 +33,14 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
+        Action::Command(Command::Screenshot) => effects.push(Effect::Screenshot),
+        Action::Said(words) => state.notice = Some(words),
         Action::Opened(document) => {
             let offer = document.offer.wanted.then(|| OFFER.to_owned());
             let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
             state.notice = document.about.alarm().or(offer).or(graph);
             state.panels = Default::default();
-            state.screen = Screen::Open(Box::new(View::new(document)));
+            opened(state, document);
         }
         Action::Retold(document) => retold(state, document),
         Action::NotRetold(message) => state.notice = Some(message),
@@ -70,6 +74,7 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         panes::follow(&mut context);
     }
     before.leave(state);
+    keeps(state, &effects);
     effects
 }
 
@@ -109,6 +114,38 @@ impl Before {
     }
 }
 
+/// A file is there: what is kept of it is taken up where it was left.
+fn opened(state: &mut State, document: Arc<Document>) {
+    let loaded = Arc::clone(&document.keeping.loaded);
+    let mut view = View::new(document);
+    if let Some(screen) = &loaded.session.screen {
+        work::resume(&mut state.trials, screen);
+        view.go_back(screen);
+        state.panels.find.resume(&view, &screen.search);
+    }
+    view.measured.use_weights(state.trials.weights);
+    if !loaded.told.is_empty() {
+        state.notice = Some(loaded.told.join(" "));
+    }
+    state.screen = Screen::Open(Box::new(view));
+}
+
+/// Something is kept for the first time: say where, or why it is not.
+fn keeps(state: &mut State, effects: &[Effect]) {
+    let kept = |effect: &Effect| match effect {
+        Effect::Keep(Change::Screen(_) | Change::Move(_)) => false,
+        Effect::Keep(_) => true,
+        _ => false,
+    };
+    let Screen::Open(view) = &mut state.screen else { return };
+    if !view.work.is_kept() || !effects.iter().any(kept) {
+        return;
+    }
+    if let Some(words) = view.work.say_once() {
+        state.notice = Some(words);
+    }
+}
+
 /// Where the filter has become another one, a search that is kept looks within that.
 fn refind(state: &mut State) {
     if let Screen::Open(view) = &state.screen {
@@ -145,7 +182,13 @@ fn retold(state: &mut State, document: Arc<Document>) {
             let said = stopped.then(|| "what ran was stopped".to_owned());
             state.notice = state.notice.take().or(said);
         }
-        screen => *screen = Screen::Open(Box::new(View::new(document))),
+        screen => {
+            let mut view = View::new(document);
+            if let Screen::Open(before) = screen {
+                view.work = std::mem::take(&mut before.work);
+            }
+            *screen = Screen::Open(Box::new(view));
+        }
     }
     // What a conversion would write is to be found out anew.
     state.panels.convert = Default::default();
@@ -190,7 +233,21 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Paste(text) => in_panel(state, effects, |panel, context| typed(panel, &text, context)),
         Action::Click(column, row) => click(state, Position::new(column, row), effects),
         Action::Wheel(column, row, by) => wheel(state, Position::new(column, row), by, effects),
-        Action::Verify(event) => measured(view, event),
+        Action::Verify(event) => {
+            let done = matches!(event, verify::Event::Done { .. });
+            measured(view, event, effects);
+            if done
+                && view.work.waits
+                && let Some((mut context, _)) = state.context(effects)
+            {
+                panes::run_lacking(&mut context);
+            }
+        }
+        Action::Kept(told) => {
+            if let Some(words) = view.hear_keeper(told) {
+                state.notice = Some(words);
+            }
+        }
         Action::Graph(number, report) => view.ran.hear(number, report),
         Action::Converting(event) => {
             let ended = state.panels.convert.hear(event);
@@ -200,6 +257,13 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             }
         }
         Action::Highlighted(done) => view.source.colour(done),
+        Action::Reported(written) => {
+            let said = state.panels.report.hear(written);
+            if said.is_some() {
+                state.notice = said;
+                state.panels.open = state.panels.open.filter(|open| *open != Name::Report);
+            }
+        }
         _ => {}
     }
 }
@@ -271,13 +335,15 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     }
 }
 
-fn measured(view: &mut View, event: verify::Event) {
+fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) {
     let (ended, all) = match event {
         verify::Event::Finished { .. } => (true, view.document.len() <= AT_ONCE),
         verify::Event::Done { .. } => (true, true),
         _ => (false, false),
     };
-    view.measured.apply(event);
+    if let Some(id) = view.measured.apply(event).map(|(id, _)| id) {
+        view.finished(id, effects);
+    }
     if ended && view.tree.asks_for_results() {
         view.is_behind = true;
         if all {

@@ -54,6 +54,22 @@ impl Find {
         self.search = None;
     }
 
+    /// The search that is kept, as text.
+    pub fn text(&self) -> &str {
+        self.search.as_ref().map_or("", |search| &search.text)
+    }
+
+    /// Take up a search that was kept. The tree stays where it is.
+    pub fn resume(&mut self, view: &View, text: &str) {
+        let before = view.tree.clone();
+        let words = Words::of(text);
+        let found = look(&view.document, &before, None, &words);
+        if !found.hits.is_empty() {
+            let within = before.filtered();
+            self.search = Some(Search { text: text.to_owned(), words, found, before, within });
+        }
+    }
+
     /// Where the filter wants other modules than when it was looked, look again within them.
     pub fn follow(&mut self, view: &View) {
         if let Some(search) = self.search.as_mut().filter(|search| search.within != view.tree.filtered()) {

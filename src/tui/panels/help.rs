@@ -125,7 +125,7 @@ fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
         let head = format!("{} {}", glyphs::verdict(verdict), verdict.name());
         lines.extend(entry(theme, width, &head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words));
     }
-    let words = "something is not known (eps?): the verdict holds with each plausible value, which `e` shows";
+    let words = "something is not known (eps?): the verdict holds with each plausible value, which `s` shows";
     lines.extend(entry(theme, width, "~", theme.status(Status::Incomplete), words));
     let port = format!("{}n", glyphs::status(Status::Custom));
     let words = "forwards left to port, here and below: no layer's verdict says anything of them";

@@ -8,11 +8,13 @@ pub mod about;
 pub mod attributes;
 pub mod build;
 pub mod convert;
+pub mod copy;
 pub mod dicts;
 pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
+pub mod report;
 pub mod seek;
 
 use ratatui::layout::{Position, Rect};
@@ -39,11 +41,13 @@ pub enum Name {
     Find,
     Findings,
     Help,
+    Copy,
+    Report,
 }
 
 impl Name {
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 9] = [
+    pub const ALL: [Name; 11] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -53,6 +57,8 @@ impl Name {
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Copy,
+        Name::Report,
     ];
 }
 
@@ -71,6 +77,8 @@ pub struct Panels {
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub copy: copy::Copy,
+    pub report: report::Report,
 }
 
 impl Panels {
@@ -85,6 +93,8 @@ impl Panels {
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Copy => &self.copy,
+            Name::Report => &self.report,
         }
     }
 
@@ -99,6 +109,8 @@ impl Panels {
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Copy => &mut self.copy,
+            Name::Report => &mut self.report,
         }
     }
 

@@ -4,6 +4,7 @@
 //! its place in `draw`, and its keys in `assets/keymap.toml`.
 
 pub mod graph;
+mod kept;
 pub mod live;
 pub mod source;
 mod subtree;
@@ -24,9 +25,10 @@ use super::document::Document;
 use super::jumps::{self, Jumps};
 use super::ran::Ran;
 use super::text;
-use crate::filter::{Facts, Filter, NothingKept};
+use super::work::Work;
+use crate::filter::{Facts, Filter};
 use crate::model::ModuleId;
-use crate::verify::Results;
+use crate::verify::{Results, recorded};
 
 /// Every pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +72,8 @@ pub struct View {
     pub jumps: Jumps,
     /// Whether something was measured since rows that hang on it were put in order.
     pub is_behind: bool,
+    /// What is kept for the next time.
+    pub work: Work,
 }
 
 impl Pane {
@@ -132,7 +136,8 @@ impl View {
                 .map_or_else(Ran::default, |nodes| Ran::new(document.model.clone(), nodes.clone())),
             bottom: Pane::Live,
             has_graph: document.nodes.is_some(),
-            measured: Results::of(document.model.clone(), &document.triage),
+            measured: recorded::results(&document.model, &document.triage, &document.keeping.loaded.session),
+            work: Work::of(&document),
             focus: Pane::Tree,
             lower: Pane::Source,
             document,
@@ -151,6 +156,7 @@ impl View {
             let plan = old.triage(id).map(|triaged| &triaged.plan);
             same(id).filter(|at| new.triage(*at).map(|triaged| &triaged.plan) == plan)
         });
+        view.work = before.work.clone();
         view.tree.take_over(&before.tree, old, new);
         let selected = same(before.tree.selected);
         view.jumps = before.jumps.carried(same);
@@ -179,13 +185,13 @@ impl View {
 
     /// What is known of the modules, as filters ask for it.
     pub fn facts(&self) -> Facts<'_> {
-        self.document.facts(&self.measured, &NothingKept)
+        self.document.facts(&self.measured, &self.work)
     }
 
     /// Show what the filter wants, by what is known now.
     pub fn apply_filter(&mut self) {
-        let View { tree, document, measured, .. } = self;
-        tree.apply_filter(document, &document.facts(measured, &NothingKept));
+        let View { tree, document, measured, work, .. } = self;
+        tree.apply_filter(document, &document.facts(measured, work));
         self.is_behind = false;
     }
 
@@ -255,6 +261,11 @@ fn jump(context: &mut Context<'_>, back: bool) {
         Some(place) => jumps::go_to(view, place, context.areas.shape),
         None => context.say(if back { "no jump leads here" } else { "nothing to go forward to" }),
     }
+}
+
+/// The engines have said which they are: run what waited for that.
+pub(super) fn run_lacking(context: &mut Context<'_>) {
+    live::run_lacking(context);
 }
 
 /// A click at a place of the screen.

@@ -69,6 +69,8 @@ pub struct Tree {
     unfolded: HashSet<CompactString>,
     /// The class whose row the cursor is on.
     head: Option<CompactString>,
+    /// What is folded in a fresh tree: modules so deep, and deeper.
+    depth: usize,
     /// How often the filter was applied.
     filtered: usize,
     /// With a filter: whether the module itself is wanted, and whether it or a descendant is.
@@ -79,7 +81,7 @@ impl Tree {
     /// A tree with everything below `depth` folded.
     pub fn new(document: &Document, depth: usize) -> Tree {
         let folded = document.model.modules.iter().map(|module| module.depth >= depth).collect();
-        let mut tree = Tree { folded, follow: true, ..Tree::default() };
+        let mut tree = Tree { folded, depth, follow: true, ..Tree::default() };
         tree.rebuild(document);
         tree
     }
@@ -97,6 +99,22 @@ impl Tree {
         self.filter = other.filter.clone();
         (self.order, self.grouped, self.unfolded) = (other.order, other.grouped, other.unfolded.clone());
         self.show_nodes(new, other.with_nodes);
+    }
+
+    /// Modules that are folded and were not in a fresh tree, and those that are open and were folded there.
+    pub fn unusual_folds(&self, document: &Document) -> (Vec<ModuleId>, Vec<ModuleId>) {
+        let inner = document.model.modules.iter().enumerate().filter(|(id, module)| !module.is_leaf(*id));
+        let changed = inner.filter(|(id, module)| self.is_folded(*id) != (module.depth >= self.depth));
+        changed.map(|(id, _)| id).partition(|id| self.is_folded(*id))
+    }
+
+    /// Fold and unfold these; [`Tree::apply_filter`] follows.
+    pub fn set_folds(&mut self, folded: &[ModuleId], open: &[ModuleId]) {
+        for (modules, fold) in [(folded, true), (open, false)] {
+            for id in modules {
+                self.set_fold(*id, fold);
+            }
+        }
     }
 
     /// Whether the module's children are hidden.

@@ -131,22 +131,25 @@ pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns
         (true, false) => glyphs::OPEN,
     };
     let pad = indent(if list.is_some() { usize::from(view.tree.is_grouped()) } else { module.depth });
-    let room = columns.text.saturating_sub(pad + 5);
+    let marked = mark(canvas, id);
+    let taken = if marked.is_some() { 7 } else { 5 };
+    let room = columns.text.saturating_sub(pad + taken);
     // In a list there is nothing above that says where it is: the whole path does, and its end says most.
     let name = match list {
         Some(_) if module.depth > 0 => {
-            let room = if room > 40 { columns.description.saturating_sub(pad + 5) } else { room };
+            let room = if room > 40 { columns.description.saturating_sub(pad + taken) } else { room };
             text::clip_left(&quoted(&module.path), room)
         }
         _ => text::clip(&quoted(name_of(module)), room),
     };
-    let before_description = columns.description.saturating_sub(pad + 5 + text::width(&name)).max(1);
+    let before_description = columns.description.saturating_sub(pad + taken + text::width(&name)).max(1);
     let mut spans = vec![
         Span::styled(if selected { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::raw(" ".repeat(pad)),
         Span::styled(format!("{fold} "), shade(theme.muted())),
         Span::styled(format!("{} ", glyphs::status(triage.status)), shade(theme.status(triage.status))),
     ];
+    spans.extend(marked.map(|(sign, style)| Span::styled(format!("{sign} "), shade(style))));
     spans.extend(letters.name(theme, &module.path, name, shade(theme.text())));
     spans.push(Span::raw(" ".repeat(before_description)));
     if let Some(says) = list.map(|list| list.says(id)).filter(|says| !says.is_empty()) {
@@ -176,6 +179,13 @@ pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns
             text::put_text(canvas.buffer, row.x + at as u16, row.y, BLOCKERS, &words, shade(theme.severity(worst)));
         }
     }
+}
+
+/// The sign of what is marked or noted of a module; of its class alone it is fainter.
+fn mark(canvas: &Canvas<'_>, id: ModuleId) -> Option<(char, Style)> {
+    let (theme, view) = (canvas.theme, canvas.view);
+    let own = view.note(id).map(|note| (glyphs::note(note), theme.key()));
+    own.or_else(|| view.class_note(id).map(|note| (glyphs::note(note), theme.muted())))
 }
 
 /// The status in a word; where something is assumed, what it is that is not known: `eps?`.
@@ -257,6 +267,9 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
                 (format!("{} {number}{assumed}", glyphs::verdict(*verdict)), theme.verdict(*verdict))
             }
         };
+    }
+    if let Some(verdict) = view.measured.stale(id).and_then(|stale| stale.layer.verdict()) {
+        return (format!("{} stale", glyphs::verdict(verdict)), theme.faint());
     }
     let sum = view.measured.sum(id);
     if !sum.is_empty() {
