@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[allow(dead_code, reason = "other benches need the rest")]
 mod generate;
 
 use std::sync::Arc;
