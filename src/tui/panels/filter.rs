@@ -75,9 +75,18 @@ impl Filter {
 
     fn count(&mut self, view: &View) {
         self.counts = vec![0; TICKS];
-        let facts = view.facts();
-        let statuses = view.tree.filter.without(Tick::Status(Status::Direct)).wanted(&facts);
-        let bad = view.tree.filter.without(Tick::Bad).wanted(&facts);
+        // What else is asked is most often all that is asked, and known already.
+        let else_wanted = |tick: Tick| {
+            let without = view.tree.filter.without(tick);
+            let same = without == view.tree.filter;
+            if same {
+                (0..view.document.len()).map(|id| view.tree.wants(id)).collect()
+            } else {
+                without.wanted(&view.facts())
+            }
+        };
+        let statuses: Vec<bool> = else_wanted(Tick::Status(Status::Direct));
+        let bad = else_wanted(Tick::Bad);
         for (id, (in_status, in_bad)) in statuses.into_iter().zip(bad).enumerate() {
             let status = view.document.triage(id).map(|triaged| triaged.status);
             for (tick, count) in Tick::all().zip(&mut self.counts) {

@@ -515,7 +515,9 @@ fn sort(context: &mut Context<'_>) {
     let (order, grouped) = (context.view.tree.order().next(), context.view.tree.is_grouped());
     arrange(context, order, grouped);
     let words = order.words();
-    context.say(if words.is_empty() { "in the order of the model" } else { words });
+    let words =
+        if words.is_empty() { "in the order of the model".to_owned() } else { format!("{words}: g goes to the first") };
+    context.say(&words);
 }
 
 /// Under classes, or not.

@@ -23,7 +23,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, group: &Group, selected: bool, strip
     let status = group.status.map(|status| (glyphs::status(status), status.name(), theme.status(status)));
     let (sign, word, style) = status.unwrap_or((' ', "several", theme.muted()));
     let gap = columns.description.saturating_sub(5 + text::width(&class) + text::width(&times)).max(2);
-    let says = if group.says.is_empty() { String::new() } else { format!("   {}", group.says) };
+    // What the classes stand by comes first.
+    let says = if group.says.is_empty() { String::new() } else { format!("{:>10}", group.says) };
     let spans = vec![
         Span::styled(if selected { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::styled(format!("{fold} "), theme.muted()),
@@ -31,8 +32,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, group: &Group, selected: bool, strip
         Span::styled(class, theme.text()),
         Span::styled(times, theme.key()),
         Span::raw(" ".repeat(gap)),
-        Span::styled(format!("{:>9}", figures::count(group.parameters)), theme.muted()),
         Span::styled(says, theme.key()),
+        Span::styled(format!("{:>9}", figures::count(group.parameters)), theme.muted()),
     ];
     text::put(canvas.buffer, strip.x, strip.y, columns.text, &Line::from(spans));
     if let Some(at) = columns.status {

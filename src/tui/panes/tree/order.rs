@@ -69,7 +69,7 @@ impl Order {
         match self {
             Order::Tree => String::new(),
             Order::Parameters => figures::count(number as u64),
-            Order::Error if number.is_infinite() => "∞ tol".to_owned(),
+            Order::Error if number.is_infinite() => "inf tol".to_owned(),
             Order::Error if number >= 1000.0 => format!("{} tol", figures::count(number as u64)),
             Order::Error => format!("{number:.2} tol"),
             Order::Blockers => format!("{number} blocker{}", if number == 1.0 { "" } else { "s" }),
