@@ -21,12 +21,12 @@ fn a_filter_a_search_an_order_the_classes_and_back() {
     terminal.send("S");
     terminal.wait_for("by parameters");
     terminal.send("C");
-    terminal.wait_for("by class, by parameters");
+    terminal.wait_for("by class, parameters");
     terminal.wait_for("▸ ● Linear ×");
     terminal.send("C");
     terminal.wait("the classes to go", |screen| !screen.contains("by class"));
     terminal.send("SSSS");
-    terminal.wait("the tree to come back", |screen| !screen.contains("by "));
+    terminal.wait("the tree to come back", |screen| !screen.contains("· by "));
     // Back to before `n`, and to before the search; alt-right goes forward again.
     terminal.send("\x0f");
     terminal.wait_for("/conv  1 of ");

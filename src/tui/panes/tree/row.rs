@@ -97,7 +97,7 @@ fn order_words(view: &View) -> String {
     let (order, grouped) = (view.tree.order().words(), view.tree.is_grouped());
     match (order, grouped) {
         ("", true) => "by class".to_owned(),
-        (order, true) => format!("by class, {order}"),
+        (order, true) => format!("by class, {}", order.trim_start_matches("by ")),
         (order, false) => order.to_owned(),
     }
 }
