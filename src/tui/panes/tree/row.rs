@@ -86,6 +86,8 @@ pub(super) fn titles(canvas: &mut Canvas<'_>, place: Place, columns: &Columns) {
         let x = usize::from(place.frame.x) + 1 + place.title + 1;
         let end = columns.status.or(columns.measured).unwrap_or(columns.text) + usize::from(place.inner.x);
         let room = end.saturating_sub(x + 2);
+        // Where there is no room for both, the order stands in the border below.
+        let shown = if filtered && text::width(&shown) > room { format!(" {count} ") } else { shown };
         if room > count.len() {
             text::put_text(canvas.buffer, x as u16, y, room, &shown, canvas.theme.notice());
         }
@@ -102,14 +104,15 @@ fn order_words(view: &View) -> String {
     }
 }
 
-/// The filter, in the border below.
+/// The filter, and the order of what it wants, in the border below.
 pub(super) fn foot(canvas: &mut Canvas<'_>, place: Place) {
-    let (theme, tree) = (canvas.theme, &canvas.view.tree);
+    let (theme, tree, order) = (canvas.theme, &canvas.view.tree, order_words(canvas.view));
     if tree.filter.is_empty() {
         return;
     }
     let room = usize::from(place.frame.width).saturating_sub(4);
-    let words = format!(" filter: {} ", escape(&tree.filter.to_string()));
+    let order = if order.is_empty() { order } else { format!("{order} · ") };
+    let words = format!(" {order}filter: {} ", escape(&tree.filter.to_string()));
     let y = place.frame.bottom().saturating_sub(1);
     text::put_text(canvas.buffer, place.frame.x + 2, y, room, &text::clip(&words, room), theme.notice());
 }
