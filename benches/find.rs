@@ -5,8 +5,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-// What other benches make is not used here.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches need the rest")]
 mod generate;
 
 use std::sync::Arc;

@@ -43,11 +43,33 @@ impl Default for Matcher {
 
 /// How well names fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
-    /// They do, the more points the better.
-    Close(u32),
-    /// The letters are there, strewn: longer words may still fit.
-    Strewn,
+pub struct Fit {
+    /// The more the better.
+    pub points: u32,
+    /// Whether no word is strewn over its name; longer words may still fit where one is.
+    pub close: bool,
+    /// How many of the words stand in a name as they are typed.
+    pub literal: usize,
+}
+
+/// What fits, out of many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// What fits and what longer words may still fit, in order.
+    pub candidates: Vec<usize>,
+    /// What fits, in order: where anything has words as they are typed, nothing fits that has fewer of them so.
+    pub hits: Vec<usize>,
+    /// The points of each of these.
+    pub points: Vec<u32>,
+}
+
+impl Hits {
+    fn of(fits: Vec<(usize, Fit)>) -> Hits {
+        let close = || fits.iter().filter(|(_, fit)| fit.close);
+        let most = close().map(|(_, fit)| fit.literal).max().unwrap_or(0);
+        let (hits, points) = close().filter(|(_, fit)| fit.literal == most).map(|(at, fit)| (*at, fit.points)).unzip();
+        Hits { candidates: fits.into_iter().map(|(at, _)| at).collect(), hits, points }
+    }
 }
 
 /// Names that one thread goes through while the user waits for the next letter to show.
@@ -98,20 +120,42 @@ impl Words {
         !before.is_empty() && self.text.starts_with(&before.text)
     }
 
-    /// How well all words fit, each the name that it fits best; `None` where the letters of one are in none of the names.
-    pub fn fit(&self, names: &[&str], matcher: &mut Matcher) -> Option<Fit> {
-        let (mut points, mut close) = (0, true);
-        for word in &self.words {
-            let best = names.iter().filter_map(|name| matcher.points(word, name)).max()?;
-            points += best;
-            close &= best >= word.least;
+    /// What of so many fits, by its names; `None` leaves one out. `before` is what fits the words before, which these narrow.
+    pub fn among<'n, const N: usize>(
+        &self,
+        count: usize,
+        before: Option<&Hits>,
+        names: impl Fn(usize) -> Option<[&'n str; N]> + Sync,
+    ) -> Hits {
+        if self.is_empty() {
+            return Hits::default();
         }
-        Some(if close { Fit::Close(points) } else { Fit::Strewn })
+        Hits::of(in_parts(before.map_or(count, |before| before.candidates.len()), |range| {
+            let mut matcher = Matcher::default();
+            let at = |place: usize| before.map_or(Some(place), |before| before.candidates.get(place).copied());
+            let fit = |at: usize| Some((at, self.fit(&names(at)?, &mut matcher)?));
+            range.filter_map(at).filter_map(fit).collect()
+        }))
     }
 
-    /// Whether all words fit.
-    pub fn fits(&self, names: &[&str], matcher: &mut Matcher) -> bool {
-        matches!(self.fit(names, matcher), Some(Fit::Close(_)))
+    /// How well all words fit, each the name that it fits best; `None` where the letters of one are in none of the names.
+    pub fn fit(&self, names: &[&str], matcher: &mut Matcher) -> Option<Fit> {
+        let mut all = Fit { points: 0, close: true, literal: 0 };
+        for word in &self.words {
+            let best = names.iter().filter_map(|name| matcher.points(word, name)).max()?;
+            all.points += best;
+            all.close &= best >= word.least;
+            all.literal += usize::from(names.iter().any(|name| matcher.has(word, name)));
+        }
+        Some(all)
+    }
+
+    /// Whether all words fit; as they are typed, where that is asked.
+    pub fn fits(&self, names: &[&str], literally: bool, matcher: &mut Matcher) -> bool {
+        if literally {
+            return self.words.iter().all(|word| names.iter().any(|name| matcher.has(word, name)));
+        }
+        self.fit(names, matcher).is_some_and(|fit| fit.close)
     }
 
     /// The places of the letters that match, counted in characters and in order: for each word in the name that it fits best.
@@ -152,6 +196,13 @@ impl Matcher {
         self.inner.fuzzy_match(name, word.letters.slice(..)).map(u32::from)
     }
 
+    /// Whether the word stands in the name as it is.
+    fn has(&mut self, word: &Word, name: &str) -> bool {
+        self.inner.config.ignore_case = word.ignore_case;
+        let name = Utf32Str::new(name, &mut self.letters);
+        word.letters.is_empty() || self.inner.substring_match(name, word.letters.slice(..)).is_some()
+    }
+
     fn mark(&mut self, word: &Word, name: &str, places: &mut Vec<u32>) {
         self.inner.config.ignore_case = word.ignore_case;
         let name = Utf32Str::new(name, &mut self.letters);
@@ -166,7 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn fits(text: &str, name: &str) -> bool {
-        Words::of(text).fits(&[name], &mut Matcher::default())
+        Words::of(text).fits(&[name], false, &mut Matcher::default())
     }
 
     #[test]
@@ -177,7 +228,6 @@ mod tests {
         assert!(fits("attn", "encoder.attention.0"));
         assert!(fits("conv", "layer1.0.conv1"));
         assert!(!fits("conv", "encoder.layers.0.norm.value"), "strewn");
-        assert!(!fits("gamma", "generator.layers.m.a.m.a"), "strewn");
         assert!(!fits("1.conv", "conv.1"), "another order");
     }
 
@@ -191,16 +241,27 @@ mod tests {
     fn each_word_has_its_name_and_the_best_is_first() {
         let mut matcher = Matcher::default();
         let words = Words::of("l2 Conv2d");
-        assert!(words.fits(&["layer2.0.conv1", "Conv2d"], &mut matcher));
-        assert!(!words.fits(&["layer1.0.conv1", "Conv2d"], &mut matcher));
+        assert!(words.fits(&["layer2.0.conv1", "Conv2d"], false, &mut matcher));
+        assert!(!words.fits(&["layer1.0.conv1", "Conv2d"], false, &mut matcher));
         assert_eq!(words.places(&["layer2.0", "Conv2d"], &mut matcher), [vec![0, 5], vec![0, 1, 2, 3, 4, 5]]);
-        let mut points = |name: &str| match Words::of("conv").fit(&[name], &mut matcher) {
-            Some(Fit::Close(points)) => points,
-            other => panic!("{name}: {other:?}"),
-        };
+        let mut points = |name: &str| Words::of("conv").fit(&[name], &mut matcher).unwrap().points;
         assert!(points("layer.conv") > points("layer.c.onv"));
-        assert_eq!(Words::of(" ").fit(&["a"], &mut matcher), Some(Fit::Close(0)));
         assert!(Words::of(" ").is_empty() && Words::of("").is_empty());
+    }
+
+    #[test]
+    fn what_is_typed_out_leaves_out_what_only_has_its_letters() {
+        let names = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.conv2", "stages.1"];
+        let find = |text: &str| Words::of(text).among(names.len(), None, |at| Some([names[at]]));
+        assert_eq!(find("layer2").hits, [1, 2], "not layer1.0.conv2");
+        assert_eq!(find("layer2 conv2").hits, [2]);
+        assert_eq!(find("lyr2").hits, [0, 1, 2]);
+        assert_eq!(find("lyr2 conv1").hits, [1]);
+        assert_eq!(find("").hits, [0usize; 0]);
+        let narrowed = Words::of("stgs").among(names.len(), Some(&find("st")), |at| Some([names[at]]));
+        assert_eq!((narrowed.hits, narrowed.points.len()), (vec![3], 1));
+        let skipped = Words::of("conv").among(names.len(), None, |at| (at != 1).then_some([names[at]]));
+        assert_eq!(skipped.hits, [0, 2]);
     }
 
     proptest! {
@@ -222,7 +283,8 @@ mod tests {
             prop_assert!(places[0].iter().all(|at| *at < length));
             if !text.is_empty() {
                 // What is written as it stands is found.
-                prop_assert!(Words::one(&name).fits(&[&name], &mut matcher));
+                prop_assert!(Words::one(&name).fits(&[&name], false, &mut matcher));
+                prop_assert!(Words::one(&name).fits(&[&name], true, &mut matcher));
             }
         }
     }

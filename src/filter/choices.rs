@@ -57,11 +57,14 @@ impl Filter {
 
     /// The filter without the terms that ticks of this kind write: what is left to be ticked in.
     pub fn without(&self, tick: Tick) -> Filter {
-        let same = |clause: &&Clause| match (alone(clause), tick) {
-            (Some(Test::Status(_)), Tick::Status(_)) | (Some(Test::Verdict(_)), Tick::Bad) => false,
-            _ => true,
+        let other = |clause: &&Clause| {
+            let of_tick = matches!(
+                (alone(clause), tick),
+                (Some(Test::Status(_)), Tick::Status(_)) | (Some(Test::Verdict(_)), Tick::Bad)
+            );
+            !of_tick
         };
-        Filter { clauses: self.clauses.iter().filter(same).cloned().collect() }
+        Filter { clauses: self.clauses.iter().filter(other).cloned().collect() }
     }
 
     /// Add a value to the clause that has such values, or take it out of each.

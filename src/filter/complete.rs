@@ -157,7 +157,7 @@ fn ranked(all: Vec<Candidate>, typed: &str) -> Vec<Candidate> {
     }
     let (words, mut matcher) = (Words::one(&typed.to_lowercase()), Matcher::default());
     let fit = |candidate: Candidate| match words.fit(&[&candidate.text], &mut matcher) {
-        Some(Fit::Close(points)) => {
+        Some(Fit { points, close: true, .. }) => {
             let begins = candidate.text.to_lowercase().starts_with(&typed.to_lowercase());
             Some(((begins, points), candidate))
         }

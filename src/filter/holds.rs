@@ -2,7 +2,7 @@
 
 use super::Facts;
 use super::keys::Key;
-use super::term::{Amount, Clause, Compare, Judged, Pattern, Term, Test, Which};
+use super::term::{Amount, Clause, Compare, Judged, Pattern, Term, Test, Which, Word};
 use crate::compare::Verdict;
 use crate::fuzzy::Matcher;
 use crate::model::ModuleId;
@@ -27,7 +27,7 @@ impl Test {
         match self {
             Test::Words(any) => {
                 let names = [module.path.as_str(), module.short_class()];
-                any.iter().any(|word| word.words.fits(&names, matcher))
+                any.iter().any(|word| word.words.fits(&names, word.literal, matcher))
             }
             Test::Class(any) => {
                 any.iter().any(|pattern| is(pattern, module.short_class()) || is(pattern, &module.class))
@@ -40,7 +40,7 @@ impl Test {
             Test::Blocker(any) => any.iter().any(|which| blocker(facts, id, which)),
             Test::Mark(any) => {
                 let mark = facts.kept.mark(module);
-                any.iter().any(|which| which.holds(mark.as_slice(), |mark, asked| same(mark, asked)))
+                any.iter().any(|which| which.holds(mark.as_slice(), same))
             }
             Test::Note(any) => {
                 let notes = facts.kept.notes(module);
@@ -50,6 +50,14 @@ impl Test {
             Test::Stale(yes) => facts.is_stale(id) == *yes,
             Test::Number(key, compare, any) => any.iter().any(|amount| number(facts, id, *key, *compare, *amount)),
         }
+    }
+}
+
+impl Word {
+    /// Find out whether a module has it as it is typed.
+    pub(super) fn resolve(&mut self, facts: &Facts<'_>, matcher: &mut Matcher) {
+        let mut modules = facts.model.modules.iter();
+        self.literal = modules.any(|module| self.words.fits(&[&module.path, module.short_class()], true, matcher));
     }
 }
 

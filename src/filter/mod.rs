@@ -46,14 +46,15 @@ impl Filter {
     /// Whether a module is wanted.
     pub fn wants(&self, facts: &Facts<'_>, id: ModuleId) -> bool {
         let mut matcher = Matcher::default();
-        self.holds(facts, id, &mut matcher)
+        self.resolved(facts, &mut matcher).holds(facts, id, &mut matcher)
     }
 
     /// For each module whether it is wanted.
     pub fn wanted(&self, facts: &Facts<'_>) -> Vec<bool> {
+        let resolved = self.resolved(facts, &mut Matcher::default());
         in_parts(facts.model.modules.len(), |ids| {
             let mut matcher = Matcher::default();
-            ids.map(|id| self.holds(facts, id, &mut matcher)).collect()
+            ids.map(|id| resolved.holds(facts, id, &mut matcher)).collect()
         })
     }
 
@@ -65,6 +66,30 @@ impl Filter {
     /// Whether it asks for marks, notes or what is stale.
     pub fn asks_for_kept(&self) -> bool {
         self.tests().any(Test::asks_for_kept)
+    }
+
+    /// The same, its words looked up: where modules have one as it is typed, its letters alone are not enough.
+    fn resolved(&self, facts: &Facts<'_>, matcher: &mut Matcher) -> Filter {
+        let mut resolved = self.clone();
+        for term in resolved.clauses.iter_mut().flat_map(|clause| &mut clause.terms) {
+            if let Test::Words(any) = &mut term.test {
+                any.iter_mut().for_each(|word| word.resolve(facts, matcher));
+            }
+        }
+        resolved
+    }
+
+    /// The filter that the text before a mistake is, and before a word at its end that may become a key.
+    pub fn settled(text: &str) -> Filter {
+        let before = |letters: usize| text.chars().take(letters).collect::<String>();
+        let last = text.rsplit(char::is_whitespace).next().unwrap_or("");
+        let bare = last.trim_start_matches(['-', '!']);
+        if keys::Key::ALL.iter().any(|key| key.name().starts_with(bare)) {
+            let without = before(text.chars().count() - last.chars().count());
+            return Filter::parse(without.trim_end()).unwrap_or_else(|error| Filter::settled(&before(error.term)));
+        }
+        // Each time the text is shorter: a mistake is in a term, and that begins before its end.
+        Filter::parse(text).unwrap_or_else(|error| Filter::settled(before(error.term).trim_end()))
     }
 
     fn tests(&self) -> impl Iterator<Item = &Test> {

@@ -17,6 +17,8 @@ use t2m_checkpoint::escape::quoted;
 pub struct Error {
     /// The characters that are meant, counted from 0.
     pub at: Range<usize>,
+    /// Where the term begins that it is in, counted so as well.
+    pub term: usize,
     /// What is wrong, and what may be meant.
     pub message: String,
     /// Whether it may become right by typing on.
@@ -53,7 +55,8 @@ pub(super) fn filter(text: &str) -> Result<Filter, Error> {
                 reader.at += 1;
             }
             _ => {
-                let term = reader.term()?;
+                let begins = joins.unwrap_or(reader.at);
+                let term = reader.term().map_err(|error| Error { term: begins, ..error })?;
                 match (joins.take(), filter.clauses.last_mut()) {
                     (Some(_), Some(clause)) => clause.terms.push(term),
                     _ => filter.clauses.push(Clause { terms: vec![term] }),
@@ -64,7 +67,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, Error> {
 }
 
 fn error(at: Range<usize>, message: impl Into<String>, open: bool) -> Error {
-    Error { at, message: message.into(), open }
+    Error { term: at.start, at, message: message.into(), open }
 }
 
 /// `; did you mean status?`, where something is near.

@@ -63,6 +63,8 @@ pub enum Test {
 pub struct Word {
     text: String,
     pub(super) words: Words,
+    /// Whether a module has it as it is typed: then only those that do have it.
+    pub(super) literal: bool,
 }
 
 /// A name in which `*` stands for any letters and `?` for one.
@@ -120,7 +122,7 @@ pub struct Amount {
 
 impl Word {
     pub(super) fn new(text: String) -> Word {
-        Word { words: Words::one(&text), text }
+        Word { words: Words::one(&text), text, literal: false }
     }
 }
 

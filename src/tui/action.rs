@@ -79,6 +79,14 @@ pub enum Command {
     RunAgain,
     /// Let what may come next take the place of what is typed.
     Complete,
+    /// Another order of the modules.
+    Sort,
+    /// Modules under their classes, or not.
+    Group,
+    /// The place before the last jump.
+    Back,
+    /// The place that `Back` came from.
+    Forward,
     /// Copy one thing of the selection: `{ copy = "path" }`.
     Copy(What),
     CopyRow,
@@ -87,6 +95,23 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it may lead far away: the place where it was given is one to come back to.
+    pub fn is_jump(self) -> bool {
+        matches!(
+            self,
+            Command::FindNext
+                | Command::FindPrevious
+                | Command::NextBlocker
+                | Command::PreviousBlocker
+                | Command::FirstDivergence
+                | Command::WorstNode
+                | Command::NextFailure
+                | Command::PreviousFailure
+                | Command::Accept
+                | Command::Fold
+        )
+    }
+
     /// Whether it means something only where there is a graph: the bottom line has no room for it elsewhere.
     pub fn is_of_graph(self) -> bool {
         matches!(

@@ -7,6 +7,9 @@ use super::action::Command;
 use super::theme::Theme;
 use t2m_checkpoint::escape::sentence;
 
+/// Most characters of a line.
+const LONGEST: usize = 10_000;
+
 /// A line that is edited.
 #[derive(Debug, Clone, Default)]
 pub struct Field {
@@ -26,12 +29,12 @@ impl Field {
         self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte)
     }
 
-    /// Type.
+    /// Type or paste; what steers a terminal is left out, and what is longer than a line may be.
     pub fn insert(&mut self, text: &str) {
-        for character in text.chars().filter(|character| !character.is_control()) {
-            self.text.insert(self.byte(self.cursor), character);
-            self.cursor += 1;
-        }
+        let room = LONGEST.saturating_sub(self.text.chars().count());
+        let plain: String = text.chars().filter(|character| !character.is_control()).take(room).collect();
+        self.text.insert_str(self.byte(self.cursor), &plain);
+        self.cursor += plain.chars().count();
     }
 
     /// Erase the character before the cursor.
@@ -93,5 +96,7 @@ mod tests {
         field.go(Command::Right);
         field.erase();
         assert_eq!(field.text, "göße(321");
+        field.insert(&"x".repeat(1_000_000));
+        assert_eq!(field.text.chars().count(), super::LONGEST);
     }
 }

@@ -43,6 +43,7 @@ pub struct Key {
     code: KeyCode,
     control: bool,
     shift: bool,
+    alt: bool,
 }
 
 /// A table of keys that cannot be used.
@@ -96,12 +97,16 @@ impl Keymap {
         Ok(Keymap { bindings, commands })
     }
 
-    /// What a key means in a panel, or in the panes. Keys that leave or suspend the program or move through rows mean
+    /// What a key means in a panel, or in the panes. Keys that leave or suspend the program, move through rows or find mean
     /// the same in every panel, unless the panel has a use of its own for them.
     pub fn command(&self, panel: Option<Name>, event: &KeyEvent) -> Option<Command> {
         let key = Key::of(event)?;
         let everywhere = |command: &&Command| {
-            matches!(command, Command::Interrupt | Command::Suspend | Command::Screenshot)
+            let finds = Command::Open(Name::Find);
+            matches!(
+                command,
+                Command::Interrupt | Command::Suspend | Command::Screenshot | Command::FindNext | Command::FindPrevious
+            ) || **command == finds
                 || distance(**command, 1).is_some()
         };
         let own = self.commands.get(&(panel, key));
@@ -117,16 +122,14 @@ impl Keymap {
 impl Key {
     fn of(event: &KeyEvent) -> Option<Key> {
         let control = event.modifiers.contains(KeyModifiers::CONTROL);
-        if event.modifiers.contains(KeyModifiers::ALT) {
-            return None;
-        }
+        let alt = event.modifiers.contains(KeyModifiers::ALT);
         Some(match event.code {
             KeyCode::Char(character) if control => {
-                Key { code: KeyCode::Char(character.to_ascii_lowercase()), control, shift: false }
+                Key { code: KeyCode::Char(character.to_ascii_lowercase()), control, shift: false, alt }
             }
-            KeyCode::Char(_) => Key { code: event.code, control, shift: false },
-            KeyCode::BackTab => Key { code: KeyCode::Tab, control, shift: true },
-            code => Key { code, control, shift: event.modifiers.contains(KeyModifiers::SHIFT) },
+            KeyCode::Char(_) => Key { code: event.code, control, shift: false, alt },
+            KeyCode::BackTab => Key { code: KeyCode::Tab, control, shift: true, alt },
+            code => Key { code, control, shift: event.modifiers.contains(KeyModifiers::SHIFT), alt },
         })
     }
 }
@@ -142,12 +145,14 @@ pub fn typed(event: &KeyEvent) -> Option<char> {
 }
 
 fn parse_key(name: &str) -> Option<Key> {
-    let (mut rest, mut control, mut shift) = (name, false, false);
+    let (mut rest, mut control, mut shift, mut alt) = (name, false, false, false);
     loop {
         if let Some(behind) = rest.strip_prefix("ctrl-").filter(|behind| !behind.is_empty()) {
             (rest, control) = (behind, true);
         } else if let Some(behind) = rest.strip_prefix("shift-").filter(|behind| !behind.is_empty()) {
             (rest, shift) = (behind, true);
+        } else if let Some(behind) = rest.strip_prefix("alt-").filter(|behind| !behind.is_empty()) {
+            (rest, alt) = (behind, true);
         } else {
             break;
         }
@@ -175,7 +180,7 @@ fn parse_key(name: &str) -> Option<Key> {
             KeyCode::Char(character)
         }
     };
-    Some(Key { code, control, shift })
+    Some(Key { code, control, shift, alt })
 }
 
 #[cfg(test)]

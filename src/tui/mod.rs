@@ -15,7 +15,7 @@
 //! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
 //! | [`action`], [`update`] | what can happen, and what it changes |
 //! | [`failed`] | the message where no checkpoint can be opened |
-//! | [`scroll`] | how far each key moves |
+//! | [`scroll`] | how far each key moves; [`jumps`]: where the user has been |
 //! | [`field`] | a line of text that is edited |
 //! | [`takeaway`], [`clipboard`], [`editor`], [`reporting`] | what is taken out of the screen: copied, edited, reported |
 //! | [`shell`] | words as a shell takes them |
@@ -38,6 +38,7 @@ pub mod editor;
 pub mod failed;
 pub mod field;
 pub mod glyphs;
+pub mod jumps;
 pub mod keymap;
 pub mod levels;
 pub mod measuring;

@@ -8,8 +8,9 @@ use super::action::{Action, Command, Effect};
 use super::context::Context;
 use super::document::Document;
 use super::failed::Failed;
-use super::panels::{Name, Panel, Panels, Then};
-use super::panes::{self, View};
+use super::jumps::{self, Place};
+use super::panels::{self, Name, Panel, Panels, Then};
+use super::panes::{self, Pane, View};
 use super::state::{Screen, State};
 use super::work;
 use crate::exit::Exit;
@@ -18,6 +19,8 @@ use crate::graph::runner::Report;
 use crate::session::Change;
 use crate::verify;
 
+/// Modules of a model whose rows are put in order for each layer that ends; larger ones wait for the next tick.
+const AT_ONCE: usize = 5_000;
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
 /// What is said where the file holds a graph.
 const GRAPH: &str = "this file holds a graph: r runs it node by node, v shows its nodes";
@@ -27,6 +30,7 @@ const OFFER: &str = "not everything about these modules is known: p asks your ow
 /// Change the state; return what has to be done outside.
 pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     let mut effects = Vec::new();
+    let before = Before::of(state, &action);
     match action {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
@@ -49,7 +53,14 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             }
             state.areas = *areas;
         }
-        Action::Tick => state.tick = state.tick.wrapping_add(1),
+        Action::Tick => {
+            state.tick = state.tick.wrapping_add(1);
+            if let Screen::Open(view) = &mut state.screen
+                && view.is_behind
+            {
+                view.apply_filter();
+            }
+        }
         action => {
             if matches!(action, Action::Command(_) | Action::Click(..)) {
                 state.notice = None;
@@ -63,8 +74,45 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     if let Some((mut context, _)) = state.context(&mut effects) {
         panes::follow(&mut context);
     }
+    before.leave(state);
     keeps(state, &effects);
     effects
+}
+
+/// Where the user was before something happened.
+struct Before {
+    place: Option<Place>,
+    searching: bool,
+    /// Whether what happens may lead far away.
+    jumps: bool,
+}
+
+impl Before {
+    fn of(state: &State, action: &Action) -> Before {
+        let Screen::Open(view) = &state.screen else { return Before { place: None, searching: false, jumps: false } };
+        let jumps = match action {
+            Action::Command(command) => command.is_jump(),
+            // The rows of the tree are where the user goes by hand.
+            Action::Click(column, row) => {
+                let pane = state.areas.pane_at(Position::new(*column, *row)).map(|(pane, _)| pane);
+                state.panels.open.is_some() || pane != Some(Pane::Tree)
+            }
+            _ => false,
+        };
+        Before { place: Some(jumps::place(view)), searching: state.panels.open == Some(Name::Find), jumps }
+    }
+
+    /// A jump that led elsewhere leaves its place in the list; a search does when it is over.
+    fn leave(self, state: &mut State) {
+        let (Screen::Open(view), Some(place)) = (&mut state.screen, self.place) else { return };
+        let (here, searches) = (jumps::place(view), state.panels.open == Some(Name::Find));
+        match (self.searching, searches) {
+            (false, true) => view.jumps.begin_search(place),
+            (true, false) => view.jumps.end_search(here),
+            (false, false) if self.jumps && here != place => view.jumps.leave(place),
+            _ => {}
+        }
+    }
 }
 
 /// A file is there: what is kept of it is taken up where it was left.
@@ -250,7 +298,7 @@ fn in_panel(state: &mut State, effects: &mut Vec<Effect>, act: impl FnOnce(&mut 
 }
 
 fn typed(panel: &mut dyn Panel, text: &str, context: &mut Context<'_>) -> Then {
-    panel.text(text, context);
+    panels::text(panel, text, context);
     Then::Stay
 }
 
@@ -278,7 +326,7 @@ fn wheel(state: &mut State, at: Position, rows: i32, effects: &mut Vec<Effect>) 
 
 fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     if state.panels.open.is_some() {
-        return in_panel(state, effects, |panel, context| panel.command(command, context));
+        return in_panel(state, effects, |panel, context| panels::command(panel, command, context));
     }
     if command == Command::Mouse {
         state.mouse = !state.mouse;
@@ -301,11 +349,18 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
 }
 
 fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) {
-    let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
+    let (ended, all) = match event {
+        verify::Event::Finished { .. } => (true, view.document.len() <= AT_ONCE),
+        verify::Event::Done { .. } => (true, true),
+        _ => (false, false),
+    };
     if let Some(id) = view.measured.apply(event).map(|(id, _)| id) {
         view.finished(id, effects);
     }
-    if done && view.tree.filter.asks_for_results() {
-        view.apply_filter();
+    if ended && view.tree.asks_for_results() {
+        view.is_behind = true;
+        if all {
+            view.apply_filter();
+        }
     }
 }

@@ -21,6 +21,7 @@ mod convert_property;
 mod convert_safety;
 mod engine_client;
 mod files;
+mod finding;
 mod graphs;
 mod lifecycle;
 mod matrix;

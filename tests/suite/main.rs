@@ -38,6 +38,7 @@ mod made;
 mod missing_ops;
 mod ops;
 mod ops_by_arguments;
+mod orders;
 mod overrides;
 mod ports;
 mod reached;

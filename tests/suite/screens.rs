@@ -400,6 +400,12 @@ fn any_action() -> impl Strategy<Value = Action> {
         EraseAll,
         Toggle,
         Clear,
+        Complete,
+        Sort,
+        Group,
+        Back,
+        Forward,
+        Nodes,
     ];
     commands.extend(Name::ALL.map(Open));
     let command = prop::sample::select(commands);
@@ -429,7 +435,8 @@ proptest! {
             let mut buffer = Buffer::empty(area);
             render(&mut state, area, &mut buffer);
             let Screen::Open(view) = &state.screen else { panic!() };
-            prop_assert!(view.tree.rows.is_empty() || view.tree.row_of(view.tree.selected).is_some());
+            let on_show = view.tree.row_of(view.tree.selected).is_some() || view.tree.head().is_some();
+            prop_assert!(view.tree.rows.is_empty() || on_show);
             prop_assert_eq!(buffer.area, area);
         }
     }

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use crate::compare::WeightSource;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
+use crate::tui::panels::Panel;
 use crate::tui::state::State;
 use crate::tui::text;
 use t2m_checkpoint::escape::sentence;
@@ -18,7 +19,11 @@ const GAP: usize = 2;
 pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let mut left = area.x + 1;
-    if let Some(line) = state.panels.current().and_then(|panel| panel.prompt(canvas, columns / 2)) {
+    let prompt = |panel: &dyn Panel| match panel.seek().and_then(|seek| seek.prompt(canvas, columns / 2)) {
+        Some(line) => Some(line),
+        None => panel.prompt(canvas, columns / 2),
+    };
+    if let Some(line) = state.panels.current().and_then(prompt) {
         text::put(canvas.buffer, left, area.y, columns, &line);
         left += line.width() as u16 + 3;
     }
@@ -28,7 +33,7 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     let taken = notice.as_ref().map_or(0, |line| line.width() + 2);
     let mut keys: Vec<(Line, Command)> = state
         .keymap
-        .of(state.panels.open)
+        .of(state.panels.mode())
         .filter(|binding| canvas.view.has_graph || !binding.command.is_of_graph())
         .filter_map(|binding| {
             let word = Span::styled(format!(" {}", binding.footer.as_ref()?), state.theme.muted());
@@ -62,8 +67,11 @@ fn notice(state: &State, canvas: &Canvas<'_>, room: usize) -> Option<Line<'stati
     if let Some(notice) = &state.notice {
         return Some(Line::from(Span::styled(text::clip(&sentence(notice), room), theme.notice())));
     }
-    let find = state.panels.open.is_none().then_some(&state.panels.find)?;
-    let words = text::clip(&find.place(&canvas.view.tree)?, room);
+    let place = match state.panels.current() {
+        None => state.panels.find.place(&canvas.view.tree)?,
+        Some(panel) => panel.seek()?.place(panel.row())?,
+    };
+    let words = text::clip(&place, room);
     Some(Line::from(Span::styled(words, theme.found().remove_modifier(Modifier::UNDERLINED))))
 }
 

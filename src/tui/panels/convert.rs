@@ -6,12 +6,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::seek::{Names, Seek};
 use super::{Panel, Then, read};
 use crate::compare::Verdict;
 use crate::export::state_dict::Known;
 use crate::export::writer::Progress;
 use crate::figures::{percent, share};
 use crate::tui::action::{Command, Effect};
+use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::converting::{Event, Preview, Row};
@@ -36,6 +38,9 @@ pub struct Convert {
     /// How the last one ended.
     outcome: Option<Result<String, String>>,
     scroll: Scroll,
+    /// What is looked for in its list, and the row that was found.
+    seek: Seek,
+    found: Option<usize>,
 }
 
 impl Convert {
@@ -65,6 +70,7 @@ impl Panel for Convert {
 
     fn open(&mut self, context: &mut Context<'_>) {
         self.scroll = Scroll::default();
+        (self.seek, self.found) = (Seek::default(), None);
         context.effects.extend(self.preview.is_none().then_some(Effect::PlanConversion));
     }
 
@@ -82,6 +88,31 @@ impl Panel for Convert {
         Then::Stay
     }
 
+    fn seek(&self) -> Option<&Seek> {
+        Some(&self.seek)
+    }
+
+    fn seek_mut(&mut self) -> Option<&mut Seek> {
+        Some(&mut self.seek)
+    }
+
+    fn row_names<'a>(&'a self, _view: &'a View) -> Vec<Names<'a>> {
+        self.rows().iter().map(|row| [row.name.as_str(), row.from.as_str(), row.rule.as_str()]).collect()
+    }
+
+    fn row(&self) -> usize {
+        self.found.unwrap_or(self.scroll.top)
+    }
+
+    fn go_to_row(&mut self, row: usize, context: &mut Context<'_>) {
+        self.found = Some(row);
+        let page = context.rows().map_or(1, Rows::page);
+        // Rows before it stay in view.
+        if !(self.scroll.top..self.scroll.top + page).contains(&row) {
+            self.scroll.top = row.saturating_sub(page / 3);
+        }
+    }
+
     fn is_moving(&self) -> bool {
         self.is_writing() || self.preview.is_none()
     }
@@ -90,10 +121,7 @@ impl Panel for Convert {
         let width = area.width.min(WIDTH);
         let columns = usize::from(width.saturating_sub(4));
         let head = self.head(canvas, columns);
-        let rows: &[Row] = match &self.preview {
-            Some(Ok(preview)) => &preview.rows,
-            _ => &[],
-        };
+        let rows = self.rows();
         let height = (head.len() + rows.len() + 2).min(usize::from(u16::MAX)) as u16;
         let inner = canvas.popup(area, (width, height), "Convert");
         text::put_lines(canvas.buffer, inner, &head);
@@ -103,11 +131,26 @@ impl Panel for Convert {
         let page = rows.iter().skip(shown.top).take(usize::from(list.height));
         let lines: Vec<Line> = page.map(|row| line(canvas, row, columns)).collect();
         text::put_lines(canvas.buffer, list, &lines);
+        for (at, y) in (shown.top..rows.len()).zip(list.top()..list.bottom()) {
+            let strip = Rect { y, height: 1, ..list };
+            self.seek.mark(canvas, strip, at);
+            if self.found == Some(at) {
+                canvas.overlay(strip, canvas.theme.selection(true));
+            }
+        }
         canvas.scrolled(inner, shown);
     }
 }
 
 impl Convert {
+    /// The tensors, once they are known.
+    fn rows(&self) -> &[Row] {
+        match &self.preview {
+            Some(Ok(preview)) => &preview.rows,
+            _ => &[],
+        }
+    }
+
     /// The lines above the tensors.
     fn head(&self, canvas: &Canvas<'_>, columns: usize) -> Vec<Line<'static>> {
         let theme = canvas.theme;

@@ -51,26 +51,42 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// What is typed is read, and holds where it can be read.
+    /// What is typed is read, and holds as far as it can be read; a word that may become a key waits until it is one.
     fn edited(&mut self, view: &mut View) {
-        match filter::Filter::parse(&self.line.text) {
-            Ok(filter) => {
-                self.wrong = None;
-                if filter != view.tree.filter {
-                    view.set_filter(filter);
-                }
-                self.count(view);
-            }
-            Err(error) => self.wrong = Some(error),
-        }
+        self.wrong = filter::Filter::parse(&self.line.text).err();
+        self.apply(view, filter::Filter::settled(&self.line.text));
         self.next = self.values.complete(&self.line.text, self.line.cursor);
+    }
+
+    fn apply(&mut self, view: &mut View, filter: filter::Filter) {
+        if filter != view.tree.filter {
+            view.set_filter(filter);
+        }
+        self.count(view);
+    }
+
+    /// What was typed last is a word, if it is no key.
+    fn close(&mut self, view: &mut View) -> Then {
+        if let Ok(filter) = filter::Filter::parse(&self.line.text) {
+            self.apply(view, filter);
+        }
+        Then::Close
     }
 
     fn count(&mut self, view: &View) {
         self.counts = vec![0; TICKS];
-        let facts = view.facts();
-        let statuses = view.tree.filter.without(Tick::Status(Status::Direct)).wanted(&facts);
-        let bad = view.tree.filter.without(Tick::Bad).wanted(&facts);
+        // What else is asked is most often all that is asked, and known already.
+        let else_wanted = |tick: Tick| {
+            let without = view.tree.filter.without(tick);
+            let same = without == view.tree.filter;
+            if same {
+                (0..view.document.len()).map(|id| view.tree.wants(id)).collect()
+            } else {
+                without.wanted(&view.facts())
+            }
+        };
+        let statuses: Vec<bool> = else_wanted(Tick::Status(Status::Direct));
+        let bad = else_wanted(Tick::Bad);
         for (id, (in_status, in_bad)) in statuses.into_iter().zip(bad).enumerate() {
             let status = view.document.triage(id).map(|triaged| triaged.status);
             for (tick, count) in Tick::all().zip(&mut self.counts) {
@@ -170,7 +186,7 @@ impl Panel for Filter {
             (Command::Complete, row) => self.take(view, row.unwrap_or(0)),
             (Command::Accept, Some(row)) if row < self.next.candidates.len() => self.take(view, row),
             (Command::Accept, _) if self.wrong.is_some() => self.row = None,
-            (Command::Accept | Command::Dismiss, _) => return Then::Close,
+            (Command::Accept | Command::Dismiss, _) => return self.close(view),
             (Command::Clear | Command::EraseAll, _) | (Command::Erase, Some(_)) => {
                 self.write(view, |filter| *filter = filter::Filter::default());
                 self.row = self.row.map(|_| self.next.candidates.len());
@@ -199,10 +215,15 @@ impl Panel for Filter {
     }
 
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return Then::Close };
+        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return self.close(context.view) };
         let Some(row) = rows.at(at) else { return Then::Stay };
-        let shown = self.window(rows.count.saturating_sub(TICKS));
-        let row = if row < shown.len() { shown.start + row } else { row - shown.len() + self.next.candidates.len() };
+        let most = rows.count.saturating_sub(TICKS);
+        let shown = self.window(most);
+        let row = match row.checked_sub(most) {
+            Some(tick) => self.next.candidates.len() + tick,
+            None if row < shown.len() => shown.start + row,
+            None => return Then::Stay,
+        };
         self.row = Some(row);
         self.act(context.view, row);
         Then::Stay
@@ -216,7 +237,7 @@ impl Panel for Filter {
         let theme = canvas.theme;
         let room = usize::from(area.height).saturating_sub(AROUND + TICKS);
         let most = room.clamp(NEXT.1, NEXT.0);
-        let shown = self.window(most.min(self.next.candidates.len()));
+        let shown = self.window(most);
         let view = canvas.view;
         let (wanted, all) = (view.tree.wanted(&view.document), view.document.len());
         let height = (AROUND + most + TICKS) as u16;
@@ -229,16 +250,18 @@ impl Panel for Filter {
         }
         let list = Rect { y: inner.y + 2, height: inner.height.saturating_sub(2), ..inner };
         let list = list.intersection(inner);
-        let next = shown.clone().filter_map(|at| Some((at, self.next(theme, at, columns)?)));
-        let ticks =
-            Tick::all().enumerate().map(|(at, tick)| (self.next.candidates.len() + at, self.tick(canvas, at, tick)));
-        let lines: Vec<(usize, Line)> = next.chain(ticks).collect();
+        let next = shown.clone().filter_map(|at| Some((Some(at), self.next(theme, at, columns)?)));
+        // The ticks stand where they stand, however many may come next.
+        let blanks = (shown.len()..most).map(|_| (None, Line::default()));
+        let first = self.next.candidates.len();
+        let ticks = Tick::all().enumerate().map(|(at, tick)| (Some(first + at), self.tick(canvas, at, tick)));
+        let lines: Vec<(Option<usize>, Line)> = next.chain(blanks).chain(ticks).collect();
         // Where there is no room for all of them, the list moves with the cursor.
-        let cursor = lines.iter().position(|(row, _)| Some(*row) == self.row).unwrap_or(0);
+        let cursor = lines.iter().position(|(row, _)| row.is_some() && *row == self.row).unwrap_or(0);
         let skipped = (cursor + 1).saturating_sub(usize::from(list.height));
         for ((row, line), y) in lines.iter().skip(skipped).zip(list.top()..list.bottom()) {
             text::put(canvas.buffer, list.x, y, columns, line);
-            if Some(*row) == self.row {
+            if row.is_some() && *row == self.row {
                 canvas.overlay(Rect { y, height: 1, ..list }, theme.selection(true));
             }
         }

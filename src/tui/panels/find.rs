@@ -6,7 +6,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::{Panel, Then};
-use crate::fuzzy::{Fit, Matcher, Words, in_parts};
+use crate::fuzzy::{Hits, Words};
 use crate::model::ModuleId;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
@@ -31,7 +31,7 @@ pub struct Search {
     /// What it says.
     pub words: Words,
     /// What matches.
-    pub found: Found,
+    pub found: Hits,
     /// Nodes that match by op or name, while nodes are shown: module and row, in the order of the tree.
     pub nodes: Vec<(ModuleId, u32)>,
     /// The tree as it was before the search.
@@ -40,21 +40,10 @@ pub struct Search {
     within: usize,
 }
 
-/// What a search finds.
-#[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// What matches, in the order of the tree.
-    pub matches: Vec<ModuleId>,
-    /// The points of each, the more the better.
-    points: Vec<u32>,
-    /// These and what longer words may still match: `None` before anything was looked for.
-    candidates: Option<Vec<ModuleId>>,
-}
-
 impl Find {
     /// What matches, in order.
     pub fn matches(&self) -> &[ModuleId] {
-        self.search.as_ref().map_or(&[], |search| &search.found.matches)
+        self.search.as_ref().map_or(&[], |search| &search.found.hits)
     }
 
     /// Nodes that match, in order.
@@ -64,7 +53,7 @@ impl Find {
 
     /// What is looked for, where something matches.
     pub fn words(&self) -> Option<&Words> {
-        self.search.as_ref().filter(|search| !search.found.matches.is_empty()).map(|search| &search.words)
+        self.search.as_ref().filter(|search| !search.found.hits.is_empty()).map(|search| &search.words)
     }
 
     /// Forget it.
@@ -81,8 +70,8 @@ impl Find {
     pub fn resume(&mut self, view: &View, text: &str) {
         let before = view.tree.clone();
         let words = Words::of(text);
-        let found = Found::default().next(&view.document, &before, &Words::default(), &words);
-        if !found.matches.is_empty() {
+        let found = look(&view.document, &before, None, &words);
+        if !found.hits.is_empty() {
             let within = before.filtered();
             self.search = Some(Search { text: text.to_owned(), words, found, nodes: Vec::new(), before, within });
         }
@@ -92,7 +81,7 @@ impl Find {
     pub fn follow(&mut self, view: &View) {
         if let Some(search) = self.search.as_mut().filter(|search| search.within != view.tree.filtered()) {
             search.within = view.tree.filtered();
-            search.found = Found::default().next(&view.document, &view.tree, &Words::default(), &search.words);
+            search.found = look(&view.document, &view.tree, None, &search.words);
         }
     }
 
@@ -130,8 +119,8 @@ impl Find {
         if let Some(at) = here {
             return Some(format!("/{}  node {} of {}", escape(&search.text), at + 1, search.nodes.len()));
         }
-        let at = tree.place_among(&search.found.matches).map_or("-".to_owned(), |at| (at + 1).to_string());
-        Some(format!("/{}  {at} of {}", escape(&search.text), search.found.matches.len()))
+        let at = tree.place_among(&search.found.hits).map_or("-".to_owned(), |at| (at + 1).to_string());
+        Some(format!("/{}  {at} of {}", escape(&search.text), search.found.hits.len()))
     }
 
     /// Change what is searched for, and go to the best match.
@@ -139,11 +128,12 @@ impl Find {
         let Some(search) = &mut self.search else { return };
         edit(&mut search.text);
         let words = Words::of(&search.text);
-        search.found = search.found.next(&view.document, &search.before, &search.words, &words);
+        let narrowed = words.narrows(&search.words).then_some(&search.found);
+        search.found = look(&view.document, &search.before, narrowed, &words);
         search.nodes =
             if search.before.with_nodes { nodes(&view.document, &search.before, &words) } else { Vec::new() };
         search.words = words;
-        let target = search.found.best(&view.document, search.before.selected);
+        let target = best(&search.found, &view.document, search.before.selected);
         view.tree = search.before.clone();
         let start = search.before.selected;
         let node = search.nodes.iter().find(|(id, _)| *id >= start).or(search.nodes.first());
@@ -163,47 +153,26 @@ impl Find {
     }
 }
 
-impl Found {
-    /// What these words match, where `before` were the ones so far.
-    pub fn next(&self, document: &Document, tree: &tree::Tree, before: &Words, words: &Words) -> Found {
-        if words.is_empty() {
-            return Found::default();
-        }
-        let narrowed = self.candidates.as_ref().filter(|_| words.narrows(before));
-        let count = narrowed.map_or(document.len(), Vec::len);
-        let fits = in_parts(count, |range| {
-            let mut matcher = Matcher::default();
-            let id = |at: usize| narrowed.map_or(Some(at), |ids| ids.get(at).copied());
-            let ids = range.filter_map(id).filter(|id| narrowed.is_some() || tree.wants(*id));
-            let fit = |id: ModuleId| {
-                let module = document.module(id)?;
-                Some((id, words.fit(&[&module.path, module.short_class()], &mut matcher)?))
-            };
-            ids.filter_map(fit).collect()
-        });
-        let mut found = Found { candidates: Some(fits.iter().map(|(id, _)| *id).collect()), ..Found::default() };
-        for (id, fit) in fits {
-            if let Fit::Close(points) = fit {
-                found.matches.push(id);
-                found.points.push(points);
-            }
-        }
-        found
-    }
+/// What these words match of what the filter shows.
+fn look(document: &Document, tree: &tree::Tree, narrowed: Option<&Hits>, words: &Words) -> Hits {
+    words.among(document.len(), narrowed, |id| {
+        let module = document.module(id).filter(|_| tree.wants(id))?;
+        Some([module.path.as_str(), module.short_class()])
+    })
+}
 
-    /// The best match: of those with the most points the one with the shortest path, and of these the next from `start` on.
-    pub fn best(&self, document: &Document, start: ModuleId) -> Option<ModuleId> {
-        let length = |id: ModuleId| document.module(id).map_or(0, |module| module.path.len());
-        let scored = self.matches.iter().zip(&self.points);
-        let rank = |(points, id): (u32, ModuleId)| (std::cmp::Reverse(points), length(id), id < start, id);
-        scored.map(|(id, points)| (*points, *id)).min_by_key(|found| rank(*found)).map(|(_, id)| id)
-    }
+/// The best match: of those with the most points the one with the shortest path, and of these the next from `start` on.
+fn best(found: &Hits, document: &Document, start: ModuleId) -> Option<ModuleId> {
+    let length = |id: ModuleId| document.module(id).map_or(0, |module| module.path.len());
+    let rank = |(points, id): (u32, ModuleId)| (std::cmp::Reverse(points), length(id), id < start, id);
+    let scored = found.points.iter().copied().zip(found.hits.iter().copied());
+    scored.min_by_key(|found| rank(*found)).map(|(_, id)| id)
 }
 
 impl Panel for Find {
     fn open(&mut self, context: &mut Context<'_>) {
         let before = context.view.tree.clone();
-        let (words, found, within) = (Words::default(), Found::default(), before.filtered());
+        let (words, found, within) = (Words::default(), Hits::default(), before.filtered());
         self.search = Some(Search { text: String::new(), words, found, nodes: Vec::new(), before, within });
     }
 
@@ -253,7 +222,7 @@ impl Panel for Find {
         let hidden = text::width(&words).saturating_sub(columns.max(8));
         let shown: String = words.chars().skip(hidden).collect();
         let within = if canvas.view.tree.filter.is_empty() { "" } else { " within the filter" };
-        let count = match search.found.matches.len() {
+        let count = match search.found.hits.len() {
             _ if words.trim().is_empty() => within.replacen(' ', "  ", 1),
             0 => format!("  no match{within}"),
             1 => format!("  1 match{within}"),
@@ -279,21 +248,18 @@ impl Panel for Find {
 
 /// Nodes of modules that the filter wants whose op or name matches, in the order of the tree.
 fn nodes(document: &Document, tree: &tree::Tree, words: &Words) -> Vec<(ModuleId, u32)> {
-    let Some(all) = document.nodes.as_deref().filter(|_| !words.is_empty()) else { return Vec::new() };
-    let mut found: Vec<(ModuleId, u32)> = in_parts(all.all.len(), |range| {
-        let mut matcher = Matcher::default();
-        let fits = |at: &usize| {
-            let row = all.all.get(*at)?;
-            let fits = tree.wants(row.module) && words.fits(&[row.op(), &row.name], &mut matcher);
-            fits.then_some((row.module, u32::try_from(*at).ok()?))
-        };
-        range.collect::<Vec<usize>>().iter().filter_map(fits).collect()
+    let Some(all) = document.nodes.as_deref() else { return Vec::new() };
+    let rows = words.among(all.all.len(), None, |at| {
+        let row = all.all.get(at).filter(|row| tree.wants(row.module))?;
+        Some([row.op(), row.name.as_str()])
     });
+    let node = |at: &usize| Some((all.all.get(*at)?.module, u32::try_from(*at).ok()?));
+    let mut found: Vec<(ModuleId, u32)> = rows.hits.iter().filter_map(node).collect();
     found.sort_unstable();
     found
 }
 
 /// Modules that match in path or class, without a filter.
 pub fn matches(document: &Document, text: &str) -> Vec<ModuleId> {
-    Found::default().next(document, &tree::Tree::default(), &Words::default(), &Words::of(text)).matches
+    look(document, &tree::Tree::default(), None, &Words::of(text)).hits
 }

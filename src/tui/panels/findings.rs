@@ -8,6 +8,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::seek::{Names, Seek};
 use super::{Panel, Then, copy};
 use crate::findings::ops::{self, OpSummary};
 use crate::findings::{BlockerPlace, Blockers};
@@ -22,7 +23,7 @@ use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::document::Place;
 use crate::tui::glyphs;
-use crate::tui::panes::source;
+use crate::tui::panes::{View, source};
 use crate::tui::scroll::{ListCursor, Scroll};
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -45,6 +46,8 @@ const MORE: &str = "… space shows all of it";
 pub struct Findings {
     /// The row that it is on.
     pub cursor: ListCursor,
+    /// What is looked for in it.
+    pub seek: Seek,
     /// The finding whose places are listed below it.
     open: Option<usize>,
     /// The whole text about the selected one takes the place of the list, scrolled so far.
@@ -84,6 +87,8 @@ impl Findings {
         let At { finding, .. } = self.at(findings, self.cursor.row);
         if findings.get(finding).is_some_and(|finding| finding.spots.len() > 1) && self.open != Some(finding) {
             (self.open, self.cursor.row) = (Some(finding), finding);
+            // What was found are rows, and these are others now.
+            self.seek = Seek::default();
         }
     }
 
@@ -91,6 +96,7 @@ impl Findings {
     fn fold(&mut self, findings: &[Finding]) {
         let At { finding, .. } = self.at(findings, self.cursor.row);
         (self.open, self.cursor.row) = (None, finding);
+        self.seek = Seek::default();
     }
 
     /// Go to the selected place; an op with several of them is opened.
@@ -126,9 +132,41 @@ impl Findings {
 impl Panel for Findings {
     fn open(&mut self, context: &mut Context<'_>) {
         self.reading = None;
+        self.seek = Seek::default();
         // The list may be of another reading of the file.
         let count = self.count(&context.view.document.findings);
         self.cursor.row = self.cursor.row.min(count.saturating_sub(1));
+    }
+
+    fn seek(&self) -> Option<&Seek> {
+        Some(&self.seek)
+    }
+
+    fn seek_mut(&mut self) -> Option<&mut Seek> {
+        Some(&mut self.seek)
+    }
+
+    fn row_names<'a>(&'a self, view: &'a View) -> Vec<Names<'a>> {
+        let document = &view.document;
+        let findings = &document.findings;
+        let path = |at: Place| document.module(at.module).map_or("", |module| module.path.as_str());
+        let names = |row: usize| {
+            let At { finding, spot } = self.at(findings, row);
+            let finding = findings.get(finding)?;
+            Some(match spot.and_then(|spot| finding.spots.get(spot)) {
+                Some(spot) => ["", &spot.file, path(spot.at)],
+                None => [finding.what.as_str(), finding.place.as_str(), path(finding.at)],
+            })
+        };
+        (0..self.count(findings)).map(|row| names(row).unwrap_or_default()).collect()
+    }
+
+    fn row(&self) -> usize {
+        self.cursor.row
+    }
+
+    fn go_to_row(&mut self, row: usize, _context: &mut Context<'_>) {
+        self.cursor.row = row;
     }
 
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
@@ -199,6 +237,7 @@ impl Panel for Findings {
                 None => line(canvas, found, (chosen, self.open == Some(finding)), columns),
             };
             text::put(canvas.buffer, inner.x, y, columns, &line);
+            self.seek.mark(canvas, Rect { y, height: 1, ..inner }, row);
             if chosen {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));
             }

@@ -15,11 +15,12 @@ pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
+pub mod inputs;
 pub mod keep;
 pub mod marks;
 pub mod port;
-pub mod inputs;
 pub mod report;
+pub mod seek;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use super::action::Command;
 use super::canvas::Canvas;
 use super::context::Context;
+use super::panes::View;
 use super::scroll::Scroll;
 
 /// Every panel. `assets/keymap.toml` uses these names in kebab-case.
@@ -147,6 +149,17 @@ impl Panels {
         self.open.map(|name| self.of(name))
     }
 
+    /// The panel whose keys hold: while something is looked for within one, those of the search.
+    pub fn mode(&self) -> Option<Name> {
+        let seeks = self.current().and_then(Panel::seek).is_some_and(|seek| seek.is_typing);
+        if seeks { Some(Name::Find) } else { self.open }
+    }
+
+    /// Whether characters are text now.
+    pub fn take_text(&self) -> bool {
+        self.mode() != self.open || self.current().is_some_and(Panel::takes_text)
+    }
+
     /// Open a panel.
     pub fn open(&mut self, name: Name, context: &mut Context<'_>) {
         self.open = Some(name);
@@ -181,6 +194,18 @@ fn read(panel: &mut (impl Panel + ?Sized), command: Command, context: &Context<'
         scroll.command(command, context.rows());
     }
     Then::Stay
+}
+
+/// A key in the open panel: the search within it first.
+pub(super) fn command(panel: &mut dyn Panel, command: Command, context: &mut Context<'_>) -> Then {
+    if seek::command(panel, command, context) { Then::Stay } else { panel.command(command, context) }
+}
+
+/// Text in the open panel: the search within it first.
+pub(super) fn text(panel: &mut dyn Panel, text: &str, context: &mut Context<'_>) {
+    if !seek::text(panel, text, context) {
+        panel.text(text, context);
+    }
 }
 
 /// What every panel does. It changes only itself and what [`Context`] holds; drawing changes nothing.
@@ -219,6 +244,30 @@ pub trait Panel {
     fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
         self.scroll().into_iter().for_each(|scroll| scroll.by(i64::from(rows), context.rows()));
     }
+
+    /// What is looked for among its rows, in a panel that has such a search (`/`, `n`, `N`). It needs the five functions from here
+    /// on, and draws matches by [`seek::Seek::mark`].
+    fn seek(&self) -> Option<&seek::Seek> {
+        None
+    }
+
+    /// See [`Panel::seek`].
+    fn seek_mut(&mut self) -> Option<&mut seek::Seek> {
+        None
+    }
+
+    /// What each row is found by.
+    fn row_names<'a>(&'a self, _view: &'a View) -> Vec<seek::Names<'a>> {
+        Vec::new()
+    }
+
+    /// The row that is selected, or the first one on show.
+    fn row(&self) -> usize {
+        0
+    }
+
+    /// Go to a row.
+    fn go_to_row(&mut self, _row: usize, _context: &mut Context<'_>) {}
 
     /// Whether something in it moves by itself.
     fn is_moving(&self) -> bool {

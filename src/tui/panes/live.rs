@@ -56,9 +56,12 @@ impl Behaviour for LivePane {
 
     fn command_anywhere(&self, command: Command, context: &mut Context<'_>) -> bool {
         match command {
-            Command::Run => run(context, context.view.tree.selected),
+            Command::Run => {
+                let chosen = context.view.tree.chosen();
+                run(context, &chosen);
+            }
             Command::RunAll => run_missing(context),
-            Command::RunAgain => run(context, 0),
+            Command::RunAgain => run(context, &[0]),
             Command::Cancel => cancel(context),
             Command::Half => said(context, Trials::toggle_half),
             Command::Weights => {
@@ -111,10 +114,13 @@ fn cancel(context: &mut Context<'_>) {
     }
 }
 
-/// Ask for the measurement of everything at a module and below it.
-fn run(context: &mut Context<'_>, root: ModuleId) {
+/// Ask for the measurement of everything at these modules and below them.
+fn run(context: &mut Context<'_>, roots: &[ModuleId]) {
     let view = &mut *context.view;
-    let runnable = view.document.runnable_below(root);
+    let root = roots.first().copied().unwrap_or(0);
+    let mut runnable: Vec<ModuleId> = roots.iter().flat_map(|root| view.document.runnable_below(*root)).collect();
+    runnable.sort_unstable();
+    runnable.dedup();
     let pending = |id: &ModuleId| view.measured.layer(*id).is_some_and(|layer| layer.verdict().is_none());
     let modules: Vec<ModuleId> = runnable.iter().copied().filter(|id| !pending(id)).collect();
     if modules.is_empty() {
@@ -171,7 +177,7 @@ pub(super) fn run_lacking(context: &mut Context<'_>) {
         return submit(context, lacking);
     }
     if runnable.is_empty() || view.measured.is_running() {
-        return run(context, 0);
+        return run(context, &[0]);
     }
     context.say("nothing is missing or stale: A runs all again");
 }

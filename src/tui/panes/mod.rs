@@ -22,6 +22,7 @@ use super::areas::{Areas, Rows, Shape};
 use super::canvas::{Canvas, frame};
 use super::context::Context;
 use super::document::Document;
+use super::jumps::{self, Jumps};
 use super::ran::Ran;
 use super::text;
 use super::work::Work;
@@ -68,6 +69,10 @@ pub struct View {
     pub live: live::Live,
     /// The graph pane.
     pub graph: graph::Graph,
+    /// Where the user has been.
+    pub jumps: Jumps,
+    /// Whether something was measured since rows that hang on it were put in order.
+    pub is_behind: bool,
     /// What is kept for the next time.
     pub work: Work,
 }
@@ -145,6 +150,8 @@ impl View {
             source: source::Source::default(),
             live: live::Live::default(),
             graph: graph::Graph::default(),
+            jumps: Jumps::default(),
+            is_behind: false,
             ran: document
                 .nodes
                 .as_ref()
@@ -175,6 +182,7 @@ impl View {
         view.work.count(&view.document);
         view.tree.take_over(&before.tree, old, new);
         let selected = same(before.tree.selected);
+        view.jumps = before.jumps.carried(same);
         view.apply_filter();
         if let Some(selected) = selected {
             view.tree.reveal(&view.document, selected);
@@ -207,6 +215,7 @@ impl View {
     pub fn apply_filter(&mut self) {
         let View { tree, document, measured, work, .. } = self;
         tree.apply_filter(document, &document.facts(measured, work));
+        self.is_behind = false;
     }
 
     /// Let the tree show what another filter wants.
@@ -257,12 +266,23 @@ impl View {
 pub(super) fn command(command: Command, context: &mut Context<'_>) {
     match command {
         Command::NextPane => context.view.focus_by(1),
+        Command::Back | Command::Forward => jump(context, command == Command::Back),
         Command::PreviousPane => context.view.focus_by(context.view.panes().len() - 1),
         _ => {
             let focus = context.view.focus.behaviour();
             let _ = focus.command(command, context)
                 || Pane::ALL.iter().any(|pane| pane.behaviour().command_anywhere(command, context));
         }
+    }
+}
+
+/// Go to the place before, or to the one that this came from.
+fn jump(context: &mut Context<'_>, back: bool) {
+    let view = &mut *context.view;
+    let here = jumps::place(view);
+    match if back { view.jumps.back(here) } else { view.jumps.forward(here) } {
+        Some(place) => jumps::go_to(view, place, context.areas.shape),
+        None => context.say(if back { "no jump leads here" } else { "nothing to go forward to" }),
     }
 }
 

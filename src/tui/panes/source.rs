@@ -79,6 +79,11 @@ impl Source {
         self.node = None;
     }
 
+    /// The line that is pointed at, or will be.
+    pub fn place(&self) -> Option<usize> {
+        self.jump.or(self.line)
+    }
+
     /// Lines have their colours now.
     pub fn colour(&mut self, done: Highlighted) {
         self.colours.insert(done.class.clone(), done);

@@ -3,10 +3,16 @@
 //!
 //! `rows` is rebuilt when a fold or the filter changes, never for a frame, so that a frame costs the rows on screen.
 
+mod head;
 mod letters;
+mod listed;
 mod node;
+pub mod order;
 mod row;
 
+use std::collections::HashSet;
+
+use compact_str::CompactString;
 use ratatui::layout::{Position, Rect};
 
 use super::{Behaviour, Pane, Place, View};
@@ -49,6 +55,20 @@ pub struct Tree {
     /// Widest indentation and name among the rows, in columns.
     pub name_width: usize,
     folded: Vec<bool>,
+    order: order::Order,
+    grouped: bool,
+    /// What is on show where that is no tree.
+    list: Option<Box<order::List>>,
+    /// In a list: the class whose row each row is, by its index.
+    heads: Vec<Option<u32>>,
+    /// In a list: the row of each module.
+    places: Vec<u32>,
+    /// In a list: modules that something led to although the filter does not want them.
+    beside: Vec<ModuleId>,
+    /// Classes whose modules are on show.
+    unfolded: HashSet<CompactString>,
+    /// The class whose row the cursor is on.
+    head: Option<CompactString>,
     /// What is folded in a fresh tree: modules so deep, and deeper.
     depth: usize,
     /// How often the filter was applied.
@@ -77,6 +97,7 @@ impl Tree {
             }
         }
         self.filter = other.filter.clone();
+        (self.order, self.grouped, self.unfolded) = (other.order, other.grouped, other.unfolded.clone());
         self.show_nodes(new, other.with_nodes);
     }
 
@@ -109,6 +130,9 @@ impl Tree {
 
     /// Row of a module, if it is on show.
     pub fn row_of(&self, id: ModuleId) -> Option<usize> {
+        if self.list.is_some() {
+            return self.place_in_list(id);
+        }
         let at = self.rows.partition_point(|row| *row < id);
         (self.rows.get(at) == Some(&id)).then_some(at)
     }
@@ -125,6 +149,9 @@ impl Tree {
 
     /// Row of the selection.
     pub fn selected_row(&self) -> usize {
+        if let Some(row) = self.row_of_head() {
+            return row;
+        }
         self.node().and_then(|node| self.row_of_node(node)).or_else(|| self.row_of(self.selected)).unwrap_or(0)
     }
 
@@ -148,9 +175,12 @@ impl Tree {
 
     /// Go to a row, or to the last one.
     pub fn select_row(&mut self, row: usize) {
-        if let Some(&id) = self.rows.get(row.min(self.rows.len().saturating_sub(1))) {
+        let row = row.min(self.rows.len().saturating_sub(1));
+        if self.select_head(row) {
+            self.node = None;
+        } else if let Some(&id) = self.rows.get(row) {
             self.selected = id;
-            let node = self.nodes.get(row.min(self.rows.len().saturating_sub(1))).copied().flatten();
+            let node = self.nodes.get(row).copied().flatten();
             self.node = node.map(|node| (id, node));
         }
         self.follow = true;
@@ -180,7 +210,9 @@ impl Tree {
         }
         (self.selected, self.node) = (id, None);
         self.follow = true;
-        if changed {
+        if self.list.is_some() {
+            self.reveal_in_list(document, id);
+        } else if changed {
             self.rebuild(document);
         }
     }
@@ -198,6 +230,11 @@ impl Tree {
 
     /// Show the nodes of the graph, or modules alone. Modules that hold nothing but nodes are folded at first.
     pub fn show_nodes(&mut self, document: &Document, on: bool) {
+        // Nodes stand under their modules, in the tree alone.
+        if on && self.list.is_some() && document.nodes.is_some() {
+            self.leave_list();
+            self.rebuild(document);
+        }
         if on == self.with_nodes || document.nodes.is_none() {
             return;
         }
@@ -221,7 +258,9 @@ impl Tree {
 
     /// Fold or unfold one module.
     pub fn toggle(&mut self, document: &Document, id: ModuleId) {
-        if self.holds(document, id) {
+        if self.list.is_some() {
+            self.toggle_head(document);
+        } else if self.holds(document, id) {
             self.set_fold(id, !self.is_folded(id));
             self.rebuild(document);
         }
@@ -229,6 +268,9 @@ impl Tree {
 
     /// Fold, or go to the parent where there is nothing to fold.
     pub fn leave(&mut self, document: &Document) {
+        if self.list.is_some() {
+            return self.leave_in_list(document);
+        }
         let Some(module) = document.module(self.selected) else { return };
         if self.node().is_some() {
             self.node = None;
@@ -242,6 +284,9 @@ impl Tree {
 
     /// Unfold, or go to the first child where that is done.
     pub fn enter(&mut self, document: &Document) {
+        if self.list.is_some() {
+            return self.enter_in_list(document);
+        }
         if self.node().is_some() || !self.holds(document, self.selected) {
             return;
         }
@@ -254,6 +299,9 @@ impl Tree {
 
     /// Fold everything but the root, or unfold everything.
     pub fn fold_all(&mut self, document: &Document, fold: bool) {
+        if self.list.is_some() {
+            return self.fold_all_in_list(document, fold);
+        }
         for (folded, module) in self.folded.iter_mut().zip(&document.model.modules) {
             *folded = fold && module.depth > 0;
         }
@@ -276,6 +324,7 @@ impl Tree {
                 }
             }
         }
+        self.sort(facts);
         self.rebuild(document);
     }
 
@@ -292,6 +341,9 @@ impl Tree {
     /// The next of these modules behind the selection in the order of the rows, or the one before, going round at the ends. They are
     /// in the order of the model.
     pub fn next_of(&self, ids: &[ModuleId], forward: bool) -> Option<ModuleId> {
+        if let Some(list) = &self.list {
+            return self.next_in_list(list, ids, forward);
+        }
         let here = self.selected;
         if forward {
             ids.iter().find(|&&id| id > here).or(ids.first()).copied()
@@ -302,7 +354,10 @@ impl Tree {
 
     /// The index of the selection among these modules, in the order of the rows.
     pub fn place_among(&self, ids: &[ModuleId]) -> Option<usize> {
-        ids.binary_search(&self.selected).ok()
+        match &self.list {
+            Some(list) => self.place_among_in_list(list, ids),
+            None => ids.binary_search(&self.selected).ok(),
+        }
     }
 
     /// Number of modules the filter wants; all without one.
@@ -322,6 +377,9 @@ impl Tree {
     }
 
     fn rebuild(&mut self, document: &Document) {
+        if self.list.is_some() {
+            return self.rebuild_list(document);
+        }
         self.rows.clear();
         self.nodes.clear();
         self.name_width = 0;
@@ -392,6 +450,8 @@ impl Behaviour for TreePane {
         match command {
             Command::Fold => tree.toggle(document, tree.selected),
             Command::FoldAll | Command::UnfoldAll => tree.fold_all(document, command == Command::FoldAll),
+            Command::Sort => sort(context),
+            Command::Group => group(context),
             Command::Nodes if document.nodes.is_some() => tree.show_nodes(document, !tree.with_nodes),
             Command::Nodes => context.say("this file holds no graph: r says how to get one"),
             _ => return false,
@@ -409,7 +469,7 @@ impl Behaviour for TreePane {
         if tree.node().is_some() {
             return;
         }
-        let depth = document.module(id).map_or(0, |module| module.depth);
+        let depth = if tree.list.is_some() { 0 } else { document.module(id).map_or(0, |module| module.depth) };
         let marker = usize::from(rows.area.x) + 1 + indent(depth);
         if (marker..marker + 2).contains(&usize::from(at.x)) {
             tree.toggle(document, id);
@@ -444,9 +504,10 @@ impl Behaviour for TreePane {
         let shown = view.tree.rows.iter().zip(&view.tree.nodes).enumerate().skip(top);
         for ((at, (&id, &node)), y) in shown.zip(area.top()..area.bottom()) {
             let strip = Rect { y, height: 1, ..area };
-            match node {
-                Some(node) => node::draw(canvas, node, strip, &columns),
-                None => draw_row(canvas, id, strip, &columns),
+            match (view.tree.head_at(at), node) {
+                (Some(group), _) => head::draw(canvas, group, at == row, strip, &columns),
+                (_, Some(node)) => node::draw(canvas, node, strip, &columns),
+                (None, None) => draw_row(canvas, id, strip, &columns),
             }
             if at == row {
                 canvas.overlay(strip, canvas.theme.selection(place.focus));
@@ -454,6 +515,33 @@ impl Behaviour for TreePane {
         }
         place.scrollbar(canvas, top, height, count);
     }
+}
+
+/// The next order; the cursor stays on its module.
+fn sort(context: &mut Context<'_>) {
+    let (order, grouped) = (context.view.tree.order().next(), context.view.tree.is_grouped());
+    arrange(context, order, grouped);
+    let words = order.words();
+    let words =
+        if words.is_empty() { "in the order of the model".to_owned() } else { format!("{words}: g goes to the first") };
+    context.say(&words);
+}
+
+/// Under classes, or not.
+fn group(context: &mut Context<'_>) {
+    let (order, grouped) = (context.view.tree.order(), !context.view.tree.is_grouped());
+    arrange(context, order, grouped);
+    context.say(if grouped { "under classes: enter unfolds one" } else { "not under classes" });
+}
+
+fn arrange(context: &mut Context<'_>, order: order::Order, grouped: bool) {
+    let view = &mut *context.view;
+    view.tree.arrange(order, grouped);
+    view.apply_filter();
+    if !view.tree.is_grouped() {
+        view.tree.reveal(&view.document, view.tree.selected);
+    }
+    view.tree.follow = true;
 }
 
 /// Columns that a module of that depth is moved right.

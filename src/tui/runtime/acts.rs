@@ -14,7 +14,6 @@ use crate::session::{self, Keeper, Told};
 use crate::tui::action::{Action, Effect};
 use crate::tui::document::Document;
 use crate::tui::keymap::typed;
-use crate::tui::panels::Panel;
 use crate::tui::state::State;
 use crate::tui::term::Wish;
 use crate::tui::update::update;
@@ -100,10 +99,9 @@ fn forget_workers(world: &mut World<'_>) {
 pub fn action_of(state: &State, event: Event) -> Option<Action> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
-            let panel = state.panels.current();
-            match typed(&key).filter(|_| panel.is_some_and(Panel::takes_text)) {
+            match typed(&key).filter(|_| state.panels.take_text()) {
                 Some(character) => Some(Action::Text(character)),
-                None => state.keymap.command(state.panels.open, &key).map(Action::Command),
+                None => state.keymap.command(state.panels.mode(), &key).map(Action::Command),
             }
         }
         Event::Mouse(mouse) => match mouse.kind {

@@ -33,8 +33,10 @@ impl Letters {
             return vec![Span::styled(name, plain)];
         }
         let length = |text: &str| text.chars().count() as u32;
-        let offset = if path.ends_with(name.as_str()) { length(path) - length(&name) } else { length(path) };
-        let places: Vec<u32> = self.path.iter().filter_map(|at| at.checked_sub(offset)).collect();
+        // Of a path that is clipped on the left a sign stands for the rest.
+        let (sign, end) = name.strip_prefix('…').map_or((0, name.as_str()), |end| (1, end));
+        let offset = if path.ends_with(end) { length(path) - length(end) } else { length(path) };
+        let places: Vec<u32> = self.path.iter().filter_map(|at| Some(at.checked_sub(offset)? + sign)).collect();
         // Where all the letters are elsewhere, in the names above, the whole name says that it is a match.
         if places.is_empty() && self.class.is_empty() {
             return vec![Span::styled(name, theme.found())];

@@ -79,24 +79,41 @@ pub(super) fn titles(canvas: &mut Canvas<'_>, place: Place, columns: &Columns) {
             }
         }
     }
-    if !view.tree.filter.is_empty() {
-        let shown = format!(" {} of {} ", view.tree.wanted(&view.document), view.document.len());
+    let (filtered, order) = (!view.tree.filter.is_empty(), order_words(view));
+    if filtered || !order.is_empty() {
+        let count = format!("{} of {}", view.tree.wanted(&view.document), view.document.len());
+        let between = if filtered && !order.is_empty() { " · " } else { "" };
+        let shown = format!(" {}{between}{order} ", if filtered { count.as_str() } else { "" });
         let x = usize::from(place.frame.x) + 1 + place.title + 1;
         let end = columns.status.or(columns.measured).unwrap_or(columns.text) + usize::from(place.inner.x);
-        if x + shown.len() + 1 < end {
-            text::put_text(canvas.buffer, x as u16, y, shown.len(), &shown, canvas.theme.notice());
+        let room = end.saturating_sub(x + 2);
+        // Where there is no room for both, the order stands in the border below.
+        let shown = if filtered && text::width(&shown) > room { format!(" {count} ") } else { shown };
+        if room > count.len() {
+            text::put_text(canvas.buffer, x as u16, y, room, &shown, canvas.theme.notice());
         }
     }
 }
 
-/// What is on show, and in which order, in the border below: the filter, and how many of the modules it wants.
+/// In which order the modules stand, where that is not the tree's.
+fn order_words(view: &View) -> String {
+    let (order, grouped) = (view.tree.order().words(), view.tree.is_grouped());
+    match (order, grouped) {
+        ("", true) => "by class".to_owned(),
+        (order, true) => format!("by class, {}", order.trim_start_matches("by ")),
+        (order, false) => order.to_owned(),
+    }
+}
+
+/// The filter, and the order of what it wants, in the border below.
 pub(super) fn foot(canvas: &mut Canvas<'_>, place: Place) {
-    let (theme, tree) = (canvas.theme, &canvas.view.tree);
+    let (theme, tree, order) = (canvas.theme, &canvas.view.tree, order_words(canvas.view));
     if tree.filter.is_empty() {
         return;
     }
     let room = usize::from(place.frame.width).saturating_sub(4);
-    let words = format!(" filter: {} ", escape(&tree.filter.to_string()));
+    let order = if order.is_empty() { order } else { format!("{order} · ") };
+    let words = format!(" {order}filter: {} ", escape(&tree.filter.to_string()));
     let y = place.frame.bottom().saturating_sub(1);
     text::put_text(canvas.buffer, place.frame.x + 2, y, room, &text::clip(&words, room), theme.notice());
 }
@@ -107,19 +124,28 @@ pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns
     let (Some(module), Some(triage)) = (document.module(id), document.triage(id)) else { return };
     let dimmed = view.tree.is_dimmed(id);
     let shade = |style: Style| if dimmed { theme.faint() } else { style };
-    let selected = view.tree.selected == id && view.tree.node().is_none();
+    let selected = view.tree.selected == id && view.tree.node().is_none() && view.tree.head().is_none();
+    let list = view.tree.list();
     let letters = Letters::of(canvas, id, module);
 
     let fold = match (view.tree.holds(document, id), view.tree.is_folded(id)) {
+        _ if list.is_some() => ' ',
         (false, _) => ' ',
         (true, true) => glyphs::CLOSED,
         (true, false) => glyphs::OPEN,
     };
-    let pad = indent(module.depth);
+    let pad = indent(if list.is_some() { usize::from(view.tree.is_grouped()) } else { module.depth });
     let marked = mark(canvas, id);
     let taken = if marked.is_some() { 7 } else { 5 };
     let room = columns.text.saturating_sub(pad + taken);
-    let name = text::clip(&quoted(name_of(module)), room);
+    // In a list there is nothing above that says where it is: the whole path does, and its end says most.
+    let name = match list {
+        Some(_) if module.depth > 0 => {
+            let room = if room > 40 { columns.description.saturating_sub(pad + taken) } else { room };
+            text::clip_left(&quoted(&module.path), room)
+        }
+        _ => text::clip(&quoted(name_of(module)), room),
+    };
     let before_description = columns.description.saturating_sub(pad + taken + text::width(&name)).max(1);
     let mut spans = vec![
         Span::styled(if selected { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
@@ -130,6 +156,9 @@ pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns
     spans.extend(marked.map(|(sign, style)| Span::styled(format!("{sign} "), shade(style))));
     spans.extend(letters.name(theme, &module.path, name, shade(theme.text())));
     spans.push(Span::raw(" ".repeat(before_description)));
+    if let Some(says) = list.map(|list| list.says(id)).filter(|says| !says.is_empty()) {
+        spans.push(Span::styled(format!("{says:>9}  "), shade(theme.key())));
+    }
     let used: usize = spans.iter().map(Span::width).sum();
     spans.extend(description(theme, document, id, columns.text.saturating_sub(used), dimmed, &letters));
     text::put(canvas.buffer, row.x, row.y, columns.text, &Line::from(spans));
