@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         ascii: false,
         mouse: true,
         trials: Trials::default(),
+        show: Default::default(),
     };
     let load = move || {
         let opened = open::open(&open).map_err(|error| error.to_string())?;

@@ -28,6 +28,7 @@ mod messages;
 mod norm_values;
 mod odd_modules;
 mod reverse;
+mod show;
 mod signals;
 mod take_away;
 mod typed;

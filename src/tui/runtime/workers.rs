@@ -14,6 +14,7 @@ use crate::tui::converting::{self, Converter};
 use crate::tui::document::Document;
 use crate::tui::panels::build::Wanted;
 use crate::tui::reporting::{self, Order};
+use crate::tui::show::Showing;
 use crate::verify;
 
 /// Runs measurements, as [`verify::Runner`] does.
@@ -80,6 +81,8 @@ pub struct Workers {
     pub(super) converter: Option<Box<dyn Converter>>,
     pub(super) graph: Option<Box<dyn GraphRunner>>,
     pub(super) reopener: Option<Reopener>,
+    /// What is recorded and played.
+    pub(super) show: Showing,
     /// Who reads the keyboard.
     pub(super) input: Input,
     /// Where threads that are started on the way say what came of it.
