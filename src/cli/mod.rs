@@ -22,7 +22,7 @@ use crate::architecture::spec::InputSpec;
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
 use crate::open::{Options, TypedFrom};
-use crate::typed::store;
+use crate::session::Place;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
 
@@ -78,6 +78,10 @@ pub struct Common {
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Where results, marks, notes and what was typed are kept: state (the state folder), beside (FILE.t2m-session.json), none, or
+    /// a file. Without it: as answered on the screen, else the state folder
+    #[arg(long, value_name = "state|beside|none|FILE", global = true)]
+    pub session: Option<Place>,
     /// Print more on stderr
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -208,6 +212,11 @@ impl Common {
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
     }
 
+    /// Where what outlives a run is kept.
+    pub fn place(&self) -> Place {
+        Place::usual(self.session.clone())
+    }
+
     /// The files that the options of every subcommand name.
     pub fn inputs(&self) -> Inputs {
         let mut inputs = self.options(PathBuf::new()).inputs();
@@ -229,7 +238,7 @@ impl Common {
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),
-            typed: store::folder().map_or(TypedFrom::Nothing, TypedFrom::Kept),
+            typed: TypedFrom::Kept(self.place()),
             dequantized: None,
         }
     }

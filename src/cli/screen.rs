@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{Color, Common, Failure};
 use crate::exit::Exit;
+use crate::session;
 use crate::tui::runtime::{self, RunOptions};
 use crate::tui::show::Wanted;
 use crate::tui::state::Trials;
@@ -68,6 +69,7 @@ pub fn run(common: &Common, checkpoint: PathBuf, show: Wanted) -> Result<Exit, F
         mouse: true,
         trials: Trials::default(),
         show,
+        ask: common.session.is_none() && session::store::answer().is_none(),
     })?)
 }
 

@@ -1,9 +1,11 @@
 //! Files beside the checkpoints' own reading: what a run reads and writes, known before the first byte is written
-//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read()`]).
+//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read()`]) and replaced under a lock
+//! ([`hold`]).
 
 mod inputs;
 mod outputs;
 mod read;
+mod replace;
 mod stage;
 mod toml;
 
@@ -16,6 +18,7 @@ use t2m_checkpoint::escape::escape;
 pub use inputs::{Inputs, Role};
 pub use outputs::{Kind, Outputs, Wanted};
 pub use read::{Error as ReadError, open, read, read_text, reader};
+pub use replace::{Held, hold};
 pub use stage::{Part, Stage, sync_folder};
 pub use toml::parse_toml;
 

@@ -14,6 +14,7 @@ use super::reporting::{Order, Refused};
 use super::takeaway::What;
 use crate::exit::Exit;
 use crate::graph::runner;
+use crate::session::{Change, Place, Told};
 use crate::source::highlight::Run;
 use crate::typed::Edit;
 use crate::verify;
@@ -71,6 +72,9 @@ pub enum Command {
     NextFailure,
     PreviousFailure,
     Nodes,
+    RunAgain,
+    /// Let what may come next take the place of what is typed.
+    Complete,
     /// Copy one thing of the selection: `{ copy = "path" }`.
     Copy(What),
     CopyRow,
@@ -137,6 +141,8 @@ pub enum Action {
     Drawn(Box<Areas>),
     /// Time for the next frame of a spinner.
     Tick,
+    /// The keeper has written the session, or could not.
+    Kept(Told),
 }
 
 /// What the runtime must do.
@@ -172,6 +178,10 @@ pub enum Effect {
     Retell(Vec<Edit>),
     /// Capture the mouse, or let it go.
     Mouse(bool),
+    /// Keep this for the next time.
+    Keep(Change),
+    /// Remember where sessions are to be kept.
+    Answer(Place),
     /// Give a text to the terminal's clipboard.
     Copy(String),
     /// Let the user's editor show a line of a file, and come back.

@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 use super::nodes::Nodes;
 use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
+use super::work::Keeping;
 use crate::architecture::{self, Architecture};
 use crate::export::state_dict::known_share;
+use crate::filter::{Facts, Kept};
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{Blockers, Folders, Headline};
@@ -20,6 +22,7 @@ use crate::registry::{Registry, library};
 use crate::source::{Blocker, ClassSource, Reach, Severity};
 use crate::triage::{ModuleTriage, Status, Triage};
 use crate::typed::Typed;
+use crate::verify::Results;
 use t2m_checkpoint::{Checkpoint, PickleGlobal};
 
 /// A checkpoint as the screen sees it. It does not change once made.
@@ -45,6 +48,8 @@ pub struct Document {
     pub arguments: Vec<String>,
     /// What was typed.
     pub typed: Arc<Typed>,
+    /// What is kept of it of earlier runs, and where.
+    pub keeping: Keeping,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -267,6 +272,7 @@ impl Document {
             opened: None,
             arguments: Vec::new(),
             typed: Arc::default(),
+            keeping: Keeping::default(),
             model,
             triage,
             headline,
@@ -291,6 +297,12 @@ impl Document {
         let paths =
             |document: &Document| document.model.modules.iter().map(|module| module.path.clone()).collect::<Vec<_>>();
         self.len() == other.len() && paths(self) == paths(other)
+    }
+
+    /// What is known of its modules, as filters ask for it.
+    pub fn facts<'a>(&'a self, results: &'a Results, kept: &'a dyn Kept) -> Facts<'a> {
+        let tensors = self.checked.as_ref().map_or(&[][..], |checked| &checked.checkpoint.tensors);
+        Facts { model: &self.model, triage: &self.triage, tensors, results, kept }
     }
 
     /// Number of modules.

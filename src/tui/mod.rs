@@ -8,6 +8,7 @@
 //! | [`document`] | the checkpoint, with sums ready for drawing |
 //! | [`offer`] | what a model of bare weights may be built by |
 //! | [`nodes`], [`ran`], [`levels`] | the graph by module and line; what its run gave; which node stands for many in a chart |
+//! | [`work`] | what is kept: marks, notes, results on record, where the user was |
 //! | [`panes`] | tree, source, measurement and graph: one file each |
 //! | [`panels`] | help, search, conversion and the like over the panes: one file each |
 //! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
@@ -57,5 +58,6 @@ pub mod term;
 pub mod text;
 pub mod theme;
 pub mod update;
+pub mod work;
 
 pub use runtime::{RunOptions, run};

@@ -29,7 +29,7 @@ use super::converting;
 use super::draw::render;
 use super::keymap::{self, Keymap};
 use super::reporting::Refused;
-use super::show::{self, Told};
+use super::show;
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
@@ -37,6 +37,7 @@ use crate::exit::Exit;
 use crate::graph::runner;
 use crate::interrupt;
 use crate::open;
+use crate::session::{self, Told};
 use crate::source::highlight;
 use crate::stderr;
 use crate::verify;
@@ -55,6 +56,8 @@ const TICK: Duration = Duration::from_millis(120);
 const WHEEL: i32 = 3;
 /// How long an engine may take to answer before it counts as hung.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long after a key it is kept where the user is.
+const SETTLED: Duration = Duration::from_millis(750);
 /// Messages taken in before a frame is drawn.
 const BATCH: usize = 4096;
 
@@ -75,6 +78,8 @@ pub struct RunOptions {
     pub trials: Trials,
     /// What is recorded and played.
     pub show: show::Wanted,
+    /// Whether the screen asks where a session is to be kept: nobody has said.
+    pub ask: bool,
 }
 
 /// Why there is no screen.
@@ -125,7 +130,7 @@ pub enum Message {
     /// A report is written, or is not.
     Reported(Result<String, Refused>),
     /// A script that is played says something.
-    Shown(Told),
+    Shown(show::Told),
     /// A thread panicked.
     Panicked(String),
 }
@@ -163,6 +168,9 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
         }
         None => on_terminal(options.mouse, &mut state, (&messages, &inbox), &mut workers, open),
     };
+    workers.keep_place(state.place());
+    // Written now, whatever comes: who interrupts does not lose it.
+    workers.keeper = None;
     let is_over = match &code {
         Ok(exit) => *exit == Exit::Interrupted,
         Err(error) => error.is_hangup(),
@@ -262,6 +270,7 @@ struct World<'a> {
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
     graphs: (Sender<runner::Told>, Receiver<runner::Told>),
+    kept: (Sender<Told>, Receiver<Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
     /// Where the last frame was drawn.
@@ -283,9 +292,10 @@ pub fn event_loop<B: Backend>(
 where
     B::Error: Send + Sync + 'static,
 {
-    let (events, converted, graphs) = (unbounded(), unbounded(), unbounded());
+    let (events, converted, graphs, kept) = (unbounded(), unbounded(), unbounded(), unbounded());
     let area = Rect::default();
-    let mut world = World { console, jobs, workers, events, converted, graphs, clear: false, area };
+    let mut world = World { console, jobs, workers, events, converted, graphs, kept, clear: false, area };
+    let (mut place, mut moved): (Option<session::Screen>, Option<Instant>) = (None, None);
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -299,11 +309,13 @@ where
             }
         }
         let redraw = if dirty { after(due) } else { never() };
+        let settled = moved.map_or_else(never, |at| after(SETTLED.saturating_sub(at.elapsed())));
         let tick = if state.is_moving() { after(TICK.saturating_sub(ticked.elapsed())) } else { never() };
         let code = select! {
             recv(inbox) -> message => match message {
                 Ok(message) => {
                     dirty = true;
+                    moved = moved.or_else(|| Some(Instant::now()));
                     take_in(state, message, inbox, &mut world)?
                 }
                 Err(_) => Some(Exit::Fine),
@@ -339,6 +351,19 @@ where
                 dirty = true;
                 ticked = Instant::now();
                 perform(state, Action::Tick, &mut world)?
+            }
+            recv(world.kept.1) -> told => {
+                dirty = true;
+                told.map_or(Ok(None), |told| perform(state, Action::Kept(told), &mut world))?
+            }
+            recv(settled) -> _ => {
+                moved = None;
+                let now = state.place();
+                if now != place {
+                    world.workers.keep_place(now.clone());
+                    place = now;
+                }
+                None
             }
             recv(redraw) -> _ => None,
         };

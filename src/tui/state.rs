@@ -10,6 +10,7 @@ use super::panes::View;
 use super::theme::Theme;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
+use crate::session;
 use crate::verify;
 use t2m_checkpoint::Dtype;
 
@@ -149,6 +150,14 @@ impl State {
     pub fn scrolled(&self) -> Option<(Option<ModuleId>, usize, Option<usize>)> {
         match &self.screen {
             Screen::Open(view) => Some((view.source.owner, view.source.top, view.source.line)),
+            _ => None,
+        }
+    }
+
+    /// Where the user is, to be kept for the next time; `None` while no checkpoint is open.
+    pub fn place(&self) -> Option<session::Screen> {
+        match &self.screen {
+            Screen::Open(view) => Some(view.place(self.panels.find.text(), &self.trials)),
             _ => None,
         }
     }

@@ -9,9 +9,12 @@ use super::context::Context;
 use super::document::Document;
 use super::failed::Failed;
 use super::panels::{Name, Panel, Panels, Then};
-use super::panes::{self, View, tree};
+use super::panes::{self, View};
 use super::state::{Screen, State};
+use super::work;
 use crate::exit::Exit;
+use crate::filter::Filter;
+use crate::session::Change;
 use crate::verify;
 
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
@@ -34,7 +37,7 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
             state.notice = document.about.alarm().or(offer).or(graph);
             state.panels = Default::default();
-            state.screen = Screen::Open(Box::new(View::new(document)));
+            opened(state, document);
         }
         Action::Retold(document) => retold(state, document),
         Action::NotRetold(message) => state.notice = Some(message),
@@ -54,12 +57,53 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             on_screen(state, action, &mut effects);
         }
     }
+    refind(state);
     build(state, &mut effects);
     reopen(state, &mut effects);
     if let Some((mut context, _)) = state.context(&mut effects) {
         panes::follow(&mut context);
     }
+    keeps(state, &effects);
     effects
+}
+
+/// A file is there: what is kept of it is taken up where it was left.
+fn opened(state: &mut State, document: Arc<Document>) {
+    let loaded = Arc::clone(&document.keeping.loaded);
+    let mut view = View::new(document);
+    if let Some(screen) = &loaded.session.screen {
+        work::resume(&mut state.trials, screen);
+        view.go_back(screen);
+        state.panels.find.resume(&view, &screen.search);
+    }
+    view.measured.use_weights(state.trials.weights);
+    if !loaded.told.is_empty() {
+        state.notice = Some(loaded.told.join(" "));
+    }
+    state.screen = Screen::Open(Box::new(view));
+}
+
+/// Something is kept for the first time: say where, or why it is not.
+fn keeps(state: &mut State, effects: &[Effect]) {
+    let kept = |effect: &Effect| match effect {
+        Effect::Keep(Change::Screen(_) | Change::Move(_)) => false,
+        Effect::Keep(_) => true,
+        _ => false,
+    };
+    let Screen::Open(view) = &mut state.screen else { return };
+    if !view.work.is_kept() || !effects.iter().any(kept) {
+        return;
+    }
+    if let Some(words) = view.work.say_once() {
+        state.notice = Some(words);
+    }
+}
+
+/// Where the filter has become another one, a search that is kept looks within that.
+fn refind(state: &mut State) {
+    if let Screen::Open(view) = &state.screen {
+        state.panels.find.follow(view);
+    }
 }
 
 /// The same file, with modules that are known now: what the user looks at stays, and so do measurements that hold.
@@ -91,7 +135,13 @@ fn retold(state: &mut State, document: Arc<Document>) {
             let said = stopped.then(|| "what ran was stopped".to_owned());
             state.notice = state.notice.take().or(said);
         }
-        screen => *screen = Screen::Open(Box::new(View::new(document))),
+        screen => {
+            let mut view = View::new(document);
+            if let Screen::Open(before) = screen {
+                view.work = std::mem::take(&mut before.work);
+            }
+            *screen = Screen::Open(Box::new(view));
+        }
     }
     // What a conversion would write is to be found out anew.
     state.panels.convert = Default::default();
@@ -136,7 +186,21 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Paste(text) => in_panel(state, effects, |panel, context| typed(panel, &text, context)),
         Action::Click(column, row) => click(state, Position::new(column, row), effects),
         Action::Wheel(column, row, by) => wheel(state, Position::new(column, row), by, effects),
-        Action::Verify(event) => measured(view, event),
+        Action::Verify(event) => {
+            let done = matches!(event, verify::Event::Done { .. });
+            measured(view, event, effects);
+            if done
+                && view.work.waits
+                && let Some((mut context, _)) = state.context(effects)
+            {
+                panes::run_lacking(&mut context);
+            }
+        }
+        Action::Kept(told) => {
+            if let Some(words) = view.hear_keeper(told) {
+                state.notice = Some(words);
+            }
+        }
         Action::Graph(number, report) => view.ran.hear(number, report),
         Action::Converting(event) => {
             let ended = state.panels.convert.hear(event);
@@ -218,18 +282,18 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),
         Command::Dismiss => {
             panels.find.forget();
-            let View { tree, document, measured, .. } = &mut *context.view;
-            tree.filter = tree::Filter::default();
-            tree.apply_filter(document, measured);
+            context.view.set_filter(Filter::default());
         }
         _ => panes::command(command, &mut context),
     }
 }
 
-fn measured(view: &mut View, event: verify::Event) {
+fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) {
     let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
-    view.measured.apply(event);
-    if done && view.tree.filter.bad {
-        view.tree.apply_filter(&view.document, &view.measured);
+    if let Some(id) = view.measured.apply(event).map(|(id, _)| id) {
+        view.finished(id, effects);
+    }
+    if done && view.tree.filter.asks_for_results() {
+        view.apply_filter();
     }
 }

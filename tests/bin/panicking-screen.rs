@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         mouse: true,
         trials: Trials::default(),
         show: Default::default(),
+        ask: false,
     };
     let load = move || {
         let opened = open::open(&open).map_err(|error| error.to_string())?;

@@ -63,7 +63,7 @@ fn notice(state: &State, canvas: &Canvas<'_>, room: usize) -> Option<Line<'stati
         return Some(Line::from(Span::styled(text::clip(&sentence(notice), room), theme.notice())));
     }
     let find = state.panels.open.is_none().then_some(&state.panels.find)?;
-    let words = text::clip(&find.place(canvas.view.tree.selected)?, room);
+    let words = text::clip(&find.place(&canvas.view.tree)?, room);
     Some(Line::from(Span::styled(words, theme.found().remove_modifier(Modifier::UNDERLINED))))
 }
 

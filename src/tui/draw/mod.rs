@@ -22,6 +22,7 @@ use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::text;
 use super::update::update;
+use crate::fuzzy::Matcher;
 
 /// Most columns of a caption.
 const CAPTION: usize = 72;
@@ -106,6 +107,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
         tick: state.tick,
         view,
         found: state.panels.find.matches(),
+        sought: state.panels.find.words().map(|words| (words, Matcher::default())),
         buffer,
         areas,
     };

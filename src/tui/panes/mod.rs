@@ -4,6 +4,7 @@
 //! its place in `draw`, and its keys in `assets/keymap.toml`.
 
 pub mod graph;
+mod kept;
 pub mod live;
 pub mod source;
 mod subtree;
@@ -23,8 +24,10 @@ use super::context::Context;
 use super::document::Document;
 use super::ran::Ran;
 use super::text;
+use super::work::Work;
+use crate::filter::{Facts, Filter};
 use crate::model::ModuleId;
-use crate::verify::Results;
+use crate::verify::{Results, recorded};
 
 /// Every pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +67,8 @@ pub struct View {
     pub live: live::Live,
     /// The graph pane.
     pub graph: graph::Graph,
+    /// What is kept for the next time.
+    pub work: Work,
 }
 
 impl Pane {
@@ -124,7 +129,8 @@ impl View {
                 .map_or_else(Ran::default, |nodes| Ran::new(document.model.clone(), nodes.clone())),
             bottom: Pane::Live,
             has_graph: document.nodes.is_some(),
-            measured: Results::of(document.model.clone(), &document.triage),
+            measured: recorded::results(&document.model, &document.triage, &document.keeping.loaded.session),
+            work: Work::of(&document),
             focus: Pane::Tree,
             lower: Pane::Source,
             document,
@@ -143,9 +149,11 @@ impl View {
             let plan = old.triage(id).map(|triaged| &triaged.plan);
             same(id).filter(|at| new.triage(*at).map(|triaged| &triaged.plan) == plan)
         });
+        view.work = before.work.clone();
         view.tree.take_over(&before.tree, old, new);
-        view.tree.apply_filter(&view.document, &view.measured);
-        if let Some(selected) = same(before.tree.selected) {
+        let selected = same(before.tree.selected);
+        view.apply_filter();
+        if let Some(selected) = selected {
             view.tree.reveal(&view.document, selected);
         }
         view
@@ -164,7 +172,24 @@ impl View {
         }
         self.measured = self.measured.carried_to(document.model.clone(), &document.triage, same);
         self.document = document;
-        self.tree.apply_filter(&self.document, &self.measured);
+        self.apply_filter();
+    }
+
+    /// What is known of the modules, as filters ask for it.
+    pub fn facts(&self) -> Facts<'_> {
+        self.document.facts(&self.measured, &self.work)
+    }
+
+    /// Show what the filter wants, by what is known now.
+    pub fn apply_filter(&mut self) {
+        let View { tree, document, measured, work, .. } = self;
+        tree.apply_filter(document, &document.facts(measured, work));
+    }
+
+    /// Let the tree show what another filter wants.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.tree.filter = filter;
+        self.apply_filter();
     }
 
     /// Let keys move in a pane.
@@ -216,6 +241,11 @@ pub(super) fn command(command: Command, context: &mut Context<'_>) {
                 || Pane::ALL.iter().any(|pane| pane.behaviour().command_anywhere(command, context));
         }
     }
+}
+
+/// The engines have said which they are: run what waited for that.
+pub(super) fn run_lacking(context: &mut Context<'_>) {
+    live::run_lacking(context);
 }
 
 /// A click at a place of the screen.

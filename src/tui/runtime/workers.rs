@@ -10,6 +10,7 @@ use super::Message;
 use super::input::Input;
 use super::opening::Again;
 use crate::graph::runner;
+use crate::session::{Change, Keeper, Screen};
 use crate::tui::converting::{self, Converter};
 use crate::tui::document::Document;
 use crate::tui::panels::build::Wanted;
@@ -80,6 +81,8 @@ pub struct Workers {
     pub(super) verifier: Option<Box<dyn Verifier>>,
     pub(super) converter: Option<Box<dyn Converter>>,
     pub(super) graph: Option<Box<dyn GraphRunner>>,
+    /// Who keeps what is done, where that is wanted.
+    pub(super) keeper: Option<Keeper>,
     pub(super) reopener: Option<Reopener>,
     /// What is recorded and played.
     pub(super) show: Showing,
@@ -99,6 +102,13 @@ impl Drop for Workers {
 }
 
 impl Workers {
+    /// Keep where the user is, if somebody keeps anything.
+    pub(super) fn keep_place(&self, screen: Option<Screen>) {
+        if let (Some(keeper), Some(screen)) = (&self.keeper, screen) {
+            keeper.keep(Change::Screen(screen));
+        }
+    }
+
     /// End the Python that builds a model, if one does; what it says is not heard.
     pub(super) fn stop_building(&mut self) {
         if let Some(stop) = self.building.take() {
