@@ -36,7 +36,7 @@ fn played(path: &Path) -> ((u16, u16), Vec<(f64, String)>) {
     ((size[0], size[1]), shown)
 }
 
-const SCRIPT: &str = "# the demo\nsay Which layers convert?\nwait 1s\nkeys j j\ntype /head\nkeys enter\nsay\nwait 500ms\nkeys ?\nwait-for text Take away\nwait 2s\nkeys esc\n";
+const SCRIPT: &str = "# the demo\nsay Which layers convert?\nwait 1s\nkeys j j\ntype /head\nkeys enter\nsay\nwait 500ms\nkeys ?\nwait-for text run the selected layer\nwait 2s\nkeys esc\n";
 
 #[test]
 fn a_script_without_a_terminal_gives_the_same_recording_each_time() {
@@ -58,8 +58,12 @@ fn a_script_without_a_terminal_gives_the_same_recording_each_time() {
     assert_eq!(size, (110, 30));
     let at = |words: &str| shown.iter().find(|(_, text)| text.contains(words)).unwrap_or_else(|| panic!("{words}")).0;
     assert_eq!(at("Which layers convert?"), 0.0);
-    assert!(at("Take away") > 1.9 && shown.last().unwrap().0 >= at("Take away") + 2.0, "{:?}", at("Take away"));
-    assert!(!shown.last().unwrap().1.contains("Take away"));
+    assert!(
+        at("run the selected layer") > 1.9 && shown.last().unwrap().0 >= at("run the selected layer") + 2.0,
+        "{:?}",
+        at("run the selected layer")
+    );
+    assert!(!shown.last().unwrap().1.contains("run the selected layer"));
     // Into a file that is there nothing is recorded.
     let output = program().args(["demo", "--play"]).arg(&script).arg("--record").arg(&first).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -105,9 +109,9 @@ fn what_a_terminal_shows_is_recorded_with_its_sizes_and_survives_a_kill() {
     let mut terminal = Terminal::start(&["demo", "--record", path.to_str().unwrap()], &NO_ENGINES, 120, 30);
     terminal.wait_for("weights ");
     terminal.send("?");
-    terminal.wait_for("Take away");
-    terminal.send("\u{1b}");
-    terminal.wait("the help to go", |screen| !screen.contains("Take away"));
+    terminal.wait_for("run the selected layer");
+    terminal.send("?");
+    terminal.wait("the help to go", |screen| !screen.contains("run the selected layer"));
     terminal.resize(90, 24);
     terminal.send("j");
     terminal.wait("a frame", |screen| screen.lines().next().is_some_and(|line| line.len() <= 130));
@@ -117,7 +121,7 @@ fn what_a_terminal_shows_is_recorded_with_its_sizes_and_survives_a_kill() {
     terminal.wait_end();
     let (size, shown) = played(&path);
     assert_eq!(size, (120, 30));
-    assert!(shown.iter().any(|(_, text)| text.contains("Take away")));
+    assert!(shown.iter().any(|(_, text)| text.contains("run the selected layer")));
     assert!(shown.last().unwrap().1.lines().count() <= 24);
 }
 
@@ -125,15 +129,19 @@ fn what_a_terminal_shows_is_recorded_with_its_sizes_and_survives_a_kill() {
 fn a_script_is_played_on_a_terminal_and_the_user_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("tour");
-    std::fs::write(&script, "say Look here\nkeys ?\nwait-for text Take away\nkeys esc\nsay\ntype /head\nkeys enter\n")
-        .unwrap();
+    std::fs::write(
+        &script,
+        "say Look here\nkeys ?\nwait-for text run the selected layer\nkeys ?\ntype /head\nkeys enter\nsay The end\n",
+    )
+    .unwrap();
     let mut terminal = Terminal::start(&["demo", "--play", script.to_str().unwrap()], &NO_ENGINES, 120, 40);
     terminal.wait_for("Look here");
-    terminal.wait("the script's end", |screen| {
-        screen.contains("head") && !screen.contains("Look here") && !screen.contains("Take away")
-    });
-    terminal.send("i");
-    terminal.wait_for("torch-zip");
-    terminal.send("iq");
+    terminal.wait_for("The end");
+    terminal.wait("the selection", |screen| screen.lines().any(|line| line.contains("▌") && line.contains("head")));
+    terminal.send("?");
+    terminal.wait_for("run the selected layer");
+    terminal.send("?");
+    terminal.wait("the help to go", |screen| !screen.contains("run the selected layer"));
+    terminal.send("q");
     assert_eq!(terminal.wait_end().exit_code(), 0);
 }

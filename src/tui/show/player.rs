@@ -90,7 +90,9 @@ impl<S: Fn(Sent) -> bool> Player<S> {
 
     /// Play all of it, and say that it is at its end.
     pub fn play(mut self, name: &str, steps: &[Step]) {
-        let ended = self.until(&Until::Opened, SOON).and_then(|()| self.synchronise());
+        // However long it takes to open the file, the recording begins with it.
+        let opened = self.watch.wait(SOON, |seen| seen.opened);
+        let ended = if opened { self.synchronise() } else { Err(Stop::Vain(vain(&Until::Opened))) };
         let ended = ended
             .map_err(|stop| (1, stop))
             .and_then(|()| steps.iter().try_for_each(|step| self.step(&step.act).map_err(|stop| (step.line, stop))));
