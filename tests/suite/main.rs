@@ -39,6 +39,7 @@ mod missing_ops;
 mod ops;
 mod ops_by_arguments;
 mod overrides;
+mod pictures;
 mod ports;
 mod reached;
 mod records;

@@ -322,7 +322,7 @@ fn layers(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<()>
         writeln!(
             out,
             "{chart}<p class=\"dim\"><span class=\"key ok\">●</span> the largest error of a layer, <span class=\"key\
-             \">—</span> the tolerance that it is held to{renames}. Between two lines is a factor of ten.</p>"
+             \">—</span> the tolerance that it is held to{renames}.</p>"
         )?;
     }
     writeln!(out, "<p>The worst first.</p>")?;
@@ -346,7 +346,7 @@ fn layers(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<()>
         if let Some(reason) = row.layer.reason() {
             write!(out, "<br>{}", html(reason))?;
         }
-        writeln!(out, "<td>{}", html(row.made.as_ref().map_or("", |made| &made.at)))?;
+        writeln!(out, "<td class=\"when\">{}", html(row.made.as_ref().map_or("", |made| &made.at)))?;
     }
     end(page.layers.len(), "layers", out)
 }
