@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+// What other benches make is not used here.
+#[allow(dead_code)]
 mod generate;
 
 use std::sync::Arc;

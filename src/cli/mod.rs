@@ -25,6 +25,7 @@ use crate::open::{Options, TypedFrom};
 use crate::session::Place;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
+use t2m_engine::process;
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -166,6 +167,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     if cli.command.is_some() && cli.show.is_wanted() {
         return Err("--record, --play and --size go with the screen: t2m-tui CHECKPOINT --play SCRIPT".into());
     }
+    process::also_in(cli.common.engine_folders());
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
         Some(Command::Verify(args)) => verify::run(&cli.common, &args),
@@ -215,6 +217,14 @@ impl Common {
     /// Where what outlives a run is kept.
     pub fn place(&self) -> Place {
         Place::usual(self.session.clone())
+    }
+
+    /// The folders of programs of the Python that is named, else of the environment that is active: engines may be there.
+    fn engine_folders(&self) -> Vec<PathBuf> {
+        match &self.python {
+            Some(python) => python.parent().map(PathBuf::from).into_iter().collect(),
+            None => self.environment().map(|environment| environment.join("bin")).into_iter().collect(),
+        }
     }
 
     /// The files that the options of every subcommand name.
