@@ -10,27 +10,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
 use resvg::{tiny_skia, usvg};
+use t2m_tui::exit::Exit;
 use t2m_tui::graph::runner;
 use t2m_tui::open::{Opened, Options, open};
 use t2m_tui::source::highlight;
 use t2m_tui::tui::action::{Action, Command, Effect, HighlightJob, Highlighted};
+use t2m_tui::tui::converting::Converter;
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
 use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::panes::Pane;
-use t2m_tui::tui::state::{Screen, State};
-use t2m_tui::tui::svg::svg;
-use t2m_tui::tui::theme::Theme;
+use t2m_tui::tui::runtime::{Loaded, RunOptions, StartConverter, StartFn, Verifier, run_with};
+use t2m_tui::tui::show::Wanted;
+use t2m_tui::tui::state::{Screen, State, Trials};
+use t2m_tui::tui::svg::{animated, svg};
+use t2m_tui::tui::theme::{Level, Theme};
 use t2m_tui::tui::update::update;
 use t2m_tui::verify::{Event, Runner};
 
 /// Pixels of the PNG for one of the SVG.
 const ZOOM: f32 = 1.5;
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Columns and rows of the animation.
+const TOUR: (u16, u16) = (120, 34);
+/// How long a layer takes in it.
+const PACE: Duration = Duration::from_millis(30);
 
 /// A registry that takes GroupNorm's flag away.
 const WRONG: &str = "[[layer]]\nclass = \"torch.nn.modules.normalization.GroupNorm\"\nargs = {}\n";
@@ -59,6 +69,8 @@ fn main() {
     save("help", help(demo.measured("dark", attention)), (160, 45));
     save("medium", demo.measured("dark", attention), (100, 30));
     save("narrow", demo.measured("dark", attention), (58, 16));
+    fs::write(folder.join("tour.svg"), demo.tour()).unwrap();
+    println!("screenshots/tour.svg");
 
     fs::write(&registry, WRONG).unwrap();
     save("broken", Take::of(vec![registry.clone()]).measured("dark", "picture.blocks.0.norm1"), (160, 45));
@@ -136,6 +148,35 @@ impl Take {
         self.state(theme, path, until.unwrap() + 1)
     }
 
+    /// `examples/tour.play` as the program plays and records it, with what was heard while the demo was measured.
+    fn tour(&self) -> String {
+        let cast = std::env::temp_dir().join(format!("t2m-tour-{}.cast", std::process::id()));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tour.play");
+        let show = Wanted { record: Some(cast.clone()), play: Some(script), size: Some(TOUR) };
+        let options = RunOptions {
+            open: Options { checkpoint: "demo".into(), ..Options::default() },
+            theme: "dark".to_owned(),
+            level: Level::True,
+            ascii: false,
+            mouse: false,
+            trials: Trials::default(),
+            show,
+            ask: false,
+        };
+        let (document, events) = (Arc::new(Document::of(&self.opened)), self.events.clone());
+        let load = move || {
+            let verifier: StartFn = Box::new(move |to| Box::new(Replay { events, to }));
+            let converter: StartConverter = Box::new(|_| Box::new(NoConverter));
+            Ok(Loaded { document, verifier, converter, graph: None })
+        };
+        let exit = run_with(options, Box::new(load)).unwrap();
+        assert_eq!(exit, Exit::Fine, "the tour is played to its end");
+        let theme = Theme::load("dark", |_| None).unwrap();
+        let (frames, seconds) = frames(&fs::read_to_string(&cast).unwrap());
+        fs::remove_file(cast).unwrap();
+        animated(&frames, seconds, &theme)
+    }
+
     fn state(&self, theme: &str, path: &str, events: usize) -> State {
         let mut state = state_of(&self.opened, theme);
         act(&mut state, Action::Command(Command::RunAll));
@@ -148,6 +189,84 @@ impl Take {
         }
         state
     }
+}
+
+/// Tells again what was heard, a layer after the other.
+struct Replay {
+    events: Vec<Event>,
+    to: Sender<Event>,
+}
+
+impl Verifier for Replay {
+    fn submit(&self, _request: t2m_tui::verify::Request) {
+        let (events, to) = (self.events.clone(), self.to.clone());
+        std::thread::spawn(move || {
+            for event in events {
+                if matches!(event, Event::Finished { .. }) {
+                    std::thread::sleep(PACE);
+                }
+                let _ = to.send(event);
+            }
+        });
+    }
+
+    fn cancel(&self) {}
+}
+
+/// The tour converts nothing.
+struct NoConverter;
+
+impl Converter for NoConverter {
+    fn plan(&self) {}
+
+    fn write(&self) {}
+
+    fn stop(&self) {}
+}
+
+/// What a terminal shows at each moment of a recording, and how long it goes on.
+fn frames(cast: &str) -> (Vec<(f64, Buffer)>, f64) {
+    let mut terminal = vt100::Parser::new(TOUR.1.try_into().unwrap(), TOUR.0.try_into().unwrap(), 0);
+    let mut frames: Vec<(f64, Buffer)> = Vec::new();
+    for line in cast.lines().skip(1) {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        terminal.process(event[2].as_str().unwrap().as_bytes());
+        let at = event[0].as_f64().unwrap();
+        frames.pop_if(|(before, _)| *before == at);
+        frames.push((at, shown(terminal.screen())));
+    }
+    let end = frames.last().map_or(0.0, |(at, _)| *at) + 2.0;
+    (frames, end)
+}
+
+/// A terminal's screen as a buffer.
+fn shown(screen: &vt100::Screen) -> Buffer {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, TOUR.0, TOUR.1));
+    let colour = |colour: vt100::Color| match colour {
+        vt100::Color::Default => Color::Reset,
+        vt100::Color::Idx(index) => Color::Indexed(index),
+        vt100::Color::Rgb(red, green, blue) => Color::Rgb(red, green, blue),
+    };
+    for (x, y) in (0..TOUR.1).flat_map(|y| (0..TOUR.0).map(move |x| (x, y))) {
+        let Some(cell) = screen.cell(y, x).filter(|cell| cell.has_contents()) else { continue };
+        let mut style = Style::new().fg(colour(cell.fgcolor())).bg(colour(cell.bgcolor()));
+        for (is, modifier) in [
+            (cell.bold(), Modifier::BOLD),
+            (cell.italic(), Modifier::ITALIC),
+            (cell.underline(), Modifier::UNDERLINED),
+            (cell.inverse(), Modifier::REVERSED),
+        ] {
+            style = if is { style.add_modifier(modifier) } else { style };
+        }
+        buffer[(x, y)].set_symbol(cell.contents()).set_style(style);
+    }
+    // The colour behind blanks.
+    for (x, y) in (0..TOUR.1).flat_map(|y| (0..TOUR.0).map(move |x| (x, y))) {
+        if let Some(cell) = screen.cell(y, x).filter(|cell| !cell.has_contents() && !cell.is_wide_continuation()) {
+            buffer[(x, y)].set_bg(colour(cell.bgcolor()));
+        }
+    }
+    buffer
 }
 
 fn state_of(opened: &Opened, theme: &str) -> State {

@@ -29,7 +29,7 @@
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //!
-//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`clock`] times, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
+//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
 //! messages, `assets` reads what is built in.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -39,7 +39,6 @@ mod assets;
 pub mod base64;
 pub mod certify;
 pub mod cli;
-pub mod clock;
 pub mod compare;
 mod contradicted;
 pub mod demo;

@@ -40,6 +40,8 @@ pub struct Cli {
     /// File to open in the terminal UI; `demo` is the built-in checkpoint. Without a terminal: what `inspect` prints.
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
+    show: screen::Show,
+    #[command(flatten)]
     common: Common,
     #[command(subcommand)]
     command: Option<Command>,
@@ -162,6 +164,9 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    if cli.command.is_some() && cli.show.is_wanted() {
+        return Err("--record, --play and --size go with the screen: t2m-tui CHECKPOINT --play SCRIPT".into());
+    }
     process::also_in(cli.common.engine_folders());
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
@@ -185,7 +190,9 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Fine)
         }
         None => match cli.checkpoint {
-            Some(checkpoint) if has_a_screen() => screen::run(&cli.common, checkpoint),
+            Some(checkpoint) if has_a_screen() || cli.show.is_wanted() => {
+                screen::run(&cli.common, checkpoint, cli.show.wanted(has_a_screen())?)
+            }
             Some(checkpoint) => inspect::run(&cli.common, &inspect::Args::text(checkpoint)),
             None => {
                 output::print(Cli::command().render_help().to_string().as_bytes())?;

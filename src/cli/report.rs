@@ -6,7 +6,6 @@ use super::{Common, Failure, output};
 use crate::exit::Exit;
 use crate::open::open;
 use crate::report::page::{self, Format, Record};
-use crate::verify::Results;
 use t2m_checkpoint::escape::escape;
 
 /// Arguments of `report`.
@@ -30,8 +29,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     // Before a large file is opened for nothing.
     Format::of(&args.output)?;
     let opened = open(&common.options(args.checkpoint.clone()))?;
-    let results = Results::of(opened.model.clone(), &opened.triage);
-    let record = Record::new(opened, results);
+    let record = Record::kept(opened);
     page::write(&record, &common.inputs(), &args.output, args.force)?;
     output::print_text(&format!("{}: written\n", escape(&args.output.to_string_lossy())))?;
     Ok(Exit::Fine)

@@ -164,6 +164,8 @@ pub enum Action {
     WorkerPanicked(String),
     /// A report is written, or is not.
     Reported(Result<String, Refused>),
+    /// A script says something to those who look on, or nothing more.
+    Caption(Option<String>),
     /// Something is to be said in the bottom line.
     Said(String),
     /// A frame was drawn: where things went.

@@ -134,6 +134,15 @@ impl Key {
     }
 }
 
+/// The event that a key of that name gives, as scripts name keys; `None` where no key has it.
+pub fn event_of(name: &str) -> Option<KeyEvent> {
+    let key = parse_key(name)?;
+    let code = if key.code == KeyCode::Tab && key.shift { KeyCode::BackTab } else { key.code };
+    let control = if key.control { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
+    let shift = if key.shift { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+    Some(KeyEvent::new(code, control | shift))
+}
+
 /// The character that a key types, if it types one.
 pub fn typed(event: &KeyEvent) -> Option<char> {
     match event.code {

@@ -19,6 +19,7 @@
 //! | [`field`] | a line of text that is edited |
 //! | [`takeaway`], [`clipboard`], [`editor`], [`reporting`] | what is taken out of the screen: copied, edited, reported |
 //! | [`shell`] | words as a shell takes them |
+//! | [`show`] | recordings, and scripts that are played |
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`canvas`], [`text`] | what drawing is given, and text that fits |
 //! | [`draw`] | a frame: header and footer, with panes and panels between; the chart |
@@ -51,6 +52,7 @@ pub mod reporting;
 pub mod runtime;
 pub mod scroll;
 pub mod shell;
+pub mod show;
 pub mod snapshot;
 pub mod state;
 pub mod svg;

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use crate::files::Inputs;
-use crate::open::Opened;
 use crate::report::page::{self, Record};
-use crate::verify::Results;
 
 /// A report that is to be written.
 #[derive(Debug, Clone)]
@@ -15,9 +13,7 @@ pub struct Order {
     /// Whether a file that is there is replaced.
     pub force: bool,
     /// Of what.
-    pub opened: Opened,
-    /// What was measured of it.
-    pub results: Results,
+    pub record: Record,
 }
 
 /// Why it was not.
@@ -34,8 +30,7 @@ pub enum Refused {
 /// # Errors
 /// It cannot go there.
 pub fn write(order: Order) -> Result<String, Refused> {
-    let Order { path, force, opened, results } = order;
-    let record = Record::new(opened, results);
+    let Order { path, force, record } = order;
     match page::write(&record, &Inputs::default(), &path, force) {
         Ok(()) => Ok(format!("the report is in {}", path.display())),
         Err(error) if error.exists() => Err(Refused::Exists),

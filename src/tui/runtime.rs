@@ -7,6 +7,7 @@ mod acts;
 mod away;
 mod input;
 mod opening;
+mod showing;
 mod workers;
 
 use std::io;
@@ -29,6 +30,7 @@ use super::draw::render;
 use super::keymap::{self, Keymap};
 use super::measuring;
 use super::reporting::Refused;
+use super::show;
 use super::state::{Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
@@ -75,6 +77,8 @@ pub struct RunOptions {
     pub mouse: bool,
     /// What a run does.
     pub trials: Trials,
+    /// What is recorded and played.
+    pub show: show::Wanted,
     /// Whether the screen asks where a session is to be kept: nobody has said.
     pub ask: bool,
 }
@@ -88,6 +92,9 @@ pub enum Error {
     /// The table of keys.
     #[error(transparent)]
     Keymap(#[from] keymap::Error),
+    /// What is recorded or played.
+    #[error("{0}")]
+    Show(String),
     /// The terminal.
     #[error("the terminal cannot be used: {0}; `t2m-tui inspect` prints the same without one")]
     Terminal(#[from] io::Error),
@@ -123,6 +130,8 @@ pub enum Message {
     Highlighted(Highlighted),
     /// A report is written, or is not.
     Reported(Result<String, Refused>),
+    /// A script that is played says something.
+    Shown(show::Told),
     /// A thread panicked.
     Panicked(String),
 }
@@ -146,45 +155,20 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     // The level has been decided: crossterm must not look at NO_COLOR a second time.
     force_color_output(options.level != Level::Never);
 
+    let steps = showing::script(&options.show)?;
     let (messages, inbox) = unbounded();
-    let panics = messages.clone();
-    let guard = Guard::take(options.mouse, move |words| drop(panics.send(Message::Panicked(words))));
-    let mut guard = or_leave(guard)?;
-    let _signals = term::listen(messages.clone(), Message::Signal)?;
-    // This starts listening for changes of size now: the thread below may first run after the first frame.
-    let _ = event::poll(Duration::ZERO);
     let mut workers = Workers::default();
-    let input = workers.input.clone();
-    spawn("input", messages.clone(), move |messages| input.read(messages))?;
     workers.messages = Some(messages.clone());
-    let (jobs, job_inbox) = unbounded();
-    spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;
-    let reopened = messages.clone();
-    spawn("opener", messages, move |messages| drop(messages.send(Message::Opened(open()))))?;
-
-    // Never dropped: it would say by `eprintln!` that a terminal is gone, and panic where it says so. The guard shows the cursor.
-    let mut terminal = ManuallyDrop::new(or_leave(Terminal::new(CrosstermBackend::new(io::stdout())))?);
-    let again = again.map(Arc::new);
-    let reopener = again.map(|again| -> Reopener {
-        Box::new(move |how, number| {
-            let again = Arc::clone(&again);
-            let work = move |messages: &Sender<Message>| {
-                let retold = matches!(how, Again::Typed(_));
-                let opened = again(how);
-                let message = match number {
-                    Some(number) => Message::Built(number, opened),
-                    None if retold => Message::Retold(opened),
-                    None => Message::Opened(opened),
-                };
-                drop(messages.send(message));
-            };
-            spawn("opener", reopened.clone(), work)
-        })
-    });
-    workers.reopener = reopener;
-    let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
-    // The terminal is the user's again before the engines are ended, which may take a moment.
-    drop(guard);
+    workers.reopener = again.map(|again| reopener(again, messages.clone()));
+    let title = format!("t2m-tui {}", options.open.checkpoint.display());
+    workers.show = showing::begin(&options.show, steps, &title, options.show.size.is_some(), &messages)?;
+    let code = match options.show.size {
+        Some(size) => {
+            spawn("opener", messages.clone(), move |messages| drop(messages.send(Message::Opened(open()))))?;
+            showing::on_nothing(size, &mut state, &inbox, &mut workers, &messages)
+        }
+        None => on_terminal(options.mouse, &mut state, (&messages, &inbox), &mut workers, open),
+    };
     workers.keep_place(state.place());
     // Written now, whatever comes: who interrupts does not lose it.
     workers.keeper = None;
@@ -201,6 +185,51 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
         stderr::line(&escape_lines(&failed.message));
     }
     code
+}
+
+/// Run the screen on the terminal, which is the user's again at the end.
+fn on_terminal(
+    mouse: bool,
+    state: &mut State,
+    (messages, inbox): (&Sender<Message>, &Receiver<Message>),
+    workers: &mut Workers,
+    open: OpenFn,
+) -> Result<Exit, Error> {
+    let panics = messages.clone();
+    let guard = Guard::take(mouse, move |words| drop(panics.send(Message::Panicked(words))));
+    let mut guard = or_leave(guard)?;
+    let _signals = term::listen(messages.clone(), Message::Signal)?;
+    // This starts listening for changes of size now: the thread below may first run after the first frame.
+    let _ = event::poll(Duration::ZERO);
+    let input = workers.input.clone();
+    spawn("input", messages.clone(), move |messages| input.read(messages))?;
+    let (jobs, job_inbox) = unbounded();
+    spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;
+    spawn("opener", messages.clone(), move |messages| drop(messages.send(Message::Opened(open()))))?;
+
+    // Never dropped: it would say by `eprintln!` that a terminal is gone, and panic where it says so. The guard shows the cursor.
+    let mut terminal = ManuallyDrop::new(or_leave(Terminal::new(CrosstermBackend::new(io::stdout())))?);
+    // The terminal is the user's again before the engines are ended, which may take a moment.
+    event_loop(&mut terminal, &mut guard, state, inbox, &jobs, workers)
+}
+
+/// What opens the same file again, each time on a thread of its own.
+fn reopener(again: OpenAgainFn, messages: Sender<Message>) -> Reopener {
+    let again = Arc::new(again);
+    Box::new(move |how, number| {
+        let again = Arc::clone(&again);
+        let work = move |messages: &Sender<Message>| {
+            let retold = matches!(how, Again::Typed(_));
+            let opened = again(how);
+            let message = match number {
+                Some(number) => Message::Built(number, opened),
+                None if retold => Message::Retold(opened),
+                None => Message::Opened(opened),
+            };
+            drop(messages.send(message));
+        };
+        spawn("opener", messages.clone(), work)
+    })
 }
 
 /// What the terminal gave. One that is closed before the first frame is an interrupt like one that is closed later.
@@ -370,7 +399,11 @@ where
     }
     let mut effects = Vec::new();
     let drawn = terminal.draw(|frame| effects = render(state, frame.area(), frame.buffer_mut()));
-    world.area = drawn.map_err(io::Error::other)?.area;
+    let drawn = drawn.map_err(io::Error::other)?;
+    world.area = drawn.area;
+    if let Some(words) = world.workers.show.frame(drawn.buffer, state) {
+        state.notice = Some(words);
+    }
     world.console.end_frame()?;
     do_all(effects, world)
 }

@@ -54,6 +54,8 @@ pub struct State {
     pub panels: Panels,
     /// A sentence for the bottom line, until the next key.
     pub notice: Option<String>,
+    /// What a script says to those who look on.
+    pub caption: Option<String>,
     /// Counts the frames of spinners.
     pub tick: usize,
     /// Where the last frame put things.
@@ -132,6 +134,7 @@ impl State {
             screen: Screen::Opening(what),
             panels: Panels::default(),
             notice: None,
+            caption: None,
             tick: 0,
             areas: Areas::default(),
         }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use indexmap::IndexMap;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
@@ -26,21 +27,78 @@ const FONTS: &str = "'DejaVu Sans Mono', Menlo, Consolas, monospace";
 
 /// The picture, on the background that the theme is meant for.
 pub fn svg(buffer: &Buffer, theme: &Theme) -> String {
+    let mut svg = head(buffer, theme);
+    let painter = Painter { theme };
+    for (y, row) in rows(buffer).enumerate() {
+        painter.row(&mut svg, row, y as f64 * HEIGHT);
+    }
+    svg.push_str(END);
+    svg
+}
+
+/// Pictures one after the other, each with the second from which on it is shown; after so many seconds it begins anew. A row that
+/// several have in common is drawn once. All are of the first one's size.
+pub fn animated(frames: &[(f64, Buffer)], seconds: f64, theme: &Theme) -> String {
+    let Some((_, first)) = frames.first() else { return String::new() };
+    let mut svg = head(first, theme);
+    let painter = Painter { theme };
+    for y in 0..usize::from(first.area.height) {
+        // Each look of the row, with the frames that have it.
+        let mut looks: IndexMap<String, Vec<usize>> = IndexMap::new();
+        for (at, (_, buffer)) in frames.iter().enumerate() {
+            let mut look = String::new();
+            rows(buffer).nth(y).into_iter().for_each(|row| painter.row(&mut look, row, y as f64 * HEIGHT));
+            looks.entry(look).or_default().push(at);
+        }
+        for (look, shown) in looks.iter().filter(|(look, _)| !look.is_empty()) {
+            if shown.len() == frames.len() {
+                svg.push_str(look);
+                continue;
+            }
+            // Writing to a String cannot fail.
+            let _ = writeln!(svg, "<g visibility=\"hidden\">{look}{}</g>", animation(frames, seconds, shown));
+        }
+    }
+    svg.push_str(END);
+    svg
+}
+
+/// What shows a part of the picture in those frames alone.
+fn animation(frames: &[(f64, Buffer)], seconds: f64, shown: &[usize]) -> String {
+    let (mut values, mut times, mut before) = (Vec::new(), Vec::new(), None);
+    for (at, (start, _)) in frames.iter().enumerate() {
+        let now = shown.binary_search(&at).is_ok();
+        if before != Some(now) {
+            values.push(if now { "visible" } else { "hidden" });
+            times.push(format!("{:.4}", if at == 0 { 0.0 } else { (start / seconds).min(1.0) }));
+            before = Some(now);
+        }
+    }
+    format!(
+        "<animate attributeName=\"visibility\" calcMode=\"discrete\" dur=\"{seconds:.2}s\" repeatCount=\"indefinite\" \
+         values=\"{}\" keyTimes=\"{}\"/>",
+        values.join(";"),
+        times.join(";")
+    )
+}
+
+const END: &str = "</g>\n</svg>\n";
+
+fn rows(buffer: &Buffer) -> impl Iterator<Item = &[Cell]> {
+    buffer.content.chunks(usize::from(buffer.area.width).max(1))
+}
+
+/// Everything before the first row.
+fn head(buffer: &Buffer, theme: &Theme) -> String {
     let (columns, rows) = (f64::from(buffer.area.width), f64::from(buffer.area.height));
     let (width, height) = (columns * WIDTH + 2.0 * MARGIN, rows * HEIGHT + 2.0 * MARGIN);
-    let mut svg = format!(
+    format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
          viewBox=\"0 0 {width:.2} {height:.2}\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{}\"/>\n\
          <g transform=\"translate({MARGIN} {MARGIN})\" font-family=\"{FONTS}\" font-size=\"{FONT}\">\n",
         hex(theme.background)
-    );
-    let painter = Painter { theme };
-    for (y, row) in buffer.content.chunks(usize::from(buffer.area.width).max(1)).enumerate() {
-        painter.row(&mut svg, row, y as f64 * HEIGHT);
-    }
-    svg.push_str("</g>\n</svg>\n");
-    svg
+    )
 }
 
 struct Painter<'a> {
@@ -281,5 +339,24 @@ mod tests {
         assert_eq!(svg.matches("fill=\"#010203\"").count(), 2);
         assert!(!svg.contains('●'));
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn rows_that_stay_are_drawn_once_and_others_in_their_time() {
+        let theme = Theme::load("dark", |_| None).unwrap();
+        let frame = |words: &str| {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 8, 2));
+            buffer.set_string(0, 0, "stays", Style::new());
+            buffer.set_string(0, 1, words, Style::new());
+            buffer
+        };
+        let frames = [(0.0, frame("one")), (1.0, frame("two")), (3.0, frame("one"))];
+        let svg = animated(&frames, 4.0, &theme);
+        assert_eq!(
+            [svg.matches(">stays<").count(), svg.matches(">one<").count(), svg.matches(">two<").count()],
+            [1, 1, 1]
+        );
+        assert!(svg.contains("values=\"visible;hidden;visible\" keyTimes=\"0.0000;0.2500;0.7500\""), "{svg}");
+        assert!(svg.contains("values=\"hidden;visible;hidden\" keyTimes=\"0.0000;0.2500;0.7500\""), "{svg}");
     }
 }

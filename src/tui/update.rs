@@ -35,6 +35,7 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
         Action::Command(Command::Screenshot) => effects.push(Effect::Screenshot),
+        Action::Caption(words) => state.caption = words,
         Action::Said(words) => state.notice = Some(words),
         Action::Opened(document) => {
             let offer = document.offer.wanted.then(|| OFFER.to_owned());

@@ -71,6 +71,13 @@ impl Keeping {
         let unkept = loaded.unkept.clone().or(store.as_ref().err().cloned());
         Keeping { loaded, place: place.clone(), store: store.unwrap_or_default(), unkept, state, beside, ask }
     }
+
+    /// What was read, to be shown and left as it is, from the screen's beginning: a script plays the same each time.
+    pub fn untouched(self) -> Keeping {
+        let Loaded { session, .. } = self.loaded.as_ref().clone();
+        let session = Session { screen: None, ..session };
+        Keeping { loaded: Arc::new(Loaded { session, ..Loaded::default() }), ..Keeping::default() }
+    }
 }
 
 /// How many there are of each mark.

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         ascii: false,
         mouse: true,
         trials: Trials::default(),
+        show: Default::default(),
         ask: false,
     };
     let load = move || {

@@ -89,8 +89,8 @@ fn decode(text: &str) -> String {
 #[test]
 fn what_is_selected_is_copied() {
     let mut terminal = start(&[MODULE, "--source", SOURCE], &[("TMUX", "")]);
-    terminal.send("/layer1.0.conv\r");
-    terminal.wait_for("copy");
+    terminal.send("/blocks.0.conv\r");
+    terminal.wait("the module", |screen| screen.lines().any(|line| line.contains('▌') && line.contains("conv")));
     for (keys, said) in [
         ("yp", "copied the path"),
         ("yf", "copied the file and line"),
@@ -103,11 +103,10 @@ fn what_is_selected_is_copied() {
     }
     let texts = copied(&terminal.raw());
     assert_eq!(texts.len(), 5, "{texts:?}");
-    assert!(texts[0].starts_with("layer1.0.conv"), "{texts:?}");
+    assert!(texts[0].starts_with("blocks.0.conv"), "{texts:?}");
     assert!(texts[1].contains(".py:"), "{texts:?}");
     assert!(texts[2].contains("Conv2d"), "{texts:?}");
-    let wanted =
-        format!("t2m-tui verify tests/fixtures/module.pt --source tests/fixtures/source --layers {}", texts[0]);
+    let wanted = format!("t2m-tui verify {MODULE} --source {SOURCE} --layers {}", texts[0]);
     assert!(texts[3].starts_with(&wanted), "{texts:?}");
     assert!(texts[4].contains("layer = nn.Conv2d(") && texts[4].contains(".transpose(0, 2, 3, 1)"), "{texts:?}");
     // The command is one that this program takes, up to the engines that are not here.
@@ -120,7 +119,8 @@ fn what_is_selected_is_copied() {
     terminal.wait_for("copied the row");
     let row = copied(&terminal.raw()).pop().unwrap();
     assert!(row.contains(".py:"), "{row}");
-    terminal.send("\u{1b}");
+    terminal.send("b");
+    terminal.wait("the list to go", |screen| !screen.contains("the worst first"));
     end(terminal);
 }
 
@@ -177,9 +177,9 @@ fn the_line_on_show_is_opened_in_the_editor_and_the_screen_comes_back() {
     assert_eq!(terminal.settings(), before);
     // Keys are the screen's again.
     terminal.send("?");
-    terminal.wait_for("Help");
+    terminal.wait_for("run the selected layer");
     terminal.send("?");
-    terminal.wait("the help to go", |screen| !screen.contains("╭ Help"));
+    terminal.wait("the help to go", |screen| !screen.contains("run the selected layer"));
     end(terminal);
 }
 
@@ -194,8 +194,9 @@ fn without_an_editor_or_a_file_a_sentence_says_so() {
     terminal.send("e");
     terminal.wait_for("the editor cannot be run");
     terminal.send("?");
-    terminal.wait_for("Take away");
-    terminal.send("\u{1b}");
+    terminal.wait_for("run the selected layer");
+    terminal.send("?");
+    terminal.wait("the help to go", |screen| !screen.contains("run the selected layer"));
     end(terminal);
     let mut terminal = start(&["demo"], &[("VISUAL", ""), ("EDITOR", "vi")]);
     terminal.send("e");

@@ -40,6 +40,7 @@ mod ops;
 mod ops_by_arguments;
 mod orders;
 mod overrides;
+mod pictures;
 mod ports;
 mod reached;
 mod records;

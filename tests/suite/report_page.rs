@@ -1,15 +1,17 @@
 //! The report for colleagues: what stands in it, that nothing of a file is obeyed, that it needs nothing besides itself, and that a large
 //! model gives a page that opens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::common::archive::safetensors;
 use crate::common::sample::trial;
+use t2m_engine::{EngineInfo, EngineState, Side};
 use t2m_tui::compare::Verdict;
 use t2m_tui::files::Inputs;
 use t2m_tui::open::{Opened, Options, open};
-use t2m_tui::report::page::{self, Made, Mark, On, Record};
+use t2m_tui::report::page::{self, Record};
+use t2m_tui::session::{About, Mark, Note, Time};
 use t2m_tui::verify::{Event, Results, Twin};
 
 /// A name that would run, were it obeyed.
@@ -51,15 +53,24 @@ fn measured(reason: &str) -> Record {
         let verdict = if bad { Verdict::Broken } else { Verdict::Ok };
         results.apply(Event::Finished { module, verdict, reason: bad.then(|| format!("it is wrong{reason}")) });
     }
-    let mut record = Record::new(opened, results);
-    let made =
-        Made { torch: "libtorch 2.13.0 (cpu)".into(), mlx: format!("MLX 0.32.2{reason}"), at: "2026-02-28".into() };
-    record.made = layers.iter().map(|&id| (id, made.clone())).collect();
-    record.marks = vec![
-        Mark { on: On::Class("scene.Caption".into()), mark: "todo".into(), note: format!("next week{reason}") },
-        Mark { on: On::Module("picture.stem".into()), mark: format!("own{reason}"), note: String::new() },
-        Mark { on: On::Module(format!("gone{reason}")), mark: "skip".into(), note: "no more".into() },
-    ];
+    for (side, version) in [(Side::Torch, "2.13.0"), (Side::Mlx, "0.32.2")] {
+        let info = EngineInfo {
+            protocol: 1,
+            engine: "x".to_owned(),
+            version: format!("{version}{reason}"),
+            device: "cpu".to_owned(),
+            flags: serde_json::Map::new(),
+        };
+        results.apply(Event::Engine(side, EngineState::Ready(info)));
+    }
+    let mut record = Record { results, ..Record::kept(opened) };
+    record.written = Time::of_millis(1_772_298_245_000);
+    let note = |mark: Mark, note: String| Note { mark: Some(mark), note, at: Time::default() };
+    record.notes = BTreeMap::from([
+        (About::Class("scene.Caption".into()), note(Mark::Todo, format!("next week{reason}"))),
+        (About::Module("picture.stem".into()), note(Mark::Own(format!("own{reason}")), String::new())),
+        (About::Module(format!("gone{reason}")), note(Mark::Skip, "no more".into())),
+    ]);
     record
 }
 
@@ -250,8 +261,8 @@ fn everything_on_record_is_in_the_page() {
         "no more",
         "it is wrong",
         "weights as they are",
-        "libtorch 2.13.0 (cpu) and MLX 0.32.2",
-        "2026-02-28",
+        "2.13.0 (cpu",
+        "2026-02-28 17:04 UTC",
         "demo/scene.py:52",
         "Its windows are drawn at random",
         "float16",
@@ -279,17 +290,22 @@ fn nothing_of_a_file_is_obeyed() {
     let tensors: Vec<(&str, &[u64])> = names.iter().map(|name| (name.as_str(), &[2u64, 2][..])).collect();
     std::fs::write(&path, safetensors(&tensors)).unwrap();
     let opened = opened(&path);
-    let results = Results::of(opened.model.clone(), &opened.triage);
-    let page = written(&Record::new(opened, results), "x.html");
+    let page = written(&Record::kept(opened), "x.html");
     assert_inert(&page);
     assert!(page.contains("&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&quot; onclick=&#39;x&#39;"), "{page}");
     // What somebody typed, and what an engine said, neither.
     let record = measured(HOSTILE);
     assert_inert(&written(&record, "x.html"));
     let text = written(&record, "x.md");
-    assert!(!text.contains("<img") && !text.contains("</script") && !text.contains('\u{202e}'), "{text}");
+    assert!(!text.contains('\u{202e}'), "{text}");
+    // What stands between backticks is shown as it is; outside of them nothing is markup.
+    for line in text.lines() {
+        let line = line.replace("\\`", "");
+        assert!(line.split('`').step_by(2).all(|outside| !outside.contains('<')), "{line}");
+    }
     let value: serde_json::Value = serde_json::from_str(&written(&record, "x.json")).unwrap();
-    assert_eq!(value["marks"][0]["note"], format!("next week{HOSTILE}"));
+    let notes = value["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note["note"] == format!("next week{HOSTILE}")), "{notes:?}");
     assert!(value["verify"]["layers"].as_array().unwrap().len() > 40);
     assert_eq!(value["inspect"]["modules"].as_array().unwrap().len(), record.opened.model.modules.len());
     assert_eq!(value["to_port"].as_array().unwrap().len(), 6);
@@ -302,8 +318,7 @@ fn a_large_model_gives_a_page_that_opens() {
     let (_folder, path) = crate::common::file("large.safetensors", safetensors(&tensors));
     let opened = opened(&path);
     assert!(opened.model.modules.len() > 8000);
-    let results = Results::of(opened.model.clone(), &opened.triage);
-    let page = written(&Record::new(opened, results), "x.html");
+    let page = written(&Record::kept(opened), "x.html");
     assert_inert(&page);
     let rows = page.matches("<li id=\"m").count();
     assert_eq!(rows, 4000, "a bound, whatever the size");
@@ -327,8 +342,7 @@ fn a_report_goes_where_it_is_wanted_and_nowhere_else() {
     // A file that is read is never written to, even by force.
     std::fs::copy("tests/fixtures/module.pt", at("net.json")).unwrap();
     let opened = opened(&at("net.json"));
-    let results = Results::of(opened.model.clone(), &opened.triage);
-    let error = page::write(&Record::new(opened, results), &Inputs::default(), &at("net.json"), true).unwrap_err();
+    let error = page::write(&Record::kept(opened), &Inputs::default(), &at("net.json"), true).unwrap_err();
     assert!(error.to_string().contains("never written to"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left behind");
 }

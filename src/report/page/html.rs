@@ -7,11 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::safe::html;
 use super::tree::{self, Shown};
-use super::{HALF, MOST_NAMED, MOST_ROWS, Mark, On, Page, Row, chart, numbers, short, shown};
+use super::{HALF, MOST_NAMED, MOST_ROWS, Page, Row, chart, numbers, short, shown};
 use crate::base64::base64;
 use crate::figures::count;
 use crate::findings::status_counts;
 use crate::model::ModuleId;
+use crate::session::{About, Mark, Note};
 
 const STYLE: &str = include_str!("../../../assets/report/page.css");
 const SCRIPT: &str = include_str!("../../../assets/report/page.js");
@@ -48,7 +49,7 @@ pub(super) fn write(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
         }
         writeln!(out, "</section>")?;
     }
-    let (version, written) = (env!("CARGO_PKG_VERSION"), html(&page.record.written));
+    let (version, written) = (env!("CARGO_PKG_VERSION"), super::minute(page.record.written));
     writeln!(
         out,
         "</main><footer>Written by t2m-tui {version}, {written}. A claim is worth what was measured.</footer>"
@@ -60,7 +61,7 @@ pub(super) fn write(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
 fn sections(page: &Page<'_>) -> Vec<(&'static str, &'static str)> {
     let there = |id: &str| match id {
         "work" => !page.work.is_empty(),
-        "notes" => !page.other_marks().is_empty(),
+        "notes" => !page.other_notes().is_empty(),
         "problems" => !page.problems.is_empty(),
         "rename" => !page.twins().is_empty(),
         "half" => !page.halves().is_empty(),
@@ -108,12 +109,13 @@ pub(super) fn chip(out: &mut dyn Write, class: &str, words: &str) -> io::Result<
     write!(out, "<span class=\"chip {class}\">{}</span> ", html(words))
 }
 
-pub(super) fn mark_chip(out: &mut dyn Write, mark: &Mark) -> io::Result<()> {
-    if !mark.mark.is_empty() {
-        write!(out, "<span class=\"chip mark\">{}</span> ", html(&mark.mark))?;
+/// A mark and a note.
+pub(super) fn mark_chip(out: &mut dyn Write, note: &Note) -> io::Result<()> {
+    if let Some(mark) = &note.mark {
+        write!(out, "<span class=\"chip mark\">{}</span> ", html(Mark::word(mark)))?;
     }
-    if !mark.note.is_empty() {
-        write!(out, "<span class=\"note\">{}</span> ", html(&mark.note))?;
+    if !note.note.is_empty() {
+        write!(out, "<span class=\"note\">{}</span> ", html(&note.note))?;
     }
     Ok(())
 }
@@ -132,7 +134,7 @@ fn summary(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     if !engines.is_empty() {
         writeln!(out, "<table><thead><tr><th>measured by<th class=\"n\">layers<th>when</thead><tbody>")?;
         for (engines, layers, when) in engines {
-            writeln!(out, "<tr><td>{}<td class=\"n\">{layers}<td>{}", html(&engines), html(&when))?;
+            writeln!(out, "<tr><td>{}<td class=\"n\">{layers}<td>{}", html(engines), html(&when))?;
         }
         writeln!(out, "</tbody></table>")?;
     }
@@ -200,26 +202,28 @@ fn modules(page: &Page<'_>, shown: &Shown, ids: &[ModuleId], out: &mut dyn Write
 
 fn work(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "<p>Each class is ported once, however many modules have it.</p>")?;
-    table(&["class", "=modules", "forward", "=lines", "=blockers", "=own parameters", "mark", "first"], out)?;
+    let marked = page.work.iter().any(|work| work.mark.is_some());
+    let titles = ["class", "=modules", "forward", "=lines", "=blockers", "=own parameters", "first", "mark"];
+    table(if marked { &titles } else { &titles[..7] }, out)?;
     for work in page.work.iter().take(MOST_ROWS) {
         write!(out, "<tr><td title=\"{}\"><code>{}</code>", html(work.class), html(short(work.class)))?;
         write!(out, "<td class=\"n\">{}", work.modules.len())?;
         match &work.place {
             Some((file, line, lines)) => write!(
                 out,
-                "<td title=\"{}\"><code>{}:{line}</code><td class=\"n\">{lines}",
+                "<td class=\"at\" title=\"{}\"><code>{}:{line}</code><td class=\"n\">{lines}",
                 html(file),
                 html(page.folders.short(file))
             )?,
             None => write!(out, "<td class=\"dim\">source not found<td class=\"n\">–")?,
         }
         write!(out, "<td class=\"n\">{}<td class=\"n\">{}<td>", work.blockers, count(work.parameters))?;
-        if let Some(mark) = work.mark {
-            mark_chip(out, mark)?;
-        }
-        write!(out, "<td>")?;
         if let Some(first) = work.modules.first() {
             module(page, shown, *first, out)?;
+        }
+        if let Some(mark) = work.mark {
+            write!(out, "<td>")?;
+            mark_chip(out, mark)?;
         }
         writeln!(out)?;
     }
@@ -227,19 +231,19 @@ fn work(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn notes(page: &Page<'_>, shown_modules: &Shown, out: &mut dyn Write) -> io::Result<()> {
-    let notes = page.other_marks();
+    let notes = page.other_notes();
     table(&["of", "mark and note"], out)?;
-    for mark in notes.iter().take(MOST_ROWS) {
+    for (about, note) in notes.iter().take(MOST_ROWS) {
         write!(out, "<tr><td>")?;
-        match &mark.on {
-            On::Module(path) => match page.opened().model.find(path) {
+        match about {
+            About::Module(path) => match page.opened().model.find(path) {
                 Some(id) => module(page, shown_modules, id, out)?,
                 None => write!(out, "<code>{}</code>", html(shown(path)))?,
             },
-            On::Class(class) => write!(out, "every <code>{}</code>", html(class))?,
+            About::Class(class) => write!(out, "every <code>{}</code>", html(class))?,
         }
         write!(out, "<td>")?;
-        mark_chip(out, mark)?;
+        mark_chip(out, note)?;
         writeln!(out)?;
     }
     end(notes.len(), "notes", out)
@@ -318,7 +322,7 @@ fn layers(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<()>
         writeln!(
             out,
             "{chart}<p class=\"dim\"><span class=\"key ok\">●</span> the largest error of a layer, <span class=\"key\
-             \">—</span> the tolerance that it is held to{renames}. Between two lines is a factor of ten.</p>"
+             \">—</span> the tolerance that it is held to{renames}.</p>"
         )?;
     }
     writeln!(out, "<p>The worst first.</p>")?;
@@ -342,7 +346,7 @@ fn layers(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<()>
         if let Some(reason) = row.layer.reason() {
             write!(out, "<br>{}", html(reason))?;
         }
-        writeln!(out, "<td>{}", html(row.made.map_or("", |made| &made.at)))?;
+        writeln!(out, "<td class=\"when\">{}", html(row.made.as_ref().map_or("", |made| &made.at)))?;
     }
     end(page.layers.len(), "layers", out)
 }
@@ -355,7 +359,7 @@ fn blockers(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<(
         write!(out, "<tr><td>")?;
         chip(out, blocker.severity.name(), &format!("{}{}", blocker.severity.name(), place.reach.aside()))?;
         let short = page.folders.short(place.file);
-        write!(out, "<td title=\"{}\"><code>{}:{}</code>", html(place.file), html(short), blocker.line)?;
+        write!(out, "<td class=\"at\" title=\"{}\"><code>{}:{}</code>", html(place.file), html(short), blocker.line)?;
         write!(
             out,
             "<td><code>{}</code><td>{} {}<td>",

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
-use super::{Mark, On, Page, Problem, Work};
+use super::{Page, Problem, Work};
 use crate::model::ModuleId;
 use crate::report::{inspect_json, verify};
+use crate::session::{About, Note};
 use t2m_checkpoint::escape::EscapedJson;
 
 pub(super) fn write(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -28,12 +29,12 @@ impl Serialize for Report<'_> {
         report.serialize_entry("written", &page.record.written)?;
         report.serialize_entry("facts", &facts.collect::<serde_json::Map<String, Value>>())?;
         report.serialize_entry("to_port", &page.work.iter().map(|work| work_json(page, work)).collect::<Vec<_>>())?;
-        report.serialize_entry("marks", &page.record.marks.iter().map(mark_json).collect::<Vec<_>>())?;
+        report.serialize_entry("notes", &page.record.notes.iter().map(note_json).collect::<Vec<_>>())?;
         let problems: Vec<Value> = page.problems.iter().map(|problem| problem_json(page, problem)).collect();
         report.serialize_entry("problems", &problems)?;
         let made = page.layers.iter().filter_map(|row| {
-            let made = row.made?;
-            Some(json!({"path": row.module.path.as_str(), "torch": made.torch, "mlx": made.mlx, "at": made.at}))
+            let made = row.made.as_ref()?;
+            Some(json!({"path": row.module.path.as_str(), "engines": made.engines, "at": made.at}))
         });
         report.serialize_entry("measured_by", &made.collect::<Vec<_>>())?;
         report.serialize_entry("verify", &verify::Report { opened, results: &page.record.results }.json())?;
@@ -55,17 +56,22 @@ fn work_json(page: &Page<'_>, work: &Work<'_>) -> Value {
         (value["file"], value["line"], value["lines"]) = (json!(file), json!(line), json!(lines));
     }
     if let Some(mark) = work.mark {
-        (value["mark"], value["note"]) = (json!(mark.mark), json!(mark.note));
+        (value["mark"], value["note"]) = (json!(word(mark)), json!(mark.note));
     }
     value
 }
 
-fn mark_json(mark: &Mark) -> Value {
-    let (name, of) = match &mark.on {
-        On::Module(path) => ("module", path),
-        On::Class(class) => ("class", class),
+fn note_json((about, note): (&About, &Note)) -> Value {
+    let (name, of) = match about {
+        About::Module(path) => ("module", path),
+        About::Class(class) => ("class", class),
     };
-    json!({name: of, "mark": mark.mark, "note": mark.note})
+    json!({name: of, "mark": word(note), "note": note.note, "at": note.at})
+}
+
+/// The mark's word; null where there is none.
+fn word(note: &Note) -> Option<&str> {
+    note.mark.as_ref().map(crate::session::Mark::word)
 }
 
 fn problem_json(page: &Page<'_>, problem: &Problem<'_>) -> Value {

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use super::safe::{code, markdown};
-use super::{HALF, MOST_NAMED, MOST_ROWS, Mark, On, Page, numbers, short, shown};
+use super::{HALF, MOST_NAMED, MOST_ROWS, Page, numbers, short, shown};
 use crate::figures::count;
 use crate::model::ModuleId;
+use crate::session::{About, Mark, Note};
 
 pub(super) fn write(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# {}: from PyTorch to MLX\n", markdown(&page.name()))?;
@@ -30,7 +31,7 @@ pub(super) fn write(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     blockers(page, out)?;
     measured_by(page, out)?;
     let version = env!("CARGO_PKG_VERSION");
-    writeln!(out, "\n---\n\nWritten by t2m-tui {version}, {}.", markdown(&page.record.written))
+    writeln!(out, "\n---\n\nWritten by t2m-tui {version}, {}.", super::minute(page.record.written))
 }
 
 /// What a bounded list leaves out.
@@ -49,9 +50,10 @@ fn named(page: &Page<'_>, modules: &[ModuleId]) -> String {
     if more > 0 { format!("{} and {more} more", paths.join(", ")) } else { paths.join(", ") }
 }
 
-fn mark_words(mark: Option<&Mark>) -> String {
+fn mark_words(mark: Option<&Note>) -> String {
     let Some(mark) = mark else { return String::new() };
-    let words = [mark.mark.as_str(), mark.note.as_str()].into_iter().filter(|words| !words.is_empty());
+    let words =
+        [mark.mark.as_ref().map_or("", Mark::word), mark.note.as_str()].into_iter().filter(|words| !words.is_empty());
     markdown(&words.collect::<Vec<_>>().join(": "))
 }
 
@@ -75,17 +77,18 @@ fn to_port(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn marks(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let marks = page.other_marks();
+    let marks = page.other_notes();
     if marks.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n## Notes\n\n| of | mark | note |\n|---|---|---|")?;
-    for mark in marks.iter().take(MOST_ROWS) {
-        let on = match &mark.on {
-            On::Module(path) => code(shown(path)),
-            On::Class(class) => format!("every {}", code(class)),
+    for (about, note) in marks.iter().take(MOST_ROWS) {
+        let on = match about {
+            About::Module(path) => code(shown(path)),
+            About::Class(class) => format!("every {}", code(class)),
         };
-        writeln!(out, "| {on} | {} | {} |", markdown(&mark.mark), markdown(&mark.note))?;
+        let mark = note.mark.as_ref().map_or("", Mark::word);
+        writeln!(out, "| {on} | {} | {} |", markdown(mark), markdown(&note.note))?;
     }
     left(out, marks.len(), "notes")
 }
@@ -185,7 +188,7 @@ fn measured_by(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "\n## Measured by\n\n| engines | layers | when |\n|---|---|---|")?;
     for (engines, layers, when) in engines {
-        writeln!(out, "| {} | {layers} | {} |", markdown(&engines), markdown(&when))?;
+        writeln!(out, "| {} | {layers} | {} |", markdown(engines), markdown(&when))?;
     }
     Ok(())
 }

@@ -9,19 +9,19 @@ mod safe;
 mod tree;
 mod write;
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::SystemTime;
+use std::collections::BTreeMap;
 
-use crate::clock;
 use crate::compare::{Trial, Verdict};
 use crate::export::state_dict::known_share;
 use crate::figures::{bytes, count, error, error_or_dash};
 use crate::findings::{Blockers, Folders, Forwards, Headline};
 use crate::model::{Module, ModuleId};
 use crate::open::Opened;
+use crate::session::{About, GraphRun, Note, Time};
 use crate::triage::{ModuleTriage, Status};
-use crate::verify::{Layer, Results, Sum};
+use crate::verify::{Layer, Results, Sum, recorded};
 use t2m_checkpoint::Dtype;
+use t2m_engine::{EngineInfo, Side};
 
 pub use write::{Error, Format, write};
 
@@ -32,57 +32,32 @@ pub struct Record {
     pub opened: Opened,
     /// What was measured of it.
     pub results: Results,
-    /// When and by which engines each layer was measured.
-    pub made: BTreeMap<ModuleId, Made>,
-    /// What somebody has noted.
-    pub marks: Vec<Mark>,
-    /// When the report is written, as text.
-    pub written: String,
+    /// What somebody has marked and noted.
+    pub notes: BTreeMap<About, Note>,
+    /// The last run of the whole graph, in sum.
+    pub graph: Option<GraphRun>,
+    /// When the report is written.
+    pub written: Time,
 }
 
 impl Record {
-    /// What was measured of a file, and nothing that was kept of it; written now.
-    pub fn new(opened: Opened, results: Results) -> Record {
-        let (made, marks) = (BTreeMap::new(), Vec::new());
-        Record { opened, results, made, marks, written: clock::utc(SystemTime::now()) }
+    /// What is on record of a file.
+    pub fn kept(opened: Opened) -> Record {
+        let session = &opened.kept.session;
+        let results = recorded::results(&opened.model, &opened.triage, session);
+        let notes = session.noted().map(|(about, note)| (about.clone(), note.clone())).collect();
+        let graph = session.graph.clone();
+        Record { opened, results, notes, graph, written: Time::now() }
     }
 }
 
 /// When and by which engines a layer was measured.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Made {
-    /// libtorch, its version and device.
-    pub torch: String,
-    /// MLX, its version and device.
-    pub mlx: String,
-    /// When, as text; empty where that is not known.
-    pub at: String,
-}
-
-/// What somebody has noted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mark {
-    /// Of what.
-    pub on: On,
-    /// `todo`, `done`, `skip`, or a word of their own; empty where there is only a note.
-    pub mark: String,
-    /// The note; empty where there is only a mark.
-    pub note: String,
-}
-
-/// What a mark is on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum On {
-    /// A module, by its path.
-    Module(String),
-    /// Every module of a class, by its full path.
-    Class(String),
-}
-
-impl Default for On {
-    fn default() -> On {
-        On::Module(String::new())
-    }
+struct Made {
+    /// libtorch and MLX, each with version and settings.
+    engines: String,
+    /// When; empty where that is not known.
+    at: String,
 }
 
 /// Most rows of a list in HTML and Markdown; JSON has all.
@@ -101,9 +76,6 @@ pub(super) struct Page<'a> {
     work: Vec<Work<'a>>,
     problems: Vec<Problem<'a>>,
     blockers: Blockers<'a>,
-    /// By path and by class.
-    marks: HashMap<&'a str, &'a Mark>,
-    class_marks: HashMap<&'a str, &'a Mark>,
 }
 
 /// A layer that was measured.
@@ -116,7 +88,7 @@ struct Row<'a> {
     /// The worst trial that gives the verdict.
     worst: Option<&'a Trial>,
     by_definition: bool,
-    made: Option<&'a Made>,
+    made: Option<Made>,
 }
 
 /// A forward that has to be ported.
@@ -129,7 +101,7 @@ struct Work<'a> {
     blockers: usize,
     /// Elements of the parameters that are its modules' own.
     parameters: u64,
-    mark: Option<&'a Mark>,
+    mark: Option<&'a Note>,
 }
 
 /// What went wrong, or is refused, with everything that it is said of.
@@ -146,18 +118,11 @@ impl<'a> Page<'a> {
         let Record { opened, results, .. } = record;
         let blockers = Blockers::of(&opened.model, &opened.triage);
         let headline = Headline::of(&opened.model, &opened.triage, known_share(opened));
-        let (mut marks, mut class_marks) = (HashMap::new(), HashMap::new());
-        for mark in &record.marks {
-            match &mark.on {
-                On::Module(path) => marks.insert(path.as_str(), mark),
-                On::Class(class) => class_marks.insert(class.as_str(), mark),
-            };
-        }
         let layers: Vec<Row<'a>> = results.below(0).filter_map(|(id, layer)| row(record, id, layer)).collect();
-        let work = work(opened, &headline.forwards, &blockers, &class_marks);
+        let work = work(record, &headline.forwards, &blockers);
         let problems = problems(opened, &layers);
         let (total, folders) = (results.total(), Folders::of(&opened.triage));
-        Page { record, headline, total, folders, layers, work, problems, blockers, marks, class_marks }
+        Page { record, headline, total, folders, layers, work, problems, blockers }
     }
 
     fn opened(&self) -> &'a Opened {
@@ -188,6 +153,12 @@ impl<'a> Page<'a> {
         let mut facts =
             vec![("weights", self.headline.weights_words()), ("behaviour", self.headline.behaviour_words())];
         facts.push(("measured", self.measured_words()));
+        if let Some(words) = self.stale_words() {
+            facts.push(("stale", words));
+        }
+        if let Some(graph) = &self.record.graph {
+            facts.push(("graph", format!("{}, {}", graph.words(), minute(graph.at))));
+        }
         facts.push(("to port", self.headline.forwards_words()));
         facts.push(("blockers", self.headline.blockers_words()));
         facts
@@ -199,6 +170,15 @@ impl<'a> Page<'a> {
         }
         let passed = self.total.passed_words(self.headline.to_measure());
         format!("{passed}; {}", self.total.words())
+    }
+
+    /// Results that say nothing of the file as it is now.
+    fn stale_words(&self) -> Option<String> {
+        let results = &self.record.results;
+        let stale = results.stale_below(0);
+        let first = (0..self.opened().model.modules.len()).find_map(|id| results.stale(id))?;
+        let (results, are) = if stale == 1 { ("result", "counts") } else { ("results", "count") };
+        Some(format!("{stale} older {results} {are} as nothing measured: {}", first.reason))
     }
 
     /// What somebody should know who reads on.
@@ -224,31 +204,36 @@ impl<'a> Page<'a> {
         self.layers.iter().filter(|row| HALF.iter().any(|dtype| row.layer.worst_in(*dtype).is_some())).collect()
     }
 
-    /// Engines and what of them each result depends on, each once, with the number of layers and the first and last time.
-    fn engines(&self) -> Vec<(String, usize, String)> {
-        let mut sets: BTreeMap<(&str, &str), (usize, &str, &str)> = BTreeMap::new();
-        for made in self.layers.iter().filter_map(|row| row.made) {
-            let new = (0, made.at.as_str(), made.at.as_str());
-            let (layers, first, last) = sets.entry((&made.torch, &made.mlx)).or_insert(new);
+    /// The engines that results are of, each pair once, with the number of layers and the first and last time.
+    fn engines(&self) -> Vec<(&str, usize, String)> {
+        let mut sets: BTreeMap<&str, (usize, &str, &str)> = BTreeMap::new();
+        for made in self.layers.iter().filter_map(|row| row.made.as_ref()) {
+            let (layers, first, last) = sets.entry(&made.engines).or_insert((0, &made.at, &made.at));
             *layers += 1;
             *first = made.at.as_str().min(first);
             *last = made.at.as_str().max(last);
         }
-        let words = |((torch, mlx), (layers, first, last)): ((&str, &str), (usize, &str, &str))| {
+        let words = |(engines, (layers, first, last)): (_, (usize, &str, &str))| {
             let when = if first == last { first.to_owned() } else { format!("{first} to {last}") };
-            (format!("{torch} and {mlx}"), layers, when)
+            (engines, layers, when)
         };
         sets.into_iter().map(words).collect()
     }
 
     /// Marks on what is no forward to port: those stand beside it.
-    fn other_marks(&self) -> Vec<&'a Mark> {
-        let is_work = |mark: &Mark| matches!(&mark.on, On::Class(class) if self.work.iter().any(|work| work.class == class.as_str()));
-        self.record.marks.iter().filter(|mark| !is_work(mark)).collect()
+    fn other_notes(&self) -> Vec<(&'a About, &'a Note)> {
+        let is_work = |about: &About| matches!(about, About::Class(class) if self.work.iter().any(|work| work.class == class.as_str()));
+        self.record.notes.iter().filter(|(about, _)| !is_work(about)).collect()
     }
 
-    fn mark_of(&self, module: &Module) -> Option<&'a Mark> {
-        self.marks.get(module.path.as_str()).or_else(|| self.class_marks.get(module.class.as_str())).copied()
+    /// What is noted of a module.
+    fn note_of(&self, module: &Module) -> Option<&'a Note> {
+        let notes = &self.record.notes;
+        if notes.is_empty() {
+            return None;
+        }
+        let own = notes.get(&About::Module(module.path.to_string()));
+        own.or_else(|| notes.get(&About::Class(module.class.to_string())))
     }
 }
 
@@ -303,17 +288,31 @@ fn row<'a>(record: &'a Record, id: ModuleId, layer: &'a Layer) -> Option<Row<'a>
     let module = record.opened.model.modules.get(id)?;
     let triaged = record.opened.triage.modules.get(id)?;
     let by_definition = record.results.is_by_definition(id);
-    Some(Row { id, module, triaged, layer, verdict, worst: layer.worst(), by_definition, made: record.made.get(&id) })
+    Some(Row { id, module, triaged, layer, verdict, worst: layer.worst(), by_definition, made: made(record, layer) })
+}
+
+/// Who measured a layer, and when. What was finished in this run has no other time than the report's.
+fn made(record: &Record, layer: &Layer) -> Option<Made> {
+    let known = layer.record.as_deref();
+    let of = |side: Side, kept: Option<&EngineInfo>| {
+        let info = kept.or_else(|| record.results.greeting(side))?;
+        Some(format!("{} {} ({})", side.library(), info.version, info.settings()))
+    };
+    let torch = of(Side::Torch, known.and_then(|known| known.engines.torch.as_ref()))?;
+    let mlx = of(Side::Mlx, known.and_then(|known| known.engines.mlx.as_ref()))?;
+    let at = known.map(|known| known.at).filter(|at| *at != Time::default()).unwrap_or(record.written);
+    Some(Made { engines: format!("{torch} and {mlx}"), at: minute(at) })
+}
+
+/// A moment to the minute: `2026-02-28 17:04 UTC`.
+fn minute(at: Time) -> String {
+    let text = at.to_string();
+    text.get(..16).map_or(text.clone(), |minute| format!("{} UTC", minute.replace('T', " ")))
 }
 
 /// The forwards to port, those of most modules' parameters and lines first.
-fn work<'a>(
-    opened: &'a Opened,
-    forwards: &Forwards,
-    blockers: &Blockers<'_>,
-    marks: &HashMap<&str, &'a Mark>,
-) -> Vec<Work<'a>> {
-    let (model, triage) = (&opened.model, &opened.triage);
+fn work<'a>(record: &'a Record, forwards: &Forwards, blockers: &Blockers<'_>) -> Vec<Work<'a>> {
+    let (model, triage) = (&record.opened.model, &record.opened.triage);
     let of = |modules: &[ModuleId]| {
         let class = model.modules.get(*modules.first()?)?.class.as_str();
         let source = triage.source(class);
@@ -325,7 +324,7 @@ fn work<'a>(
         let runs = |ids: &[ModuleId]| ids.iter().any(|id| modules.binary_search(id).is_ok());
         let count = blockers.places.iter().filter(|place| place.counts() && runs(&place.modules)).count();
         let parameters = modules.iter().filter_map(|&id| model.modules.get(id)).map(|module| module.parameters).sum();
-        let mark = marks.get(class).copied();
+        let mark = record.notes.get(&About::Class(class.to_owned()));
         Some(Work { class, modules: modules.to_vec(), place, blockers: count, parameters, mark })
     };
     let mut work: Vec<Work<'a>> = forwards.classes.iter().filter_map(|forward| of(&forward.modules)).collect();

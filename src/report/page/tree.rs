@@ -123,7 +123,7 @@ fn row(page: &Page<'_>, id: ModuleId, out: &mut dyn Write) -> io::Result<()> {
     if module.total_parameters > 0 {
         write!(out, "<span class=\"dim\">{}</span> ", count(module.total_parameters))?;
     }
-    if let Some(mark) = page.mark_of(module) {
+    if let Some(mark) = page.note_of(module) {
         mark_chip(out, mark)?;
     }
     if !triaged.status.converts() && triaged.status != Status::Container && !triaged.reason.is_empty() {

@@ -13,16 +13,20 @@ mod header;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout as Split, Rect};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
 
 use super::action::{Action, Effect};
 use super::areas::{Areas, Shape};
-use super::canvas::{Canvas, spinner};
+use super::canvas::{Canvas, frame, spinner};
 use super::glyphs;
 use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::text;
 use super::update::update;
 use crate::fuzzy::Matcher;
+
+/// Most columns of a caption.
+const CAPTION: usize = 72;
 
 /// Draw the state into `area` of a buffer; say where things went.
 pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
@@ -33,6 +37,9 @@ pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
         (Screen::Opening(what), _) => opening(state, what, area, buffer),
         (Screen::Failed(failed), _) => failed.draw(&state.theme, area, buffer),
         (Screen::Open(view), _) => open(state, view, area, buffer, &mut areas),
+    }
+    if let Some(caption) = &state.caption {
+        captioned(state, caption, area, buffer);
     }
     if state.ascii {
         glyphs::to_ascii(buffer);
@@ -58,6 +65,26 @@ fn too_small(state: &State, area: Rect, buffer: &mut Buffer) {
     let rows = text::wrap("t2m-tui needs 20×5", usize::from(area.width));
     let lines: Vec<Line> = rows.into_iter().map(|row| Line::styled(row, state.theme.muted())).collect();
     text::put_lines(buffer, area, &lines);
+}
+
+/// What a script says, in a box above the bottom line.
+fn captioned(state: &State, caption: &str, area: Rect, buffer: &mut Buffer) {
+    let columns = usize::from(area.width.saturating_sub(8)).min(CAPTION);
+    let lines = text::wrap(&t2m_checkpoint::escape::sentence(caption), columns);
+    let widest = lines.iter().map(|line| text::width(line)).max().unwrap_or(0) as u16;
+    let (width, height) = ((widest + 4).min(area.width), (lines.len() as u16 + 2).min(area.height.saturating_sub(1)));
+    let place = Rect::new(
+        area.x + (area.width - width) / 2,
+        area.bottom().saturating_sub(height + 2).max(area.y),
+        width,
+        height,
+    );
+    let place = place.intersection(area);
+    Clear.render(place, buffer);
+    let inner = frame(buffer, place, &state.theme, true, &Line::default());
+    let style = state.theme.key();
+    let lines: Vec<Line> = lines.into_iter().map(|line| Line::styled(format!(" {line}"), style)).collect();
+    text::put_lines(buffer, inner, &lines);
 }
 
 fn opening(state: &State, what: &str, area: Rect, buffer: &mut Buffer) {

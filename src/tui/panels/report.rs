@@ -4,6 +4,8 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
 use super::{Panel, Then};
+use crate::report::page::Record;
+use crate::session::Time;
 use crate::tui::action::{Command, Effect};
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
@@ -11,7 +13,6 @@ use crate::tui::field::Field;
 use crate::tui::glyphs;
 use crate::tui::reporting::{Order, Refused};
 use crate::tui::text;
-use crate::verify::Results;
 use t2m_checkpoint::escape::sentence;
 
 /// Columns with the border, at most.
@@ -52,10 +53,12 @@ impl Report {
             return;
         };
         let force = self.there.as_ref() == Some(&self.path.text);
-        let results: Results = context.view.measured.clone();
+        let (results, work) = (context.view.measured.clone(), &context.view.work);
+        let notes = work.noted().map(|(about, note)| (about.clone(), note.clone())).collect();
+        let record = Record { opened, results, notes, graph: work.graph.clone(), written: Time::now() };
         self.wrong = None;
         self.writing = true;
-        context.effects.push(Effect::Report(Box::new(Order { path: path.into(), force, opened, results })));
+        context.effects.push(Effect::Report(Box::new(Order { path: path.into(), force, record })));
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut Field)) {

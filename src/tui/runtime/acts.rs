@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crossbeam_channel::unbounded;
 use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 
-use super::away;
 use super::opening::Again;
 use super::workers::Loaded as Opened;
 use super::{Error, Message, WHEEL, World};
+use super::{away, showing};
 use crate::exit::Exit;
 use crate::session::{self, Keeper, Told};
 use crate::tui::action::{Action, Effect};
@@ -53,7 +53,11 @@ pub(super) fn on_message(state: &mut State, message: Message, world: &mut World<
             Action::Retold(replace(loaded, world))
         }
         Message::Retold(Err(message)) => Action::NotRetold(message),
-        Message::Highlighted(done) => Action::Highlighted(done),
+        Message::Highlighted(done) => {
+            world.workers.show.coloured(&done);
+            Action::Highlighted(done)
+        }
+        Message::Shown(told) => return showing::told(state, told, world),
         Message::Reported(written) => Action::Reported(written),
         Message::Panicked(words) => Action::WorkerPanicked(words),
     };
@@ -208,6 +212,7 @@ pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Opti
             // Done before, where the state is at hand.
             Effect::Edit(..) | Effect::Screenshot => {}
             Effect::Highlight(job) => {
+                world.workers.show.asked = Some((job.class.clone(), job.lines.clone()));
                 // If the highlighter has ended before the program, its panic was reported.
                 let _ = world.jobs.send(job);
             }

@@ -50,6 +50,7 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         TypedFrom::Nothing | TypedFrom::Given(_) => Place::Nowhere,
     };
     let ask = options.ask;
+    let played = options.show.play.is_some();
     let load = move |again: Option<Again>| {
         let now = {
             let mut request = request.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +80,8 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         document.asks &= now.inputs.is_empty();
         document.arguments = now.arguments();
         if matches!(again, None | Some(Again::Dict(_))) {
-            document.keeping = Keeping::of(&opened, &place, ask);
+            let keeping = Keeping::of(&opened, &place, ask);
+            document.keeping = if played { keeping.untouched() } else { keeping };
         }
         let document = Arc::new(document);
         let converted = opened.clone();

@@ -16,6 +16,7 @@ use crate::tui::document::Document;
 use crate::tui::measuring::{self, Measurer};
 use crate::tui::panels::build::Wanted;
 use crate::tui::reporting::{self, Order};
+use crate::tui::show::Showing;
 use crate::verify;
 
 /// Runs measurements, as [`verify::Runner`] does.
@@ -90,6 +91,8 @@ pub struct Workers {
     /// Who keeps what is done, where that is wanted.
     pub(super) keeper: Option<Keeper>,
     pub(super) reopener: Option<Reopener>,
+    /// What is recorded and played.
+    pub(super) show: Showing,
     /// Who reads the keyboard.
     pub(super) input: Input,
     /// Where threads that are started on the way say what came of it.
