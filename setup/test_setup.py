@@ -20,6 +20,7 @@ from unittest import mock
 
 import cache
 import engines
+import formula
 import release_notes
 import wheels
 from cache import Cache, Part
@@ -384,6 +385,36 @@ class Notes(Case):
         told = {version: release_notes.notes(text, version) for version in ("1.0.0", "0.9.0", "Unreleased", "0.8.0")}
         self.assertEqual(told, {"1.0.0": "### Added\n\n- a", "0.9.0": "- b", "Unreleased": None, "0.8.0": None})
         self.assertIn("###", release_notes.notes(release_notes.CHANGELOG.read_text(), "Unreleased"))
+
+
+class Formula(Case):
+    """What `brew style` and `brew audit` ask of a formula, as far as it can be seen without Homebrew."""
+
+    def setUp(self):
+        super().setUp()
+        self.text = formula.formula("https://example.org/t2m-tui", "https://example.org/t2m-tui/v1.0.0.tar.gz", "0" * 64)
+
+    def test_its_parts_stand_in_the_order_that_is_asked_for(self):
+        parts = re.findall(r"^  (desc|homepage|url|sha256|license|depends_on|def install|def caveats|test do)\b", self.text, re.M)
+        self.assertEqual(parts, ["desc", "homepage", "url", "sha256", "license", "depends_on", "def install", "def caveats", "test do"])
+
+    def test_its_description_and_lines_are_as_asked_for(self):
+        desc = re.search('desc "(.*)"', self.text).group(1)
+        self.assertLessEqual(len("t2m-tui: " + desc), 80)
+        self.assertNotRegex(desc, r"(?i)^(a|an|the|t2m-tui)\b|\.$|\bcommand ?line\b")
+        self.assertNotIn("\t", self.text)
+        self.assertFalse([line for line in self.text.splitlines() if line != line.rstrip() or len(line) > 118])
+        self.assertIn("assert_", self.text.split("test do")[1], "its test asserts something")
+
+    def test_ruby_reads_it(self):
+        ruby = shutil.which("ruby")
+        if ruby is None:
+            self.skipTest("no ruby here")
+        subprocess.run([ruby, "-c", "-"], input=self.text, text=True, check=True, capture_output=True)
+
+    def test_what_could_not_stand_in_it_is_refused(self):
+        for arguments in [("http://a", "https://a/b.tar.gz", "0" * 64), ("https://a", 'https://a"/b.tar.gz', "0" * 64), ("https://a", "https://a/b.tar.gz", "0")]:
+            self.assertRaises(ValueError, formula.formula, *arguments)
 
 
 class Endings(Case):
