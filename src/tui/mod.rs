@@ -14,6 +14,7 @@
 //! | [`action`], [`update`] | what can happen, and what it changes |
 //! | [`failed`] | the message where no checkpoint can be opened |
 //! | [`scroll`] | how far each key moves |
+//! | [`jobs`] | what takes time: how far it is, how fast, how long yet |
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`canvas`], [`text`] | what drawing is given, and text that fits |
 //! | [`draw`] | a frame: header and footer, with panes and panels between; the chart |
@@ -30,6 +31,7 @@ pub mod document;
 pub mod draw;
 pub mod failed;
 pub mod glyphs;
+pub mod jobs;
 pub mod keymap;
 pub mod levels;
 pub mod nodes;

@@ -23,8 +23,8 @@ use rustix::io::Errno;
 use super::action::{Action, HighlightJob, Highlighted};
 use super::converting;
 use super::draw::render;
-use super::keymap::{self, Keymap};
-use super::state::{Screen, State, Trials};
+use super::keymap::Keymap;
+use super::state::{Notify, Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
 use crate::exit::Exit;
@@ -67,6 +67,10 @@ pub struct RunOptions {
     pub mouse: bool,
     /// What a run does.
     pub trials: Trials,
+    /// Keys.
+    pub keymap: Keymap,
+    /// How the end of something long is told.
+    pub notify: Notify,
 }
 
 /// Why there is no screen.
@@ -75,9 +79,6 @@ pub enum Error {
     /// The theme.
     #[error(transparent)]
     Theme(#[from] theme::Error),
-    /// The table of keys.
-    #[error(transparent)]
-    Keymap(#[from] keymap::Error),
     /// The terminal.
     #[error("the terminal cannot be used: {0}; `t2m-tui inspect` prints the same without one")]
     Terminal(#[from] io::Error),
@@ -127,10 +128,13 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
 fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> Result<Exit, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::load(&options.theme, variable)?.at(options.level);
-    let mut state = State::new(options.open.checkpoint.display().to_string(), theme, Keymap::built_in()?);
+    // A theme that was chosen need not be like the terminal; `auto` is.
+    let theme = if options.theme == "auto" { theme } else { theme.painted() };
+    let mut state = State::new(options.open.checkpoint.display().to_string(), theme, options.keymap);
     state.ascii = options.ascii;
     state.mouse = options.mouse;
     state.trials = options.trials;
+    state.notify = options.notify;
     // The level has been decided: crossterm must not look at NO_COLOR a second time.
     force_color_output(options.level != Level::Never);
 
@@ -237,6 +241,10 @@ struct World<'a> {
     graphs: (Sender<runner::Told>, Receiver<runner::Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
+    /// When the loop began.
+    began: Instant,
+    /// Whether the end of something long is told in words.
+    osc9: bool,
 }
 
 /// The loop itself, over any terminal. Returns how it ended, and leaves the workers to the caller.
@@ -255,7 +263,8 @@ where
     B::Error: Send + Sync + 'static,
 {
     let (events, converted, graphs) = (unbounded(), unbounded(), unbounded());
-    let mut world = World { console, jobs, workers, events, converted, graphs, clear: false };
+    let mut world =
+        World { console, jobs, workers, events, converted, graphs, clear: false, began: Instant::now(), osc9: false };
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();

@@ -69,7 +69,7 @@ pub enum Error {
 pub struct Theme {
     /// Whether it is meant for a dark background.
     pub dark: bool,
-    /// The background it is meant for. Never painted.
+    /// The background it is meant for; painted where the theme was asked for by name.
     pub background: Rgb,
     /// What pictures use for the terminal's own foreground.
     pub foreground: Rgb,
@@ -77,6 +77,9 @@ pub struct Theme {
     status: Statuses,
     verdict: Verdicts,
     severity: Severities,
+    /// Whether the screen is painted in the theme's background, whatever the terminal's is.
+    #[serde(skip)]
+    painted: bool,
     #[serde(skip, default = "full_colour")]
     level: Level,
 }
@@ -192,15 +195,18 @@ impl Rgb {
 }
 
 impl Theme {
+    /// Whether the terminal's background is dark, where `COLORFGBG` says it.
+    pub fn background(variable: impl Fn(&str) -> Option<String>) -> Option<bool> {
+        let background = variable("COLORFGBG")?.rsplit(';').next()?.parse::<u8>().ok()?;
+        Some(!matches!(background, 7 | 15))
+    }
+
     /// A theme by name (`dark`, `light`, or `auto`: light where `COLORFGBG` says so), or from a TOML file.
     ///
     /// # Errors
     /// The file cannot be read or is no theme.
     pub fn load(name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Theme, Error> {
-        let light = || {
-            let background = variable("COLORFGBG")?.rsplit(';').next()?.parse::<u8>().ok()?;
-            Some(matches!(background, 7 | 15))
-        };
+        let light = || Theme::background(variable).map(|dark| !dark);
         match name {
             "dark" => Theme::parse(name, DARK),
             "light" => Theme::parse(name, LIGHT),
@@ -225,6 +231,12 @@ impl Theme {
     /// The theme for a terminal with this many colours.
     pub fn at(mut self, level: Level) -> Theme {
         self.level = level;
+        self
+    }
+
+    /// The theme on its own background. Without, it is on the terminal's: right only where that is known to be like it.
+    pub fn painted(mut self) -> Theme {
+        self.painted = true;
         self
     }
 
@@ -350,15 +362,48 @@ impl Theme {
         .style()
     }
 
-    /// Bring a finished buffer down to the colours the terminal has.
+    /// Bring a finished buffer down to the colours the terminal has, on the theme's background where that is painted.
     pub fn adapt(&self, buffer: &mut Buffer) {
-        if self.level == Level::True {
+        if self.level == Level::True && !self.painted {
             return;
         }
+        let (foreground, background) = self.ground();
         for cell in &mut buffer.content {
             cell.fg = shrink(cell.fg, self.level, self.dark);
             // Sixteen colours have no tint that could mark a selection, so it is reversed.
             cell.bg = if self.level <= Level::Ansi16 { Color::Reset } else { shrink(cell.bg, self.level, self.dark) };
+            if cell.fg == Color::Reset {
+                cell.fg = foreground;
+            }
+            if cell.bg == Color::Reset {
+                cell.bg = background;
+            }
+        }
+    }
+
+    /// What stands for the terminal's own foreground and background.
+    fn ground(&self) -> (Color, Color) {
+        match (self.painted, self.level, self.dark) {
+            (false, ..) | (_, Level::Never, _) => (Color::Reset, Color::Reset),
+            (_, Level::Ansi16, true) => (Color::White, Color::Black),
+            (_, Level::Ansi16, false) => (Color::Black, Color::White),
+            (_, level, dark) => {
+                let shade = |rgb: Rgb| shrink(rgb.color(), level, dark);
+                (shade(self.foreground), shade(self.background))
+            }
+        }
+    }
+
+    /// A colour of highlighted code. Of sixteen colours red is the blockers' alone.
+    pub fn code(&self, (red, green, blue): (u8, u8, u8)) -> Color {
+        let color = Rgb(red, green, blue).color();
+        if self.level != Level::Ansi16 {
+            return color;
+        }
+        match nearest_16(Rgb(red, green, blue), self.dark) {
+            Color::LightRed => Color::LightMagenta,
+            Color::Red => Color::Magenta,
+            other => other,
         }
     }
 }

@@ -30,6 +30,7 @@ mod inference;
 mod inheritance;
 mod inverse;
 mod key_maps;
+mod keys_documented;
 mod labelled;
 mod legacy;
 mod made;

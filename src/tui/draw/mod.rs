@@ -21,6 +21,7 @@ use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::text;
 use super::update::update;
+use crate::figures;
 
 /// Draw the state into `area` of a buffer; say where things went.
 pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
@@ -61,9 +62,12 @@ fn too_small(state: &State, area: Rect, buffer: &mut Buffer) {
 fn opening(state: &State, what: &str, area: Rect, buffer: &mut Buffer) {
     let row = area.y + area.height / 2;
     let what = t2m_checkpoint::escape::escape(what);
+    // How long it will take is not known: a file says how much it holds when it has been read.
+    let since = if state.clock.as_secs() < 2 { String::new() } else { format!(" {}", figures::time(state.clock)) };
     let line = Line::from(vec![
         Span::styled(format!("{} ", spinner(state.tick)), state.theme.running()),
         Span::styled(format!("opening {what} …"), state.theme.text()),
+        Span::styled(since, state.theme.muted()),
     ]);
     let columns = (line.width() as u16).min(area.width);
     text::put(buffer, area.x + (area.width - columns) / 2, row, usize::from(columns), &line);
@@ -84,8 +88,8 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
     };
     header::draw(canvas, top);
     panes::draw(canvas, body);
-    footer::draw(state, canvas, bottom);
     if let Some(panel) = state.panels.current() {
         panel.draw(canvas, body);
     }
+    footer::draw(state, canvas, bottom);
 }

@@ -28,7 +28,9 @@ use crate::tui::theme::Theme;
 use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most columns.
-const WIDTH: u16 = 116;
+const WIDTH: u16 = 156;
+/// Columns from which on places have more of them.
+const NARROW: usize = 114;
 /// Rows for the text about the selected one.
 const WORDS: u16 = 4;
 /// Columns of a finding, and of its place.
@@ -89,7 +91,7 @@ impl Panel for Findings {
         let top = self.cursor.row.saturating_sub(usize::from(rows.saturating_sub(1)));
         for ((index, finding), y) in findings.iter().enumerate().skip(top).zip(inner.y..inner.y + rows) {
             let chosen = index == self.cursor.row;
-            let line = line(canvas, finding, chosen);
+            let line = line(canvas, finding, chosen, columns, self.cursor.left);
             text::put(canvas.buffer, inner.x, y, columns, &line);
             if chosen {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));
@@ -106,21 +108,32 @@ impl Panel for Findings {
     }
 }
 
-fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool) -> Line<'static> {
+/// A row of the list; moved sideways nothing of it is clipped.
+fn line(canvas: &Canvas<'_>, finding: &Finding, chosen: bool, columns: usize, left: usize) -> Line<'static> {
     let theme = canvas.theme;
     let (sign, word, style) = look(theme, finding.kind);
     let training = matches!(finding.kind, Kind::Blocker(_, Reach::Training));
     let words = if training { theme.faint() } else { theme.text() };
     let path = canvas.view.document.module(finding.at.module).map_or("", |module| module.path.as_str());
     let path = if path.is_empty() { "(root)" } else { path };
-    Line::from(vec![
-        Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
-        Span::styled(format!("{sign} {word:<9}"), style),
-        Span::styled(text::pad(&text::clip(&quoted(&finding.what), WHAT - 1), WHAT), words),
-        Span::styled(text::pad(&text::clip_left(&quoted(&finding.place), AT - 1), AT), theme.muted()),
+    let at = AT + columns.saturating_sub(NARROW) / 2;
+    let (what, place) = (quoted(&finding.what), quoted(&finding.place));
+    let (what, place) = match left {
+        0 => (text::clip(&what, WHAT - 1), text::clip_left(&place, at - 1)),
+        _ => (format!("{what} "), format!("{place} ")),
+    };
+    let room = columns.saturating_sub(WHAT + at + 19);
+    let path = if left == 0 { text::clip_left(&quoted(path), room) } else { quoted(path).into_owned() };
+    let row = Line::from(vec![
+        Span::styled(text::pad(&what, WHAT), words),
+        Span::styled(text::pad(&place, at), theme.muted()),
         Span::styled(format!("×{:<4} ", finding.count), theme.muted()),
-        Span::styled(quoted(path).into_owned(), theme.muted()),
-    ])
+        Span::styled(path, theme.muted()),
+    ]);
+    let mut line = text::shifted(&row, left);
+    line.spans.insert(0, Span::styled(format!("{sign} {word:<9}"), style));
+    line.spans.insert(0, Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()));
+    line
 }
 
 fn look(theme: &Theme, kind: Kind) -> (char, &'static str, Style) {

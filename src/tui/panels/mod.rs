@@ -13,10 +13,13 @@ pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
+pub mod leave;
+pub mod line;
+pub mod palette;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::Command;
 use super::canvas::Canvas;
@@ -24,7 +27,7 @@ use super::context::Context;
 use super::scroll::Scroll;
 
 /// Every panel. `assets/keymap.toml` uses these names in kebab-case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Name {
@@ -37,11 +40,19 @@ pub enum Name {
     Find,
     Findings,
     Help,
+    Leave,
+    Palette,
 }
 
 impl Name {
+    /// As the table of keys has it: `find`.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    }
+
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 9] = [
+    pub const ALL: [Name; 11] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -51,6 +62,8 @@ impl Name {
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Leave,
+        Name::Palette,
     ];
 }
 
@@ -69,6 +82,10 @@ pub struct Panels {
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub leave: leave::Leave,
+    pub palette: palette::Palette,
+    /// The panel that the palette was opened over, which comes back.
+    below: Option<Name>,
 }
 
 impl Panels {
@@ -83,6 +100,8 @@ impl Panels {
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Leave => &self.leave,
+            Name::Palette => &self.palette,
         }
     }
 
@@ -97,6 +116,8 @@ impl Panels {
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Leave => &mut self.leave,
+            Name::Palette => &mut self.palette,
         }
     }
 
@@ -111,12 +132,26 @@ impl Panels {
         self.of_mut(name).open(context);
     }
 
-    /// Let the open panel, if there is one, act, and close it if it asks for that.
-    pub fn act(&mut self, act: impl FnOnce(&mut dyn Panel) -> Then) {
-        if let Some(name) = self.open
-            && act(self.of_mut(name)) == Then::Close
-        {
-            self.open = None;
+    /// Open the palette over the panes, or over the panel that is open.
+    pub fn open_palette(&mut self, context: &mut Context<'_>) {
+        if self.open == Some(Name::Palette) {
+            return;
+        }
+        self.below = self.open;
+        self.palette.of = self.below;
+        self.open(Name::Palette, context);
+    }
+
+    /// Let the open panel, if there is one, act, and close it if it asks for that. Returns the command that it asks for instead.
+    pub fn act(&mut self, act: impl FnOnce(&mut dyn Panel) -> Then) -> Option<Command> {
+        let then = act(self.of_mut(self.open?));
+        if then == Then::Stay {
+            return None;
+        }
+        self.open = self.below.take();
+        match then {
+            Then::Run(command) => Some(command),
+            Then::Stay | Then::Close => None,
         }
     }
 }
@@ -128,6 +163,8 @@ pub enum Then {
     Stay,
     /// It closes.
     Close,
+    /// It closes, and this is done where it was opened.
+    Run(Command),
 }
 
 /// A key in a panel that has no meaning of its own for it: it scrolls or closes.

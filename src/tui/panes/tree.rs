@@ -9,7 +9,7 @@ mod row;
 
 use ratatui::layout::{Position, Rect};
 
-use super::{Behaviour, Pane, Place, View};
+use super::{Behaviour, Pane, Place, View, source};
 pub use filter::Filter;
 pub(super) use node::cell;
 pub(super) use row::sign;
@@ -345,8 +345,9 @@ impl Behaviour for TreePane {
         true
     }
 
-    /// A row is selected; its marker folds it.
+    /// A row is selected; its marker folds it, its flag leads to the first blocker.
     fn click(&self, at: Position, rows: Rows, context: &mut Context<'_>) {
+        let flags = Columns::new(context.view, usize::from(rows.area.width)).blockers;
         let View { tree, document, .. } = &mut *context.view;
         tree.follow = true;
         let Some(row) = rows.at(at).filter(|row| *row < tree.rows.len()) else { return };
@@ -359,6 +360,11 @@ impl Behaviour for TreePane {
         let marker = usize::from(rows.area.x) + 1 + indent(depth);
         if (marker..marker + 2).contains(&usize::from(at.x)) {
             tree.toggle(document, id);
+        } else if flags.is_some_and(|flags| usize::from(at.x) >= usize::from(rows.area.x) + flags) {
+            let end = if tree.is_folded(id) { document.module(id).map_or(id, |module| module.end) } else { id + 1 };
+            if let Some(place) = document.blocker_within(id, end) {
+                source::go_to(context.view, place, context.areas.shape);
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use crate::tui::action::{Action, Effect};
 use crate::tui::document::Document;
 use crate::tui::keymap::typed;
 use crate::tui::panels::Panel;
-use crate::tui::state::State;
+use crate::tui::state::{Bell, State};
 use crate::tui::term::Wish;
 use crate::tui::update::update;
 
@@ -91,6 +91,8 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
         }
         Event::Mouse(mouse) => match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(mouse.column, mouse.row)),
+            MouseEventKind::Drag(MouseButton::Left) => Some(Action::Drag(mouse.column, mouse.row, true)),
+            MouseEventKind::Up(MouseButton::Left) => Some(Action::Drag(mouse.column, mouse.row, false)),
             MouseEventKind::ScrollDown => Some(Action::Wheel(mouse.column, mouse.row, WHEEL)),
             MouseEventKind::ScrollUp => Some(Action::Wheel(mouse.column, mouse.row, -WHEEL)),
             _ => None,
@@ -102,7 +104,10 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
 
 /// Change the state, and do what it asks for. `Some` ends the loop.
 pub(super) fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
-    do_all(update(state, action), world)
+    state.clock = world.began.elapsed();
+    let effects = update(state, action);
+    world.osc9 = state.notify.by == Bell::Osc9;
+    do_all(effects, world)
 }
 
 pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
@@ -131,11 +136,12 @@ pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Opti
                     graph.cancel();
                 }
             }
-            Effect::PlanConversion | Effect::Convert | Effect::StopConversion => {
+            Effect::Notify(words) => world.console.notify(world.osc9.then_some(&words))?,
+            Effect::PlanConversion | Effect::Convert(_) | Effect::StopConversion => {
                 if let Some(converter) = &world.workers.converter {
                     match effect {
                         Effect::PlanConversion => converter.plan(),
-                        Effect::Convert => converter.write(),
+                        Effect::Convert(wish) => converter.write(wish),
                         _ => converter.stop(),
                     }
                 }

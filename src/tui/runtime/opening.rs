@@ -1,6 +1,6 @@
 //! Opening the file, at first and again in another way.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -82,8 +82,10 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
             Box::new(move |reports| Box::new(runner::Runner::start(job, specs, DEADLINE, reports)))
         });
         let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
-        let converter: StartConverter =
-            Box::new(move |events| Box::new(converting::Worker::start(converted, PathBuf::new(), events)));
+        let converter: StartConverter = Box::new(move |events| {
+            let folder = std::env::current_dir().unwrap_or_default();
+            Box::new(converting::Worker::start(converted, folder, events))
+        });
         Ok(Loaded { document, verifier, converter, graph })
     };
     let again = Arc::new(load);
