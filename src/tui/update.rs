@@ -173,7 +173,10 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::Click(column, row) => click(state, Position::new(column, row), effects),
         Action::Wheel(column, row, by) => wheel(state, Position::new(column, row), by, effects),
-        Action::Verify(event) => measured(view, event),
+        Action::Verify(event) => {
+            let said = measured(view, event);
+            state.notice = said.or(state.notice.take());
+        }
         Action::Graph(number, report) => view.ran.hear(number, report),
         Action::Converting(event) => {
             let ended = state.panels.convert.hear(event);
@@ -253,7 +256,13 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::Quit if at_stake => panels.open(Name::Leave, &mut context),
         Command::Open(name) => panels.open(name, &mut context),
         Command::Quit => context.effects.push(Effect::Quit(Exit::Fine)),
+        Command::FindNext | Command::FindPrevious if panels.find.matches().is_empty() => {
+            context.say("nothing was searched for: / begins a search");
+        }
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),
+        Command::Dismiss if panels.find.search.is_none() && context.view.tree.filter.is_empty() => {
+            context.say("neither a search nor a filter is to be cleared");
+        }
         Command::Dismiss => {
             panels.find.forget();
             let View { tree, document, measured, .. } = &mut *context.view;
@@ -264,10 +273,20 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     }
 }
 
-fn measured(view: &mut View, event: verify::Event) {
+/// Take in an event of a run. Returns what is to be said.
+fn measured(view: &mut View, event: verify::Event) -> Option<String> {
     let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
+    let ended = matches!(event, verify::Event::Done { .. });
     view.measured.apply(event);
     if done && view.tree.filter.bad {
         view.tree.apply_filter(&view.document, &view.measured);
     }
+    // One message for all layers that a missing engine keeps from being run.
+    let waiting = view.measured.total().no_engine;
+    let reasons = view.measured.engines_down().map(|(side, reason)| format!("{}: {reason}", side.library()));
+    let reasons = reasons.collect::<Vec<_>>().join("; ");
+    (ended && waiting > 0 && !reasons.is_empty()).then(|| {
+        let layers = if waiting == 1 { "1 layer was".to_owned() } else { format!("{waiting} layers were") };
+        format!("{layers} not run, an engine is missing. {reasons}. `t2m-tui doctor` says more")
+    })
 }

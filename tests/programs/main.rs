@@ -22,6 +22,7 @@ mod convert_safety;
 mod engine_client;
 mod files;
 mod graphs;
+mod leaving;
 mod lifecycle;
 mod matrix;
 mod messages;

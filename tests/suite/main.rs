@@ -46,6 +46,7 @@ mod screen_actions;
 mod screen_build;
 mod screen_graph;
 mod screen_panels;
+mod screen_states;
 mod screens;
 mod source;
 mod source_limits;

@@ -97,6 +97,9 @@ fn in_force(state: &State, canvas: &Canvas<'_>, wish: usize, most: usize) -> Lin
         (false, true) => part(true, ["bf16", "bf16", "d"]),
         (false, false) => {}
     }
+    if view.zoomed {
+        part(true, ["zoomed", "zoomed", "Z"]);
+    }
     if !view.tree.filter.is_empty() {
         let (shown, all) = (view.tree.wanted(&view.document), view.document.len());
         parts.push([format!("filter: {shown} of {all}"), format!("{shown} of {all}"), "f".to_owned()]);

@@ -336,8 +336,16 @@ impl Behaviour for TreePane {
     fn command_anywhere(&self, command: Command, context: &mut Context<'_>) -> bool {
         let View { tree, document, .. } = &mut *context.view;
         match command {
+            Command::Fold if !tree.holds(document, tree.selected) => context.say("nothing stands below it"),
             Command::Fold => tree.toggle(document, tree.selected),
-            Command::FoldAll | Command::UnfoldAll => tree.fold_all(document, command == Command::FoldAll),
+            Command::FoldAll | Command::UnfoldAll => {
+                let before = tree.rows.len();
+                tree.fold_all(document, command == Command::FoldAll);
+                if tree.rows.len() == before {
+                    let words = if command == Command::FoldAll { "folded" } else { "unfolded" };
+                    context.say(&format!("everything is {words} already"));
+                }
+            }
             Command::Nodes if document.nodes.is_some() => tree.show_nodes(document, !tree.with_nodes),
             Command::Nodes => context.say("this file holds no graph: r says how to get one"),
             _ => return false,
