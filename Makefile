@@ -9,13 +9,15 @@ PROGRAMS := t2m-tui t2m-torch t2m-mlx
 # The engine programs have no unit tests: they are tested as programs.
 TESTED := --workspace --exclude t2m-torch --exclude t2m-mlx
 
-.PHONY: demo test check certify-reference install engines build screenshots fuzz
+.PHONY: demo test check certify-reference install engines build wheels try-wheels check-macos screenshots fuzz
 
-# Open the terminal UI on the demo, or on CHECKPOINT=model.pt. Without a terminal: the report, then the measurements, as text.
-demo: build
+# Open the terminal UI on the demo, or on CHECKPOINT=model.pt, as soon as it is built; the engines follow behind it the first time.
+# Without a terminal: the report, then the measurements, as text, when all is there.
+demo:
 	@if [ -t 0 ] && [ -t 1 ]; then \
-	  exec $(RELEASE)/t2m-tui "$(CHECKPOINT)"; \
+	  cargo build --release -p t2m-tui && PYTHON=$(PYTHON) exec setup/demo.sh "$(RELEASE)" "$(CHECKPOINT)"; \
 	else \
+	  $(MAKE) --no-print-directory build && \
 	  $(RELEASE)/t2m-tui inspect "$(CHECKPOINT)" && echo && $(RELEASE)/t2m-tui verify "$(CHECKPOINT)" --trials 3 --dtype f32,f16,bf16; \
 	fi
 
@@ -53,6 +55,18 @@ engines:
 # The three programs.
 build: engines
 	cargo build --release --workspace
+
+# The three wheels, into target/wheels; needs maturin. `pip install --find-links target/wheels "t2m-tui[engines]"` installs them.
+wheels: engines
+	@$(PYTHON) setup/wheelhouse.py
+
+# Install them into a fresh environment and try them on the demo.
+try-wheels: wheels
+	@$(PYTHON) setup/try_wheels.py target/wheels
+
+# What can be checked of the engines for macOS without a Mac; fetches 155 MB.
+check-macos:
+	@$(PYTHON) setup/check_macos.py
 
 # Draw screenshots/ anew, with the program's own drawing code and both engines.
 screenshots: build

@@ -4,9 +4,9 @@
 What it makes, under $T2M_CACHE/t2m-engines (default ~/.cache/t2m-tui/t2m-engines):
 
     libtorch-<version>/   include/ and lib/ out of the PyPI wheel, without CUDA
-    tools-<n>/            cmake; on Linux ninja, libclang and bindgen as well
-    mlx-<version>/        Linux: libmlx and its headers out of the PyPI wheel
-    mlxc-<version>-<key>/ Linux: libmlxc.a and bindings.rs, what mlx-sys's build script makes on macOS
+    tools-<n>/            cmake and bindgen; on Linux ninja and libclang as well
+    mlx-<version>/        libmlx and its headers out of the PyPI wheel; on macOS with its kernels for Metal
+    mlxc-<version>-<key>/ libmlxc.a and bindings.rs, what mlx-sys's build script makes with an MLX that it builds
     blas-<version>-<key>/ Linux: an OpenBLAS, and the library that puts it under MLX
 
 and, in the checkout, .cargo/config.toml (ignored by git) with the paths of these folders.
@@ -17,6 +17,7 @@ a temporary name, stamped and renamed, so a broken download or an interrupt leav
 second run finds the parts and does nothing. Only Python's standard library is used, nothing needs root.
 
 T2M_SETUP_BLAS=reference leaves OpenBLAS out: MLX then computes with the reference BLAS of its wheel.
+T2M_SETUP_MLX=source, on macOS, has mlx-rs build MLX as its authors ship it, which needs Xcode and its Metal toolchain.
 
 Exit codes: 0 ready, 1 it failed or was interrupted, 2 the machine, the folder or a setting is not usable. A sentence says which.
 """
@@ -44,21 +45,30 @@ TOOLS = "1"  # raise when the version of a tool changes
 
 ROOT = Path(__file__).resolve().parent.parent
 LINUX = sys.platform == "linux"
-WHEELS = wheels.LINUX if LINUX else wheels.MACOS
+MACHINE = (sys.platform, platform.machine())
+WHEELS = wheels.here(*MACHINE) or wheels.LINUX_X86_64
+# The libraries of torch that t2m-torch needs, and those that these need.
+LIBTORCH = {"libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libarm_compute.so", "libarm_compute_graph.so", "libgfortran.so.5",
+            "libnvpl_blas_core.so.0", "libnvpl_blas_lp64_gomp.so.0", "libnvpl_lapack_core.so.0", "libnvpl_lapack_lp64_gomp.so.0",
+            "libtorch_cpu.dylib", "libtorch.dylib", "libc10.dylib", "libomp.dylib"}
 CONFIG_TITLE = "# Written by setup/engines.py; not kept in git.\n"
 
 
 def main(arguments, environ):
     """Set everything up that is not there yet."""
     if arguments:
-        raise Stop("it takes no arguments; the environment variables T2M_CACHE and T2M_SETUP_BLAS say what differs.\n\n" + __doc__.strip(), 2)
+        raise Stop("it takes no arguments; the environment variables T2M_CACHE, T2M_SETUP_BLAS and T2M_SETUP_MLX say what differs.\n\n"
+                   + __doc__.strip(), 2)
     started = time.monotonic()
     blas = environ.get("T2M_SETUP_BLAS") or "openblas"
     if blas not in ("openblas", "reference"):
         raise Stop(f"T2M_SETUP_BLAS is {blas!r}; it is openblas or reference.", 2)
-    check_machine()
+    source = environ.get("T2M_SETUP_MLX") or "wheel"
+    if source not in ("wheel", "source"):
+        raise Stop(f"T2M_SETUP_MLX is {source!r}; it is wheel or source.", 2)
+    check_machine(source)
     cache = Cache(outer_folder(environ), say)
-    parts = parts_linux(cache, blas) if LINUX else parts_macos(cache)
+    parts = parts_linux(cache, blas) if LINUX else parts_macos(cache, source)
     if any(cache.find(part) is None for part in parts):
         cache.open()
         with cache.locked():
@@ -75,10 +85,10 @@ def main(arguments, environ):
 # ---- the machine -------------------------------------------------------------------------------------------------
 
 
-def check_machine():
+def check_machine(mlx):
     machine = (sys.platform, platform.machine())
-    if machine not in [("linux", "x86_64"), ("darwin", "arm64")]:
-        raise Stop(f"this machine is {machine[0]} {machine[1]}; the engines are set up for Linux x86-64 and macOS on Apple silicon.\n"
+    if wheels.here(*machine) is None:
+        raise Stop(f"this machine is {machine[0]} {machine[1]}; the engines are set up for Linux on x86-64 and arm64 and macOS on Apple silicon.\n"
                    "`cargo build` without engines works anywhere: everything but `verify` is there.", 2)
     if sys.version_info < (3, 9):
         raise Stop(f"Python {platform.python_version()} is too old: 3.9 or newer is needed.", 2)
@@ -86,7 +96,7 @@ def check_machine():
              ("c++", "apt install g++" if LINUX else "xcode-select --install"),
              ("cc", "apt install gcc" if LINUX else "xcode-select --install")]
     missing = [f"  {name}: {how}" for name, how in needs if shutil.which(name) is None]
-    if not LINUX and subprocess.run(["xcrun", "-sdk", "macosx", "metal", "--version"], capture_output=True).returncode != 0:
+    if not LINUX and mlx == "source" and subprocess.run(["xcrun", "-sdk", "macosx", "metal", "--version"], capture_output=True).returncode != 0:
         missing.append("  the Metal compiler: install Xcode, then `xcodebuild -downloadComponent MetalToolchain`")
     if missing:
         raise Stop("these tools are needed and were not found:\n" + "\n".join(missing), 2)
@@ -94,19 +104,38 @@ def check_machine():
 
 # ---- parts -------------------------------------------------------------------------------------------------------
 
+# What is in each part on each machine, with its size: a part that has these is whole.
+LIBRARIES = {
+    ("linux", "x86_64"): {
+        "torch": {"lib/libtorch_cpu.so": 438418417, "lib/libc10.so": 1623185, "lib/libgomp.so.1": 254009, "lib/libcudart.so.13": 704288,
+                  "lib/libcupti.so.13": 4152208},
+        "tools": {"site/cmake/data/bin/cmake": 20776896, "site/clang/native/libclang.so": 63703544, "site/bin/ninja": 372384},
+        "mlx": {"mlx/lib/libmlx.so": 20486609, "mlx_cpu.libs/libblas-bd8a282c.so.3.10.0": 683425,
+                "mlx_cpu.libs/libgfortran-f7379c93.so.5.0.0": 3129761, "mlx_cpu.libs/liblapack-86b2c207.so.3.10.0": 7646705,
+                "mlx_cpu.libs/libquadmath-a962d038.so.0.0.0": 294833},
+    },
+    ("linux", "aarch64"): {
+        "torch": {"lib/libtorch_cpu.so": 267181049, "lib/libc10.so": 1930761, "lib/libgomp.so.1": 344073, "lib/libcudart.so.13": 707752,
+                  "lib/libcupti.so.13": 3850656, "lib/libarm_compute.so": 17850537, "lib/libnvpl_blas_lp64_gomp.so.0": 469313,
+                  "lib/libnvpl_lapack_lp64_gomp.so.0": 5936761},
+        "tools": {"site/cmake/data/bin/cmake": 19043032, "site/clang/native/libclang.so": 60393984, "site/bin/ninja": None},
+        "mlx": {"mlx/lib/libmlx.so": 18942193, "mlx_cpu.libs/libblas-87cf96dc.so.3.10.0": 466273,
+                "mlx_cpu.libs/libgfortran-fecb827f.so.5.0.0": 1620721, "mlx_cpu.libs/liblapack-a87cd5b5.so.3.10.0": 5852593},
+    },
+    ("darwin", "arm64"): {
+        "torch": {"lib/libtorch_cpu.dylib": 337911904, "lib/libtorch.dylib": 16752, "lib/libc10.dylib": 1102704, "lib/libomp.dylib": 856096},
+        "tools": {"site/cmake/data/bin/cmake": 23936464},
+        "mlx": {"mlx/lib/libmlx.dylib": 21874304, "mlx/lib/libjaccl.dylib": 1555616, "mlx/lib/mlx.metallib": 135865440},
+    },
+}.get(MACHINE, {"torch": {}, "tools": {}, "mlx": {}})
+
 
 def parts_linux(cache, blas):
     """In the order in which they are made. A later one finds an earlier one in the cache."""
-    libtorch = Part(f"libtorch-{version('torch')}", "libtorch (526 MB to download)", 1_200_000_000,
-                    {"lib/libtorch_cpu.so": 438418417, "lib/libc10.so": 1623185, "lib/libgomp.so.1": 254009, "lib/libcudart.so.13": 704288,
-                     "lib/libcupti.so.13": 4152208, "lib/libtorch.so": 19, "include/torch/headeronly/version.h": None}, make_libtorch)
-    tools = Part(f"tools-{TOOLS}", "build tools", 900_000_000,
-                 {"bin/bindgen": None, "site/cmake/data/bin/cmake": 20776896, "site/clang/native/libclang.so": 63703544,
-                  "site/bin/ninja": 372384}, make_tools)
-    mlx = Part(f"mlx-{version('mlx')}", "MLX (10 MB to download)", 100_000_000,
-               {"mlx/lib/libmlx.so": 20486609, "mlx_cpu.libs/libblas-bd8a282c.so.3.10.0": 683425, "mlx/include/mlx/mlx.h": None,
-                "mlx_cpu.libs/libgfortran-f7379c93.so.5.0.0": 3129761, "mlx_cpu.libs/liblapack-86b2c207.so.3.10.0": 7646705,
-                "mlx_cpu.libs/libquadmath-a962d038.so.0.0.0": 294833}, make_mlx)
+    libtorch = Part(f"libtorch-{version('torch')}", "libtorch (430 to 530 MB to download)", 1_200_000_000,
+                    {"lib/libtorch.so": 19, "include/torch/headeronly/version.h": None, **LIBRARIES["torch"]}, make_libtorch)
+    tools = Part(f"tools-{TOOLS}", "build tools", 900_000_000, {"bin/bindgen": None, **LIBRARIES["tools"]}, make_tools)
+    mlx = Part(f"mlx-{version('mlx')}", "MLX (10 MB to download)", 100_000_000, {"mlx/include/mlx/mlx.h": None, **LIBRARIES["mlx"]}, make_mlx)
     mlxc = Part(f"mlxc-{MLX_SYS}-{key('mlx')}", "mlx-c (about two minutes)", 100_000_000,
                 {"lib/libmlxc.a": None, "bindings.rs": None}, lambda out: make_mlxc(out, cache.find(mlx), cache.find(tools)))
     with_openblas = blas == "openblas"
@@ -117,12 +146,17 @@ def parts_linux(cache, blas):
     return [libtorch, tools, mlx, mlxc, blas]
 
 
-def parts_macos(cache):
-    libtorch = Part(f"libtorch-{version('torch')}", "libtorch", 700_000_000,
-                    {"lib/libtorch_cpu.dylib": 337911904, "lib/libtorch.dylib": 16752, "lib/libc10.dylib": 1102704, "lib/libomp.dylib": 856096,
-                     "include/torch/headeronly/version.h": None}, make_libtorch)
-    tools = Part(f"tools-{TOOLS}", "build tools", 300_000_000, {"site/cmake/data/bin/cmake": 23936464}, make_tools)
-    return [libtorch, tools]
+def parts_macos(cache, source):
+    libtorch = Part(f"libtorch-{version('torch')}", "libtorch (111 MB to download)", 700_000_000,
+                    {"include/torch/headeronly/version.h": None, **LIBRARIES["torch"]}, make_libtorch)
+    if source == "source":
+        # mlx-rs builds the rest.
+        return [libtorch, Part(f"cmake-{TOOLS}", "cmake", 300_000_000, LIBRARIES["tools"], lambda out: make_tools(out, bindgen=False))]
+    tools = Part(f"tools-{TOOLS}", "build tools", 600_000_000, {"bin/bindgen": None, **LIBRARIES["tools"]}, make_tools)
+    mlx = Part(f"mlx-{version('mlx')}", "MLX (43 MB to download)", 300_000_000, {"mlx/include/mlx/mlx.h": None, **LIBRARIES["mlx"]}, make_mlx)
+    mlxc = Part(f"mlxc-{MLX_SYS}-{key('mlx')}", "mlx-c (about two minutes)", 100_000_000,
+                {"lib/libmlxc.a": None, "bindings.rs": None}, lambda out: make_mlxc(out, cache.find(mlx), cache.find(tools)))
+    return [libtorch, tools, mlx, mlxc]
 
 
 def version(name):
@@ -147,8 +181,7 @@ def make(cache, part):
 def make_libtorch(out):
     downloads = out / "wheels"
     unzip(download("torch", downloads), out / "unzipped", lambda name: name.startswith("torch/include/")
-          or (name.startswith("torch/lib/") and Path(name).name in {"libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libtorch_cpu.dylib",
-                                                                    "libtorch.dylib", "libc10.dylib", "libomp.dylib"}))
+          or (name.startswith("torch/lib/") and Path(name).name in LIBTORCH))
     (out / "unzipped/torch/include").rename(out / "include")
     (out / "unzipped/torch/lib").rename(out / "lib")
     if LINUX:
@@ -161,13 +194,13 @@ def make_libtorch(out):
     shutil.rmtree(downloads)
 
 
-def make_tools(out):
+def make_tools(out, bindgen=True):
     downloads = out / "wheels"
-    packages = [download(name, downloads) for name in (["cmake", "ninja", "libclang"] if LINUX else ["cmake"])]
+    packages = [download(name, downloads) for name in ("cmake", "ninja", "libclang") if name in WHEELS]
     run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-warn-script-location",
          "--root-user-action=ignore", "--target", out / "site", *packages])
     shutil.rmtree(downloads)
-    if LINUX:
+    if bindgen:
         say(f"compiling bindgen {BINDGEN}")
         run(["cargo", "install", "--quiet", "--locked", "--root", out, f"bindgen-cli@{BINDGEN}"],
             env={**os.environ, "CARGO_TARGET_DIR": str(out / "target")}, cwd=out)
@@ -181,34 +214,57 @@ def make_mlx(out):
 
 
 def make_mlxc(out, mlx, tools):
-    """Build the archive and the bindings that mlx-sys's own build script makes on macOS."""
+    """Build the archive and the bindings that mlx-sys's own build script makes, against the MLX of the wheel."""
     source = crate_source("mlx-sys", MLX_SYS) / "src/mlx-c"
     shims = ROOT / "setup/mlx"
-    include = ["-I", source, "-I", mlx / "mlx/include"]
     env = {**os.environ, "PYTHONPATH": str(tools / "site")}
     cmake = [tools / "site/cmake/data/bin/cmake"]
-    run([*cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={find(tools / 'site', 'ninja')}", "-DMLX_C_USE_SYSTEM_MLX=ON", "-DMLX_C_BUILD_EXAMPLES=OFF",
+    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={find(tools / 'site', 'ninja')}"] if LINUX else []
+    run([*cmake, *generator, "-DMLX_C_USE_SYSTEM_MLX=ON", "-DMLX_C_BUILD_EXAMPLES=OFF",
          f"-DCMAKE_PREFIX_PATH={mlx}/mlx", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_CXX_FLAGS=-include \"{shims}/format.hpp\"",
          "-S", source, "-B", out / "build"], env=env, quiet=True)
     run([*cmake, "--build", out / "build"], env=env, quiet=True)
     archive = next((out / "build").rglob("libmlxc.a"))
-    run(["c++", "-std=c++20", "-O2", "-fPIC", *include, "-c", shims / "half.cpp", "-o", out / "half.o"])
-    run(["cc", "-O2", "-fPIC", "-c", shims / "mach_time.c", "-o", out / "mach_time.o"])
-    run(["ar", "r", archive, out / "half.o", out / "mach_time.o"], quiet=True)
+    add_shims(archive, out / "build", ["-I", source, "-I", mlx / "mlx/include"])
     (out / "lib").mkdir()
     archive.rename(out / "lib/libmlxc.a")
 
-    header = out / "bindings.h"
-    lines = ["#define HAS_FLOAT16", "#define HAS_BFLOAT16", "typedef _Float16 float16_t;", "typedef unsigned short bfloat16_t;"]
-    lines += [f"#include <mlx/c/{path.name}>" for path in sorted((source / "mlx/c").glob("*.h")) if path.name != "half.h"]
-    header.write_text("\n".join(lines) + "\n")
-    gcc_include = output(["cc", "-print-file-name=include"]).strip()
+    header = out / "build/bindings.h"
+    header.write_text(bindings_header(source))
     run([tools / "bin/bindgen", header, "--rust-target", "1.73", "--blocklist-function", "malloc", "--blocklist-function", "realloc",
-         "-o", out / "bindings.rs", "--", f"-I{source}", "-I", gcc_include],
-        env={**os.environ, "LIBCLANG_PATH": str(tools / "site/clang/native")})
+         "-o", out / "bindings.rs", "--", f"-I{source}", *clang_arguments()], env={**os.environ, **clang_library(tools)})
     shutil.rmtree(out / "build")
-    for left in [header, out / "half.o", out / "mach_time.o"]:
-        left.unlink()
+
+
+def add_shims(archive, folder, include):
+    """What mlx-rs links and mlx-c or the system lacks: half precision on x86-64, a clock on Linux."""
+    shims, objects = ROOT / "setup/mlx", []
+    if MACHINE == ("linux", "x86_64"):
+        objects.append(folder / "half.o")
+        run(["c++", "-std=c++20", "-O2", "-fPIC", *include, "-c", shims / "half.cpp", "-o", objects[-1]])
+    if LINUX:
+        objects.append(folder / "mach_time.o")
+        run(["cc", "-O2", "-fPIC", "-c", shims / "mach_time.c", "-o", objects[-1]])
+        run(["ar", "r", archive, *objects], quiet=True)
+
+
+def bindings_header(source):
+    """All headers of mlx-c. On Linux half.h gives way to types of the same size: the tools' libclang has none of ARM's headers."""
+    headers = [path.name for path in sorted((source / "mlx/c").glob("*.h")) if not (LINUX and path.name == "half.h")]
+    half = ["#define MLX_HALF_H", "#define HAS_FLOAT16", "#define HAS_BFLOAT16", "typedef _Float16 float16_t;", "typedef unsigned short bfloat16_t;"]
+    return "\n".join((half if LINUX else []) + [f"#include <mlx/c/{name}>" for name in headers]) + "\n"
+
+
+def clang_arguments():
+    """Where libclang finds the C library's headers: GCC's on Linux, the SDK's on macOS."""
+    if LINUX:
+        return ["-I", output(["cc", "-print-file-name=include"]).strip()]
+    return ["-isysroot", output(["xcrun", "--show-sdk-path"]).strip()]
+
+
+def clang_library(tools):
+    """The libclang for bindgen: the tools' on Linux; on macOS bindgen finds that of Xcode or its command-line tools by itself."""
+    return {"LIBCLANG_PATH": str(tools / "site/clang/native")} if LINUX else {}
 
 
 def make_blas(out, mlx, with_openblas):
@@ -224,12 +280,17 @@ def make_blas(out, mlx, with_openblas):
         next((out / "unzipped").rglob("libscipy_openblas.so")).rename(out / "lib/libscipy_openblas.so")
         shutil.rmtree(out / "unzipped")
         shutil.rmtree(downloads)
+    build_blas(out / "lib", mlx, "openblas" if with_openblas else "reference", "$ORIGIN")
+
+
+def build_blas(folder, mlx, default, openblas):
+    """libt2m_blas.so in `folder`; `openblas` is where it looks for OpenBLAS."""
     given = [symbols(path, "--defined-only") for name in ("libblas", "liblapack") for path in (mlx / "mlx_cpu.libs").glob(f"{name}-*")]
     names = symbols(mlx / "mlx/lib/libmlx.so", "--undefined-only") & set().union(*given)
-    (out / "names.h").write_text("".join(f"FORWARD({name})\n" for name in sorted(names)))
-    default = "openblas" if with_openblas else "reference"
-    run(["cc", "-O2", "-fPIC", "-shared", f"-DDEFAULT_BLAS=\"{default}\"", "-I", out, ROOT / "setup/blas/blas.c", "-o", out / "lib/libt2m_blas.so",
-         "-Wl,-soname,libt2m_blas.so", "-Wl,-rpath,$ORIGIN", "-ldl"])
+    (folder / "names.h").write_text("".join(f"FORWARD({name})\n" for name in sorted(names)))
+    run(["cc", "-O2", "-fPIC", "-shared", f"-DDEFAULT_BLAS=\"{default}\"", "-I", folder, ROOT / "setup/blas/blas.c", "-o", folder / "libt2m_blas.so",
+         "-Wl,-soname,libt2m_blas.so", f"-Wl,-rpath,{openblas}", "-ldl"])
+    (folder / "names.h").unlink()
 
 
 def symbols(library, which):
@@ -246,21 +307,39 @@ def config_linux(libtorch, _tools, mlx, mlxc, blas):
 LIBTORCH = {toml(libtorch)}
 T2M_RPATH_TORCH = {toml(libtorch / "lib")}
 T2M_RPATH_MLX = {toml(f"{blas}/lib:{mlx}/mlx/lib")}
-
-# mlx-sys's build script is for macOS: this stands in for it (a build-script override).
-[target.x86_64-unknown-linux-gnu.mlx]
-rustc-link-search = [{toml(f"native={mlxc}/lib")}, {toml(f"native={blas}/lib")}, {toml(f"native={mlx}/mlx/lib")}]
-rustc-link-lib = ["static=mlxc", "dylib=t2m_blas", "dylib=mlx", "dylib=stdc++"]
-rustc-env = {{ OUT_DIR = {toml(mlxc)} }}
-"""
+{mlx_override(f"{platform.machine()}-unknown-linux-gnu", mlxc, [mlxc / "lib", blas / "lib", mlx / "mlx/lib"],
+              ["static=mlxc", "dylib=t2m_blas", "dylib=mlx", "dylib=stdc++"])}"""
 
 
-def config_macos(libtorch, tools):
-    return f"""
+def config_macos(libtorch, tools, mlx=None, mlxc=None):
+    """With an MLX of its wheel that is linked; without one mlx-rs builds it, by the tools' cmake."""
+    if mlx is None:
+        return f"""
 [env]
 LIBTORCH = {toml(libtorch)}
 CMAKE = {toml(tools / "site/cmake/data/bin/cmake")}
 T2M_RPATH_TORCH = {toml(libtorch / "lib")}
+"""
+    return f"""
+[env]
+LIBTORCH = {toml(libtorch)}
+T2M_RPATH_TORCH = {toml(libtorch / "lib")}
+T2M_RPATH_MLX = {toml(mlx / "mlx/lib")}
+{mlx_override("aarch64-apple-darwin", mlxc, [mlxc / "lib", mlx / "mlx/lib"], MACOS_LINKS)}"""
+
+
+# libmlx.dylib is asked for by its name in the wheel; it finds mlx.metallib beside itself.
+MACOS_LINKS = ["static=mlxc", "dylib=mlx", "dylib=c++", "dylib=objc", "framework=Foundation", "framework=Metal", "framework=Accelerate"]
+
+
+def mlx_override(target, mlxc, folders, libraries):
+    """A build-script override: what mlx-sys's build script would say, had it built against the MLX of the wheel."""
+    return f"""
+# mlx-sys's build script builds an MLX of its own, with Metal: this stands in for it (a build-script override).
+[target.{target}.mlx]
+rustc-link-search = [{", ".join(toml(f"native={folder}") for folder in folders)}]
+rustc-link-lib = [{", ".join(map(toml, libraries))}]
+rustc-env = {{ OUT_DIR = {toml(mlxc)} }}
 """
 
 

@@ -20,13 +20,15 @@ from unittest import mock
 
 import cache
 import engines
+import release_notes
 import wheels
 from cache import Cache, Part
 from stop import Stop
 from wheels import Wheel
 
 SETUP = Path(__file__).resolve().parent
-SUPPORTED = (sys.platform, platform.machine()) in [("linux", "x86_64"), ("darwin", "arm64")]
+EVERY = (wheels.LINUX_X86_64, wheels.LINUX_ARM64, wheels.MACOS)
+SUPPORTED = wheels.here(sys.platform, platform.machine()) is not None
 
 # Stands in for pip: it does what FAKE_PIP says.
 FAKE_PIP = """
@@ -329,19 +331,59 @@ class FakePip(Case):
 
 class Pins(Case):
     def test_every_wheel_is_pinned_and_pip_is_asked_for_that_file(self):
-        for pins in (wheels.LINUX, wheels.MACOS):
+        for pins in EVERY:
             for wheel in pins.values():
                 self.assertRegex(wheel.sha256, "^[0-9a-f]{64}$")
                 tags = wheel.file[:-4].split("-")[-1].split(".")
                 options = wheel.options
                 self.assertEqual([options[at + 1] for at, word in enumerate(options) if word == "--platform"], tags)
-        self.assertEqual(wheels.LINUX["cudart"].spec, "nvidia-cuda-runtime==13.0.96")
-        self.assertEqual(wheels.LINUX["torch"].options[:6], ["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312"])
-        self.assertEqual(wheels.LINUX["libclang"].options[2:6], ["--implementation", "py", "--abi", "none"])
+        self.assertEqual(wheels.LINUX_X86_64["cudart"].spec, "nvidia-cuda-runtime==13.0.96")
+        self.assertEqual(wheels.LINUX_X86_64["torch"].options[:6], ["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312"])
+        self.assertEqual(wheels.LINUX_X86_64["libclang"].options[2:6], ["--implementation", "py", "--abi", "none"])
+
+    def test_what_the_wheels_of_the_engines_ask_for_is_what_they_are_built_against(self):
+        def text(path):
+            return (SETUP.parent / path).read_text()
+
+        built = {}
+        for pins in EVERY:
+            for name in {"torch", "mlx", "openblas"} & set(pins):
+                project, version = pins[name].spec.split("==")
+                built.setdefault(project, set()).add(version)
+        self.assertEqual(sorted(built), ["mlx-cpu", "mlx-metal", "scipy-openblas32", "torch"])
+        asked = {**dict(re.findall(r'"([\w-]+)==([\d.]+)', text("crates/torch/pyproject.toml"))), **dict(re.findall(r'"([\w-]+)==([\d.]+)', text("crates/mlx/pyproject.toml")))}
+        # On macOS the wheel of mlx asks for the one of mlx-metal of the same version.
+        asked["mlx-metal"] = asked.pop("mlx")
+        self.assertEqual({name: {version} for name, version in asked.items()}, built)
+        # What t2m-tui looks for before it starts an engine that pip installed.
+        looked = dict(re.findall(r'\("([\w-]+)", "([\d.]+)"\)', text("crates/engine/src/installed.rs").split("pub struct")[0]))
+        self.assertEqual({name: {version} for name, version in looked.items()}, built)
+        version = re.search(r'^version = "(.*)"', text("Cargo.toml"), re.M).group(1)
+        self.assertIn(f'engines = ["t2m-torch=={version}", "t2m-mlx=={version}"]', text("pyproject.toml"))
+
+    def test_cargo_is_told_to_link_what_the_parts_have(self):
+        folders = [Path("/cache") / name for name in ("libtorch", "tools", "mlx", "mlxc", "blas")]
+        linux = engines.config_linux(*folders)
+        self.assertIn(f"[target.{platform.machine()}-unknown-linux-gnu.mlx]", linux)
+        self.assertIn('"native=/cache/blas/lib"', linux)
+        macos = engines.config_macos(*folders[:4])
+        self.assertIn("[target.aarch64-apple-darwin.mlx]", macos)
+        self.assertIn('rustc-link-search = ["native=/cache/mlxc/lib", "native=/cache/mlx/mlx/lib"]', macos)
+        self.assertIn('T2M_RPATH_MLX = "/cache/mlx/mlx/lib"', macos)
+        for own in engines.config_macos(*folders[:2]), macos:
+            self.assertEqual("CMAKE" in own, ".mlx]" not in own, "mlx-rs builds MLX where none is linked")
 
     def test_no_two_files_share_a_hash(self):
-        hashes = [wheel.sha256 for pins in (wheels.LINUX, wheels.MACOS) for wheel in pins.values()]
+        hashes = [wheel.sha256 for pins in EVERY for wheel in pins.values()]
         self.assertEqual(len(hashes), len(set(hashes)))
+
+
+class Notes(Case):
+    def test_they_are_the_section_of_the_version(self):
+        text = "# Changelog\n\n## Unreleased\n\n## [1.0.0] - 2026-01-01\n\n### Added\n\n- a\n\n## 0.9.0\n- b\n"
+        told = {version: release_notes.notes(text, version) for version in ("1.0.0", "0.9.0", "Unreleased", "0.8.0")}
+        self.assertEqual(told, {"1.0.0": "### Added\n\n- a", "0.9.0": "- b", "Unreleased": None, "0.8.0": None})
+        self.assertIn("###", release_notes.notes(release_notes.CHANGELOG.read_text(), "Unreleased"))
 
 
 class Endings(Case):

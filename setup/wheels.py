@@ -36,7 +36,7 @@ class Wheel(NamedTuple):
 
 # To raise a version: `pip download` the new file, `sha256sum` it, and change both here. tch 0.26.0 expects libtorch 2.13.0,
 # mlx-sys 0.7.0 is written against MLX 0.32.2. libtorch_cpu.so for Linux is linked against cudart and cupti, GPU or not.
-LINUX = {
+LINUX_X86_64 = {
     "torch": Wheel("torch-2.13.0-cp312-cp312-manylinux_2_28_x86_64.whl",
                    "796633c4cdf0fe2cdced72d8f88f22e73dbcfce83132763162f6d4bff13b820b"),
     "cudart": Wheel("nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
@@ -54,12 +54,37 @@ LINUX = {
     "libclang": Wheel("libclang-18.1.1-py2.py3-none-manylinux2010_x86_64.whl",
                       "c533091d8a3bbf7460a00cb6c1a71da93bffe148f172c7d03b1c31fbf8aa2a0b"),
 }
+LINUX_ARM64 = {
+    "torch": Wheel("torch-2.13.0-cp312-cp312-manylinux_2_28_aarch64.whl",
+                   "572df8be8ffb4599c88cbd6a0726f1f854f4da65d2e3c09f0e2c2283333cd6d4"),
+    "cudart": Wheel("nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64.whl",
+                    "ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55"),
+    "cupti": Wheel("nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_aarch64.whl",
+                   "796bd679890ee55fb14a94629b698b6db54bcfd833d391d5e94017dd9d7d3151"),
+    "mlx": Wheel("mlx_cpu-0.32.2-py3-none-manylinux_2_35_aarch64.whl",
+                 "d0f94625588b51a878786dd51cec5617894ce586cf3c94645ce1b64e24c27c0b"),
+    "openblas": Wheel("scipy_openblas32-0.3.34.481.3-py3-none-manylinux_2_27_aarch64.manylinux_2_28_aarch64.whl",
+                      "e085dddbc5b9aa130f83def515d31c440e69f387a90c7e63b154a5575b4466bc"),
+    "cmake": Wheel("cmake-4.1.2-py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64.whl",
+                   "b608042882f79ad2b92ce44bc1f1266882b7784f8feab313ae0b6c735379bd4c"),
+    "ninja": Wheel("ninja-1.13.0-py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64.whl",
+                   "3d00c692fb717fd511abeb44b8c5d00340c36938c12d6538ba989fe764e79630"),
+    "libclang": Wheel("libclang-18.1.1-py2.py3-none-manylinux2014_aarch64.whl",
+                      "54dda940a4a0491a9d1532bf071ea3ef26e6dbaf03b5000ed94dd7174e8f9592"),
+}
 MACOS = {
     "torch": Wheel("torch-2.13.0-cp312-cp312-macosx_14_0_arm64.whl",
                    "2fe228aba290d14b9f31b049be550dbd469c3fd3013d7a19705b30454da97027"),
+    "mlx": Wheel("mlx_metal-0.32.2-py3-none-macosx_14_0_arm64.whl",
+                 "3825fff379dbc107dd3413e564a06caeaa24819910ec49c0439e454c06a1b9b8"),
     "cmake": Wheel("cmake-4.1.2-py3-none-macosx_10_10_universal2.whl",
                    "415396a7320856c64bd27ca00950b2bbb161604bff60ae5ebf256e2ca08b81ab"),
 }
+
+
+def here(system, machine):
+    """The files for a machine; None where the engines are not set up."""
+    return {("linux", "x86_64"): LINUX_X86_64, ("linux", "aarch64"): LINUX_ARM64, ("darwin", "arm64"): MACOS}.get((system, machine))
 
 
 def fetch(wheel, folder, run):

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -42,6 +43,9 @@ struct Ledger {
     ask: Option<Ask>,
     finished: bool,
 }
+
+/// Whether another program reads the keyboard: ctrl-c is its own then.
+static ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
 static LEDGER: Mutex<Ledger> = Mutex::new(Ledger { next: 0, undo: BTreeMap::new(), ask: None, finished: false });
 
@@ -92,7 +96,8 @@ pub fn listen() -> io::Result<()> {
         signals.add_signal(SIGHUP)?;
     }
     let wait = move || {
-        if signals.forever().next().is_none() {
+        let of_another = |signal: &i32| *signal == SIGINT && ELSEWHERE.load(Ordering::SeqCst);
+        if signals.forever().find(|signal| !of_another(signal)).is_none() {
             return;
         }
         let ask = hold().0.ask.take();
@@ -103,6 +108,11 @@ pub fn listen() -> io::Result<()> {
         leave(None);
     };
     thread::Builder::new().name("interrupts".to_owned()).spawn(wait).map(drop)
+}
+
+/// Another program reads the keyboard now, or no longer: an interrupt from it is for that program alone.
+pub fn leave_keyboard(to_another: bool) {
+    ELSEWHERE.store(to_another, Ordering::SeqCst);
 }
 
 /// Whether a signal does nothing to this process, as who started it wanted.

@@ -21,22 +21,26 @@
 //! | [`export`] | an opened model | its key map, the file of its weights, the way back, the check of somebody else's |
 //! | [`t2m_engine`] | a plan and tensors | outputs of libtorch and of MLX, each in its own process |
 //! | [`compare`] | two outputs | error statistics, tolerance, verdict |
-//! | [`typed`] | what the user has typed | hyper-parameters and classes, kept between two runs |
+//! | [`typed`] | what the user has typed | hyper-parameters and classes |
+//! | [`session`] | what outlives a run | results, marks and notes, what was typed: one file a checkpoint |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
+//! | [`filter`], [`fuzzy`] | a line of terms, a few letters | the modules that are wanted |
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //! | [`config`] | the user's file, the environment | settings and keys, each with where it is from |
 //!
-//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`exit`] has the exit codes, [`stderr`] says
+//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`clock`] times, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
 //! messages, `assets` reads what is built in.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod architecture;
 mod assets;
+pub mod base64;
 pub mod certify;
 pub mod cli;
+pub mod clock;
 pub mod compare;
 pub mod config;
 mod contradicted;
@@ -46,8 +50,10 @@ pub mod exit;
 pub mod export;
 pub mod figures;
 pub mod files;
+pub mod filter;
 pub mod findings;
 pub mod fit;
+pub mod fuzzy;
 pub mod grammar;
 pub mod graph;
 pub mod interrupt;
@@ -60,6 +66,7 @@ pub mod registry;
 pub mod report;
 pub mod rope;
 pub mod script;
+pub mod session;
 pub mod source;
 pub mod stderr;
 mod threads;

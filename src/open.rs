@@ -15,9 +15,9 @@ use crate::model::{self, Evidence, Model};
 use crate::registry::Registry;
 use crate::rope;
 use crate::script;
+use crate::session::{self, Loaded, Place};
 use crate::source::{Roots, Sources};
 use crate::triage::{self, Status, Triage};
-use crate::typed::store::Store;
 use crate::typed::{Edit, Typed};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
 use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
@@ -55,13 +55,26 @@ pub enum TypedFrom {
     /// There are none.
     #[default]
     Nothing,
-    /// What was kept in this folder of an earlier run.
-    Kept(PathBuf),
+    /// Those of the session that is kept there.
+    Kept(Place),
     /// These.
     Given(Vec<Edit>),
 }
 
 impl Options {
+    /// These options as arguments of a command, but for the checkpoint itself.
+    pub fn arguments(&self) -> Vec<String> {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let sources = self.sources.iter().map(|source| ("--source", path(source)));
+        let python = self.python.iter().map(|python| ("--python", path(python)));
+        let model = self.model.iter().map(|model| ("--model", model.clone()));
+        let inputs = self.inputs.iter().map(|input| ("--input", input.to_string()));
+        let registries = self.registries.iter().map(|registry| ("--registry", path(registry)));
+        let key = self.key.iter().map(|key| ("--key", key.clone()));
+        let all = sources.chain(python).chain(model).chain(inputs).chain(registries).chain(key);
+        all.flat_map(|(option, value)| [option.to_owned(), value]).collect()
+    }
+
     /// The files named besides the checkpoint, which may not have been read yet.
     pub fn inputs(&self) -> Inputs {
         let mut inputs = Inputs::default();
@@ -91,6 +104,8 @@ pub struct Opened {
     pub outline: Option<Arc<t2m_checkpoint::graph::Graph>>,
     /// What the user has typed of it.
     pub typed: Arc<Typed>,
+    /// What is kept of it of earlier runs, where that was asked for.
+    pub kept: Arc<Loaded>,
     /// The triage.
     pub triage: Arc<Triage>,
     /// Every file that was read for it.
@@ -265,20 +280,28 @@ fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> R
     Ok(built)
 }
 
+/// What is kept of the checkpoint, where that is asked for.
+fn kept(options: &Options, checkpoint: &Checkpoint) -> Loaded {
+    match &options.typed {
+        TypedFrom::Nothing | TypedFrom::Given(_) => Loaded::default(),
+        TypedFrom::Kept(place) => session::load(checkpoint, place),
+    }
+}
+
 /// Give the model what the user has typed of it.
-fn take_typed(options: &Options, checkpoint: &Checkpoint, model: &mut Model, registry: &Registry) -> Typed {
-    let (edits, lost) = match &options.typed {
-        TypedFrom::Nothing => return Typed::default(),
-        TypedFrom::Given(edits) => (edits.clone(), None),
-        TypedFrom::Kept(folder) if !Store::is_used(folder) => return Typed::default(),
-        TypedFrom::Kept(folder) => match Store::of(folder, &checkpoint.origin().files).map(|store| store.read()) {
-            None => return Typed::default(),
-            Some(Ok(edits)) => (edits, None),
-            Some(Err(lost)) => (Vec::new(), Some(lost)),
-        },
+fn take_typed(
+    options: &Options,
+    kept: &Loaded,
+    checkpoint: &Checkpoint,
+    model: &mut Model,
+    registry: &Registry,
+) -> Typed {
+    let edits = match &options.typed {
+        TypedFrom::Given(edits) => edits.clone(),
+        TypedFrom::Nothing | TypedFrom::Kept(_) => kept.session.edits(),
     };
     let mut typed = Typed::apply(edits, checkpoint, model, registry);
-    typed.warnings.extend(lost);
+    typed.warnings.extend(kept.told.iter().cloned());
     typed
 }
 
@@ -330,7 +353,8 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
-    let typed = take_typed(options, &checkpoint, &mut model, &registry);
+    let kept = kept(options, &checkpoint);
+    let typed = take_typed(options, &kept, &checkpoint, &mut model, &registry);
     checkpoint.warnings.extend(typed.warnings.iter().cloned());
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
@@ -351,6 +375,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         architecture,
         graph,
         typed: Arc::new(typed),
+        kept: Arc::new(kept),
         triage: Arc::new(triage),
         inputs: Arc::new(inputs),
         roots: Arc::new(sources.roots()),

@@ -323,11 +323,14 @@ def export(model, inputs):
 
     positional, named = [], {}
     for given in inputs:
-        tensor = torch.zeros(given["shape"], dtype=getattr(torch, given["dtype"]))
-        if given.get("name"):
-            named[given["name"]] = tensor
+        if "value" in given:
+            value = given["value"]
         else:
-            positional.append(tensor)
+            value = torch.zeros(given["shape"], dtype=getattr(torch, given["dtype"]))
+        if given.get("name"):
+            named[given["name"]] = value
+        else:
+            positional.append(value)
     parameters = inspect.signature(torch.export.export).parameters
     options = {"strict": False} if "strict" in parameters else {}
     with torch.no_grad():

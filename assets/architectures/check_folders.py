@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what the program knows of models of transformers and diffusers from their folders: config.json and the weights' header.
 
-    python assets/architectures/check_folders.py PROGRAM [--library transformers] [--models 60] [--seed 0] [--only TYPE ...] [--all]
+    python assets/architectures/check_folders.py PROGRAM [--library transformers] [--models 60] [--seed 0] [--only TYPE ...] [--all] [--default]
 
 Random model classes get random configurations, other than those that rules.py looked at; the config.json is the library's own
 (save_pretrained of the configuration), and the weights are a safetensors file without data (a hole), whose names are those that
@@ -82,6 +82,27 @@ def arguments_of(study, env, chance):
     return raw
 
 
+SMALL = [
+    (re.compile(r"^(num_hidden_layers|num_layers|n_layers?|(encoder|decoder|num_encoder|num_decoder)_layers|encoder_depth|num_blocks)$"), 2),
+    (re.compile(r"^(hidden_size|d_model|n_embd|dim|hidden_dim)$"), 64),
+    (re.compile(r"^(intermediate_size|ffn_dim|d_ff|n_inner|(encoder|decoder)_ffn_dim)$"), 128),
+    (re.compile(r"^(num_attention_heads|n_heads?|num_heads|(encoder|decoder)_attention_heads)$"), 4),
+    (re.compile(r"^num_key_value_heads$"), 2),
+    (re.compile(r"^vocab_size$"), 128),
+]
+
+
+def small(study, env, is_narrow):
+    """Arguments of a default configuration with few layers, and narrower ones, as somebody writes them who tries a model out."""
+    raw = study.library.start(study.kind)
+    for key, value in env.items():
+        last = key.rpartition(".")[2]
+        for pattern, wanted in SMALL if is_narrow else SMALL[:1]:
+            if pattern.search(last) and isinstance(value, int) and not isinstance(value, bool):
+                raw = study.attempted(env, raw, key.split("."), wanted)
+    return raw
+
+
 def write_folder(library, kind, name, raw, folder):
     """The folder as the library saves it; the nodes that the program should find."""
     import torch
@@ -156,6 +177,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--all", action="store_true", help="types that have no rules as well")
+    parser.add_argument("--default", action="store_true", help="default configurations with few layers and small sizes instead of random ones")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     library = next(make for make in libraries.every() if make.name == arguments.library)()
@@ -178,7 +200,10 @@ def main():
             continue
         with tempfile.TemporaryDirectory() as folder:
             for attempt in range(6):
-                raw = arguments_of(study, env, chance) if attempt < 5 else study.base
+                if arguments.default:
+                    raw = small(study, env, attempt == 0) if attempt < 2 else study.base
+                else:
+                    raw = arguments_of(study, env, chance) if attempt < 5 else study.base
                 try:
                     built, ties, model = studies.limited(60, lambda: write_folder(library, kind, name, raw, folder))
                     break

@@ -6,7 +6,7 @@
 Builds models with the libraries that are installed, writes their state dicts without data, runs `PROGRAM inspect --source FILE`
 with the file that defines the model, and compares the class and the plain attributes of each module with tensors. A module counts
 as known by its source if its evidence is `source`: what the list of architectures says does not count. --list opens checkpoints
-that are there instead, one a line: name, path and source folder with tabs between them; of these nobody knows the truth, so that
+that are there instead, one a line: name, path and source folders (commas between several) with tabs between them; of these nobody knows the truth, so that
 modules are counted by evidence and by status.
 """
 
@@ -25,8 +25,8 @@ import check
 import describe
 
 
-def opened(program, path, source):
-    command = [program, "inspect", "--format", "json", str(path), "--source", str(source)]
+def opened(program, path, *sources):
+    command = [program, "inspect", "--format", "json", str(path), *(part for source in sources for part in ("--source", str(source)))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     return json.loads(done.stdout) if done.returncode == 0 else None
 
@@ -114,7 +114,7 @@ def listed(program, path):
         fields = line.split("\t")
         if line.startswith("#") or len(fields) < 3 or not fields[2]:
             continue
-        report = opened(program, fields[1], fields[2])
+        report = opened(program, fields[1], *fields[2].split(","))
         if report is None:
             print(f"{fields[0]}: not opened")
             continue

@@ -7,6 +7,7 @@ truth value and null are themselves; a list is a function and its arguments:
     + - * / // % ^ min max         of two numbers; // rounds down, "int*" cuts a product off to a whole number
     ["at", list, number]  ["len", list]  ["list", …]  ["each", count, expression of its number]
     == < in not null               conditions; ["true", a] as Python takes any value for one
+    ["size", tensor, dimension]  of a tensor of the file, in or below the module (only as the whole of an attribute)
     ["if", condition, a, b]        ["of", a, [[value, result], …]], which is unknown for another value
 """
 
@@ -14,6 +15,8 @@ import itertools
 import json
 import math
 import time
+
+from sums import LARGEST, Sums
 
 
 class Unknown(Exception):
@@ -151,7 +154,6 @@ SEARCH = 6
 SECONDS_EACH = 1.0
 MOST_TERMS = 16
 MOST_ROWS = 48
-SMALL = (1, 2, 3, 4, 8)
 
 
 class Finder:
@@ -202,6 +204,12 @@ class Finder:
         except Unknown:
             return False
 
+    def code(self, key, envs):
+        """A key's value in each configuration, as something that can be compared."""
+        if key not in self.codes:
+            self.codes[key] = [frozen(env.get(key)) for env in envs]
+        return self.codes[key]
+
     def suspects(self, rows, envs, values):
         """Keys that change the value when they alone are changed, and keys that vary with them."""
         at = {row: value for row, value in zip(rows, values)}
@@ -222,7 +230,10 @@ class Finder:
         return name in envs[rows[0][0]] and self.holds(name, rows, envs, values)
 
     def search(self, rows, envs, values):
-        self.until = min(self.last, time.process_time() + SECONDS_EACH)
+        now = time.process_time()
+        if now > self.last:
+            raise Unknown
+        self.until = min(self.last, now + SECONDS_EACH)
         length = len(values[0]) if isinstance(values[0], (list, tuple)) else 0
         if 0 < length <= 8 and all(isinstance(value, (list, tuple)) and len(value) == length for value in values):
             # A list as it is in the configuration, or of parts that follow keys of their own.
@@ -244,7 +255,7 @@ class Finder:
     def plan(self, rows, envs, values, shallow=False):
         keys, inside = self.suspects(rows, envs, values)
         builds = sorted({build for build, _ in rows})
-        every = [key for key in envs[builds[0]] if len({frozen(envs[build].get(key)) for build in builds}) > 1]
+        every = [key for key in envs[builds[0]] if len({code[build] for code in [self.code(key, envs)] for build in builds}) > 1]
         if shallow:
             return self.enumerate(rows, envs, values, keys[:4], inside, 1)
         plans = itertools.chain(
@@ -266,15 +277,12 @@ class Finder:
         if len(every) > 150 or len(rows) > 3000:
             return
         wanted = [frozen(value) for value in values]
-        for key in every:
-            if key not in self.codes:
-                self.codes[key] = [frozen(env.get(key)) for env in envs]
         others = [key for key in every if key not in keys]
         for size in (1, 2):
             for more in itertools.combinations(others, size):
                 if time.process_time() > self.until:
                     return
-                codes = [self.codes[key] for key in (*keys, *more)]
+                codes = [self.code(key, envs) for key in (*keys, *more)]
                 seen = {}
                 for (build, index), value in zip(rows, wanted):
                     if seen.setdefault((*[code[build] for code in codes], index if inside else ()), value) != value:
@@ -286,8 +294,11 @@ class Finder:
     def enumerate(self, rows, envs, values, keys, inside, depth):
         # Rows that are the same in all that can matter are one.
         distinct = {}
+        builds = {build for build, _ in rows}
+        codes = [self.code(key, envs) for key in keys]
+        marks = {build: tuple(code[build] for code in codes) for build in builds}
         for (build, index), value in zip(rows, values):
-            mark = (tuple(frozen(envs[build].get(key)) for key in keys), index if inside else ())
+            mark = (marks[build], index if inside else ())
             if mark in distinct:
                 if not same(distinct[mark][2], value):
                     raise Unknown
@@ -323,6 +334,8 @@ class Finder:
 class Table:
     """Values of terms at some points, and what can be made of them."""
 
+    steps = 0
+
     def __init__(self, points, keys, inside, pool=(), until=math.inf):
         self.points, self.until = points, until
         self.terms, self.conditions, self.is_part = [], {}, False
@@ -343,9 +356,11 @@ class Table:
                     self.term(["at", key, place])
         for n in range(depth):
             self.term(["+", ["i", n], 1])
+            # Stage by stage sizes double.
+            self.term(["^", 2, ["i", n]])
         for known in pool:
             self.term(known)
-        self.binary = None
+        self.sums = None
 
     def term(self, expression):
         values = self.values(expression)
@@ -391,75 +406,22 @@ class Table:
         return None
 
     def arithmetic(self, target, wanted, depth):
-        if self.binary is None:
-            numbers = [(e, v) for e, v in self.terms if all(map(is_number, v))]
-            constants = [(number, [number] * len(self.points)) for number in SMALL]
-            self.numbers_ = numbers
-            self.binary = {}
-            for (a, x), (b, y) in itertools.product(numbers + constants, numbers + constants):
-                if self.is_late():
-                    break
-                if not isinstance(a, (str, list)) and not isinstance(b, (str, list)):
-                    continue
-                for op in ("*", "//", "-", "+", "/", "int*", "min", "max", "%"):
-                    if op in ("+", "*", "min", "max") and json.dumps(a) > json.dumps(b):
-                        continue
-                    if op == "int*" and not any(isinstance(value, float) for value in x):
-                        continue
-                    self.put(op, a, x, b, y)
-            for a, x in numbers:
-                for b in (-0.5, 0.5, 2, -1):
-                    self.put("^", a, x, b, [b] * len(x))
-                self.put("^", 2, [2] * len(x), a, x)
-            self.ternary = None
-        if target in self.binary:
-            return self.binary[target][0]
-        if depth < 3:
+        if self.sums is None:
+            numbers = [(e, v) for e, v in self.terms if all(map(is_number, v)) and all(abs(value) < LARGEST for value in v)]
+            self.sums = Sums(numbers, len(self.points))
+        if not all(abs(value) < LARGEST for value in wanted):
             return None
-        if self.ternary is None:
-            self.ternary = {}
-            first = list(self.binary.values())
-            if len(first) < 3000:
-                others = self.numbers_ + [(number, [number] * len(self.points)) for number in SMALL]
-                for (a, x), (b, y) in itertools.product(first, others):
-                    if self.is_late():
-                        break
-                    for op in ("*", "//", "+", "-"):
-                        self.put(op, a, x, b, y, self.ternary)
-                    if isinstance(b, (str, list)):
-                        for op in ("*", "//", "-", *(("int*",) if any(isinstance(value, float) for value in y) else ())):
-                            self.put(op, b, y, a, x, self.ternary)
-                for a, x in first:
-                    for b in (-0.5, 0.5, 2):
-                        self.put("^", a, x, b, [b] * len(x), self.ternary)
-        if target in self.ternary:
-            return self.ternary[target][0]
-        # One more term.
-        for e, v in self.numbers_ + [(number, [number] * len(self.points)) for number in SMALL]:
-            if 0 not in v and all(isinstance(value, int) and isinstance(own, int) and value % own == 0 for value, own in zip(wanted, v)):
-                rest = self.mark([value // own for value, own in zip(wanted, v)])
-                if rest in self.ternary:
-                    return ["*", self.ternary[rest][0], e]
-            for op, inverse in (("+", "-"), ("-", "+")):
-                rest = self.mark([arithmetic(inverse, value, own) for value, own in zip(wanted, v)])
-                if rest in self.ternary:
-                    return [op, self.ternary[rest][0], e]
-        return None
+
+        def fits(expression):
+            values = self.values(expression)
+            return values is not None and self.mark(values) == target
+
+        return next(filter(fits, self.sums.candidates(wanted, depth, self.is_late)), None)
 
     def is_late(self):
         """Whether the time is up; looked at now and then."""
-        self.steps = getattr(self, "steps", 0) + 1
-        return self.steps % 64 == 0 and time.process_time() > self.until
-
-    def put(self, op, a, x, b, y, into=None):
-        into = self.binary if into is None else into
-        try:
-            values = [arithmetic(op, p, q) for p, q in zip(x, y)]
-        except Unknown:
-            return
-        mark = self.mark(values)
-        if mark not in into:
-            into[mark] = ([op, a, b], values)
+        self.steps += 1
+        return self.steps % 16 == 0 and time.process_time() > self.until
 
     def all_conditions(self):
         if not self.conditions:
@@ -544,7 +506,7 @@ class Table:
         part = Table.__new__(Table)
         part.points, part.until = [self.points[place] for place in chosen], self.until
         part.terms = [(e, [v[place] for place in chosen]) for e, v in self.terms]
-        part.conditions, part.binary, part.is_part = {}, None, True
+        part.conditions, part.sums, part.is_part = {}, None, True
         return part
 
     def one_side(self, wanted, depth, nest):

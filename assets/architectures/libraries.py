@@ -1,15 +1,27 @@
 """transformers and diffusers as rules.py takes them: their model classes, and a model and its flat configuration for some arguments."""
 
 import copy
+import gzip
 import importlib
 import importlib.metadata
 import inspect
+import json
 import sys
 
 import describe
 import studies
 import trees
 from expressions import Unknown
+DECODER = {"is_decoder": True, "add_cross_attention": True}
+# Arguments without which a type of transformers cannot be built.
+STARTS = {
+    **{kind: {"prediction_length": 8} for kind in ("time_series_transformer", "informer", "autoformer")},
+    "dots1": {"n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "encoder-decoder": {"encoder": {"model_type": "bert"}, "decoder": {"model_type": "bert", **DECODER}},
+    "vision-encoder-decoder": {"encoder": {"model_type": "vit"}, "decoder": {"model_type": "gpt2", **DECODER}},
+    "speech-encoder-decoder": {"encoder": {"model_type": "wav2vec2"}, "decoder": {"model_type": "bert", **DECODER}},
+    "vision-text-dual-encoder": {"vision_config": {"model_type": "vit"}, "text_config": {"model_type": "bert"}},
+}
 
 
 def activations_of(table, make):
@@ -31,6 +43,8 @@ class Library:
 
     def __init__(self):
         self.known, self.hints = {}, {}
+        # A folder of what was found before, and the types that were looked for there.
+        self.kept, self.looked = None, set()
         self.activation_classes = {cls for cls, _ in self.activations.values()}
 
     def version(self):
@@ -39,12 +53,33 @@ class Library:
     def base(self, kind):
         return None
 
+    def start(self, kind):
+        """Arguments without which the type cannot be built."""
+        return {}
+
     def ordered(self, kinds):
         return list(kinds)
 
+    def causal(self, kind):
+        return None
+
+    def place(self, kind):
+        return self.kept and self.kept / f"{self.name}-{kind}.json.gz"
+
+    def remembered(self, kind):
+        """What was found of a type before; its rules are known from then on."""
+        found = json.loads(gzip.decompress(self.place(kind).read_bytes()))
+        for name, (rule, _) in (found or {"models": {}})["models"].items():
+            self.known[kind, name] = rule
+        return found
+
     def referred(self, kind, name, inside):
         kind = kind or inside.get("model_type")
-        name = name or self.base(kind)
+        name = self.causal(kind) if name == trees.CAUSAL else name or self.base(kind)
+        if self.kept and kind not in self.looked:
+            self.looked.add(kind)
+            if (kind, name) not in self.known and self.place(kind).exists():
+                self.remembered(kind)
         if (kind, name) not in self.known:
             raise Unknown
         return self.known[kind, name], kind
@@ -85,6 +120,7 @@ class Transformers(Library):
             name = modeling_auto.MODEL_MAPPING_NAMES.get(kind)
             name = name[0] if isinstance(name, (list, tuple)) else name
             self.bases[kind] = name
+        self.causals = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         self.config_names = configuration_auto.CONFIG_MAPPING_NAMES
         super().__init__()
 
@@ -113,6 +149,12 @@ class Transformers(Library):
     def base(self, kind):
         return self.bases.get(kind)
 
+    def causal(self, kind):
+        return self.causals.get(kind)
+
+    def start(self, kind):
+        return STARTS.get(kind, {})
+
     def config_class(self, kind):
         return getattr(self.transformers, self.config_names[kind])
 
@@ -130,7 +172,7 @@ class Transformers(Library):
 
     def parts_of(self, kind):
         subs = getattr(self.config_class(kind), "sub_configs", {}) or {}
-        env = self.env(kind, {})
+        env = self.env(kind, self.start(kind))
         return {key: env[f"{key}.model_type"] for key in subs if env.get(f"{key}.model_type")}
 
     def sources(self, kind):

@@ -9,7 +9,7 @@ the class, each plain attribute and each tensor's shape become the simplest expr
 observed values (expressions.py). What was found is held against builds of other random configurations: expressions that do not
 hold there are searched once more with these, and dropped if they still do not hold. Needs torch, transformers and diffusers; no
 weights and no network. With --kept each type's rules are kept as JSON, and a type that is there is not built again. A type that takes
-longer than --seconds is given up.
+longer than --seconds keeps the classes that are done.
 
 The file, numbers little-endian: `T2MRULE1`, the length of the index (u32), the index (JSON, deflate), the blocks (JSON,
 deflate), one for each model type, each read alone when it is wanted.
@@ -18,7 +18,8 @@ index  {"libraries": [[name, version], …], "activations": [{name: [class, {att
         "types": [{name: [offset, bytes]}, …] for each library}
 block  {"config": {"names": {old: new}, "defaults": {key: value}, "computed": [[key, expression], …], "parts": {key: type}},
         "classes": [class, …], "texts": [text, …], "expressions": [expression, …], "nodes": [node, …],
-        "models": {class name: [node, expression of the tied tensors], …}, "base": class name}
+        "models": {class name: [node, expression of the tied tensors], …}, "base": class name}; the class that the type has for
+       text that goes on is AutoModelForCausalLM as well
 node   [class or null, [[text, expression], …], [[text, buffer, exists, shape], …], [[text or null, expression, node], …]]
        a child with a name exists where its expression is true (null: not known); one without is repeated so often
        {"of": expression, "nodes": {class: node}}  {"act": expression}  {"ref": [type or null, class or null, key]}
@@ -39,20 +40,26 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import libraries  # noqa: E402
+import trees  # noqa: E402
 from expressions import constant  # noqa: E402
 from studies import Study, computed  # noqa: E402
 
 MAGIC = b"T2MRULE1"
 
 
-def derive(library, kind, names, seed=0):
-    """What is known of a model type: its configuration, and a rule for each class."""
-    study = Study(library, kind, seed)
-    models, told, samples = {}, [], [({}, library.env(kind, {}))]
+def derive(library, kind, names, seconds=120, seed=0):
+    """What is known of a model type: its configuration, and a rule for each class; of those for which there is time."""
+    study = Study(library, kind, seed, seconds)
+    models, told, samples = {}, [], [(library.start(kind), library.env(kind, library.start(kind)))]
     first = True
     for name in names:
         try:
-            rule, ties, dropped, builds = study.rules(name, first)
+            rule, ties, dropped, builds = in_time(max(study.left(), seconds * 0.05), lambda: study.rules(name, first))
+        except TooLong:
+            told.append(f"{name}: given up")
+            if study.left() < seconds * 0.05:
+                break
+            continue
         except Exception as error:
             if os.environ.get("RULES_TRACE"):
                 traceback.print_exc()
@@ -73,7 +80,7 @@ def derive(library, kind, names, seed=0):
             samples.append((raw, library.env(kind, raw)))
         except Exception:
             continue
-    defaults, expressions = computed(samples, library)
+    defaults, expressions = computed(samples, seconds * 0.2)
     config = {"names": library.names(kind), "defaults": defaults, "computed": expressions, "parts": library.parts_of(kind)}
     return {"config": config, "models": models, "base": library.base(kind)}, told
 
@@ -127,9 +134,11 @@ class Block:
         return self.place(self.nodes, json.dumps(packed, separators=(",", ":")))
 
 
-def packed(known):
+def packed(known, causal):
     block = Block()
     models = {name: [block.add(rule), block.expression(constant(ties) if isinstance(ties, dict) else ties)] for name, (rule, ties) in known["models"].items()}
+    if causal in models:
+        models[trees.CAUSAL] = models[causal]
     dump = lambda value: json.dumps(value, separators=(",", ":"))  # noqa: E731
     return '{"config":%s,"classes":%s,"texts":%s,"expressions":[%s],"nodes":[%s],"models":%s,"base":%s}' % (
         dump(known["config"]), dump(list(block.classes)), dump(list(block.texts)), ",".join(block.expressions), ",".join(block.nodes),
@@ -145,7 +154,7 @@ def write(libraries, out):
     for library, known in libraries:
         places = {}
         for kind, value in known.items():
-            block = deflate(packed(value))
+            block = deflate(packed(value, library.causal(kind)))
             places[kind] = [offset, len(block)]
             offset += len(block)
             blocks.append(block)
@@ -189,21 +198,18 @@ def main():
         if arguments.library and make_library.name not in arguments.library:
             continue
         library = make_library()
+        library.kept = arguments.kept
         known = {}
         kinds = library.types()
         wanted = [kind for kind in arguments.only if kind in kinds] if arguments.only else library.ordered(kinds)
         for kind in [*wanted, *(kind for kind in kinds if kind not in wanted and arguments.write)]:
-            kept = arguments.kept and arguments.kept / f"{library.name}-{kind}.json.gz"
+            kept = library.place(kind)
             begun = time.process_time()
             if kept and kept.exists():
-                found, told = json.loads(gzip.decompress(kept.read_bytes())), []
-                for name, (rule, _) in (found or {"models": {}})["models"].items():
-                    library.known[kind, name] = rule
+                found = library.remembered(kind)
             elif kind in wanted:
                 try:
-                    found, told = in_time(arguments.seconds, lambda: derive(library, kind, kinds[kind]))
-                except TooLong:
-                    found, told = None, ["given up"]
+                    found, told = derive(library, kind, kinds[kind], arguments.seconds)
                 except Exception as error:
                     found, told = None, [f"{type(error).__name__} {str(error)[:120]}"]
                 if kept:

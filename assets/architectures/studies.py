@@ -3,15 +3,18 @@
 import copy
 import itertools
 import json
+import math
 import random
 import re
 import time
 
 import describe
 from expressions import Finder, Unknown, constant, is_number, same
-from trees import Unifier, differences, drop, listed, predicted
+from trees import Unifier, differences, drop, listed, predicted, sizes_of
 
 SECONDS = 20
+# Of one build: smaller sizes are tried beyond.
+SLOW = 0.5
 # Seconds for a default that follows from other keys.
 SECONDS_FOR_DEFAULT = 2
 # Keys that change no module.
@@ -60,7 +63,7 @@ def flat(values, prefix=""):
             found |= flat({str(name): item for name, item in value.items()}, f"{prefix}{key}.")
         else:
             found[prefix + key] = value
-    if "id2label" in values:
+    if values.get("id2label") is not None:
         found[prefix + "num_labels"] = len(values["id2label"])
     return found
 
@@ -126,8 +129,9 @@ def words_of(sources, key):
 class Study:
     """Builds of one model type."""
 
-    def __init__(self, library, kind, seed):
-        self.library, self.kind = library, kind
+    def __init__(self, library, kind, seed, seconds=120):
+        self.library, self.kind, self.seconds = library, kind, seconds
+        self.until = time.process_time() + seconds
         self.random = random.Random(f"{kind} {seed}")
         self.sources = library.sources(kind)
         self.literals = list(dict.fromkeys(word for source in self.sources for word in re.findall(r"[\"']([a-z_]{4,40})[\"']", source)))
@@ -135,24 +139,77 @@ class Study:
         self.changes = []  # (key path, value) that build alone
 
     def start(self):
-        """The default configuration, of few layers."""
-        env = self.library.env(self.kind, {})
+        """The default configuration, of few layers; what cannot be built so is left as it is."""
+        raw = copy.deepcopy(self.library.start(self.kind))
+        env = self.library.env(self.kind, raw)
         # Some leave the vocabulary open.
-        raw = {key: 40 for key, value in env.items() if key == "vocab_size" and value is None}
+        raw |= {key: 40 for key, value in env.items() if key == "vocab_size" and value is None}
+        smaller = raw
+        fewer = list(self.fewer(env))
+        for path, value in fewer:
+            smaller = self.attempted(env, smaller, path, value)
+        names = self.library.types()[self.kind]
+        if self.seconds_of(names, smaller) is not None:
+            return self.quicker(names, env, smaller)
+        if self.seconds_of(names, raw) is None:
+            # A key that is not set may have to be.
+            typed = self.library.annotations(self.kind)
+            for key in [key for key, value in env.items() if value is None and key.rpartition(".")[2] not in IDLE][:20]:
+                for value in alternatives(key, None, typed.get(key.rpartition(".")[2], "int"), [])[:2]:
+                    attempt = self.attempted(env, smaller, key.split("."), value)
+                    if attempt is not smaller and self.seconds_of(names, attempt) is not None:
+                        return attempt
+            return smaller
+        for path, value in fewer:
+            attempt = self.attempted(env, raw, path, value)
+            if attempt is not raw and self.seconds_of(names, attempt) is not None:
+                raw = attempt
+        return raw
+
+    def fewer(self, env):
+        """Keys that say how many layers there are, with fewer."""
         for key, value in env.items():
+            last = key.rpartition(".")[2]
+            if not FEW.search(last) or "expert" in key or "kernel" in last:
+                continue
             few = 7 if "layer_types" in env or f"{key.rpartition('.')[0]}.layer_types".lstrip(".") in env else 4
-            if isinstance(value, int) and not isinstance(value, bool) and FEW.search(key.rpartition(".")[2]) and value > few and "expert" not in key:
-                path = key.split(".")
-                smaller = placed(raw, path, few)
-                for depth in range(1, len(path)):
-                    model_type = env.get(".".join([*path[:depth], "model_type"]))
-                    if model_type:
-                        smaller = placed(smaller, [*path[:depth], "model_type"], model_type)
-                try:
-                    self.library.env(self.kind, smaller)
-                    raw = smaller
-                except Exception:
-                    pass
+            if isinstance(value, int) and not isinstance(value, bool) and value > few:
+                yield key.split("."), few
+            elif isinstance(value, float) and value > 1.5:
+                yield key.split("."), 1.25
+            elif isinstance(value, list) and value and all(isinstance(item, int) and not isinstance(item, bool) for item in value) and 3 < max(value) < 64 and re.search("depth|layer|repeat|block", last):
+                yield key.split("."), [min(item, 3) for item in value]
+
+    def attempted(self, env, raw, path, value):
+        """The arguments with another one, or as they are where that is no configuration."""
+        changed = self.change(env, raw, path, value)
+        try:
+            self.library.env(self.kind, changed)
+        except Exception:
+            return raw
+        return changed
+
+    def seconds_of(self, names, raw):
+        """How long a build takes, of the first class that can be built."""
+        for name in names[:3]:
+            begun = time.process_time()
+            try:
+                self.observe(name, raw)
+            except Exception as error:
+                self.why = error
+                continue
+            return time.process_time() - begun
+        return None
+
+    def quicker(self, names, env, raw):
+        """Smaller sizes, where builds are slow for them: of images and the like."""
+        seconds = self.seconds_of(names, raw)
+        for key, value in env.items() if seconds and seconds > SLOW else ():
+            if isinstance(value, int) and value >= 96 and not key.endswith("_id") and seconds > SLOW:
+                smaller = self.attempted(env, raw, key.split("."), value // 4)
+                took = self.seconds_of(names, smaller) if smaller is not raw else None
+                if took is not None and took < seconds * 0.7:
+                    raw, seconds = smaller, took
         return raw
 
     def observe(self, name, raw):
@@ -203,11 +260,12 @@ class Study:
                 raw = self.change(env, raw, path, value)
         return raw
 
-    def together(self, name, env, wanted):
-        """Builds with several keys changed at once."""
+    def together(self, name, env, wanted, seconds=math.inf):
+        """Builds with several keys changed at once; three at least, where there is no time for more."""
         found, share = [], 0.5
+        begun = time.process_time()
         for attempt in range(wanted * 4):
-            if len(found) == wanted:
+            if len(found) == wanted or (len(found) > 2 and time.process_time() - begun > seconds):
                 break
             raw = self.joint(env, share)
             try:
@@ -216,12 +274,15 @@ class Study:
                 share = max(share * 0.75, 2.0 / max(len(self.changes), 4))
         return found
 
+    def left(self):
+        return max(self.until - time.process_time(), 0.0)
+
     def rules(self, name, first):
         """The rule of a class, the expression of its ties, how much of it had to be dropped, and its builds.
 
         Of classes after the first, which mostly hold it, keys that are likely to matter there are changed; all where that is too few."""
         found = self.attempt(name, first, first)
-        if not first and found[2]:
+        if not first and found[2] > 2 and self.left() > self.seconds * 0.3:
             again = self.attempt(name, first, True)
             if again[2] <= found[2]:
                 return again
@@ -235,7 +296,7 @@ class Study:
             taken = 0
             now = env.get(".".join(path)) if isinstance(path[0], str) else None
             for value in [value for value in values if not same(value, now)][:6]:
-                if time.process_time() - begun > self.library.patience:
+                if time.process_time() - begun > min(self.library.patience, 0.25 * self.seconds):
                     break
                 raw = self.change(env, self.base, path, value)
                 try:
@@ -246,7 +307,7 @@ class Study:
                 self.add_single(builds, singles, env, raw, built)
                 self.changes.append((path, value))
                 taken += 1
-                if taken == (1 if isinstance(value, bool) else 2 if isinstance(value, float) else 3):
+                if taken == (1 if isinstance(value, bool) else 2 if isinstance(value, (int, float)) else 3):
                     break
         # A switch may want another one.
         switches = [(path, value) for path, value in self.changes if isinstance(value, bool)]
@@ -280,12 +341,13 @@ class Study:
                     self.add_single(builds, singles, env, raw, self.observe(name, raw))
                 except Exception:
                     continue
-        builds += self.together(name, env, 24 if first else 12 if all_keys else 4)
-        held = self.together(name, env, 10 if all_keys else 3)
+        builds += self.together(name, env, 20 if first else 12 if all_keys else 4, 0.1 * self.seconds)
+        held = self.together(name, env, 8 if all_keys else 3, 0.05 * self.seconds)
         hints = self.library.hints.setdefault(self.kind, {})
         for attempt in range(3 if all_keys else 2):
             envs = [env for _, env, _, _ in builds]
-            finder = Finder(0, singles, self.library.search, not all_keys)
+            begun = time.process_time()
+            finder = Finder(0, singles, min(self.library.search, 0.2 * self.left()), not all_keys)
             finder.hints = hints
             unifier = Unifier(finder, envs, self.library, name)
             rows = [(number, ()) for number in range(len(builds))]
@@ -295,14 +357,16 @@ class Study:
             except Unknown:
                 ties = {}
             wrong = sum(self.check(rule, env, node) for _, env, node, _ in held)
-            if not wrong or attempt == (2 if all_keys else 1):
+            took = time.process_time() - begun
+            if not wrong or attempt == (2 if all_keys else 1) or self.left() < max(2 * took, 0.5 * self.seconds if first else 0):
                 break
             builds += held
-            held = self.together(name, env, 10)
+            held = self.together(name, env, 10, 0.05 * self.seconds)
         dropped = 0
         for _, env, node, _ in [*held, *builds]:
+            built = listed(node)
             for _ in range(3):
-                more = drop(predicted(rule, env, self.library), listed(node))
+                more = drop(predicted(rule, env, self.library, sizes_of(built)), built)
                 dropped += more
                 if not more:
                     break
@@ -315,14 +379,15 @@ class Study:
         builds.append((raw, *built))
 
     def check(self, rule, env, node):
-        told, built = predicted(rule, env, self.library), listed(node)
+        built = listed(node)
+        told = predicted(rule, env, self.library, sizes_of(built))
         return len(told.keys() ^ built.keys()) + sum(bool(differences(told[path], built[path])) for path in told.keys() & built.keys())
 
 
-def computed(samples, library):
+def computed(samples, seconds):
     """Defaults of a configuration's own keys: constants, and expressions of other keys, in the order in which they are computed.
 
-    `samples`: (arguments, flat configuration) of many.
+    `samples`: (arguments, flat configuration) of many; no more is searched for after `seconds`.
     """
     defaults, rest = {}, []
     first = samples[0][1]
@@ -334,8 +399,11 @@ def computed(samples, library):
         elif values:
             rest.append(key)
     found = []
+    until = time.process_time() + seconds
     for _ in range(3):
         for key in list(rest):
+            if time.process_time() > until:
+                break
             chosen = [env for raw, env in samples if key not in raw]
             known = set(defaults) | {name for name, _ in found}
             envs = [{name: value for name, value in env.items() if name in known} for env in chosen]

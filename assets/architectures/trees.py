@@ -11,7 +11,8 @@ NOISE = {
     "name_or_path", "kernel_config", "loss_type", "gradient_checkpointing", "all_tied_weights_keys", "config", "generation_config",
     "_internal_dict", "warnings_issued", "model_tags", "_gradient_checkpointing_func", "can_return_tuple", "layer_idx_for_cache",
 }
-
+# A reference to whichever class a type has for text that goes on.
+CAUSAL = "AutoModelForCausalLM"
 
 # An expression that never has a value: of an attribute that is not there.
 ABSENT = ["at", ["list"], 0]
@@ -118,8 +119,30 @@ def listed(node, path=""):
     return found
 
 
-def predicted(rule, env, library, index=(), path="", entry=None, parent=None):
-    """What a rule gives for a configuration: path → (rule, class, attributes, tensors, its entry in the parent)."""
+def sizes_below(node, path="", depth=2):
+    """Tensors in and below a node, and their sizes."""
+    found = {f"{path}{name}": shape for name, _, shape in node.tensors}
+    for child in node.children if depth else ():
+        found |= sizes_below(child, f"{path}{child.name}.", depth - 1)
+    return found
+
+
+def sizes_of(built):
+    """Those of a tree that `listed` made."""
+    return {f"{path}.{name}".lstrip("."): shape for path, node in built.items() for name, _, shape in node.tensors}
+
+
+def size(expression, path, sizes):
+    """What ["size", tensor, dimension] says of a tensor in or below a module."""
+    shape = sizes.get(f"{path}.{expression[1]}".lstrip("."))
+    if shape is None or expression[2] >= len(shape):
+        raise Unknown
+    return shape[expression[2]]
+
+
+def predicted(rule, env, library, sizes, index=(), path="", entry=None, parent=None):
+    """What a rule gives for a configuration and a file with tensors of some sizes: path → (rule, class, attributes, tensors, its
+    entry in the parent)."""
     if "act" in rule:
         cls, attributes = library.activations.get(evaluate(rule["act"], env, index), (None, {}))
         return {path: (rule, cls, dict(attributes), {}, entry, parent)}
@@ -127,7 +150,7 @@ def predicted(rule, env, library, index=(), path="", entry=None, parent=None):
         kind, name, key = rule["ref"]
         inside = {k[len(key) + 1 :]: v for k, v in env.items() if k.startswith(key + ".")} if key else env
         target, _ = library.referred(kind, name, inside)
-        found = predicted(target, inside, library, (), path, entry, parent)
+        found = predicted(target, inside, library, sizes, (), path, entry, parent)
         # What is wrong of a class of the same type is wrong wherever that is; of another type it is this reference.
         return found if not key else {p: (rule, *rest[1:]) for p, rest in found.items()}
     if "of" in rule:
@@ -137,12 +160,13 @@ def predicted(rule, env, library, index=(), path="", entry=None, parent=None):
             return {path: (rule, None, {}, {}, entry, parent)}
         if cls not in rule["nodes"]:
             return {path: (rule, None, {}, {}, entry, parent)}
-        found = predicted(rule["nodes"][cls], env, library, index, path, entry, parent)
+        found = predicted(rule["nodes"][cls], env, library, sizes, index, path, entry, parent)
         return found
     attributes, tensors = {}, {}
     for name, expression in rule["a"].items():
         try:
-            attributes[name] = evaluate(expression, env, index)
+            is_size = isinstance(expression, list) and expression[0] == "size"
+            attributes[name] = size(expression, path, sizes) if is_size else evaluate(expression, env, index)
         except Unknown:
             pass
     for name, buffer, exists, shape in rule["t"]:
@@ -162,10 +186,25 @@ def predicted(rule, env, library, index=(), path="", entry=None, parent=None):
             continue
         if name is None:
             for number in range(times if isinstance(times, int) and times < 500 else 0):
-                found |= predicted(below, env, library, (*index, number), f"{path}.{number}" if path else str(number), child, rule)
+                found |= predicted(below, env, library, sizes, (*index, number), f"{path}.{number}" if path else str(number), child, rule)
         elif times:
-            found |= predicted(below, env, library, index, f"{path}.{name}" if path else name, child, rule)
+            found |= predicted(below, env, library, sizes, index, f"{path}.{name}" if path else name, child, rule)
     return found
+
+
+def rotary(name):
+    """How many numbers of a head a rotary embedding usually turns, where `name` is that."""
+    if not name.endswith("rotary_dim"):
+        return []
+    widths = [
+        "head_dim", ["//", "hidden_size", "num_attention_heads"],
+        ["if", ["true", "head_dim"], "head_dim", ["//", "hidden_size", "num_attention_heads"]],
+        "global_head_dim", "qk_rope_head_dim", "attention_head_dim", ["//", "n_embd", "n_head"],
+    ]
+    parts = ["rope_parameters.partial_rotary_factor", "partial_rotary_factor", f"rope_parameters.{name.removesuffix('_rotary_dim')}.partial_rotary_factor"]
+    turned = [*widths, *(["int*", width, part] for part in parts for width in widths)]
+    # There is one frequency for two numbers, and for one that is left.
+    return [*turned, *(["*", 2, ["//", ["+", width, 1], 2]] for width in turned)]
 
 
 class Unifier:
@@ -230,12 +269,14 @@ class Unifier:
         options = [[kind, name, key]]
         if key and self.library.base(kind) == name:
             options.insert(0, [None, None, key])
+        elif key and self.library.causal(kind) == name:
+            options.insert(0, [None, CAUSAL, key])
         if not key:
             return self.variant(kind, name, rows, nodes)
         for option in options:
             rule = {"ref": option}
             try:
-                shares = [self.wrong_share(predicted(rule, self.envs[build], self.library), node) for (build, _), node in zip(rows, nodes)]
+                shares = [self.wrong_share(rule, self.envs[build], node) for (build, _), node in zip(rows, nodes)]
             except (Unknown, KeyError, RecursionError):
                 continue
             if max(shares) == 0:
@@ -255,16 +296,16 @@ class Unifier:
                 children = {child.name for node in nodes for child in node.children}
                 option["k"] = [child for child in option.get("k", []) if child[0] is None or child[0] in children]
             try:
-                shares = [self.wrong_share(predicted(option, self.envs[build], self.library), node) for (build, _), node in zip(rows, nodes)]
+                shares = [self.wrong_share(option, self.envs[build], node) for (build, _), node in zip(rows, nodes)]
             except (Unknown, KeyError, RecursionError):
                 continue
             if max(shares) == 0 or (option is not rule and sum(shares) / len(shares) < 0.05):
                 return option
         return None
 
-    @staticmethod
-    def wrong_share(told, node):
+    def wrong_share(self, rule, env, node):
         built = listed(node)
+        told = predicted(rule, env, self.library, sizes_of(built))
         wrong = len(told.keys() ^ built.keys()) + sum(bool(differences(told[path], built[path])) for path in told.keys() & built.keys())
         return wrong / len(built)
 
@@ -280,7 +321,12 @@ class Unifier:
                     value = ["if", there, value, ABSENT]
                 rule["a"][name] = value
             except Unknown:
-                pass
+                if len(chosen) == len(rows):
+                    guess = next((guess for guess in rotary(name) if self.finder.holds(guess, rows, self.envs, [value for _, value in chosen])), None)
+                    if guess is not None:
+                        rule["a"][name] = guess
+                    else:
+                        self.by_size(rule, name, nodes)
         for name in dict.fromkeys(own[0] for node in nodes for own in node.tensors):
             owns = [next((own for own in node.tensors if own[0] == name), None) for node in nodes]
             there = [own is not None for own in owns]
@@ -294,6 +340,20 @@ class Unifier:
             rule["t"].append([name, int(first[1] == "buffer"), exists, shape] if shape is not None else [name, int(first[1] == "buffer"), None, None])
         self.children(rule, cls, rows, nodes)
         return rule
+
+    @staticmethod
+    def by_size(rule, name, nodes):
+        """What no key gives may be a size of the file's tensors."""
+        values = [node.attributes[name] for node in nodes]
+        if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+            return
+        below = [sizes_below(node) for node in nodes]
+        for tensor, shape in below[0].items():
+            for dimension in range(len(shape)):
+                shapes = [sizes.get(tensor, ()) for sizes in below]
+                if all(dimension < len(own) and own[dimension] == value for own, value in zip(shapes, values)):
+                    rule["a"][name] = ["size", tensor, dimension]
+                    return
 
     def children(self, rule, cls, rows, nodes):
         numbered = all(child.name == str(place) for node in nodes for place, child in enumerate(node.children))

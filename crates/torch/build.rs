@@ -9,7 +9,8 @@ fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=cpp/dispatch.cpp");
     compile_dispatch();
-    if let Ok(folder) = std::env::var("T2M_RPATH_TORCH") {
+    // A wheel has none: t2m-tui tells the loader where its environment has the libraries.
+    if let Some(folder) = std::env::var("T2M_RPATH_TORCH").ok().filter(|folder| !folder.is_empty()) {
         println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{folder}");
     }
     if let Some(version) = std::env::var_os("LIBTORCH").and_then(|folder| torch_version(Path::new(&folder))) {

@@ -11,7 +11,7 @@ use t2m_engine::child;
 
 use super::asset::Block;
 use super::graph;
-use super::spec::InputSpec;
+use super::spec::{InputSpec, TensorSpec, What};
 
 /// What that Python runs: ours, and in it the expression.
 const SCRIPT: &str = concat!(
@@ -102,7 +102,12 @@ fn build_within(asked: &Asked<'_>, patience: Duration) -> Result<Built, String> 
     let folders: Vec<PathBuf> = asked.folders.iter().map(|path| folder(path)).collect();
     let mut request = json!({"model": asked.model, "path": folders});
     if !asked.inputs.is_empty() {
-        let input = |input: &InputSpec| json!({"name": input.name, "shape": input.shape, "dtype": input.dtype.name(), "below": input.below});
+        let input = |input: &InputSpec| match &input.what {
+            What::Tensor(TensorSpec { shape, dtype, below }) => {
+                json!({"name": input.name, "shape": shape, "dtype": dtype.name(), "below": below})
+            }
+            What::Value(value) => json!({"name": input.name, "value": value}),
+        };
         request["inputs"] = asked.inputs.iter().map(input).collect();
         request["cache"] =
             json!(graph::folder().ok_or("no folder for its graph: set XDG_CACHE_HOME or HOME to an absolute path")?);

@@ -7,7 +7,7 @@ use t2m_checkpoint::{Checkpoint, Content, Format};
 
 use super::asset::Block;
 use super::fit::{self, Fit, Names, Place};
-use super::rules::Rules;
+use super::rules::{Held, Rules};
 use super::{Architecture, MOST_CONFIGURED, merge};
 use crate::model::{Evidence, Model};
 
@@ -98,7 +98,11 @@ fn of(config: &Map<String, Value>, all: &Names<'_>, prefix: &str) -> Option<Conf
             names.keys().any(|name| name.starts_with(&begin) || name.contains(&middle))
         })
     };
-    let told = Rules::get().configured(config, &has)?;
+    let sizes = |path: &str| {
+        let inside = path.split_once('.').and_then(|(_, inside)| names.get(inside));
+        names.get(path).or(inside).copied()
+    };
+    let told = Rules::get().configured(config, &Held { has: &has, sizes: &sizes })?;
     let block = Block::of(told.modules);
     let mut fit = fit::fit(block.module(0)?, &names, &fit::by_suffix(names.keys().copied()))?;
     // A tensor with a second name is there once.

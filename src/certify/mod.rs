@@ -222,6 +222,7 @@ impl SampleModel {
             architecture: None,
             graph: None,
             typed: Arc::default(),
+            kept: Arc::default(),
             inputs: Arc::default(),
             roots: Arc::default(),
         };

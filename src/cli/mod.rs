@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod inspect;
 pub mod matrix;
 pub mod output;
+pub mod report;
 pub mod run;
 pub mod screen;
 mod settings;
@@ -24,10 +25,11 @@ use crate::config::{Config, docs};
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
 use crate::open::{Options, TypedFrom};
+use crate::session::Place;
 use crate::tui::keymap::Keymap;
-use crate::typed::store;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
+use t2m_engine::process;
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -82,6 +84,10 @@ pub struct Common {
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Where results, marks, notes and what was typed are kept: state (the state folder), beside (FILE.t2m-session.json), none, or
+    /// a file. Without it: as answered on the screen, else the state folder
+    #[arg(long, value_name = "state|beside|none|FILE", global = true)]
+    pub session: Option<Place>,
     /// Print more on stderr
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -99,6 +105,8 @@ enum Command {
     Convert(convert::Args),
     /// Check a conversion that somebody else made, tensor by tensor
     Compare(compare::Args),
+    /// Write what is on record of a checkpoint as a page for colleagues, without running anything
+    Report(report::Args),
     /// Print the support matrix, with what was measured for every layer
     Matrix(matrix::Args),
     /// Show engines, versions, devices, terminal and sources
@@ -196,6 +204,7 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
     let mut common = cli.common;
     let needs_none = matches!(cli.command, Some(Command::Completions { .. } | Command::Man | Command::Doctor(_)));
     let config = if needs_none { Config::built_in() } else { configured(&mut common, given)? };
+    process::also_in(common.engine_folders());
     if cli.print_config {
         output::print(config.print().as_bytes())?;
         return Ok(Exit::Fine);
@@ -206,6 +215,7 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
         Some(Command::Run(args)) => run::run(&common, &args.configured(&config, given)),
         Some(Command::Convert(args)) => convert::run(&common, &args),
         Some(Command::Compare(args)) => compare::run(&common, &args),
+        Some(Command::Report(args)) => report::run(&common, &args),
         Some(Command::Matrix(args)) => matrix::run(&common, &args),
         Some(Command::Doctor(args)) => doctor::run(&common, &args, |common| settings::doctor(common, given)),
         Some(Command::Completions { shell }) => {
@@ -245,6 +255,19 @@ impl Common {
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
     }
 
+    /// Where what outlives a run is kept.
+    pub fn place(&self) -> Place {
+        Place::usual(self.session.clone())
+    }
+
+    /// The folders of programs of the Python that is named, else of the environment that is active: engines may be there.
+    fn engine_folders(&self) -> Vec<PathBuf> {
+        match &self.python {
+            Some(python) => python.parent().map(PathBuf::from).into_iter().collect(),
+            None => self.environment().map(|environment| environment.join("bin")).into_iter().collect(),
+        }
+    }
+
     /// The files that the options of every subcommand name.
     pub fn inputs(&self) -> Inputs {
         let mut inputs = self.options(PathBuf::new()).inputs();
@@ -266,7 +289,7 @@ impl Common {
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),
-            typed: store::folder().map_or(TypedFrom::Nothing, TypedFrom::Kept),
+            typed: TypedFrom::Kept(self.place()),
             dequantized: None,
         }
     }

@@ -1,5 +1,6 @@
 //! `t2m-tui run`
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,8 +34,9 @@ pub struct Args {
     /// Exported program (.pt2) or TorchScript archive whose graph is run; or bare weights, with --python, --model and --input, which
     /// export one
     graph: PathBuf,
-    /// File whose tensors are the inputs, by the graph's names for them, or in0, in1, … by position
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "input")]
+    /// File whose tensors are the inputs, by the graph's names for them, or in0, in1, … by position; what it does not hold, a
+    /// number say, --input gives by name
+    #[arg(long, value_name = "FILE.safetensors")]
     inputs: Option<PathBuf>,
     /// Seed of inputs that are drawn: by --input, or where neither the file nor --inputs holds any
     #[arg(long, value_name = "N", default_value_t = 7)]
@@ -103,22 +105,21 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         None => None,
     };
     let source = match (&file, common.input.as_slice(), job.samples()) {
-        (Some(file), ..) => Source::File(file),
+        (Some(file), specs, _) => Source::File(file, specs, args.seed),
         (None, [], Some(samples)) => Source::Sample(samples),
         (None, [], None) => Source::Seed(args.seed),
         (None, specs, _) => Source::Specs(specs, args.seed),
     };
     let told = |reason: String| format!("{path}: {reason}");
+    let exported = job.graph();
     // Of TorchScript's code the inputs are known first, and the graph when torch has gone through it.
-    let outline = match job.graph() {
-        None if job.checkpoint.script.is_some() => Some(inputs::of_script(&job.checkpoint, source).map_err(told)?),
-        _ => None,
+    let inputs = match exported {
+        Some(graph) => inputs::of_graph(graph, source),
+        None if job.checkpoint.script.is_some() => inputs::of_script(&job.checkpoint, source),
+        None => return Err(no_graph(&path).into()),
     };
-    let takes = job.graph().or(outline.as_ref()).ok_or_else(|| no_graph(&path))?;
-    let (given, tensors) = inputs::inputs(takes, source).map_err(told)?;
-    if let Some(file) = &file {
-        tell_ignored(&inputs::ignored(takes, file));
-    }
+    let inputs = inputs.map_err(told)?;
+    tell_ignored(&inputs.ignored);
     let cancel = CancelToken::default();
     let ends = cancel.clone();
     interrupt::hold().ask(move || ends.end());
@@ -147,22 +148,22 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         }
     };
     let deadline = Duration::from_secs(args.deadline);
-    let scripted = match &outline {
-        None => None,
-        Some(_) => match scripted::graph(&job.checkpoint, &tensors, deadline, &cancel, Box::new(listener)) {
-            Ok(graph) => Some(graph),
+    let graph = match exported {
+        Some(graph) => Cow::Borrowed(graph),
+        None => match scripted::graph(&job.checkpoint, &inputs, deadline, &cancel, Box::new(listener)) {
+            Ok(graph) => Cow::Owned(graph),
             Err(Stop::Cancelled) => interrupt::leave(Some("interrupted before the first node")),
             Err(stop) => return Err(format!("{path}: {stop}").into()),
         },
     };
-    let graph = scripted.as_ref().unwrap_or(takes);
+    let graph = graph.as_ref();
     let watched = args.repro.as_deref().map(|node| watched(graph, node)).transpose()?;
     let lockstep = Lockstep::new(&job, deadline, &cancel, listener, &mut tell);
-    let mut lockstep = lockstep.with_rows(&job.table).watch(watched);
+    let mut lockstep = lockstep.with_rows(&job.table).with_numbers(&inputs.numbers).watch(watched);
     if let Some(device) = args.device {
         lockstep = lockstep.on_device(device.name()).map_err(|stop| stop.to_string())?;
     }
-    let ran = lockstep.start().and_then(|engines| lockstep.run(graph, &tensors).map(|()| engines));
+    let ran = lockstep.start().and_then(|engines| lockstep.run(graph, &inputs.tensors).map(|()| engines));
     let seen = lockstep.seen();
     drop(lockstep);
     stderr::rewrite("");
@@ -174,7 +175,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         Err(Stop::Cancelled) => interrupt::leave(Some(&format!("interrupted after {} nodes", results.nodes.len()))),
         Err(stop) => return Err(format!("{path}: after {} nodes: {stop}", results.nodes.len()).into()),
     };
-    let report = Report { engines: &engines, inputs: &given, results: &results };
+    let report = Report { engines: &engines, inputs: &inputs.given, results: &results };
     match format {
         RunFormat::Text => output::print_text(&format!("\n{}\n", report.summary_text()))?,
         RunFormat::Json => output::print_json(&report.json())?,
@@ -212,7 +213,7 @@ fn no_graph(path: &str) -> String {
 }
 
 /// Tensors of --inputs that the graph does not take.
-fn tell_ignored(names: &[&str]) {
+fn tell_ignored(names: &[String]) {
     if !names.is_empty() {
         let names: Vec<String> = names.iter().map(|name| format!("`{}`", quoted(name))).collect();
         stderr::line(&format!("--inputs: {} is no input of the graph, and ignored", names.join(", ")));

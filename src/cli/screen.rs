@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Color, Common, Failure};
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::session;
 use crate::tui::runtime::{self, RunOptions};
 use crate::tui::state::{Bell, Notify, Trials};
 use crate::tui::theme::Level;
@@ -31,6 +32,7 @@ pub fn run(common: &Common, checkpoint: PathBuf, config: &Config) -> Result<Exit
         trials: trials(config),
         keymap: config.keymap.clone(),
         notify: Notify { by, after: Duration::from_secs(config.number("notify-after")) },
+        ask: common.session.is_none() && session::store::answer().is_none(),
     })?)
 }
 

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use super::{Color, Common, Given};
 use crate::config::{Config, Fault, Value};
+use crate::session::Place;
 
 /// Let options count that were given, and the configuration for the others.
 pub fn join(config: &mut Config, common: &mut Common, given: &Given) {
@@ -18,6 +19,7 @@ pub fn join(config: &mut Config, common: &mut Common, given: &Given) {
         ("ascii", Value::Flag(common.ascii)),
         ("source", paths(&common.source)),
         ("python", Value::Text(python)),
+        ("session", Value::Text(common.session.as_ref().map_or(String::new(), Place::word))),
     ];
     for (name, value) in options {
         if given.has(name) {
@@ -26,6 +28,10 @@ pub fn join(config: &mut Config, common: &mut Common, given: &Given) {
     }
     common.theme = config.text("theme").to_owned();
     common.color = Color::from_str(config.text("color"), false).unwrap_or(common.color);
+    // What is asked for or was answered before is known there.
+    if config.text("session") != "ask" {
+        common.session = config.text("session").parse().ok();
+    }
     common.ascii = config.flag("ascii");
     common.source = config.list("source").iter().map(Into::into).collect();
     common.python = Some(config.text("python")).filter(|python| !python.is_empty()).map(Into::into);

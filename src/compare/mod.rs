@@ -1,13 +1,16 @@
 //! Comparing two outputs: statistics of the error, the bound for it, the verdict.
 
+mod number;
 pub mod pass;
 pub mod statistics;
 pub mod tolerance;
 
+use serde::{Deserialize, Serialize};
 use t2m_checkpoint::Dtype;
 
 /// Where parameters and buffers come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum WeightSource {
     /// From the checkpoint: what the user's layer computes.
     #[default]
@@ -27,7 +30,7 @@ impl WeightSource {
 }
 
 /// One seeded input through both engines, in one dtype.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// The dtype that both engines were asked for.
     pub dtype: Dtype,
@@ -44,16 +47,21 @@ pub struct Trial {
     /// How far the two outputs are apart; `None` where their shapes differ and they cannot be subtracted.
     pub apart: Option<Apart>,
     /// The bound for `ok`.
+    #[serde(with = "number")]
     pub tolerance: f64,
     /// What the bound is relative to: the largest |output|.
+    #[serde(with = "number")]
     pub scale: f64,
     /// Largest distance of torch's output to torch in f64.
+    #[serde(with = "number")]
     pub torch_vs_f64: f64,
     /// The dtype of MLX's output, whatever was asked for.
     pub mlx_dtype: Dtype,
     /// Milliseconds of libtorch's forward.
+    #[serde(with = "number")]
     pub ms_torch: f64,
     /// Milliseconds of MLX's forward, evaluated.
+    #[serde(with = "number")]
     pub ms_mlx: f64,
     /// Shape of MLX's output in torch's layout. If it differs from torch's, only the shapes are compared.
     pub mlx_shape: Vec<usize>,
@@ -62,21 +70,27 @@ pub struct Trial {
 }
 
 /// The difference of two outputs of one shape.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Apart {
     /// Largest absolute difference. Infinite where one side is NaN and the other is not.
+    #[serde(with = "number")]
     pub max_abs: f64,
     /// Mean absolute difference.
+    #[serde(with = "number")]
     pub mean_abs: f64,
     /// Largest difference relative to torch's value, over the elements with |torch| above the tolerance.
+    #[serde(with = "number")]
     pub max_rel: f64,
     /// 99th percentile of the absolute difference.
+    #[serde(with = "number")]
     pub p99_abs: f64,
     /// Cosine of the two outputs as vectors; 1 where both are zero.
+    #[serde(with = "number")]
     pub cosine: f64,
     /// Where the largest difference is, in torch's layout.
     pub worst_index: Vec<usize>,
     /// Largest distance of MLX's output to torch in f64.
+    #[serde(with = "number")]
     pub mlx_vs_f64: f64,
 }
 
@@ -112,7 +126,8 @@ impl Trial {
 }
 
 /// The verdicts, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// No element differs.
     Exact,

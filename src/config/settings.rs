@@ -50,7 +50,7 @@ fn text(words: &str) -> Value {
 }
 
 /// All of them, in the order in which they are printed.
-pub const SETTINGS: [Setting; 11] = [
+pub const SETTINGS: [Setting; 12] = [
     setting(
         "theme",
         Kind::NameOrPath(&["auto", "dark", "light"]),
@@ -80,6 +80,12 @@ pub const SETTINGS: [Setting; 11] = [
     ),
     setting("source", Kind::Paths, || Value::List(Vec::new()), "Python source of models, as `--source`."),
     setting("python", Kind::Path, || text(""), "Python whose sys.path is searched, as `--python`."),
+    setting(
+        "session",
+        Kind::NameOrPath(&["ask", "state", "beside", "none"]),
+        || text("ask"),
+        "Where sessions are kept, as `--session`: the `state` folder, `beside` the checkpoint, `none`, or a file; `ask` is what was answered.",
+    ),
     setting(
         "notify",
         Kind::OneOf(&["bell", "osc9", "off"]),

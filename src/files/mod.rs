@@ -1,14 +1,16 @@
 //! Files beside the checkpoints' own reading: what a run reads and writes, known before the first byte is written
-//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read()`]).
+//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read()`]) and replaced under a lock
+//! ([`hold`]).
 
 mod inputs;
 mod outputs;
 mod read;
+mod replace;
 mod stage;
 mod toml;
 
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use t2m_checkpoint::escape::escape;
@@ -16,6 +18,7 @@ use t2m_checkpoint::escape::escape;
 pub use inputs::{Inputs, Role};
 pub use outputs::{Kind, Outputs, Wanted};
 pub use read::{Error as ReadError, open, read, read_text, reader};
+pub use replace::{Held, hold};
 pub use stage::{Part, Stage, sync_folder};
 pub use toml::parse_toml;
 
@@ -82,6 +85,27 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// Write one file, whole or not at all. One that is there is replaced only by `force`; no file that is read ever is.
+///
+/// # Errors
+/// It cannot go there, or the system refused.
+pub fn write_whole(
+    inputs: &Inputs,
+    wanted: Wanted,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let path = wanted.path.clone();
+    let stage = Outputs::check(inputs, vec![wanted], force, |_, _| false)?.stage()?;
+    let part = stage.create(&path)?;
+    let mut file = BufWriter::new(&part.file);
+    let written = write(&mut file).and_then(|()| file.flush()).and_then(|()| part.file.sync_all());
+    drop(file);
+    written.map_err(|source| Error::Write { path, source })?;
+    part.place()?;
+    stage.sync()
 }
 
 fn shown(path: &Path) -> String {

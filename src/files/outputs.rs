@@ -21,6 +21,10 @@ pub enum Kind {
     Config,
     /// A script that shows what was found of a node, or its inputs.
     Repro,
+    /// A report.
+    Report,
+    /// A picture of the screen.
+    Picture,
 }
 
 impl Kind {
@@ -32,6 +36,8 @@ impl Kind {
             Kind::Map => "the key map",
             Kind::Config => "the adapter's configuration",
             Kind::Repro => "a script of --repro or its inputs",
+            Kind::Report => "the report",
+            Kind::Picture => "a picture of the screen",
         }
     }
 
@@ -41,7 +47,7 @@ impl Kind {
 
     /// Whether the call names the path: then `--force` applies to it.
     fn is_named(self) -> bool {
-        matches!(self, Kind::Weights | Kind::Map)
+        matches!(self, Kind::Weights | Kind::Map | Kind::Report)
     }
 }
 

@@ -1,23 +1,27 @@
-//! The inputs of a graph: its own samples, a file's tensors, or drawn ones.
+//! The inputs of a graph: its own samples, a file's tensors, drawn ones, and values that the call says.
 
+mod bind;
+mod likely;
+
+use serde_json::Value as Json;
+
+use self::bind::{Asked, Binder};
 use crate::architecture::spec::InputSpec;
-use crate::plan::Input;
-use crate::plan::input::Values;
 use crate::script;
-use t2m_checkpoint::escape::quoted;
-use t2m_checkpoint::graph::{Graph, TensorMeta};
-use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
+use crate::script::signature::{Argument, Kind};
+use t2m_checkpoint::graph::{Graph, Origin, ValueId};
+use t2m_checkpoint::{Checkpoint, TensorData};
 
 /// Where inputs come from.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
     /// The inputs that the graph was made with, in their order.
     Sample(&'a Checkpoint),
-    /// Another file, by name or position.
-    File(&'a Checkpoint),
+    /// Another file, by name or position; what it does not hold these say, as [`Source::Specs`].
+    File(&'a Checkpoint, &'a [InputSpec], u64),
     /// Drawn at random.
     Seed(u64),
-    /// Drawn at random in these shapes, by name or in order.
+    /// Drawn at random in these shapes, or values, by name or in order.
     Specs(&'a [InputSpec], u64),
 }
 
@@ -26,168 +30,151 @@ pub enum Source<'a> {
 pub struct Given {
     /// Its name in the graph.
     pub name: String,
-    /// Element type.
+    /// Element type, or Python's type of a value.
     pub dtype: &'static str,
     /// Sizes.
     pub shape: Vec<usize>,
-    /// `sample`, `file` or `seed`.
+    /// What it is where it is no tensor.
+    pub value: Option<Json>,
+    /// `sample`, `file`, `seed`, or `call` for a value that the call says.
     pub from: &'static str,
 }
 
-/// Ids are drawn below this, where nothing says how many there are: every vocabulary has them.
-const IDS_BELOW: u64 = 2;
+/// The inputs of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// Each of them, described, in the graph's order.
+    pub given: Vec<Given>,
+    /// Those that are tensors.
+    pub tensors: Vec<TensorData>,
+    /// Those of an exported graph that are numbers.
+    pub numbers: Vec<(ValueId, Json)>,
+    /// What each parameter of a TorchScript model's forward is given.
+    pub arguments: Vec<Argument>,
+    /// Tensors of the file of inputs that the graph does not take, by name.
+    pub ignored: Vec<String>,
+}
 
-/// The inputs of a graph, described and as tensors.
+/// The inputs of an exported graph.
 ///
 /// # Errors
 /// In words: one is missing, is of another kind than the graph takes, or cannot be drawn.
-pub fn inputs(graph: &Graph, source: Source<'_>) -> Result<(Vec<Given>, Vec<TensorData>), String> {
-    let mut given = Vec::new();
-    let mut tensors = Vec::new();
-    let names = names(graph);
-    let specs = match source {
-        Source::Specs(specs, _) => by_input(&names, specs)?,
-        _ => Vec::new(),
-    };
-    for (at, id) in graph.user_inputs().enumerate() {
-        let value = graph.value(id).ok_or("an input has no value")?;
-        let meta = value.tensor.as_ref();
-        let (tensor, from) = match source {
-            Source::Sample(samples) => {
-                let read = samples.read(at).map_err(|error| error.to_string());
-                (read.map_err(|reason| format!("its sample input {at}: {reason}"))?, "sample")
-            }
-            Source::File(file) => {
-                let position = position(at);
-                let found = file.tensors.iter().position(|tensor| tensor.name == value.name);
-                let found = found.or_else(|| file.tensors.iter().position(|tensor| tensor.name == position));
-                let found =
-                    found.ok_or_else(|| format!("--inputs holds no tensor `{}` and none `{position}`", value.name))?;
-                let tensor = file.read(found).map_err(|error| error.to_string())?;
-                fits("--inputs", &value.name, meta, (tensor.dtype, &tensor.shape))?;
-                (tensor, "file")
-            }
-            Source::Specs(_, seed) => {
-                let spec = specs.get(at).copied().flatten();
-                let spec = spec.ok_or_else(|| missing(&names, &value.name))?;
-                let shape: Option<Vec<usize>> = spec.shape.iter().map(|size| usize::try_from(*size).ok()).collect();
-                let shape = shape.ok_or_else(|| format!("--input {spec}: it is too large"))?;
-                fits(&format!("--input {spec}"), &value.name, meta, (spec.dtype, &shape))?;
-                (draw(shape, spec.dtype, spec.below, seed, at)?, "seed")
-            }
-            Source::Seed(seed) => {
-                let meta = meta.ok_or_else(|| {
-                    format!("the file does not say what input `{}` is; give it with --input or --inputs", value.name)
-                })?;
-                let shape = meta.sizes.iter().map(|size| size.and_then(|size| usize::try_from(size).ok()));
-                let shape: Option<Vec<usize>> = shape.collect();
-                let shape = shape.ok_or_else(|| {
-                    format!("input `{}` has no sizes in the file; give it with --input or --inputs", value.name)
-                })?;
-                (draw(shape, meta.dtype, None, seed, at)?, "seed")
-            }
-        };
-        let (dtype, shape) = (tensor.dtype.name(), tensor.shape.clone());
-        given.push(Given { name: value.name.clone(), dtype, shape, from });
-        tensors.push(tensor);
-    }
-    Ok((given, tensors))
-}
-
-impl Source<'_> {
-    /// Whether it has an input of this place or name.
-    fn has(&self, checkpoint: &Checkpoint, at: usize, name: &str) -> bool {
-        match self {
-            Source::Sample(samples) => at < samples.tensors.len(),
-            Source::File(file) => file.tensors.iter().any(|tensor| tensor.name == name || tensor.name == position(at)),
-            Source::Specs(specs, _) => at < specs.len(),
-            // As many as it was traced with.
-            Source::Seed(_) => checkpoint.script.as_ref().is_some_and(|script| at < script.traced.len()),
+pub fn of_graph(graph: &Graph, source: Source<'_>) -> Result<Inputs, String> {
+    let asked = asked_of_graph(graph);
+    let mut inputs = bind(&asked, source)?;
+    let numbers = graph.inputs.iter().filter(|input| !matches!(input.origin, Origin::State(_) | Origin::Other));
+    for (input, argument) in numbers.zip(&inputs.arguments) {
+        if let (Origin::Number(hint), number) = (&input.origin, argument) {
+            let number = match number {
+                Argument::Plain(number) => Some(number.clone()),
+                _ => hint.clone(),
+            };
+            let number = number.ok_or_else(|| bind::missing(&asked, &name_of(graph, input.value)))?;
+            inputs.numbers.push((input.value, number));
         }
     }
+    Ok(inputs)
 }
 
-/// The inputs of a graph that the code of a TorchScript file is to become: its names, and no more of them than there are.
+/// The inputs of a graph that the code of a TorchScript file is to become.
 ///
 /// # Errors
-/// In words, with the place in the code.
-pub fn of_script(checkpoint: &Checkpoint, source: Source<'_>) -> Result<Graph, String> {
-    script::inputs(checkpoint, &|at, name| source.has(checkpoint, at, name)).map_err(|refused| refused.to_string())
+/// As [`of_graph`]; or the code cannot be read, with the place in it.
+pub fn of_script(checkpoint: &Checkpoint, source: Source<'_>) -> Result<Inputs, String> {
+    bind(&asked_of_script(checkpoint, None)?, source).or_else(|_| {
+        // What the code does with its inputs takes a while to find out, and is for the message alone.
+        let outline = script::outline(checkpoint).ok();
+        bind(&asked_of_script(checkpoint, outline.as_ref())?, source)
+    })
 }
 
-/// Tensors of a file that are no input of the graph, by name.
-pub fn ignored<'f>(graph: &Graph, file: &'f Checkpoint) -> Vec<&'f str> {
-    let names = names(graph);
-    let has = |name: &str| file.tensors.iter().any(|tensor| tensor.name == name);
-    let takes =
-        |name: &str| names.iter().enumerate().any(|(at, own)| own == name || (name == position(at) && !has(own)));
-    file.tensors.iter().map(|tensor| tensor.name.as_str()).filter(|name| !takes(name)).collect()
+/// What a file's graph takes: name, type, and an example of what `--input` may say, for each input. Without a graph it is the
+/// one that the file's code becomes, of which an outline may be known.
+///
+/// # Errors
+/// As [`of_script`]; the file holds no graph.
+pub fn takes(checkpoint: &Checkpoint, graph: Option<&Graph>, outline: Option<&Graph>) -> Result<Vec<Takes>, String> {
+    let asked = match graph {
+        Some(graph) => asked_of_graph(graph),
+        None => asked_of_script(checkpoint, outline)?,
+    };
+    Ok(asked.iter().map(Asked::takes).collect())
 }
 
-/// The name of an input that is given by its place.
-fn position(at: usize) -> String {
-    format!("in{at}")
+/// What a graph takes in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Takes {
+    /// The name.
+    pub name: String,
+    /// The type: `float32 1x3x224x224`, `Tensor`, `int`, `Optional[Tensor]`.
+    pub kind: String,
+    /// Whether a run needs it to be given.
+    pub is_needed: bool,
+    /// What may be typed for it, as `--input` has it: `sr=16000`; several for what is made of several.
+    pub example: Vec<String>,
+    /// Whether the file tells enough of it to draw it.
+    pub is_told: bool,
+    /// Whether the file says nothing of the sizes, so that those of the example are made up.
+    pub is_made_up: bool,
 }
 
-fn names(graph: &Graph) -> Vec<String> {
-    graph.user_inputs().map(|id| graph.value(id).map(|value| value.name.clone()).unwrap_or_default()).collect()
+fn bind(asked: &[Asked], source: Source<'_>) -> Result<Inputs, String> {
+    let mut binder = Binder::new(asked, source);
+    binder.check()?;
+    let mut arguments = Vec::with_capacity(asked.len());
+    for one in asked {
+        arguments.push(binder.argument(one)?);
+    }
+    Ok(Inputs { arguments, ..binder.finish()? })
 }
 
-/// For each input what is said of it: by its name, or as the next of those without a name.
-fn by_input<'s>(names: &[String], specs: &'s [InputSpec]) -> Result<Vec<Option<&'s InputSpec>>, String> {
-    let takes = || format!("the graph takes {}", quoted(&names.join(", ")));
-    let mut found: Vec<Option<&InputSpec>> = vec![None; names.len()];
-    for spec in specs {
-        let Some(name) = &spec.name else { continue };
-        let at = names.iter().position(|own| own == name);
-        let at = at.ok_or_else(|| format!("--input {spec}: no input has this name; {}", takes()))?;
-        if found[at].replace(spec).is_some() {
-            return Err(format!("--input {spec}: this input is given twice"));
+fn name_of(graph: &Graph, value: ValueId) -> String {
+    graph.value(value).map(|value| value.name.clone()).unwrap_or_default()
+}
+
+/// What the caller of an exported graph gives.
+fn asked_of_graph(graph: &Graph) -> Vec<Asked> {
+    let one = |value: ValueId, kind: Kind| {
+        let tensor = graph.value(value).and_then(|value| value.tensor.clone());
+        Asked { name: name_of(graph, value), kind, metas: tensor.into_iter().collect(), ..Asked::default() }
+    };
+    let asked = graph.inputs.iter().filter_map(|input| match &input.origin {
+        Origin::User => Some(one(input.value, Kind::Tensor)),
+        Origin::Number(hint) => Some(Asked {
+            has_default: hint.is_some(),
+            known: hint.iter().cloned().collect(),
+            ..one(input.value, Kind::Number)
+        }),
+        Origin::Fixed(value) => Some(Asked {
+            has_default: true,
+            known: vec![value.clone()],
+            fixed: Some(value.clone()),
+            ..one(input.value, bind::kind_of(value))
+        }),
+        Origin::State(_) | Origin::Other => None,
+    });
+    asked.collect()
+}
+
+/// What the caller of a TorchScript model gives.
+fn asked_of_script(checkpoint: &Checkpoint, outline: Option<&Graph>) -> Result<Vec<Asked>, String> {
+    let parameters = script::parameters(checkpoint).map_err(|refused| refused.to_string())?;
+    let mut traced = checkpoint.script.iter().flat_map(|script| script.traced.iter().cloned());
+    let asked = parameters.into_iter().map(|parameter| {
+        let mut asked = Asked {
+            has_default: parameter.has_default,
+            known: parameter.known.iter().map(|number| Json::from(*number)).collect(),
+            ..Asked::default()
+        };
+        let many = bind::tensors(&parameter.kind);
+        asked.metas = traced.by_ref().take(many).collect();
+        if asked.metas.is_empty() && many > 0 {
+            asked.likely = outline.and_then(|outline| likely::likely(checkpoint, outline, &parameter.name));
         }
-    }
-    for spec in specs.iter().filter(|spec| spec.name.is_none()) {
-        let at = found.iter().position(Option::is_none);
-        let at = at.ok_or_else(|| format!("--input {spec}: it is one too many; {}", takes()))?;
-        found[at] = Some(spec);
-    }
-    Ok(found)
-}
-
-fn missing(names: &[String], name: &str) -> String {
-    let (name, all) = (quoted(name), quoted(&names.join(", ")).into_owned());
-    format!("--input does not say what `{name}` is: once for each of {all}")
-}
-
-/// Hold a tensor against what the graph takes. Sizes may be others where they were symbols, which the nodes tell.
-fn fits(told: &str, name: &str, meta: Option<&TensorMeta>, is: (Dtype, &[usize])) -> Result<(), String> {
-    let Some(meta) = meta else { return Ok(()) };
-    let kind = |dtype: Dtype| if dtype.is_floating() { "numbers with a point" } else { "whole numbers" };
-    let (dtype, shape) = is;
-    if meta.sizes.len() != shape.len() {
-        let (own, axes) = (meta.sizes.len(), shape.len());
-        return Err(format!("{told}: `{}` has {own} axes in the graph, not {axes}", quoted(name)));
-    }
-    if is_number(meta.dtype) && meta.dtype.is_floating() != dtype.is_floating() {
-        let (own, other) = (kind(meta.dtype), dtype.name());
-        return Err(format!(
-            "{told}: `{}` is {} in the graph, {own}, and not {other}",
-            quoted(name),
-            meta.dtype.name()
-        ));
-    }
-    Ok(())
-}
-
-/// Whether a type is of plain numbers or truth values.
-fn is_number(dtype: Dtype) -> bool {
-    !matches!(dtype, Dtype::Unknown | Dtype::Complex32 | Dtype::Complex64 | Dtype::Complex128)
-}
-
-/// An input at random: standard normal numbers, or whole ones below a bound.
-fn draw(shape: Vec<usize>, dtype: Dtype, below: Option<u64>, seed: u64, at: usize) -> Result<TensorData, String> {
-    let values = if dtype.is_floating() { Values::Normal(1.0) } else { Values::Ids(below.unwrap_or(IDS_BELOW)) };
-    let drawn = Input::new(shape, values).generate(seed, at, Dtype::Float32);
-    drawn.cast(dtype).ok_or_else(|| format!("inputs in {} are not drawn: give them with --inputs", dtype.name()))
+        (asked.name, asked.kind) = (parameter.name, parameter.kind);
+        asked
+    });
+    Ok(asked.collect())
 }
 
 #[cfg(test)]
@@ -195,7 +182,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use t2m_checkpoint::graph::{Input as Placeholder, Origin, Value, ValueId};
+    use t2m_checkpoint::Dtype;
+    use t2m_checkpoint::graph::{Input as Placeholder, TensorMeta, Value};
 
     fn graph() -> Graph {
         let value = |name: &str, dtype, sizes: &[u64]| Value {
@@ -215,7 +203,7 @@ mod tests {
 
     fn drawn(specs: &[&str]) -> Result<(Vec<Given>, Vec<TensorData>), String> {
         let specs: Vec<InputSpec> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
-        inputs(&graph(), Source::Specs(&specs, 7))
+        of_graph(&graph(), Source::Specs(&specs, 7)).map(|inputs| (inputs.given, inputs.tensors))
     }
 
     #[test]
@@ -229,11 +217,11 @@ mod tests {
         // The same seed gives the same numbers, another other ones.
         let specs: Vec<InputSpec> =
             ["2x3x4x4", "2x9<50", "2x9:bool"].iter().map(|spec| spec.parse().unwrap()).collect();
-        let once = |seed| inputs(&graph(), Source::Specs(&specs, seed)).unwrap().1;
+        let once = |seed| of_graph(&graph(), Source::Specs(&specs, seed)).unwrap().tensors;
         assert_eq!(once(3), once(3));
         assert_ne!(once(3), once(4));
         // What nothing is said of is as the graph has it.
-        let (given, _) = inputs(&graph(), Source::Seed(7)).unwrap();
+        let given = of_graph(&graph(), Source::Seed(7)).unwrap().given;
         assert_eq!(given.iter().map(|one| one.dtype).collect::<Vec<_>>(), ["float32", "int64", "bool"]);
     }
 

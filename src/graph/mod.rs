@@ -18,6 +18,7 @@ mod picks;
 pub mod plan;
 pub mod preflight;
 pub mod results;
+mod rounding;
 pub mod run;
 pub mod runner;
 pub mod scripted;

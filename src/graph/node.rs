@@ -2,6 +2,7 @@
 
 use super::events::{NodeResult, NodeVerdict};
 use super::judge::{self, Inherited, Measured, Three, View};
+use super::rounding::Again;
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use serde_json::Value as Json;
@@ -10,17 +11,19 @@ use t2m_engine::graph::Outcome;
 
 /// What a node's results may be apart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Allowed {
+pub(super) struct Allowed<'a> {
     /// By its own rounding.
     pub bound: Bound,
     /// By what it takes.
     pub inherited: Inherited,
+    /// By MLX's own algorithm, where it was computed again.
+    pub again: Option<&'a Again>,
 }
 
 /// Compare each result of a node and keep the worst; returns what each result's tolerance leaves to what takes it.
 pub(super) fn judge_node(
     result: &mut NodeResult,
-    Allowed { bound, inherited }: Allowed,
+    Allowed { bound, inherited, again }: Allowed<'_>,
     torch: &[Outcome],
     exact: &[Outcome],
     alone: Option<&Result<Vec<Outcome>, String>>,
@@ -53,11 +56,12 @@ pub(super) fn judge_node(
             Some(Ok(outcomes)) => data(outcomes, at),
             _ => None,
         };
+        let known = again.zip(arbiter.as_ref()).map_or(0.0, |(again, exact)| again.off(at, exact));
         if let Some(Ok(outcomes)) = mlx_alone
             && let Some(mlx) = data(outcomes, at)
         {
             let exact = arbiter.as_ref().unwrap_or(&reference);
-            match judge::compare(Three { torch: &reference, exact, mlx: &mlx }, bound, View::Isolated) {
+            match judge::compare(Three { torch: &reference, exact, mlx: &mlx }, bound, View::Isolated, known) {
                 Ok(measured) => {
                     let verdict = measured.verdict;
                     if result.isolated.as_ref().is_none_or(|before| worse(&measured, before)) {
@@ -76,6 +80,7 @@ pub(super) fn judge_node(
                 Three { torch: &reference, exact: &exact, mlx: &mlx },
                 bound,
                 View::Accumulated(inherited),
+                known,
             ) {
                 if let Some(left) = left.get_mut(at) {
                     *left = Inherited::of(measured.tolerance, measured.scale);

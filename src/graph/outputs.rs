@@ -93,6 +93,7 @@ impl Lockstep<'_> {
                     Three { torch: &torch, exact: &exact, mlx: &mlx },
                     Bound::Copy,
                     View::Accumulated(live.inherited),
+                    0.0,
                 )
             }
             _ => Err("an engine gave no tensor".to_owned()),

@@ -8,12 +8,14 @@
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
 mod condition;
+mod fetched;
 mod judged;
+
+pub(super) use fetched::first_tensor;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::alias::scattered;
@@ -25,6 +27,7 @@ use super::library;
 use super::node::{Allowed, judge_node};
 use super::picks::Sides;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
+use super::rounding::Again;
 use super::special::{self, Special};
 use super::uses::last_uses;
 use crate::compare::Verdict;
@@ -33,7 +36,7 @@ use crate::registry::aten::{Table, functional};
 use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{CancelToken, Client, Step};
-use t2m_engine::graph::{Call, Outcome, Place, Ran, Run};
+use t2m_engine::graph::{Call, Outcome, Place, Run};
 use t2m_engine::process::Program;
 use t2m_engine::{EngineInfo, EngineState, Side};
 
@@ -74,6 +77,9 @@ pub(super) struct Keys {
     pub own: u64,
 }
 
+/// Those of what no engine holds.
+const NO_KEYS: Keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
+
 /// The values of a graph, or of one within it.
 pub(super) type Values = HashMap<ValueId, Live>;
 
@@ -85,6 +91,8 @@ pub struct Lockstep<'a> {
     from: usize,
     /// The node whose call and inputs are kept, and these.
     watched: Option<usize>,
+    /// Inputs that are numbers.
+    numbers: Vec<(ValueId, Json)>,
     seen: Option<Seen>,
     pub(super) torch: Client,
     pub(super) mlx: Client,
@@ -115,6 +123,7 @@ impl<'a> Lockstep<'a> {
             table: Table::built_in(),
             from: 0,
             watched: None,
+            numbers: Vec::new(),
             seen: None,
             torch: client(Side::Torch),
             mlx: client(Side::Mlx),
@@ -148,6 +157,11 @@ impl<'a> Lockstep<'a> {
         Lockstep { from: node, ..self }
     }
 
+    /// Give these of the graph's inputs these numbers.
+    pub fn with_numbers(self, numbers: &[(ValueId, Json)]) -> Lockstep<'a> {
+        Lockstep { numbers: numbers.to_vec(), ..self }
+    }
+
     /// Keep what this node is given; [`Lockstep::seen`] hands it out.
     pub fn watch(self, node: Option<usize>) -> Lockstep<'a> {
         Lockstep { watched: node, ..self }
@@ -179,6 +193,9 @@ impl<'a> Lockstep<'a> {
         for (id, tensor) in wanted.iter().zip(inputs) {
             let live = self.hold(tensor)?;
             values.insert(*id, live);
+        }
+        for (id, number) in std::mem::take(&mut self.numbers) {
+            values.insert(id, Live::new(Form::Number(number), NO_KEYS));
         }
         self.nodes(graph, &mut values, None)?;
         let outputs = self.outputs(graph, &mut values)?;
@@ -328,36 +345,6 @@ impl<'a> Lockstep<'a> {
         self.both(graph, node, values, index, &torch, mlx).map(Some)
     }
 
-    /// What a node is about to be given.
-    fn look(
-        &mut self,
-        node: &Node,
-        values: &Values,
-        torch: &TorchCall,
-        mlx: &Result<MlxCall, Refusal>,
-    ) -> Result<Seen, Stop> {
-        let mut tensors = IndexMap::new();
-        let takes = mlx.as_ref().map_or(&[][..], |call| call.takes.as_slice());
-        for id in torch.takes.iter().chain(takes) {
-            if let (false, Some(live)) = (tensors.contains_key(id), values.get(id)) {
-                tensors.insert(*id, self.fetch(live.keys.torch)?);
-            }
-        }
-        Ok(Seen { node: node.clone(), torch: torch.clone(), mlx: mlx.clone(), tensors })
-    }
-
-    /// A value of torch's.
-    pub(super) fn fetch(&mut self, key: u64) -> Result<TensorData, Stop> {
-        let run = Run { compute: Dtype::Float32, takes: vec![key], gives: Vec::new(), returns: true };
-        let step = Step { values: Vec::new(), call: Call::Nothing, runs: vec![run], drops: Vec::new() };
-        self.torch.start_step(self.generation, &step)?;
-        let ran = self.torch.finish_step()?;
-        match first_tensor(ran) {
-            Some((data, _)) => Ok(data),
-            None => Err(Stop::Engine("libtorch gave no tensor".to_owned())),
-        }
-    }
-
     /// Both engines at one node.
     fn both(
         &mut self,
@@ -426,11 +413,11 @@ impl<'a> Lockstep<'a> {
         let takes = mlx.as_ref().map_or(&torch.takes, |call| &call.takes);
         let inherited = Inherited::all(takes.iter().filter_map(|id| values.get(id)).map(|live| live.inherited));
         self.keep(node, values, &keys, &outcomes, &own)?;
-        let judge = |result: &mut NodeResult, bound| {
+        let judge = |result: &mut NodeResult, bound, again: Option<&Again>| {
             let (alone, alone_mlx, own) = (alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
-            judge_node(result, Allowed { bound, inherited }, &outcomes, &exact, alone, alone_mlx, own)
+            judge_node(result, Allowed { bound, inherited, again }, &outcomes, &exact, alone, alone_mlx, own)
         };
-        self.judged(&mut result, node, values, (bound, takes.first().copied()), &judge)?;
+        self.judged(&mut result, node, values, bound, &judge)?;
         self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own, bound })?;
         if let Err(refusal) = mlx {
             result.verdict = NodeVerdict::Refused;
@@ -587,14 +574,6 @@ impl<'a> Lockstep<'a> {
 
 fn give_number(node: &Node, number: Json, values: &mut Values) {
     if let Some(Some(id)) = node.outputs.first() {
-        let keys = Keys { torch: 0, exact: 0, copy: 0, own: 0 };
-        values.insert(*id, Live::new(Form::Number(number), keys));
-    }
-}
-
-pub(super) fn first_tensor(ran: Vec<Ran>) -> Option<(TensorData, Option<Place>)> {
-    match ran.into_iter().next()?.results.ok()?.into_iter().next()? {
-        Outcome::Tensor { data: Some(data), place, .. } => Some((data, place)),
-        _ => None,
+        values.insert(*id, Live::new(Form::Number(number), NO_KEYS));
     }
 }

@@ -1,16 +1,19 @@
 //! The thread that runs a graph, and what it reports.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::inputs::{Given, Source, inputs};
+use super::inputs::{self, Given, Source};
 use super::job::Job;
 use super::run::{self, Lockstep, Stop};
+use super::scripted;
 use crate::architecture::spec::InputSpec;
 use crate::threads;
+use t2m_checkpoint::graph::Graph;
 use t2m_engine::client::CancelToken;
 
 /// What to run.
@@ -22,6 +25,8 @@ pub struct Request {
     pub from: usize,
     /// Seed of inputs that are drawn.
     pub seed: u64,
+    /// What the user typed of the inputs; without it they are those that the thread was started with.
+    pub specs: Vec<InputSpec>,
 }
 
 /// What the thread reports, with the request's number. Reports of one request come in order, and none follow its end.
@@ -31,6 +36,8 @@ pub enum Report {
     Started(Vec<Given>),
     /// Something happened in it.
     Event(run::Event),
+    /// The graph that a TorchScript file's code became on these inputs.
+    Graph(Arc<Graph>),
     /// It is over: at the graph's end, or before it.
     Ended(Result<(), Stop>),
 }
@@ -96,25 +103,40 @@ struct Worker {
 
 impl Worker {
     fn run(&self, request: &Request, generation: u64) -> Result<(), Stop> {
-        let graph = self.job.graph().ok_or_else(|| Stop::Inputs("the file holds no graph".to_owned()))?;
-        let source = match (self.specs.as_slice(), self.job.samples()) {
+        let specs = if request.specs.is_empty() { self.specs.as_slice() } else { request.specs.as_slice() };
+        let source = match (specs, self.job.samples()) {
             ([], Some(samples)) => Source::Sample(samples),
             ([], None) => Source::Seed(request.seed),
             (specs, _) => Source::Specs(specs, request.seed),
         };
-        let (given, tensors) = inputs(graph, source).map_err(Stop::Inputs)?;
         let number = request.number;
-        self.tell(number, Report::Started(given));
+        let inputs = match self.job.graph() {
+            Some(graph) => inputs::of_graph(graph, source),
+            None => inputs::of_script(&self.job.checkpoint, source),
+        };
+        let inputs = inputs.map_err(Stop::Inputs)?;
+        self.tell(number, Report::Started(inputs.given.clone()));
         let listener = self.reports.clone();
         let states = move |side, state| drop(listener.send((number, Report::Event(run::Event::Engine(side, state)))));
+        let written;
+        let graph = match self.job.graph() {
+            Some(graph) => graph,
+            None => {
+                let (checkpoint, cancel) = (&self.job.checkpoint, &self.cancel);
+                let graph = scripted::graph(checkpoint, &inputs, self.deadline, cancel, Box::new(states.clone()))?;
+                written = Arc::new(graph);
+                self.tell(number, Report::Graph(Arc::clone(&written)));
+                &written
+            }
+        };
         let mut tell = |event| self.tell(number, Report::Event(event));
         let lockstep = Lockstep::new(&self.job, self.deadline, &self.cancel, states, &mut tell);
         if self.cancel.generation() != generation {
             return Err(Stop::Cancelled);
         }
-        let mut lockstep = lockstep.with_rows(&self.job.table).from(request.from);
+        let mut lockstep = lockstep.with_rows(&self.job.table).with_numbers(&inputs.numbers).from(request.from);
         lockstep.start()?;
-        lockstep.run(graph, &tensors)
+        lockstep.run(graph, &inputs.tensors)
     }
 
     fn tell(&self, number: u64, report: Report) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::events::Stop;
+use super::inputs::Inputs;
 use super::plan::{self, Form};
 use crate::script::{self, Given, World};
 use t2m_checkpoint::graph::{Graph, Node, Origin, TensorMeta, ValueId};
@@ -24,7 +25,7 @@ const FEW: usize = 8;
 /// The code does what no graph can, which is named with its place; or libtorch is missing, or gone.
 pub fn graph(
     checkpoint: &Checkpoint,
-    inputs: &[TensorData],
+    inputs: &Inputs,
     deadline: Duration,
     cancel: &CancelToken,
     listener: Listener,
@@ -33,18 +34,13 @@ pub fn graph(
         checkpoint,
         client: Client::new(Side::Torch, deadline, cancel.clone(), listener),
         generation: cancel.generation(),
-        inputs,
+        inputs: &inputs.tensors,
         held: HashMap::new(),
         next_key: 0,
         drops: Vec::new(),
         stopped: None,
     };
-    let metas = inputs.iter().map(|tensor| TensorMeta {
-        dtype: plan::computed(tensor.dtype),
-        sizes: tensor.shape.iter().map(|size| Some(*size as u64)).collect(),
-    });
-    let metas: Vec<TensorMeta> = metas.collect();
-    let graph = script::graph(checkpoint, &metas, &mut torch);
+    let graph = script::graph(checkpoint, &inputs.arguments, &mut torch);
     match torch.stopped {
         Some(stop) => Err(stop),
         None => graph.map_err(|refused| Stop::Inputs(refused.to_string())),

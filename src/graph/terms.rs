@@ -104,7 +104,7 @@ fn window(name: &str) -> u32 {
     name.chars().rev().find_map(|letter| (letter != 'd').then(|| letter.to_digit(10)).flatten()).unwrap_or(1)
 }
 
-fn number(node: &Node, name: &str) -> Option<usize> {
+pub(super) fn number(node: &Node, name: &str) -> Option<usize> {
     match node.argument(name)? {
         Argument::Plain(value) => value.as_u64().map(|number| number as usize),
         _ => None,
@@ -112,7 +112,7 @@ fn number(node: &Node, name: &str) -> Option<usize> {
 }
 
 /// A number, or a list of them.
-fn numbers(node: &Node, name: &str) -> Option<Vec<i64>> {
+pub(super) fn numbers(node: &Node, name: &str) -> Option<Vec<i64>> {
     match node.argument(name)? {
         Argument::Plain(Json::Array(items)) => items.iter().map(Json::as_i64).collect(),
         Argument::Plain(value) => value.as_i64().map(|number| vec![number]),

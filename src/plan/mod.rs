@@ -10,6 +10,7 @@ pub mod naive;
 pub mod random;
 pub mod recipes;
 pub mod rename;
+mod snippet;
 pub mod weights;
 mod words;
 

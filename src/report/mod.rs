@@ -8,6 +8,7 @@ pub mod inspect_json;
 pub mod inspect_text;
 pub mod matrix;
 pub mod ops;
+pub mod page;
 pub mod repro;
 pub mod run;
 pub mod verify;

@@ -40,7 +40,14 @@ impl Report<'_> {
         let inputs: Vec<Value> = self
             .inputs
             .iter()
-            .map(|given| json!({"name": given.name, "dtype": given.dtype, "shape": given.shape, "from": given.from}))
+            .map(|given| {
+                let mut one =
+                    json!({"name": given.name, "dtype": given.dtype, "shape": given.shape, "from": given.from});
+                if let Some(value) = &given.value {
+                    one["value"] = value.clone();
+                }
+                one
+            })
             .collect();
         json!({
             "schema": 1,

@@ -181,6 +181,19 @@ impl Machine<'_> {
             "as_tensor" if matches!(first, Value::Tensor(_)) => Some(first.clone()),
             "as_tensor" => self.tensor(frame, at, first, named)?,
             "__round_to_zero_floordiv" => self.arithmetic(frame, at, "div", given, Some("trunc"))?,
+            // Everything is in one place: `x.to(device)` is `x`, `x.to(device, dtype)` is `x.to(dtype)`.
+            "to" | "cuda" | "cpu"
+                if matches!(first, Value::Tensor(_))
+                    && (name != "to" || matches!(given.get(1), Some(Value::Device | Value::None))) =>
+            {
+                match given.get(2).filter(|dtype| name == "to" && matches!(dtype, Value::Number(Number::Int(_)))) {
+                    Some(dtype) => {
+                        let cast = vec![first.clone(), dtype.clone()];
+                        Some(self.op(frame, at, "to", cast, Vec::new(), None)?)
+                    }
+                    None => Some(first.clone()),
+                }
+            }
             "to" if matches!(first, Value::Scalar(_)) => {
                 let number = first.number();
                 let dtype = given

@@ -272,6 +272,9 @@ const MOST_ROUNDS: usize = 1_000_000;
 
 /// Whether a value is of a type; `None` where that is not known.
 fn is_a(value: &Value, kind: &Expression) -> Option<bool> {
+    if let Value::Member(member) = value {
+        return Some(kind.dotted().is_some_and(|class| class == member.class));
+    }
     let named = |name: &str| match (name, value) {
         (_, Value::Unknown) => None,
         ("Tensor", Value::Tensor(_) | Value::Scalar(_)) => Some(true),

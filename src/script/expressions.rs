@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::machine::{Frame, Machine, Result};
-use super::value::{Number, Value};
+use super::value::{Member, Number, Value};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::script::syntax::{Expression, Form};
 
@@ -72,6 +72,15 @@ impl Machine<'_> {
                 return self.state(&dotted).or_else(|error| self.refuse(frame, whole.at, error.to_string()));
             }
             if first == "__torch__" {
+                if let Some(member) = self.member_named(&dotted)? {
+                    return Ok(member);
+                }
+                // `.value` or `.name` of one.
+                if let Some((before, what)) = dotted.rsplit_once('.')
+                    && let Some(Value::Member(member)) = self.member_named(before)?
+                {
+                    return self.of_member(frame, whole.at, &member, what);
+                }
                 return match self.function(&dotted)? {
                     Some(_) => Ok(Value::Function(Rc::from(dotted))),
                     None => self.refuse(frame, whole.at, format!("{} is not known", quoted(&dotted))),
@@ -94,6 +103,7 @@ impl Machine<'_> {
                     None => self.refuse(frame, whole.at, format!("a tuple has no field {}", quoted(name))),
                 }
             }
+            Value::Member(member) => self.of_member(frame, whole.at, &member, name),
             Value::Device => Ok(if name == "type" { Value::text("cpu") } else { Value::None }),
             other => {
                 let (at, kind) = (whole.at, other.kind());
@@ -102,6 +112,14 @@ impl Machine<'_> {
                     None => self.refuse(frame, at, format!("{kind} has no attribute {}", quoted(name))),
                 }
             }
+        }
+    }
+
+    fn of_member(&mut self, frame: &Frame, at: usize, member: &Member, name: &str) -> Result<Value> {
+        match name {
+            "name" => Ok(Value::text(&member.name)),
+            "value" => Ok(member.value.clone()),
+            _ => self.refuse(frame, at, format!("a member of an enumeration has no {}", quoted(name))),
         }
     }
 }

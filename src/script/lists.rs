@@ -218,8 +218,85 @@ impl Machine<'_> {
                 let found = pairs.iter().find(|(known, _)| known.equals(key) == Some(true));
                 Some(found.map_or_else(|| given.get(2).cloned().unwrap_or(Value::None), |(_, value)| value.clone()))
             }
+            ("index", Some(list @ (Value::List(_) | Value::Tuple(..))), Some(value)) => {
+                let found = list.items().unwrap_or_default();
+                match found.iter().position(|item| item.equals(value) == Some(true)) {
+                    Some(at) => Some(Value::int(at as i64)),
+                    None => return self.refuse(frame, at, format!("a list has no {}", shown(value))),
+                }
+            }
+            ("count", Some(list @ (Value::List(_) | Value::Tuple(..))), Some(value)) => {
+                let found = list.items().unwrap_or_default();
+                Some(Value::int(found.iter().filter(|item| item.equals(value) == Some(true)).count() as i64))
+            }
+            ("remove", Some(Value::List(items)), Some(value)) => {
+                let found = items.borrow().iter().position(|item| item.equals(value) == Some(true));
+                match found {
+                    Some(at) => drop(items.borrow_mut().remove(at)),
+                    None => return self.refuse(frame, at, format!("a list has no {}", shown(value))),
+                }
+                Some(Value::None)
+            }
+            ("Delete" | "pop", Some(Value::Dict(pairs)), Some(key)) => {
+                let found = pairs.borrow().iter().position(|(known, _)| known.equals(key) == Some(true));
+                match found {
+                    Some(at) => Some(pairs.borrow_mut().remove(at).1),
+                    None => return self.refuse(frame, at, format!("a dict has no {}", shown(key))),
+                }
+            }
+            ("Delete", Some(Value::List(items)), Some(index)) => {
+                let length = items.borrow().len();
+                match index.as_int().and_then(|index| place(index, length)) {
+                    Some(at) => drop(items.borrow_mut().remove(at)),
+                    None => return self.refuse(frame, at, format!("a list of {length} has no place {}", shown(index))),
+                }
+                Some(Value::None)
+            }
+            ("setdefault", Some(dict @ Value::Dict(pairs)), Some(key)) => {
+                let found = pairs.borrow().iter().find(|(known, _)| known.equals(key) == Some(true)).cloned();
+                match found {
+                    Some((_, value)) => Some(value),
+                    None => {
+                        let value = given.get(2).cloned().unwrap_or(Value::None);
+                        self.set_item(frame, at, dict, key, value.clone())?;
+                        Some(value)
+                    }
+                }
+            }
+            ("update", Some(dict @ Value::Dict(_)), Some(Value::Dict(more))) => {
+                let more = more.borrow().clone();
+                for (key, value) in more {
+                    self.set_item(frame, at, dict, &key, value)?;
+                }
+                Some(Value::None)
+            }
+            ("__contains__", Some(Value::Unknown | Value::Several(_)), Some(_)) => Some(Value::Unknown),
+            ("__contains__", Some(tuple @ Value::Tuple(..)), Some(value)) => {
+                let found = tuple.items().unwrap_or_default();
+                Some(Value::bool(found.iter().any(|item| item.equals(value) == Some(true))))
+            }
             ("dict", None, None) => Some(Value::Dict(Default::default())),
-            ("format" | "percentFormat", Some(Value::Text(text)), _) => Some(Value::Text(text.clone())),
+            ("format", Some(Value::Text(text)), _) => {
+                Some(Value::text(&formatted(text, "{}", given.get(1..).unwrap_or_default())))
+            }
+            ("percentFormat", Some(Value::Text(text)), _) => Some(Value::Text(text.clone())),
+            ("replace", Some(Value::Text(text)), Some(Value::Text(old))) => match given.get(2) {
+                Some(Value::Text(new)) => {
+                    let replaced = text.replace(&**old, new);
+                    self.long(frame, at, replaced.len())?;
+                    Some(Value::text(&replaced))
+                }
+                _ => None,
+            },
+            ("split", Some(Value::Text(text)), between) => {
+                let parts: Vec<Value> = match between {
+                    Some(Value::Text(between)) if !between.is_empty() => {
+                        text.split(&**between).map(Value::text).collect()
+                    }
+                    _ => text.split_whitespace().map(Value::text).collect(),
+                };
+                Some(Value::list(parts))
+            }
             ("str", Some(value), None) => Some(Value::text(&shown(value))),
             ("startswith", Some(Value::Text(a)), Some(Value::Text(b))) => Some(Value::bool(a.starts_with(&**b))),
             ("endswith", Some(Value::Text(a)), Some(Value::Text(b))) => Some(Value::bool(a.ends_with(&**b))),
@@ -263,6 +340,20 @@ impl Machine<'_> {
             items.into_iter().skip(start).take(count).step_by(usize::try_from(step).unwrap_or(usize::MAX)).collect();
         Ok(Some(if matches!(of, Value::Tuple(..)) { Value::tuple(part) } else { Value::list(part) }))
     }
+}
+
+/// A text with each `{}` in it as one of the values.
+fn formatted(text: &str, hole: &str, values: &[Value]) -> String {
+    let mut out = String::new();
+    let mut values = values.iter();
+    let mut parts = text.split(hole).peekable();
+    while let Some(part) = parts.next() {
+        out.push_str(part);
+        if parts.peek().is_some() {
+            out.push_str(&values.next().map_or_else(|| hole.to_owned(), shown));
+        }
+    }
+    out
 }
 
 fn over(name: &str, numbers: &[Number]) -> Option<Value> {

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::value::{Gone, Number, Tensor, Value};
+use super::signature::{Argument as Given, Parameter};
+use super::value::{Gone, Member, Number, Tensor, Value};
 use super::{Refused, World};
 use t2m_checkpoint::escape::{escape, quoted};
 use t2m_checkpoint::graph::{Argument, Graph, Input, Origin, TensorMeta, ValueId};
-use t2m_checkpoint::script::syntax::{Class, Expression, Form, Function, Module, Parameter};
+use t2m_checkpoint::script::syntax::{Class, Function, Module};
 use t2m_checkpoint::script::{Attribute, File, Script, parse};
 use t2m_checkpoint::{Checkpoint, TensorId};
 
@@ -110,57 +111,35 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// Go through the model's forward on inputs of these types and sizes, or on such as are not known.
-    pub fn run(mut self, inputs: Option<&[TensorMeta]>) -> Result<Graph> {
+    /// The model's forward.
+    pub fn forward(&mut self) -> Result<(Found, Function)> {
         let root = self.script.objects.first().map(|object| object.class.clone()).unwrap_or_default();
         let forward = self.method(&root, "forward")?.ok_or_else(|| refused("the model has no forward"))?;
         let function = forward.function().cloned().ok_or_else(|| refused("the model has no forward"))?;
-        let mut left = inputs.map(|inputs| inputs.iter());
-        let mut given = vec![Value::Object(0)];
-        for parameter in function.parameters.iter().skip(1) {
-            let value = match &mut left {
-                Some(left) => self.input(parameter, left)?,
-                None if parameter.default.is_some() => None,
-                None => self.input(parameter, &mut std::iter::empty())?,
-            };
-            match value {
-                Some(value) => given.push(value),
-                None => break,
+        Ok((forward, function))
+    }
+
+    /// Go through the model's forward on these arguments, one for each parameter; without any on such as are not known.
+    pub fn run(mut self, arguments: Option<&[Given]>) -> Result<Graph> {
+        let parameters = self.parameters()?;
+        let unknown: Vec<Given>;
+        let arguments = match arguments {
+            Some(arguments) => arguments,
+            None => {
+                unknown = parameters.iter().map(Parameter::unknown).collect();
+                &unknown
             }
+        };
+        let mut named = Vec::with_capacity(parameters.len());
+        for (parameter, argument) in parameters.iter().zip(arguments) {
+            named.extend(self.given_value(argument).map(|value| (parameter.name.clone(), value)));
         }
-        if let Some(more) = left.map(|left| left.count()).filter(|more| *more > 0) {
-            let all = inputs.map_or(0, <[TensorMeta]>::len);
-            return Err(refused(format!("the model's forward takes {} inputs, not {all}", all - more)));
-        }
+        let (forward, _) = self.forward()?;
         let outside = self.outside(&forward);
-        let result = self.call(&outside, 0, &forward, given, Vec::new())?;
+        let result = self.call(&outside, 0, &forward, vec![Value::Object(0)], named)?;
         self.output(&result);
         // What is alive to the end is no longer asked for.
         Ok(std::mem::take(&mut self.graph))
-    }
-
-    /// The graph with nothing but its inputs.
-    pub fn inputs(mut self, has: &dyn Fn(usize, &str) -> bool) -> Result<Graph> {
-        let root = self.script.objects.first().map(|object| object.class.clone()).unwrap_or_default();
-        let forward = self.method(&root, "forward")?;
-        let function = forward.as_ref().and_then(Found::function).ok_or_else(|| refused("the model has no forward"))?;
-        for parameter in function.parameters.iter().skip(1) {
-            let at = self.graph.inputs.len();
-            let is_list = parameter.kind.as_ref().is_some_and(|kind| matches!(shape(kind).0, Shape::List));
-            if parameter.default.is_some() && !has(at, &parameter.name) {
-                break;
-            }
-            let required = Parameter { default: None, ..parameter.clone() };
-            let traced = self.script.traced.get(at..).unwrap_or_default();
-            self.input(&required, &mut traced.iter())?;
-            while is_list
-                && has(self.graph.inputs.len(), &format!("{}_{}", parameter.name, self.graph.inputs.len() - at))
-            {
-                let name = format!("{}_{}", parameter.name, self.graph.inputs.len() - at);
-                self.placeholder(&name, None);
-            }
-        }
-        Ok(self.graph)
     }
 
     /// The frame that the model's forward is called from.
@@ -168,49 +147,8 @@ impl<'a> Machine<'a> {
         Frame { file: forward.file, begin: usize::MAX, locals: HashMap::new(), module: Arc::from(""), called_at: None }
     }
 
-    /// The value of a parameter of the model's forward: tensors, in the order that they are given. `None` where there are no
-    /// more and it has a default.
-    fn input(&mut self, parameter: &Parameter, left: &mut dyn Iterator<Item = &TensorMeta>) -> Result<Option<Value>> {
-        let first = left.next();
-        if first.is_none() && parameter.default.is_some() {
-            return Ok(None);
-        }
-        if first.is_none() && !self.lenient {
-            return Err(refused(format!(
-                "the model's forward takes an input `{}` more than there are",
-                escape(&parameter.name)
-            )));
-        }
-        let kind = parameter.kind.as_ref();
-        let (shape, count) = kind.map_or((Shape::One, 1), shape);
-        let mut tensors = vec![self.placeholder(&parameter.name, first.cloned())];
-        match shape {
-            Shape::One => Ok(tensors.pop()),
-            Shape::Tuple => {
-                for number in 1..count {
-                    let meta = left.next();
-                    if meta.is_none() && !self.lenient {
-                        return Err(refused(format!(
-                            "the input `{}` is made of {count} tensors",
-                            escape(&parameter.name)
-                        )));
-                    }
-                    tensors.push(self.placeholder(&format!("{}_{number}", parameter.name), meta.cloned()));
-                }
-                Ok(Some(Value::tuple(tensors)))
-            }
-            Shape::List => {
-                for meta in left {
-                    let name = format!("{}_{}", parameter.name, tensors.len());
-                    tensors.push(self.placeholder(&name, Some(meta.clone())));
-                }
-                Ok(Some(Value::list(tensors)))
-            }
-            Shape::Other => Err(refused(format!("the input `{}` is no tensor", escape(&parameter.name)))),
-        }
-    }
-
-    fn placeholder(&mut self, name: &str, meta: Option<TensorMeta>) -> Value {
+    /// An input of the graph.
+    pub fn placeholder(&mut self, name: &str, meta: Option<TensorMeta>) -> Value {
         let value = self.define(name.to_owned(), meta);
         self.graph.inputs.push(Input { value, origin: Origin::User });
         Value::Tensor(Tensor::new(value, &self.gone))
@@ -336,7 +274,10 @@ impl<'a> Machine<'a> {
                 return Ok(Some(Value::bool(false)));
             }
             if let Some((_, attribute)) = found.attributes.iter().find(|(known, _)| known == name) {
-                let value = self.stored_attribute(attribute)?;
+                let mut value = self.stored_attribute(attribute)?;
+                if let Value::Tuple(_, names @ None) = &mut value {
+                    *names = self.field_names(&found.class, name)?.map(Rc::new);
+                }
                 if matches!(value, Value::List(_) | Value::Dict(_)) {
                     // What is appended to it is seen by who asks again.
                     self.set.insert((object, name.to_owned()), value.clone());
@@ -351,6 +292,38 @@ impl<'a> Machine<'a> {
         let mut frame =
             Frame { file, begin: usize::MAX, locals: HashMap::new(), module: Arc::from(""), called_at: None };
         self.expression(&mut frame, value).map(Some)
+    }
+
+    /// The members of an enumeration, in the code's order; none where the class is no enumeration.
+    pub fn members(&mut self, class: &str) -> Result<Vec<Member>> {
+        let Some((file, module, at)) = self.class(class)? else { return Ok(Vec::new()) };
+        let Some(found) = module.classes.get(at).filter(|found| found.base.as_deref() == Some("Enum")) else {
+            return Ok(Vec::new());
+        };
+        let mut frame =
+            Frame { file, begin: usize::MAX, locals: HashMap::new(), module: Arc::from(""), called_at: None };
+        let read = found.constants.iter().map(|(name, value)| {
+            let value = self.expression(&mut frame, value)?;
+            Ok(Member { class: class.to_owned(), name: name.clone(), value })
+        });
+        read.collect()
+    }
+
+    /// A member of an enumeration by its full name, if that is one.
+    pub fn member_named(&mut self, dotted: &str) -> Result<Option<Value>> {
+        let Some((class, name)) = dotted.rsplit_once('.') else { return Ok(None) };
+        let found = self.members(class)?.into_iter().find(|member| member.name == name);
+        Ok(found.map(|member| Value::Member(Rc::new(member))))
+    }
+
+    /// The names of a named tuple's members, where a class declares an attribute to be one.
+    fn field_names(&mut self, class: &str, attribute: &str) -> Result<Option<Vec<String>>> {
+        let Some((_, module, at)) = self.class(class)? else { return Ok(None) };
+        let fields = module.classes.get(at).map(|class| class.fields.as_slice()).unwrap_or_default();
+        let kind = fields.iter().find(|(name, _)| name == attribute).and_then(|(_, kind)| kind.dotted());
+        let Some((_, module, at)) = kind.map(|kind| self.class(&kind)).transpose()?.flatten() else { return Ok(None) };
+        let tuple = module.classes.get(at).filter(|class| class.base.as_deref() == Some("NamedTuple"));
+        Ok(tuple.map(|class| class.fields.iter().map(|(name, _)| name.clone()).collect()))
     }
 
     fn stored_attribute(&mut self, attribute: &Attribute) -> Result<Value> {
@@ -372,6 +345,13 @@ impl<'a> Machine<'a> {
                     pairs.iter().map(|(key, value)| Ok((self.stored_attribute(key)?, self.stored_attribute(value)?)));
                 Value::Dict(Rc::new(pairs.collect::<Result<Vec<_>>>()?.into()))
             }
+            Attribute::Member(class, value) => {
+                let value = self.stored_attribute(value)?;
+                let member = self.members(class)?.into_iter().find(|member| member.value.equals(&value) == Some(true));
+                let member = member.ok_or_else(|| refused(format!("{} has no member of this value", quoted(class))))?;
+                Value::Member(Rc::new(member))
+            }
+            Attribute::Device => Value::Device,
             Attribute::Unread => return Err(refused("an attribute is of a kind that is not read")),
         })
     }
@@ -418,29 +398,5 @@ impl<'a> Machine<'a> {
             None => code,
         };
         Err(refused(format!("{} at {place}", what.into())))
-    }
-}
-
-/// What an input of the model is made of.
-enum Shape {
-    One,
-    Tuple,
-    List,
-    Other,
-}
-
-/// The shape of a type, and how many tensors it takes.
-fn shape(kind: &Expression) -> (Shape, usize) {
-    let is = |expression: &Expression, name: &str| matches!(&expression.form, Form::Name(known) if known == name);
-    match &kind.form {
-        Form::Name(name) if name == "Tensor" => (Shape::One, 1),
-        Form::Subscript(outer, inner) if is(outer, "Optional") => inner.first().map_or((Shape::Other, 0), shape),
-        Form::Subscript(outer, inner) if is(outer, "List") && inner.first().is_some_and(|one| is(one, "Tensor")) => {
-            (Shape::List, 1)
-        }
-        Form::Subscript(outer, inner) if is(outer, "Tuple") && inner.iter().all(|one| is(one, "Tensor")) => {
-            (Shape::Tuple, inner.len())
-        }
-        _ => (Shape::Other, 0),
     }
 }

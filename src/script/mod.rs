@@ -12,6 +12,7 @@ mod lists;
 mod machine;
 mod numbers;
 mod ops;
+pub mod signature;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod value;
 use serde_json::Value as Json;
 
 use machine::Machine;
+use signature::{Argument, Parameter};
 use t2m_checkpoint::Checkpoint;
 use t2m_checkpoint::graph::{Graph, Node, TensorMeta, ValueId};
 
@@ -79,12 +81,12 @@ pub struct Refused {
     raises: bool,
 }
 
-/// The graph that a file's code is for inputs of these types and sizes.
+/// The graph that a file's code is for these arguments, one for each of the [parameters].
 ///
 /// # Errors
 /// The file has no code; or the code does what no graph can, which is named with its place.
-pub fn graph(checkpoint: &Checkpoint, inputs: &[TensorMeta], world: &mut dyn World) -> Result<Graph, Refused> {
-    on_a_large_stack(|| Machine::new(checkpoint, world, false)?.run(Some(inputs)))
+pub fn graph(checkpoint: &Checkpoint, arguments: &[Argument], world: &mut dyn World) -> Result<Graph, Refused> {
+    on_a_large_stack(|| Machine::new(checkpoint, world, false)?.run(Some(arguments)))
 }
 
 /// The graph as far as the file alone tells it, to count its ops by: a value that depends on sizes is
@@ -96,17 +98,16 @@ pub fn outline(checkpoint: &Checkpoint) -> Result<Graph, Refused> {
     on_a_large_stack(|| Machine::new(checkpoint, &mut Unknown, true)?.run(None))
 }
 
-/// The inputs alone, named as the model's forward names them: those that have to be given, and of the others as many as `has`
-/// says of by their place and name.
+/// What the model's forward takes, in order.
 ///
 /// # Errors
 /// As [`graph`].
-pub fn inputs(checkpoint: &Checkpoint, has: &(dyn Fn(usize, &str) -> bool + Sync)) -> Result<Graph, Refused> {
-    on_a_large_stack(|| Machine::new(checkpoint, &mut Unknown, true)?.inputs(has))
+pub fn parameters(checkpoint: &Checkpoint) -> Result<Vec<Parameter>, Refused> {
+    on_a_large_stack(|| Machine::new(checkpoint, &mut Unknown, true)?.parameters())
 }
 
 /// Functions call each other, and expressions are nested: what is bounded by [`machine::DEEPEST`] needs more than a thread has.
-fn on_a_large_stack(work: impl FnOnce() -> Result<Graph, Refused> + Send) -> Result<Graph, Refused> {
+fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Refused> + Send) -> Result<T, Refused> {
     std::thread::scope(|scope| {
         let failed = || Refused { what: "no thread can be started that reads the code".to_owned(), raises: false };
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).map_err(|_| failed())?;

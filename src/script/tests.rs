@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::graph::preflight::Preflight;
-use t2m_checkpoint::graph::Argument;
+use t2m_checkpoint::graph::Argument as Of;
 use t2m_checkpoint::script::{Attribute, File, Object, Script};
 
 /// A model whose class is written here, with an object in it.
@@ -64,7 +64,7 @@ impl World for Same {
 
 fn run(body: &str) -> Result<Graph, Refused> {
     let meta = TensorMeta { dtype: t2m_checkpoint::Dtype::Float32, sizes: vec![Some(2), Some(3)] };
-    graph(&forward(body), &[meta], &mut Same)
+    graph(&forward(body), &[Argument::Tensor("x".to_owned(), Some(meta))], &mut Same)
 }
 
 #[test]
@@ -78,9 +78,9 @@ fn conditions_loops_and_lists_are_written_out() {
         targets,
         ["aten.relu.default", "aten.mul.Scalar", "aten.relu.default", "aten.tanh.default", "aten.cat.default"]
     );
-    assert_eq!(graph.nodes[1].argument("other"), Some(&Argument::Plain(2.into())));
+    assert_eq!(graph.nodes[1].argument("other"), Some(&Of::Plain(2.into())));
     assert_eq!((&*graph.nodes[3].module, &*graph.nodes[4].module), ("part", ""));
-    let Some(Argument::List(tensors)) = graph.nodes[4].argument("tensors") else { unreachable!() };
+    let Some(Of::List(tensors)) = graph.nodes[4].argument("tensors") else { unreachable!() };
     assert_eq!(tensors.len(), 4);
     assert_eq!(graph.outputs.len(), 1);
 }
@@ -128,7 +128,7 @@ fn what_no_graph_can_is_refused_at_its_line() {
     assert_eq!(none.to_string(), "the file holds no code of TorchScript's");
     assert_eq!(
         graph(&forward("return x"), &[], &mut Same).unwrap_err().to_string(),
-        "the model's forward takes an input `x` more than there are"
+        "forward is not given x at code/__torch__.py"
     );
 }
 

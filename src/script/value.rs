@@ -23,12 +23,23 @@ pub(super) enum Value {
     /// An object, by its index.
     Object(usize),
     Device,
+    /// A member of an enumeration.
+    Member(Rc<Member>),
     /// A function of the archive's, by its full name.
     Function(Rc<str>),
     /// So many tensors that only sizes tell how many; one stands for all.
     Several(Tensor),
     /// A number, or several, that depend on sizes or elements that nothing tells.
     Unknown,
+}
+
+/// A member of an enumeration of the archive's.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// The enumeration, as TorchScript has it.
+    pub class: String,
+    pub name: String,
+    pub value: Value,
 }
 
 /// A number or a truth value.
@@ -130,6 +141,7 @@ impl Value {
             Value::Dict(_) => "a dict",
             Value::Object(_) => "an object",
             Value::Device => "a device",
+            Value::Member(_) => "a member of an enumeration",
             Value::Function(_) => "a function",
             Value::Several(_) => "a list",
             Value::Unknown => "what is not known",
@@ -145,6 +157,7 @@ impl Value {
             (Value::Text(a), Value::Text(b)) => a == b,
             (Value::Object(a), Value::Object(b)) => a == b,
             (Value::Function(a), Value::Function(b)) => a == b,
+            (Value::Member(a), Value::Member(b)) => a.class == b.class && a.name == b.name,
             (Value::None, Value::None) | (Value::Device, Value::Device) => true,
             (Value::List(_), Value::List(_)) | (Value::Tuple(..), Value::Tuple(..)) => {
                 let (a, b) = (self.items()?, other.items()?);

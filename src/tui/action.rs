@@ -11,8 +11,11 @@ use super::converting::{self, Wish};
 use super::document::Document;
 use super::panels::Name;
 use super::panels::build::Wanted;
+use super::reporting::{Order, Refused};
+use super::takeaway::What;
 use crate::exit::Exit;
 use crate::graph::runner;
+use crate::session::{Change, Place, Told};
 use crate::source::highlight::Run;
 use crate::typed::Edit;
 use crate::verify;
@@ -70,6 +73,14 @@ pub enum Command {
     NextFailure,
     PreviousFailure,
     Nodes,
+    RunAgain,
+    /// Let what may come next take the place of what is typed.
+    Complete,
+    /// Copy one thing of the selection: `{ copy = "path" }`.
+    Copy(What),
+    CopyRow,
+    Edit,
+    Screenshot,
     Search,
     Yes,
     No,
@@ -143,10 +154,16 @@ pub enum Action {
     Highlighted(Highlighted),
     /// A thread other than the screen's panicked: its message.
     WorkerPanicked(String),
+    /// A report is written, or is not.
+    Reported(Result<String, Refused>),
+    /// Something is to be said in the bottom line.
+    Said(String),
     /// A frame was drawn: where things went.
     Drawn(Box<Areas>),
     /// Time for the next frame of a spinner.
     Tick,
+    /// The keeper has written the session, or could not.
+    Kept(Told),
 }
 
 /// What the runtime must do.
@@ -182,6 +199,18 @@ pub enum Effect {
     Retell(Vec<Edit>),
     /// Capture the mouse, or let it go.
     Mouse(bool),
+    /// Keep this for the next time.
+    Keep(Change),
+    /// Remember where sessions are to be kept.
+    Answer(Place),
+    /// Give a text to the terminal's clipboard.
+    Copy(String),
+    /// Let the user's editor show a line of a file, and come back.
+    Edit(String, usize),
+    /// Write a report.
+    Report(Box<Order>),
+    /// Write what the screen shows as a picture.
+    Screenshot,
     /// Tell the terminal that something long is over: in these words, where it can show any.
     Notify(String),
 }

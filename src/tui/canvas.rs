@@ -12,6 +12,7 @@ use super::keymap::Keymap;
 use super::panes::View;
 use super::text;
 use super::theme::Theme;
+use crate::fuzzy::{Matcher, Words};
 use crate::model::ModuleId;
 
 /// One frame over an open checkpoint.
@@ -27,6 +28,8 @@ pub struct Canvas<'a> {
     pub view: &'a View,
     /// What the search matches, in order.
     pub found: &'a [ModuleId],
+    /// What it looks for, where it matches something.
+    pub sought: Option<(&'a Words, Matcher)>,
     /// The cells.
     pub buffer: &'a mut Buffer,
     /// Where things have been drawn so far.

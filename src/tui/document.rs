@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 use super::nodes::Nodes;
 use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
+use super::work::Keeping;
 use crate::architecture::{self, Architecture};
 use crate::export::state_dict::known_share;
+use crate::filter::{Facts, Kept};
 use crate::findings::blockers::Serious;
 use crate::findings::ops::{self, Counts};
 use crate::findings::{Blockers, Folders, Headline};
@@ -20,6 +22,7 @@ use crate::registry::{Registry, library};
 use crate::source::{Blocker, ClassSource, Reach, Severity};
 use crate::triage::{ModuleTriage, Status, Triage};
 use crate::typed::Typed;
+use crate::verify::Results;
 use t2m_checkpoint::{Checkpoint, PickleGlobal};
 
 /// A checkpoint as the screen sees it. It does not change once made.
@@ -39,8 +42,14 @@ pub struct Document {
     pub offer: Offer,
     /// What an attribute that is typed is checked against; `None` where there is no file.
     pub checked: Option<Checked>,
+    /// The file as the program knows it, for reports; `None` where there is no file.
+    pub opened: Option<Opened>,
+    /// The options that it was opened with, as arguments.
+    pub arguments: Vec<String>,
     /// What was typed.
     pub typed: Arc<Typed>,
+    /// What is kept of it of earlier runs, and where.
+    pub keeping: Keeping,
     /// The modules.
     pub model: Arc<Model>,
     /// Their triage.
@@ -216,6 +225,7 @@ impl Document {
         document.about = About::of(opened);
         document.typed = opened.typed.clone();
         let (checkpoint, registry) = (opened.checkpoint.clone(), opened.registry.clone());
+        document.opened = Some(opened.clone());
         document.checked = Some(Checked { checkpoint, registry });
         document.findings.extend(list::all_ops(opened));
         document.ops = ops::counts(opened);
@@ -259,7 +269,10 @@ impl Document {
             about: About::default(),
             offer: Offer::default(),
             checked: None,
+            opened: None,
+            arguments: Vec::new(),
             typed: Arc::default(),
+            keeping: Keeping::default(),
             model,
             triage,
             headline,
@@ -284,6 +297,12 @@ impl Document {
         let paths =
             |document: &Document| document.model.modules.iter().map(|module| module.path.clone()).collect::<Vec<_>>();
         self.len() == other.len() && paths(self) == paths(other)
+    }
+
+    /// What is known of its modules, as filters ask for it.
+    pub fn facts<'a>(&'a self, results: &'a Results, kept: &'a dyn Kept) -> Facts<'a> {
+        let tensors = self.checked.as_ref().map_or(&[][..], |checked| &checked.checkpoint.tensors);
+        Facts { model: &self.model, triage: &self.triage, tensors, results, kept }
     }
 
     /// Number of modules.

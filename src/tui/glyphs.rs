@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::compare::Verdict;
 use crate::graph::run::NodeVerdict;
+use crate::session::{Mark, Note};
 use crate::triage::Status;
 
 /// Frames of a spinner, one for each tick.
@@ -60,6 +61,21 @@ pub fn node_verdict(of: NodeVerdict) -> char {
     }
 }
 
+/// The sign of a mark, or of a note without one.
+pub fn note(note: &Note) -> char {
+    note.mark.as_ref().map_or('¶', mark)
+}
+
+/// The sign of a mark.
+pub fn mark(mark: &Mark) -> char {
+    match mark {
+        Mark::Todo => '☐',
+        Mark::Done => '☑',
+        Mark::Skip => '⊘',
+        Mark::Own(_) => '★',
+    }
+}
+
 /// Replace everything that is not ASCII.
 pub fn to_ascii(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
@@ -86,6 +102,11 @@ fn ascii(sign: char) -> &'static str {
         '≈' => "~",
         '·' | '∙' => ".",
         '⚑' => "^",
+        '☐' => "T",
+        '☑' => "D",
+        '⊘' => "S",
+        '★' => "*",
+        '¶' => "N",
         '▾' => "v",
         '▸' => ">",
         '▌' => ">",

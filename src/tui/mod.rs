@@ -8,6 +8,7 @@
 //! | [`document`] | the checkpoint, with sums ready for drawing |
 //! | [`offer`] | what a model of bare weights may be built by |
 //! | [`nodes`], [`ran`], [`levels`] | the graph by module and line; what its run gave; which node stands for many in a chart |
+//! | [`work`] | what is kept: marks, notes, results on record, where the user was |
 //! | [`panes`] | tree, source, measurement and graph: one file each |
 //! | [`panels`] | help, search, conversion and the like over the panes: one file each |
 //! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
@@ -15,6 +16,9 @@
 //! | [`failed`] | the message where no checkpoint can be opened |
 //! | [`scroll`] | how far each key moves |
 //! | [`jobs`] | what takes time: how far it is, how fast, how long yet |
+//! | [`field`] | a line of text that is edited |
+//! | [`takeaway`], [`clipboard`], [`editor`], [`reporting`] | what is taken out of the screen: copied, edited, reported |
+//! | [`shell`] | words as a shell takes them |
 //! | [`keymap`], [`theme`], [`glyphs`] | keys, colours and signs, from `assets/` |
 //! | [`canvas`], [`text`] | what drawing is given, and text that fits |
 //! | [`draw`] | a frame: header and footer, with panes and panels between; the chart |
@@ -25,11 +29,14 @@
 pub mod action;
 pub mod areas;
 pub mod canvas;
+pub mod clipboard;
 pub mod context;
 pub mod converting;
 pub mod document;
 pub mod draw;
+pub mod editor;
 pub mod failed;
+pub mod field;
 pub mod glyphs;
 pub mod jobs;
 pub mod keymap;
@@ -39,14 +46,18 @@ pub mod offer;
 pub mod panels;
 pub mod panes;
 pub mod ran;
+pub mod reporting;
 pub mod runtime;
 pub mod scroll;
+pub mod shell;
 pub mod snapshot;
 pub mod state;
 pub mod svg;
+pub mod takeaway;
 pub mod term;
 pub mod text;
 pub mod theme;
 pub mod update;
+pub mod work;
 
 pub use runtime::{RunOptions, run};

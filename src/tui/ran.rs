@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::levels::Levels;
 use super::nodes::Nodes;
+use crate::architecture::spec::InputSpec;
 use crate::compare::Verdict;
 use crate::graph::inputs::Given;
 use crate::graph::judge::Measured;
@@ -57,6 +58,8 @@ pub struct Ran {
     pub progress: Progress,
     /// The node that it began at.
     pub from: usize,
+    /// What the user typed of the inputs.
+    pub specs: Vec<InputSpec>,
     /// What the graph was given.
     pub given: Vec<Given>,
     /// What the caller would get.
@@ -120,10 +123,11 @@ impl Ran {
         let mut kept = std::mem::take(&mut self.results);
         let number = self.number + 1;
         let before = Ran::new(Arc::clone(&self.model), Arc::clone(&self.nodes));
-        *self = Ran { progress: Progress::Running, from, number, ..before };
+        let specs = std::mem::take(&mut self.specs);
+        *self = Ran { progress: Progress::Running, from, number, specs, ..before };
         kept.truncate(from);
         kept.into_iter().flatten().for_each(|result| self.add(result));
-        Request { number, from, seed }
+        Request { number, from, seed, specs: self.specs.clone() }
     }
 
     /// Take a report up. Of a run that was given up nothing is heard.
@@ -133,6 +137,8 @@ impl Ran {
         }
         match report {
             Report::Started(given) => self.given = given,
+            // The view takes it up.
+            Report::Graph(_) => {}
             Report::Event(Event::Engine(Side::Torch, state)) => self.torch = Some(state),
             Report::Event(Event::Engine(Side::Mlx, state)) => self.mlx = Some(state),
             Report::Event(Event::Node(result)) => self.add(*result),

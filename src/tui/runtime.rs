@@ -4,6 +4,8 @@
 //! the runner of [`crate::verify`] measures, and that of [`crate::graph`] runs the whole graph. They talk to this one over channels alone.
 
 mod acts;
+mod away;
+mod input;
 mod opening;
 mod workers;
 
@@ -18,12 +20,14 @@ use ratatui::Terminal;
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::style::force_color_output;
+use ratatui::layout::Rect;
 use rustix::io::Errno;
 
 use super::action::{Action, HighlightJob, Highlighted};
 use super::converting;
 use super::draw::render;
 use super::keymap::Keymap;
+use super::reporting::Refused;
 use super::state::{Notify, Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
@@ -31,6 +35,7 @@ use crate::exit::Exit;
 use crate::graph::runner;
 use crate::interrupt;
 use crate::open;
+use crate::session::{self, Told};
 use crate::source::highlight;
 use crate::stderr;
 use crate::verify;
@@ -49,6 +54,8 @@ const TICK: Duration = Duration::from_millis(120);
 const WHEEL: i32 = 3;
 /// How long an engine may take to answer before it counts as hung.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long after a key it is kept where the user is.
+const SETTLED: Duration = Duration::from_millis(750);
 /// Messages taken in before a frame is drawn.
 const BATCH: usize = 4096;
 
@@ -71,6 +78,8 @@ pub struct RunOptions {
     pub keymap: Keymap,
     /// How the end of something long is told.
     pub notify: Notify,
+    /// Whether the screen asks where a session is to be kept: nobody has said.
+    pub ask: bool,
 }
 
 /// Why there is no screen.
@@ -112,6 +121,8 @@ pub enum Message {
     Retold(Result<Loaded, String>),
     /// Source has its colours.
     Highlighted(Highlighted),
+    /// A report is written, or is not.
+    Reported(Result<String, Refused>),
     /// A thread panicked.
     Panicked(String),
 }
@@ -145,7 +156,10 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let _signals = term::listen(messages.clone(), Message::Signal)?;
     // This starts listening for changes of size now: the thread below may first run after the first frame.
     let _ = event::poll(Duration::ZERO);
-    spawn("input", messages.clone(), read_input)?;
+    let mut workers = Workers::default();
+    let input = workers.input.clone();
+    spawn("input", messages.clone(), move |messages| input.read(messages))?;
+    workers.messages = Some(messages.clone());
     let (jobs, job_inbox) = unbounded();
     spawn("highlighter", messages.clone(), move |messages| highlight_all(&job_inbox, messages))?;
     let reopened = messages.clone();
@@ -170,11 +184,13 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
             spawn("opener", reopened.clone(), work)
         })
     });
-    let mut workers = Workers::default();
     workers.reopener = reopener;
     let code = event_loop(&mut terminal, &mut guard, &mut state, &inbox, &jobs, &mut workers);
     // The terminal is the user's again before the engines are ended, which may take a moment.
     drop(guard);
+    workers.keep_place(state.place());
+    // Written now, whatever comes: who interrupts does not lose it.
+    workers.keeper = None;
     let is_over = match &code {
         Ok(exit) => *exit == Exit::Interrupted,
         Err(error) => error.is_hangup(),
@@ -207,16 +223,6 @@ fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(move || work(&messages)).map(drop)
 }
 
-fn read_input(messages: &Sender<Message>) {
-    loop {
-        let message = event::read().map_or(Message::InputClosed, Message::Input);
-        let closed = matches!(message, Message::InputClosed);
-        if messages.send(message).is_err() || closed {
-            return;
-        }
-    }
-}
-
 /// Colour source. Of several waiting jobs only the newest matters.
 fn highlight_all(jobs: &Receiver<HighlightJob>, messages: &Sender<Message>) {
     while let Ok(mut job) = jobs.recv() {
@@ -239,12 +245,15 @@ struct World<'a> {
     events: (Sender<verify::Event>, Receiver<verify::Event>),
     converted: (Sender<converting::Event>, Receiver<converting::Event>),
     graphs: (Sender<runner::Told>, Receiver<runner::Told>),
+    kept: (Sender<Told>, Receiver<Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
     /// When the loop began.
     began: Instant,
     /// Whether the end of something long is told in words.
     osc9: bool,
+    /// Where the last frame was drawn.
+    area: Rect,
 }
 
 /// The loop itself, over any terminal. Returns how it ended, and leaves the workers to the caller.
@@ -262,9 +271,10 @@ pub fn event_loop<B: Backend>(
 where
     B::Error: Send + Sync + 'static,
 {
-    let (events, converted, graphs) = (unbounded(), unbounded(), unbounded());
-    let mut world =
-        World { console, jobs, workers, events, converted, graphs, clear: false, began: Instant::now(), osc9: false };
+    let (events, converted, graphs, kept) = (unbounded(), unbounded(), unbounded(), unbounded());
+    let (area, began, osc9) = (Rect::default(), Instant::now(), false);
+    let mut world = World { console, jobs, workers, events, converted, graphs, kept, clear: false, began, osc9, area };
+    let (mut place, mut moved): (Option<session::Screen>, Option<Instant>) = (None, None);
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut ticked = Instant::now();
@@ -278,11 +288,13 @@ where
             }
         }
         let redraw = if dirty { after(due) } else { never() };
+        let settled = moved.map_or_else(never, |at| after(SETTLED.saturating_sub(at.elapsed())));
         let tick = if state.is_moving() { after(TICK.saturating_sub(ticked.elapsed())) } else { never() };
         let code = select! {
             recv(inbox) -> message => match message {
                 Ok(message) => {
                     dirty = true;
+                    moved = moved.or_else(|| Some(Instant::now()));
                     take_in(state, message, inbox, &mut world)?
                 }
                 Err(_) => Some(Exit::Fine),
@@ -319,6 +331,19 @@ where
                 ticked = Instant::now();
                 perform(state, Action::Tick, &mut world)?
             }
+            recv(world.kept.1) -> told => {
+                dirty = true;
+                told.map_or(Ok(None), |told| perform(state, Action::Kept(told), &mut world))?
+            }
+            recv(settled) -> _ => {
+                moved = None;
+                let now = state.place();
+                if now != place {
+                    world.workers.keep_place(now.clone());
+                    place = now;
+                }
+                None
+            }
             recv(redraw) -> _ => None,
         };
         if let Some(code) = code {
@@ -343,7 +368,8 @@ where
         terminal.resize(size.into()).map_err(io::Error::other)?;
     }
     let mut effects = Vec::new();
-    terminal.draw(|frame| effects = render(state, frame.area(), frame.buffer_mut())).map_err(io::Error::other)?;
+    let drawn = terminal.draw(|frame| effects = render(state, frame.area(), frame.buffer_mut()));
+    world.area = drawn.map_err(io::Error::other)?.area;
     world.console.end_frame()?;
     do_all(effects, world)
 }

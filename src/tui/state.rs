@@ -13,6 +13,7 @@ use super::panes::View;
 use super::theme::Theme;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
+use crate::session;
 use crate::verify;
 use t2m_checkpoint::Dtype;
 
@@ -222,7 +223,18 @@ impl State {
         if self.panels.build.is_running() {
             lost.push("Your Python builds the model: it is ended.".to_owned());
         }
+        if let Some(reason) = view.work.unkept.as_ref().filter(|_| view.measured.any_measured()) {
+            lost.push(format!("What was measured is lost, since nothing can be kept: {reason}"));
+        }
         lost
+    }
+
+    /// Where the user is, to be kept for the next time; `None` while no checkpoint is open.
+    pub fn place(&self) -> Option<session::Screen> {
+        match &self.screen {
+            Screen::Open(view) => Some(view.place(self.panels.find.text(), &self.trials)),
+            _ => None,
+        }
     }
 
     /// Whether something on screen moves by itself.

@@ -30,6 +30,9 @@ const FAREWELL: Duration = Duration::from_millis(30);
 /// Whether the terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether another program works in the terminal: ctrl-z there stops it and us alike.
+static AWAY: AtomicBool = AtomicBool::new(false);
+
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
@@ -75,6 +78,21 @@ pub trait Console {
     /// # Errors
     /// The terminal is gone.
     fn retake(&mut self) -> io::Result<()>;
+    /// Send the terminal something that it does not show.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn send(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    /// Give the terminal back for as long as another program works in it, and take it again.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn away(&mut self, work: &mut dyn FnMut()) -> io::Result<()> {
+        work();
+        Ok(())
+    }
 }
 
 type Hook = dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync;
@@ -163,6 +181,22 @@ impl Console for Guard {
         let _ = disable_raw_mode();
         take(self.mouse)
     }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    fn away(&mut self, work: &mut dyn FnMut()) -> io::Result<()> {
+        restore();
+        AWAY.store(true, Ordering::SeqCst);
+        interrupt::leave_keyboard(true);
+        work();
+        interrupt::leave_keyboard(false);
+        AWAY.store(false, Ordering::SeqCst);
+        take(self.mouse)
+    }
 }
 
 fn take(mouse: bool) -> io::Result<()> {
@@ -229,6 +263,12 @@ pub fn listen<M: Send + 'static>(wishes: Sender<M>, message: fn(Wish) -> M) -> i
     let guard = SignalGuard(signals.handle());
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
+            if AWAY.load(Ordering::SeqCst) {
+                if signal == SIGTSTP {
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
+                continue;
+            }
             let wish = match signal {
                 SIGTSTP => Wish::Suspend,
                 _ => Wish::Continued,

@@ -11,10 +11,13 @@ use super::document::Document;
 use super::failed::Failed;
 use super::jobs::{Ended, Unit};
 use super::panels::{Name, Panel, Panels, Then};
-use super::panes::{self, View, tree};
+use super::panes::{self, View};
 use super::state::{Bell, Screen, State};
+use super::work;
 use crate::exit::Exit;
 use crate::figures::time;
+use crate::filter::Filter;
+use crate::session::Change;
 use crate::verify;
 
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
@@ -29,13 +32,15 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         Action::Command(Command::Interrupt) => effects.push(Effect::Quit(Exit::Interrupted)),
         Action::Command(Command::Suspend) => effects.push(Effect::Suspend),
+        Action::Command(Command::Screenshot) => effects.push(Effect::Screenshot),
+        Action::Said(words) => state.notice = Some(words),
         Action::Opened(document) => {
             tell(state, &mut effects, "the file is open", state.clock);
             let offer = document.offer.wanted.then(|| OFFER.to_owned());
             let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
             state.notice = document.about.alarm().or(offer).or(graph);
             state.panels = Default::default();
-            state.screen = Screen::Open(Box::new(View::new(document)));
+            opened(state, document);
         }
         Action::Retold(document) => retold(state, document),
         Action::NotRetold(message) => state.notice = Some(message),
@@ -55,12 +60,14 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
             on_screen(state, action, &mut effects);
         }
     }
+    refind(state);
     build(state, &mut effects);
     reopen(state, &mut effects);
     jobs(state, &mut effects);
     if let Some((mut context, _)) = state.context(&mut effects) {
         panes::follow(&mut context);
     }
+    keeps(state, &effects);
     effects
 }
 
@@ -94,6 +101,45 @@ fn tell(state: &State, effects: &mut Vec<Effect>, what: &str, took: Duration) {
     }
 }
 
+/// A file is there: what is kept of it is taken up where it was left.
+fn opened(state: &mut State, document: Arc<Document>) {
+    let loaded = Arc::clone(&document.keeping.loaded);
+    let mut view = View::new(document);
+    if let Some(screen) = &loaded.session.screen {
+        work::resume(&mut state.trials, screen);
+        view.go_back(screen);
+        state.panels.find.resume(&view, &screen.search);
+    }
+    view.measured.use_weights(state.trials.weights);
+    if !loaded.told.is_empty() {
+        state.notice = Some(loaded.told.join(" "));
+    }
+    state.screen = Screen::Open(Box::new(view));
+}
+
+/// Something is kept for the first time: say where, or why it is not.
+fn keeps(state: &mut State, effects: &[Effect]) {
+    let kept = |effect: &Effect| match effect {
+        Effect::Keep(Change::Screen(_) | Change::Move(_)) => false,
+        Effect::Keep(_) => true,
+        _ => false,
+    };
+    let Screen::Open(view) = &mut state.screen else { return };
+    if !view.work.is_kept() || !effects.iter().any(kept) {
+        return;
+    }
+    if let Some(words) = view.work.say_once() {
+        state.notice = Some(words);
+    }
+}
+
+/// Where the filter has become another one, a search that is kept looks within that.
+fn refind(state: &mut State) {
+    if let Screen::Open(view) = &state.screen {
+        state.panels.find.follow(view);
+    }
+}
+
 /// The same file, with modules that are known now: what the user looks at stays, and so do measurements that hold.
 fn built(state: &mut State, document: Arc<Document>) {
     let Screen::Open(view) = &mut state.screen else { return };
@@ -123,7 +169,13 @@ fn retold(state: &mut State, document: Arc<Document>) {
             let said = stopped.then(|| "what ran was stopped".to_owned());
             state.notice = state.notice.take().or(said);
         }
-        screen => *screen = Screen::Open(Box::new(View::new(document))),
+        screen => {
+            let mut view = View::new(document);
+            if let Screen::Open(before) = screen {
+                view.work = std::mem::take(&mut before.work);
+            }
+            *screen = Screen::Open(Box::new(view));
+        }
     }
     // What a conversion would write is to be found out anew.
     state.panels.convert = Default::default();
@@ -174,8 +226,21 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Click(column, row) => click(state, Position::new(column, row), effects),
         Action::Wheel(column, row, by) => wheel(state, Position::new(column, row), by, effects),
         Action::Verify(event) => {
-            let said = measured(view, event);
+            let done = matches!(event, verify::Event::Done { .. });
+            let said = measured(view, event, effects);
             state.notice = said.or(state.notice.take());
+            let waits = matches!(&state.screen, Screen::Open(view) if view.work.waits);
+            if done
+                && waits
+                && let Some((mut context, _)) = state.context(effects)
+            {
+                panes::run_lacking(&mut context);
+            }
+        }
+        Action::Kept(told) => {
+            if let Some(words) = view.hear_keeper(told) {
+                state.notice = Some(words);
+            }
         }
         Action::Graph(number, report) => view.ran.hear(number, report),
         Action::Converting(event) => {
@@ -186,6 +251,13 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             }
         }
         Action::Highlighted(done) => view.source.colour(done),
+        Action::Reported(written) => {
+            let said = state.panels.report.hear(written);
+            if said.is_some() {
+                state.notice = said;
+                state.panels.open = state.panels.open.filter(|open| *open != Name::Report);
+            }
+        }
         _ => {}
     }
 }
@@ -265,21 +337,21 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         }
         Command::Dismiss => {
             panels.find.forget();
-            let View { tree, document, measured, .. } = &mut *context.view;
-            tree.filter = tree::Filter::default();
-            tree.apply_filter(document, measured);
+            context.view.set_filter(Filter::default());
         }
         _ => panes::command(command, &mut context),
     }
 }
 
 /// Take in an event of a run. Returns what is to be said.
-fn measured(view: &mut View, event: verify::Event) -> Option<String> {
+fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) -> Option<String> {
     let done = matches!(event, verify::Event::Finished { .. } | verify::Event::Done { .. });
     let ended = matches!(event, verify::Event::Done { .. });
-    view.measured.apply(event);
-    if done && view.tree.filter.bad {
-        view.tree.apply_filter(&view.document, &view.measured);
+    if let Some(id) = view.measured.apply(event).map(|(id, _)| id) {
+        view.finished(id, effects);
+    }
+    if done && view.tree.filter.asks_for_results() {
+        view.apply_filter();
     }
     // One message for all layers that a missing engine keeps from being run.
     let waiting = view.measured.total().no_engine;

@@ -1,7 +1,5 @@
 //! Hyper-parameters and classes that the user has typed: what nothing else says of a module, or what is to be taken instead.
 
-pub mod store;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -32,12 +32,16 @@ use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
 pub use renamed::Renamed;
+pub use results::recorded;
 pub use results::{Layer, Measured, Progress, Results, Sum};
+
+/// The reason of a layer whose run was cancelled.
+pub const CANCELLED: &str = "cancelled";
 
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Which modules, in this order.
+    /// Which modules, in this order. None: the engines start, and say which they are.
     pub modules: Vec<ModuleId>,
     /// Trials for each dtype.
     pub trials: usize,
@@ -201,6 +205,10 @@ impl Worker {
 
     fn run(&mut self, queued: &Queued) {
         self.engines.allow_start();
+        if queued.request.modules.is_empty() {
+            // Who asks for nothing wants to know which engines there are: that is told as they start, or fail to.
+            let _ = self.engines.start();
+        }
         let mut cancelled = false;
         for &module in &queued.request.modules {
             cancelled = cancelled || self.cancel.generation() != queued.generation;
@@ -233,7 +241,7 @@ impl Worker {
         let (mut verdict, mut reason) = (Verdict::NotRun, None);
         for &dtype in &request.dtypes {
             let Some((judged, said)) = self.run_plans(request, generation, module, &plans, dtype) else {
-                self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
+                self.tell(finished(Verdict::NotRun, Some(CANCELLED.to_owned())));
                 return true;
             };
             // float32 gives the verdict; half precision cannot tell a mistake from rounding and is shown beside it.
@@ -249,7 +257,7 @@ impl Worker {
         if request.naive && verdict.passes() {
             for (name, twin) in naive::twins(first) {
                 let Some(twin) = self.run_twin(request, generation, module, name, &twin) else {
-                    self.tell(finished(Verdict::NotRun, Some("cancelled".to_owned())));
+                    self.tell(finished(Verdict::NotRun, Some(CANCELLED.to_owned())));
                     return true;
                 };
                 self.tell(Event::Twin { module, twin: Box::new(twin) });

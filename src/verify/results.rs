@@ -1,15 +1,18 @@
 //! The results of a run so far, built from its events: trials and verdict of each layer, their sums up the tree, what
 //! the engines said. The screen, the reports and the certification all read them from here.
 
+pub mod recorded;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Event, Renamed, Twin};
-use crate::compare::{self, Trial, Verdict};
+use crate::compare::{self, Trial, Verdict, WeightSource};
 use crate::exit::Exit;
 use crate::figures::share;
 use crate::model::{Model, ModuleId};
 use crate::triage::{ModuleTriage, Triage};
+use recorded::{Record, Stale};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::sentence;
 use t2m_engine::{EngineInfo, EngineState, Side};
@@ -36,13 +39,15 @@ pub struct Layer {
     pub twins: Vec<Twin>,
     /// Whether it failed before anything was run, for an engine that is not there: that says nothing of the layer.
     pub no_engine: bool,
+    /// What it was asked for and what it rests on, once it has finished and where that was noted.
+    pub record: Option<Arc<Record>>,
     /// How many layers had finished before it; meaningless until it has finished.
     turn: usize,
 }
 
 impl Layer {
     fn new(progress: Progress) -> Layer {
-        Layer { progress, trials: Vec::new(), twins: Vec::new(), no_engine: false, turn: 0 }
+        Layer { progress, trials: Vec::new(), twins: Vec::new(), no_engine: false, record: None, turn: 0 }
     }
 
     /// The trials that give the verdict: those in f32, or all if there are none.
@@ -292,6 +297,14 @@ pub struct Results {
     sums: HashMap<ModuleId, Sum>,
     /// What each engine said about itself in its last greeting, even if it has died since.
     greetings: HashMap<Side, EngineInfo>,
+    /// What the engines said that computed what is on record.
+    on_record: HashMap<Side, EngineInfo>,
+    /// What was measured and does not hold any more.
+    stale: BTreeMap<ModuleId, Stale>,
+    /// What a layer that runs again had before: if its run is cancelled, that still holds.
+    before: BTreeMap<ModuleId, Layer>,
+    /// What runs compute with, where that matters.
+    weights: Option<WeightSource>,
     /// How many layers have finished, counting each repetition.
     turns: usize,
     /// Layers that were asked for with what a plain rename would give.
@@ -317,6 +330,10 @@ impl Results {
             layers: BTreeMap::new(),
             sums: HashMap::new(),
             greetings: HashMap::new(),
+            on_record: HashMap::new(),
+            stale: BTreeMap::new(),
+            before: BTreeMap::new(),
+            weights: None,
             turns: 0,
             beside: BTreeSet::new(),
         }
@@ -329,6 +346,9 @@ impl Results {
         for (&id, layer) in self.layers.iter().filter(|(id, layer)| layer.verdict().is_some() && same(**id)) {
             carried.set(id, layer.clone());
         }
+        carried.on_record.clone_from(&self.on_record);
+        carried.weights = self.weights;
+        carried.outdated(self, triage);
         carried
     }
 
@@ -430,6 +450,7 @@ impl Results {
 
     /// Take over what other results say of finished layers, each by the id that it has here, where it has one.
     pub fn take_over(&mut self, others: &Results, here: impl Fn(ModuleId) -> Option<ModuleId>) {
+        self.take_over_stale(others, &here);
         for (id, layer) in others.finished() {
             if let Some(id) = here(id) {
                 self.set(id, Layer { turn: self.turns, ..layer.clone() });
@@ -447,7 +468,12 @@ impl Results {
     /// Note that these were requested.
     pub fn queue(&mut self, modules: &[ModuleId]) {
         self.requests += 1;
-        modules.iter().for_each(|&id| self.set(id, Layer::new(Progress::Queued)));
+        for &id in modules {
+            if let Some(before) = self.layers.get(&id).filter(|layer| layer.is_result()) {
+                self.before.insert(id, before.clone());
+            }
+            self.set(id, Layer::new(Progress::Queued));
+        }
     }
 
     /// Note whether these are run beside what a plain rename would give.
@@ -476,6 +502,9 @@ impl Results {
         let open: Vec<ModuleId> = open.map(|(&id, _)| id).collect();
         for id in open {
             self.remove(id);
+            if let Some(before) = self.before.remove(&id) {
+                self.set(id, before);
+            }
         }
     }
 
@@ -483,12 +512,15 @@ impl Results {
     pub fn apply(&mut self, event: Event) -> Option<(ModuleId, &Layer)> {
         match event {
             Event::Engine(side, state) => {
-                if let EngineState::Ready(info) = &state {
-                    self.greetings.insert(side, info.clone());
-                }
+                let ready = if let EngineState::Ready(info) = &state { Some(info.clone()) } else { None };
                 match side {
                     Side::Torch => self.torch = state,
                     Side::Mlx => self.mlx = state,
+                }
+                if let Some(info) = ready
+                    && self.greetings.insert(side, info.clone()) != Some(info)
+                {
+                    self.review();
                 }
             }
             Event::Started { module, trials } => self.set(module, Layer::new(Progress::Running(trials))),
@@ -511,7 +543,14 @@ impl Results {
                     && verdict == Verdict::Failed
                     && self.engines_down().any(|(side, down)| absent(side, down));
                 let progress = Progress::Done(verdict, reason);
-                self.set(module, Layer { progress, no_engine, turn: self.turns, ..before });
+                let layer = Layer { progress, no_engine, turn: self.turns, ..before };
+                match self.before.remove(&module).filter(|_| !layer.is_result()) {
+                    Some(before) => self.set(module, before),
+                    None => self.set(module, layer),
+                }
+                if self.layer(module).is_some_and(Layer::is_result) {
+                    self.stale.remove(&module);
+                }
                 self.turns += 1;
                 return self.layer(module).map(|layer| (module, layer));
             }

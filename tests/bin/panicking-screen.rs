@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         trials: Trials::default(),
         keymap: Keymap::default(),
         notify: Notify::default(),
+        ask: false,
     };
     let load = move || {
         let opened = open::open(&open).map_err(|error| error.to_string())?;

@@ -554,6 +554,13 @@ pub fn select(state: &mut State, path: &str) {
     view.tree.reveal(&document, id);
 }
 
+/// Type text where it is awaited.
+pub fn type_text(state: &mut State, text: &str) {
+    for character in text.chars() {
+        act(state, Action::Text(character));
+    }
+}
+
 /// Draw, with colours for the source as the highlighting thread would give them.
 pub fn draw(state: &mut State, width: u16, height: u16) -> Buffer {
     let area = Rect::new(0, 0, width, height);

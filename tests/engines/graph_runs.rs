@@ -11,7 +11,7 @@ use crate::common::{json, program, stderr};
 use serde_json::json as value;
 use t2m_checkpoint::Checkpoint;
 use t2m_engine::client::CancelToken;
-use t2m_tui::graph::inputs::{Source, inputs};
+use t2m_tui::graph::inputs::{Source, of_graph};
 use t2m_tui::graph::job::Job;
 use t2m_tui::graph::results::Results;
 use t2m_tui::graph::run::{Event, Lockstep};
@@ -49,7 +49,7 @@ fn registry(folder: &Path) -> String {
 fn from_a_node_on_mlx_begins_with_torchs_values() {
     let job = wrong();
     let graph = job.graph().unwrap();
-    let (_, tensors) = inputs(graph, Source::Sample(job.samples().unwrap())).unwrap();
+    let tensors = of_graph(graph, Source::Sample(job.samples().unwrap())).unwrap().tensors;
     let at = graph.nodes.iter().position(|node| node.target == "aten.sigmoid.default").unwrap();
     let run_from = |from: usize| {
         let mut results = Results::default();
@@ -99,7 +99,7 @@ fn from_a_node_on_mlx_begins_with_torchs_values() {
 fn the_runner_reports_and_can_be_cancelled() {
     let (reports, heard) = crossbeam_channel::unbounded();
     let runner = Runner::start(wrong(), Vec::new(), Duration::from_secs(120), reports);
-    runner.submit(Request { number: 1, from: 0, seed: 7 });
+    runner.submit(Request { number: 1, from: 0, seed: 7, specs: Vec::new() });
     // Once it is under way: what comes of the first run afterwards is its end.
     loop {
         match heard.recv_timeout(Duration::from_secs(60)).unwrap() {
@@ -109,7 +109,7 @@ fn the_runner_reports_and_can_be_cancelled() {
         }
     }
     runner.cancel();
-    runner.submit(Request { number: 2, from: 70, seed: 7 });
+    runner.submit(Request { number: 2, from: 70, seed: 7, specs: Vec::new() });
     let mut first = None;
     let mut nodes = Vec::new();
     let second = loop {

@@ -9,7 +9,7 @@ use t2m_engine::client::CancelToken;
 use t2m_tui::architecture::spec::InputSpec;
 use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
-use t2m_tui::graph::inputs::{Source, inputs, of_script};
+use t2m_tui::graph::inputs::{Source, of_graph, of_script};
 use t2m_tui::graph::results::Results;
 use t2m_tui::graph::run::{Event, Lockstep, NodeVerdict};
 
@@ -23,7 +23,7 @@ fn open(name: &str) -> Checkpoint {
 
 /// Run a graph of a file on the file's own inputs.
 fn run(checkpoint: &Checkpoint, graph: &Graph) -> Results {
-    let (_, tensors) = inputs(graph, Source::Sample(checkpoint.samples.as_ref().unwrap())).unwrap();
+    let tensors = of_graph(graph, Source::Sample(checkpoint.samples.as_ref().unwrap())).unwrap().tensors;
     let mut results = Results::default();
     let mut tell = |event: Event| {
         results.apply(event);
@@ -57,18 +57,18 @@ fn scripted(name: &str, specs: &[&str]) -> Results {
     let checkpoint = open(name);
     let specs: Vec<InputSpec> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
     let source = if specs.is_empty() { Source::Seed(7) } else { Source::Specs(&specs, 7) };
-    let asked = of_script(&checkpoint, source).unwrap();
-    let (_, tensors) = inputs(&asked, source).unwrap();
+    let inputs = of_script(&checkpoint, source).unwrap();
+    let tensors = &inputs.tensors;
     let cancel = CancelToken::default();
     let graph =
-        t2m_tui::graph::scripted::graph(&checkpoint, &tensors, Duration::from_secs(120), &cancel, Box::new(|_, _| {}));
+        t2m_tui::graph::scripted::graph(&checkpoint, &inputs, Duration::from_secs(120), &cancel, Box::new(|_, _| {}));
     let graph = graph.unwrap();
     let mut results = Results::default();
     let mut tell = |event: Event| {
         results.apply(event);
     };
     let mut lockstep = Lockstep::new(&checkpoint, Duration::from_secs(120), &cancel, |_, _| {}, &mut tell);
-    lockstep.run(&graph, &tensors).unwrap();
+    lockstep.run(&graph, tensors).unwrap();
     drop(lockstep);
     results
 }
@@ -81,6 +81,8 @@ fn the_code_of_torchscript_files_runs_as_a_graph() {
         ("steps.pt", &["2x3x2x6", "2x4"], 3 + 3, 1 + 2),
         ("sized.pt", &[], 2, 3),
         ("sized.pt", &["3x9:int64<11"], 2, 3),
+        ("chosen.pt", &["x=3x4", "rate=16", "parts.bias=3x6", "mode='none'"], 2, 1),
+        ("chosen.pt", &["3x4", "8", "parts.other=1x1", "span=(1,3)", "mask=3x6:bool"], 1, 1),
     ] {
         let results = scripted(name, specs);
         let bad: Vec<_> = results.nodes.iter().filter(|node| node.verdict.is_bad()).collect();
@@ -91,6 +93,28 @@ fn the_code_of_torchscript_files_runs_as_a_graph() {
         let given = results.outputs.unwrap();
         assert_eq!(given.len(), outputs, "{name} {specs:?}");
         assert!(given.iter().all(|output| output.measured.is_ok()), "{name} {specs:?}");
+    }
+}
+
+#[test]
+fn a_number_that_the_caller_gives_decides_sizes() {
+    let checkpoint = open("numbered.pt2");
+    let graph = checkpoint.graph.as_ref().unwrap();
+    for (count, rows) in [(5, 8), (2, 5)] {
+        let specs: Vec<InputSpec> =
+            ["x=3x4".to_owned(), format!("count={count}")].iter().map(|spec| spec.parse().unwrap()).collect();
+        let inputs = of_graph(graph, Source::Specs(&specs, 7)).unwrap();
+        let mut results = Results::default();
+        let mut tell = |event: Event| {
+            results.apply(event);
+        };
+        let cancel = CancelToken::default();
+        let lockstep = Lockstep::new(&checkpoint, Duration::from_secs(120), &cancel, |_, _| {}, &mut tell);
+        let mut lockstep = lockstep.with_numbers(&inputs.numbers);
+        lockstep.run(graph, &inputs.tensors).unwrap();
+        drop(lockstep);
+        assert_eq!(results.exit(), Exit::Fine, "{results:#?}");
+        assert_eq!(results.outputs.unwrap()[0].shape, [rows, 4]);
     }
 }
 

@@ -25,7 +25,7 @@ fn fake_engine() -> PathBuf {
 fn bench(arguments: &[&str], deadline: Duration) -> Bench {
     let (sender, states) = unbounded();
     let cancel = CancelToken::default();
-    let program = Program { path: fake_engine(), arguments: arguments.iter().map(Into::into).collect() };
+    let program = Program { arguments: arguments.iter().map(Into::into).collect(), ..Program::at(fake_engine()) };
     let listener = Box::new(move |side, state| drop(sender.send((side, state))));
     let client = Client::new(Side::Mlx, deadline, cancel.clone(), listener).with_program(program);
     Bench { client, cancel, states }
@@ -99,12 +99,12 @@ fn a_layer_is_loaded_and_run_on_an_engine_started_once() {
 #[test]
 fn a_missing_program_is_named() {
     let mut bench = patient();
-    let gone = Program { path: "/nowhere/t2m-mlx".into(), arguments: Vec::new() };
+    let gone = Program::at("/nowhere/t2m-mlx".into());
     bench.client = bench.client.with_program(gone);
     let reason = bench.client.info().unwrap_err().to_string();
     assert!(reason.starts_with("/nowhere/t2m-mlx cannot be started: No such file"), "{reason}");
     assert_eq!(bench.heard(), ["starting".to_owned(), format!("down: {reason}")]);
-    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.client = bench.client.with_program(Program::at(fake_engine()));
     bench.works();
 }
 
@@ -138,7 +138,7 @@ fn an_exit_is_told_with_its_code() {
 
 #[test]
 fn the_other_engine_in_its_place_is_noticed() {
-    let program = Program { path: fake_engine(), arguments: Vec::new() };
+    let program = Program::at(fake_engine());
     let listener = Box::new(|_, _| ());
     let mut client = Client::new(Side::Torch, Duration::from_secs(60), CancelToken::default(), listener);
     client = client.with_program(program);
@@ -171,7 +171,7 @@ fn another_protocol_is_told_with_both_numbers() {
     let mut bench = bench(&["--other-protocol"], Duration::from_secs(60));
     let reason = "t2m-mlx: engine speaks protocol 6, this program speaks 5; install both from the same version";
     assert_eq!(bench.client.info(), Err(Error::Down(reason.to_owned())));
-    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.client = bench.client.with_program(Program::at(fake_engine()));
     bench.works();
 }
 
@@ -181,7 +181,7 @@ fn garbage_on_the_pipe_ends_the_engine() {
     let reason = "t2m-mlx: engine wrote what is not its protocol and was ended: \
                   this is not a frame of the engine protocol";
     assert_eq!(bench.run("echo"), Err(Error::Down(reason.to_owned())));
-    bench.client = bench.client.with_program(Program { path: fake_engine(), arguments: Vec::new() });
+    bench.client = bench.client.with_program(Program::at(fake_engine()));
     bench.works();
 }
 

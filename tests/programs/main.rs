@@ -30,6 +30,7 @@ mod norm_values;
 mod odd_modules;
 mod reverse;
 mod signals;
+mod take_away;
 mod typed;
 mod usage;
 mod width;

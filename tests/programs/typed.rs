@@ -39,7 +39,7 @@ fn what_is_typed_on_the_screen_is_there_the_next_time() {
     let mut terminal = start(folder.path());
     terminal.send("/stem_norm\r");
     terminal.wait_for("eps?");
-    terminal.send("e");
+    terminal.send("s");
     terminal.wait_for("Attributes of stem_norm");
     terminal.send("eps=");
     // A slip is shown where it is, and mended.
@@ -62,7 +62,7 @@ fn what_is_typed_on_the_screen_is_there_the_next_time() {
         screen.lines().any(|line| line.contains("stem_norm") && line.contains("direct"))
     });
     // Forgotten it is gone, and so is the file in which it was kept.
-    terminal.send("/stem_norm\re");
+    terminal.send("/stem_norm\rs");
     terminal.wait_for("Attributes of stem_norm");
     for _ in 0..8 {
         let screen = terminal.text();
@@ -85,7 +85,7 @@ fn what_is_typed_on_the_screen_is_there_the_next_time() {
 fn what_was_kept_and_is_damaged_is_set_aside_and_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut terminal = start(folder.path());
-    terminal.send("/stem_norm\re");
+    terminal.send("/stem_norm\rs");
     terminal.wait_for("Attributes of stem_norm");
     terminal.send("eps=1e-3\r");
     terminal.wait_for("typed");

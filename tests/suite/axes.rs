@@ -54,6 +54,7 @@ fn opened(text: &str, modules: &[Row<'_>]) -> Opened {
         graph: None,
         triage: Arc::new(triage),
         typed: Arc::default(),
+        kept: Arc::default(),
         inputs: Arc::default(),
         roots: Arc::default(),
     }

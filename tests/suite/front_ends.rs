@@ -366,9 +366,9 @@ fn verdicts_of_a_run() {
     act(&mut state, Action::Command(Command::Open(t2m_tui::tui::panels::Name::Filter)));
     let filter = shown(&mut state).into_iter().find(|row| row.contains("measured badly")).unwrap();
     assert_eq!(filter.split("measured badly").nth(1).unwrap().split_whitespace().next(), Some(&*bad.to_string()));
-    let bad_only = t2m_tui::tui::panes::tree::Filter { bad: true, ..Default::default() };
+    let bad_only = t2m_tui::filter::Filter::parse("verdict:bad").unwrap();
     let view = view(&state);
-    let wanted = (0..view.document.len()).filter(|&id| bad_only.wants(&view.document, &view.measured, id));
+    let wanted = (0..view.document.len()).filter(|&id| bad_only.wants(&view.facts(), id));
     assert_eq!(wanted.count() as u64, bad, "what was not run is not measured badly");
 
     // Each layer: the worst error is the same figure everywhere.

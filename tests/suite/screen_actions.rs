@@ -12,6 +12,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use t2m_tui::compare::Verdict;
 use t2m_tui::exit::Exit;
+use t2m_tui::filter::Tick;
 use t2m_tui::source::{Reach, Severity};
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect};
@@ -274,10 +275,10 @@ fn the_filter_keeps_ancestors_and_forgets_them_again() {
     let mut state = open();
     command(&mut state, Command::FoldAll);
     command(&mut state, Command::Open(Name::Filter));
-    command(&mut state, Command::Down);
-    command(&mut state, Command::Toggle);
+    command(&mut state, Command::Bottom);
+    sample::type_text(&mut state, "status:recipe");
     let tree = &view(&state).tree;
-    assert!(tree.filter.statuses.contains(&Status::Recipe));
+    assert!(tree.filter.is_ticked(Tick::Status(Status::Recipe)));
     assert_eq!(tree.wanted(&view(&state).document), 6);
     assert!(tree.row_of(id("layer1.0.gn")).is_some() && tree.row_of(id("layer1.0.conv1")).is_none());
     assert!(tree.is_dimmed(id("layer1.0")));
@@ -295,6 +296,7 @@ fn only_what_measured_badly() {
     command(&mut state, Command::Open(Name::Filter));
     command(&mut state, Command::Up);
     command(&mut state, Command::Toggle);
+    assert_eq!(view(&state).tree.filter.to_string(), "verdict:bad", "a tick writes its term");
     let view = view(&state);
     let leaves: Vec<&str> = view
         .tree

@@ -103,7 +103,7 @@ fn report(state: &mut State, request: &Request, nodes: usize) {
             flags: serde_json::Map::new(),
         })
     };
-    let given = Given { name: "ids".to_owned(), dtype: "int64", shape: vec![2, 5], from: "sample" };
+    let given = Given { name: "ids".to_owned(), dtype: "int64", shape: vec![2, 5], value: None, from: "sample" };
     tell(state, request.number, Report::Started(vec![given]));
     for (side, version) in [(Side::Torch, "2.13.0"), (Side::Mlx, "0.32.2")] {
         tell(state, request.number, Report::Event(Event::Engine(side, info(version))));

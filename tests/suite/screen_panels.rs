@@ -6,6 +6,7 @@ use crate::common::sample::{self, act, draw, view};
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use t2m_tui::export::state_dict::Known;
+use t2m_tui::filter::Tick;
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command};
 use t2m_tui::tui::areas::Rows;
@@ -226,12 +227,17 @@ fn lists_with_a_cursor_are_paged_too() {
     assert_eq!(state.panels.findings.cursor.row, 0);
     press(&mut state, KeyCode::Esc);
     reopen(&mut state, Name::Filter);
+    press(&mut state, KeyCode::Down);
     press(&mut state, KeyCode::End);
     press(&mut state, KeyCode::Char(' '));
-    assert!(view(&state).tree.filter.bad, "the last row is \"measured badly\"");
-    press(&mut state, KeyCode::Home);
+    assert!(view(&state).tree.filter.is_ticked(Tick::Bad), "the last row is \"measured badly\"");
+    (0..Status::ALL.len()).for_each(|_| press(&mut state, KeyCode::Char('k')));
     press(&mut state, KeyCode::Char(' '));
-    assert!(view(&state).tree.filter.statuses.contains(&Status::ALL[0]));
+    assert!(view(&state).tree.filter.is_ticked(Tick::Status(Status::ALL[0])));
+    press(&mut state, KeyCode::Home);
+    press(&mut state, KeyCode::Char('k'));
+    press(&mut state, KeyCode::Char('-'));
+    assert!(state.areas.panel.is_some(), "above the first row is the line, which is typed in");
 }
 
 #[test]
@@ -256,8 +262,9 @@ fn in_a_search_the_keys_that_move_are_text() {
 #[test]
 fn a_click_ticks_chooses_or_closes() {
     let mut state = open(Name::Filter);
-    click(&mut state, 1);
-    assert!(view(&state).tree.filter.statuses.contains(&Status::ALL[1]));
+    let above = (state.areas.panel.unwrap().count - Status::ALL.len() - 1) as u16;
+    click(&mut state, above + 1);
+    assert!(view(&state).tree.filter.is_ticked(Tick::Status(Status::ALL[1])));
     act(&mut state, Action::Click(0, 0));
     assert_eq!(state.panels.open, None, "a click beside it closes it");
 

@@ -60,6 +60,10 @@ pub enum Origin {
     State(String),
     /// The caller.
     User,
+    /// The caller, and it is a number: what it was at the export, where the file says.
+    Number(Option<Json>),
+    /// The caller at the export: a plain value that is part of the graph since.
+    Fixed(Json),
     /// Something that is no tensor, such as a token or an object.
     Other,
 }
@@ -114,7 +118,7 @@ impl Graph {
         self.values.get(id.0 as usize)
     }
 
-    /// The inputs that a caller gives, in order.
+    /// The tensors that a caller gives, in order.
     pub fn user_inputs(&self) -> impl Iterator<Item = ValueId> {
         self.inputs.iter().filter(|input| input.origin == Origin::User).map(|input| input.value)
     }

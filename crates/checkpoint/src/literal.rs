@@ -34,7 +34,7 @@ pub(super) struct Argument {
 }
 
 /// A number, text, truth value, None, or lists and tuples of them, as JSON; tuples become arrays. `None` for anything else.
-pub(super) fn literal(text: &str) -> Option<Value> {
+pub fn literal(text: &str) -> Option<Value> {
     let (value, rest) = value(text.trim(), 0)?;
     rest.trim().is_empty().then_some(value)
 }

@@ -11,6 +11,7 @@ pub mod conversation;
 pub mod environment;
 pub mod graph;
 pub mod header;
+pub mod installed;
 pub mod own;
 pub mod padding;
 pub mod process;

@@ -1,14 +1,17 @@
 //! A running engine program: finding it, its pipes, its end in words.
 
 use std::ffi::OsString;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::conversation::End;
+use super::installed::{self, Environment};
 use super::{Side, environment};
 use crate::child::{self, Group, LastWords};
 use t2m_checkpoint::escape::escape;
@@ -21,6 +24,15 @@ const EXIT: Duration = Duration::from_secs(1);
 /// How many pieces of output, of 64 KiB at most, wait to be read.
 pub const PIECES: usize = 4;
 
+/// Folders in which engines are looked for besides the running program's own.
+static ALSO_IN: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// Look for engines in these folders as well: those of the Python environment that is active or was named. Once in a process, before
+/// the first engine is looked for; a second call does nothing.
+pub fn also_in(folders: Vec<PathBuf>) {
+    let _ = ALSO_IN.set(folders);
+}
+
 /// An engine's program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -28,36 +40,77 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments; none for the real engines.
     pub arguments: Vec<OsString>,
+    /// Folders of its libraries, where it does not know them by itself.
+    pub libraries: Vec<PathBuf>,
 }
 
 impl Program {
-    /// The program of one side: what `T2M_TORCH` or `T2M_MLX` names, else the one beside the running program.
+    /// The program in a file that knows its libraries by itself.
+    pub fn at(path: PathBuf) -> Program {
+        Program { path, arguments: Vec::new(), libraries: Vec::new() }
+    }
+
+    /// The program of one side: what `T2M_TORCH` or `T2M_MLX` names, else the one beside the running program, else one in the folders
+    /// of [`also_in`].
     ///
     /// # Errors
-    /// It is missing; says where it was looked for and how to get it.
+    /// It is missing; says where it was looked for and how to get it. Or what it computes with is, in its environment.
     pub fn find(side: Side) -> Result<Program, String> {
         let here =
             std::env::current_exe().map_err(|error| format!("this program's own folder is not known: {error}"))?;
-        Program::find_beside(&here, side, std::env::var_os(side.variable()))
+        // On macOS the path is the one that was called, which pipx and uv make a link.
+        let here = here.canonicalize().unwrap_or(here);
+        let also = ALSO_IN.get().map_or(&[][..], Vec::as_slice);
+        Program::find_from(&here, also, side, std::env::var_os(side.variable()))
     }
 
-    fn find_beside(here: &Path, side: Side, named: Option<OsString>) -> Result<Program, String> {
+    fn find_from(here: &Path, also: &[PathBuf], side: Side, named: Option<OsString>) -> Result<Program, String> {
         let (program, variable) = (side.program(), side.variable());
-        let (path, missing) = match named.filter(|path| !path.is_empty()) {
+        let path = match named.filter(|path| !path.is_empty()) {
             Some(path) => {
                 let path = PathBuf::from(path);
-                let missing = format!("{variable} names {}, which is not a file", shown(&path));
-                (path, missing)
+                match path.is_file() {
+                    true => path,
+                    false => return Err(format!("{variable} names {}, which is not a file", shown(&path))),
+                }
             }
             None => {
-                let beside = shown(here);
-                let missing =
-                    format!("{program} was not found beside {beside}; `make install` puts it there, or set {variable}");
-                (here.with_file_name(program), missing)
+                let mut places =
+                    std::iter::once(here.with_file_name(program)).chain(also.iter().map(|folder| folder.join(program)));
+                places.find(|path| path.is_file()).ok_or_else(|| missing(here, also, side))?
             }
         };
-        if path.is_file() { Ok(Program { path, arguments: Vec::new() }) } else { Err(missing) }
+        let libraries = installed::libraries(&path, side)?;
+        Ok(Program { path, arguments: Vec::new(), libraries })
     }
+}
+
+/// Where an engine was looked for, and how to get it, by the way in which this program was installed.
+fn missing(here: &Path, also: &[PathBuf], side: Side) -> String {
+    let (program, variable) = (side.program(), side.variable());
+    let looked: String = also.iter().map(|folder| format!(", nor in {}", shown(folder))).collect();
+    if let Some(line) = std::env::var_os("T2M_SETUP_LOG").and_then(|log| last_line(Path::new(&log))) {
+        return format!("{program} is not built yet, the set-up goes on behind this screen; it says: {line}");
+    }
+    let how = match Environment::of(here, "t2m-tui") {
+        Some(environment) => format!("`{}`", environment.install_engines()),
+        None => "`make install`".to_owned(),
+    };
+    format!("{program} was not found beside {}{looked}; {how} puts it there, or set {variable}", shown(here))
+}
+
+/// The last line of what a set-up has written so far.
+fn last_line(log: &Path) -> Option<String> {
+    /// Bytes of the end that are looked at.
+    const END: u64 = 4096;
+    let mut file = std::fs::File::open(log).ok()?;
+    let size = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(END))).ok()?;
+    let mut end = Vec::new();
+    file.take(END).read_to_end(&mut end).ok()?;
+    let text = String::from_utf8_lossy(&end);
+    let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it begins");
+    Some(escape(line.trim()).into_owned())
 }
 
 /// A path in a message.
@@ -87,6 +140,7 @@ impl Process {
         command
             .args(&program.arguments)
             .envs(environment::variables())
+            .envs(loader_path(&program.libraries))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -133,6 +187,15 @@ impl Process {
     }
 }
 
+/// The loader's variable with these folders before what it has; nothing where there are none.
+fn loader_path(folders: &[PathBuf]) -> Option<(&'static str, OsString)> {
+    let there = std::env::var_os(installed::LOADER).unwrap_or_default();
+    let all =
+        folders.iter().cloned().chain(std::env::split_paths(&there).filter(|folder| !folder.as_os_str().is_empty()));
+    // A folder with a colon in its name cannot be told to the loader.
+    if folders.is_empty() { None } else { std::env::join_paths(all).ok().map(|paths| (installed::LOADER, paths)) }
+}
+
 fn ended(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => match signal_hook::low_level::signal_name(signal) {
@@ -154,7 +217,7 @@ mod tests {
     fn a_program_is_found_by_its_variable_or_beside_this_one() {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path().join("t2m-tui");
-        let find = |side, named: Option<&Path>| Program::find_beside(&here, side, named.map(Into::into));
+        let find = |side, named: Option<&Path>| Program::find_from(&here, &[], side, named.map(Into::into));
         assert_eq!(
             find(Side::Mlx, None),
             Err(format!(
@@ -170,6 +233,45 @@ mod tests {
         assert_eq!(find(Side::Mlx, Some(&other)), Err(missing));
         std::fs::write(&other, "").unwrap();
         assert_eq!(find(Side::Mlx, Some(&other)).unwrap().path, other);
+    }
+
+    #[test]
+    fn a_program_is_taken_from_another_environment_that_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().join("t2m-tui");
+        let bin = folder.path().join("env/bin");
+        let also = [bin.clone()];
+        let find = || Program::find_from(&here, &also, Side::Torch, None);
+        let told = find().unwrap_err();
+        assert!(told.contains(&format!(", nor in {};", bin.display())), "{told}");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::write(bin.join("t2m-torch"), "").unwrap();
+        assert_eq!(find().unwrap().path, bin.join("t2m-torch"));
+        std::fs::create_dir_all(folder.path().join("env/lib/python3.12/site-packages/t2m_torch-0.1.0.dist-info"))
+            .unwrap();
+        let told = find().unwrap_err();
+        assert!(told.contains("is built for torch"), "{told}");
+    }
+
+    #[test]
+    fn a_set_up_that_goes_on_is_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("setup.log");
+        assert_eq!(last_line(&log), None, "none goes on");
+        std::fs::write(&log, "").unwrap();
+        assert_eq!(last_line(&log).as_deref(), Some("it begins"));
+        std::fs::write(&log, format!("{}\nsetup: downloading torch==2.13.0\n\n", "x".repeat(10_000))).unwrap();
+        assert_eq!(last_line(&log).as_deref(), Some("setup: downloading torch==2.13.0"));
+    }
+
+    #[test]
+    fn how_to_get_an_engine_follows_from_how_this_program_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().join("bin/t2m-tui");
+        assert!(missing(&here, &[], Side::Mlx).contains("`make install`"));
+        std::fs::create_dir_all(folder.path().join("lib/python3.12/site-packages/t2m_tui-0.1.0.dist-info")).unwrap();
+        let told = missing(&here, &[], Side::Mlx);
+        assert!(told.contains("python -m pip install \"t2m-tui[engines]\"`"), "{told}");
     }
 
     #[test]

@@ -85,6 +85,14 @@ pub(super) struct Configured {
     pub version: &'static str,
 }
 
+/// What a file holds, as far as the rules ask.
+pub(super) struct Held<'a> {
+    /// Whether there is something below a module.
+    pub has: &'a dyn Fn(&str) -> bool,
+    /// The sizes of a tensor.
+    pub sizes: &'a dyn Fn(&str) -> Option<&'a [u64]>,
+}
+
 impl Rules {
     /// The built-in ones.
     pub fn get() -> &'static Rules {
@@ -115,13 +123,8 @@ impl Rules {
         place.get_or_init(read).as_ref()
     }
 
-    /// The model that a configuration describes; `has` says whether the file has something below a module, for those that the
-    /// rules leave open. `None` where no rule is known for its class.
-    pub(super) fn configured(
-        &'static self,
-        config: &Map<String, Value>,
-        has: &dyn Fn(&str) -> bool,
-    ) -> Option<Configured> {
+    /// The model that a configuration describes; the file is asked what the rules leave open. `None` where no rule is known for its class.
+    pub(super) fn configured<'a>(&'static self, config: &Map<String, Value>, held: &'a Held<'a>) -> Option<Configured> {
         let text = |key: &str| config.get(key)?.as_str();
         // Code of the repository's own may be a copy of a library's, or anything.
         if config.contains_key("auto_map") {
@@ -138,7 +141,7 @@ impl Rules {
         let class = class.or(block.base.as_deref())?;
         let (root, ties) = *block.models.get(class)?;
         let config = config::normalised(config, &block.config, &|kind| Some(&self.block(library, kind)?.config));
-        let mut walk = Walk { rules: self, library, has, modules: Vec::new(), is_full: false };
+        let mut walk = Walk { rules: self, library, held, modules: Vec::new(), is_full: false };
         walk.module(block, root, Env { config: &config }, &[], "", 0);
         if walk.is_full || walk.modules.is_empty() {
             return None;
@@ -158,7 +161,7 @@ impl Rules {
 struct Walk<'a> {
     rules: &'static Rules,
     library: usize,
-    has: &'a dyn Fn(&str) -> bool,
+    held: &'a Held<'a>,
     modules: Vec<Module>,
     is_full: bool,
 }
@@ -174,7 +177,9 @@ impl Walk<'_> {
         match node {
             Node::Of(class, attributes, tensors, children) => {
                 let class = class.and_then(|class| block.classes.get(class)).cloned().unwrap_or_default();
-                let attributes = attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), value(*of)?)));
+                let attribute = |of: usize| self.size(block.expressions.get(of)?, path).or_else(|| value(of));
+                let attributes =
+                    attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), attribute(*of)?)));
                 let mut attributes: Map<String, Value> = attributes.collect();
                 rope::derive(&mut attributes);
                 let tensor = |&(name, buffer, exists, shape): &(usize, u8, usize, usize)| {
@@ -206,7 +211,7 @@ impl Walk<'_> {
                         continue;
                     };
                     let path = join(path, text(*name));
-                    let is_there = value(*expression).map_or_else(|| (self.has)(&path), |value| is_true(&value));
+                    let is_there = value(*expression).map_or_else(|| (self.held.has)(&path), |value| is_true(&value));
                     if is_there {
                         self.module(block, *below, env, index, &path, depth + 1);
                     }
@@ -249,6 +254,16 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// What `["size", tensor, dimension]` says of a tensor in or below a module.
+    fn size(&self, expression: &Value, path: &str) -> Option<Value> {
+        let [function, tensor, dimension] = expression.as_array()?.as_slice() else { return None };
+        if function != "size" {
+            return None;
+        }
+        let sizes = (self.held.sizes)(&join(path, tensor.as_str()?))?;
+        Some(Value::from(*sizes.get(dimension.as_u64()? as usize)?))
     }
 
     /// A module of which nothing is known but that it is there.
@@ -296,6 +311,8 @@ mod tests {
                             is_expression(of) && nodes.values().all(|at| *at < block.nodes.len())
                         }
                         Node::Activation { act } => is_expression(act),
+                        // The configuration names the other's type.
+                        Node::Model { other: (None, _, key) } if !key.is_empty() => true,
                         Node::Model { other: (kind, class, _) } => {
                             let other = kind.as_ref().map_or(Some(block), |kind| rules.block(library, kind));
                             class

@@ -54,6 +54,6 @@ fn is_ours(kind: Kind, path: &Path) -> bool {
             serde_json::from_slice(&text).is_ok_and(|config: Value| tool(config.get("tool")))
         }
         Kind::Map => key_map::read(path).is_ok_and(|map| !map.rows.is_empty()),
-        Kind::Repro => false,
+        Kind::Repro | Kind::Report | Kind::Picture => false,
     }
 }

@@ -4,28 +4,43 @@ use super::{Lockstep, NodeResult, NodeVerdict, Stop, Values};
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use crate::graph::judge::Inherited;
+use crate::graph::rounding::{self, Again, Inputs};
 use crate::graph::terms::shifted;
-use t2m_checkpoint::graph::{Node, ValueId};
+use t2m_checkpoint::graph::{Argument, Node};
 
 impl Lockstep<'_> {
-    /// Judge a node by this bound, whose first input is `first`. A norm that drifts is judged again by how far from zero its input
-    /// lies, which only the input's numbers say.
+    /// Judge a node by this bound. One whose numbers differ is judged again by what only its numbers say: how far from zero the input of a norm
+    /// lies, and what MLX's own algorithm rounds.
     pub(super) fn judged(
         &mut self,
         result: &mut NodeResult,
         node: &Node,
         values: &mut Values,
-        (bound, first): (Bound, Option<ValueId>),
-        judge: &dyn Fn(&mut NodeResult, Bound) -> Vec<Inherited>,
+        bound: Bound,
+        judge: &dyn Fn(&mut NodeResult, Bound, Option<&Again>) -> Vec<Inherited>,
     ) -> Result<(), Stop> {
-        let mut left = judge(result, bound);
-        if let (NodeVerdict::Compared(Verdict::Drift), Bound::Norm(terms)) = (result.verdict, bound)
-            && let Some(live) = first.and_then(|id| values.get(&id))
-        {
-            let input = self.fetch(live.keys.torch)?;
-            if let Some(terms) = shifted(node, &input, terms) {
-                (result.isolated, result.accumulated) = (None, None);
-                left = judge(result, Bound::Norm(terms));
+        let mut left = judge(result, bound, None);
+        // Numbers that differ, and not a shape or a failure.
+        let parts = |result: &NodeResult| {
+            matches!(result.verdict, NodeVerdict::Compared(Verdict::Drift | Verdict::Broken)) && result.reason.is_none()
+        };
+        if parts(result) {
+            let inputs = self.inputs_of(node, values)?;
+            let mut bound = bound;
+            if let (Bound::Norm(terms), NodeVerdict::Compared(Verdict::Drift)) = (bound, result.verdict)
+                && let Some((name, _)) = node.arguments.first()
+                && let Some(terms) = inputs.get(name).and_then(|input| shifted(node, input, terms))
+            {
+                bound = Bound::Norm(terms);
+                left = afresh(result, |result| judge(result, bound, None));
+            }
+            if parts(result)
+                && let Some(again) = rounding::again(node, &inputs)
+            {
+                left = afresh(result, |result| judge(result, bound, Some(&again)));
+                if !parts(result) {
+                    result.reason = Some(again.why.to_owned());
+                }
             }
         }
         for (id, left) in node.outputs.iter().zip(left) {
@@ -35,4 +50,23 @@ impl Lockstep<'_> {
         }
         Ok(())
     }
+
+    /// The tensors of floating point that a node took. MLX has them as they were: what torch has may be written over by now.
+    fn inputs_of(&mut self, node: &Node, values: &Values) -> Result<Inputs, Stop> {
+        let mut inputs = Inputs::new();
+        for (name, argument) in &node.arguments {
+            if let Argument::Value(id) = argument
+                && let Some(live) = values.get(id).filter(|live| live.is_float())
+            {
+                inputs.insert(name.clone(), self.fetch_copy(live.keys.copy)?);
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+/// Forget what was measured, and judge once more.
+fn afresh(result: &mut NodeResult, judge: impl Fn(&mut NodeResult) -> Vec<Inherited>) -> Vec<Inherited> {
+    (result.isolated, result.accumulated) = (None, None);
+    judge(result)
 }

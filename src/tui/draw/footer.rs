@@ -129,7 +129,7 @@ fn message(state: &State, canvas: &Canvas<'_>) -> Option<Line<'static>> {
         return Some(Line::from(Span::styled(sentence(notice).into_owned(), theme.notice())));
     }
     let find = state.panels.open.is_none().then_some(&state.panels.find)?;
-    let words = find.place(canvas.view.tree.selected)?;
+    let words = find.place(&canvas.view.tree)?;
     Some(Line::from(Span::styled(words, theme.found().remove_modifier(Modifier::UNDERLINED))))
 }
 

@@ -14,7 +14,7 @@ use crate::tui::glyphs;
 use crate::tui::panes::View;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use t2m_checkpoint::escape::escape;
+use t2m_checkpoint::escape::{escape, quoted};
 
 /// Rows it takes on a screen of that size.
 pub fn rows(area: Rect) -> u16 {
@@ -131,6 +131,10 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
     }
     if let Some(words) = to_port(view, detail.words) {
         spans.push(Span::styled(format!(" {words} "), theme.status(Status::Custom)));
+    }
+    for (mark, count) in view.work.counts.iter() {
+        let word = if detail.words { quoted(mark.word()).into_owned() } else { glyphs::mark(mark).to_string() };
+        spans.push(Span::styled(format!(" {count} {word} "), theme.key()));
     }
     if view.document.about.notable().next().is_some() {
         spans.push(Span::styled(format!(" {} pickle", glyphs::FLAG), theme.severity(Severity::Breaks)));

@@ -22,6 +22,7 @@ use super::state::{Screen, State};
 use super::text;
 use super::update::update;
 use crate::figures;
+use crate::fuzzy::Matcher;
 
 /// Draw the state into `area` of a buffer; say where things went.
 pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
@@ -83,6 +84,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
         tick: state.tick,
         view,
         found: state.panels.find.matches(),
+        sought: state.panels.find.words().map(|words| (words, Matcher::default())),
         buffer,
         areas,
     };

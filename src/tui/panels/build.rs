@@ -2,7 +2,7 @@
 //! choose from. Nothing runs before the answer.
 
 use ratatui::layout::{Position, Rect};
-use ratatui::style::{Modifier, Style};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{Panel, Then};
@@ -11,8 +11,10 @@ use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
+use crate::tui::field::Field;
 use crate::tui::glyphs;
 use crate::tui::offer::Offer;
+use crate::tui::shell;
 use crate::tui::text;
 use t2m_checkpoint::escape::{quoted, sentence};
 
@@ -40,47 +42,6 @@ pub struct Wanted {
     pub python: String,
     /// Inputs to export its graph with.
     pub inputs: Vec<InputSpec>,
-}
-
-/// A line that is edited.
-#[derive(Debug, Clone, Default)]
-struct Field {
-    text: String,
-    /// Where typing goes, in characters.
-    cursor: usize,
-}
-
-impl Field {
-    fn of(text: &str) -> Field {
-        Field { text: text.to_owned(), cursor: text.chars().count() }
-    }
-
-    fn byte(&self, at: usize) -> usize {
-        self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte)
-    }
-
-    fn insert(&mut self, text: &str) {
-        for character in text.chars().filter(|character| !character.is_control()) {
-            self.text.insert(self.byte(self.cursor), character);
-            self.cursor += 1;
-        }
-    }
-
-    fn erase(&mut self) {
-        if self.cursor > 0 {
-            self.cursor -= 1;
-            self.text.remove(self.byte(self.cursor));
-        }
-    }
-
-    fn go(&mut self, command: Command) {
-        self.cursor = match command {
-            Command::Left => self.cursor.saturating_sub(1),
-            Command::Right => (self.cursor + 1).min(self.text.chars().count()),
-            Command::Top => 0,
-            _ => self.text.chars().count(),
-        };
-    }
 }
 
 /// What is asked, and how it goes.
@@ -320,25 +281,13 @@ impl Build {
     /// A line with its name; of a long one the part around the cursor.
     fn field(&self, canvas: &Canvas<'_>, name: &str, field: &Field, chosen: bool, columns: usize) -> Line<'static> {
         let theme = canvas.theme;
-        let room = columns.saturating_sub(NAMES + 2).max(8);
-        let characters: Vec<char> = sentence(&field.text).chars().collect();
-        let cursor = field.cursor.min(characters.len());
-        let start = if chosen { (cursor + 1).saturating_sub(room) } else { 0 };
-        let shown: Vec<char> = characters.iter().copied().skip(start).take(room).collect();
-        let part = |from: usize, to: usize| shown.iter().skip(from).take(to.saturating_sub(from)).collect::<String>();
-        let at = cursor - start.min(cursor);
-        let mark = if chosen && !self.running { glyphs::MARK } else { ' ' };
+        let active = chosen && !self.running;
+        let mark = if active { glyphs::MARK } else { ' ' };
+        let none = name == "input" && field.text.is_empty();
         let mut spans =
             vec![Span::styled(mark.to_string(), theme.mark()), Span::styled(format!("{name:<NAMES$}"), theme.muted())];
-        let none = name == "input" && characters.is_empty();
-        if chosen && !self.running {
-            let under = part(at, at + 1);
-            let under = if under.is_empty() { " ".to_owned() } else { under };
-            spans.push(Span::styled(part(0, at), theme.text()));
-            spans.push(Span::styled(under, theme.text().add_modifier(Modifier::REVERSED)));
-            spans.push(Span::styled(part(at + 1, room), theme.text()));
-        } else if !none {
-            spans.push(Span::styled(part(0, room), theme.text()));
+        if active || !none {
+            spans.extend(field.spans(theme, columns.saturating_sub(NAMES + 2).max(8), active));
         }
         if none {
             spans.push(Span::styled("none: the graph is not exported", theme.faint()));
@@ -349,53 +298,11 @@ impl Build {
     /// What does the same in a shell.
     fn command_line(&self, file: &str) -> String {
         let [model, python, inputs] = self.fields.each_ref().map(|field| field.text.trim());
-        let mut words = format!("t2m-tui {} --python {} --model {}", shell(file), shell(python), shell(model));
+        let mut words =
+            format!("t2m-tui {} --python {} --model {}", shell::word(file), shell::word(python), shell::word(model));
         for input in inputs.split([' ', ',']).filter(|input| !input.is_empty()) {
-            words += &format!(" --input {}", shell(input));
+            words += &format!(" --input {}", shell::word(input));
         }
         words
-    }
-}
-
-/// A word as a shell takes it.
-fn shell(word: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+=:,@".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    if word.contains('\'') && !word.contains(['"', '$', '`', '\\', '!']) {
-        return format!("\"{word}\"");
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Command, Field, shell};
-
-    #[test]
-    fn a_line_is_edited_where_the_cursor_is() {
-        let mut field = Field::of("größe(3)");
-        field.go(Command::Left);
-        field.insert("2\n1");
-        assert_eq!((field.text.as_str(), field.cursor), ("größe(321)", 9));
-        field.go(Command::Top);
-        field.erase();
-        field.go(Command::Right);
-        field.go(Command::Right);
-        field.erase();
-        assert_eq!(field.text, "größe(321)".replacen('r', "", 1));
-        field.go(Command::Bottom);
-        field.go(Command::Right);
-        field.erase();
-        assert_eq!(field.text, "göße(321");
-    }
-
-    #[test]
-    fn words_are_those_of_a_shell() {
-        assert_eq!(shell("/usr/bin/python3"), "/usr/bin/python3");
-        assert_eq!(shell("timm.create_model('a')"), "\"timm.create_model('a')\"");
-        assert_eq!(shell("f('a', \"$x\")"), "'f('\\''a'\\'', \"$x\")'");
-        assert_eq!(shell(""), "''");
     }
 }

@@ -7,7 +7,6 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::line::TextLine;
 use super::{Name, Panel, Then, read};
 use crate::compare::Verdict;
 use crate::export::state_dict::Known;
@@ -17,6 +16,7 @@ use crate::tui::action::{Command, Effect};
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::converting::{Event, Preview, Row, Wish};
+use crate::tui::field::Field;
 use crate::tui::glyphs;
 use crate::tui::panes::View;
 use crate::tui::scroll::Scroll;
@@ -49,7 +49,7 @@ enum Asked {
     #[default]
     Nothing,
     /// Where the file goes.
-    Path(TextLine),
+    Path(Field),
     /// Whether the file that is there, and that is so, may be replaced.
     Replace(PathBuf, String),
 }
@@ -92,7 +92,7 @@ impl Convert {
     /// Ask for the path: the one that is proposed, or the one that was asked for before.
     fn ask(&mut self, path: &Path) {
         self.outcome = None;
-        self.asked = Asked::Path(TextLine::of(path.to_string_lossy().into_owned()));
+        self.asked = Asked::Path(Field::of(&path.to_string_lossy()));
     }
 
     /// A key while something is asked. Returns whether it has a meaning there.
@@ -100,7 +100,7 @@ impl Convert {
         match (&mut self.asked, command) {
             (Asked::Nothing, _) => return false,
             (Asked::Path(line), Command::Accept) => {
-                let path = line.text().trim().to_owned();
+                let path = line.text.trim().to_owned();
                 if path.is_empty() {
                     context.say("a path is wanted");
                 } else {

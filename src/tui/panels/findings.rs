@@ -7,7 +7,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Panel, Then};
+use super::{Panel, Then, copy};
 use crate::findings::ops::{self, OpSummary};
 use crate::findings::{BlockerPlace, Blockers};
 use crate::model::{Model, ModuleId};
@@ -25,7 +25,7 @@ use crate::tui::panes::source;
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use t2m_checkpoint::escape::{quoted, sentence};
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Most columns.
 const WIDTH: u16 = 156;
@@ -53,6 +53,13 @@ impl Findings {
         }
         Then::Close
     }
+
+    /// Copy the selected one: what it is, where, and what to write.
+    fn copy(&self, context: &mut Context<'_>) {
+        let Some(finding) = context.view.document.findings.get(self.cursor.row) else { return };
+        let text = escape(&format!("{}  {}  {}", finding.what, finding.place, finding.words)).into_owned();
+        copy::copy(&text, "row", context);
+    }
 }
 
 impl Panel for Findings {
@@ -60,6 +67,7 @@ impl Panel for Findings {
         match command {
             Command::Accept => return self.accept(context),
             Command::Dismiss => return Then::Close,
+            Command::CopyRow => self.copy(context),
             _ => self.cursor.command(command, context.view.document.findings.len(), context.rows()),
         }
         Then::Stay

@@ -4,7 +4,6 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::line::TextLine;
 use super::{Panel, Then, read};
 use crate::compare::Verdict;
 use crate::source::Severity;
@@ -12,6 +11,7 @@ use crate::triage::Status;
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
+use crate::tui::field::Field;
 use crate::tui::glyphs;
 use crate::tui::keymap::Keymap;
 use crate::tui::scroll::Scroll;
@@ -28,7 +28,7 @@ const KEYS: usize = 23;
 #[derive(Debug, Clone, Default)]
 pub struct Help {
     scroll: Scroll,
-    search: TextLine,
+    search: Field,
     /// Whether the search is being typed.
     typing: bool,
 }
@@ -44,10 +44,10 @@ impl Panel for Help {
 
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
         match command {
-            Command::Search => (self.typing, self.search) = (true, TextLine::default()),
+            Command::Search => (self.typing, self.search) = (true, Field::default()),
             Command::Accept if self.typing => self.typing = false,
             Command::Accept => return Then::Close,
-            Command::Dismiss if self.typing || !self.search.text().is_empty() => *self = Help::default(),
+            Command::Dismiss if self.typing || !self.search.text.is_empty() => *self = Help::default(),
             _ if self.typing && self.search.command(command) => self.scroll = Scroll::default(),
             _ => return read(self, command, context),
         }
@@ -68,7 +68,7 @@ impl Panel for Help {
             return None;
         }
         let mut spans = vec![Span::styled("/", canvas.theme.key())];
-        spans.extend(self.search.row(canvas.theme, columns.saturating_sub(1)));
+        spans.extend(self.search.spans(canvas.theme, columns.saturating_sub(1), true));
         Some(Line::from(spans))
     }
 
@@ -77,14 +77,14 @@ impl Panel for Help {
         let room = usize::from(area.width.saturating_sub(2));
         let columns = if room >= 2 * WIDTH.0 { 2 } else { 1 };
         let width = (room / columns).min(WIDTH.1);
-        let words: Vec<String> = self.search.text().split_whitespace().map(str::to_lowercase).collect();
+        let words: Vec<String> = self.search.text.split_whitespace().map(str::to_lowercase).collect();
         let (mut left, right) = sections(canvas.theme, canvas.keymap, columns, width, &words);
         if left.is_empty() {
             left.push(Line::styled("   Nothing in the help has these words.", canvas.theme.muted()));
         }
         let count = left.len().max(right.len());
         let size = ((columns * width + 2) as u16, count as u16 + 2);
-        let title = match self.search.text() {
+        let title = match self.search.text.as_str() {
             "" => "Help".to_owned(),
             words => format!("Help: {}", text::clip(&quoted(words), width / 2)),
         };
@@ -193,7 +193,7 @@ fn signs(theme: &Theme, width: usize, wanted: impl Fn(&str, &str) -> bool) -> Op
         let head = format!("{} {}", glyphs::verdict(verdict), verdict.name());
         add(&head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words);
     }
-    let words = "something is not known (eps?): the verdict holds with each plausible value, which `e` shows";
+    let words = "something is not known (eps?): the verdict holds with each plausible value, which `s` shows";
     add("~", theme.status(Status::Incomplete), words);
     let port = format!("{}n", glyphs::status(Status::Custom));
     let words = "forwards left to port, here and below: no layer's verdict says anything of them";

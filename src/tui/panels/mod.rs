@@ -8,14 +8,15 @@ pub mod about;
 pub mod attributes;
 pub mod build;
 pub mod convert;
+pub mod copy;
 pub mod dicts;
 pub mod filter;
 pub mod find;
 pub mod findings;
 pub mod help;
 pub mod leave;
-pub mod line;
 pub mod palette;
+pub mod report;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
@@ -40,6 +41,8 @@ pub enum Name {
     Find,
     Findings,
     Help,
+    Copy,
+    Report,
     Leave,
     Palette,
 }
@@ -52,7 +55,7 @@ impl Name {
     }
 
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 11] = [
+    pub const ALL: [Name; 13] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -62,6 +65,8 @@ impl Name {
         Name::Find,
         Name::Findings,
         Name::Help,
+        Name::Copy,
+        Name::Report,
         Name::Leave,
         Name::Palette,
     ];
@@ -82,6 +87,8 @@ pub struct Panels {
     pub find: find::Find,
     pub findings: findings::Findings,
     pub help: help::Help,
+    pub copy: copy::Copy,
+    pub report: report::Report,
     pub leave: leave::Leave,
     pub palette: palette::Palette,
     /// The panel that the palette was opened over, which comes back.
@@ -100,6 +107,8 @@ impl Panels {
             Name::Find => &self.find,
             Name::Findings => &self.findings,
             Name::Help => &self.help,
+            Name::Copy => &self.copy,
+            Name::Report => &self.report,
             Name::Leave => &self.leave,
             Name::Palette => &self.palette,
         }
@@ -116,6 +125,8 @@ impl Panels {
             Name::Find => &mut self.find,
             Name::Findings => &mut self.findings,
             Name::Help => &mut self.help,
+            Name::Copy => &mut self.copy,
+            Name::Report => &mut self.report,
             Name::Leave => &mut self.leave,
             Name::Palette => &mut self.palette,
         }

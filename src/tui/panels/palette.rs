@@ -3,12 +3,12 @@
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-use super::line::TextLine;
 use super::{Name, Panel, Then};
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
+use crate::tui::field::Field;
 use crate::tui::glyphs;
 use crate::tui::keymap::{Binding, Keymap};
 use crate::tui::scroll::ListCursor;
@@ -27,7 +27,7 @@ const WITH_NAMES: usize = 80;
 pub struct Palette {
     /// The panel whose commands are listed; those of the panes for `None`.
     pub of: Option<Name>,
-    line: TextLine,
+    line: Field,
     cursor: ListCursor,
 }
 
@@ -53,7 +53,7 @@ pub fn found<'k>(keymap: &'k Keymap, of: Option<Name>, words: &str) -> Vec<&'k B
 
 impl Palette {
     fn rows<'k>(&self, keymap: &'k Keymap) -> Vec<&'k Binding> {
-        found(keymap, self.of, self.line.text())
+        found(keymap, self.of, &self.line.text)
     }
 
     fn run(&self, context: &Context<'_>) -> Then {
@@ -107,7 +107,7 @@ impl Panel for Palette {
         let columns = usize::from(inner.width);
         let count = format!("{} of {all} ", rows.len());
         let mut head = vec![Span::styled(" : ", theme.key())];
-        head.extend(self.line.row(theme, columns.saturating_sub(count.len() + 4)));
+        head.extend(self.line.spans(theme, columns.saturating_sub(count.len() + 4), true));
         text::put(canvas.buffer, inner.x, inner.y, columns, &Line::from(head));
         if let Some(x) = inner.right().checked_sub(count.len() as u16).filter(|x| *x > inner.x + 8) {
             text::put_text(canvas.buffer, x, inner.y, count.len(), &count, theme.muted());

@@ -111,7 +111,7 @@ impl Behaviour for GraphPane {
 }
 
 /// The node that is selected.
-pub(super) fn selected(view: &View) -> Option<&Row> {
+pub(in crate::tui) fn selected(view: &View) -> Option<&Row> {
     view.document.nodes.as_ref()?.get(view.tree.node()?)
 }
 

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{Behaviour, Pane, Place, View, graph, subtree};
+use super::{Behaviour, Pane, Place, View, graph, kept, subtree};
 use crate::compare::{Apart, Trial, Verdict, WeightSource};
 use crate::model::ModuleId;
 use crate::plan::{Assumed, Plan};
@@ -21,6 +21,7 @@ use crate::tui::scroll::{Scroll, distance};
 use crate::tui::state::Trials;
 use crate::tui::text;
 use crate::tui::theme::Theme;
+use crate::tui::work::setting;
 use crate::verify::{Layer, Progress};
 use t2m_checkpoint::escape::{quoted, sentence};
 use t2m_engine::{EngineState, Side};
@@ -57,10 +58,14 @@ impl Behaviour for LivePane {
     fn command_anywhere(&self, command: Command, context: &mut Context<'_>) -> bool {
         match command {
             Command::Run => run(context, context.view.tree.selected),
-            Command::RunAll => run(context, 0),
+            Command::RunAll => run_missing(context),
+            Command::RunAgain => run(context, 0),
             Command::Cancel => cancel(context),
             Command::Half => said(context, Trials::toggle_half),
-            Command::Weights => said(context, Trials::toggle_weights),
+            Command::Weights => {
+                said(context, Trials::toggle_weights);
+                context.view.measured.use_weights(context.trials.weights);
+            }
             Command::Twins => said(context, Trials::toggle_naive),
             _ => return false,
         }
@@ -114,7 +119,8 @@ fn said(context: &mut Context<'_>, toggle: fn(&mut Trials) -> &'static str) {
 
 fn cancel(context: &mut Context<'_>) {
     let of_graph = graph::cancel(context);
-    if context.view.measured.is_running() {
+    let waited = std::mem::take(&mut context.view.work.waits);
+    if context.view.measured.is_running() || waited {
         context.effects.push(Effect::Cancel);
         context.view.measured.forget_unfinished();
         context.say("cancelled");
@@ -144,13 +150,49 @@ fn run(context: &mut Context<'_>, root: ModuleId) {
         };
         return context.say(&words);
     }
+    submit(context, modules);
+}
+
+/// Ask for the measurement of these.
+fn submit(context: &mut Context<'_>, modules: Vec<ModuleId>) {
+    let view = &mut *context.view;
     view.bottom = Pane::Live;
     if context.areas.shape == Shape::Two {
         view.show(Pane::Live, Shape::Two);
     }
+    view.ask(&modules, setting(context.trials));
     view.measured.queue(&modules);
     view.measured.run_beside(&modules, context.trials.naive);
     context.effects.push(Effect::Submit(context.trials.request(modules)));
+}
+
+/// Ask for the measurement of what was not measured, or not as it would be now. Whether what is on record was computed by engines
+/// of these versions is known once they have started.
+fn run_missing(context: &mut Context<'_>) {
+    let view = &mut *context.view;
+    if view.measured.waits_for_engines() && !view.work.waits {
+        view.work.waits = true;
+        view.measured.queue(&[]);
+        context.effects.push(Effect::Submit(context.trials.request(Vec::new())));
+        return context.say("the engines start: what is missing or stale runs then");
+    }
+    run_lacking(context);
+}
+
+/// The engines have said which they are, or cannot be started.
+pub(super) fn run_lacking(context: &mut Context<'_>) {
+    let view = &mut *context.view;
+    view.work.waits = false;
+    let runnable = view.document.runnable_below(0);
+    let setting = setting(context.trials);
+    let lacking: Vec<ModuleId> = runnable.iter().copied().filter(|id| view.measured.lacks(*id, &setting)).collect();
+    if !lacking.is_empty() {
+        return submit(context, lacking);
+    }
+    if runnable.is_empty() || view.measured.is_running() {
+        return run(context, 0);
+    }
+    context.say("nothing is missing or stale: A runs all again");
 }
 
 /// The layer and what it becomes on the left, the engines on the right.
@@ -255,6 +297,7 @@ fn has_dot(layer: &Layer) -> bool {
 fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static>>, Vec<(usize, ModuleId)>) {
     let (theme, view) = (canvas.theme, canvas.view);
     let mut lines = Vec::new();
+    kept::notes(canvas, id, columns, &mut lines);
     let waiting = view.measured.sum(id).no_engine;
     for (side, reason) in view.measured.engines_down() {
         let words = format!("{} is down: {}", side.library(), sentence(reason));
@@ -265,6 +308,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static
     }
     match view.measured.layer(id) {
         Some(layer) => of_layer(canvas, id, layer, columns, &mut lines),
+        None if kept::stale(theme, view, id, columns, &mut lines) => {}
         None if !view.measured.sum(id).is_empty() => return subtree::of_subtree(canvas, id, columns, lines),
         None => {}
     }
@@ -272,7 +316,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static
     let assumed = triage.and_then(|triage| triage.assumed.as_deref().filter(|_| triage.is_assumed()));
     let likeliest = assumed.map(|assumed| &assumed.likeliest);
     if let Some(plan) = triage.and_then(|triage| triage.plan.as_ref().or(likeliest)) {
-        if view.measured.layer(id).is_none() {
+        if view.measured.layer(id).is_none() && view.measured.stale(id).is_none() {
             lines.push(Line::from(vec![
                 Span::styled("Not measured yet. ", theme.text()),
                 Span::styled("space", theme.key()),
@@ -328,6 +372,9 @@ fn of_layer(canvas: &Canvas<'_>, id: ModuleId, layer: &Layer, columns: usize, li
                 paragraph(lines, reason, columns, if verdict.passes() { theme.muted() } else { style });
             }
         }
+    }
+    if let Some(record) = &layer.record {
+        kept::on_record(theme, record, columns, lines);
     }
     let Some(trial) = worst else { return };
     if let Some(words) = against_f64(trial) {

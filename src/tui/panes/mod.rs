@@ -4,6 +4,7 @@
 //! its place in `draw`, and its keys in `assets/keymap.toml`.
 
 pub mod graph;
+mod kept;
 pub mod live;
 pub mod source;
 pub mod splits;
@@ -24,8 +25,10 @@ use super::context::Context;
 use super::document::Document;
 use super::ran::Ran;
 use super::text;
+use super::work::Work;
+use crate::filter::{Facts, Filter};
 use crate::model::ModuleId;
-use crate::verify::Results;
+use crate::verify::{Results, recorded};
 use splits::Splits;
 
 /// Every pane.
@@ -70,6 +73,8 @@ pub struct View {
     pub live: live::Live,
     /// The graph pane.
     pub graph: graph::Graph,
+    /// What is kept for the next time.
+    pub work: Work,
 }
 
 impl Pane {
@@ -132,7 +137,8 @@ impl View {
             splits: Splits::default(),
             zoomed: false,
             has_graph: document.nodes.is_some(),
-            measured: Results::of(document.model.clone(), &document.triage),
+            measured: recorded::results(&document.model, &document.triage, &document.keeping.loaded.session),
+            work: Work::of(&document),
             focus: Pane::Tree,
             lower: Pane::Source,
             document,
@@ -152,9 +158,11 @@ impl View {
             let plan = old.triage(id).map(|triaged| &triaged.plan);
             same(id).filter(|at| new.triage(*at).map(|triaged| &triaged.plan) == plan)
         });
+        view.work = before.work.clone();
         view.tree.take_over(&before.tree, old, new);
-        view.tree.apply_filter(&view.document, &view.measured);
-        if let Some(selected) = same(before.tree.selected) {
+        let selected = same(before.tree.selected);
+        view.apply_filter();
+        if let Some(selected) = selected {
             view.tree.reveal(&view.document, selected);
         }
         view
@@ -173,7 +181,24 @@ impl View {
         }
         self.measured = self.measured.carried_to(document.model.clone(), &document.triage, same);
         self.document = document;
-        self.tree.apply_filter(&self.document, &self.measured);
+        self.apply_filter();
+    }
+
+    /// What is known of the modules, as filters ask for it.
+    pub fn facts(&self) -> Facts<'_> {
+        self.document.facts(&self.measured, &self.work)
+    }
+
+    /// Show what the filter wants, by what is known now.
+    pub fn apply_filter(&mut self) {
+        let View { tree, document, measured, work, .. } = self;
+        tree.apply_filter(document, &document.facts(measured, work));
+    }
+
+    /// Let the tree show what another filter wants.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.tree.filter = filter;
+        self.apply_filter();
     }
 
     /// Let keys move in a pane.
@@ -245,6 +270,11 @@ fn zoom(context: &mut Context<'_>) {
 /// The mouse moved with its button down, or let go of it.
 pub(super) fn drag(at: Position, on: bool, context: &mut Context<'_>) {
     context.view.splits.drag(at, on, &context.areas.splits);
+}
+
+/// The engines have said which they are: run what waited for that.
+pub(super) fn run_lacking(context: &mut Context<'_>) {
+    live::run_lacking(context);
 }
 
 /// A click at a place of the screen.

@@ -6,6 +6,7 @@ mod sheet;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use ratatui::layout::Position;
@@ -120,6 +121,7 @@ impl Behaviour for SourcePane {
                     context.say("no line of the source names a module");
                 }
             }
+            Command::Edit => edit(context),
             _ => return false,
         }
         true
@@ -169,6 +171,30 @@ impl Behaviour for SourcePane {
         let rows = Rows { area, top: view.source.top.saturating_sub(1), count: shown.source.text.lines().count() };
         canvas.areas.panes.push((Pane::Source, rows));
         place.scrollbar(canvas, rows.top, usize::from(area.height), rows.count);
+    }
+}
+
+/// The file and the line that are on show: the line that something points at, or the first of the forward.
+pub(in crate::tui) fn place_shown(view: &View) -> Option<(String, usize)> {
+    if view.tree.node().is_some() {
+        let (_, text, line) = node::shown(view)?;
+        return Some((text.path.to_string_lossy().into_owned(), line));
+    }
+    let source = view.document.source(view.tree.selected)?.source;
+    let first = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
+    // Who scrolls the source means what is on show there.
+    let scrolled = Some(view.source.top).filter(|_| view.focus == Pane::Source);
+    Some((source.file.clone(), view.source.line.or(scrolled).unwrap_or(first)))
+}
+
+/// Let the user's editor show that line.
+fn edit(context: &mut Context<'_>) {
+    match place_shown(context.view) {
+        None => context.say("no source is shown, so there is no file to open"),
+        Some((file, _)) if !Path::new(&file).is_file() => {
+            context.say(&format!("{file} is no file of its own: the source is held by the checkpoint or the program"));
+        }
+        Some((file, line)) => context.effects.push(Effect::Edit(file, line)),
     }
 }
 

@@ -3,17 +3,17 @@
 //!
 //! `rows` is rebuilt when a fold or the filter changes, never for a frame, so that a frame costs the rows on screen.
 
-mod filter;
+mod letters;
 mod node;
 mod row;
 
 use ratatui::layout::{Position, Rect};
 
 use super::{Behaviour, Pane, Place, View, source};
-pub use filter::Filter;
 pub(super) use node::cell;
 pub(super) use row::sign;
 
+use crate::filter::{Facts, Filter};
 use crate::model::ModuleId;
 use crate::tui::action::Command;
 use crate::tui::areas::{Areas, Rows};
@@ -22,8 +22,7 @@ use crate::tui::context::Context;
 use crate::tui::document::Document;
 use crate::tui::scroll::{distance, moved};
 use crate::tui::text;
-use crate::verify::Results;
-use row::{Columns, draw_row, titles};
+use row::{Columns, draw_row, foot, titles};
 
 /// Widest indentation in columns; deeper modules are not moved further right.
 const MAX_INDENT: usize = 24;
@@ -50,6 +49,10 @@ pub struct Tree {
     /// Widest indentation and name among the rows, in columns.
     pub name_width: usize,
     folded: Vec<bool>,
+    /// What is folded in a fresh tree: modules so deep, and deeper.
+    depth: usize,
+    /// How often the filter was applied.
+    filtered: usize,
     /// With a filter: whether the module itself is wanted, and whether it or a descendant is.
     wanted: Vec<(bool, bool)>,
 }
@@ -58,7 +61,7 @@ impl Tree {
     /// A tree with everything below `depth` folded.
     pub fn new(document: &Document, depth: usize) -> Tree {
         let folded = document.model.modules.iter().map(|module| module.depth >= depth).collect();
-        let mut tree = Tree { folded, follow: true, ..Tree::default() };
+        let mut tree = Tree { folded, depth, follow: true, ..Tree::default() };
         tree.rebuild(document);
         tree
     }
@@ -75,6 +78,22 @@ impl Tree {
         }
         self.filter = other.filter.clone();
         self.show_nodes(new, other.with_nodes);
+    }
+
+    /// Modules that are folded and were not in a fresh tree, and those that are open and were folded there.
+    pub fn unusual_folds(&self, document: &Document) -> (Vec<ModuleId>, Vec<ModuleId>) {
+        let inner = document.model.modules.iter().enumerate().filter(|(id, module)| !module.is_leaf(*id));
+        let changed = inner.filter(|(id, module)| self.is_folded(*id) != (module.depth >= self.depth));
+        changed.map(|(id, _)| id).partition(|id| self.is_folded(*id))
+    }
+
+    /// Fold and unfold these; [`Tree::apply_filter`] follows.
+    pub fn set_folds(&mut self, folded: &[ModuleId], open: &[ModuleId]) {
+        for (modules, fold) in [(folded, true), (open, false)] {
+            for id in modules {
+                self.set_fold(*id, fold);
+            }
+        }
     }
 
     /// Whether the module's children are hidden.
@@ -141,7 +160,8 @@ impl Tree {
         self.select_row((self.selected_row() as i64).saturating_add(by).max(0) as usize);
     }
 
-    /// Go to a module, and unfold what hides it. A filter that hides it is dropped.
+    /// Go to a module, and unfold what hides it. Where the filter hides it, it is shown beside what the filter wants, dimmed, until
+    /// the filter is applied again.
     pub fn reveal(&mut self, document: &Document, id: ModuleId) {
         let mut parent = document.module(id).and_then(|module| module.parent);
         let mut changed = false;
@@ -149,10 +169,13 @@ impl Tree {
             changed |= self.set_fold(at, false);
             parent = document.module(at).and_then(|module| module.parent);
         }
-        if self.wanted.get(id).is_some_and(|wanted| !wanted.1) {
-            self.filter = Filter::default();
-            self.wanted.clear();
+        let mut hidden = Some(id).filter(|id| self.wanted.get(*id).is_some_and(|wanted| !wanted.1));
+        while let Some(at) = hidden {
+            if let Some(wanted) = self.wanted.get_mut(at) {
+                wanted.1 = true;
+            }
             changed = true;
+            hidden = document.module(at).and_then(|module| module.parent);
         }
         (self.selected, self.node) = (id, None);
         self.follow = true;
@@ -231,13 +254,11 @@ impl Tree {
     }
 
     /// Apply the filter, and unfold what it wants.
-    pub fn apply_filter(&mut self, document: &Document, measured: &Results) {
+    pub fn apply_filter(&mut self, document: &Document, facts: &Facts<'_>) {
+        self.filtered += 1;
         self.wanted.clear();
         if !self.filter.is_empty() {
-            self.wanted = (0..document.len())
-                .map(|id| self.filter.wants(document, measured, id))
-                .map(|wanted| (wanted, wanted))
-                .collect();
+            self.wanted = self.filter.wanted(facts).into_iter().map(|wanted| (wanted, wanted)).collect();
             for id in (1..document.len()).rev() {
                 let parent = document.module(id).and_then(|module| module.parent);
                 if let (Some(&(_, true)), Some(parent)) = (self.wanted.get(id), parent) {
@@ -249,6 +270,32 @@ impl Tree {
             }
         }
         self.rebuild(document);
+    }
+
+    /// How often the filter was applied: what looks within it looks again where that has changed.
+    pub fn filtered(&self) -> usize {
+        self.filtered
+    }
+
+    /// Whether the filter wants a module.
+    pub fn wants(&self, id: ModuleId) -> bool {
+        self.wanted.get(id).is_none_or(|wanted| wanted.0)
+    }
+
+    /// The next of these modules behind the selection in the order of the rows, or the one before, going round at the ends. They are
+    /// in the order of the model.
+    pub fn next_of(&self, ids: &[ModuleId], forward: bool) -> Option<ModuleId> {
+        let here = self.selected;
+        if forward {
+            ids.iter().find(|&&id| id > here).or(ids.first()).copied()
+        } else {
+            ids.iter().rev().find(|&&id| id < here).or(ids.last()).copied()
+        }
+    }
+
+    /// The index of the selection among these modules, in the order of the rows.
+    pub fn place_among(&self, ids: &[ModuleId]) -> Option<usize> {
+        ids.binary_search(&self.selected).ok()
     }
 
     /// Number of modules the filter wants; all without one.
@@ -389,6 +436,7 @@ impl Behaviour for TreePane {
         let (view, area) = (canvas.view, place.inner);
         let columns = Columns::new(view, usize::from(area.width));
         titles(canvas, place, &columns);
+        foot(canvas, place);
         let (row, height, count) = (view.tree.selected_row(), usize::from(area.height), view.tree.rows.len());
         let top = if view.tree.follow {
             scroll_to(view.tree.top, row, height, count)

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use crossbeam_channel::unbounded;
 use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 
+use super::away;
 use super::opening::Again;
-use super::workers::Loaded;
+use super::workers::Loaded as Opened;
 use super::{Error, Message, WHEEL, World};
 use crate::exit::Exit;
+use crate::session::{self, Keeper, Loaded, Place, Told};
 use crate::tui::action::{Action, Effect};
 use crate::tui::document::Document;
 use crate::tui::keymap::typed;
@@ -34,7 +36,10 @@ pub(super) fn on_message(state: &mut State, message: Message, world: &mut World<
             world.clear = true;
             return Ok(None);
         }
-        Message::Opened(Ok(loaded)) => Action::Opened(put_to_work(loaded, world)),
+        Message::Opened(Ok(loaded)) => {
+            keep(&loaded.document, world);
+            Action::Opened(put_to_work(loaded, world))
+        }
         Message::Opened(Err(message)) => Action::OpenFailed(message),
         // One that was cancelled has nothing more to say.
         Message::Built(number, _) if number != world.workers.built || world.workers.building.is_none() => {
@@ -50,19 +55,30 @@ pub(super) fn on_message(state: &mut State, message: Message, world: &mut World<
         }
         Message::Retold(Err(message)) => Action::NotRetold(message),
         Message::Highlighted(done) => Action::Highlighted(done),
+        Message::Reported(written) => Action::Reported(written),
         Message::Panicked(words) => Action::WorkerPanicked(words),
     };
     perform(state, action, world)
 }
 
 /// Let another reading of the file take the place of the first; returns what is shown of it.
-fn replace(loaded: Loaded, world: &mut World<'_>) -> Arc<Document> {
+fn replace(loaded: Opened, world: &mut World<'_>) -> Arc<Document> {
     forget_workers(world);
     put_to_work(loaded, world)
 }
 
+/// Start to keep what is done on the screen, where the user wants that.
+fn keep(document: &Document, world: &mut World<'_>) {
+    let keeping = &document.keeping;
+    let told = world.kept.0.clone();
+    world.workers.keeper = (keeping.place != Place::Nowhere).then(|| {
+        let Loaded { store, session, .. } = keeping.loaded.as_ref().clone();
+        Keeper::start(store, session, move |word| drop(told.send(word)))
+    });
+}
+
 /// Start the threads that work for an opened file; returns what is shown of it.
-fn put_to_work(loaded: Loaded, world: &mut World<'_>) -> Arc<Document> {
+fn put_to_work(loaded: Opened, world: &mut World<'_>) -> Arc<Document> {
     world.workers.verifier = Some((loaded.verifier)(world.events.0.clone()));
     world.workers.converter = Some((loaded.converter)(world.converted.0.clone()));
     world.workers.graph = loaded.graph.map(|start| start(world.graphs.0.clone()));
@@ -105,8 +121,20 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
 /// Change the state, and do what it asks for. `Some` ends the loop.
 pub(super) fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
     state.clock = world.began.elapsed();
-    let effects = update(state, action);
     world.osc9 = state.notify.by == Bell::Osc9;
+    let mut effects = update(state, action);
+    let before = effects.len();
+    effects.retain(|effect| !matches!(effect, Effect::Screenshot));
+    if effects.len() < before {
+        state.notice = Some(away::picture(state, world.area));
+    }
+    // What the editor says is for the bottom line.
+    let edits = effects.iter().position(|effect| matches!(effect, Effect::Edit(..)));
+    if let Some(Effect::Edit(file, line)) = edits.map(|at| effects.remove(at)) {
+        let said = away::edit(&file, line, world)?;
+        update(state, Action::Said(said.unwrap_or_default())).into_iter().for_each(|effect| effects.push(effect));
+        state.notice = state.notice.take().filter(|words| !words.is_empty());
+    }
     do_all(effects, world)
 }
 
@@ -148,6 +176,8 @@ pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Opti
             }
             Effect::Reopen(key) => {
                 forget_workers(world);
+                // It is written before another one is read.
+                world.workers.keeper = None;
                 if let Some(reopen) = &world.workers.reopener {
                     reopen(Again::Dict(key), None)?;
                 }
@@ -159,6 +189,21 @@ pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Opti
             }
             Effect::Build(wanted) => world.workers.build(*wanted)?,
             Effect::StopBuild => world.workers.stop_building(),
+            Effect::Keep(change) => {
+                if let Some(keeper) = &world.workers.keeper {
+                    keeper.keep(change);
+                }
+            }
+            Effect::Answer(place) => {
+                if let Err(why) = session::store::remember(&place) {
+                    // The loop has the other end.
+                    let _ = world.kept.0.send(Told::Unkept(why));
+                }
+            }
+            Effect::Copy(text) => away::copy(&text, world)?,
+            Effect::Report(order) => world.workers.report(*order)?,
+            // Done before, where the state is at hand.
+            Effect::Edit(..) | Effect::Screenshot => {}
             Effect::Highlight(job) => {
                 // If the highlighter has ended before the program, its panic was reported.
                 let _ = world.jobs.send(job);

@@ -1,6 +1,5 @@
 //! Opening the file, at first and again in another way.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,12 +8,13 @@ use super::{DEADLINE, Error, RunOptions, run_again};
 use crate::exit::Exit;
 use crate::graph::runner;
 use crate::open::{self, TypedFrom};
+use crate::session::Place;
 use crate::tui::converting;
 use crate::tui::document::Document;
 use crate::tui::offer::Offer;
 use crate::tui::panels::build::Wanted;
+use crate::tui::work::Keeping;
 use crate::typed::Edit;
-use crate::typed::store::Store;
 use crate::verify;
 
 /// Opens the checkpoint, on a thread of its own.
@@ -25,7 +25,7 @@ pub type OpenFn = Box<dyn FnOnce() -> Result<Loaded, String> + Send>;
 pub enum Again {
     /// With this dict as the model.
     Dict(String),
-    /// With these attributes typed, which are to be kept.
+    /// With these attributes typed.
     Typed(Vec<Edit>),
     /// With the model that the user's Python builds, and what ends that Python once it is set.
     Build(Box<Wanted>, Arc<AtomicBool>),
@@ -43,15 +43,19 @@ pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync
 pub fn run(options: RunOptions) -> Result<Exit, Error> {
     // What was chosen on the screen holds for whatever is opened next.
     let request = Mutex::new(options.open.clone());
-    let kept_in = match &options.open.typed {
-        TypedFrom::Kept(folder) => Some(folder.clone()),
-        _ => None,
+    let place = match &options.open.typed {
+        TypedFrom::Kept(place) => place.clone(),
+        TypedFrom::Nothing | TypedFrom::Given(_) => Place::Nowhere,
     };
+    let ask = options.ask;
     let load = move |again: Option<Again>| {
         let now = {
             let mut request = request.lock().unwrap_or_else(PoisonError::into_inner);
             match &again {
-                Some(Again::Dict(key)) => request.key = Some(key.clone()),
+                Some(Again::Dict(key)) => {
+                    request.key = Some(key.clone());
+                    request.typed = TypedFrom::Kept(place.clone());
+                }
                 Some(Again::Typed(edits)) => request.typed = TypedFrom::Given(edits.clone()),
                 Some(Again::Build(..)) | None => {}
             }
@@ -70,10 +74,9 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         }
         let mut document = Document::of(&opened);
         document.offer = Offer::of(&opened, &now);
-        if let (Some(Again::Typed(_)), Some(folder)) = (&again, &kept_in)
-            && let Err(error) = keep(&opened, folder)
-        {
-            document.warnings.push(format!("What was typed holds until you quit, and cannot be kept: {error}."));
+        document.arguments = now.arguments();
+        if matches!(again, None | Some(Again::Dict(_))) {
+            document.keeping = Keeping::of(&opened, &place, ask);
         }
         let document = Arc::new(document);
         let converted = opened.clone();
@@ -91,11 +94,4 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
     let again = Arc::new(load);
     let first = Arc::clone(&again);
     run_again(options, Box::new(move || first(None)), Some(Box::new(move |how| again(Some(how)))))
-}
-
-/// Keep what was typed for the next run.
-fn keep(opened: &open::Opened, folder: &Path) -> Result<(), String> {
-    let store = Store::of(folder, &opened.checkpoint.origin().files).ok_or("the file cannot be read again")?;
-    let path = store.path.display().to_string();
-    store.write(&opened.checkpoint.path, &opened.typed.edits).map_err(|error| format!("{path}: {error}"))
 }

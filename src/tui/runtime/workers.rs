@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
+use super::Message;
+use super::input::Input;
 use super::opening::Again;
 use crate::graph::runner;
+use crate::session::{Change, Keeper, Screen};
 use crate::tui::converting::{self, Converter};
 use crate::tui::document::Document;
 use crate::tui::panels::build::Wanted;
+use crate::tui::reporting::{self, Order};
 use crate::verify;
 
 /// Runs measurements, as [`verify::Runner`] does.
@@ -76,7 +80,13 @@ pub struct Workers {
     pub(super) verifier: Option<Box<dyn Verifier>>,
     pub(super) converter: Option<Box<dyn Converter>>,
     pub(super) graph: Option<Box<dyn GraphRunner>>,
+    /// Who keeps what is done, where that is wanted.
+    pub(super) keeper: Option<Keeper>,
     pub(super) reopener: Option<Reopener>,
+    /// Who reads the keyboard.
+    pub(super) input: Input,
+    /// Where threads that are started on the way say what came of it.
+    pub(super) messages: Option<Sender<Message>>,
     /// How many models were asked for, and what ends the Python that builds the last.
     pub(super) built: u64,
     pub(super) building: Option<Arc<AtomicBool>>,
@@ -89,6 +99,13 @@ impl Drop for Workers {
 }
 
 impl Workers {
+    /// Keep where the user is, if somebody keeps anything.
+    pub(super) fn keep_place(&self, screen: Option<Screen>) {
+        if let (Some(keeper), Some(screen)) = (&self.keeper, screen) {
+            keeper.keep(Change::Screen(screen));
+        }
+    }
+
     /// End the Python that builds a model, if one does; what it says is not heard.
     pub(super) fn stop_building(&mut self) {
         if let Some(stop) = self.building.take() {
@@ -104,6 +121,16 @@ impl Workers {
         self.building = Some(Arc::clone(&stop));
         let how = Again::Build(Box::new(wanted), stop);
         self.reopener.as_ref().map_or(Ok(()), |reopen| reopen(how, Some(self.built)))
+    }
+}
+
+impl Workers {
+    /// Write a report, on a thread of its own.
+    pub(super) fn report(&self, order: Order) -> io::Result<()> {
+        let Some(messages) = self.messages.clone() else { return Ok(()) };
+        super::spawn("report", messages, move |messages| {
+            drop(messages.send(Message::Reported(reporting::write(order))))
+        })
     }
 }
 

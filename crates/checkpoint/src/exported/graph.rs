@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::super::error::name_for_message;
 use super::super::graph::{self, Graph, Input, Node, Origin, TensorMeta, Value, ValueId};
 use super::dtype;
-use super::schema::{self, Argument, InputSpec, Program, Symbol};
+use super::schema::{self, Argument, ConstantInput, InputSpec, Program, Symbol};
 use super::tree::{innermost, place, without_call_number};
 use crate::Dtype;
 
@@ -27,8 +27,14 @@ pub(super) fn graph(program: &Program) -> Result<Graph, String> {
     let mut reader = Reader::default();
     let specs = &module.signature.input_specs;
     for (at, argument) in module.graph.inputs.iter().enumerate() {
-        let origin = specs.get(at).map_or(Origin::User, origin);
-        reader.placeholder(&module.graph, argument, origin)?;
+        let spec = specs.get(at);
+        let fixed = spec.and_then(|spec| spec.constant_input.as_ref());
+        let origin = match (argument, spec.map_or(Origin::User, origin)) {
+            (Argument::Symbol(Symbol::Name(name)), Origin::User) => Origin::Number(module.graph.hint(name)),
+            (_, Origin::Other) => fixed.and_then(fixed_value).map_or(Origin::Other, Origin::Fixed),
+            (_, origin) => origin,
+        };
+        reader.placeholder(&module.graph, argument, origin, fixed.map(|fixed| fixed.name.as_str()))?;
     }
     reader.nodes(&module.graph)?;
     let outputs = &module.signature.output_specs;
@@ -40,6 +46,11 @@ pub(super) fn graph(program: &Program) -> Result<Graph, String> {
         }
     }
     Ok(reader.graph)
+}
+
+/// The value of an input that the export made part of the graph.
+fn fixed_value(fixed: &ConstantInput) -> Option<Json> {
+    fixed.value.as_ref()?.constant()
 }
 
 fn origin(spec: &InputSpec) -> Origin {
@@ -66,9 +77,19 @@ struct Reader {
 }
 
 impl Reader {
-    fn placeholder(&mut self, from: &schema::Graph, argument: &Argument, origin: Origin) -> Result<(), String> {
-        let (name, origin) = match argument {
-            Argument::Tensor(name) | Argument::Symbol(Symbol::Name(name)) => (name.clone(), origin),
+    fn placeholder(
+        &mut self,
+        from: &schema::Graph,
+        argument: &Argument,
+        origin: Origin,
+        fixed: Option<&str>,
+    ) -> Result<(), String> {
+        let (name, origin) = match (argument, origin) {
+            (Argument::Tensor(name) | Argument::Symbol(Symbol::Name(name)), origin) => (name.clone(), origin),
+            (_, origin @ Origin::Fixed(_)) => match fixed.filter(|name| !self.names.contains_key(*name)) {
+                Some(name) => (name.to_owned(), origin),
+                None => (format!("input_{}", self.graph.inputs.len()), origin),
+            },
             _ => (format!("input_{}", self.graph.inputs.len()), Origin::Other),
         };
         let value = self.define(from, &name)?;
@@ -225,7 +246,7 @@ impl Reader {
             Argument::Graph(sub) => {
                 let mut inner = Reader::default();
                 for argument in &sub.graph.inputs {
-                    inner.placeholder(&sub.graph, argument, Origin::User)?;
+                    inner.placeholder(&sub.graph, argument, Origin::User, None)?;
                 }
                 inner.nodes(&sub.graph)?;
                 for output in &sub.graph.outputs {

@@ -52,6 +52,17 @@ pub(super) struct Graph {
     pub nodes: Vec<Node>,
     /// Types and shapes of tensors, by name.
     pub tensor_values: HashMap<String, ValueMeta>,
+    /// Whole numbers, by name.
+    pub sym_int_values: HashMap<String, SymInt>,
+}
+
+impl Graph {
+    /// What a whole number was for the sample inputs.
+    pub fn hint(&self, name: &str) -> Option<Value> {
+        let number = self.sym_int_values.get(name)?;
+        let hint = || number.as_expr.as_ref()?.hint.as_ref()?.as_int;
+        number.as_int.or_else(hint).map(Value::from)
+    }
 }
 
 /// What the exporter knew of a tensor in the graph.
@@ -195,7 +206,17 @@ pub(super) struct InputSpec {
     /// What the caller gives.
     pub user_input: Option<IgnoredAny>,
     /// A plain value that the caller gave at the export, and that is part of the graph since.
-    pub constant_input: Option<IgnoredAny>,
+    pub constant_input: Option<ConstantInput>,
+}
+
+/// A plain value that is part of the graph.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct ConstantInput {
+    /// Its name.
+    pub name: String,
+    /// The value.
+    pub value: Option<Argument>,
 }
 
 /// A tensor that the code made while it was traced.

@@ -9,7 +9,7 @@ mod tokens;
 use std::sync::Arc;
 
 use super::graph::TensorMeta;
-pub use super::literal::Misread;
+pub use super::literal::{Misread, literal};
 pub use parser::parse;
 
 /// The code and the objects of an archive.
@@ -70,6 +70,10 @@ pub enum Attribute {
     Tuple(Vec<Attribute>),
     /// A dict, in its order.
     Dict(Vec<(Attribute, Attribute)>),
+    /// A member of an enumeration, by its class as TorchScript has it and its value.
+    Member(String, Box<Attribute>),
+    /// Where tensors are to be.
+    Device,
     /// What is not read.
     Unread,
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::objects::join;
-use super::super::pickle::{NodeId, Pickle, key_text};
+use super::super::pickle::{How, NodeId, Object as Pickled, Pickle, key_text};
 use super::super::rebuild::Rebuilder;
 use super::super::script::{Attribute, Object};
 
@@ -14,6 +14,8 @@ const MOST_MEMBERS: usize = 1_000_000;
 const DEEPEST: usize = 8;
 /// What the names of an archive's own classes begin with.
 pub(super) const OWN: &str = "__torch__.";
+/// What makes a device.
+const DEVICE: &str = "torch.device";
 
 /// The root and all objects of the archive's classes that it holds. Names of tensors are those under which the walk over the
 /// modules lists them.
@@ -53,6 +55,13 @@ pub(super) fn objects(rebuilder: &Rebuilder<'_>) -> Vec<Object> {
     finder.objects
 }
 
+/// The value that a class was called with, where it is one: what TorchScript writes of a member of an enumeration. Other objects
+/// of its classes are made without any, and get a state.
+fn member(pickle: &Pickle, object: &Pickled) -> Option<NodeId> {
+    let [value] = *pickle.tuple(object.args).filter(|_| object.how == How::Call)? else { return None };
+    pickle.state(object).is_none().then_some(value)
+}
+
 fn entries(pickle: &Pickle, id: NodeId) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
     let state = pickle.object(id).and_then(|object| pickle.state(&object));
     state.and_then(|state| pickle.entries(state)).into_iter().flatten()
@@ -74,6 +83,9 @@ impl Finder<'_> {
         let pickle = self.rebuilder.pickle;
         let Some(object) = pickle.object(id) else { return };
         let Some(class) = pickle.callable_name(&object).filter(|class| class.starts_with(OWN)) else { return };
+        if member(pickle, &object).is_some() {
+            return;
+        }
         if self.objects.len() < MOST_OBJECTS && !self.index.contains_key(&id) {
             self.index.insert(id, self.objects.len());
             self.objects.push(Object { class: class.to_owned(), path, attributes: Vec::new() });
@@ -106,6 +118,17 @@ impl Finder<'_> {
         }
         if depth >= DEEPEST {
             return Attribute::Unread;
+        }
+        if let Some(object) = pickle.object(id) {
+            let class = pickle.callable_name(&object).unwrap_or_default();
+            match member(pickle, &object) {
+                Some(value) if class.starts_with(OWN) => {
+                    let value = self.attribute(value, depth + 1);
+                    return Attribute::Member(class.to_owned(), Box::new(value));
+                }
+                _ if class == DEVICE => return Attribute::Device,
+                _ => {}
+            }
         }
         if let Some(items) = pickle.items(id) {
             let mut members = Vec::new();

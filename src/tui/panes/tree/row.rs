@@ -5,6 +5,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::super::{Place, View};
+use super::letters::{Letters, marked};
 use super::{indent, node};
 use crate::compare::Verdict;
 use crate::findings::forwards::prefix;
@@ -16,7 +17,7 @@ use crate::tui::glyphs;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::verify::Progress;
-use t2m_checkpoint::escape::{quoted, sentence};
+use t2m_checkpoint::escape::{escape, quoted, sentence};
 
 /// Columns of the right-hand side, from the left: where each begins, counted from the pane's left edge.
 pub(super) struct Columns {
@@ -88,6 +89,18 @@ pub(super) fn titles(canvas: &mut Canvas<'_>, place: Place, columns: &Columns) {
     }
 }
 
+/// What is on show, and in which order, in the border below: the filter, and how many of the modules it wants.
+pub(super) fn foot(canvas: &mut Canvas<'_>, place: Place) {
+    let (theme, tree) = (canvas.theme, &canvas.view.tree);
+    if tree.filter.is_empty() {
+        return;
+    }
+    let room = usize::from(place.frame.width).saturating_sub(4);
+    let words = format!(" filter: {} ", escape(&tree.filter.to_string()));
+    let y = place.frame.bottom().saturating_sub(1);
+    text::put_text(canvas.buffer, place.frame.x + 2, y, room, &text::clip(&words, room), theme.notice());
+}
+
 pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns: &Columns) {
     let (theme, view) = (canvas.theme, canvas.view);
     let document = &view.document;
@@ -95,8 +108,7 @@ pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns
     let dimmed = view.tree.is_dimmed(id);
     let shade = |style: Style| if dimmed { theme.faint() } else { style };
     let selected = view.tree.selected == id && view.tree.node().is_none();
-    let found = canvas.found.binary_search(&id).is_ok();
-    let name_style = if found { theme.found() } else { shade(theme.text()) };
+    let letters = Letters::of(canvas, id, module);
 
     let fold = match (view.tree.holds(document, id), view.tree.is_folded(id)) {
         (false, _) => ' ',
@@ -104,19 +116,22 @@ pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns
         (true, false) => glyphs::OPEN,
     };
     let pad = indent(module.depth);
-    let room = columns.text.saturating_sub(pad + 5);
+    let marked = mark(canvas, id);
+    let taken = if marked.is_some() { 7 } else { 5 };
+    let room = columns.text.saturating_sub(pad + taken);
     let name = text::clip(&quoted(name_of(module)), room);
-    let before_description = columns.description.saturating_sub(pad + 5 + text::width(&name)).max(1);
+    let before_description = columns.description.saturating_sub(pad + taken + text::width(&name)).max(1);
     let mut spans = vec![
         Span::styled(if selected { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
         Span::raw(" ".repeat(pad)),
         Span::styled(format!("{fold} "), shade(theme.muted())),
         Span::styled(format!("{} ", glyphs::status(triage.status)), shade(theme.status(triage.status))),
-        Span::styled(name, name_style),
-        Span::raw(" ".repeat(before_description)),
     ];
+    spans.extend(marked.map(|(sign, style)| Span::styled(format!("{sign} "), shade(style))));
+    spans.extend(letters.name(theme, &module.path, name, shade(theme.text())));
+    spans.push(Span::raw(" ".repeat(before_description)));
     let used: usize = spans.iter().map(Span::width).sum();
-    spans.extend(description(theme, document, id, columns.text.saturating_sub(used), dimmed));
+    spans.extend(description(theme, document, id, columns.text.saturating_sub(used), dimmed, &letters));
     text::put(canvas.buffer, row.x, row.y, columns.text, &Line::from(spans));
 
     if view.tree.with_nodes {
@@ -141,6 +156,13 @@ pub(super) fn draw_row(canvas: &mut Canvas<'_>, id: ModuleId, row: Rect, columns
     }
 }
 
+/// The sign of what is marked or noted of a module; of its class alone it is fainter.
+fn mark(canvas: &Canvas<'_>, id: ModuleId) -> Option<(char, Style)> {
+    let (theme, view) = (canvas.theme, canvas.view);
+    let own = view.note(id).map(|note| (glyphs::note(note), theme.key()));
+    own.or_else(|| view.class_note(id).map(|note| (glyphs::note(note), theme.muted())))
+}
+
 /// The status in a word; where something is assumed, what it is that is not known: `eps?`.
 fn status_word(triage: &ModuleTriage) -> String {
     let (Some(first), true) = (triage.unknown.first(), triage.is_assumed()) else {
@@ -157,7 +179,14 @@ fn name_of(module: &Module) -> &str {
 }
 
 /// What a module is, its class a shade stronger than the rest; `~Conv2d?` where it is a guess.
-fn description(theme: &Theme, document: &Document, id: ModuleId, room: usize, dimmed: bool) -> Vec<Span<'static>> {
+fn description(
+    theme: &Theme,
+    document: &Document,
+    id: ModuleId,
+    room: usize,
+    dimmed: bool,
+    letters: &Letters,
+) -> Vec<Span<'static>> {
     let Some(module) = document.module(id).filter(|module| module.depth > 0 && room >= 3) else { return Vec::new() };
     let words = (document.describe)(module);
     let words = sentence(&words);
@@ -175,7 +204,13 @@ fn description(theme: &Theme, document: &Document, id: ModuleId, room: usize, di
     let class = text::clip(&class, room);
     let rest = text::clip(rest, room.saturating_sub(text::width(&class) + 1));
     let (strong, weak) = if dimmed { (theme.faint(), theme.faint()) } else { (theme.text(), theme.muted()) };
-    vec![Span::styled(whose, weak), Span::styled(class, strong), Span::raw(" "), Span::styled(rest, weak)]
+    // Before a class that is a guess stands a sign.
+    let offset = u32::from(class.starts_with('~'));
+    let places: Vec<u32> = letters.class.iter().map(|at| at + offset).collect();
+    let mut spans = vec![Span::styled(whose, weak)];
+    spans.extend(marked(theme, &class, &places, strong));
+    spans.extend([Span::raw(" "), Span::styled(rest, weak)]);
+    spans
 }
 
 /// Whose class it is, of one whose forward has to be ported: `timm's `.
@@ -207,6 +242,9 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
                 (format!("{} {number}{assumed}", glyphs::verdict(*verdict)), theme.verdict(*verdict))
             }
         };
+    }
+    if let Some(verdict) = view.measured.stale(id).and_then(|stale| stale.layer.verdict()) {
+        return (format!("{} stale", glyphs::verdict(verdict)), theme.faint());
     }
     let sum = view.measured.sum(id);
     if !sum.is_empty() {

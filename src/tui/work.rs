@@ -1,0 +1,311 @@
+//! What the screen keeps of a checkpoint for the next time: marks and notes, what was measured, where the user was.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::action::Effect;
+use super::document::Document;
+use super::panes::View;
+use super::state::Trials;
+use crate::filter::{Filter, Kept};
+use crate::model::{Model, Module, ModuleId};
+use crate::open::Opened;
+use crate::session::{self, About, Change, GraphRun, Loaded, Mark, Note, Place, Screen, Session, Setting, Store, Told};
+use crate::verify::recorded::basis;
+use t2m_checkpoint::Dtype;
+
+/// What is kept of a checkpoint, as it was read, and where it can be kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keeping {
+    /// What was read.
+    pub loaded: Arc<Loaded>,
+    /// Where it is kept.
+    pub place: Place,
+    /// Its file in the state folder, or why there is none.
+    pub state: Result<Store, String>,
+    /// Its file beside the checkpoint, or why there is none.
+    pub beside: Result<Store, String>,
+    /// Whether the user is to be asked where it is kept.
+    pub ask: bool,
+}
+
+impl Default for Keeping {
+    /// Nothing is kept anywhere.
+    fn default() -> Keeping {
+        let none = || Err(String::new());
+        Keeping { loaded: Arc::default(), place: Place::Nowhere, state: none(), beside: none(), ask: false }
+    }
+}
+
+impl Keeping {
+    /// Of an opened checkpoint.
+    pub fn of(opened: &Opened, place: &Place, ask: bool) -> Keeping {
+        let checkpoint = &opened.checkpoint;
+        let state = session::store::store(checkpoint, &Place::State(session::store::folder()));
+        let beside = session::store::store(checkpoint, &Place::Beside);
+        Keeping { loaded: Arc::clone(&opened.kept), place: place.clone(), state, beside, ask }
+    }
+}
+
+/// How many there are of each mark.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts(Vec<(Mark, usize)>);
+
+impl Counts {
+    /// `3 todo`, `2 done`: those that there are, the usual ones first.
+    pub fn iter(&self) -> impl Iterator<Item = (&Mark, usize)> {
+        self.0.iter().map(|(mark, count)| (mark, *count))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What is kept, as the screen has it now.
+#[derive(Debug, Clone, Default)]
+pub struct Work {
+    /// Where.
+    pub keeping: Keeping,
+    /// Why nothing is kept, in a sentence.
+    pub unkept: Option<String>,
+    /// The last run of the whole graph, of an earlier day.
+    pub graph: Option<GraphRun>,
+    /// How many modules and classes have each mark.
+    pub counts: Counts,
+    notes: BTreeMap<About, Note>,
+    /// What was asked for of modules that run or have run.
+    asked: HashMap<ModuleId, Arc<Setting>>,
+    /// Whether what is missing is run once the engines have said which they are.
+    pub waits: bool,
+    /// Whether it was said why nothing is kept.
+    told: bool,
+}
+
+impl Work {
+    /// What was read of a document.
+    pub fn of(document: &Document) -> Work {
+        let session = &document.keeping.loaded.session;
+        let mut work = Work {
+            keeping: document.keeping.clone(),
+            unkept: document.keeping.loaded.unkept.clone(),
+            graph: session.graph.clone(),
+            ..Work::default()
+        };
+        work.adopt(session, document);
+        work
+    }
+
+    /// Take over marks and notes.
+    fn adopt(&mut self, session: &Session, document: &Document) {
+        self.notes.extend(session.notes.iter().map(|(about, note)| (about.clone(), note.clone())));
+        self.count(document);
+    }
+
+    /// Those of modules and classes that the model has.
+    fn count(&mut self, document: &Document) {
+        let there = |about: &About| match about {
+            About::Module(path) => document.model.find(path).is_some(),
+            About::Class(class) => document.model.modules.iter().any(|module| module.class == *class),
+        };
+        let mut counts: BTreeMap<&Mark, usize> = BTreeMap::new();
+        for (_, note) in self.notes.iter().filter(|(about, note)| note.mark.is_some() && there(about)) {
+            note.mark.iter().for_each(|mark| *counts.entry(mark).or_default() += 1);
+        }
+        self.counts = Counts(counts.into_iter().map(|(mark, count)| (mark.clone(), count)).collect());
+    }
+
+    /// The marks that are in use besides the usual ones.
+    pub fn own_marks(&self) -> Vec<Mark> {
+        let mut own: Vec<Mark> = self.notes.values().filter_map(|note| note.mark.clone()).collect();
+        own.retain(|mark| matches!(mark, Mark::Own(_)));
+        own.sort();
+        own.dedup();
+        own
+    }
+
+    /// What is marked and noted of something.
+    pub fn note(&self, about: &About) -> Option<&Note> {
+        self.notes.get(about).filter(|note| !note.is_empty())
+    }
+
+    /// Everything that is marked or noted.
+    pub fn noted(&self) -> impl Iterator<Item = (&About, &Note)> {
+        self.notes.iter().filter(|(_, note)| !note.is_empty())
+    }
+
+    /// What is said as something is kept: that it is not, or where, with the key that chooses another place; each once.
+    pub fn say_once(&mut self) -> Option<String> {
+        if let Some(why) = self.unkept.clone().filter(|_| !self.told) {
+            self.told = true;
+            return Some(why);
+        }
+        let ask = std::mem::take(&mut self.keeping.ask) && self.unkept.is_none();
+        ask.then(|| "this is kept in the state folder: K keeps it beside the file, or nowhere".to_owned())
+    }
+
+    /// Whether anything is kept, or to be kept, somewhere.
+    pub fn is_kept(&self) -> bool {
+        self.keeping.place != Place::Nowhere
+    }
+}
+
+impl Kept for Work {
+    fn mark(&self, module: &Module) -> Option<&str> {
+        let mark = |about: About| self.note(&about)?.mark.as_ref().map(Mark::word);
+        mark(About::Module(module.path.to_string())).or_else(|| mark(About::Class(module.class.to_string())))
+    }
+
+    fn notes(&self, module: &Module) -> Vec<&str> {
+        let about = [About::Module(module.path.to_string()), About::Class(module.class.to_string())];
+        let notes = about.iter().filter_map(|about| self.note(about)).map(|note| note.note.as_str());
+        notes.filter(|note| !note.is_empty()).collect()
+    }
+
+    fn marks(&self, model: &Model) -> Vec<(&str, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        if self.notes.is_empty() {
+            return Vec::new();
+        }
+        model
+            .modules
+            .iter()
+            .filter_map(|module| self.mark(module))
+            .for_each(|mark| *counts.entry(mark).or_default() += 1);
+        counts.into_iter().collect()
+    }
+}
+
+/// What a run asks for.
+pub fn setting(trials: &Trials) -> Setting {
+    Setting {
+        weights: trials.weights,
+        dtypes: trials.dtypes.clone(),
+        trials: trials.count,
+        seed: trials.seed,
+        twins: trials.naive,
+    }
+}
+
+impl View {
+    /// What is marked and noted of this module itself.
+    pub fn note(&self, id: ModuleId) -> Option<&Note> {
+        self.document.module(id).and_then(|module| self.work.note(&About::Module(module.path.to_string())))
+    }
+
+    /// What is marked and noted of its class.
+    pub fn class_note(&self, id: ModuleId) -> Option<&Note> {
+        let class = self.document.module(id).map(|module| &module.class).filter(|class| !class.is_empty())?;
+        self.work.note(&About::Class(class.to_string()))
+    }
+
+    /// Its mark: its own, else that of its class.
+    pub fn mark(&self, id: ModuleId) -> Option<&Mark> {
+        self.note(id).and_then(|note| note.mark.as_ref()).or_else(|| self.class_note(id)?.mark.as_ref())
+    }
+
+    /// Why what was measured of it does not hold any more, if anything was and does not.
+    pub fn stale(&self, id: ModuleId) -> Option<&str> {
+        self.measured.stale(id).map(|stale| stale.reason.as_str())
+    }
+
+    /// Mark and note something. Returns what is to be done.
+    pub fn set_note(&mut self, about: About, mark: Option<Mark>, note: String, effects: &mut Vec<Effect>) {
+        if self.work.note(&about).map(|known| (&known.mark, &known.note)) == Some((&mark, &note)) {
+            return;
+        }
+        let at = session::Time::default();
+        self.work.notes.insert(about.clone(), Note { mark: mark.clone(), note: note.clone(), at });
+        self.work.count(&self.document);
+        effects.push(Effect::Keep(Change::Noted(about, mark, note)));
+    }
+
+    /// Remember what is asked for of modules that are about to run.
+    pub fn ask(&mut self, modules: &[ModuleId], setting: Setting) {
+        let setting = Arc::new(setting);
+        self.work.asked.extend(modules.iter().map(|id| (*id, Arc::clone(&setting))));
+    }
+
+    /// A module has finished: keep what was measured of it.
+    pub fn finished(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
+        let Some(setting) = self.work.asked.get(&id).map(|setting| setting.as_ref().clone()) else { return };
+        let rests_on = basis(&self.document.model, &self.document.triage, id);
+        // One that was cancelled shows what it had before, with what that rests on.
+        if self.measured.layer(id).is_some_and(|layer| layer.record.is_none() && layer.is_result()) {
+            self.measured.note_basis(id, setting, rests_on);
+            if let (Some(kept), Some(module)) = (self.measured.to_keep(id), self.document.module(id)) {
+                effects.push(Effect::Keep(Change::Measured(module.path.to_string(), Box::new(kept))));
+            }
+        }
+    }
+
+    /// The keeper has told something. Returns what is to be said.
+    pub fn hear_keeper(&mut self, told: Told) -> Option<String> {
+        match told {
+            Told::Unkept(why) => {
+                let new = self.work.unkept.as_ref() != Some(&why);
+                self.work.unkept = Some(why.clone());
+                new.then_some(why)
+            }
+            Told::Kept(others) => {
+                self.work.unkept = None;
+                if let Some(others) = others {
+                    self.work.adopt(&others, &self.document);
+                    for (path, kept) in &others.results {
+                        if let Some(id) = self.document.model.find(path) {
+                            let now = basis(&self.document.model, &self.document.triage, id);
+                            self.measured.put_on_record(id, kept, &now);
+                        }
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Where the user is, to be kept.
+    pub fn place(&self, search: &str, trials: &Trials) -> Screen {
+        let path = |id: ModuleId| self.document.module(id).map(|module| module.path.to_string()).unwrap_or_default();
+        let (folded, open) = self.tree.unusual_folds(&self.document);
+        let half = trials.dtypes.iter().any(|dtype| matches!(dtype, Dtype::Float16 | Dtype::BFloat16));
+        Screen {
+            selected: path(self.tree.selected),
+            folded: folded.into_iter().map(path).collect(),
+            open: open.into_iter().map(path).collect(),
+            search: search.to_owned(),
+            filter: self.tree.filter.to_string(),
+            weights: trials.weights,
+            half,
+            twins: trials.naive,
+            ..Screen::default()
+        }
+    }
+
+    /// Go to where the user was.
+    pub fn go_back(&mut self, screen: &Screen) {
+        let find = |path: &String| self.document.model.find(path);
+        let (folded, open): (Vec<_>, Vec<_>) =
+            (screen.folded.iter().filter_map(find).collect(), screen.open.iter().filter_map(find).collect());
+        let selected = find(&screen.selected);
+        self.tree.set_folds(&folded, &open);
+        // One of another version may ask for what there is not: then everything is shown.
+        self.set_filter(Filter::parse(&screen.filter).unwrap_or_default());
+        if let Some(selected) = selected
+            && self.tree.row_of(selected).is_some()
+        {
+            self.tree.selected = selected;
+        }
+        self.tree.follow = true;
+    }
+}
+
+/// What runs do, as it was left.
+pub fn resume(trials: &mut Trials, screen: &Screen) {
+    trials.weights = screen.weights;
+    trials.naive = screen.twins;
+    let half = trials.dtypes.iter().any(|dtype| matches!(dtype, Dtype::Float16 | Dtype::BFloat16));
+    if half != screen.half {
+        let _ = trials.toggle_half();
+    }
+}
