@@ -19,6 +19,11 @@ use t2m_checkpoint::escape::{escape, quoted};
 /// The longest theme file that is read, in bytes: a hundred times the built-in ones.
 const LONGEST: u64 = 256 << 10;
 
+/// The least contrast of text after WCAG 2, level AA.
+const READABLE: f64 = 4.5;
+/// Most steps towards the foreground, after which little of a colour is left.
+const STEPS: usize = 12;
+
 const DARK: &str = include_str!("../../assets/themes/dark.toml");
 const LIGHT: &str = include_str!("../../assets/themes/light.toml");
 
@@ -176,6 +181,12 @@ impl Rgb {
     /// As ratatui wants it.
     pub fn color(self) -> Color {
         Color::Rgb(self.0, self.1, self.2)
+    }
+
+    /// A step nearer to another one.
+    fn towards(self, other: Rgb) -> Rgb {
+        let part = |from: u8, to: u8| ((u16::from(from) * 7 + u16::from(to)) / 8) as u8;
+        Rgb(part(self.0, other.0), part(self.1, other.1), part(self.2, other.2))
     }
 
     /// Relative luminance after WCAG 2: 0 for black, 1 for white.
@@ -394,17 +405,26 @@ impl Theme {
         }
     }
 
-    /// A colour of highlighted code. Of sixteen colours red is the blockers' alone.
+    /// A colour of highlighted code, nearer to the foreground where it could not be read on the theme's background or a selection. Of
+    /// sixteen colours red is the blockers' alone.
     pub fn code(&self, (red, green, blue): (u8, u8, u8)) -> Color {
-        let color = Rgb(red, green, blue).color();
-        if self.level != Level::Ansi16 {
-            return color;
+        let mut rgb = Rgb(red, green, blue);
+        if self.level == Level::Ansi16 {
+            return match nearest_16(rgb, self.dark) {
+                Color::LightRed => Color::LightMagenta,
+                Color::Red => Color::Magenta,
+                other => other,
+            };
         }
-        match nearest_16(Rgb(red, green, blue), self.dark) {
-            Color::LightRed => Color::LightMagenta,
-            Color::Red => Color::Magenta,
-            other => other,
+        let tints = [self.colours.selection.0, self.colours.selection_idle.0];
+        for _ in 0..STEPS {
+            let grounds = tints.into_iter().flatten().chain([self.background]);
+            if grounds.map(|ground| rgb.contrast(ground)).fold(f64::INFINITY, f64::min) >= READABLE {
+                break;
+            }
+            rgb = rgb.towards(self.foreground);
         }
+        rgb.color()
     }
 }
 

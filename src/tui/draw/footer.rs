@@ -100,6 +100,10 @@ fn in_force(state: &State, canvas: &Canvas<'_>, wish: usize, most: usize) -> Lin
     if view.zoomed {
         part(true, ["zoomed", "zoomed", "Z"]);
     }
+    let stale = view.measured.stale_below(0);
+    if stale > 0 {
+        parts.push([format!("{stale} stale"), format!("{stale} stale"), "s".to_owned()]);
+    }
     if !view.tree.filter.is_empty() {
         let (shown, all) = (view.tree.wanted(&view.document), view.document.len());
         parts.push([format!("filter: {shown} of {all}"), format!("{shown} of {all}"), "f".to_owned()]);
