@@ -147,10 +147,9 @@ fn the_state_is_said_at_every_width_and_keys_give_way() {
 #[test]
 fn a_filter_and_a_zoom_are_said() {
     let mut state = sample::state("dark");
-    commands(
-        &mut state,
-        &[Command::Open(Name::Filter), Command::Down, Command::Toggle, Command::Accept, Command::Zoom],
-    );
+    commands(&mut state, &[Command::Open(Name::Filter), Command::Bottom]);
+    typed(&mut state, "status:recipe");
+    commands(&mut state, &[Command::Accept, Command::Zoom]);
     let line = footer(&state, 120);
     assert!(line.contains("zoomed · filter: 6 of ") && line.contains("q quit"), "{line}");
 }

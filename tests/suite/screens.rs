@@ -207,7 +207,8 @@ fn a_conversion_is_previewed_with_what_was_measured() {
     assert!(waiting.contains("reading names and shapes"), "{waiting}");
     act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::new(preview())))));
     insta::assert_snapshot!("convert", styled(&draw(&mut state, 160, 45)));
-    commands(&mut state, &[Command::Accept]);
+    // The first asks for the path, the second takes it.
+    commands(&mut state, &[Command::Accept, Command::Accept]);
     act(
         &mut state,
         Action::Converting(converting::Event::Progress(Progress {

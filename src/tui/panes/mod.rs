@@ -288,6 +288,9 @@ pub(super) fn click(at: Position, context: &mut Context<'_>) {
     if let Some((pane, rows)) = context.areas.pane_at(at) {
         context.view.focus(pane);
         pane.behaviour().click(at, rows, context);
+    } else if let Some(&(_, layer)) = context.areas.links.iter().rev().find(|(area, _)| area.contains(at)) {
+        // A dot of the chart, which is beside the measurement's rows.
+        context.view.tree.reveal(&context.view.document, layer);
     }
 }
 
