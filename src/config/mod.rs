@@ -14,6 +14,7 @@ pub use settings::{SETTINGS, Value};
 
 use crate::files;
 use crate::tui::keymap::Keymap;
+use crate::tui::panels::Name;
 use keys::Change;
 use t2m_checkpoint::escape::{escape, quoted};
 
@@ -198,18 +199,23 @@ impl Config {
                 row(setting.name, &value.toml(), &from(origin));
             }
         }
-        let mut mode = None;
-        for (index, binding) in self.keymap.bindings.iter().enumerate() {
-            if index == 0 || binding.mode != mode {
-                mode = binding.mode;
-                let name = mode.map_or("[keys]".to_owned(), |panel| format!("[keys.{}]", panel.name()));
-                out += &format!("\n{name}\n");
+        // Rows of one panel need not stand together in the table, but a file has a table once.
+        let mut modes: Vec<Option<Name>> = Vec::new();
+        for binding in &self.keymap.bindings {
+            if !modes.contains(&binding.mode) {
+                modes.push(binding.mode);
             }
-            let changed =
-                self.changes.iter().find(|change| (change.mode, change.command) == (binding.mode, binding.command));
-            let origin = changed.map_or(Origin::Default, |change| Origin::File(change.line));
-            let text = format!("{} = {}", binding.command.name(), Value::List(binding.keys.clone()).toml());
-            out += &format!("{text:<34} # {}\n", from(&origin));
+        }
+        for mode in modes {
+            let name = mode.map_or("[keys]".to_owned(), |panel| format!("[keys.{}]", panel.name()));
+            out += &format!("\n{name}\n");
+            for binding in self.keymap.of(mode) {
+                let is_of = |change: &&Change| (change.mode, change.command) == (mode, binding.command);
+                let changed = self.changes.iter().find(is_of);
+                let origin = changed.map_or(Origin::Default, |change| Origin::File(change.line));
+                let text = format!("{} = {}", binding.command.name(), Value::List(binding.keys.clone()).toml());
+                out += &format!("{text:<34} # {}\n", from(&origin));
+            }
         }
         out
     }
