@@ -20,7 +20,7 @@ use t2m_tui::graph::runner;
 use t2m_tui::open::{Opened, Options, open};
 use t2m_tui::source::highlight;
 use t2m_tui::tui::action::{Action, Command, Effect, HighlightJob, Highlighted};
-use t2m_tui::tui::converting::Converter;
+use t2m_tui::tui::converting::{Converter, Wish};
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
@@ -28,7 +28,7 @@ use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::runtime::{Loaded, RunOptions, StartConverter, StartFn, Verifier, run_with};
 use t2m_tui::tui::show::Wanted;
-use t2m_tui::tui::state::{Screen, State, Trials};
+use t2m_tui::tui::state::{Notify, Screen, State, Trials};
 use t2m_tui::tui::svg::{animated, svg};
 use t2m_tui::tui::theme::{Level, Theme};
 use t2m_tui::tui::update::update;
@@ -161,13 +161,15 @@ impl Take {
             mouse: false,
             trials: Trials::default(),
             show,
+            keymap: Keymap::default(),
+            notify: Notify::default(),
             ask: false,
         };
         let (document, events) = (Arc::new(Document::of(&self.opened)), self.events.clone());
         let load = move || {
             let verifier: StartFn = Box::new(move |to| Box::new(Replay { events, to }));
             let converter: StartConverter = Box::new(|_| Box::new(NoConverter));
-            Ok(Loaded { document, verifier, converter, graph: None })
+            Ok(Loaded { document, verifier, converter, measurer: None, graph: None })
         };
         let exit = run_with(options, Box::new(load)).unwrap();
         assert_eq!(exit, Exit::Fine, "the tour is played to its end");
@@ -219,7 +221,7 @@ struct NoConverter;
 impl Converter for NoConverter {
     fn plan(&self) {}
 
-    fn write(&self) {}
+    fn write(&self, _wish: Wish) {}
 
     fn stop(&self) {}
 }

@@ -37,6 +37,16 @@ fn scaled(mut number: f64, step: f64, units: &[&str]) -> String {
     if unit == 0 { format!("{number:.0}{}", units[0]) } else { format!("{number:.1}{}", units[unit]) }
 }
 
+/// How long something takes, as somebody who waits wants it: `5 s`, `3 min 20 s`, `2 h 5 min`.
+pub fn time(took: std::time::Duration) -> String {
+    let seconds = took.as_secs_f64().ceil() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
 /// An error in seven columns: `6.0e-07`; `0` for an exact zero, `inf` and `nan` as they are.
 pub fn error(value: f64) -> String {
     if value == 0.0 {
@@ -82,6 +92,12 @@ mod tests {
             assert_eq!(percent(hundredth as f64 / 100.0), hundredth.to_string());
         }
         assert_eq!([of(30, 33), of(15, 1000)], ["90", "1"], "rounded down: what is shown was reached");
+    }
+
+    #[test]
+    fn a_time_is_told_in_two_units_at_most() {
+        let told = |seconds: f64| time(std::time::Duration::from_secs_f64(seconds));
+        assert_eq!([told(0.2), told(59.1), told(200.0), told(7500.0)], ["1 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]);
     }
 
     #[test]

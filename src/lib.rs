@@ -28,6 +28,7 @@
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
+//! | [`config`] | the user's file, the environment | settings and keys, each with where it is from |
 //!
 //! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
 //! messages, `assets` reads what is built in.
@@ -40,6 +41,7 @@ pub mod base64;
 pub mod certify;
 pub mod cli;
 pub mod compare;
+pub mod config;
 mod contradicted;
 pub mod demo;
 pub mod evidence;

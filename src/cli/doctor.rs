@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Common, Failure, Format, output};
+use crate::config::{Config, Fault};
 use crate::exit::Exit;
 use crate::registry::Registry;
 use crate::source::Sources;
+use crate::tui::theme::Theme;
 use t2m_checkpoint::escape::escape;
 use t2m_engine::client::CancelToken;
 use t2m_engine::process::Program;
@@ -26,11 +28,18 @@ pub struct Args {
 /// How long an engine may take to greet.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Print what was found. Exit code 1 if an engine is not usable.
+/// Print what was found. Exit code 1 if an engine or the configuration is not usable.
 ///
 /// # Errors
 /// A source or registry file cannot be used, or stdout is closed.
-pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
+pub fn run(
+    common: &Common,
+    args: &Args,
+    configure: impl FnOnce(&mut Common) -> (Config, Vec<Fault>),
+) -> Result<Exit, Failure> {
+    let mut common = common.clone();
+    let (config, faults) = configure(&mut common);
+    let config = Configured { config, faults };
     let registry = Registry::load(&common.registry)?;
     let mut sources = Sources::new(&common.source)?;
     if let Some(python) = &common.python {
@@ -42,17 +51,51 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let engines = [Side::Torch, Side::Mlx].map(|side| (side, greet(side)));
     let well = engines.iter().all(|(_, greeting)| greeting.is_ok());
     match args.format {
-        Format::Json => output::print_json(&report_json(&engines, &registry, &sources))?,
-        Format::Text | Format::Md => output::print_text(&report_text(&engines, &registry, &sources))?,
+        Format::Json => output::print_json(&report_json(&engines, &config, &registry, &sources))?,
+        Format::Text | Format::Md => output::print_text(&report_text(&engines, &config, &registry, &sources))?,
     }
-    Ok(Exit::of(well))
+    Ok(Exit::of(well && config.faults.is_empty()))
+}
+
+/// The configuration, and what is wrong with it.
+struct Configured {
+    config: Config,
+    faults: Vec<Fault>,
+}
+
+impl Configured {
+    /// The file and whether it is there; `None` where there is no place for one.
+    fn file(&self) -> Option<(String, bool)> {
+        let path = self.config.path.as_ref()?;
+        Some((path.display().to_string(), self.config.is_there))
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.faults.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// What is known of the terminal's background, by which `auto` chooses.
+fn background() -> &'static str {
+    match Theme::background(|name| std::env::var(name).ok()) {
+        Some(true) => "dark, by COLORFGBG",
+        Some(false) => "light, by COLORFGBG",
+        None => {
+            "not known (COLORFGBG is not set): the theme auto takes it for dark; --theme light or dark paints its own"
+        }
+    }
 }
 
 fn greet(side: Side) -> Result<EngineInfo, String> {
     Client::new(side, DEADLINE, CancelToken::default(), Box::new(|_, _| {})).info().map_err(|error| error.to_string())
 }
 
-fn report_json(engines: &[(Side, Result<EngineInfo, String>)], registry: &Registry, sources: &Sources) -> Value {
+fn report_json(
+    engines: &[(Side, Result<EngineInfo, String>)],
+    config: &Configured,
+    registry: &Registry,
+    sources: &Sources,
+) -> Value {
     let engine = |side: Side| {
         let greeting = engines.iter().find(|(known, _)| *known == side).map(|(_, greeting)| greeting);
         let program = Program::find(side).map(|program| program.path.display().to_string()).ok();
@@ -68,22 +111,33 @@ fn report_json(engines: &[(Side, Result<EngineInfo, String>)], registry: &Regist
         "schema": 1,
         "version": env!("CARGO_PKG_VERSION"),
         "engines": {"torch": engine(Side::Torch), "mlx": engine(Side::Mlx)},
+        "config": {
+            "path": config.file().map(|(path, _)| path),
+            "found": config.file().is_some_and(|(_, found)| found),
+            "errors": config.faults(),
+        },
         "terminal": terminal().into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<serde_json::Map<_, _>>(),
         "registry": {"layers": registry.layers.len(), "ops": registry.ops().len(), "rules": registry.rules.len()},
         "sources": sources.describe(),
     })
 }
 
-fn report_text(engines: &[(Side, Result<EngineInfo, String>)], registry: &Registry, sources: &Sources) -> String {
+fn report_text(
+    engines: &[(Side, Result<EngineInfo, String>)],
+    config: &Configured,
+    registry: &Registry,
+    sources: &Sources,
+) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_text(&mut out, engines, registry, sources);
+    let _ = write_text(&mut out, engines, config, registry, sources);
     out
 }
 
 fn write_text(
     out: &mut String,
     engines: &[(Side, Result<EngineInfo, String>)],
+    config: &Configured,
     registry: &Registry,
     sources: &Sources,
 ) -> std::fmt::Result {
@@ -113,6 +167,14 @@ fn write_text(
             writeln!(out, "  {name:<10} {}", escape(value))?;
         }
     }
+    writeln!(out, "  background {}", background())?;
+    writeln!(out, "\nconfiguration")?;
+    match config.file() {
+        Some((path, true)) => writeln!(out, "  {}", escape(&path))?,
+        Some((path, false)) => writeln!(out, "  none; it would be {}", escape(&path))?,
+        None => writeln!(out, "  none, and no place for one: neither XDG_CONFIG_HOME nor HOME is set")?,
+    }
+    config.faults().iter().try_for_each(|fault| writeln!(out, "  {fault}"))?;
     writeln!(
         out,
         "\nregistry\n  {} layers, {} ops, {} weight rules",

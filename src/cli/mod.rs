@@ -9,6 +9,7 @@ pub mod output;
 pub mod report;
 pub mod run;
 pub mod screen;
+mod settings;
 mod usage;
 pub mod verify;
 
@@ -16,13 +17,16 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::architecture::spec::InputSpec;
+use crate::config::{Config, docs};
 use crate::exit::Exit;
 use crate::files::{Inputs, Role};
 use crate::open::{Options, TypedFrom};
 use crate::session::Place;
+use crate::tui::keymap::Keymap;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::escape_lines;
 use t2m_engine::process;
@@ -39,6 +43,9 @@ use t2m_engine::process;
 pub struct Cli {
     /// File to open in the terminal UI; `demo` is the built-in checkpoint. Without a terminal: what `inspect` prints.
     checkpoint: Option<PathBuf>,
+    /// Print the configuration in force, each value with where it is from, as a file that would say the same
+    #[arg(long)]
+    print_config: bool,
     #[command(flatten)]
     show: screen::Show,
     #[command(flatten)]
@@ -146,8 +153,12 @@ pub type Failure = Box<dyn std::error::Error>;
 
 /// Parse the arguments and do what they say.
 pub fn run() -> ExitCode {
-    let done = interrupt::listen().map_err(Failure::from).and_then(|()| match Cli::try_parse() {
-        Ok(cli) => dispatch(cli),
+    let parsed = || {
+        let given = Cli::command().try_get_matches()?;
+        Ok((Cli::from_arg_matches(&given)?, given))
+    };
+    let done = interrupt::listen().map_err(Failure::from).and_then(|()| match parsed() {
+        Ok((cli, given)) => dispatch(cli, &Given(given)),
         Err(error) => usage::answer(error),
     });
     // From here on nothing is in time for a signal; where one came before, it has the last word.
@@ -163,20 +174,55 @@ pub fn run() -> ExitCode {
     exit.into()
 }
 
-fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+/// What the call itself says, as opposed to what is its options' default.
+struct Given(ArgMatches);
+
+impl Given {
+    /// Whether an option was written.
+    fn has(&self, name: &str) -> bool {
+        fn written(matches: &ArgMatches, name: &str) -> bool {
+            let is_known = matches.try_contains_id(name).is_ok();
+            let here = is_known && matches.value_source(name) == Some(ValueSource::CommandLine);
+            here || matches.subcommand().is_some_and(|(_, below)| written(below, name))
+        }
+        written(&self.0, name)
+    }
+}
+
+/// The user's configuration, under what the call says.
+///
+/// # Errors
+/// Something in it is wrong.
+fn configured(common: &mut Common, given: &Given) -> Result<Config, Failure> {
+    let (mut config, faults) = Config::load(|name| std::env::var(name).ok());
+    if !faults.is_empty() {
+        return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
+    }
+    settings::join(&mut config, common, given);
+    Ok(config)
+}
+
+fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
     if cli.command.is_some() && cli.show.is_wanted() {
         return Err("--record, --play and --size go with the screen: t2m-tui CHECKPOINT --play SCRIPT".into());
     }
-    process::also_in(cli.common.engine_folders());
+    let mut common = cli.common;
+    let needs_none = matches!(cli.command, Some(Command::Completions { .. } | Command::Man | Command::Doctor(_)));
+    let config = if needs_none { Config::built_in() } else { configured(&mut common, given)? };
+    process::also_in(common.engine_folders());
+    if cli.print_config {
+        output::print(config.print().as_bytes())?;
+        return Ok(Exit::Fine);
+    }
     match cli.command {
-        Some(Command::Inspect(args)) => inspect::run(&cli.common, &args),
-        Some(Command::Verify(args)) => verify::run(&cli.common, &args),
-        Some(Command::Run(args)) => run::run(&cli.common, &args),
-        Some(Command::Convert(args)) => convert::run(&cli.common, &args),
-        Some(Command::Compare(args)) => compare::run(&cli.common, &args),
-        Some(Command::Report(args)) => report::run(&cli.common, &args),
-        Some(Command::Matrix(args)) => matrix::run(&cli.common, &args),
-        Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
+        Some(Command::Inspect(args)) => inspect::run(&common, &args),
+        Some(Command::Verify(args)) => verify::run(&common, &args.configured(&config, given)),
+        Some(Command::Run(args)) => run::run(&common, &args.configured(&config, given)),
+        Some(Command::Convert(args)) => convert::run(&common, &args),
+        Some(Command::Compare(args)) => compare::run(&common, &args),
+        Some(Command::Report(args)) => report::run(&common, &args),
+        Some(Command::Matrix(args)) => matrix::run(&common, &args),
+        Some(Command::Doctor(args)) => doctor::run(&common, &args, |common| settings::doctor(common, given)),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "t2m-tui", &mut script);
@@ -186,14 +232,16 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Man) => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            let keymap = Keymap::built_in().map_err(|error| error.to_string())?;
+            page.extend(docs::man(&keymap).into_bytes());
             output::print(&page)?;
             Ok(Exit::Fine)
         }
         None => match cli.checkpoint {
             Some(checkpoint) if has_a_screen() || cli.show.is_wanted() => {
-                screen::run(&cli.common, checkpoint, cli.show.wanted(has_a_screen())?)
+                screen::run(&common, checkpoint, cli.show.wanted(has_a_screen())?, &config)
             }
-            Some(checkpoint) => inspect::run(&cli.common, &inspect::Args::text(checkpoint)),
+            Some(checkpoint) => inspect::run(&common, &inspect::Args::text(checkpoint)),
             None => {
                 output::print(Cli::command().render_help().to_string().as_bytes())?;
                 Ok(Exit::WrongInput)

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::{Common, Failure, output};
+use super::{Common, Failure, Given, output};
+use crate::config::{Config, Value};
 use crate::exit::Exit;
 use crate::files::{Inputs, Kind, Outputs, Wanted};
 use crate::graph::inputs::{self, Source};
@@ -53,6 +54,16 @@ pub struct Args {
     /// Seconds to wait for an engine's answer before it counts as hung; its start is given 5 at least
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     deadline: u64,
+}
+
+impl Args {
+    /// With what is configured for options that were not given.
+    pub(super) fn configured(mut self, config: &Config, given: &Given) -> Args {
+        if let (Some(Value::Number(seed)), false) = (config.set("seed"), given.has("seed")) {
+            self.seed = *seed;
+        }
+        self
+    }
 }
 
 /// Where MLX computes.

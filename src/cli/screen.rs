@@ -1,14 +1,17 @@
 //! `t2m-tui CHECKPOINT` on a terminal: the screen.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Color, Common, Failure};
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::session;
 use crate::tui::runtime::{self, RunOptions};
 use crate::tui::show::Wanted;
-use crate::tui::state::Trials;
+use crate::tui::state::{Bell, Notify, Trials};
 use crate::tui::theme::Level;
+use t2m_checkpoint::Dtype;
 
 /// What is recorded and played.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,19 +61,40 @@ fn size(text: &str) -> Result<(u16, u16), String> {
 /// Open the screen and stay until the user leaves.
 ///
 /// # Errors
-/// The terminal, the theme or the keymap cannot be used.
-pub fn run(common: &Common, checkpoint: PathBuf, show: Wanted) -> Result<Exit, Failure> {
+/// The terminal or the theme cannot be used.
+pub fn run(common: &Common, checkpoint: PathBuf, show: Wanted, config: &Config) -> Result<Exit, Failure> {
     let variable = |name: &str| std::env::var(name).ok();
+    let by = match config.text("notify") {
+        "osc9" => Bell::Osc9,
+        "off" => Bell::Off,
+        _ => Bell::Bell,
+    };
     Ok(runtime::run(RunOptions {
         open: common.options(checkpoint),
         theme: common.theme.clone(),
         level: level(common.color, variable),
-        ascii: common.ascii || !speaks_utf8(variable),
-        mouse: true,
-        trials: Trials::default(),
         show,
+        ascii: common.ascii,
+        mouse: config.flag("mouse"),
+        trials: trials(config),
+        keymap: config.keymap.clone(),
+        notify: Notify { by, after: Duration::from_secs(config.number("notify-after")) },
         ask: common.session.is_none() && session::store::answer().is_none(),
     })?)
+}
+
+/// What a run does, as configured.
+fn trials(config: &Config) -> Trials {
+    let usual = Trials::default();
+    let count = usize::try_from(config.number("trials")).unwrap_or(usual.count);
+    Trials { count, dtypes: dtypes(config), seed: config.number("seed"), ..usual }
+}
+
+/// The dtypes that are configured, f32 first.
+fn dtypes(config: &Config) -> Vec<Dtype> {
+    let also = [("f16", Dtype::Float16), ("bf16", Dtype::BFloat16)];
+    let wanted = also.into_iter().filter(|(name, _)| config.list("dtypes").iter().any(|dtype| dtype == name));
+    std::iter::once(Dtype::Float32).chain(wanted.map(|(_, dtype)| dtype)).collect()
 }
 
 fn level(color: Color, variable: impl Fn(&str) -> Option<String>) -> Level {
@@ -80,31 +104,5 @@ fn level(color: Color, variable: impl Fn(&str) -> Option<String>) -> Level {
         Color::Ansi => Level::Ansi16,
         Color::Indexed => Level::Ansi256,
         Color::True => Level::True,
-    }
-}
-
-/// Whether the locale is UTF-8. If none is set, as over many ssh connections, the terminal probably is.
-fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
-    set.is_none_or(|locale| {
-        let locale = locale.to_ascii_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::speaks_utf8;
-
-    #[test]
-    fn the_first_locale_that_is_set_counts() {
-        let with = |pairs: &'static [(&str, &str)]| {
-            speaks_utf8(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
-        };
-        assert!(with(&[]));
-        assert!(with(&[("LANG", "de_DE.UTF-8")]));
-        assert!(with(&[("LC_ALL", ""), ("LANG", "C.utf8")]));
-        assert!(!with(&[("LANG", "C")]));
-        assert!(!with(&[("LC_ALL", "POSIX"), ("LANG", "en_US.UTF-8")]));
     }
 }

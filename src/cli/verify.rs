@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::{Common, Failure, output};
+use super::{Common, Failure, Given, output};
 use crate::compare::WeightSource;
+use crate::config::{Config, Value};
 use crate::exit::Exit;
 use crate::interrupt;
 use crate::model::ModuleId;
@@ -52,6 +53,22 @@ pub struct Args {
     /// Exit with 1 if less than this share of the layers was measured (0 to 1)
     #[arg(long, value_name = "SHARE", value_parser = super::share)]
     require_measured: Option<f64>,
+}
+
+impl Args {
+    /// With what is configured for options that were not given.
+    pub(super) fn configured(mut self, config: &Config, given: &Given) -> Args {
+        if let (Some(Value::Number(trials)), false) = (config.set("trials"), given.has("trials")) {
+            self.trials = u16::try_from(*trials).unwrap_or(self.trials);
+        }
+        if let (Some(Value::Number(seed)), false) = (config.set("seed"), given.has("seed")) {
+            self.seed = *seed;
+        }
+        if let (Some(Value::List(dtypes)), false) = (config.set("dtypes"), given.has("dtype")) {
+            self.dtype = dtypes.iter().filter_map(|dtype| TrialDtype::from_str(dtype, false).ok()).collect();
+        }
+        self
+    }
 }
 
 /// Dtypes that a trial can be run in.

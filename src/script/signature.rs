@@ -69,13 +69,13 @@ impl Kind {
     /// What is known of an argument of this type when nothing is given. Its tensors are named after the parameter.
     fn unknown(&self, name: &mut Names<'_>) -> Argument {
         match self {
-            Kind::Tensor => Argument::Tensor(name.next(), None),
+            Kind::Tensor => Argument::Tensor(name.take(), None),
             Kind::Optional(inner) => inner.unknown(name),
             Kind::List(inner) if **inner == Kind::Tensor => Argument::List(vec![inner.unknown(name)]),
             Kind::Tuple(members, names) => {
                 Argument::Tuple(members.iter().map(|member| member.unknown(name)).collect(), names.clone())
             }
-            Kind::Dict(inner) if **inner == Kind::Tensor => Argument::Several(name.next()),
+            Kind::Dict(inner) if **inner == Kind::Tensor => Argument::Several(name.take()),
             _ => Argument::Unknown,
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Names<'a> {
     }
 
     /// The next.
-    pub fn next(&mut self) -> String {
+    pub fn take(&mut self) -> String {
         let name = self.peek();
         self.count += 1;
         name
@@ -282,18 +282,17 @@ fn compared(expression: &Expression, name: &str, found: &mut Vec<i64>) {
         }
         _ => false,
     };
-    if function.ends_with(".eq") || function.ends_with(".__contains__") {
-        if call.positional.iter().any(is_name) {
-            for argument in &call.positional {
-                let numbers = match &argument.form {
-                    Form::List(items) => items.as_slice(),
-                    _ => std::slice::from_ref(argument),
-                };
-                for number in numbers {
-                    match number.form {
-                        Form::Int(whole) if !found.contains(&whole) => found.push(whole),
-                        _ => {}
-                    }
+    let compares = function.ends_with(".eq") || function.ends_with(".__contains__");
+    if compares && call.positional.iter().any(is_name) {
+        for argument in &call.positional {
+            let numbers = match &argument.form {
+                Form::List(items) => items.as_slice(),
+                _ => std::slice::from_ref(argument),
+            };
+            for number in numbers {
+                match number.form {
+                    Form::Int(whole) if !found.contains(&whole) => found.push(whole),
+                    _ => {}
                 }
             }
         }

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::areas::Areas;
-use super::converting;
+use super::converting::{self, Wish};
 use super::document::Document;
 use super::measuring;
 use super::panels::Name;
@@ -22,7 +23,7 @@ use crate::verify;
 use t2m_checkpoint::TensorId;
 
 /// What a key stands for. `assets/keymap.toml` uses these names in kebab-case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Command {
@@ -92,6 +93,14 @@ pub enum Command {
     CopyRow,
     Edit,
     Screenshot,
+    Search,
+    Yes,
+    No,
+    Zoom,
+    Narrower,
+    Wider,
+    Shorter,
+    Taller,
 }
 
 impl Command {
@@ -110,6 +119,18 @@ impl Command {
                 | Command::Accept
                 | Command::Fold
         )
+    }
+
+    /// Its name, as `[keys]` of the configuration has it: `run-all`, `open-help`.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(Value::String(name)) => name,
+            Ok(Value::Object(open)) => {
+                let words = open.iter().map(|(verb, panel)| format!("{verb}-{}", panel.as_str().unwrap_or_default()));
+                words.collect()
+            }
+            _ => String::new(),
+        }
     }
 
     /// Whether it means something only where there is a graph: the bottom line has no room for it elsewhere.
@@ -138,6 +159,8 @@ pub enum Action {
     Paste(String),
     /// The left mouse button went down: column and row of the screen.
     Click(u16, u16),
+    /// The mouse moved with its left button down, or let go of it (`false`).
+    Drag(u16, u16, bool),
     /// The wheel was turned over a column and row: rows to scroll, downwards positive.
     Wheel(u16, u16, i32),
     /// The checkpoint is open.
@@ -200,7 +223,7 @@ pub enum Effect {
     /// Find out what a conversion would write.
     PlanConversion,
     /// Write it.
-    Convert,
+    Convert(Wish),
     /// Stop writing.
     StopConversion,
     /// Colour source lines, off this thread.
@@ -227,6 +250,8 @@ pub enum Effect {
     Report(Box<Order>),
     /// Write what the screen shows as a picture.
     Screenshot,
+    /// Tell the terminal that something long is over: in these words, where it can show any.
+    Notify(String),
 }
 
 /// Lines of a file to be coloured.

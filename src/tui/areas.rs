@@ -4,6 +4,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::action::Command;
 use super::panes::Pane;
+use super::panes::splits::Split;
 use crate::model::ModuleId;
 
 /// How many panes there is room for.
@@ -43,6 +44,8 @@ pub struct Areas {
     pub links: Vec<(Rect, ModuleId)>,
     /// Tabs.
     pub tabs: Vec<(Rect, Pane)>,
+    /// Lines between panes that can be moved.
+    pub splits: Vec<Split>,
     /// Keys in the footer.
     pub keys: Vec<(Rect, Command)>,
     /// The rows of the panel over the panes.

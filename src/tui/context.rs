@@ -2,6 +2,7 @@
 
 use super::action::Effect;
 use super::areas::{Areas, Rows};
+use super::keymap::Keymap;
 use super::panes::View;
 use super::state::Trials;
 
@@ -16,6 +17,8 @@ pub struct Context<'a> {
     pub trials: &'a mut Trials,
     /// A sentence for the bottom line.
     pub notice: &'a mut Option<String>,
+    /// Keys.
+    pub keymap: &'a Keymap,
     /// Whether the theme's background is dark.
     pub dark: bool,
     /// What the runtime is to do.

@@ -11,8 +11,9 @@ use globset::GlobSet;
 
 use crate::export::run::{self, Export};
 use crate::export::state_dict::{self, Known};
-use crate::export::writer::Progress;
-use crate::files::Inputs;
+use crate::export::writer::{self, Progress};
+use crate::figures;
+use crate::files::{self, Inputs};
 use crate::model::ModuleId;
 use crate::open::Opened;
 use t2m_checkpoint::Checkpoint;
@@ -23,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What would be written.
 #[derive(Debug, Clone, Default)]
 pub struct Preview {
-    /// The file, in the folder where the program was started.
+    /// The file that is proposed, in the folder where the program was started.
     pub target: PathBuf,
     /// Bytes of tensors.
     pub bytes: u64,
@@ -48,6 +49,15 @@ pub struct Row {
     pub known: Known,
 }
 
+/// What is to be written where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The file; `~/` is the user's home.
+    pub path: PathBuf,
+    /// Whether a file that is there is replaced.
+    pub replace: bool,
+}
+
 /// What the thread reports.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -55,6 +65,8 @@ pub enum Event {
     Planned(Result<Arc<Preview>, String>),
     /// How far the writing has got.
     Progress(Progress<'static>),
+    /// Nothing was written: there is a file already, and what it is.
+    Exists(PathBuf, String),
     /// It is done: what was written, or why nothing was.
     Ended(Result<String, String>),
 }
@@ -64,15 +76,15 @@ pub trait Converter {
     /// Ask for the preview.
     fn plan(&self);
     /// Ask for the file.
-    fn write(&self);
+    fn write(&self, wish: Wish);
     /// Stop writing, and leave nothing behind.
     fn stop(&self);
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Job {
     Plan,
-    Write,
+    Write(Wish),
 }
 
 /// The thread. Dropping it stops the writing and waits until the temporary file is removed.
@@ -84,7 +96,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Start it; files go into `folder`, events are sent to `events`.
+    /// Start it; it proposes files in `folder`, events are sent to `events`.
     pub fn start(opened: Opened, folder: PathBuf, events: Sender<Event>) -> Worker {
         let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
         let stop = Arc::new(AtomicBool::new(false));
@@ -92,12 +104,14 @@ impl Worker {
         let thread = std::thread::spawn(move || {
             for job in queue {
                 let event = match job {
-                    Job::Plan => {
-                        Event::Planned(plan(&opened, &folder).map(Arc::new).map_err(|error| error.to_string()))
-                    }
-                    Job::Write => {
-                        Event::Ended(write(&opened, &folder, &events, &stopped).map_err(|error| error.to_string()))
-                    }
+                    Job::Plan => Event::Planned(plan(&opened, &folder).map(Arc::new).map_err(|error| told(&error))),
+                    Job::Write(wish) => match write(&opened, &wish, &events, &stopped) {
+                        Err(run::Error::Write(writer::Error::File(files::Error::Exists { path }))) => {
+                            let words = what_is_there(&path);
+                            Event::Exists(path, words)
+                        }
+                        ended => Event::Ended(ended.map_err(|error| told(&error))),
+                    },
                 };
                 if events.send(event).is_err() {
                     return;
@@ -118,9 +132,9 @@ impl Converter for Worker {
         self.ask(Job::Plan);
     }
 
-    fn write(&self) {
+    fn write(&self, wish: Wish) {
         self.stop.store(false, Ordering::SeqCst);
-        self.ask(Job::Write);
+        self.ask(Job::Write(wish));
     }
 
     fn stop(&self) {
@@ -164,18 +178,45 @@ fn target(checkpoint: &Checkpoint, folder: &Path) -> PathBuf {
     folder.join(format!("{stem}.mlx.safetensors"))
 }
 
-fn write(opened: &Opened, folder: &Path, events: &Sender<Event>, stop: &AtomicBool) -> Result<String, run::Error> {
-    let options = run::Options::to(target(&opened.checkpoint, folder));
-    let mut told = Instant::now();
+fn write(opened: &Opened, wish: &Wish, events: &Sender<Event>, stop: &AtomicBool) -> Result<String, run::Error> {
+    let options = run::Options { force: wish.replace, ..run::Options::to(at_home(&wish.path)) };
+    let mut said = Instant::now();
     let written = Export::plan(opened, Inputs::default(), options)?.write(|now| {
-        if told.elapsed() >= PAUSE {
-            told = Instant::now();
+        if said.elapsed() >= PAUSE {
+            said = Instant::now();
             let _ = events.send(Event::Progress(now.into_owned()));
         }
         !stop.load(Ordering::SeqCst)
     })?;
     let last = written.files.last().map(|file| file.display().to_string()).unwrap_or_default();
     Ok(format!("{last} is written, and every tensor read back and compared"))
+}
+
+/// A path that begins with `~/` in the user's home.
+fn at_home(path: &Path) -> PathBuf {
+    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    match path.strip_prefix("~") {
+        Ok(rest) => home().map_or_else(|| path.to_owned(), |home| home.join(rest)),
+        Err(_) => path.to_owned(),
+    }
+}
+
+/// A message of a conversion. On the screen no option can be given, so that it says whose it is.
+fn told(error: &run::Error) -> String {
+    let has_option = matches!(
+        error,
+        run::Error::AlreadyMlx { .. } | run::Error::Write(writer::Error::Read(_) | writer::Error::Dtype { .. })
+    );
+    let whose = if has_option { " (an option of `t2m-tui convert`)" } else { "" };
+    format!("{error}{whose}")
+}
+
+/// What would be replaced: how large it is and how old.
+fn what_is_there(path: &Path) -> String {
+    let Ok(metadata) = path.metadata() else { return "which cannot be looked at".to_owned() };
+    let age = metadata.modified().ok().and_then(|at| at.elapsed().ok());
+    let age = age.map_or(String::new(), |age| format!(", {} old", figures::time(age)));
+    format!("{}{age}", figures::bytes(metadata.len()))
 }
 
 #[cfg(test)]
@@ -186,29 +227,38 @@ mod tests {
     use crate::open::{Options, open};
 
     #[test]
-    fn the_worker_plans_writes_and_refuses_what_is_there() {
+    fn the_worker_plans_writes_and_asks_before_it_replaces() {
         let folder = tempfile::tempdir().unwrap();
         let opened = open(&Options { checkpoint: "demo".into(), ..Options::default() }).unwrap();
         let (events, heard) = crossbeam_channel::unbounded();
         let worker = Worker::start(opened, folder.path().to_owned(), events);
         worker.plan();
-        worker.write();
-        worker.write();
-        let mut ends = Vec::new();
-        let mut planned = None;
-        while ends.len() < 2 {
-            match heard.recv().unwrap() {
-                Event::Planned(preview) => planned = preview.ok(),
-                Event::Progress(now) => assert!(now.done <= now.total),
-                Event::Ended(end) => ends.push(end),
-            }
-        }
-        let preview = planned.unwrap();
+        let Ok(Event::Planned(Ok(preview))) = heard.recv() else { panic!("no preview") };
         assert_eq!(preview.target, folder.path().join("demo.mlx.safetensors"));
+        let ends = |wish: Wish| {
+            worker.write(wish);
+            loop {
+                match heard.recv().unwrap() {
+                    Event::Progress(now) => assert!(now.done <= now.total),
+                    end => return end,
+                }
+            }
+        };
+        let wish = Wish { path: preview.target.clone(), replace: false };
+        let first = ends(wish.clone());
+        assert!(matches!(&first, Event::Ended(Ok(words)) if words.contains("is written")), "{first:?}");
         let written = Checkpoint::open(&preview.target).unwrap();
         assert_eq!(written.tensors.len(), preview.rows.len());
-        assert!(ends[0].as_ref().is_ok_and(|words| words.contains("is written")), "{ends:?}");
-        assert!(ends[1].as_ref().is_err_and(|words| words.contains("is there already")), "{ends:?}");
+        // What is there is not replaced before somebody said so.
+        let second = ends(wish.clone());
+        assert!(
+            matches!(&second, Event::Exists(path, words) if *path == preview.target && words.contains("KiB")),
+            "{second:?}"
+        );
+        let third = ends(Wish { replace: true, ..wish });
+        assert!(matches!(third, Event::Ended(Ok(_))), "{third:?}");
+        let nowhere = ends(Wish { path: folder.path().join("no/such/folder.safetensors"), replace: false });
+        assert!(matches!(&nowhere, Event::Ended(Err(words)) if words.contains("folder")), "{nowhere:?}");
         drop(worker);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -481,6 +481,19 @@ fn marks(findings: &[Finding]) -> HashMap<Arc<str>, HashMap<usize, usize>> {
     marks
 }
 
+impl Document {
+    /// The first blocker that counts among those of modules from `first` up to `end`.
+    pub fn blocker_within(&self, first: ModuleId, end: ModuleId) -> Option<Place> {
+        let of = |id: ModuleId| {
+            let source = self.triage.source(&self.module(id)?.class)?;
+            let mut blockers = self.blockers(id).filter(|(.., reach)| reach.counts());
+            let (file, blocker, _) = blockers.find(|(_, blocker, _)| blocker.severity != Severity::Harmless)?;
+            Some(Place { module: id, line: source.row_shown(&source.listing(), file, blocker.line) })
+        };
+        (first..end).find_map(of)
+    }
+}
+
 /// For each module the sum of `own` over its subtree.
 fn sum_up(model: &Model, own: impl Fn(ModuleId) -> u32) -> Vec<u32> {
     let mut sums: Vec<u32> = (0..model.modules.len()).map(own).collect();

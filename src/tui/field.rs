@@ -2,16 +2,17 @@
 
 use ratatui::style::Modifier;
 use ratatui::text::Span;
+use unicode_width::UnicodeWidthChar;
 
 use super::action::Command;
 use super::theme::Theme;
-use t2m_checkpoint::escape::sentence;
+use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most characters of a line.
 const LONGEST: usize = 10_000;
 
 /// A line that is edited.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Field {
     /// What is in it.
     pub text: String,
@@ -53,6 +54,41 @@ impl Field {
             Command::Top => 0,
             _ => self.text.chars().count(),
         };
+    }
+
+    /// A key that edits, or moves the cursor. Returns whether it is one.
+    pub fn command(&mut self, command: Command) -> bool {
+        match command {
+            Command::Erase => self.erase(),
+            // The key of both is ctrl-u, where a panel has rows and a line.
+            Command::EraseAll | Command::HalfUp => *self = Field::default(),
+            Command::Left | Command::Right | Command::Top | Command::Bottom => self.go(command),
+            _ => return false,
+        }
+        true
+    }
+
+    /// All of it with its cursor, in rows of at most so many columns.
+    pub fn rows(&self, theme: &Theme, columns: usize) -> Vec<Vec<Span<'static>>> {
+        let columns = columns.max(2);
+        let mut rows = vec![Vec::new()];
+        let mut used = 0;
+        let signs = self.text.chars().map(|sign| quoted(sign.encode_utf8(&mut [0; 4])).into_owned());
+        for (at, shown) in signs.chain([" ".to_owned()]).enumerate() {
+            let style = if at == self.cursor { theme.text().add_modifier(Modifier::REVERSED) } else { theme.text() };
+            for sign in shown.chars() {
+                let width = sign.width().unwrap_or(0);
+                if used + width > columns {
+                    rows.push(Vec::new());
+                    used = 0;
+                }
+                used += width;
+                if let Some(row) = rows.last_mut() {
+                    row.push(Span::styled(sign.to_string(), style));
+                }
+            }
+        }
+        rows
     }
 
     /// Drawn in so many columns; of a long one the part around the cursor, which shows where the line is `active`.

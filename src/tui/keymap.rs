@@ -1,6 +1,8 @@
-//! Keys and what they mean, from `assets/keymap.toml`. Footer, help and manual are made from the same table.
+//! Keys and what they mean, from `assets/keymap.toml` and the user's own. Footer, help, palette, manual and docs/keys.md are made
+//! from the same table.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
@@ -42,9 +44,40 @@ struct Table {
 pub struct Key {
     code: KeyCode,
     control: bool,
-    shift: bool,
     alt: bool,
+    shift: bool,
 }
+
+/// The keys that have names, and the names.
+const NAMED: [(&str, KeyCode); 27] = [
+    ("enter", KeyCode::Enter),
+    ("esc", KeyCode::Esc),
+    ("space", KeyCode::Char(' ')),
+    ("tab", KeyCode::Tab),
+    ("backspace", KeyCode::Backspace),
+    ("insert", KeyCode::Insert),
+    ("delete", KeyCode::Delete),
+    ("up", KeyCode::Up),
+    ("down", KeyCode::Down),
+    ("left", KeyCode::Left),
+    ("right", KeyCode::Right),
+    ("home", KeyCode::Home),
+    ("end", KeyCode::End),
+    ("pageup", KeyCode::PageUp),
+    ("pagedown", KeyCode::PageDown),
+    ("f1", KeyCode::F(1)),
+    ("f2", KeyCode::F(2)),
+    ("f3", KeyCode::F(3)),
+    ("f4", KeyCode::F(4)),
+    ("f5", KeyCode::F(5)),
+    ("f6", KeyCode::F(6)),
+    ("f7", KeyCode::F(7)),
+    ("f8", KeyCode::F(8)),
+    ("f9", KeyCode::F(9)),
+    ("f10", KeyCode::F(10)),
+    ("f11", KeyCode::F(11)),
+    ("f12", KeyCode::F(12)),
+];
 
 /// A table of keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +93,17 @@ pub enum Error {
     /// Two bindings have the same key.
     #[error("keymap.toml: the key \"{0}\" is bound twice in one mode")]
     Twice(String),
+}
+
+/// One key that two commands would have in one mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// The panel; `None` for the panes.
+    pub mode: Option<Name>,
+    /// The key's name.
+    pub key: String,
+    /// The commands, in the table's order.
+    pub commands: [Command; 2],
 }
 
 /// The table, ready for use.
@@ -85,29 +129,52 @@ impl Keymap {
     /// It is not such TOML, names an unknown key, command or field, or binds a key twice.
     pub fn parse(text: &str) -> Result<Keymap, Error> {
         let Table { binding: bindings } = toml::from_str(text)?;
+        if let Some(name) = bindings.iter().flat_map(|binding| &binding.keys).find(|name| Key::parse(name).is_none()) {
+            return Err(Error::Key(name.clone()));
+        }
+        Keymap::of_bindings(bindings)
+            .map_err(|clashes| Error::Twice(clashes.into_iter().map(|clash| clash.key).collect()))
+    }
+
+    /// From rows whose keys have names that [`Key::parse`] knows.
+    ///
+    /// # Errors
+    /// Keys that two commands of one mode have.
+    pub fn of_bindings(bindings: Vec<Binding>) -> Result<Keymap, Vec<Clash>> {
         let mut commands = HashMap::new();
-        for binding in &bindings {
-            for name in &binding.keys {
-                let key = parse_key(name).ok_or_else(|| Error::Key(name.clone()))?;
-                if commands.insert((binding.mode, key), binding.command).is_some() {
-                    return Err(Error::Twice(name.clone()));
+        let mut clashes = Vec::new();
+        for Binding { mode, command, keys, .. } in &bindings {
+            for (name, key) in keys.iter().filter_map(|name| Some((name, Key::parse(name)?))) {
+                if let Some(other) = commands.insert((*mode, key), *command) {
+                    clashes.push(Clash { mode: *mode, key: name.clone(), commands: [other, *command] });
                 }
             }
         }
-        Ok(Keymap { bindings, commands })
+        if clashes.is_empty() { Ok(Keymap { bindings, commands }) } else { Err(clashes) }
     }
 
-    /// What a key means in a panel, or in the panes. Keys that leave or suspend the program, move through rows or find mean
-    /// the same in every panel, unless the panel has a use of its own for them.
+    /// The names of the keys of a command, in the order in which they are shown; none where it has no key.
+    pub fn keys_of(&self, mode: Option<Name>, command: Command) -> &[String] {
+        let binding = self.bindings.iter().find(|binding| (binding.mode, binding.command) == (mode, command));
+        binding.map_or(&[], |binding| &binding.keys)
+    }
+
+    /// What a key means in a panel, or in the panes. Keys that leave or suspend the program, open the palette, move through
+    /// rows or find mean the same in every panel, unless the panel has a use of its own for them.
     pub fn command(&self, panel: Option<Name>, event: &KeyEvent) -> Option<Command> {
         let key = Key::of(event)?;
         let everywhere = |command: &&Command| {
-            let finds = Command::Open(Name::Find);
             matches!(
                 command,
-                Command::Interrupt | Command::Suspend | Command::Screenshot | Command::FindNext | Command::FindPrevious
-            ) || **command == finds
-                || distance(**command, 1).is_some()
+                Command::Interrupt
+                    | Command::Suspend
+                    | Command::Screenshot
+                    | Command::Left
+                    | Command::Right
+                    | Command::FindNext
+                    | Command::FindPrevious
+                    | Command::Open(Name::Palette | Name::Find)
+            ) || distance(**command, 1).is_some()
         };
         let own = self.commands.get(&(panel, key));
         own.or_else(|| self.commands.get(&(None, key)).filter(everywhere)).copied()
@@ -125,22 +192,68 @@ impl Key {
         let alt = event.modifiers.contains(KeyModifiers::ALT);
         Some(match event.code {
             KeyCode::Char(character) if control => {
-                Key { code: KeyCode::Char(character.to_ascii_lowercase()), control, shift: false, alt }
+                Key { code: KeyCode::Char(character.to_ascii_lowercase()), control, alt, shift: false }
             }
-            KeyCode::Char(_) => Key { code: event.code, control, shift: false, alt },
-            KeyCode::BackTab => Key { code: KeyCode::Tab, control, shift: true, alt },
-            code => Key { code, control, shift: event.modifiers.contains(KeyModifiers::SHIFT), alt },
+            KeyCode::Char(_) => Key { code: event.code, control, alt, shift: false },
+            KeyCode::BackTab => Key { code: KeyCode::Tab, control, alt, shift: true },
+            code => Key { code, control, alt, shift: event.modifiers.contains(KeyModifiers::SHIFT) },
         })
+    }
+
+    /// A key by its name: a character, or `enter`, `f1` and the like, with `ctrl-`, `alt-` and `shift-` before it.
+    pub fn parse(name: &str) -> Option<Key> {
+        let (mut rest, mut control, mut alt, mut shift) = (name, false, false, false);
+        for (prefix, modifier) in std::iter::repeat_n([("ctrl-", 0), ("alt-", 1), ("shift-", 2)], 3).flatten() {
+            if let Some(behind) = rest.strip_prefix(prefix).filter(|behind| !behind.is_empty()) {
+                rest = behind;
+                match modifier {
+                    0 => control = true,
+                    1 => alt = true,
+                    _ => shift = true,
+                }
+            }
+        }
+        if let Some((_, code)) = NAMED.iter().find(|(known, _)| *known == rest) {
+            return Some(Key { code: *code, control, alt, shift });
+        }
+        let mut characters = rest.chars();
+        let character = characters.next()?;
+        if characters.next().is_some() || shift || character.is_control() {
+            return None;
+        }
+        let character = if control { character.to_ascii_lowercase() } else { character };
+        Some(Key { code: KeyCode::Char(character), control, alt, shift })
+    }
+
+    /// The names of keys that are no characters.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|(name, _)| *name)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (is_set, prefix) in [(self.control, "ctrl-"), (self.alt, "alt-"), (self.shift, "shift-")] {
+            if is_set {
+                out.write_str(prefix)?;
+            }
+        }
+        match (NAMED.iter().find(|(_, code)| *code == self.code), self.code) {
+            (Some((name, _)), _) => out.write_str(name),
+            (None, KeyCode::Char(character)) => write!(out, "{character}"),
+            (None, _) => Ok(()),
+        }
     }
 }
 
 /// The event that a key of that name gives, as scripts name keys; `None` where no key has it.
 pub fn event_of(name: &str) -> Option<KeyEvent> {
-    let key = parse_key(name)?;
+    let key = Key::parse(name)?;
     let code = if key.code == KeyCode::Tab && key.shift { KeyCode::BackTab } else { key.code };
     let control = if key.control { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
     let shift = if key.shift { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
-    Some(KeyEvent::new(code, control | shift))
+    let alt = if key.alt { KeyModifiers::ALT } else { KeyModifiers::NONE };
+    Some(KeyEvent::new(code, control | shift | alt))
 }
 
 /// The character that a key types, if it types one.
@@ -151,45 +264,6 @@ pub fn typed(event: &KeyEvent) -> Option<char> {
         }
         _ => None,
     }
-}
-
-fn parse_key(name: &str) -> Option<Key> {
-    let (mut rest, mut control, mut shift, mut alt) = (name, false, false, false);
-    loop {
-        if let Some(behind) = rest.strip_prefix("ctrl-").filter(|behind| !behind.is_empty()) {
-            (rest, control) = (behind, true);
-        } else if let Some(behind) = rest.strip_prefix("shift-").filter(|behind| !behind.is_empty()) {
-            (rest, shift) = (behind, true);
-        } else if let Some(behind) = rest.strip_prefix("alt-").filter(|behind| !behind.is_empty()) {
-            (rest, alt) = (behind, true);
-        } else {
-            break;
-        }
-    }
-    let code = match rest {
-        "enter" => KeyCode::Enter,
-        "esc" => KeyCode::Esc,
-        "space" => KeyCode::Char(' '),
-        "tab" => KeyCode::Tab,
-        "backspace" => KeyCode::Backspace,
-        "up" => KeyCode::Up,
-        "down" => KeyCode::Down,
-        "left" => KeyCode::Left,
-        "right" => KeyCode::Right,
-        "home" => KeyCode::Home,
-        "end" => KeyCode::End,
-        "pageup" => KeyCode::PageUp,
-        "pagedown" => KeyCode::PageDown,
-        _ => {
-            let mut characters = rest.chars();
-            let character = characters.next()?;
-            if characters.next().is_some() || shift {
-                return None;
-            }
-            KeyCode::Char(character)
-        }
-    };
-    Some(Key { code, control, shift, alt })
 }
 
 #[cfg(test)]
@@ -233,14 +307,17 @@ mod tests {
             })
             .collect();
         assert!(opened.iter().all(|name| Name::ALL.contains(name)), "{opened:?}");
-        assert!(Name::ALL.iter().all(|name| opened.contains(name)), "{opened:?}");
+        // What asks whether to leave is opened by leaving.
+        let mut all = Name::ALL.iter().filter(|name| **name != Name::Leave);
+        assert!(all.all(|name| opened.contains(name)), "{opened:?}");
     }
 
     #[test]
     fn keys_that_move_mean_the_same_in_every_panel() {
         let keymap = Keymap::built_in().unwrap();
         // In the panels that take a text, keys are letters of it.
-        let panels = Name::ALL.into_iter().filter(|panel| !matches!(panel, Name::Find | Name::Build | Name::Report));
+        let typed = [Name::Find, Name::Build, Name::Report, Name::Palette, Name::Leave];
+        let panels = Name::ALL.into_iter().filter(|panel| !typed.contains(panel));
         let moves = [
             (KeyCode::Char('j'), Command::Down),
             (KeyCode::PageDown, Command::PageDown),
@@ -275,10 +352,43 @@ mod tests {
     }
 
     #[test]
+    fn names_of_keys_are_read_and_written_alike() {
+        for name in
+            Key::names().chain(["q", "G", "ctrl-p", "alt-right", "ctrl-alt-x", "shift-up", "shift-tab", "ctrl--", "-"])
+        {
+            let key = Key::parse(name).unwrap();
+            assert_eq!(key.to_string(), name);
+        }
+        assert_eq!(Key::parse("ctrl-P"), Key::parse("ctrl-p"));
+        assert_eq!(Key::parse("alt-ctrl-x"), Key::parse("ctrl-alt-x"));
+        for wrong in ["", "ctrl-shift", "shift-a", "F13", "enterr", "ab"] {
+            assert_eq!(Key::parse(wrong), None, "{wrong}");
+        }
+        // ctrl- is the key `-` with ctrl before nothing: it is no key of its own.
+        assert_eq!(Key::parse("ctrl-"), None);
+    }
+
+    #[test]
+    fn every_command_has_one_name_and_the_palette_is_everywhere() {
+        let keymap = Keymap::built_in().unwrap();
+        let names: std::collections::BTreeMap<String, Command> =
+            keymap.bindings.iter().map(|binding| (binding.command.name(), binding.command)).collect();
+        assert_eq!(names.get("open-help"), Some(&Command::Open(Name::Help)));
+        assert_eq!(names.get("run-all"), Some(&Command::RunAll));
+        let commands: std::collections::HashSet<Command> =
+            keymap.bindings.iter().map(|binding| binding.command).collect();
+        assert_eq!(names.len(), commands.len());
+        for panel in [None, Some(Name::Help), Some(Name::Convert), Some(Name::Findings)] {
+            let open = keymap.command(panel, &press(KeyCode::Char('p'), KeyModifiers::CONTROL));
+            assert_eq!(open, Some(Command::Open(Name::Palette)));
+        }
+    }
+
+    #[test]
     fn mistakes_in_a_table_are_named() {
         let row = |rest: &str| format!("[[binding]]\ngroup = \"x\"\ncommand = \"quit\"\nhelp = \"x\"\n{rest}");
         let error = |text: &str| Keymap::parse(text).unwrap_err().to_string();
-        assert!(error(&row("keys = [\"ctrl-\"]")).contains("\"ctrl-\" is no key"));
+        assert!(error(&row("keys = [\"ctrl-shift\"]")).contains("\"ctrl-shift\" is no key"));
         assert!(error(&row("keys = [\"q\", \"q\"]")).contains("bound twice"));
         assert!(error(&row("keys = [\"q\"]\ncolour = 1")).contains("unknown field `colour`"));
         assert!(error(&row("keys = [\"q\"]").replace("\"quit\"", "\"quite\"")).contains("unknown variant `quite`"));

@@ -16,6 +16,8 @@
 //! | [`action`], [`update`] | what can happen, and what it changes |
 //! | [`failed`] | the message where no checkpoint can be opened |
 //! | [`scroll`] | how far each key moves; [`jumps`]: where the user has been |
+//! | [`scroll`] | how far each key moves |
+//! | [`jobs`] | what takes time: how far it is, how fast, how long yet |
 //! | [`field`] | a line of text that is edited |
 //! | [`takeaway`], [`clipboard`], [`editor`], [`reporting`] | what is taken out of the screen: copied, edited, reported |
 //! | [`shell`] | words as a shell takes them |
@@ -39,6 +41,7 @@ pub mod editor;
 pub mod failed;
 pub mod field;
 pub mod glyphs;
+pub mod jobs;
 pub mod jumps;
 pub mod keymap;
 pub mod levels;

@@ -104,6 +104,13 @@ impl Ran {
         self.progress == Progress::Running
     }
 
+    /// Nodes that a run has yet to come to, and how many it goes through.
+    pub fn left(&self) -> (u64, u64) {
+        let all = self.nodes.length.saturating_sub(self.from);
+        let done = self.last.map_or(0, |last| (last + 1).saturating_sub(self.from));
+        (all.saturating_sub(done) as u64, all as u64)
+    }
+
     /// Whether anything was found.
     pub fn is_empty(&self) -> bool {
         self.last.is_none()

@@ -27,11 +27,11 @@ use rustix::io::Errno;
 use super::action::{Action, HighlightJob, Highlighted};
 use super::converting;
 use super::draw::render;
-use super::keymap::{self, Keymap};
+use super::keymap::Keymap;
 use super::measuring;
 use super::reporting::Refused;
 use super::show;
-use super::state::{Screen, State, Trials};
+use super::state::{Notify, Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
 use crate::exit::Exit;
@@ -79,6 +79,10 @@ pub struct RunOptions {
     pub trials: Trials,
     /// What is recorded and played.
     pub show: show::Wanted,
+    /// Keys.
+    pub keymap: Keymap,
+    /// How the end of something long is told.
+    pub notify: Notify,
     /// Whether the screen asks where a session is to be kept: nobody has said.
     pub ask: bool,
 }
@@ -89,9 +93,6 @@ pub enum Error {
     /// The theme.
     #[error(transparent)]
     Theme(#[from] theme::Error),
-    /// The table of keys.
-    #[error(transparent)]
-    Keymap(#[from] keymap::Error),
     /// What is recorded or played.
     #[error("{0}")]
     Show(String),
@@ -148,10 +149,13 @@ pub fn run_with(options: RunOptions, open: OpenFn) -> Result<Exit, Error> {
 fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> Result<Exit, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::load(&options.theme, variable)?.at(options.level);
-    let mut state = State::new(options.open.checkpoint.display().to_string(), theme, Keymap::built_in()?);
+    // A theme that was chosen need not be like the terminal; `auto` is.
+    let theme = if options.theme == "auto" { theme } else { theme.painted() };
+    let mut state = State::new(options.open.checkpoint.display().to_string(), theme, options.keymap);
     state.ascii = options.ascii;
     state.mouse = options.mouse;
     state.trials = options.trials;
+    state.notify = options.notify;
     // The level has been decided: crossterm must not look at NO_COLOR a second time.
     force_color_output(options.level != Level::Never);
 
@@ -275,6 +279,10 @@ struct World<'a> {
     kept: (Sender<Told>, Receiver<Told>),
     /// The next frame needs a cleared screen.
     clear: bool,
+    /// When the loop began.
+    began: Instant,
+    /// Whether the end of something long is told in words.
+    osc9: bool,
     /// Where the last frame was drawn.
     area: Rect,
 }
@@ -295,8 +303,9 @@ where
     B::Error: Send + Sync + 'static,
 {
     let (events, converted, graphs, kept) = (unbounded(), unbounded(), unbounded(), unbounded());
-    let (measured, area) = (unbounded(), Rect::default());
-    let mut world = World { console, jobs, workers, events, converted, graphs, measured, kept, clear: false, area };
+    let (measured, area, began, osc9) = (unbounded(), Rect::default(), Instant::now(), false);
+    let mut world =
+        World { console, jobs, workers, events, converted, graphs, measured, kept, clear: false, began, osc9, area };
     let (mut place, mut moved): (Option<session::Screen>, Option<Instant>) = (None, None);
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;

@@ -22,6 +22,18 @@ pub fn distance(command: Command, page: usize) -> Option<i64> {
     })
 }
 
+/// Columns that a key moves rows sideways, and the farthest that they go: nothing on a row is longer.
+const SIDEWAYS: (usize, usize) = (8, 4096);
+
+/// Columns hidden on the left after a key that moves sideways; `None` where it does not.
+fn sideways(left: usize, command: Command) -> Option<usize> {
+    match command {
+        Command::Left => Some(left.saturating_sub(SIDEWAYS.0)),
+        Command::Right => Some((left + SIDEWAYS.0).min(SIDEWAYS.1)),
+        _ => None,
+    }
+}
+
 /// The row that is `by` further, from 0 to `last`.
 pub fn moved(row: usize, by: i64, last: usize) -> usize {
     (row.min(last) as i64).saturating_add(by).clamp(0, last as i64) as usize
@@ -32,11 +44,14 @@ pub fn moved(row: usize, by: i64, last: usize) -> usize {
 pub struct Scroll {
     /// The row that was asked for; drawing stops where the last page begins.
     pub top: usize,
+    /// Columns hidden on the left.
+    pub left: usize,
 }
 
 impl Scroll {
     /// A key, if it moves. `drawn` is where the rows are.
     pub fn command(&mut self, command: Command, drawn: Option<Rows>) {
+        self.left = sideways(self.left, command).unwrap_or(self.left);
         if let Some(by) = distance(command, drawn.map_or(1, Rows::page)) {
             self.by(by, drawn);
         }
@@ -59,11 +74,14 @@ impl Scroll {
 pub struct ListCursor {
     /// Counted from 0.
     pub row: usize,
+    /// Columns hidden on the left.
+    pub left: usize,
 }
 
 impl ListCursor {
     /// A key, if it moves. `count` is how many rows there are, `drawn` where they are.
     pub fn command(&mut self, command: Command, count: usize, drawn: Option<Rows>) {
+        self.left = sideways(self.left, command).unwrap_or(self.left);
         if let Some(by) = distance(command, drawn.map_or(1, Rows::page)) {
             self.row = moved(self.row, by, count.saturating_sub(1));
         }
@@ -109,6 +127,19 @@ mod tests {
         assert_eq!(after(Command::Bottom), 15);
         assert_eq!(after(Command::Top), 0);
         assert_eq!(after(Command::Run), 0);
+    }
+
+    #[test]
+    fn rows_move_sideways_and_back() {
+        let (mut scroll, mut cursor) = (Scroll::default(), ListCursor::default());
+        for command in [Command::Right, Command::Right, Command::Left, Command::Down] {
+            scroll.command(command, ten_of(25));
+            cursor.command(command, 25, ten_of(25));
+        }
+        assert_eq!((scroll.left, scroll.top, cursor.left, cursor.row), (8, 1, 8, 1));
+        scroll.command(Command::Left, None);
+        scroll.command(Command::Left, None);
+        assert_eq!(scroll.left, 0);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Everything the screen knows.
 
+use std::time::Duration;
+
 use super::action::Effect;
 use super::areas::Areas;
 use super::context::Context;
 use super::failed::Failed;
+use super::jobs::{Ended, Jobs, Unit};
 use super::keymap::Keymap;
 use super::panels::{Panel, Panels};
 use super::panes::View;
@@ -35,6 +38,32 @@ impl Default for Trials {
     }
 }
 
+/// How the end of something long is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notify {
+    /// By what.
+    pub by: Bell,
+    /// What takes less is not told.
+    pub after: Duration,
+}
+
+/// What tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bell {
+    /// Nothing.
+    Off,
+    /// The terminal's bell.
+    Bell,
+    /// OSC 9, which terminals show as a notification of the desktop.
+    Osc9,
+}
+
+impl Default for Notify {
+    fn default() -> Notify {
+        Notify { by: Bell::Bell, after: Duration::from_secs(10) }
+    }
+}
+
 /// The whole state. [`super::update::update`] changes it, [`super::draw::draw`] shows it.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -58,6 +87,12 @@ pub struct State {
     pub caption: Option<String>,
     /// Counts the frames of spinners.
     pub tick: usize,
+    /// How long the screen has been there; who drives the state sets it before each action.
+    pub clock: Duration,
+    /// What goes on and takes time.
+    pub jobs: Jobs,
+    /// How the end of a job is told.
+    pub notify: Notify,
     /// Where the last frame put things.
     pub areas: Areas,
 }
@@ -136,14 +171,19 @@ impl State {
             notice: None,
             caption: None,
             tick: 0,
+            clock: Duration::ZERO,
+            jobs: Jobs::default(),
+            notify: Notify::default(),
             areas: Areas::default(),
         }
     }
 
     /// What panes and panels may change, and the panels; `None` while no checkpoint is open.
     pub(super) fn context<'a>(&'a mut self, effects: &'a mut Vec<Effect>) -> Option<(Context<'a>, &'a mut Panels)> {
-        let State { screen: Screen::Open(view), areas, trials, notice, theme, panels, .. } = self else { return None };
-        Some((Context { view, areas, trials, notice, dark: theme.dark, effects }, panels))
+        let State { screen: Screen::Open(view), areas, trials, notice, theme, panels, keymap, .. } = self else {
+            return None;
+        };
+        Some((Context { view, areas, trials, notice, keymap, dark: theme.dark, effects }, panels))
     }
 
     /// Where the source is, which follows from what was drawn.
@@ -152,6 +192,44 @@ impl State {
             Screen::Open(view) => Some((view.source.owner, view.source.top, view.source.line)),
             _ => None,
         }
+    }
+
+    /// Note how far everything is that takes time. Returns what has ended.
+    pub(super) fn note_jobs(&mut self) -> Vec<Ended> {
+        let State { screen: Screen::Open(view), panels, jobs, clock, .. } = self else { return Vec::new() };
+        let layers = view.measured.is_running().then(|| (u64::from(view.measured.total().running), None));
+        let nodes = view.ran.is_running().then(|| view.ran.left()).map(|(left, all)| (left, Some(all)));
+        let bytes = panels.convert.progress().map(|now| (now.total.saturating_sub(now.done), Some(now.total)));
+        let now = [(Unit::Layers, layers), (Unit::Nodes, nodes), (Unit::Bytes, bytes)];
+        now.into_iter().filter_map(|(unit, left)| jobs.note(unit, left, *clock)).collect()
+    }
+
+    /// What leaving would end or lose, a sentence each.
+    pub fn at_stake(&self) -> Vec<String> {
+        let Screen::Open(view) = &self.screen else { return Vec::new() };
+        let count = |unit| {
+            let job = self.jobs.going().find(|job| job.unit == unit);
+            job.map_or((0, 0), |job| (job.done, job.total))
+        };
+        let mut lost = Vec::new();
+        if view.measured.is_running() {
+            let (done, all) = count(Unit::Layers);
+            lost.push(format!("Layers are being measured, {done} of {all} are done: what runs is given up."));
+        }
+        if view.ran.is_running() {
+            let (done, all) = count(Unit::Nodes);
+            lost.push(format!("The graph runs, {done} of {all} nodes are done: the rest is given up."));
+        }
+        if self.panels.convert.is_writing() {
+            lost.push("A file is being written: nothing of it will be left.".to_owned());
+        }
+        if self.panels.build.is_running() {
+            lost.push("Your Python builds the model: it is ended.".to_owned());
+        }
+        if let Some(reason) = view.work.unkept.as_ref().filter(|_| view.measured.any_measured()) {
+            lost.push(format!("What was measured is lost, since nothing can be kept: {reason}"));
+        }
+        lost
     }
 
     /// Where the user is, to be kept for the next time; `None` while no checkpoint is open.
@@ -169,7 +247,9 @@ impl State {
             Screen::Failed(_) => false,
             Screen::Open(view) => {
                 let panels = &self.panels;
-                let in_panel = panels.convert.is_writing() || panels.current().is_some_and(Panel::is_moving);
+                let in_panel = panels.convert.is_writing()
+                    || panels.build.is_running()
+                    || panels.current().is_some_and(Panel::is_moving);
                 view.measured.is_running() || view.ran.is_running() || in_panel
             }
         }

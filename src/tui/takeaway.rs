@@ -1,6 +1,6 @@
 //! What can be taken away of what is selected, as text for a clipboard.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::panes::{View, graph, source};
 use super::shell;
@@ -11,7 +11,7 @@ use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::escape;
 
 /// What is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// The module's path, or the node's name.

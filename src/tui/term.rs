@@ -22,6 +22,7 @@ use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::interrupt;
+use t2m_checkpoint::escape::escape;
 
 /// How long a terminal may take to be given back at a signal.
 const FAREWELL: Duration = Duration::from_millis(30);
@@ -60,6 +61,13 @@ pub trait Console {
     /// # Errors
     /// The terminal is gone.
     fn set_mouse(&mut self, on: bool) -> io::Result<()>;
+    /// Tell whoever is elsewhere that something long is over: by the bell, or in words by OSC 9.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn notify(&mut self, _words: Option<&str>) -> io::Result<()> {
+        Ok(())
+    }
     /// Give the terminal back, stop, and take it again when continued.
     ///
     /// # Errors
@@ -145,6 +153,16 @@ impl Console for Guard {
     fn set_mouse(&mut self, on: bool) -> io::Result<()> {
         self.mouse = on;
         if on { execute!(io::stdout(), EnableMouseCapture) } else { execute!(io::stdout(), DisableMouseCapture) }
+    }
+
+    fn notify(&mut self, words: Option<&str>) -> io::Result<()> {
+        let mut out = io::stdout();
+        match words {
+            // What begins so is taken as text up to the bell, which ends it.
+            Some(words) => write!(out, "\x1b]9;{}\x07", escape(words))?,
+            None => out.write_all(b"\x07")?,
+        }
+        out.flush()
     }
 
     fn suspend(&mut self) -> io::Result<()> {

@@ -19,6 +19,11 @@ use t2m_checkpoint::escape::{escape, quoted};
 /// The longest theme file that is read, in bytes: a hundred times the built-in ones.
 const LONGEST: u64 = 256 << 10;
 
+/// The least contrast of text after WCAG 2, level AA.
+const READABLE: f64 = 4.5;
+/// Most steps towards the foreground, after which little of a colour is left.
+const STEPS: usize = 12;
+
 const DARK: &str = include_str!("../../assets/themes/dark.toml");
 const LIGHT: &str = include_str!("../../assets/themes/light.toml");
 
@@ -69,7 +74,7 @@ pub enum Error {
 pub struct Theme {
     /// Whether it is meant for a dark background.
     pub dark: bool,
-    /// The background it is meant for. Never painted.
+    /// The background it is meant for; painted where the theme was asked for by name.
     pub background: Rgb,
     /// What pictures use for the terminal's own foreground.
     pub foreground: Rgb,
@@ -77,6 +82,9 @@ pub struct Theme {
     status: Statuses,
     verdict: Verdicts,
     severity: Severities,
+    /// Whether the screen is painted in the theme's background, whatever the terminal's is.
+    #[serde(skip)]
+    painted: bool,
     #[serde(skip, default = "full_colour")]
     level: Level,
 }
@@ -175,6 +183,12 @@ impl Rgb {
         Color::Rgb(self.0, self.1, self.2)
     }
 
+    /// A step nearer to another one.
+    fn towards(self, other: Rgb) -> Rgb {
+        let part = |from: u8, to: u8| ((u16::from(from) * 7 + u16::from(to)) / 8) as u8;
+        Rgb(part(self.0, other.0), part(self.1, other.1), part(self.2, other.2))
+    }
+
     /// Relative luminance after WCAG 2: 0 for black, 1 for white.
     pub fn luminance(self) -> f64 {
         let linear = |part: u8| {
@@ -192,15 +206,18 @@ impl Rgb {
 }
 
 impl Theme {
+    /// Whether the terminal's background is dark, where `COLORFGBG` says it.
+    pub fn background(variable: impl Fn(&str) -> Option<String>) -> Option<bool> {
+        let background = variable("COLORFGBG")?.rsplit(';').next()?.parse::<u8>().ok()?;
+        Some(!matches!(background, 7 | 15))
+    }
+
     /// A theme by name (`dark`, `light`, or `auto`: light where `COLORFGBG` says so), or from a TOML file.
     ///
     /// # Errors
     /// The file cannot be read or is no theme.
     pub fn load(name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Theme, Error> {
-        let light = || {
-            let background = variable("COLORFGBG")?.rsplit(';').next()?.parse::<u8>().ok()?;
-            Some(matches!(background, 7 | 15))
-        };
+        let light = || Theme::background(variable).map(|dark| !dark);
         match name {
             "dark" => Theme::parse(name, DARK),
             "light" => Theme::parse(name, LIGHT),
@@ -225,6 +242,12 @@ impl Theme {
     /// The theme for a terminal with this many colours.
     pub fn at(mut self, level: Level) -> Theme {
         self.level = level;
+        self
+    }
+
+    /// The theme on its own background. Without, it is on the terminal's: right only where that is known to be like it.
+    pub fn painted(mut self) -> Theme {
+        self.painted = true;
         self
     }
 
@@ -350,16 +373,58 @@ impl Theme {
         .style()
     }
 
-    /// Bring a finished buffer down to the colours the terminal has.
+    /// Bring a finished buffer down to the colours the terminal has, on the theme's background where that is painted.
     pub fn adapt(&self, buffer: &mut Buffer) {
-        if self.level == Level::True {
+        if self.level == Level::True && !self.painted {
             return;
         }
+        let (foreground, background) = self.ground();
         for cell in &mut buffer.content {
             cell.fg = shrink(cell.fg, self.level, self.dark);
             // Sixteen colours have no tint that could mark a selection, so it is reversed.
             cell.bg = if self.level <= Level::Ansi16 { Color::Reset } else { shrink(cell.bg, self.level, self.dark) };
+            if cell.fg == Color::Reset {
+                cell.fg = foreground;
+            }
+            if cell.bg == Color::Reset {
+                cell.bg = background;
+            }
         }
+    }
+
+    /// What stands for the terminal's own foreground and background.
+    fn ground(&self) -> (Color, Color) {
+        match (self.painted, self.level, self.dark) {
+            (false, ..) | (_, Level::Never, _) => (Color::Reset, Color::Reset),
+            (_, Level::Ansi16, true) => (Color::White, Color::Black),
+            (_, Level::Ansi16, false) => (Color::Black, Color::White),
+            (_, level, dark) => {
+                let shade = |rgb: Rgb| shrink(rgb.color(), level, dark);
+                (shade(self.foreground), shade(self.background))
+            }
+        }
+    }
+
+    /// A colour of highlighted code, nearer to the foreground where it could not be read on the theme's background or a selection. Of
+    /// sixteen colours red is the blockers' alone.
+    pub fn code(&self, (red, green, blue): (u8, u8, u8)) -> Color {
+        let mut rgb = Rgb(red, green, blue);
+        if self.level == Level::Ansi16 {
+            return match nearest_16(rgb, self.dark) {
+                Color::LightRed => Color::LightMagenta,
+                Color::Red => Color::Magenta,
+                other => other,
+            };
+        }
+        let tints = [self.colours.selection.0, self.colours.selection_idle.0];
+        for _ in 0..STEPS {
+            let grounds = tints.into_iter().flatten().chain([self.background]);
+            if grounds.map(|ground| rgb.contrast(ground)).fold(f64::INFINITY, f64::min) >= READABLE {
+                break;
+            }
+            rgb = rgb.towards(self.foreground);
+        }
+        rgb.color()
     }
 }
 

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 
 fn themes() -> [Theme; 2] {
@@ -19,6 +19,7 @@ fn everything_that_is_read_stands_out_from_the_background_and_from_a_selection()
         styles.extend(Status::ALL.map(|status| theme.status(status)));
         styles.extend(Verdict::ALL.map(|verdict| theme.verdict(verdict)));
         styles.extend([Severity::Breaks, Severity::Differs, Severity::Harmless].map(|at| theme.severity(at)));
+        styles.extend([theme.title(true), theme.title(false), theme.mark(), theme.bar()]);
         let selection = theme.colours.selection.0.unwrap();
         for background in [theme.background, selection] {
             for style in &styles {
@@ -88,4 +89,67 @@ fn colours_shrink_to_their_neighbours() {
     assert_eq!(nearest_16(Rgb(0xf0, 0x80, 0x3c), true), Color::LightRed);
     assert_eq!(nearest_16(Rgb(0xe6, 0x9f, 0), true), Color::LightYellow);
     assert_eq!(nearest_16(Rgb(0x4d, 0x56, 0x63), true), Color::DarkGray);
+}
+
+/// Code with everything that a highlighter colours.
+const CODE: &str = "import torch\n\n@cache\nclass Net(nn.Module):\n    \"\"\"What it is.\"\"\"\n    def forward(self, x: int = 3):\n        # why\n        if not self.training and x is None:\n            return self.conv(x, 'same', f\"{x!r}\\n\") + 1e-5\n        raise ValueError(True, lambda: None)\n";
+
+#[test]
+fn code_can_be_read_on_the_background_of_its_theme() {
+    for theme in themes() {
+        let runs = crate::source::highlight::python(CODE, 1..11, theme.dark);
+        let selection = theme.colours.selection_idle.0.unwrap();
+        let mut seen = 0;
+        for run in runs.iter().flatten().filter(|run| !run.bytes.is_empty()) {
+            let Color::Rgb(red, green, blue) = theme.code(run.colour) else { panic!("no colour") };
+            for background in [theme.background, selection] {
+                let contrast = Rgb(red, green, blue).contrast(background);
+                assert!(contrast >= 4.5, "{:?} on {background:?}: {contrast:.2}", run.colour);
+            }
+            seen += 1;
+        }
+        assert!(seen > 30, "{seen}");
+    }
+}
+
+#[test]
+fn of_sixteen_colours_no_code_has_the_blockers() {
+    for theme in themes().map(|theme| theme.at(Level::Ansi16)) {
+        let shown = |style: Style| match style.fg {
+            Some(color) => shrink(color, Level::Ansi16, theme.dark),
+            None => Color::Reset,
+        };
+        let breaks = shown(theme.severity(Severity::Breaks));
+        assert!(matches!(breaks, Color::Red | Color::LightRed), "{breaks:?}");
+        for run in crate::source::highlight::python(CODE, 1..11, theme.dark).iter().flatten() {
+            assert_ne!(theme.code(run.colour), breaks, "{:?}", run.colour);
+        }
+    }
+}
+
+#[test]
+fn a_theme_that_was_asked_for_paints_its_ground_and_auto_does_not() {
+    let area = ratatui::layout::Rect::new(0, 0, 3, 1);
+    let ground = |theme: Theme| {
+        let mut buffer = Buffer::empty(area);
+        theme.adapt(&mut buffer);
+        let cell = &buffer[(1, 0)];
+        (cell.fg, cell.bg)
+    };
+    for theme in themes() {
+        let both = (theme.foreground.color(), theme.background.color());
+        assert_eq!(ground(theme.clone()), (Color::Reset, Color::Reset));
+        assert_eq!(ground(theme.clone().painted()), both);
+        assert!(matches!(ground(theme.clone().painted().at(Level::Ansi256)), (Color::Indexed(_), Color::Indexed(_))));
+        let sixteen = ground(theme.clone().painted().at(Level::Ansi16));
+        let expected = if theme.dark { (Color::White, Color::Black) } else { (Color::Black, Color::White) };
+        assert_eq!(sixteen, expected);
+        assert_eq!(
+            ground(theme.painted().at(Level::Never)),
+            (Color::Reset, Color::Reset),
+            "without colours nothing is painted"
+        );
+    }
+    let known = |value: Option<&'static str>| Theme::background(|_| value.map(str::to_owned));
+    assert_eq!([known(Some("0;15")), known(Some("15;0")), known(None)], [Some(false), Some(true), None]);
 }

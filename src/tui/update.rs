@@ -1,6 +1,7 @@
 //! What an action does to the state. Pure: whatever the outside world has to do is returned as an [`Effect`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ratatui::layout::Position;
 
@@ -8,12 +9,14 @@ use super::action::{Action, Command, Effect};
 use super::context::Context;
 use super::document::Document;
 use super::failed::Failed;
+use super::jobs::{Ended, Unit};
 use super::jumps::{self, Place};
 use super::panels::{self, Name, Panel, Panels, Then};
 use super::panes::{self, Pane, View};
-use super::state::{Screen, State};
+use super::state::{Bell, Screen, State};
 use super::work;
 use crate::exit::Exit;
+use crate::figures::time;
 use crate::filter::Filter;
 use crate::graph::runner::Report;
 use crate::session::Change;
@@ -38,6 +41,7 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Caption(words) => state.caption = words,
         Action::Said(words) => state.notice = Some(words),
         Action::Opened(document) => {
+            tell(state, &mut effects, "the file is open", state.clock);
             let offer = document.offer.wanted.then(|| OFFER.to_owned());
             let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
             state.notice = document.about.alarm().or(offer).or(graph);
@@ -72,6 +76,7 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     refind(state);
     build(state, &mut effects);
     reopen(state, &mut effects);
+    jobs(state, &mut effects);
     if let Some((mut context, _)) = state.context(&mut effects) {
         panes::follow(&mut context);
     }
@@ -113,6 +118,36 @@ impl Before {
             (false, false) if self.jumps && here != place => view.jumps.leave(place),
             _ => {}
         }
+    }
+}
+
+/// Follow what takes time, and tell the end of what took long, unless it was given up.
+fn jobs(state: &mut State, effects: &mut Vec<Effect>) {
+    for effect in effects.iter() {
+        match effect {
+            Effect::Cancel => state.jobs.forget(Unit::Layers),
+            Effect::CancelGraph => state.jobs.forget(Unit::Nodes),
+            Effect::StopConversion => state.jobs.forget(Unit::Bytes),
+            _ => {}
+        }
+    }
+    for Ended { job, took } in state.note_jobs() {
+        let what = match job.unit {
+            Unit::Layers => format!("{} layers have run", job.total),
+            Unit::Nodes => format!("the graph's {} nodes have run", job.total),
+            Unit::Bytes => "the conversion is over".to_owned(),
+        };
+        tell(state, effects, &what, took);
+    }
+    if state.panels.open == Some(Name::Leave) {
+        state.panels.leave.lost = state.at_stake();
+    }
+}
+
+/// Tell the terminal that something is over that took so long, if that is wanted.
+fn tell(state: &State, effects: &mut Vec<Effect>, what: &str, took: Duration) {
+    if state.notify.by != Bell::Off && took >= state.notify.after {
+        effects.push(Effect::Notify(format!("t2m-tui: {what}, {}", time(took))));
     }
 }
 
@@ -236,13 +271,20 @@ fn on_open(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             in_panel(state, effects, |panel, context| typed(panel, character.encode_utf8(&mut buffer), context));
         }
         Action::Paste(text) => in_panel(state, effects, |panel, context| typed(panel, &text, context)),
+        Action::Drag(column, row, on) => {
+            if let Some((mut context, _)) = state.context(effects) {
+                panes::drag(Position::new(column, row), on, &mut context);
+            }
+        }
         Action::Click(column, row) => click(state, Position::new(column, row), effects),
         Action::Wheel(column, row, by) => wheel(state, Position::new(column, row), by, effects),
         Action::Verify(event) => {
             let done = matches!(event, verify::Event::Done { .. });
-            measured(view, event, effects);
+            let said = measured(view, event, effects);
+            state.notice = said.or(state.notice.take());
+            let waits = matches!(&state.screen, Screen::Open(view) if view.work.waits);
             if done
-                && view.work.waits
+                && waits
                 && let Some((mut context, _)) = state.context(effects)
             {
                 panes::run_lacking(&mut context);
@@ -291,10 +333,11 @@ fn worker_panicked(state: &mut State, message: &str) {
     }
 }
 
-/// Let the open panel act.
+/// Let the open panel act, and do what it asks for.
 fn in_panel(state: &mut State, effects: &mut Vec<Effect>, act: impl FnOnce(&mut dyn Panel, &mut Context<'_>) -> Then) {
-    if let Some((mut context, panels)) = state.context(effects) {
-        panels.act(|panel| act(panel, &mut context));
+    let Some((mut context, panels)) = state.context(effects) else { return };
+    if let Some(command) = panels.act(|panel| act(panel, &mut context)) {
+        on_command(state, command, effects);
     }
 }
 
@@ -306,26 +349,31 @@ fn typed(panel: &mut dyn Panel, text: &str, context: &mut Context<'_>) -> Then {
 fn click(state: &mut State, at: Position, effects: &mut Vec<Effect>) {
     if let Some(&(_, command)) = state.areas.keys.iter().find(|(area, _)| area.contains(at)) {
         on_command(state, command, effects);
-    } else if let Some((mut context, panels)) = state.context(effects) {
-        match panels.open {
-            Some(_) => panels.act(|panel| panel.click(at, &mut context)),
-            None => panes::click(at, &mut context),
-        }
+    } else if state.panels.open.is_some() {
+        in_panel(state, effects, |panel, context| panel.click(at, context));
+    } else if let Some((mut context, _)) = state.context(effects) {
+        panes::click(at, &mut context);
     }
 }
 
 fn wheel(state: &mut State, at: Position, rows: i32, effects: &mut Vec<Effect>) {
     let Some((mut context, panels)) = state.context(effects) else { return };
-    match panels.open {
-        Some(_) => panels.act(|panel| {
-            panel.wheel(at, rows, &mut context);
-            Then::Stay
-        }),
-        None => panes::wheel(at, rows, &mut context),
+    if panels.open.is_none() {
+        return panes::wheel(at, rows, &mut context);
     }
+    let _ = panels.act(|panel| {
+        panel.wheel(at, rows, &mut context);
+        Then::Stay
+    });
 }
 
 fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
+    if command == Command::Open(Name::Palette) {
+        if let Some((mut context, panels)) = state.context(effects) {
+            panels.open_palette(&mut context);
+        }
+        return;
+    }
     if state.panels.open.is_some() {
         return in_panel(state, effects, |panel, context| panels::command(panel, command, context));
     }
@@ -335,12 +383,20 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         state.notice = Some(words.to_owned());
         return effects.push(Effect::Mouse(state.mouse));
     }
+    let at_stake = command == Command::Quit && !state.at_stake().is_empty();
     let Some((mut context, panels)) = state.context(effects) else { return };
     match command {
+        Command::Quit if at_stake => panels.open(Name::Leave, &mut context),
         Command::Open(name) => panels.open(name, &mut context),
         Command::RunGraph if panes::graph::asks(context.view) => panels.open(Name::Inputs, &mut context),
         Command::Quit => context.effects.push(Effect::Quit(Exit::Fine)),
+        Command::FindNext | Command::FindPrevious if panels.find.matches().is_empty() => {
+            context.say("nothing was searched for: / begins a search");
+        }
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),
+        Command::Dismiss if panels.find.search.is_none() && context.view.tree.filter.is_empty() => {
+            context.say("neither a search nor a filter is to be cleared");
+        }
         Command::Dismiss => {
             panels.find.forget();
             context.view.set_filter(Filter::default());
@@ -349,7 +405,9 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     }
 }
 
-fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) {
+/// Take in an event of a run. Returns what is to be said.
+fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) -> Option<String> {
+    let over = matches!(event, verify::Event::Done { .. });
     let (ended, all) = match event {
         verify::Event::Finished { .. } => (true, view.document.len() <= AT_ONCE),
         verify::Event::Done { .. } => (true, true),
@@ -364,4 +422,12 @@ fn measured(view: &mut View, event: verify::Event, effects: &mut Vec<Effect>) {
             view.apply_filter();
         }
     }
+    // One message for all layers that a missing engine keeps from being run.
+    let waiting = view.measured.total().no_engine;
+    let reasons = view.measured.engines_down().map(|(side, reason)| format!("{}: {reason}", side.library()));
+    let reasons = reasons.collect::<Vec<_>>().join("; ");
+    (over && waiting > 0 && !reasons.is_empty()).then(|| {
+        let layers = if waiting == 1 { "1 layer was".to_owned() } else { format!("{waiting} layers were") };
+        format!("{layers} not run, an engine is missing. {reasons}. `t2m-tui doctor` says more")
+    })
 }

@@ -3,6 +3,7 @@
 mod jobs;
 mod judge;
 mod pair;
+mod renamed;
 mod results;
 mod tensors;
 
@@ -30,6 +31,7 @@ use t2m_engine::{EngineState, Side};
 use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
+pub use renamed::Renamed;
 pub use results::recorded;
 pub use results::{Layer, Measured, Progress, Results, Sum};
 

@@ -3,10 +3,10 @@
 
 pub mod recorded;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Event, Twin};
+use super::{Event, Renamed, Twin};
 use crate::compare::{self, Trial, Verdict, WeightSource};
 use crate::exit::Exit;
 use crate::figures::share;
@@ -307,6 +307,8 @@ pub struct Results {
     weights: Option<WeightSource>,
     /// How many layers have finished, counting each repetition.
     turns: usize,
+    /// Layers that were asked for with what a plain rename would give.
+    beside: BTreeSet<ModuleId>,
 }
 
 impl Results {
@@ -333,13 +335,14 @@ impl Results {
             before: BTreeMap::new(),
             weights: None,
             turns: 0,
+            beside: BTreeSet::new(),
         }
     }
 
     /// The verdicts so far for the same modules, of which something else is known now: those of layers that are `same`.
     pub fn carried_to(&self, model: Arc<Model>, triage: &Triage, same: impl Fn(ModuleId) -> bool) -> Results {
-        let mut carried =
-            Results { greetings: self.greetings.clone(), turns: self.turns, ..Results::of(model, triage) };
+        let (greetings, beside) = (self.greetings.clone(), self.beside.clone());
+        let mut carried = Results { greetings, beside, turns: self.turns, ..Results::of(model, triage) };
         for (&id, layer) in self.layers.iter().filter(|(id, layer)| layer.verdict().is_some() && same(**id)) {
             carried.set(id, layer.clone());
         }
@@ -471,6 +474,26 @@ impl Results {
             }
             self.set(id, Layer::new(Progress::Queued));
         }
+    }
+
+    /// Note whether these are run beside what a plain rename would give.
+    pub fn run_beside(&mut self, modules: &[ModuleId], on: bool) {
+        for id in modules {
+            if on {
+                self.beside.insert(*id)
+            } else {
+                self.beside.remove(id)
+            };
+        }
+    }
+
+    /// What plain renames would have given of a module and what is below it.
+    pub fn renamed(&self, id: ModuleId) -> Renamed {
+        let run = |(at, layer): &(ModuleId, &Layer)| {
+            let passed = layer.verdict().is_some_and(Verdict::passes) && !self.is_identity(*at);
+            !layer.twins.is_empty() || (passed && self.beside.contains(at))
+        };
+        Renamed::of(self.below(id).filter(run).map(|(_, layer)| layer))
     }
 
     /// Forget requested layers that have no verdict.

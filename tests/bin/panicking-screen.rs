@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use t2m_tui::open::{self, Options};
 use t2m_tui::tui::document::Document;
+use t2m_tui::tui::keymap::Keymap;
 use t2m_tui::tui::runtime::{Loaded, RunOptions, run_with};
-use t2m_tui::tui::state::Trials;
+use t2m_tui::tui::state::{Notify, Trials};
 use t2m_tui::tui::theme::Level;
 
 #[allow(clippy::panic)]
@@ -20,6 +21,8 @@ fn main() -> ExitCode {
         mouse: true,
         trials: Trials::default(),
         show: Default::default(),
+        keymap: Keymap::default(),
+        notify: Notify::default(),
         ask: false,
     };
     let load = move || {

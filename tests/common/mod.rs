@@ -24,7 +24,7 @@ pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_t2m-tui"));
     // What the developer's shell has active must not matter.
     command.env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX").env_remove("COLUMNS");
-    command.env("XDG_STATE_HOME", NO_STATE);
+    command.env("XDG_STATE_HOME", NO_STATE).env("XDG_CONFIG_HOME", NO_STATE).env_remove("T2M_CONFIG");
     command
 }
 

@@ -43,6 +43,8 @@ impl Terminal {
         command.env("LANG", "C.UTF-8");
         command.env("LC_ALL", "C.UTF-8");
         command.env("XDG_STATE_HOME", super::NO_STATE);
+        command.env("XDG_CONFIG_HOME", super::NO_STATE);
+        command.env_remove("T2M_CONFIG");
         command.env_remove("NO_COLOR");
         command.env_remove("COLUMNS");
         for (name, value) in environment {

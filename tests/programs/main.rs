@@ -23,6 +23,7 @@ mod engine_client;
 mod files;
 mod finding;
 mod graphs;
+mod leaving;
 mod lifecycle;
 mod matrix;
 mod messages;

@@ -21,7 +21,7 @@ use t2m_tui::report::verify::{Report, layer_text};
 use t2m_tui::source::Severity;
 use t2m_tui::triage::Triage;
 use t2m_tui::tui::action::{Action, Command};
-use t2m_tui::tui::converting::{self, Converter, Worker};
+use t2m_tui::tui::converting::{self, Converter, Wish, Worker};
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::panels::findings::Kind;
 use t2m_tui::tui::snapshot::rows;
@@ -413,13 +413,20 @@ fn on_screen(path: &str, folder: &Path) -> [Result<(), String>; 2] {
     let (events, heard) = crossbeam_channel::unbounded();
     let worker = Worker::start(opened(path, None), folder.to_owned(), events);
     worker.plan();
-    worker.write();
     let mut planned = Err("there was no plan".to_owned());
+    let stem = Path::new(path).file_stem().unwrap().to_str().unwrap();
+    worker.write(Wish { path: folder.join(format!("{stem}.mlx.safetensors")), replace: false });
+    // The command line's options are said to be its own.
+    let told = |words: String| words.replace(" (an option of `t2m-tui convert`)", "");
     loop {
         match heard.recv().unwrap() {
-            converting::Event::Planned(preview) => planned = preview.map(drop),
+            converting::Event::Planned(preview) => planned = preview.map(drop).map_err(told),
             converting::Event::Progress(_) => {}
-            converting::Event::Ended(end) => return [planned, end.map(drop)],
+            // Where the command line names the option that replaces it, the screen asks.
+            converting::Event::Exists(path, _) => {
+                return [planned, Err(format!("{}: is there already", path.display()))];
+            }
+            converting::Event::Ended(end) => return [planned, end.map(drop).map_err(told)],
         }
     }
 }

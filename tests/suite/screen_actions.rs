@@ -17,7 +17,7 @@ use t2m_tui::source::{Reach, Severity};
 use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect};
 use t2m_tui::tui::areas::Rows;
-use t2m_tui::tui::converting::{self, Converter};
+use t2m_tui::tui::converting::{self, Converter, Wish as Written};
 use t2m_tui::tui::panels::findings::Kind;
 use t2m_tui::tui::panels::{self, Name};
 use t2m_tui::tui::panes::Pane;
@@ -455,7 +455,7 @@ impl Converter for FakeConverter {
         self.0.lock().unwrap().push("plan");
     }
 
-    fn write(&self) {
+    fn write(&self, _wish: Written) {
         self.0.lock().unwrap().push("write");
     }
 
@@ -492,7 +492,7 @@ fn a_conversion_is_planned_written_and_stopped() {
         let effects = sample::act(state, Action::Command(command));
         effects.into_iter().find_map(|effect| match effect {
             Effect::PlanConversion => Some("plan"),
-            Effect::Convert => Some("write"),
+            Effect::Convert(_) => Some("write"),
             Effect::StopConversion => Some("stop"),
             _ => None,
         })
@@ -504,6 +504,9 @@ fn a_conversion_is_planned_written_and_stopped() {
     assert_eq!(asked(&mut state, Command::Accept), None);
     sample::act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::default()))));
     assert_eq!(asked(&mut state, Command::Cancel), None);
+    // First it asks where to.
+    assert_eq!(asked(&mut state, Command::Accept), None);
+    sample::act(&mut state, Action::Text('o'));
     assert_eq!(asked(&mut state, Command::Accept), Some("write"));
     assert_eq!(asked(&mut state, Command::Accept), None);
     assert_eq!(asked(&mut state, Command::Cancel), Some("stop"));

@@ -109,6 +109,115 @@ fn a_conversion_of_100_000_tensors_is_crossed_by_a_key() {
 }
 
 #[test]
+fn rows_that_are_longer_than_a_list_are_read_to_their_end() {
+    let mut state = open(Name::Convert);
+    let long = |side: &str| format!("{}.{side}.weight", ["encoder.layers.encoder_layer_0.self_attention"; 3].join("."));
+    let row = Row {
+        name: long("mlx"),
+        from: long("torch"),
+        rule: "a rule with a name that is long".to_owned(),
+        module: 1,
+        known: Known::Plan,
+    };
+    let preview = Preview { rows: vec![row], ..Preview::default() };
+    act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::new(preview)))));
+    let text = rows(&small(&mut state)).join("\n");
+    assert!(text.contains("mlx.weight ←") && text.contains("torch.weight "), "names keep their ends: {text}");
+    let mut seen = text;
+    for _ in 0..40 {
+        press(&mut state, KeyCode::Right);
+        seen += &rows(&small(&mut state)).join("\n");
+    }
+    for part in ["encoder.layers.encoder_layer_0", "self_attention.mlx.weight ← encoder", "name that is long"] {
+        assert!(seen.contains(part), "{part} is never seen");
+    }
+    (0..50).for_each(|_| press(&mut state, KeyCode::Char('h')));
+    assert!(rows(&small(&mut state)).join("\n").contains("mlx.weight ←"), "back at the beginning");
+}
+
+#[test]
+fn the_path_of_a_conversion_is_edited_and_replacing_is_asked_for() {
+    let mut state = open(Name::Convert);
+    act(&mut state, preview(3));
+    press(&mut state, KeyCode::Enter);
+    for code in "/tmp/q y.safetensorsx".chars().map(KeyCode::Char).chain([KeyCode::Backspace]) {
+        press(&mut state, code);
+    }
+    let text = rows(&small(&mut state)).join("\n");
+    assert!(text.contains("> /tmp/q y.safetensors"), "keys are text there: {text}");
+    let asked = |state: &mut State, command| {
+        let effects = act(state, Action::Command(command));
+        let wish = effects.into_iter().find_map(|effect| match effect {
+            t2m_tui::tui::action::Effect::Convert(wish) => Some((wish.path, wish.replace)),
+            _ => None,
+        });
+        small(state);
+        wish
+    };
+    let path = std::path::PathBuf::from("/tmp/q y.safetensors");
+    assert_eq!(asked(&mut state, Command::Accept), Some((path.clone(), false)));
+    let there = |state: &mut State| {
+        let event = converting::Event::Exists(path.clone(), "4.7 MiB, 3 h 2 min old".to_owned());
+        act(state, Action::Converting(event));
+    };
+    there(&mut state);
+    let text = rows(&small(&mut state)).join("\n");
+    assert!(text.contains("is there already: 4.7 MiB, 3 h 2 min old.") && !text.contains("--force"), "{text}");
+    // Enter alone replaces nothing.
+    assert_eq!(asked(&mut state, Command::Accept), None);
+    assert_eq!(asked(&mut state, Command::Accept), Some((path.clone(), false)));
+    there(&mut state);
+    assert_eq!(asked(&mut state, Command::Yes), Some((path.clone(), true)));
+    let done = converting::Event::Ended(Ok("it is written".to_owned()));
+    act(&mut state, Action::Converting(done));
+    press(&mut state, KeyCode::Char('q'));
+    assert_eq!(state.panels.open, None);
+}
+
+#[test]
+fn the_palette_runs_what_is_chosen_where_it_was_opened() {
+    let mut state = open(Name::Help);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char(':'));
+    assert_eq!(state.panels.open, Some(Name::Palette));
+    for code in "unfold ev".chars().map(KeyCode::Char) {
+        press(&mut state, code);
+    }
+    act(&mut state, Action::Command(Command::FoldAll));
+    let before = view(&state).tree.rows.len();
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.panels.open, None);
+    assert!(view(&state).tree.rows.len() >= before);
+    assert_eq!(state.notice.as_deref(), Some("everything is unfolded already"));
+    // Over a panel it has that panel's commands, and the panel comes back.
+    reopen(&mut state, Name::Findings);
+    let control = KeyEvent::new(KeyCode::Char('p'), KeyModifiers::CONTROL);
+    let action = action_of(&state, Input::Key(control)).unwrap();
+    act(&mut state, action);
+    let text = rows(&small(&mut state)).join("\n");
+    assert!(text.contains("Commands") && text.contains("go there") && !text.contains("unfold everything"), "{text}");
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(state.panels.open, Some(Name::Findings));
+}
+
+#[test]
+fn the_help_shows_what_is_searched_for() {
+    let mut state = open(Name::Help);
+    for code in "/blocker".chars().map(KeyCode::Char) {
+        press(&mut state, code);
+    }
+    let text = rows(&small(&mut state)).join("\n");
+    assert!(text.contains("next blocker in the model") && !text.contains("unfold everything"), "{text}");
+    press(&mut state, KeyCode::Enter);
+    press(&mut state, KeyCode::Char('j'));
+    assert!(rows(&small(&mut state)).join("\n").contains("Help: blocker"), "keys are keys again");
+    press(&mut state, KeyCode::Esc);
+    assert!(rows(&small(&mut state)).join("\n").contains("run the selected layer"), "everything again");
+    press(&mut state, KeyCode::Char('q'));
+    assert_eq!(state.panels.open, None);
+}
+
+#[test]
 fn lists_with_a_cursor_are_paged_too() {
     let mut state = open(Name::Findings);
     let last = view(&state).document.findings.len() - 1;

@@ -207,7 +207,8 @@ fn a_conversion_is_previewed_with_what_was_measured() {
     assert!(waiting.contains("reading names and shapes"), "{waiting}");
     act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::new(preview())))));
     insta::assert_snapshot!("convert", styled(&draw(&mut state, 160, 45)));
-    commands(&mut state, &[Command::Accept]);
+    // The first asks for the path, the second takes it.
+    commands(&mut state, &[Command::Accept, Command::Accept]);
     act(
         &mut state,
         Action::Converting(converting::Event::Progress(Progress {
@@ -355,8 +356,11 @@ fn every_size_can_be_drawn() {
     let mut state = measured("dark", "layer1.0.gn");
     for panel in Name::ALL.into_iter().map(Some).chain([None]) {
         commands(&mut state, &[Command::Dismiss]);
-        if let Some(name) = panel {
+        if let Some(name) = panel.filter(|name| *name != Name::Leave) {
             commands(&mut state, &[Command::Open(name), Command::Bottom]);
+        }
+        if panel == Some(Name::Leave) {
+            commands(&mut state, &[Command::RunAll, Command::Quit]);
         }
         assert_eq!(state.panels.open, panel);
         for width in (0..90).step_by(7).chain([119, 120, 121, 200]) {
@@ -406,6 +410,18 @@ fn any_action() -> impl Strategy<Value = Action> {
         Back,
         Forward,
         Nodes,
+        Search,
+        Yes,
+        No,
+        Zoom,
+        Narrower,
+        Wider,
+        Shorter,
+        Taller,
+        Half,
+        Weights,
+        Twins,
+        Quit,
     ];
     commands.extend(Name::ALL.map(Open));
     let command = prop::sample::select(commands);
@@ -414,6 +430,7 @@ fn any_action() -> impl Strategy<Value = Action> {
         1 => any::<char>().prop_map(Action::Text),
         1 => ".{0,9}".prop_map(Action::Paste),
         2 => (0u16..130, 0u16..50).prop_map(|(column, row)| Action::Click(column, row)),
+        2 => (0u16..130, 0u16..50, any::<bool>()).prop_map(|(column, row, on)| Action::Drag(column, row, on)),
         1 => (0u16..130, 0u16..50, -3i32..4).prop_map(|(column, row, by)| Action::Wheel(column, row, by)),
         1 => Just(Action::Tick),
         1 => (0usize..60, 0usize..9).prop_map(|(module, trials)| Action::Verify(Event::Started { module, trials })),

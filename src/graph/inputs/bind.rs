@@ -78,7 +78,7 @@ impl Asked {
                 let at = names.taken();
                 let told = self.metas.get(at).and_then(spec_of).or_else(|| self.likely.clone().filter(|_| at == 0));
                 let made_up = || TensorSpec { shape: vec![1, 16], dtype: Dtype::Float32, below: None };
-                return out.push(format!("{}={}", names.next(), told.unwrap_or_else(made_up)));
+                return out.push(format!("{}={}", names.take(), told.unwrap_or_else(made_up)));
             }
             Kind::Optional(inner) | Kind::List(inner) if tensors(inner) > 0 => return self.example(inner, names, out),
             Kind::Tuple(members, _) if tensors(kind) > 0 => {
@@ -96,7 +96,7 @@ impl Asked {
             Kind::List(_) | Kind::Tuple(..) => known(Json::Array(vec![Json::from(1), Json::from(2)])),
             Kind::Dict(_) | Kind::Other(_) => return,
         };
-        out.push(format!("{}={}", names.next(), written(&value)));
+        out.push(format!("{}={}", names.take(), written(&value)));
     }
 }
 
@@ -286,7 +286,7 @@ impl<'a> Binder<'a> {
             Kind::Int | Kind::Float | Kind::Bool | Kind::Number | Kind::Text => self.plain(asked, kind, names, needed),
             Kind::Optional(inner) => {
                 if self.whole(&names.peek(), Json::is_null).is_some() {
-                    self.describe(names.next(), Json::Null);
+                    self.describe(names.take(), Json::Null);
                     return Ok(Some(Argument::Plain(Json::Null)));
                 }
                 self.bind(asked, inner, names, needed)
@@ -322,7 +322,7 @@ impl<'a> Binder<'a> {
 
     /// A list or tuple of values, said as one: `sizes=(2,3)`.
     fn list(&mut self, kind: &Kind, names: &mut Names<'_>, needed: bool) -> Result<Option<Argument>, String> {
-        let name = names.next();
+        let name = names.take();
         let Some(spec) = self.said(&name) else {
             return if needed { Err(missing(self.asked, &name)) } else { Ok(None) };
         };
@@ -364,7 +364,7 @@ impl<'a> Binder<'a> {
         names: &mut Names<'_>,
         needed: bool,
     ) -> Result<Option<Argument>, String> {
-        let name = names.next();
+        let name = names.take();
         let Some(spec) = self.said(&name) else {
             if let Some(number) = self.held_number(&name, kind)? {
                 return Ok(Some(Argument::Plain(number)));
@@ -464,7 +464,7 @@ impl<'a> Binder<'a> {
                 (draw(shape, tensor.dtype, tensor.below, self.seed, at)?, "seed")
             }
         };
-        names.next();
+        names.take();
         let sizes = tensor.shape.iter().map(|size| Some(*size as u64)).collect();
         let meta = TensorMeta { dtype: computed(tensor.dtype), sizes };
         let (dtype, shape) = (tensor.dtype.name(), tensor.shape.clone());

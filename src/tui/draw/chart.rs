@@ -94,13 +94,7 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, chart: &Chart<'_>) {
     if let Some(tolerance) = tolerance {
         draw_tolerance(theme, plot, scale, tolerance, buffer);
     }
-    let last = chart.points.iter().map(|point| point.slot + 1).max().unwrap_or(1);
-    let slots = chart.slots.max(last);
-    let width = usize::from(plot.width.saturating_sub(2));
-    let caption = caption(chart, width);
-    let room = if slots > width / 2 { width } else { width.saturating_sub(text::width(&caption)) };
-    // Columns from one dot to the next. Below 1 several dots share a column, and the worst is drawn last.
-    let step = (room as f64 / slots as f64).min(WIDEST);
+    let Spacing { slots, step, caption } = spacing(plot, chart);
     let column = |index: usize| ((index as f64 + 0.5) * step) as usize;
     let mut points: Vec<&Point> = chart.points.iter().collect();
     points.sort_by_key(|point| point.verdict);
@@ -109,6 +103,39 @@ pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer, chart: &Chart<'_>) {
         style.draw(plot.x + 1 + column(point.slot) as u16, point, buffer);
     }
     draw_bottom(theme, area, chart.numbered.then_some(slots), &caption, &column, step, buffer);
+}
+
+/// How dots are spaced.
+struct Spacing {
+    slots: usize,
+    /// Columns from one dot to the next. Below 1 several dots share a column, and the worst is drawn last.
+    step: f64,
+    caption: String,
+}
+
+fn spacing(plot: Rect, chart: &Chart<'_>) -> Spacing {
+    let last = chart.points.iter().map(|point| point.slot + 1).max().unwrap_or(1);
+    let slots = chart.slots.max(last);
+    let width = usize::from(plot.width.saturating_sub(2));
+    let caption = caption(chart, width);
+    let room = if slots > width / 2 { width } else { width.saturating_sub(text::width(&caption)) };
+    Spacing { slots, step: (room as f64 / slots as f64).min(WIDEST), caption }
+}
+
+/// Where the dots are clicked: the column of each point, in their order; the worst of those that share one is the last there.
+pub fn columns(area: Rect, chart: &Chart<'_>) -> Vec<(Rect, usize)> {
+    if area.height < 5 || area.width < AXIS + 8 {
+        return Vec::new();
+    }
+    let plot = Rect { x: area.x + AXIS, width: area.width - AXIS, height: area.height - 2, ..area };
+    let step = spacing(plot, chart).step;
+    let mut points: Vec<(usize, &Point)> = chart.points.iter().enumerate().collect();
+    points.sort_by_key(|(_, point)| point.verdict);
+    let column = |(at, point): (usize, &Point)| {
+        let x = plot.x + 1 + ((point.slot as f64 + 0.5) * step) as u16;
+        (Rect { x, width: 1, height: plot.height + 1, ..area }.intersection(area), at)
+    };
+    points.into_iter().map(column).collect()
 }
 
 /// The bound that all points share, if they do. A scale that differs from input to input moves it a little.

@@ -1,10 +1,11 @@
 //! A line of code in the columns that there are.
 
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use crate::source::highlight::Run;
+use crate::tui::theme::Theme;
 
 use t2m_checkpoint::escape::escape;
 
@@ -14,10 +15,10 @@ const TAB: usize = 4;
 const SIGNS: usize = 8;
 
 /// The style of the character at a byte of a line that has these colours.
-pub fn coloured(base: Style, runs: Option<&Vec<Run>>, byte: usize) -> Style {
+pub fn coloured(theme: &Theme, runs: Option<&Vec<Run>>, byte: usize) -> Style {
+    let base = theme.text();
     let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) else { return base };
-    let (red, green, blue) = run.colour;
-    let mut style = base.fg(Color::Rgb(red, green, blue));
+    let mut style = base.fg(theme.code(run.colour));
     if run.bold {
         style = style.add_modifier(Modifier::BOLD);
     }

@@ -1,12 +1,17 @@
-//! The bottom line: keys on the left, from the table; on the right what a run would do, or something to say.
+//! The bottom line. First what is being typed and the state that must not be overlooked: what runs and how long yet, what a run
+//! uses besides the usual, what is hidden. Then the keys, which give way when the room ends; on the right something to say, or
+//! what a run does. What is to be said and is too long stands in rows of its own above it.
 
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
+use t2m_checkpoint::Dtype;
 
 use crate::compare::WeightSource;
 use crate::tui::action::Command;
-use crate::tui::canvas::Canvas;
+use crate::tui::canvas::{Canvas, spinner};
 use crate::tui::panels::Panel;
 use crate::tui::state::State;
 use crate::tui::text;
@@ -14,73 +19,148 @@ use t2m_checkpoint::escape::sentence;
 
 /// Columns between two keys.
 const GAP: usize = 2;
+/// Most rows of a message above the line.
+const MESSAGE: u16 = 3;
 
 /// Draw it.
 pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     let columns = usize::from(area.width);
-    let mut left = area.x + 1;
+    let mut left = 1;
     let prompt = |panel: &dyn Panel| match panel.seek().and_then(|seek| seek.prompt(canvas, columns / 2)) {
         Some(line) => Some(line),
         None => panel.prompt(canvas, columns / 2),
     };
     if let Some(line) = state.panels.current().and_then(prompt) {
-        text::put(canvas.buffer, left, area.y, columns, &line);
-        left += line.width() as u16 + 3;
+        text::put(canvas.buffer, area.x + 1, area.y, columns.saturating_sub(1), &line);
+        left += line.width() + 3;
     }
-    // What makes a run another one than the usual must not give way to keys.
-    let unusual = || Some(settings(state)).filter(|_| state.trials.is_unusual());
-    let notice = notice(state, canvas, columns * 3 / 4).or_else(unusual);
-    let taken = notice.as_ref().map_or(0, |line| line.width() + 2);
-    let mut keys: Vec<(Line, Command)> = state
-        .keymap
-        .of(state.panels.mode())
-        .filter(|binding| canvas.view.has_graph || !binding.command.is_of_graph())
-        .filter_map(|binding| {
-            let word = Span::styled(format!(" {}", binding.footer.as_ref()?), state.theme.muted());
-            let key = Span::styled(binding.keys.first()?.clone(), state.theme.key());
-            Some((Line::from(vec![key, word]), binding.command))
-        })
-        .collect();
-    let total = |keys: &[(Line, Command)]| keys.iter().map(|(line, _)| line.width() + GAP).sum::<usize>();
-    let room = columns.saturating_sub(usize::from(left - area.x) + taken);
-    // Where not all keys fit, help and quit (the last two) stay longest.
-    while total(&keys) > room + GAP && !keys.is_empty() {
+    let mut keys = keys(state, canvas);
+    // Help and quit, the last two, stay longest.
+    let least = total(keys.get(keys.len().saturating_sub(2)..).unwrap_or_default());
+    let state_line =
+        in_force(state, canvas, columns.saturating_sub(left + least + 1), columns.saturating_sub(left + 1));
+    if state_line.width() > 0 {
+        text::put(canvas.buffer, area.x + left as u16, area.y, columns.saturating_sub(left + 1), &state_line);
+        left += state_line.width() + 3;
+    }
+    let room = columns.saturating_sub(left);
+    let notice = message(state, canvas);
+    let inline = notice.as_ref().filter(|line| line.width() + least + GAP < room);
+    if let (Some(line), None) = (&notice, inline) {
+        above(state, canvas.buffer, area, line);
+    }
+    let taken = inline.map_or(0, |line| line.width() + 2);
+    while total(&keys) > (room + GAP).saturating_sub(taken + 1) && !keys.is_empty() {
         keys.remove(keys.len().saturating_sub(3));
     }
-    let used = usize::from(left - area.x) + total(&keys);
-    let right = notice.or_else(|| Some(settings(state)).filter(|line| used + line.width() < columns));
+    let used = left + total(&keys);
+    let right = inline.cloned().or_else(|| Some(settings(state)).filter(|line| used + line.width() < columns));
     if let Some(right) = right {
         let x = area.right().saturating_sub(right.width() as u16 + 1);
         text::put(canvas.buffer, x, area.y, right.width(), &right);
     }
+    let mut x = area.x + left as u16;
     for (line, command) in keys {
         let width = line.width() as u16;
-        text::put(canvas.buffer, left, area.y, usize::from(width), &line);
-        canvas.areas.keys.push((Rect::new(left, area.y, width, 1), command));
-        left += width + GAP as u16;
+        text::put(canvas.buffer, x, area.y, usize::from(width), &line);
+        canvas.areas.keys.push((Rect::new(x, area.y, width, 1).intersection(area), command));
+        x += width + GAP as u16;
     }
 }
 
-/// The message on the right: a notice, or where we are among the matches of a search.
-fn notice(state: &State, canvas: &Canvas<'_>, room: usize) -> Option<Line<'static>> {
+/// The keys of the open panel or of the panes that have a word for this line.
+fn keys(state: &State, canvas: &Canvas<'_>) -> Vec<(Line<'static>, Command)> {
+    let bindings = state.keymap.of(state.panels.mode());
+    let bindings = bindings.filter(|binding| canvas.view.has_graph || !binding.command.is_of_graph());
+    let key = |binding: &crate::tui::keymap::Binding| {
+        let word = Span::styled(format!(" {}", binding.footer.as_ref()?), state.theme.muted());
+        let key = Span::styled(binding.keys.first()?.clone(), state.theme.key());
+        Some((Line::from(vec![key, word]), binding.command))
+    };
+    bindings.filter_map(key).collect()
+}
+
+fn total(keys: &[(Line<'_>, Command)]) -> usize {
+    keys.iter().map(|(line, _)| line.width() + GAP).sum()
+}
+
+/// What is in force and is not the usual, in the longest words that fit `wish` columns; in the shortest, cut at `most`, where none
+/// do.
+fn in_force(state: &State, canvas: &Canvas<'_>, wish: usize, most: usize) -> Line<'static> {
+    let (theme, view) = (&state.theme, canvas.view);
+    let mut parts: Vec<[String; 3]> = Vec::new();
+    for job in state.jobs.going() {
+        parts.push(job.words(state.clock).map(|words| format!("{} {words}", spinner(state.tick))));
+    }
+    let mut part = |is_on: bool, words: [&str; 3]| parts.extend(is_on.then(|| words.map(str::to_owned)));
+    part(state.trials.weights == WeightSource::Random, ["random weights", "random w", "w"]);
+    part(state.trials.naive, ["plain renames", "renames", "t"]);
+    let dtype = |wanted: Dtype| state.trials.dtypes.contains(&wanted);
+    match (dtype(Dtype::Float16), dtype(Dtype::BFloat16)) {
+        (true, true) => part(true, ["f16 bf16", "f16 bf16", "d"]),
+        (true, false) => part(true, ["f16", "f16", "d"]),
+        (false, true) => part(true, ["bf16", "bf16", "d"]),
+        (false, false) => {}
+    }
+    if view.zoomed {
+        part(true, ["zoomed", "zoomed", "Z"]);
+    }
+    let stale = view.measured.stale_below(0);
+    if stale > 0 {
+        parts.push([format!("{stale} stale"), format!("{stale} stale"), "s".to_owned()]);
+    }
+    if !view.tree.filter.is_empty() {
+        let (shown, all) = (view.tree.wanted(&view.document), view.document.len());
+        parts.push([format!("filter: {shown} of {all}"), format!("{shown} of {all}"), "f".to_owned()]);
+    }
+    let line = |form: usize| {
+        let mut spans = Vec::new();
+        for words in &parts {
+            if !spans.is_empty() {
+                spans.push(Span::styled(if form < 2 { " · " } else { " " }, theme.muted()));
+            }
+            spans.push(Span::styled(words[form].clone(), theme.notice()));
+        }
+        Line::from(spans)
+    };
+    let fitting = (0..3).map(line).find(|line| line.width() <= wish);
+    fitting.unwrap_or_else(|| {
+        let shortest = line(2);
+        let words: String = shortest.spans.iter().map(|span| span.content.as_ref()).collect();
+        Line::styled(text::clip(&words, most), theme.notice())
+    })
+}
+
+/// Something to say: a notice, or where we are among the matches of a search.
+fn message(state: &State, canvas: &Canvas<'_>) -> Option<Line<'static>> {
     let theme = &state.theme;
     if let Some(notice) = &state.notice {
-        return Some(Line::from(Span::styled(text::clip(&sentence(notice), room), theme.notice())));
+        return Some(Line::from(Span::styled(sentence(notice).into_owned(), theme.notice())));
     }
-    let place = match state.panels.current() {
+    let words = match state.panels.current() {
         None => state.panels.find.place(&canvas.view.tree)?,
         Some(panel) => panel.seek()?.place(panel.row())?,
     };
-    let words = text::clip(&place, room);
     Some(Line::from(Span::styled(words, theme.found().remove_modifier(Modifier::UNDERLINED))))
+}
+
+/// A message that is too long for the line, above it.
+fn above(state: &State, buffer: &mut Buffer, area: Rect, line: &Line<'_>) {
+    let words: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
+    let most = MESSAGE.min(area.y / 3).max(1);
+    let rows = text::wrap_to(&words, usize::from(area.width.saturating_sub(2)), usize::from(most));
+    let style = line.spans.first().map_or(state.theme.notice(), |span| span.style);
+    let height = (rows.len() as u16).min(area.y);
+    let place = Rect { y: area.y - height, height, ..area };
+    Clear.render(place.intersection(buffer.area), buffer);
+    for (row, y) in rows.iter().zip(place.top()..place.bottom()) {
+        text::put_text(buffer, place.x + 1, y, usize::from(place.width.saturating_sub(2)), row, style);
+    }
 }
 
 /// What a run does.
 fn settings(state: &State) -> Line<'static> {
     let trials = &state.trials;
-    let dtypes = trials.dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(" ");
-    let weights = if trials.weights == WeightSource::Random { " · random weights" } else { "" };
-    let twins = if trials.naive { " · plain renames" } else { "" };
-    let words = format!("{dtypes} · {} trials · seed {}{weights}{twins}", trials.count, trials.seed);
+    let words = format!("{} trials · seed {}", trials.count, trials.seed);
     Line::from(Span::styled(words, state.theme.muted()))
 }

@@ -23,6 +23,7 @@ use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::text;
 use super::update::update;
+use crate::figures;
 use crate::fuzzy::Matcher;
 
 /// Most columns of a caption.
@@ -90,9 +91,12 @@ fn captioned(state: &State, caption: &str, area: Rect, buffer: &mut Buffer) {
 fn opening(state: &State, what: &str, area: Rect, buffer: &mut Buffer) {
     let row = area.y + area.height / 2;
     let what = t2m_checkpoint::escape::escape(what);
+    // How long it will take is not known: a file says how much it holds when it has been read.
+    let since = if state.clock.as_secs() < 2 { String::new() } else { format!(" {}", figures::time(state.clock)) };
     let line = Line::from(vec![
         Span::styled(format!("{} ", spinner(state.tick)), state.theme.running()),
         Span::styled(format!("opening {what} …"), state.theme.text()),
+        Span::styled(since, state.theme.muted()),
     ]);
     let columns = (line.width() as u16).min(area.width);
     text::put(buffer, area.x + (area.width - columns) / 2, row, usize::from(columns), &line);
@@ -114,8 +118,8 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
     };
     header::draw(canvas, top);
     panes::draw(canvas, body);
-    footer::draw(state, canvas, bottom);
     if let Some(panel) = state.panels.current() {
         panel.draw(canvas, body);
     }
+    footer::draw(state, canvas, bottom);
 }

@@ -38,18 +38,21 @@ impl Panel for About {
 
     fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
         let width = area.width.min(WIDTH);
-        let lines = lines(canvas.theme, &canvas.view.document, usize::from(width.saturating_sub(4)));
+        let left = self.scroll.left;
+        let lines = lines(canvas.theme, &canvas.view.document, usize::from(width.saturating_sub(4)), left);
         let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
         let inner = canvas.popup(area, (width, height), "About the file");
         let rows = self.scroll.rows(inner, lines.len());
-        text::put_lines(canvas.buffer, inner, lines.get(rows.top..).unwrap_or_default());
+        let page = lines.get(rows.top..).unwrap_or_default().iter().take(usize::from(inner.height));
+        let page: Vec<Line> = page.map(|line| text::shifted(line, left)).collect();
+        text::put_lines(canvas.buffer, inner, &page);
         canvas.scrolled(inner, rows);
     }
 }
 
 /// Everything there is to say, in lines of at most `columns`.
-fn lines(theme: &Theme, document: &Document, columns: usize) -> Vec<Line<'static>> {
-    let mut sheet = Sheet { theme, columns, lines: Vec::new() };
+fn lines(theme: &Theme, document: &Document, columns: usize, left: usize) -> Vec<Line<'static>> {
+    let mut sheet = Sheet { theme, columns, left, lines: Vec::new() };
     sheet.file(document);
     sheet.warnings(&document.warnings);
     sheet.unreadable(&document.about.unreadable);
@@ -63,6 +66,8 @@ fn lines(theme: &Theme, document: &Document, columns: usize) -> Vec<Line<'static
 struct Sheet<'a> {
     theme: &'a Theme,
     columns: usize,
+    /// Columns hidden on the left: what is one row is clipped so much later.
+    left: usize,
     lines: Vec<Line<'static>>,
 }
 
@@ -81,11 +86,12 @@ impl Sheet<'_> {
     }
 
     fn fact(&mut self, name: &str, value: &str) {
-        let value = text::clip(&quoted(value), self.columns.saturating_sub(NAMES + 2));
-        self.lines.push(Line::from(vec![
-            Span::styled(format!("   {name:<NAMES$}"), self.theme.muted()),
-            Span::styled(value, self.theme.text()),
-        ]));
+        let rows = hang(&quoted(value), self.columns.saturating_sub(3), NAMES, NAMES);
+        for (at, row) in rows.into_iter().enumerate() {
+            let name = if at == 0 { format!("   {name:<NAMES$}") } else { "   ".to_owned() };
+            let style = self.theme.text();
+            self.lines.push(Line::from(vec![Span::styled(name, self.theme.muted()), Span::styled(row, style)]));
+        }
     }
 
     fn file(&mut self, document: &Document) {
@@ -177,7 +183,7 @@ impl Sheet<'_> {
                 (false, true) => (' ', self.theme.muted()),
             };
             let count = format!(" ×{}", global.count);
-            let name = text::clip(&quoted(&global.name), self.columns.saturating_sub(6 + count.len()));
+            let name = text::clip(&quoted(&global.name), (self.columns + self.left).saturating_sub(6 + count.len()));
             let danger = if global.dangerous { "  it could run code" } else { "" };
             self.lines.push(Line::from(vec![
                 Span::styled(format!("   {sign} {name}"), style),

@@ -253,19 +253,24 @@ impl Panel for Attributes {
                 Some(value) => value_words(&row.name, value),
                 None => "?".to_owned(),
             };
-            let value = text::clip(&quoted(&value), if row.name == CLASS { columns } else { VALUES });
+            let left = self.cursor.left;
+            let most = if row.name == CLASS { columns } else { VALUES };
+            let value = if left > 0 { quoted(&value).into_owned() } else { text::clip(&quoted(&value), most) };
             let pad = |text: &str, columns: usize| " ".repeat(columns.saturating_sub(text::width(text)).max(1));
             let name = text::clip(&quoted(&row.name), NAMES - 1);
             let known = row.value.is_some();
             let value_style = if known { theme.text() } else { theme.notice() };
             let from_room = columns.saturating_sub(NAMES + VALUES.max(text::width(&value)) + 2) + 2;
             let from_style = if row.edit.is_some() { theme.key() } else { theme.muted() };
-            let line = Line::from(vec![
-                Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
+            let from =
+                if left > 0 { sentence(&row.from).into_owned() } else { text::clip(&sentence(&row.from), from_room) };
+            let cells = Line::from(vec![
                 Span::styled(format!("{name}{}", pad(&name, NAMES)), theme.text()),
                 Span::styled(format!("{value}{}", pad(&value, VALUES + 1)), value_style),
-                Span::styled(text::clip(&sentence(&row.from), from_room), from_style),
+                Span::styled(from, from_style),
             ]);
+            let mut line = text::shifted(&cells, left);
+            line.spans.insert(0, Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()));
             text::put(canvas.buffer, inner.x, y, usize::from(inner.width), &line);
             if chosen {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));

@@ -88,11 +88,9 @@ impl Panel for Dicts {
         for ((index, dict), y) in dicts.iter().enumerate().skip(top).zip(inner.top()..inner.bottom()) {
             let chosen = index == self.cursor.row;
             let words = if marks[index] { "  is shown" } else { "" };
-            let line = Line::from(vec![
-                Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
-                Span::styled(quoted(dict).into_owned(), theme.text()),
-                Span::styled(words, theme.muted()),
-            ]);
+            let row = vec![Span::styled(quoted(dict).into_owned(), theme.text()), Span::styled(words, theme.muted())];
+            let mut line = text::shifted(&Line::from(row), self.cursor.left);
+            line.spans.insert(0, Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()));
             text::put(canvas.buffer, inner.x, y, usize::from(inner.width), &line);
             if chosen {
                 canvas.overlay(Rect { y, height: 1, ..inner }, theme.selection(true));

@@ -30,7 +30,7 @@ use crate::tui::theme::Theme;
 use t2m_checkpoint::escape::{escape, quoted};
 
 /// Most columns.
-const WIDTH: u16 = 150;
+const WIDTH: u16 = 156;
 /// Rows for the text about the selected one: of this many parts of the panel one, within bounds.
 const WORDS: (u16, u16, u16) = (3, 4, 8);
 /// Columns of a finding, and fewest of its place.

@@ -4,26 +4,33 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::Panel;
+use super::{Panel, Then, read};
 use crate::compare::Verdict;
 use crate::source::Severity;
 use crate::triage::Status;
+use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
+use crate::tui::context::Context;
+use crate::tui::field::Field;
 use crate::tui::glyphs;
 use crate::tui::keymap::Keymap;
 use crate::tui::scroll::Scroll;
 use crate::tui::text;
 use crate::tui::theme::Theme;
+use t2m_checkpoint::escape::quoted;
 
 /// Fewest and most columns of one column of help.
 const WIDTH: (usize, usize) = (56, 74);
 /// Columns of the keys in it.
 const KEYS: usize = 23;
 
-/// How far the help is scrolled.
+/// How far the help is scrolled, and what is searched for in it.
 #[derive(Debug, Clone, Default)]
 pub struct Help {
     scroll: Scroll,
+    search: Field,
+    /// Whether the search is being typed.
+    typing: bool,
 }
 
 impl Panel for Help {
@@ -31,15 +38,57 @@ impl Panel for Help {
         Some(&mut self.scroll)
     }
 
+    fn open(&mut self, _context: &mut Context<'_>) {
+        *self = Help::default();
+    }
+
+    fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
+        match command {
+            Command::Search => (self.typing, self.search) = (true, Field::default()),
+            Command::Accept if self.typing => self.typing = false,
+            Command::Accept => return Then::Close,
+            Command::Dismiss if self.typing || !self.search.text.is_empty() => *self = Help::default(),
+            _ if self.typing && self.search.command(command) => self.scroll = Scroll::default(),
+            _ => return read(self, command, context),
+        }
+        Then::Stay
+    }
+
+    fn takes_text(&self) -> bool {
+        self.typing
+    }
+
+    fn text(&mut self, text: &str, _context: &mut Context<'_>) {
+        self.search.insert(text);
+        self.scroll = Scroll::default();
+    }
+
+    fn prompt(&self, canvas: &Canvas<'_>, columns: usize) -> Option<Line<'static>> {
+        if !self.typing {
+            return None;
+        }
+        let mut spans = vec![Span::styled("/", canvas.theme.key())];
+        spans.extend(self.search.spans(canvas.theme, columns.saturating_sub(1), true));
+        Some(Line::from(spans))
+    }
+
     /// In two columns where there is room.
     fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
         let room = usize::from(area.width.saturating_sub(2));
         let columns = if room >= 2 * WIDTH.0 { 2 } else { 1 };
         let width = (room / columns).min(WIDTH.1);
-        let (left, right) = sections(canvas.theme, canvas.keymap, columns, width);
+        let words: Vec<String> = self.search.text.split_whitespace().map(str::to_lowercase).collect();
+        let (mut left, right) = sections(canvas.theme, canvas.keymap, columns, width, &words);
+        if left.is_empty() {
+            left.push(Line::styled("   Nothing in the help has these words.", canvas.theme.muted()));
+        }
         let count = left.len().max(right.len());
         let size = ((columns * width + 2) as u16, count as u16 + 2);
-        let inner = canvas.popup(area, size, "Help");
+        let title = match self.search.text.as_str() {
+            "" => "Help".to_owned(),
+            words => format!("Help: {}", text::clip(&quoted(words), width / 2)),
+        };
+        let inner = canvas.popup(area, size, &title);
         let rows = self.scroll.rows(inner, count);
         text::put_lines(canvas.buffer, inner, left.get(rows.top..).unwrap_or_default());
         if columns == 2 {
@@ -51,10 +100,24 @@ impl Panel for Help {
 }
 
 /// The lines of each column.
-fn sections(theme: &Theme, keymap: &Keymap, columns: usize, width: usize) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+fn sections(
+    theme: &Theme,
+    keymap: &Keymap,
+    columns: usize,
+    width: usize,
+    words: &[String],
+) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let mut groups: Vec<Vec<Line<'static>>> = Vec::new();
     let mut heading = "";
+    let has_words = |keys: &str, rest: &str| {
+        let hay = rest.to_lowercase();
+        words.iter().all(|word| hay.contains(word.as_str()) || keys.split(' ').any(|key| key.to_lowercase() == *word))
+    };
     for binding in &keymap.bindings {
+        let rest = format!("{} {} {}", binding.group, binding.help, binding.command.name());
+        if binding.keys.is_empty() || !has_words(&binding.keys.join(" "), &rest) {
+            continue;
+        }
         if binding.group != heading {
             heading = &binding.group;
             groups.push(vec![title(theme, heading)]);
@@ -64,7 +127,7 @@ fn sections(theme: &Theme, keymap: &Keymap, columns: usize, width: usize) -> (Ve
             group.extend(entry(theme, width, &keys, theme.key(), &binding.help));
         }
     }
-    groups.push(signs(theme, width));
+    groups.extend(signs(theme, width, |head, words| has_words(head, &format!("signs {head} {words}"))));
     let total: usize = groups.iter().map(|group| group.len() + 1).sum();
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for group in groups {
@@ -98,8 +161,13 @@ fn entry(theme: &Theme, width: usize, head: &str, style: Style, words: &str) -> 
         .collect()
 }
 
-fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
+fn signs(theme: &Theme, width: usize, wanted: impl Fn(&str, &str) -> bool) -> Option<Vec<Line<'static>>> {
     let mut lines = vec![title(theme, "Signs")];
+    let mut add = |head: &str, style: Style, words: &str| {
+        if wanted(head, words) {
+            lines.extend(entry(theme, width, head, style, words));
+        }
+    };
     for status in Status::ALL {
         let words = match status {
             Status::Direct => "the same layer, weights as they are or by a rule",
@@ -111,7 +179,7 @@ fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
             Status::Unknown => "a layer that the registry does not know",
         };
         let head = format!("{} {}", glyphs::status(status), status.name());
-        lines.extend(entry(theme, width, &head, theme.status(status), words));
+        add(&head, theme.status(status), words);
     }
     for verdict in Verdict::ALL {
         let words = match verdict {
@@ -123,14 +191,14 @@ fn signs(theme: &Theme, width: usize) -> Vec<Line<'static>> {
             Verdict::NotRun => "not measured yet",
         };
         let head = format!("{} {}", glyphs::verdict(verdict), verdict.name());
-        lines.extend(entry(theme, width, &head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words));
+        add(&head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words);
     }
     let words = "something is not known (eps?): the verdict holds with each plausible value, which `s` shows";
-    lines.extend(entry(theme, width, "~", theme.status(Status::Incomplete), words));
+    add("~", theme.status(Status::Incomplete), words);
     let port = format!("{}n", glyphs::status(Status::Custom));
     let words = "forwards left to port, here and below: no layer's verdict says anything of them";
-    lines.extend(entry(theme, width, &port, theme.status(Status::Custom), words));
+    add(&port, theme.status(Status::Custom), words);
     let flag = format!("{} n", glyphs::FLAG);
-    lines.extend(entry(theme, width, &flag, theme.severity(Severity::Breaks), "blockers in its forward"));
-    lines
+    add(&flag, theme.severity(Severity::Breaks), "blockers in its forward");
+    (lines.len() > 1).then_some(lines)
 }

@@ -17,14 +17,16 @@ pub mod findings;
 pub mod help;
 pub mod inputs;
 pub mod keep;
+pub mod leave;
 pub mod marks;
+pub mod palette;
 pub mod port;
 pub mod report;
 pub mod seek;
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::Command;
 use super::canvas::Canvas;
@@ -33,7 +35,7 @@ use super::panes::View;
 use super::scroll::Scroll;
 
 /// Every panel. `assets/keymap.toml` uses these names in kebab-case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Name {
@@ -53,11 +55,19 @@ pub enum Name {
     Keep,
     Marks,
     Inputs,
+    Leave,
+    Palette,
 }
 
 impl Name {
+    /// As the table of keys has it: `find`.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    }
+
     /// All of them. A test holds each key that opens a panel against it.
-    pub const ALL: [Name; 16] = [
+    pub const ALL: [Name; 18] = [
         Name::About,
         Name::Attributes,
         Name::Build,
@@ -74,6 +84,8 @@ impl Name {
         Name::Keep,
         Name::Marks,
         Name::Inputs,
+        Name::Leave,
+        Name::Palette,
     ];
 }
 
@@ -99,6 +111,10 @@ pub struct Panels {
     pub keep: keep::Keep,
     pub marks: marks::Marks,
     pub inputs: inputs::Inputs,
+    pub leave: leave::Leave,
+    pub palette: palette::Palette,
+    /// The panel that the palette was opened over, which comes back.
+    below: Option<Name>,
 }
 
 impl Panels {
@@ -120,6 +136,8 @@ impl Panels {
             Name::Keep => &self.keep,
             Name::Marks => &self.marks,
             Name::Inputs => &self.inputs,
+            Name::Leave => &self.leave,
+            Name::Palette => &self.palette,
         }
     }
 
@@ -141,6 +159,8 @@ impl Panels {
             Name::Keep => &mut self.keep,
             Name::Marks => &mut self.marks,
             Name::Inputs => &mut self.inputs,
+            Name::Leave => &mut self.leave,
+            Name::Palette => &mut self.palette,
         }
     }
 
@@ -166,12 +186,26 @@ impl Panels {
         self.of_mut(name).open(context);
     }
 
-    /// Let the open panel, if there is one, act, and close it if it asks for that.
-    pub fn act(&mut self, act: impl FnOnce(&mut dyn Panel) -> Then) {
-        if let Some(name) = self.open
-            && act(self.of_mut(name)) == Then::Close
-        {
-            self.open = None;
+    /// Open the palette over the panes, or over the panel that is open.
+    pub fn open_palette(&mut self, context: &mut Context<'_>) {
+        if self.open == Some(Name::Palette) {
+            return;
+        }
+        self.below = self.open;
+        self.palette.of = self.below;
+        self.open(Name::Palette, context);
+    }
+
+    /// Let the open panel, if there is one, act, and close it if it asks for that. Returns the command that it asks for instead.
+    pub fn act(&mut self, act: impl FnOnce(&mut dyn Panel) -> Then) -> Option<Command> {
+        let then = act(self.of_mut(self.open?));
+        if then == Then::Stay {
+            return None;
+        }
+        self.open = self.below.take();
+        match then {
+            Then::Run(command) => Some(command),
+            Then::Stay | Then::Close => None,
         }
     }
 }
@@ -183,6 +217,8 @@ pub enum Then {
     Stay,
     /// It closes.
     Close,
+    /// It closes, and this is done where it was opened.
+    Run(Command),
 }
 
 /// A key in a panel that has no meaning of its own for it: it scrolls or closes.

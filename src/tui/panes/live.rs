@@ -2,6 +2,7 @@
 //!
 //! It always says what was done, by whom, on what, and against which bound.
 
+use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
@@ -11,7 +12,7 @@ use crate::model::ModuleId;
 use crate::plan::{Assumed, Plan};
 use crate::triage::Status;
 use crate::tui::action::{Command, Effect};
-use crate::tui::areas::{Areas, Shape};
+use crate::tui::areas::{Areas, Rows, Shape};
 use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::draw::chart::{self, Chart, Point};
@@ -74,6 +75,13 @@ impl Behaviour for LivePane {
         true
     }
 
+    /// A row of the list of the worst, or a dot, leads to its layer.
+    fn click(&self, at: Position, _rows: Rows, context: &mut Context<'_>) {
+        if let Some(&(_, layer)) = context.areas.links.iter().rev().find(|(area, _)| area.contains(at)) {
+            context.view.tree.reveal(&context.view.document, layer);
+        }
+    }
+
     fn scroll(&self, rows: i64, view: &mut View, areas: &Areas) {
         view.live.scroll.by(rows, areas.pane(Pane::Live));
     }
@@ -87,10 +95,20 @@ impl Behaviour for LivePane {
         let (chart_area, text_area) = super::beside(place.inner, chart.is_some(), columns);
         if let (Some(chart), Some(area)) = (&chart, chart_area) {
             chart::draw(theme, area, canvas.buffer, chart);
+            if view.measured.layer(id).is_none() {
+                let layers = in_order(view, id);
+                let dots = chart::columns(area, chart).into_iter();
+                canvas.areas.links.extend(dots.filter_map(|(column, at)| Some((column, *layers.get(at)?))));
+            }
         }
-        let lines = lines(canvas, id, usize::from(text_area.width));
+        let (lines, links) = lines(canvas, id, usize::from(text_area.width));
         let rows = view.live.scroll.rows(text_area, lines.len());
         text::put_lines(canvas.buffer, text_area, lines.get(rows.top..).unwrap_or_default());
+        for (row, layer) in links {
+            let y = row.checked_sub(rows.top).filter(|y| *y < usize::from(text_area.height));
+            let strip = y.map(|y| Rect { y: text_area.y + y as u16, height: 1, ..text_area });
+            canvas.areas.links.extend(strip.map(|strip| (strip, layer)));
+        }
         canvas.areas.panes.push((Pane::Live, rows));
         place.scrollbar(canvas, rows.top, usize::from(text_area.height), rows.count);
     }
@@ -150,6 +168,7 @@ fn submit(context: &mut Context<'_>, modules: Vec<ModuleId>) {
     }
     view.ask(&modules, setting(context.trials));
     view.measured.queue(&modules);
+    view.measured.run_beside(&modules, context.trials.naive);
     context.effects.push(Effect::Submit(context.trials.request(modules)));
 }
 
@@ -270,8 +289,18 @@ fn chart_of_trials(layer: &Layer) -> Option<Chart<'static>> {
     (slots > 0).then_some(Chart { points, slots, caption: "trial", numbered: true })
 }
 
-/// Everything there is to say of a module's measurement, in lines of at most `columns`.
-fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>> {
+/// The layers below a module in the order of the chart's dots.
+fn in_order(view: &View, id: ModuleId) -> Vec<ModuleId> {
+    view.measured.below(id).filter(|(_, layer)| has_dot(layer)).map(|(at, _)| at).collect()
+}
+
+/// Whether the chart of the layers has a dot for it.
+fn has_dot(layer: &Layer) -> bool {
+    layer.worst().is_some() || (layer.verdict() == Some(Verdict::Failed) && !layer.no_engine)
+}
+
+/// Everything there is to say of a module's measurement, in lines of at most `columns`; and the lines that lead to a layer.
+fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static>>, Vec<(usize, ModuleId)>) {
     let (theme, view) = (canvas.theme, canvas.view);
     let mut lines = Vec::new();
     kept::notes(canvas, id, columns, &mut lines);
@@ -309,7 +338,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> Vec<Line<'static>
     } else if view.measured.layer(id).is_none() {
         no_plan(canvas, id, columns, &mut lines);
     }
-    lines
+    (lines, Vec::new())
 }
 
 pub(super) fn paragraph(lines: &mut Vec<Line<'static>>, words: &str, columns: usize, style: Style) {
@@ -362,16 +391,16 @@ fn of_layer(canvas: &Canvas<'_>, id: ModuleId, layer: &Layer, columns: usize, li
             format!("{} asked for {}, MLX answered in {}", glyphs::FLAG, trial.dtype.name(), trial.mlx_dtype.name());
         paragraph(lines, &words, columns, theme.verdict(Verdict::Drift));
     }
+    // What a rename would give and half precision are what a demonstration is about: they stand before the details.
+    twins(theme, layer, columns, lines);
+    lines.extend(other_dtypes(theme, layer, trial, columns));
     lines.push(Line::default());
     lines.extend(in_columns(theme, pairs(theme, layer, trial), columns));
-    lines.extend(other_dtypes(theme, layer, trial, columns));
-    twins(theme, layer, columns, lines);
 }
 
 /// What a plain rename gives, if the run included naive twins.
 fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
     for twin in &layer.twins {
-        lines.push(Line::default());
         let error = match &twin.trial {
             Some(trial) => against_tolerance(trial),
             None => twin.reason.clone().unwrap_or_default(),
@@ -504,11 +533,7 @@ fn other_dtypes(theme: &Theme, layer: &Layer, judged: &Trial, columns: usize) ->
         }
         Line::from(spans)
     };
-    let mut lines: Vec<Line> = dtypes.into_iter().filter_map(|dtype| layer.worst_in(dtype)).map(of).collect();
-    if !lines.is_empty() {
-        lines.insert(0, Line::default());
-    }
-    lines
+    dtypes.into_iter().filter_map(|dtype| layer.worst_in(dtype)).map(of).collect()
 }
 
 /// What is not known, and what a run takes for it.

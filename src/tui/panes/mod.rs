@@ -7,6 +7,7 @@ pub mod graph;
 mod kept;
 pub mod live;
 pub mod source;
+pub mod splits;
 mod subtree;
 pub mod tree;
 
@@ -30,6 +31,7 @@ use crate::filter::{Facts, Filter};
 use crate::graph::preflight::Preflight;
 use crate::model::ModuleId;
 use crate::verify::{Results, recorded};
+use splits::Splits;
 
 /// Every pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +61,10 @@ pub struct View {
     pub lower: Pane,
     /// The pane below tree and source where there is room for all: the measurement or the graph.
     pub bottom: Pane,
+    /// How the user divides the screen.
+    pub splits: Splits,
+    /// Whether the focused pane is alone on the screen.
+    pub zoomed: bool,
     /// Whether the pane of the graph is there: the file holds one, or somebody asked for it.
     pub has_graph: bool,
     /// The tree pane.
@@ -157,6 +163,8 @@ impl View {
                 .as_ref()
                 .map_or_else(Ran::default, |nodes| Ran::new(document.model.clone(), nodes.clone())),
             bottom: Pane::Live,
+            splits: Splits::default(),
+            zoomed: false,
             has_graph: document.nodes.is_some(),
             measured: recorded::results(&document.model, &document.triage, &document.keeping.loaded.session),
             work: Work::of(&document),
@@ -171,7 +179,8 @@ impl View {
     pub fn again(before: &View, document: Arc<Document>) -> View {
         let new = View::new(document);
         let has_graph = new.has_graph || before.has_graph;
-        let mut view = View { focus: before.focus, lower: before.lower, bottom: before.bottom, has_graph, ..new };
+        let View { focus, lower, bottom, splits, zoomed, .. } = *before;
+        let mut view = View { focus, lower, bottom, splits, zoomed, has_graph, ..new };
         let (old, new) = (&before.document, &view.document);
         let same = |id: ModuleId| old.module(id).and_then(|module| new.model.find(&module.path));
         view.measured.take_over(&before.measured, |id| {
@@ -268,6 +277,13 @@ pub(super) fn command(command: Command, context: &mut Context<'_>) {
         Command::NextPane => context.view.focus_by(1),
         Command::Back | Command::Forward => jump(context, command == Command::Back),
         Command::PreviousPane => context.view.focus_by(context.view.panes().len() - 1),
+        Command::Zoom => zoom(context),
+        Command::Narrower | Command::Wider | Command::Shorter | Command::Taller => {
+            if !context.view.splits.command(command, &context.areas.splits) {
+                let across = matches!(command, Command::Shorter | Command::Taller);
+                context.say(if across { "no pane is above another here" } else { "no pane is beside another here" });
+            }
+        }
         _ => {
             let focus = context.view.focus.behaviour();
             let _ = focus.command(command, context)
@@ -286,6 +302,19 @@ fn jump(context: &mut Context<'_>, back: bool) {
     }
 }
 
+/// The focused pane alone, or all again.
+fn zoom(context: &mut Context<'_>) {
+    if context.areas.shape == Shape::One && !context.view.zoomed {
+        return context.say("there is room for one pane only");
+    }
+    context.view.zoomed = !context.view.zoomed;
+}
+
+/// The mouse moved with its button down, or let go of it.
+pub(super) fn drag(at: Position, on: bool, context: &mut Context<'_>) {
+    context.view.splits.drag(at, on, &context.areas.splits);
+}
+
 /// The engines have said which they are: run what waited for that.
 pub(super) fn run_lacking(context: &mut Context<'_>) {
     live::run_lacking(context);
@@ -296,9 +325,15 @@ pub(super) fn click(at: Position, context: &mut Context<'_>) {
     if let Some(&(_, pane)) = context.areas.tabs.iter().find(|(area, _)| area.contains(at)) {
         return context.view.focus(pane);
     }
+    if context.view.splits.hold(at, &context.areas.splits) {
+        return;
+    }
     if let Some((pane, rows)) = context.areas.pane_at(at) {
         context.view.focus(pane);
         pane.behaviour().click(at, rows, context);
+    } else if let Some(&(_, layer)) = context.areas.links.iter().rev().find(|(area, _)| area.contains(at)) {
+        // A dot of the chart, which is beside the measurement's rows.
+        context.view.tree.reveal(&context.view.document, layer);
     }
 }
 
@@ -325,24 +360,39 @@ pub(super) fn follow(context: &mut Context<'_>) {
 
 /// Draw as many panes as there is room for.
 pub(super) fn draw(canvas: &mut Canvas<'_>, body: Rect) {
+    let splits = canvas.view.splits;
+    if canvas.view.zoomed && canvas.areas.shape != Shape::Tiny {
+        canvas.areas.shape = Shape::One;
+    }
     match canvas.areas.shape {
         Shape::Three => {
-            let live_height = (body.height / 3).clamp(10, 15);
-            let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Length(live_height)]).areas(body);
-            let tree_width = (body.width * 12 / 25).clamp(58, 90);
-            let [left, right] = Split::horizontal([Constraint::Length(tree_width), Constraint::Fill(1)]).areas(upper);
+            let height = splits.size(splits::Line::Bottom, body, (body.height / 3).clamp(10, 15));
+            let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Length(height)]).areas(body);
+            let width = splits.size(splits::Line::Tree, upper, (body.width * 12 / 25).clamp(58, 90));
+            let [left, right] = Split::horizontal([Constraint::Length(width), Constraint::Fill(1)]).areas(upper);
+            let grip = Rect { x: right.x.saturating_sub(1), width: 2, ..upper };
+            canvas.areas.splits.push(splits::Split { line: splits::Line::Tree, grip, whole: upper, size: width });
+            between(canvas, splits::Line::Bottom, body, lower);
             draw_pane(canvas, Pane::Tree, &[], left);
             draw_pane(canvas, Pane::Source, &[], right);
             let tabs: &[Pane] = if canvas.view.has_graph { &[Pane::Live, Pane::Graph] } else { &[] };
             draw_pane(canvas, canvas.view.bottom, tabs, lower);
         }
         Shape::Two => {
-            let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(body);
+            let height = splits.size(splits::Line::Middle, body, body.height / 2);
+            let [upper, lower] = Split::vertical([Constraint::Fill(1), Constraint::Length(height)]).areas(body);
+            between(canvas, splits::Line::Middle, body, lower);
             draw_pane(canvas, Pane::Tree, &[], upper);
             draw_pane(canvas, canvas.view.lower, canvas.view.panes().get(1..).unwrap_or_default(), lower);
         }
         Shape::One | Shape::Tiny => draw_pane(canvas, canvas.view.focus, canvas.view.panes(), body),
     }
+}
+
+/// The line above the lower one of two panes can be moved.
+fn between(canvas: &mut Canvas<'_>, line: splits::Line, whole: Rect, lower: Rect) {
+    let grip = Rect { y: lower.y.saturating_sub(1), height: 2, ..whole };
+    canvas.areas.splits.push(splits::Split { line, grip, whole, size: lower.height });
 }
 
 /// Draw one pane; `tabs` are those that share its place.

@@ -12,6 +12,7 @@ use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::text;
 use crate::verify::{Layer, Progress};
+use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Most layers in the list of the worst ones.
@@ -25,7 +26,7 @@ pub(super) fn of_subtree(
     id: ModuleId,
     columns: usize,
     mut lines: Vec<Line<'static>>,
-) -> Vec<Line<'static>> {
+) -> (Vec<Line<'static>>, Vec<(usize, ModuleId)>) {
     let (theme, view) = (canvas.theme, canvas.view);
     let sum = view.measured.sum(id);
     let to_measure = view.document.to_measure(id) as usize;
@@ -56,27 +57,43 @@ pub(super) fn of_subtree(
     if sum.as_assumed > 0 && to_measure > 0 {
         paragraph(&mut lines, &format!("~ {assumed}"), columns, theme.muted());
     }
-    left_to_port(canvas, id, columns, &mut lines);
     renamed(canvas, id, columns, &mut lines);
+    in_half(canvas, id, columns, &mut lines);
+    left_to_port(canvas, id, columns, &mut lines);
     lines.push(Line::default());
     let judged = view.measured.below(id).filter(|(_, layer)| layer.verdict().is_some());
     let mut layers: Vec<(ModuleId, &Layer)> = judged.filter(|(_, layer)| !layer.no_engine).collect();
     layers.sort_by(|(_, left), (_, right)| {
         right.verdict().cmp(&left.verdict()).then(badness(right).total_cmp(&badness(left)))
     });
+    let mut links = Vec::new();
     for (at, layer) in layers.into_iter().take(WORST) {
+        links.push((lines.len(), at));
         lines.push(worst_line(canvas, id, at, layer, columns));
     }
-    lines
+    (lines, links)
 }
 
 /// What plain renames of the layers below would have given, where they were run.
 fn renamed(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
-    let all = || canvas.view.measured.below(id).flat_map(|(_, layer)| &layer.twins);
-    let (run, wrong) = (all().count(), all().filter(|twin| !twin.verdict.passes()).count());
-    if run > 0 {
-        let words = format!("Renamed plainly, {wrong} of {run} would be wrong");
+    if let Some(words) = canvas.view.measured.renamed(id).words() {
         paragraph(lines, &words, columns, canvas.theme.notice());
+    }
+}
+
+/// The worst error below in each dtype that does not give the verdict, and where.
+fn in_half(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let (theme, view) = (canvas.theme, canvas.view);
+    for dtype in [Dtype::Float16, Dtype::BFloat16] {
+        let judged = view.measured.below(id).filter(|(_, layer)| layer.judged().all(|trial| trial.dtype != dtype));
+        let trials = judged.filter_map(|(at, layer)| Some((at, layer.worst_in(dtype)?)));
+        let worst = trials.max_by(|(_, left), (_, right)| {
+            left.verdict.cmp(&right.verdict).then(left.badness().total_cmp(&right.badness()))
+        });
+        let Some((at, trial)) = worst else { continue };
+        let path = view.document.module(at).map_or("", |module| module.path.as_str());
+        let words = format!("{}: worst {} at {}", dtype.name(), against_tolerance(trial), quoted(path));
+        paragraph(lines, &words, columns, theme.verdict(trial.verdict));
     }
 }
 
@@ -106,7 +123,8 @@ fn worst_line(canvas: &Canvas<'_>, root: ModuleId, id: ModuleId, layer: &Layer, 
         _ => verdict.name().to_owned(),
     };
     let room = (columns / 3).clamp(10, 32);
-    let name = text::clip(&quoted(name), room);
+    // The end of a path tells one layer from another.
+    let name = text::clip_left(&quoted(name), room);
     let pad = " ".repeat(room - text::width(&name).min(room));
     Line::from(vec![
         Span::styled(format!("{} ", glyphs::verdict(verdict)), theme.verdict(verdict)),

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use compact_str::CompactString;
 use ratatui::layout::{Position, Rect};
 
-use super::{Behaviour, Pane, Place, View};
+use super::{Behaviour, Pane, Place, View, source};
 pub(super) use node::cell;
 pub(super) use row::sign;
 
@@ -448,8 +448,16 @@ impl Behaviour for TreePane {
     fn command_anywhere(&self, command: Command, context: &mut Context<'_>) -> bool {
         let View { tree, document, .. } = &mut *context.view;
         match command {
+            Command::Fold if !tree.holds(document, tree.selected) => context.say("nothing stands below it"),
             Command::Fold => tree.toggle(document, tree.selected),
-            Command::FoldAll | Command::UnfoldAll => tree.fold_all(document, command == Command::FoldAll),
+            Command::FoldAll | Command::UnfoldAll => {
+                let before = tree.rows.len();
+                tree.fold_all(document, command == Command::FoldAll);
+                if tree.rows.len() == before {
+                    let words = if command == Command::FoldAll { "folded" } else { "unfolded" };
+                    context.say(&format!("everything is {words} already"));
+                }
+            }
             Command::Sort => sort(context),
             Command::Group => group(context),
             Command::Nodes if document.nodes.is_some() => tree.show_nodes(document, !tree.with_nodes),
@@ -459,8 +467,9 @@ impl Behaviour for TreePane {
         true
     }
 
-    /// A row is selected; its marker folds it.
+    /// A row is selected; its marker folds it, its flag leads to the first blocker.
     fn click(&self, at: Position, rows: Rows, context: &mut Context<'_>) {
+        let flags = Columns::new(context.view, usize::from(rows.area.width)).blockers;
         let View { tree, document, .. } = &mut *context.view;
         tree.follow = true;
         let Some(row) = rows.at(at).filter(|row| *row < tree.rows.len()) else { return };
@@ -473,6 +482,11 @@ impl Behaviour for TreePane {
         let marker = usize::from(rows.area.x) + 1 + indent(depth);
         if (marker..marker + 2).contains(&usize::from(at.x)) {
             tree.toggle(document, id);
+        } else if flags.is_some_and(|flags| usize::from(at.x) >= usize::from(rows.area.x) + flags) {
+            let end = if tree.is_folded(id) { document.module(id).map_or(id, |module| module.end) } else { id + 1 };
+            if let Some(place) = document.blocker_within(id, end) {
+                source::go_to(context.view, place, context.areas.shape);
+            }
         }
     }
 

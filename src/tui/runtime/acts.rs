@@ -14,7 +14,7 @@ use crate::session::{self, Keeper, Told};
 use crate::tui::action::{Action, Effect};
 use crate::tui::document::Document;
 use crate::tui::keymap::typed;
-use crate::tui::state::State;
+use crate::tui::state::{Bell, State};
 use crate::tui::term::Wish;
 use crate::tui::update::update;
 
@@ -110,6 +110,8 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
         }
         Event::Mouse(mouse) => match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(mouse.column, mouse.row)),
+            MouseEventKind::Drag(MouseButton::Left) => Some(Action::Drag(mouse.column, mouse.row, true)),
+            MouseEventKind::Up(MouseButton::Left) => Some(Action::Drag(mouse.column, mouse.row, false)),
             MouseEventKind::ScrollDown => Some(Action::Wheel(mouse.column, mouse.row, WHEEL)),
             MouseEventKind::ScrollUp => Some(Action::Wheel(mouse.column, mouse.row, -WHEEL)),
             _ => None,
@@ -121,6 +123,8 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
 
 /// Change the state, and do what it asks for. `Some` ends the loop.
 pub(super) fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
+    state.clock = world.began.elapsed();
+    world.osc9 = state.notify.by == Bell::Osc9;
     let mut effects = update(state, action);
     let before = effects.len();
     effects.retain(|effect| !matches!(effect, Effect::Screenshot));
@@ -163,11 +167,12 @@ pub(super) fn do_all(effects: Vec<Effect>, world: &mut World<'_>) -> Result<Opti
                     graph.cancel();
                 }
             }
-            Effect::PlanConversion | Effect::Convert | Effect::StopConversion => {
+            Effect::Notify(words) => world.console.notify(world.osc9.then_some(&words))?,
+            Effect::PlanConversion | Effect::Convert(_) | Effect::StopConversion => {
                 if let Some(converter) = &world.workers.converter {
                     match effect {
                         Effect::PlanConversion => converter.plan(),
-                        Effect::Convert => converter.write(),
+                        Effect::Convert(wish) => converter.write(wish),
                         _ => converter.stop(),
                     }
                 }

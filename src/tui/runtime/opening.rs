@@ -1,6 +1,5 @@
 //! Opening the file, at first and again in another way.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -92,8 +91,10 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
             Box::new(move |reports| Box::new(runner::Runner::start(job, specs, DEADLINE, reports)))
         });
         let verifier: StartFn = Box::new(move |events| Box::new(verify::Runner::start(opened, DEADLINE, events)));
-        let converter: StartConverter =
-            Box::new(move |events| Box::new(converting::Worker::start(converted, PathBuf::new(), events)));
+        let converter: StartConverter = Box::new(move |events| {
+            let folder = std::env::current_dir().unwrap_or_default();
+            Box::new(converting::Worker::start(converted, folder, events))
+        });
         Ok(Loaded { document, verifier, converter, measurer: Some(measurer), graph })
     };
     let again = Arc::new(load);

@@ -106,7 +106,7 @@ fn draw_line(
     let colours = view.source.colours.get(&key(found));
     let runs = colours.and_then(|done| done.runs.get(number.checked_sub(done.lines.start)?));
     let room = width.saturating_sub(digits + 4);
-    let line = styled_code(code, view.source.left, room, |byte, _| coloured(theme.text(), runs, byte));
+    let line = styled_code(code, view.source.left, room, |byte, _| coloured(theme, runs, byte));
     let used = line.width() + digits + 4;
     text::put(canvas.buffer, strip.x + digits as u16 + 4, strip.y, room, &line);
     let there = view.document.nodes.as_ref().map_or(&[][..], |nodes| nodes.at_line(row, number));

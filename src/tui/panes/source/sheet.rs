@@ -210,7 +210,7 @@ impl<'a> Sheet<'a> {
 
     /// Style of the character at a byte (for colours) and at a place in the line (for blockers).
     fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[Noted<'_>], byte: usize, character: usize) -> Style {
-        let style = coloured(self.theme.text(), runs, byte);
+        let style = coloured(self.theme, runs, byte);
         let inside = |noted: &&Noted<'_>| {
             let start = noted.blocker.column.saturating_sub(1);
             let length = noted.blocker.text.chars().count().max(1);

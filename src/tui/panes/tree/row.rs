@@ -32,7 +32,8 @@ pub(super) struct Columns {
     pub measured: Option<usize>,
     /// Columns of what was measured.
     pub measured_width: usize,
-    blockers: Option<usize>,
+    /// How many blockers there are.
+    pub blockers: Option<usize>,
 }
 
 pub(super) const STATUS: usize = 12;
