@@ -26,6 +26,9 @@ pub struct Held {
 /// Its folder cannot be opened, or another program does not let go of it.
 pub fn hold(path: &Path) -> io::Result<Held> {
     let lock = File::open(folder(path))?;
+    if !lock.metadata()?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     for _ in 0..WAITS {
         match lock.try_lock() {
             Ok(()) => return Ok(Held { path: path.to_owned(), lock: Some(lock) }),

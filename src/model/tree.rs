@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{Evidence, Model, Module, ModuleId, ToldBy, infer, neighbours};
-use t2m_checkpoint::{Checkpoint, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
+use t2m_checkpoint::{Checkpoint, Format, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
 
 /// Names of a bare state dict are split at this many dots; the rest belongs to the tensor's name.
 const DEEPEST: usize = 64;
@@ -29,7 +29,9 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
     let mut model = match &checkpoint.content {
         Content::Modules(found) => {
             let mut model = from_modules(found);
-            infer::uncalled(&mut model);
+            if checkpoint.format == Format::ExportedProgram {
+                infer::uncalled(&mut model);
+            }
             model
         }
         Content::StateDict { module_versions } => {

@@ -390,7 +390,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
         Command::Open(name) => panels.open(name, &mut context),
         Command::RunGraph if panes::graph::asks(context.view) => panels.open(Name::Inputs, &mut context),
         Command::Quit => context.effects.push(Effect::Quit(Exit::Fine)),
-        Command::FindNext | Command::FindPrevious if panels.find.matches().is_empty() => {
+        Command::FindNext | Command::FindPrevious if panels.find.search.is_none() => {
             context.say("nothing was searched for: / begins a search");
         }
         Command::FindNext | Command::FindPrevious => panels.find.step(context.view, command == Command::FindNext),

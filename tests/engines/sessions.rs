@@ -11,16 +11,18 @@ fn start(state: &Path) -> Terminal {
     terminal
 }
 
-/// Each result with its date, by the module's path.
-fn results(state: &Path) -> Vec<(String, String)> {
+/// The session as it is written; empty where there is none yet.
+fn text(state: &Path) -> String {
     // A file that is being written has another name.
     let all =
         std::fs::read_dir(state.join("t2m-tui/sessions")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let Some(path) = all.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")) else {
-        return Vec::new();
-    };
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let session: Value = serde_json::from_str(&text).unwrap_or_default();
+    let path = all.into_iter().find(|path| path.extension().is_some_and(|end| end == "json"));
+    path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
+}
+
+/// Each result with its date, by the module's path.
+fn results(state: &Path) -> Vec<(String, String)> {
+    let session: Value = serde_json::from_str(&text(state)).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let results = session["results"].as_array().cloned().unwrap_or_default();
     results.iter().map(|result| (text(&result["module"]), text(&result["at"]))).collect()
@@ -33,6 +35,7 @@ fn what_was_measured_survives_a_kill_and_only_the_rest_is_run() {
     terminal.send("/picture.stem.0\r ");
     terminal.wait("a verdict", |screen| screen.contains("measured 1/"));
     terminal.wait("the result to be kept", |_| results(folder.path()).len() == 1);
+    terminal.wait("the place to be kept", |_| text(folder.path()).contains("\"selected\": \"picture.stem.0\""));
     terminal.signal("KILL");
     terminal.wait_end();
     let first = results(folder.path());

@@ -53,7 +53,8 @@ fn an_engine_killed_in_mid_run_is_a_failed_verdict_and_the_next_run_works() {
 
     terminal.send(" ");
     terminal.wait("the next run's verdict", |screen| !screen.contains("signal 9") && passes(screen));
-    terminal.send("q");
+    // Nothing is kept here, so leaving asks.
+    terminal.send("qy");
     assert_eq!(terminal.wait_end().exit_code(), 0);
 }
 
@@ -72,7 +73,7 @@ fn a_cancelled_run_ends_and_the_next_one_works() {
     select(&mut terminal, "choose", "Softmax → mx.softmax");
     terminal.send(" ");
     terminal.wait("a verdict", |screen| screen.contains("✓ ok"));
-    terminal.send("q");
+    terminal.send("qy");
     assert_eq!(terminal.wait_end().exit_code(), 0);
 }
 

@@ -151,7 +151,7 @@ fn the_screen_leaves_no_engine_however_it_ends() {
     for name in ["INT", "TERM", "HUP", "KILL"] {
         assert_screen_leaves_nothing(|terminal| terminal.signal(name));
     }
-    for key in ["q", "\x03"] {
+    for key in ["qy", "\x03"] {
         assert_screen_leaves_nothing(|terminal| terminal.send(key));
     }
 }

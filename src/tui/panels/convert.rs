@@ -181,6 +181,10 @@ impl Panel for Convert {
         }
     }
 
+    fn asks(&self) -> bool {
+        matches!(self.asked, Asked::Replace(..))
+    }
+
     fn takes_text(&self) -> bool {
         matches!(self.asked, Asked::Path(_))
     }

@@ -234,6 +234,8 @@ fn read(panel: &mut (impl Panel + ?Sized), command: Command, context: &Context<'
 
 /// A key in the open panel: the search within it first.
 pub(super) fn command(panel: &mut dyn Panel, command: Command, context: &mut Context<'_>) -> Then {
+    // The key that says no to a question goes to the next match where nothing is asked.
+    let command = if command == Command::No && !panel.asks() { Command::FindNext } else { command };
     if seek::command(panel, command, context) { Then::Stay } else { panel.command(command, context) }
 }
 
@@ -261,6 +263,11 @@ pub trait Panel {
     /// A key of the panel, or one that moves through rows.
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
         read(self, command, context)
+    }
+
+    /// Whether it waits for a yes or a no.
+    fn asks(&self) -> bool {
+        false
     }
 
     /// Whether characters are text here instead of keys.
