@@ -161,7 +161,7 @@ impl Take {
             mouse: false,
             trials: Trials::default(),
             show,
-            keymap: Keymap::default(),
+            keymap: Keymap::built_in().unwrap(),
             notify: Notify::default(),
             ask: false,
         };
