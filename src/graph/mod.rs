@@ -6,6 +6,7 @@
 mod alias;
 pub mod counts;
 pub mod events;
+mod factors;
 mod given;
 pub mod host;
 pub mod inputs;

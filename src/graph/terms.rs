@@ -76,7 +76,7 @@ pub(super) fn shifted(node: &Node, input: &TensorData, terms: usize) -> Option<u
 }
 
 /// Beyond this a norm of float32 says nothing more: its rounding is as large as its result.
-const MOST_TERMS: f64 = 1e12;
+pub(super) const MOST_TERMS: f64 = 1e12;
 
 /// Ops that add up along the axes `dim`, or all.
 const REDUCTIONS: [&str; 17] = [

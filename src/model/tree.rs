@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{Evidence, Model, Module, ModuleId, ToldBy, infer, neighbours};
-use t2m_checkpoint::{Checkpoint, Format, Content, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
+use t2m_checkpoint::{Checkpoint, Content, Format, FoundModule, OwnTensor, Tensor, TensorId, TensorKind};
 
 /// Names of a bare state dict are split at this many dots; the rest belongs to the tensor's name.
 const DEEPEST: usize = 64;

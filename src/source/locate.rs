@@ -586,8 +586,8 @@ fn below(folder: &Path, parts: &[&str], files: &Files, origin: &str) -> Option<F
 
 fn in_file(path: &Path, name: &str, files: &Files) -> Option<Found> {
     let module = files.module(path).filter(|module| module.has_class(name))?;
-    let (file, origin) = (path.display().to_string(), FROM_SOURCE.to_owned());
-    Some(Found { module, name: name.to_owned(), file, origin, path: Some(path.to_owned()), package: None })
+    let (name, file, origin) = (name.to_owned(), path.display().to_string(), FROM_SOURCE.to_owned());
+    Some(Found { module, name, file, origin, path: Some(path.to_owned()), package: None })
 }
 
 pub(super) fn is_python(path: &Path) -> bool {
@@ -596,6 +596,5 @@ pub(super) fn is_python(path: &Path) -> bool {
 
 /// The last part of a path, of `.` and `..` too.
 pub(super) fn name_of(path: &Path) -> Option<String> {
-    let path = std::fs::canonicalize(path).ok()?;
-    Some(path.file_name()?.to_str()?.to_owned())
+    Some(std::fs::canonicalize(path).ok()?.file_name()?.to_str()?.to_owned())
 }

@@ -3,6 +3,7 @@
 use super::{Lockstep, NodeResult, NodeVerdict, Stop, Values};
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
+use crate::graph::factors::conditioned;
 use crate::graph::judge::Inherited;
 use crate::graph::rounding::{self, Again, Inputs};
 use crate::graph::terms::shifted;
@@ -34,6 +35,10 @@ impl Lockstep<'_> {
                 && let Some(terms) = rounding::first(node, &inputs).and_then(|input| shifted(node, input, terms))
             {
                 bound = Bound::Norm(terms);
+                left = afresh(result, |result| judge(result, bound, None));
+            }
+            if let Some(wider) = rounding::first(node, &inputs).and_then(|input| conditioned(node, input, bound)) {
+                bound = wider;
                 left = afresh(result, |result| judge(result, bound, None));
             }
             if parts(result)

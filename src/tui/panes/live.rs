@@ -590,10 +590,8 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
     if below > 0 {
         lines.push(Line::default());
         let words = if below == 1 { "1 layer".to_owned() } else { format!("{below} layers") };
-        lines.push(Line::from(vec![
-            Span::styled("space", theme.key()),
-            Span::styled(format!(" runs the {words} below it that can be measured"), theme.muted()),
-        ]));
+        let words = format!(" runs the {words} below it that can be measured");
+        lines.push(Line::from(vec![Span::styled("space", theme.key()), Span::styled(words, theme.muted())]));
     }
     if matches!(triage.status, Status::Incomplete) {
         lines.push(Line::default());

@@ -448,7 +448,9 @@ impl Behaviour for TreePane {
     fn command_anywhere(&self, command: Command, context: &mut Context<'_>) -> bool {
         let View { tree, document, .. } = &mut *context.view;
         match command {
-            Command::Fold if tree.head().is_none() && !tree.holds(document, tree.selected) => context.say("nothing stands below it"),
+            Command::Fold if tree.head().is_none() && !tree.holds(document, tree.selected) => {
+                context.say("nothing stands below it")
+            }
             Command::Fold => tree.toggle(document, tree.selected),
             Command::FoldAll | Command::UnfoldAll => {
                 let before = tree.rows.len();
