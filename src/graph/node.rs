@@ -53,44 +53,63 @@ pub(super) fn judge_node(
             Some(Ok(outcomes)) => data(outcomes, at),
             _ => None,
         };
-        let mut known = 0.0;
-        if let Some(Ok(outcomes)) = mlx_alone
-            && let Some(mlx) = data(outcomes, at)
-        {
+        let mlx_alone = mlx_alone.and_then(|ran| ran.as_ref().ok()).and_then(|outcomes| data(outcomes, at));
+        let alone = mlx_alone.as_ref().map(|mlx| {
             let exact = arbiter.as_ref().unwrap_or(&reference);
-            let three = Three { torch: &reference, exact, mlx: &mlx };
-            known = again.map_or(0.0, |again| explained(again, at, three, bound));
-            match judge::compare(three, bound, View::Isolated, known) {
-                Ok(measured) => {
-                    let verdict = measured.verdict;
-                    if result.isolated.as_ref().is_none_or(|before| worse(&measured, before)) {
-                        result.isolated = Some(measured);
-                    }
-                    note(verdict, None, result);
+            Three { torch: &reference, exact, mlx }
+        });
+        let mlx_own = own.and_then(|ran| ran.as_ref().ok()).and_then(|outcomes| data(outcomes, at));
+        let exact = data(exact, at).unwrap_or_else(|| reference.clone());
+        let together = mlx_own.as_ref().map(|mlx| Three { torch: &reference, exact: &exact, mlx });
+        let known = match (again, alone) {
+            (Some(again), Some(three)) => explained(again, at, three, bound),
+            _ => 0.0,
+        };
+        let (alone, together) = at_once(
+            reference.bytes.len() >= LARGE,
+            || alone.map(|three| judge::compare(three, bound, View::Isolated, known)),
+            || together.map(|three| judge::compare(three, bound, View::Accumulated(inherited), known)),
+        );
+        match alone {
+            Some(Ok(measured)) => {
+                let verdict = measured.verdict;
+                if result.isolated.as_ref().is_none_or(|before| worse(&measured, before)) {
+                    result.isolated = Some(measured);
                 }
-                Err(words) => note(Verdict::Broken, Some(words), result),
+                note(verdict, None, result);
             }
+            Some(Err(words)) => note(Verdict::Broken, Some(words), result),
+            None => {}
         }
-        if let Some(Ok(outcomes)) = own
-            && let Some(mlx) = data(outcomes, at)
-        {
-            let exact = data(exact, at).unwrap_or_else(|| reference.clone());
-            if let Ok(measured) = judge::compare(
-                Three { torch: &reference, exact: &exact, mlx: &mlx },
-                bound,
-                View::Accumulated(inherited),
-                known,
-            ) {
-                if let Some(left) = left.get_mut(at) {
-                    *left = Inherited::of(measured.tolerance, measured.scale);
-                }
-                if result.accumulated.as_ref().is_none_or(|before| worse(&measured, before)) {
-                    result.accumulated = Some(measured);
-                }
+        if let Some(Ok(measured)) = together {
+            if let Some(left) = left.get_mut(at) {
+                *left = Inherited::of(measured.tolerance, measured.scale);
+            }
+            if result.accumulated.as_ref().is_none_or(|before| worse(&measured, before)) {
+                result.accumulated = Some(measured);
             }
         }
     }
     left
+}
+
+/// Bytes of a result from which on its two comparisons are worth a thread.
+const LARGE: usize = 1 << 18;
+
+/// Two answers, at the same time where that is worth it.
+fn at_once<A, B: Send>(large: bool, one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+    if !large {
+        return (one(), other());
+    }
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        match other.join() {
+            Ok(other) => (one, other),
+            // As it would have gone on without a thread.
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// How far off MLX's algorithm is by its own rounding, if what MLX gave is what its algorithm gives: to within the rule's tolerance.
