@@ -90,10 +90,11 @@ impl<'a> Facts<'a> {
         self.results.stale(id).is_some()
     }
 
-    /// Lines of its forward.
+    /// Lines of its forward, with what that calls of its class and its files, as in the list of what is to be ported.
     pub fn lines(&self, id: ModuleId) -> Option<usize> {
-        let forward = self.triage.source(&self.module(id)?.class)?.forward.clone()?;
-        Some(forward.end.saturating_sub(forward.start))
+        let source = self.triage.source(&self.module(id)?.class)?;
+        source.forward.as_ref()?;
+        Some(source.lines_to_port())
     }
 
     /// The blockers that it runs: their patterns, how bad they are, what reaches them.

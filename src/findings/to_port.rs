@@ -60,6 +60,11 @@ impl ToPort {
         }
     }
 
+    /// How many blockers count in it; `?` where no source was looked through.
+    pub fn blockers_words(&self) -> String {
+        if self.place.is_some() { self.blockers.total().to_string() } else { "?".to_owned() }
+    }
+
     /// What is in it: `ops: 2 trap, 5 direct; blockers: 1 breaks; 5,408 parameters of their own`; what is not there is left out.
     pub fn content_words(&self) -> String {
         let mut words = Vec::new();

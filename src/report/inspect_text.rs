@@ -108,7 +108,7 @@ fn facts(opened: &Opened, folders: &Folders) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("weights:", headline.weights_words()),
         ("behaviour:", headline.behaviour_words()),
-        ("measured:", "nothing so far; `t2m-tui verify` runs the layers in both engines".to_owned()),
+        ("measured:", "not by this: `t2m-tui verify` runs the layers in both engines, `report` shows what is on record".to_owned()),
         ("to port:", headline.forwards_words()),
         ("blockers:", headline.blockers_words()),
     ];

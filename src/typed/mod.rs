@@ -88,6 +88,7 @@ impl Typed {
     pub fn lines(&self) -> Vec<String> {
         let line = |(at, edit): (usize, &Edit)| match (&edit.modules, self.count(at)) {
             (Which::Path(_), 1) => edit.words(),
+            (_, 1) => format!("{}, 1 module", edit.words()),
             (_, count) => format!("{}, {count} modules", edit.words()),
         };
         self.edits.iter().enumerate().map(line).collect()
@@ -207,10 +208,28 @@ impl Changed {
 /// # Errors
 /// In words: the file itself says it, the class has no such attribute, or the weight has another shape.
 pub fn check(edit: &Edit, module: &Module, checkpoint: &Checkpoint, registry: &Registry) -> Result<(), String> {
-    if let Which::Glob(glob) = &edit.modules {
-        glob_of(glob)?;
-    }
     with(module, edit, weight(module, &checkpoint.tensors), registry).map(drop)
+}
+
+/// The modules that an edit is for, where it may be made of one of them at least.
+///
+/// # Errors
+/// In words: a pattern that cannot be read, or of which no module has that attribute, or why none can have it.
+pub fn wanted(edit: &Edit, model: &Model, checkpoint: &Checkpoint, registry: &Registry) -> Result<usize, String> {
+    let modules = matching(edit, model)?;
+    let mut refused = None;
+    let mut count = 0;
+    for module in modules.iter().filter_map(|id| model.modules.get(*id)) {
+        match check(edit, module, checkpoint, registry) {
+            Ok(()) => count += 1,
+            Err(reason) => refused = refused.or(Some(reason)),
+        }
+    }
+    match (count, refused) {
+        (0, Some(reason)) => Err(reason),
+        (0, None) => Err(format!("no module there has `{}`", quoted(&edit.attribute))),
+        _ => Ok(count),
+    }
 }
 
 fn weight<'a>(module: &Module, tensors: &'a [Tensor]) -> Option<&'a [u64]> {

@@ -206,19 +206,24 @@ fn work(page: &Page<'_>, shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let titles = ["class", "=modules", "forward", "=lines", "=blockers", "=own parameters", "first", "mark"];
     table(if marked { &titles } else { &titles[..7] }, out)?;
     for work in page.work.iter().take(MOST_ROWS) {
-        write!(out, "<tr><td title=\"{}\"><code>{}</code>", html(work.class), html(short(work.class)))?;
-        write!(out, "<td class=\"n\">{}", work.modules.len())?;
-        match &work.place {
-            Some((file, line, lines)) => write!(
+        let port = &work.port;
+        write!(out, "<tr><td title=\"{}\"><code>{}</code>", html(&port.class), html(short(&port.class)))?;
+        write!(out, "<td class=\"n\">{}", port.modules.len())?;
+        match &port.place {
+            Some((file, line)) => write!(
                 out,
-                "<td class=\"at\" title=\"{}\"><code>{}:{line}</code><td class=\"n\">{lines}",
+                "<td class=\"at\" title=\"{}\"><code>{}:{line}</code><td class=\"n\">{}",
                 html(file),
-                html(page.folders.short(file))
+                html(page.folders.short(file)),
+                port.lines
             )?,
-            None => write!(out, "<td class=\"dim\">source not found<td class=\"n\">–")?,
+            None => {
+                let place = port.library.as_deref().unwrap_or("source not found");
+                write!(out, "<td class=\"dim\">{}<td class=\"n\">–", html(place))?;
+            }
         }
-        write!(out, "<td class=\"n\">{}<td class=\"n\">{}<td>", work.blockers, count(work.parameters))?;
-        if let Some(first) = work.modules.first() {
+        write!(out, "<td class=\"n\">{}<td class=\"n\">{}<td>", port.blockers_words(), count(port.parameters))?;
+        if let Some(first) = port.modules.first() {
             module(page, shown, *first, out)?;
         }
         if let Some(mark) = work.mark {

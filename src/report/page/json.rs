@@ -48,12 +48,13 @@ fn paths<'a>(page: &Page<'a>, modules: &[ModuleId]) -> Vec<&'a str> {
 }
 
 fn work_json(page: &Page<'_>, work: &Work<'_>) -> Value {
+    let port = &work.port;
     let mut value = json!({
-        "class": work.class, "instances": work.modules.len(), "modules": paths(page, &work.modules),
-        "blockers": work.blockers, "parameters": work.parameters,
+        "class": port.class, "instances": port.modules.len(), "modules": paths(page, &port.modules),
+        "lines": port.lines, "blockers": port.blockers.total(), "parameters": port.parameters,
     });
-    if let Some((file, line, lines)) = &work.place {
-        (value["file"], value["line"], value["lines"]) = (json!(file), json!(line), json!(lines));
+    if let Some((file, line)) = &port.place {
+        (value["file"], value["line"]) = (json!(file), json!(line));
     }
     if let Some(mark) = work.mark {
         (value["mark"], value["note"]) = (json!(word(mark)), json!(mark.note));

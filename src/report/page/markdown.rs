@@ -64,13 +64,17 @@ fn to_port(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n## To port\n\nEach class is ported once, however many modules have it.\n")?;
     writeln!(out, "| class | modules | place | lines | blockers | parameters | mark |\n|---|---|---|---|---|---|---|")?;
     for work in page.work.iter().take(MOST_ROWS) {
-        let (place, lines) = match &work.place {
-            Some((file, line, lines)) => (code(&format!("{}:{line}", page.folders.short(file))), lines.to_string()),
-            None => ("source not found".to_owned(), "–".to_owned()),
+        let port = &work.port;
+        let (place, lines) = match (&port.place, &port.library) {
+            (Some((file, line)), _) => {
+                (code(&format!("{}:{line}", page.folders.short(file))), port.lines.to_string())
+            }
+            (None, Some(library)) => (code(library), "–".to_owned()),
+            (None, None) => ("source not found".to_owned(), "–".to_owned()),
         };
-        let (modules, blockers) = (work.modules.len(), work.blockers);
-        let (parameters, mark) = (count(work.parameters), mark_words(work.mark));
-        let class = code(work.class);
+        let (modules, blockers) = (port.modules.len(), port.blockers_words());
+        let (parameters, mark) = (count(port.parameters), mark_words(work.mark));
+        let class = code(&port.class);
         writeln!(out, "| {class} | {modules} | {place} | {lines} | {blockers} | {parameters} | {mark} |")?;
     }
     left(out, page.work.len(), "classes")

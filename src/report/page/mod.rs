@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use crate::compare::{Trial, Verdict};
 use crate::export::state_dict::known_share;
 use crate::figures::{bytes, count, error, error_or_dash};
-use crate::findings::{Blockers, Folders, Forwards, Headline};
+use crate::findings::to_port::{ToPort, to_port};
+use crate::findings::{Blockers, Folders, Headline};
 use crate::model::{Module, ModuleId};
 use crate::open::Opened;
 use crate::session::{About, GraphRun, Note, Time};
@@ -91,16 +92,9 @@ struct Row<'a> {
     made: Option<Made>,
 }
 
-/// A forward that has to be ported.
+/// A forward that has to be ported, with the mark of its class.
 struct Work<'a> {
-    class: &'a str,
-    modules: Vec<ModuleId>,
-    /// Where its forward stands, and how many lines it has.
-    place: Option<(String, usize, usize)>,
-    /// Blockers that count in it.
-    blockers: usize,
-    /// Elements of the parameters that are its modules' own.
-    parameters: u64,
+    port: ToPort,
     mark: Option<&'a Note>,
 }
 
@@ -119,7 +113,7 @@ impl<'a> Page<'a> {
         let blockers = Blockers::of(&opened.model, &opened.triage);
         let headline = Headline::of(&opened.model, &opened.triage, known_share(opened));
         let layers: Vec<Row<'a>> = results.below(0).filter_map(|(id, layer)| row(record, id, layer)).collect();
-        let work = work(record, &headline.forwards, &blockers);
+        let work = work(record);
         let problems = problems(opened, &layers);
         let (total, folders) = (results.total(), Folders::of(&opened.triage));
         Page { record, headline, total, folders, layers, work, problems, blockers }
@@ -159,6 +153,7 @@ impl<'a> Page<'a> {
         if let Some(graph) = &self.record.graph {
             facts.push(("graph", format!("{}, {}", graph.words(), minute(graph.at))));
         }
+        facts.extend(self.opened().typed.lines().into_iter().map(|line| ("typed", line)));
         facts.push(("to port", self.headline.forwards_words()));
         facts.push(("blockers", self.headline.blockers_words()));
         facts
@@ -222,7 +217,7 @@ impl<'a> Page<'a> {
 
     /// Marks on what is no forward to port: those stand beside it.
     fn other_notes(&self) -> Vec<(&'a About, &'a Note)> {
-        let is_work = |about: &About| matches!(about, About::Class(class) if self.work.iter().any(|work| work.class == class.as_str()));
+        let is_work = |about: &About| matches!(about, About::Class(class) if self.work.iter().any(|work| work.port.class == class.as_str()));
         self.record.notes.iter().filter(|(about, _)| !is_work(about)).collect()
     }
 
@@ -310,27 +305,10 @@ fn minute(at: Time) -> String {
     text.get(..16).map_or(text.clone(), |minute| format!("{} UTC", minute.replace('T', " ")))
 }
 
-/// The forwards to port, those of most modules' parameters and lines first.
-fn work<'a>(record: &'a Record, forwards: &Forwards, blockers: &Blockers<'_>) -> Vec<Work<'a>> {
-    let (model, triage) = (&record.opened.model, &record.opened.triage);
-    let of = |modules: &[ModuleId]| {
-        let class = model.modules.get(*modules.first()?)?.class.as_str();
-        let source = triage.source(class);
-        let place = source.map(|source| {
-            let lines = source.forward.as_ref().map_or(0, |lines| lines.len());
-            let line = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
-            (source.file.clone(), line, lines)
-        });
-        let runs = |ids: &[ModuleId]| ids.iter().any(|id| modules.binary_search(id).is_ok());
-        let count = blockers.places.iter().filter(|place| place.counts() && runs(&place.modules)).count();
-        let parameters = modules.iter().filter_map(|&id| model.modules.get(id)).map(|module| module.parameters).sum();
-        let mark = record.notes.get(&About::Class(class.to_owned()));
-        Some(Work { class, modules: modules.to_vec(), place, blockers: count, parameters, mark })
-    };
-    let mut work: Vec<Work<'a>> = forwards.classes.iter().filter_map(|forward| of(&forward.modules)).collect();
-    let lines = |work: &Work<'_>| work.place.as_ref().map_or(0, |(.., lines)| *lines);
-    work.sort_by_key(|work| std::cmp::Reverse((lines(work), work.blockers, work.modules.len())));
-    work
+/// The forwards to port, with the marks of their classes.
+fn work(record: &Record) -> Vec<Work<'_>> {
+    let mark = |port: &ToPort| record.notes.get(&About::Class(port.class.clone()));
+    to_port(&record.opened).into_iter().map(|port| Work { mark: mark(&port), port }).collect()
 }
 
 /// What is wrong or refused, alike ones together, the worst first.

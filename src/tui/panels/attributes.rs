@@ -126,13 +126,15 @@ impl Attributes {
         Then::Stay
     }
 
-    /// What the text says, checked against the module; or what is wrong and where.
+    /// `layer1.*: stride=2` is for all modules at such paths: the pattern, and where what is typed of them begins.
+    fn glob(&self) -> Option<(&str, usize)> {
+        let (glob, _) = self.text.split_once(':').filter(|(glob, _)| !glob.contains('='))?;
+        Some((glob.trim(), glob.len() + 1))
+    }
+
+    /// What the text says, checked against the module, or those of its pattern; or what is wrong and where.
     fn edits(&self, document: &Document, module: &Module) -> Result<Vec<Edit>, (usize, String)> {
-        // `layer1.*: stride=2` is for all modules at such paths.
-        let (glob, begin) = match self.text.split_once(':') {
-            Some((glob, _)) if !glob.contains('=') => (Some(glob.trim()), glob.len() + 1),
-            _ => (None, 0),
-        };
+        let (glob, begin) = self.glob().map_or((None, 0), |(glob, begin)| (Some(glob), begin));
         let written = self.text.get(begin..).unwrap_or_default();
         let columns = |bytes: usize| text::width(self.text.get(..begin + bytes).unwrap_or(&self.text));
         let misread = |Misread { at, expected }: Misread| (columns(at), format!("{expected} is expected"));
@@ -146,8 +148,12 @@ impl Attributes {
             let edit = Edit { modules, attribute, value };
             if let Some(checked) = &document.checked {
                 let at = written.find(edit.attribute.as_str()).unwrap_or(0);
-                typed::check(&edit, module, &checked.checkpoint, &checked.registry)
-                    .map_err(|reason| (columns(at), reason))?;
+                let (checkpoint, registry) = (&checked.checkpoint, &checked.registry);
+                let may = match glob {
+                    Some(_) => typed::wanted(&edit, &document.model, checkpoint, registry).map(drop),
+                    None => typed::check(&edit, module, checkpoint, registry),
+                };
+                may.map_err(|reason| (columns(at), reason))?;
             }
             edits.push(edit);
         }
@@ -173,6 +179,14 @@ impl Attributes {
     fn scope_words(&self, document: &Document, module: &Module) -> String {
         if !self.for_all && self.text.is_empty() {
             return "name=value, for this module; or GLOB: name=value".to_owned();
+        }
+        if let (Some((glob, _)), Some(checked)) = (self.glob(), &document.checked) {
+            let typed = self.edits(document, module).unwrap_or_default();
+            let count = typed.first().and_then(|edit| {
+                typed::wanted(edit, &document.model, &checked.checkpoint, &checked.registry).ok()
+            });
+            let count = count.map(|count| format!(": {count}")).unwrap_or_default();
+            return format!("for modules at {}{count}", quoted(glob));
         }
         if !self.for_all {
             return "for this module".to_owned();

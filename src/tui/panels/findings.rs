@@ -181,7 +181,13 @@ impl Panel for Findings {
         match command {
             Command::Accept => return self.accept(context),
             Command::Dismiss => return Then::Close,
-            Command::Toggle => self.reading = Some(Scroll::default()),
+            Command::Toggle => {
+                let At { finding, .. } = self.at(&document.findings, self.cursor.row);
+                match document.findings.get(finding).is_some_and(|finding| !finding.words.is_empty()) {
+                    true => self.reading = Some(Scroll::default()),
+                    false => context.say("nothing more is to be said of it"),
+                }
+            }
             Command::Right => self.unfold(&document.findings),
             Command::Left => self.fold(&document.findings),
             Command::CopyRow => self.copy(context),

@@ -32,6 +32,8 @@ pub struct Marks {
     of_class: bool,
     /// Whether the note is being typed, and not the mark.
     in_note: bool,
+    /// Whether a mark was changed: what is typed first stands in for the mark that was there.
+    touched: bool,
 }
 
 /// The two lines.
@@ -71,6 +73,7 @@ impl Marks {
 
     /// The mark before, or the one behind, going round: none, the usual ones, the user's own.
     fn turn(&mut self, by: usize, known: &[Mark]) {
+        self.touched = true;
         let words: Vec<&str> = std::iter::once("").chain(known.iter().map(Mark::word)).collect();
         let [mark, _] = &mut self.draft().lines;
         let now = mark_of(mark, known);
@@ -124,7 +127,10 @@ impl Panel for Marks {
             Command::Right if !self.in_note => self.turn(1, &known),
             Command::Left if !self.in_note => self.turn(known.len(), &known),
             Command::Forget => self.draft().lines = Default::default(),
-            Command::Erase => drop(self.line().pop()),
+            Command::Erase => {
+                self.touched = true;
+                self.line().pop();
+            }
             Command::EraseAll => self.line().clear(),
             _ => {}
         }
@@ -138,7 +144,11 @@ impl Panel for Marks {
     fn text(&mut self, text: &str, _context: &mut Context<'_>) {
         let [mark, note] = MOST;
         let most = if self.in_note { note } else { mark };
+        let first = !self.in_note && !std::mem::replace(&mut self.touched, true);
         let line = self.line();
+        if first {
+            line.clear();
+        }
         let room = most.saturating_sub(line.chars().count());
         line.extend(text.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).take(room));
     }

@@ -194,8 +194,9 @@ fn groups(facts: &Facts<'_>, order: Order, numbered: &[(ModuleId, Option<f64>)])
         group.modules.push(*id);
         group.status = group.status.filter(|status| facts.triaged(*id).is_some_and(|other| other.status == *status));
         group.parameters += module.parameters;
-        if let Some(verdict) = facts.results.verdict(*id).filter(|verdict| *verdict != Verdict::NotRun) {
-            group.judged += 1;
+        let verdict = facts.results.verdict(*id).filter(|verdict| *verdict != Verdict::NotRun);
+        group.judged += usize::from(verdict.is_some() || facts.is_stale(*id));
+        if let Some(verdict) = verdict {
             group.passed += usize::from(verdict.passes());
             group.worst = group.worst.max(Some(verdict));
         }

@@ -288,7 +288,8 @@ fn measured(canvas: &Canvas<'_>, id: ModuleId, width: usize) -> (String, Style) 
         };
         let (passed, all) = (sum.passed(), view.document.to_measure(id));
         let (passed_assumed, all_assumed) = (sum.passed_as_assumed(), view.document.assumed(id));
-        if all + all_assumed == 0 && sum.running == 0 && sum.by_definition > 0 {
+        let nothing_else = all + all_assumed == 0 && sum.running == 0 && to_port(&view.document, id).is_none();
+        if nothing_else && sum.by_definition > 0 {
             return (format!("{} by def.", glyphs::verdict(Verdict::Exact)), theme.verdict(Verdict::Exact));
         }
         // What was measured with assumed values stands beside the rest, never in its sum.
