@@ -3,7 +3,7 @@
 
 use compact_str::format_compact;
 use serde_json::{Map, Value};
-use t2m_checkpoint::{Checkpoint, Content, Format};
+use t2m_checkpoint::{Checkpoint, Content, Format, TensorId};
 
 use super::asset::Block;
 use super::fit::{self, Fit, Names, Place};
@@ -29,15 +29,14 @@ struct Configured {
 pub fn configured(checkpoint: &mut Checkpoint, model: &mut Model) -> Option<Architecture> {
     let (architecture, ties) = known(checkpoint, model)?;
     for (name, first) in ties {
-        let first = checkpoint.tensors.iter().position(|tensor| tensor.name == first);
-        if let Some(first) = first.filter(|_| checkpoint.ties.iter().all(|(tied, _)| *tied != name)) {
+        if checkpoint.ties.iter().all(|(tied, _)| *tied != name) {
             checkpoint.ties.push((name, first));
         }
     }
     Some(architecture)
 }
 
-fn known(checkpoint: &Checkpoint, model: &mut Model) -> Option<(Architecture, Vec<(String, String)>)> {
+fn known(checkpoint: &Checkpoint, model: &mut Model) -> Option<(Architecture, Vec<(String, TensorId)>)> {
     let is_bare = matches!(checkpoint.content, Content::StateDict { .. }) && checkpoint.format != Format::PeftAdapter;
     if !is_bare || checkpoint.tensors.len() > MOST_CONFIGURED {
         return None;
@@ -47,7 +46,10 @@ fn known(checkpoint: &Checkpoint, model: &mut Model) -> Option<(Architecture, Ve
     let object = |key: &str| checkpoint.metadata.get(key).and_then(Value::as_object);
     if let Some(config) = object("config") {
         let Configured { block, fit, library, version, ties } = of(config, &names, "")?;
-        merge::merge(checkpoint, model, block.module(0)?, &fit, &[], Evidence::Architecture);
+        let place = |first: &str| checkpoint.tensors.iter().position(|tensor| tensor.name == first);
+        let ties: Vec<(String, TensorId)> =
+            ties.into_iter().filter_map(|(name, first)| Some((name, place(&first)?))).collect();
+        merge::merge_tied(checkpoint, model, block.module(0)?, &fit, &[], &ties, Evidence::Architecture);
         let class = block.module(0).map_or("", |root| root.class());
         let class = class.rsplit('.').next().unwrap_or_default().to_owned();
         return Some((architecture(config, class, fit, library, version), ties));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use compact_str::{CompactString, format_compact};
 use foldhash::fast::RandomState;
 use serde_json::{Map, Value};
-use t2m_checkpoint::Checkpoint;
+use t2m_checkpoint::{Checkpoint, TensorId};
 
 use super::asset::Described;
 use super::fit::{Fit, Place};
@@ -38,6 +38,19 @@ pub(super) fn merge(
     others: &[(Described<'_>, &Place)],
     evidence: Evidence,
 ) -> Vec<Told> {
+    merge_tied(checkpoint, model, root, fit, others, &[], evidence)
+}
+
+/// The same of a model that has tensors under second names, which the file leaves out: name and tensor. Their modules get them.
+pub(super) fn merge_tied(
+    checkpoint: &Checkpoint,
+    model: &mut Model,
+    root: Described<'_>,
+    fit: &Fit,
+    others: &[(Described<'_>, &Place)],
+    ties: &[(String, TensorId)],
+    evidence: Evidence,
+) -> Vec<Told> {
     let mut told = Vec::new();
     let gathered = || -> Vec<Modules<'_>> {
         let modules = others.iter().map(|(root, place)| {
@@ -48,10 +61,11 @@ pub(super) fn merge(
         modules.collect()
     };
     let others = gathered();
-    let mut walk = Walk { checkpoint, model, place: &fit.place, others, told: &mut told, known: Vec::new() };
+    let mut walk = Walk { checkpoint, model, place: &fit.place, others, ties, told: &mut told, known: Vec::new() };
     walk.module(root, "", None);
     let known = std::mem::take(&mut walk.known);
     model.describe(known, evidence, &checkpoint.tensors);
+    model.tie(ties, &checkpoint.tensors);
     leave_open(model, &told, &gathered());
     told
 }
@@ -110,6 +124,7 @@ struct Walk<'a> {
     model: &'a Model,
     place: &'a Place,
     others: Vec<Modules<'a>>,
+    ties: &'a [(String, TensorId)],
     told: &'a mut Vec<Told>,
     known: Vec<Known>,
 }
@@ -124,7 +139,8 @@ impl Walk<'_> {
             return;
         };
         let found = self.model.find(&place);
-        let is_there = found.is_some() || (parent != Some(false) && !has_parameters(module));
+        let is_there =
+            found.is_some() || (parent != Some(false) && (!has_parameters(module) || self.is_tied(module, &place)));
         if !is_there {
             return;
         }
@@ -142,6 +158,12 @@ impl Walk<'_> {
         for (name, child) in module.children() {
             self.module(child, &join(path, name), Some(true));
         }
+    }
+
+    /// Whether all parameters of a module are in the file under other names.
+    fn is_tied(&self, module: Described<'_>, path: &str) -> bool {
+        let tied = |name: &str| self.ties.iter().any(|(tied, _)| *tied == join(path, name));
+        module.children().next().is_none() && module.tensors().all(|tensor| tensor.is_buffer || tied(tensor.name))
     }
 
     /// What is known of a module that the file has; `None` where its tensors are others.

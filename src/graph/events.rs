@@ -43,6 +43,8 @@ pub struct NodeResult {
     pub ms_mlx_isolated: f64,
     /// What MLX ran, as Python.
     pub mlx: Option<String>,
+    /// The half precision that the graph has its result in; both engines computed it in float32.
+    pub widened: Option<Dtype>,
 }
 
 impl NodeResult {
@@ -63,6 +65,7 @@ impl NodeResult {
             ms_torch_f64: 0.0,
             ms_mlx_isolated: 0.0,
             mlx: None,
+            widened: None,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Tally {
     pub right: u32,
     /// Of these, those that both engines computed, and that were compared.
     pub compared: u32,
+    /// Of these, those that MLX did not run.
+    pub refused: u32,
 }
 
 /// What a run says of a module whose nodes were all run: it was measured in the graph, on the values that it gets there.
@@ -35,7 +37,7 @@ pub struct Tally {
 pub enum InGraph {
     /// Every node is right alone.
     Agrees,
-    /// One at least is wrong, failed or was refused.
+    /// One at least is wrong or failed.
     Parts,
 }
 
@@ -46,11 +48,12 @@ impl Tally {
         self.told += 1;
         self.right += u32::from(!verdict.is_bad());
         self.compared += u32::from(!matches!(verdict, NodeVerdict::Given | NodeVerdict::Refused));
+        self.refused += u32::from(verdict == NodeVerdict::Refused);
     }
 
-    /// What is said of a module of so many nodes. `None` where not all were run, or nothing was compared.
+    /// What is said of a module of so many nodes. `None` where not all were run in both engines, or nothing was compared.
     pub fn in_graph(&self, nodes: u32) -> Option<InGraph> {
-        if self.nodes < nodes || self.compared == 0 {
+        if self.nodes < nodes || self.compared == 0 || self.refused > 0 {
             return None;
         }
         Some(if self.right == self.told { InGraph::Agrees } else { InGraph::Parts })

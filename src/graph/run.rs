@@ -420,6 +420,7 @@ impl<'a> Lockstep<'a> {
         let alone = torch_ran.pop();
         let mut result = NodeResult::blank(node, index);
         result.ms_torch = single.milliseconds;
+        result.widened = widened(graph, node);
         result.ms_torch_f64 = exact.iter().chain(&alone).map(|ran| ran.milliseconds).sum();
         let (exact, alone) = (exact.map(|ran| ran.results), alone.map(|ran| ran.results));
         let exact = exact.unwrap_or_else(|| Err(String::new()));
@@ -539,6 +540,12 @@ impl<'a> Lockstep<'a> {
         }
         Ok(())
     }
+}
+
+/// The half precision that a graph says a node's result is in.
+fn widened(graph: &Graph, node: &Node) -> Option<Dtype> {
+    let types = node.outputs.iter().filter_map(|id| Some(graph.value((*id)?)?.tensor.as_ref()?.dtype));
+    types.into_iter().find(|dtype| matches!(dtype, Dtype::Float16 | Dtype::BFloat16))
 }
 
 fn give_number(node: &Node, number: Json, values: &mut Values) {

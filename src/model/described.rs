@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::tree::{close, count_parameters};
 use super::{Evidence, Model, Module, ModuleId};
-use t2m_checkpoint::Tensor;
+use t2m_checkpoint::{OwnTensor, Tensor, TensorId, TensorKind};
 
 /// What is known of a module.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +67,22 @@ impl Model {
         *self = Model { modules, warnings: std::mem::take(&mut self.warnings), ..Model::default() };
         close(self);
         count_parameters(self, tensors);
+    }
+
+    /// Give modules the tensors that they have under second names, which the file leaves out: the whole name, and the tensor.
+    pub fn tie(&mut self, ties: &[(String, TensorId)], tensors: &[Tensor]) {
+        let mut changed = false;
+        for (name, tensor) in ties {
+            let Some((path, own)) = name.rsplit_once('.') else { continue };
+            let Some(module) = self.find(path).and_then(|id| self.modules.get_mut(id)) else { continue };
+            if module.tensor(own).is_none() {
+                module.tensors.push(OwnTensor { name: own.into(), kind: TensorKind::Parameter, tensor: Some(*tensor) });
+                changed = true;
+            }
+        }
+        if changed {
+            count_parameters(self, tensors);
+        }
     }
 }
 

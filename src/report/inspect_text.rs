@@ -108,7 +108,11 @@ fn facts(opened: &Opened, folders: &Folders) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("weights:", headline.weights_words()),
         ("behaviour:", headline.behaviour_words()),
-        ("measured:", "not by this: `t2m-tui verify` runs the layers in both engines, `report` shows what is on record".to_owned()),
+        (
+            "measured:",
+            "not by this: `t2m-tui verify` runs the layers in both engines, `report` shows what is on record"
+                .to_owned(),
+        ),
         ("to port:", headline.forwards_words()),
         ("blockers:", headline.blockers_words()),
     ];

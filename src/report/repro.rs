@@ -97,7 +97,8 @@ pub fn repro(seen: &Seen, result: &NodeResult, facts: &Facts<'_>) -> Result<Repr
 /// The end of every script: the largest difference, where values that are the same on both sides have none.
 const COMPARE: &str = r#"lists = [list(each) if isinstance(each, (list, tuple)) else [each] for each in (expected, got)]
 for a, b in zip(*lists):
-    a, b = a.detach().numpy().astype(np.float64), np.array(b).astype(np.float64)
+    a, b = (np.stack([x.real, x.imag]) if np.iscomplexobj(x) else x for x in (a.detach().numpy(), np.array(b)))
+    a, b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
         same = (a == b) | (np.isnan(a) & np.isnan(b)) if a.shape == b.shape else False
         print("max abs", np.where(same, 0.0, abs(a - b)).max(initial=0.0) if a.shape == b.shape else (a.shape, b.shape))

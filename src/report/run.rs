@@ -87,6 +87,12 @@ impl Report<'_> {
             None if self.results.run() == 0 => "no node was compared".to_owned(),
             None => "no divergence: rounding explains every difference".to_owned(),
         });
+        let widened = self.results.nodes.iter().filter(|node| node.widened.is_some()).count();
+        if widened > 0 {
+            lines.push(format!(
+                "in float32: {widened} nodes have results in half precision in the graph; what a cast rounds or overflows there is not seen"
+            ));
+        }
         let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);
         let engines: Vec<String> =
             engines.map(|(side, info)| format!("{} {} ({})", side.library(), info.version, info.settings())).collect();
@@ -140,6 +146,9 @@ pub fn node_json(node: &NodeResult) -> Value {
     if let Some((file, line)) = &node.place {
         value["file"] = json!(file);
         value["line"] = json!(line);
+    }
+    if let Some(dtype) = node.widened {
+        value["graph_dtype"] = json!(dtype.name());
     }
     for (name, text) in [("mlx", &node.mlx), ("reason", &node.reason)] {
         if let Some(text) = text {

@@ -129,6 +129,8 @@ pub struct Store {
     pub earlier: Option<PathBuf>,
     /// The checkpoint, for a person who looks into the file.
     pub checkpoint: PathBuf,
+    /// Whether the user named the file, which may be anything then: only a session is written over, and nothing is set aside.
+    pub is_named: bool,
 }
 
 /// A session that was looked for.
@@ -175,10 +177,10 @@ fn is_empty(folder: &Path) -> bool {
 /// # Errors
 /// In a sentence: there is no such place for it.
 pub fn store(checkpoint: &Checkpoint, place: &Place) -> Result<Store, String> {
-    let store = |path| Store { path, earlier: None, checkpoint: checkpoint.path.clone() };
+    let store = |path| Store { path, earlier: None, checkpoint: checkpoint.path.clone(), is_named: false };
     match place {
         Place::Nowhere => Err("Nothing is kept: --session none.".to_owned()),
-        Place::File(path) => Ok(store(path.clone())),
+        Place::File(path) => Ok(Store { is_named: true, ..store(path.clone()) }),
         Place::State(None) => Err(NO_HOME.to_owned()),
         Place::State(Some(folder)) => {
             let name = identity::of(checkpoint);
@@ -329,10 +331,10 @@ impl Store {
     /// # Errors
     /// In a sentence: it cannot be read, was damaged and is set aside, or is of a newer version.
     pub fn read(&self) -> Result<Option<Session>, Unread> {
-        let found = read_at(&self.path)?;
+        let found = read_at(&self.path, self.is_named)?;
         let Some(earlier) = &self.earlier else { return Ok(found) };
         // What an earlier version has typed is taken over; the file goes once it is written anew.
-        let Some(before) = read_at(earlier)? else { return Ok(found) };
+        let Some(before) = read_at(earlier, false)? else { return Ok(found) };
         let mut session = found.unwrap_or_default();
         session.merge(before);
         Ok(Some(session))
@@ -390,14 +392,17 @@ impl Store {
     }
 }
 
-fn read_at(path: &Path) -> Result<Option<Session>, Unread> {
+/// What is in a file; one that is damaged is set aside, unless the user named it: then it may be something else.
+fn read_at(path: &Path, is_named: bool) -> Result<Option<Session>, Unread> {
     let name = shown(path);
     if !path.exists() {
         return Ok(None);
     }
     let text = match files::read_text(path, LONGEST) {
         Ok(text) => text,
-        Err(files::ReadError::NotText(byte)) => return Err(aside(path, &format!("byte {byte} is no UTF-8"))),
+        Err(files::ReadError::NotText(byte)) if !is_named => {
+            return Err(aside(path, &format!("byte {byte} is no UTF-8")));
+        }
         Err(error) => {
             return Err(Unread::Kept(format!("What was kept before is in {name}, which cannot be read: {error}.")));
         }
@@ -406,6 +411,9 @@ fn read_at(path: &Path) -> Result<Option<Session>, Unread> {
         Ok(session) => Ok(Some(session)),
         Err(Misfit::Newer(schema)) => Err(Unread::Kept(format!(
             "What is kept is of another version ({schema}) and is left alone, since a newer t2m-tui wrote it: {name}. Nothing is kept of this run."
+        ))),
+        Err(Misfit::Damaged(wrong)) if is_named => Err(Unread::Kept(format!(
+            "{name} is no session that t2m-tui can read ({wrong}), and is left as it is. Nothing is kept of this run."
         ))),
         Err(Misfit::Damaged(wrong)) => Err(aside(path, &wrong)),
     }

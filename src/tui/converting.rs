@@ -193,7 +193,7 @@ fn write(opened: &Opened, wish: &Wish, events: &Sender<Event>, stop: &AtomicBool
 }
 
 /// A path that begins with `~/` in the user's home.
-fn at_home(path: &Path) -> PathBuf {
+pub(super) fn at_home(path: &Path) -> PathBuf {
     let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     match path.strip_prefix("~") {
         Ok(rest) => home().map_or_else(|| path.to_owned(), |home| home.join(rest)),

@@ -62,6 +62,8 @@ pub struct Ran {
     pub given: Vec<Given>,
     /// What the caller would get.
     pub outputs: Option<Vec<OutputResult>>,
+    /// The same of the run before, where this one goes on from a node.
+    before: Vec<OutputResult>,
     /// libtorch, once something was heard of it.
     pub torch: Option<EngineState>,
     /// The same of MLX.
@@ -91,6 +93,7 @@ impl Ran {
         Ran {
             model,
             nodes,
+            before: Vec::new(),
             results: vec![Vec::new(); count],
             sums: vec![Sum::default(); modules],
             isolated: Levels::new(count),
@@ -120,10 +123,11 @@ impl Ran {
     /// be asked for.
     pub fn begin(&mut self, from: usize, seed: u64) -> Request {
         let mut kept = std::mem::take(&mut self.results);
+        let outputs = self.outputs.take().unwrap_or_default();
         let number = self.number + 1;
         let before = Ran::new(Arc::clone(&self.model), Arc::clone(&self.nodes));
         let specs = std::mem::take(&mut self.specs);
-        *self = Ran { progress: Progress::Running, from, number, specs, ..before };
+        *self = Ran { progress: Progress::Running, from, number, specs, before: outputs, ..before };
         kept.truncate(from);
         kept.into_iter().flatten().for_each(|result| self.add(result));
         Request { number, from, seed, specs: self.specs.clone() }
@@ -141,7 +145,15 @@ impl Ran {
             Report::Event(Event::Engine(Side::Torch, state)) => self.torch = Some(state),
             Report::Event(Event::Engine(Side::Mlx, state)) => self.mlx = Some(state),
             Report::Event(Event::Node(result)) => self.add(*result),
-            Report::Event(Event::Outputs(outputs)) => self.outputs = Some(outputs),
+            Report::Event(Event::Outputs(outputs)) => {
+                // Those of nodes before the one that it went on from stay what they were.
+                let known = |new: &OutputResult| {
+                    let before = self.before.iter().find(|old| old.name == new.name);
+                    before.filter(|_| self.from > 0 && new.measured.is_err()).cloned()
+                };
+                let outputs = outputs.into_iter().map(|new| known(&new).unwrap_or(new)).collect();
+                self.outputs = Some(outputs);
+            }
             Report::Ended(Ok(())) => self.progress = Progress::Done,
             Report::Ended(Err(stop)) => self.progress = Progress::Stopped(stop),
         }

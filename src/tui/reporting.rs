@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::converting::at_home;
 use crate::files::Inputs;
 use crate::report::page::{self, Record};
 
@@ -31,6 +32,7 @@ pub enum Refused {
 /// It cannot go there.
 pub fn write(order: Order) -> Result<String, Refused> {
     let Order { path, force, record } = order;
+    let path = at_home(&path);
     match page::write(&record, &Inputs::default(), &path, force) {
         Ok(()) => Ok(format!("the report is in {}", path.display())),
         Err(error) if error.exists() => Err(Refused::Exists),

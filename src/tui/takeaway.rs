@@ -51,6 +51,7 @@ pub fn text(view: &View, trials: &Trials, what: What) -> Result<String, String> 
     let module = view.document.module(id).ok_or("no module is selected")?;
     let node = graph::selected(view);
     match what {
+        What::Path if node.is_none() && module.path.is_empty() => Err("the whole model has no path".to_owned()),
         What::Path => Ok(escape(node.map_or(module.path.as_str(), |row| &row.name)).into_owned()),
         What::Place => {
             let (file, line) = source::place_shown(view).ok_or("no source is shown")?;
@@ -61,7 +62,11 @@ pub fn text(view: &View, trials: &Trials, what: What) -> Result<String, String> 
             None => Ok(reason(view, id)),
         },
         What::Command => Ok(match node {
-            Some(row) => format!("{} --repro {}", command(view, "run"), shell::word(&row.name)),
+            Some(row) => {
+                let inputs: String =
+                    view.ran.specs.iter().map(|spec| format!(" --input {}", shell::word(&spec.to_string()))).collect();
+                format!("{}{inputs} --repro {}", command(view, "run"), shell::word(&row.name))
+            }
             None => verify(view, trials, id),
         }),
         What::Snippet => {
@@ -120,7 +125,9 @@ fn node_reason(view: &View, row: &super::nodes::Row) -> String {
 fn command(view: &View, subcommand: &str) -> String {
     let about = &view.document.about;
     let file = if about.path.is_empty() { &view.document.name } else { &about.path };
-    let mut words = vec!["t2m-tui".to_owned(), subcommand.to_owned(), shell::word(file)];
+    // A name that begins like an option is one of this folder.
+    let file = if file.starts_with('-') { format!("./{file}") } else { file.clone() };
+    let mut words = vec!["t2m-tui".to_owned(), subcommand.to_owned(), shell::word(&file)];
     words.extend(view.document.arguments.iter().map(|word| shell::word(word)));
     words.join(" ")
 }
@@ -134,7 +141,7 @@ fn verify(view: &View, trials: &Trials, id: ModuleId) -> String {
         let path = globset::escape(&module.path);
         // What is no layer itself is run by what is below it.
         let glob = if triaged.can_run() || module.is_leaf(id) { path } else { format!("{path}.*") };
-        words += &format!(" --layers {}", shell::word(&glob));
+        words += &format!(" --layers={}", shell::word(&glob));
     }
     let dtypes: Vec<&str> = trials.dtypes.iter().filter_map(|dtype| short(*dtype)).collect();
     if dtypes != ["f32"] {

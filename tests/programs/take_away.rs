@@ -106,7 +106,7 @@ fn what_is_selected_is_copied() {
     assert!(texts[0].starts_with("blocks.0.conv"), "{texts:?}");
     assert!(texts[1].contains(".py:"), "{texts:?}");
     assert!(texts[2].contains("Conv2d"), "{texts:?}");
-    let wanted = format!("t2m-tui verify {MODULE} --source {SOURCE} --layers {}", texts[0]);
+    let wanted = format!("t2m-tui verify {MODULE} --source {SOURCE} --layers={}", texts[0]);
     assert!(texts[3].starts_with(&wanted), "{texts:?}");
     assert!(texts[4].contains("layer = nn.Conv2d(") && texts[4].contains(".transpose(0, 2, 3, 1)"), "{texts:?}");
     // The command is one that this program takes, up to the engines that are not here.

@@ -20,7 +20,12 @@ use t2m_tui::verify::Event;
 use t2m_tui::verify::recorded::basis;
 
 fn store(name: &str) -> Store {
-    Store { path: format!("/home/ada/{name}").into(), earlier: None, checkpoint: "vision_mini.pt".into() }
+    Store {
+        path: format!("/home/ada/{name}").into(),
+        earlier: None,
+        checkpoint: "vision_mini.pt".into(),
+        is_named: false,
+    }
 }
 
 /// The sample with this session, kept in the state folder.

@@ -115,7 +115,12 @@ fn the_first_form_held_attributes_alone_and_is_read() {
 }
 
 fn store(folder: &Path) -> Store {
-    Store { path: folder.join("a.json"), earlier: Some(folder.join("earlier.json")), checkpoint: "net.pt".into() }
+    Store {
+        path: folder.join("a.json"),
+        earlier: Some(folder.join("earlier.json")),
+        checkpoint: "net.pt".into(),
+        is_named: false,
+    }
 }
 
 #[test]
@@ -169,7 +174,12 @@ fn what_another_program_has_written_is_kept_too_and_an_earlier_file_taken_over()
 #[test]
 fn nothing_worth_keeping_is_no_file() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store { path: folder.path().join("sessions/a.json"), earlier: None, checkpoint: "net.pt".into() };
+    let store = Store {
+        path: folder.path().join("sessions/a.json"),
+        earlier: None,
+        checkpoint: "net.pt".into(),
+        is_named: false,
+    };
     let mut session = Session { screen: Some(Screen::default()), ..Session::default() };
     store.write(&mut session).unwrap();
     assert!(!folder.path().join("sessions").exists(), "where the user was is not worth a file");
@@ -186,7 +196,7 @@ fn what_cannot_be_written_is_a_sentence_and_is_written_once_it_can_be() {
     let folder = tempfile::tempdir().unwrap();
     let blocked = folder.path().join("state");
     fs::write(&blocked, "a file in the way").unwrap();
-    let store = Store { path: blocked.join("a.json"), earlier: None, checkpoint: "net.pt".into() };
+    let store = Store { path: blocked.join("a.json"), earlier: None, checkpoint: "net.pt".into(), is_named: false };
     let (tell, told) = mpsc::channel();
     let keeper = Keeper::start(Some(store.clone()), Session::default(), move |word| tell.send(word).unwrap());
     keeper.keep(Change::Noted(About::Module("a".to_owned()), Some(Mark::Todo), String::new()));
@@ -238,6 +248,7 @@ fn a_session_moves_to_another_place_or_stays_where_it_is() {
         path: folder.path().join(name),
         earlier: None,
         checkpoint: "x".into(),
+        is_named: false,
     });
     let keeper = Keeper::start(Some(a.clone()), Session::default(), |_| {});
     keeper.keep(Change::Noted(About::Module("a".to_owned()), Some(Mark::Todo), String::new()));
@@ -410,7 +421,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_set_aside(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store { path: folder.path().join("a.json"), earlier: None, checkpoint: "x".into() };
+        let store = Store { path: folder.path().join("a.json"), earlier: None, checkpoint: "x".into(), is_named: false };
         fs::write(&store.path, &bytes).unwrap();
         let _ = store.read();
     }
@@ -426,4 +437,23 @@ proptest! {
             let _ = text(&session).unwrap();
         }
     }
+}
+
+#[test]
+fn a_file_that_the_user_named_and_that_is_no_session_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in
+        [("config.json", &b"{\"model_type\": \"bert\"}"[..]), ("model.pt", b"PK\x03\x04\xff\xfe"), ("a.txt", b"mine")]
+    {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let store = Store { path: path.clone(), earlier: None, checkpoint: "net.pt".into(), is_named: true };
+        let Err(Unread::Kept(why)) = store.read() else { panic!("{name} was taken for a session, or set aside") };
+        assert!(why.contains(name), "{why}");
+        let mut session = Session::default();
+        session.notes.insert(About::Module("layer".to_owned()), note(Some("todo"), "", 1));
+        assert!(store.write(&mut session).is_err(), "{name} was written over");
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{name}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "nothing lies beside them");
 }

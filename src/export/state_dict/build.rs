@@ -295,7 +295,14 @@ impl<'a> Builder<'a> {
 
     /// Tensors that the file leaves out, since they are the same as others in it: tied to what those become.
     fn left_out(&mut self) {
-        for (name, tensor) in &self.opened.checkpoint.ties {
+        // One that a module has was listed with it.
+        let model = &self.opened.model;
+        let is_listed = |name: &str, tensor: TensorId| {
+            let parts =
+                name.rsplit_once('.').and_then(|(path, own)| Some((model.modules.get(model.find(path)?)?, own)));
+            parts.is_some_and(|(module, own)| module.tensor(own) == Some(tensor))
+        };
+        for (name, tensor) in self.opened.checkpoint.ties.iter().filter(|(name, tensor)| !is_listed(name, *tensor)) {
             let written = self.map.entries.iter().find(|entry| entry.from.as_slice() == [*tensor]);
             if let Some(written) = written {
                 let why = Why::Tied(written.name.to_string());

@@ -66,9 +66,7 @@ fn to_port(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     for work in page.work.iter().take(MOST_ROWS) {
         let port = &work.port;
         let (place, lines) = match (&port.place, &port.library) {
-            (Some((file, line)), _) => {
-                (code(&format!("{}:{line}", page.folders.short(file))), port.lines.to_string())
-            }
+            (Some((file, line)), _) => (code(&format!("{}:{line}", page.folders.short(file))), port.lines.to_string()),
             (None, Some(library)) => (code(library), "–".to_owned()),
             (None, None) => ("source not found".to_owned(), "–".to_owned()),
         };

@@ -182,9 +182,9 @@ impl Attributes {
         }
         if let (Some((glob, _)), Some(checked)) = (self.glob(), &document.checked) {
             let typed = self.edits(document, module).unwrap_or_default();
-            let count = typed.first().and_then(|edit| {
-                typed::wanted(edit, &document.model, &checked.checkpoint, &checked.registry).ok()
-            });
+            let count = typed
+                .first()
+                .and_then(|edit| typed::wanted(edit, &document.model, &checked.checkpoint, &checked.registry).ok());
             let count = count.map(|count| format!(": {count}")).unwrap_or_default();
             return format!("for modules at {}{count}", quoted(glob));
         }

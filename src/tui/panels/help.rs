@@ -108,7 +108,7 @@ fn sections(
     words: &[String],
 ) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let mut groups: Vec<Vec<Line<'static>>> = Vec::new();
-    let mut heading = "";
+    let mut headings: Vec<&str> = Vec::new();
     let has_words = |keys: &str, rest: &str| {
         let hay = rest.to_lowercase();
         words.iter().all(|word| hay.contains(word.as_str()) || keys.split(' ').any(|key| key.to_lowercase() == *word))
@@ -118,11 +118,13 @@ fn sections(
         if binding.keys.is_empty() || !has_words(&binding.keys.join(" "), &rest) {
             continue;
         }
-        if binding.group != heading {
-            heading = &binding.group;
-            groups.push(vec![title(theme, heading)]);
-        }
-        if let Some(group) = groups.last_mut() {
+        // The rows of a heading may stand apart in the table.
+        let at = headings.iter().position(|heading| *heading == binding.group).unwrap_or_else(|| {
+            headings.push(&binding.group);
+            groups.push(vec![title(theme, &binding.group)]);
+            headings.len() - 1
+        });
+        if let Some(group) = groups.get_mut(at) {
             let keys = binding.keys.join(" ");
             group.extend(entry(theme, width, &keys, theme.key(), &binding.help));
         }

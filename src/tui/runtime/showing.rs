@@ -23,7 +23,8 @@ const LONGEST_SCRIPT: u64 = 1 << 20;
 /// The steps of the script that is asked for, if one is.
 pub(super) fn script(wanted: &Wanted) -> Result<Option<Vec<script::Step>>, Error> {
     let Some(path) = &wanted.play else { return Ok(None) };
-    let text = files::read_text(path, LONGEST_SCRIPT).map_err(|error| Error::Show(error.to_string()))?;
+    let text =
+        files::read_text(path, LONGEST_SCRIPT).map_err(|error| Error::Show(format!("{} {error}", path.display())))?;
     let steps = script::parse(&text).map_err(|error| Error::Show(format!("{}:{error}", path.display())))?;
     Ok(Some(steps))
 }
