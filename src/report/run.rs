@@ -89,8 +89,9 @@ impl Report<'_> {
         });
         let widened = self.results.nodes.iter().filter(|node| node.widened.is_some()).count();
         if widened > 0 {
+            let results = if widened == 1 { "1 node has its result" } else { &format!("{widened} nodes have results") };
             lines.push(format!(
-                "in float32: {widened} nodes have results in half precision in the graph; what a cast rounds or overflows there is not seen"
+                "in float32: {results} in half precision in the graph; what a cast rounds or overflows there is not seen"
             ));
         }
         let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);

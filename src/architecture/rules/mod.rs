@@ -158,6 +158,13 @@ impl Rules {
     }
 }
 
+/// Whether the configuration has a key of an attribute's very name with another value, of which the expression knows nothing: whatever
+/// the two have to do with each other was not seen where the rule was found. It is not told then.
+fn is_contradicted(name: &str, expression: &Value, value: &Value, env: Env<'_>) -> bool {
+    let knows = |expression: &Value| expression.to_string().contains(&format!("\"{name}\""));
+    env.config.get(name).is_some_and(|given| !given.is_null() && given != value && !knows(expression))
+}
+
 struct Walk<'a> {
     rules: &'static Rules,
     library: usize,
@@ -178,8 +185,14 @@ impl Walk<'_> {
             Node::Of(class, attributes, tensors, children) => {
                 let class = class.and_then(|class| block.classes.get(class)).cloned().unwrap_or_default();
                 let attribute = |of: usize| self.size(block.expressions.get(of)?, path).or_else(|| value(of));
+                let told = |name: &str, of: usize| {
+                    let value = attribute(of)?;
+                    let is_torch = class.starts_with("torch.nn.");
+                    let expression = block.expressions.get(of)?;
+                    (is_torch || !is_contradicted(name, expression, &value, env)).then_some(value)
+                };
                 let attributes =
-                    attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), attribute(*of)?)));
+                    attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), told(text(*name), *of)?)));
                 let mut attributes: Map<String, Value> = attributes.collect();
                 rope::derive(&mut attributes);
                 let tensor = |&(name, buffer, exists, shape): &(usize, u8, usize, usize)| {
