@@ -6,6 +6,7 @@ use super::{Common, Failure, output};
 use crate::exit::Exit;
 use crate::open::open;
 use crate::report::page::{self, Format, Record};
+use crate::session::Place;
 use t2m_checkpoint::escape::escape;
 
 /// Arguments of `report`.
@@ -24,11 +25,21 @@ pub struct Args {
 /// Write the report of what is on record; no engine is run.
 ///
 /// # Errors
-/// The checkpoint cannot be opened, or the report cannot be written.
+/// The checkpoint cannot be opened, the session that was named cannot be read, or the report cannot be written.
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     // Before a large file is opened for nothing.
     Format::of(&args.output)?;
+    let place = common.place();
+    if let Place::File(path) = &place
+        && !path.is_file()
+    {
+        let name = escape(&path.to_string_lossy()).into_owned();
+        return Err(format!("{name}: no session is there; --session names the file that the report is made of").into());
+    }
     let opened = open(&common.options(args.checkpoint.clone()))?;
+    if let (Place::File(_), Some(why)) = (&place, &opened.kept.unkept) {
+        return Err(why.clone().into());
+    }
     let record = Record::kept(opened);
     page::write(&record, &common.inputs(), &args.output, args.force)?;
     output::print_text(&format!("{}: written\n", escape(&args.output.to_string_lossy())))?;
