@@ -1,5 +1,5 @@
 //! A report for colleagues who do not have the program: what a file holds, what of it converts, what was measured and what is left to
-//! do, as a page of HTML that needs nothing besides itself, as Markdown, or as JSON. [`Page`] holds what is said; the formats show it.
+//! do, as a page of HTML that needs nothing besides itself, as Markdown, or as JSON. `Page` holds what is said; the formats show it.
 
 mod chart;
 mod html;
