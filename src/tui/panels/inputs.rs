@@ -34,8 +34,10 @@ pub struct Inputs {
 
 impl Inputs {
     fn edit(&mut self, edit: impl FnOnce(&mut Field)) {
+        let before = self.field.text.clone();
         edit(&mut self.field);
-        self.wrong = None;
+        // What is wrong stays wrong while the cursor moves.
+        self.wrong = self.wrong.take().filter(|_| self.field.text == before);
     }
 
     fn accept(&mut self, context: &mut Context<'_>) -> Then {
@@ -68,10 +70,9 @@ impl Panel for Inputs {
         match command {
             Command::Dismiss => return Then::Close,
             Command::Accept if context.view.document.nodes.is_some() => return self.accept(context),
-            Command::Erase => self.edit(Field::erase),
-            Command::EraseAll => self.edit(|field| *field = Field::default()),
-            Command::Left | Command::Right | Command::Top | Command::Bottom => self.field.go(command),
-            _ => {}
+            _ => self.edit(|field| {
+                field.command(command);
+            }),
         }
         Then::Stay
     }

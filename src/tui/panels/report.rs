@@ -63,9 +63,12 @@ impl Report {
 
     fn edit(&mut self, edit: impl FnOnce(&mut Field)) {
         if !self.writing {
+            let before = self.path.text.clone();
             edit(&mut self.path);
-            self.wrong = None;
-            self.there = None;
+            // What is asked, or wrong, stays so while the cursor moves.
+            if self.path.text != before {
+                (self.wrong, self.there) = (None, None);
+            }
         }
     }
 }
@@ -84,10 +87,9 @@ impl Panel for Report {
         match command {
             Command::Dismiss => return Then::Close,
             Command::Accept if !self.writing => self.accept(context),
-            Command::Erase => self.edit(Field::erase),
-            Command::EraseAll => self.edit(|field| *field = Field::default()),
-            Command::Left | Command::Right | Command::Top | Command::Bottom => self.path.go(command),
-            _ => {}
+            _ => self.edit(|field| {
+                field.command(command);
+            }),
         }
         Then::Stay
     }
