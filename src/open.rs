@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::architecture::spec::InputSpec;
-use crate::architecture::{self, Architecture, FromPython, Graph};
+use crate::architecture::{self, Architecture, FromPython, Graph, Renamed};
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -287,6 +287,32 @@ fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> R
     Ok(built)
 }
 
+/// The tree by the names that tensors have in the modules of their library, and what the source disagrees with in it.
+fn by_names_of_modules(checkpoint: &Checkpoint, renamed: &Renamed, sources: &Sources) -> (Model, Vec<String>) {
+    let mut model = model::build_renamed(checkpoint, &renamed.tensors);
+    if let Some(class) = &checkpoint.root_class {
+        model.name_root(class);
+    }
+    let told = evidence::from_source(checkpoint, &mut model, sources);
+    (model, told)
+}
+
+/// How many modules are known by the source.
+fn from_source(model: &Model) -> usize {
+    model.modules.iter().filter(|module| module.evidence == Evidence::Source).count()
+}
+
+/// What is to be said of names that are not the modules'.
+fn other_names(Renamed { count, file, name, .. }: &Renamed) -> String {
+    let (file, name) = (quoted(file), quoted(name));
+    match count {
+        1 => format!("1 tensor has another name in the file than in its module: `{file}` is `{name}` in the tree."),
+        _ => format!(
+            "{count} tensors have other names in the file than in their modules, as transformers saves them: `{file}` is `{name}` in the tree, for one."
+        ),
+    }
+}
+
 /// What is kept of the checkpoint, where that is asked for.
 fn kept(options: &Options, checkpoint: &Checkpoint) -> Loaded {
     match &options.typed {
@@ -354,7 +380,20 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         }
         None => (None, None),
     };
-    let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    let mut disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    if built.is_none()
+        && let Some(renamed) = architecture::renamed(&checkpoint)
+    {
+        let (again, told) = by_names_of_modules(&checkpoint, &renamed, &sources);
+        // A source of the time when the file's names were those of the modules stays.
+        if from_source(&again) >= from_source(&model) {
+            checkpoint.warnings.push(other_names(&renamed));
+            (model, disagreements) = (again, told);
+        }
+    }
+    if let (Some(_), true, Some(renamed)) = (&built, model.is_renamed, architecture::renamed(&checkpoint)) {
+        checkpoint.warnings.push(other_names(&renamed));
+    }
     checkpoint.warnings.extend(disagreements);
     let architecture = built
         .or_else(|| architecture::configured(&mut checkpoint, &mut model))

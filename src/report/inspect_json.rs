@@ -18,7 +18,7 @@ use crate::ports::{self, Port};
 use crate::registry::library;
 use crate::triage::Status;
 use t2m_checkpoint::check::Check;
-use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport, Tensor};
+use t2m_checkpoint::{Checkpoint, OwnTensor, PickleGlobal, PickleReport, Tensor};
 
 /// The whole report. Modules, tensors and blockers are created one by one as they are written: all their JSON values
 /// together would take many times the memory of the checkpoint.
@@ -170,8 +170,8 @@ fn graph(opened: &Opened) -> Option<Value> {
 fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value {
     let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
     let source = opened.triage.source(&module.class);
-    let tensors =
-        module.tensors.iter().filter(|own| own.tensor.is_some()).map(|own| full_name(&module.path, &own.name));
+    let name = |own: &OwnTensor| opened.model.name_in_file(&opened.checkpoint, id, own).to_string();
+    let tensors = module.tensors.iter().filter(|own| own.tensor.is_some()).map(name);
     let mut value = Map::new();
     let mut put = |name: &str, field: Value| value.insert(name.to_owned(), field);
     put("path", json!(module.path.as_str()));
@@ -284,8 +284,4 @@ impl Serialize for Pickle<'_> {
         report.serialize_entry("refused", &Each(refused))?;
         report.end()
     }
-}
-
-fn full_name(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
