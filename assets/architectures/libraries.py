@@ -1,11 +1,13 @@
 """transformers and diffusers as rules.py takes them: their model classes, and a model and its flat configuration for some arguments."""
 
+import ast
 import copy
 import gzip
 import importlib
 import importlib.metadata
 import inspect
 import json
+import re
 import sys
 
 import describe
@@ -152,7 +154,7 @@ class Transformers(Library):
         transformers.logging.set_verbosity_error()
         self.transformers = transformers
         self.activations = activations_of(ACT2FN, lambda name: ACT2FN[name])
-        self.mappings, self.bases = {}, {}
+        self.mappings, self.bases, self.defaults = {}, {}, {}
         order = sorted((key for key in dir(modeling_auto) if key.endswith("_NAMES") and key != "CONFIG_MAPPING_NAMES"), key=lambda key: (key != "MODEL_MAPPING_NAMES", "CAUSAL_LM" not in key, key))
         for key in order:
             for kind, names in getattr(modeling_auto, key).items():
@@ -197,7 +199,27 @@ class Transformers(Library):
         return getattr(self.transformers, self.config_names[kind])
 
     def env(self, kind, raw):
-        return studies.flat(self.config_class(kind)(**copy.deepcopy(raw)).to_dict())
+        return self.flat(kind, self.config_class(kind)(**copy.deepcopy(raw)))
+
+    def flat(self, kind, config):
+        return {**self.asked(kind), **studies.flat(config.to_dict())}
+
+    def asked(self, kind):
+        """Keys that the code of a model asks for although no configuration has them, with what it takes then."""
+        if kind not in self.defaults:
+            found = re.findall(r"getattr\((?:self\.)?config, [\"'](\w+)[\"'], ([-\w.\"']+)\)", "".join(self.sources(kind)[1:]))
+            own = vars(self.config_class(kind)(**copy.deepcopy(self.start(kind))))
+            self.defaults[kind] = {}
+            for key, default in found:
+                if key not in own and not key.startswith("_"):
+                    try:
+                        value = ast.literal_eval(default)
+                    except (ValueError, SyntaxError):
+                        continue
+                    # Of several the one that asks whether there is any.
+                    if not value or key not in self.defaults[kind]:
+                        self.defaults[kind][key] = value
+        return self.defaults[kind]
 
     def annotations(self, kind):
         found = {}
@@ -232,7 +254,7 @@ class Transformers(Library):
         for key, value in vars(config).items():
             if isinstance(value, tuple):
                 setattr(config, key, list(value))
-        env = studies.flat(config.to_dict())
+        env = self.flat(kind, config)
         cls = getattr(self.transformers, name)
 
         def parts(model):

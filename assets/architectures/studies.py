@@ -118,7 +118,8 @@ def alternatives(key, value, annotation, words, literals=()):
         return found
     if isinstance(value, list) and value:
         if all(is_number(item) for item in value):
-            return [[2 * item for item in value], [item + 1 for item in value], [item // 2 if isinstance(item, int) else item / 2 for item in value]]
+            halves = [item // 2 if isinstance(item, int) else item / 2 for item in value]
+            return [[2 * item for item in value], [value[0] + 1, *value[1:]], [*value[:-1], 2 * value[-1]], [item + 1 for item in value], halves, value[::-1]]
         if all(isinstance(item, str) for item in value):
             ends = {item.rpartition("_")[2] for item in value}
             words = [*words, *(word for word in literals if word.rpartition("_")[2] in ends and "_" in word)][:8]
@@ -134,6 +135,9 @@ def words_of(sources, key):
     for source in sources:
         for match in re.finditer(rf"\b{last}\b\s*(?:==|!=|in|not in)\s*([\[(]?(?:\s*[\"'][\w-]+[\"']\s*,?)+)", source):
             found += re.findall(r"[\"']([\w-]+)[\"']", match.group(1))
+        for match in re.finditer(rf"\b{last}s\s*=\s*[\[(]([\"'\w, -]+)[\])]", source):
+            found += re.findall(r"[\"']([\w-]+)[\"']", match.group(1))
+        found += re.findall(rf"[\"']([\w-]+)[\"']\s+(?:not\s+)?in\s+(?:self\.|config\.)*{last}\b", source)
         for match in re.finditer(rf"\b{last}\s*:\s*Literal\[([^\]]+)\]", source):
             found += re.findall(r"[\"']([\w-]+)[\"']", match.group(1))
     return list(dict.fromkeys(found))
@@ -202,7 +206,9 @@ class Study:
             elif isinstance(value, float) and value > 1.5:
                 yield key.split("."), 1.25
             elif isinstance(value, list) and value and all(isinstance(item, int) and not isinstance(item, bool) for item in value) and 3 < max(value) < 64 and re.search("depth|layer|repeat|block", last):
-                yield key.split("."), [min(item, 3) for item in value]
+                fewer = [min(item, 3) for item in value]
+                # Which item it is that something follows is to be seen.
+                yield key.split("."), fewer if len(set(fewer)) > 1 else [3 - place % 2 for place in range(len(value))]
 
     def attempted(self, env, raw, path, value):
         """The arguments with another one, or as they are where that is no configuration."""
@@ -341,7 +347,7 @@ class Study:
                 self.add_single(builds, singles, env, raw, built)
                 self.changes.append((path, value))
                 taken += 1
-                few = 1 if isinstance(value, bool) else 2 if isinstance(value, float) else 4 if isinstance(value, int) else 3
+                few = 1 if isinstance(value, bool) else 2 if isinstance(value, float) else 4 if isinstance(value, (int, list)) else 3
                 if taken == (few if quick else min(few, 2)):
                     break
         # A switch may want another one.
