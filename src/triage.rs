@@ -270,18 +270,10 @@ fn triage_module(
         return no_row(module, module.is_leaf(id), triage.source(&module.class));
     };
     let mut triaged = ModuleTriage {
-        status: Status::Unsupported,
         difficulty: row.difficulty,
         mlx: row.mlx.clone(),
         rule: row.rule.clone(),
-        recipe: None,
-        reason: rotary(module, row).unwrap_or_else(|| row.reason.clone()),
-        plan: None,
-        unknown: Vec::new(),
-        assumed: None,
-        block: None,
-        ignores_setting: false,
-        contradicted: false,
+        ..without_row(Status::Unsupported, rotary(module, row).unwrap_or_else(|| row.reason.clone()))
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,
