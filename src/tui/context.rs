@@ -1,6 +1,6 @@
 //! What panes and panels may change besides themselves.
 
-use super::action::Effect;
+use super::action::{Command, Effect};
 use super::areas::{Areas, Rows};
 use super::keymap::Keymap;
 use super::panes::View;
@@ -29,6 +29,11 @@ impl Context<'_> {
     /// Where the open panel's rows are.
     pub fn rows(&self) -> Option<Rows> {
         self.areas.panel
+    }
+
+    /// The key of a command of the panes, for a sentence.
+    pub fn key(&self, command: Command) -> String {
+        self.keymap.key(None, command)
     }
 
     /// Put a sentence into the bottom line.

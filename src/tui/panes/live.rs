@@ -198,7 +198,7 @@ pub(super) fn run_lacking(context: &mut Context<'_>) {
     if runnable.is_empty() || view.measured.is_running() {
         return run(context, &[0]);
     }
-    context.say("nothing is missing or stale: A runs all again");
+    context.say(&format!("nothing is missing or stale: {} runs all again", context.key(Command::RunAgain)));
 }
 
 /// The layer and what it becomes on the left, the engines on the right.
@@ -314,7 +314,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static
     }
     match view.measured.layer(id) {
         Some(layer) => of_layer(canvas, id, layer, columns, &mut lines),
-        None if kept::stale(theme, view, id, columns, &mut lines) => {}
+        None if kept::stale(canvas, id, columns, &mut lines) => {}
         None if !view.measured.sum(id).is_empty() => return subtree::of_subtree(canvas, id, columns, lines),
         None => {}
     }
@@ -325,7 +325,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static
         if view.measured.layer(id).is_none() && view.measured.stale(id).is_none() {
             lines.push(Line::from(vec![
                 Span::styled("Not measured yet. ", theme.text()),
-                Span::styled("space", theme.key()),
+                canvas.key(Command::Run),
                 Span::styled(if assumed.is_some() { " runs this and its like:" } else { " runs this:" }, theme.text()),
             ]));
         }
@@ -591,7 +591,7 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
         lines.push(Line::default());
         let words = if below == 1 { "1 layer".to_owned() } else { format!("{below} layers") };
         let words = format!(" runs the {words} below it that can be measured");
-        lines.push(Line::from(vec![Span::styled("space", theme.key()), Span::styled(words, theme.muted())]));
+        lines.push(Line::from(vec![canvas.key(Command::Run), Span::styled(words, theme.muted())]));
     }
     if matches!(triage.status, Status::Incomplete) {
         lines.push(Line::default());
