@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Common, Failure, Format, output};
+use super::{Common, Failure, Format, Given, output, settings};
 use crate::config::{Config, Fault};
 use crate::exit::Exit;
 use crate::registry::Registry;
@@ -32,13 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// A source or registry file cannot be used, or stdout is closed.
-pub fn run(
-    common: &Common,
-    args: &Args,
-    configure: impl FnOnce(&mut Common) -> (Config, Vec<Fault>),
-) -> Result<Exit, Failure> {
-    let mut common = common.clone();
-    let (config, faults) = configure(&mut common);
+pub(super) fn run(mut common: Common, args: &Args, given: &Given) -> Result<Exit, Failure> {
+    let (config, faults) = settings::load(&mut common, given);
     let config = Configured { config, faults };
     let registry = Registry::load(&common.registry)?;
     let mut sources = Sources::new(&common.source)?;

@@ -194,12 +194,11 @@ impl Given {
 /// # Errors
 /// Something in it is wrong.
 fn configured(common: &mut Common, given: &Given) -> Result<Config, Failure> {
-    let (mut config, faults) = Config::load(|name| std::env::var(name).ok());
-    if !faults.is_empty() {
-        return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
+    let (config, faults) = settings::load(common, given);
+    match faults.is_empty() {
+        true => Ok(config),
+        false => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()),
     }
-    settings::join(&mut config, common, given);
-    Ok(config)
 }
 
 fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
@@ -222,7 +221,7 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
         Some(Command::Compare(args)) => compare::run(&common, &args),
         Some(Command::Report(args)) => report::run(&common, &args),
         Some(Command::Matrix(args)) => matrix::run(&common, &args),
-        Some(Command::Doctor(args)) => doctor::run(&common, &args, |common| settings::doctor(common, given)),
+        Some(Command::Doctor(args)) => doctor::run(common, &args, given),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "t2m-tui", &mut script);

@@ -237,7 +237,8 @@ fn no_graph(path: &str) -> String {
 fn tell_ignored(names: &[String]) {
     if !names.is_empty() {
         let names: Vec<String> = names.iter().map(|name| format!("`{}`", quoted(name))).collect();
-        stderr::line(&format!("--inputs: {} is no input of the graph, and ignored", names.join(", ")));
+        let are = if names.len() == 1 { "is no input of the graph, and" } else { "are no inputs of the graph, and" };
+        stderr::line(&format!("--inputs: {} {are} ignored", names.join(", ")));
     }
 }
 

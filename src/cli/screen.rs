@@ -40,7 +40,7 @@ impl Show {
     /// Nobody would press a key.
     pub fn wanted(&self, terminal: bool) -> Result<Wanted, Failure> {
         if self.play.is_none() && (self.size.is_some() || (!terminal && self.record.is_some())) {
-            return Err("without a terminal somebody has to press the keys: give --play SCRIPT as well".into());
+            return Err("nobody presses a key with --size or without a terminal: give --play SCRIPT as well".into());
         }
         let size = self.size.or((!terminal && self.play.is_some()).then_some(SIZE));
         Ok(Wanted { record: self.record.clone(), play: self.play.clone(), size })

@@ -90,6 +90,10 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// All of them, the surest first.
+    pub const ALL: [Evidence; 5] =
+        [Evidence::Exact, Evidence::Source, Evidence::Model, Evidence::Architecture, Evidence::Inferred];
+
     /// The word in JSON and on screen.
     pub fn name(self) -> &'static str {
         match self {

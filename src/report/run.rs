@@ -89,9 +89,9 @@ impl Report<'_> {
         });
         let widened = self.results.nodes.iter().filter(|node| node.widened.is_some()).count();
         if widened > 0 {
-            let results = if widened == 1 { "1 node has its result" } else { &format!("{widened} nodes have results") };
+            let nodes = if widened == 1 { "1 node" } else { &format!("{widened} nodes") };
             lines.push(format!(
-                "in float32: {results} in half precision in the graph; what a cast rounds or overflows there is not seen"
+                "{nodes} of the graph in half precision ran in float32: what a cast rounds or overflows there is not seen"
             ));
         }
         let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);

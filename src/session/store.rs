@@ -345,7 +345,7 @@ impl Store {
     /// # Errors
     /// In a sentence: nothing was written.
     pub fn write(&self, session: &mut Session) -> Result<(), String> {
-        let wrong = |error: io::Error| format!("This session is not kept: {error}: {}.", shown(&self.path));
+        let wrong = |error: io::Error| format!("This session is not kept: {}: {error}.", shown(&self.path));
         let is_beside = self.path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(BESIDE));
         if !session.is_worth_keeping() && !self.path.exists() && self.earlier.as_ref().is_none_or(|path| !path.exists())
         {
@@ -426,7 +426,7 @@ fn aside(path: &Path, wrong: &str) -> Unread {
     match aside.as_ref().map(|aside| fs::rename(path, aside)) {
         Some(Ok(())) => {
             let aside = aside.map_or_else(String::new, |aside| shown(&aside));
-            let lost = "What was typed before is lost, measured and noted too: the session is damaged";
+            let lost = "What was typed, measured and noted before is lost: the session is damaged";
             Unread::Lost(format!("{lost}; it is set aside as {aside} ({wrong})."))
         }
         Some(Err(error)) => kept_damaged(path, wrong, &error.to_string()),

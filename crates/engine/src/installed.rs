@@ -24,7 +24,7 @@ pub fn needs(side: Side) -> &'static [(&'static str, &'static str)] {
 pub struct Environment {
     /// The folder that has `bin`.
     pub prefix: PathBuf,
-    /// The folder of the packages that `distribution` is among.
+    /// The folder of the packages that the distribution is among.
     pub packages: PathBuf,
 }
 

@@ -20,6 +20,7 @@ use crate::tui::term::Console;
 
 /// The longest script.
 const LONGEST_SCRIPT: u64 = 1 << 20;
+
 /// The steps of the script that is asked for, if one is.
 pub(super) fn script(wanted: &Wanted) -> Result<Option<Vec<script::Step>>, Error> {
     let Some(path) = &wanted.play else { return Ok(None) };
