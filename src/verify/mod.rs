@@ -1,6 +1,7 @@
 //! Running modules through both engines: trials as events, for the screen and the reports alike.
 
 mod jobs;
+mod inputs;
 mod judge;
 mod pair;
 mod renamed;
@@ -285,8 +286,9 @@ impl Worker {
             let outcome = match plan {
                 Ok(plan) => {
                     let series = Series { plan, dtype, seeds: seeds.collect() };
-                    self.run_series(request, generation, module, &series, |worker, trial| {
-                        worker.tell(Event::Trial { module, trial: Box::new(trial) });
+                    let events = self.events.clone();
+                    self.run_series(request, generation, module, &series, |trial| {
+                        let _ = events.send(Event::Trial { module, trial: Box::new(trial) });
                     })
                 }
                 Err(reason) => Err(Stop::Failed(reason.clone())),
@@ -325,7 +327,7 @@ impl Worker {
         let mut trials = Vec::new();
         let seeds = (0..request.trials as u64).map(|trial| request.seed.wrapping_add(trial)).collect();
         let series = Series { plan, dtype: Dtype::Float32, seeds };
-        let outcome = self.run_series(request, generation, module, &series, |_, trial| trials.push(trial));
+        let outcome = self.run_series(request, generation, module, &series, |trial| trials.push(trial));
         let (verdict, reason) = match outcome {
             Ok(outcome) => outcome,
             Err(Stop::Failed(reason) | Stop::Absent(reason)) => (Verdict::Failed, Some(reason)),
@@ -342,7 +344,7 @@ impl Worker {
         generation: u64,
         module: ModuleId,
         series: &Series<'_>,
-        mut tell: impl FnMut(&Worker, Trial),
+        mut tell: impl FnMut(Trial),
     ) -> Result<(Verdict, Option<String>), Stop> {
         let &Series { plan, dtype, ref seeds } = series;
         // Before anything is read for a run that there cannot be.
@@ -358,12 +360,11 @@ impl Worker {
         let terms = Terms { plan, given: &[], dtype, weights: request.weights };
 
         let (mut worst, mut reason) = (Verdict::Exact, None);
-        for &seed in seeds {
-            let trial = self.engines.trial(generation, &terms, seed)?;
+        self.engines.trials(generation, &terms, seeds, |trial| {
             worst = worst.max(trial.verdict);
-            reason = reason.or_else(|| trial.complaint());
-            tell(self, trial);
-        }
+            reason = reason.take().or_else(|| trial.complaint());
+            tell(trial);
+        })?;
         Ok((worst, reason))
     }
 

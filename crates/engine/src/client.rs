@@ -1,6 +1,7 @@
 //! Asking an engine: one request at a time, with a deadline; its death is an answer, too. [`Conversation`] decides what
 //! may be said and when; this carries it to and from the program.
 
+use std::borrow::Borrow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -113,6 +114,8 @@ pub struct Client {
     cancelled: Receiver<()>,
     listener: Listener,
     running: Option<Running>,
+    /// Begun, and not yet waited for.
+    begun: Option<Result<Begun, Error>>,
     /// Why it could not be started. It is not tried again until somebody asks for that, since each attempt may take
     /// long.
     unstartable: Option<String>,
@@ -132,6 +135,14 @@ pub struct Step<'a> {
     pub runs: Vec<Run>,
     /// Values that are no longer needed afterwards.
     pub drops: Vec<u64>,
+}
+
+/// An engine that was started and has not greeted.
+#[derive(Debug)]
+struct Begun {
+    process: Process,
+    talk: Conversation,
+    generation: u64,
 }
 
 #[derive(Debug)]
@@ -157,6 +168,7 @@ impl Client {
             cancelled,
             listener,
             running: None,
+            begun: None,
             unstartable: None,
             starts: 0,
             last_id: 0,
@@ -165,7 +177,7 @@ impl Client {
 
     /// Use this program instead of the one that [`Program::find`] finds.
     pub fn with_program(self, program: Program) -> Client {
-        Client { program: Some(program), unstartable: None, ..self }
+        Client { program: Some(program), begun: None, unstartable: None, ..self }
     }
 
     /// Give the engine so much time for its greeting, whatever the deadline is.
@@ -173,20 +185,29 @@ impl Client {
         Client { greeting, ..self }
     }
 
+    /// Start the engine if necessary, and wait for nothing: [`Client::info`] says what came of it.
+    pub fn begin(&mut self) {
+        self.bury_the_dead();
+        if self.running.is_none() && self.begun.is_none() && self.unstartable.is_none() {
+            self.tell(EngineState::Starting);
+            self.begun = Some(self.launch());
+        }
+    }
+
     /// Start the engine if necessary, and return its greeting.
     ///
     /// # Errors
     /// [`Error::Down`], or [`Error::Cancelled`] while it starts.
     pub fn info(&mut self) -> Result<EngineInfo, Error> {
-        self.bury_the_dead();
+        self.begin();
         if let Some(running) = &self.running {
             return Ok(running.info.clone());
         }
         if let Some(reason) = &self.unstartable {
             return Err(Error::Down(reason.clone()));
         }
-        self.tell(EngineState::Starting);
-        match self.start() {
+        let begun = self.begun.take().unwrap_or_else(|| self.launch());
+        match begun.and_then(|begun| self.greeting(begun)) {
             Ok(running) => {
                 let info = running.info.clone();
                 self.running = Some(running);
@@ -254,7 +275,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says; [`Error::Down`] if the engine has died, and the layer with it.
-    pub fn start_run(&mut self, generation: u64, inputs: &[TensorData], compute: Dtype) -> Result<(), Error> {
+    pub fn start_run(
+        &mut self,
+        generation: u64,
+        inputs: &[impl Borrow<TensorData>],
+        compute: Dtype,
+    ) -> Result<(), Error> {
         self.settle();
         self.check(generation)?;
         if let Some(reason) = self.bury_the_dead() {
@@ -263,7 +289,7 @@ impl Client {
         let Some(running) = &self.running else {
             return Err(Error::Down(self.sentence("holds no layer; load one first")));
         };
-        let inputs: Vec<&TensorData> = inputs.iter().collect();
+        let inputs: Vec<&TensorData> = inputs.iter().map(Borrow::borrow).collect();
         let bound = output_bound(running.held.saturating_add(bytes_of(&inputs)));
         let headers = inputs.iter().map(|tensor| TensorHeader::of("", tensor)).collect();
         let id = self.next_id();
@@ -327,15 +353,19 @@ impl Client {
     }
 
     /// Start the program and greet it.
-    fn start(&mut self) -> Result<Running, Error> {
+    fn launch(&self) -> Result<Begun, Error> {
         let generation = self.cancel.generation();
         let program = match &self.program {
             Some(program) => program.clone(),
             None => Program::find(self.side).map_err(Error::Down)?,
         };
-        let mut process = Process::start(&program).map_err(Error::Down)?;
+        let process = Process::start(&program).map_err(Error::Down)?;
         process.send(encode(&Request::Hello { protocol: protocol::VERSION }, &[])?);
-        let mut talk = Conversation::new(self.side, Instant::now(), self.greeting);
+        Ok(Begun { process, talk: Conversation::new(self.side, Instant::now(), self.greeting), generation })
+    }
+
+    /// Wait until it greets.
+    fn greeting(&self, Begun { mut process, mut talk, generation }: Begun) -> Result<Running, Error> {
         let how = match self.wait(&mut process, &mut talk, Some(generation)) {
             Some(Outcome::Greeted(info)) => return Ok(Running { process, talk, info, held: 0 }),
             Some(Outcome::Over(End::Closed)) => process.end(),
