@@ -99,7 +99,8 @@ impl Terms<'_> {
         };
         if same_shape {
             // Where nothing differs the rest is known.
-            let rest = if pass.max_abs > 0.0 { spread(torch, &mlx, tolerance).map_err(unread)? } else { Spread::default() };
+            let rest =
+                if pass.max_abs > 0.0 { spread(torch, &mlx, tolerance).map_err(unread)? } else { Spread::default() };
             trial.verdict = plan.bound.judge(dtype, scale, tolerance, pass.max_abs);
             trial.apart = Some(Apart {
                 max_abs: pass.max_abs,

@@ -66,6 +66,11 @@ impl Pair {
         })
     }
 
+    /// Whether both run.
+    pub fn is_ready(&self) -> bool {
+        self.torch.is_ready() && self.mlx.is_ready()
+    }
+
     /// Load both sides of a plan.
     pub fn load(&mut self, generation: u64, plan: &Plan, weights: Weights) -> Result<(), Stop> {
         self.torch.start_load(generation, &plan.torch, &weights.torch).map_err(|error| stop(Side::Torch, error))?;

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, select};
 
 use super::conversation::{Asked, Conversation, End, Outcome, Wants};
 use super::graph::{Call, Ran, Run};
+use super::memory::Memory;
 use super::process::{PIECES, Process, Program};
 use super::protocol::{self, Request, TensorHeader};
 use super::{EngineInfo, EngineState, ModuleSpec, Side};
@@ -110,6 +111,8 @@ pub struct Client {
     program: Option<Program>,
     deadline: Duration,
     greeting: Duration,
+    /// Whether memory is shared with the engine, if there is some.
+    shares: bool,
     cancel: CancelToken,
     cancelled: Receiver<()>,
     listener: Listener,
@@ -142,6 +145,7 @@ pub struct Step<'a> {
 struct Begun {
     process: Process,
     talk: Conversation,
+    memory: Option<Memory>,
     generation: u64,
 }
 
@@ -150,6 +154,8 @@ struct Running {
     process: Process,
     talk: Conversation,
     info: EngineInfo,
+    /// Where large payloads go, if the engine has it as well.
+    memory: Option<Arc<Memory>>,
     /// Bytes of the layer that it holds.
     held: u64,
 }
@@ -164,6 +170,7 @@ impl Client {
             program: None,
             deadline,
             greeting: deadline.max(GREETING),
+            shares: true,
             cancel,
             cancelled,
             listener,
@@ -183,6 +190,21 @@ impl Client {
     /// Give the engine so much time for its greeting, whatever the deadline is.
     pub fn with_greeting(self, greeting: Duration) -> Client {
         Client { greeting, ..self }
+    }
+
+    /// Whether the engine has greeted, and was not seen to end since.
+    pub fn is_ready(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Send all through the pipe.
+    pub fn by_pipe(self) -> Client {
+        Client { shares: false, ..self }
+    }
+
+    /// Whether tensors go by memory to the engine that runs.
+    pub fn shares_memory(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.memory.is_some())
     }
 
     /// Start the engine if necessary, and wait for nothing: [`Client::info`] says what came of it.
@@ -359,15 +381,23 @@ impl Client {
             Some(program) => program.clone(),
             None => Program::find(self.side).map_err(Error::Down)?,
         };
-        let process = Process::start(&program).map_err(Error::Down)?;
-        process.send(encode(&Request::Hello { protocol: protocol::VERSION }, &[])?);
-        Ok(Begun { process, talk: Conversation::new(self.side, Instant::now(), self.greeting), generation })
+        // Where the system has none to give there is the pipe.
+        let memory = if self.shares { Memory::new().ok() } else { None };
+        let process = Process::start(&program, memory.as_ref()).map_err(Error::Down)?;
+        let hello = Request::Hello { protocol: protocol::VERSION, memory: memory.as_ref().map(Memory::offer) };
+        process.send(encode(None, &hello, &[])?);
+        let talk = Conversation::new(self.side, Instant::now(), self.greeting);
+        Ok(Begun { process, talk, memory, generation })
     }
 
     /// Wait until it greets.
-    fn greeting(&self, Begun { mut process, mut talk, generation }: Begun) -> Result<Running, Error> {
+    fn greeting(&self, Begun { mut process, mut talk, memory, generation }: Begun) -> Result<Running, Error> {
         let how = match self.wait(&mut process, &mut talk, Some(generation)) {
-            Some(Outcome::Greeted(info)) => return Ok(Running { process, talk, info, held: 0 }),
+            Some(Outcome::Greeted(info)) => {
+                let memory = memory.filter(Memory::is_accepted).map(Arc::new);
+                memory.iter().for_each(|memory| talk.share(Arc::clone(memory)));
+                return Ok(Running { process, talk, info, memory, held: 0 });
+            }
             Some(Outcome::Over(End::Closed)) => process.end(),
             Some(Outcome::Over(end)) => end.to_string(),
             Some(_) => End::Unfriendly.to_string(),
@@ -377,8 +407,8 @@ impl Client {
     }
 
     fn send(&mut self, request: &Request, asked: Asked, payload: &[&TensorData]) -> Result<(), Error> {
-        let frame = encode(request, payload)?;
         if let Some(running) = &mut self.running {
+            let frame = encode(running.memory.as_deref(), request, payload)?;
             running.process.send(frame);
             running.talk.ask(Instant::now(), asked, self.deadline);
         }
@@ -393,6 +423,10 @@ impl Client {
         let outcome = self.wait(&mut running.process, &mut running.talk, Some(asked.generation));
         if let Some(Outcome::Over(end)) = outcome {
             return Err(self.over(running, &end));
+        }
+        // Before it is asked again: now nobody reads there.
+        if let (Some(_), Some(memory)) = (&outcome, &running.memory) {
+            memory.let_go();
         }
         self.running = Some(running);
         match outcome {
@@ -418,7 +452,7 @@ impl Client {
         // An abandoned request shares its generation with later ones, which are wanted.
         if asked.generation != self.cancel.generation() {
             patience = self.cancel.patience();
-            if let Ok(frame) = encode(&Request::Cancel { generation: asked.generation }, &[]) {
+            if let Ok(frame) = encode(None, &Request::Cancel { generation: asked.generation }, &[]) {
                 running.process.send(frame);
             }
         }
@@ -510,10 +544,11 @@ impl Client {
     }
 }
 
-fn encode(request: &Request, payload: &[&TensorData]) -> Result<Vec<u8>, Error> {
-    let length: usize = payload.iter().map(|tensor| tensor.bytes.len()).sum();
-    let mut frame = Vec::with_capacity(length + 1024);
-    match protocol::write_frame(&mut frame, request, payload) {
+/// A request as a frame. A payload goes into the memory, if there is one.
+fn encode(memory: Option<&Memory>, request: &Request, payload: &[&TensorData]) -> Result<Vec<u8>, Error> {
+    let behind = if memory.is_some() { 0 } else { payload.iter().map(|tensor| tensor.bytes.len()).sum() };
+    let mut frame = Vec::with_capacity(behind + 1024);
+    match protocol::write_frame_in(memory, &mut frame, request, payload) {
         Ok(()) => Ok(frame),
         Err(error) => Err(Error::Refused(format!("the request cannot be written: {error}"))),
     }
