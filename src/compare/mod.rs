@@ -2,6 +2,7 @@
 
 mod number;
 pub mod pass;
+pub mod spread;
 pub mod statistics;
 pub mod tolerance;
 

@@ -47,10 +47,8 @@ fn run_job(engines: &mut Pair, generation: u64, job: &Job, trials: usize, seed: 
     let nothing = Weights { torch: Vec::new(), mlx: Vec::new() };
     let all = || {
         engines.load(generation, &job.plan, nothing)?;
-        for trial in 0..trials as u64 {
-            outcome.trials.push(engines.trial(generation, &terms, seed.wrapping_add(trial))?);
-        }
-        Ok(())
+        let seeds: Vec<u64> = (0..trials as u64).map(|trial| seed.wrapping_add(trial)).collect();
+        engines.trials(generation, &terms, &seeds, |trial| outcome.trials.push(trial))
     };
     let failed = all().err();
     outcome.verdict = outcome.trials.iter().map(|trial| trial.verdict).max().unwrap_or(Verdict::NotRun);
