@@ -31,13 +31,14 @@
 //! | [`config`] | the user's file, the environment | settings and keys, each with where it is from |
 //!
 //! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
-//! messages, `assets` reads what is built in.
+//! messages, `assets` reads what is built in, `both` does two things at once.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod architecture;
 mod assets;
 pub mod base64;
+mod both;
 pub mod certify;
 pub mod cli;
 pub mod compare;

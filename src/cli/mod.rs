@@ -298,6 +298,7 @@ impl Common {
             key: self.key.clone(),
             typed: TypedFrom::Kept(self.place()),
             dequantized: None,
+            identify: false,
         }
     }
 }
