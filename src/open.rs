@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use foldhash::fast::RandomState;
+
 use crate::architecture::spec::InputSpec;
 use crate::architecture::{self, Architecture, FromPython, Graph};
+use crate::both::both;
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -45,6 +48,8 @@ pub struct Options {
     pub key: Option<String>,
     /// Attributes that the user has typed.
     pub typed: TypedFrom,
+    /// Whether the file of its session is found out even if no session is kept of any checkpoint: the screen will write one.
+    pub identify: bool,
     /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
     pub dequantized: Option<Dtype>,
 }
@@ -161,7 +166,7 @@ impl Opened {
 }
 
 fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
-    let mut classes: HashSet<&str> = HashSet::new();
+    let mut classes: HashSet<&str, RandomState> = HashSet::default();
     // One by one: a set would reserve room for the classes of a million modules.
     for module in &model.modules {
         classes.insert(&module.class);
@@ -287,12 +292,22 @@ fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> R
     Ok(built)
 }
 
-/// What is kept of the checkpoint, where that is asked for.
-fn kept(options: &Options, checkpoint: &Checkpoint) -> Loaded {
-    match &options.typed {
+/// From so many tensors on, finding out which session is a checkpoint's takes longer than starting a thread.
+const MANY: usize = 2_000;
+
+/// The modules of a checkpoint, and what is kept of it, where that is asked for. For that the file's directory and pickles are
+/// gone through a second time, which need not wait for the modules.
+fn modules_and_kept(options: &Options, checkpoint: &Checkpoint) -> (Model, Loaded) {
+    let load = || match &options.typed {
         TypedFrom::Nothing | TypedFrom::Given(_) => Loaded::default(),
+        TypedFrom::Kept(place) if options.identify => session::find(checkpoint, place),
         TypedFrom::Kept(place) => session::load(checkpoint, place),
+    };
+    if checkpoint.tensors.len() < MANY || !matches!(options.typed, TypedFrom::Kept(_)) {
+        return (model::build(checkpoint), load());
     }
+    let (kept, model) = both(load, || model::build(checkpoint));
+    (model, kept)
 }
 
 /// Give the model what the user has typed of it.
@@ -341,7 +356,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     for source in &checkpoint.sources {
         sources.add_class(&source.class, &source.file, "from the checkpoint", &source.text);
     }
-    let mut model = model::build(&checkpoint);
+    let (mut model, kept) = modules_and_kept(options, &checkpoint);
     checkpoint.warnings.append(&mut model.warnings);
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
@@ -360,7 +375,6 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
-    let kept = kept(options, &checkpoint);
     let typed = take_typed(options, &kept, &checkpoint, &mut model, &registry);
     checkpoint.warnings.extend(typed.warnings.iter().cloned());
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);

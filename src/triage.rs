@@ -5,9 +5,11 @@ mod gives;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::contradicted;
 use crate::figures::share;
-use crate::model::{Model, Module, ModuleId, alike, reparametrized};
+use crate::model::{Classes, Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Assumed, Call, Plan, Refusal, Way, assumed};
@@ -163,11 +165,11 @@ pub fn triage_called(
     calls: &BTreeMap<ModuleId, &Call>,
 ) -> Triage {
     let mut triage = Triage::default();
-    let mut instances: HashMap<&str, usize> = HashMap::new();
+    let mut instances: HashMap<&str, usize, RandomState> = HashMap::default();
     for module in &model.modules {
         *instances.entry(&module.class).or_default() += 1;
     }
-    let mut asked: HashSet<&str> = HashSet::new();
+    let mut asked: HashSet<&str, RandomState> = HashSet::default();
     let mut room = FINDINGS;
     for module in &model.modules {
         // A class is looked up once: one that no source has may be that of a million modules.
@@ -225,7 +227,7 @@ fn triage_module(
     model: &Model,
     registry: &Registry,
     triage: &Triage,
-    certain: &HashSet<&str>,
+    certain: &Classes<'_>,
     id: ModuleId,
     call: Option<&Call>,
 ) -> ModuleTriage {

@@ -297,6 +297,7 @@ impl Common {
             key: self.key.clone(),
             typed: TypedFrom::Kept(self.place()),
             dequantized: None,
+            identify: false,
         }
     }
 }

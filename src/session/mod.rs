@@ -30,5 +30,5 @@ pub mod time;
 
 pub use entries::{About, Basis, Engines, GraphRun, Mark, Measured, Note, Screen, Session, Setting, Twin, TypedEntry};
 pub use keeper::{Change, Keeper, Told};
-pub use store::{Loaded, Place, Store, load};
+pub use store::{Loaded, Place, Store, find, load};
 pub use time::Time;

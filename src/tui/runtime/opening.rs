@@ -43,7 +43,7 @@ pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync
 /// The theme cannot be used, or there is no terminal.
 pub fn run(options: RunOptions) -> Result<Exit, Error> {
     // What was chosen on the screen holds for whatever is opened next.
-    let request = Mutex::new(options.open.clone());
+    let request = Mutex::new(open::Options { identify: true, ..options.open.clone() });
     let place = match &options.open.typed {
         TypedFrom::Kept(place) => place.clone(),
         TypedFrom::Nothing | TypedFrom::Given(_) => Place::Nowhere,
