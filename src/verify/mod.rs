@@ -2,6 +2,7 @@
 
 mod jobs;
 mod judge;
+pub mod keeping;
 mod pair;
 mod renamed;
 mod results;
