@@ -1,5 +1,7 @@
 //! Opening a checkpoint, up to its triage: every subcommand and the screen begin with this.
 
+pub mod watch;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +25,9 @@ use crate::source::{Roots, Sources};
 use crate::triage::{self, Status, Triage};
 use crate::typed::{Edit, Typed};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
+use t2m_checkpoint::progress;
 use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
+use watch::{Stage, Watch};
 
 /// What the user asked to open, and the help that was named.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +42,8 @@ pub struct Options {
     pub model: Option<String>,
     /// Inputs that the graph of that model is exported with; without one it is not exported.
     pub inputs: Vec<InputSpec>,
+    /// Where it is written down how far the opening is, for a thread that waits.
+    pub watch: Option<Watch>,
     /// Once this is set by another thread, the Python that builds the model is ended.
     pub stop: Option<Arc<AtomicBool>>,
     /// The folder of an environment whose site-packages are searched as well.
@@ -332,6 +338,13 @@ fn take_typed(
 /// # Errors
 /// The checkpoint, a source or a registry file cannot be used.
 pub fn open(options: &Options) -> Result<Opened, Error> {
+    let Some(watch) = options.watch.clone() else { return open_watched(options, &Watch::default()) };
+    let listener = watch.clone();
+    progress::told(move |progress| listener.hear(progress), || open_watched(options, &watch))
+}
+
+fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
+    watch.begin(Stage::Beginning);
     let registry = Registry::load(&options.registries)?;
     let mut sources = Sources::new(&options.sources)?;
     if let Some(python) = &options.python {
@@ -341,6 +354,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     if let Some(environment) = &options.environment {
         sources.add_environment(environment);
     }
+    watch.begin(Stage::Reading);
     let mut checkpoint = if demo::is_demo(&options.checkpoint) {
         demo::add_source(&mut sources);
         demo::open()?
@@ -356,11 +370,13 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     for source in &checkpoint.sources {
         sources.add_class(&source.class, &source.file, "from the checkpoint", &source.text);
     }
+    watch.begin(Stage::Modules);
     let (mut model, kept) = modules_and_kept(options, &checkpoint);
     checkpoint.warnings.append(&mut model.warnings);
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
     }
+    watch.begin(if options.model.is_some() { Stage::Building } else { Stage::Sources });
     let built = build(options, &mut checkpoint, &mut model)?;
     let (built, graph) = match built {
         Some(FromPython { architecture, places, graph }) => {
@@ -369,14 +385,17 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         }
         None => (None, None),
     };
+    watch.begin(Stage::Sources);
     let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     checkpoint.warnings.extend(disagreements);
+    watch.begin(Stage::Known);
     let architecture = built
         .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
     let typed = take_typed(options, &kept, &checkpoint, &mut model, &registry);
     checkpoint.warnings.extend(typed.warnings.iter().cloned());
+    watch.begin(Stage::Triage);
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(scaled_rotary(&model, &triage));

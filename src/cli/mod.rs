@@ -28,7 +28,7 @@ use crate::open::{Options, TypedFrom};
 use crate::session::Place;
 use crate::tui::keymap::Keymap;
 use crate::{interrupt, stderr};
-use t2m_checkpoint::escape::escape_lines;
+use t2m_checkpoint::escape::{escape_lines, quoted};
 use t2m_engine::process;
 
 /// `t2m-tui`
@@ -118,8 +118,11 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or that of a command
+    Man {
+        /// The command: inspect, verify, run and so on
+        command: Option<String>,
+    },
 }
 
 /// What a report is written as.
@@ -206,7 +209,8 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
         return Err("--record, --play and --size go with the screen: t2m-tui CHECKPOINT --play SCRIPT".into());
     }
     let mut common = cli.common;
-    let needs_none = matches!(cli.command, Some(Command::Completions { .. } | Command::Man | Command::Doctor(_)));
+    let needs_none =
+        matches!(cli.command, Some(Command::Completions { .. } | Command::Man { .. } | Command::Doctor(_)));
     let config = if needs_none { Config::built_in() } else { configured(&mut common, given)? };
     process::also_in(common.engine_folders());
     if cli.print_config {
@@ -228,12 +232,8 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
             output::print(&script)?;
             Ok(Exit::Fine)
         }
-        Some(Command::Man) => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            let keymap = Keymap::built_in().map_err(|error| error.to_string())?;
-            page.extend(docs::man(&keymap).into_bytes());
-            output::print(&page)?;
+        Some(Command::Man { command }) => {
+            output::print(&man(command.as_deref())?)?;
             Ok(Exit::Fine)
         }
         None => match cli.checkpoint {
@@ -247,6 +247,28 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
             }
         },
     }
+}
+
+/// The manual page of the program, or of one of its commands.
+fn man(of: Option<&str>) -> Result<Vec<u8>, Failure> {
+    // What `help` prints is no page.
+    let mut whole = Cli::command().disable_help_subcommand(true);
+    whole.build();
+    let mut page = Vec::new();
+    let Some(name) = of else {
+        clap_mangen::Man::new(whole).render(&mut page)?;
+        let keymap = Keymap::built_in().map_err(|error| error.to_string())?;
+        page.extend(docs::man(&keymap).into_bytes());
+        return Ok(page);
+    };
+    // A page is called t2m-tui-inspect; what is meant by both is the same.
+    let known = whole.find_subcommand(name.strip_prefix("t2m-tui-").unwrap_or(name)).cloned();
+    let Some(command) = known else {
+        let names: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
+        return Err(format!("no command is called {}: there are {}", quoted(name), names.join(", ")).into());
+    };
+    clap_mangen::Man::new(command.version(env!("CARGO_PKG_VERSION"))).render(&mut page)?;
+    Ok(page)
 }
 
 /// Whether there is a terminal that a screen can be drawn on.
@@ -291,6 +313,7 @@ impl Common {
             python: self.python.clone(),
             model: self.model.clone(),
             inputs: self.input.clone(),
+            watch: None,
             stop: None,
             environment: self.environment(),
             registries: self.registry.clone(),
@@ -310,7 +333,27 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use clap::CommandFactory;
+
+    #[test]
+    fn every_page_that_the_manual_names_is_printed() {
+        let of = |name: Option<&str>| String::from_utf8(super::man(name).unwrap()).unwrap();
+        let whole = of(None);
+        // Roff writes a hyphen as \\-.
+        let whole = whole.replace("\\-", "-");
+        let named: Vec<&str> =
+            whole.split("t2m-tui-").skip(1).filter_map(|rest| Some(rest.split_once('(')?.0)).collect();
+        assert!(named.len() >= 10 && named.contains(&"verify"), "{named:?}");
+        for name in named {
+            let page = of(Some(name)).replace("\\-", "-");
+            assert!(page.contains(&format!(".TH t2m-tui-{name} 1")), "{name}: {page}");
+            assert!(page.contains("SYNOPSIS") && page.contains("--source"), "{name}");
+        }
+        assert_eq!(of(Some("t2m-tui-inspect")), of(Some("inspect")));
+        assert!(super::man(Some("verfy")).unwrap_err().to_string().contains("there are inspect, verify"));
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

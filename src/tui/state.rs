@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use super::action::Effect;
+use ratatui::crossterm::event::KeyEvent;
+
+use super::action::{Command, Effect};
 use super::areas::Areas;
 use super::context::Context;
 use super::failed::Failed;
 use super::jobs::{Ended, Jobs, Unit};
 use super::keymap::Keymap;
-use super::panels::{Panel, Panels};
+use super::opening::Opening;
+use super::panels::{Name, Panel, Panels};
 use super::panes::View;
 use super::theme::Theme;
+use super::work::Ask;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
 use crate::session;
@@ -101,7 +105,7 @@ pub struct State {
 #[derive(Debug, Clone)]
 pub enum Screen {
     /// The checkpoint is being opened.
-    Opening(String),
+    Opening(Opening),
     /// It could not be opened.
     Failed(Failed),
     /// It is open.
@@ -166,7 +170,7 @@ impl State {
             ascii: false,
             mouse: true,
             trials: Trials::default(),
-            screen: Screen::Opening(what),
+            screen: Screen::Opening(Opening::new(what, Duration::ZERO)),
             panels: Panels::default(),
             notice: None,
             caption: None,
@@ -238,6 +242,21 @@ impl State {
             Screen::Open(view) => Some(view.place(self.panels.find.text(), &self.trials)),
             _ => None,
         }
+    }
+
+    /// Whether the bottom line asks where what is done here is kept.
+    pub fn asks_where(&self) -> bool {
+        let Screen::Open(view) = &self.screen else { return false };
+        self.panels.open.is_none() && view.work.keeping.ask == Ask::Asked
+    }
+
+    /// What a key means now. Where the bottom line asks something, its answers are keys that mean nothing else.
+    pub fn command_of(&self, key: &KeyEvent) -> Option<Command> {
+        let answer = || {
+            let answers = |command: &Command| matches!(command, Command::Keep(_));
+            self.keymap.command(Some(Name::Keep), key).filter(answers).filter(|_| self.asks_where())
+        };
+        self.keymap.command(self.panels.mode(), key).or_else(answer)
     }
 
     /// Whether something on screen moves by itself.

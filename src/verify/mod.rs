@@ -4,6 +4,7 @@ mod ahead;
 mod inputs;
 mod jobs;
 mod judge;
+pub mod keeping;
 mod pair;
 mod renamed;
 mod results;
