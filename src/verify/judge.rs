@@ -87,6 +87,7 @@ impl Terms<'_> {
             ms_mlx: 0.0,
             mlx_shape: mlx.shape.clone(),
             verdict: Verdict::Broken,
+            tf32: None,
         };
         // Outputs of different shapes cannot be subtracted: only the shapes are shown.
         if mlx.shape == torch.shape {

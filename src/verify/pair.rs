@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::compare::Trial;
+use crate::compare::{ByDefault, Trial, Verdict};
 use crate::plan::Plan;
 use t2m_checkpoint::escape::sentence;
 use t2m_checkpoint::{Dtype, TensorData};
-use t2m_engine::client::{self, CancelToken, Client};
-use t2m_engine::{EngineState, Side};
+use t2m_engine::client::{self, CancelToken, Client, Listener};
+use t2m_engine::device::arguments;
+use t2m_engine::{Device, EngineState, Side};
 
 use super::judge::{Outputs, Terms};
 use super::tensors::{Weights, mlx_input};
@@ -16,6 +17,12 @@ use super::tensors::{Weights, mlx_input};
 pub(super) struct Pair {
     torch: Client,
     mlx: Client,
+    /// MLX as it is by default, beside the exact one, where that is asked for.
+    by_default: Option<Client>,
+    /// The device that was asked for.
+    device: Option<Device>,
+    /// Makes a client of MLX's; its listener is left out of one that computes beside another.
+    another: Box<dyn Fn(bool) -> Client + Send>,
     cancel: CancelToken,
 }
 
@@ -37,7 +44,25 @@ impl Pair {
         listener: impl Fn(Side, EngineState) + Clone + Send + 'static,
     ) -> Pair {
         let client = |side| Client::new(side, deadline, cancel.clone(), Box::new(listener.clone()));
-        Pair { torch: client(Side::Torch), mlx: client(Side::Mlx), cancel: cancel.clone() }
+        let (torch, mlx) = (client(Side::Torch), client(Side::Mlx));
+        let of = cancel.clone();
+        let another = move |is_heard| {
+            let listener: Listener = if is_heard { Box::new(listener.clone()) } else { Box::new(|_, _| {}) };
+            Client::new(Side::Mlx, deadline, of.clone(), listener)
+        };
+        Pair { torch, mlx, by_default: None, device: None, another: Box::new(another), cancel: cancel.clone() }
+    }
+
+    /// Let MLX compute there, and also as it does by default where `tf32` is set. Its program is started again where it runs elsewhere.
+    pub fn compute_on(&mut self, device: Option<Device>, tf32: bool) {
+        let is_elsewhere = self.device != device;
+        if is_elsewhere {
+            self.mlx = (self.another)(true).with_arguments(arguments(device, false));
+            self.device = device;
+        }
+        if self.by_default.is_none() || is_elsewhere || !tf32 {
+            self.by_default = tf32.then(|| (self.another)(false).with_arguments(arguments(device, true)));
+        }
     }
 
     /// An engine that could not be started may be tried again.
@@ -63,6 +88,10 @@ impl Pair {
     pub fn load(&mut self, generation: u64, plan: &Plan, weights: Weights) -> Result<(), Stop> {
         self.torch.start_load(generation, &plan.torch, &weights.torch).map_err(|error| stop(Side::Torch, error))?;
         let started = self.mlx.start_load(generation, &plan.mlx, &weights.mlx).map_err(|error| stop(Side::Mlx, error));
+        if let Some(by_default) = &mut self.by_default {
+            // What it cannot load it cannot run either, which its trials say.
+            let _ = by_default.start_load(generation, &plan.mlx, &weights.mlx).and_then(|()| by_default.finish_load());
+        }
         // The engines have the weights now; a large layer need not be held twice.
         drop(weights);
         self.torch.finish_load().map_err(|error| stop(Side::Torch, error))?;
@@ -87,7 +116,26 @@ impl Pair {
         if self.cancel.generation() != generation {
             return Err(Stop::Cancelled);
         }
-        terms.judge(seed, &inputs, &Outputs { torch, mlx, arbiter }).map_err(Stop::Failed)
+        let mut outputs = Outputs { torch, mlx, arbiter };
+        let mut trial = terms.judge(seed, &inputs, &outputs).map_err(Stop::Failed)?;
+        if let Some(by_default) = self.by_default.as_mut().filter(|_| dtype == Dtype::Float32) {
+            let ran = by_default.start_run(generation, &for_mlx, dtype).and_then(|()| by_default.finish_run());
+            let judged = match ran.map_err(|error| stop(Side::Mlx, error)) {
+                Ok(output) => {
+                    outputs.mlx = output;
+                    terms.judge(seed, &inputs, &outputs)
+                }
+                Err(Stop::Failed(reason)) => Err(reason),
+                Err(other) => return Err(other),
+            };
+            trial.tf32 = Some(Box::new(match judged {
+                Ok(Trial { verdict, apart, ms_mlx, .. }) => ByDefault { verdict, apart, ms_mlx, reason: None },
+                Err(reason) => {
+                    ByDefault { verdict: Verdict::Failed, apart: None, ms_mlx: 0.0, reason: Some(reason) }
+                }
+            }));
+        }
+        Ok(trial)
     }
 }
 

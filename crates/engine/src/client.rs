@@ -1,6 +1,7 @@
 //! Asking an engine: one request at a time, with a deadline; its death is an answer, too. [`Conversation`] decides what
 //! may be said and when; this carries it to and from the program.
 
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,6 +108,7 @@ impl CancelToken {
 pub struct Client {
     side: Side,
     program: Option<Program>,
+    arguments: Vec<OsString>,
     deadline: Duration,
     greeting: Duration,
     cancel: CancelToken,
@@ -151,6 +153,7 @@ impl Client {
         Client {
             side,
             program: None,
+            arguments: Vec::new(),
             deadline,
             greeting: deadline.max(GREETING),
             cancel,
@@ -166,6 +169,11 @@ impl Client {
     /// Use this program instead of the one that [`Program::find`] finds.
     pub fn with_program(self, program: Program) -> Client {
         Client { program: Some(program), unstartable: None, ..self }
+    }
+
+    /// Start the program that is found with these arguments.
+    pub fn with_arguments(self, arguments: Vec<OsString>) -> Client {
+        Client { arguments, ..self }
     }
 
     /// Give the engine so much time for its greeting, whatever the deadline is.
@@ -331,7 +339,7 @@ impl Client {
         let generation = self.cancel.generation();
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => Program::find(self.side).map_err(Error::Down)?,
+            None => Program { arguments: self.arguments.clone(), ..Program::find(self.side).map_err(Error::Down)? },
         };
         let mut process = Process::start(&program).map_err(Error::Down)?;
         process.send(encode(&Request::Hello { protocol: protocol::VERSION }, &[])?);
