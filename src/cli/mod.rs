@@ -29,7 +29,7 @@ use crate::session::Place;
 use crate::tui::keymap::Keymap;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::{escape_lines, quoted};
-use t2m_engine::process;
+use t2m_engine::{Device, process};
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -86,6 +86,12 @@ pub struct Common {
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Where MLX computes; without it on MLX's own default, a GPU where there is one (Metal on a Mac, CUDA with mlx-cuda-13)
+    #[arg(long, value_enum, global = true)]
+    pub device: Option<Processor>,
+    /// Show beside the exact run what MLX gives by default, which multiplies float32 rounded to TF32 where its GPU can
+    #[arg(long, global = true)]
+    pub tf32: bool,
     /// Where results, marks, notes and what was typed are kept: state (the state folder), beside (FILE.t2m-session.json), none, or
     /// a file. Without it: as answered on the screen, else the state folder
     #[arg(long, value_name = "state|beside|none|FILE", global = true)]
@@ -132,6 +138,14 @@ pub enum Format {
     Text,
     Json,
     Md,
+}
+
+/// Where MLX computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Processor {
+    Cpu,
+    Gpu,
 }
 
 /// Levels of colour.
@@ -281,6 +295,14 @@ impl Common {
     pub fn environment(&self) -> Option<PathBuf> {
         let active = || ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().find_map(std::env::var_os);
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
+    }
+
+    /// Where MLX is to compute.
+    pub fn device(&self) -> Option<Device> {
+        self.device.map(|device| match device {
+            Processor::Cpu => Device::Cpu,
+            Processor::Gpu => Device::Gpu,
+        })
     }
 
     /// Where what outlives a run is kept.

@@ -119,7 +119,8 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         Weights::Random => WeightSource::Random,
     };
     let (trials, dtypes) = (usize::from(args.trials), dtypes(&args.dtype));
-    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive };
+    let (device, tf32) = (common.device(), common.tf32);
+    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive, device, tf32 };
     let mut record = Record::begin(&opened, &common.place(), &request);
     runner.submit(request);
 
