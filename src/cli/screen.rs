@@ -76,7 +76,7 @@ pub fn run(common: &Common, checkpoint: PathBuf, show: Wanted, config: &Config) 
         show,
         ascii: common.ascii,
         mouse: config.flag("mouse"),
-        trials: trials(config),
+        trials: Trials { device: common.device(), tf32: common.tf32, ..trials(config) },
         keymap: config.keymap.clone(),
         notify: Notify { by, after: Duration::from_secs(config.number("notify-after")) },
         ask: common.session.is_none() && session::store::answer().is_none(),

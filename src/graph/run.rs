@@ -38,9 +38,9 @@ use crate::registry::aten::{Table, functional};
 use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{self, CancelToken, Client, Step};
+use t2m_engine::device::arguments;
 use t2m_engine::graph::{Call, Outcome, Place, Run};
-use t2m_engine::process::Program;
-use t2m_engine::{EngineInfo, EngineState, Side};
+use t2m_engine::{Device, EngineInfo, EngineState, Side};
 pub use watched::Watched;
 
 /// A value that lives in the engines.
@@ -166,14 +166,9 @@ impl<'a> Lockstep<'a> {
         Lockstep { table, ..self }
     }
 
-    /// Let MLX compute on this device: `cpu` or `gpu`.
-    ///
-    /// # Errors
-    /// Its program is not there.
-    pub fn on_device(self, device: &str) -> Result<Lockstep<'a>, Stop> {
-        let program = Program::find(Side::Mlx).map_err(Stop::Engine)?;
-        let arguments = ["--device", device].map(Into::into).into();
-        Ok(Lockstep { mlx: self.mlx.with_program(Program { arguments, ..program }), ..self })
+    /// Let MLX compute there, by its own choice without a device; with TF32 where its GPU has that, if it is asked for.
+    pub fn on_device(self, device: Option<Device>, tf32: bool) -> Lockstep<'a> {
+        Lockstep { mlx: self.mlx.with_arguments(arguments(device, tf32)), ..self }
     }
 
     /// Begin at this node: those before it are run by torch alone, and nothing is told of them.

@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use foldhash::fast::RandomState;
 use serde_json::{Map, Value};
 
 use t2m_checkpoint::OwnTensor;
@@ -106,6 +107,9 @@ impl Evidence {
     }
 }
 
+/// Classes that a model has for certain.
+pub type Classes<'a> = HashSet<&'a str, RandomState>;
+
 /// From this confidence on, the likeliest of several classes may be used.
 const LIKELY: f32 = 0.9;
 
@@ -118,7 +122,7 @@ impl Module {
     /// Whether an inferred class is used although others are possible: it is by far the likeliest, and the model has
     /// none of the others for certain. If some weights are transposed (Conv1D of transformers), a square one may be as
     /// well.
-    pub fn is_likely(&self, certain: &HashSet<&str>) -> bool {
+    pub fn is_likely(&self, certain: &Classes<'_>) -> bool {
         self.confidence >= LIKELY && !self.alternatives.iter().any(|class| certain.contains(class.as_str()))
     }
 
@@ -152,7 +156,7 @@ impl Model {
     }
 
     /// The classes of those modules that have only one possible class.
-    pub fn certain_classes(&self) -> HashSet<&str> {
+    pub fn certain_classes(&self) -> Classes<'_> {
         let certain = self.modules.iter().filter(|module| module.alternatives.is_empty());
         certain.map(|module| module.class.as_str()).collect()
     }

@@ -10,6 +10,7 @@ use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
 use super::work::Keeping;
 use crate::architecture::{self, Architecture};
+use crate::both::both;
 use crate::export::state_dict::known_share;
 use crate::filter::{Facts, Kept};
 use crate::findings::blockers::Serious;
@@ -225,6 +226,13 @@ pub struct Place {
 impl Document {
     /// From an opened checkpoint.
     pub fn of(opened: &Opened) -> Document {
+        // Of a large model the share of the weights takes as long as all the rest.
+        let (weights, mut document) = both(|| known_share(opened), || Document::without_weights(opened));
+        document.headline.weights = weights;
+        document
+    }
+
+    fn without_weights(opened: &Opened) -> Document {
         let checkpoint = &opened.checkpoint;
         let name = checkpoint.path.file_name().unwrap_or(checkpoint.path.as_os_str()).to_string_lossy().into_owned();
         let mut document = Document::new(name, opened.model.clone(), opened.triage.clone());
@@ -240,7 +248,6 @@ impl Document {
         document.marks = marks(&document.findings);
         document.ops = ops::counts(opened);
         document.port = to_port::of(&opened.model, &opened.triage, &document.ops, opened.architecture.as_deref());
-        document.headline.weights = known_share(opened);
         document.nodes = Nodes::of(opened).map(Arc::new);
         if document.nodes.is_some() {
             let takes = inputs::takes(&opened.checkpoint, opened.whole_graph(), opened.outline.as_deref());

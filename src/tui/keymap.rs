@@ -191,6 +191,16 @@ impl Keymap {
     }
 }
 
+impl Command {
+    /// Whether a key that types a character would never be this command's in a panel: text is typed then.
+    pub fn is_typed_over(self, panel: Name) -> bool {
+        let of_text = matches!(self, Command::Erase | Command::EraseAll | Command::Complete);
+        // Nothing is typed while a Python builds the model, and the line in which matches are looked for can be left.
+        let while_it_runs = panel == Name::Build && matches!(self, Command::Cancel | Command::Dismiss);
+        of_text || (panel.is_typed_in() && !while_it_runs)
+    }
+}
+
 impl Key {
     fn of(event: &KeyEvent) -> Option<Key> {
         let control = event.modifiers.contains(KeyModifiers::CONTROL);
@@ -228,6 +238,11 @@ impl Key {
         }
         let character = if control { character.to_ascii_lowercase() } else { character };
         Some(Key { code: KeyCode::Char(character), control, alt, shift })
+    }
+
+    /// Whether it types a character where text is typed.
+    pub fn is_typed(self) -> bool {
+        matches!(self.code, KeyCode::Char(_)) && !self.control && !self.alt
     }
 
     /// The names of keys that are no characters.

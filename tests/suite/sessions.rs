@@ -31,7 +31,7 @@ fn engine(version: &str) -> EngineInfo {
 }
 
 fn setting(weights: WeightSource) -> Setting {
-    Setting { weights, dtypes: vec![Dtype::Float32], trials: 2, seed: 7, twins: false }
+    Setting { weights, dtypes: vec![Dtype::Float32], trials: 2, seed: 7, twins: false, tf32: false }
 }
 
 fn measured(rests_on: Basis, at: u64) -> Measured {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::conversation::End;
 use super::installed::{self, Environment};
+use super::memory::Memory;
 use super::{Side, environment};
 use crate::child::{self, Group, LastWords};
 use t2m_checkpoint::escape::escape;
@@ -130,11 +132,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Start the program.
+    /// Start the program, which inherits the memory.
     ///
     /// # Errors
     /// The system's reason, with the program's path.
-    pub fn start(program: &Program) -> Result<Process, String> {
+    pub fn start(program: &Program, memory: Option<&Memory>) -> Result<Process, String> {
         let failed = |error: std::io::Error| format!("{} cannot be started: {error}", shown(&program.path));
         let mut command = Command::new(&program.path);
         command
@@ -144,7 +146,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut group = Group::start(&mut command).map_err(failed)?;
+        let mut group = Group::start_with(&mut command, memory.map(AsFd::as_fd)).map_err(failed)?;
         let (stop, child) = (group.stop(), group.child());
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {

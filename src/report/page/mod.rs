@@ -161,10 +161,15 @@ impl<'a> Page<'a> {
 
     fn measured_words(&self) -> String {
         if self.layers.is_empty() {
-            return "nothing is on record; space and a on the screen measure layers in both engines".to_owned();
+            return "nothing is on record; `t2m-tui verify` measures layers in both engines, and so do space and a on the screen".to_owned();
         }
         let passed = self.total.passed_words(self.headline.to_measure());
-        format!("{passed}; {}", self.total.words())
+        let others = match self.headline.unmeasurable {
+            0 => String::new(),
+            1 => ", 1 more cannot be measured".to_owned(),
+            more => format!(", {more} more cannot be measured"),
+        };
+        format!("{passed}{others}; {}", self.total.words())
     }
 
     /// Results that say nothing of the file as it is now.

@@ -17,7 +17,7 @@ use crate::statistics::Statistics;
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::context::Context;
+use crate::tui::context::{Context, Hit};
 use crate::tui::document::Document;
 use crate::tui::draw::bars;
 use crate::tui::glyphs;
@@ -160,9 +160,10 @@ impl Panel for Details {
     }
 
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return Then::Close };
-        if let Some(row) = rows.at(at) {
-            self.cursor.row = row;
+        match context.hit(at) {
+            Hit::Row(row) => self.cursor.row = row,
+            Hit::Inside => {}
+            Hit::Beside => return Then::Close,
         }
         Then::Stay
     }
@@ -394,6 +395,15 @@ fn histogram(canvas: &Canvas<'_>, found: &Statistics, columns: usize) -> Vec<Lin
     let (theme, histogram) = (canvas.theme, &found.histogram);
     if histogram.counts().is_empty() {
         return Vec::new();
+    }
+    // One number has no axis on which it could lie.
+    if let Some((least, most)) = found.range.filter(|(least, most)| least == most) {
+        let words = match found.finite() {
+            1 => format!("it is {}", figure(least)),
+            all if most == 0.0 => format!("all {} are zero", count(all)),
+            all => format!("all {} are {}", count(all), figure(least)),
+        };
+        return vec![Line::styled(words, theme.muted())];
     }
     let counts = histogram.columns(columns.min(64));
     let each = histogram.counts().len().div_ceil(counts.len());

@@ -155,7 +155,7 @@ pub fn run(context: &mut Context<'_>, from: usize) {
     }
     view.tree.show_nodes(&view.document, true);
     view.show(Pane::Graph, shape);
-    let request = view.ran.begin(from, context.trials.seed);
+    let request = view.ran.begin(from, context.trials.seed, context.trials.device);
     context.effects.push(Effect::RunGraph(request));
 }
 
