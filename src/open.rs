@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foldhash::fast::RandomState;
 
 use crate::architecture::spec::InputSpec;
-use crate::architecture::{self, Architecture, FromPython, Graph};
+use crate::architecture::{self, Architecture, FromPython, Graph, Renamed};
 use crate::both::both;
 use crate::demo;
 use crate::evidence;
@@ -298,6 +298,32 @@ fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> R
     Ok(built)
 }
 
+/// The tree by the names that tensors have in the modules of their library, and what the source disagrees with in it.
+fn by_names_of_modules(checkpoint: &Checkpoint, renamed: &Renamed, sources: &Sources) -> (Model, Vec<String>) {
+    let mut model = model::build_renamed(checkpoint, &renamed.tensors);
+    if let Some(class) = &checkpoint.root_class {
+        model.name_root(class);
+    }
+    let told = evidence::from_source(checkpoint, &mut model, sources);
+    (model, told)
+}
+
+/// How many modules are known by the source.
+fn from_source(model: &Model) -> usize {
+    model.modules.iter().filter(|module| module.evidence == Evidence::Source).count()
+}
+
+/// What is to be said of names that are not the modules'.
+fn other_names(Renamed { count, file, name, .. }: &Renamed) -> String {
+    let (file, name) = (quoted(file), quoted(name));
+    match count {
+        1 => format!("1 tensor has another name in the file than in its module: `{file}` is `{name}` in the tree."),
+        _ => format!(
+            "{count} tensors have other names in the file than in their modules, as transformers saves them: `{file}` is `{name}` in the tree, for one."
+        ),
+    }
+}
+
 /// From so many tensors on, finding out which session is a checkpoint's takes longer than starting a thread.
 const MANY: usize = 2_000;
 
@@ -386,7 +412,20 @@ fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
         None => (None, None),
     };
     watch.begin(Stage::Sources);
-    let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    let mut disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    if built.is_none()
+        && let Some(renamed) = architecture::renamed(&checkpoint)
+    {
+        let (again, told) = by_names_of_modules(&checkpoint, &renamed, &sources);
+        // A source of the time when the file's names were those of the modules stays.
+        if from_source(&again) >= from_source(&model) {
+            checkpoint.warnings.push(other_names(&renamed));
+            (model, disagreements) = (again, told);
+        }
+    }
+    if let (Some(_), true, Some(renamed)) = (&built, model.is_renamed, architecture::renamed(&checkpoint)) {
+        checkpoint.warnings.push(other_names(&renamed));
+    }
     checkpoint.warnings.extend(disagreements);
     watch.begin(Stage::Known);
     let architecture = built
