@@ -17,4 +17,5 @@ mod planted;
 mod same;
 mod sessions;
 mod terminal;
+mod transport;
 mod verify;
