@@ -105,7 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_spread_is_that_of_the_definition_to_the_bit(
-            torch in proptest::collection::vec(number(), 0..4000),
+            torch in proptest::collection::vec(number(), 0..2500),
             steps in 1u64..50,
             floor in prop_oneof![Just(0.0), Just(1e-3), Just(5.0)],
         ) {

@@ -112,11 +112,16 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut inputs = Inputs::default();
+        let zeros = |bytes| Arc::new(TensorData { dtype: Dtype::UInt8, shape: vec![bytes], bytes: vec![0; bytes] });
+        inputs.keep(drawn(1, 0), Given { torch: zeros(KEPT / 2), mlx: zeros(KEPT / 2 + 1) });
+        assert!(inputs.drawn.is_empty(), "one that is larger is not kept");
         for seed in 0..20 {
-            inputs.draw(drawn(1 << 10, seed)).unwrap();
+            let same = zeros(10 << 20);
+            inputs.keep(drawn(1, seed), Given { torch: Arc::clone(&same), mlx: same });
             let held: usize = inputs.drawn.iter().map(|(_, given)| given.bytes()).sum();
             assert!(held == inputs.bytes && held <= KEPT, "{held}");
         }
-        assert!(inputs.drawn.len() > 2, "the last are there");
+        assert_eq!(inputs.drawn.len(), 6);
+        assert_eq!(inputs.drawn.back().map(|(drawn, _)| drawn.seed), Some(19), "the last are there");
     }
 }

@@ -21,4 +21,5 @@ mod planted;
 mod same;
 mod sessions;
 mod terminal;
+mod transport;
 mod verify;

@@ -169,7 +169,7 @@ fn an_engine_that_hangs_is_ended_at_the_deadline() {
 #[test]
 fn another_protocol_is_told_with_both_numbers() {
     let mut bench = bench(&["--other-protocol"], Duration::from_secs(60));
-    let reason = "t2m-mlx: engine speaks protocol 6, this program speaks 5; install both from the same version";
+    let reason = "t2m-mlx: engine speaks protocol 7, this program speaks 6; install both from the same version";
     assert_eq!(bench.client.info(), Err(Error::Down(reason.to_owned())));
     bench.client = bench.client.with_program(Program::at(fake_engine()));
     bench.works();
