@@ -4,9 +4,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[allow(dead_code)]
-#[path = "../../benches/generate/mod.rs"]
-mod generate;
 
 mod assumed;
 mod aten;
@@ -15,7 +12,6 @@ mod certify_ops;
 mod convert;
 mod graph_runs;
 mod graphs;
-mod instructions;
 mod layers;
 mod planted;
 mod same;
