@@ -118,7 +118,16 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         Weights::Random => WeightSource::Random,
     };
     let (trials, dtypes) = (usize::from(args.trials), dtypes(&args.dtype));
-    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive, device: common.device(), tf32: common.tf32 };
+    let request = Request {
+        modules,
+        trials,
+        dtypes,
+        seed: args.seed,
+        weights,
+        naive: args.naive,
+        device: common.device(),
+        tf32: common.tf32,
+    };
     runner.submit(request);
 
     let mut results = Results::of(opened.model.clone(), &opened.triage);

@@ -4,6 +4,7 @@ mod number;
 pub mod pass;
 pub mod statistics;
 pub mod tolerance;
+pub mod winograd;
 
 use serde::{Deserialize, Serialize};
 use t2m_checkpoint::Dtype;

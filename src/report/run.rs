@@ -43,7 +43,8 @@ impl Report<'_> {
             }
             for (value, other) in outputs.iter_mut().zip(others.outputs.iter().flatten()) {
                 let other = output_json(other);
-                value["tf32"] = json!({"max_abs": other["max_abs"], "mean_abs": other["mean_abs"], "verdict": other["verdict"]});
+                value["tf32"] =
+                    json!({"max_abs": other["max_abs"], "mean_abs": other["mean_abs"], "verdict": other["verdict"]});
             }
         }
         let mut summary = Map::new();
@@ -113,6 +114,14 @@ impl Report<'_> {
                 "in float32: {results} in half precision in the graph; what a cast rounds or overflows there is not seen"
             ));
         }
+        let by_winograd = self.results.nodes.iter().filter(|node| node.by_winograd).count();
+        if by_winograd > 0 {
+            let nodes =
+                if by_winograd == 1 { "1 convolution has" } else { &format!("{by_winograd} convolutions have") };
+            lines.push(format!(
+                "by Winograd's algorithm: {nodes} the tolerance of that, which is wider than a plain sum's"
+            ));
+        }
         let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);
         let engines: Vec<String> =
             engines.map(|(side, info)| format!("{} {} ({})", side.library(), info.version, info.settings())).collect();
@@ -132,8 +141,10 @@ impl Report<'_> {
         let is_bad = |node: &&NodeResult| node.isolated.as_ref().is_some_and(|one| one.verdict.is_bad());
         let over = others.nodes.iter().filter(is_bad).count();
         let nodes = others.nodes.len();
-        let sum = format!("MLX's default (TF32): {other} of {nodes} nodes differ, {over} of them over the tolerance alone");
-        let outputs = others.outputs.iter().flatten().map(|output| format!("MLX's default (TF32): {}", output_text(output)));
+        let sum =
+            format!("MLX's default (TF32): {other} of {nodes} nodes differ, {over} of them over the tolerance alone");
+        let outputs =
+            others.outputs.iter().flatten().map(|output| format!("MLX's default (TF32): {}", output_text(output)));
         std::iter::once(sum).chain(outputs).collect()
     }
 
@@ -201,6 +212,9 @@ pub fn node_json(node: &NodeResult) -> Value {
     }
     if let Some(dtype) = node.widened {
         value["graph_dtype"] = json!(dtype.name());
+    }
+    if node.by_winograd {
+        value["by_winograd"] = json!(true);
     }
     for (name, text) in [("mlx", &node.mlx), ("reason", &node.reason)] {
         if let Some(text) = text {

@@ -89,10 +89,8 @@ impl Report<'_> {
     /// What MLX's default costs, where it was run as well.
     fn by_default_text(&self) -> Option<String> {
         let finished = self.results.finished();
-        let all: Vec<(ModuleId, &Layer, Trial)> = finished
-            .into_iter()
-            .filter_map(|(id, layer)| Some((id, layer, layer.worst_by_default()?)))
-            .collect();
+        let all: Vec<(ModuleId, &Layer, Trial)> =
+            finished.into_iter().filter_map(|(id, layer)| Some((id, layer, layer.worst_by_default()?))).collect();
         if all.is_empty() {
             return None;
         }
@@ -105,10 +103,15 @@ impl Report<'_> {
         let over = all.iter().filter(|(_, _, trial)| trial.verdict.is_bad()).count();
         let worst = all.iter().max_by(|a, b| a.2.badness().total_cmp(&b.2.badness()));
         let worst = worst.map_or(String::new(), |(id, _, trial)| {
-            let times = trial.excess().map_or_else(|| "of another shape".to_owned(), |share| format!("at {share:.1} tolerances"));
+            let times = trial
+                .excess()
+                .map_or_else(|| "of another shape".to_owned(), |share| format!("at {share:.1} tolerances"));
             format!(", the worst {times}: {}", quoted(&self.opened.model.modules[*id].path))
         });
-        Some(format!("MLX's default (TF32): {other} of {} layers differ, {over} of them over the tolerance{worst}", all.len()))
+        Some(format!(
+            "MLX's default (TF32): {other} of {} layers differ, {over} of them over the tolerance{worst}",
+            all.len()
+        ))
     }
 
     fn engine_text(&self, side: Side) -> Option<String> {

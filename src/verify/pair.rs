@@ -130,9 +130,7 @@ impl Pair {
             };
             trial.tf32 = Some(Box::new(match judged {
                 Ok(Trial { verdict, apart, ms_mlx, .. }) => ByDefault { verdict, apart, ms_mlx, reason: None },
-                Err(reason) => {
-                    ByDefault { verdict: Verdict::Failed, apart: None, ms_mlx: 0.0, reason: Some(reason) }
-                }
+                Err(reason) => ByDefault { verdict: Verdict::Failed, apart: None, ms_mlx: 0.0, reason: Some(reason) },
             }));
         }
         Ok(trial)

@@ -168,7 +168,11 @@ fn on_cuda(out: &mut String, matrix: &Matrix<'_>) {
         cuda.platform,
         all - apart.len(),
         cuda.mistakes.len(),
-        if names.is_empty() { String::new() } else { format!("Not so {}: [verdicts.md](verdicts.md) says why. ", names.join(", ")) },
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("Not so {}: [verdicts.md](verdicts.md) says why. ", names.join(", "))
+        },
         over.len(),
         worst.map_or(String::new(), |(name, share)| format!(", `{}` by {share:.0} times", code_cell(name))),
     );

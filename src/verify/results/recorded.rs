@@ -278,7 +278,9 @@ impl Results {
             Progress::Done(..) => layer.record.as_ref().is_none_or(|record| {
                 let known = &record.setting;
                 let more = setting.dtypes.iter().any(|dtype| !known.dtypes.contains(dtype));
-                more || (setting.twins && !known.twins) || (setting.tf32 && !known.tf32) || known.weights != setting.weights
+                more || (setting.twins && !known.twins)
+                    || (setting.tf32 && !known.tf32)
+                    || known.weights != setting.weights
             }),
         }
     }
