@@ -5,6 +5,7 @@ pub mod pass;
 pub mod spread;
 pub mod statistics;
 pub mod tolerance;
+pub mod winograd;
 
 use serde::{Deserialize, Serialize};
 use t2m_checkpoint::Dtype;

@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop};
+use super::fast;
 use super::host::{self, Here};
 use super::job::State;
 use super::judge::Inherited;
@@ -358,6 +359,9 @@ impl<'a> Lockstep<'a> {
             true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
             false => plan::mlx_within(graph, node, &forms, self.table),
         };
+        let is_metal = cfg!(target_os = "macos") && self.mlx.info().is_ok_and(|info| fast::is_metal(&info));
+        let other = is_metal.then(|| fast::on_metal(node, &forms)).flatten();
+        let mlx = mlx.map(|call| MlxCall { bound: other.unwrap_or(call.bound), ..call });
         if self.watched.as_ref().is_some_and(|watched| watched.is(index, node)) {
             self.seen = Some(self.look(node, values, &torch, &mlx)?);
         }
@@ -434,6 +438,7 @@ impl<'a> Lockstep<'a> {
         result.ms_mlx = mlx_own.as_ref().map_or(0.0, |ran| ran.milliseconds);
         result.ms_mlx_isolated = mlx_alone.as_ref().map_or(0.0, |ran| ran.milliseconds);
         let bound = mlx.as_ref().map_or(Bound::Pointwise, |call| call.bound);
+        result.by_winograd = matches!(bound, Bound::Winograd(_));
         result.mlx = mlx.as_ref().ok().map(|call| {
             let (built, lines) = call.program.python();
             [built, lines].concat().join("\n")

@@ -114,6 +114,14 @@ impl Report<'_> {
                 "{nodes} of the graph in half precision ran in float32: what a cast rounds or overflows there is not seen"
             ));
         }
+        let by_winograd = self.results.nodes.iter().filter(|node| node.by_winograd).count();
+        if by_winograd > 0 {
+            let nodes =
+                if by_winograd == 1 { "1 convolution has" } else { &format!("{by_winograd} convolutions have") };
+            lines.push(format!(
+                "by Winograd's algorithm: {nodes} the tolerance of that, which is wider than a plain sum's"
+            ));
+        }
         let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);
         let engines: Vec<String> =
             engines.map(|(side, info)| format!("{} {} ({})", side.library(), info.version, info.settings())).collect();
@@ -204,6 +212,9 @@ pub fn node_json(node: &NodeResult) -> Value {
     }
     if let Some(dtype) = node.widened {
         value["graph_dtype"] = json!(dtype.name());
+    }
+    if node.by_winograd {
+        value["by_winograd"] = json!(true);
     }
     for (name, text) in [("mlx", &node.mlx), ("reason", &node.reason)] {
         if let Some(text) = text {

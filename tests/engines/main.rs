@@ -10,6 +10,7 @@ mod aten;
 mod certify;
 mod certify_ops;
 mod convert;
+mod devices;
 mod graph_runs;
 mod graphs;
 mod layers;
