@@ -11,6 +11,7 @@ mod certify;
 mod certify_ops;
 mod convert;
 mod graph_runs;
+mod graph_told;
 mod graphs;
 mod layers;
 mod planted;
