@@ -30,11 +30,12 @@
 //! | [`tui`] | all of it | the screen |
 //! | [`config`] | the user's file, the environment | settings and keys, each with where it is from |
 //!
-//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
+//! [`afar`] reaches for checkpoints elsewhere, [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
 //! messages, `assets` reads what is built in.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+pub mod afar;
 pub mod architecture;
 mod assets;
 pub mod base64;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::afar;
 use crate::architecture::spec::InputSpec;
 use crate::architecture::{self, Architecture, FromPython, Graph};
 use crate::demo;
@@ -184,6 +185,9 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] t2m_checkpoint::Error),
+    /// The way to it.
+    #[error(transparent)]
+    Afar(#[from] afar::Error),
     /// A source.
     #[error(transparent)]
     Source(#[from] crate::source::locate::Error),
@@ -330,7 +334,8 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open_as(&options.checkpoint, options.key.as_deref(), options.dequantized)?
+        let path = afar::reach(&options.checkpoint, options.stop.as_ref())?;
+        Checkpoint::open_as(&path, options.key.as_deref(), options.dequantized)?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {

@@ -23,6 +23,7 @@ use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::text;
 use super::update::update;
+use crate::afar;
 use crate::figures;
 use crate::fuzzy::Matcher;
 
@@ -92,7 +93,10 @@ fn opening(state: &State, what: &str, area: Rect, buffer: &mut Buffer) {
     let row = area.y + area.height / 2;
     let what = t2m_checkpoint::escape::escape(what);
     // How long it will take is not known: a file says how much it holds when it has been read.
-    let since = if state.clock.as_secs() < 2 { String::new() } else { format!(" {}", figures::time(state.clock)) };
+    let mut since = if state.clock.as_secs() < 2 { String::new() } else { format!(" {}", figures::time(state.clock)) };
+    if let Some(fetched) = state.fetched {
+        since.push_str(&format!(" {}", afar::words(fetched, None)));
+    }
     let line = Line::from(vec![
         Span::styled(format!("{} ", spinner(state.tick)), state.theme.running()),
         Span::styled(format!("opening {what} …"), state.theme.text()),
@@ -110,6 +114,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
         theme: &state.theme,
         keymap: &state.keymap,
         tick: state.tick,
+        fetched: state.fetched,
         view,
         found: state.panels.find.matches(),
         sought: state.panels.find.words().map(|words| (words, Matcher::default())),
