@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::pty::Terminal;
 use crate::common::server::{Body, Reply, Server};
 use crate::common::{self, archive, json, stderr};
 
@@ -465,10 +466,13 @@ fn an_interrupt_ends_the_wait() {
 #[test]
 fn the_screen_is_left_while_a_server_is_silent() {
     let user = User::new();
-    let script = user.path("script");
-    std::fs::write(&script, "wait 300ms\nkeys q\n").unwrap();
-    let (server, child) = waiting(&user, &["--size", "80x24", "--play", script.to_str().unwrap()]);
+    let server = Server::start(|_| Reply { body: Body::Silent(Vec::new()), length: Some(100), ..Reply::new(200, "") });
+    let (home, url) = (user.path("").to_str().unwrap().to_owned(), server.url("/model.pt"));
+    let environment =
+        [("HOME", home.as_str()), ("XDG_CACHE_HOME", &home), ("T2M_REMOTE_TIMEOUT", "600"), ("NO_PROXY", "*")];
+    let mut terminal = Terminal::start(&[&url], &environment, 80, 24);
+    terminal.wait_for("opening");
     until_asked(&server);
-    let output = common::finish(child, "the screen");
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    terminal.send("q");
+    assert!(terminal.wait_end().success());
 }

@@ -366,14 +366,19 @@ fn the_screen_says_what_was_fetched() {
     let server = HubServer::start(large_model(), Manner::Sound);
     let script = user.path("script");
     std::fs::write(&script, "wait-for opened\nkeys j\n").unwrap();
-    for size in ["80x24", "120x36", "160x48"] {
-        let cast = user.path(&format!("{size}.cast"));
-        let arguments = ["hf://org/name", "--size", size, "--play", script.to_str().unwrap(), "--record"];
-        let mut program = server.program(&user);
-        let output = program.args(arguments).arg(&cast).output().unwrap();
+    for (columns, rows) in [(80u16, 24u16), (120, 36), (160, 48)] {
+        let (size, cast) = (format!("{columns}x{rows}"), user.path(&format!("{columns}.cast")));
+        let arguments = ["hf://org/name", "--size", &size, "--play", script.to_str().unwrap(), "--record"];
+        let output = server.program(&user).args(arguments).arg(&cast).output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
-        let drawn = std::fs::read_to_string(cast).unwrap();
-        assert!(drawn.contains("hf://org/name") && drawn.contains(" of 55.9 GiB"), "{size}: {drawn}");
+        let mut screen = vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0);
+        for line in std::fs::read_to_string(cast).unwrap().lines().skip(1) {
+            let event: Value = serde_json::from_str(line).unwrap();
+            screen.process(event[2].as_str().unwrap().as_bytes());
+        }
+        let drawn = screen.screen().contents();
+        let first = drawn.lines().next().unwrap();
+        assert!(first.contains("hf://org/name · fetched ") && first.contains(" of 55.9 GiB"), "{size}: {drawn}");
         assert!(told(&output).contains("requests"));
     }
 }

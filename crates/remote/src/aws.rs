@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::basics::{Secret, Variables, text_of};
 use super::error::{Error, Trouble};
-use super::settings::{Secret, Variables, text_of};
 use super::sign::Credentials;
 use super::url::Url;
 

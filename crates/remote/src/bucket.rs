@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::client::{Ask, Client};
 use super::error::{Error, Trouble};
-use super::file::Facts;
 use super::hub::is_plain;
-use super::place::Bucket;
+use super::place::{Bucket, Facts};
 use super::url::{decode, encode_name};
 use super::xml;
 

@@ -14,8 +14,9 @@ use ureq::http::{HeaderMap, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy};
 
+use super::basics::Secret;
 use super::error::{Error, Trouble, words};
-use super::settings::{Secret, Settings};
+use super::settings::Settings;
 use super::sign::{self, Credentials, Scope};
 use super::time::Moment;
 use super::url::{Scheme, Url};

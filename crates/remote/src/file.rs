@@ -11,7 +11,7 @@ use t2m_checkpoint::mount::Ranges;
 
 use super::client::{self, Answer, Ask, Client};
 use super::error::{Error, Trouble};
-use super::place::{Place, Target};
+use super::place::{Facts, Place, Target};
 use super::store::{Folder, Store};
 use super::url::Url;
 
@@ -27,15 +27,6 @@ const IN_A_ROW: u32 = 3;
 const TRIES: u32 = 3;
 /// Bytes that are read at a time.
 const STEP: usize = 256 << 10;
-
-/// What a file is, as the first answer or a listing says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// Length in bytes.
-    pub length: u64,
-    /// What changes with the content; empty where nobody says.
-    pub version: String,
-}
 
 /// A file elsewhere.
 #[derive(Debug)]

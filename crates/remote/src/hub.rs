@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::client::{Ask, Client};
 use super::error::{Error, Trouble, words};
-use super::file::Facts;
-use super::place::Hub;
+use super::place::{Facts, Hub};
 
 /// Pages of a listing, of a thousand files each.
 const MOST_PAGES: usize = 200;
@@ -161,7 +160,7 @@ fn next_page(link: &str) -> Option<String> {
 /// What the cache of the hub's own library has of a revision: `refs/REV` names the commit, `snapshots/COMMIT` has the files.
 fn cached(model: Option<&Path>, revision: &str) -> Option<Listing> {
     let model = model?;
-    let named = super::settings::text_of(&model.join("refs").join(revision));
+    let named = super::basics::text_of(&model.join("refs").join(revision));
     let commit = named.map_or_else(|| revision.to_owned(), |commit| commit.trim().to_owned());
     let snapshot = model.join("snapshots").join(&commit);
     if !is_plain(&commit) || !snapshot.is_dir() {

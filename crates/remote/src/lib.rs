@@ -7,6 +7,7 @@
 
 mod address;
 mod aws;
+mod basics;
 mod bucket;
 mod client;
 mod error;
@@ -28,10 +29,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use t2m_checkpoint::mount;
 
 use self::address::Address;
+use self::basics::Secret;
 use self::client::{Auth, Client};
 pub use self::error::{Error, Trouble};
 use self::place::{Bucket, Hub, Place};
-use self::settings::{Secret, Settings};
+use self::settings::Settings;
 use self::store::Folder;
 use self::tree::{Files, Shelf};
 use self::url::Url;

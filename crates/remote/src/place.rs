@@ -3,12 +3,20 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::aws::Aws;
+use super::basics::Secret;
 use super::client::{Answer, Auth, Client};
 use super::error::{Error, Trouble, words};
-use super::file::Facts;
-use super::settings::Secret;
 use super::url::{Url, encode_name};
 use super::xml;
+
+/// What a file is, as the first answer or a listing says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Length in bytes.
+    pub length: u64,
+    /// What changes with the content; empty where nobody says.
+    pub version: String,
+}
 
 /// A file at a place.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::aws::Aws;
+use super::basics::{Secret, Variables, text_of};
 use super::error::{Error, Trouble};
 use super::url::{Scheme, Url};
 
@@ -16,8 +17,6 @@ const WHOLE: u64 = 256_000_000;
 const CACHE: u64 = 16_000_000_000;
 /// How long a server may be silent, unless `T2M_REMOTE_TIMEOUT` says otherwise.
 const SILENCE: u64 = 20;
-/// The longest file of a token or a profile that is read, in bytes.
-const LONGEST_FILE: u64 = 1 << 20;
 
 /// The longest file of certificates, in bytes: those that systems trust take a quarter of one.
 const LONGEST_BUNDLE: u64 = 16 << 20;
@@ -48,19 +47,6 @@ pub struct Settings {
     /// How long a server may take to answer, or to send the next bytes.
     pub silence: Duration,
 }
-
-/// A text that is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// Gives a variable of the environment.
-pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Settings {
     /// By these variables.
@@ -141,12 +127,6 @@ fn token(variable: Variables<'_>, hub_home: Option<&Path>, home: Option<&Path>) 
         return Err(Error::new(Trouble::Asked, from, "holds no token: tokens are letters and digits without blanks"));
     }
     Ok(Some(Secret(token)))
-}
-
-/// A small text file; `None` where there is none.
-pub(crate) fn text_of(path: &Path) -> Option<String> {
-    let about = std::fs::metadata(path).ok().filter(|about| about.is_file())?;
-    if about.len() > LONGEST_FILE { None } else { std::fs::read_to_string(path).ok() }
 }
 
 /// A file of certificates; `None` where it cannot be read.

@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use super::settings::Secret;
+use super::basics::Secret;
 use super::time::Moment;
 use super::url::Url;
 

@@ -10,8 +10,8 @@ use t2m_checkpoint::mount::{Found, Kind, Ranges, Tree};
 
 use super::client::Client;
 use super::error::{Error, Trouble};
-use super::file::{Facts, RemoteFile};
-use super::place::{Place, Target};
+use super::file::RemoteFile;
+use super::place::{Facts, Place, Target};
 use super::store::Folder;
 use super::url::Url;
 
