@@ -67,7 +67,8 @@ fn mlxs_default_is_run_and_shown_beside_the_exact_run() {
     assert!(screen(&mut state).contains("runs show what MLX gives by default"));
     assert!(submitted(&command(&mut state, Command::RunAgain)).tf32);
     let module = view(&state).document.runnable_below(0)[0];
-    sample::select(&mut state, &view(&state).document.module(module).unwrap().path.to_string());
+    let path = view(&state).document.module(module).unwrap().path.to_string();
+    sample::select(&mut state, &path);
     let mut exact = trial(7, 0.25);
     let apart = exact.apart.clone().map(|apart| Apart { max_abs: 337.0 * exact.tolerance, ..apart });
     exact.tf32 = Some(Box::new(ByDefault { verdict: Verdict::Drift, apart, ms_mlx: 0.2, reason: None }));
