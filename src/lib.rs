@@ -32,13 +32,14 @@
 //! | [`tui`] | all of it | the screen |
 //! | [`config`] | the user's file, the environment | settings and keys, each with where it is from |
 //!
-//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`statistics`] says what the
+//! [`afar`] reaches for checkpoints elsewhere, [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`statistics`] says what the
 //! numbers of a tensor are like, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes,
 //! [`stderr`] says messages, `guess` finds what may have been meant by a word, `assets` reads what is built in, `both`
 //! does two things at once.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+pub mod afar;
 pub mod architecture;
 mod assets;
 pub mod base64;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 
+use crate::afar;
 use crate::architecture::spec::InputSpec;
 use crate::architecture::{self, Architecture, FromPython, Graph, Renamed};
 use crate::both::both;
@@ -195,6 +196,9 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] t2m_checkpoint::Error),
+    /// The way to it.
+    #[error(transparent)]
+    Afar(#[from] afar::Error),
     /// A source.
     #[error(transparent)]
     Source(#[from] crate::source::locate::Error),
@@ -385,7 +389,8 @@ fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open_as(&options.checkpoint, options.key.as_deref(), options.dequantized)?
+        let path = afar::reach(&options.checkpoint, options.stop.as_ref())?;
+        Checkpoint::open_as(&path, options.key.as_deref(), options.dequantized)?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod convert;
 pub mod doctor;
+mod far;
 pub mod inspect;
 pub mod matrix;
 pub mod output;
@@ -38,10 +39,11 @@ use t2m_engine::{Device, process};
     bin_name = "t2m-tui",
     version,
     about = "Triage PyTorch checkpoints for Apple's MLX, with every conversion measured in both engines",
-    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
+    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui inspect hf://org/name             the same of a model at the hub, of which headers alone are fetched\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
 )]
 pub struct Cli {
-    /// File to open in the terminal UI; `demo` is the built-in checkpoint. Without a terminal: what `inspect` prints.
+    /// File or folder to open in the terminal UI, or an address: hf://ORG/NAME, https://…, s3://BUCKET/KEY; `demo` is the built-in
+    /// checkpoint. Without a terminal: what `inspect` prints.
     checkpoint: Option<PathBuf>,
     /// Print the configuration in force, each value with where it is from, as a file that would say the same
     #[arg(long)]
@@ -178,6 +180,7 @@ pub fn run() -> ExitCode {
         Ok((cli, given)) => dispatch(cli, &Given(given)),
         Err(error) => usage::answer(error),
     });
+    far::say();
     // From here on nothing is in time for a signal; where one came before, it has the last word.
     let _held = interrupt::hold();
     let exit = match done {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use super::far::{self, open};
 use super::{Common, Failure, Given, output};
 use crate::config::{Config, Value};
 use crate::exit::Exit;
@@ -18,7 +19,6 @@ use crate::graph::results::Results;
 use crate::graph::run::{Event, Lockstep, Seen, Stop, Watched};
 use crate::graph::scripted;
 use crate::interrupt;
-use crate::open::open;
 use crate::registry::Registry;
 use crate::report::repro::{self, Facts};
 use crate::report::run::{self as text, Report};
@@ -81,7 +81,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let path = escape(&args.graph.to_string_lossy()).into_owned();
     let job = job(common, args)?;
     let file = match &args.inputs {
-        Some(file) => Some(Checkpoint::open(file)?),
+        Some(file) => Some(far::checkpoint(file, Checkpoint::open)?),
         None => None,
     };
     let source = match (&file, common.input.as_slice(), job.samples()) {
@@ -217,7 +217,7 @@ fn job(common: &Common, args: &Args) -> Result<Job, Failure> {
             _ => no_graph(&path),
         })?);
     }
-    let checkpoint = Checkpoint::open(&args.graph)?;
+    let checkpoint = far::checkpoint(&args.graph, Checkpoint::open)?;
     Ok(Job { table: Registry::load(&common.registry)?.aten(), ..Job::of(Arc::new(checkpoint)) })
 }
 

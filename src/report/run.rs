@@ -102,16 +102,23 @@ impl Report<'_> {
         if !refused.is_empty() {
             lines.push(format!("refused: {}", refused.join(", ")));
         }
+        for (reason, count) in self.results.mute() {
+            let nodes = if count == 1 { "1 node" } else { &format!("{count} nodes") };
+            lines.push(format!("not compared: {nodes}: {}", sentence(reason)));
+        }
         lines.push(match self.results.first_divergence() {
             Some(node) => format!("first divergence: {}", whose(node)),
             None if self.results.run() == 0 => "no node was compared".to_owned(),
-            None => "no divergence: rounding explains every difference".to_owned(),
+            None if self.results.mute().is_empty() => "no divergence: rounding explains every difference".to_owned(),
+            None => {
+                "no divergence where there is something to compare: rounding explains every difference there".to_owned()
+            }
         });
         let widened = self.results.nodes.iter().filter(|node| node.widened.is_some()).count();
         if widened > 0 {
-            let nodes = if widened == 1 { "1 node" } else { &format!("{widened} nodes") };
+            let results = if widened == 1 { "1 node has its result" } else { &format!("{widened} nodes have results") };
             lines.push(format!(
-                "{nodes} of the graph in half precision ran in float32: what a cast rounds or overflows there is not seen"
+                "half precision: {results} in it in the graph: computed and compared in float32, then rounded to it for what follows"
             ));
         }
         let by_winograd = self.results.nodes.iter().filter(|node| node.by_winograd).count();

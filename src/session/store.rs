@@ -13,8 +13,8 @@ use super::identity;
 use super::time::Time;
 use crate::files;
 use crate::typed::Edit;
-use t2m_checkpoint::Checkpoint;
 use t2m_checkpoint::escape::escape;
+use t2m_checkpoint::{Checkpoint, mount};
 
 /// The version of the file's form. The first held attributes alone.
 const SCHEMA: u64 = 2;
@@ -217,6 +217,10 @@ pub fn store(checkpoint: &Checkpoint, place: &Place) -> Result<Store, String> {
                 return Err("Nothing is kept: the built-in checkpoint has no file to keep it beside.".to_owned());
             }
             let path = &checkpoint.path;
+            if mount::has_scheme(path) {
+                return Err("Nothing is kept: the checkpoint is elsewhere, and nothing can be kept beside it; --session state keeps it here."
+                    .to_owned());
+            }
             let whole = fs::canonicalize(path).ok().filter(|_| path.file_name().is_none());
             let path = whole.as_ref().unwrap_or(path);
             let mut name = path.file_name().unwrap_or_default().to_os_string();

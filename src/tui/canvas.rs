@@ -13,6 +13,7 @@ use super::keymap::Keymap;
 use super::panes::View;
 use super::text;
 use super::theme::Theme;
+use crate::afar::Fetched;
 use crate::fuzzy::{Matcher, Words};
 use crate::model::ModuleId;
 
@@ -25,6 +26,8 @@ pub struct Canvas<'a> {
     pub keymap: &'a Keymap,
     /// Counts the frames of spinners.
     pub tick: usize,
+    /// What was fetched of a checkpoint elsewhere.
+    pub fetched: Option<Fetched>,
     /// The panes.
     pub view: &'a View,
     /// What the search matches, in order.

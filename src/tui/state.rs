@@ -15,6 +15,7 @@ use super::panels::{Name, Panel, Panels};
 use super::panes::View;
 use super::theme::Theme;
 use super::work::Ask;
+use crate::afar::Fetched;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
 use crate::session;
@@ -106,6 +107,8 @@ pub struct State {
     pub tick: usize,
     /// How long the screen has been there; who drives the state sets it before each action.
     pub clock: Duration,
+    /// What was fetched of a checkpoint elsewhere; who drives the state sets it before each action.
+    pub fetched: Option<Fetched>,
     /// What goes on and takes time.
     pub jobs: Jobs,
     /// How the end of a job is told.
@@ -201,6 +204,7 @@ impl State {
             caption: None,
             tick: 0,
             clock: Duration::ZERO,
+            fetched: None,
             jobs: Jobs::default(),
             notify: Notify::default(),
             areas: Areas::default(),

@@ -12,6 +12,7 @@ mod certify_ops;
 mod convert;
 mod devices;
 mod graph_runs;
+mod graph_told;
 mod graphs;
 mod layers;
 mod planted;
