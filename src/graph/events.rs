@@ -45,6 +45,8 @@ pub struct NodeResult {
     pub mlx: Option<String>,
     /// The half precision that the graph has its result in; both engines computed it in float32, and rounded it to that for what follows.
     pub widened: Option<Dtype>,
+    /// Whether MLX computed it by Winograd's algorithm, which has a tolerance of its own.
+    pub by_winograd: bool,
     /// Which engine could not run it.
     pub failed: Option<Side>,
 }
@@ -68,6 +70,7 @@ impl NodeResult {
             ms_mlx_isolated: 0.0,
             mlx: None,
             widened: None,
+            by_winograd: false,
             failed: None,
         }
     }

@@ -26,6 +26,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop};
+use super::fast;
 use super::host::{self, Here};
 use super::inputs;
 use super::job::State;
@@ -46,9 +47,9 @@ use lost::Lost;
 use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{self, CancelToken, Client, Step};
+use t2m_engine::device::arguments;
 use t2m_engine::graph::{Call, Outcome, Place, Run};
-use t2m_engine::process::Program;
-use t2m_engine::{EngineInfo, EngineState, Side};
+use t2m_engine::{Device, EngineInfo, EngineState, Side};
 pub use watched::Watched;
 
 /// A value that lives in the engines.
@@ -185,14 +186,9 @@ impl<'a> Lockstep<'a> {
         Lockstep { table, ..self }
     }
 
-    /// Let MLX compute on this device: `cpu` or `gpu`.
-    ///
-    /// # Errors
-    /// Its program is not there.
-    pub fn on_device(self, device: &str) -> Result<Lockstep<'a>, Stop> {
-        let program = Program::find(Side::Mlx).map_err(Stop::Engine)?;
-        let arguments = ["--device", device].map(Into::into).into();
-        Ok(Lockstep { mlx: self.mlx.with_program(Program { arguments, ..program }), ..self })
+    /// Let MLX compute there, by its own choice without a device; with TF32 where its GPU has that, if it is asked for.
+    pub fn on_device(self, device: Option<Device>, tf32: bool) -> Lockstep<'a> {
+        Lockstep { mlx: self.mlx.with_arguments(arguments(device, tf32)), ..self }
     }
 
     /// Begin at this node: those before it are run by torch alone, and nothing is told of them.
@@ -389,6 +385,9 @@ impl<'a> Lockstep<'a> {
             true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
             false => plan::mlx_within(graph, node, &forms, self.table, &self.programs),
         };
+        let is_metal = cfg!(target_os = "macos") && self.mlx.info().is_ok_and(|info| fast::is_metal(&info));
+        let other = is_metal.then(|| fast::on_metal(node, &forms)).flatten();
+        let mlx = mlx.map(|call| MlxCall { bound: other.unwrap_or(call.bound), ..call });
         if self.watched.as_ref().is_some_and(|watched| watched.is(index, node)) {
             self.seen = Some(self.look(node, values, &torch, &mlx)?);
         }
@@ -469,6 +468,7 @@ impl<'a> Lockstep<'a> {
         result.ms_mlx = mlx_own.as_ref().map_or(0.0, |ran| ran.milliseconds);
         result.ms_mlx_isolated = mlx_alone.as_ref().map_or(0.0, |ran| ran.milliseconds);
         let bound = mlx.as_ref().map_or(Bound::Pointwise, |call| call.bound);
+        result.by_winograd = matches!(bound, Bound::Winograd(_));
         result.mlx = mlx.as_ref().ok().map(|call| {
             let (built, lines) = call.program.python();
             [built, lines].concat().join("\n")

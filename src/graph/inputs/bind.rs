@@ -135,7 +135,7 @@ impl<'a> Binder<'a> {
             Kind::Int | Kind::Float | Kind::Bool | Kind::Number | Kind::Text => self.plain(asked, kind, names, needed),
             Kind::Optional(inner) => {
                 if self.whole(&names.peek(), Json::is_null).is_some() {
-                    self.describe(names.take(), Json::Null);
+                    self.describe(names.take(), Json::Null, "call");
                     return Ok(Some(Argument::Plain(Json::Null)));
                 }
                 self.bind(asked, inner, names, needed)
@@ -178,7 +178,7 @@ impl<'a> Binder<'a> {
         let value = spec.value().filter(|value| spec.tensor().is_none() || !value.is_array());
         let argument = value.as_ref().and_then(|value| coerced(value, kind));
         let argument = argument.ok_or_else(|| format!("--input {spec}: `{}` is {kind}", quoted(&name)))?;
-        self.describe(name, value.unwrap_or_default());
+        self.describe(name, value.unwrap_or_default(), "call");
         Ok(Some(argument))
     }
 
@@ -235,7 +235,7 @@ impl<'a> Binder<'a> {
             let example = asked.takes().example.join(" ");
             return Err(format!("--input {spec}: `{}` is {kind}, and no tensor: {example}", quoted(&name)));
         };
-        self.describe(name, value.clone());
+        self.describe(name, value.clone(), "call");
         Ok(Some(Argument::Plain(value)))
     }
 
@@ -254,19 +254,13 @@ impl<'a> Binder<'a> {
             return Err(format!("--inputs: `{}` is {kind} in the graph", quoted(name)));
         };
         self.used[at] = true;
-        self.inputs.given.push(Given {
-            name: name.to_owned(),
-            dtype: python(&number),
-            shape: Vec::new(),
-            value: Some(number.clone()),
-            from: "file",
-        });
+        self.describe(name.to_owned(), number.clone(), "file");
         Ok(Some(number))
     }
 
-    fn describe(&mut self, name: String, value: Json) {
+    fn describe(&mut self, name: String, value: Json, from: &'static str) {
         let dtype = python(&value);
-        self.inputs.given.push(Given { name, dtype, shape: Vec::new(), value: Some(value), from: "call" });
+        self.inputs.given.push(Given { name, dtype, shape: Vec::new(), value: Some(value), from });
     }
 
     /// A tensor; `None` where there is none and it is not needed.
