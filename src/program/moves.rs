@@ -60,7 +60,7 @@ fn renamed(operand: &mut Operand, same: &HashMap<String, String>) {
             }
         }
         Operand::List(items) => items.iter_mut().for_each(|item| renamed(item, same)),
-        Operand::Number(_) | Operand::Constant { .. } => {}
+        Operand::Number(_) | Operand::Flag(_) | Operand::Constant { .. } => {}
     }
 }
 
