@@ -96,6 +96,7 @@ impl Terms<'_> {
             ms_mlx: 0.0,
             mlx_shape: mlx.shape.clone(),
             verdict: Verdict::Broken,
+            tf32: None,
         };
         if same_shape {
             // Where nothing differs the rest is known.

@@ -4,6 +4,7 @@ mod ahead;
 mod inputs;
 mod jobs;
 mod judge;
+pub mod keeping;
 mod pair;
 mod renamed;
 mod results;
@@ -30,7 +31,7 @@ use judge::Terms;
 use pair::{Pair, Stop};
 use t2m_checkpoint::Dtype;
 use t2m_engine::client::CancelToken;
-use t2m_engine::{EngineState, Side};
+use t2m_engine::{Device, EngineState, Side};
 use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
@@ -56,6 +57,10 @@ pub struct Request {
     pub weights: WeightSource,
     /// Whether the layers are also run as a plain rename would convert them.
     pub naive: bool,
+    /// Where MLX computes; by its own choice without one.
+    pub device: Option<Device>,
+    /// Whether float32 is also run as MLX does it by default, with TF32 where its GPU has that.
+    pub tf32: bool,
 }
 
 /// A layer as a plain rename would convert it, run beside the right conversion.
@@ -212,6 +217,7 @@ impl Worker {
     }
 
     fn run(&mut self, queued: &Queued) {
+        self.engines.compute_on(queued.request.device, queued.request.tf32);
         self.engines.allow_start();
         if queued.request.modules.is_empty() {
             // Who asks for nothing wants to know which engines there are: that is told as they start, or fail to.

@@ -2,6 +2,7 @@
 //! may be said and when; this carries it to and from the program.
 
 use std::borrow::Borrow;
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -109,6 +110,7 @@ impl CancelToken {
 pub struct Client {
     side: Side,
     program: Option<Program>,
+    arguments: Vec<OsString>,
     deadline: Duration,
     greeting: Duration,
     /// Whether memory is shared with the engine, if there is some.
@@ -168,6 +170,7 @@ impl Client {
         Client {
             side,
             program: None,
+            arguments: Vec::new(),
             deadline,
             greeting: deadline.max(GREETING),
             shares: true,
@@ -185,6 +188,11 @@ impl Client {
     /// Use this program instead of the one that [`Program::find`] finds.
     pub fn with_program(self, program: Program) -> Client {
         Client { program: Some(program), begun: None, unstartable: None, ..self }
+    }
+
+    /// Start the program that is found with these arguments.
+    pub fn with_arguments(self, arguments: Vec<OsString>) -> Client {
+        Client { arguments, ..self }
     }
 
     /// Give the engine so much time for its greeting, whatever the deadline is.
@@ -379,7 +387,7 @@ impl Client {
         let generation = self.cancel.generation();
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => Program::find(self.side).map_err(Error::Down)?,
+            None => Program { arguments: self.arguments.clone(), ..Program::find(self.side).map_err(Error::Down)? },
         };
         // Where the system has none to give there is the pipe.
         let memory = if self.shares { Memory::new().ok() } else { None };

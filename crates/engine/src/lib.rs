@@ -8,6 +8,7 @@ pub mod args;
 pub mod child;
 pub mod client;
 pub mod conversation;
+pub mod device;
 pub mod environment;
 pub mod graph;
 pub mod header;
@@ -21,6 +22,7 @@ pub mod protocol;
 pub mod serve;
 
 pub use client::Client;
+pub use device::Device;
 pub use program::{ModuleSpec, Program};
 pub use protocol::EngineInfo;
 

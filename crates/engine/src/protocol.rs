@@ -22,6 +22,9 @@ pub const VERSION: u32 = 6;
 /// The flag of [`EngineInfo`] that names the library of an engine's matrix products, where there is a choice.
 pub const BLAS: &str = "blas";
 
+/// The flag of MLX's [`EngineInfo`] that leaves TF32 out, if it is `0`: the variable that MLX reads.
+pub const TF32: &str = "MLX_ENABLE_TF32";
+
 /// Longest header that is read, in bytes.
 const MAX_HEADER: u32 = 16 << 20;
 /// Longest payload that is read, in bytes (a 64 GiB layer).
@@ -49,6 +52,11 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
+    /// Whether MLX may round the factors of float32's products to TF32, where its GPU does that.
+    pub fn tf32(&self) -> bool {
+        self.flags.get(TF32).is_none_or(|flag| flag != "0")
+    }
+
     /// The device and the settings in words: `cpu, MLX_ENABLE_TF32=0, blas=OpenBLAS 0.3.34 Haswell`.
     pub fn settings(&self) -> String {
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
