@@ -57,13 +57,15 @@ def in_mlx(leaf):
     return None
 
 
-def tolerance(leaf, scale, own):
+def tolerance(leaf, shape, scale, own):
     """What rounding explains, by the rule of t2m-tui."""
     kind, terms = type(leaf).__name__, 0.0
     if kind == "Conv2d":
         terms = 0.75 * math.sqrt(leaf.in_channels // leaf.groups * math.prod(leaf.kernel_size))
     elif kind == "Linear":
         terms = 0.75 * math.sqrt(leaf.in_features)
+    elif kind == "AdaptiveAvgPool2d":
+        terms = 0.75 * math.sqrt(math.prod(shape[2:]))
     return max(float(np.finfo(np.float32).eps) * scale * (4 + terms), 4 * own)
 
 
@@ -71,7 +73,10 @@ def shapes_of(model, image):
     """The shapes of what each leaf is given when the network sees an image, by its path."""
     shapes, hooks = {}, []
     for path, leaf in leaves(model):
-        note = lambda module, given, path=path: shapes.setdefault(path, tuple(given[0].shape))
+
+        def note(_, given, path=path):
+            shapes.setdefault(path, tuple(given[0].shape))
+
         hooks.append(leaf.register_forward_pre_hook(note))
     with torch.no_grad():
         model(torch.zeros(1, 3, image, image))
@@ -99,7 +104,7 @@ def compare(leaf, double, other, given):
         theirs = np.array(theirs)
     a, b = ours.astype(np.float64).ravel(), theirs.astype(np.float64).ravel()
     apart, scale = np.abs(a - b), np.abs(a).max()
-    bound = tolerance(leaf, scale, np.abs(a - exact.ravel()).max())
+    bound = tolerance(leaf, given.shape, scale, np.abs(a - exact.ravel()).max())
     above = np.abs(a) > bound
     relative = (apart[above] / np.abs(a[above])).max() if above.any() else 0.0
     norms = np.linalg.norm(a) * np.linalg.norm(b)
