@@ -216,6 +216,9 @@ impl<'a> Lockstep<'a> {
     /// # Errors
     /// One that cannot be started.
     pub fn start(&mut self) -> Result<[EngineInfo; 2], Stop> {
+        // Side by side: libtorch takes a while.
+        self.torch.begin();
+        self.mlx.begin();
         Ok([self.torch.info()?, self.mlx.info()?])
     }
 
