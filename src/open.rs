@@ -7,8 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use foldhash::fast::RandomState;
+
+use crate::afar;
 use crate::architecture::spec::InputSpec;
-use crate::architecture::{self, Architecture, FromPython, Graph};
+use crate::architecture::{self, Architecture, FromPython, Graph, Renamed};
+use crate::both::both;
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -51,6 +55,8 @@ pub struct Options {
     pub key: Option<String>,
     /// Attributes that the user has typed.
     pub typed: TypedFrom,
+    /// Whether the file of its session is found out even if no session is kept of any checkpoint: the screen will write one.
+    pub identify: bool,
     /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
     pub dequantized: Option<Dtype>,
 }
@@ -167,7 +173,7 @@ impl Opened {
 }
 
 fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
-    let mut classes: HashSet<&str> = HashSet::new();
+    let mut classes: HashSet<&str, RandomState> = HashSet::default();
     // One by one: a set would reserve room for the classes of a million modules.
     for module in &model.modules {
         classes.insert(&module.class);
@@ -190,6 +196,9 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] t2m_checkpoint::Error),
+    /// The way to it.
+    #[error(transparent)]
+    Afar(#[from] afar::Error),
     /// A source.
     #[error(transparent)]
     Source(#[from] crate::source::locate::Error),
@@ -293,12 +302,48 @@ fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> R
     Ok(built)
 }
 
-/// What is kept of the checkpoint, where that is asked for.
-fn kept(options: &Options, checkpoint: &Checkpoint) -> Loaded {
-    match &options.typed {
-        TypedFrom::Nothing | TypedFrom::Given(_) => Loaded::default(),
-        TypedFrom::Kept(place) => session::load(checkpoint, place),
+/// The tree by the names that tensors have in the modules of their library, and what the source disagrees with in it.
+fn by_names_of_modules(checkpoint: &Checkpoint, renamed: &Renamed, sources: &Sources) -> (Model, Vec<String>) {
+    let mut model = model::build_renamed(checkpoint, &renamed.tensors);
+    if let Some(class) = &checkpoint.root_class {
+        model.name_root(class);
     }
+    let told = evidence::from_source(checkpoint, &mut model, sources);
+    (model, told)
+}
+
+/// How many modules are known by the source.
+fn from_source(model: &Model) -> usize {
+    model.modules.iter().filter(|module| module.evidence == Evidence::Source).count()
+}
+
+/// What is to be said of names that are not the modules'.
+fn other_names(Renamed { count, file, name, .. }: &Renamed) -> String {
+    let (file, name) = (quoted(file), quoted(name));
+    match count {
+        1 => format!("1 tensor has another name in the file than in its module: `{file}` is `{name}` in the tree."),
+        _ => format!(
+            "{count} tensors have other names in the file than in their modules, as transformers saves them: `{file}` is `{name}` in the tree, for one."
+        ),
+    }
+}
+
+/// From so many tensors on, finding out which session is a checkpoint's takes longer than starting a thread.
+const MANY: usize = 2_000;
+
+/// The modules of a checkpoint, and what is kept of it, where that is asked for. For that the file's directory and pickles are
+/// gone through a second time, which need not wait for the modules.
+fn modules_and_kept(options: &Options, checkpoint: &Checkpoint) -> (Model, Loaded) {
+    let load = || match &options.typed {
+        TypedFrom::Nothing | TypedFrom::Given(_) => Loaded::default(),
+        TypedFrom::Kept(place) if options.identify => session::find(checkpoint, place),
+        TypedFrom::Kept(place) => session::load(checkpoint, place),
+    };
+    if checkpoint.tensors.len() < MANY || !matches!(options.typed, TypedFrom::Kept(_)) {
+        return (model::build(checkpoint), load());
+    }
+    let (kept, model) = both(load, || model::build(checkpoint));
+    (model, kept)
 }
 
 /// Give the model what the user has typed of it.
@@ -344,7 +389,8 @@ fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open_as(&options.checkpoint, options.key.as_deref(), options.dequantized)?
+        let path = afar::reach(&options.checkpoint, options.stop.as_ref())?;
+        Checkpoint::open_as(&path, options.key.as_deref(), options.dequantized)?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {
@@ -356,7 +402,7 @@ fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
         sources.add_class(&source.class, &source.file, "from the checkpoint", &source.text);
     }
     watch.begin(Stage::Modules);
-    let mut model = model::build(&checkpoint);
+    let (mut model, kept) = modules_and_kept(options, &checkpoint);
     checkpoint.warnings.append(&mut model.warnings);
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
@@ -371,14 +417,26 @@ fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
         None => (None, None),
     };
     watch.begin(Stage::Sources);
-    let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    let mut disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    if built.is_none()
+        && let Some(renamed) = architecture::renamed(&checkpoint)
+    {
+        let (again, told) = by_names_of_modules(&checkpoint, &renamed, &sources);
+        // A source of the time when the file's names were those of the modules stays.
+        if from_source(&again) >= from_source(&model) {
+            checkpoint.warnings.push(other_names(&renamed));
+            (model, disagreements) = (again, told);
+        }
+    }
+    if let (Some(_), true, Some(renamed)) = (&built, model.is_renamed, architecture::renamed(&checkpoint)) {
+        checkpoint.warnings.push(other_names(&renamed));
+    }
     checkpoint.warnings.extend(disagreements);
     watch.begin(Stage::Known);
     let architecture = built
         .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
-    let kept = kept(options, &checkpoint);
     let typed = take_typed(options, &kept, &checkpoint, &mut model, &registry);
     checkpoint.warnings.extend(typed.warnings.iter().cloned());
     watch.begin(Stage::Triage);

@@ -5,9 +5,11 @@ mod gives;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::contradicted;
 use crate::figures::share;
-use crate::model::{Model, Module, ModuleId, alike, reparametrized};
+use crate::model::{Classes, Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Assumed, Call, Plan, Refusal, Way, assumed};
@@ -164,11 +166,11 @@ pub fn triage_called(
     calls: &BTreeMap<ModuleId, &Call>,
 ) -> Triage {
     let mut triage = Triage::default();
-    let mut instances: HashMap<&str, usize> = HashMap::new();
+    let mut instances: HashMap<&str, usize, RandomState> = HashMap::default();
     for module in &model.modules {
         *instances.entry(&module.class).or_default() += 1;
     }
-    let mut asked: HashSet<&str> = HashSet::new();
+    let mut asked: HashSet<&str, RandomState> = HashSet::default();
     let mut room = FINDINGS;
     for module in &model.modules {
         // A class is looked up once: one that no source has may be that of a million modules.
@@ -227,7 +229,7 @@ fn triage_module(
     model: &Model,
     registry: &Registry,
     triage: &Triage,
-    certain: &HashSet<&str>,
+    certain: &Classes<'_>,
     id: ModuleId,
     call: Option<&Call>,
 ) -> ModuleTriage {
@@ -272,18 +274,10 @@ fn triage_module(
         return no_row(module, module.is_leaf(id), triage.source(&module.class));
     };
     let mut triaged = ModuleTriage {
-        status: Status::Unsupported,
         difficulty: row.difficulty,
         mlx: row.mlx.clone(),
         rule: row.rule.clone(),
-        recipe: None,
-        reason: rotary(module, row).unwrap_or_else(|| row.reason.clone()),
-        plan: None,
-        unknown: Vec::new(),
-        assumed: None,
-        block: None,
-        ignores_setting: false,
-        contradicted: false,
+        ..without_row(Status::Unsupported, rotary(module, row).unwrap_or_else(|| row.reason.clone()))
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,

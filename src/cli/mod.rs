@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod convert;
 pub mod doctor;
+mod far;
 pub mod inspect;
 pub mod matrix;
 pub mod output;
@@ -29,7 +30,7 @@ use crate::session::Place;
 use crate::tui::keymap::Keymap;
 use crate::{interrupt, stderr};
 use t2m_checkpoint::escape::{escape_lines, quoted};
-use t2m_engine::process;
+use t2m_engine::{Device, process};
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -38,10 +39,11 @@ use t2m_engine::process;
     bin_name = "t2m-tui",
     version,
     about = "Triage PyTorch checkpoints for Apple's MLX, with every conversion measured in both engines",
-    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
+    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui inspect hf://org/name             the same of a model at the hub, of which headers alone are fetched\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
 )]
 pub struct Cli {
-    /// File to open in the terminal UI; `demo` is the built-in checkpoint. Without a terminal: what `inspect` prints.
+    /// File or folder to open in the terminal UI, or an address: hf://ORG/NAME, https://…, s3://BUCKET/KEY; `demo` is the built-in
+    /// checkpoint. Without a terminal: what `inspect` prints.
     checkpoint: Option<PathBuf>,
     /// Print the configuration in force, each value with where it is from, as a file that would say the same
     #[arg(long)]
@@ -86,6 +88,12 @@ pub struct Common {
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Where MLX computes; without it on MLX's own default, a GPU where there is one (Metal on a Mac, CUDA with mlx-cuda-13)
+    #[arg(long, value_enum, global = true)]
+    pub device: Option<Processor>,
+    /// Show beside the exact run what MLX gives by default, which multiplies float32 rounded to TF32 where its GPU can
+    #[arg(long, global = true)]
+    pub tf32: bool,
     /// Where results, marks, notes and what was typed are kept: state (the state folder), beside (FILE.t2m-session.json), none, or
     /// a file. Without it: as answered on the screen, else the state folder
     #[arg(long, value_name = "state|beside|none|FILE", global = true)]
@@ -134,6 +142,14 @@ pub enum Format {
     Md,
 }
 
+/// Where MLX computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Processor {
+    Cpu,
+    Gpu,
+}
+
 /// Levels of colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -164,6 +180,7 @@ pub fn run() -> ExitCode {
         Ok((cli, given)) => dispatch(cli, &Given(given)),
         Err(error) => usage::answer(error),
     });
+    far::say();
     // From here on nothing is in time for a signal; where one came before, it has the last word.
     let _held = interrupt::hold();
     let exit = match done {
@@ -197,12 +214,11 @@ impl Given {
 /// # Errors
 /// Something in it is wrong.
 fn configured(common: &mut Common, given: &Given) -> Result<Config, Failure> {
-    let (mut config, faults) = Config::load(|name| std::env::var(name).ok());
-    if !faults.is_empty() {
-        return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
+    let (config, faults) = settings::load(common, given);
+    match faults.is_empty() {
+        true => Ok(config),
+        false => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()),
     }
-    settings::join(&mut config, common, given);
-    Ok(config)
 }
 
 fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
@@ -226,7 +242,7 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
         Some(Command::Compare(args)) => compare::run(&common, &args),
         Some(Command::Report(args)) => report::run(&common, &args),
         Some(Command::Matrix(args)) => matrix::run(&common, &args),
-        Some(Command::Doctor(args)) => doctor::run(&common, &args, |common| settings::doctor(common, given)),
+        Some(Command::Doctor(args)) => doctor::run(common, &args, given),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "t2m-tui", &mut script);
@@ -284,6 +300,14 @@ impl Common {
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
     }
 
+    /// Where MLX is to compute.
+    pub fn device(&self) -> Option<Device> {
+        self.device.map(|device| match device {
+            Processor::Cpu => Device::Cpu,
+            Processor::Gpu => Device::Gpu,
+        })
+    }
+
     /// Where what outlives a run is kept.
     pub fn place(&self) -> Place {
         Place::usual(self.session.clone())
@@ -321,6 +345,7 @@ impl Common {
             key: self.key.clone(),
             typed: TypedFrom::Kept(self.place()),
             dequantized: None,
+            identify: false,
         }
     }
 }

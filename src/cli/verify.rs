@@ -7,13 +7,16 @@ use std::time::Duration;
 use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::far::open;
 use super::{Common, Failure, Given, output};
+use crate::afar;
 use crate::compare::WeightSource;
 use crate::config::{Config, Value};
 use crate::exit::Exit;
+use crate::figures::bytes;
 use crate::interrupt;
 use crate::model::ModuleId;
-use crate::open::{Opened, open};
+use crate::open::Opened;
 use crate::report::verify::{self as text, Report};
 use crate::stderr;
 use crate::verify::keeping::Record;
@@ -106,6 +109,12 @@ pub enum VerifyFormat {
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
     let modules = select(&opened, &args.layers)?;
+    if afar::is_address(&opened.checkpoint.path) {
+        let all = bytes(opened.checkpoint.bytes);
+        stderr::line(&format!(
+            "the weights of what is measured are fetched, of {all} in all; --layers names fewer layers"
+        ));
+    }
     let (ask, interrupted) = crossbeam_channel::bounded(1);
     interrupt::hold().ask(move || {
         let _ = ask.try_send(());
@@ -119,7 +128,8 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         Weights::Random => WeightSource::Random,
     };
     let (trials, dtypes) = (usize::from(args.trials), dtypes(&args.dtype));
-    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive };
+    let (device, tf32) = (common.device(), common.tf32);
+    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive, device, tf32 };
     let mut record = Record::begin(&opened, &common.place(), &request);
     runner.submit(request);
 

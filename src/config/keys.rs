@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::{Read, Text};
 use super::{Fault, unknown};
+use crate::guess::nearest;
 use crate::tui::action::Command;
 use crate::tui::keymap::{Key, Keymap};
 use crate::tui::panels::Name;
@@ -110,7 +111,7 @@ fn no_key(written: &str) -> String {
     let modifiers = ["ctrl", "alt", "shift"];
     let meant = |word: &str, names: &[&'static str]| match names.iter().find(|name| **name == word) {
         Some(name) => Some((*name).to_owned()),
-        None => super::guess(word, names.iter().copied()).map(str::to_owned),
+        None => nearest(word, names.iter().copied()).map(str::to_owned),
     };
     let end = if last.chars().count() == 1 { Some(last.to_owned()) } else { meant(last, &names) };
     let begin: Option<Vec<String>> = prefixed

@@ -146,6 +146,9 @@ pub struct Setting {
     /// Whether plain renames were run as well.
     #[serde(default)]
     pub twins: bool,
+    /// Whether MLX's default was run as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
 }
 
 /// What each engine said about itself.
@@ -278,6 +281,9 @@ pub struct Screen {
     /// Whether runs show what a plain rename gives.
     #[serde(default)]
     pub twins: bool,
+    /// Whether runs show what MLX gives by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
 }
 
 /// How the panes of the screen stand.

@@ -32,5 +32,5 @@ pub use entries::{
     About, Basis, Engines, GraphRun, Mark, Measured, Note, Panes, Screen, Session, Setting, Twin, TypedEntry,
 };
 pub use keeper::{Change, Keeper, Told};
-pub use store::{Loaded, Place, Store, load};
+pub use store::{Loaded, Place, Store, find, load};
 pub use time::Time;

@@ -37,6 +37,10 @@ pub enum Command {
     Half,
     Weights,
     Twins,
+    /// MLX's default beside the exact run.
+    Tf32,
+    /// The other device.
+    Device,
     FindNext,
     FindPrevious,
     NextBlocker,

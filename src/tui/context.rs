@@ -2,7 +2,7 @@
 
 use ratatui::layout::Position;
 
-use super::action::Effect;
+use super::action::{Command, Effect};
 use super::areas::{Areas, Rows};
 use super::keymap::Keymap;
 use super::panes::View;
@@ -51,6 +51,11 @@ impl Context<'_> {
             Some(None) => Hit::Inside,
             None => Hit::Beside,
         }
+    }
+
+    /// The key of a command of the panes, for a sentence.
+    pub fn key(&self, command: Command) -> String {
+        self.keymap.key(None, command)
     }
 
     /// Put a sentence into the bottom line.

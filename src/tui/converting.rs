@@ -16,7 +16,7 @@ use crate::figures;
 use crate::files::{self, Inputs};
 use crate::model::ModuleId;
 use crate::open::Opened;
-use t2m_checkpoint::Checkpoint;
+use t2m_checkpoint::{Checkpoint, mount};
 
 /// Shortest time between two reports of progress.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -143,7 +143,10 @@ fn plan(opened: &Opened, folder: &Path) -> Result<Preview, run::Error> {
 /// `models/net.pt` → `net.mlx.safetensors`
 fn target(checkpoint: &Checkpoint, folder: &Path) -> PathBuf {
     let name = checkpoint.path.canonicalize().unwrap_or_else(|_| checkpoint.path.clone());
-    let stem = Path::new(name.file_name().unwrap_or_default()).file_stem().unwrap_or_default().to_string_lossy();
+    let last = name.file_name().unwrap_or_default();
+    // What stands behind a dot of a folder's name is no extension: `Llama-3.2-1B`.
+    let stem = if mount::is_folder(&name) { Some(last) } else { Path::new(last).file_stem() };
+    let stem = stem.unwrap_or_default().to_string_lossy();
     folder.join(format!("{stem}.mlx.safetensors"))
 }
 

@@ -159,6 +159,11 @@ impl Keymap {
         binding.map_or(&[], |binding| &binding.keys)
     }
 
+    /// The first key of a command, for a sentence; where it has none, its name, by which the palette has it.
+    pub fn key(&self, mode: Option<Name>, command: Command) -> String {
+        self.keys_of(mode, command).first().map_or_else(|| command.name(), Clone::clone)
+    }
+
     /// What a key means in a panel, or in the panes. Keys that leave or suspend the program, open the palette, move through
     /// rows or find mean the same in every panel, unless the panel has a use of its own for them.
     pub fn command(&self, panel: Option<Name>, event: &KeyEvent) -> Option<Command> {

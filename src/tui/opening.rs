@@ -11,6 +11,7 @@ use super::canvas::spinner;
 use super::jobs::{Job, Unit};
 use super::state::State;
 use super::text;
+use crate::afar;
 use crate::figures;
 use crate::open::watch::Now;
 use t2m_checkpoint::escape::escape;
@@ -65,8 +66,10 @@ impl Opening {
         ]);
         let row = area.y + area.height / 2;
         middle(buffer, area, row, &line);
-        if row + 1 < area.bottom() {
-            middle(buffer, area, row + 1, &Line::styled(self.now.stage.words(), theme.muted()));
+        let fetched = state.fetched.map(|fetched| Line::styled(afar::words(fetched, None), theme.muted()));
+        let below = [Some(Line::styled(self.now.stage.words(), theme.muted())), fetched];
+        for (row, line) in (row + 1..area.bottom()).zip(below.iter().flatten()) {
+            middle(buffer, area, row, line);
         }
         self.footer(state, Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area }, buffer);
     }

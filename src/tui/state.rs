@@ -15,11 +15,13 @@ use super::panels::{Name, Panel, Panels};
 use super::panes::View;
 use super::theme::Theme;
 use super::work::Ask;
+use crate::afar::Fetched;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
 use crate::session;
 use crate::verify;
 use t2m_checkpoint::Dtype;
+use t2m_engine::Device;
 
 /// What a run does unless it is set otherwise.
 #[derive(Debug, Clone)]
@@ -34,11 +36,23 @@ pub struct Trials {
     pub weights: WeightSource,
     /// Whether naive twins are run as well.
     pub naive: bool,
+    /// Where MLX computes; by its own choice without one.
+    pub device: Option<Device>,
+    /// Whether MLX's default is run as well.
+    pub tf32: bool,
 }
 
 impl Default for Trials {
     fn default() -> Trials {
-        Trials { count: 8, dtypes: vec![Dtype::Float32], seed: 7, weights: WeightSource::Checkpoint, naive: false }
+        Trials {
+            count: 8,
+            dtypes: vec![Dtype::Float32],
+            seed: 7,
+            weights: WeightSource::Checkpoint,
+            naive: false,
+            device: None,
+            tf32: false,
+        }
     }
 }
 
@@ -93,6 +107,8 @@ pub struct State {
     pub tick: usize,
     /// How long the screen has been there; who drives the state sets it before each action.
     pub clock: Duration,
+    /// What was fetched of a checkpoint elsewhere; who drives the state sets it before each action.
+    pub fetched: Option<Fetched>,
     /// What goes on and takes time.
     pub jobs: Jobs,
     /// How the end of a job is told.
@@ -135,7 +151,7 @@ impl Trials {
     /// Whether runs use other weights or dtypes than those that the program begins with, or have twins.
     pub fn is_unusual(&self) -> bool {
         let usual = Trials::default();
-        (&self.dtypes, self.weights, self.naive) != (&usual.dtypes, usual.weights, usual.naive)
+        (&self.dtypes, self.weights, self.naive, self.tf32) != (&usual.dtypes, usual.weights, usual.naive, usual.tf32)
     }
 
     /// Switch naive twins on or off; returns what to say.
@@ -148,6 +164,16 @@ impl Trials {
         }
     }
 
+    /// Switch MLX's default beside the exact run on or off; returns what to say.
+    pub fn toggle_tf32(&mut self) -> &'static str {
+        self.tf32 = !self.tf32;
+        if self.tf32 {
+            "runs show what MLX gives by default, too: with TF32 where its GPU has it"
+        } else {
+            "runs are exact alone: TF32 is off"
+        }
+    }
+
     /// A run of these modules.
     pub fn request(&self, modules: Vec<ModuleId>) -> verify::Request {
         verify::Request {
@@ -157,6 +183,8 @@ impl Trials {
             seed: self.seed,
             weights: self.weights,
             naive: self.naive,
+            device: self.device,
+            tf32: self.tf32,
         }
     }
 }
@@ -176,6 +204,7 @@ impl State {
             caption: None,
             tick: 0,
             clock: Duration::ZERO,
+            fetched: None,
             jobs: Jobs::default(),
             notify: Notify::default(),
             areas: Areas::default(),

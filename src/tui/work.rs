@@ -237,6 +237,7 @@ pub fn setting(trials: &Trials) -> Setting {
         trials: trials.count,
         seed: trials.seed,
         twins: trials.naive,
+        tf32: trials.tf32,
     }
 }
 
@@ -364,6 +365,7 @@ impl View {
             weights: trials.weights,
             half,
             twins: trials.naive,
+            tf32: trials.tf32,
             ..Screen::default()
         }
     }
@@ -395,6 +397,8 @@ impl View {
 pub fn resume(trials: &mut Trials, screen: &Screen) {
     trials.weights = screen.weights;
     trials.naive = screen.twins;
+    // What the call asks for holds as well.
+    trials.tf32 |= screen.tf32;
     let half = trials.dtypes.iter().any(|dtype| matches!(dtype, Dtype::Float16 | Dtype::BFloat16));
     if half != screen.half {
         let _ = trials.toggle_half();

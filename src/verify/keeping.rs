@@ -25,6 +25,7 @@ impl Record {
             trials: request.trials,
             seed: request.seed,
             twins: request.naive,
+            tf32: request.tf32,
         };
         let unkept = Arc::new(Mutex::new(None));
         let store = match request.weights {

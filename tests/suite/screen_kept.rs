@@ -109,6 +109,7 @@ fn result(rests_on: Basis) -> Measured {
             trials: 2,
             seed: 7,
             twins: false,
+            tf32: false,
         },
         engines: Engines { torch: info("2.13.0").ok(), mlx: info("0.32.2").ok() },
         rests_on,

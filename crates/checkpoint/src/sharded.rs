@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::error::name_for_message;
 use super::progress::{self, Of};
 use super::{
-    Absent, AbsentKind, Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, safetensors,
-    torch_legacy, zip,
+    Absent, AbsentKind, Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, mount,
+    safetensors, torch_legacy, zip,
 };
 
 /// The longest index that is read, in bytes: 100,000 tensors take a tenth.
@@ -140,6 +140,7 @@ impl<'a> Files<'a> {
             pointers: Vec::new(),
             links: Vec::new(),
         };
+        mount::expect(&sorted.iter().map(|(_, name)| folder.join(name)).collect::<Vec<_>>());
         let mut known: HashMap<FileId, usize> = HashMap::new();
         for (shard, name) in sorted {
             let path = folder.join(name);

@@ -8,6 +8,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 use t2m_checkpoint::Dtype;
+use t2m_engine::Device;
 
 use crate::compare::WeightSource;
 use crate::tui::action::Command;
@@ -142,6 +143,9 @@ fn in_force(state: &State, canvas: &Canvas<'_>, wish: usize, most: usize) -> Lin
     let mut part = |is_on: bool, words: [&str; 3]| parts.extend(is_on.then(|| words.map(str::to_owned)));
     part(state.trials.weights == WeightSource::Random, ["random weights", "random w", "w"]);
     part(state.trials.naive, ["plain renames", "renames", "t"]);
+    part(state.trials.tf32, ["MLX's default too", "default", "F"]);
+    part(state.trials.device == Some(Device::Gpu), ["on the GPU", "gpu", "g"]);
+    part(state.trials.device == Some(Device::Cpu), ["on the CPU", "cpu", "c"]);
     let dtype = |wanted: Dtype| state.trials.dtypes.contains(&wanted);
     match (dtype(Dtype::Float16), dtype(Dtype::BFloat16)) {
         (true, true) => part(true, ["f16 bf16", "f16 bf16", "d"]),

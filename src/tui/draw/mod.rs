@@ -95,6 +95,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
         theme: &state.theme,
         keymap: &state.keymap,
         tick: state.tick,
+        fetched: state.fetched,
         view,
         found: state.panels.find.matches(),
         sought: state.panels.find.words().map(|words| (words, Matcher::default())),

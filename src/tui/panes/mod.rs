@@ -3,6 +3,7 @@
 //! A new one is a file with a type that is a `Behaviour`, a variant of [`Pane`] with its line in each list of this file,
 //! its place in `draw`, and its keys in `assets/keymap.toml`.
 
+mod beside;
 pub mod graph;
 mod kept;
 pub mod live;

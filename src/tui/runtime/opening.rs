@@ -45,7 +45,7 @@ pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync
 pub fn run(mut options: RunOptions) -> Result<Exit, Error> {
     options.open.watch = Some(Watch::default());
     // What was chosen on the screen holds for whatever is opened next.
-    let request = Mutex::new(options.open.clone());
+    let request = Mutex::new(open::Options { identify: true, ..options.open.clone() });
     let place = match &options.open.typed {
         TypedFrom::Kept(place) => place.clone(),
         TypedFrom::Nothing | TypedFrom::Given(_) => Place::Nowhere,

@@ -22,6 +22,7 @@ use t2m_checkpoint::escape::escape;
 
 /// The longest script.
 const LONGEST_SCRIPT: u64 = 1 << 20;
+
 /// The steps of the script that is asked for, if one is.
 pub(super) fn script(wanted: &Wanted) -> Result<Option<Vec<script::Step>>, Error> {
     let Some(path) = &wanted.play else { return Ok(None) };

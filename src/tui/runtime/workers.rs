@@ -1,6 +1,7 @@
 //! The threads that work for the screen, and how they are started.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -92,6 +93,8 @@ pub struct Workers {
     /// Who keeps what is done, where that is wanted.
     pub(super) keeper: Option<Keeper>,
     pub(super) reopener: Option<Reopener>,
+    /// The checkpoint, where it is elsewhere.
+    pub(super) afar: Option<PathBuf>,
     /// What is recorded and played.
     pub(super) show: Showing,
     /// How far the opening is.

@@ -287,7 +287,9 @@ impl Results {
             Progress::Done(..) => layer.record.as_ref().is_none_or(|record| {
                 let known = &record.setting;
                 let more = setting.dtypes.iter().any(|dtype| !known.dtypes.contains(dtype));
-                more || (setting.twins && !known.twins) || (known.weights != setting.weights && self.has_weights(id))
+                more || (setting.twins && !known.twins)
+                    || (setting.tf32 && !known.tf32)
+                    || (known.weights != setting.weights && self.has_weights(id))
             }),
         }
     }
