@@ -18,6 +18,7 @@ use crate::rope;
 use crate::source::inference::{self, Gives, Question, Reached};
 use crate::source::{Blocker, ClassSource, Reach, Sources};
 use t2m_checkpoint::escape::quoted;
+use t2m_checkpoint::progress::{self, Of};
 use t2m_checkpoint::{Checkpoint, Tensor, TensorKind};
 
 /// What the registry says of a module (the words are ARCHITECTURE.md's).
@@ -193,6 +194,7 @@ pub fn triage_called(
     triage.modules.reserve_exact(model.modules.len());
     let kinds = alike::first_of_kind(model, &checkpoint.tensors);
     for (id, &first) in kinds.iter().enumerate() {
+        progress::step(Of::Modules, id as u64, kinds.len() as u64);
         // What is alike is triaged alike: nothing of it depends on where a module stands, but for how a sample calls it.
         if let Some(known) = triage.modules.get(first).filter(|_| calls.is_empty()) {
             triage.modules.push(Arc::clone(known));
@@ -272,18 +274,10 @@ fn triage_module(
         return no_row(module, module.is_leaf(id), triage.source(&module.class));
     };
     let mut triaged = ModuleTriage {
-        status: Status::Unsupported,
         difficulty: row.difficulty,
         mlx: row.mlx.clone(),
         rule: row.rule.clone(),
-        recipe: None,
-        reason: rotary(module, row).unwrap_or_else(|| row.reason.clone()),
-        plan: None,
-        unknown: Vec::new(),
-        assumed: None,
-        block: None,
-        ignores_setting: false,
-        contradicted: false,
+        ..without_row(Status::Unsupported, rotary(module, row).unwrap_or_else(|| row.reason.clone()))
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,

@@ -18,7 +18,7 @@ use crate::ports::{self, Port};
 use crate::registry::library;
 use crate::triage::Status;
 use t2m_checkpoint::check::Check;
-use t2m_checkpoint::{Checkpoint, PickleGlobal, PickleReport, Tensor};
+use t2m_checkpoint::{Checkpoint, OwnTensor, PickleGlobal, PickleReport, Tensor};
 
 /// The whole report. Modules and tensors are written as they are, blockers made one by one: all their JSON values together
 /// would take many times the memory of the checkpoint.
@@ -216,7 +216,7 @@ impl Serialize for Row<'_> {
         }
         row.serialize_entry("parameters", &module.parameters)?;
         let tensors = || module.tensors.iter().filter(|own| own.tensor.is_some());
-        row.serialize_entry("tensors", &Each(|| tensors().map(|own| FullName(&module.path, &own.name))))?;
+        row.serialize_entry("tensors", &Each(|| tensors().map(|own| InFile { opened, id, own })))?;
         if let Some(source) = opened.triage.source(&module.class) {
             let line = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
             let (origin, trust) = (&source.origin, &source.trust);
@@ -307,14 +307,22 @@ impl Serialize for Pickle<'_> {
     }
 }
 
-/// The name of a module's tensor with the module's path before it.
-struct FullName<'a>(&'a str, &'a str);
+/// What the file calls a tensor of a module.
+struct InFile<'a> {
+    opened: &'a Opened,
+    id: ModuleId,
+    own: &'a OwnTensor,
+}
 
-impl Serialize for FullName<'_> {
+impl Serialize for InFile<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            FullName("", name) => serializer.serialize_str(name),
-            FullName(path, name) => serializer.collect_str(&format_args!("{path}.{name}")),
+        let InFile { opened, id, own } = *self;
+        match opened.model.modules[id].path.as_str() {
+            _ if opened.model.is_renamed => {
+                serializer.serialize_str(&opened.model.name_in_file(&opened.checkpoint, id, own))
+            }
+            "" => serializer.serialize_str(&own.name),
+            path => serializer.collect_str(&format_args!("{path}.{}", own.name)),
         }
     }
 }

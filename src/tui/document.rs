@@ -9,6 +9,7 @@ use super::nodes::Nodes;
 use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
 use super::work::Keeping;
+use crate::afar;
 use crate::architecture::{self, Architecture};
 use crate::both::both;
 use crate::export::state_dict::known_share;
@@ -234,7 +235,10 @@ impl Document {
 
     fn without_weights(opened: &Opened) -> Document {
         let checkpoint = &opened.checkpoint;
-        let name = checkpoint.path.file_name().unwrap_or(checkpoint.path.as_os_str()).to_string_lossy().into_owned();
+        let path = checkpoint.path.as_path();
+        // Of an address all of it: a model's name says little without whose it is.
+        let name = path.file_name().filter(|_| !afar::is_address(path)).unwrap_or(path.as_os_str());
+        let name = name.to_string_lossy().into_owned();
         let mut document = Document::new(name, opened.model.clone(), opened.triage.clone());
         document.format = checkpoint.format.name().to_owned();
         document.bytes = checkpoint.bytes;
