@@ -112,7 +112,7 @@ class Bench:
                 path = self.many(count, kind)
                 beside = self.python_beside(kind, count, path)
                 ways = {"text": self.own("inspect", path), "json": self.own("inspect", "--format", "json", path), **beside}
-                found = rounds(self.rounds if count < 1_000_000 else min(3, self.rounds), ways)
+                found = rounds(self.rounds, ways)
                 text, json = found.get("text"), found.get("json")
                 if not text or not json:
                     continue
@@ -179,7 +179,7 @@ class Bench:
         if by_hand.exists() and self.has["mlx.core"]:
             # It ends with 1 where a layer is beyond what it takes for rounding.
             ways["by hand"] = lambda: run([self.python, str(by_hand), path], well=(0, 1), watch=True)
-        found = rounds(min(3, self.rounds), ways)
+        found = rounds(self.rounds, ways)
         if "verify" not in found:
             return lines + ["Not measured: the engine programs were not found, or failed."]
         lines += ["| | first number | last | processor | `verify` is sooner |", "|" + "---|" * 5]
@@ -210,16 +210,17 @@ def main():
     parser.add_argument("--program", default=str(TARGET / "release" / "t2m-tui"))
     parser.add_argument("--python", help="an interpreter with torch, safetensors, mlx, torchvision")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--realtime", action="store_true", help="go before all else on a machine that has other work (Linux, root)")
     parser.add_argument("--only", default="inspect,tree,convert,verify")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     if not shutil.which(options.program):
         parser.error(f"{options.program}: there is no such program; cargo build --release")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    about = machine(measure.pin())
+    about = machine(measure.pin(options.realtime))
     bench = Bench(options)
     missing = [module for module, found in bench.has.items() if not found]
-    lines = [f"{about}. Medians of {options.rounds} rounds; a ratio is the median of the rounds' ratios."]
+    lines = [f"{about}. Medians of {options.rounds} rounds; a ratio is the median of the rounds' ratios. What takes over {measure.ONCE} s is run once."]
     if missing:
         lines.append(f"Without {', '.join(missing)}: rows that need them are left out.")
     for part in options.only.split(","):
