@@ -246,22 +246,17 @@ impl Client {
                 let what = format!("the proxy refuses: {}; HTTPS_PROXY names it, NO_PROXY spares hosts", words(&why));
                 (Trouble::Unreachable, what)
             }
-            ureq::Error::Io(error) => match error.kind() {
-                std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => {
+            ureq::Error::Io(error) => match (error.kind(), encryption(&error)) {
+                (_, Some(error)) => untrusted(error, &through),
+                (std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock, _) => {
                     (Trouble::Unreachable, format!("nothing came{through} for {silence} seconds"))
                 }
-                std::io::ErrorKind::ConnectionRefused => {
+                (std::io::ErrorKind::ConnectionRefused, _) => {
                     (Trouble::Unreachable, format!("nobody answers{through}: the connection is refused"))
                 }
                 _ => (Trouble::Passing, format!("the connection broke{through}: {}", words(&error.to_string()))),
             },
-            ureq::Error::Rustls(error) => {
-                let what = format!(
-                    "its certificate is not trusted{through}: {}; SSL_CERT_FILE names a file of certificates to trust",
-                    words(&error.to_string())
-                );
-                (Trouble::Unreachable, what)
-            }
+            ureq::Error::Rustls(error) => untrusted(&error, &through),
             ureq::Error::LargeResponseHeader(..) => (Trouble::Answer, "its headers do not end".to_owned()),
             other => (Trouble::Passing, format!("no sound answer{through}: {}", words(&other.to_string()))),
         };
@@ -284,6 +279,23 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// What went wrong with the encryption, if that did.
+fn encryption(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Trouble with the encryption, in words.
+fn untrusted(error: &rustls::Error, through: &str) -> (Trouble, String) {
+    let why = words(&error.to_string());
+    let what = match error {
+        rustls::Error::InvalidCertificate(_) => format!(
+            "its certificate is not trusted{through}: {why}; SSL_CERT_FILE names a file of certificates to trust, such as your company's"
+        ),
+        _ => format!("no encrypted connection comes about{through}: {why}; is it https:// that is spoken there?"),
+    };
+    (Trouble::Unreachable, what)
 }
 
 /// The pause before the next try.
