@@ -1,13 +1,18 @@
 //! Opening a checkpoint, up to its triage: every subcommand and the screen begin with this.
 
+pub mod watch;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use foldhash::fast::RandomState;
+
 use crate::afar;
 use crate::architecture::spec::InputSpec;
-use crate::architecture::{self, Architecture, FromPython, Graph};
+use crate::architecture::{self, Architecture, FromPython, Graph, Renamed};
+use crate::both::both;
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -21,7 +26,9 @@ use crate::source::{Roots, Sources};
 use crate::triage::{self, Status, Triage};
 use crate::typed::{Edit, Typed};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
+use t2m_checkpoint::progress;
 use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
+use watch::{Stage, Watch};
 
 /// What the user asked to open, and the help that was named.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +43,8 @@ pub struct Options {
     pub model: Option<String>,
     /// Inputs that the graph of that model is exported with; without one it is not exported.
     pub inputs: Vec<InputSpec>,
+    /// Where it is written down how far the opening is, for a thread that waits.
+    pub watch: Option<Watch>,
     /// Once this is set by another thread, the Python that builds the model is ended.
     pub stop: Option<Arc<AtomicBool>>,
     /// The folder of an environment whose site-packages are searched as well.
@@ -46,6 +55,8 @@ pub struct Options {
     pub key: Option<String>,
     /// Attributes that the user has typed.
     pub typed: TypedFrom,
+    /// Whether the file of its session is found out even if no session is kept of any checkpoint: the screen will write one.
+    pub identify: bool,
     /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
     pub dequantized: Option<Dtype>,
 }
@@ -162,7 +173,7 @@ impl Opened {
 }
 
 fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
-    let mut classes: HashSet<&str> = HashSet::new();
+    let mut classes: HashSet<&str, RandomState> = HashSet::default();
     // One by one: a set would reserve room for the classes of a million modules.
     for module in &model.modules {
         classes.insert(&module.class);
@@ -291,12 +302,48 @@ fn build(options: &Options, checkpoint: &mut Checkpoint, model: &mut Model) -> R
     Ok(built)
 }
 
-/// What is kept of the checkpoint, where that is asked for.
-fn kept(options: &Options, checkpoint: &Checkpoint) -> Loaded {
-    match &options.typed {
-        TypedFrom::Nothing | TypedFrom::Given(_) => Loaded::default(),
-        TypedFrom::Kept(place) => session::load(checkpoint, place),
+/// The tree by the names that tensors have in the modules of their library, and what the source disagrees with in it.
+fn by_names_of_modules(checkpoint: &Checkpoint, renamed: &Renamed, sources: &Sources) -> (Model, Vec<String>) {
+    let mut model = model::build_renamed(checkpoint, &renamed.tensors);
+    if let Some(class) = &checkpoint.root_class {
+        model.name_root(class);
     }
+    let told = evidence::from_source(checkpoint, &mut model, sources);
+    (model, told)
+}
+
+/// How many modules are known by the source.
+fn from_source(model: &Model) -> usize {
+    model.modules.iter().filter(|module| module.evidence == Evidence::Source).count()
+}
+
+/// What is to be said of names that are not the modules'.
+fn other_names(Renamed { count, file, name, .. }: &Renamed) -> String {
+    let (file, name) = (quoted(file), quoted(name));
+    match count {
+        1 => format!("1 tensor has another name in the file than in its module: `{file}` is `{name}` in the tree."),
+        _ => format!(
+            "{count} tensors have other names in the file than in their modules, as transformers saves them: `{file}` is `{name}` in the tree, for one."
+        ),
+    }
+}
+
+/// From so many tensors on, finding out which session is a checkpoint's takes longer than starting a thread.
+const MANY: usize = 2_000;
+
+/// The modules of a checkpoint, and what is kept of it, where that is asked for. For that the file's directory and pickles are
+/// gone through a second time, which need not wait for the modules.
+fn modules_and_kept(options: &Options, checkpoint: &Checkpoint) -> (Model, Loaded) {
+    let load = || match &options.typed {
+        TypedFrom::Nothing | TypedFrom::Given(_) => Loaded::default(),
+        TypedFrom::Kept(place) if options.identify => session::find(checkpoint, place),
+        TypedFrom::Kept(place) => session::load(checkpoint, place),
+    };
+    if checkpoint.tensors.len() < MANY || !matches!(options.typed, TypedFrom::Kept(_)) {
+        return (model::build(checkpoint), load());
+    }
+    let (kept, model) = both(load, || model::build(checkpoint));
+    (model, kept)
 }
 
 /// Give the model what the user has typed of it.
@@ -321,6 +368,13 @@ fn take_typed(
 /// # Errors
 /// The checkpoint, a source or a registry file cannot be used.
 pub fn open(options: &Options) -> Result<Opened, Error> {
+    let Some(watch) = options.watch.clone() else { return open_watched(options, &Watch::default()) };
+    let listener = watch.clone();
+    progress::told(move |progress| listener.hear(progress), || open_watched(options, &watch))
+}
+
+fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
+    watch.begin(Stage::Beginning);
     let registry = Registry::load(&options.registries)?;
     let mut sources = Sources::new(&options.sources)?;
     if let Some(python) = &options.python {
@@ -330,6 +384,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     if let Some(environment) = &options.environment {
         sources.add_environment(environment);
     }
+    watch.begin(Stage::Reading);
     let mut checkpoint = if demo::is_demo(&options.checkpoint) {
         demo::add_source(&mut sources);
         demo::open()?
@@ -346,11 +401,13 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     for source in &checkpoint.sources {
         sources.add_class(&source.class, &source.file, "from the checkpoint", &source.text);
     }
-    let mut model = model::build(&checkpoint);
+    watch.begin(Stage::Modules);
+    let (mut model, kept) = modules_and_kept(options, &checkpoint);
     checkpoint.warnings.append(&mut model.warnings);
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
     }
+    watch.begin(if options.model.is_some() { Stage::Building } else { Stage::Sources });
     let built = build(options, &mut checkpoint, &mut model)?;
     let (built, graph) = match built {
         Some(FromPython { architecture, places, graph }) => {
@@ -359,15 +416,30 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         }
         None => (None, None),
     };
-    let disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    watch.begin(Stage::Sources);
+    let mut disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
+    if built.is_none()
+        && let Some(renamed) = architecture::renamed(&checkpoint)
+    {
+        let (again, told) = by_names_of_modules(&checkpoint, &renamed, &sources);
+        // A source of the time when the file's names were those of the modules stays.
+        if from_source(&again) >= from_source(&model) {
+            checkpoint.warnings.push(other_names(&renamed));
+            (model, disagreements) = (again, told);
+        }
+    }
+    if let (Some(_), true, Some(renamed)) = (&built, model.is_renamed, architecture::renamed(&checkpoint)) {
+        checkpoint.warnings.push(other_names(&renamed));
+    }
     checkpoint.warnings.extend(disagreements);
+    watch.begin(Stage::Known);
     let architecture = built
         .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
-    let kept = kept(options, &checkpoint);
     let typed = take_typed(options, &kept, &checkpoint, &mut model, &registry);
     checkpoint.warnings.extend(typed.warnings.iter().cloned());
+    watch.begin(Stage::Triage);
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(scaled_rotary(&model, &triage));

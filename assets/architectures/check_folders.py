@@ -6,8 +6,7 @@
 Random model classes get random configurations, other than those that rules.py looked at; the config.json is the library's own
 (save_pretrained of the configuration), and the weights are a safetensors file without data (a hole), whose names are those that
 save_pretrained gives. `PROGRAM inspect --format json` is then compared with the real modules: a module is right where its class and
-every plain attribute are, those apart that change nothing at inference. Modules whose tensors a file holds in other pieces are
-where the pieces are. Without --all classes are drawn from the types in rules.bin.
+every plain attribute are, those apart that change nothing at inference. Without --all classes are drawn from the types in rules.bin.
 """
 
 import argparse
@@ -110,7 +109,6 @@ def write_folder(library, kind, name, raw, folder):
     env, build, parts = library.prepare(kind, name, raw)
     with torch.device("meta"):
         model = build().eval()
-    saved = library.saved(model)
     if library.name == "transformers":
         from transformers.core_model_loading import revert_weight_conversion
 
@@ -119,13 +117,11 @@ def write_folder(library, kind, name, raw, folder):
         state = model.state_dict()
         tied = getattr(model, "all_tied_weights_keys", None) or {}
         state = {key: tensor for key, tensor in state.items() if key not in tied}
-        if saved:
-            state = revert_weight_conversion(model, state)
-        save(state, Path(folder) / "model.safetensors")
+        save(revert_weight_conversion(model, state), Path(folder) / "model.safetensors")
     else:
         model.save_config(folder)
         save(model.state_dict(), Path(folder) / "diffusion_pytorch_model.safetensors")
-    node, ties = trees.tree(model, parts(model), saved)
+    node, ties = trees.tree(model, parts(model))
     return trees.listed(node), ties, model
 
 

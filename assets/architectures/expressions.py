@@ -161,7 +161,8 @@ class Finder:
     """Finds expressions for values observed at (configuration, index) rows."""
 
     def __init__(self, base, singles, seconds=SEARCH, is_brief=False):
-        """`base`: the first build's number; `singles`: builds in which one key was changed, with the flat keys that differ;
+        """`base`: the first build's number; `singles`: builds in which one key was changed, each with the build that it is a change
+        of and the flat keys that differ;
         `seconds` for what is not found at once; `is_brief`: few keys were changed, so what never varies may follow one all the same."""
         self.base, self.singles, self.is_brief = base, singles, is_brief
         self.hints, self.found, self.tables = {}, {}, {}
@@ -188,7 +189,7 @@ class Finder:
             try:
                 self.found[mark] = self.search(rows, envs, values)
             except Unknown:
-                self.found[mark] = None
+                self.found[mark] = self.by_first(rows, envs, values)
         found = self.found[mark]
         if found is None:
             raise Unknown
@@ -197,6 +198,22 @@ class Finder:
         if isinstance(found, list) and found[0] in ARITHMETIC and all(map(is_number, values)):
             self.pool.setdefault(json.dumps(found), (found, keys_of(found)))
         return found
+
+    def by_first(self, rows, envs, values):
+        """What the first of a repetition has apart from the others; None where one of the two is not found either."""
+        depth = len(rows[0][1])
+        for back in range(depth):
+            parts = ([], [])
+            for place, (_, index) in enumerate(rows):
+                parts[index[depth - 1 - back] != 0].append(place)
+            if not all(parts):
+                continue
+            try:
+                found = [self.find([rows[place] for place in part], envs, [values[place] for place in part]) for part in parts]
+            except Unknown:
+                continue
+            return ["if", ["==", ["i", back], 0], *found]
+        return None
 
     @staticmethod
     def holds(expression, rows, envs, values):
@@ -216,9 +233,10 @@ class Finder:
         at = {row: value for row, value in zip(rows, values)}
         keys = {}
         for (build, index), value in zip(rows, values):
-            there = (self.base, index)
-            if build in self.singles and there in at and not same(at[there], value):
-                for key in self.singles[build]:
+            of, changed = self.singles.get(build, (self.base, ()))
+            there = (of, index)
+            if there in at and not same(at[there], value):
+                for key in changed:
                     keys[key] = keys.get(key, 0) + 1
         varies = {}
         for (build, index), value in zip(rows, values):

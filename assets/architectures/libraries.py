@@ -12,6 +12,8 @@ import describe
 import studies
 import trees
 from expressions import Unknown
+from saved import Saved
+
 DECODER = {"is_decoder": True, "add_cross_attention": True}
 # Arguments without which a type of transformers cannot be built.
 STARTS = {
@@ -79,6 +81,8 @@ class Library:
 
     def __init__(self):
         self.known, self.hints = {}, {}
+        # Of each class the names in its files.
+        self.saved = {}
         # A folder of what was found before, and the types that were looked for there.
         self.kept, self.looked = None, set()
         self.activation_classes = {cls for cls, _ in self.activations.values()}
@@ -99,6 +103,9 @@ class Library:
     def causal(self, kind):
         return None
 
+    def backbone(self, kind):
+        return None
+
     def place(self, kind):
         return self.kept and self.kept / f"{self.name}-{kind}.json.gz"
 
@@ -111,7 +118,7 @@ class Library:
 
     def referred(self, kind, name, inside):
         kind = kind or inside.get("model_type")
-        name = self.causal(kind) if name == trees.CAUSAL else name or self.base(kind)
+        name = {trees.CAUSAL: self.causal, trees.BACKBONE: self.backbone}.get(name, lambda _: name)(kind) or self.base(kind)
         if self.kept and kind not in self.looked:
             self.looked.add(kind)
             if (kind, name) not in self.known and self.place(kind).exists():
@@ -127,12 +134,11 @@ class Library:
         env, build, parts = self.prepare(kind, name, raw)
         with torch.device("meta"), initialization.no_init_weights():
             model = build()
-            saved = self.saved(model)
-        return (env, *trees.tree(model, parts(model), saved))
+            self.look_at_names(kind, name, model)
+        return (env, *trees.tree(model, parts(model)))
 
-    def saved(self, model):
-        """Names of tensors in files, where they are not those of the modules; empty where they are."""
-        return {}
+    def look_at_names(self, kind, name, model):
+        """Where files have other names than the modules."""
 
 
 class Transformers(Library):
@@ -157,25 +163,16 @@ class Transformers(Library):
             name = name[0] if isinstance(name, (list, tuple)) else name
             self.bases[kind] = name
         self.causals = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        self.backbones = modeling_auto.MODEL_FOR_BACKBONE_MAPPING_NAMES
         self.config_names = configuration_auto.CONFIG_MAPPING_NAMES
         super().__init__()
 
-    def saved(self, model):
-        from transformers.core_model_loading import revert_weight_conversion
-
-        state = model.state_dict(keep_vars=True)
+    def look_at_names(self, kind, name, model):
         try:
-            files = revert_weight_conversion(model, dict(state))
+            self.saved.setdefault((kind, name), Saved()).add(model)
         except Exception:
-            return {}
-        if files.keys() == state.keys():
-            return {}
-        names = {}
-        for name, tensor in files.items():
-            # A pattern is no name.
-            if "*" not in name:
-                names.setdefault(id(tensor), name)
-        return {name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names}
+            # A conversion that cannot be taken back.
+            pass
 
     def types(self):
         return {kind: [*names, *(name for name in MORE.get(kind, []) if name not in names)] for kind, names in self.mappings.items() if kind in self.config_names}
@@ -189,6 +186,9 @@ class Transformers(Library):
 
     def causal(self, kind):
         return self.causals.get(kind)
+
+    def backbone(self, kind):
+        return self.backbones.get(kind)
 
     def start(self, kind):
         return STARTS.get(kind, {})

@@ -18,11 +18,14 @@ index  {"libraries": [[name, version], …], "activations": [{name: [class, {att
         "types": [{name: [offset, bytes]}, …] for each library}
 block  {"config": {"names": {old: new}, "defaults": {key: value}, "computed": [[key, expression], …], "parts": {key: type}},
         "classes": [class, …], "texts": [text, …], "expressions": [expression, …], "nodes": [node, …],
-        "models": {class name: [node, expression of the tied tensors], …}, "base": class name}; the class that the type has for
-       text that goes on is AutoModelForCausalLM as well
+        "models": {class name: [node, expression of the tied tensors], …}, "base": class name, "saved": [table, …], "saved_as":
+        {class name: table, …}}; the class that the type has for text that goes on is AutoModelForCausalLM as well,
+        the one for features AutoBackbone
+table  {"names": [[place in the tree, place in a file], …], "pieces": [[tensor in a file, its place in the tree, tensor that it is a
+       part of], …]}, where names in files are others than the modules' (saved.py)
 node   [class or null, [[text, expression], …], [[text, buffer, exists, shape], …], [[text or null, expression, node], …]]
        a child with a name exists where its expression is true (null: not known); one without is repeated so often
-       {"of": expression, "nodes": {class: node}}  {"act": expression}  {"ref": [type or null, class or null, key]}
+       {"of": expression, "nodes": {class: node}}  {"act": expression}  {"ref": [type or null, class or null, key], "instead": {class: class that is in its place}}
 """
 
 import argparse
@@ -82,7 +85,9 @@ def derive(library, kind, names, seconds=120, seed=0):
             continue
     defaults, expressions = computed(samples, seconds * 0.2)
     config = {"names": library.names(kind), "defaults": defaults, "computed": expressions, "parts": library.parts_of(kind)}
-    return {"config": config, "models": models, "base": library.base(kind)}, told
+    tables = {name: library.saved[kind, name].table() for name in models if (kind, name) in library.saved}
+    saved = {name: table for name, table in tables.items() if table}
+    return {"config": config, "models": models, "base": library.base(kind), "saved": saved}, told
 
 
 class TooLong(BaseException):
@@ -121,7 +126,7 @@ class Block:
         if "act" in rule:
             packed = {"act": self.expression(rule["act"])}
         elif "ref" in rule:
-            packed = {"ref": rule["ref"]}
+            packed = {"ref": rule["ref"], **({"instead": rule["instead"]} if rule.get("instead") else {})}
         elif "of" in rule:
             packed = {"of": self.expression(rule["of"]), "nodes": {cls: self.add(node) for cls, node in rule["nodes"].items()}}
         else:
@@ -134,15 +139,19 @@ class Block:
         return self.place(self.nodes, json.dumps(packed, separators=(",", ":")))
 
 
-def packed(known, causal):
+def packed(known, others):
+    """`others`: other names of its classes, each with the class."""
     block = Block()
     models = {name: [block.add(rule), block.expression(constant(ties) if isinstance(ties, dict) else ties)] for name, (rule, ties) in known["models"].items()}
-    if causal in models:
-        models[trees.CAUSAL] = models[causal]
+    models |= {other: models[name] for other, name in others.items() if name in models}
     dump = lambda value: json.dumps(value, separators=(",", ":"))  # noqa: E731
-    return '{"config":%s,"classes":%s,"texts":%s,"expressions":[%s],"nodes":[%s],"models":%s,"base":%s}' % (
+    tables, saved_as = {}, {}
+    for name, table in known.get("saved", {}).items():
+        saved_as[name] = block.place(tables, dump(table))
+    saved_as |= {other: saved_as[name] for other, name in others.items() if name in saved_as}
+    return '{"config":%s,"classes":%s,"texts":%s,"expressions":[%s],"nodes":[%s],"models":%s,"base":%s,"saved":[%s],"saved_as":%s}' % (
         dump(known["config"]), dump(list(block.classes)), dump(list(block.texts)), ",".join(block.expressions), ",".join(block.nodes),
-        dump(models), dump(known["base"]),
+        dump(models), dump(known["base"]), ",".join(tables), dump(saved_as),
     )
 
 
@@ -154,7 +163,7 @@ def write(libraries, out):
     for library, known in libraries:
         places = {}
         for kind, value in known.items():
-            block = deflate(packed(value, library.causal(kind)))
+            block = deflate(packed(value, {trees.CAUSAL: library.causal(kind), trees.BACKBONE: library.backbone(kind)}))
             places[kind] = [offset, len(block)]
             offset += len(block)
             blocks.append(block)
@@ -212,6 +221,7 @@ def main():
                 if arguments.more and kind in wanted and more:
                     added, told = derive(library, kind, more, arguments.seconds)
                     found["models"] |= added["models"] if added else {}
+                    found["saved"] = found.get("saved", {}) | (added["saved"] if added else {})
                     kept.write_bytes(gzip.compress(json.dumps(found).encode()))
                     print(f"{kind}: {len(added['models']) if added else 0} more of {len(more)} classes, {time.process_time() - begun:.1f} s", *told, sep="; ", flush=True)
             elif kind in wanted:

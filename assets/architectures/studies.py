@@ -17,6 +17,11 @@ SECONDS = 20
 SLOW = 0.5
 # Seconds for a default that follows from other keys.
 SECONDS_FOR_DEFAULT = 2
+# Of one build: more values are tried below.
+QUICK = 0.08
+# Switches under which other keys are changed as well, and seconds for these builds, as a share of those for one class.
+MOST_SWITCHES = 6
+SHARE_OF_SWITCHES = 0.15
 # Keys that change no module.
 IDLE = {
     "output_hidden_states", "output_attentions", "return_dict", "dtype", "torch_dtype", "id2label", "label2id", "problem_type",
@@ -79,6 +84,14 @@ def placed(raw, key, value):
     return raw
 
 
+def has(raw, path):
+    for key in path:
+        if not isinstance(raw, dict) or key not in raw:
+            return False
+        raw = raw[key]
+    return True
+
+
 def alternatives(key, value, annotation, words, literals=()):
     """Other values to try for a key, the likeliest first."""
     if isinstance(value, bool):
@@ -124,6 +137,17 @@ def words_of(sources, key):
         for match in re.finditer(rf"\b{last}\s*:\s*Literal\[([^\]]+)\]", source):
             found += re.findall(r"[\"']([\w-]+)[\"']", match.group(1))
     return list(dict.fromkeys(found))
+
+
+def signs(node, path=""):
+    """What there is in a tree: modules and the names of their attributes; of a list its first."""
+    for name in node.attributes:
+        yield path, node.cls, name
+    yield path, node.cls
+    for child in node.children:
+        if child.name != "0" and child.name.isdigit() and path.endswith("layers"):
+            continue
+        yield from signs(child, f"{path}.{child.name}")
 
 
 class Study:
@@ -232,6 +256,14 @@ class Study:
                 for rope in ROPES:
                     yield key.split("."), [{"rope_theta": value["rope_theta"], **rope}]
 
+        # What gives features may be of any type.
+        for key, value in env.items():
+            if key.endswith("backbone_config.model_type"):
+                stages = env.get(key.replace("model_type", "out_indices")) or [1, 2, 3, 4]
+                for kind in ("resnet", "convnext", "swin"):
+                    if kind != value:
+                        yield key.split(".")[:-1], [{"model_type": kind, "out_indices": stages, "depths": [1, 2, 1, 2]}]
+
         # Lists that are as long as others beside them grow together.
         lists = {}
         for key, value in env.items():
@@ -248,7 +280,7 @@ class Study:
             return raw
         for depth in range(1, len(path)):
             model_type = env.get(".".join([*path[:depth], "model_type"]))
-            if model_type:
+            if model_type and not has(raw, [*path[:depth], "model_type"]):
                 raw = placed(raw, [*path[:depth], "model_type"], model_type)
         return placed(raw, path, value)
 
@@ -292,6 +324,8 @@ class Study:
         """Builds with one key changed, of each key; what builds is remembered."""
         begun = time.process_time()
         failed = []
+        self.observe(name, self.base)
+        quick = time.process_time() - begun < QUICK
         for path, values in self.options(env):
             taken = 0
             now = env.get(".".join(path)) if isinstance(path[0], str) else None
@@ -307,7 +341,8 @@ class Study:
                 self.add_single(builds, singles, env, raw, built)
                 self.changes.append((path, value))
                 taken += 1
-                if taken == (1 if isinstance(value, bool) else 2 if isinstance(value, (int, float)) else 3):
+                few = 1 if isinstance(value, bool) else 2 if isinstance(value, float) else 4 if isinstance(value, int) else 3
+                if taken == (few if quick else min(few, 2)):
                     break
         # A switch may want another one.
         switches = [(path, value) for path, value in self.changes if isinstance(value, bool)]
@@ -322,6 +357,31 @@ class Study:
                 self.add_single(builds, singles, env, raw, built)
                 self.changes.append(both)
                 break
+        self.under_switches(name, env, builds, singles)
+
+    def under_switches(self, name, env, builds, singles):
+        """Builds with one key changed where another one is that makes something be there at all."""
+        until = time.process_time() + min(SHARE_OF_SWITCHES * self.seconds, self.library.patience)
+        known = set(signs(builds[0][2]))
+        switches = []
+        for number, (_, changed) in list(singles.items()):
+            more = set(signs(builds[number][2])) - known
+            path = next((path for path, _ in self.changes if isinstance(path[0], str) and ".".join(path) in changed), None)
+            if more and path is not None and len(switches) < MOST_SWITCHES:
+                known |= more
+                switches.append((number, path))
+        for number, path in switches:
+            raw, own = builds[number][0], builds[number][1]
+            for other, value in list(self.changes):
+                if time.process_time() > until:
+                    return
+                if other == path or not isinstance(other[0], str):
+                    continue
+                changed = self.change(own, raw, other, value)
+                try:
+                    self.add_single(builds, singles, own, changed, self.observe(name, changed), number)
+                except Exception:
+                    continue
 
     def attempt(self, name, first, all_keys):
         builds, singles = [], {}
@@ -372,10 +432,10 @@ class Study:
                     break
         return rule, ties, dropped, builds
 
-    def add_single(self, builds, singles, env, raw, built):
+    def add_single(self, builds, singles, env, raw, built, of=0):
         changed = {key for key in built[0].keys() | env.keys() if not same(built[0].get(key), env.get(key))}
         if changed:
-            singles[len(builds)] = changed
+            singles[len(builds)] = (of, changed)
         builds.append((raw, *built))
 
     def check(self, rule, env, node):

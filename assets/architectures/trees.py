@@ -1,7 +1,8 @@
 """Module trees as they are built, and the rules that several of them follow."""
 
 import copy
-import os
+import json
+import time
 
 import describe
 from expressions import Unknown, evaluate, same
@@ -13,7 +14,11 @@ NOISE = {
 }
 # A reference to whichever class a type has for text that goes on.
 CAUSAL = "AutoModelForCausalLM"
+# The same to the class that gives features of several stages.
+BACKBONE = "AutoBackbone"
 
+# Modules of a list that are told one by one at the most.
+MOST_ALONE = 32
 # An expression that never has a value: of an attribute that is not there.
 ABSENT = ["at", ["list"], 0]
 
@@ -27,39 +32,11 @@ class Node:
         self.name, self.cls, self.attributes, self.tensors, self.part, self.children = name, cls, attributes, tensors, part, []
 
 
-def tree(model, parts, saved):
-    """Nodes, and which tensors are others under a second name. `parts`: id of a configuration → its key; `saved`: the name in a file
-    of each tensor that is saved as it is. Where files have other names than the modules, the nodes have those of the files: a
-    module is where its tensors are, one without any is where they would be."""
+def tree(model, parts):
+    """Nodes, and which tensors are others under a second name. `parts`: id of a configuration → its key."""
     ties = getattr(model, "all_tied_weights_keys", None)
-    ties = {saved.get(name, name): saved.get(first, first) for name, first in ties.items()} if isinstance(ties, dict) else {}
 
-    def place(module, path, above, name):
-        """The path in a file."""
-        natural = f"{above}.{name}".lstrip(".")
-        if not saved or not path:
-            return natural
-        # Where all that is below it has its names.
-        below = [(file, full[len(path) :]) for full, file in saved.items() if full.startswith(path)]
-        tops = {file[: -len(rest)].rstrip(".") if file.endswith(rest) else None for file, rest in below}
-        if len(tops) == 1 and None not in tops and "" not in tops:
-            return tops.pop()
-        own = [saved[f"{path}{key}"] for key in module._parameters if f"{path}{key}" in saved]
-        if own:
-            return own[0].rpartition(".")[0]
-        folders = [file.rpartition(".")[0] for full, file in saved.items() if full.startswith(path)]
-        if not folders or all(folder.startswith(natural + ".") for folder in folders):
-            return natural
-        # What all of its parts are in: not where one of them is.
-        parts_of = [folder.split(".")[:-1] for folder in folders]
-        shared = os.path.commonprefix(parts_of)
-        if len(module._modules) == 1 and "0" in module._modules and shared:
-            numbers = [at for at, part in enumerate(shared) if part.isdigit()]
-            shared = shared[: numbers[-1]] if numbers else shared
-        shared = ".".join(shared)
-        return natural if shared in ("", above) else shared
-
-    def visit(name, path, above, module):
+    def visit(name, module):
         attributes = {key: value for key, value in describe.attributes(module).items() if key not in NOISE}
         rope = getattr(getattr(module, "config", None), "rope_parameters", None)
         if isinstance(rope, dict) and "rope_type" in attributes:
@@ -70,29 +47,13 @@ def tree(model, parts, saved):
                     attributes[buffer.replace("inv_freq", "rotary_dim")] = 2 * int(tensor.shape[0])
             for key in [key for key in attributes if key == "rope_type" or key.endswith("attention_scaling")]:
                 attributes.pop(key)
-        here = place(module, path, above, name)
-        if here in nodes:
-            here = f"{above}.{name}".lstrip(".")
-        # A tensor that is made of several is not there under its name.
-        own = [[own, kind, shape] for own, kind, _, shape in describe.own_tensors(module) if not saved or saved.get(f"{path}{own}") == f"{here}.{own}".lstrip(".")]
+        own = [[own, kind, shape] for own, kind, _, shape in describe.own_tensors(module)]
         part = parts.get(id(getattr(module, "config", None))) if hasattr(module, "base_model_prefix") else None
-        if here not in nodes:
-            nodes[here] = Node(here, describe.name_of(type(module)), attributes, own, part)
-        for key, child in module._modules.items():
-            if child is not None:
-                visit(key, f"{path}{key}.", here, child)
+        node = Node(name, describe.name_of(type(module)), attributes, own, part)
+        node.children = [visit(key, child) for key, child in module._modules.items() if child is not None]
+        return node
 
-    nodes = {}
-    visit("", "", "", model)
-    for path, node in list(nodes.items()):
-        above = path
-        while above:
-            above = above.rpartition(".")[0]
-            if above in nodes:
-                nodes[above].children.append(node)
-                node.name = path[len(above) :].lstrip(".")
-                break
-    return nodes[""], ties
+    return visit("", model), dict(ties) if isinstance(ties, dict) else {}
 
 
 USUAL = {}
@@ -156,6 +117,8 @@ def predicted(rule, env, library, sizes, index=(), path="", entry=None, parent=N
         inside = {k[len(key) + 1 :]: v for k, v in env.items() if k.startswith(key + ".")} if key else env
         target, _ = library.referred(kind, name, inside)
         found = predicted(target, inside, library, sizes, (), path, entry, parent)
+        instead = rule.get("instead", {})
+        found = {p: (own, instead[cls], {}, *rest) if cls in instead else (own, cls, a, *rest) for p, (own, cls, a, *rest) in found.items()}
         # What is wrong of a class of the same type is wrong wherever that is; of another type it is this reference.
         return found if not key else {p: (rule, *rest[1:]) for p, rest in found.items()}
     if "of" in rule:
@@ -234,12 +197,23 @@ class Unifier:
                 return act
         if len(distinct) == 1:
             return self.of_class(distinct[0], rows, nodes)
+        backbones = [place for place, node in enumerate(nodes) if self.is_backbone(rows[place], node)]
+        if backbones and not is_root:
+            backbone = self.backbone([rows[place] for place in backbones], [nodes[place] for place in backbones])
+            if backbone and len(backbones) == len(nodes):
+                return backbone
+            if backbone:
+                classes = [BACKBONE if place in backbones else own for place, own in enumerate(classes)]
+                distinct = list(dict.fromkeys(classes))
         try:
             selector = self.find(rows, classes)
         except Unknown:
             return {"c": None, "a": {}, "t": [], "k": []}
         parts = {}
         for cls in distinct:
+            if cls == BACKBONE:
+                parts[cls] = backbone
+                continue
             chosen = [place for place, own in enumerate(classes) if own == cls]
             parts[cls] = self.of_class(cls, [rows[place] for place in chosen], [nodes[place] for place in chosen])
         return {"of": selector, "nodes": parts}
@@ -271,6 +245,8 @@ class Unifier:
             return None
         if not key and name == self.root:
             return None
+        if self.is_backbone(rows[0], nodes[0]):
+            return self.backbone(rows, nodes)
         options = [[kind, name, key]]
         if key and self.library.base(kind) == name:
             options.insert(0, [None, None, key])
@@ -287,6 +263,35 @@ class Unifier:
             if max(shares) == 0:
                 return rule
         return None
+
+    def is_backbone(self, row, node):
+        """Whether a module is the model with features of the type that its configuration is of."""
+        kind = self.envs[row[0]].get(f"{node.part}.model_type") if node.part else None
+        return kind is not None and self.library.backbone(kind) == node.cls.rpartition(".")[2]
+
+    def backbone(self, rows, nodes):
+        """Models with features, of whatever type; where some layers in them are replaced, with these."""
+        if len({node.part for node in nodes}) != 1:
+            return None
+        rule, instead = {"ref": [None, BACKBONE, nodes[0].part], "instead": {}}, {}
+        for (build, _), node in zip(rows, nodes):
+            built = listed(node)
+            try:
+                told = predicted(rule, self.envs[build], self.library, sizes_of(built))
+            except (Unknown, KeyError, RecursionError):
+                return None
+            if told.keys() ^ built.keys():
+                return None
+            for path, own in built.items():
+                cls = told[path][1]
+                if cls is not None and instead.setdefault(cls, own.cls) != own.cls:
+                    return None
+        rule["instead"] = {cls: own for cls, own in instead.items() if cls != own}
+        try:
+            shares = [self.wrong_share(rule, self.envs[build], node) for (build, _), node in zip(rows, nodes)]
+        except (Unknown, KeyError, RecursionError):
+            return None
+        return rule if max(shares) == 0 else None
 
     def variant(self, kind, name, rows, nodes):
         """A class of the same type in another: it is referred to where it is the same, and nearly the same where not (without a pooler)."""
@@ -324,7 +329,7 @@ class Unifier:
                 if len(chosen) < len(rows):
                     there = self.find(rows, [name in node.attributes for node in nodes], (cls, name, "told"))
                     value = ["if", there, value, ABSENT]
-                rule["a"][name] = value
+                rule["a"][name] = self.knowing(name, value, rows)
             except Unknown:
                 if len(chosen) == len(rows):
                     guess = next((guess for guess in rotary(name) if self.finder.holds(guess, rows, self.envs, [value for _, value in chosen])), None)
@@ -346,6 +351,14 @@ class Unifier:
         self.children(rule, cls, rows, nodes)
         return rule
 
+    def knowing(self, name, value, rows):
+        """The value of an attribute with the key of its name in it, where that was seen to change and has nothing to do with it: a
+        configuration contradicts what knows nothing of such a key."""
+        builds = {build for build, _ in rows}
+        if name not in self.envs[rows[0][0]] or json.dumps(name) in json.dumps(value) or len({self.finder.code(name, self.envs)[build] for build in builds}) < 2:
+            return value
+        return ["if", ["true", name], value, value]
+
     @staticmethod
     def by_size(rule, name, nodes):
         """What no key gives may be a size of the file's tensors."""
@@ -360,6 +373,18 @@ class Unifier:
                     rule["a"][name] = ["size", tensor, dimension]
                     return
 
+    def is_late(self):
+        return time.process_time() > self.finder.last
+
+    def untold(self, rule, below):
+        """How many attributes a rule leaves open that nodes have."""
+        missing = 0
+        for (build, index), node in below:
+            built = listed(node)
+            told = predicted(rule, self.envs[build], self.library, sizes_of(built), index)
+            missing += sum(path not in told or told[path][1] is None or any(name not in told[path][2] for name in own.attributes) for path, own in built.items())
+        return missing
+
     def children(self, rule, cls, rows, nodes):
         numbered = all(child.name == str(place) for node in nodes for place, child in enumerate(node.children))
         counts = [len(node.children) for node in nodes]
@@ -371,7 +396,10 @@ class Unifier:
                     count = self.find(rows, counts, (cls, "count"))
                     one = self.node([row for row, _ in below], [child for _, child in below])
                     # A few that are not alike are told one by one.
-                    if one.get("c", "") is not None or max(counts) > 12:
+                    is_told = one.get("c", "") is not None
+                    if len(set(counts)) == 1 and max(counts) <= MOST_ALONE and not self.is_late() and self.untold(one, below):
+                        is_told = False
+                    if is_told or max(counts) > MOST_ALONE:
                         rule["k"].append([None, count, one])
                         return
                 except Unknown:

@@ -168,7 +168,16 @@ pub fn by_suffix<'t>(names: impl Iterator<Item = &'t str>) -> HashMap<&'t str, V
 pub fn fit(root: Described<'_>, names: &Names<'_>, ends: &HashMap<&str, Vec<&str>, RandomState>) -> Option<Fit> {
     let mut tensors = Vec::new();
     list(root, "", &mut tensors);
-    Some(fit_at(place(&tensors, names, ends)?, &tensors, names))
+    fit_listed(&tensors, names, ends)
+}
+
+/// How tensors fit that are listed under the names that a file would have them under.
+pub fn fit_listed(
+    tensors: &[(CompactString, DescribedTensor<'_>)],
+    names: &Names<'_>,
+    ends: &HashMap<&str, Vec<&str>, RandomState>,
+) -> Option<Fit> {
+    Some(fit_at(place(tensors, names, ends)?, tensors, names))
 }
 
 /// How a tree fits at a place of the file.

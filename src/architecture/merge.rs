@@ -163,7 +163,8 @@ impl Walk<'_> {
     /// Whether all parameters of a module are in the file under other names.
     fn is_tied(&self, module: Described<'_>, path: &str) -> bool {
         let tied = |name: &str| self.ties.iter().any(|(tied, _)| *tied == join(path, name));
-        module.children().next().is_none() && module.tensors().all(|tensor| tensor.is_buffer || tied(tensor.name))
+        module.tensors().all(|tensor| tensor.is_buffer || tied(tensor.name))
+            && module.children().all(|(name, child)| self.is_tied(child, &join(path, name)))
     }
 
     /// What is known of a module that the file has; `None` where its tensors are others.

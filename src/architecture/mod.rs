@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use compact_str::CompactString;
 use serde_json::Value;
 use t2m_checkpoint::escape::quoted;
-use t2m_checkpoint::{Checkpoint, Content};
+use t2m_checkpoint::{Checkpoint, Content, Tensor};
 
-use crate::model::{Evidence, Model};
+use crate::model::{self, Evidence, Model};
 use asset::{Asset, Block, Tree};
 pub use built::Asked;
 pub use call::{Candidate, candidates};
-pub use configured::configured;
+pub use configured::{Renamed, configured, renamed};
 use fit::{Fit, Names, Place};
 pub use graph::Graph;
 pub use merge::Told;
@@ -217,8 +217,7 @@ pub fn know(checkpoint: &Checkpoint, model: &mut Model) -> Option<Architecture> 
     if !matches!(checkpoint.content, Content::StateDict { .. }) || checkpoint.tensors.len() > MOST_TENSORS {
         return None;
     }
-    let names: Names<'_> =
-        checkpoint.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let names = names_of(&checkpoint.tensors);
     let asset = Asset::get();
     let candidates = search::candidates(asset, names.iter().map(|(name, shape)| (*name, *shape)));
     if candidates.is_empty() {
@@ -288,10 +287,14 @@ pub fn build(checkpoint: &mut Checkpoint, model: &mut Model, asked: &Asked<'_>) 
         return Ok(None);
     }
     let built::Built { block, library, version, ties, places, graph } = built::build(asked)?;
-    let mut names: Names<'_> =
-        checkpoint.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
-    let ends = fit::by_suffix(names.keys().copied());
     let root = block.module(0).ok_or("it told no modules")?;
+    let renamed = names_of_modules(checkpoint, root);
+    if let Some(renamed) = &renamed {
+        *model = model::build_renamed(checkpoint, &renamed.tensors);
+    }
+    let tensors = renamed.map_or_else(|| checkpoint.tensors.clone(), |renamed| renamed.tensors);
+    let mut names = names_of(&tensors);
+    let ends = fit::by_suffix(names.keys().copied());
     let Some(first) = fit::fit(root, &names, &ends) else {
         let mut tensors = Vec::new();
         fit::list(root, "", &mut tensors);
@@ -324,7 +327,7 @@ pub fn build(checkpoint: &mut Checkpoint, model: &mut Model, asked: &Asked<'_>) 
         return Err(format!("the file is of another model: {fitting} of {of} tensors fit; {differences}"));
     }
     for (absent, there) in &ties {
-        let at = checkpoint.tensors.iter().position(|tensor| tensor.name == *there);
+        let at = tensors.iter().position(|tensor| tensor.name == *there);
         let known = checkpoint.ties.iter().any(|(name, _)| name == absent);
         checkpoint.ties.extend(at.filter(|_| !known).map(|id| (absent.to_string(), id)));
     }
@@ -342,6 +345,23 @@ pub fn build(checkpoint: &mut Checkpoint, model: &mut Model, asked: &Asked<'_>) 
         by_file_name: false,
     };
     Ok(Some(FromPython { architecture, places, graph }))
+}
+
+fn names_of(tensors: &[Tensor]) -> Names<'_> {
+    tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect()
+}
+
+/// Tensors by the names that they have in the modules of their library, where a model that was built has these and not the file's.
+fn names_of_modules(checkpoint: &Checkpoint, root: asset::Described<'_>) -> Option<Renamed> {
+    let fitting = |tensors: &[Tensor]| {
+        let names = names_of(tensors);
+        fit::fit(root, &names, &fit::by_suffix(names.keys().copied())).map_or(0, |fit| fit.fitting)
+    };
+    let as_saved = fitting(&checkpoint.tensors);
+    if as_saved == checkpoint.tensors.len() {
+        return None;
+    }
+    renamed(checkpoint).filter(|renamed| fitting(&renamed.tensors) > as_saved)
 }
 
 /// Put the tree first whose model's name the file's name contains as a whole, the longest such; whether there is one.

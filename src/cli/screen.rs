@@ -43,7 +43,7 @@ impl Show {
     /// Nobody would press a key.
     pub fn wanted(&self, terminal: bool) -> Result<Wanted, Failure> {
         if self.play.is_none() && (self.size.is_some() || (!terminal && self.record.is_some())) {
-            return Err("without a terminal somebody has to press the keys: give --play SCRIPT as well".into());
+            return Err("nobody presses a key with --size or without a terminal: give --play SCRIPT as well".into());
         }
         let size = self.size.or((!terminal && self.play.is_some()).then_some(SIZE));
         Ok(Wanted { record: self.record.clone(), play: self.play.clone(), size })
@@ -80,7 +80,7 @@ pub fn run(common: &Common, checkpoint: PathBuf, show: Wanted, config: &Config) 
         show,
         ascii: common.ascii,
         mouse: config.flag("mouse"),
-        trials: trials(config),
+        trials: Trials { device: common.device(), tf32: common.tf32, ..trials(config) },
         keymap: config.keymap.clone(),
         notify: Notify { by, after: Duration::from_secs(config.number("notify-after")) },
         ask: common.session.is_none() && session::store::answer().is_none(),

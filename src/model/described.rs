@@ -64,7 +64,8 @@ impl Model {
             ahead.extend(below.into_iter().rev().map(|child| (child, depth + 1, Some(id))));
             modules.push(module);
         }
-        *self = Model { modules, warnings: std::mem::take(&mut self.warnings), ..Model::default() };
+        let (warnings, is_renamed) = (std::mem::take(&mut self.warnings), self.is_renamed);
+        *self = Model { modules, warnings, is_renamed, ..Model::default() };
         close(self);
         count_parameters(self, tensors);
     }

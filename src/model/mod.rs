@@ -13,15 +13,16 @@ pub mod tree;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
+use foldhash::fast::RandomState;
 use serde_json::{Map, Value};
 
-use t2m_checkpoint::OwnTensor;
+use t2m_checkpoint::{Checkpoint, OwnTensor};
 
 pub use described::Known;
 pub use places::Places;
 pub use told_by::{Origin, ToldBy};
-pub use tree::build;
+pub use tree::{build, build_renamed};
 
 /// Index of a module in [`Model::modules`].
 pub type ModuleId = usize;
@@ -35,6 +36,8 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// Where each path is.
     pub places: Places,
+    /// Whether tensors have other names in it than in the file.
+    pub is_renamed: bool,
 }
 
 /// One module: what it is and how that is known.
@@ -90,6 +93,10 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// All of them, the surest first.
+    pub const ALL: [Evidence; 5] =
+        [Evidence::Exact, Evidence::Source, Evidence::Model, Evidence::Architecture, Evidence::Inferred];
+
     /// The word in JSON and on screen.
     pub fn name(self) -> &'static str {
         match self {
@@ -101,6 +108,9 @@ impl Evidence {
         }
     }
 }
+
+/// Classes that a model has for certain.
+pub type Classes<'a> = HashSet<&'a str, RandomState>;
 
 /// From this confidence on, the likeliest of several classes may be used.
 const LIKELY: f32 = 0.9;
@@ -114,7 +124,7 @@ impl Module {
     /// Whether an inferred class is used although others are possible: it is by far the likeliest, and the model has
     /// none of the others for certain. If some weights are transposed (Conv1D of transformers), a square one may be as
     /// well.
-    pub fn is_likely(&self, certain: &HashSet<&str>) -> bool {
+    pub fn is_likely(&self, certain: &Classes<'_>) -> bool {
         self.confidence >= LIKELY && !self.alternatives.iter().any(|class| certain.contains(class.as_str()))
     }
 
@@ -148,7 +158,7 @@ impl Model {
     }
 
     /// The classes of those modules that have only one possible class.
-    pub fn certain_classes(&self) -> HashSet<&str> {
+    pub fn certain_classes(&self) -> Classes<'_> {
         let certain = self.modules.iter().filter(|module| module.alternatives.is_empty());
         certain.map(|module| module.class.as_str()).collect()
     }
@@ -159,6 +169,18 @@ impl Model {
         let Some((below, own)) = name.rsplit_once('.') else { return module.tensor(name) };
         let path = if module.path.is_empty() { below.to_owned() } else { format!("{}.{below}", module.path) };
         self.modules.get(self.place(id, &path)?)?.tensor(own)
+    }
+
+    /// What the file calls a tensor of a module: its path and its own name, but where the tree has other names than the file.
+    pub fn name_in_file(&self, checkpoint: &Checkpoint, id: ModuleId, own: &OwnTensor) -> CompactString {
+        let path = self.modules.get(id).map_or("", |module| module.path.as_str());
+        let whole = if path.is_empty() { own.name.as_str().into() } else { format_compact!("{path}.{}", own.name) };
+        let tensor = own.tensor.filter(|_| self.is_renamed).and_then(|tensor| checkpoint.tensors.get(tensor));
+        match tensor {
+            // One that the file leaves out has its own.
+            Some(tensor) if checkpoint.ties.iter().all(|(tied, _)| *tied != whole) => tensor.name.clone(),
+            _ => whole,
+        }
     }
 
     /// The module of that name directly below one.

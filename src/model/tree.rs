@@ -26,6 +26,15 @@ const PATH_BYTES_AT_LEAST: usize = 16 << 20;
 /// Pickled modules are taken as they are. From a bare state dict every dotted prefix becomes a module, and so does every
 /// path in `_metadata`; their classes are inferred from names and shapes.
 pub fn build(checkpoint: &Checkpoint) -> Model {
+    build_as(checkpoint, &checkpoint.tensors)
+}
+
+/// The same with tensors that have other names than in the file.
+pub fn build_renamed(checkpoint: &Checkpoint, tensors: &[Tensor]) -> Model {
+    Model { is_renamed: true, ..build_as(checkpoint, tensors) }
+}
+
+fn build_as(checkpoint: &Checkpoint, tensors: &[Tensor]) -> Model {
     let mut model = match &checkpoint.content {
         Content::Modules(found) => {
             let mut model = from_modules(found);
@@ -35,13 +44,13 @@ pub fn build(checkpoint: &Checkpoint) -> Model {
             model
         }
         Content::StateDict { module_versions } => {
-            let (mut model, versions) = from_names(&checkpoint.tensors, module_versions);
-            infer::infer(&mut model, &checkpoint.tensors, &versions, checkpoint.config());
-            neighbours::decide(&mut model, &checkpoint.tensors);
+            let (mut model, versions) = from_names(tensors, module_versions);
+            infer::infer(&mut model, tensors, &versions, checkpoint.config());
+            neighbours::decide(&mut model, tensors);
             model
         }
     };
-    count_parameters(&mut model, &checkpoint.tensors);
+    count_parameters(&mut model, tensors);
     model
 }
 

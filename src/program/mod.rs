@@ -105,7 +105,7 @@ fn names_of(operand: &Operand, names: &mut HashSet<String>) {
             names.insert(name.clone());
         }
         Operand::List(items) => items.iter().for_each(|item| names_of(item, names)),
-        Operand::Number(_) | Operand::Constant { .. } => {}
+        Operand::Number(_) | Operand::Flag(_) | Operand::Constant { .. } => {}
     }
 }
 
@@ -519,6 +519,7 @@ impl Argument {
         match self {
             Argument::Array(operand) => Some(operand.clone()),
             Argument::Infinite(number) => Some(Operand::from(*number)),
+            Argument::Plain(Value::Bool(is_so)) => Some(Operand::Flag(*is_so)),
             Argument::Plain(value) => value.as_f64().map(Operand::from),
             Argument::Dtype(_) => None,
         }

@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
+use super::action::Command;
 use super::areas::{Areas, Rows};
 use super::glyphs;
 use super::keymap::Keymap;
@@ -40,6 +41,11 @@ pub struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
+    /// The key of a command of the panes, as keys are shown.
+    pub fn key(&self, command: Command) -> Span<'static> {
+        Span::styled(self.keymap.key(None, command), self.theme.key())
+    }
+
     /// A cleared box in the middle, no larger than `area`, with a border and a title. Returns what is inside.
     pub fn popup(&mut self, area: Rect, size: (u16, u16), title: &str) -> Rect {
         let (width, height) = (size.0.min(area.width), size.1.min(area.height));

@@ -11,6 +11,7 @@ use super::panels::findings::{self as list, Finding};
 use super::work::Keeping;
 use crate::afar;
 use crate::architecture::{self, Architecture};
+use crate::both::both;
 use crate::export::state_dict::known_share;
 use crate::filter::{Facts, Kept};
 use crate::findings::blockers::Serious;
@@ -226,6 +227,13 @@ pub struct Place {
 impl Document {
     /// From an opened checkpoint.
     pub fn of(opened: &Opened) -> Document {
+        // Of a large model the share of the weights takes as long as all the rest.
+        let (weights, mut document) = both(|| known_share(opened), || Document::without_weights(opened));
+        document.headline.weights = weights;
+        document
+    }
+
+    fn without_weights(opened: &Opened) -> Document {
         let checkpoint = &opened.checkpoint;
         let path = checkpoint.path.as_path();
         // Of an address all of it: a model's name says little without whose it is.
@@ -244,7 +252,6 @@ impl Document {
         document.marks = marks(&document.findings);
         document.ops = ops::counts(opened);
         document.port = to_port::of(&opened.model, &opened.triage, &document.ops, opened.architecture.as_deref());
-        document.headline.weights = known_share(opened);
         document.nodes = Nodes::of(opened).map(Arc::new);
         if document.nodes.is_some() {
             let takes = inputs::takes(&opened.checkpoint, opened.whole_graph(), opened.outline.as_deref());

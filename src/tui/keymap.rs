@@ -159,6 +159,11 @@ impl Keymap {
         binding.map_or(&[], |binding| &binding.keys)
     }
 
+    /// The first key of a command, for a sentence; where it has none, its name, by which the palette has it.
+    pub fn key(&self, mode: Option<Name>, command: Command) -> String {
+        self.keys_of(mode, command).first().map_or_else(|| command.name(), Clone::clone)
+    }
+
     /// What a key means in a panel, or in the panes. Keys that leave or suspend the program, open the palette, move through
     /// rows or find mean the same in every panel, unless the panel has a use of its own for them.
     pub fn command(&self, panel: Option<Name>, event: &KeyEvent) -> Option<Command> {
@@ -183,6 +188,16 @@ impl Keymap {
     /// The rows of a panel, or of the panes, in order.
     pub fn of(&self, panel: Option<Name>) -> impl Iterator<Item = &Binding> {
         self.bindings.iter().filter(move |binding| binding.mode == panel)
+    }
+}
+
+impl Command {
+    /// Whether a key that types a character would never be this command's in a panel: text is typed then.
+    pub fn is_typed_over(self, panel: Name) -> bool {
+        let of_text = matches!(self, Command::Erase | Command::EraseAll | Command::Complete);
+        // Nothing is typed while a Python builds the model, and the line in which matches are looked for can be left.
+        let while_it_runs = panel == Name::Build && matches!(self, Command::Cancel | Command::Dismiss);
+        of_text || (panel.is_typed_in() && !while_it_runs)
     }
 }
 
@@ -223,6 +238,11 @@ impl Key {
         }
         let character = if control { character.to_ascii_lowercase() } else { character };
         Some(Key { code: KeyCode::Char(character), control, alt, shift })
+    }
+
+    /// Whether it types a character where text is typed.
+    pub fn is_typed(self) -> bool {
+        matches!(self.code, KeyCode::Char(_)) && !self.control && !self.alt
     }
 
     /// The names of keys that are no characters.

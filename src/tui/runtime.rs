@@ -165,6 +165,7 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let (messages, inbox) = unbounded();
     let mut workers = Workers::default();
     workers.messages = Some(messages.clone());
+    workers.watch.clone_from(&options.open.watch);
     workers.reopener = again.map(|again| reopener(again, messages.clone()));
     let title = format!("t2m-tui {}", shown.display());
     workers.afar = afar::is_address(&shown).then_some(shown);
@@ -175,6 +176,11 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
             showing::on_nothing(size, &mut state, &inbox, &mut workers, &messages)
         }
         None => on_terminal(options.mouse, &mut state, (&messages, &inbox), &mut workers, open),
+    };
+    let recorded = workers.show.recorder.take().map_or(Ok(()), |mut recorder| recorder.end());
+    let code = match recorded {
+        Err(error) if code.is_ok() => Err(Error::Show(format!("the recording ended: {error}"))),
+        _ => code,
     };
     workers.keep_place(state.place());
     // Written now, whatever comes: who interrupts does not lose it.
@@ -371,6 +377,10 @@ where
             recv(tick) -> _ => {
                 dirty = true;
                 ticked = Instant::now();
+                if let (Screen::Opening(_), Some(watch)) = (&state.screen, &world.workers.watch) {
+                    let now = watch.now();
+                    perform(state, Action::Opens(now), &mut world)?;
+                }
                 perform(state, Action::Tick, &mut world)?
             }
             recv(world.kept.1) -> told => {

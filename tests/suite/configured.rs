@@ -1,8 +1,10 @@
 //! Folders of transformers and diffusers, known by their config.json: `assets/architectures/fixtures.py` saved them with the
 //! libraries themselves.
 
+use globset::GlobSet;
 use serde_json::{Value, json};
 use t2m_tui::architecture::Match;
+use t2m_tui::export::state_dict;
 use t2m_tui::model::Evidence;
 use t2m_tui::open::{Opened, Options, open};
 use t2m_tui::report::{inspect_json, inspect_text};
@@ -116,17 +118,54 @@ fn what_layers_of_one_model_differ_in_follows_its_lists() {
 }
 
 #[test]
-fn keys_under_old_names_and_files_with_other_names_than_modules_are_known() {
+fn keys_under_old_names_are_known() {
     let gpt2 = opened("gpt2");
     assert_eq!(gpt2.architecture.as_deref().unwrap().kind(), Match::Exact);
     assert_eq!(class(&gpt2, "transformer.h.1.mlp.act"), "NewGELUActivation");
     assert_eq!(attribute(&gpt2, "transformer.h.0.attn", "num_heads"), Some(json!(2)));
-    // transformers 5 loads these names into other modules.
-    let vit = opened("vit");
-    assert_eq!(vit.architecture.as_deref().unwrap().kind(), Match::Exact);
-    assert_eq!(class(&vit, "vit.encoder.layer.1.attention.attention.query"), "Linear");
-    assert_eq!(class(&vit, "vit.encoder.layer.1.attention"), "ViTAttention");
-    assert_eq!(attribute(&vit, "vit.encoder.layer.0.layernorm_before", "eps"), Some(json!(1e-12)));
+}
+
+#[test]
+fn modules_are_where_the_library_has_them_whatever_the_file_calls_their_tensors() {
+    let query = "vit.layers.1.attention.q_proj";
+    let saved = "vit.encoder.layer.1.attention.attention.query";
+    for name in ["vit", "vit_modules"] {
+        let vit = opened(name);
+        assert_eq!(vit.architecture.as_deref().unwrap().kind(), Match::Exact, "{name}");
+        assert!(vit.model.modules.iter().all(|module| module.evidence == Evidence::Architecture), "{name}");
+        assert_eq!(class(&vit, query), "Linear");
+        assert_eq!(class(&vit, "vit.layers.1.attention"), "ViTAttention");
+        assert_eq!(attribute(&vit, "vit.layers.0.layernorm_before", "eps"), Some(json!(1e-12)));
+        assert!(vit.model.find("vit.encoder").is_none());
+        // What is told of tensors and what is written has the file's own names.
+        let in_file = if name == "vit" { saved } else { query };
+        let report = serde_json::to_value(inspect_json::Report { opened: &vit, check: None }).unwrap();
+        let at = |rows: &str, key: &str, wanted: &str| -> Value {
+            report[rows].as_array().unwrap().iter().find(|row| row[key] == wanted).unwrap().clone()
+        };
+        let tensors = json!([format!("{in_file}.bias"), format!("{in_file}.weight")]);
+        assert_eq!(at("modules", "path", query)["tensors"], tensors);
+        assert_eq!(at("tensors", "name", &format!("{in_file}.weight"))["module"], query);
+        let map = state_dict::map(&vit, &GlobSet::empty()).unwrap();
+        let written: Vec<&str> = map.entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert!(written.contains(&format!("{in_file}.weight").as_str()), "{written:?}");
+        assert_eq!(written.len(), vit.checkpoint.tensors.len());
+        let says = vit.checkpoint.warnings.iter().any(|said| said.contains("have other names in the file"));
+        assert_eq!(says, name == "vit");
+    }
+}
+
+#[test]
+fn tensors_that_a_file_has_in_pieces_are_beneath_the_module_that_has_them_whole() {
+    let mixtral = opened("mixtral");
+    let architecture = mixtral.architecture.as_deref().unwrap();
+    assert_eq!((architecture.kind(), architecture.fit.unexpected), (Match::Exact, 0));
+    assert_eq!(class(&mixtral, "model.layers.0.mlp.experts"), "MixtralExperts");
+    assert_eq!(class(&mixtral, "model.layers.0.mlp.gate"), "MixtralTopKRouter");
+    let piece = &mixtral.model.modules[id(&mixtral, "model.layers.0.mlp.experts.1.w3")];
+    let tensor = &mixtral.checkpoint.tensors[piece.tensor("weight").unwrap()];
+    assert_eq!(tensor.name, "model.layers.0.block_sparse_moe.experts.1.w3.weight");
+    assert!(mixtral.model.find("model.layers.0.block_sparse_moe").is_none());
 }
 
 #[test]

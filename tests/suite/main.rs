@@ -50,6 +50,7 @@ mod repro;
 mod screen_actions;
 mod screen_build;
 mod screen_details;
+mod screen_devices;
 mod screen_graph;
 mod screen_kept;
 mod screen_panels;

@@ -36,6 +36,7 @@ mod objects;
 mod optimizer;
 mod packed;
 pub mod pickle;
+pub mod progress;
 pub mod reader;
 mod rebuild;
 mod records;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::error::name_for_message;
+use super::progress::{self, Of};
 use super::{
     Absent, AbsentKind, Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, mount,
     safetensors, torch_legacy, zip,
@@ -109,6 +110,7 @@ pub(super) fn read(path: &Path, index_bytes: u64, index: Index) -> Result<Checkp
     let mut all = Merged::new(path, &places, &files.of_shard);
     all.checkpoint.bytes = index_bytes;
     for (number, (name, file)) in files.list.iter().enumerate() {
+        progress::tell(Of::Files, number as u64, files.list.len() as u64);
         all.add(number, name, read_shard(file)?).map_err(error)?;
     }
     Ok(all.finish(&files, index.metadata))

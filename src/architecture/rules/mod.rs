@@ -3,6 +3,7 @@
 
 mod config;
 mod expression;
+mod saved;
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
@@ -16,6 +17,8 @@ use crate::assets::built_in;
 use crate::rope;
 use config::Config;
 use expression::{Env, evaluate, is_true};
+pub(super) use saved::Pieces;
+use saved::{Scopes, Table};
 
 const BYTES: &[u8] = include_bytes!("../../../assets/architectures/rules.bin");
 const MAGIC: &[u8] = b"T2MRULE1";
@@ -55,6 +58,16 @@ struct Block {
     nodes: Vec<Node>,
     models: IndexMap<String, (usize, usize)>,
     base: Option<String>,
+    /// Tables of names in files, and which one a class has.
+    saved: Vec<Table>,
+    saved_as: HashMap<String, usize>,
+}
+
+impl Block {
+    /// What files call the tensors of a class, where that is not what it calls them.
+    fn table(&self, class: &str) -> Option<&Table> {
+        self.saved.get(*self.saved_as.get(class)?)
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -70,6 +83,9 @@ enum Node {
     Model {
         #[serde(rename = "ref")]
         other: (Option<String>, Option<String>, String),
+        /// Classes in it that others take the place of.
+        #[serde(default)]
+        instead: HashMap<String, String>,
     },
 }
 
@@ -83,6 +99,10 @@ pub(super) struct Configured {
     pub library: &'static str,
     /// That version.
     pub version: &'static str,
+    /// Tensors that files have under other names: the module's, and the file's.
+    pub renamed: Vec<(String, String)>,
+    /// Tensors that files have in pieces.
+    pub pieces: Vec<Pieces>,
 }
 
 /// What a file holds, as far as the rules ask.
@@ -123,8 +143,14 @@ impl Rules {
         place.get_or_init(read).as_ref()
     }
 
-    /// The model that a configuration describes; the file is asked what the rules leave open. `None` where no rule is known for its class.
-    pub(super) fn configured<'a>(&'static self, config: &Map<String, Value>, held: &'a Held<'a>) -> Option<Configured> {
+    /// The model that a configuration describes; the file is asked what the rules leave open: by the names that the library saves
+    /// tensors under, or by those of the modules. `None` where no rule is known for its class.
+    pub(super) fn configured<'a>(
+        &'static self,
+        config: &Map<String, Value>,
+        held: &'a Held<'a>,
+        as_saved: bool,
+    ) -> Option<Configured> {
         let text = |key: &str| config.get(key)?.as_str();
         // Code of the repository's own may be a copy of a library's, or anything.
         if config.contains_key("auto_map") {
@@ -141,7 +167,18 @@ impl Rules {
         let class = class.or(block.base.as_deref())?;
         let (root, ties) = *block.models.get(class)?;
         let config = config::normalised(config, &block.config, &|kind| Some(&self.block(library, kind)?.config));
-        let mut walk = Walk { rules: self, library, held, modules: Vec::new(), is_full: false };
+        let mut walk = Walk {
+            rules: self,
+            library,
+            held,
+            as_saved,
+            scopes: Scopes::default(),
+            modules: Vec::new(),
+            renamed: Vec::new(),
+            pieces: Vec::new(),
+            is_full: false,
+        };
+        walk.enter(block, class, "");
         walk.module(block, root, Env { config: &config }, &[], "", 0);
         if walk.is_full || walk.modules.is_empty() {
             return None;
@@ -154,6 +191,8 @@ impl Rules {
             ties: ties.filter_map(|(name, first)| Some((name.clone(), first.as_str()?.to_owned()))).collect(),
             library,
             version,
+            renamed: walk.renamed,
+            pieces: walk.pieces,
         })
     }
 }
@@ -169,11 +208,25 @@ struct Walk<'a> {
     rules: &'static Rules,
     library: usize,
     held: &'a Held<'a>,
+    as_saved: bool,
+    scopes: Scopes,
     modules: Vec<Module>,
+    renamed: Vec<(String, String)>,
+    pieces: Vec<Pieces>,
     is_full: bool,
 }
 
 impl Walk<'_> {
+    /// Go into a model; whether its files have other names than its modules.
+    fn enter(&mut self, block: &'static Block, class: &str, path: &str) -> bool {
+        let table = block.table(class).filter(|_| self.as_saved);
+        if let Some(table) = table {
+            self.scopes.push(path, table);
+            self.pieces.extend(self.scopes.pieces());
+        }
+        table.is_some()
+    }
+
     fn module(&mut self, block: &'static Block, node: usize, env: Env<'_>, index: &[i64], path: &str, depth: usize) {
         if self.modules.len() >= MOST_MODULES || depth > DEEPEST * 16 {
             self.is_full = true;
@@ -195,6 +248,7 @@ impl Walk<'_> {
                     attributes.iter().filter_map(|(name, of)| Some((text(*name).to_owned(), told(text(*name), *of)?)));
                 let mut attributes: Map<String, Value> = attributes.collect();
                 rope::derive(&mut attributes);
+                let mut renamed = Vec::new();
                 let tensor = |&(name, buffer, exists, shape): &(usize, u8, usize, usize)| {
                     let (exists, shape) = (value(exists), value(shape));
                     if exists.as_ref().is_some_and(|exists| !exists.is_null() && !is_true(exists)) {
@@ -204,8 +258,14 @@ impl Walk<'_> {
                         .as_ref()
                         .and_then(Value::as_array)
                         .and_then(|sizes| sizes.iter().map(Value::as_u64).collect());
+                    let whole = join(path, text(name));
+                    let file = self.scopes.in_file(&whole);
+                    let is_made = self.scopes.is_made(&whole) && (self.held.sizes)(&file).is_none();
+                    if file != whole {
+                        renamed.push((whole, file));
+                    }
                     // What is not known to be there is not missed.
-                    let kind = if buffer == 1 || !exists.is_some_and(|exists| is_true(&exists)) {
+                    let kind = if buffer == 1 || is_made || !exists.is_some_and(|exists| is_true(&exists)) {
                         "buffer"
                     } else {
                         "parameter"
@@ -213,6 +273,7 @@ impl Walk<'_> {
                     Some((text(name).to_owned(), kind.to_owned(), String::new(), sizes))
                 };
                 let tensors = tensors.iter().filter_map(tensor).collect();
+                self.renamed.append(&mut renamed);
                 self.modules.push(Module { path: path.to_owned(), class, attributes, tensors });
                 for (name, expression, below) in children {
                     let Some(name) = name else {
@@ -224,7 +285,8 @@ impl Walk<'_> {
                         continue;
                     };
                     let path = join(path, text(*name));
-                    let is_there = value(*expression).map_or_else(|| (self.held.has)(&path), |value| is_true(&value));
+                    let is_there = value(*expression)
+                        .map_or_else(|| (self.held.has)(&self.scopes.in_file(&path)), |value| is_true(&value));
                     if is_there {
                         self.module(block, *below, env, index, &path, depth + 1);
                     }
@@ -250,7 +312,7 @@ impl Walk<'_> {
                     None => self.unknown(path),
                 }
             }
-            Node::Model { other: (kind, class, key) } => {
+            Node::Model { other: (kind, class, key), instead } => {
                 let config = if key.is_empty() { Some(env.config) } else { env.get(key).and_then(Value::as_object) };
                 let other = config.and_then(|config| {
                     let kind = kind.as_deref().or_else(|| config.get("model_type")?.as_str());
@@ -259,10 +321,23 @@ impl Walk<'_> {
                         None => block,
                     };
                     let class = class.as_deref().or(other.base.as_deref())?;
-                    Some((config, other, other.models.get(class)?.0))
+                    Some((config, other, other.models.get(class)?.0, class))
                 });
                 match other {
-                    Some((config, other, root)) => self.module(other, root, Env { config }, &[], path, depth + 16),
+                    Some((config, other, root, class)) => {
+                        // What a class of the same type is called in it is known of the whole.
+                        let has_names = !key.is_empty() && self.enter(other, class, path);
+                        let first = self.modules.len();
+                        self.module(other, root, Env { config }, &[], path, depth + 16);
+                        for module in self.modules.iter_mut().skip(first) {
+                            if let Some(class) = instead.get(&module.class) {
+                                (module.class, module.attributes) = (class.clone(), Map::new());
+                            }
+                        }
+                        if has_names {
+                            self.scopes.pop();
+                        }
+                    }
                     None => self.unknown(path),
                 }
             }
@@ -275,7 +350,7 @@ impl Walk<'_> {
         if function != "size" {
             return None;
         }
-        let sizes = (self.held.sizes)(&join(path, tensor.as_str()?))?;
+        let sizes = (self.held.sizes)(&self.scopes.in_file(&join(path, tensor.as_str()?)))?;
         Some(Value::from(*sizes.get(dimension.as_u64()? as usize)?))
     }
 
@@ -306,6 +381,7 @@ mod tests {
                 assert!(!block.models.is_empty(), "{kind}");
                 let is_expression = |at: &usize| *at < block.expressions.len();
                 assert!(block.models.values().all(|(root, ties)| *root < block.nodes.len() && is_expression(ties)));
+                assert!(block.saved_as.values().all(|table| *table < block.saved.len()), "{kind}");
                 for node in &block.nodes {
                     let good = match node {
                         Node::Of(class, attributes, tensors, children) => {
@@ -325,8 +401,8 @@ mod tests {
                         }
                         Node::Activation { act } => is_expression(act),
                         // The configuration names the other's type.
-                        Node::Model { other: (None, _, key) } if !key.is_empty() => true,
-                        Node::Model { other: (kind, class, _) } => {
+                        Node::Model { other: (None, _, key), .. } if !key.is_empty() => true,
+                        Node::Model { other: (kind, class, _), .. } => {
                             let other = kind.as_ref().map_or(Some(block), |kind| rules.block(library, kind));
                             class
                                 .as_ref()

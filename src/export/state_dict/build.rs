@@ -1,7 +1,7 @@
 //! From a model to the key map: a walk in which the outermost module with moves takes the tensors below it.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry as HashEntry;
-use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use smallvec::SmallVec;
 use super::family::{Added, Norms};
 use super::moves::{is_vector, without_plan};
 use super::{Doubt, Entry, Known, Left, Shape, Sources, StateDict, Why};
-use crate::model::{Model, ModuleId, reparametrized};
+use crate::model::{Classes, Model, ModuleId, reparametrized};
 use crate::open::Opened;
 use crate::plan::Move;
 use crate::plan::weights::{self, Fold};
 use crate::registry::Registry;
 use crate::triage::{ModuleTriage, Status};
 use t2m_checkpoint::escape::quoted;
-use t2m_checkpoint::{Dtype, Tensor, TensorId};
+use t2m_checkpoint::{Checkpoint, Dtype, Tensor, TensorId};
 
 /// Why there is no key map.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
     let tensors = opened.checkpoint.tensors.len();
     let mut builder = Builder {
         opened,
-        paths: paths(&opened.model, &opened.registry),
+        paths: paths(&opened.model, &opened.checkpoint, &opened.registry),
         certain: opened.model.certain_classes(),
         moves: HashMap::new(),
         kept: HashMap::default(),
@@ -87,14 +87,23 @@ pub fn map(opened: &Opened, skip: &GlobSet) -> Result<StateDict, Error> {
     Ok(builder.map)
 }
 
-/// Each module's path in MLX, where it is not torch's.
-fn paths(model: &Model, registry: &Registry) -> Vec<Option<CompactString>> {
+/// Each module's path in MLX, where it is not torch's. Where files have other names than the modules, those of the files are known
+/// to whoever loads such files, and stay.
+fn paths(model: &Model, checkpoint: &Checkpoint, registry: &Registry) -> Vec<Option<CompactString>> {
     let mut paths: Vec<Option<CompactString>> = Vec::with_capacity(model.modules.len());
-    for module in &model.modules {
+    for (id, module) in model.modules.iter().enumerate() {
         let Some(parent) = module.parent else {
             paths.push(None);
             continue;
         };
+        let in_file = module.tensors.first().filter(|_| model.is_renamed).and_then(|own| {
+            let name = model.name_in_file(checkpoint, id, own);
+            Some(CompactString::from(name.strip_suffix(own.name.as_str())?.strip_suffix('.')?))
+        });
+        if let Some(path) = in_file.filter(|path| *path != module.path) {
+            paths.push(Some(path));
+            continue;
+        }
         let above = &model.modules[parent];
         let list = registry.layer(&above.class).and_then(|row| row.children.as_deref());
         // A list that is no module of its own would have no name at the root; elsewhere a doubtful one stays a list.
@@ -124,7 +133,7 @@ struct Builder<'a> {
     opened: &'a Opened,
     paths: Vec<Option<CompactString>>,
     /// Classes that the model has for certain.
-    certain: HashSet<&'a str>,
+    certain: Classes<'a>,
     /// The moves of modules that are alike, by the triage that they share.
     moves: HashMap<*const ModuleTriage, Arc<Moves>>,
     /// Moves that keep a tensor under its name.

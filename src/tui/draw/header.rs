@@ -126,6 +126,9 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
             layers => format!("{}/{layers}", total.measured),
         };
         spans.push(Span::styled(words, bold));
+        if headline.unmeasurable > 0 && detail.bar >= DETAILS[0].bar {
+            spans.push(Span::styled(format!(", {} cannot be", headline.unmeasurable), theme.muted()));
+        }
         if total.as_assumed > 0 {
             spans.push(Span::styled(format!(" +{}~", total.as_assumed), theme.muted()));
         }

@@ -3,10 +3,10 @@
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::View;
 use super::live::{against_tolerance, paragraph};
 use crate::model::ModuleId;
 use crate::session::{Engines, Note, Time};
+use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::text;
@@ -60,8 +60,9 @@ fn by(engines: &Engines) -> String {
 }
 
 /// A result that does not hold any more, dim and with the reason. Whether there is one.
-pub(super) fn stale(theme: &Theme, view: &View, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) -> bool {
-    let Some(stale) = view.measured.stale(id) else { return false };
+pub(super) fn stale(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) -> bool {
+    let Some(stale) = canvas.view.measured.stale(id) else { return false };
+    let theme = canvas.theme;
     paragraph(lines, &format!("stale: {}", stale.reason), columns, theme.notice());
     let verdict = stale.layer.verdict().map(|verdict| format!("{} {}", glyphs::verdict(verdict), verdict.name()));
     let numbers = stale.layer.worst().map(|trial| format!("   {}", against_tolerance(trial)));
@@ -73,9 +74,9 @@ pub(super) fn stale(theme: &Theme, view: &View, id: ModuleId, columns: usize, li
         paragraph(lines, &format!("{when}, {}", by(&record.engines)), columns, theme.faint());
     }
     lines.push(Line::from(vec![
-        Span::styled("space", theme.key()),
+        canvas.key(Command::Run),
         Span::styled(" runs this again, ", theme.muted()),
-        Span::styled("a", theme.key()),
+        canvas.key(Command::RunAll),
         Span::styled(" all that is missing or stale", theme.muted()),
     ]));
     true

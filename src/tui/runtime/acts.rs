@@ -106,7 +106,7 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
             match typed(&key).filter(|_| state.panels.take_text()) {
                 Some(character) => Some(Action::Text(character)),
-                None => state.keymap.command(state.panels.mode(), &key).map(Action::Command),
+                None => state.command_of(&key).map(Action::Command),
             }
         }
         Event::Mouse(mouse) => match mouse.kind {

@@ -11,6 +11,7 @@ use super::Message;
 use super::input::Input;
 use super::opening::Again;
 use crate::graph::runner;
+use crate::open::watch::Watch;
 use crate::session::{Change, Keeper, Screen};
 use crate::tui::converting::{self, Converter};
 use crate::tui::document::Document;
@@ -96,6 +97,8 @@ pub struct Workers {
     pub(super) afar: Option<PathBuf>,
     /// What is recorded and played.
     pub(super) show: Showing,
+    /// How far the opening is.
+    pub(super) watch: Option<Watch>,
     /// Who reads the keyboard.
     pub(super) input: Input,
     /// Where threads that are started on the way say what came of it.

@@ -36,6 +36,11 @@ impl Order {
         Order::ALL.get(at + 1).copied().unwrap_or_default()
     }
 
+    /// Its word in a session; empty for the tree's own.
+    pub fn word(self) -> &'static str {
+        self.words().trim_start_matches("by ")
+    }
+
     /// What it says beside the pane's title; nothing of the tree's own order.
     pub fn words(self) -> &'static str {
         match self {
