@@ -29,8 +29,8 @@ const TRIES: u32 = 3;
 const LONGEST_PAUSE: u64 = 20;
 /// A body is to come at this rate at least, in bytes a second, once the silence that is allowed has passed.
 const SLOWEST: u64 = 16 << 10;
-/// The longest JSON or XML that is read, in bytes.
-const LONGEST_TEXT: u64 = 64 << 20;
+/// The longest JSON or XML that is read, in bytes: a page of a listing has a thousand files in half of one.
+const LONGEST_TEXT: u64 = 16 << 20;
 /// Of a server's own words to an error so much is read.
 const LONGEST_WORDS: u64 = 4 << 10;
 
@@ -348,7 +348,7 @@ impl Answer {
             }
             bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
             if bytes.len() as u64 > LONGEST_TEXT {
-                return Err(wrong(&self.url, "its listing does not end; 64 MiB are read at most"));
+                return Err(wrong(&self.url, "its listing does not end; 16 MiB are read at most"));
             }
             // A text has no length that a rate could be held against.
             if self.began.elapsed() > client.settings.silence * 6 + Duration::from_secs(bytes.len() as u64 / SLOWEST) {
