@@ -505,8 +505,6 @@ fn an_encrypted_server_is_asked_if_somebody_vouches_for_it() {
     let words = stderr(&inspect(ours, "/down.safetensors"));
     assert!(words.contains("which is not encrypted; that is not followed"), "{words}");
     assert!(plain.take().is_empty());
-    let words = stderr(&user.run(&["inspect", &plain.url("/model.safetensors").replace("http:", "https:")]));
-    assert!(words.contains("is it https:// that is spoken there?"), "{words}");
     let words = stderr(&inspect(Some("Cargo.toml"), "/model.safetensors"));
     assert!(words.contains("SSL_CERT_FILE=Cargo.toml: holds no certificates"), "{words}");
 }
