@@ -320,6 +320,7 @@ impl View {
             },
             engines: Engines { torch: info(&ran.torch), mlx: info(&ran.mlx) },
         };
+        self.work.graph = Some(run.clone());
         effects.push(Effect::Keep(Change::Graph(Box::new(run))));
     }
 
