@@ -185,6 +185,7 @@ fn mlx_by(node: &Node, forms: Forms<'_>, table: &Table, programs: &Programs) -> 
     let mut program = programs.of(&row.program, &known)?;
     if !lifted.is_empty() {
         lower(&mut program, &lifted);
+        program = program::without_moves(program);
     }
     let is_empty = |known: &Known| matches!(known, Known::Array { shape, .. } if shape.contains(&0));
     if known.iter().any(|(_, known)| is_empty(known))

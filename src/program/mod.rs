@@ -21,8 +21,7 @@ use tree_sitter::{Node, Parser};
 
 use crate::grammar;
 use bind::bind;
-pub use moves::cancelling;
-use moves::without_moves;
+pub use moves::{cancelling, without_moves};
 use plain::Form;
 pub use plain::{Known, dtype_name};
 use t2m_engine::ModuleSpec;

@@ -11,7 +11,7 @@ use super::pruned;
 use t2m_engine::program::{MlxOp, Operand, Program, Step};
 
 /// A program without moves that do nothing, moves that undo the one before, and shapes that another shape follows.
-pub(super) fn without_moves(mut program: Program) -> Program {
+pub fn without_moves(mut program: Program) -> Program {
     let mut same: HashMap<String, String> = HashMap::new();
     let mut made: HashMap<String, Step> = HashMap::new();
     let mut kept = Vec::with_capacity(program.steps.len());
