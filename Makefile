@@ -9,7 +9,7 @@ PROGRAMS := t2m-tui t2m-torch t2m-mlx
 # The engine programs have no unit tests: they are tested as programs.
 TESTED := --workspace --exclude t2m-torch --exclude t2m-mlx
 
-.PHONY: demo test check certify-reference install engines build wheels try-wheels check-macos screenshots fuzz
+.PHONY: demo test check certify-reference install engines build wheels try-wheels check-macos screenshots bench fuzz
 
 # Open the terminal UI on the demo, or on CHECKPOINT=model.pt, as soon as it is built; the engines follow behind it the first time.
 # Without a terminal: the report, then the measurements, as text, when all is there.
@@ -71,6 +71,13 @@ check-macos:
 # Draw screenshots/ anew, with the program's own drawing code and both engines.
 screenshots: build
 	T2M_TORCH="$(abspath $(RELEASE)/t2m-torch)" T2M_MLX="$(abspath $(RELEASE)/t2m-mlx)" cargo run --example screenshots
+
+# Whole-process figures on two cores beside what one does instead, into docs/performance.md. What PYTHON lacks of torch, safetensors,
+# MLX and torchvision is left out, and said. BENCH are options of benches/whole.
+BENCH ?= --write docs/performance.md
+bench: engines
+	cargo build --release --workspace
+	$(PYTHON) -B benches/whole --program "$(RELEASE)/t2m-tui" --python "$(PYTHON)" $(BENCH)
 
 # Fuzz one reader on stable Rust: pickle, archive, safetensors, legacy, torchscript, exported, index, map, source, registry, theme,
 # protocol or client.

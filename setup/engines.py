@@ -17,6 +17,8 @@ a temporary name, stamped and renamed, so a broken download or an interrupt leav
 second run finds the parts and does nothing. Only Python's standard library is used, nothing needs root.
 
 T2M_SETUP_BLAS=reference leaves OpenBLAS out: MLX then computes with the reference BLAS of its wheel.
+T2M_SETUP_CUDA=FOLDER, on Linux, has MLX compute on an NVIDIA GPU: FOLDER is a Python environment into which
+`pip install mlx-cuda-13==<version of MLX>` was run. Its library is used where it is; the program is built as without.
 T2M_SETUP_MLX=source, on macOS, has mlx-rs build MLX as its authors ship it, which needs Xcode and its Metal toolchain.
 
 Exit codes: 0 ready, 1 it failed or was interrupted, 2 the machine, the folder or a setting is not usable. A sentence says which.
@@ -57,7 +59,7 @@ CONFIG_TITLE = "# Written by setup/engines.py; not kept in git.\n"
 def main(arguments, environ):
     """Set everything up that is not there yet."""
     if arguments:
-        raise Stop("it takes no arguments; the environment variables T2M_CACHE, T2M_SETUP_BLAS and T2M_SETUP_MLX say what differs.\n\n"
+        raise Stop("it takes no arguments; the environment variables T2M_CACHE, T2M_SETUP_BLAS, T2M_SETUP_CUDA and T2M_SETUP_MLX say what differs.\n\n"
                    + __doc__.strip(), 2)
     started = time.monotonic()
     blas = environ.get("T2M_SETUP_BLAS") or "openblas"
@@ -76,7 +78,8 @@ def main(arguments, environ):
                 if cache.find(part) is None:
                     make(cache, part)
     places = [cache.find(part) for part in parts]
-    write_config(ROOT, config_linux(*places) if LINUX else config_macos(*places))
+    cuda = cuda_library(environ.get("T2M_SETUP_CUDA"))
+    write_config(ROOT, config_linux(*places, cuda=cuda) if LINUX else config_macos(*places))
     old = [place for place in places if place.parent == cache.outer]
     more = f"; of an earlier set-up these are used where they are: {', '.join(place.name for place in old)}" if old else ""
     say(f"engines ready in {cache.folder}{more} ({time.monotonic() - started:.1f} s)")
@@ -100,6 +103,25 @@ def check_machine(mlx):
         missing.append("  the Metal compiler: install Xcode, then `xcodebuild -downloadComponent MetalToolchain`")
     if missing:
         raise Stop("these tools are needed and were not found:\n" + "\n".join(missing), 2)
+
+
+def cuda_library(environment):
+    """The folder of libmlx.so in an environment that has MLX with CUDA; None where none is named."""
+    if not environment:
+        return None
+    if not LINUX:
+        raise Stop("T2M_SETUP_CUDA is for Linux: on macOS MLX computes on the GPU with Metal.", 2)
+    wanted, pip = version("mlx"), Path(environment) / "bin/python -m pip install"
+    found = sorted(Path(environment).glob("lib*/python3*/site-packages/mlx_cuda_13-*.dist-info"))
+    if not found:
+        raise Stop(f"T2M_SETUP_CUDA is {environment}, which has no mlx-cuda-13: {pip} mlx-cuda-13=={wanted}", 2)
+    has = found[0].name.removesuffix(".dist-info").split("-")[1]
+    if has != wanted:
+        raise Stop(f"T2M_SETUP_CUDA is {environment}, which has mlx-cuda-13 {has}; this is built against {wanted}: {pip} mlx-cuda-13=={wanted}", 2)
+    library = (found[0].parent / "mlx/lib").absolute()
+    if not (library / "libmlx.so").is_file() or ":" in str(library):
+        raise Stop(f"T2M_SETUP_CUDA: {library} has no libmlx.so, or a colon in its name.", 2)
+    return library
 
 
 # ---- parts -------------------------------------------------------------------------------------------------------
@@ -301,12 +323,14 @@ def symbols(library, which):
 # ---- Cargo's configuration ---------------------------------------------------------------------------------------
 
 
-def config_linux(libtorch, _tools, mlx, mlxc, blas):
+def config_linux(libtorch, _tools, mlx, mlxc, blas, cuda=None):
+    """`cuda` is the folder of an MLX with CUDA, whose library of the same name is found before the one that is linked."""
+    run_path = [f"{blas}/lib", *([cuda] if cuda else []), f"{mlx}/mlx/lib"]
     return f"""
 [env]
 LIBTORCH = {toml(libtorch)}
 T2M_RPATH_TORCH = {toml(libtorch / "lib")}
-T2M_RPATH_MLX = {toml(f"{blas}/lib:{mlx}/mlx/lib")}
+T2M_RPATH_MLX = {toml(":".join(map(str, run_path)))}
 {mlx_override(f"{platform.machine()}-unknown-linux-gnu", mlxc, [mlxc / "lib", blas / "lib", mlx / "mlx/lib"],
               ["static=mlxc", "dylib=t2m_blas", "dylib=mlx", "dylib=stdc++"])}"""
 

@@ -358,6 +358,8 @@ class Pins(Case):
         self.assertEqual({name: {version} for name, version in asked.items()}, built)
         # What t2m-tui looks for before it starts an engine that pip installed.
         looked = dict(re.findall(r'\("([\w-]+)", "([\d.]+)"\)', text("crates/engine/src/installed.rs").split("pub struct")[0]))
+        # MLX with CUDA is the same MLX.
+        self.assertEqual({looked.pop("mlx-cuda-13")}, built["mlx-cpu"])
         self.assertEqual({name: {version} for name, version in looked.items()}, built)
         version = re.search(r'^version = "(.*)"', text("Cargo.toml"), re.M).group(1)
         self.assertIn(f'engines = ["t2m-torch=={version}", "t2m-mlx=={version}"]', text("pyproject.toml"))
@@ -373,6 +375,30 @@ class Pins(Case):
         self.assertIn('T2M_RPATH_MLX = "/cache/mlx/mlx/lib"', macos)
         for own in engines.config_macos(*folders[:2]), macos:
             self.assertEqual("CMAKE" in own, ".mlx]" not in own, "mlx-rs builds MLX where none is linked")
+
+    def test_mlx_with_cuda_is_found_before_the_one_that_is_linked(self):
+        folders = [Path("/cache") / name for name in ("libtorch", "tools", "mlx", "mlxc", "blas")]
+        self.assertIn('T2M_RPATH_MLX = "/cache/blas/lib:/cache/mlx/mlx/lib"', engines.config_linux(*folders))
+        self.assertIn('T2M_RPATH_MLX = "/cache/blas/lib:/env/mlx/lib:/cache/mlx/mlx/lib"', engines.config_linux(*folders, cuda=Path("/env/mlx/lib")))
+
+    @unittest.skipUnless(sys.platform == "linux", "CUDA is for Linux")
+    def test_an_environment_without_mlx_with_cuda_is_told_what_to_install(self):
+        version = engines.version("mlx")
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIsNone(engines.cuda_library(None))
+            self.assertIsNone(engines.cuda_library(""))
+            with self.assertRaisesRegex(Stop, f"has no mlx-cuda-13: .*pip install mlx-cuda-13=={version}"):
+                engines.cuda_library(folder)
+            packages = Path(folder, "lib/python3.12/site-packages")
+            (packages / "mlx_cuda_13-0.1.0.dist-info").mkdir(parents=True)
+            with self.assertRaisesRegex(Stop, "which has mlx-cuda-13 0.1.0; this is built against"):
+                engines.cuda_library(folder)
+            (packages / "mlx_cuda_13-0.1.0.dist-info").rename(packages / f"mlx_cuda_13-{version}.dist-info")
+            with self.assertRaisesRegex(Stop, "has no libmlx.so"):
+                engines.cuda_library(folder)
+            (packages / "mlx/lib").mkdir(parents=True)
+            (packages / "mlx/lib/libmlx.so").touch()
+            self.assertEqual(engines.cuda_library(folder), packages / "mlx/lib")
 
     def test_no_two_files_share_a_hash(self):
         hashes = [wheel.sha256 for pins in EVERY for wheel in pins.values()]

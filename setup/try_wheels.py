@@ -18,6 +18,8 @@ import time
 import venv
 from pathlib import Path
 
+import engines
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,10 +47,10 @@ def main():
         check(summary.get("ok", 0) > 20 and not bad, f"the demo verifies: {summary}")
         say(f"its numbers took {time.monotonic() - begun:.1f} s")
         check(not environment.mentions_of_this_checkout(), "no program has a path of this checkout or of a cache in it")
-        other = environment.pretend("torch", "2.0.0")
+        restore = environment.pretend("torch", "2.0.0")
         said = environment.run("verify", "demo", code=1)
         check("-m pip install torch==" in said.stdout + said.stderr, "another torch is one sentence with the line that mends it")
-        other()
+        restore()
         said = subprocess.run([environment.bin / "t2m-tui", "doctor"], env=environment.variables, capture_output=True, text=True)
         check(said.returncode == 0, "doctor finds both engines usable")
 
@@ -76,7 +78,7 @@ class Environment:
 
     def install_openblas(self):
         if sys.platform == "linux":
-            call([self.bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "scipy-openblas32==0.3.34.481.3"],
+            call([self.bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", engines.WHEELS["openblas"].spec],
                  env=self.variables)
 
     def run(self, *arguments, code=0):

@@ -42,12 +42,15 @@ struct Ledger {
     undo: BTreeMap<u64, Undo>,
     ask: Option<Ask>,
     finished: bool,
+    /// What stays behind, as the user wished: the last words name it.
+    stays: Option<String>,
 }
 
 /// Whether another program reads the keyboard: ctrl-c is its own then.
 static ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
-static LEDGER: Mutex<Ledger> = Mutex::new(Ledger { next: 0, undo: BTreeMap::new(), ask: None, finished: false });
+static LEDGER: Mutex<Ledger> =
+    Mutex::new(Ledger { next: 0, undo: BTreeMap::new(), ask: None, finished: false, stays: None });
 
 /// The ledger of what a signal undoes. While it is held no signal ends the process: only for what takes milliseconds.
 pub struct Held(MutexGuard<'static, Ledger>);
@@ -75,6 +78,11 @@ impl Held {
     /// What the run was for is in its place: a signal that comes now says so.
     pub fn finish(&mut self) {
         self.0.finished = true;
+    }
+
+    /// Something stays behind at a signal, as the user wished; the last words say what.
+    pub fn leaves(&mut self, what: String) {
+        self.0.stays = Some(what);
     }
 
     /// Call this at a signal, and wait a little for whoever hears it to [`leave`]. For one only: the screen, or the loop that
@@ -139,7 +147,9 @@ pub fn leave(words: Option<&str>) -> ! {
     // Late: who waits for one of them would take its end for an answer.
     child::end_all();
     let finished = "interrupted; what was asked for is in its place";
-    let words = words.unwrap_or(if held.0.finished { finished } else { "interrupted; nothing was left behind" });
+    let stays = held.0.stays.as_ref().map(|what| format!("interrupted; {what}"));
+    let usual = stays.as_deref().unwrap_or("interrupted; nothing was left behind");
+    let words = words.unwrap_or(if held.0.finished { finished } else { usual });
     if !words.is_empty() {
         let words = words.to_owned();
         within(LAST_WORDS, move || {

@@ -24,20 +24,26 @@
 //! | [`typed`] | what the user has typed | hyper-parameters and classes |
 //! | [`session`] | what outlives a run | results, marks and notes, what was typed: one file a checkpoint |
 //! | [`verify`] | modules and engines | trials with verdicts, as events |
+//! | [`script`] | the code of a TorchScript file | the graph of its model |
+//! | [`graph`] | a model's graph and engines | its nodes in both, one after the other, with verdicts, as events |
 //! | [`filter`], [`fuzzy`] | a line of terms, a few letters | the modules that are wanted |
 //! | [`certify`] | described layers | a model of them, for measuring the registry's rows |
 //! | [`report`] | all of it | text, JSON, Markdown |
 //! | [`tui`] | all of it | the screen |
 //! | [`config`] | the user's file, the environment | settings and keys, each with where it is from |
 //!
-//! [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes, [`stderr`] says
-//! messages, `assets` reads what is built in.
+//! [`afar`] reaches for checkpoints elsewhere, [`rope`] knows rotary embeddings by their parameters, [`grammar`] is Python's for the parser, [`statistics`] says what the
+//! numbers of a tensor are like, [`figures`] writes numbers for readers, [`base64`] bytes as letters, [`exit`] has the exit codes,
+//! [`stderr`] says messages, `guess` finds what may have been meant by a word, `assets` reads what is built in, `both`
+//! does two things at once.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+pub mod afar;
 pub mod architecture;
 mod assets;
 pub mod base64;
+mod both;
 pub mod certify;
 pub mod cli;
 pub mod compare;
@@ -55,6 +61,7 @@ pub mod fit;
 pub mod fuzzy;
 pub mod grammar;
 pub mod graph;
+mod guess;
 pub mod interrupt;
 pub mod model;
 pub mod open;

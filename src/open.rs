@@ -1,12 +1,18 @@
 //! Opening a checkpoint, up to its triage: every subcommand and the screen begin with this.
 
+pub mod watch;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use foldhash::fast::RandomState;
+
+use crate::afar;
 use crate::architecture::spec::InputSpec;
 use crate::architecture::{self, Architecture, FromPython, Graph, Renamed};
+use crate::both::both;
 use crate::demo;
 use crate::evidence;
 use crate::files::{Inputs, Role};
@@ -20,7 +26,9 @@ use crate::source::{Roots, Sources};
 use crate::triage::{self, Status, Triage};
 use crate::typed::{Edit, Typed};
 use t2m_checkpoint::escape::{escape, quoted, sentence};
+use t2m_checkpoint::progress;
 use t2m_checkpoint::{Checkpoint, Dtype, PickleGlobal, PickleReport};
+use watch::{Stage, Watch};
 
 /// What the user asked to open, and the help that was named.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +43,8 @@ pub struct Options {
     pub model: Option<String>,
     /// Inputs that the graph of that model is exported with; without one it is not exported.
     pub inputs: Vec<InputSpec>,
+    /// Where it is written down how far the opening is, for a thread that waits.
+    pub watch: Option<Watch>,
     /// Once this is set by another thread, the Python that builds the model is ended.
     pub stop: Option<Arc<AtomicBool>>,
     /// The folder of an environment whose site-packages are searched as well.
@@ -45,6 +55,8 @@ pub struct Options {
     pub key: Option<String>,
     /// Attributes that the user has typed.
     pub typed: TypedFrom,
+    /// Whether the file of its session is found out even if no session is kept of any checkpoint: the screen will write one.
+    pub identify: bool,
     /// The type in which codes of eight bits with scales are the weights that they stand for, where that was asked.
     pub dequantized: Option<Dtype>,
 }
@@ -161,7 +173,7 @@ impl Opened {
 }
 
 fn outside<'a>(report: &'a PickleReport, model: &Model) -> Outside<'a> {
-    let mut classes: HashSet<&str> = HashSet::new();
+    let mut classes: HashSet<&str, RandomState> = HashSet::default();
     // One by one: a set would reserve room for the classes of a million modules.
     for module in &model.modules {
         classes.insert(&module.class);
@@ -184,6 +196,9 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] t2m_checkpoint::Error),
+    /// The way to it.
+    #[error(transparent)]
+    Afar(#[from] afar::Error),
     /// A source.
     #[error(transparent)]
     Source(#[from] crate::source::locate::Error),
@@ -313,12 +328,22 @@ fn other_names(Renamed { count, file, name, .. }: &Renamed) -> String {
     }
 }
 
-/// What is kept of the checkpoint, where that is asked for.
-fn kept(options: &Options, checkpoint: &Checkpoint) -> Loaded {
-    match &options.typed {
+/// From so many tensors on, finding out which session is a checkpoint's takes longer than starting a thread.
+const MANY: usize = 2_000;
+
+/// The modules of a checkpoint, and what is kept of it, where that is asked for. For that the file's directory and pickles are
+/// gone through a second time, which need not wait for the modules.
+fn modules_and_kept(options: &Options, checkpoint: &Checkpoint) -> (Model, Loaded) {
+    let load = || match &options.typed {
         TypedFrom::Nothing | TypedFrom::Given(_) => Loaded::default(),
+        TypedFrom::Kept(place) if options.identify => session::find(checkpoint, place),
         TypedFrom::Kept(place) => session::load(checkpoint, place),
+    };
+    if checkpoint.tensors.len() < MANY || !matches!(options.typed, TypedFrom::Kept(_)) {
+        return (model::build(checkpoint), load());
     }
+    let (kept, model) = both(load, || model::build(checkpoint));
+    (model, kept)
 }
 
 /// Give the model what the user has typed of it.
@@ -343,6 +368,13 @@ fn take_typed(
 /// # Errors
 /// The checkpoint, a source or a registry file cannot be used.
 pub fn open(options: &Options) -> Result<Opened, Error> {
+    let Some(watch) = options.watch.clone() else { return open_watched(options, &Watch::default()) };
+    let listener = watch.clone();
+    progress::told(move |progress| listener.hear(progress), || open_watched(options, &watch))
+}
+
+fn open_watched(options: &Options, watch: &Watch) -> Result<Opened, Error> {
+    watch.begin(Stage::Beginning);
     let registry = Registry::load(&options.registries)?;
     let mut sources = Sources::new(&options.sources)?;
     if let Some(python) = &options.python {
@@ -352,11 +384,13 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     if let Some(environment) = &options.environment {
         sources.add_environment(environment);
     }
+    watch.begin(Stage::Reading);
     let mut checkpoint = if demo::is_demo(&options.checkpoint) {
         demo::add_source(&mut sources);
         demo::open()?
     } else {
-        Checkpoint::open_as(&options.checkpoint, options.key.as_deref(), options.dequantized)?
+        let path = afar::reach(&options.checkpoint, options.stop.as_ref())?;
+        Checkpoint::open_as(&path, options.key.as_deref(), options.dequantized)?
     };
     let config = checkpoint.metadata.get("config");
     for (package, key) in [("transformers", "transformers_version"), ("diffusers", "_diffusers_version")] {
@@ -367,11 +401,13 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
     for source in &checkpoint.sources {
         sources.add_class(&source.class, &source.file, "from the checkpoint", &source.text);
     }
-    let mut model = model::build(&checkpoint);
+    watch.begin(Stage::Modules);
+    let (mut model, kept) = modules_and_kept(options, &checkpoint);
     checkpoint.warnings.append(&mut model.warnings);
     if let Some(class) = &checkpoint.root_class {
         model.name_root(class);
     }
+    watch.begin(if options.model.is_some() { Stage::Building } else { Stage::Sources });
     let built = build(options, &mut checkpoint, &mut model)?;
     let (built, graph) = match built {
         Some(FromPython { architecture, places, graph }) => {
@@ -380,6 +416,7 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         }
         None => (None, None),
     };
+    watch.begin(Stage::Sources);
     let mut disagreements = evidence::from_source(&checkpoint, &mut model, &sources);
     if built.is_none()
         && let Some(renamed) = architecture::renamed(&checkpoint)
@@ -395,13 +432,14 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
         checkpoint.warnings.push(other_names(&renamed));
     }
     checkpoint.warnings.extend(disagreements);
+    watch.begin(Stage::Known);
     let architecture = built
         .or_else(|| architecture::configured(&mut checkpoint, &mut model))
         .or_else(|| architecture::know(&checkpoint, &mut model))
         .map(Arc::new);
-    let kept = kept(options, &checkpoint);
     let typed = take_typed(options, &kept, &checkpoint, &mut model, &registry);
     checkpoint.warnings.extend(typed.warnings.iter().cloned());
+    watch.begin(Stage::Triage);
     let mut triage = triage::triage(&checkpoint, &model, &registry, &sources);
     tell_ties(&checkpoint, &model, &mut triage);
     checkpoint.warnings.extend(scaled_rotary(&model, &triage));

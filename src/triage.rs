@@ -5,9 +5,11 @@ mod gives;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::contradicted;
 use crate::figures::share;
-use crate::model::{Model, Module, ModuleId, alike, reparametrized};
+use crate::model::{Classes, Model, Module, ModuleId, alike, reparametrized};
 use crate::plan::blocks::{self, Block};
 use crate::plan::recipes::{self, Site};
 use crate::plan::{Assumed, Call, Plan, Refusal, Way, assumed};
@@ -16,6 +18,7 @@ use crate::rope;
 use crate::source::inference::{self, Gives, Question, Reached};
 use crate::source::{Blocker, ClassSource, Reach, Sources};
 use t2m_checkpoint::escape::quoted;
+use t2m_checkpoint::progress::{self, Of};
 use t2m_checkpoint::{Checkpoint, Tensor, TensorKind};
 
 /// What the registry says of a module (the words are ARCHITECTURE.md's).
@@ -163,11 +166,11 @@ pub fn triage_called(
     calls: &BTreeMap<ModuleId, &Call>,
 ) -> Triage {
     let mut triage = Triage::default();
-    let mut instances: HashMap<&str, usize> = HashMap::new();
+    let mut instances: HashMap<&str, usize, RandomState> = HashMap::default();
     for module in &model.modules {
         *instances.entry(&module.class).or_default() += 1;
     }
-    let mut asked: HashSet<&str> = HashSet::new();
+    let mut asked: HashSet<&str, RandomState> = HashSet::default();
     let mut room = FINDINGS;
     for module in &model.modules {
         // A class is looked up once: one that no source has may be that of a million modules.
@@ -191,6 +194,7 @@ pub fn triage_called(
     triage.modules.reserve_exact(model.modules.len());
     let kinds = alike::first_of_kind(model, &checkpoint.tensors);
     for (id, &first) in kinds.iter().enumerate() {
+        progress::step(Of::Modules, id as u64, kinds.len() as u64);
         // What is alike is triaged alike: nothing of it depends on where a module stands, but for how a sample calls it.
         if let Some(known) = triage.modules.get(first).filter(|_| calls.is_empty()) {
             triage.modules.push(Arc::clone(known));
@@ -225,7 +229,7 @@ fn triage_module(
     model: &Model,
     registry: &Registry,
     triage: &Triage,
-    certain: &HashSet<&str>,
+    certain: &Classes<'_>,
     id: ModuleId,
     call: Option<&Call>,
 ) -> ModuleTriage {
@@ -270,18 +274,10 @@ fn triage_module(
         return no_row(module, module.is_leaf(id), triage.source(&module.class));
     };
     let mut triaged = ModuleTriage {
-        status: Status::Unsupported,
         difficulty: row.difficulty,
         mlx: row.mlx.clone(),
         rule: row.rule.clone(),
-        recipe: None,
-        reason: rotary(module, row).unwrap_or_else(|| row.reason.clone()),
-        plan: None,
-        unknown: Vec::new(),
-        assumed: None,
-        block: None,
-        ignores_setting: false,
-        contradicted: false,
+        ..without_row(Status::Unsupported, rotary(module, row).unwrap_or_else(|| row.reason.clone()))
     };
     match row.status {
         RowStatus::Container => triaged.status = Status::Container,

@@ -317,6 +317,31 @@ def light(code, names):
     return model
 
 
+class Parts(dict):
+    """Members of an input, by what their names have behind a dot."""
+
+
+def place(parts, path, value):
+    """Put a value where its name says: `batch.image` is a member of a dict, `pair.0` of a tuple."""
+    *outer, last = path
+    for name in outer:
+        parts = parts.setdefault(name, Parts())
+        if not isinstance(parts, Parts):
+            raise ValueError(f"--input {'.'.join(path)}: what it is a part of is given whole")
+    if last in parts:
+        raise ValueError(f"--input {'.'.join(path)}: it is given twice, or its parts are")
+    parts[last] = value
+
+
+def whole(value):
+    """A dict, or a tuple where its members are numbered from 0."""
+    if not isinstance(value, Parts):
+        return value
+    parts = {name: whole(part) for name, part in value.items()}
+    numbers = [str(number) for number in range(len(parts))]
+    return tuple(parts[number] for number in numbers) if sorted(parts) == sorted(numbers) else parts
+
+
 def export(model, inputs):
     """The graph; the inputs that have names are given by them."""
     import torch
@@ -328,9 +353,10 @@ def export(model, inputs):
         else:
             value = torch.zeros(given["shape"], dtype=getattr(torch, given["dtype"]))
         if given.get("name"):
-            named[given["name"]] = value
+            place(named, given["name"].split("."), value)
         else:
             positional.append(value)
+    named = {name: whole(value) for name, value in named.items()}
     parameters = inspect.signature(torch.export.export).parameters
     options = {"strict": False} if "strict" in parameters else {}
     with torch.no_grad():

@@ -214,12 +214,18 @@ impl Pickle {
     }
 
     fn tuple(&mut self, values: &[u64]) {
-        values.iter().for_each(|&value| self.int(value));
-        self.bytes.push(match values.len() {
+        let opcode = match values.len() {
             1 => 0x85,
             2 => 0x86,
-            _ => 0x87,
-        });
+            3 => 0x87,
+            // A mark before the values, and all behind it.
+            _ => b't',
+        };
+        if opcode == b't' {
+            self.bytes.push(b'(');
+        }
+        values.iter().for_each(|&value| self.int(value));
+        self.bytes.push(opcode);
         self.remember();
     }
 }

@@ -13,6 +13,7 @@ use crate::graph::results::{Results, diverges};
 use crate::graph::run::{Lockstep, NodeResult, NodeVerdict, Stop};
 use t2m_checkpoint::graph::{Argument, Graph, Input, Node, Origin, Value, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::Device;
 use t2m_engine::client::CancelToken;
 
 /// Calls of torch's own databases, as `assets/samples/aten.py` finds them, and our own of what these do not call.
@@ -128,11 +129,11 @@ fn argument(plain: &Json) -> Argument {
     }
 }
 
-/// Run examples in both engines.
+/// Run examples in both engines, MLX on that device or by its own choice.
 ///
 /// # Errors
 /// The examples are not read, or an engine is missing, in words.
-pub fn run(examples: &[Example], seed: u64) -> Result<Vec<NodeResult>, String> {
+pub fn run(examples: &[Example], seed: u64, device: Option<Device>) -> Result<Vec<NodeResult>, String> {
     let (graph, tensors) = graph(examples, seed)?;
     let checkpoint = demo::open().map_err(|error| error.to_string())?;
     let mut results = Results::default();
@@ -140,7 +141,8 @@ pub fn run(examples: &[Example], seed: u64) -> Result<Vec<NodeResult>, String> {
         results.apply(event);
     };
     let deadline = Duration::from_secs(120);
-    let mut lockstep = Lockstep::new(&checkpoint, deadline, &CancelToken::default(), |_, _| {}, &mut tell);
+    let lockstep = Lockstep::new(&checkpoint, deadline, &CancelToken::default(), |_, _| {}, &mut tell);
+    let mut lockstep = lockstep.on_device(device, false);
     lockstep.run(&graph, &tensors).map_err(|stop: Stop| stop.to_string())?;
     drop(lockstep);
     Ok(results.nodes)
@@ -161,10 +163,14 @@ pub fn is_good(node: &NodeResult) -> bool {
 ///
 /// # Errors
 /// As [`run`].
-pub fn records(examples: &[Example], seeds: &[u64]) -> Result<BTreeMap<String, Record>, String> {
+pub fn records(
+    examples: &[Example],
+    seeds: &[u64],
+    device: Option<Device>,
+) -> Result<BTreeMap<String, Record>, String> {
     let mut records: BTreeMap<String, Record> = BTreeMap::new();
     for seed in seeds {
-        for node in run(examples, *seed)? {
+        for node in run(examples, *seed, device)? {
             let Some(example) = examples.get(node.index) else { continue };
             let record = records.entry(example.op.clone()).or_default();
             if node.verdict == NodeVerdict::Refused {

@@ -31,7 +31,7 @@ use crate::source::Sources;
 use crate::triage::{self, ModuleTriage};
 use crate::verify::{self, Event, Request, Results, Runner};
 use t2m_checkpoint::{Checkpoint, DescribedModule, Dtype};
-use t2m_engine::{EngineInfo, Side};
+use t2m_engine::{Device, EngineInfo, Side};
 
 const LAYERS: &str = include_str!("../../assets/samples/layers.jsonl");
 const BLOCKS: &str = include_str!("../../assets/samples/templates.jsonl");
@@ -150,6 +150,8 @@ pub struct SampleModel {
     pub opened: Opened,
     /// Where each sample is in its model.
     pub modules: Vec<ModuleId>,
+    /// Where MLX computes; by its own choice without one.
+    pub device: Option<Device>,
 }
 
 impl SampleModel {
@@ -226,7 +228,12 @@ impl SampleModel {
             inputs: Arc::default(),
             roots: Arc::default(),
         };
-        SampleModel { opened, modules }
+        SampleModel { opened, modules, device: None }
+    }
+
+    /// Let MLX compute there.
+    pub fn on(self, device: Option<Device>) -> SampleModel {
+        SampleModel { device, ..self }
     }
 
     /// The block that a sample is.
@@ -245,6 +252,8 @@ impl SampleModel {
             seed,
             weights: WeightSource::Random,
             naive: false,
+            device: self.device,
+            tf32: false,
         });
         let mut results = Results::of(self.opened.model.clone(), &self.opened.triage);
         for event in events {

@@ -50,7 +50,7 @@ fn own_tensors(program: &Program) -> Vec<&str> {
         match operand {
             Operand::Name(name) => name.strip_prefix("self.").into_iter().collect(),
             Operand::List(operands) => operands.iter().flat_map(names).collect(),
-            Operand::Number(_) | Operand::Constant { .. } => Vec::new(),
+            Operand::Number(_) | Operand::Flag(_) | Operand::Constant { .. } => Vec::new(),
         }
     }
     program.steps.iter().flat_map(|step| &step.inputs).flat_map(names).collect()
@@ -121,7 +121,7 @@ fn alone_in_a_program(step: &Step) -> Program {
         match operand {
             Operand::Name(name) => vec![name.clone()],
             Operand::List(operands) => operands.iter().flat_map(variables).collect(),
-            Operand::Number(_) | Operand::Constant { .. } => Vec::new(),
+            Operand::Number(_) | Operand::Flag(_) | Operand::Constant { .. } => Vec::new(),
         }
     }
     Program {

@@ -11,9 +11,11 @@ use crate::plan::naive::{self, Mistake};
 use crate::registry::Registry;
 use crate::verify::{self, Job};
 use t2m_checkpoint::Dtype;
-use t2m_engine::{EngineInfo, Side};
+use t2m_engine::{Device, EngineInfo, Side};
 
 const MEASURED: &str = include_str!("../../assets/registry/measured.json");
+const CUDA: &str = include_str!("../../assets/registry/measured-cuda.json");
+const CUDA_BY_DEFAULT: &str = include_str!("../../assets/registry/measured-cuda-tf32.json");
 
 /// All that was measured, and with what.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -120,11 +122,31 @@ impl Measured {
         serde_json::from_str(MEASURED)
     }
 
-    /// Run every sample and every mistake. `done` is called with how many have finished, and of how many.
+    /// The record of MLX on CUDA, libtorch on that machine's processor.
+    ///
+    /// # Errors
+    /// As [`Measured::built_in`].
+    pub fn on_cuda() -> Result<Measured, serde_json::Error> {
+        serde_json::from_str(CUDA)
+    }
+
+    /// The same with MLX's default there, which rounds the factors of float32's products to TF32.
+    ///
+    /// # Errors
+    /// As [`Measured::built_in`].
+    pub fn by_default_on_cuda() -> Result<Measured, serde_json::Error> {
+        serde_json::from_str(CUDA_BY_DEFAULT)
+    }
+
+    /// Run every sample and every mistake, MLX on this device. `done` is called with how many have finished, and of how many.
     ///
     /// # Errors
     /// The samples cannot be read, or an engine is missing, in words.
-    pub fn anew(registry: &std::sync::Arc<Registry>, mut done: impl FnMut(usize, usize)) -> Result<Measured, String> {
+    pub fn anew(
+        registry: &std::sync::Arc<Registry>,
+        device: Option<Device>,
+        mut done: impl FnMut(usize, usize),
+    ) -> Result<Measured, String> {
         let words = |error: serde_json::Error| error.to_string();
         let mut samples = super::built_in().map_err(words)?;
         samples.extend(super::zoo().map_err(words)?);
@@ -133,14 +155,14 @@ impl Measured {
         let blocks = super::blocks().map_err(words)?;
         let total = samples.len() + blocks.len() + mistakes.len();
         let each = [Dtype::Float32, Dtype::Float16, Dtype::BFloat16];
-        let measured =
-            SampleModel::new(&samples, registry.clone()).run(TRIALS, &each, SEED, |count| done(count, total));
+        let whole = SampleModel::new(&samples, registry.clone()).on(device);
+        let measured = whole.run(TRIALS, &each, SEED, |count| done(count, total));
         let mut all = Measured { platform: platform(), ..Measured::default() };
         all.engines = engines(&measured)?;
         for (sample, outcome) in samples.iter().zip(&measured.outcomes) {
             all.layers.entry(sample.class().to_owned()).or_default().add(sample, outcome);
         }
-        let whole = SampleModel::of_blocks(&blocks, registry.clone());
+        let whole = SampleModel::of_blocks(&blocks, registry.clone()).on(device);
         let measured = whole.run(TRIALS, &each, SEED, |count| done(samples.len() + count, total));
         for (index, (sample, outcome)) in blocks.iter().zip(&measured.outcomes).enumerate() {
             let name = whole.block(index).map_or("none", |block| block.name);
@@ -151,7 +173,8 @@ impl Measured {
         let whole = SampleModel::altered(&wrong, registry.clone(), |index, plan| {
             // A test rules out that a mistake cannot be made.
             let _ = made[index].make(plan);
-        });
+        })
+        .on(device);
         let caught = whole.run(TRIALS, &[Dtype::Float32], SEED, |count| {
             done(samples.len() + blocks.len() + count, total);
         });
@@ -172,9 +195,9 @@ impl Measured {
                 }
             })
             .collect();
-        all.ops = ops.run();
-        all.dtypes = dtypes.run();
-        all.aten = super::aten::records(&super::aten::examples()?, &[SEED, SEED + 1])?;
+        all.ops = ops.run(device);
+        all.dtypes = dtypes.run(device);
+        all.aten = super::aten::records(&super::aten::examples()?, &[SEED, SEED + 1], device)?;
         done(total, total);
         Ok(all)
     }
@@ -223,9 +246,9 @@ impl Examples {
         }
     }
 
-    fn run(self) -> BTreeMap<String, Example> {
+    fn run(self, device: Option<Device>) -> BTreeMap<String, Example> {
         let mut examples: BTreeMap<String, Example> = BTreeMap::new();
-        let outcomes = verify::run(&self.jobs, TRIALS, SEED, super::DEADLINE);
+        let outcomes = verify::run(&self.jobs, TRIALS, SEED, super::DEADLINE, device);
         for ((name, naive), outcome) in self.names.into_iter().zip(outcomes) {
             let figures = Figures::of(&name, outcome.verdict, outcome.reason, worst(outcome.trials.iter()));
             let example = examples.entry(name).or_default();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use globset::GlobSet;
 
+use super::far::{self, open};
 use super::{Common, Failure, Format, output};
 use crate::exit::Exit;
 use crate::export::already;
 use crate::export::check;
 use crate::export::state_dict;
-use crate::open::open;
 use crate::report::compare as report;
 use t2m_checkpoint::escape::{escape, quoted};
 use t2m_checkpoint::{Checkpoint, Dtype};
@@ -46,7 +46,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     // The modules have done their work: of a million they take as much memory as all the rest.
     let checkpoint = Arc::clone(&opened.checkpoint);
     drop(opened);
-    let other = Checkpoint::open_arrays(&args.other)?;
+    let other = far::checkpoint(&args.other, Checkpoint::open_arrays)?;
     let findings = if check::is_torch(&checkpoint, &map, &other) {
         check::checkpoints(&checkpoint, &other)?
     } else {

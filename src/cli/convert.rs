@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::far::{self, open};
 use super::{Common, Failure, output};
 use crate::exit::Exit;
 use crate::export::adapter;
@@ -17,7 +18,6 @@ use crate::export::state_dict::key_map;
 use crate::export::writer::{self, Beside, Progress, Written};
 use crate::figures::bytes;
 use crate::files::{Inputs, Role};
-use crate::open::open;
 use crate::report::convert as report;
 use crate::stderr;
 use t2m_checkpoint::escape::{escape, quoted};
@@ -178,7 +178,7 @@ fn reverse(common: &Common, args: &Args, mlx: &Path) -> Result<Exit, Failure> {
     if args.dtype != TargetDtype::Keep {
         return Err("--reverse keeps the types; --dtype goes with a conversion to MLX".into());
     }
-    let there = Checkpoint::open(mlx)?;
+    let there = far::checkpoint(mlx, Checkpoint::open)?;
     let mut inputs = Inputs::of(&there);
     inputs.extend(common.inputs());
     args.map.iter().for_each(|map| inputs.add(Role::Map, map));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Common, Failure, Format, output};
+use super::{Common, Failure, Format, Given, output, settings};
 use crate::config::{Config, Fault};
 use crate::exit::Exit;
 use crate::registry::Registry;
@@ -14,8 +14,9 @@ use crate::source::Sources;
 use crate::tui::theme::Theme;
 use t2m_checkpoint::escape::escape;
 use t2m_engine::client::CancelToken;
+use t2m_engine::device::arguments;
 use t2m_engine::process::Program;
-use t2m_engine::{Client, EngineInfo, Side};
+use t2m_engine::{Client, Device, EngineInfo, Side};
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -32,13 +33,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// A source or registry file cannot be used, or stdout is closed.
-pub fn run(
-    common: &Common,
-    args: &Args,
-    configure: impl FnOnce(&mut Common) -> (Config, Vec<Fault>),
-) -> Result<Exit, Failure> {
-    let mut common = common.clone();
-    let (config, faults) = configure(&mut common);
+pub(super) fn run(mut common: Common, args: &Args, given: &Given) -> Result<Exit, Failure> {
+    let (config, faults) = settings::load(&mut common, given);
     let config = Configured { config, faults };
     let registry = Registry::load(&common.registry)?;
     let mut sources = Sources::new(&common.source)?;
@@ -48,11 +44,19 @@ pub fn run(
     if let Some(environment) = common.environment() {
         sources.add_environment(&environment);
     }
-    let engines = [Side::Torch, Side::Mlx].map(|side| (side, greet(side)));
+    let engines =
+        [Side::Torch, Side::Mlx].map(|side| (side, greet(side, common.device().filter(|_| side == Side::Mlx))));
+    let devices = devices(&engines[1].1);
     let well = engines.iter().all(|(_, greeting)| greeting.is_ok());
     match args.format {
-        Format::Json => output::print_json(&report_json(&engines, &config, &registry, &sources))?,
-        Format::Text | Format::Md => output::print_text(&report_text(&engines, &config, &registry, &sources))?,
+        Format::Json => {
+            let mut report = report_json(&engines, &config, &registry, &sources);
+            report["devices"] = devices.iter().map(Computes::json).collect();
+            output::print_json(&report)?;
+        }
+        Format::Text | Format::Md => {
+            output::print_text(&report_text(&engines, &devices, &config, &registry, &sources))?;
+        }
     }
     Ok(Exit::of(well && config.faults.is_empty()))
 }
@@ -86,8 +90,51 @@ fn background() -> &'static str {
     }
 }
 
-fn greet(side: Side) -> Result<EngineInfo, String> {
-    Client::new(side, DEADLINE, CancelToken::default(), Box::new(|_, _| {})).info().map_err(|error| error.to_string())
+fn greet(side: Side, device: Option<Device>) -> Result<EngineInfo, String> {
+    let client = Client::new(side, DEADLINE, CancelToken::default(), Box::new(|_, _| {}));
+    client.with_arguments(arguments(device, false)).info().map_err(|error| error.to_string())
+}
+
+/// Where MLX can compute.
+struct Computes {
+    device: Device,
+    /// Whether it does so unless it is told otherwise.
+    is_default: bool,
+    /// Why it cannot, and what would have to be there.
+    missing: Option<(String, &'static str)>,
+}
+
+impl Computes {
+    fn json(&self) -> Value {
+        let mut value =
+            json!({"device": self.device.name(), "available": self.missing.is_none(), "default": self.is_default});
+        if let Some((reason, how)) = &self.missing {
+            value["reason"] = json!(reason);
+            value["how"] = json!(how);
+        }
+        value
+    }
+}
+
+/// How a GPU comes to MLX, by the system and by how this program was installed.
+const GPU: &str = if cfg!(target_os = "macos") {
+    "MLX computes on Apple silicon's GPU with Metal, and finds none here: a virtual machine has none"
+} else {
+    "with an NVIDIA GPU and its driver (580 or newer): installed by pip, uv or pipx, \
+     `pip install --force-reinstall mlx-cuda-13==0.32.2` in the environment of the engines; built by make, \
+     `T2M_SETUP_CUDA=FOLDER make install`, where FOLDER is an environment that has mlx-cuda-13==0.32.2"
+};
+
+/// Both devices, if MLX's program starts at all.
+fn devices(mlx: &Result<EngineInfo, String>) -> Vec<Computes> {
+    let Ok(info) = mlx else { return Vec::new() };
+    let own = Device::named(&info.device).unwrap_or(Device::Cpu);
+    let other = greet(Side::Mlx, Some(own.other())).err();
+    let missing = other.map(|reason| (reason, GPU));
+    vec![
+        Computes { device: own, is_default: true, missing: None },
+        Computes { device: own.other(), is_default: false, missing },
+    ]
 }
 
 fn report_json(
@@ -124,19 +171,21 @@ fn report_json(
 
 fn report_text(
     engines: &[(Side, Result<EngineInfo, String>)],
+    devices: &[Computes],
     config: &Configured,
     registry: &Registry,
     sources: &Sources,
 ) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_text(&mut out, engines, config, registry, sources);
+    let _ = write_text(&mut out, engines, devices, config, registry, sources);
     out
 }
 
 fn write_text(
     out: &mut String,
     engines: &[(Side, Result<EngineInfo, String>)],
+    devices: &[Computes],
     config: &Configured,
     registry: &Registry,
     sources: &Sources,
@@ -159,6 +208,20 @@ fn write_text(
         }
         if let Ok(program) = Program::find(*side) {
             writeln!(out, "  {:<10} {}", "", escape(&program.path.to_string_lossy()))?;
+        }
+    }
+    if !devices.is_empty() {
+        writeln!(out, "\ndevices")?;
+    }
+    for Computes { device, is_default, missing } in devices {
+        match missing {
+            None => writeln!(
+                out,
+                "  {:<10} MLX computes there{}",
+                device.name(),
+                if *is_default { " by default" } else { "" }
+            )?,
+            Some((reason, how)) => writeln!(out, "  {:<10} none: {reason}\n  {:<10} {how}", device.name(), "")?,
         }
     }
     writeln!(out, "\nterminal")?;

@@ -3,10 +3,11 @@
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
+use super::far::open;
 use super::{Common, Failure, Format, output};
 use crate::exit::Exit;
 use crate::fit::fit;
-use crate::open::{Opened, open};
+use crate::open::Opened;
 use crate::report::{check as check_report, inspect_json, inspect_text};
 use crate::stderr;
 use t2m_checkpoint::check::{Check, check};

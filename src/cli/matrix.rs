@@ -39,7 +39,7 @@ const BAR: usize = 30;
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let registry = Arc::new(Registry::load(&common.registry)?);
     let measured = if args.measured {
-        let measured = Measured::anew(&registry, progress)?;
+        let measured = Measured::anew(&registry, common.device(), progress)?;
         stderr::rewrite("");
         measured
     } else {

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod convert;
 pub mod doctor;
+mod far;
 pub mod inspect;
 pub mod matrix;
 pub mod output;
@@ -28,8 +29,8 @@ use crate::open::{Options, TypedFrom};
 use crate::session::Place;
 use crate::tui::keymap::Keymap;
 use crate::{interrupt, stderr};
-use t2m_checkpoint::escape::escape_lines;
-use t2m_engine::process;
+use t2m_checkpoint::escape::{escape_lines, quoted};
+use t2m_engine::{Device, process};
 
 /// `t2m-tui`
 #[derive(Debug, Parser)]
@@ -38,10 +39,11 @@ use t2m_engine::process;
     bin_name = "t2m-tui",
     version,
     about = "Triage PyTorch checkpoints for Apple's MLX, with every conversion measured in both engines",
-    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
+    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui inspect hf://org/name             the same of a model at the hub, of which headers alone are fetched\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nAddresses go by HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE, AWS_PROFILE and its like, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE;\nT2M_REMOTE_CACHE, T2M_REMOTE_WHOLE and T2M_REMOTE_TIMEOUT are bounds.\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
 )]
 pub struct Cli {
-    /// File to open in the terminal UI; `demo` is the built-in checkpoint. Without a terminal: what `inspect` prints.
+    /// File or folder to open in the terminal UI, or an address: hf://ORG/NAME, https://…, s3://BUCKET/KEY; `demo` is the built-in
+    /// checkpoint. Without a terminal: what `inspect` prints.
     checkpoint: Option<PathBuf>,
     /// Print the configuration in force, each value with where it is from, as a file that would say the same
     #[arg(long)]
@@ -86,6 +88,12 @@ pub struct Common {
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Where MLX computes; without it on MLX's own default, a GPU where there is one (Metal on a Mac, CUDA with mlx-cuda-13)
+    #[arg(long, value_enum, global = true)]
+    pub device: Option<Processor>,
+    /// Show beside the exact run what MLX gives by default, which multiplies float32 rounded to TF32 where its GPU can
+    #[arg(long, global = true)]
+    pub tf32: bool,
     /// Where results, marks, notes and what was typed are kept: state (the state folder), beside (FILE.t2m-session.json), none, or
     /// a file. Without it: as answered on the screen, else the state folder
     #[arg(long, value_name = "state|beside|none|FILE", global = true)]
@@ -118,8 +126,11 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or that of a command
+    Man {
+        /// The command: inspect, verify, run and so on
+        command: Option<String>,
+    },
 }
 
 /// What a report is written as.
@@ -129,6 +140,14 @@ pub enum Format {
     Text,
     Json,
     Md,
+}
+
+/// Where MLX computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Processor {
+    Cpu,
+    Gpu,
 }
 
 /// Levels of colour.
@@ -161,6 +180,7 @@ pub fn run() -> ExitCode {
         Ok((cli, given)) => dispatch(cli, &Given(given)),
         Err(error) => usage::answer(error),
     });
+    far::say();
     // From here on nothing is in time for a signal; where one came before, it has the last word.
     let _held = interrupt::hold();
     let exit = match done {
@@ -194,12 +214,11 @@ impl Given {
 /// # Errors
 /// Something in it is wrong.
 fn configured(common: &mut Common, given: &Given) -> Result<Config, Failure> {
-    let (mut config, faults) = Config::load(|name| std::env::var(name).ok());
-    if !faults.is_empty() {
-        return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
+    let (config, faults) = settings::load(common, given);
+    match faults.is_empty() {
+        true => Ok(config),
+        false => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()),
     }
-    settings::join(&mut config, common, given);
-    Ok(config)
 }
 
 fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
@@ -207,7 +226,8 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
         return Err("--record, --play and --size go with the screen: t2m-tui CHECKPOINT --play SCRIPT".into());
     }
     let mut common = cli.common;
-    let needs_none = matches!(cli.command, Some(Command::Completions { .. } | Command::Man | Command::Doctor(_)));
+    let needs_none =
+        matches!(cli.command, Some(Command::Completions { .. } | Command::Man { .. } | Command::Doctor(_)));
     let config = if needs_none { Config::built_in() } else { configured(&mut common, given)? };
     process::also_in(common.engine_folders());
     if cli.print_config {
@@ -222,19 +242,15 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
         Some(Command::Compare(args)) => compare::run(&common, &args),
         Some(Command::Report(args)) => report::run(&common, &args),
         Some(Command::Matrix(args)) => matrix::run(&common, &args),
-        Some(Command::Doctor(args)) => doctor::run(&common, &args, |common| settings::doctor(common, given)),
+        Some(Command::Doctor(args)) => doctor::run(common, &args, given),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "t2m-tui", &mut script);
             output::print(&script)?;
             Ok(Exit::Fine)
         }
-        Some(Command::Man) => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            let keymap = Keymap::built_in().map_err(|error| error.to_string())?;
-            page.extend(docs::man(&keymap).into_bytes());
-            output::print(&page)?;
+        Some(Command::Man { command }) => {
+            output::print(&man(command.as_deref())?)?;
             Ok(Exit::Fine)
         }
         None => match cli.checkpoint {
@@ -250,6 +266,28 @@ fn dispatch(cli: Cli, given: &Given) -> Result<Exit, Failure> {
     }
 }
 
+/// The manual page of the program, or of one of its commands.
+fn man(of: Option<&str>) -> Result<Vec<u8>, Failure> {
+    // What `help` prints is no page.
+    let mut whole = Cli::command().disable_help_subcommand(true);
+    whole.build();
+    let mut page = Vec::new();
+    let Some(name) = of else {
+        clap_mangen::Man::new(whole).render(&mut page)?;
+        let keymap = Keymap::built_in().map_err(|error| error.to_string())?;
+        page.extend(docs::man(&keymap).into_bytes());
+        return Ok(page);
+    };
+    // A page is called t2m-tui-inspect; what is meant by both is the same.
+    let known = whole.find_subcommand(name.strip_prefix("t2m-tui-").unwrap_or(name)).cloned();
+    let Some(command) = known else {
+        let names: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
+        return Err(format!("no command is called {}: there are {}", quoted(name), names.join(", ")).into());
+    };
+    clap_mangen::Man::new(command.version(env!("CARGO_PKG_VERSION"))).render(&mut page)?;
+    Ok(page)
+}
+
 /// Whether there is a terminal that a screen can be drawn on.
 fn has_a_screen() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
@@ -260,6 +298,14 @@ impl Common {
     pub fn environment(&self) -> Option<PathBuf> {
         let active = || ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().find_map(std::env::var_os);
         if self.python.is_some() { None } else { active().map(PathBuf::from) }
+    }
+
+    /// Where MLX is to compute.
+    pub fn device(&self) -> Option<Device> {
+        self.device.map(|device| match device {
+            Processor::Cpu => Device::Cpu,
+            Processor::Gpu => Device::Gpu,
+        })
     }
 
     /// Where what outlives a run is kept.
@@ -292,12 +338,14 @@ impl Common {
             python: self.python.clone(),
             model: self.model.clone(),
             inputs: self.input.clone(),
+            watch: None,
             stop: None,
             environment: self.environment(),
             registries: self.registry.clone(),
             key: self.key.clone(),
             typed: TypedFrom::Kept(self.place()),
             dequantized: None,
+            identify: false,
         }
     }
 }
@@ -310,7 +358,27 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use clap::CommandFactory;
+
+    #[test]
+    fn every_page_that_the_manual_names_is_printed() {
+        let of = |name: Option<&str>| String::from_utf8(super::man(name).unwrap()).unwrap();
+        let whole = of(None);
+        // Roff writes a hyphen as \\-.
+        let whole = whole.replace("\\-", "-");
+        let named: Vec<&str> =
+            whole.split("t2m-tui-").skip(1).filter_map(|rest| Some(rest.split_once('(')?.0)).collect();
+        assert!(named.len() >= 10 && named.contains(&"verify"), "{named:?}");
+        for name in named {
+            let page = of(Some(name)).replace("\\-", "-");
+            assert!(page.contains(&format!(".TH t2m-tui-{name} 1")), "{name}: {page}");
+            assert!(page.contains("SYNOPSIS") && page.contains("--source"), "{name}");
+        }
+        assert_eq!(of(Some("t2m-tui-inspect")), of(Some("inspect")));
+        assert!(super::man(Some("verfy")).unwrap_err().to_string().contains("there are inspect, verify"));
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

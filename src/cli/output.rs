@@ -111,10 +111,36 @@ impl<W: Write> fmt::Write for Pieces<W> {
 /// # Errors
 /// Stdout is closed or full.
 pub fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    let mut out = EscapedJson(BufWriter::with_capacity(64 << 10, Stdout::open()?));
+    let mut out = Gathered { texts: Vec::with_capacity(GATHERED), out: EscapedJson(Stdout::open()?) };
     serde_json::to_writer_pretty(&mut out, value)?;
     out.write_all(b"\n")?;
     out.flush()
+}
+
+/// Bytes of texts that are handed on together.
+const GATHERED: usize = 64 << 10;
+
+/// Texts on their way to who looks at each: many together, none of them cut.
+struct Gathered<W: Write> {
+    texts: Vec<u8>,
+    out: W,
+}
+
+impl<W: Write> Write for Gathered<W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.texts.len() + text.len() > GATHERED {
+            self.out.write_all(&self.texts)?;
+            self.texts.clear();
+        }
+        self.texts.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.texts)?;
+        self.texts.clear();
+        self.out.flush()
+    }
 }
 
 /// Write a line and flush, so that the reader of a pipe gets it at once.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::far::open;
 use super::{Common, Failure, output};
 use crate::exit::Exit;
-use crate::open::open;
 use crate::report::page::{self, Format, Record};
 use crate::session::Place;
 use t2m_checkpoint::escape::escape;

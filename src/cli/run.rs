@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use super::far::{self, open};
 use super::{Common, Failure, Given, output};
 use crate::config::{Config, Value};
 use crate::exit::Exit;
@@ -18,7 +19,6 @@ use crate::graph::results::Results;
 use crate::graph::run::{Event, Lockstep, Seen, Stop, Watched};
 use crate::graph::scripted;
 use crate::interrupt;
-use crate::open::open;
 use crate::registry::Registry;
 use crate::report::repro::{self, Facts};
 use crate::report::run::{self as text, Report};
@@ -41,9 +41,6 @@ pub struct Args {
     /// Seed of inputs that are drawn: by --input, or where neither the file nor --inputs holds any
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
-    /// Where MLX computes; without it on MLX's own default, a GPU where there is one
-    #[arg(long, value_enum)]
-    device: Option<Device>,
     /// Write a Python script that shows in torch and MLX alone what was found of this node (its name or its number), for an issue
     /// upstream: repro_NODE.py, here, and the node's inputs beside it where they are many
     #[arg(long, value_name = "NODE")]
@@ -66,23 +63,6 @@ impl Args {
     }
 }
 
-/// Where MLX computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
-pub enum Device {
-    Cpu,
-    Gpu,
-}
-
-impl Device {
-    fn name(self) -> &'static str {
-        match self {
-            Device::Cpu => "cpu",
-            Device::Gpu => "gpu",
-        }
-    }
-}
-
 /// What `run` writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs)]
@@ -101,7 +81,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let path = escape(&args.graph.to_string_lossy()).into_owned();
     let job = job(common, args)?;
     let file = match &args.inputs {
-        Some(file) => Some(Checkpoint::open(file)?),
+        Some(file) => Some(far::checkpoint(file, Checkpoint::open)?),
         None => None,
     };
     let source = match (&file, common.input.as_slice(), job.samples()) {
@@ -159,10 +139,8 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let graph = graph.as_ref();
     let watched = args.repro.as_deref().map(|node| watched(graph, node)).transpose()?;
     let lockstep = Lockstep::new(&job, deadline, &cancel, listener, &mut tell);
-    let mut lockstep = lockstep.with_rows(&job.table).with_numbers(&inputs.numbers).watch(watched.clone());
-    if let Some(device) = args.device {
-        lockstep = lockstep.on_device(device.name()).map_err(|stop| stop.to_string())?;
-    }
+    let lockstep = lockstep.with_rows(&job.table).with_numbers(&inputs.numbers).watch(watched.clone());
+    let mut lockstep = lockstep.on_device(common.device(), false);
     let engines = lockstep.start();
     let began = Instant::now();
     let ran = engines.and_then(|engines| lockstep.run(graph, &inputs.tensors).map(|()| engines));
@@ -181,7 +159,24 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     if verbose {
         stderr::line(&times(&results, took));
     }
-    let report = Report { engines: &engines, inputs: &inputs.given, results: &results };
+    let by_default = common.tf32.then(|| {
+        let mut results = Results::default();
+        let mut tell = |event: Event| {
+            let _ = results.apply(event);
+        };
+        let lockstep = Lockstep::new(&job, deadline, &cancel, listener, &mut tell).with_rows(&job.table);
+        let mut lockstep = lockstep.with_numbers(&inputs.numbers).on_device(common.device(), true);
+        let ran = lockstep.run(graph, &inputs.tensors);
+        drop(lockstep);
+        ran.map(|()| results)
+    });
+    let by_default = match by_default.transpose() {
+        Ok(by_default) => by_default,
+        Err(Stop::Cancelled) => interrupt::leave(Some("interrupted before MLX's default was run")),
+        Err(stop) => return Err(format!("{path}: with MLX's default: {stop}").into()),
+    };
+    let by_default = by_default.as_ref();
+    let report = Report { engines: &engines, inputs: &inputs.given, results: &results, by_default };
     match format {
         RunFormat::Text => output::print_text(&format!("\n{}\n", report.summary_text()))?,
         RunFormat::Json => output::print_json(&report.json())?,
@@ -222,7 +217,7 @@ fn job(common: &Common, args: &Args) -> Result<Job, Failure> {
             _ => no_graph(&path),
         })?);
     }
-    let checkpoint = Checkpoint::open(&args.graph)?;
+    let checkpoint = far::checkpoint(&args.graph, Checkpoint::open)?;
     Ok(Job { table: Registry::load(&common.registry)?.aten(), ..Job::of(Arc::new(checkpoint)) })
 }
 
@@ -237,7 +232,8 @@ fn no_graph(path: &str) -> String {
 fn tell_ignored(names: &[String]) {
     if !names.is_empty() {
         let names: Vec<String> = names.iter().map(|name| format!("`{}`", quoted(name))).collect();
-        stderr::line(&format!("--inputs: {} is no input of the graph, and ignored", names.join(", ")));
+        let are = if names.len() == 1 { "is no input of the graph, and" } else { "are no inputs of the graph, and" };
+        stderr::line(&format!("--inputs: {} {are} ignored", names.join(", ")));
     }
 }
 

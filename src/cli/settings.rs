@@ -7,7 +7,7 @@ use crate::config::{Config, Fault, Value};
 use crate::session::Place;
 
 /// Let options count that were given, and the configuration for the others.
-pub fn join(config: &mut Config, common: &mut Common, given: &Given) {
+fn join(config: &mut Config, common: &mut Common, given: &Given) {
     let paths = |paths: &[std::path::PathBuf]| {
         Value::List(paths.iter().map(|path| path.to_string_lossy().into_owned()).collect())
     };
@@ -37,8 +37,8 @@ pub fn join(config: &mut Config, common: &mut Common, given: &Given) {
     common.python = Some(config.text("python")).filter(|python| !python.is_empty()).map(Into::into);
 }
 
-/// The same for `doctor`, which shows what is wrong instead of ending with it.
-pub fn doctor(common: &mut Common, given: &Given) -> (Config, Vec<Fault>) {
+/// Read the user's configuration, under what the call says; with everything that is wrong in it.
+pub fn load(common: &mut Common, given: &Given) -> (Config, Vec<Fault>) {
     let (mut config, faults) = Config::load(|name| std::env::var(name).ok());
     join(&mut config, common, given);
     (config, faults)

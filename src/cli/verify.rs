@@ -7,15 +7,19 @@ use std::time::Duration;
 use clap::ValueEnum;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::far::open;
 use super::{Common, Failure, Given, output};
+use crate::afar;
 use crate::compare::WeightSource;
 use crate::config::{Config, Value};
 use crate::exit::Exit;
+use crate::figures::bytes;
 use crate::interrupt;
 use crate::model::ModuleId;
-use crate::open::{Opened, open};
+use crate::open::Opened;
 use crate::report::verify::{self as text, Report};
 use crate::stderr;
+use crate::verify::keeping::Record;
 use crate::verify::{Event, Measured, Request, Results, Runner};
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::{escape, quoted, sentence};
@@ -105,6 +109,12 @@ pub enum VerifyFormat {
 pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let opened = open(&common.options(args.checkpoint.clone()))?;
     let modules = select(&opened, &args.layers)?;
+    if afar::is_address(&opened.checkpoint.path) {
+        let all = bytes(opened.checkpoint.bytes);
+        stderr::line(&format!(
+            "the weights of what is measured are fetched, of {all} in all; --layers names fewer layers"
+        ));
+    }
     let (ask, interrupted) = crossbeam_channel::bounded(1);
     interrupt::hold().ask(move || {
         let _ = ask.try_send(());
@@ -118,7 +128,9 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         Weights::Random => WeightSource::Random,
     };
     let (trials, dtypes) = (usize::from(args.trials), dtypes(&args.dtype));
-    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive };
+    let (device, tf32) = (common.device(), common.tf32);
+    let request = Request { modules, trials, dtypes, seed: args.seed, weights, naive: args.naive, device, tf32 };
+    let mut record = Record::begin(&opened, &common.place(), &request);
     runner.submit(request);
 
     let mut results = Results::of(opened.model.clone(), &opened.triage);
@@ -133,6 +145,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         let event = crossbeam_channel::select_biased! {
             recv(interrupted) -> _ => {
                 let done = results.total().finished();
+                let _ = record.end();
                 // Who closed the pipe does not want it any more.
                 let _ = print(args.format, Report { opened: &opened, results: &results });
                 interrupt::leave(Some(&format!("interrupted after {done} of {total} layers")));
@@ -155,7 +168,11 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
             stderr::line(reason);
         }
         progress(common, &opened, &event, results.total().finished() as usize, total);
-        if let Some((id, layer)) = results.apply(event) {
+        let finished = results.apply(event).map(|(id, _)| id);
+        if let Some(id) = finished {
+            record.finished(&opened, &mut results, id);
+        }
+        if let Some((id, layer)) = finished.and_then(|id| Some((id, results.layer(id)?))) {
             stderr::rewrite("");
             match args.format {
                 VerifyFormat::Text if layer.no_engine => {
@@ -171,6 +188,10 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         if args.format == VerifyFormat::Text {
             output::print_text(&format!("{layers} of {total} layers could not be run: {}\n", sentence(&reason)))?;
         }
+    }
+    // A folder that nobody named is kept in where that can be, as a shell's history is.
+    if let Some(why) = record.end().filter(|_| common.session.is_some() || common.verbose) {
+        stderr::line(&why);
     }
     print(args.format, Report { opened: &opened, results: &results })?;
     let measured = results.measured();

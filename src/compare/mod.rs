@@ -2,8 +2,10 @@
 
 mod number;
 pub mod pass;
+pub mod spread;
 pub mod statistics;
 pub mod tolerance;
+pub mod winograd;
 
 use serde::{Deserialize, Serialize};
 use t2m_checkpoint::Dtype;
@@ -67,6 +69,25 @@ pub struct Trial {
     pub mlx_shape: Vec<usize>,
     /// The verdict, by the rule of this dtype.
     pub verdict: Verdict,
+    /// The same input as MLX computes it by default, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tf32: Option<Box<ByDefault>>,
+}
+
+/// What MLX gives by default, which rounds the factors of float32's products to TF32 where its GPU has that, against the same
+/// tolerance: beside a verdict, and no part of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ByDefault {
+    /// What the verdict would be.
+    pub verdict: Verdict,
+    /// How far it is from torch's output; `None` where it cannot be subtracted.
+    pub apart: Option<Apart>,
+    /// Milliseconds of MLX's forward, evaluated.
+    #[serde(with = "number")]
+    pub ms_mlx: f64,
+    /// Why there is no output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The difference of two outputs of one shape.
@@ -113,6 +134,12 @@ impl Trial {
     /// A number that is larger for the worse of two trials with one verdict: another shape is worse than any error.
     pub fn badness(&self) -> f64 {
         self.excess().unwrap_or(f64::INFINITY)
+    }
+
+    /// The trial with what MLX gives by default in the place of what it gives exactly.
+    pub fn by_default(&self) -> Option<Trial> {
+        let ByDefault { verdict, apart, ms_mlx, .. } = self.tf32.as_deref()?.clone();
+        Some(Trial { verdict, apart, ms_mlx, tf32: None, ..self.clone() })
     }
 
     /// What is wrong with the output besides its numbers: another shape or dtype than torch's.

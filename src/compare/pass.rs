@@ -5,6 +5,7 @@
 
 use std::array;
 
+use super::statistics::distance;
 use t2m_checkpoint::{Dtype, TensorData};
 
 /// What is said of three results.
@@ -20,6 +21,8 @@ pub struct Pass {
     pub cosine: f64,
     /// Largest finite |torch|.
     pub scale: f64,
+    /// Whether torch's has a finite number at all.
+    pub any_finite: bool,
     /// Largest distance of torch's float32 from its float64, over the places where both are finite: an overflow in float32 says
     /// nothing of rounding.
     pub torch_vs_f64: f64,
@@ -28,7 +31,7 @@ pub struct Pass {
 }
 
 /// Elements of a block: three of them fit into a core's first cache.
-const BLOCK: usize = 1024;
+pub(super) const BLOCK: usize = 1024;
 /// Sums that run side by side.
 const LANES: usize = 8;
 
@@ -37,6 +40,27 @@ const LANES: usize = 8;
 /// # Errors
 /// The type whose numbers are not read.
 pub fn pass(torch: &TensorData, exact: Option<&TensorData>, mlx: &TensorData) -> Result<Pass, Dtype> {
+    run(torch, exact, mlx, Overflow::Ignored)
+}
+
+/// As [`pass`], but distances from float64 count everywhere: infinite where one of the two is NaN, or infinite alone.
+///
+/// # Errors
+/// The type whose numbers are not read.
+pub fn pass_everywhere(torch: &TensorData, exact: &TensorData, mlx: &TensorData) -> Result<Pass, Dtype> {
+    run(torch, Some(exact), mlx, Overflow::Counted)
+}
+
+/// What a number that is none, on one side alone, is in the distance from float64.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Overflow {
+    /// Nothing.
+    Ignored,
+    /// Infinity.
+    Counted,
+}
+
+fn run(torch: &TensorData, exact: Option<&TensorData>, mlx: &TensorData, overflow: Overflow) -> Result<Pass, Dtype> {
     let [torch, mlx] = [Numbers::of(torch)?, Numbers::of(mlx)?];
     let exact = exact.map(Numbers::of).transpose()?;
     let length = torch.len().min(mlx.len());
@@ -52,20 +76,20 @@ pub fn pass(torch: &TensorData, exact: Option<&TensorData>, mlx: &TensorData) ->
             Some(exact) => exact.read(start, e),
             None => e.copy_from_slice(a),
         }
-        sums.block(start, a, b, e);
+        sums.block(start, [a, b, e], overflow);
     }
     Ok(sums.finish(length))
 }
 
 /// The numbers of a tensor, wherever they lie in memory.
-enum Numbers<'a> {
+pub(super) enum Numbers<'a> {
     Single(&'a [u8]),
     Double(&'a [u8]),
     Other(Vec<f64>),
 }
 
 impl Numbers<'_> {
-    fn of(tensor: &TensorData) -> Result<Numbers<'_>, Dtype> {
+    pub fn of(tensor: &TensorData) -> Result<Numbers<'_>, Dtype> {
         Ok(match tensor.dtype {
             Dtype::Float32 => Numbers::Single(&tensor.bytes),
             Dtype::Float64 => Numbers::Double(&tensor.bytes),
@@ -73,7 +97,7 @@ impl Numbers<'_> {
         })
     }
 
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match self {
             Numbers::Single(bytes) => bytes.len() / size_of::<f32>(),
             Numbers::Double(bytes) => bytes.len() / size_of::<f64>(),
@@ -81,8 +105,8 @@ impl Numbers<'_> {
         }
     }
 
-    /// Those from a place on; zeros behind the last.
-    fn read(&self, start: usize, into: &mut [f64]) {
+    /// Those from a place on, as many as there are.
+    pub fn read(&self, start: usize, into: &mut [f64]) {
         match self {
             Numbers::Single(bytes) => {
                 let (all, _) = bytes.as_chunks::<4>();
@@ -114,20 +138,22 @@ struct Sums {
     dot: f64,
     norms: [f64; 2],
     scale: f64,
+    any_finite: bool,
     torch_vs_f64: f64,
     mlx_vs_f64: f64,
 }
 
 impl Sums {
-    fn block(&mut self, start: usize, torch: &[f64], mlx: &[f64], exact: &[f64]) {
+    fn block(&mut self, start: usize, [torch, mlx, exact]: [&[f64]; 3], overflow: Overflow) {
         let lanes = Lanes::of(torch, mlx, exact);
         // A NaN or an infinity in either is in the sum of squares, one in float64 in its own sum.
         if !lanes.is_finite() {
             for (at, ((&a, &b), &e)) in torch.iter().zip(mlx).zip(exact).enumerate() {
-                self.element(start + at, a, b, e);
+                self.element(start + at, [a, b, e], overflow);
             }
             return;
         }
+        self.any_finite = true;
         if lanes.max_abs > self.max_abs {
             self.max_abs = lanes.max_abs;
             let at = torch.iter().zip(mlx).position(|(a, b)| (a - b).abs() == lanes.max_abs);
@@ -142,25 +168,27 @@ impl Sums {
         self.mlx_vs_f64 = self.mlx_vs_f64.max(lanes.mlx_vs_f64);
     }
 
-    fn element(&mut self, at: usize, torch: f64, mlx: f64, exact: f64) {
-        let apart = super::statistics::distance(torch, mlx);
+    fn element(&mut self, at: usize, [torch, mlx, exact]: [f64; 3], overflow: Overflow) {
+        let apart = distance(torch, mlx);
         if apart > self.max_abs {
             (self.max_abs, self.worst) = (apart, at);
         }
         self.apart += apart;
         if torch.is_finite() {
             self.scale = self.scale.max(torch.abs());
+            self.any_finite = true;
         }
         if torch.is_finite() && mlx.is_finite() {
             self.dot += torch * mlx;
             self.norms[0] += torch * torch;
             self.norms[1] += mlx * mlx;
         }
-        if exact.is_finite() && torch.is_finite() {
-            self.torch_vs_f64 = self.torch_vs_f64.max((exact - torch).abs());
+        let counts = |value: f64| overflow == Overflow::Counted || (exact.is_finite() && value.is_finite());
+        if counts(torch) {
+            self.torch_vs_f64 = self.torch_vs_f64.max(distance(exact, torch));
         }
-        if exact.is_finite() && mlx.is_finite() {
-            self.mlx_vs_f64 = self.mlx_vs_f64.max((exact - mlx).abs());
+        if counts(mlx) {
+            self.mlx_vs_f64 = self.mlx_vs_f64.max(distance(exact, mlx));
         }
     }
 
@@ -177,6 +205,7 @@ impl Sums {
             mean_abs: if length == 0 { 0.0 } else { self.apart / length as f64 },
             cosine,
             scale: self.scale,
+            any_finite: self.any_finite,
             torch_vs_f64: self.torch_vs_f64,
             mlx_vs_f64: self.mlx_vs_f64,
         }
@@ -243,14 +272,14 @@ impl Lanes {
 }
 
 /// As `f64::max` without its rule for NaN, which vector instructions do not have.
-fn raise(most: &mut f64, value: f64) {
+pub(super) fn raise(most: &mut f64, value: f64) {
     if value > *most {
         *most = value;
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use proptest::prelude::*;
@@ -279,12 +308,13 @@ mod tests {
             mean_abs: apart.mean_abs,
             cosine: apart.cosine,
             scale: scale(&torch),
+            any_finite: torch.iter().any(|value| value.is_finite()),
             torch_vs_f64: off(&torch),
             mlx_vs_f64: off(&mlx),
         }
     }
 
-    fn number() -> impl Strategy<Value = f32> {
+    pub(in crate::compare) fn number() -> impl Strategy<Value = f32> {
         prop_oneof![
             200 => -10f32..10.0,
             1 => Just(f32::NAN),
@@ -307,10 +337,19 @@ mod tests {
                 torch.iter().enumerate().map(|(at, value)| f64::from(*value) + f64::from(turn(at + 7, 1e-6))).collect();
             let tensor = |values: &[f32]| TensorData::from_f32(&[values.len()], values);
             let found = pass(&tensor(&torch), Some(&double(&exact)), &tensor(&mlx)).unwrap();
+            let everywhere = pass_everywhere(&tensor(&torch), &double(&exact), &tensor(&mlx)).unwrap();
             let wanted = plainly(&torch, &exact, &mlx);
             let same = |a: f64, b: f64| a == b || (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
             prop_assert_eq!((found.max_abs, found.worst, found.scale), (wanted.max_abs, wanted.worst, wanted.scale));
             prop_assert_eq!((found.torch_vs_f64, found.mlx_vs_f64), (wanted.torch_vs_f64, wanted.mlx_vs_f64));
+            prop_assert_eq!(found.any_finite, wanted.any_finite);
+            let off = |values: &[f32]| {
+                let wide: Vec<f64> = values.iter().map(|&value| f64::from(value)).collect();
+                difference(&exact, &wide, 0.0).max_abs
+            };
+            prop_assert_eq!((everywhere.torch_vs_f64, everywhere.mlx_vs_f64), (off(&torch), off(&mlx)));
+            let Pass { torch_vs_f64, mlx_vs_f64, .. } = found;
+            prop_assert_eq!(Pass { torch_vs_f64, mlx_vs_f64, ..everywhere }, found);
             prop_assert!(same(found.mean_abs, wanted.mean_abs) && (found.cosine - wanted.cosine).abs() < 1e-12, "{found:?} {wanted:?}");
         }
     }

@@ -24,7 +24,7 @@
 //! add up in float32 and round once, so there K does not matter; but half cannot tell an epsilon or GELU's mode from
 //! rounding, so the verdict is always float32's.
 
-use super::Verdict;
+use super::{Verdict, winograd};
 use t2m_checkpoint::Dtype;
 
 /// What a layer does to rounding errors, and over how many terms.
@@ -38,6 +38,8 @@ pub enum Bound {
     Approximate,
     /// Sums of this many products (Linear: inputs; convolution: inputs of a group times kernel; attention: width).
     Contraction(usize),
+    /// A convolution by Winograd's algorithm over this many channels: see [`super::winograd`].
+    Winograd(usize),
     /// Normalised over this many elements.
     Norm(usize),
     /// Several layers, one after the other, of which the longest sum has this many products, times the depth squared.
@@ -88,6 +90,7 @@ impl Bound {
             Bound::Pointwise | Bound::Approximate => 0.25,
             Bound::Contraction(terms) | Bound::Stack(terms) => 0.75 * (terms as f64).sqrt(),
             Bound::Norm(terms) => 0.25 * (terms as f64).sqrt(),
+            Bound::Winograd(channels) => winograd::gain() * (BASE + 0.75 * (channels as f64).sqrt()) - BASE,
         };
         let scale = if self == Bound::Approximate { scale.max(1.0) } else { scale };
         let roundings = if dtype == Dtype::Float32 { BASE + growth } else { BASE };

@@ -115,8 +115,6 @@ fn from_here(setting: &Setting, value: Value, file: &Path) -> Value {
         path.to_string_lossy().into_owned()
     };
     match value {
-        // A program is looked for by its name.
-        Value::Text(text) if setting.name == "python" && !text.contains('/') => Value::Text(text),
         Value::Text(text) => Value::Text(resolve(text)),
         Value::List(list) => Value::List(list.into_iter().map(resolve).collect()),
         other => other,

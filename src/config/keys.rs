@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::{Read, Text};
 use super::{Fault, unknown};
+use crate::guess::nearest;
 use crate::tui::action::Command;
 use crate::tui::keymap::{Key, Keymap};
 use crate::tui::panels::Name;
@@ -80,13 +81,26 @@ fn command(
     };
     let mut keys = Vec::new();
     for (key, at) in named {
-        match Key::parse(&key) {
-            Some(key) => keys.push(key.to_string()),
-            None => into.faults.push(place.fault(at, no_key(&key))),
+        match (Key::parse(&key), mode) {
+            (Some(key), Some(panel)) if key.is_typed() && command.is_typed_over(panel) => {
+                into.faults.push(place.fault(at, is_text(&key, panel)));
+            }
+            (Some(key), _) => keys.push(key.to_string()),
+            (None, _) => into.faults.push(place.fault(at, no_key(&key))),
         }
     }
     let (line, column) = place.line(at.start);
     into.changes.push(Change { mode, command: *command, keys, line, column });
+}
+
+/// `the key "x" is text in the panel marks, so that it would never be this command's: …`
+fn is_text(key: &Key, panel: Name) -> String {
+    format!(
+        "the key \"{key}\" is text in the panel {}, so that it would never be this command's: give it a key that types \
+         nothing, as \"ctrl-{}\" or \"f5\"",
+        panel.name(),
+        if key.to_string().len() == 1 { key.to_string().to_lowercase() } else { "x".to_owned() }
+    )
 }
 
 /// `no key is called "ctl-x": did you mean "ctrl-x"?`
@@ -97,7 +111,7 @@ fn no_key(written: &str) -> String {
     let modifiers = ["ctrl", "alt", "shift"];
     let meant = |word: &str, names: &[&'static str]| match names.iter().find(|name| **name == word) {
         Some(name) => Some((*name).to_owned()),
-        None => super::guess(word, names.iter().copied()).map(str::to_owned),
+        None => nearest(word, names.iter().copied()).map(str::to_owned),
     };
     let end = if last.chars().count() == 1 { Some(last.to_owned()) } else { meant(last, &names) };
     let begin: Option<Vec<String>> = prefixed

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub use settings::{SETTINGS, Value};
 
 use crate::files;
+use crate::guess::nearest;
 use crate::tui::keymap::Keymap;
 use crate::tui::panels::Name;
 use keys::Change;
@@ -245,17 +246,10 @@ fn place(variable: &impl Fn(&str) -> Option<String>) -> (Option<PathBuf>, bool) 
     (there.or(first), false)
 }
 
-/// The one of these names that may have been meant.
-fn guess<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let far = |name: &str| strsim::damerau_levenshtein(&written.to_lowercase(), name);
-    let nearest = names.map(|name| (far(name), name)).min()?;
-    (nearest.0 <= (written.chars().count() / 3).max(1)).then_some(nearest.1)
-}
-
 /// `no setting is called "thme": did you mean "theme"?`
 fn unknown<'a>(what: &str, written: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let short = |name: &str| quoted(name).chars().take(60).collect::<String>();
-    let way_out = match guess(written, names.clone()) {
+    let way_out = match nearest(written, names.clone()) {
         Some(name) => format!("did you mean \"{name}\"?"),
         None => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
     };

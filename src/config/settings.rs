@@ -35,7 +35,8 @@ enum Kind {
     Number(u64, u64),
     /// A name or the path of a file.
     NameOrPath(&'static [&'static str]),
-    Path,
+    /// A program: by its name, or its path.
+    Program,
     Paths,
     /// Several of these words.
     Words(&'static [&'static str]),
@@ -79,7 +80,7 @@ pub const SETTINGS: [Setting; 12] = [
         "What layers are run in; f32 gives the verdict and is always run.",
     ),
     setting("source", Kind::Paths, || Value::List(Vec::new()), "Python source of models, as `--source`."),
-    setting("python", Kind::Path, || text(""), "Python whose sys.path is searched, as `--python`."),
+    setting("python", Kind::Program, || text(""), "Python whose sys.path is searched, as `--python`."),
     setting(
         "session",
         Kind::NameOrPath(&["ask", "state", "beside", "none"]),
@@ -185,8 +186,8 @@ impl Setting {
                 Ok(Value::Text(text))
             }
             (Kind::NameOrPath(words), _) => Err(wanted(&format!("{} or a file", words.join(", ")))),
-            (Kind::Path, Value::Text(text)) => Ok(Value::Text(text)),
-            (Kind::Path, _) => Err(wanted("a path in quotes")),
+            (Kind::Program, Value::Text(text)) => Ok(Value::Text(text)),
+            (Kind::Program, _) => Err(wanted("a path in quotes")),
             (Kind::Paths, Value::Text(text)) => Ok(Value::List(vec![text])),
             (Kind::Paths, Value::List(list)) => Ok(Value::List(list)),
             (Kind::Paths, _) => Err(wanted("a list of paths: [\"src\"]")),
@@ -215,15 +216,16 @@ impl Setting {
                 Value::List(std::env::split_paths(text).map(|path| path.to_string_lossy().into_owned()).collect())
             }
             Kind::Words(_) => Value::List(text.split(',').map(|word| word.trim().to_owned()).collect()),
-            Kind::OneOf(_) | Kind::NameOrPath(_) | Kind::Path => Value::Text(text.to_owned()),
+            Kind::OneOf(_) | Kind::NameOrPath(_) | Kind::Program => Value::Text(text.to_owned()),
         };
         self.check(value)
     }
 
-    /// Whether its texts are paths, which a file means from where it lies.
+    /// Whether a text of it is a path, which a file means from where it lies.
     pub(super) fn is_path(&self, text: &str) -> bool {
         match self.kind {
-            Kind::Path | Kind::Paths => !text.is_empty(),
+            Kind::Program => text.contains('/'),
+            Kind::Paths => !text.is_empty(),
             Kind::NameOrPath(words) => !words.contains(&text),
             Kind::OneOf(_) | Kind::Flag | Kind::Number(..) | Kind::Words(_) => false,
         }

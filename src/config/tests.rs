@@ -4,7 +4,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::*;
 use crate::tui::action::Command;
-use crate::tui::panels::Name;
+use crate::tui::keymap::{Key, Keymap};
+use crate::tui::panels::{Name, Panels};
 
 /// The configuration of a file and an environment, and what is wrong.
 fn with(text: &str, variables: &[(&str, &str)]) -> (Config, Vec<String>) {
@@ -108,6 +109,39 @@ fn keys_are_set_unset_and_several_by_mode() {
     let f5 = KeyEvent::new(KeyCode::F(5), KeyModifiers::NONE);
     assert_eq!(config.keymap.command(None, &f5), Some(Command::Run));
     assert_eq!(config.keymap.keys_of(None, Command::Run), ["R", "f5"]);
+}
+
+#[test]
+fn a_letter_where_text_is_typed_is_told() {
+    let text = "[keys.marks]\naccept = [\"enter\", \"W\"]\n[keys.help]\nerase = [\"space\"]\nsearch = [\"s\"]\n\
+                [keys.palette]\ndown = \"j\"\n[keys.build]\ncancel = [\"c\"]\ndown = [\"alt-j\", \"f2\"]\n";
+    let (config, mut faults) = with(text, &[]);
+    faults.sort_unstable();
+    assert_eq!(
+        faults,
+        [
+            "FILE:2:20: the key \"W\" is text in the panel marks, so that it would never be this command's: give it a key that \
+             types nothing, as \"ctrl-w\" or \"f5\"",
+            "FILE:4:10: the key \"space\" is text in the panel help, so that it would never be this command's: give it a key that \
+             types nothing, as \"ctrl-x\" or \"f5\"",
+            "FILE:7:8: the key \"j\" is text in the panel palette, so that it would never be this command's: give it a key that \
+             types nothing, as \"ctrl-j\" or \"f5\"",
+        ]
+    );
+    assert_eq!(command(&config, Some(Name::Help), 's'), Some(Command::Search), "a letter that opens the line holds");
+    // The built-in table has none of that kind, and the list of such panels is what the panels say.
+    let keymap = Keymap::built_in().unwrap();
+    for binding in &keymap.bindings {
+        let panel = binding.mode.filter(|panel| binding.command.is_typed_over(*panel));
+        let letter = binding.keys.iter().find(|key| Key::parse(key).unwrap().is_typed());
+        assert!(panel.is_none() || letter.is_none(), "{binding:?}");
+    }
+    for panel in Name::ALL {
+        let mut open = Panels::default();
+        open.open = Some(panel);
+        // The filter begins with its line, and has ticks below.
+        assert_eq!(open.take_text(), panel.is_typed_in() || panel == Name::Filter, "{panel:?}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::adapter::{self, Adapter};
 use super::already;
 use super::state_dict::{self, StateDict, key_map};
 use super::writer::{self, Beside, Progress, Text, Written};
+use crate::afar;
 use crate::exit::Exit;
 use crate::files::{Inputs, Kind};
 use crate::open::Opened;
@@ -105,6 +106,14 @@ pub enum Error {
         /// What is missing, and where it is to be had.
         what: String,
     },
+    /// It is elsewhere, and too large to be read from there several times.
+    #[error("{}: {what}", shown(path))]
+    Elsewhere {
+        /// Where it is.
+        path: PathBuf,
+        /// Why, and what to do.
+        what: String,
+    },
     /// Its tensors cannot be mapped.
     #[error("{}: {error}", shown(path))]
     Map {
@@ -149,6 +158,7 @@ impl Error {
             Error::Write(writer::Error::Stopped) => Exit::Interrupted,
             Error::AlreadyMlx { .. }
             | Error::Absent { .. }
+            | Error::Elsewhere { .. }
             | Error::Map { .. }
             | Error::Adapter { .. }
             | Error::Nothing { .. }
@@ -234,6 +244,9 @@ impl Export {
         all.extend(inputs);
         writer::check(&all, &options.writer(&source.path), &options.texts())?;
         refuse_absent(&source, &options.skip)?;
+        if let Some(what) = afar::too_large(&source) {
+            return Err(Error::Elsewhere { path: source.path.clone(), what });
+        }
         if options.config.is_some() {
             let fault = |what| Error::Adapter { path: source.path.clone(), what };
             let Adapter { map, config } = adapter::adapter(opened, &options.skip).map_err(fault)?;

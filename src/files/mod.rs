@@ -1,6 +1,6 @@
 //! Files beside the checkpoints' own reading: what a run reads and writes, known before the first byte is written
-//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read()`]) and replaced under a lock
-//! ([`hold`]).
+//! ([`Inputs`], [`Outputs`]); temporary files, which are made here alone ([`Stage`]); small files, read with a bound ([`read()`])
+//! and replaced under a lock ([`hold`]).
 
 mod inputs;
 mod outputs;

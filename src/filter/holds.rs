@@ -2,11 +2,10 @@
 
 use super::Facts;
 use super::keys::Key;
-use super::term::{Amount, Clause, Compare, Judged, Pattern, Term, Test, Which, Word};
+use super::term::{Amount, Blocked, Clause, Compare, Judged, Pattern, Term, Test, Which, Word};
 use crate::compare::Verdict;
 use crate::fuzzy::Matcher;
 use crate::model::ModuleId;
-use crate::source::Severity;
 
 impl Clause {
     pub(super) fn holds(&self, facts: &Facts<'_>, id: ModuleId, matcher: &mut Matcher) -> bool {
@@ -37,7 +36,7 @@ impl Test {
             Test::Verdict(any) => any.iter().any(|judged| judged.holds(facts, id)),
             Test::Evidence(any) => any.contains(&module.evidence),
             Test::Dtype(any) => facts.dtypes(id).any(|dtype| any.contains(&dtype)),
-            Test::Blocker(any) => any.iter().any(|which| blocker(facts, id, which)),
+            Test::Blocker(any) => any.iter().any(|blocked| blocked.holds(facts, id)),
             Test::Mark(any) => {
                 let mark = facts.kept.mark(module);
                 any.iter().any(|which| which.holds(mark.as_slice(), same))
@@ -98,20 +97,18 @@ fn contains(text: &str, asked: &str) -> bool {
     if asked.chars().any(char::is_uppercase) { text.contains(asked) } else { text.to_lowercase().contains(asked) }
 }
 
-fn blocker(facts: &Facts<'_>, id: ModuleId, which: &Which) -> bool {
-    let mut counting = facts.blockers(id).filter(|(.., reach)| reach.counts());
-    match which {
-        Which::Any => facts.serious(id) > 0,
-        Which::None => facts.serious(id) == 0,
-        Which::With(asked) if asked == "training" => facts.blockers(id).any(|(.., reach)| !reach.counts()),
-        Which::With(asked) => match SEVERITIES.into_iter().find(|severity| severity.name() == asked) {
-            Some(wanted) => counting.any(|(_, severity, _)| severity == wanted),
-            None => counting.any(|(pattern, ..)| contains(pattern, asked)),
-        },
+impl Blocked {
+    fn holds(&self, facts: &Facts<'_>, id: ModuleId) -> bool {
+        let mut counting = facts.blockers(id).filter(|(.., reach)| reach.counts());
+        match self {
+            Blocked::Any => facts.serious(id) > 0,
+            Blocked::None => facts.serious(id) == 0,
+            Blocked::Training => facts.blockers(id).any(|(.., reach)| !reach.counts()),
+            Blocked::As(wanted) => counting.any(|(_, severity, _)| severity == *wanted),
+            Blocked::By(asked) => counting.any(|(pattern, ..)| contains(pattern, asked)),
+        }
     }
 }
-
-const SEVERITIES: [Severity; 3] = [Severity::Breaks, Severity::Differs, Severity::Harmless];
 
 fn number(facts: &Facts<'_>, id: ModuleId, key: Key, compare: Compare, asked: Amount) -> bool {
     let Some(module) = facts.module(id) else { return false };

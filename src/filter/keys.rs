@@ -3,6 +3,7 @@
 use t2m_checkpoint::Dtype;
 
 use crate::model::Evidence;
+use crate::source::Severity;
 
 /// What a term asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,10 +165,13 @@ impl Key {
                 let verdicts = Verdict::ALL.iter().map(|verdict| verdict.name());
                 verdicts.chain(["passed", "bad", "any", "none"]).collect()
             }
-            Key::Evidence => EVIDENCE.iter().map(|evidence| evidence.name()).collect(),
+            Key::Evidence => Evidence::ALL.map(Evidence::name).to_vec(),
             Key::Dtype => DTYPES.iter().map(|(_, dtype)| dtype.name()).collect(),
             Key::Assumed | Key::Stale => vec!["yes", "no"],
-            Key::Blocker => vec!["any", "none", "breaks", "differs", "harmless", "training"],
+            Key::Blocker => {
+                let severities = Severity::ALL.map(Severity::name);
+                ["any", "none"].into_iter().chain(severities).chain(["training"]).collect()
+            }
             Key::Mark | Key::Note => vec!["any", "none"],
             Key::Class | Key::Path | Key::Params | Key::Total | Key::Err | Key::Time | Key::Depth | Key::Lines => {
                 Vec::new()
@@ -175,10 +179,6 @@ impl Key {
         }
     }
 }
-
-/// Every way in which a class is known.
-pub(super) const EVIDENCE: [Evidence; 5] =
-    [Evidence::Exact, Evidence::Source, Evidence::Model, Evidence::Architecture, Evidence::Inferred];
 
 /// Short names of the types that have one beside PyTorch's.
 pub(super) const DTYPES: [(&str, Dtype); 14] = [

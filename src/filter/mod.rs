@@ -4,7 +4,6 @@
 mod choices;
 pub mod complete;
 mod facts;
-mod guess;
 mod holds;
 pub mod keys;
 mod parse;
@@ -17,7 +16,7 @@ use std::fmt;
 pub use choices::Tick;
 pub use facts::{Facts, Kept, NothingKept};
 pub use parse::Error;
-pub use term::{Amount, Clause, Compare, Judged, Pattern, Term, Test, Which};
+pub use term::{Amount, Blocked, Clause, Compare, Judged, Pattern, Term, Test, Which};
 
 use crate::fuzzy::{Matcher, in_parts};
 use crate::model::ModuleId;

@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use super::Filter;
-use super::guess::nearest;
-use super::keys::{DTYPES, EVIDENCE, Key, Kind};
-use super::term::{Amount, Clause, Compare, Judged, Pattern, Term, Test, Which, Word};
+use super::keys::{DTYPES, Key, Kind};
+use super::term::{Amount, Blocked, Clause, Compare, Judged, Pattern, Term, Test, Which, Word};
 use crate::compare::Verdict;
+use crate::guess::nearest;
+use crate::model::Evidence;
+use crate::source::Severity;
 use crate::triage::Status;
 use t2m_checkpoint::Dtype;
 use t2m_checkpoint::escape::quoted;
@@ -158,10 +160,10 @@ impl Reader<'_> {
             }
             Key::Verdict => Test::Verdict(choose(key, values, judged)?),
             Key::Evidence => Test::Evidence(choose(key, values, |word| {
-                EVIDENCE.into_iter().find(|evidence| evidence.name() == word)
+                Evidence::ALL.into_iter().find(|evidence| evidence.name() == word)
             })?),
             Key::Dtype => Test::Dtype(choose(key, values, dtype)?),
-            Key::Blocker => Test::Blocker(which(values)),
+            Key::Blocker => Test::Blocker(blocked(values)),
             Key::Mark => Test::Mark(which(values)),
             Key::Note => Test::Note(which(values)),
             Key::Assumed => Test::Assumed(flag(key, values)?),
@@ -247,6 +249,20 @@ fn which(values: Vec<Value>) -> Vec<Which> {
         _ => Which::With(value.text),
     };
     values.into_iter().map(which).collect()
+}
+
+/// What is asked of blockers; what is quoted is a part of a pattern's name, whatever it says.
+fn blocked(values: Vec<Value>) -> Vec<Blocked> {
+    let severity = |text: &str| Severity::ALL.into_iter().find(|severity| severity.name() == text);
+    let blocked = |value: Value| match (value.text.as_str(), severity(&value.text)) {
+        _ if value.quoted => Blocked::By(value.text),
+        (_, Some(severity)) => Blocked::As(severity),
+        ("any", _) => Blocked::Any,
+        ("none", _) => Blocked::None,
+        ("training", _) => Blocked::Training,
+        _ => Blocked::By(value.text),
+    };
+    values.into_iter().map(blocked).collect()
 }
 
 /// Values that are words of a list.

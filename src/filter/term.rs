@@ -8,6 +8,7 @@ use super::keys::Key;
 use crate::compare::Verdict;
 use crate::fuzzy::Words;
 use crate::model::Evidence;
+use crate::source::Severity;
 use crate::triage::Status;
 use t2m_checkpoint::Dtype;
 
@@ -45,7 +46,7 @@ pub enum Test {
     /// The type of one of its tensors.
     Dtype(Vec<Dtype>),
     /// A blocker in its forward.
-    Blocker(Vec<Which>),
+    Blocker(Vec<Blocked>),
     /// Its mark.
     Mark(Vec<Which>),
     /// The note on it.
@@ -83,6 +84,21 @@ pub enum Which {
     None,
     /// What has this in it.
     With(String),
+}
+
+/// What is asked of the blockers in a forward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// One that stops or changes a port.
+    Any,
+    /// None of those.
+    None,
+    /// One in what only training runs.
+    Training,
+    /// One that is as bad as this.
+    As(Severity),
+    /// One whose pattern's name has this in it.
+    By(String),
 }
 
 /// What a run gave.
@@ -250,7 +266,8 @@ impl Display for Term {
             Test::Verdict(any) => either(formatter, any.iter().map(|judged| judged.name())),
             Test::Evidence(any) => either(formatter, any.iter().map(|evidence| evidence.name())),
             Test::Dtype(any) => either(formatter, any.iter().map(|dtype| dtype.name())),
-            Test::Blocker(any) | Test::Mark(any) | Test::Note(any) => either(formatter, any),
+            Test::Blocker(any) => either(formatter, any),
+            Test::Mark(any) | Test::Note(any) => either(formatter, any),
             Test::Assumed(is) | Test::Stale(is) => formatter.write_str(yes(*is)),
             Test::Number(_, _, amounts) => either(formatter, amounts),
         }
@@ -265,6 +282,20 @@ impl Display for Which {
             // What is quoted is never taken for the word of that meaning.
             Which::With(text) if matches!(text.as_str(), "any" | "none") => write!(formatter, "\"{text}\""),
             Which::With(text) => formatter.write_str(&quoted(text)),
+        }
+    }
+}
+
+impl Display for Blocked {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Blocked::Any => formatter.write_str("any"),
+            Blocked::None => formatter.write_str("none"),
+            Blocked::Training => formatter.write_str("training"),
+            Blocked::As(severity) => formatter.write_str(severity.name()),
+            // What is quoted is never taken for the word of that meaning.
+            Blocked::By(text) if Key::Blocker.choices().contains(&text.as_str()) => write!(formatter, "\"{text}\""),
+            Blocked::By(text) => formatter.write_str(&quoted(text)),
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Headline {
     pub layers: usize,
     /// Layers that are their own reference, the identity on both sides: there is nothing to measure.
     pub by_definition: usize,
+    /// Layers that no run can measure: nothing is known of them that both engines could compute.
+    pub unmeasurable: usize,
     /// Layers that do not convert, by status.
     pub others: Vec<(Status, usize)>,
     /// What is left to port.
@@ -39,6 +41,7 @@ impl Headline {
             let triaged = &triage.modules[id];
             headline.layers += 1;
             headline.by_definition += usize::from(triaged.is_by_definition());
+            headline.unmeasurable += usize::from(!triaged.can_run());
             if !triaged.status.converts() {
                 counts[triaged.status as usize] += 1;
             }
@@ -48,9 +51,9 @@ impl Headline {
         headline
     }
 
-    /// Layers that a run has to measure.
+    /// Layers that a run has to measure, and can.
     pub fn to_measure(&self) -> usize {
-        self.layers - self.by_definition
+        self.layers.saturating_sub(self.by_definition + self.unmeasurable)
     }
 
     /// `100 % of the parameters have a known move to MLX`

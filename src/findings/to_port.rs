@@ -65,7 +65,7 @@ impl ToPort {
         if self.place.is_some() { self.blockers.total().to_string() } else { "?".to_owned() }
     }
 
-    /// What is in it: `ops: 2 trap, 5 direct; blockers: 1 breaks; 5,408 parameters of their own`; what is not there is left out.
+    /// What is in it: `ops: 2 trap, 5 direct; blockers: 1 breaks; 5.4 k parameters of their own`; what is not there is left out.
     pub fn content_words(&self) -> String {
         let mut words = Vec::new();
         if self.ops.total() > 0 {

@@ -43,8 +43,12 @@ pub struct NodeResult {
     pub ms_mlx_isolated: f64,
     /// What MLX ran, as Python.
     pub mlx: Option<String>,
-    /// The half precision that the graph has its result in; both engines computed it in float32.
+    /// The half precision that the graph has its result in; both engines computed it in float32, and rounded it to that for what follows.
     pub widened: Option<Dtype>,
+    /// Whether MLX computed it by Winograd's algorithm, which has a tolerance of its own.
+    pub by_winograd: bool,
+    /// Which engine could not run it.
+    pub failed: Option<Side>,
 }
 
 impl NodeResult {
@@ -66,6 +70,8 @@ impl NodeResult {
             ms_mlx_isolated: 0.0,
             mlx: None,
             widened: None,
+            by_winograd: false,
+            failed: None,
         }
     }
 
@@ -103,6 +109,11 @@ impl NodeVerdict {
             NodeVerdict::Infinite { .. } => "inf",
             NodeVerdict::Refused => "refused",
         }
+    }
+
+    /// Whether nothing of it was compared, as there is nothing to compare.
+    pub fn is_mute(self) -> bool {
+        self == NodeVerdict::Compared(Verdict::NotRun)
     }
 
     /// Whether it says that something is wrong.

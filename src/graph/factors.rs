@@ -20,7 +20,7 @@ pub(super) fn conditioned(node: &Node, input: &TensorData, bound: Bound) -> Opti
     let more = |terms: usize| (terms as f64 * worst * worst).min(MOST_TERMS) as usize;
     Some(match bound {
         Bound::Norm(terms) => Bound::Norm(more(terms)),
-        Bound::Contraction(terms) | Bound::Stack(terms) => Bound::Contraction(more(terms)),
+        Bound::Contraction(terms) | Bound::Winograd(terms) | Bound::Stack(terms) => Bound::Contraction(more(terms)),
         Bound::Copy | Bound::Pointwise | Bound::Approximate => Bound::Contraction(more(rows)),
     })
 }

@@ -1,11 +1,13 @@
 //! The inputs of a graph: its own samples, a file's tensors, drawn ones, and values that the call says.
 
+mod asked;
 mod bind;
 mod likely;
 
 use serde_json::Value as Json;
 
-use self::bind::{Asked, Binder};
+use self::asked::Asked;
+use self::bind::Binder;
 use crate::architecture::spec::InputSpec;
 use crate::script;
 use crate::script::signature::{Argument, Kind};
@@ -61,6 +63,12 @@ pub struct Inputs {
 /// In words: one is missing, is of another kind than the graph takes, or cannot be drawn.
 pub fn of_graph(graph: &Graph, source: Source<'_>) -> Result<Inputs, String> {
     let asked = asked_of_graph(graph);
+    let specs = in_graph(&asked, source);
+    let source = match (source, &specs) {
+        (Source::File(file, _, seed), Some(specs)) => Source::File(file, specs, seed),
+        (Source::Specs(_, seed), Some(specs)) => Source::Specs(specs, seed),
+        _ => source,
+    };
     let mut inputs = bind(&asked, source)?;
     let numbers = graph.inputs.iter().filter(|input| !matches!(input.origin, Origin::State(_) | Origin::Other));
     for (input, argument) in numbers.zip(&inputs.arguments) {
@@ -69,7 +77,7 @@ pub fn of_graph(graph: &Graph, source: Source<'_>) -> Result<Inputs, String> {
                 Argument::Plain(number) => Some(number.clone()),
                 _ => hint.clone(),
             };
-            let number = number.ok_or_else(|| bind::missing(&asked, &name_of(graph, input.value)))?;
+            let number = number.ok_or_else(|| asked::missing(&asked, &name_of(graph, input.value)))?;
             inputs.numbers.push((input.value, number));
         }
     }
@@ -118,6 +126,20 @@ pub struct Takes {
     pub is_made_up: bool,
 }
 
+/// What the call says, by the graph's names for members of dicts and tuples; `None` where it names none as Python does.
+fn in_graph(asked: &[Asked], source: Source<'_>) -> Option<Vec<InputSpec>> {
+    let (Source::File(_, specs, _) | Source::Specs(specs, _)) = source else { return None };
+    let known = |spec: &InputSpec| {
+        let name = spec.name.as_deref()?;
+        asked.iter().find(|one| one.python.as_deref() == Some(name)).map(|one| one.name.clone())
+    };
+    specs.iter().any(|spec| known(spec).is_some()).then(|| {
+        let renamed =
+            specs.iter().map(|spec| InputSpec { name: known(spec).or_else(|| spec.name.clone()), ..spec.clone() });
+        renamed.collect()
+    })
+}
+
 fn bind(asked: &[Asked], source: Source<'_>) -> Result<Inputs, String> {
     let mut binder = Binder::new(asked, source);
     binder.check()?;
@@ -128,7 +150,7 @@ fn bind(asked: &[Asked], source: Source<'_>) -> Result<Inputs, String> {
     Ok(Inputs { arguments, ..binder.finish()? })
 }
 
-fn name_of(graph: &Graph, value: ValueId) -> String {
+pub(super) fn name_of(graph: &Graph, value: ValueId) -> String {
     graph.value(value).map(|value| value.name.clone()).unwrap_or_default()
 }
 
@@ -136,7 +158,8 @@ fn name_of(graph: &Graph, value: ValueId) -> String {
 fn asked_of_graph(graph: &Graph) -> Vec<Asked> {
     let one = |value: ValueId, kind: Kind| {
         let tensor = graph.value(value).and_then(|value| value.tensor.clone());
-        Asked { name: name_of(graph, value), kind, metas: tensor.into_iter().collect(), ..Asked::default() }
+        let python = graph.members.get(&value).cloned();
+        Asked { name: name_of(graph, value), kind, metas: tensor.into_iter().collect(), python, ..Asked::default() }
     };
     let asked = graph.inputs.iter().filter_map(|input| match &input.origin {
         Origin::User => Some(one(input.value, Kind::Tensor)),
@@ -149,7 +172,7 @@ fn asked_of_graph(graph: &Graph) -> Vec<Asked> {
             has_default: true,
             known: vec![value.clone()],
             fixed: Some(value.clone()),
-            ..one(input.value, bind::kind_of(value))
+            ..one(input.value, asked::kind_of(value))
         }),
         Origin::State(_) | Origin::Other => None,
     });
@@ -166,7 +189,7 @@ fn asked_of_script(checkpoint: &Checkpoint, outline: Option<&Graph>) -> Result<V
             known: parameter.known.iter().map(|number| Json::from(*number)).collect(),
             ..Asked::default()
         };
-        let many = bind::tensors(&parameter.kind);
+        let many = asked::tensors(&parameter.kind);
         asked.metas = traced.by_ref().take(many).collect();
         if asked.metas.is_empty() && many > 0 {
             asked.likely = outline.and_then(|outline| likely::likely(checkpoint, outline, &parameter.name));

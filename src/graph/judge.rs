@@ -3,7 +3,7 @@
 use crate::compare::Verdict;
 use crate::compare::pass::pass;
 use crate::compare::statistics::unravel;
-use crate::compare::tolerance::Bound;
+use crate::compare::tolerance::{Bound, epsilon};
 use t2m_checkpoint::{Dtype, TensorData};
 
 /// A difference with its bound.
@@ -77,6 +77,17 @@ impl Inherited {
             tolerance: most.tolerance.max(one.tolerance),
             relative: most.relative.max(one.relative),
         })
+    }
+
+    /// Of a value of this scale that both sides round to half precision after that: where they lie on both sides of a boundary, what is
+    /// left of it is one unit of its last place.
+    pub fn rounded(self, dtype: Dtype, scale: f64) -> Inherited {
+        Inherited::of(self.tolerance + epsilon(dtype) * scale, scale)
+    }
+
+    /// Whether a difference of this size is within it.
+    pub fn allows(self, apart: f64) -> bool {
+        apart <= self.tolerance
     }
 }
 

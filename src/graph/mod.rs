@@ -7,6 +7,7 @@ mod alias;
 pub mod counts;
 pub mod events;
 mod factors;
+mod fast;
 mod given;
 pub mod host;
 pub mod inputs;

@@ -20,12 +20,14 @@ pub(super) struct Allowed<'a> {
     pub inherited: Inherited,
     /// By MLX's own algorithm, where it was computed again.
     pub again: Option<&'a Again>,
+    /// By what float64 makes of MLX's values, for each result, where that was computed.
+    pub carried: &'a [f64],
 }
 
 /// Compare each result of a node and keep the worst; returns what each result's tolerance leaves to what takes it.
 pub(super) fn judge_node(
     result: &mut NodeResult,
-    Allowed { bound, inherited, again }: Allowed<'_>,
+    Allowed { bound, inherited, again, carried }: Allowed<'_>,
     torch: &[Outcome],
     exact: &[Outcome],
     alone: Option<&Result<Vec<Outcome>, String>>,
@@ -68,7 +70,10 @@ pub(super) fn judge_node(
         let (alone, together) = at_once(
             reference.bytes.len() >= LARGE,
             || alone.map(|three| judge::compare(three, bound, View::Isolated, known)),
-            || together.map(|three| judge::compare(three, bound, View::Accumulated(inherited), known)),
+            || {
+                let known = known + carried.get(at).copied().unwrap_or(0.0);
+                together.map(|three| judge::compare(three, bound, View::Accumulated(inherited), known))
+            },
         );
         match alone {
             Some(Ok(measured)) => {

@@ -7,6 +7,7 @@ use super::judge::{self, Measured, Three, View};
 use super::node::plain_parts;
 use super::plan::Form;
 use super::run::{Lockstep, Values, first_tensor};
+use super::special::Special;
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use t2m_checkpoint::Dtype;
@@ -63,7 +64,11 @@ impl Lockstep<'_> {
         self.revive()?;
         self.give_again(&[id], values)?;
         let Some(live) = values.get(&id).cloned() else {
-            return Ok(missing("what gives it did not run".to_owned()));
+            let why = self
+                .lost
+                .get(&id)
+                .map_or_else(|| "what gives it did not run".to_owned(), |words| format!("it is not there: {words}"));
+            return Ok(missing(why));
         };
         let (dtype, shape) = match live.form {
             Form::Number(value) => return Ok(number(name, value)),
@@ -76,6 +81,14 @@ impl Lockstep<'_> {
             return Ok(OutputResult { dtype, shape, ..missing(reason.to_owned()) });
         }
         let torch = self.fetch(live.keys.torch)?;
+        if live.special.nan && Special::is_all_nan(&torch) {
+            let source = live.nan.as_ref().map_or(String::new(), |nan| format!(": it comes from {}", nan.from));
+            return Ok(OutputResult {
+                dtype,
+                shape,
+                ..missing(format!("there is nothing but NaN to compare{source}"))
+            });
+        }
         let run = |compute, key| Run { compute, takes: vec![key], gives: Vec::new(), returns: true };
         let step = Step {
             values: Vec::new(),

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
+
 use super::run::{Event, NodeResult, NodeVerdict, OutputResult};
 use crate::compare::Verdict;
 use crate::exit::Exit;
 use crate::figures::error;
 use t2m_checkpoint::escape::sentence;
+use t2m_engine::Side;
 
 /// The results of a run so far.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,7 +31,7 @@ pub struct Tally {
     pub right: u32,
     /// Of these, those that both engines computed, and that were compared.
     pub compared: u32,
-    /// Of these, those that MLX did not run.
+    /// Of these, those that MLX did not run, or that gave nothing to compare.
     pub refused: u32,
 }
 
@@ -46,9 +49,9 @@ impl Tally {
     pub fn add(&mut self, verdict: NodeVerdict, is_new: bool) {
         self.nodes += u32::from(is_new);
         self.told += 1;
-        self.right += u32::from(!verdict.is_bad());
-        self.compared += u32::from(!matches!(verdict, NodeVerdict::Given | NodeVerdict::Refused));
-        self.refused += u32::from(verdict == NodeVerdict::Refused);
+        self.right += u32::from(!verdict.is_bad() && !verdict.is_mute());
+        self.compared += u32::from(!matches!(verdict, NodeVerdict::Given | NodeVerdict::Refused) && !verdict.is_mute());
+        self.refused += u32::from(verdict == NodeVerdict::Refused || verdict.is_mute());
     }
 
     /// What is said of a module of so many nodes. `None` where not all were run in both engines, or nothing was compared.
@@ -119,9 +122,20 @@ impl Results {
         counts
     }
 
+    /// Why nodes gave nothing to compare, and how many there are of each.
+    pub fn mute(&self) -> IndexMap<&str, usize> {
+        let mut counts = IndexMap::new();
+        for node in self.nodes.iter().filter(|node| node.verdict.is_mute()) {
+            *counts.entry(node.reason.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        counts
+    }
+
     /// Nodes that both engines ran.
     pub fn run(&self) -> usize {
-        let ran = |node: &&NodeResult| !matches!(node.verdict, NodeVerdict::Given | NodeVerdict::Refused);
+        let ran = |node: &&NodeResult| {
+            !matches!(node.verdict, NodeVerdict::Given | NodeVerdict::Refused) && !node.verdict.is_mute()
+        };
         self.nodes.iter().filter(ran).count()
     }
 
@@ -171,6 +185,12 @@ pub fn diverges(node: &NodeResult) -> bool {
 pub fn blame(node: &NodeResult) -> String {
     let alone = matches!(node.verdict, NodeVerdict::Compared(verdict) if verdict.is_bad());
     match (&node.reason, alone, &node.isolated, &node.accumulated) {
+        (Some(reason), true, ..) if node.failed == Some(Side::Torch) => {
+            format!(
+                "torch itself does not run this node on these inputs, which says nothing of its conversion: {}",
+                sentence(reason)
+            )
+        }
         (Some(reason), true, ..) => format!("it is this node's own: {}", sentence(reason)),
         (_, true, Some(isolated), _) => {
             let nearer = if isolated.torch_vs_f64 <= isolated.mlx_vs_f64 { "libtorch" } else { "MLX" };

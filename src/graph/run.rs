@@ -8,9 +8,13 @@
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
 mod again;
+mod ahead;
+mod carried;
 mod condition;
 mod fetched;
+mod halved;
 mod judged;
+mod lost;
 mod watched;
 mod writes;
 
@@ -22,7 +26,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 pub use super::events::{Event, NodeResult, NodeVerdict, OutputResult, Seen, Stop};
+use super::fast;
 use super::host::{self, Here};
+use super::inputs;
 use super::job::State;
 use super::judge::Inherited;
 use super::library;
@@ -30,17 +36,20 @@ use super::node::{Allowed, judge_node};
 use super::picks::Sides;
 use super::plan::{self, Form, MlxCall, Refusal, TorchCall, computed};
 use super::rounding::Again;
-use super::special::{self, Special};
+use super::special::{self, Nan, Special};
 use super::uses::last_uses;
 use crate::compare::Verdict;
 use crate::compare::tolerance::Bound;
 use crate::registry::aten::{Table, functional};
+use halved::widened;
+use judged::Called;
+use lost::Lost;
 use t2m_checkpoint::graph::{Graph, Node, Origin, ValueId};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client::{self, CancelToken, Client, Step};
+use t2m_engine::device::arguments;
 use t2m_engine::graph::{Call, Outcome, Place, Run};
-use t2m_engine::process::Program;
-use t2m_engine::{EngineInfo, EngineState, Side};
+use t2m_engine::{Device, EngineInfo, EngineState, Side};
 pub use watched::Watched;
 
 /// A value that lives in the engines.
@@ -51,6 +60,10 @@ pub(super) struct Live {
     pub place: Option<Place>,
     pub special: Special,
     pub inherited: Inherited,
+    /// Where its NaN come from, if it has some.
+    pub nan: Option<Nan>,
+    /// The half precision that it was rounded to.
+    pub half: Option<Dtype>,
     /// Whether rounding explains how far MLX's own is from torch's.
     pub agrees: bool,
     /// Which start of MLX's program it was given to; a later one does not have it.
@@ -66,6 +79,8 @@ impl Live {
             place: None,
             special: Special::default(),
             inherited: Inherited::default(),
+            nan: None,
+            half: None,
             agrees: true,
             start: 0,
         }
@@ -105,6 +120,7 @@ pub(super) type Values = HashMap<ValueId, Live>;
 pub struct Lockstep<'a> {
     pub(super) state: &'a dyn State,
     pub(super) table: &'a Table,
+    programs: plan::Programs,
     /// Nodes before this one are run by torch alone; from here on MLX goes on with torch's values.
     from: usize,
     /// The node whose call and inputs are kept, and these.
@@ -123,6 +139,8 @@ pub struct Lockstep<'a> {
     pub(super) mlx_drops: Vec<u64>,
     /// Values of the graph around the one that runs.
     outside: HashSet<u64>,
+    /// Values that no node gave, and which node it was that did not.
+    pub(super) lost: Lost,
     /// How often MLX's program was started again.
     starts: usize,
     /// How often it had been started when that was last looked at.
@@ -143,6 +161,7 @@ impl<'a> Lockstep<'a> {
         Lockstep {
             state,
             table: Table::built_in(),
+            programs: plan::Programs::default(),
             from: 0,
             watched: None,
             numbers: Vec::new(),
@@ -155,6 +174,7 @@ impl<'a> Lockstep<'a> {
             torch_drops: Vec::new(),
             mlx_drops: Vec::new(),
             outside: HashSet::new(),
+            lost: Lost::new(),
             starts: 0,
             known: 0,
             tell,
@@ -166,14 +186,9 @@ impl<'a> Lockstep<'a> {
         Lockstep { table, ..self }
     }
 
-    /// Let MLX compute on this device: `cpu` or `gpu`.
-    ///
-    /// # Errors
-    /// Its program is not there.
-    pub fn on_device(self, device: &str) -> Result<Lockstep<'a>, Stop> {
-        let program = Program::find(Side::Mlx).map_err(Stop::Engine)?;
-        let arguments = ["--device", device].map(Into::into).into();
-        Ok(Lockstep { mlx: self.mlx.with_program(Program { arguments, ..program }), ..self })
+    /// Let MLX compute there, by its own choice without a device; with TF32 where its GPU has that, if it is asked for.
+    pub fn on_device(self, device: Option<Device>, tf32: bool) -> Lockstep<'a> {
+        Lockstep { mlx: self.mlx.with_arguments(arguments(device, tf32)), ..self }
     }
 
     /// Begin at this node: those before it are run by torch alone, and nothing is told of them.
@@ -201,6 +216,9 @@ impl<'a> Lockstep<'a> {
     /// # Errors
     /// One that cannot be started.
     pub fn start(&mut self) -> Result<[EngineInfo; 2], Stop> {
+        // Side by side: libtorch takes a while.
+        self.torch.begin();
+        self.mlx.begin();
         Ok([self.torch.info()?, self.mlx.info()?])
     }
 
@@ -215,7 +233,8 @@ impl<'a> Lockstep<'a> {
             return Err(Stop::Inputs(format!("the graph takes {} inputs, not {}", wanted.len(), inputs.len())));
         }
         for (id, tensor) in wanted.iter().zip(inputs) {
-            let live = self.hold(tensor)?;
+            let mut live = self.hold(tensor)?;
+            live.nan = Nan::held(tensor, live.special, &format!("the input `{}`", inputs::name_of(graph, *id)));
             values.insert(*id, live);
         }
         for (id, number) in std::mem::take(&mut self.numbers) {
@@ -284,7 +303,8 @@ impl<'a> Lockstep<'a> {
             Ok(data) => data,
             Err(reason) => return Ok(Err(Refusal(reason))),
         };
-        let live = self.hold(&data)?;
+        let mut live = self.hold(&data)?;
+        live.nan = Nan::held(&data, live.special, &format!("the file's `{name}`"));
         values.insert(id, live);
         Ok(Ok(()))
     }
@@ -294,11 +314,13 @@ impl<'a> Lockstep<'a> {
         let last_uses = last_uses(graph);
         for (at, node) in graph.nodes.iter().enumerate() {
             let index = within.unwrap_or(at);
+            self.ahead(graph, at, values)?;
             let loaded = self.state(graph, node, values)?;
             let result = match loaded {
                 Ok(()) => self.node(graph, node, values, index)?,
                 Err(refusal) => Some(NodeResult::refused(node, index, refusal)),
             };
+            self.lose(node, index, result.as_ref(), values);
             if let Some(result) = result.filter(|_| index >= self.from) {
                 (self.tell)(Event::Node(Box::new(result)));
             }
@@ -344,6 +366,9 @@ impl<'a> Lockstep<'a> {
             }
             None => {}
         }
+        if let Some(result) = self.wanting(node, index) {
+            return Ok(Some(result));
+        }
         if node.target == "higher_order.cond" {
             return self.condition(node, values, index);
         }
@@ -361,8 +386,11 @@ impl<'a> Lockstep<'a> {
         }
         let mlx = match index < self.from {
             true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
-            false => plan::mlx_within(graph, node, &forms, self.table),
+            false => plan::mlx_within(graph, node, &forms, self.table, &self.programs),
         };
+        let is_metal = cfg!(target_os = "macos") && self.mlx.info().is_ok_and(|info| fast::is_metal(&info));
+        let other = is_metal.then(|| fast::on_metal(node, &forms)).flatten();
+        let mlx = mlx.map(|call| MlxCall { bound: other.unwrap_or(call.bound), ..call });
         if self.watched.as_ref().is_some_and(|watched| watched.is(index, node)) {
             self.seen = Some(self.look(node, values, &torch, &mlx)?);
         }
@@ -420,13 +448,17 @@ impl<'a> Lockstep<'a> {
         let alone = torch_ran.pop();
         let mut result = NodeResult::blank(node, index);
         result.ms_torch = single.milliseconds;
-        result.widened = widened(graph, node);
+        result.widened = widened(graph, node, values);
         result.ms_torch_f64 = exact.iter().chain(&alone).map(|ran| ran.milliseconds).sum();
         let (exact, alone) = (exact.map(|ran| ran.results), alone.map(|ran| ran.results));
         let exact = exact.unwrap_or_else(|| Err(String::new()));
         let outcomes = match single.results {
             Ok(outcomes) => outcomes,
             Err(words) => {
+                if let Some(fault) = self.out_of_range(graph, node, index, values, &words)? {
+                    return Err(Stop::Inputs(fault));
+                }
+                result.failed = Some(Side::Torch);
                 (result.verdict, result.reason) = match mlx {
                     Err(refusal) => (NodeVerdict::Refused, Some(refusal.to_string())),
                     Ok(_) => (NodeVerdict::Compared(Verdict::Failed), Some(format!("libtorch: {words}"))),
@@ -439,6 +471,7 @@ impl<'a> Lockstep<'a> {
         result.ms_mlx = mlx_own.as_ref().map_or(0.0, |ran| ran.milliseconds);
         result.ms_mlx_isolated = mlx_alone.as_ref().map_or(0.0, |ran| ran.milliseconds);
         let bound = mlx.as_ref().map_or(Bound::Pointwise, |call| call.bound);
+        result.by_winograd = matches!(bound, Bound::Winograd(_));
         result.mlx = mlx.as_ref().ok().map(|call| {
             let (built, lines) = call.program.python();
             [built, lines].concat().join("\n")
@@ -450,11 +483,11 @@ impl<'a> Lockstep<'a> {
         let takes = mlx.as_ref().map_or(&torch.takes, |call| &call.takes);
         let inherited = Inherited::all(takes.iter().filter_map(|id| values.get(id)).map(|live| live.inherited));
         self.keep(node, values, &keys, &outcomes, &own)?;
-        let judge = |result: &mut NodeResult, bound, again: Option<&Again>| {
+        let judge = |result: &mut NodeResult, bound, again: Option<&Again>, carried: &[f64]| {
             let (alone, alone_mlx, own) = (alone.as_ref(), alone_mlx.as_ref(), own.as_ref());
-            judge_node(result, Allowed { bound, inherited, again }, &outcomes, &exact, alone, alone_mlx, own)
+            judge_node(result, Allowed { bound, inherited, again, carried }, &outcomes, &exact, alone, alone_mlx, own)
         };
-        self.judged(&mut result, node, values, bound, &judge)?;
+        self.judged(&mut result, Called { node, torch, exact: &exact }, values, bound, &judge)?;
         self.by_rounding(&mut result, node, values, &Sides { torch: &outcomes, alone: &alone_mlx, own: &own, bound })?;
         if let Err(refusal) = mlx {
             result.verdict = NodeVerdict::Refused;
@@ -467,6 +500,8 @@ impl<'a> Lockstep<'a> {
             result.reason = revived;
         }
         special::mark(&mut result, node, had, &outcomes, &exact);
+        self.trace_nan(&mut result, node, torch, values, &outcomes);
+        self.halve(&mut result, graph, node, bound, values)?;
         if functional(&node.target).is_some() {
             self.written(node, values)?;
         }
@@ -540,12 +575,6 @@ impl<'a> Lockstep<'a> {
         }
         Ok(())
     }
-}
-
-/// The half precision that a graph says a node's result is in.
-fn widened(graph: &Graph, node: &Node) -> Option<Dtype> {
-    let types = node.outputs.iter().filter_map(|id| Some(graph.value((*id)?)?.tensor.as_ref()?.dtype));
-    types.into_iter().find(|dtype| matches!(dtype, Dtype::Float16 | Dtype::BFloat16))
 }
 
 fn give_number(node: &Node, number: Json, values: &mut Values) {

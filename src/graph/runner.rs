@@ -14,6 +14,7 @@ use super::scripted;
 use crate::architecture::spec::InputSpec;
 use crate::threads;
 use t2m_checkpoint::graph::Graph;
+use t2m_engine::Device;
 use t2m_engine::client::CancelToken;
 
 /// What to run.
@@ -27,6 +28,8 @@ pub struct Request {
     pub seed: u64,
     /// What the user typed of the inputs; without it they are those that the thread was started with.
     pub specs: Vec<InputSpec>,
+    /// Where MLX computes; by its own choice without one.
+    pub device: Option<Device>,
 }
 
 /// What the thread reports, with the request's number. Reports of one request come in order, and none follow its end.
@@ -134,7 +137,8 @@ impl Worker {
         if self.cancel.generation() != generation {
             return Err(Stop::Cancelled);
         }
-        let mut lockstep = lockstep.with_rows(&self.job.table).with_numbers(&inputs.numbers).from(request.from);
+        let lockstep = lockstep.with_rows(&self.job.table).with_numbers(&inputs.numbers).from(request.from);
+        let mut lockstep = lockstep.on_device(request.device, false);
         lockstep.start()?;
         lockstep.run(graph, &inputs.tensors)
     }

@@ -1,6 +1,11 @@
 //! Numbers that are none: the node where the first NaN or the first infinity comes up has a verdict of its own.
 
+use std::sync::Arc;
+
 use super::events::{NodeResult, NodeVerdict};
+use super::plan::TorchCall;
+use super::run::{Lockstep, Values};
+use crate::compare::Verdict;
 use t2m_checkpoint::graph::{Argument, Node};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::graph::Outcome;
@@ -33,6 +38,13 @@ impl Special {
             dtype if dtype.is_floating() => Special::among(tensor.to_f64().into_iter().flatten()),
             _ => Special::default(),
         }
+    }
+
+    /// Whether there are numbers, and none but NaN.
+    pub fn is_all_nan(tensor: &TensorData) -> bool {
+        tensor.dtype.is_floating()
+            && !tensor.shape.contains(&0)
+            && tensor.to_f64().is_some_and(|values| values.iter().all(|value| value.is_nan()))
     }
 
     fn among(values: impl Iterator<Item = f64>) -> Special {
@@ -76,6 +88,62 @@ pub(super) fn mark(result: &mut NodeResult, node: &Node, had: Special, torch: &[
     }
 }
 
+/// Where a value's NaN come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Nan {
+    /// What had them first, in words.
+    pub from: Arc<str>,
+    /// Whether no node took it yet.
+    pub is_new: bool,
+}
+
+impl Nan {
+    /// Of a tensor that comes in.
+    pub fn held(tensor: &TensorData, special: Special, what: &str) -> Option<Nan> {
+        let values = tensor.to_f64().filter(|_| special.nan)?;
+        let count = values.iter().filter(|value| value.is_nan()).count();
+        let from = format!("{what}, where {count} of {} numbers are NaN", values.len());
+        Some(Nan { from: from.into(), is_new: true })
+    }
+}
+
+impl Lockstep<'_> {
+    /// Note where NaN come from; where a node gives nothing else there is nothing to compare, which its verdict says.
+    pub(super) fn trace_nan(
+        &mut self,
+        result: &mut NodeResult,
+        node: &Node,
+        torch: &TorchCall,
+        values: &mut Values,
+        outcomes: &[Outcome],
+    ) {
+        let mut from = None;
+        for id in &torch.takes {
+            let Some(nan) = values.get_mut(id).and_then(|live| live.nan.as_mut()) else { continue };
+            if std::mem::replace(&mut nan.is_new, false) && result.reason.is_none() {
+                result.reason = Some(format!("NaN comes in from {}", nan.from));
+            }
+            from.get_or_insert_with(|| Arc::clone(&nan.from));
+        }
+        let is_nan = |outcome: &Outcome| match outcome {
+            Outcome::Tensor { data: Some(data), .. } => Special::of(data).nan && Special::is_all_nan(data),
+            _ => false,
+        };
+        let passes = matches!(result.verdict, NodeVerdict::Compared(verdict) if verdict.passes());
+        if passes && !outcomes.is_empty() && outcomes.iter().all(is_nan) {
+            result.verdict = NodeVerdict::Compared(Verdict::NotRun);
+            let source = from.as_ref().map_or(String::new(), |from| format!(": it comes from {from}"));
+            result.reason = Some(format!("there is nothing but NaN to compare{source}"));
+        }
+        let own = || format!("node {}, `{}`", result.index, node.name).into();
+        for id in node.outputs.iter().flatten() {
+            if let Some(live) = values.get_mut(id).filter(|live| live.special.nan) {
+                live.nan = Some(Nan { from: from.clone().unwrap_or_else(own), is_new: false });
+            }
+        }
+    }
+}
+
 /// Whether a node is given an infinity as a number, such as what a mask is filled with.
 fn is_infinite(argument: &Argument) -> bool {
     match argument {
@@ -88,7 +156,6 @@ fn is_infinite(argument: &Argument) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::Verdict;
     use t2m_engine::protocol::TensorHeader;
 
     fn outcome(values: &[f32]) -> Vec<Outcome> {

@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use compact_str::{CompactString, format_compact};
+use foldhash::fast::RandomState;
 use serde_json::{Map, Value};
 
 use t2m_checkpoint::{Checkpoint, OwnTensor};
@@ -92,6 +93,10 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// All of them, the surest first.
+    pub const ALL: [Evidence; 5] =
+        [Evidence::Exact, Evidence::Source, Evidence::Model, Evidence::Architecture, Evidence::Inferred];
+
     /// The word in JSON and on screen.
     pub fn name(self) -> &'static str {
         match self {
@@ -103,6 +108,9 @@ impl Evidence {
         }
     }
 }
+
+/// Classes that a model has for certain.
+pub type Classes<'a> = HashSet<&'a str, RandomState>;
 
 /// From this confidence on, the likeliest of several classes may be used.
 const LIKELY: f32 = 0.9;
@@ -116,7 +124,7 @@ impl Module {
     /// Whether an inferred class is used although others are possible: it is by far the likeliest, and the model has
     /// none of the others for certain. If some weights are transposed (Conv1D of transformers), a square one may be as
     /// well.
-    pub fn is_likely(&self, certain: &HashSet<&str>) -> bool {
+    pub fn is_likely(&self, certain: &Classes<'_>) -> bool {
         self.confidence >= LIKELY && !self.alternatives.iter().any(|class| certain.contains(class.as_str()))
     }
 
@@ -150,7 +158,7 @@ impl Model {
     }
 
     /// The classes of those modules that have only one possible class.
-    pub fn certain_classes(&self) -> HashSet<&str> {
+    pub fn certain_classes(&self) -> Classes<'_> {
         let certain = self.modules.iter().filter(|module| module.alternatives.is_empty());
         certain.map(|module| module.class.as_str()).collect()
     }

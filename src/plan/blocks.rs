@@ -323,7 +323,7 @@ struct Row<'c, 'a> {
 impl Row<'_, '_> {
     fn block(self, name: &'static str, args: Map<String, Value>) -> Block {
         let terms = self.children.iter().map(|child| match child.plan.bound {
-            Bound::Contraction(terms) | Bound::Norm(terms) | Bound::Stack(terms) => terms,
+            Bound::Contraction(terms) | Bound::Winograd(terms) | Bound::Norm(terms) | Bound::Stack(terms) => terms,
             Bound::Copy | Bound::Pointwise | Bound::Approximate => 1,
         });
         // Each layer passes on the errors before it and adds its own: they grow with the square root of the depth.

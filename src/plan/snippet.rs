@@ -15,10 +15,9 @@ impl Plan {
             out += "import numpy as np\n";
         }
         out += "import mlx.core as mx\nimport mlx.nn as nn\n\n";
-        let layer = match &self.mlx.program {
+        match &self.mlx.program {
             None => {
                 let _ = writeln!(out, "layer = {}", self.mlx.python());
-                "layer"
             }
             Some(program) => {
                 let (built, steps) = program.python();
@@ -28,15 +27,13 @@ impl Plan {
                 let _ = writeln!(out, "\n    def __call__(self, {}):", program.inputs.join(", "));
                 steps.iter().for_each(|line| out += &format!("        {line}\n"));
                 let _ = writeln!(out, "\n\nlayer = {name}()");
-                "layer"
             }
-        };
+        }
         if let Some(steps) = self.way.words("; ") {
             let _ = writeln!(out, "# {}", comment(&steps));
         }
         if !self.weights.is_empty() {
-            let _ =
-                writeln!(out, "\n# weights: torch's tensors as NumPy arrays, by their names\n{layer}.load_weights([");
+            let _ = writeln!(out, "\n# weights: torch's tensors as NumPy arrays, by their names\nlayer.load_weights([");
             for way in &self.weights {
                 let _ = writeln!(out, "    ({}, mx.array({})),", quoted(&way.to), made(way, path));
             }

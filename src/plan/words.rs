@@ -76,6 +76,7 @@ fn bound_words(bound: Bound) -> String {
         Bound::Pointwise => "one element in, one out".to_owned(),
         Bound::Approximate => "one element in, one out, by an approximation".to_owned(),
         Bound::Contraction(terms) => format!("rounding of sums over {terms} products"),
+        Bound::Winograd(channels) => format!("rounding of Winograd's algorithm over {channels} channels"),
         Bound::Norm(terms) => format!("rounding of a norm over {terms} elements"),
         Bound::Stack(terms) => format!("rounding of layers in a row, as of sums over {terms} products"),
     }

@@ -110,7 +110,7 @@ impl Binding<'_> {
                 _ => self.list(&name, &argument),
             },
             (_, Argument::Array(_)) => Err(format!("{call} takes no array as `{name}` here")),
-            (Some(place), Argument::Plain(Value::Number(_))) if place == self.inputs.len() => {
+            (Some(place), Argument::Plain(Value::Number(_) | Value::Bool(_))) if place == self.inputs.len() => {
                 self.array(&name, &argument)
             }
             _ => {
@@ -127,7 +127,7 @@ impl Binding<'_> {
     fn array(&mut self, name: &str, argument: &Argument) -> Result<(), String> {
         // Plain lists are explicit arguments: `[2, 3]` of `mx.split`.
         if let Argument::Plain(value) = argument
-            && !value.is_number()
+            && !matches!(value, Value::Number(_) | Value::Bool(_))
         {
             self.args.insert(name.to_owned(), value.clone());
             return Ok(());

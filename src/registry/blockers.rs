@@ -18,6 +18,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, the worst first.
+    pub const ALL: [Severity; 3] = [Severity::Breaks, Severity::Differs, Severity::Harmless];
+
     /// The word in JSON and on screen.
     pub fn name(self) -> &'static str {
         match self {

@@ -152,6 +152,20 @@ impl Constructor {
         values
     }
 
+    /// The default of an argument, where it is a value.
+    pub fn default_of(&self, name: &str) -> Option<&Value> {
+        match &self.arguments.iter().find(|argument| argument.name == name)?.default {
+            Default::Value(value) => Some(value),
+            Default::Required | Default::SameAs(_) => None,
+        }
+    }
+
+    /// How many numbers an argument has that has several; 1 of one that has one.
+    pub fn axes_of(&self, name: &str) -> Option<usize> {
+        let known = self.arguments.iter().any(|argument| argument.name == name);
+        known.then(|| if self.tuples.iter().any(|tuple| tuple == name) { self.axes } else { 1 })
+    }
+
     /// Whether the layer keeps an argument as an attribute.
     pub fn keeps(&self, argument: &str) -> bool {
         !self.dropped.iter().any(|dropped| dropped == argument)

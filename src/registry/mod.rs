@@ -4,6 +4,7 @@
 pub mod aten;
 pub mod axes;
 pub mod blockers;
+pub mod bounds;
 pub mod claims;
 pub mod conditions;
 pub mod constructors;

@@ -20,8 +20,8 @@ use crate::triage::Status;
 use t2m_checkpoint::check::Check;
 use t2m_checkpoint::{Checkpoint, OwnTensor, PickleGlobal, PickleReport, Tensor};
 
-/// The whole report. Modules, tensors and blockers are created one by one as they are written: all their JSON values
-/// together would take many times the memory of the checkpoint.
+/// The whole report. Modules and tensors are written as they are, blockers made one by one: all their JSON values together
+/// would take many times the memory of the checkpoint.
 #[derive(Debug)]
 pub struct Report<'a> {
     /// What is reported on.
@@ -38,9 +38,12 @@ impl Serialize for Report<'_> {
         let mut report = serializer.serialize_map(None)?;
         report.serialize_entry("schema", &1)?;
         report.serialize_entry("checkpoint", &File(opened, self.check))?;
-        let modules = || (0..opened.model.modules.len()).map(|id| module(opened, id, &counts));
+        let modules = || (0..opened.model.modules.len()).map(|id| Row { opened, id, ops: &counts });
         report.serialize_entry("modules", &Each(modules))?;
-        report.serialize_entry("tensors", &Each(|| tensors(opened, &owners)))?;
+        let checkpoint = &*opened.checkpoint;
+        let tensors = || checkpoint.tensors.iter().zip(&owners);
+        let tensors = || tensors().map(|(tensor, module)| TensorRow { checkpoint, tensor, module });
+        report.serialize_entry("tensors", &Each(tensors))?;
         let blockers = Blockers::of(&opened.model, &opened.triage);
         report.serialize_entry("summary", &summary(opened, &blockers))?;
         let places = || blockers.places.iter().filter_map(|place| blocker(opened, place));
@@ -167,57 +170,66 @@ fn graph(opened: &Opened) -> Option<Value> {
     (!value.is_empty()).then_some(Value::Object(value))
 }
 
-fn module(opened: &Opened, id: ModuleId, ops: &HashMap<String, Counts>) -> Value {
-    let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
-    let source = opened.triage.source(&module.class);
-    let name = |own: &OwnTensor| opened.model.name_in_file(&opened.checkpoint, id, own).to_string();
-    let tensors = module.tensors.iter().filter(|own| own.tensor.is_some()).map(name);
-    let mut value = Map::new();
-    let mut put = |name: &str, field: Value| value.insert(name.to_owned(), field);
-    put("path", json!(module.path.as_str()));
-    put("class", json!(module.class.as_str()));
-    put("evidence", json!(module.evidence.name()));
-    put("confidence", json!(f64::from((module.confidence * 1000.0).round()) / 1000.0));
-    put("status", json!(triaged.status));
-    if let Some(library) = library(&module.class).filter(|_| triaged.status == Status::Custom) {
-        put("library", json!(library));
-    }
-    if let Some(difficulty) = triaged.difficulty {
-        put("difficulty", json!(difficulty));
-    }
-    for (name, text) in [("mlx", &triaged.mlx), ("rule", &triaged.rule), ("recipe", &triaged.recipe)] {
-        if let Some(text) = text {
-            put(name, json!(text));
+/// A module, written field by field: values of a hundred thousand modules take longer to make than to write.
+struct Row<'a> {
+    opened: &'a Opened,
+    id: ModuleId,
+    ops: &'a HashMap<String, Counts>,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Row { opened, id, ops } = *self;
+        let (module, triaged) = (&opened.model.modules[id], &opened.triage.modules[id]);
+        let mut row = serializer.serialize_map(None)?;
+        row.serialize_entry("path", module.path.as_str())?;
+        row.serialize_entry("class", module.class.as_str())?;
+        row.serialize_entry("evidence", module.evidence.name())?;
+        row.serialize_entry("confidence", &(f64::from((module.confidence * 1000.0).round()) / 1000.0))?;
+        row.serialize_entry("status", &triaged.status)?;
+        if let Some(library) = library(&module.class).filter(|_| triaged.status == Status::Custom) {
+            row.serialize_entry("library", library)?;
         }
+        if let Some(difficulty) = triaged.difficulty {
+            row.serialize_entry("difficulty", &difficulty)?;
+        }
+        for (name, text) in [("mlx", &triaged.mlx), ("rule", &triaged.rule), ("recipe", &triaged.recipe)] {
+            if let Some(text) = text {
+                row.serialize_entry(name, text)?;
+            }
+        }
+        row.serialize_entry("reason", &triaged.reason)?;
+        if let Some(block) = &triaged.block {
+            let template = json!({"name": block.name, "args": block.args, "whole": block.plan.is_some()});
+            row.serialize_entry("template", &template)?;
+        }
+        if !module.alternatives.is_empty() {
+            row.serialize_entry("alternatives", &Each(|| module.alternatives.iter().map(|class| class.as_str())))?;
+        }
+        row.serialize_entry("attributes", &*module.attributes)?;
+        if !module.told_by.is_empty() {
+            let told = module.told_by.iter().map(|(name, origin)| (name.to_owned(), json!(origin.to_string())));
+            row.serialize_entry("told_by", &told.collect::<Map<_, _>>())?;
+        }
+        if let Some(assumed) = triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
+            row.serialize_entry("assumed", &assumed.values)?;
+        }
+        row.serialize_entry("parameters", &module.parameters)?;
+        let tensors = || module.tensors.iter().filter(|own| own.tensor.is_some());
+        row.serialize_entry("tensors", &Each(|| tensors().map(|own| InFile { opened, id, own })))?;
+        if let Some(source) = opened.triage.source(&module.class) {
+            let line = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
+            let (origin, trust) = (&source.origin, &source.trust);
+            let source = json!({"file": source.file, "line": line, "origin": origin, "trust": trust});
+            row.serialize_entry("source", &source)?;
+        }
+        let blockers = opened.triage.blockers(&opened.model, id).filter(|(.., reach)| reach.counts());
+        row.serialize_entry("blockers", &blockers.count())?;
+        if let Some(counts) = ops.get(module.class.as_str()) {
+            row.serialize_entry("ops", counts)?;
+        }
+        row.end()
     }
-    put("reason", json!(triaged.reason));
-    if let Some(block) = &triaged.block {
-        put("template", json!({"name": block.name, "args": block.args, "whole": block.plan.is_some()}));
-    }
-    if !module.alternatives.is_empty() {
-        put("alternatives", module.alternatives.iter().map(|class| class.as_str()).collect());
-    }
-    put("attributes", Value::Object((*module.attributes).clone()));
-    if !module.told_by.is_empty() {
-        let told = module.told_by.iter().map(|(name, origin)| (name.to_owned(), json!(origin.to_string())));
-        put("told_by", Value::Object(told.collect()));
-    }
-    if let Some(assumed) = triaged.assumed.as_ref().filter(|_| triaged.is_assumed()) {
-        put("assumed", json!(assumed.values));
-    }
-    put("parameters", json!(module.parameters));
-    put("tensors", tensors.collect());
-    if let Some(source) = source {
-        let line = source.forward.as_ref().map_or(source.class_line, |lines| lines.start);
-        let (origin, trust) = (&source.origin, &source.trust);
-        put("source", json!({"file": source.file, "line": line, "origin": origin, "trust": trust}));
-    }
-    let blockers = opened.triage.blockers(&opened.model, id).filter(|(.., reach)| reach.counts());
-    put("blockers", json!(blockers.count()));
-    if let Some(counts) = ops.get(module.class.as_str()) {
-        put("ops", json!(counts));
-    }
-    Value::Object(value)
 }
 
 /// The path of each tensor's module.
@@ -233,22 +245,31 @@ fn owners(opened: &Opened) -> Vec<&str> {
     owners
 }
 
-fn tensors<'a>(opened: &'a Opened, owners: &'a [&'a str]) -> impl Iterator<Item = Value> + 'a {
-    let describe = move |(tensor, module): (&Tensor, &&str)| {
+/// A tensor, and the path of its module.
+struct TensorRow<'a> {
+    checkpoint: &'a Checkpoint,
+    tensor: &'a Tensor,
+    module: &'a str,
+}
+
+impl Serialize for TensorRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let TensorRow { checkpoint, tensor, module } = *self;
         let elements = tensor.shape.iter().fold(1u64, |product, &axis| product.saturating_mul(axis));
-        let mut value = json!({
-            "name": tensor.name.as_str(), "dtype": tensor.dtype.name(), "shape": tensor.shape.as_slice(),
-            "bytes": elements.saturating_mul(tensor.dtype.size() as u64), "module": module,
-        });
-        if let Some(first) = tensor.shared_with.and_then(|id| opened.checkpoint.tensors.get(id)) {
-            value["shared_with"] = json!(first.name.as_str());
+        let mut row = serializer.serialize_map(None)?;
+        row.serialize_entry("name", tensor.name.as_str())?;
+        row.serialize_entry("dtype", tensor.dtype.name())?;
+        row.serialize_entry("shape", tensor.shape.as_slice())?;
+        row.serialize_entry("bytes", &elements.saturating_mul(tensor.dtype.size() as u64))?;
+        row.serialize_entry("module", module)?;
+        if let Some(first) = tensor.shared_with.and_then(|id| checkpoint.tensors.get(id)) {
+            row.serialize_entry("shared_with", first.name.as_str())?;
         }
         if let Some(problem) = &tensor.problem {
-            value["problem"] = json!(problem);
+            row.serialize_entry("problem", problem)?;
         }
-        value
-    };
-    opened.checkpoint.tensors.iter().zip(owners).map(describe)
+        row.end()
+    }
 }
 
 fn summary(opened: &Opened, blockers: &Blockers<'_>) -> Value {
@@ -283,5 +304,25 @@ impl Serialize for Pickle<'_> {
         report.serialize_entry("globals", &Each(globals))?;
         report.serialize_entry("refused", &Each(refused))?;
         report.end()
+    }
+}
+
+/// What the file calls a tensor of a module.
+struct InFile<'a> {
+    opened: &'a Opened,
+    id: ModuleId,
+    own: &'a OwnTensor,
+}
+
+impl Serialize for InFile<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let InFile { opened, id, own } = *self;
+        match opened.model.modules[id].path.as_str() {
+            _ if opened.model.is_renamed => {
+                serializer.serialize_str(&opened.model.name_in_file(&opened.checkpoint, id, own))
+            }
+            "" => serializer.serialize_str(&own.name),
+            path => serializer.collect_str(&format_args!("{path}.{}", own.name)),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `run`: text, JSON, one line of JSON for each node, Markdown.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use crate::graph::judge::Measured;
 use crate::graph::results::{Results, blame, diverges};
 use crate::graph::run::{NodeResult, NodeVerdict, OutputResult};
 use t2m_checkpoint::escape::{quoted, sentence};
-use t2m_engine::{EngineInfo, Side};
+use t2m_engine::{EngineInfo, Side, protocol};
 
 /// A run, and what it ran on.
 #[derive(Debug, Clone, Copy)]
@@ -21,12 +22,31 @@ pub struct Report<'a> {
     pub inputs: &'a [Given],
     /// What came out.
     pub results: &'a Results,
+    /// What came out of the same with MLX's default, TF32 and all, where that was asked for.
+    pub by_default: Option<&'a Results>,
 }
 
 impl Report<'_> {
     /// The whole run as one JSON object, schema 1.
     pub fn json(&self) -> Value {
-        let nodes: Vec<Value> = self.results.nodes.iter().map(node_json).collect();
+        let mut nodes: Vec<Value> = self.results.nodes.iter().map(node_json).collect();
+        let outputs = self.results.outputs.iter().flatten().map(output_json);
+        let mut outputs: Vec<Value> = outputs.collect();
+        if let Some(others) = self.by_default {
+            // Both runs go through the same nodes; a branch that only one of them took has nothing beside it.
+            let known: HashMap<(usize, &str), &NodeResult> =
+                others.nodes.iter().map(|node| ((node.index, node.name.as_str()), node)).collect();
+            for (value, node) in nodes.iter_mut().zip(&self.results.nodes) {
+                if let Some(other) = known.get(&(node.index, node.name.as_str())) {
+                    value["tf32"] = beside_json(other);
+                }
+            }
+            for (value, other) in outputs.iter_mut().zip(others.outputs.iter().flatten()) {
+                let other = output_json(other);
+                value["tf32"] =
+                    json!({"max_abs": other["max_abs"], "mean_abs": other["mean_abs"], "verdict": other["verdict"]});
+            }
+        }
         let mut summary = Map::new();
         summary.insert("nodes".to_owned(), json!(self.results.nodes.len()));
         summary.insert("run".to_owned(), json!(self.results.run()));
@@ -57,7 +77,7 @@ impl Report<'_> {
             "engines": {"torch": engine_json(&self.engines[0]), "mlx": engine_json(&self.engines[1])},
             "inputs": inputs,
             "nodes": nodes,
-            "outputs": self.results.outputs.iter().flatten().map(output_json).collect::<Vec<_>>(),
+            "outputs": outputs,
             "first_divergence": self.results.first_divergence().map(|node| node.index),
             "summary": summary,
         })
@@ -82,23 +102,57 @@ impl Report<'_> {
         if !refused.is_empty() {
             lines.push(format!("refused: {}", refused.join(", ")));
         }
+        for (reason, count) in self.results.mute() {
+            let nodes = if count == 1 { "1 node" } else { &format!("{count} nodes") };
+            lines.push(format!("not compared: {nodes}: {}", sentence(reason)));
+        }
         lines.push(match self.results.first_divergence() {
             Some(node) => format!("first divergence: {}", whose(node)),
             None if self.results.run() == 0 => "no node was compared".to_owned(),
-            None => "no divergence: rounding explains every difference".to_owned(),
+            None if self.results.mute().is_empty() => "no divergence: rounding explains every difference".to_owned(),
+            None => {
+                "no divergence where there is something to compare: rounding explains every difference there".to_owned()
+            }
         });
         let widened = self.results.nodes.iter().filter(|node| node.widened.is_some()).count();
         if widened > 0 {
             let results = if widened == 1 { "1 node has its result" } else { &format!("{widened} nodes have results") };
             lines.push(format!(
-                "in float32: {results} in half precision in the graph; what a cast rounds or overflows there is not seen"
+                "half precision: {results} in it in the graph: computed and compared in float32, then rounded to it for what follows"
+            ));
+        }
+        let by_winograd = self.results.nodes.iter().filter(|node| node.by_winograd).count();
+        if by_winograd > 0 {
+            let nodes =
+                if by_winograd == 1 { "1 convolution has" } else { &format!("{by_winograd} convolutions have") };
+            lines.push(format!(
+                "by Winograd's algorithm: {nodes} the tolerance of that, which is wider than a plain sum's"
             ));
         }
         let engines = [Side::Torch, Side::Mlx].iter().zip(self.engines);
         let engines: Vec<String> =
             engines.map(|(side, info)| format!("{} {} ({})", side.library(), info.version, info.settings())).collect();
         lines.push(format!("measured with {}", engines.join(", ")));
+        lines.extend(self.by_default.into_iter().flat_map(|others| self.by_default_text(others)));
         lines.join("\n")
+    }
+
+    /// What MLX's default costs: its outputs, and how many nodes it moves.
+    fn by_default_text(&self, others: &Results) -> Vec<String> {
+        let error = |node: &NodeResult| node.isolated.as_ref().map(|one| one.max_abs.to_bits());
+        let pairs = || self.results.nodes.iter().zip(&others.nodes);
+        let other = pairs().filter(|(node, other)| error(node) != error(other)).count();
+        if other == 0 {
+            return vec!["MLX's default: TF32 changes no node there".to_owned()];
+        }
+        let is_bad = |node: &&NodeResult| node.isolated.as_ref().is_some_and(|one| one.verdict.is_bad());
+        let over = others.nodes.iter().filter(is_bad).count();
+        let nodes = others.nodes.len();
+        let sum =
+            format!("MLX's default (TF32): {other} of {nodes} nodes differ, {over} of them over the tolerance alone");
+        let outputs =
+            others.outputs.iter().flatten().map(|output| format!("MLX's default (TF32): {}", output_text(output)));
+        std::iter::once(sum).chain(outputs).collect()
     }
 
     /// The run as a Markdown table.
@@ -128,7 +182,23 @@ impl Report<'_> {
 }
 
 fn engine_json(info: &EngineInfo) -> Value {
-    json!({"version": info.version, "device": info.device, "flags": info.flags})
+    let mut value = json!({"version": info.version, "device": info.device, "flags": info.flags});
+    if info.engine == Side::Mlx.program() {
+        value["tf32"] = json!(info.tf32());
+        value["blas"] = info.flags.get(protocol::BLAS).cloned().unwrap_or(Value::Null);
+    }
+    value
+}
+
+/// What a node gave with MLX's default.
+fn beside_json(node: &NodeResult) -> Value {
+    let mut value = json!({"verdict": node.verdict.name()});
+    for (name, measured) in [("isolated", &node.isolated), ("accumulated", &node.accumulated)] {
+        if let Some(measured) = measured {
+            value[name] = measured_json(measured);
+        }
+    }
+    value
 }
 
 /// A node as JSON.
@@ -150,6 +220,9 @@ pub fn node_json(node: &NodeResult) -> Value {
     }
     if let Some(dtype) = node.widened {
         value["graph_dtype"] = json!(dtype.name());
+    }
+    if node.by_winograd {
+        value["by_winograd"] = json!(true);
     }
     for (name, text) in [("mlx", &node.mlx), ("reason", &node.reason)] {
         if let Some(text) = text {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::compare::WeightSource;
-use crate::compare::{Apart, Trial, Verdict};
+use crate::compare::{Apart, ByDefault, Trial, Verdict};
 use crate::export::state_dict::known_share;
 use crate::figures::{error, error_or_dash};
 use crate::findings::Headline;
@@ -53,8 +53,7 @@ impl Report<'_> {
         let Some(info) = self.results.greeting(side) else { return Value::Null };
         let mut value = json!({"version": info.version, "device": info.device, "flags": info.flags});
         if side == Side::Mlx {
-            let off = info.flags.get("MLX_ENABLE_TF32").is_some_and(|flag| flag == "0");
-            value["tf32"] = json!(!off);
+            value["tf32"] = json!(info.tf32());
             value["blas"] = info.flags.get(protocol::BLAS).cloned().unwrap_or(Value::Null);
         }
         value
@@ -83,7 +82,36 @@ impl Report<'_> {
         } else {
             "measured: nothing".to_owned()
         });
+        lines.extend(self.by_default_text());
         lines.join("\n")
+    }
+
+    /// What MLX's default costs, where it was run as well.
+    fn by_default_text(&self) -> Option<String> {
+        let finished = self.results.finished();
+        let all: Vec<(ModuleId, &Layer, Trial)> =
+            finished.into_iter().filter_map(|(id, layer)| Some((id, layer, layer.worst_by_default()?))).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let differs = |layer: &Layer, trial: &Trial| layer.worst().and_then(Trial::max_abs) != trial.max_abs();
+        let other = all.iter().filter(|(_, layer, trial)| differs(layer, trial)).count();
+        if other == 0 {
+            let device = self.results.greeting(Side::Mlx).map_or("there", |info| info.device.as_str());
+            return Some(format!("MLX's default: TF32 changes no layer on {}", sentence(device)));
+        }
+        let over = all.iter().filter(|(_, _, trial)| trial.verdict.is_bad()).count();
+        let worst = all.iter().max_by(|a, b| a.2.badness().total_cmp(&b.2.badness()));
+        let worst = worst.map_or(String::new(), |(id, _, trial)| {
+            let times = trial
+                .excess()
+                .map_or_else(|| "of another shape".to_owned(), |share| format!("at {share:.1} tolerances"));
+            format!(", the worst {times}: {}", quoted(&self.opened.model.modules[*id].path))
+        });
+        Some(format!(
+            "MLX's default (TF32): {other} of {} layers differ, {over} of them over the tolerance{worst}",
+            all.len()
+        ))
     }
 
     fn engine_text(&self, side: Side) -> Option<String> {
@@ -235,6 +263,18 @@ pub fn layer_text(opened: &Opened, id: ModuleId, layer: &Layer, columns: Option<
         }
         let _ = write!(lines, "\n{line}");
     }
+    if let Some(trial) = layer.worst_by_default() {
+        let words = "  MLX's default (TF32)";
+        let mut line = if columns.is_narrow() {
+            row(&format!("  {words}"), "", Some(&trial), trial.verdict.name())
+        } else {
+            row("", words, Some(&trial), trial.verdict.name())
+        };
+        if let Some(reason) = layer.judged().find_map(|trial| trial.tf32.as_ref()?.reason.as_deref()) {
+            columns.said(&mut line, &sentence(reason));
+        }
+        let _ = write!(lines, "\n{line}");
+    }
     lines
 }
 
@@ -310,6 +350,22 @@ fn trial_json(trial: &Trial) -> Value {
     if let Some(output) = &trial.output {
         value["output"] = json!(output);
     }
+    if let Some(by_default) = &trial.tf32 {
+        value["tf32"] = by_default_json(by_default);
+    }
+    value
+}
+
+/// What MLX gives by default, beside the exact run.
+fn by_default_json(by_default: &ByDefault) -> Value {
+    let apart = |of: fn(&Apart) -> f64| by_default.apart.as_ref().map(of);
+    let mut value = json!({
+        "max_abs": apart(|apart| apart.max_abs), "mean_abs": apart(|apart| apart.mean_abs), "cosine": apart(|apart| apart.cosine),
+        "mlx_vs_f64": apart(|apart| apart.mlx_vs_f64), "ms_mlx": microseconds(by_default.ms_mlx), "verdict": by_default.verdict.name(),
+    });
+    if let Some(reason) = &by_default.reason {
+        value["reason"] = json!(reason);
+    }
     value
 }
 
@@ -350,6 +406,7 @@ mod tests {
             ms_mlx: 0.0,
             mlx_shape: vec![3],
             verdict: Verdict::Broken,
+            tf32: None,
         };
         let value = trial_json(&trial);
         for name in ["max_abs", "mean_abs", "max_rel", "p99_abs", "cosine", "mlx_vs_f64"] {

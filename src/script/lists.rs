@@ -219,19 +219,22 @@ impl Machine<'_> {
             }
             ("index", Some(list @ (Value::List(_) | Value::Tuple(..))), Some(value)) => {
                 let found = list.items().unwrap_or_default();
-                match found.iter().position(|item| item.equals(value) == Some(true)) {
-                    Some(at) => Some(Value::int(at as i64)),
+                match first_of(&found, value) {
+                    Some((place, true)) => Some(Value::int(place as i64)),
+                    Some((_, false)) => Some(Value::Unknown),
                     None => return self.refuse(frame, at, format!("a list has no {}", shown(value))),
                 }
             }
             ("count", Some(list @ (Value::List(_) | Value::Tuple(..))), Some(value)) => {
                 let found = list.items().unwrap_or_default();
-                Some(Value::int(found.iter().filter(|item| item.equals(value) == Some(true)).count() as i64))
+                let same: Option<Vec<bool>> = found.iter().map(|item| item.equals(value)).collect();
+                Some(same.map_or(Value::Unknown, |same| Value::int(same.iter().filter(|is_so| **is_so).count() as i64)))
             }
             ("remove", Some(Value::List(items)), Some(value)) => {
-                let found = items.borrow().iter().position(|item| item.equals(value) == Some(true));
+                let found = first_of(&items.borrow(), value);
                 match found {
-                    Some(at) => drop(items.borrow_mut().remove(at)),
+                    Some((place, true)) => drop(items.borrow_mut().remove(place)),
+                    Some((_, false)) => return self.refuse(frame, at, "remove from a list of what is not known"),
                     None => return self.refuse(frame, at, format!("a list has no {}", shown(value))),
                 }
                 Some(Value::None)
@@ -275,7 +278,7 @@ impl Machine<'_> {
             }
             ("dict", None, None) => Some(Value::Dict(Default::default())),
             ("format", Some(Value::Text(text)), _) => {
-                Some(Value::text(&formatted(text, "{}", given.get(1..).unwrap_or_default())))
+                Some(Value::text(&formatted(text, given.get(1..).unwrap_or_default())))
             }
             ("percentFormat", Some(Value::Text(text)), _) => Some(Value::Text(text.clone())),
             ("replace", Some(Value::Text(text)), Some(Value::Text(old))) => match given.get(2) {
@@ -350,15 +353,21 @@ fn among(items: &[Value], value: &Value) -> Value {
     }
 }
 
+/// The first place at which a value is or may be, and whether it is known to be there.
+fn first_of(items: &[Value], value: &Value) -> Option<(usize, bool)> {
+    let same = items.iter().map(|item| item.equals(value)).enumerate();
+    same.filter_map(|(place, same)| same.is_none_or(|same| same).then_some((place, same.is_some()))).next()
+}
+
 /// A text with each `{}` in it as one of the values.
-fn formatted(text: &str, hole: &str, values: &[Value]) -> String {
+fn formatted(text: &str, values: &[Value]) -> String {
     let mut out = String::new();
     let mut values = values.iter();
-    let mut parts = text.split(hole).peekable();
+    let mut parts = text.split("{}").peekable();
     while let Some(part) = parts.next() {
         out.push_str(part);
         if parts.peek().is_some() {
-            out.push_str(&values.next().map_or_else(|| hole.to_owned(), shown));
+            out.push_str(&values.next().map_or_else(|| "{}".to_owned(), shown));
         }
     }
     out

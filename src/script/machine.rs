@@ -60,6 +60,13 @@ pub(super) struct Frame {
     pub called_at: Option<(Arc<str>, usize)>,
 }
 
+impl Frame {
+    /// What stands in a file outside every function: a class's constants, the call of the model's forward.
+    fn outside(file: usize) -> Frame {
+        Frame { file, begin: usize::MAX, locals: HashMap::new(), module: Arc::from(""), called_at: None }
+    }
+}
+
 /// A function of the archive.
 #[derive(Clone)]
 pub(super) struct Found {
@@ -135,16 +142,11 @@ impl<'a> Machine<'a> {
             named.extend(self.given_value(argument).map(|value| (parameter.name.clone(), value)));
         }
         let (forward, _) = self.forward()?;
-        let outside = self.outside(&forward);
+        let outside = Frame::outside(forward.file);
         let result = self.call(&outside, 0, &forward, vec![Value::Object(0)], named)?;
         self.output(&result);
         // What is alive to the end is no longer asked for.
         Ok(std::mem::take(&mut self.graph))
-    }
-
-    /// The frame that the model's forward is called from.
-    fn outside(&self, forward: &Found) -> Frame {
-        Frame { file: forward.file, begin: usize::MAX, locals: HashMap::new(), module: Arc::from(""), called_at: None }
     }
 
     /// An input of the graph.
@@ -289,8 +291,7 @@ impl<'a> Machine<'a> {
         let Some((file, module, class)) = self.class(&class)? else { return Ok(None) };
         let constants = module.classes.get(class).map(|class: &Class| class.constants.as_slice()).unwrap_or_default();
         let Some((_, value)) = constants.iter().find(|(known, _)| known == name) else { return Ok(None) };
-        let mut frame =
-            Frame { file, begin: usize::MAX, locals: HashMap::new(), module: Arc::from(""), called_at: None };
+        let mut frame = Frame::outside(file);
         self.expression(&mut frame, value).map(Some)
     }
 
@@ -300,8 +301,7 @@ impl<'a> Machine<'a> {
         let Some(found) = module.classes.get(at).filter(|found| found.base.as_deref() == Some("Enum")) else {
             return Ok(Vec::new());
         };
-        let mut frame =
-            Frame { file, begin: usize::MAX, locals: HashMap::new(), module: Arc::from(""), called_at: None };
+        let mut frame = Frame::outside(file);
         let read = found.constants.iter().map(|(name, value)| {
             let value = self.expression(&mut frame, value)?;
             Ok(Member { class: class.to_owned(), name: name.clone(), value })

@@ -146,6 +146,9 @@ pub struct Setting {
     /// Whether plain renames were run as well.
     #[serde(default)]
     pub twins: bool,
+    /// Whether MLX's default was run as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
 }
 
 /// What each engine said about itself.
@@ -257,6 +260,18 @@ pub struct Screen {
     /// The filter as text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub filter: String,
+    /// In which order modules stand, by its word; empty for the tree's own. One of another version is taken for that.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub order: String,
+    /// Whether modules stand under their classes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grouped: bool,
+    /// Full paths of the classes whose modules are on show then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfolded: Vec<String>,
+    /// How the panes stand; `None` where they stand as they do at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panes: Option<Panes>,
     /// What runs compute with.
     #[serde(default)]
     pub weights: WeightSource,
@@ -266,6 +281,30 @@ pub struct Screen {
     /// Whether runs show what a plain rename gives.
     #[serde(default)]
     pub twins: bool,
+    /// Whether runs show what MLX gives by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
+}
+
+/// How the panes of the screen stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Panes {
+    /// The pane that keys move in: `tree`, `source`, `live`, `graph`.
+    #[serde(default)]
+    pub focus: String,
+    /// The pane below the tree where there is room for one.
+    #[serde(default)]
+    pub lower: String,
+    /// The pane below tree and source.
+    #[serde(default)]
+    pub bottom: String,
+    /// Whether the one with the focus is alone on the screen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub zoomed: bool,
+    /// The share of the tree, of the pane at the bottom, and of the lower of two, in thousandths of the screen; `None` where nobody
+    /// moved the line.
+    #[serde(default)]
+    pub shares: [Option<u16>; 3],
 }
 
 impl Session {

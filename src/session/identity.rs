@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::files;
 use t2m_checkpoint::archive::Archive;
-use t2m_checkpoint::{Bytes, Checkpoint};
+use t2m_checkpoint::{Bytes, Checkpoint, mount};
 
 /// Bytes at each end of a file that are looked at, and of each file where there are many.
 const ENDS: u64 = 64 << 10;
@@ -36,7 +36,11 @@ pub fn of(checkpoint: &Checkpoint) -> Option<String> {
     }
     let known: Vec<&Path> = sources.iter().filter_map(|bytes| bytes.file_path()).collect();
     let beside = checkpoint.origin().files.into_iter().filter(|path| !known.contains(&path.as_path()));
-    for path in beside.filter(|path| path.is_file()) {
+    for path in beside.filter(|path| mount::is_file(path)) {
+        if mount::has_scheme(&path) {
+            Bytes::open(&path).ok().and_then(|bytes| version(&mut hash, &bytes));
+            continue;
+        }
         // What cannot be read says nothing: the tensors' files do.
         if let Ok(text) = files::read(&path, LONGEST_INDEX) {
             part(&mut hash, &text);
@@ -52,6 +56,10 @@ pub fn of(checkpoint: &Checkpoint) -> Option<String> {
 /// The name under which earlier versions kept what was typed of a checkpoint that was read from these files.
 pub fn earlier(paths: &[PathBuf]) -> Option<String> {
     let mut hash = Sha256::new();
+    // It knew none elsewhere.
+    if paths.iter().any(|path| mount::has_scheme(path)) {
+        return None;
+    }
     for path in paths.iter().take(MANY) {
         let bytes = Bytes::open(path).ok()?;
         let length = bytes.length();
@@ -73,7 +81,19 @@ fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update(bytes);
 }
 
+/// What a file elsewhere is: its length, and what its server says of the content, which need not be fetched for that. `None` where it
+/// is here, or nobody says.
+fn version(hash: &mut Sha256, bytes: &Bytes) -> Option<()> {
+    let version = bytes.version().filter(|version| !version.is_empty())?;
+    hash.update(bytes.length().to_le_bytes());
+    part(hash, version.as_bytes());
+    Some(())
+}
+
 fn add(hash: &mut Sha256, bytes: &Bytes, ends: u64) -> Option<()> {
+    if version(hash, bytes).is_some() {
+        return Some(());
+    }
     let length = bytes.length();
     hash.update(length.to_le_bytes());
     let range = |start: u64, count: u64| bytes.read_range(start, count.min(length - start.min(length))).ok()?;
@@ -161,5 +181,60 @@ mod tests {
         fs::write(folder.path().join("config.json"), "{\"model_type\": \"mamba\"}").unwrap();
         assert_ne!(of(&Checkpoint::open(folder.path()).unwrap()).unwrap(), one, "its configuration counts");
         assert!(of(&crate::demo::open().unwrap()).is_some());
+    }
+
+    /// A file at a server, of which the beginning may be read and nothing else.
+    #[derive(Debug)]
+    struct There(Vec<u8>, &'static str);
+
+    impl mount::Ranges for There {
+        fn length(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn version(&self) -> &str {
+            self.1
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+            assert!(offset < 200, "byte {offset} is fetched");
+            let rest = &self.0[offset as usize..];
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+    }
+
+    #[derive(Debug)]
+    struct Place(&'static str);
+
+    impl mount::Tree for Place {
+        fn kind(&self, path: &Path) -> Option<mount::Kind> {
+            path.ends_with("model.safetensors").then_some(mount::Kind::File)
+        }
+
+        fn names(&self, _: &Path) -> std::io::Result<Vec<(String, mount::Kind)>> {
+            Ok(Vec::new())
+        }
+
+        fn open(&self, _: &Path) -> std::io::Result<mount::Found> {
+            let file = There(tensors("weight", 100_000, 1), self.0);
+            Ok(mount::Found::There(std::sync::Arc::new(file)))
+        }
+
+        fn expect(&self, _: &[PathBuf]) {}
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_known_by_what_its_server_says_of_it() {
+        let of_version = |version: &'static str| {
+            let root = Path::new("identity://place");
+            mount::mount(root, std::sync::Arc::new(Place(version)));
+            of(&Checkpoint::open(&root.join("model.safetensors")).unwrap()).unwrap()
+        };
+        let one = of_version("\"v1\"");
+        assert_eq!(of_version("\"v1\""), one);
+        assert_ne!(of_version("\"v2\""), one);
+        assert_eq!(earlier(&[PathBuf::from("identity://place/model.safetensors")]), None);
     }
 }

@@ -12,35 +12,17 @@ trait Dated: Serialize {
     fn at(&self) -> Time;
 }
 
-impl Dated for Measured {
-    fn at(&self) -> Time {
-        self.at
-    }
+macro_rules! dated {
+    ($($entry:ty),+) => {
+        $(impl Dated for $entry {
+            fn at(&self) -> Time {
+                self.at
+            }
+        })+
+    };
 }
 
-impl Dated for Note {
-    fn at(&self) -> Time {
-        self.at
-    }
-}
-
-impl Dated for TypedEntry {
-    fn at(&self) -> Time {
-        self.at
-    }
-}
-
-impl Dated for GraphRun {
-    fn at(&self) -> Time {
-        self.at
-    }
-}
-
-impl Dated for Screen {
-    fn at(&self) -> Time {
-        self.at
-    }
-}
+dated!(Measured, Note, TypedEntry, GraphRun, Screen);
 
 /// Whether the other one holds: it is newer, or as new and comes later in the order of what is written, so that it does not matter
 /// which of the two is asked.
@@ -88,6 +70,7 @@ impl Session {
             self.other.entry(name).or_insert(value);
         }
     }
+
     /// The entries that another one does not have, or has otherwise; where the user was is not among them.
     pub fn without(&self, other: &Session) -> Session {
         let new = |key: &String, entry: &Measured| other.results.get(key) != Some(entry);

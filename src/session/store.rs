@@ -13,8 +13,8 @@ use super::identity;
 use super::time::Time;
 use crate::files;
 use crate::typed::Edit;
-use t2m_checkpoint::Checkpoint;
 use t2m_checkpoint::escape::escape;
+use t2m_checkpoint::{Checkpoint, mount};
 
 /// The version of the file's form. The first held attributes alone.
 const SCHEMA: u64 = 2;
@@ -147,14 +147,35 @@ pub struct Loaded {
     pub unkept: Option<String>,
 }
 
+impl Loaded {
+    /// Where more of the same checkpoint is to be kept, if anywhere.
+    ///
+    /// # Errors
+    /// In a sentence: there is no place for it, or what is there must stay as it is.
+    pub fn store_at(&self, checkpoint: &Checkpoint, place: &Place) -> Result<Option<Store>, String> {
+        match (place, &self.unkept, &self.store) {
+            (Place::Nowhere, ..) => Ok(None),
+            (_, Some(why), _) => Err(why.clone()),
+            (_, None, Some(store)) => Ok(Some(store.clone())),
+            (_, None, None) => store(checkpoint, place).map(Some),
+        }
+    }
+}
+
 /// Look for the session of a checkpoint. No tensor is read. A file that is damaged is set aside, one of a newer version left alone.
+/// Where nothing is kept of any checkpoint, none is found, and no file of the checkpoint is looked at.
 pub fn load(checkpoint: &Checkpoint, place: &Place) -> Loaded {
     let unused = |folder: &PathBuf| [SESSIONS, EARLIER].iter().all(|name| is_empty(&folder.join(name)));
     match place {
-        Place::Nowhere => return Loaded::default(),
-        // No file of the checkpoint need be looked at for it.
-        Place::State(Some(folder)) if unused(folder) => return Loaded::default(),
-        _ => {}
+        Place::State(Some(folder)) if unused(folder) => Loaded::default(),
+        _ => find(checkpoint, place),
+    }
+}
+
+/// As [`load`], and find out where it would be kept even if there is none yet.
+pub fn find(checkpoint: &Checkpoint, place: &Place) -> Loaded {
+    if *place == Place::Nowhere {
+        return Loaded::default();
     }
     let store = match store(checkpoint, place) {
         Ok(store) => store,
@@ -196,6 +217,10 @@ pub fn store(checkpoint: &Checkpoint, place: &Place) -> Result<Store, String> {
                 return Err("Nothing is kept: the built-in checkpoint has no file to keep it beside.".to_owned());
             }
             let path = &checkpoint.path;
+            if mount::has_scheme(path) {
+                return Err("Nothing is kept: the checkpoint is elsewhere, and nothing can be kept beside it; --session state keeps it here."
+                    .to_owned());
+            }
             let whole = fs::canonicalize(path).ok().filter(|_| path.file_name().is_none());
             let path = whole.as_ref().unwrap_or(path);
             let mut name = path.file_name().unwrap_or_default().to_os_string();
@@ -345,7 +370,7 @@ impl Store {
     /// # Errors
     /// In a sentence: nothing was written.
     pub fn write(&self, session: &mut Session) -> Result<(), String> {
-        let wrong = |error: io::Error| format!("This session is not kept: {error}: {}.", shown(&self.path));
+        let wrong = |error: io::Error| format!("This session is not kept: {}: {error}.", shown(&self.path));
         let is_beside = self.path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(BESIDE));
         if !session.is_worth_keeping() && !self.path.exists() && self.earlier.as_ref().is_none_or(|path| !path.exists())
         {
@@ -426,7 +451,7 @@ fn aside(path: &Path, wrong: &str) -> Unread {
     match aside.as_ref().map(|aside| fs::rename(path, aside)) {
         Some(Ok(())) => {
             let aside = aside.map_or_else(String::new, |aside| shown(&aside));
-            let lost = "What was typed before is lost, measured and noted too: the session is damaged";
+            let lost = "What was typed, measured and noted before is lost: the session is damaged";
             Unread::Lost(format!("{lost}; it is set aside as {aside} ({wrong})."))
         }
         Some(Err(error)) => kept_damaged(path, wrong, &error.to_string()),

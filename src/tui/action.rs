@@ -12,10 +12,12 @@ use super::document::Document;
 use super::measuring;
 use super::panels::Name;
 use super::panels::build::Wanted;
+use super::panels::keep::Where;
 use super::reporting::{Order, Refused};
 use super::takeaway::What;
 use crate::exit::Exit;
 use crate::graph::runner;
+use crate::open::watch::Now;
 use crate::session::{Change, Place, Told};
 use crate::source::highlight::Run;
 use crate::typed::Edit;
@@ -35,6 +37,10 @@ pub enum Command {
     Half,
     Weights,
     Twins,
+    /// MLX's default beside the exact run.
+    Tf32,
+    /// The other device.
+    Device,
     FindNext,
     FindPrevious,
     NextBlocker,
@@ -88,6 +94,8 @@ pub enum Command {
     Back,
     /// The place that `Back` came from.
     Forward,
+    /// Answer where what is done here is kept: `{ keep = "beside" }`.
+    Keep(Where),
     /// Copy one thing of the selection: `{ copy = "path" }`.
     Copy(What),
     CopyRow,
@@ -163,6 +171,8 @@ pub enum Action {
     Drag(u16, u16, bool),
     /// The wheel was turned over a column and row: rows to scroll, downwards positive.
     Wheel(u16, u16, i32),
+    /// The opening is so far.
+    Opens(Now),
     /// The checkpoint is open.
     Opened(Arc<Document>),
     /// It was opened anew with what the user typed.

@@ -6,12 +6,14 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
+use super::action::Command;
 use super::areas::{Areas, Rows};
 use super::glyphs;
 use super::keymap::Keymap;
 use super::panes::View;
 use super::text;
 use super::theme::Theme;
+use crate::afar::Fetched;
 use crate::fuzzy::{Matcher, Words};
 use crate::model::ModuleId;
 
@@ -24,6 +26,8 @@ pub struct Canvas<'a> {
     pub keymap: &'a Keymap,
     /// Counts the frames of spinners.
     pub tick: usize,
+    /// What was fetched of a checkpoint elsewhere.
+    pub fetched: Option<Fetched>,
     /// The panes.
     pub view: &'a View,
     /// What the search matches, in order.
@@ -37,6 +41,11 @@ pub struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
+    /// The key of a command of the panes, as keys are shown.
+    pub fn key(&self, command: Command) -> Span<'static> {
+        Span::styled(self.keymap.key(None, command), self.theme.key())
+    }
+
     /// A cleared box in the middle, no larger than `area`, with a border and a title. Returns what is inside.
     pub fn popup(&mut self, area: Rect, size: (u16, u16), title: &str) -> Rect {
         let (width, height) = (size.0.min(area.width), size.1.min(area.height));

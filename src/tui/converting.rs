@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use globset::GlobSet;
 
+use super::queue::Queue;
 use crate::export::run::{self, Export};
 use crate::export::state_dict::{self, Known};
 use crate::export::writer::{self, Progress};
@@ -16,7 +16,7 @@ use crate::figures;
 use crate::files::{self, Inputs};
 use crate::model::ModuleId;
 use crate::open::Opened;
-use t2m_checkpoint::Checkpoint;
+use t2m_checkpoint::{Checkpoint, mount};
 
 /// Shortest time between two reports of progress.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -81,7 +81,7 @@ pub trait Converter {
     fn stop(&self);
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Job {
     Plan,
     Write(Wish),
@@ -89,66 +89,35 @@ enum Job {
 
 /// The thread. Dropping it stops the writing and waits until the temporary file is removed.
 #[derive(Debug)]
-pub struct Worker {
-    jobs: Sender<Job>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Worker(Queue<Job>);
 
 impl Worker {
     /// Start it; it proposes files in `folder`, events are sent to `events`.
     pub fn start(opened: Opened, folder: PathBuf, events: Sender<Event>) -> Worker {
-        let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            for job in queue {
-                let event = match job {
-                    Job::Plan => Event::Planned(plan(&opened, &folder).map(Arc::new).map_err(|error| told(&error))),
-                    Job::Write(wish) => match write(&opened, &wish, &events, &stopped) {
-                        Err(run::Error::Write(writer::Error::File(files::Error::Exists { path }))) => {
-                            let words = what_is_there(&path);
-                            Event::Exists(path, words)
-                        }
-                        ended => Event::Ended(ended.map_err(|error| told(&error))),
-                    },
-                };
-                if events.send(event).is_err() {
-                    return;
+        Worker(Queue::start(events, move |job, events, stop| match job {
+            Job::Plan => Event::Planned(plan(&opened, &folder).map(Arc::new).map_err(|error| told(&error))),
+            Job::Write(wish) => match write(&opened, &wish, events, stop) {
+                Err(run::Error::Write(writer::Error::File(files::Error::Exists { path }))) => {
+                    let words = what_is_there(&path);
+                    Event::Exists(path, words)
                 }
-            }
-        });
-        Worker { jobs, stop, thread: Some(thread) }
-    }
-
-    fn ask(&self, job: Job) {
-        // The thread ends with this handle, so there is somebody to receive it.
-        let _ = self.jobs.send(job);
+                ended => Event::Ended(ended.map_err(|error| told(&error))),
+            },
+        }))
     }
 }
 
 impl Converter for Worker {
     fn plan(&self) {
-        self.ask(Job::Plan);
+        self.0.ask(Job::Plan);
     }
 
     fn write(&self, wish: Wish) {
-        self.stop.store(false, Ordering::SeqCst);
-        self.ask(Job::Write(wish));
+        self.0.begin(Job::Write(wish));
     }
 
     fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.jobs = crossbeam_channel::unbounded().0;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.0.stop();
     }
 }
 
@@ -174,7 +143,10 @@ fn plan(opened: &Opened, folder: &Path) -> Result<Preview, run::Error> {
 /// `models/net.pt` → `net.mlx.safetensors`
 fn target(checkpoint: &Checkpoint, folder: &Path) -> PathBuf {
     let name = checkpoint.path.canonicalize().unwrap_or_else(|_| checkpoint.path.clone());
-    let stem = Path::new(name.file_name().unwrap_or_default()).file_stem().unwrap_or_default().to_string_lossy();
+    let last = name.file_name().unwrap_or_default();
+    // What stands behind a dot of a folder's name is no extension: `Llama-3.2-1B`.
+    let stem = if mount::is_folder(&name) { Some(last) } else { Path::new(last).file_stem() };
+    let stem = stem.unwrap_or_default().to_string_lossy();
     folder.join(format!("{stem}.mlx.safetensors"))
 }
 

@@ -9,7 +9,9 @@ use super::nodes::Nodes;
 use super::offer::Offer;
 use super::panels::findings::{self as list, Finding};
 use super::work::Keeping;
+use crate::afar;
 use crate::architecture::{self, Architecture};
+use crate::both::both;
 use crate::export::state_dict::known_share;
 use crate::filter::{Facts, Kept};
 use crate::findings::blockers::Serious;
@@ -225,8 +227,18 @@ pub struct Place {
 impl Document {
     /// From an opened checkpoint.
     pub fn of(opened: &Opened) -> Document {
+        // Of a large model the share of the weights takes as long as all the rest.
+        let (weights, mut document) = both(|| known_share(opened), || Document::without_weights(opened));
+        document.headline.weights = weights;
+        document
+    }
+
+    fn without_weights(opened: &Opened) -> Document {
         let checkpoint = &opened.checkpoint;
-        let name = checkpoint.path.file_name().unwrap_or(checkpoint.path.as_os_str()).to_string_lossy().into_owned();
+        let path = checkpoint.path.as_path();
+        // Of an address all of it: a model's name says little without whose it is.
+        let name = path.file_name().filter(|_| !afar::is_address(path)).unwrap_or(path.as_os_str());
+        let name = name.to_string_lossy().into_owned();
         let mut document = Document::new(name, opened.model.clone(), opened.triage.clone());
         document.format = checkpoint.format.name().to_owned();
         document.bytes = checkpoint.bytes;
@@ -240,7 +252,6 @@ impl Document {
         document.marks = marks(&document.findings);
         document.ops = ops::counts(opened);
         document.port = to_port::of(&opened.model, &opened.triage, &document.ops, opened.architecture.as_deref());
-        document.headline.weights = known_share(opened);
         document.nodes = Nodes::of(opened).map(Arc::new);
         if document.nodes.is_some() {
             let takes = inputs::takes(&opened.checkpoint, opened.whole_graph(), opened.outline.as_deref());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::figures;
+use t2m_checkpoint::progress::Of;
 
 /// Shortest time after which a rate is told: before that it says nothing.
 const SETTLED: Duration = Duration::from_millis(800);
@@ -16,6 +17,8 @@ pub enum Unit {
     Nodes,
     /// Bytes that are written and compared.
     Bytes,
+    /// Of the opening, each step by itself: bytes that are read, tensors, files and modules.
+    Opening(Of),
 }
 
 /// One job.
@@ -50,11 +53,19 @@ pub struct Jobs {
 impl Unit {
     const ALL: [Unit; 3] = [Unit::Layers, Unit::Nodes, Unit::Bytes];
 
+    fn is_of_bytes(self) -> bool {
+        matches!(self, Unit::Bytes | Unit::Opening(Of::Bytes))
+    }
+
     fn verb(self) -> &'static str {
         match self {
             Unit::Layers => "running",
             Unit::Nodes => "graph",
             Unit::Bytes => "writing",
+            Unit::Opening(Of::Bytes) => "reading",
+            Unit::Opening(Of::Tensors) => "tensors",
+            Unit::Opening(Of::Files) => "files",
+            Unit::Opening(Of::Modules) => "modules",
         }
     }
 }
@@ -74,17 +85,17 @@ impl Job {
 
     /// `12/54`, `34 %`
     fn count(&self) -> String {
-        match self.unit {
-            Unit::Layers | Unit::Nodes => format!("{}/{}", self.done, self.total),
-            Unit::Bytes if self.total == 0 => "0 %".to_owned(),
-            Unit::Bytes => format!("{} %", figures::percent(figures::share(self.done, self.total))),
+        match (self.unit.is_of_bytes(), self.total) {
+            (false, _) => format!("{}/{}", self.done, self.total),
+            (true, 0) => "0 %".to_owned(),
+            (true, _) => format!("{} %", figures::percent(figures::share(self.done, self.total))),
         }
     }
 
     /// In words, from all of them to what must not be missing: `running 12/54 · 8.2/s · 5 s left`, `12/54 5 s`, `12/54`.
     pub fn words(&self, now: Duration) -> [String; 3] {
         let rate = self.rate(now).map_or(String::new(), |rate| match self.unit {
-            Unit::Bytes => format!(" · {}/s", figures::bytes(rate as u64)),
+            unit if unit.is_of_bytes() => format!(" · {}/s", figures::bytes(rate as u64)),
             _ if rate >= 10.0 => format!(" · {rate:.0}/s"),
             _ => format!(" · {rate:.1}/s"),
         });

@@ -33,6 +33,20 @@ pub struct Binding {
     pub footer: Option<String>,
 }
 
+impl Binding {
+    /// Whether each of these words, in small letters, is one of its keys or in what is said of it.
+    pub fn has(&self, words: &[String]) -> bool {
+        let said = format!("{} {} {}", self.help, self.command.name(), self.group);
+        has_words(words, self.keys.iter().map(String::as_str), &said)
+    }
+}
+
+/// Whether each of these words, in small letters, is one of the keys or in a text.
+pub fn has_words<'k>(words: &[String], keys: impl Iterator<Item = &'k str>, text: &str) -> bool {
+    let (keys, text): (Vec<String>, String) = (keys.map(str::to_lowercase).collect(), text.to_lowercase());
+    words.iter().all(|word| text.contains(word.as_str()) || keys.contains(word))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -133,7 +147,7 @@ impl Keymap {
             return Err(Error::Key(name.clone()));
         }
         Keymap::of_bindings(bindings)
-            .map_err(|clashes| Error::Twice(clashes.into_iter().map(|clash| clash.key).collect()))
+            .map_err(|clashes| Error::Twice(clashes.into_iter().next().map(|clash| clash.key).unwrap_or_default()))
     }
 
     /// From rows whose keys have names that [`Key::parse`] knows.
@@ -157,6 +171,11 @@ impl Keymap {
     pub fn keys_of(&self, mode: Option<Name>, command: Command) -> &[String] {
         let binding = self.bindings.iter().find(|binding| (binding.mode, binding.command) == (mode, command));
         binding.map_or(&[], |binding| &binding.keys)
+    }
+
+    /// The first key of a command, for a sentence; where it has none, its name, by which the palette has it.
+    pub fn key(&self, mode: Option<Name>, command: Command) -> String {
+        self.keys_of(mode, command).first().map_or_else(|| command.name(), Clone::clone)
     }
 
     /// What a key means in a panel, or in the panes. Keys that leave or suspend the program, open the palette, move through
@@ -186,6 +205,16 @@ impl Keymap {
     }
 }
 
+impl Command {
+    /// Whether a key that types a character would never be this command's in a panel: text is typed then.
+    pub fn is_typed_over(self, panel: Name) -> bool {
+        let of_text = matches!(self, Command::Erase | Command::EraseAll | Command::Complete);
+        // Nothing is typed while a Python builds the model, and the line in which matches are looked for can be left.
+        let while_it_runs = panel == Name::Build && matches!(self, Command::Cancel | Command::Dismiss);
+        of_text || (panel.is_typed_in() && !while_it_runs)
+    }
+}
+
 impl Key {
     fn of(event: &KeyEvent) -> Option<Key> {
         let control = event.modifiers.contains(KeyModifiers::CONTROL);
@@ -203,15 +232,14 @@ impl Key {
     /// A key by its name: a character, or `enter`, `f1` and the like, with `ctrl-`, `alt-` and `shift-` before it.
     pub fn parse(name: &str) -> Option<Key> {
         let (mut rest, mut control, mut alt, mut shift) = (name, false, false, false);
-        for (prefix, modifier) in std::iter::repeat_n([("ctrl-", 0), ("alt-", 1), ("shift-", 2)], 3).flatten() {
-            if let Some(behind) = rest.strip_prefix(prefix).filter(|behind| !behind.is_empty()) {
-                rest = behind;
-                match modifier {
-                    0 => control = true,
-                    1 => alt = true,
-                    _ => shift = true,
-                }
+        while let Some((modifier, behind)) = rest.split_once('-').filter(|(_, behind)| !behind.is_empty()) {
+            match modifier {
+                "ctrl" => control = true,
+                "alt" => alt = true,
+                "shift" => shift = true,
+                _ => break,
             }
+            rest = behind;
         }
         if let Some((_, code)) = NAMED.iter().find(|(known, _)| *known == rest) {
             return Some(Key { code: *code, control, alt, shift });
@@ -223,6 +251,11 @@ impl Key {
         }
         let character = if control { character.to_ascii_lowercase() } else { character };
         Some(Key { code: KeyCode::Char(character), control, alt, shift })
+    }
+
+    /// Whether it types a character where text is typed.
+    pub fn is_typed(self) -> bool {
+        matches!(self.code, KeyCode::Char(_)) && !self.control && !self.alt
     }
 
     /// The names of keys that are no characters.

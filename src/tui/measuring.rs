@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use globset::GlobSet;
 
+use super::queue::Queue;
 use crate::export::run;
 use crate::export::state_dict::{Entry, Known, Why};
 use crate::figures::shape;
@@ -53,63 +53,32 @@ enum Job {
 
 /// The thread. Dropping it stops the reading.
 #[derive(Debug)]
-pub struct Worker {
-    jobs: Sender<Job>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Worker(Queue<Job>);
 
 impl Worker {
     /// Start it; events are sent to `events`.
     pub fn start(opened: Opened, events: Sender<Event>) -> Worker {
-        let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            for job in queue {
-                let last = match job {
-                    Job::Targets => Event::Targets(targets(&opened).map(Arc::new)),
-                    Job::Read(tensors) => {
-                        read(&opened, &tensors, &events, &stopped);
-                        Event::Idle
-                    }
-                };
-                if events.send(last).is_err() {
-                    return;
-                }
+        Worker(Queue::start(events, move |job, events, stop| match job {
+            Job::Targets => Event::Targets(targets(&opened).map(Arc::new)),
+            Job::Read(tensors) => {
+                read(&opened, &tensors, events, stop);
+                Event::Idle
             }
-        });
-        Worker { jobs, stop, thread: Some(thread) }
-    }
-
-    fn ask(&self, job: Job) {
-        // The thread ends with this handle, so there is somebody to receive it.
-        let _ = self.jobs.send(job);
+        }))
     }
 }
 
 impl Measurer for Worker {
     fn targets(&self) {
-        self.ask(Job::Targets);
+        self.0.ask(Job::Targets);
     }
 
     fn read(&self, tensors: Vec<TensorId>) {
-        self.stop.store(false, Ordering::SeqCst);
-        self.ask(Job::Read(tensors));
+        self.0.begin(Job::Read(tensors));
     }
 
     fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.jobs = crossbeam_channel::unbounded().0;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.0.stop();
     }
 }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`document`] | the checkpoint, with sums ready for drawing |
 //! | [`measuring`] | the thread that reads tensors for the details of a module |
+//! | `queue` | a thread with jobs, for [`measuring`] and [`converting`] |
 //! | [`offer`] | what a model of bare weights may be built by |
 //! | [`nodes`], [`ran`], [`levels`] | the graph by module and line; what its run gave; which node stands for many in a chart |
 //! | [`work`] | what is kept: marks, notes, results on record, where the user was |
@@ -14,9 +15,8 @@
 //! | [`panels`] | help, search, conversion and the like over the panes: one file each |
 //! | [`state`] | all of it; [`context`]: the parts that panes and panels may change |
 //! | [`action`], [`update`] | what can happen, and what it changes |
-//! | [`failed`] | the message where no checkpoint can be opened |
+//! | [`opening`], [`failed`] | how far the opening is; the message where no checkpoint can be opened |
 //! | [`scroll`] | how far each key moves; [`jumps`]: where the user has been |
-//! | [`scroll`] | how far each key moves |
 //! | [`jobs`] | what takes time: how far it is, how fast, how long yet |
 //! | [`field`] | a line of text that is edited |
 //! | [`takeaway`], [`clipboard`], [`editor`], [`reporting`] | what is taken out of the screen: copied, edited, reported |
@@ -27,7 +27,7 @@
 //! | [`draw`] | a frame: header and footer, with panes and panels between; the chart |
 //! | [`areas`] | where things were drawn |
 //! | [`runtime`], [`term`] | threads, signals and the terminal |
-//! | [`snapshot`], [`svg`] | a drawn buffer as text with its styles, and as a picture |
+//! | [`snapshot`], [`svg`], [`png`] | a drawn buffer as text with its styles, and as a picture |
 
 pub mod action;
 pub mod areas;
@@ -48,8 +48,11 @@ pub mod levels;
 pub mod measuring;
 pub mod nodes;
 pub mod offer;
+pub mod opening;
 pub mod panels;
 pub mod panes;
+pub mod png;
+mod queue;
 pub mod ran;
 pub mod reporting;
 pub mod runtime;

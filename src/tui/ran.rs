@@ -13,7 +13,7 @@ use crate::graph::results::{InGraph, Tally, diverges};
 use crate::graph::run::{Event, NodeResult, NodeVerdict, OutputResult, Stop};
 use crate::graph::runner::{Report, Request};
 use crate::model::{Model, ModuleId};
-use t2m_engine::{EngineState, Side};
+use t2m_engine::{Device, EngineState, Side};
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -121,7 +121,7 @@ impl Ran {
 
     /// A run from this node on, or from the first that was not reached: what was found of those before it stays. Returns what is to
     /// be asked for.
-    pub fn begin(&mut self, from: usize, seed: u64) -> Request {
+    pub fn begin(&mut self, from: usize, seed: u64, device: Option<Device>) -> Request {
         let mut kept = std::mem::take(&mut self.results);
         let outputs = self.outputs.take().unwrap_or_default();
         let number = self.number + 1;
@@ -130,7 +130,7 @@ impl Ran {
         *self = Ran { progress: Progress::Running, from, number, specs, before: outputs, ..before };
         kept.truncate(from);
         kept.into_iter().flatten().for_each(|result| self.add(result));
-        Request { number, from, seed, specs: self.specs.clone() }
+        Request { number, from, seed, specs: self.specs.clone(), device }
     }
 
     /// Take a report up. Of a run that was given up nothing is heard.

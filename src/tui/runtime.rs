@@ -34,6 +34,7 @@ use super::show;
 use super::state::{Notify, Screen, State, Trials};
 use super::term::{self, Console, Guard, Wish};
 use super::theme::{self, Level, Theme};
+use crate::afar;
 use crate::exit::Exit;
 use crate::graph::runner;
 use crate::interrupt;
@@ -151,7 +152,8 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let theme = Theme::load(&options.theme, variable)?.at(options.level);
     // A theme that was chosen need not be like the terminal; `auto` is.
     let theme = if options.theme == "auto" { theme } else { theme.painted() };
-    let mut state = State::new(options.open.checkpoint.display().to_string(), theme, options.keymap);
+    let shown = afar::shown(&options.open.checkpoint).into_owned();
+    let mut state = State::new(shown.display().to_string(), theme, options.keymap);
     state.ascii = options.ascii;
     state.mouse = options.mouse;
     state.trials = options.trials;
@@ -163,8 +165,10 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
     let (messages, inbox) = unbounded();
     let mut workers = Workers::default();
     workers.messages = Some(messages.clone());
+    workers.watch.clone_from(&options.open.watch);
     workers.reopener = again.map(|again| reopener(again, messages.clone()));
-    let title = format!("t2m-tui {}", options.open.checkpoint.display());
+    let title = format!("t2m-tui {}", shown.display());
+    workers.afar = afar::is_address(&shown).then_some(shown);
     workers.show = showing::begin(&options.show, steps, &title, options.show.size.is_some(), &messages)?;
     let code = match options.show.size {
         Some(size) => {
@@ -172,6 +176,11 @@ fn run_again(options: RunOptions, open: OpenFn, again: Option<OpenAgainFn>) -> R
             showing::on_nothing(size, &mut state, &inbox, &mut workers, &messages)
         }
         None => on_terminal(options.mouse, &mut state, (&messages, &inbox), &mut workers, open),
+    };
+    let recorded = workers.show.recorder.take().map_or(Ok(()), |mut recorder| recorder.end());
+    let code = match recorded {
+        Err(error) if code.is_ok() => Err(Error::Show(format!("the recording ended: {error}"))),
+        _ => code,
     };
     workers.keep_place(state.place());
     // Written now, whatever comes: who interrupts does not lose it.
@@ -368,6 +377,10 @@ where
             recv(tick) -> _ => {
                 dirty = true;
                 ticked = Instant::now();
+                if let (Screen::Opening(_), Some(watch)) = (&state.screen, &world.workers.watch) {
+                    let now = watch.now();
+                    perform(state, Action::Opens(now), &mut world)?;
+                }
                 perform(state, Action::Tick, &mut world)?
             }
             recv(world.kept.1) -> told => {

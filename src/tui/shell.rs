@@ -34,6 +34,7 @@ fn written_out(word: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::word;
 
@@ -53,9 +54,7 @@ mod tests {
         for hostile in ["a b", "it's", "$(touch x)", "`x`", "a\"b'c$d", "-n", "*", "größe\t\n\u{202e}end", "\\"] {
             let command = format!("printf %s {}", word(hostile));
             let output = std::process::Command::new("bash").env("LC_ALL", "C.UTF-8").args(["-c", &command]).output();
-            let Ok(output) = output else { return };
-            let wanted = if hostile == "-n" { continue } else { hostile };
-            assert_eq!(String::from_utf8_lossy(&output.stdout), wanted, "{command}");
+            assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout), hostile, "{command}");
         }
     }
 }

@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use super::action::Effect;
+use ratatui::crossterm::event::KeyEvent;
+
+use super::action::{Command, Effect};
 use super::areas::Areas;
 use super::context::Context;
 use super::failed::Failed;
 use super::jobs::{Ended, Jobs, Unit};
 use super::keymap::Keymap;
-use super::panels::{Panel, Panels};
+use super::opening::Opening;
+use super::panels::{Name, Panel, Panels};
 use super::panes::View;
 use super::theme::Theme;
+use super::work::Ask;
+use crate::afar::Fetched;
 use crate::compare::WeightSource;
 use crate::model::ModuleId;
 use crate::session;
 use crate::verify;
 use t2m_checkpoint::Dtype;
+use t2m_engine::Device;
 
 /// What a run does unless it is set otherwise.
 #[derive(Debug, Clone)]
@@ -30,11 +36,23 @@ pub struct Trials {
     pub weights: WeightSource,
     /// Whether naive twins are run as well.
     pub naive: bool,
+    /// Where MLX computes; by its own choice without one.
+    pub device: Option<Device>,
+    /// Whether MLX's default is run as well.
+    pub tf32: bool,
 }
 
 impl Default for Trials {
     fn default() -> Trials {
-        Trials { count: 8, dtypes: vec![Dtype::Float32], seed: 7, weights: WeightSource::Checkpoint, naive: false }
+        Trials {
+            count: 8,
+            dtypes: vec![Dtype::Float32],
+            seed: 7,
+            weights: WeightSource::Checkpoint,
+            naive: false,
+            device: None,
+            tf32: false,
+        }
     }
 }
 
@@ -89,6 +107,8 @@ pub struct State {
     pub tick: usize,
     /// How long the screen has been there; who drives the state sets it before each action.
     pub clock: Duration,
+    /// What was fetched of a checkpoint elsewhere; who drives the state sets it before each action.
+    pub fetched: Option<Fetched>,
     /// What goes on and takes time.
     pub jobs: Jobs,
     /// How the end of a job is told.
@@ -101,7 +121,7 @@ pub struct State {
 #[derive(Debug, Clone)]
 pub enum Screen {
     /// The checkpoint is being opened.
-    Opening(String),
+    Opening(Opening),
     /// It could not be opened.
     Failed(Failed),
     /// It is open.
@@ -131,7 +151,7 @@ impl Trials {
     /// Whether runs use other weights or dtypes than those that the program begins with, or have twins.
     pub fn is_unusual(&self) -> bool {
         let usual = Trials::default();
-        (&self.dtypes, self.weights, self.naive) != (&usual.dtypes, usual.weights, usual.naive)
+        (&self.dtypes, self.weights, self.naive, self.tf32) != (&usual.dtypes, usual.weights, usual.naive, usual.tf32)
     }
 
     /// Switch naive twins on or off; returns what to say.
@@ -144,6 +164,16 @@ impl Trials {
         }
     }
 
+    /// Switch MLX's default beside the exact run on or off; returns what to say.
+    pub fn toggle_tf32(&mut self) -> &'static str {
+        self.tf32 = !self.tf32;
+        if self.tf32 {
+            "runs show what MLX gives by default, too: with TF32 where its GPU has it"
+        } else {
+            "runs are exact alone: TF32 is off"
+        }
+    }
+
     /// A run of these modules.
     pub fn request(&self, modules: Vec<ModuleId>) -> verify::Request {
         verify::Request {
@@ -153,6 +183,8 @@ impl Trials {
             seed: self.seed,
             weights: self.weights,
             naive: self.naive,
+            device: self.device,
+            tf32: self.tf32,
         }
     }
 }
@@ -166,12 +198,13 @@ impl State {
             ascii: false,
             mouse: true,
             trials: Trials::default(),
-            screen: Screen::Opening(what),
+            screen: Screen::Opening(Opening::new(what, Duration::ZERO)),
             panels: Panels::default(),
             notice: None,
             caption: None,
             tick: 0,
             clock: Duration::ZERO,
+            fetched: None,
             jobs: Jobs::default(),
             notify: Notify::default(),
             areas: Areas::default(),
@@ -238,6 +271,21 @@ impl State {
             Screen::Open(view) => Some(view.place(self.panels.find.text(), &self.trials)),
             _ => None,
         }
+    }
+
+    /// Whether the bottom line asks where what is done here is kept.
+    pub fn asks_where(&self) -> bool {
+        let Screen::Open(view) = &self.screen else { return false };
+        self.panels.open.is_none() && view.work.keeping.ask == Ask::Asked
+    }
+
+    /// What a key means now. Where the bottom line asks something, its answers are keys that mean nothing else.
+    pub fn command_of(&self, key: &KeyEvent) -> Option<Command> {
+        let answer = || {
+            let answers = |command: &Command| matches!(command, Command::Keep(_));
+            self.keymap.command(Some(Name::Keep), key).filter(answers).filter(|_| self.asks_where())
+        };
+        self.keymap.command(self.panels.mode(), key).or_else(answer)
     }
 
     /// Whether something on screen moves by itself.

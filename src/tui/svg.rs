@@ -13,27 +13,86 @@ use super::snapshot::visible;
 use super::theme::{Rgb, Theme};
 
 /// Width of a cell: the advance of DejaVu Sans Mono at the font size below.
-const WIDTH: f64 = 8.43;
+pub(super) const WIDTH: f64 = 8.43;
 /// Height of a cell.
-const HEIGHT: f64 = 18.0;
+pub(super) const HEIGHT: f64 = 18.0;
 /// Size of the font.
-const FONT: f64 = 14.0;
+pub(super) const FONT: f64 = 14.0;
 /// Baseline of the text, from the top of its cell.
 const BASELINE: f64 = 13.4;
 /// Space around the screen.
-const MARGIN: f64 = 14.0;
+pub(super) const MARGIN: f64 = 14.0;
+/// Width of lines.
+pub(super) const STROKE: f64 = 1.3;
 /// Fonts, in order of preference.
 const FONTS: &str = "'DejaVu Sans Mono', Menlo, Consolas, monospace";
 
 /// The picture, on the background that the theme is meant for.
 pub fn svg(buffer: &Buffer, theme: &Theme) -> String {
     let mut svg = head(buffer, theme);
-    let painter = Painter { theme };
-    for (y, row) in rows(buffer).enumerate() {
-        painter.row(&mut svg, row, y as f64 * HEIGHT);
-    }
+    paint(buffer, theme, &mut svg);
     svg.push_str(END);
     svg
+}
+
+/// Draw a buffer, row by row, with a pen.
+pub(super) fn paint(buffer: &Buffer, theme: &Theme, pen: &mut impl Pen) {
+    let painter = Painter { theme };
+    for (y, row) in rows(buffer).enumerate() {
+        painter.row(pen, row, y as f64 * HEIGHT);
+    }
+}
+
+/// What a picture is drawn with. Places are in the picture's units, from the screen's upper left corner; colours are `#rrggbb`.
+pub(super) trait Pen {
+    /// The background of cells: their left upper corner, and how wide they are.
+    fn background(&mut self, x: f64, y: f64, width: f64, colour: &str);
+    /// A line below text.
+    fn underline(&mut self, x: f64, y: f64, width: f64, colour: &str);
+    /// A sign that is no text.
+    fn shape(&mut self, drawing: &Drawing, colour: &str);
+    /// Text in so many cells, the first of them at `x`; `y` is its baseline.
+    fn text(&mut self, words: &str, look: Modifier, x: f64, y: f64, colour: &str, cells: usize);
+}
+
+impl Pen for String {
+    fn background(&mut self, x: f64, y: f64, width: f64, colour: &str) {
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(self, "<rect x=\"{x:.2}\" y=\"{y}\" width=\"{width:.2}\" height=\"{HEIGHT}\" fill=\"{colour}\"/>");
+    }
+
+    fn underline(&mut self, x: f64, y: f64, width: f64, colour: &str) {
+        let _ = writeln!(
+            self,
+            "<path d=\"M{x:.2} {y:.1}h{width:.2}\" stroke=\"{colour}\" stroke-width=\"1\" fill=\"none\"/>"
+        );
+    }
+
+    fn shape(&mut self, drawing: &Drawing, colour: &str) {
+        let _ = match drawing {
+            Drawing::Stroke(path) => writeln!(
+                self,
+                "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"{STROKE}\" fill=\"none\" stroke-linecap=\"round\"/>"
+            ),
+            Drawing::Fill(path) => writeln!(self, "<path d=\"{path}\" fill=\"{colour}\"/>"),
+        };
+    }
+
+    fn text(&mut self, words: &str, look: Modifier, x: f64, y: f64, colour: &str, cells: usize) {
+        let weight = if look.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
+        let slant = if look.contains(Modifier::ITALIC) { " font-style=\"italic\"" } else { "" };
+        let length = if cells > 1 {
+            format!(" textLength=\"{:.2}\" lengthAdjust=\"spacingAndGlyphs\"", cells as f64 * WIDTH)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            self,
+            "<text x=\"{x:.2}\" y=\"{y:.1}\" fill=\"{colour}\" xml:space=\"preserve\"{weight}{slant}{length}>{}</text>",
+            xml(words)
+        );
+    }
 }
 
 /// Pictures one after the other, each with the second from which on it is shown; after so many seconds it begins anew. A row that
@@ -106,16 +165,12 @@ struct Painter<'a> {
 }
 
 impl Painter<'_> {
-    fn row(&self, svg: &mut String, row: &[Cell], y: f64) {
+    fn row(&self, pen: &mut impl Pen, row: &[Cell], y: f64) {
         let cells: Vec<(usize, &Cell)> = visible(row).collect();
         for run in cells.chunk_by(|left, right| self.background(left.1) == self.background(right.1)) {
             let (Some((first, cell)), Some((last, _))) = (run.first(), run.last()) else { continue };
             if let Some(colour) = self.background(cell) {
-                let (x, width) = (*first as f64 * WIDTH, (last - first + 1) as f64 * WIDTH);
-                let _ = writeln!(
-                    svg,
-                    "<rect x=\"{x:.2}\" y=\"{y}\" width=\"{width:.2}\" height=\"{HEIGHT}\" fill=\"{colour}\"/>"
-                );
+                pen.background(*first as f64 * WIDTH, y, (last - first + 1) as f64 * WIDTH, &colour);
             }
         }
         let alike = |left: &(usize, &Cell), right: &(usize, &Cell)| {
@@ -130,53 +185,22 @@ impl Painter<'_> {
             let words: String = run.iter().map(|(_, cell)| cell.symbol()).collect();
             let blank = words.trim().is_empty();
             let (x, colour) = (*first as f64 * WIDTH, self.foreground(cell));
-            let width = (last - first + 1) as f64 * WIDTH;
             if cell.modifier.contains(Modifier::UNDERLINED) {
-                let line = y + BASELINE + 2.5;
-                let _ = writeln!(
-                    svg,
-                    "<path d=\"M{x:.2} {line:.1}h{width:.2}\" stroke=\"{colour}\" stroke-width=\"1\" fill=\"none\"/>"
-                );
+                pen.underline(x, y + BASELINE + 2.5, (last - first + 1) as f64 * WIDTH, &colour);
             }
             if blank {
                 continue;
             }
             match words.chars().next().and_then(|sign| shape(sign, x, y)) {
-                Some(drawing) => self.shape(svg, &drawing, &colour),
-                None => self.text(svg, &words, cell, x, y, &colour, run.len()),
+                Some(drawing) => pen.shape(&drawing, &colour),
+                None => {
+                    let lead = words.len() - words.trim_start().len();
+                    let trail = words.len() - words.trim_end().len();
+                    let cells = run.len() - lead - trail;
+                    pen.text(words.trim(), cell.modifier, x + lead as f64 * WIDTH, y + BASELINE, &colour, cells);
+                }
             }
         }
-    }
-
-    fn shape(&self, svg: &mut String, drawing: &Drawing, colour: &str) {
-        let _ = match drawing {
-            Drawing::Stroke(path) => writeln!(
-                svg,
-                "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"1.3\" fill=\"none\" stroke-linecap=\"round\"/>"
-            ),
-            Drawing::Fill(path) => writeln!(svg, "<path d=\"{path}\" fill=\"{colour}\"/>"),
-        };
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn text(&self, svg: &mut String, words: &str, cell: &Cell, x: f64, y: f64, colour: &str, cells: usize) {
-        let weight = if cell.modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
-        let slant = if cell.modifier.contains(Modifier::ITALIC) { " font-style=\"italic\"" } else { "" };
-        let lead = words.len() - words.trim_start().len();
-        let (x, cells) = (x + lead as f64 * WIDTH, cells - lead);
-        let words = words.trim_start();
-        let cells = cells - (words.len() - words.trim_end().len());
-        let length = if cells > 1 {
-            format!(" textLength=\"{:.2}\" lengthAdjust=\"spacingAndGlyphs\"", cells as f64 * WIDTH)
-        } else {
-            String::new()
-        };
-        let _ = writeln!(
-            svg,
-            "<text x=\"{x:.2}\" y=\"{:.1}\" fill=\"{colour}\" xml:space=\"preserve\"{weight}{slant}{length}>{}</text>",
-            y + BASELINE,
-            xml(words.trim_end())
-        );
     }
 
     fn foreground(&self, cell: &Cell) -> String {
@@ -230,13 +254,16 @@ fn xml(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-enum Drawing {
+/// A sign as path data of SVG.
+pub(super) enum Drawing {
+    /// A line of [`STROKE`].
     Stroke(String),
+    /// What is within.
     Fill(String),
 }
 
 /// A sign as a path in the cell at `x`, `y`; `None` for those that are text.
-fn shape(sign: char, x: f64, y: f64) -> Option<Drawing> {
+pub(super) fn shape(sign: char, x: f64, y: f64) -> Option<Drawing> {
     let (w, h) = (WIDTH, HEIGHT);
     let (mx, my, right, bottom) = (x + w / 2.0, y + h / 2.0, x + w, y + h);
     let circle = |radius: f64| {

@@ -18,7 +18,7 @@ fn everything_that_is_read_stands_out_from_the_background_and_from_a_selection()
         let mut styles = vec![theme.text(), theme.muted(), theme.key(), theme.found(), theme.running(), theme.notice()];
         styles.extend(Status::ALL.map(|status| theme.status(status)));
         styles.extend(Verdict::ALL.map(|verdict| theme.verdict(verdict)));
-        styles.extend([Severity::Breaks, Severity::Differs, Severity::Harmless].map(|at| theme.severity(at)));
+        styles.extend(Severity::ALL.map(|at| theme.severity(at)));
         styles.extend([theme.title(true), theme.title(false), theme.mark(), theme.bar()]);
         let selection = theme.colours.selection.0.unwrap();
         for background in [theme.background, selection] {

@@ -11,10 +11,12 @@ use super::document::Document;
 use super::failed::Failed;
 use super::jobs::{Ended, Unit};
 use super::jumps::{self, Place};
+use super::keymap::Keymap;
+use super::opening::Opening;
 use super::panels::{self, Name, Panel, Panels, Then};
 use super::panes::{self, Pane, View};
 use super::state::{Bell, Screen, State};
-use super::work;
+use super::work::{self, Ask};
 use crate::exit::Exit;
 use crate::figures::time;
 use crate::filter::Filter;
@@ -25,10 +27,6 @@ use crate::verify;
 /// Modules of a model whose rows are put in order for each layer that ends; larger ones wait for the next tick.
 const AT_ONCE: usize = 5_000;
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
-/// What is said where the file holds a graph.
-const GRAPH: &str = "this file holds a graph: r runs it node by node, v shows its nodes";
-/// What is said where a model may be built.
-const OFFER: &str = "not everything about these modules is known: p asks your own Python";
 
 /// Change the state; return what has to be done outside.
 pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
@@ -40,11 +38,14 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Command(Command::Screenshot) => effects.push(Effect::Screenshot),
         Action::Caption(words) => state.caption = words,
         Action::Said(words) => state.notice = Some(words),
+        Action::Opens(now) => {
+            if let Screen::Opening(opening) = &mut state.screen {
+                opening.hear(now, state.clock);
+            }
+        }
         Action::Opened(document) => {
             tell(state, &mut effects, "the file is open", state.clock);
-            let offer = document.offer.wanted.then(|| OFFER.to_owned());
-            let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
-            state.notice = document.about.alarm().or(offer).or(graph);
+            state.notice = document.about.alarm().or_else(|| advice(&state.keymap, &document));
             state.panels = Default::default();
             opened(state, document);
         }
@@ -82,7 +83,19 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
     }
     before.leave(state);
     keeps(state, &effects);
+    settle(state, &mut effects);
     effects
+}
+
+/// Who leaves without an answer where things are kept is content with where they are, and is not asked again.
+fn settle(state: &mut State, effects: &mut Vec<Effect>) {
+    let leaves = effects.iter().position(|effect| matches!(effect, Effect::Quit(Exit::Fine)));
+    if let (Some(at), Screen::Open(view)) = (leaves, &mut state.screen)
+        && view.work.keeping.ask == Ask::Asked
+    {
+        view.work.keeping.ask = Ask::Answered;
+        effects.insert(at, Effect::Answer(view.work.keeping.place.clone()));
+    }
 }
 
 /// Where the user was before something happened.
@@ -133,9 +146,12 @@ fn jobs(state: &mut State, effects: &mut Vec<Effect>) {
     }
     for Ended { job, took } in state.note_jobs() {
         let what = match job.unit {
+            Unit::Layers if job.total == 1 => "the layer has run".to_owned(),
             Unit::Layers => format!("{} layers have run", job.total),
             Unit::Nodes => format!("the graph's {} nodes have run", job.total),
             Unit::Bytes => "the conversion is over".to_owned(),
+            // The end of the opening is told by what is open.
+            Unit::Opening(_) => continue,
         };
         tell(state, effects, &what, took);
     }
@@ -149,6 +165,18 @@ fn tell(state: &State, effects: &mut Vec<Effect>, what: &str, took: Duration) {
     if state.notify.by != Bell::Off && took >= state.notify.after {
         effects.push(Effect::Notify(format!("t2m-tui: {what}, {}", time(took))));
     }
+}
+
+/// What can be done with a file that has just been opened, where that is not plain to see.
+fn advice(keymap: &Keymap, document: &Document) -> Option<String> {
+    let key = |command| keymap.key(None, command);
+    if document.offer.wanted {
+        let asks = key(Command::Open(Name::Build));
+        return Some(format!("not everything about these modules is known: {asks} asks your own Python"));
+    }
+    let (runs, shows) = (key(Command::RunGraph), key(Command::Nodes));
+    let words = format!("this file holds a graph: {runs} runs it node by node, {shows} shows its nodes");
+    document.nodes.is_some().then_some(words)
 }
 
 /// A file is there: what is kept of it is taken up where it was left.
@@ -167,7 +195,7 @@ fn opened(state: &mut State, document: Arc<Document>) {
     state.screen = Screen::Open(Box::new(view));
 }
 
-/// Something is kept for the first time: say where, or why it is not.
+/// Something is kept for the first time: ask where, or say why it is not.
 fn keeps(state: &mut State, effects: &[Effect]) {
     let kept = |effect: &Effect| match effect {
         Effect::Keep(Change::Screen(_) | Change::Move(_)) => false,
@@ -175,12 +203,12 @@ fn keeps(state: &mut State, effects: &[Effect]) {
         _ => false,
     };
     let Screen::Open(view) = &mut state.screen else { return };
-    // What is said already stays, and this waits for the next time.
-    if !view.work.is_kept() || state.notice.is_some() || !effects.iter().any(kept) {
+    if !view.work.is_kept() || !effects.iter().any(kept) {
         return;
     }
-    if let Some(words) = view.work.say_once() {
-        state.notice = Some(words);
+    // What is said already stays, and this waits for the next time.
+    if state.notice.is_none() || view.work.unkept.is_none() {
+        state.notice = state.notice.take().or(view.work.keeps());
     }
 }
 
@@ -197,7 +225,7 @@ fn built(state: &mut State, document: Arc<Document>) {
     let known_as = document.about.known_as.clone().unwrap_or_default();
     **view = View::again(view, document);
     state.panels = Panels::default();
-    state.notice = Some(format!("{known_as}: i says more"));
+    state.notice = Some(format!("{known_as}: {} says more", state.keymap.key(None, Command::Open(Name::About))));
 }
 
 /// While a file is being written no model is built, since that would end the writing.
@@ -248,12 +276,14 @@ fn reopen(state: &mut State, effects: &mut Vec<Effect>) {
     }
     let (Some(dict), Screen::Open(view)) = (chosen, &state.screen) else { return };
     let name = format!("{} ({dict})", view.document.name);
-    state.screen = Screen::Opening(name);
+    state.screen = Screen::Opening(Opening::new(name, state.clock));
 }
 
 fn on_screen(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
     match (&mut state.screen, action) {
-        (Screen::Opening(_), Action::Command(Command::Quit)) => effects.push(Effect::Quit(Exit::Fine)),
+        (Screen::Opening(_), Action::Command(Command::Quit | Command::Dismiss)) => {
+            effects.push(Effect::Quit(Exit::Fine))
+        }
         (Screen::Failed(failed), Action::Command(command)) => failed.command(command, effects),
         (Screen::Open(_), action) => on_open(state, action, effects),
         _ => {}
@@ -387,6 +417,7 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     let Some((mut context, panels)) = state.context(effects) else { return };
     match command {
         Command::Quit if at_stake => panels.open(Name::Leave, &mut context),
+        Command::Keep(at) => panels::keep::answer(at, &mut context),
         Command::Open(name) => panels.open(name, &mut context),
         Command::RunGraph if panes::graph::asks(context.view) => panels.open(Name::Inputs, &mut context),
         Command::Quit => context.effects.push(Effect::Quit(Exit::Fine)),

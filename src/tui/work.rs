@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::action::Effect;
 use super::document::Document;
 use super::panes::View;
+use super::panes::tree::order::Order;
 use super::ran::Progress;
 use super::state::Trials;
 use crate::filter::{Filter, Kept};
@@ -33,8 +34,20 @@ pub struct Keeping {
     pub state: Result<Store, String>,
     /// Its file beside the checkpoint, or why there is none.
     pub beside: Result<Store, String>,
-    /// Whether the user is to be asked where it is kept.
-    pub ask: bool,
+    /// Whether the user is asked where it is kept.
+    pub ask: Ask,
+}
+
+/// Whether somebody has said where things are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ask {
+    /// Yes: by an option, in the configuration, or on the screen.
+    #[default]
+    Answered,
+    /// No. It is asked once there is something to keep.
+    ToAsk,
+    /// It is asked now, in the bottom line, until it is answered.
+    Asked,
 }
 
 impl Default for Keeping {
@@ -48,7 +61,7 @@ impl Default for Keeping {
             unkept: None,
             state: none(),
             beside: none(),
-            ask: false,
+            ask: Ask::Answered,
         }
     }
 }
@@ -69,6 +82,7 @@ impl Keeping {
             Place::File(_) => found(place).map(Some),
         };
         let unkept = loaded.unkept.clone().or(store.as_ref().err().cloned());
+        let ask = if ask { Ask::ToAsk } else { Ask::Answered };
         Keeping { loaded, place: place.clone(), store: store.unwrap_or_default(), unkept, state, beside, ask }
     }
 
@@ -168,14 +182,14 @@ impl Work {
         self.notes.iter().filter(|(_, note)| !note.is_empty())
     }
 
-    /// What is said as something is kept: that it is not, or where, with the key that chooses another place; each once.
-    pub fn say_once(&mut self) -> Option<String> {
-        if let Some(why) = self.unkept.clone().filter(|_| !self.told) {
-            self.told = true;
-            return Some(why);
+    /// Something is kept. What is said of that, once: that it is not. Who has not said where it is to be kept is asked.
+    pub fn keeps(&mut self) -> Option<String> {
+        if self.unkept.is_none() && self.keeping.ask == Ask::ToAsk {
+            self.keeping.ask = Ask::Asked;
         }
-        let ask = std::mem::take(&mut self.keeping.ask) && self.unkept.is_none();
-        ask.then(|| "this is kept in the state folder: K keeps it beside the file, or nowhere".to_owned())
+        let why = self.unkept.clone().filter(|_| !self.told)?;
+        self.told = true;
+        Some(why)
     }
 
     /// Where it is kept, in words: `in /home/…/sessions/ab12.json`, `until you quit`.
@@ -223,6 +237,7 @@ pub fn setting(trials: &Trials) -> Setting {
         trials: trials.count,
         seed: trials.seed,
         twins: trials.naive,
+        tf32: trials.tf32,
     }
 }
 
@@ -255,7 +270,7 @@ impl View {
         if (&known.mark, &known.note) == (&mark, &note) {
             return;
         }
-        let at = session::Time::default();
+        let at = session::Time::now();
         self.work.notes.insert(about.clone(), Note { mark: mark.clone(), note: note.clone(), at });
         self.work.count(&self.document);
         effects.push(Effect::Keep(Change::Noted(about, mark, note)));
@@ -295,7 +310,7 @@ impl View {
         }
         let op = |index: usize| nodes.and_then(|nodes| nodes.get(nodes.row_of(index)?)).map(|row| row.op().to_owned());
         let run = GraphRun {
-            at: session::Time::default(),
+            at: session::Time::now(),
             nodes: nodes.map_or(0, |nodes| nodes.all.len()),
             verdicts,
             first_divergence: ran.first_divergence().map(|index| (index, op(index).unwrap_or_default())),
@@ -305,6 +320,7 @@ impl View {
             },
             engines: Engines { torch: info(&ran.torch), mlx: info(&ran.mlx) },
         };
+        self.work.graph = Some(run.clone());
         effects.push(Effect::Keep(Change::Graph(Box::new(run))));
     }
 
@@ -343,9 +359,14 @@ impl View {
             open: open.into_iter().map(path).collect(),
             search: search.to_owned(),
             filter: self.tree.filter.to_string(),
+            order: self.tree.order().word().to_owned(),
+            grouped: self.tree.is_grouped(),
+            unfolded: if self.tree.is_grouped() { self.tree.unfolded() } else { Vec::new() },
+            panes: self.stand(),
             weights: trials.weights,
             half,
             twins: trials.naive,
+            tf32: trials.tf32,
             ..Screen::default()
         }
     }
@@ -356,14 +377,18 @@ impl View {
         let (folded, open): (Vec<_>, Vec<_>) =
             (screen.folded.iter().filter_map(find).collect(), screen.open.iter().filter_map(find).collect());
         let selected = find(&screen.selected);
+        let order = Order::ALL.into_iter().find(|order| order.word() == screen.order).unwrap_or_default();
+        self.tree.unfold(&screen.unfolded);
+        self.tree.arrange(order, screen.grouped);
+        if let Some(panes) = &screen.panes {
+            self.let_stand(panes);
+        }
         // One of another version may ask for what there is not: then everything is shown.
         self.set_filter(Filter::parse(&screen.filter).unwrap_or_default());
         // The filter has opened what it wants; what the user has folded since is folded.
         self.tree.set_folds(&self.document, &folded, &open);
-        if let Some(selected) = selected
-            && self.tree.row_of(selected).is_some()
-        {
-            self.tree.selected = selected;
+        if let Some(selected) = selected {
+            self.tree.resume_at(&self.document, selected);
         }
         self.tree.follow = true;
     }
@@ -373,6 +398,8 @@ impl View {
 pub fn resume(trials: &mut Trials, screen: &Screen) {
     trials.weights = screen.weights;
     trials.naive = screen.twins;
+    // What the call asks for holds as well.
+    trials.tf32 |= screen.tf32;
     let half = trials.dtypes.iter().any(|dtype| matches!(dtype, Dtype::Float16 | Dtype::BFloat16));
     if half != screen.half {
         let _ = trials.toggle_half();

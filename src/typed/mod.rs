@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::{Evidence, Model, Module, ModuleId, Origin};
+use crate::registry::bounds;
 use crate::registry::constructors::{Constructor, constructor};
 use crate::registry::plausible::plausible;
 use crate::registry::{Registry, RowStatus};
@@ -258,6 +259,11 @@ fn with(module: &Module, edit: &Edit, weight: Option<&[u64]>, registry: &Registr
     let known = constructor(&module.class);
     if let Some(known) = known.filter(|known| !known.names().any(|name| name == edit.attribute)) {
         return Err(format!("{} has no `{}`; it has {}", module.short_class(), quoted(&edit.attribute), listed(known)));
+    }
+    if let Some(reason) =
+        known.and_then(|known| bounds::refusal(known, &edit.attribute, &edit.value, &module.attributes))
+    {
+        return Err(reason);
     }
     let mut attributes = Map::clone(&module.attributes);
     let value = known.map_or_else(|| edit.value.clone(), |known| known.spread(&edit.attribute, edit.value.clone()));

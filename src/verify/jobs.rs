@@ -6,6 +6,7 @@ use crate::compare::WeightSource;
 use crate::compare::{Trial, Verdict};
 use crate::plan::Plan;
 use t2m_checkpoint::{Dtype, TensorData};
+use t2m_engine::Device;
 use t2m_engine::client::CancelToken;
 
 use super::judge::Terms;
@@ -33,11 +34,11 @@ pub struct Outcome {
 }
 
 /// Run jobs in float32, `trials` trials each with consecutive seeds, and wait for them. The engines are started for
-/// this and stopped afterwards.
-pub fn run(jobs: &[Job], trials: usize, seed: u64, deadline: Duration) -> Vec<Outcome> {
+/// this and stopped afterwards, MLX on that device, or by its own choice.
+pub fn run(jobs: &[Job], trials: usize, seed: u64, deadline: Duration, device: Option<Device>) -> Vec<Outcome> {
     let cancel = CancelToken::default();
     let mut engines = Pair::new(deadline, &cancel, |_, _| {});
-    engines.allow_start();
+    engines.compute_on(device, false);
     jobs.iter().map(|job| run_job(&mut engines, cancel.generation(), job, trials, seed)).collect()
 }
 
@@ -47,10 +48,8 @@ fn run_job(engines: &mut Pair, generation: u64, job: &Job, trials: usize, seed: 
     let nothing = Weights { torch: Vec::new(), mlx: Vec::new() };
     let all = || {
         engines.load(generation, &job.plan, nothing)?;
-        for trial in 0..trials as u64 {
-            outcome.trials.push(engines.trial(generation, &terms, seed.wrapping_add(trial))?);
-        }
-        Ok(())
+        let seeds: Vec<u64> = (0..trials as u64).map(|trial| seed.wrapping_add(trial)).collect();
+        engines.trials(generation, &terms, &seeds, |trial| outcome.trials.push(trial))
     };
     let failed = all().err();
     outcome.verdict = outcome.trials.iter().map(|trial| trial.verdict).max().unwrap_or(Verdict::NotRun);

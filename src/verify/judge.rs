@@ -1,8 +1,12 @@
 //! From the outputs of both sides to a trial.
 
+use std::borrow::Cow;
+
 use crate::compare::WeightSource;
-use crate::compare::statistics::{difference, unravel};
-use crate::compare::{Apart, Trial, Verdict, tolerance, worst};
+use crate::compare::pass::pass_everywhere;
+use crate::compare::spread::{Spread, spread};
+use crate::compare::statistics::unravel;
+use crate::compare::{Apart, Trial, Verdict, worst};
 use crate::plan::{Output, Plan, weights};
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::client;
@@ -28,9 +32,10 @@ impl Terms<'_> {
     ///
     /// # Errors
     /// There is nothing to compare; says why.
-    pub fn judge(&self, seed: u64, inputs: &[TensorData], outputs: &Outputs) -> Result<Trial, String> {
+    pub fn judge(&self, seed: u64, inputs: &[Vec<usize>], outputs: &Outputs) -> Result<Trial, String> {
         let wanted = self.plan.outputs.len();
-        for (library, given) in [("libtorch", &outputs.torch), ("mlx", &outputs.mlx)] {
+        let given = [("libtorch", &outputs.torch), ("mlx", &outputs.mlx), ("libtorch in float64", &outputs.arbiter)];
+        for (library, given) in given {
             if given.tensors.len() != wanted {
                 return Err(format!("{library} gave {} outputs where {wanted} were expected", given.tensors.len()));
             }
@@ -40,7 +45,7 @@ impl Terms<'_> {
             let three = [&outputs.torch, &outputs.mlx, &outputs.arbiter].map(|of| &of.tensors[at]);
             let mut trial = self.compare(output, three)?;
             trial.seed = seed;
-            trial.input_shapes = inputs.iter().map(|input| input.shape.clone()).collect();
+            trial.input_shapes = inputs.to_vec();
             trial.output = (wanted > 1).then(|| output.name.to_owned());
             (trial.ms_torch, trial.ms_mlx) = (outputs.torch.milliseconds, outputs.mlx.milliseconds);
             trials.push(trial);
@@ -54,20 +59,24 @@ impl Terms<'_> {
         let mlx_dtype = mlx.dtype;
         let mlx = match &output.to_torch {
             Some(axes) if axes.len() == mlx.shape.len() => {
-                weights::permute(mlx, axes).map_err(|error| error.to_string())?
+                Cow::Owned(weights::permute(mlx, axes).map_err(|error| error.to_string())?)
             }
-            _ => mlx.clone(),
+            _ => Cow::Borrowed(mlx),
         };
-        let numbers =
-            |tensor: &TensorData| tensor.to_f64().ok_or_else(|| format!("an output in {}", tensor.dtype.name()));
-        let (reference, values, exact) = (numbers(torch)?, numbers(&mlx)?, numbers(arbiter)?);
+        if arbiter.shape != torch.shape {
+            let (single, double) = (&torch.shape, &arbiter.shape);
+            return Err(format!("libtorch's output has shape {single:?} in {}, {double:?} in float64", dtype.name()));
+        }
+        let unread = |dtype: Dtype| format!("an output in {}", dtype.name());
+        // Outputs of different shapes cannot be subtracted: only the shapes are shown.
+        let same_shape = mlx.shape == torch.shape;
+        let pass = pass_everywhere(torch, arbiter, if same_shape { &mlx } else { torch }).map_err(unread)?;
         // Two outputs that are all NaN agree, which proves nothing.
-        if !reference.is_empty() && !reference.iter().any(|value| value.is_finite()) {
+        if !pass.any_finite && !torch.bytes.is_empty() {
             let dtype = dtype.name();
             return Err(format!("torch's output in {dtype} holds no finite number: there is nothing to compare"));
         }
-        let scale = tolerance::scale(&reference);
-        let torch_vs_f64 = difference(&exact, &reference, 0.0).max_abs;
+        let (scale, torch_vs_f64) = (pass.scale, pass.torch_vs_f64);
         let tolerance = plan.bound.tolerance(dtype, scale, torch_vs_f64);
 
         let mut trial = Trial {
@@ -87,19 +96,21 @@ impl Terms<'_> {
             ms_mlx: 0.0,
             mlx_shape: mlx.shape.clone(),
             verdict: Verdict::Broken,
+            tf32: None,
         };
-        // Outputs of different shapes cannot be subtracted: only the shapes are shown.
-        if mlx.shape == torch.shape {
-            let apart = difference(&reference, &values, tolerance);
-            trial.verdict = plan.bound.judge(dtype, scale, tolerance, apart.max_abs);
+        if same_shape {
+            // Where nothing differs the rest is known.
+            let rest =
+                if pass.max_abs > 0.0 { spread(torch, &mlx, tolerance).map_err(unread)? } else { Spread::default() };
+            trial.verdict = plan.bound.judge(dtype, scale, tolerance, pass.max_abs);
             trial.apart = Some(Apart {
-                max_abs: apart.max_abs,
-                mean_abs: apart.mean_abs,
-                max_rel: apart.max_rel,
-                p99_abs: apart.p99_abs,
-                cosine: apart.cosine,
-                worst_index: unravel(apart.worst, &torch.shape),
-                mlx_vs_f64: difference(&exact, &values, 0.0).max_abs,
+                max_abs: pass.max_abs,
+                mean_abs: pass.mean_abs,
+                max_rel: rest.max_rel,
+                p99_abs: rest.p99_abs,
+                cosine: pass.cosine,
+                worst_index: unravel(pass.worst, &torch.shape),
+                mlx_vs_f64: pass.mlx_vs_f64,
             });
         }
         Ok(trial)

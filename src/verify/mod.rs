@@ -1,7 +1,10 @@
 //! Running modules through both engines: trials as events, for the screen and the reports alike.
 
+mod ahead;
+mod inputs;
 mod jobs;
 mod judge;
+pub mod keeping;
 mod pair;
 mod renamed;
 mod results;
@@ -9,7 +12,7 @@ mod tensors;
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -23,11 +26,12 @@ use crate::plan::naive;
 use crate::plan::{Plan, Refusal};
 use crate::threads;
 use crate::triage::ModuleTriage;
+use ahead::Ahead;
 use judge::Terms;
 use pair::{Pair, Stop};
 use t2m_checkpoint::Dtype;
 use t2m_engine::client::CancelToken;
-use t2m_engine::{EngineState, Side};
+use t2m_engine::{Device, EngineState, Side};
 use tensors::Weights;
 
 pub use jobs::{Job, Outcome, run};
@@ -53,6 +57,10 @@ pub struct Request {
     pub weights: WeightSource,
     /// Whether the layers are also run as a plain rename would convert them.
     pub naive: bool,
+    /// Where MLX computes; by its own choice without one.
+    pub device: Option<Device>,
+    /// Whether float32 is also run as MLX does it by default, with TF32 where its GPU has that.
+    pub tf32: bool,
 }
 
 /// A layer as a plain rename would convert it, run beside the right conversion.
@@ -188,10 +196,15 @@ struct Series<'a> {
     plan: &'a Plan,
     dtype: Dtype,
     seeds: Vec<u64>,
+    /// What it computes with, if that was read.
+    weights: Option<Result<Weights, String>>,
 }
+
 struct Worker {
     opened: Opened,
     engines: Pair,
+    /// What was read while the module before ran.
+    ahead: Option<Ahead>,
     cancel: CancelToken,
     events: Sender<Event>,
 }
@@ -200,29 +213,40 @@ impl Worker {
     fn new(opened: Opened, deadline: Duration, cancel: CancelToken, events: Sender<Event>) -> Worker {
         let listener = events.clone();
         let engines = Pair::new(deadline, &cancel, move |side, state| drop(listener.send(Event::Engine(side, state))));
-        Worker { engines, opened, cancel, events }
+        Worker { engines, opened, ahead: None, cancel, events }
     }
 
     fn run(&mut self, queued: &Queued) {
+        self.engines.compute_on(queued.request.device, queued.request.tf32);
         self.engines.allow_start();
         if queued.request.modules.is_empty() {
             // Who asks for nothing wants to know which engines there are: that is told as they start, or fail to.
             let _ = self.engines.start();
         }
         let mut cancelled = false;
-        for &module in &queued.request.modules {
+        let (request, opened) = (&queued.request, &self.opened.clone());
+        for (at, &module) in request.modules.iter().enumerate() {
             cancelled = cancelled || self.cancel.generation() != queued.generation;
             if cancelled {
                 break;
             }
-            // A panic here is a bug, but no reason to lose the remaining layers.
-            let run = AssertUnwindSafe(|| self.run_module(&queued.request, queued.generation, module));
-            cancelled = catch_unwind(run).unwrap_or_else(|_| {
-                let reason = Some("the program panicked over this layer, which is a bug of ours".to_owned());
-                self.tell(Event::Finished { module, verdict: Verdict::Failed, reason });
-                false
+            // Nothing is read for a run that there cannot be.
+            let next = request.modules.get(at + 1).filter(|_| self.engines.is_ready());
+            let next_ahead = thread::scope(|scope| {
+                let reader = next.map(|&next| scope.spawn(move || Ahead::read(opened, request, next)));
+                // A panic here is a bug, but no reason to lose the remaining layers.
+                let run = AssertUnwindSafe(|| self.run_module(request, queued.generation, module));
+                cancelled = catch_unwind(run).unwrap_or_else(|_| {
+                    let reason = Some("the program panicked over this layer, which is a bug of ours".to_owned());
+                    self.tell(Event::Finished { module, verdict: Verdict::Failed, reason });
+                    false
+                });
+                // What panics there does so again where it is needed.
+                reader.and_then(|reader| reader.join().ok().flatten())
             });
+            self.ahead = next_ahead;
         }
+        self.ahead = None;
         self.tell(Event::Done { cancelled });
     }
 
@@ -279,14 +303,16 @@ impl Worker {
     ) -> Option<(Verdict, Option<String>)> {
         let mut worst: Option<(Verdict, Option<String>)> = None;
         let trials = request.trials.max(plans.len());
+        let mut ahead = self.ahead.take().and_then(|ahead| ahead.of(module, dtype)).filter(|_| plans.len() == 1);
         for (at, Planned { plan, with: assumed }) in plans.iter().enumerate() {
             // The inputs are dealt out: each conversion has one at least.
             let seeds = (at..trials).step_by(plans.len()).map(|trial| request.seed.wrapping_add(trial as u64));
             let outcome = match plan {
                 Ok(plan) => {
-                    let series = Series { plan, dtype, seeds: seeds.collect() };
-                    self.run_series(request, generation, module, &series, |worker, trial| {
-                        worker.tell(Event::Trial { module, trial: Box::new(trial) });
+                    let series = Series { plan, dtype, seeds: seeds.collect(), weights: ahead.take() };
+                    let events = self.events.clone();
+                    self.run_series(request, generation, module, series, |trial| {
+                        let _ = events.send(Event::Trial { module, trial: Box::new(trial) });
                     })
                 }
                 Err(reason) => Err(Stop::Failed(reason.clone())),
@@ -324,8 +350,8 @@ impl Worker {
     ) -> Option<Twin> {
         let mut trials = Vec::new();
         let seeds = (0..request.trials as u64).map(|trial| request.seed.wrapping_add(trial)).collect();
-        let series = Series { plan, dtype: Dtype::Float32, seeds };
-        let outcome = self.run_series(request, generation, module, &series, |_, trial| trials.push(trial));
+        let series = Series { plan, dtype: Dtype::Float32, seeds, weights: None };
+        let outcome = self.run_series(request, generation, module, series, |trial| trials.push(trial));
         let (verdict, reason) = match outcome {
             Ok(outcome) => outcome,
             Err(Stop::Failed(reason) | Stop::Absent(reason)) => (Verdict::Failed, Some(reason)),
@@ -341,14 +367,14 @@ impl Worker {
         request: &Request,
         generation: u64,
         module: ModuleId,
-        series: &Series<'_>,
-        mut tell: impl FnMut(&Worker, Trial),
+        series: Series<'_>,
+        mut tell: impl FnMut(Trial),
     ) -> Result<(Verdict, Option<String>), Stop> {
-        let &Series { plan, dtype, ref seeds } = series;
+        let Series { plan, dtype, seeds, weights } = series;
         // Before anything is read for a run that there cannot be.
         self.engines.start()?;
-        let source = (request.weights == WeightSource::Random).then_some(request.seed);
-        let weights = Weights::read(&self.opened, module, plan, dtype, source).map_err(Stop::Failed)?;
+        let read = || Weights::read(&self.opened, module, plan, dtype, ahead::source(request));
+        let weights = weights.unwrap_or_else(read).map_err(Stop::Failed)?;
         if let Some(name) = weights.zero() {
             return Err(Stop::Mute(format!(
                 "`{name}` is all zero in this file, which says nothing of where it was moved"
@@ -358,12 +384,11 @@ impl Worker {
         let terms = Terms { plan, given: &[], dtype, weights: request.weights };
 
         let (mut worst, mut reason) = (Verdict::Exact, None);
-        for &seed in seeds {
-            let trial = self.engines.trial(generation, &terms, seed)?;
+        self.engines.trials(generation, &terms, &seeds, |trial| {
             worst = worst.max(trial.verdict);
-            reason = reason.or_else(|| trial.complaint());
-            tell(self, trial);
-        }
+            reason = reason.take().or_else(|| trial.complaint());
+            tell(trial);
+        })?;
         Ok((worst, reason))
     }
 

@@ -66,6 +66,12 @@ impl Layer {
         compare::worst(self.trials.iter().filter(|trial| trial.dtype == dtype))
     }
 
+    /// The worst of what MLX gives by default, TF32 and all, and the trial that it belongs to; `None` where nobody asked.
+    pub fn worst_by_default(&self) -> Option<Trial> {
+        let all: Vec<Trial> = self.judged().filter_map(Trial::by_default).collect();
+        compare::worst(all.iter()).cloned()
+    }
+
     /// The verdict, once there is one.
     pub fn verdict(&self) -> Option<Verdict> {
         match self.progress {

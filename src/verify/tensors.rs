@@ -6,14 +6,17 @@ use crate::plan::{Input, Plan, random, weights};
 use t2m_checkpoint::escape::quoted;
 use t2m_checkpoint::{Dtype, Tensor, TensorData};
 
-/// An input as MLX takes it.
-pub(super) fn mlx_input(data: &TensorData, input: &Input) -> Result<TensorData, String> {
+/// An input as MLX takes it; `None` where that is what torch takes.
+pub(super) fn mlx_input(data: &TensorData, input: &Input) -> Result<Option<TensorData>, String> {
     let moved = match &input.to_mlx {
-        Some(axes) => weights::permute(data, axes).map_err(|error| error.to_string())?,
-        None => data.clone(),
+        Some(axes) => Some(weights::permute(data, axes).map_err(|error| error.to_string())?),
+        None => None,
     };
+    if data.dtype != Dtype::Int64 {
+        return Ok(moved);
+    }
     // MLX indexes with 32-bit integers.
-    Ok(if moved.dtype == Dtype::Int64 { moved.cast(Dtype::Int32).unwrap_or(moved) } else { moved })
+    Ok(moved.as_ref().unwrap_or(data).cast(Dtype::Int32).or(moved))
 }
 
 /// A module's tensors for both sides, in the trial's dtype.
@@ -42,7 +45,7 @@ impl Weights {
             let source = |name: &String| read.torch.iter().find(|(known, _)| known == name).map(|(_, data)| data);
             let sources: Vec<&TensorData> = movement.from.iter().filter_map(source).collect();
             let moved = movement.apply(&sources).map_err(|error| error.to_string())?;
-            let moved = moved.cast(dtype).unwrap_or(moved);
+            let moved = if moved.dtype == dtype { moved } else { moved.cast(dtype).unwrap_or(moved) };
             read.mlx.push((movement.to.clone(), moved));
         }
         Ok(read)
@@ -75,6 +78,9 @@ fn read_tensor(
         None => opened.checkpoint.read(id).map_err(|error| error.to_string())?,
     };
     let from = data.dtype;
+    if from == dtype {
+        return Ok(data);
+    }
     data.cast(dtype).ok_or_else(|| format!("`{}` is {}, which cannot be computed with", quoted(name), from.name()))
 }
 

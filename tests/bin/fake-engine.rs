@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::Map;
 use t2m_checkpoint::{Dtype, TensorData};
-use t2m_engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, write_frame};
+use t2m_engine::memory::Memory;
+use t2m_engine::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, read_frame_in, write_frame};
 use t2m_engine::serve::{Engine, serve};
 use t2m_engine::{EngineInfo, ModuleSpec};
 
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
         Some("--flood") => flood(),
         Some("--deaf") => deaf(),
         Some("--closing") => closing(),
+        Some("--memory-unasked") => in_memory(false),
+        Some("--memory-cut") => in_memory(true),
         Some("--silent") => {
             eprintln!("no licence");
             return ExitCode::from(3);
@@ -270,6 +273,36 @@ fn flood() -> io::Result<()> {
 fn deaf() -> io::Result<()> {
     greet(&mut io::stdin().lock(), &mut io::stdout().lock())?;
     hang();
+}
+
+/// Answers a run in memory: in none that it took, or in one that it cut off.
+fn in_memory(takes: bool) -> io::Result<()> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    while let Some((request, _)) = read_frame_in::<Request>(&mut input)? {
+        match request {
+            Request::Hello { memory, .. } => {
+                if let Some(offer) = memory.filter(|_| takes) {
+                    Memory::accept(offer).ok_or(io::ErrorKind::NotFound)?;
+                    std::fs::File::options()
+                        .write(true)
+                        .open(format!("/dev/fd/{}", offer.descriptor))?
+                        .set_len(5000)?;
+                }
+                write_frame(&mut output, &Reply::Hello(info(VERSION)), &[])?;
+            }
+            Request::Load { id, generation, .. } => write_frame(&mut output, &Reply::Loaded { id, generation }, &[])?,
+            Request::Run { id, generation, .. } => {
+                let header = TensorHeader { name: String::new(), dtype: Dtype::Int8, shape: vec![100_000] };
+                let mut frame = Vec::new();
+                write_frame(&mut frame, &Reply::Ran { id, generation, outputs: vec![header], milliseconds: 1.0 }, &[])?;
+                frame[4..12].copy_from_slice(&(100_000u64 | 1 << 63).to_le_bytes());
+                output.write_all(&frame)?;
+                output.flush()?;
+            }
+            Request::Step { .. } | Request::Cancel { .. } => {}
+        }
+    }
+    Ok(())
 }
 
 /// Closes its output at the first request, and lives on.

@@ -2,12 +2,14 @@
 //! property tests and the fuzzer make the bytes that say what happens.
 
 use std::io::Cursor;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use t2m_checkpoint::{Dtype, TensorData};
 use t2m_engine::conversation::{Asked, Conversation, LAST_LOOK, Outcome, Wants};
 use t2m_engine::graph::{Ran, RanHeader, ResultHeader};
-use t2m_engine::protocol::{Reply, TensorHeader, VERSION, read_frame, split_payload, write_frame};
+use t2m_engine::memory::Memory;
+use t2m_engine::protocol::{Payload, Reply, TensorHeader, VERSION, read_frame_in, write_frame};
 use t2m_engine::{EngineInfo, Side};
 
 /// Memory that a conversation may take beside what has arrived, and how many times that. JSON takes more as values than as
@@ -18,7 +20,7 @@ pub const MEMORY_RATIO: usize = 64;
 /// What a conversation came to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Played {
-    /// Bytes that the engine wrote.
+    /// Bytes that the engine wrote, or put into memory.
     pub heard: usize,
     /// Answers that were taken.
     pub answers: usize,
@@ -69,6 +71,9 @@ struct Table {
     written: Vec<u8>,
     waits: Option<Wait>,
     last_id: u64,
+    /// What the engine puts into it.
+    memory: Memory,
+    shared: Option<Arc<Memory>>,
     played: Played,
 }
 
@@ -87,7 +92,20 @@ impl Table {
         let (now, patience) = (Instant::now(), Duration::from_millis(1000));
         let waits = Some(Wait { asked: None, settles: false, from: 0, until: now + patience, noticed: None });
         let talk = Conversation::new(Side::Mlx, now, patience);
-        Table { talk, now, written: Vec::new(), waits, last_id: 0, played: Played::default() }
+        let ours = Memory::new().expect("there is memory");
+        let memory = Memory::accept(ours.offer()).expect("it is here");
+        let mut table = Table {
+            talk,
+            now,
+            written: Vec::new(),
+            waits,
+            last_id: 0,
+            memory,
+            shared: None,
+            played: Played::default(),
+        };
+        table.shared = Some(Arc::new(ours));
+        table
     }
 
     fn step(&mut self, step: u8, script: &mut Script<'_>) {
@@ -116,13 +134,33 @@ impl Table {
                 self.told(outcome);
             }
             6 => self.settle(u64::from(script.byte()) * 10),
-            // Rarely: little comes after it.
-            _ if script.byte() == 0 => {
-                let outcome = self.talk.closed();
-                self.told(Some(outcome));
-            }
-            _ => {}
+            _ => match script.byte() {
+                // Rarely: little comes after it.
+                0 => {
+                    let outcome = self.talk.closed();
+                    self.told(Some(outcome));
+                }
+                // Before that an answer in memory is a mistake.
+                1..60 => self.shared.iter().for_each(|memory| self.talk.share(Arc::clone(memory))),
+                60..120 => {
+                    let (reply, payload) = self.right_reply();
+                    let length = payload.iter().map(|tensor| tensor.bytes.len()).sum::<usize>();
+                    self.put(payload);
+                    self.hear(&in_memory(frame(&reply, &[]), length as u64));
+                }
+                120.. => {
+                    let (frame, claimed) = self.begun(script);
+                    let length = (claimed as usize).min(300);
+                    self.put(vec![TensorData { dtype: Dtype::Int8, shape: vec![length], bytes: vec![7; length] }]);
+                    self.hear(&in_memory(frame, claimed));
+                }
+            },
         }
+    }
+
+    fn put(&mut self, payload: Vec<TensorData>) {
+        self.memory.put(&payload.iter().collect::<Vec<_>>()).expect("there is room");
+        self.played.heard += payload.iter().map(|tensor| tensor.bytes.len()).sum::<usize>();
     }
 
     fn ask(&mut self, script: &mut Script<'_>) {
@@ -193,9 +231,9 @@ impl Table {
     /// Whether the engine wrote a frame that is this answer, since it was asked. Frames are found by the other reader.
     fn justified(&self, outcome: &Outcome, wait: &Wait) {
         let mut reader = Cursor::new(&self.written);
-        while let Ok(Some((reply, payload))) = read_frame::<Reply>(&mut reader) {
+        while let Ok(Some((reply, payload))) = read_frame_in::<Reply>(&mut reader) {
             let since = reader.position() as usize > wait.from;
-            if since && is(outcome, wait, &reply, payload) {
+            if since && is(outcome, wait, &reply, payload, &self.memory) {
                 return;
             }
         }
@@ -204,26 +242,38 @@ impl Table {
 
     /// What the engine would write if it were well.
     fn right_frame(&self) -> Vec<u8> {
-        let Some(Asked { id, generation, wants }) = self.talk.asked() else { return frame(&hello(), &[]) };
+        let (reply, payload) = self.right_reply();
+        frame(&reply, &payload.iter().collect::<Vec<_>>())
+    }
+
+    fn right_reply(&self) -> (Reply, Vec<TensorData>) {
+        let Some(Asked { id, generation, wants }) = self.talk.asked() else { return (hello(), Vec::new()) };
+        let tensor =
+            |length: usize| TensorData { dtype: Dtype::Int8, shape: vec![length], bytes: vec![id as u8; length] };
         match wants {
-            Wants::Loaded => frame(&Reply::Loaded { id, generation }, &[]),
+            Wants::Loaded => (Reply::Loaded { id, generation }, Vec::new()),
             Wants::Outputs { bound } => {
-                let length = bound.min(200) as usize;
-                let output = TensorData { dtype: Dtype::Int8, shape: vec![length], bytes: vec![id as u8; length] };
+                let output = tensor(bound.min(200) as usize);
                 let outputs = vec![TensorHeader::of("", &output)];
-                frame(&Reply::Ran { id, generation, outputs, milliseconds: 1.0 }, &[&output])
+                (Reply::Ran { id, generation, outputs, milliseconds: 1.0 }, vec![output])
             }
             Wants::Steps { runs, bound } => {
-                let length = (bound / runs.max(1) as u64).min(50) as usize;
-                let tensor = TensorData { dtype: Dtype::Int8, shape: vec![length], bytes: vec![id as u8; length] };
+                let tensor = tensor((bound / runs.max(1) as u64).min(50) as usize);
                 let headers = vec![stepped(&tensor); runs];
-                frame(&Reply::Stepped { id, generation, runs: headers }, &vec![&tensor; runs])
+                (Reply::Stepped { id, generation, runs: headers }, vec![tensor; runs])
             }
         }
     }
 
     /// A frame that is right in part.
     fn frame(&self, script: &mut Script<'_>) -> Vec<u8> {
+        let (mut frame, claimed) = self.begun(script);
+        frame.extend(std::iter::repeat_n(7, (claimed as usize).min(300)));
+        frame
+    }
+
+    /// Its beginning, and the length that it claims of its payload.
+    fn begun(&self, script: &mut Script<'_>) -> (Vec<u8>, u64) {
         let id = self.last_id.wrapping_add(script.number()).wrapping_sub(1);
         let generation = script.number() % 4;
         let length = script.number();
@@ -250,8 +300,7 @@ impl Table {
         let mut frame = frame(&reply, &[]);
         let claimed = if script.byte().is_multiple_of(2) { length } else { script.number() };
         frame[4..12].copy_from_slice(&claimed.to_le_bytes());
-        frame.extend(std::iter::repeat_n(7, (claimed as usize).min(300)));
-        frame
+        (frame, claimed)
     }
 
     /// However it went, no wait is for ever.
@@ -268,6 +317,12 @@ impl Table {
 fn frame(reply: &Reply, payload: &[&TensorData]) -> Vec<u8> {
     let mut frame = Vec::new();
     write_frame(&mut frame, reply, payload).expect("a vector takes everything");
+    frame
+}
+
+/// The beginning of a frame whose payload, of that length, lies in memory.
+fn in_memory(mut frame: Vec<u8>, length: u64) -> Vec<u8> {
+    frame[4..12].copy_from_slice(&(length | 1 << 63).to_le_bytes());
     frame
 }
 
@@ -288,7 +343,7 @@ fn hello() -> Reply {
 }
 
 /// Whether that reply is what was told.
-fn is(outcome: &Outcome, wait: &Wait, reply: &Reply, payload: Vec<u8>) -> bool {
+fn is(outcome: &Outcome, wait: &Wait, reply: &Reply, payload: Payload, memory: &Memory) -> bool {
     let address = match reply {
         Reply::Hello(_) => None,
         Reply::Loaded { id, generation }
@@ -300,21 +355,25 @@ fn is(outcome: &Outcome, wait: &Wait, reply: &Reply, payload: Vec<u8>) -> bool {
         return false;
     }
     let wants = wait.asked.map(|asked| asked.wants);
+    let length = match &payload {
+        Payload::Behind(bytes) => bytes.len() as u64,
+        Payload::InMemory(length) => *length,
+    };
     match (outcome, reply) {
         (Outcome::Settled, _) => wait.settles,
-        (Outcome::Greeted(info), Reply::Hello(said)) => info == said && payload.is_empty(),
-        (Outcome::Loaded, Reply::Loaded { .. }) => wants == Some(Wants::Loaded) && payload.is_empty(),
-        (Outcome::Refused(message), Reply::Failed { message: said, .. }) => message == said && payload.is_empty(),
+        (Outcome::Greeted(info), Reply::Hello(said)) => info == said && length == 0,
+        (Outcome::Loaded, Reply::Loaded { .. }) => wants == Some(Wants::Loaded) && length == 0,
+        (Outcome::Refused(message), Reply::Failed { message: said, .. }) => message == said && length == 0,
         (Outcome::Ran(output), Reply::Ran { outputs, .. }) => {
-            let within = matches!(wants, Some(Wants::Outputs { bound }) if payload.len() as u64 <= bound);
-            within && split_payload(outputs, payload).is_ok_and(|tensors| tensors == output.tensors)
+            let within = matches!(wants, Some(Wants::Outputs { bound }) if length <= bound);
+            within && payload.tensors(outputs, Some(memory)).is_ok_and(|tensors| tensors == output.tensors)
         }
         (Outcome::Stepped(ran), Reply::Stepped { runs, .. }) => {
             let Some(Wants::Steps { runs: asked, bound }) = wants else { return false };
             let sent: Vec<TensorHeader> = runs.iter().flat_map(RanHeader::sent).cloned().collect();
-            let within = payload.len() as u64 <= bound && runs.len() == asked;
+            let within = length <= bound && runs.len() == asked;
             within
-                && split_payload(&sent, payload).is_ok_and(|tensors| {
+                && payload.tensors(&sent, Some(memory)).is_ok_and(|tensors| {
                     let mut tensors = tensors.into_iter();
                     let told: Vec<Ran> = runs.iter().map(|run| Ran::from_header(run.clone(), &mut tensors)).collect();
                     told == *ran

@@ -9,6 +9,7 @@ pub mod legacy;
 pub mod pty;
 pub mod python;
 pub mod sample;
+pub mod server;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -18,6 +18,8 @@ pub struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Mutex<vt100::Parser>>,
     raw: Arc<Mutex<Vec<u8>>>,
+    /// Its settings before the program began.
+    before: String,
 }
 
 impl Terminal {
@@ -50,6 +52,7 @@ impl Terminal {
         for (name, value) in environment {
             command.env(name, value);
         }
+        let before = all_settings(&*pair.master);
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0)));
@@ -64,7 +67,12 @@ impl Terminal {
             }
         });
         let writer = pair.master.take_writer().unwrap();
-        Terminal { master: pair.master, writer, child, screen, raw }
+        Terminal { master: pair.master, writer, child, screen, raw, before }
+    }
+
+    /// Every setting of the terminal as it was before the program began, and as it is now.
+    pub fn settings_before_and_now(&self) -> (String, String) {
+        (self.before.clone(), all_settings(&*self.master))
     }
 
     /// Type these bytes.
@@ -155,12 +163,21 @@ impl Terminal {
 
     /// The terminal's settings, as stty prints them.
     pub fn settings(&self) -> String {
-        let tty = self.master.tty_name().unwrap();
-        let flag = if cfg!(target_os = "linux") { "-F" } else { "-f" };
-        let output = std::process::Command::new("stty").arg(flag).arg(tty).arg("-a").output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        stty(&*self.master, "-a")
     }
+}
+
+/// Every flag and special character, in stty's own form.
+fn all_settings(master: &dyn MasterPty) -> String {
+    stty(master, "-g")
+}
+
+fn stty(master: &dyn MasterPty, form: &str) -> String {
+    let tty = master.tty_name().unwrap();
+    let flag = if cfg!(target_os = "linux") { "-F" } else { "-f" };
+    let output = std::process::Command::new("stty").arg(flag).arg(tty).arg(form).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Drop for Terminal {

@@ -494,6 +494,7 @@ pub fn trial(seed: u64, share: f64) -> Trial {
         ms_torch: 0.41,
         ms_mlx: 0.23,
         verdict,
+        tf32: None,
     }
 }
 

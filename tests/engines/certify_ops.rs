@@ -11,7 +11,7 @@ const TRIALS: usize = 2;
 const SEED: u64 = 7;
 
 fn measure(jobs: Vec<Job>) -> Vec<Outcome> {
-    verify::run(&jobs, TRIALS, SEED, Duration::from_secs(60))
+    verify::run(&jobs, TRIALS, SEED, Duration::from_secs(60), None)
 }
 
 /// One line of the table: verdict, largest difference, share of the tolerance, name, and what else is to be said.

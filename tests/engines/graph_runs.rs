@@ -99,7 +99,7 @@ fn from_a_node_on_mlx_begins_with_torchs_values() {
 fn the_runner_reports_and_can_be_cancelled() {
     let (reports, heard) = crossbeam_channel::unbounded();
     let runner = Runner::start(wrong(), Vec::new(), Duration::from_secs(120), reports);
-    runner.submit(Request { number: 1, from: 0, seed: 7, specs: Vec::new() });
+    runner.submit(Request { number: 1, from: 0, seed: 7, specs: Vec::new(), device: None });
     // Once it is under way: what comes of the first run afterwards is its end.
     loop {
         match heard.recv_timeout(Duration::from_secs(60)).unwrap() {
@@ -109,7 +109,7 @@ fn the_runner_reports_and_can_be_cancelled() {
         }
     }
     runner.cancel();
-    runner.submit(Request { number: 2, from: 70, seed: 7, specs: Vec::new() });
+    runner.submit(Request { number: 2, from: 70, seed: 7, specs: Vec::new(), device: None });
     let mut first = None;
     let mut nodes = Vec::new();
     let second = loop {

@@ -37,7 +37,7 @@ fn run(checkpoint: &Checkpoint, graph: &Graph) -> Results {
 
 #[test]
 fn every_node_of_real_graphs_agrees() {
-    for (name, nodes) in [("views", 15), ("branches", 7), ("convolutions", 40), ("attention", 75)] {
+    for (name, nodes) in [("views", 15), ("branches", 7), ("convolutions", 40), ("attention", 75), ("counted", 12)] {
         let checkpoint = open(&format!("{name}.pt2"));
         let results = run(&checkpoint, checkpoint.graph.as_ref().unwrap());
         assert!(results.nodes.len() >= nodes, "{name}: {}", results.nodes.len());

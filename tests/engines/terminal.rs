@@ -57,6 +57,9 @@ fn an_engine_killed_in_mid_run_is_a_failed_verdict_and_the_next_run_works() {
     // As above.
     terminal.send("qy");
     assert_eq!(terminal.wait_end().exit_code(), 0);
+    let (before, now) = terminal.settings_before_and_now();
+    assert_eq!(now, before, "every setting of the terminal is what it was");
+    assert!(!terminal.is_alternate());
 }
 
 #[test]

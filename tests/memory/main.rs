@@ -13,6 +13,7 @@ mod memory;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod budgets;
 mod conversation;
 mod convert;
 mod corpus;

@@ -271,3 +271,20 @@ fn the_readmes_registry_files_are_read() {
         assert!(registry.layer(class).is_some(), "{class}");
     }
 }
+
+#[test]
+fn the_readme_shows_what_inspect_prints_of_weights_alone() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let (_, behind) = readme.split_once("`t2m-tui inspect resnet18-5c106cde.pth` begins\n\n").unwrap();
+    let shown = behind.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let shown: Vec<&str> = shown.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    let output = run(&["inspect", "tests/fixtures/architectures/resnet18-5c106cde.pth"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed: Vec<&str> = printed.lines().take(shown.len() - 1).map(str::trim_end).collect();
+    // The fixture's file has no numbers in it, so that it is smaller.
+    assert!(
+        shown.len() > 12 && shown[0].starts_with("resnet18-5c106cde.pth · torch-zip · 11.7 M parameters · "),
+        "{shown:?}"
+    );
+    assert_eq!(shown[1..shown.len() - 1], printed[1..]);
+}

@@ -97,6 +97,21 @@ fn a_layer_is_loaded_and_run_on_an_engine_started_once() {
 }
 
 #[test]
+fn an_engine_that_was_begun_is_the_one_that_runs() {
+    let mut bench = patient();
+    bench.client.begin();
+    bench.client.begin();
+    assert_eq!((bench.heard(), bench.client.is_ready()), (vec!["starting".to_owned()], false));
+    bench.works();
+    assert_eq!((bench.heard(), bench.client.starts()), (vec!["ready: t2m-mlx 1.2.3".to_owned()], 1));
+    bench.client.begin();
+    assert!(bench.heard().is_empty() && bench.client.is_ready(), "it runs already");
+    let mut missing = patient().client.with_program(Program::at("/nowhere/t2m-mlx".into()));
+    missing.begin();
+    assert!(missing.info().is_err() && !missing.is_ready());
+}
+
+#[test]
 fn a_missing_program_is_named() {
     let mut bench = patient();
     let gone = Program::at("/nowhere/t2m-mlx".into());
@@ -169,7 +184,7 @@ fn an_engine_that_hangs_is_ended_at_the_deadline() {
 #[test]
 fn another_protocol_is_told_with_both_numbers() {
     let mut bench = bench(&["--other-protocol"], Duration::from_secs(60));
-    let reason = "t2m-mlx: engine speaks protocol 6, this program speaks 5; install both from the same version";
+    let reason = "t2m-mlx: engine speaks protocol 7, this program speaks 6; install both from the same version";
     assert_eq!(bench.client.info(), Err(Error::Down(reason.to_owned())));
     bench.client = bench.client.with_program(Program::at(fake_engine()));
     bench.works();
@@ -372,6 +387,47 @@ fn an_output_is_as_large_as_its_request_allows() {
     assert_eq!(overflowing.run("echo"), Err(Error::Down(reason.to_owned())));
 }
 
+/// More than goes behind a header.
+fn large() -> TensorData {
+    let bytes: Vec<u8> = (0..400_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 9) as u8).collect();
+    TensorData { dtype: Dtype::Float32, shape: vec![100, 1000], bytes }
+}
+
+/// What the engine makes of a large layer and a large input, and whether they went by memory.
+fn echoed(client: &mut Client) -> (Result<Output, Error>, bool) {
+    let module = ModuleSpec { kind: "echo".to_owned(), ..ModuleSpec::default() };
+    client.start_load(0, &module, &[("weight".to_owned(), large())]).unwrap();
+    client.finish_load().unwrap();
+    client.start_run(0, &[large()], Dtype::Float32).unwrap();
+    (client.finish_run(), client.shares_memory())
+}
+
+#[test]
+fn what_goes_by_memory_arrives_as_by_the_pipe() {
+    let output = Ok(Output { tensors: vec![large()], milliseconds: 0.25 });
+    let mut shared = patient();
+    assert_eq!(echoed(&mut shared.client), (output.clone(), true));
+    assert_eq!(echoed(&mut shared.client), (output.clone(), true), "it is used again");
+    assert_eq!(echoed(&mut patient().client.by_pipe()), (output, false));
+}
+
+#[test]
+fn an_engine_that_does_not_get_the_memory_is_talked_to_by_the_pipe() {
+    let closes = "for file in /dev/fd/*; do number=${file##*/}; [ $number -gt 2 ] && eval \"exec $number>&-\"; done; \
+                  exec \"$0\"";
+    let arguments = vec!["-c".into(), closes.into(), fake_engine().into()];
+    let mut client = patient().client.with_program(Program { arguments, ..Program::at("/bin/bash".into()) });
+    assert_eq!(echoed(&mut client), (Ok(Output { tensors: vec![large()], milliseconds: 0.25 }), false));
+}
+
+#[test]
+fn an_answer_in_memory_that_is_not_there_ends_the_engine() {
+    let none = "t2m-mlx: engine sent a broken output and was ended: a frame's payload is in memory, and none is shared";
+    assert_eq!(bench(&["--memory-unasked"], DEADLINE * 10).run("echo"), Err(Error::Down(none.to_owned())));
+    let cut = "t2m-mlx: engine sent a broken output and was ended: it is longer than the memory that it is in";
+    assert_eq!(bench(&["--memory-cut"], DEADLINE * 10).run("echo"), Err(Error::Down(cut.to_owned())));
+}
+
 #[test]
 fn an_engine_that_exits_is_not_waited_for_where_its_child_holds_the_pipes() {
     let mut bench = bench(&[], Duration::from_secs(3600));
@@ -400,7 +456,7 @@ fn an_engine_ends_with_its_input_in_the_middle_of_a_run() {
     let (mut input, mut output) = (engine.stdin.take().unwrap(), engine.stdout.take().unwrap());
     let module = Box::new(ModuleSpec { kind: "hang".to_owned(), ..ModuleSpec::default() });
     let inputs = vec![TensorHeader::of("", &self::input())];
-    write_frame(&mut input, &Request::Hello { protocol: VERSION }, &[]).unwrap();
+    write_frame(&mut input, &Request::Hello { protocol: VERSION, memory: None }, &[]).unwrap();
     write_frame(&mut input, &Request::Load { id: 1, generation: 0, module, tensors: Vec::new() }, &[]).unwrap();
     let run = Request::Run { id: 2, generation: 0, inputs, compute: Dtype::Float32 };
     write_frame(&mut input, &run, &[&self::input()]).unwrap();

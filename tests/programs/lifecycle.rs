@@ -21,6 +21,8 @@ fn assert_restored(terminal: &Terminal) {
     assert!(last("\x1b[?1000l") >= last("\x1b[?1000h"), "the mouse is still captured");
     assert!(last("\x1b[?2004l") > last("\x1b[?2004h"), "pasting is still bracketed");
     assert!(cooked(terminal), "the terminal is still raw: {}", terminal.settings());
+    let (before, now) = terminal.settings_before_and_now();
+    assert_eq!(now, before, "every setting is what it was: {}", terminal.settings());
 }
 
 fn start(arguments: &[&str]) -> Terminal {
@@ -106,6 +108,14 @@ fn signals_restore() {
         let status = terminal.wait_end();
         assert_eq!(status.exit_code(), 130, "{signal}");
         assert_restored(&terminal);
+        // In a panel in which text is typed, too.
+        let mut terminal = start(&["demo"]);
+        terminal.send("M");
+        terminal.wait_for("Mark and note of");
+        terminal.send("a word");
+        terminal.signal(signal);
+        assert_eq!(terminal.wait_end().exit_code(), 130, "{signal}");
+        assert_restored(&terminal);
     }
 }
 
@@ -134,6 +144,22 @@ fn ctrl_z_stops_and_continuing_comes_back() {
     terminal.send("q");
     assert_eq!(terminal.wait_end().exit_code(), 0);
     assert_restored(&terminal);
+}
+
+#[test]
+fn an_opening_that_takes_long_is_shown_and_ended_by_a_key() {
+    use std::os::unix::fs::PermissionsExt;
+    // A Python that is asked for its path and never answers.
+    let (_folder, python) = file("python", b"#!/bin/sh\nexec sleep 600\n");
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for key in ["q", "\x1b"] {
+        let mut terminal = Terminal::start(&["demo", "--python", python.to_str().unwrap()], &[], 100, 30);
+        terminal.wait_for("opening demo …");
+        terminal.wait_for("looking where source may be");
+        terminal.send(key);
+        assert_eq!(terminal.wait_end().exit_code(), 0);
+        assert_restored(&terminal);
+    }
 }
 
 #[test]

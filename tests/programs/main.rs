@@ -7,6 +7,9 @@
 mod common;
 
 mod adapters;
+mod afar;
+mod afar_bucket;
+mod afar_hub;
 mod built;
 mod built_screen;
 mod check;

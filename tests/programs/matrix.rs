@@ -87,6 +87,40 @@ fn every_overload_with_an_example_is_in_the_record_and_passes() {
     assert!(run >= 720, "{run}");
 }
 
+/// What differs on a GPU by nature: of values that are written to one place, any may stay.
+const UNDEFINED_ON_A_GPU: [&str; 1] = ["max_unpool3d"];
+
+#[test]
+fn every_row_was_measured_on_cuda_too_and_mlxs_default_there() {
+    let [cpu, cuda, by_default] =
+        [Measured::built_in(), Measured::on_cuda(), Measured::by_default_on_cuda()].map(Result::unwrap);
+    for (record, tf32) in [(&cuda, "MLX_ENABLE_TF32=0"), (&by_default, "MLX_ENABLE_TF32=1")] {
+        assert!(record.engines[0].contains("2.13.0 (cpu)"), "{:?}", record.engines);
+        assert!(record.engines[1].contains("(gpu,") && record.engines[1].contains(tf32), "{:?}", record.engines);
+        assert!(cpu.layers.keys().all(|class| record.layers.contains_key(class)), "a class was not measured on CUDA");
+        assert!(cpu.ops.keys().eq(record.ops.keys()) && cpu.blocks.keys().eq(record.blocks.keys()));
+    }
+    let anew = "make the record anew, where there is a GPU: t2m-tui matrix --measured --format record";
+    let layers =
+        cuda.layers.iter().chain(&cuda.blocks).filter_map(|(name, record)| Some((name, record.float32.as_ref()?)));
+    let ops = cuda.ops.iter().filter_map(|(name, example)| Some((name, example.right.as_ref()?)));
+    let aten = cuda.aten.iter().filter_map(|(name, record)| Some((name, record.float32.as_ref()?)));
+    let mut all = 0;
+    for (name, figures) in layers.chain(ops).chain(aten) {
+        all += 1;
+        let passes = matches!(figures.verdict.as_str(), "exact" | "ok");
+        assert!(passes || UNDEFINED_ON_A_GPU.contains(&name.as_str()), "{name}: {figures:?}; {anew}");
+    }
+    assert!(all > 1200, "{all}");
+    for caught in &cuda.mistakes {
+        assert!(matches!(caught.verdict.as_str(), "drift" | "broken" | "failed"), "{caught:?}");
+    }
+    // The price of the default: a linear layer is far over a tolerance that it keeps without TF32.
+    let share =
+        |record: &Measured| record.layers["torch.nn.modules.linear.Linear"].float32.as_ref().unwrap().share.unwrap();
+    assert!(share(&cuda) < 1.0 && share(&by_default) > 100.0, "{} and {}", share(&cuda), share(&by_default));
+}
+
 #[test]
 fn json_has_a_row_for_each_class_with_its_figures() {
     let report = json(&run(&["matrix", "--format", "json"]));
@@ -95,6 +129,9 @@ fn json_has_a_row_for_each_class_with_its_figures() {
     let conv = rows.iter().find(|row| row["class"] == "torch.nn.modules.conv.Conv2d").unwrap();
     assert_eq!((conv["mlx"].as_str(), conv["rule"].as_str()), (Some("nn.Conv2d"), Some("conv2d")));
     assert!(conv["measured"]["float32"]["share"].as_f64().unwrap() < 1.0, "{conv:#}");
+    assert!(conv["measured_on_cuda"]["float32"]["share"].as_f64().unwrap() < 1.0, "{conv:#}");
+    assert!(conv["measured_on_cuda_by_default"]["float32"]["share"].as_f64().unwrap() > 1.0, "{conv:#}");
+    assert!(report["cuda"]["aten"]["mm"]["float32"]["share"].as_f64().unwrap() < 1.0);
 }
 
 #[test]

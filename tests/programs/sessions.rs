@@ -62,7 +62,7 @@ fn marks_and_the_place_survive_a_kill() {
     let mut terminal = start(folder.path());
     mark(&mut terminal, "stem_norm", "todo", "eps is a guess");
     terminal.wait_for("1 todo");
-    terminal.wait_for("K keeps it beside the file");
+    terminal.wait_for("2 beside the file");
     wait_kept(&terminal, folder.path(), "\"selected\": \"stem_norm\"");
     terminal.signal("KILL");
     terminal.wait_end();

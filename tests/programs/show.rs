@@ -71,6 +71,40 @@ fn a_script_without_a_terminal_gives_the_same_recording_each_time() {
 }
 
 #[test]
+fn a_recording_is_never_empty_and_a_signal_says_that_it_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("tour");
+    let path = folder.path().join("x.cast");
+    let play = || {
+        let mut command = program();
+        command.args(["demo", "--play"]).arg(&script).arg("--record").arg(&path).envs(NO_ENGINES);
+        command
+    };
+    // Whatever it waits for is there at once.
+    std::fs::write(&script, "wait-for text Scene\n").unwrap();
+    let output = play().output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let (_, shown) = played(&path);
+    assert!(shown.last().unwrap().1.contains("Scene"), "{shown:?}");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&script, "keys j\nwait 1s\nwait-for text nothing of the kind 60s\n").unwrap();
+    let child = play().stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while std::fs::read_to_string(&path).unwrap_or_default().lines().count() < 2 {
+        assert!(std::time::Instant::now() < until, "nothing is recorded");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let kill = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    let output = crate::common::finish(child, "TERM");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("what was recorded so far is in {}", path.display())), "{said}");
+    assert!(!said.contains("nothing was left behind"), "{said}");
+    played(&path);
+}
+
+#[test]
 fn what_cannot_be_played_is_said_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("tour");

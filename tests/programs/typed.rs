@@ -95,6 +95,9 @@ fn what_was_kept_and_is_damaged_is_set_aside_and_told() {
     std::fs::write(&file, "{").unwrap();
     let output = program().args(["inspect", LAYERS]).env("XDG_STATE_HOME", folder.path()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("warning: What was typed before is lost") && text.contains(".damaged"), "{text}");
+    assert!(
+        text.contains("warning: What was typed, measured and noted before is lost") && text.contains(".damaged"),
+        "{text}"
+    );
     assert!(!file.exists());
 }

@@ -105,3 +105,46 @@ fn members_of_enumerations_and_named_tuples_decide_conditions() {
     let takes = takes(&open("chosen.pt"), None, Some(&graph)).unwrap();
     assert_eq!(takes[0].example, ["x=1x4"]);
 }
+
+#[test]
+fn members_of_dicts_and_tuples_have_pythons_names_beside_the_graphs() {
+    let names = ["batch.image", "batch.meta.place", "pair.0", "pair.1.0", "extra.bias"];
+    let specs = names.map(|name| format!("{name}=2x4"));
+    let mixed = ["pair.0=2x4", "2x4", "batch_meta_place=2x4", "2x4", "extra.bias=2x4"];
+    for specs in [specs.each_ref().map(String::as_str), mixed] {
+        let inputs = given("members.pt2", &specs).unwrap();
+        let all: Vec<&str> = inputs.given.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(all, ["batch_image", "batch_meta_place", "pair_0", "pair_1_0", "extra_bias"]);
+    }
+    // What may be typed has Python's names.
+    let file = open("members.pt2");
+    let examples: Vec<String> =
+        takes(&file, file.graph.as_ref(), None).unwrap().into_iter().flat_map(|one| one.example).collect();
+    assert_eq!(examples, specs);
+    let error = given("members.pt2", &["batch.picture=2x4"]).unwrap_err();
+    assert!(error.contains("no input has this name") && error.contains("--input pair.1.0=2x4"), "{error}");
+    let error = given("members.pt2", &["batch.image=2x4", "batch_image=2x4"]).unwrap_err();
+    assert!(error.contains("given twice"), "{error}");
+}
+
+#[test]
+fn dicts_lists_and_tuples_may_be_left_out_and_be_within_each_other() {
+    let names = |specs: &[&str]| -> Vec<String> {
+        given("optionally.pt", specs).unwrap().given.into_iter().map(|one| one.name).collect()
+    };
+    assert_eq!(names(&["2x4"]), ["x"]);
+    assert_eq!(names(&["2x4", "state=None"]), ["x", "state"]);
+    assert_eq!(names(&["2x4", "state.h=2x4", "state.c=2x4"]), ["x", "state.h", "state.c"]);
+    assert_eq!(names(&["2x4", "past=2x4", "past_1=2x4"]), ["x", "past", "past_1"]);
+    assert_eq!(names(&["2x4", "pairs=2x4", "pairs_1=2x4"]), ["x", "pairs", "pairs_1"]);
+    let within = ["2x4", "levels.high=2x4", "levels.high_1=2x4", "levels.low=2x4", "steps.k=2x4", "steps_1.k=2x4"];
+    assert_eq!(names(&within), ["x", "levels.high", "levels.high_1", "levels.low", "steps.k", "steps_1.k"]);
+    for (specs, words) in [
+        (["2x4", "stated.h=2x4"], "no input has this name"),
+        (["2x4", "past.h=2x4"], "no input has this name"),
+        (["2x4", "past_x=2x4"], "no input has this name"),
+    ] {
+        let error = given("optionally.pt", &specs).unwrap_err();
+        assert!(error.contains(words), "{specs:?}: {error}");
+    }
+}

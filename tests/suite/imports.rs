@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Sources of every package of the workspace.
-const CRATES: [&str; 5] = ["src", "crates/checkpoint/src", "crates/engine/src", "crates/torch/src", "crates/mlx/src"];
+const CRATES: [&str; 6] =
+    ["src", "crates/checkpoint/src", "crates/engine/src", "crates/remote/src", "crates/torch/src", "crates/mlx/src"];
 
 /// Modules, and those that each imports from.
 type Imports = BTreeMap<String, BTreeSet<String>>;
@@ -27,10 +28,18 @@ fn crates_that_are_lower_do_not_depend_on_higher_ones() {
             .unwrap()
     };
     for (name, higher) in [
-        ("checkpoint", &["t2m-engine", "t2m-torch", "t2m-mlx", "t2m-tui", "ratatui", "clap", "tree-sitter"][..]),
-        ("engine", &["t2m-torch", "t2m-mlx", "t2m-tui", "ratatui", "clap", "tree-sitter", "syntect"]),
-        ("torch", &["t2m-mlx", "t2m-tui", "ratatui", "clap", "tree-sitter", "syntect"]),
-        ("mlx", &["t2m-torch", "t2m-tui", "ratatui", "clap", "tree-sitter", "syntect"]),
+        (
+            "checkpoint",
+            &["t2m-engine", "t2m-remote", "t2m-torch", "t2m-mlx", "t2m-tui", "ratatui", "clap", "tree-sitter", "ureq"]
+                [..],
+        ),
+        (
+            "engine",
+            &["t2m-remote", "t2m-torch", "t2m-mlx", "t2m-tui", "ratatui", "clap", "tree-sitter", "syntect", "ureq"],
+        ),
+        ("remote", &["t2m-engine", "t2m-torch", "t2m-mlx", "t2m-tui", "ratatui", "clap", "tree-sitter", "syntect"]),
+        ("torch", &["t2m-remote", "t2m-mlx", "t2m-tui", "ratatui", "clap", "tree-sitter", "syntect"]),
+        ("mlx", &["t2m-remote", "t2m-torch", "t2m-tui", "ratatui", "clap", "tree-sitter", "syntect"]),
     ] {
         let dependencies = manifest(name);
         let dependencies = dependencies.split("[dependencies]").nth(1).unwrap();

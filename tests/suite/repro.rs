@@ -82,6 +82,8 @@ fn of_graph(graph: &Graph, file: &str, name: &str) -> Result<Repro, String> {
         ms_torch: 0.0,
         ms_mlx: 0.0,
         widened: None,
+        by_winograd: false,
+        failed: None,
         ms_torch_f64: 0.0,
         ms_mlx_isolated: 0.0,
         mlx: None,

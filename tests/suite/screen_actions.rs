@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::common::sample::{self, act, draw, engines_ready, measure, measure_all, select, trial, view};
 use crossbeam_channel::unbounded;
@@ -18,6 +19,7 @@ use t2m_tui::triage::Status;
 use t2m_tui::tui::action::{Action, Command, Effect};
 use t2m_tui::tui::areas::Rows;
 use t2m_tui::tui::converting::{self, Converter, Wish as Written};
+use t2m_tui::tui::opening::Opening;
 use t2m_tui::tui::panels::findings::Kind;
 use t2m_tui::tui::panels::{self, Name};
 use t2m_tui::tui::panes::Pane;
@@ -471,7 +473,7 @@ fn key(character: char, modifiers: KeyModifiers) -> Message {
 /// How it ended, what was asked of the terminal, what was asked of the runner, the last screen.
 fn run(messages: Vec<Message>) -> (Exit, Vec<&'static str>, State) {
     let mut state = sample::state("dark");
-    state.screen = Screen::Opening("x.pt".to_owned());
+    state.screen = Screen::Opening(Opening::new("x.pt".to_owned(), Duration::ZERO));
     let (sender, inbox) = unbounded();
     let (jobs, _job_inbox) = unbounded();
     for message in messages {

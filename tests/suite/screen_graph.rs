@@ -85,6 +85,8 @@ fn result(row: &Row, is_behind: bool) -> NodeResult {
         ms_torch: 0.04,
         ms_mlx: 0.11,
         widened: None,
+        by_winograd: false,
+        failed: None,
         ms_torch_f64: 0.09,
         ms_mlx_isolated: 0.1,
         mlx: Some("v1 = self * 1.02\nv0 = mx.sigmoid(v1)\nreturn v0".to_owned()),
@@ -195,6 +197,12 @@ fn the_pane_before_and_after_a_run() {
     ] {
         assert!(after.contains(words), "{words}: {after}");
     }
+    // A report made from this screen has it.
+    let kept = view(&state).work.graph.clone().unwrap();
+    assert_eq!(
+        (kept.nodes, kept.verdicts.get("broken"), kept.first_divergence),
+        (85, Some(&1), Some((53, "aten.sigmoid.default".to_owned())))
+    );
 }
 
 #[test]

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use crate::common::sample::{self, act, draw, engines_ready, select, trial, view};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 use t2m_engine::{EngineState, Side};
 use t2m_tui::compare::{Verdict, WeightSource};
 use t2m_tui::session::{
-    About, Basis, Change, Engines, Loaded, Mark, Measured, Note, Place, Screen as Left, Session, Setting, Store, Time,
-    Told,
+    About, Basis, Change, Engines, Loaded, Mark, Measured, Note, Panes, Place, Screen as Left, Session, Setting, Store,
+    Time, Told,
 };
 use t2m_tui::tui::action::{Action, Command, Effect};
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::panels::Name;
+use t2m_tui::tui::panels::keep::Where;
+use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::snapshot::{rows, styled};
 use t2m_tui::tui::state::State;
-use t2m_tui::tui::work::Keeping;
+use t2m_tui::tui::work::{Ask, Keeping};
 use t2m_tui::verify::Event;
 use t2m_tui::verify::recorded::basis;
 
@@ -39,7 +42,7 @@ fn open(session: Session, ask: bool) -> State {
         unkept: None,
         state: Ok(store("state/ab12.json")),
         beside: Ok(store("vision_mini.pt.t2m-session.json")),
-        ask,
+        ask: if ask { Ask::ToAsk } else { Ask::Answered },
     };
     let mut state = sample::state("dark");
     act(&mut state, Action::Opened(Arc::new(document)));
@@ -106,6 +109,7 @@ fn result(rests_on: Basis) -> Measured {
             trials: 2,
             seed: 7,
             twins: false,
+            tf32: false,
         },
         engines: Engines { torch: info("2.13.0").ok(), mlx: info("0.32.2").ok() },
         rests_on,
@@ -191,10 +195,42 @@ fn where_it_is_kept_is_asked_once_and_chosen() {
         type_text(state, word);
         commands(state, &[Command::Accept]);
     };
+    assert!(!state.asks_where(), "there is nothing to keep yet");
     mark(&mut state, "todo");
-    assert!(state.notice.as_deref().unwrap().contains("K keeps it beside the file"), "{:?}", state.notice);
-    mark(&mut state, "done");
-    assert_eq!(state.notice, None, "it is asked once");
+    let asked = "Where is what you do here to be kept?  1 in the state folder  2 beside the file  3 nowhere";
+    assert!(rows(&draw(&mut state, 160, 45))[44].contains(asked));
+    for (width, words) in
+        [(80, "Keep where?  1 state folder  2 beside the file  3 nowhere"), (50, "Keep?  1 state  2 beside  3 no")]
+    {
+        let line = rows(&draw(&mut state, width, 24))[23].clone();
+        assert!(line.contains(words), "{line}");
+    }
+    // It takes no key but its answers, which are none where a panel is open, and stays until one is given.
+    let key = |character| KeyEvent::new(KeyCode::Char(character), KeyModifiers::NONE);
+    assert_eq!(state.command_of(&key('2')), Some(Command::Keep(Where::Beside)));
+    assert_eq!(state.command_of(&key('j')), Some(Command::Down));
+    commands(&mut state, &[Command::Open(Name::About)]);
+    assert_eq!(state.command_of(&key('2')), None);
+    commands(&mut state, &[Command::Dismiss, Command::Down]);
+    assert!(state.asks_where());
+    // Who leaves without an answer is content.
+    let mut left = state.clone();
+    let effects = commands(&mut left, &[Command::Quit]);
+    assert!(matches!(effects[..], [Effect::Answer(Place::State(_)), Effect::Quit(_)]), "{effects:?}");
+    // A click on an answer gives it.
+    let mut clicked = state.clone();
+    draw(&mut clicked, 160, 45);
+    let areas = clicked.areas.keys.clone();
+    let (area, _) = areas.iter().find(|(_, command)| *command == Command::Keep(Where::Nowhere)).unwrap();
+    let effects = act(&mut clicked, Action::Click(area.x, area.y));
+    assert_eq!(changes(&effects), [&Change::Move(None)]);
+    assert!(!clicked.asks_where());
+    let mut answered = state.clone();
+    let effects = commands(&mut answered, &[Command::Keep(Where::Beside)]);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Answer(Place::Beside))));
+    mark(&mut answered, "done");
+    assert!(!answered.asks_where() && state.command_of(&key('2')).is_some(), "it is asked once");
+    assert_eq!(answered.command_of(&key('2')), None);
     commands(&mut state, &[Command::Open(Name::Keep)]);
     insta::assert_snapshot!("keep", styled(&draw(&mut state, 120, 40)));
     insta::assert_snapshot!("keep_narrow", rows(&draw(&mut state, 80, 24)).join("\n"));
@@ -245,6 +281,36 @@ fn it_is_taken_up_where_it_was_left() {
     assert_eq!(again.place().unwrap(), left);
     assert_eq!(left.filter, "status:direct");
     assert_eq!(again.trials.weights, WeightSource::Random);
+    // Order, classes and panes, too.
+    let mut other = open(Session::default(), false);
+    draw(&mut other, 160, 45);
+    commands(&mut other, &[Command::Group, Command::Sort, Command::Fold, Command::Down, Command::Down]);
+    let chosen = view(&other).tree.selected;
+    commands(&mut other, &[Command::Wider, Command::NextPane, Command::Zoom]);
+    let placed = other.place().unwrap();
+    assert_eq!((placed.order.as_str(), placed.grouped, placed.unfolded.len()), ("parameters", true, 1));
+    let text = serde_json::to_string(&placed).unwrap();
+    let kept: Left = serde_json::from_str(&text).unwrap();
+    let mut resumed = open(Session { screen: Some(kept), ..Session::default() }, false);
+    assert_eq!(resumed.place().unwrap(), placed);
+    let shown = view(&resumed);
+    assert_eq!((shown.tree.selected, shown.focus, shown.zoomed), (chosen, Pane::Source, true));
+    assert_eq!(rows(&draw(&mut resumed, 160, 45))[3..40], rows(&draw(&mut other, 160, 45))[3..40]);
+    commands(&mut resumed, &[Command::Zoom]);
+    assert!(rows(&draw(&mut resumed, 160, 45)).join("\n").contains("by class, parameters"));
+    // A session of another version may have words and shares that mean nothing here.
+    let odd = Left {
+        order: "moon".to_owned(),
+        panes: Some(Panes {
+            focus: "graph".into(),
+            lower: "tree".into(),
+            bottom: "x".into(),
+            shares: [Some(9000); 3],
+            ..Panes::default()
+        }),
+        ..Left::default()
+    };
+    assert_eq!(open(Session { screen: Some(odd), ..Session::default() }, false).place().unwrap(), Left::default());
     assert_eq!(view(&again).document.model.modules[view(&again).tree.selected].path, "encoder.mlp");
     let mlp = view(&again).tree.selected;
     assert!(view(&again).tree.is_folded(mlp) && !view(&open(Session::default(), false)).tree.is_folded(mlp));
@@ -291,10 +357,12 @@ fn a_runs_what_is_missing_or_stale_once_the_engines_have_said_which_they_are() {
     assert_eq!(submitted(&commands(&mut state, &[Command::RunAgain])), std::slice::from_ref(&all));
     commands(&mut state, &[Command::Cancel]);
     assert_eq!(view(&state).measured.total().finished() as usize, all.len(), "a cancelled run leaves what was known");
-    // With other weights everything is stale, and missing.
+    // With other weights what has weights is stale, and missing; what has none computes the same with any.
     commands(&mut state, &[Command::Weights]);
-    assert_eq!(view(&state).measured.total().measured, 0);
-    assert_eq!(submitted(&commands(&mut state, &[Command::RunAll])), [all]);
+    let with: Vec<usize> = all.iter().copied().filter(|id| document.model.modules[*id].total_parameters > 0).collect();
+    assert!(!with.is_empty() && with.len() < all.len());
+    assert_eq!(view(&state).measured.total().finished() as usize, all.len() - with.len());
+    assert_eq!(submitted(&commands(&mut state, &[Command::RunAll])), [with]);
 }
 
 #[test]

@@ -11,17 +11,20 @@ use ratatui::crossterm::event::{
     Event as Input, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 use ratatui::layout::Rect;
-use t2m_tui::export::writer::{Phase, Progress};
+use t2m_checkpoint::progress::{Of, Progress};
+use t2m_tui::export::writer::{Phase, Progress as Written};
+use t2m_tui::open::watch::{Now, Stage};
 use t2m_tui::tui::action::{Action, Command, Effect};
 use t2m_tui::tui::converting::{self, Preview};
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
+use t2m_tui::tui::opening::Opening;
 use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::panes::splits::Line;
 use t2m_tui::tui::runtime::action_of;
 use t2m_tui::tui::snapshot::{rows, styled};
-use t2m_tui::tui::state::State;
+use t2m_tui::tui::state::{Screen, State};
 use t2m_tui::tui::theme::{Level, Theme};
 use t2m_tui::verify::Event;
 
@@ -113,6 +116,53 @@ fn the_path_of_a_conversion_in_all_colours() {
     act(&mut state, Action::Converting(converting::Event::Planned(Ok(Arc::new(preview)))));
     commands(&mut state, &[Command::Accept]);
     insta::assert_snapshot!(everywhere(&state));
+}
+
+/// Those that are not drawn elsewhere in what makes them what they are.
+#[test]
+fn every_panel_in_all_colours() {
+    let apart = [Name::Palette, Name::Help, Name::Leave, Name::Convert];
+    for panel in Name::ALL.into_iter().filter(|panel| !apart.contains(panel)) {
+        let mut state = running();
+        commands(&mut state, &[Command::Cancel]);
+        select(&mut state, "layer1.0.conv1");
+        commands(&mut state, &[Command::Open(panel)]);
+        assert_eq!(state.panels.open, Some(panel));
+        insta::assert_snapshot!(format!("panel_{}_in_all_colours", panel.name()), everywhere(&state));
+    }
+}
+
+#[test]
+fn the_opening_in_all_colours() {
+    let mut state = sample::state("dark");
+    let mut opening = Opening::new("/home/ada/models/vision_mini.pt".to_owned(), Duration::ZERO);
+    let progress = Progress { of: Of::Bytes, done: 120 << 20, total: 280 << 20 };
+    opening.hear(Now { stage: Stage::Reading, progress: Some(Progress { done: 0, ..progress }) }, Duration::ZERO);
+    opening.hear(Now { stage: Stage::Reading, progress: Some(progress) }, Duration::from_secs(3));
+    (state.screen, state.clock) = (Screen::Opening(opening), Duration::from_secs(3));
+    insta::assert_snapshot!(everywhere(&state));
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_in_all_colours() {
+    let mut state = sample::state("dark");
+    let words =
+        "vision_mini.pt: the pickle ends at byte 4096, in the middle of an opcode. The download may be incomplete.";
+    act(&mut state, Action::OpenFailed(words.to_owned()));
+    insta::assert_snapshot!(everywhere(&state));
+}
+
+#[test]
+fn the_panes_in_all_colours() {
+    let mut state = sample::state("dark");
+    measure_all(&mut state);
+    for (path, pane) in [("encoder.mlp", Pane::Tree), ("layer1.0", Pane::Source), ("stem.0", Pane::Live)] {
+        select(&mut state, path);
+        if let Screen::Open(view) = &mut state.screen {
+            view.focus(pane);
+        }
+        insta::assert_snapshot!(format!("pane_{}_in_all_colours", pane.word()), everywhere(&state));
+    }
 }
 
 #[test]
@@ -316,7 +366,7 @@ fn leaving_asks_only_where_something_would_be_lost() {
     commands(&mut state, &[Command::Accept]);
     act(&mut state, Action::Text('x'));
     commands(&mut state, &[Command::Accept, Command::Dismiss]);
-    let now = Progress { phase: Phase::Writing, done: 1 << 20, total: 4 << 20, tensor: "w".into() };
+    let now = Written { phase: Phase::Writing, done: 1 << 20, total: 4 << 20, tensor: "w".into() };
     act(&mut state, Action::Converting(converting::Event::Progress(now)));
     assert!(footer(&state, 120).contains("writing 25 %"), "{}", footer(&state, 120));
     assert!(!quits(&act(&mut state, Action::Command(Command::Quit))));

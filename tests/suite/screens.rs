@@ -2,6 +2,7 @@
 //! size, whatever was done before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::common::sample::{self, act, draw, engines_ready, measure_all, select, state, wide_document};
 use proptest::prelude::*;
@@ -9,19 +10,23 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::json;
 use t2m_checkpoint::PickleGlobal;
+use t2m_checkpoint::progress::{Of, Progress as ReadProgress};
 use t2m_engine::{EngineState, Side};
+use t2m_tui::exit::Exit;
 use t2m_tui::export::state_dict::{Doubt, Known};
 use t2m_tui::export::writer::{Phase, Progress};
+use t2m_tui::open::watch::{Now, Stage};
 use t2m_tui::source::inference::Reached;
 use t2m_tui::source::{Blocker, Reach};
 use t2m_tui::triage::Triage;
-use t2m_tui::tui::action::{Action, Command};
+use t2m_tui::tui::action::{Action, Command, Effect};
 use t2m_tui::tui::converting::{self, Preview, Row};
 use t2m_tui::tui::document::{About, Document, Pickle};
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
 use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::panels::findings::Kind;
+use t2m_tui::tui::panels::keep::Where;
 use t2m_tui::tui::panes::Pane;
 use t2m_tui::tui::snapshot::{rows, styled};
 use t2m_tui::tui::state::{Screen, State};
@@ -309,6 +314,30 @@ fn opening_failing_and_too_small() {
     let mut state = State::new("weights\u{1b}[2J.pt".to_owned(), theme, Keymap::built_in().unwrap());
     let opening = rows(&draw(&mut state, 60, 15)).join("\n");
     assert!(opening.contains("opening weights\\u{1b}[2J.pt …"), "{opening}");
+    assert!(opening.contains("q esc quit"), "{opening}");
+    // How far each step is, how fast, and how long it takes yet.
+    let at = |stage, of, done, total| Action::Opens(Now { stage, progress: Some(ReadProgress { of, done, total }) });
+    let mut seen = |seconds: u64, action: Action, size: (u16, u16)| {
+        state.clock = Duration::from_secs(seconds);
+        act(&mut state, action);
+        rows(&draw(&mut state, size.0, size.1)).join("\n")
+    };
+    seen(1, at(Stage::Reading, Of::Bytes, 0, 400 << 20), (60, 15));
+    let text = seen(3, at(Stage::Reading, Of::Bytes, 100 << 20, 400 << 20), (60, 15));
+    assert!(text.contains("reading 25 % · 50.0 MiB/s · 6 s left") && text.contains("… 3 s"), "{text}");
+    assert!(text.contains("reading what is in the file"), "{text}");
+    let text = seen(3, at(Stage::Reading, Of::Bytes, 100 << 20, 400 << 20), (30, 15));
+    assert!(text.contains("25 % 6 s") && text.contains("q esc quit"), "{text}");
+    let text = seen(4, at(Stage::Triage, Of::Modules, 0, 1_000_000), (60, 15));
+    assert!(text.contains("modules 0/1000000   q esc quit"), "each step has its own time: {text}");
+    let text = seen(6, at(Stage::Triage, Of::Modules, 500_000, 1_000_000), (60, 15));
+    assert!(text.contains("modules 500000/1000000 · 250000/s · 2 s left"), "{text}");
+    let text = seen(7, Action::Opens(Now { stage: Stage::Showing, progress: None }), (60, 15));
+    assert!(!text.contains("modules 5") && text.contains("counting what is to be shown"), "{text}");
+    for command in [Command::Quit, Command::Dismiss] {
+        let effects = act(&mut state, Action::Command(command));
+        assert!(matches!(effects[..], [Effect::Quit(Exit::Fine)]), "{effects:?}");
+    }
     let message =
         "weights.pt: the pickle ends at byte 4096, in the middle of an opcode. The download may be incomplete.";
     act(&mut state, Action::OpenFailed(message.to_owned()));
@@ -424,6 +453,7 @@ fn any_action() -> impl Strategy<Value = Action> {
         Quit,
     ];
     commands.extend(Name::ALL.map(Open));
+    commands.extend(Where::ALL.map(Keep));
     let command = prop::sample::select(commands);
     prop_oneof![
         6 => command.prop_map(Action::Command),

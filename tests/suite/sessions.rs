@@ -31,7 +31,7 @@ fn engine(version: &str) -> EngineInfo {
 }
 
 fn setting(weights: WeightSource) -> Setting {
-    Setting { weights, dtypes: vec![Dtype::Float32], trials: 2, seed: 7, twins: false }
+    Setting { weights, dtypes: vec![Dtype::Float32], trials: 2, seed: 7, twins: false, tf32: false }
 }
 
 fn measured(rests_on: Basis, at: u64) -> Measured {
@@ -333,6 +333,11 @@ fn a_run_makes_a_result_fresh_and_a_cancelled_one_leaves_it_as_it_was() {
     results.apply(Event::Started { module: conv, trials: 1 });
     results.apply(Event::Finished { module: conv, verdict: Verdict::Exact, reason: None });
     assert_eq!((results.verdict(conv), results.stale(conv)), (Some(Verdict::Exact), None));
+    // What another program has kept of it is older.
+    let now = basis(&document.model, &document.triage, conv);
+    results.note_basis(conv, setting(WeightSource::Random), now.clone());
+    results.put_on_record(conv, &session.results["stem.0"], &now);
+    assert_eq!(results.verdict(conv), Some(Verdict::Exact));
 }
 
 #[test]
@@ -423,7 +428,12 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let store = Store { path: folder.path().join("a.json"), earlier: None, checkpoint: "x".into(), is_named: false };
         fs::write(&store.path, &bytes).unwrap();
-        let _ = store.read();
+        let (there, aside) = match store.read() {
+            Ok(_) | Err(Unread::Kept(_)) => (store.path.clone(), store.path.with_extension("damaged")),
+            Err(Unread::Lost(_)) => (store.path.with_extension("damaged"), store.path.clone()),
+        };
+        prop_assert!(!aside.exists());
+        prop_assert_eq!(fs::read(there).unwrap(), bytes);
     }
 
     /// A session with one piece of it replaced by anything.
@@ -434,7 +444,7 @@ proptest! {
         let at = at.index(signs.len());
         let changed: String = signs[..at].iter().copied().chain(piece.chars()).chain(signs[(at + gone).min(signs.len())..].iter().copied()).collect();
         if let Ok(session) = parse(&changed) {
-            let _ = text(&session).unwrap();
+            prop_assert_eq!(parse(&text(&session).unwrap()), Ok(session));
         }
     }
 }

@@ -96,6 +96,10 @@ fn what_cannot_be_is_refused_in_words() {
     let warning = |edits: Vec<Edit>| opened(edits).checkpoint.warnings.last().cloned().unwrap_or_default();
     let shape = warning(vec![edit(at("cube"), "kernel_size", json!(5))]);
     assert!(shape.contains("[8, 3, 3, 3]") && shape.contains("kernel_size=5 of cube"), "{shape}");
+    // What the class would not take is not taken here, and the layer stays what it was.
+    let none = opened(vec![edit(at("cube"), "stride", json!(0))]);
+    assert!(none.checkpoint.warnings.last().unwrap().contains("`stride` is a whole number from 1 on; 0 is not"));
+    assert_eq!(attribute(&none, "cube", "stride"), None);
     let unknown = warning(vec![edit(at("cube"), "strides", json!(2))]);
     assert!(unknown.contains("Conv2d has no `strides`; it has in_channels"), "{unknown}");
     let nowhere = warning(vec![edit(at("cubes"), "stride", json!(2))]);
@@ -228,6 +232,9 @@ fn what_is_wrong_is_shown_at_its_place() {
     assert_eq!(at, 9);
     assert!(screen.contains("^ `,` is expected"), "{screen}");
     assert_eq!(wrong("stride=(2").0, 7);
+    let (at, screen) = wrong("padding=1, stride=0");
+    assert_eq!(at, 11);
+    assert!(screen.contains("`stride` is a whole number from 1 on; 0 is not"), "{screen}");
     let (at, screen) = wrong("stride=2, colour=3");
     assert_eq!(at, 10);
     assert!(screen.contains("Conv2d has no `colour`"), "{screen}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::name_for_message;
 use super::rebuild::ON_META;
-use super::{Checkpoint, TensorId, llama};
+use super::{Checkpoint, TensorId, llama, mount};
 
 /// What is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +194,7 @@ fn part(checkpoint: &Checkpoint) -> Option<Absent> {
         return None;
     }
     // A folder whose parts are not joined shows the first of them.
-    let path = if checkpoint.path.is_dir() {
+    let path = if mount::is_folder(&checkpoint.path) {
         checkpoint
             .files
             .first()
@@ -205,7 +205,7 @@ fn part(checkpoint: &Checkpoint) -> Option<Absent> {
     };
     let path = path.as_path();
     let name = path.file_name()?.to_str()?;
-    let absolute = || std::path::absolute(path).ok();
+    let absolute = || mount::absolute(path);
     let absent = |kind: AbsentKind, count: usize, name: &str, what: &str, way_out: &str| Absent {
         kind,
         tensors: Vec::new(),
@@ -280,8 +280,8 @@ fn fits(pattern: &str, name: &str) -> Option<usize> {
 
 /// The last numbers of the names in a folder that fit.
 fn numbers(folder: &Path, pattern: &str) -> Vec<usize> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().take(MOST_FILES).flatten();
-    entries.filter_map(|entry| fits(pattern, entry.file_name().to_str()?)).collect()
+    let names = mount::names(folder, MOST_FILES).map(|names| names.list).unwrap_or_default();
+    names.iter().filter_map(|(name, _)| fits(pattern, name)).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::mount::{self, Found, Kind, Ranges};
 use super::{Error, spare};
 
 /// Bytes that can be read at any position, without moving a cursor and without mapping: a file truncated meanwhile gives
@@ -26,6 +27,13 @@ pub enum Bytes {
         path: PathBuf,
         /// Length when it was opened first.
         length: u64,
+    },
+    /// A file elsewhere, of a tree that is mounted ([`mount`]).
+    There {
+        /// Its bytes.
+        ranges: Arc<dyn Ranges>,
+        /// As it was asked for: where it is mounted.
+        path: PathBuf,
     },
     /// Built-in bytes.
     Static(&'static [u8]),
@@ -49,6 +57,9 @@ impl Bytes {
     /// It cannot be opened, or is a folder or a device.
     pub fn open(path: &Path) -> Result<Bytes, Error> {
         let io_error = |source| Error::Io { path: path.to_path_buf(), source };
+        if let Some(tree) = mount::tree(path) {
+            return Bytes::open_in(tree.as_ref(), path);
+        }
         // Checked before opening: opening a pipe would wait for its other end.
         let kind = std::fs::metadata(path).map_err(io_error)?.file_type();
         if kind.is_dir() {
@@ -63,6 +74,25 @@ impl Bytes {
         Ok(Bytes::File { file, path: path.to_path_buf(), length })
     }
 
+    fn open_in(tree: &dyn mount::Tree, path: &Path) -> Result<Bytes, Error> {
+        if tree.kind(path) == Some(Kind::Folder) {
+            return Err(Error::NotAFile { path: path.to_path_buf(), what: "is a folder; give a file".to_owned() });
+        }
+        match tree.open(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })? {
+            Found::Here(file) => Bytes::open(&file),
+            Found::There(ranges) => Ok(Bytes::There { ranges, path: path.to_path_buf() }),
+        }
+    }
+
+    /// What changes with the content of a file elsewhere; `None` for files of this machine.
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Bytes::There { ranges, .. } => Some(ranges.version()),
+            Bytes::Part { whole, .. } => whole.version(),
+            _ => None,
+        }
+    }
+
     /// These bytes, with the file closed between reads.
     pub fn closed(self) -> Bytes {
         match self {
@@ -75,6 +105,7 @@ impl Bytes {
     pub fn length(&self) -> u64 {
         match self {
             Bytes::File { length, .. } | Bytes::Part { length, .. } | Bytes::Closed { length, .. } => *length,
+            Bytes::There { ranges, .. } => ranges.length(),
             Bytes::Static(bytes) => bytes.len() as u64,
             Bytes::Owned(bytes) => bytes.len() as u64,
         }
@@ -120,6 +151,7 @@ impl Bytes {
             Bytes::File { .. } | Bytes::Closed { .. } if i64::try_from(offset).is_err() => Ok(0),
             Bytes::File { file, .. } => read_file_at(file, buffer, offset),
             Bytes::Closed { path, .. } => read_file_at(&File::open(path)?, buffer, offset),
+            Bytes::There { ranges, .. } => ranges.read_at(offset, buffer),
             Bytes::Static(bytes) => Ok(copy_at(bytes, buffer, offset)),
             Bytes::Owned(bytes) => Ok(copy_at(bytes, buffer, offset)),
             Bytes::Part { whole, start, length } => {
@@ -149,7 +181,7 @@ impl Bytes {
     /// The file that they are in, or a part of.
     pub fn file_path(&self) -> Option<&Path> {
         match self {
-            Bytes::File { path, .. } | Bytes::Closed { path, .. } => Some(path),
+            Bytes::File { path, .. } | Bytes::Closed { path, .. } | Bytes::There { path, .. } => Some(path),
             Bytes::Part { whole, .. } => whole.file_path(),
             Bytes::Static(_) | Bytes::Owned(_) => None,
         }
@@ -168,11 +200,23 @@ fn read_file_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
 
 /// The identity of a file, whatever it is called: links to one file have one identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] PathBuf);
+pub struct FileId(Identity);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Identity {
+    /// Device and number.
+    #[cfg(unix)]
+    Node(u64, u64),
+    /// Elsewhere: where it is mounted.
+    Path(PathBuf),
+}
 
 impl FileId {
     /// The identity of the plain file at a path, links followed; `None` where there is none.
     pub fn of(path: &Path) -> Option<FileId> {
+        if let Some(tree) = mount::tree(path) {
+            return (tree.kind(path) == Some(Kind::File)).then(|| FileId(Identity::Path(path.to_owned())));
+        }
         let about = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         FileId::from_metadata(path, &about)
     }
@@ -180,12 +224,12 @@ impl FileId {
     #[cfg(unix)]
     fn from_metadata(_: &Path, about: &std::fs::Metadata) -> Option<FileId> {
         use std::os::unix::fs::MetadataExt;
-        Some(FileId((about.dev(), about.ino())))
+        Some(FileId(Identity::Node(about.dev(), about.ino())))
     }
 
     #[cfg(not(unix))]
     fn from_metadata(path: &Path, _: &std::fs::Metadata) -> Option<FileId> {
-        path.canonicalize().ok().map(FileId)
+        path.canonicalize().ok().map(Identity::Path).map(FileId)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::name_for_message;
-use super::{Bytes, json};
+use super::{Bytes, json, mount};
 
 /// What libraries keep a model's configuration in.
 pub(super) const CONFIG: &str = "config.json";
@@ -26,6 +26,6 @@ pub(super) fn read(path: &Path) -> Result<Map<String, Value>, String> {
 
 /// The configuration in the folder of a file, if one is there that can be read.
 pub(super) fn beside(path: &Path) -> Option<Map<String, Value>> {
-    let beside = path.parent().filter(|_| !path.is_dir())?.join(CONFIG);
-    beside.is_file().then(|| read(&beside).ok())?
+    let beside = path.parent().filter(|_| !mount::is_folder(path))?.join(CONFIG);
+    mount::is_file(&beside).then(|| read(&beside).ok())?
 }

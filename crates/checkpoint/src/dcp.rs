@@ -11,7 +11,9 @@ use super::pickle::{self, NodeId, Pickle, Printer};
 use super::stream::Stream;
 use super::strided;
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Content, Dtype, Error, FileId, Format, Sizes, Storage, Tensor, sharded, weights};
+use super::{
+    Bytes, Checkpoint, Content, Dtype, Error, FileId, Format, Sizes, Storage, Tensor, mount, sharded, weights,
+};
 
 /// The file that describes the others.
 pub(super) const METADATA: &str = ".metadata";
@@ -307,5 +309,5 @@ impl Reader<'_> {
 pub(super) fn folder_of(path: &Path) -> Option<PathBuf> {
     let folder = path.parent()?;
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    (path.file_name()? == METADATA && path.is_file()).then(|| folder.to_path_buf())
+    (path.file_name()? == METADATA && mount::is_file(path)).then(|| folder.to_path_buf())
 }

@@ -56,11 +56,14 @@ pub(super) fn detect(path: &Path, bytes: &Bytes) -> Result<Format, Error> {
 
 /// How a Git LFS pointer begins.
 const LFS: &[u8] = b"version https://git-lfs";
+/// No pointer is longer (the specification's bound); what is need not be read to tell.
+const LONGEST_LFS: u64 = 1024;
 
 /// Whether a Git LFS pointer lies where a file should be.
 pub(super) fn is_lfs_pointer(path: &Path) -> bool {
     let mut head = [0u8; 64];
-    Bytes::open(path).is_ok_and(|bytes| bytes.read_at_most(0, &mut head).is_ok_and(|head| head.starts_with(LFS)))
+    let mut begins = |bytes: &Bytes| bytes.read_at_most(0, &mut head).is_ok_and(|head| head.starts_with(LFS));
+    Bytes::open(path).is_ok_and(|bytes| bytes.length() <= LONGEST_LFS && begins(&bytes))
 }
 
 /// Formats that begin with fixed bytes.

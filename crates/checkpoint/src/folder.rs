@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::name_for_message;
-use super::{Bytes, Checkpoint, Content, Error, Format, config, dcp, detect, llama, sharded};
+use super::mount::Kind;
+use super::{Bytes, Checkpoint, Content, Error, Format, config, dcp, detect, llama, mount, sharded};
 
 /// What diffusers keeps a pipeline's components in.
 const PIPELINE: &str = "model_index.json";
@@ -39,15 +40,15 @@ const USUAL: [&str; 9] = [
 /// # Errors
 /// There is none, or more than one; the message lists what was found.
 pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error> {
-    if path.join(dcp::METADATA).is_file() {
+    if mount::is_file(&path.join(dcp::METADATA)) {
         return Checkpoint::open_file(path.join(dcp::METADATA).as_path(), asked);
     }
     let components = path.join(PIPELINE);
-    if components.is_file() {
+    if mount::is_file(&components) {
         return pipeline(path, &components, asked);
     }
     // A folder may hold any number of other files: the usual names are asked for, and the rest listed only without them.
-    let usual = USUAL.iter().find(|usual| path.join(usual).is_file());
+    let usual = USUAL.iter().find(|usual| mount::is_file(&path.join(usual)));
     if let Some(parts) = llama::Parts::in_folder(path).filter(|_| usual.is_none()) {
         return Checkpoint::of_parts(path, &parts, asked);
     }
@@ -67,7 +68,7 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error
         checkpoint.warnings.push(format!("Only the first {MOST_NAMES} names of the folder were looked at; {what}."));
     }
     let config_path = path.join(config::CONFIG);
-    if config_path.is_file() {
+    if mount::is_file(&config_path) {
         checkpoint.format = Format::HfFolder;
         match config::read(&config_path) {
             Ok(config) => {
@@ -78,7 +79,7 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Checkpoint, Error
         }
     }
     let adapter = path.join(ADAPTER_CONFIG);
-    if adapter.is_file()
+    if mount::is_file(&adapter)
         && checkpoint.metadata.get("file").and_then(Value::as_str).is_some_and(|name| name.starts_with("adapter_model"))
     {
         checkpoint.format = Format::PeftAdapter;
@@ -127,7 +128,7 @@ fn pipeline(path: &Path, index: &Path, asked: Option<&str>) -> Result<Checkpoint
         let Some(class) = of.get(1).and_then(Value::as_str).filter(|_| sharded::is_plain(name)) else { continue };
         let folder = path.join(name);
         // A pipeline has no pipelines in it, nor itself.
-        if found.len() >= MOST_COMPONENTS || !folder.is_dir() || folder.join(PIPELINE).exists() {
+        if found.len() >= MOST_COMPONENTS || !mount::is_folder(&folder) || mount::is_file(&folder.join(PIPELINE)) {
             continue;
         }
         // Tokenizers and schedulers have no weights.
@@ -167,27 +168,16 @@ impl Listing {
     fn read(path: &Path, most: usize) -> Result<Listing, Error> {
         let io_error = |source| Error::Io { path: path.to_path_buf(), source };
         let mut listing = Listing { files: Vec::new(), folders: Vec::new(), apple: Vec::new(), cut: false };
-        let mut entries = std::fs::read_dir(path).map_err(io_error)?;
-        for entry in entries.by_ref().take(most) {
-            let entry = entry.map_err(io_error)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            // Links are followed: caches keep the files elsewhere. What kind a plain entry is comes with its name.
-            let kind = match entry.file_type() {
-                Ok(kind) if !kind.is_symlink() => kind,
-                _ => match std::fs::metadata(entry.path()) {
-                    Ok(about) => about.file_type(),
-                    Err(_) => continue,
-                },
-            };
-            if kind.is_file() && name.starts_with("._") {
-                listing.apple.push(name);
-            } else if kind.is_file() {
-                listing.files.push(name);
-            } else if kind.is_dir() {
-                listing.folders.push(name);
+        let mount::Names { list, cut } = mount::names(path, most).map_err(io_error)?;
+        for (name, kind) in list {
+            match kind {
+                Some(Kind::File) if name.starts_with("._") => listing.apple.push(name),
+                Some(Kind::File) => listing.files.push(name),
+                Some(Kind::Folder) => listing.folders.push(name),
+                None => {}
             }
         }
-        listing.cut = entries.next().is_some();
+        listing.cut = cut;
         listing.files.sort_unstable();
         listing.folders.sort_unstable();
         listing.apple.sort_unstable();

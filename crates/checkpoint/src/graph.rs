@@ -3,6 +3,7 @@
 //!
 //! Node, target and placeholder are torch.fx's words. Nothing is run here, and nothing is decided about an op.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -24,6 +25,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// What the caller gets, in order.
     pub outputs: Vec<Argument>,
+    /// What Python calls an input that is a member of a dict, a tuple or a list: `batch.image`, `pair.0`.
+    pub members: HashMap<ValueId, String>,
 }
 
 /// What is known of a value without running anything.

@@ -30,11 +30,13 @@ mod literal;
 mod llama;
 mod made;
 mod members;
+pub mod mount;
 mod npz;
 mod objects;
 mod optimizer;
 mod packed;
 pub mod pickle;
+pub mod progress;
 pub mod reader;
 mod rebuild;
 mod records;
@@ -204,7 +206,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open_key`]; and there are no such codes, or their scales do not fit them.
     pub fn open_as(path: &Path, key: Option<&str>, dequantized: Option<Dtype>) -> Result<Checkpoint, Error> {
-        let mut opened = if path.is_dir() {
+        let mut opened = if mount::is_folder(path) {
             folder::open(path, key)?
         } else if let Some(parts) = llama::Parts::beside(path) {
             Checkpoint::of_parts(path, &parts, key)?
@@ -224,7 +226,7 @@ impl Checkpoint {
             Ok(joined) => return joined.cleared(key),
             Err(why) => why,
         };
-        let part = if path.is_dir() { parts.first() } else { path.to_owned() };
+        let part = if mount::is_folder(path) { parts.first() } else { path.to_owned() };
         let mut one = Checkpoint::open_file(&part, key)?;
         one.metadata.insert("not_joined".to_owned(), Value::from(why));
         Ok(one)
@@ -261,7 +263,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`]. Of a GGUF file the message says how to make one that is read.
     pub fn open_arrays(path: &Path) -> Result<Checkpoint, Error> {
-        if path.is_file() {
+        if mount::is_file(path) {
             let bytes = Bytes::open(path)?;
             let mut buffer = [0u8; 4];
             let head = bytes.read_at_most(0, &mut buffer)?;
@@ -389,7 +391,7 @@ impl Checkpoint {
         }
         origin.files.push(self.path.clone());
         origin.files.extend(sources.into_iter().map(Bytes::path));
-        if self.path.is_dir() {
+        if mount::is_folder(&self.path) {
             let opened = self.metadata.get("file").and_then(Value::as_str);
             let names = opened.into_iter().chain([config::CONFIG, dcp::METADATA]);
             origin.files.extend(names.map(|name| self.path.join(name)));
@@ -397,7 +399,7 @@ impl Checkpoint {
         } else {
             let above = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let sharded = matches!(self.format, Format::ShardedSafetensors | Format::ShardedTorch);
-            if sharded || above.join(config::CONFIG).is_file() {
+            if sharded || mount::is_file(&above.join(config::CONFIG)) {
                 origin.folder = Some(above.to_owned());
             }
         }

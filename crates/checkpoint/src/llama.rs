@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::error::name_for_message;
 use super::made::Made;
 use super::tensor::StorageOffset;
-use super::{Bytes, Checkpoint, Error, Format, Storage, Tensor, TensorId, config};
+use super::{Bytes, Checkpoint, Error, Format, Storage, Tensor, TensorId, config, mount};
 
 /// What Llama keeps a model's hyper-parameters in, beside its parts.
 pub(super) const PARAMS: &str = "params.json";
@@ -39,11 +39,9 @@ pub(super) struct Parts {
 impl Parts {
     /// Those in a folder; `None` where there are not two.
     pub fn in_folder(folder: &Path) -> Option<Parts> {
-        let entries = std::fs::read_dir(folder).ok()?.take(MOST_NAMES).flatten();
-        let mut found: Vec<(usize, String)> = entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter_map(|name| Some((number(&name)?, name)))
-            .collect();
+        let names = mount::names(folder, MOST_NAMES).ok()?.list;
+        let mut found: Vec<(usize, String)> =
+            names.into_iter().filter_map(|(name, _)| Some((number(&name)?, name))).collect();
         found.sort();
         (found.len() > 1 && found.len() <= MOST_PARTS).then(|| Parts { folder: folder.to_owned(), found })
     }
@@ -51,7 +49,7 @@ impl Parts {
     /// Those beside a file that is one.
     pub fn beside(path: &Path) -> Option<Parts> {
         number(path.file_name()?.to_str()?)?;
-        let folder = std::path::absolute(path).ok()?.parent()?.to_owned();
+        let folder = mount::absolute(path)?.parent()?.to_owned();
         Parts::in_folder(&folder)
     }
 
@@ -87,7 +85,7 @@ fn number(name: &str) -> Option<usize> {
 /// The hyper-parameters beside a part.
 pub(super) fn params(folder: &Path) -> Option<Map<String, Value>> {
     let path = folder.join(PARAMS);
-    path.is_file().then(|| config::read(&path).ok())?
+    mount::is_file(&path).then(|| config::read(&path).ok())?
 }
 
 /// In how many parts the model of a part is, where its shapes and the hyper-parameters say so.

@@ -9,6 +9,7 @@ use compact_str::CompactString;
 
 use super::error::name_for_message;
 use super::pickle::{Fault, NodeId, Object, Pickle};
+use super::progress::{self, Of};
 use super::strided::{self, Strided};
 use super::tensor::{Storage, StorageOffset, UNINITIALISED};
 use super::{Dtype, Sizes, Tensor, TensorId};
@@ -196,6 +197,7 @@ impl<'a> Rebuilder<'a> {
     /// Add a tensor under a name, which comes back if the value is no tensor.
     pub fn add_or_return(&mut self, id: NodeId, name: CompactString) -> Result<Option<CompactString>> {
         let number = self.tensors.len();
+        progress::step(Of::Tensors, number as u64, self.pickle.persistent_ids().len() as u64);
         let object = self.pickle.object(id).filter(|object| is_tensor(self.pickle, object));
         let given = self.given(id);
         if object.is_none() && given.is_none() {

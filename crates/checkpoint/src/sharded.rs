@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::error::name_for_message;
+use super::progress::{self, Of};
 use super::{
-    Absent, AbsentKind, Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, safetensors,
-    torch_legacy, zip,
+    Absent, AbsentKind, Bytes, Checkpoint, Content, Error, FileId, Format, PickleReport, detect, json, mount,
+    safetensors, torch_legacy, zip,
 };
 
 /// The longest index that is read, in bytes: 100,000 tensors take a tenth.
@@ -109,6 +110,7 @@ pub(super) fn read(path: &Path, index_bytes: u64, index: Index) -> Result<Checkp
     let mut all = Merged::new(path, &places, &files.of_shard);
     all.checkpoint.bytes = index_bytes;
     for (number, (name, file)) in files.list.iter().enumerate() {
+        progress::tell(Of::Files, number as u64, files.list.len() as u64);
         all.add(number, name, read_shard(file)?).map_err(error)?;
     }
     Ok(all.finish(&files, index.metadata))
@@ -138,6 +140,7 @@ impl<'a> Files<'a> {
             pointers: Vec::new(),
             links: Vec::new(),
         };
+        mount::expect(&sorted.iter().map(|(_, name)| folder.join(name)).collect::<Vec<_>>());
         let mut known: HashMap<FileId, usize> = HashMap::new();
         for (shard, name) in sorted {
             let path = folder.join(name);

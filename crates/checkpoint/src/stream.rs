@@ -121,6 +121,11 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Whether each place costs a request.
+    pub fn is_elsewhere(&self) -> bool {
+        self.bytes.version().is_some()
+    }
+
     /// Bytes behind the position.
     pub fn left(&self) -> u64 {
         self.end.saturating_sub(self.position)

@@ -150,7 +150,14 @@ fn walk(
                 "belongs to no tensor, or has elements of unknown size: what follows it cannot be found".into(),
             );
         };
-        let written: [u8; 8] = stream.take(&shown)?;
+        // Elsewhere only the first is asked for: the others have their sizes from the pickle, and the last ends where the file does.
+        let written: [u8; 8] = match order.filter(|_| stream.is_elsewhere()) {
+            None => stream.take(&shown)?,
+            Some(is_big) => {
+                stream.skip(8, &shown)?;
+                if is_big { elements.to_be_bytes() } else { elements.to_le_bytes() }
+            }
+        };
         let (little, big) = (i64::from_le_bytes(written), i64::from_be_bytes(written));
         let big_endian = match (little == elements, big == elements) {
             (true, _) => false,
@@ -181,6 +188,13 @@ fn walk(
         table.warnings.push(format!(
             "The file says that it was written on a {says}-endian machine; by the sizes of its storages it is {is}-endian, and is read so."
         ));
+    }
+    if stream.left() > 0 && stream.is_elsewhere() {
+        let what = format!(
+            "{} bytes are behind the last storage: the file is damaged; download it and open that",
+            stream.left()
+        );
+        return Err(stream.error(stream.position, what));
     }
     if stream.left() > 0 {
         table.warnings.push(format!("{} bytes behind the last storage were not looked at.", stream.left()));

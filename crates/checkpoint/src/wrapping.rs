@@ -23,8 +23,10 @@ const PRIVATE: [&str; 6] = [
 /// Attributes of `DataParallel`, `DistributedDataParallel`, `AveragedModel` and DeepSpeed's engine, and of Opacus; modules of
 /// other classes may have them too.
 const PUBLIC: [&str; 2] = ["module", "_module"];
-/// Every name of a wrapper contains this.
+/// Every name of a wrapper ends with this …
 const MARK: &[u8] = b"mod";
+/// … or with this behind it.
+const LONG: &[u8] = b"ule";
 /// So many wrapped places are named.
 const NAMED: usize = 8;
 
@@ -54,8 +56,16 @@ struct Below {
 impl Wrapping {
     /// The wrappers that the names of a state dict show.
     pub fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Wrapping {
-        // Of a million names without a wrapper this is all that is done: a search for text would take ten times as long.
-        let marked = |name: &&str| name.as_bytes().windows(MARK.len()).any(|bytes| bytes == MARK);
+        // Of a million names without a wrapper this is all that is done: a search for text would take ten times as long. Names of
+        // models often have a part `model`, which is none.
+        let ends = |bytes: &[u8]| matches!(bytes.first(), None | Some(b'.'));
+        let marked = |name: &&str| {
+            let bytes = name.as_bytes();
+            bytes.windows(MARK.len()).enumerate().any(|(at, found)| {
+                let behind = bytes.get(at + MARK.len()..).unwrap_or_default();
+                found == MARK && (ends(behind) || behind.strip_prefix(LONG).is_some_and(ends))
+            })
+        };
         if !names.clone().any(|name| marked(&name)) {
             return Wrapping::default();
         }
@@ -265,6 +275,16 @@ mod tests {
         assert_eq!(names, ["model.stem.weight", "model.blocks.0.0.weight", "head.bias"]);
         assert_eq!(found, ["._orig_mod.", "._checkpoint_wrapped_module.", "._fsdp_wrapped_module.", "._fpw_module."]);
         assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn every_name_of_a_wrapper_is_seen() {
+        for part in PRIVATE.iter().chain(&PUBLIC) {
+            let (names, found, _) = renamed(&[&format!("{part}.a.weight"), &format!("{part}.b.weight")]);
+            assert_eq!((names, found), (vec!["a.weight".to_owned(), "b.weight".to_owned()], vec![format!("{part}.")]));
+        }
+        let plain = ["model.mod_0.weight", "model.modules.0.weight", "model.modulemod.weight"];
+        assert_eq!(renamed(&plain), (plain.map(str::to_owned).to_vec(), Vec::new(), Vec::new()));
     }
 
     #[test]

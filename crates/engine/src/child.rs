@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use t2m_checkpoint::escape::sentence;
@@ -75,11 +76,19 @@ impl Group {
     /// # Errors
     /// The system's reason.
     pub fn start(command: &mut Command) -> io::Result<Group> {
+        Group::start_with(command, None)
+    }
+
+    /// As [`Group::start`]; the program inherits this file under its number, and no other program does.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn start_with(command: &mut Command, file: Option<BorrowedFd<'_>>) -> io::Result<Group> {
         let mut keeper = Command::new("/bin/sh");
         keeper.args(["-c", KEEPER]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut keeper = keeper.process_group(0).spawn()?;
+        let mut keeper = spawn(keeper.process_group(0), None)?;
         let child = i32::try_from(keeper.id()).map_err(io::Error::other);
-        match child.and_then(|group| command.process_group(group).spawn()) {
+        match child.and_then(|group| spawn(command.process_group(group), file)) {
             Ok(child) => {
                 let pipe = keeper.stdin.take().map(|pipe| (keeper.id(), pipe));
                 PIPES.lock().unwrap_or_else(PoisonError::into_inner).extend(pipe);
@@ -145,6 +154,17 @@ impl Drop for Group {
         self.end();
         self.stop.0.store(true, Ordering::SeqCst);
     }
+}
+
+/// Start a program that inherits a file. A file is inherited by whatever is started while it may be: one program at a time.
+fn spawn(command: &mut Command, file: Option<BorrowedFd<'_>>) -> io::Result<Child> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(file) = file else { return command.spawn() };
+    fcntl_setfd(file, FdFlags::empty())?;
+    let child = command.spawn();
+    fcntl_setfd(file, FdFlags::CLOEXEC)?;
+    child
 }
 
 /// Read a pipe on a thread of its own and hand on what comes, until it closes, `take` says no, or the group is gone: a

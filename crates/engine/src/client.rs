@@ -1,6 +1,8 @@
 //! Asking an engine: one request at a time, with a deadline; its death is an answer, too. [`Conversation`] decides what
 //! may be said and when; this carries it to and from the program.
 
+use std::borrow::Borrow;
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, select};
 
 use super::conversation::{Asked, Conversation, End, Outcome, Wants};
 use super::graph::{Call, Ran, Run};
+use super::memory::Memory;
 use super::process::{PIECES, Process, Program};
 use super::protocol::{self, Request, TensorHeader};
 use super::{EngineInfo, EngineState, ModuleSpec, Side};
@@ -107,12 +110,17 @@ impl CancelToken {
 pub struct Client {
     side: Side,
     program: Option<Program>,
+    arguments: Vec<OsString>,
     deadline: Duration,
     greeting: Duration,
+    /// Whether memory is shared with the engine, if there is some.
+    shares: bool,
     cancel: CancelToken,
     cancelled: Receiver<()>,
     listener: Listener,
     running: Option<Running>,
+    /// Begun, and not yet waited for.
+    begun: Option<Result<Begun, Error>>,
     /// Why it could not be started. It is not tried again until somebody asks for that, since each attempt may take
     /// long.
     unstartable: Option<String>,
@@ -134,11 +142,22 @@ pub struct Step<'a> {
     pub drops: Vec<u64>,
 }
 
+/// An engine that was started and has not greeted.
+#[derive(Debug)]
+struct Begun {
+    process: Process,
+    talk: Conversation,
+    memory: Option<Memory>,
+    generation: u64,
+}
+
 #[derive(Debug)]
 struct Running {
     process: Process,
     talk: Conversation,
     info: EngineInfo,
+    /// Where large payloads go, if the engine has it as well.
+    memory: Option<Arc<Memory>>,
     /// Bytes of the layer that it holds.
     held: u64,
 }
@@ -151,12 +170,15 @@ impl Client {
         Client {
             side,
             program: None,
+            arguments: Vec::new(),
             deadline,
             greeting: deadline.max(GREETING),
+            shares: true,
             cancel,
             cancelled,
             listener,
             running: None,
+            begun: None,
             unstartable: None,
             starts: 0,
             last_id: 0,
@@ -165,7 +187,12 @@ impl Client {
 
     /// Use this program instead of the one that [`Program::find`] finds.
     pub fn with_program(self, program: Program) -> Client {
-        Client { program: Some(program), unstartable: None, ..self }
+        Client { program: Some(program), begun: None, unstartable: None, ..self }
+    }
+
+    /// Start the program that is found with these arguments.
+    pub fn with_arguments(self, arguments: Vec<OsString>) -> Client {
+        Client { arguments, ..self }
     }
 
     /// Give the engine so much time for its greeting, whatever the deadline is.
@@ -173,20 +200,44 @@ impl Client {
         Client { greeting, ..self }
     }
 
+    /// Whether the engine has greeted, and was not seen to end since.
+    pub fn is_ready(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Send all through the pipe.
+    pub fn by_pipe(self) -> Client {
+        Client { shares: false, ..self }
+    }
+
+    /// Whether tensors go by memory to the engine that runs.
+    pub fn shares_memory(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.memory.is_some())
+    }
+
+    /// Start the engine if necessary, and wait for nothing: [`Client::info`] says what came of it.
+    pub fn begin(&mut self) {
+        self.bury_the_dead();
+        if self.running.is_none() && self.begun.is_none() && self.unstartable.is_none() {
+            self.tell(EngineState::Starting);
+            self.begun = Some(self.launch());
+        }
+    }
+
     /// Start the engine if necessary, and return its greeting.
     ///
     /// # Errors
     /// [`Error::Down`], or [`Error::Cancelled`] while it starts.
     pub fn info(&mut self) -> Result<EngineInfo, Error> {
-        self.bury_the_dead();
+        self.begin();
         if let Some(running) = &self.running {
             return Ok(running.info.clone());
         }
         if let Some(reason) = &self.unstartable {
             return Err(Error::Down(reason.clone()));
         }
-        self.tell(EngineState::Starting);
-        match self.start() {
+        let begun = self.begun.take().unwrap_or_else(|| self.launch());
+        match begun.and_then(|begun| self.greeting(begun)) {
             Ok(running) => {
                 let info = running.info.clone();
                 self.running = Some(running);
@@ -254,7 +305,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says; [`Error::Down`] if the engine has died, and the layer with it.
-    pub fn start_run(&mut self, generation: u64, inputs: &[TensorData], compute: Dtype) -> Result<(), Error> {
+    pub fn start_run(
+        &mut self,
+        generation: u64,
+        inputs: &[impl Borrow<TensorData>],
+        compute: Dtype,
+    ) -> Result<(), Error> {
         self.settle();
         self.check(generation)?;
         if let Some(reason) = self.bury_the_dead() {
@@ -263,7 +319,7 @@ impl Client {
         let Some(running) = &self.running else {
             return Err(Error::Down(self.sentence("holds no layer; load one first")));
         };
-        let inputs: Vec<&TensorData> = inputs.iter().collect();
+        let inputs: Vec<&TensorData> = inputs.iter().map(Borrow::borrow).collect();
         let bound = output_bound(running.held.saturating_add(bytes_of(&inputs)));
         let headers = inputs.iter().map(|tensor| TensorHeader::of("", tensor)).collect();
         let id = self.next_id();
@@ -327,17 +383,29 @@ impl Client {
     }
 
     /// Start the program and greet it.
-    fn start(&mut self) -> Result<Running, Error> {
+    fn launch(&self) -> Result<Begun, Error> {
         let generation = self.cancel.generation();
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => Program::find(self.side).map_err(Error::Down)?,
+            None => Program { arguments: self.arguments.clone(), ..Program::find(self.side).map_err(Error::Down)? },
         };
-        let mut process = Process::start(&program).map_err(Error::Down)?;
-        process.send(encode(&Request::Hello { protocol: protocol::VERSION }, &[])?);
-        let mut talk = Conversation::new(self.side, Instant::now(), self.greeting);
+        // Where the system has none to give there is the pipe.
+        let memory = if self.shares { Memory::new().ok() } else { None };
+        let process = Process::start(&program, memory.as_ref()).map_err(Error::Down)?;
+        let hello = Request::Hello { protocol: protocol::VERSION, memory: memory.as_ref().map(Memory::offer) };
+        process.send(encode(None, &hello, &[])?);
+        let talk = Conversation::new(self.side, Instant::now(), self.greeting);
+        Ok(Begun { process, talk, memory, generation })
+    }
+
+    /// Wait until it greets.
+    fn greeting(&self, Begun { mut process, mut talk, memory, generation }: Begun) -> Result<Running, Error> {
         let how = match self.wait(&mut process, &mut talk, Some(generation)) {
-            Some(Outcome::Greeted(info)) => return Ok(Running { process, talk, info, held: 0 }),
+            Some(Outcome::Greeted(info)) => {
+                let memory = memory.filter(Memory::is_accepted).map(Arc::new);
+                memory.iter().for_each(|memory| talk.share(Arc::clone(memory)));
+                return Ok(Running { process, talk, info, memory, held: 0 });
+            }
             Some(Outcome::Over(End::Closed)) => process.end(),
             Some(Outcome::Over(end)) => end.to_string(),
             Some(_) => End::Unfriendly.to_string(),
@@ -347,8 +415,8 @@ impl Client {
     }
 
     fn send(&mut self, request: &Request, asked: Asked, payload: &[&TensorData]) -> Result<(), Error> {
-        let frame = encode(request, payload)?;
         if let Some(running) = &mut self.running {
+            let frame = encode(running.memory.as_deref(), request, payload)?;
             running.process.send(frame);
             running.talk.ask(Instant::now(), asked, self.deadline);
         }
@@ -363,6 +431,10 @@ impl Client {
         let outcome = self.wait(&mut running.process, &mut running.talk, Some(asked.generation));
         if let Some(Outcome::Over(end)) = outcome {
             return Err(self.over(running, &end));
+        }
+        // Before it is asked again: now nobody reads there.
+        if let (Some(_), Some(memory)) = (&outcome, &running.memory) {
+            memory.let_go();
         }
         self.running = Some(running);
         match outcome {
@@ -388,7 +460,7 @@ impl Client {
         // An abandoned request shares its generation with later ones, which are wanted.
         if asked.generation != self.cancel.generation() {
             patience = self.cancel.patience();
-            if let Ok(frame) = encode(&Request::Cancel { generation: asked.generation }, &[]) {
+            if let Ok(frame) = encode(None, &Request::Cancel { generation: asked.generation }, &[]) {
                 running.process.send(frame);
             }
         }
@@ -480,10 +552,11 @@ impl Client {
     }
 }
 
-fn encode(request: &Request, payload: &[&TensorData]) -> Result<Vec<u8>, Error> {
-    let length: usize = payload.iter().map(|tensor| tensor.bytes.len()).sum();
-    let mut frame = Vec::with_capacity(length + 1024);
-    match protocol::write_frame(&mut frame, request, payload) {
+/// A request as a frame. A payload goes into the memory, if there is one.
+fn encode(memory: Option<&Memory>, request: &Request, payload: &[&TensorData]) -> Result<Vec<u8>, Error> {
+    let behind = if memory.is_some() { 0 } else { payload.iter().map(|tensor| tensor.bytes.len()).sum() };
+    let mut frame = Vec::with_capacity(behind + 1024);
+    match protocol::write_frame_in(memory, &mut frame, request, payload) {
         Ok(()) => Ok(frame),
         Err(error) => Err(Error::Refused(format!("the request cannot be written: {error}"))),
     }

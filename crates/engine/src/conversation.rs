@@ -2,14 +2,16 @@
 //! comes out.
 //!
 //! It keeps its promises whatever arrives. A wait ends by the clock, not by what comes. Memory holds only what has
-//! arrived, and is bounded by the request: a greeting has no payload, an answer only what its header lists. An answer
-//! counts only if it names the id and generation of the waiting request; anything else is skipped.
+//! arrived or lies in what is shared, and is bounded by the request: a greeting has no payload, an answer only what its header
+//! lists. An answer counts only if it names the id and generation of the waiting request; anything else is skipped.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::graph::{Ran, RanHeader};
+use super::memory::Memory;
 use super::protocol::{
-    MAX_PAYLOAD, NOT_A_FRAME, PREFIX, Reply, TensorHeader, VERSION, payload_length, prefix_lengths, split_payload,
+    Lengths, MAX_PAYLOAD, NOT_A_FRAME, PREFIX, Payload, Reply, TensorHeader, VERSION, payload_length, split_payload,
 };
 use super::{EngineInfo, Side};
 use t2m_checkpoint::TensorData;
@@ -144,6 +146,7 @@ pub struct Conversation {
     side: Side,
     awaits: Awaits,
     part: Part,
+    memory: Option<Arc<Memory>>,
 }
 
 /// What it waits for.
@@ -188,8 +191,7 @@ enum Part {
     Prefix(Vec<u8>),
     Header {
         bytes: Vec<u8>,
-        length: usize,
-        payload: u64,
+        lengths: Lengths,
     },
     Outputs {
         headers: Vec<TensorHeader>,
@@ -222,7 +224,12 @@ impl Part {
 impl Conversation {
     /// A conversation that waits for the greeting.
     pub fn new(side: Side, now: Instant, patience: Duration) -> Conversation {
-        Conversation { side, awaits: Awaits::Greeting(Deadline::new(now, patience)), part: Part::start() }
+        Conversation { side, awaits: Awaits::Greeting(Deadline::new(now, patience)), part: Part::start(), memory: None }
+    }
+
+    /// Answers may lie in this memory from now on.
+    pub fn share(&mut self, memory: Arc<Memory>) {
+        self.memory = Some(memory);
     }
 
     /// A request was sent; wait for its answer from now on. One at a time.
@@ -298,20 +305,20 @@ impl Conversation {
             Part::Prefix(bytes) => {
                 fill(bytes, PREFIX, rest);
                 let Ok(prefix) = <[u8; PREFIX]>::try_from(bytes.as_slice()) else { return Ok(None) };
-                let (length, payload) = prefix_lengths(prefix);
-                self.prefix(length, payload)?;
-                self.part = Part::Header { bytes: Vec::new(), length: length as usize, payload };
+                let lengths = Lengths::of(prefix);
+                self.prefix(lengths)?;
+                self.part = Part::Header { bytes: Vec::new(), lengths };
                 Ok(None)
             }
-            Part::Header { bytes, length, payload } => {
-                fill(bytes, *length, rest);
-                if bytes.len() < *length {
+            Part::Header { bytes, lengths } => {
+                let (lengths, length) = (*lengths, lengths.header as usize);
+                fill(bytes, length, rest);
+                if bytes.len() < length {
                     return Ok(None);
                 }
                 let reply = serde_json::from_slice(bytes).map_err(|error| End::Garbage(error.to_string()))?;
-                let payload = *payload;
                 self.part = Part::start();
-                self.header(reply, payload)
+                self.header(reply, lengths)
             }
             Part::Outputs { bytes, length, .. } => {
                 fill(bytes, *length, rest);
@@ -328,7 +335,7 @@ impl Conversation {
     }
 
     /// Whether a frame of these lengths may come now.
-    fn prefix(&self, length: u32, payload: u64) -> Result<(), End> {
+    fn prefix(&self, Lengths { header: length, payload, .. }: Lengths) -> Result<(), End> {
         let greeting = matches!(self.awaits, Awaits::Greeting(_));
         let longest = if greeting { MAX_GREETING } else { MAX_HEADER };
         if length == 0 || length > longest || payload > MAX_PAYLOAD {
@@ -337,30 +344,29 @@ impl Conversation {
         if greeting && payload > 0 { Err(End::Surplus(payload)) } else { Ok(()) }
     }
 
-    /// A header is complete, and this many bytes follow it.
-    fn header(&mut self, reply: Reply, payload: u64) -> Result<Option<Outcome>, End> {
+    /// A header is complete, and this many bytes belong to it.
+    fn header(&mut self, reply: Reply, lengths: Lengths) -> Result<Option<Outcome>, End> {
         if let Awaits::Greeting(_) = self.awaits {
             return self.greeting(reply).map(Some);
         }
         let address = address(&reply);
+        let payload = lengths.payload;
+        let behind = if lengths.in_memory { 0 } else { payload };
         let asked = match self.awaits {
             Awaits::Answer(asked, _) if address == Some((asked.id, asked.generation)) => asked,
-            Awaits::Rest(asked, _) => return Ok(self.skip(payload, address == Some((asked.id, asked.generation)))),
-            _ => return Ok(self.skip(payload, false)),
+            Awaits::Rest(asked, _) => return Ok(self.skip(behind, address == Some((asked.id, asked.generation)))),
+            _ => return Ok(self.skip(behind, false)),
         };
         match (reply, asked.wants) {
             (Reply::Ran { outputs, milliseconds, .. }, Wants::Outputs { bound }) => {
                 if outputs.is_empty() {
                     return Err(End::Empty);
                 }
-                self.part = outputs_to_come(outputs, Of::Layer(milliseconds), payload, bound)?;
-                // An output without elements has no bytes.
-                if payload == 0 { self.outputs() } else { Ok(None) }
+                self.tensors(outputs, Of::Layer(milliseconds), lengths, bound)
             }
             (Reply::Stepped { runs, .. }, Wants::Steps { runs: asked, bound }) if runs.len() == asked => {
                 let sent = runs.iter().flat_map(RanHeader::sent).cloned().collect();
-                self.part = outputs_to_come(sent, Of::Steps(runs), payload, bound)?;
-                if payload == 0 { self.outputs() } else { Ok(None) }
+                self.tensors(sent, Of::Steps(runs), lengths, bound)
             }
             (Reply::Loaded { .. } | Reply::Failed { .. }, _) if payload > 0 => Err(End::Surplus(payload)),
             (Reply::Loaded { .. }, Wants::Loaded) => Ok(Some(self.answered(Outcome::Loaded))),
@@ -380,19 +386,42 @@ impl Conversation {
         }
     }
 
+    /// An answer has these tensors: they are to come, or lie in the memory that is shared.
+    fn tensors(
+        &mut self,
+        headers: Vec<TensorHeader>,
+        of: Of,
+        lengths: Lengths,
+        bound: u64,
+    ) -> Result<Option<Outcome>, End> {
+        let length = acceptable(&headers, lengths.payload, bound)?;
+        if lengths.in_memory {
+            let payload = Payload::InMemory(lengths.payload);
+            let tensors = payload.tensors(&headers, self.memory.as_deref()).map_err(broken)?;
+            return Ok(Some(self.complete(of, tensors)));
+        }
+        self.part = Part::Outputs { headers, of, bytes: Vec::new(), length };
+        // An output without elements has no bytes.
+        if length == 0 { self.outputs() } else { Ok(None) }
+    }
+
     /// The payload of an answer is complete.
     fn outputs(&mut self) -> Result<Option<Outcome>, End> {
         let Part::Outputs { headers, of, bytes, .. } = std::mem::replace(&mut self.part, Part::start()) else {
             return Ok(None);
         };
-        let tensors = split_payload(&headers, bytes).map_err(|error| End::Broken(error.to_string()))?;
-        Ok(Some(self.answered(match of {
+        let tensors = split_payload(&headers, bytes).map_err(broken)?;
+        Ok(Some(self.complete(of, tensors)))
+    }
+
+    fn complete(&mut self, of: Of, tensors: Vec<TensorData>) -> Outcome {
+        self.answered(match of {
             Of::Layer(milliseconds) => Outcome::Ran(Output { tensors, milliseconds }),
             Of::Steps(runs) => {
                 let mut tensors = tensors.into_iter();
                 Outcome::Stepped(runs.into_iter().map(|run| Ran::from_header(run, &mut tensors)).collect())
             }
-        })))
+        })
     }
 
     /// Skip this many bytes, perhaps none.
@@ -427,12 +456,15 @@ fn fill(bytes: &mut Vec<u8>, length: usize, rest: &mut &[u8]) {
 
 /// The length of an answer's payload, if it is acceptable: exactly what its header lists, and no more than the request
 /// allows.
-fn outputs_to_come(headers: Vec<TensorHeader>, of: Of, payload: u64, bound: u64) -> Result<Part, End> {
+fn acceptable(headers: &[TensorHeader], payload: u64, bound: u64) -> Result<usize, End> {
     if payload > bound {
         return Err(End::TooLarge { bytes: payload, bound });
     }
-    let length = payload_length(&headers, payload).map_err(|error| End::Broken(error.to_string()))?;
-    Ok(Part::Outputs { headers, of, bytes: Vec::new(), length })
+    payload_length(headers, payload).map_err(broken)
+}
+
+fn broken(error: std::io::Error) -> End {
+    End::Broken(error.to_string())
 }
 
 /// Which request a reply answers: id and generation.

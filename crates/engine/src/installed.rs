@@ -19,12 +19,19 @@ pub fn needs(side: Side) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// MLX with CUDA, which computes in mlx-cpu's place on Linux where it is installed: its libmlx.so has the same name and lies in the same
+/// folder, and finds NVIDIA's libraries in the packages beside it.
+pub const CUDA: (&str, &str) = ("mlx-cuda-13", "0.32.2");
+
+/// The way from one MLX to the other on Linux, for an environment: pip leaves both packages' names there, and the files of the last one.
+pub const WITH_CUDA: &str = "--force-reinstall mlx-cuda-13==0.32.2";
+
 /// A Python environment: a virtual one, a tool's of uv or pipx, conda's, or the system's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// The folder that has `bin`.
     pub prefix: PathBuf,
-    /// The folder of the packages that `distribution` is among.
+    /// The folder of the packages that the distribution is among.
     pub packages: PathBuf,
 }
 
@@ -91,8 +98,11 @@ enum Manager {
 /// The wheel of a library is missing there, or has another version: the sentence has the command that mends it.
 pub fn libraries(program: &Path, side: Side) -> Result<Vec<PathBuf>, String> {
     let Some(environment) = Environment::of(program, side.program()) else { return Ok(Vec::new()) };
+    let cuda = version(&environment.packages, CUDA.0).filter(|_| side == Side::Mlx && cfg!(target_os = "linux"));
     for (distribution, wanted) in needs(side) {
-        let there = version(&environment.packages, distribution);
+        let instead = cuda.as_ref().filter(|_| *distribution == "mlx-cpu");
+        let distribution = instead.map_or(distribution, |_| &CUDA.0);
+        let there = instead.cloned().or_else(|| version(&environment.packages, distribution));
         // `2.13.0+cpu` is that version in another build.
         if there.as_deref().and_then(|there| there.split('+').next()) == Some(wanted) {
             continue;
@@ -110,6 +120,21 @@ pub fn libraries(program: &Path, side: Side) -> Result<Vec<PathBuf>, String> {
         Side::Mlx => &["t2m_mlx/lib", "mlx/lib"],
     };
     Ok(folders.iter().map(|folder| environment.packages.join(folder)).filter(|folder| folder.is_dir()).collect())
+}
+
+/// What is to be done where a library was not found, by what the loader said of it; `None` where it said nothing of the kind.
+pub fn missing_library(said: &str) -> Option<&'static str> {
+    let missing =
+        said.split_once(": cannot open shared object file").and_then(|(before, _)| before.rsplit(' ').next())?;
+    if missing.starts_with("libcuda.so") {
+        return Some(
+            "that is NVIDIA's driver, which mlx-cuda-13 computes with: install the driver (580 or newer), or              `pip install --force-reinstall mlx-cpu==0.32.2` to compute on the processor",
+        );
+    }
+    let of_nvidia = ["libcudnn", "libcublas", "libcufft", "libnccl", "libnvrtc"];
+    of_nvidia.iter().any(|name| missing.starts_with(name)).then_some(
+        "that is one of the packages that mlx-cuda-13 computes with: `pip install mlx-cuda-13==0.32.2` in that environment brings them",
+    )
 }
 
 /// `lib/python3.12/site-packages` and its like, those that are there.
@@ -177,6 +202,39 @@ mod tests {
         assert_eq!(libraries(&bin.join("t2m-torch"), Side::Torch), Ok(vec![packages.join("torch/lib")]));
         let both = vec![packages.join("t2m_mlx/lib"), packages.join("mlx/lib")];
         assert_eq!(libraries(&bin.join("t2m-mlx"), Side::Mlx), Ok(both));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn mlx_with_cuda_computes_in_the_place_of_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let packages =
+            environment(folder.path(), &["t2m_mlx-0.1.0", "mlx_cuda_13-0.32.2", "scipy_openblas32-0.3.34.481.3"]);
+        let program = folder.path().join("bin/t2m-mlx");
+        let both = vec![packages.join("t2m_mlx/lib"), packages.join("mlx/lib")];
+        assert_eq!(libraries(&program, Side::Mlx), Ok(both));
+        std::fs::rename(packages.join("mlx_cuda_13-0.32.2.dist-info"), packages.join("mlx_cuda_13-0.31.0.dist-info"))
+            .unwrap();
+        // An mlx-cpu beside it that would fit has not written the library that is there, or has: it is told of the one with CUDA.
+        std::fs::create_dir(packages.join("mlx_cpu-0.32.2.dist-info")).unwrap();
+        let told = libraries(&program, Side::Mlx).unwrap_err();
+        assert!(
+            told.starts_with("t2m-mlx is built for mlx-cuda-13 0.32.2, and ") && told.contains("has 0.31.0: "),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_library_that_is_missing_has_a_way_out() {
+        let said = |name: &str| {
+            format!(
+                "t2m-mlx: error while loading shared libraries: {name}: cannot open shared object file: No such file or directory"
+            )
+        };
+        assert!(missing_library(&said("libcuda.so.1")).is_some_and(|how| how.contains("driver")));
+        assert!(missing_library(&said("libcudnn.so.9")).is_some_and(|how| how.contains("mlx-cuda-13==0.32.2")));
+        assert_eq!(missing_library(&said("libother.so.9")), None);
+        assert_eq!(missing_library("terminate called"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The two engines: programs that compute a layer on given tensors, and do nothing else.
 //!
-//! [`protocol`] is what they say over a pipe and [`conversation`] how the client reads it; [`process`] is a running
+//! [`protocol`] is what they say over a pipe, [`memory`] where the tensors lie meanwhile, and [`conversation`] how the client reads it; [`process`] is a running
 //! program, [`client`] asks it and survives its death. [`serve`] is the loop inside the programs; the packages
 //! `t2m-torch` and `t2m-mlx` do the computing.
 
@@ -8,10 +8,12 @@ pub mod args;
 pub mod child;
 pub mod client;
 pub mod conversation;
+pub mod device;
 pub mod environment;
 pub mod graph;
 pub mod header;
 pub mod installed;
+pub mod memory;
 pub mod own;
 pub mod padding;
 pub mod process;
@@ -20,6 +22,7 @@ pub mod protocol;
 pub mod serve;
 
 pub use client::Client;
+pub use device::Device;
 pub use program::{ModuleSpec, Program};
 pub use protocol::EngineInfo;
 

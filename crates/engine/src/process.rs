@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::conversation::End;
 use super::installed::{self, Environment};
+use super::memory::Memory;
 use super::{Side, environment};
 use crate::child::{self, Group, LastWords};
 use t2m_checkpoint::escape::escape;
@@ -92,8 +94,17 @@ fn missing(here: &Path, also: &[PathBuf], side: Side) -> String {
     if let Some(line) = std::env::var_os("T2M_SETUP_LOG").and_then(|log| last_line(Path::new(&log))) {
         return format!("{program} is not built yet, the set-up goes on behind this screen; it says: {line}");
     }
+    let is_homebrews = here.components().any(|part| part.as_os_str() == "Cellar");
     let how = match Environment::of(here, "t2m-tui") {
         Some(environment) => format!("`{}`", environment.install_engines()),
+        // Homebrew brings the program alone: its torch and mlx are of other versions.
+        None if is_homebrews => {
+            let pip = "`python3 -m venv ~/t2m && ~/t2m/bin/pip install t2m-torch t2m-mlx`";
+            return format!(
+                "{program} was not found beside {}{looked}; {pip} brings it, and `--python ~/t2m/bin/python` has it looked for there",
+                shown(here)
+            );
+        }
         None => "`make install`".to_owned(),
     };
     format!("{program} was not found beside {}{looked}; {how} puts it there, or set {variable}", shown(here))
@@ -130,11 +141,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Start the program.
+    /// Start the program, which inherits the memory.
     ///
     /// # Errors
     /// The system's reason, with the program's path.
-    pub fn start(program: &Program) -> Result<Process, String> {
+    pub fn start(program: &Program, memory: Option<&Memory>) -> Result<Process, String> {
         let failed = |error: std::io::Error| format!("{} cannot be started: {error}", shown(&program.path));
         let mut command = Command::new(&program.path);
         command
@@ -144,7 +155,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut group = Group::start(&mut command).map_err(failed)?;
+        let mut group = Group::start_with(&mut command, memory.map(AsFd::as_fd)).map_err(failed)?;
         let (stop, child) = (group.stop(), group.child());
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -183,7 +194,8 @@ impl Process {
         let how = self.group.wait(EXIT).map_or_else(|| End::Closed.to_string(), ended);
         self.group.end();
         let said = self.words.lines(QUOTED_LINES);
-        if said.is_empty() { how } else { format!("{how}; it said: {said}") }
+        let way_out = installed::missing_library(&said).map_or(String::new(), |way_out| format!(" ({way_out})"));
+        if said.is_empty() { how } else { format!("{how}; it said: {said}{way_out}") }
     }
 }
 
@@ -269,6 +281,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path().join("bin/t2m-tui");
         assert!(missing(&here, &[], Side::Mlx).contains("`make install`"));
+        let poured = Path::new("/opt/homebrew/Cellar/t2m-tui/0.1.0/bin/t2m-tui");
+        assert!(missing(poured, &[], Side::Mlx).contains("--python ~/t2m/bin/python"));
         std::fs::create_dir_all(folder.path().join("lib/python3.12/site-packages/t2m_tui-0.1.0.dist-info")).unwrap();
         let told = missing(&here, &[], Side::Mlx);
         assert!(told.contains("python -m pip install \"t2m-tui[engines]\"`"), "{told}");

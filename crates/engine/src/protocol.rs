@@ -1,8 +1,9 @@
 //! What t2m-tui and an engine say to each other over the engine's standard input and output.
 //!
 //! A frame is a 4-byte little-endian header length, an 8-byte little-endian payload length, the header as JSON, and the
-//! payload: raw tensor bytes, one tensor after the other in the header's order. Every request has an id and a
-//! generation; a reply repeats both, so that late replies of a cancelled run are recognised and dropped.
+//! payload: raw tensor bytes, one tensor after the other in the header's order. If the highest bit of the payload's length is set,
+//! the payload does not follow but lies in the [`Memory`] that both share, which the first request offers. Every request has an id
+//! and a generation; a reply repeats both, so that late replies of a cancelled run are recognised and dropped.
 
 use std::io::{self, Read, Write};
 
@@ -10,15 +11,19 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::graph::{Call, RanHeader, Run};
-pub use super::header::TensorHeader;
+pub use super::header::{TensorHeader, payload_length};
+use super::memory::{Memory, Offer};
 use super::program::ModuleSpec;
 use t2m_checkpoint::{Dtype, TensorData};
 
 /// Increased with every change of meaning. Both sides must have the same number.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The flag of [`EngineInfo`] that names the library of an engine's matrix products, where there is a choice.
 pub const BLAS: &str = "blas";
+
+/// The flag of MLX's [`EngineInfo`] that leaves TF32 out, if it is `0`: the variable that MLX reads.
+pub const TF32: &str = "MLX_ENABLE_TF32";
 
 /// Longest header that is read, in bytes.
 const MAX_HEADER: u32 = 16 << 20;
@@ -26,6 +31,8 @@ const MAX_HEADER: u32 = 16 << 20;
 pub const MAX_PAYLOAD: u64 = 64 << 30;
 /// Length of what a frame begins with, in bytes.
 pub const PREFIX: usize = 12;
+/// Set in a payload's length: it lies in the memory that both share.
+const IN_MEMORY: u64 = 1 << 63;
 /// What is wrong with impossible lengths.
 pub const NOT_A_FRAME: &str = "this is not a frame of the engine protocol";
 
@@ -45,6 +52,11 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
+    /// Whether MLX may round the factors of float32's products to TF32, where its GPU does that.
+    pub fn tf32(&self) -> bool {
+        self.flags.get(TF32).is_none_or(|flag| flag != "0")
+    }
+
     /// The device and the settings in words: `cpu, MLX_ENABLE_TF32=0, blas=OpenBLAS 0.3.34 Haswell`.
     pub fn settings(&self) -> String {
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -62,6 +74,9 @@ pub enum Request {
     Hello {
         /// [`VERSION`] of the caller.
         protocol: u32,
+        /// Memory to share, if there is some.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory: Option<Offer>,
     },
     /// Build a layer and keep it; it replaces the previous one. Payload: its tensors.
     Load {
@@ -153,27 +168,81 @@ pub enum Reply {
     },
 }
 
-/// Write one frame and flush it.
+/// The payload of a frame that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// It followed the header.
+    Behind(Vec<u8>),
+    /// So many bytes in the shared memory.
+    InMemory(u64),
+}
+
+impl Payload {
+    /// The tensors that a header lists.
+    ///
+    /// # Errors
+    /// The lengths do not add up, or no memory is shared.
+    pub fn tensors(self, headers: &[TensorHeader], memory: Option<&Memory>) -> io::Result<Vec<TensorData>> {
+        match (self, memory) {
+            (Payload::Behind(bytes), _) => split_payload(headers, bytes),
+            (Payload::InMemory(length), Some(memory)) => memory.take(headers, length),
+            (Payload::InMemory(_), None) => Err(not_shared()),
+        }
+    }
+}
+
+/// What is wrong with a payload in memory that there is not.
+pub fn not_shared() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is in memory, and none is shared")
+}
+
+/// Write one frame with its payload behind it, and flush it.
 ///
 /// # Errors
 /// The pipe is closed.
 pub fn write_frame<H: Serialize>(writer: &mut impl Write, header: &H, payload: &[&TensorData]) -> io::Result<()> {
+    write_frame_in(None, writer, header, payload)
+}
+
+/// Write one frame and flush it; its payload goes into the shared memory, if there is one and there is room in it.
+///
+/// # Errors
+/// The pipe is closed.
+pub fn write_frame_in<H: Serialize>(
+    memory: Option<&Memory>,
+    writer: &mut impl Write,
+    header: &H,
+    payload: &[&TensorData],
+) -> io::Result<()> {
     let header = serde_json::to_vec(header)?;
-    let length: u64 = payload.iter().map(|tensor| tensor.bytes.len() as u64).sum();
+    let length: usize = payload.iter().map(|tensor| tensor.bytes.len()).sum();
+    let is_put = memory.is_some_and(|memory| Memory::suits(length) && memory.put(payload).is_ok());
     writer.write_all(&(header.len() as u32).to_le_bytes())?;
-    writer.write_all(&length.to_le_bytes())?;
+    writer.write_all(&(length as u64 | if is_put { IN_MEMORY } else { 0 }).to_le_bytes())?;
     writer.write_all(&header)?;
-    for tensor in payload {
+    for tensor in payload.iter().filter(|_| !is_put) {
         writer.write_all(&tensor.bytes)?;
     }
     writer.flush()
 }
 
-/// Read one frame: its header and its payload. `None` if the pipe was closed between frames.
+/// Read one frame: its header and the payload that follows it. `None` if the pipe was closed between frames.
+///
+/// # Errors
+/// The pipe was closed within a frame, or its content is not a frame, or its payload does not follow it.
+pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(H, Vec<u8>)>> {
+    match read_frame_in(reader)? {
+        Some((header, Payload::Behind(bytes))) => Ok(Some((header, bytes))),
+        Some((_, Payload::InMemory(_))) => Err(not_shared()),
+        None => Ok(None),
+    }
+}
+
+/// Read one frame, wherever its payload lies. `None` if the pipe was closed between frames.
 ///
 /// # Errors
 /// The pipe was closed within a frame, or its content is not a frame.
-pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(H, Vec<u8>)>> {
+pub fn read_frame_in<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(H, Payload)>> {
     let mut prefix = [0u8; PREFIX];
     let mut filled = 0;
     while filled < prefix.len() {
@@ -185,19 +254,41 @@ pub fn read_frame<H: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Opt
             Err(error) => return Err(error),
         }
     }
-    let (header_length, payload_length) = prefix_lengths(prefix);
-    if header_length > MAX_HEADER || payload_length > MAX_PAYLOAD {
+    let lengths = Lengths::of(prefix);
+    if lengths.header > MAX_HEADER || lengths.payload > MAX_PAYLOAD {
         return Err(io::Error::new(io::ErrorKind::InvalidData, NOT_A_FRAME));
     }
-    let header = read_exactly(reader, u64::from(header_length))?;
+    let header = read_exactly(reader, u64::from(lengths.header))?;
     let header = serde_json::from_slice(&header)?;
-    Ok(Some((header, read_exactly(reader, payload_length)?)))
+    let payload = match lengths.in_memory {
+        true => Payload::InMemory(lengths.payload),
+        false => Payload::Behind(read_exactly(reader, lengths.payload)?),
+    };
+    Ok(Some((header, payload)))
 }
 
-/// The lengths of a frame's header and payload, from its first bytes.
-pub fn prefix_lengths(prefix: [u8; PREFIX]) -> (u32, u64) {
-    let [h0, h1, h2, h3, payload @ ..] = prefix;
-    (u32::from_le_bytes([h0, h1, h2, h3]), u64::from_le_bytes(payload))
+/// What a frame begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    /// Bytes of the header.
+    pub header: u32,
+    /// Bytes of the payload.
+    pub payload: u64,
+    /// Whether the payload lies in the shared memory.
+    pub in_memory: bool,
+}
+
+impl Lengths {
+    /// From a frame's first bytes.
+    pub fn of(prefix: [u8; PREFIX]) -> Lengths {
+        let [h0, h1, h2, h3, payload @ ..] = prefix;
+        let payload = u64::from_le_bytes(payload);
+        Lengths {
+            header: u32::from_le_bytes([h0, h1, h2, h3]),
+            payload: payload & !IN_MEMORY,
+            in_memory: payload & IN_MEMORY != 0,
+        }
+    }
 }
 
 /// Read that many bytes without reserving them beforehand: a wrong length must not allocate.
@@ -205,16 +296,6 @@ fn read_exactly(reader: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(length).read_to_end(&mut bytes)?;
     if (bytes.len() as u64) < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
-}
-
-/// The length of a payload that holds exactly these tensors.
-///
-/// # Errors
-/// The lengths differ, or no memory could hold them.
-pub fn payload_length(headers: &[TensorHeader], payload: u64) -> io::Result<usize> {
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is not as long as its header says");
-    let sum = headers.iter().try_fold(0usize, |sum, header| sum.checked_add(header.length()?)).ok_or_else(bad)?;
-    if sum as u64 == payload { Ok(sum) } else { Err(bad()) }
 }
 
 /// Cut a payload into the tensors that the header lists.
@@ -280,6 +361,28 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
             prop_assert!(!matches!(read_frame::<Reply>(&mut Cursor::new(bytes)), Ok(Some(_))));
+        }
+    }
+
+    #[test]
+    fn a_large_payload_goes_by_memory_and_a_small_one_behind_its_header() {
+        let memory = Memory::new().unwrap();
+        for length in [1usize, 100, 1 << 14, 1 << 20] {
+            let tensor = TensorData { dtype: Dtype::Int8, shape: vec![length], bytes: vec![length as u8 ^ 3; length] };
+            let headers = vec![TensorHeader::of("", &tensor)];
+            let reply = Reply::Ran { id: 1, generation: 2, outputs: headers.clone(), milliseconds: 0.5 };
+            let (mut piped, mut shared) = (Vec::new(), Vec::new());
+            write_frame(&mut piped, &reply, &[&tensor]).unwrap();
+            write_frame_in(Some(&memory), &mut shared, &reply, &[&tensor]).unwrap();
+            assert_eq!(shared.len() < piped.len(), length >= 1 << 14, "{length}");
+            let read = |frame: &[u8], memory| {
+                let (header, payload) = read_frame_in::<Reply>(&mut Cursor::new(frame)).unwrap().unwrap();
+                (header, payload.tensors(&headers, memory).unwrap())
+            };
+            assert_eq!(read(&piped, None), read(&shared, Some(&memory)));
+            assert_eq!(read_frame::<Reply>(&mut Cursor::new(&shared)).is_err(), length >= 1 << 14);
+            let (_, payload) = read_frame_in::<Reply>(&mut Cursor::new(&shared)).unwrap().unwrap();
+            assert_eq!(payload.tensors(&headers, None).is_err(), length >= 1 << 14);
         }
     }
 

@@ -17,7 +17,8 @@ use crossbeam_channel::Sender;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::graph::{Call, Outcome, Ran, Run};
-use super::protocol::{Reply, Request, TensorHeader, VERSION, read_frame, split_payload, write_frame};
+use super::memory::Memory;
+use super::protocol::{Payload, Reply, Request, TensorHeader, VERSION, read_frame_in, write_frame_in};
 use super::{EngineInfo, ModuleSpec};
 use t2m_checkpoint::{Dtype, TensorData};
 
@@ -110,47 +111,51 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
     let reader = unwanted.clone();
     thread::spawn(move || read_requests(input, &reader, &sender));
     let mut greeted = false;
+    let mut memory: Option<Memory> = None;
     for request in requests {
         let (request, payload) = request?;
         match request {
-            Request::Hello { protocol } => {
+            Request::Hello { protocol, memory: offer } => {
+                memory = offer.and_then(Memory::accept);
                 // A caller of another protocol gets the greeting, and nothing else.
                 greeted = protocol == VERSION;
-                write_frame(&mut output, &Reply::Hello(engine.info()), &[])?;
+                write_frame_in(memory.as_ref(), &mut output, &Reply::Hello(engine.info()), &[])?;
             }
             Request::Load { id, generation, module, tensors } => {
                 let done = allowed(greeted, &unwanted, generation).and_then(|()| {
                     let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
-                    let data = split_payload(&tensors, payload).map_err(|error| error.to_string())?;
+                    let data = payload.tensors(&tensors, memory.as_ref()).map_err(|error| error.to_string())?;
                     caught(|| engine.load(&module, names.into_iter().zip(data).collect()))
                 });
                 let reply = match done {
                     Ok(()) => Reply::Loaded { id, generation },
                     Err(message) => failed(id, generation, message),
                 };
-                write_frame(&mut output, &reply, &[])?;
+                write_frame_in(memory.as_ref(), &mut output, &reply, &[])?;
             }
             Request::Run { id, generation, inputs, compute } => {
                 let done = allowed(greeted, &unwanted, generation).and_then(|()| {
-                    let data = split_payload(&inputs, payload).map_err(|error| error.to_string())?;
+                    let data = payload.tensors(&inputs, memory.as_ref()).map_err(|error| error.to_string())?;
                     caught(|| engine.run(data, compute))
                 });
                 match done {
                     Ok((tensors, milliseconds)) => {
                         let outputs = tensors.iter().map(|tensor| TensorHeader::of("", tensor)).collect();
                         let reply = Reply::Ran { id, generation, outputs, milliseconds };
-                        write_frame(&mut output, &reply, &tensors.iter().collect::<Vec<_>>())?;
+                        write_frame_in(memory.as_ref(), &mut output, &reply, &tensors.iter().collect::<Vec<_>>())?;
                     }
-                    Err(message) => write_frame(&mut output, &failed(id, generation, message), &[])?,
+                    Err(message) => {
+                        write_frame_in(memory.as_ref(), &mut output, &failed(id, generation, message), &[])?
+                    }
                 }
             }
             Request::Step { id, generation, values, tensors, call, runs, drops } => {
                 let held = allowed(greeted, &unwanted, generation).and_then(|()| {
-                    let data = split_payload(&tensors, payload).map_err(|error| error.to_string())?;
+                    let data = payload.tensors(&tensors, memory.as_ref()).map_err(|error| error.to_string())?;
                     values.iter().zip(&data).try_for_each(|(value, tensor)| caught(|| engine.hold(*value, tensor)))
                 });
                 if let Err(message) = held {
-                    write_frame(&mut output, &failed(id, generation, message), &[])?;
+                    write_frame_in(memory.as_ref(), &mut output, &failed(id, generation, message), &[])?;
                     continue;
                 }
                 let ran: Vec<Ran> = runs.iter().map(|run| step(&mut engine, &call, run)).collect();
@@ -162,7 +167,7 @@ pub fn serve_on<E: Engine>(mut engine: E, input: impl Read + Send + 'static, mut
                     header
                 });
                 let reply = Reply::Stepped { id, generation, runs: headers.collect() };
-                write_frame(&mut output, &reply, &sent)?;
+                write_frame_in(memory.as_ref(), &mut output, &reply, &sent)?;
             }
             Request::Cancel { .. } => {}
         }
@@ -193,9 +198,9 @@ impl Unwanted {
 }
 
 /// Reads on its own thread, so that a cancellation overtakes the requests still queued.
-fn read_requests(mut input: impl Read, unwanted: &Unwanted, requests: &Sender<io::Result<(Request, Vec<u8>)>>) {
+fn read_requests(mut input: impl Read, unwanted: &Unwanted, requests: &Sender<io::Result<(Request, Payload)>>) {
     let mut input = BufReader::new(&mut input);
-    while let Some(frame) = read_frame::<Request>(&mut input).transpose() {
+    while let Some(frame) = read_frame_in::<Request>(&mut input).transpose() {
         if let Ok((Request::Cancel { generation }, _)) = &frame {
             unwanted.up_to(*generation);
         }
@@ -290,6 +295,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
+    use crate::protocol::{read_frame, write_frame};
 
     /// Returns its input; a layer of kind `panic` panics, one of kind `no` refuses.
     struct Echo(String);
@@ -339,7 +345,7 @@ mod tests {
     }
 
     fn hello() -> (Request, Option<&'static TensorData>) {
-        (Request::Hello { protocol: VERSION }, None)
+        (Request::Hello { protocol: VERSION, memory: None }, None)
     }
 
     #[test]
@@ -372,11 +378,37 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_in_shared_memory_is_that_of_a_pipe() {
+        let memory = Memory::new().unwrap();
+        let bytes: Vec<u8> = (0..100_000u32).map(|at| (at * 7 % 251) as u8).collect();
+        let tensor = TensorData { dtype: Dtype::Int8, shape: vec![bytes.len()], bytes };
+        let inputs = vec![TensorHeader::of("", &tensor)];
+        let run = Request::Run { id: 2, generation: 2, inputs: inputs.clone(), compute: Dtype::Float32 };
+        let answer = |memory: Option<&Memory>| {
+            let mut input = Vec::new();
+            let hello = Request::Hello { protocol: VERSION, memory: memory.map(Memory::offer) };
+            write_frame_in(None, &mut input, &hello, &[]).unwrap();
+            write_frame_in(None, &mut input, &load(1, "yes"), &[]).unwrap();
+            write_frame_in(memory, &mut input, &run, &[&tensor]).unwrap();
+            let mut output = Vec::new();
+            serve_on(Echo(String::new()), Cursor::new(input), &mut output).unwrap();
+            let length = output.len();
+            let mut output = Cursor::new(output);
+            let all = std::iter::from_fn(|| read_frame_in::<Reply>(&mut output).unwrap());
+            let (_, payload) = all.last().unwrap();
+            (payload.tensors(&inputs, memory).unwrap(), length)
+        };
+        let (piped, shared) = (answer(None), answer(Some(&memory)));
+        assert_eq!((&piped.0, &shared.0), (&vec![tensor.clone()], &vec![tensor.clone()]));
+        assert!(shared.1 < 1000 && piped.1 > 100_000, "it went the other way");
+    }
+
+    #[test]
     fn nothing_is_done_before_a_hello_in_this_protocol() {
-        let other = Request::Hello { protocol: VERSION + 1 };
+        let other = Request::Hello { protocol: VERSION + 1, memory: None };
         assert_eq!(
             talk(&[(load(1, "yes"), None), (other, None), (load(2, "yes"), None)]),
-            ["1 failed: say hello in protocol 5 first", "hello from echo", "2 failed: say hello in protocol 5 first"]
+            ["1 failed: say hello in protocol 6 first", "hello from echo", "2 failed: say hello in protocol 6 first"]
         );
     }
 

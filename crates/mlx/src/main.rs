@@ -39,7 +39,7 @@ use t2m_engine::program::MlxLayer;
 use t2m_engine::serve::{Engine, serve};
 use t2m_engine::{EngineInfo, ModuleSpec, protocol};
 
-/// MLX reads it once, before its first op. With TF32 off, float32 stays float32 in matrix products.
+/// MLX reads it once, before its first op. With TF32 off, float32 stays float32 in matrix products on a GPU.
 const TF32: &str = "MLX_ENABLE_TF32";
 
 /// Runs a layer on its inputs. Weights and inputs are in the compute dtype and evaluated; the output need not be.
@@ -80,20 +80,18 @@ struct Layer {
     weights: Weights,
 }
 
-/// The main function of `t2m-mlx`. Restarts itself if TF32 is not off in its environment, or the device is an argument.
+/// The main function of `t2m-mlx`. Restarts itself where its arguments, or TF32, are not in its environment yet: MLX reads that
+/// before anything can be said to it.
 fn main() -> ExitCode {
-    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let is_asked = arguments.len() > 1 && arguments.first().is_some_and(|first| first == device::ARGUMENT);
-    let asked = is_asked.then(|| arguments.drain(..2).next_back()).flatten();
-    if asked.is_some() || std::env::var_os(TF32).is_none_or(|value| value != "0") {
+    let (asked, arguments) = device::arguments(std::env::args_os().skip(1).collect());
+    let is_default = asked.tf32 || std::env::var_os(device::TF32_VARIABLE).is_some_and(|value| value == "1");
+    let tf32 = if is_default { "1" } else { "0" };
+    if asked != device::Asked::default() || std::env::var_os(TF32).is_none_or(|value| value != tf32) {
         let error = match std::env::current_exe() {
-            Ok(program) => {
-                let asked = asked.map(|asked| (device::VARIABLE, asked));
-                Command::new(program).args(arguments).env(TF32, "0").envs(asked).exec()
-            }
+            Ok(program) => Command::new(program).args(arguments).env(TF32, tf32).envs(asked.variables()).exec(),
             Err(error) => error,
         };
-        eprintln!("t2m-mlx needs {TF32}=0 in its environment and cannot start itself with it: {error}");
+        eprintln!("t2m-mlx needs {TF32}={tf32} in its environment and cannot start itself with it: {error}");
         return ExitCode::from(2);
     }
     if let Err(reason) = device::select(&std::env::var_os(device::VARIABLE).unwrap_or_default()) {

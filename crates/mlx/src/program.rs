@@ -75,6 +75,7 @@ impl Run<'_> {
     fn operand(&self, operand: &Operand) -> Result<Given, Problem> {
         Ok(match operand {
             Operand::Number(number) => Given::Number(*number),
+            Operand::Flag(is_so) => Given::Array(Array::from_bool(*is_so)),
             Operand::Name(name) => match infinity(name) {
                 Some(number) => Given::Number(number),
                 None => Given::Array(self.variable(name)?),

@@ -1,5 +1,6 @@
 //! Tensors from the pipe to MLX and back, and a layer's tensors by name.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::CStr;
 
@@ -136,20 +137,24 @@ pub(super) fn from_data(data: &TensorData) -> Result<Array, Problem> {
             Array::from_slice(&values, &shape)
         }
         Dtype::Float64 => {
-            let values: Vec<f32> = values::<f64>(bytes).into_iter().map(|value| value as f32).collect();
+            let values: Vec<f32> = values::<f64>(bytes).iter().map(|&value| value as f32).collect();
             Array::from_slice(&values, &shape)
         }
         Dtype::Complex64 => {
-            let values = values::<[f32; 2]>(bytes).into_iter().map(|[real, imaginary]| complex64::new(real, imaginary));
+            let values = values::<[f32; 2]>(bytes);
+            let values = values.iter().map(|&[real, imaginary]| complex64::new(real, imaginary));
             Array::from_slice(&values.collect::<Vec<_>>(), &shape)
         }
         other => return Err(Problem(format!("MLX's side takes no {} tensors", other.name()))),
     })
 }
 
-/// The pipe's bytes as elements, wherever they lie in memory.
-fn values<T: AnyBitPattern>(bytes: &[u8]) -> Vec<T> {
-    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+/// The client's bytes as elements, wherever they lie in memory.
+fn values<T: AnyBitPattern>(bytes: &[u8]) -> Cow<'_, [T]> {
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(values) => Cow::Borrowed(values),
+        Err(_) => Cow::Owned(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()),
+    }
 }
 
 pub(super) fn to_data(array: &Array) -> Result<TensorData, Problem> {
@@ -180,13 +185,14 @@ pub(super) fn to_data(array: &Array) -> Result<TensorData, Problem> {
     Ok(TensorData { dtype, shape, bytes })
 }
 
-fn bytes<T: ArrayElement + Clone + NoUninit>(array: &Array) -> Result<Vec<u8>, Problem> {
+fn bytes<T: ArrayElement + NoUninit>(array: &Array) -> Result<Vec<u8>, Problem> {
     if array.size() == 0 {
         return Ok(Vec::new());
     }
-    let values = array.contiguous()?.to_vec_exact::<T>();
+    let array = array.contiguous()?;
+    let values = array.try_as_slice::<T>();
     let values = values.map_err(|error| Problem(format!("MLX's output cannot be read: {error}")))?;
-    Ok(bytemuck::cast_slice(&values).to_vec())
+    Ok(bytemuck::cast_slice(values).to_vec())
 }
 
 /// Types that both know, as the pipe and as MLX name them.

@@ -84,9 +84,15 @@ impl Held {
     /// The values that a run takes, as results.
     pub fn nothing(&mut self, run: &Run) -> Result<Vec<Outcome>, Problem> {
         let kind = tensor::compute_kind(run.compute)?;
-        let taken = run.takes.iter().map(|value| tensor::cast(self.get(*value)?, kind));
-        let taken = taken.collect::<Result<Vec<_>, _>>()?;
-        self.finish(run, taken.into_iter().map(Found::Tensor).collect())
+        let mut taken = Vec::with_capacity(run.takes.len());
+        for value in &run.takes {
+            let held = self.get(*value)?;
+            let cast = tensor::cast(held, kind)?;
+            // Whole numbers are no others in another precision; but what a node writes into one run's is not the other's.
+            let is_shared = !run.gives.is_empty() && !held.is_floating_point() && cast.data_ptr() == held.data_ptr();
+            taken.push(Found::Tensor(if is_shared { copy(&cast)? } else { cast }));
+        }
+        self.finish(run, taken)
     }
 
     /// Call an op. What it writes into is the held value itself, unless nothing of the run is held afterwards.
@@ -101,9 +107,7 @@ impl Held {
             // The values are others' as well.
             for (tensor, value) in taken.iter_mut().zip(&run.takes) {
                 if self.get(*value)?.f_kind()? == tensor.f_kind()? {
-                    let mut own = tensor.f_empty_like()?;
-                    own.f_copy_(tensor)?;
-                    *tensor = own;
+                    *tensor = copy(tensor)?;
                 }
             }
         }
@@ -149,6 +153,13 @@ impl Held {
         }
         Ok(outcomes)
     }
+}
+
+/// The same numbers in memory of their own.
+fn copy(tensor: &Tensor) -> Result<Tensor, Problem> {
+    let mut own = tensor.f_empty_like()?;
+    own.f_copy_(tensor)?;
+    Ok(own)
 }
 
 /// What tensors made from nothing have, where the op is not told.

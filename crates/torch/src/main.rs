@@ -31,6 +31,7 @@ mod transformer;
 mod unpool;
 mod zoo;
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -83,6 +84,23 @@ struct Layer {
     forward: Forward,
     weights: Weights,
     norm: Option<own::WeightNorm>,
+    /// The weights as they are computed with, by type: made once, however often the layer runs.
+    ready: HashMap<Dtype, Weights>,
+}
+
+impl Layer {
+    /// Make the weights ready to compute with, if they are not.
+    fn prepare(&mut self, compute: Dtype) -> Result<(), Problem> {
+        if self.ready.contains_key(&compute) {
+            return Ok(());
+        }
+        let mut weights = self.weights.cast(tensor::compute_kind(compute)?)?;
+        if let Some(norm) = &self.norm {
+            weights.normalise(norm)?;
+        }
+        self.ready.insert(compute, weights);
+        Ok(())
+    }
 }
 
 /// libtorch behind the engine protocol.
@@ -116,22 +134,22 @@ impl Engine for Torch {
             Some(program) => program::program(program),
             None => build(&module.kind, &args, &weights).map_err(|problem| problem.0)?,
         };
-        self.layer = Some(Layer { forward, weights, norm: args.told().and_then(|told| told.weight_norm.clone()) });
+        let norm = args.told().and_then(|told| told.weight_norm.clone());
+        self.layer = Some(Layer { forward, weights, norm, ready: HashMap::new() });
         Ok(())
     }
 
     fn run(&mut self, inputs: Vec<TensorData>, compute: Dtype) -> Result<(Vec<TensorData>, f64), String> {
-        let Layer { forward, weights, norm } = self.layer.as_ref().ok_or("no layer is loaded")?;
+        let layer = self.layer.as_mut().ok_or("no layer is loaded")?;
+        layer.prepare(compute).map_err(|problem| problem.0)?;
+        let Layer { forward, ready, .. } = layer;
+        let weights = ready.get(&compute).ok_or("no layer is loaded")?;
         let run = || {
             let kind = tensor::compute_kind(compute)?;
-            let mut weights = weights.cast(kind)?;
-            if let Some(norm) = norm {
-                weights.normalise(norm)?;
-            }
             let inputs = inputs.iter().map(|input| tensor::cast(&tensor::from_data(input)?, kind));
             let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
             let begun = Instant::now();
-            let outputs = tch::no_grad(|| scalars::caught(|| forward(&weights, &inputs)))?;
+            let outputs = tch::no_grad(|| scalars::caught(|| forward(weights, &inputs)))?;
             let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
             Ok((outputs.iter().map(tensor::to_data).collect::<Result<_, _>>()?, milliseconds))
         };

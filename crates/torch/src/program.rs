@@ -54,6 +54,7 @@ impl Run {
     fn operand(&self, operand: &Operand) -> Result<Given, Problem> {
         Ok(match operand {
             Operand::Number(number) => Given::Number(*number),
+            Operand::Flag(is_so) => Given::Tensor(Tensor::from(*is_so)),
             Operand::Name(name) => match infinity(name) {
                 Some(number) => Given::Number(number),
                 None => Given::Tensor(self.variable(name)?),

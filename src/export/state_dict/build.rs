@@ -1,7 +1,7 @@
 //! From a model to the key map: a walk in which the outermost module with moves takes the tensors below it.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry as HashEntry;
-use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::family::{Added, Norms};
 use super::moves::{is_vector, without_plan};
 use super::{Doubt, Entry, Known, Left, Shape, Sources, StateDict, Why};
-use crate::model::{Model, ModuleId, reparametrized};
+use crate::model::{Classes, Model, ModuleId, reparametrized};
 use crate::open::Opened;
 use crate::plan::Move;
 use crate::plan::weights::{self, Fold};
@@ -133,7 +133,7 @@ struct Builder<'a> {
     opened: &'a Opened,
     paths: Vec<Option<CompactString>>,
     /// Classes that the model has for certain.
-    certain: HashSet<&'a str>,
+    certain: Classes<'a>,
     /// The moves of modules that are alike, by the triage that they share.
     moves: HashMap<*const ModuleTriage, Arc<Moves>>,
     /// Moves that keep a tensor under its name.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::family::{Added, Norms};
 use super::moves::{is_vector, without_plan};
 use crate::figures::share;
@@ -20,7 +22,8 @@ pub fn known_share(opened: &Opened) -> Option<f64> {
     if all == 0 {
         return None;
     }
-    let mut known = Known { opened, moves: HashMap::new(), seen: vec![false; checkpoint.tensors.len()], elements: 0 };
+    let mut known =
+        Known { opened, moves: HashMap::default(), seen: vec![false; checkpoint.tensors.len()], elements: 0 };
     let certain = model.certain_classes();
     let norms = Norms::of(opened);
     let mut id = 0;
@@ -45,7 +48,7 @@ pub fn known_share(opened: &Opened) -> Option<f64> {
 struct Known<'a> {
     opened: &'a Opened,
     /// Moves of modules that are alike, by the triage that they share.
-    moves: HashMap<*const ModuleTriage, Arc<Vec<Move>>>,
+    moves: HashMap<*const ModuleTriage, Arc<Vec<Move>>, RandomState>,
     /// Tensors that were counted.
     seen: Vec<bool>,
     elements: u64,

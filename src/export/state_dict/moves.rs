@@ -1,9 +1,7 @@
 //! The moves of one module: its plan's, or those that its class has whatever its hyper-parameters are.
 
-use std::collections::HashSet;
-
 use super::Doubt;
-use crate::model::{ModuleId, reparametrized};
+use crate::model::{Classes, ModuleId, reparametrized};
 use crate::open::Opened;
 use crate::plan::recipes::{self, Site};
 use crate::plan::weights::same_moves;
@@ -15,7 +13,7 @@ use t2m_checkpoint::escape::quoted;
 
 /// The moves of a module without a plan, or why its tensors can only be copied; `certain` are the classes that the model has
 /// for certain.
-pub(super) fn without_plan(opened: &Opened, id: ModuleId, certain: &HashSet<&str>) -> Result<Vec<Move>, Doubt> {
+pub(super) fn without_plan(opened: &Opened, id: ModuleId, certain: &Classes<'_>) -> Result<Vec<Move>, Doubt> {
     let (checkpoint, model) = (&opened.checkpoint, &opened.model);
     let class = &model.modules[id].class;
     // A row that is not followed says nothing of the weights either.
@@ -30,7 +28,7 @@ pub(super) fn without_plan(opened: &Opened, id: ModuleId, certain: &HashSet<&str
 }
 
 /// The moves that every class which the module may be of agrees on.
-fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &HashSet<&str>) -> Result<Vec<Move>, Doubt> {
+fn by_class(opened: &Opened, id: ModuleId, class: &str, certain: &Classes<'_>) -> Result<Vec<Move>, Doubt> {
     let (model, module) = (&opened.model, &opened.model.modules[id]);
     let moves = |class: &str| -> Result<Vec<Move>, String> {
         let row = opened.registry.layer(class).filter(|row| converts(row));

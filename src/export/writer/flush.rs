@@ -4,15 +4,18 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(target_os = "linux"))]
+use std::time::Instant;
 
 use super::Error;
 
-/// How long written data is collected at least before a flush, or else as long as the last flush took, as flushing is
-/// expensive on some systems.
+/// How often it is looked how far a file has grown.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How many bytes are flushed at a time. A process that is to end has to wait for those, and only for those.
+/// How many bytes are flushed at a time, and how many are on their way to the disk at most: enough that it is never idle. A process
+/// that is to end has to wait for those, and only for those.
 const STEP: u64 = 8 << 20;
+const AHEAD: u64 = 64 << 20;
 
 /// Run `work`, which writes to a file, and flush the file meanwhile.
 ///
@@ -22,13 +25,9 @@ pub(super) fn meanwhile(file: &File, target: &Path, work: impl FnOnce() -> Resul
     std::thread::scope(|scope| {
         let (done, until) = mpsc::channel::<()>();
         let flushing = scope.spawn(move || {
-            let (mut pause, mut flushed) = (PAUSE, 0);
-            while until.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let begun = Instant::now();
-                let length = file.metadata()?.len();
-                in_steps(file, flushed, length)?;
-                flushed = length;
-                pause = begun.elapsed().max(PAUSE);
+            let mut flushing = Flushing::of(file);
+            while until.recv_timeout(flushing.pause) == Err(RecvTimeoutError::Timeout) {
+                flushing.follow()?;
             }
             Ok(())
         });
@@ -45,7 +44,7 @@ pub(super) fn meanwhile(file: &File, target: &Path, work: impl FnOnce() -> Resul
 /// That of the work; or flushing failed.
 pub(super) fn beside(file: &File, target: &Path, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     std::thread::scope(|scope| {
-        let flush = || in_steps(file, 0, file.metadata()?.len()).and_then(|()| file.sync_all());
+        let flush = || Flushing::of(file).finish().and_then(|()| file.sync_all());
         let flushing = scope.spawn(flush);
         let worked = work();
         let flushed = flushing.join().unwrap_or_else(|_| flush());
@@ -53,41 +52,116 @@ pub(super) fn beside(file: &File, target: &Path, work: impl FnOnce() -> Result<(
     })
 }
 
-/// Write a part of a file to the disk, a step at a time, the next one begun before the last is waited for. What the file system
-/// notes about the file, and the disk's own memory, are left to `sync_all`.
+/// How far a file is flushed. What the file system notes about the file, and the disk's own memory, are left to `sync_all`.
+struct Flushing<'a> {
+    file: &'a File,
+    /// Bytes from the beginning that are on the disk, or were on their way to it when they were looked at last.
+    done: u64,
+    begun: u64,
+    pause: Duration,
+}
+
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
-fn in_steps(file: &File, from: u64, to: u64) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-    let flush = |at: u64, flags| {
-        let (offset, count) = (at.cast_signed(), STEP.min(to - at).cast_signed());
-        // SAFETY: the call takes numbers alone, and the descriptor is open as long as the file is borrowed.
-        match unsafe { libc::sync_file_range(file.as_raw_fd(), offset, count, flags) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    let both = |at: u64| {
-        let next = at.saturating_add(STEP);
-        if next < to {
-            flush(next, libc::SYNC_FILE_RANGE_WRITE)?;
-        }
-        flush(at, wait)
-    };
-    let mut at = from;
-    while at < to {
-        match both(at) {
-            // A file system that knows no such thing: all is left to `sync_all`.
-            Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => break,
-            flushed => flushed?,
-        }
-        at = at.saturating_add(STEP);
+impl<'a> Flushing<'a> {
+    fn of(file: &'a File) -> Flushing<'a> {
+        Flushing { file, done: 0, begun: 0, pause: PAUSE }
     }
-    Ok(())
+
+    /// Send what has been written since to the disk, in whole steps. It is waited for where [`AHEAD`] is on its way.
+    fn follow(&mut self) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        while length.saturating_sub(self.begun) >= STEP {
+            self.step(STEP)?;
+        }
+        Ok(())
+    }
+
+    /// Send the rest to the disk, and wait for all of it.
+    fn finish(&mut self) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        while self.begun < length {
+            self.step(STEP.min(length - self.begun))?;
+        }
+        while self.done < self.begun {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, count: u64) -> io::Result<()> {
+        self.call(self.begun, count, libc::SYNC_FILE_RANGE_WRITE)?;
+        self.begun = self.begun.saturating_add(count);
+        if self.begun - self.done > AHEAD { self.wait() } else { Ok(()) }
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let count = STEP.min(self.begun - self.done);
+        let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        self.call(self.done, count, all)?;
+        self.done = self.done.saturating_add(count);
+        Ok(())
+    }
+
+    #[allow(unsafe_code)]
+    fn call(&self, offset: u64, count: u64, flags: libc::c_uint) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let (offset, count) = (offset.cast_signed(), count.cast_signed());
+        // SAFETY: the call takes numbers alone, and the descriptor is open as long as the file is borrowed.
+        match unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, count, flags) } {
+            0 => Ok(()),
+            _ => match io::Error::last_os_error() {
+                // A file system that knows no such thing: all is left to `sync_all`.
+                error if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn in_steps(file: &File, _: u64, _: u64) -> io::Result<()> {
-    file.sync_data()
+impl<'a> Flushing<'a> {
+    fn of(file: &'a File) -> Flushing<'a> {
+        Flushing { file, done: 0, begun: 0, pause: PAUSE }
+    }
+
+    /// Flush what has been written since. That is expensive on some systems: the next time is as long ahead as this took.
+    fn follow(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
+        self.begun = self.file.metadata()?.len();
+        if self.begun > self.done {
+            self.file.sync_data()?;
+        }
+        self.done = self.begun;
+        self.pause = begun.elapsed().max(PAUSE);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_bounded_and_all_of_it_is_waited_for() {
+        let mut file = tempfile::tempfile().unwrap();
+        let copy = file.try_clone().unwrap();
+        let mut follower = Flushing::of(&copy);
+        for _ in 0..20 {
+            file.write_all(&vec![1; 5 << 20]).unwrap();
+            follower.follow().unwrap();
+            let Flushing { begun, done, .. } = follower;
+            assert!(begun <= file.metadata().unwrap().len() && begun - done <= AHEAD, "{begun} {done}");
+        }
+        assert!(cfg!(not(target_os = "linux")) || (follower.begun == 96 << 20 && follower.done > 0));
+        follower.finish().unwrap();
+        assert!(cfg!(not(target_os = "linux")) || (follower.begun, follower.done) == (100 << 20, 100 << 20));
+    }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::Value as Json;
 
-use super::{Given, Inputs, Source, Takes};
-use crate::architecture::spec::{InputSpec, TensorSpec, written};
+use super::asked::{Asked, members, missing, tensors, wanted};
+use super::{Given, Inputs, Source};
+use crate::architecture::spec::{InputSpec, written};
 use crate::graph::plan::computed;
 use crate::plan::Input;
 use crate::plan::input::Values;
@@ -14,158 +15,6 @@ use t2m_checkpoint::{Checkpoint, Dtype, TensorData};
 
 /// Ids are drawn below this, where nothing says how many there are: every vocabulary has them.
 const IDS_BELOW: u64 = 2;
-
-/// An input that a graph takes.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub name: String,
-    pub kind: Kind,
-    /// Whether it need not be given.
-    pub has_default: bool,
-    /// Types and sizes of the tensors that it is made of, as far as the file tells.
-    pub metas: Vec<TensorMeta>,
-    /// A tensor that the model is likely to take, by what it does with it first.
-    pub likely: Option<TensorSpec>,
-    /// Values that it is likely to take.
-    pub known: Vec<Json>,
-    /// What the export made of it, which nothing changes.
-    pub fixed: Option<Json>,
-}
-
-impl Default for Asked {
-    fn default() -> Asked {
-        Asked {
-            name: String::new(),
-            kind: Kind::Tensor,
-            has_default: false,
-            metas: Vec::new(),
-            likely: None,
-            known: Vec::new(),
-            fixed: None,
-        }
-    }
-}
-
-impl Asked {
-    /// What is told of it, with an example.
-    pub fn takes(&self) -> Takes {
-        let mut example = Vec::new();
-        self.example(&self.kind, &mut Names::of(&self.name), &mut example);
-        let kind = match (&self.kind, self.metas.as_slice()) {
-            (Kind::Tensor, [meta]) => described(meta),
-            (kind, _) => kind.to_string(),
-        };
-        let is_made_up = tensors(&self.kind) > 0 && self.metas.is_empty() && self.likely.is_none();
-        let is_told = tensors(&self.kind) > 0 && self.metas.len() >= tensors(&self.kind);
-        Takes { name: self.name.clone(), kind, is_needed: !self.has_default, example, is_told, is_made_up }
-    }
-
-    /// Whether a name is its own, or that of a part of it: `x`, `x_1`, `batch.image`.
-    fn is_named(&self, name: &str) -> bool {
-        let Some(rest) = name.strip_prefix(&self.name) else { return false };
-        match (rest.as_bytes().first(), &self.kind) {
-            (None, _) => true,
-            (Some(b'_'), Kind::List(_) | Kind::Tuple(..) | Kind::Optional(_)) => rest[1..].parse::<usize>().is_ok(),
-            (Some(b'.'), Kind::Dict(_)) => true,
-            _ => false,
-        }
-    }
-
-    fn example(&self, kind: &Kind, names: &mut Names<'_>, out: &mut Vec<String>) {
-        let known = |otherwise: Json| self.known.first().cloned().unwrap_or(otherwise);
-        let value = match kind {
-            Kind::Tensor => {
-                let at = names.taken();
-                let told = self.metas.get(at).and_then(spec_of).or_else(|| self.likely.clone().filter(|_| at == 0));
-                let made_up = || TensorSpec { shape: vec![1, 16], dtype: Dtype::Float32, below: None };
-                return out.push(format!("{}={}", names.take(), told.unwrap_or_else(made_up)));
-            }
-            Kind::Optional(inner) | Kind::List(inner) if tensors(inner) > 0 => return self.example(inner, names, out),
-            Kind::Tuple(members, _) if tensors(kind) > 0 => {
-                return members.iter().for_each(|member| self.example(member, names, out));
-            }
-            Kind::Dict(inner) if **inner == Kind::Tensor => {
-                let told = self.likely.as_ref().map_or_else(|| "1x16".to_owned(), ToString::to_string);
-                return out.push(format!("{}.KEY={told}", self.name));
-            }
-            Kind::Int | Kind::Number => known(Json::from(1)),
-            Kind::Float => known(Json::from(0.5)),
-            Kind::Bool => known(Json::from(true)),
-            Kind::Text => known(Json::from("…")),
-            Kind::Optional(_) => Json::Null,
-            Kind::List(_) | Kind::Tuple(..) => known(Json::Array(vec![Json::from(1), Json::from(2)])),
-            Kind::Dict(_) | Kind::Other(_) => return,
-        };
-        out.push(format!("{}={}", names.take(), written(&value)));
-    }
-}
-
-/// How many tensors an argument of a type has, as far as that is fixed: a list at least one.
-pub(super) fn tensors(kind: &Kind) -> usize {
-    match kind {
-        Kind::Tensor => 1,
-        Kind::List(inner) | Kind::Optional(inner) | Kind::Dict(inner) => tensors(inner),
-        Kind::Tuple(members, _) => members.iter().map(tensors).sum(),
-        _ => 0,
-    }
-}
-
-/// The type of a value that an export fixed.
-pub(super) fn kind_of(value: &Json) -> Kind {
-    match value {
-        Json::Bool(_) => Kind::Bool,
-        Json::Number(number) if number.is_i64() => Kind::Int,
-        Json::Number(_) => Kind::Float,
-        Json::String(_) => Kind::Text,
-        _ => Kind::Other(if value.is_null() { "None".to_owned() } else { "a constant".to_owned() }),
-    }
-}
-
-/// `float32 1x3x224x224`; `?` for a size that the file does not tell.
-fn described(meta: &TensorMeta) -> String {
-    let size = |size: &Option<u64>| size.map_or_else(|| "?".to_owned(), |size| size.to_string());
-    let sizes: Vec<String> = meta.sizes.iter().map(size).collect();
-    match sizes.is_empty() {
-        true => format!("{}, without axes", meta.dtype.name()),
-        false => format!("{} {}", meta.dtype.name(), sizes.join("x")),
-    }
-}
-
-fn spec_of(meta: &TensorMeta) -> Option<TensorSpec> {
-    Some(TensorSpec { shape: meta.sizes.iter().copied().collect::<Option<_>>()?, dtype: meta.dtype, below: None })
-}
-
-/// That an input is missing, what the graph takes, and a call that says it.
-pub(super) fn missing(asked: &[Asked], name: &str) -> String {
-    let names: Vec<&str> = asked.iter().filter(|one| !one.has_default).map(|one| one.name.as_str()).collect();
-    let all = quoted(&names.join(", ")).into_owned();
-    format!("--input does not say what `{}` is: once for each of {all}; {}", quoted(name), wanted(asked))
-}
-
-/// What the graph takes, and a call that gives it.
-fn wanted(asked: &[Asked]) -> String {
-    let takes: Vec<Takes> = asked.iter().map(Asked::takes).collect();
-    let kind = |one: &Takes| {
-        let may = if one.is_needed { "" } else { " (may be left out)" };
-        format!("{}: {}{may}", quoted(&one.name), one.kind)
-    };
-    let kinds: Vec<String> = takes.iter().map(kind).collect();
-    let needed = || takes.iter().filter(|one| one.is_needed);
-    let example: Vec<String> =
-        needed().flat_map(|one| &one.example).map(|text| format!("--input {}", shell(text))).collect();
-    let made_up: Vec<&str> = needed().filter(|one| one.is_made_up).map(|one| one.name.as_str()).collect();
-    let note = match made_up.as_slice() {
-        [] => String::new(),
-        names => format!(" (the file does not tell the shape of {}: put your own)", quoted(&names.join(", "))),
-    };
-    format!("it takes {}; for example {}{note}", kinds.join(", "), example.join(" "))
-}
-
-/// A word as a shell takes it.
-fn shell(word: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "_.=:-".contains(letter);
-    if word.chars().all(plain) { word.to_owned() } else { format!("\"{}\"", quoted(word)) }
-}
 
 /// Gives each parameter what the call says of it.
 pub(super) struct Binder<'a> {
@@ -286,7 +135,7 @@ impl<'a> Binder<'a> {
             Kind::Int | Kind::Float | Kind::Bool | Kind::Number | Kind::Text => self.plain(asked, kind, names, needed),
             Kind::Optional(inner) => {
                 if self.whole(&names.peek(), Json::is_null).is_some() {
-                    self.describe(names.take(), Json::Null);
+                    self.describe(names.take(), Json::Null, "call");
                     return Ok(Some(Argument::Plain(Json::Null)));
                 }
                 self.bind(asked, inner, names, needed)
@@ -312,7 +161,7 @@ impl<'a> Binder<'a> {
                 }
                 Ok(Some(Argument::Tuple(items, own.clone())))
             }
-            Kind::Dict(inner) => self.dict(asked, inner, needed),
+            Kind::Dict(inner) => self.dict(asked, inner, names, needed),
             Kind::Other(_) => match needed || self.is_said(&names.peek()) {
                 false => Ok(None),
                 true => Err(format!("the input `{}` is of a type that cannot be given: {kind}", quoted(&names.peek()))),
@@ -329,20 +178,26 @@ impl<'a> Binder<'a> {
         let value = spec.value().filter(|value| spec.tensor().is_none() || !value.is_array());
         let argument = value.as_ref().and_then(|value| coerced(value, kind));
         let argument = argument.ok_or_else(|| format!("--input {spec}: `{}` is {kind}", quoted(&name)))?;
-        self.describe(name, value.unwrap_or_default());
+        self.describe(name, value.unwrap_or_default(), "call");
         Ok(Some(argument))
     }
 
     /// A dict's members, each by its key: `batch.image=1x3x8x8`.
-    fn dict(&mut self, asked: &Asked, inner: &Kind, needed: bool) -> Result<Option<Argument>, String> {
-        let begins = format!("{}.", asked.name);
+    fn dict(
+        &mut self,
+        asked: &Asked,
+        inner: &Kind,
+        names: &mut Names<'_>,
+        needed: bool,
+    ) -> Result<Option<Argument>, String> {
+        let begins = format!("{}.", names.peek());
         let said = self.left.iter().flatten().filter_map(|spec| spec.name.as_deref()?.strip_prefix(&begins));
         let mut keys: Vec<String> = said.map(str::to_owned).collect();
         if let Source::File(file, ..) = self.source {
             let held = file.tensors.iter().filter_map(|tensor| tensor.name.strip_prefix(&begins));
             keys.extend(held.map(str::to_owned));
         }
-        keys.dedup();
+        let keys = members(keys, inner);
         let mut pairs: Vec<(String, Argument)> = Vec::new();
         for key in keys {
             let name = format!("{begins}{key}");
@@ -350,9 +205,13 @@ impl<'a> Binder<'a> {
                 pairs.push((key, item));
             }
         }
-        match pairs.is_empty() && needed {
-            true => Err(missing(self.asked, &asked.name)),
-            false => Ok((!pairs.is_empty()).then_some(Argument::Dict(pairs))),
+        match (pairs.is_empty(), needed) {
+            (true, true) => Err(missing(self.asked, &asked.name)),
+            (true, false) => Ok(None),
+            (false, _) => {
+                names.take();
+                Ok(Some(Argument::Dict(pairs)))
+            }
         }
     }
 
@@ -376,7 +235,7 @@ impl<'a> Binder<'a> {
             let example = asked.takes().example.join(" ");
             return Err(format!("--input {spec}: `{}` is {kind}, and no tensor: {example}", quoted(&name)));
         };
-        self.describe(name, value.clone());
+        self.describe(name, value.clone(), "call");
         Ok(Some(Argument::Plain(value)))
     }
 
@@ -395,19 +254,13 @@ impl<'a> Binder<'a> {
             return Err(format!("--inputs: `{}` is {kind} in the graph", quoted(name)));
         };
         self.used[at] = true;
-        self.inputs.given.push(Given {
-            name: name.to_owned(),
-            dtype: python(&number),
-            shape: Vec::new(),
-            value: Some(number.clone()),
-            from: "file",
-        });
+        self.describe(name.to_owned(), number.clone(), "file");
         Ok(Some(number))
     }
 
-    fn describe(&mut self, name: String, value: Json) {
+    fn describe(&mut self, name: String, value: Json, from: &'static str) {
         let dtype = python(&value);
-        self.inputs.given.push(Given { name, dtype, shape: Vec::new(), value: Some(value), from: "call" });
+        self.inputs.given.push(Given { name, dtype, shape: Vec::new(), value: Some(value), from });
     }
 
     /// A tensor; `None` where there is none and it is not needed.
@@ -483,7 +336,8 @@ impl<'a> Binder<'a> {
     fn held(&mut self, file: &Checkpoint, name: &str, at: usize) -> Result<Option<TensorData>, String> {
         let position = position(at);
         let find = |name: &str| file.tensors.iter().position(|tensor| tensor.name == name);
-        let Some(found) = find(name).or_else(|| find(&position)) else { return Ok(None) };
+        let python = self.asked.iter().find(|asked| asked.name == name).and_then(|asked| asked.python.as_deref());
+        let Some(found) = find(name).or_else(|| find(python?)).or_else(|| find(&position)) else { return Ok(None) };
         if let Some(used) = self.used.get_mut(found) {
             *used = true;
         }

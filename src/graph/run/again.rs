@@ -11,23 +11,30 @@ use t2m_checkpoint::escape::sentence;
 use t2m_checkpoint::graph::{Node, ValueId};
 use t2m_engine::client;
 
-/// How often MLX's program may die in one run.
+/// How often MLX's program may die in one run and be started again.
 const MOST_STARTS: usize = 16;
 
 impl Lockstep<'_> {
     /// MLX's program is gone: what is said of the node that it ran.
     pub(super) fn mlx_gone(&mut self, error: client::Error) -> Result<String, Stop> {
         let client::Error::Down(words) = &error else { return Err(error.into()) };
-        self.starts += 1;
-        self.pending.clear();
-        self.mlx_drops.clear();
-        if self.starts > MOST_STARTS {
-            return Err(Stop::Engine(format!("MLX's program died {MOST_STARTS} times: {}", sentence(words))));
-        }
+        let words = sentence(words);
+        self.mlx_died(&format!(": {words}"))?;
         // One that cannot be started again cannot go on.
         self.mlx.info()?;
         self.known = self.mlx.starts();
-        Ok(format!("MLX: {}; from here on it goes on with torch's values", sentence(words)))
+        Ok(format!("MLX: {words}; from here on it goes on with torch's values"))
+    }
+
+    /// Nothing that MLX's program held is there any more.
+    fn mlx_died(&mut self, of: &str) -> Result<(), Stop> {
+        self.starts += 1;
+        self.pending.clear();
+        self.mlx_drops.clear();
+        match self.starts > MOST_STARTS {
+            true => Err(Stop::Engine(format!("MLX's program died {} times{of}", self.starts))),
+            false => Ok(()),
+        }
     }
 
     /// Look whether MLX's program died between two nodes, and start it: what is said of the node that comes next.
@@ -39,12 +46,7 @@ impl Lockstep<'_> {
         if !died {
             return Ok(None);
         }
-        self.starts += 1;
-        self.pending.clear();
-        self.mlx_drops.clear();
-        if self.starts > MOST_STARTS {
-            return Err(Stop::Engine(format!("MLX's program died {MOST_STARTS} times")));
-        }
+        self.mlx_died("")?;
         Ok(Some("MLX's program died before this node and was started again: it goes on with torch's values".to_owned()))
     }
 

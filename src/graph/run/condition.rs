@@ -58,8 +58,9 @@ impl Lockstep<'_> {
         let outside = self.outside.clone();
         let keys = values.values().flat_map(|live| [live.keys.torch, live.keys.exact, live.keys.copy, live.keys.own]);
         self.outside.extend(keys);
+        let lost = std::mem::take(&mut self.lost);
         let done = self.nodes(graph, &mut inner, Some(index));
-        self.outside = outside;
+        (self.outside, self.lost) = (outside, lost);
         done?;
         for (output, value) in graph.outputs.iter().zip(&node.outputs) {
             if let (Argument::Value(id), Some(value)) = (output, value)

@@ -37,6 +37,7 @@ impl Lockstep<'_> {
             if let Some(changed) = values.get_mut(&id) {
                 (changed.keys.copy, changed.keys.own, changed.special) = (copy, own, special);
                 changed.start = start;
+                changed.nan = changed.nan.take().or_else(|| result.nan.clone()).filter(|_| special.nan);
                 changed.inherited = Inherited::all([live.inherited, result.inherited].into_iter());
             }
             self.drop_mlx(live.keys, values);
@@ -46,6 +47,7 @@ impl Lockstep<'_> {
             (changed.keys.copy, changed.keys.own, changed.special) =
                 (result.keys.copy, result.keys.own, result.special);
             (changed.inherited, changed.start) = (result.inherited, result.start);
+            (changed.nan, changed.half) = (result.nan, result.half);
             self.drop_mlx(old, values);
         }
         Ok(())

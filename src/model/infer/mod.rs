@@ -218,6 +218,9 @@ pub(super) fn infer(
             None
         } else if shapes.module.tensors.is_empty() && shapes.computed.is_none() {
             rules::container(model, id).or_else(|| rules::parametrization(model, id))
+        } else if shapes.only(&["weight", "bias"]) && shapes.computed.is_none() {
+            // By far the most. What the other rules look for goes by other names.
+            rules::by_weight(&shapes, &context, &Surroundings { model, id, version })
         } else {
             let surroundings = Surroundings { model, id, version };
             rules::packed(&shapes)

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Matrix, code_cell, distances, error, share};
+use super::{Matrix, code_cell, cuda_cells, distances, error, share};
+use crate::certify::record::Measured;
 use crate::registry::aten::{Given, Row, Table};
 
 pub(super) fn aten(out: &mut String, matrix: &Matrix<'_>) {
@@ -15,7 +16,7 @@ pub(super) fn aten(out: &mut String, matrix: &Matrix<'_>) {
         "\n## Overloads in graphs\n\n{} overloads of torch's ops have a row, {} of them run in both engines on examples of their own; \
          {} have nothing to compare, as their numbers are drawn at random or not set, and {} are refused with a reason. An op that \
          writes in place has the row of the one that does not.\n\n\
-         | Overload | Examples | f32 error | of tolerance | torch / mlx vs f64 | To be said |\n|---|---|---|---|---|---|\n",
+         | Overload | Examples | f32 error | of tolerance | torch / mlx vs f64 | To be said | CUDA f32 error | CUDA of tolerance | TF32 |\n|---|---|---|---|---|---|---|---|---|\n",
         rows.len(),
         rows.iter().filter(run).count(),
         rows.iter().filter(|row| row.given.is_some()).count(),
@@ -23,6 +24,7 @@ pub(super) fn aten(out: &mut String, matrix: &Matrix<'_>) {
     );
     for row in rows {
         let record = measured.get(&row.schema.name);
+        let on = |other: &Measured| other.aten.get(&row.schema.name).and_then(|record| record.float32.clone());
         let figures = record.and_then(|record| record.float32.as_ref());
         let examples = record.map_or(0, |record| record.examples);
         let said = match (row.given, row.refusal(), record.and_then(|record| record.refused.as_deref())) {
@@ -34,13 +36,14 @@ pub(super) fn aten(out: &mut String, matrix: &Matrix<'_>) {
         };
         let _ = writeln!(
             out,
-            "| `{}` | {} | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} | {} |",
             code_cell(&row.schema.name),
             if examples == 0 { "–".to_owned() } else { examples.to_string() },
             error(figures),
             share(figures),
             distances(figures),
             said.replace('|', "\\|"),
+            cuda_cells(on(&matrix.cuda).as_ref(), on(&matrix.by_default).as_ref()),
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Matrix, blocks_with, caught_error, code_cell, distances, error, measured_as, named, share};
+use super::{Matrix, blocks_with, caught_error, code_cell, cuda_cells, distances, error, measured_as, named, share};
 use crate::certify::anatomy::Anatomy;
 use crate::certify::record::{Caught, Figures, Measured, Record};
 use crate::registry::Recipe;
@@ -42,8 +42,8 @@ pub(super) fn layers(out: &mut String, matrix: &Matrix<'_>) {
         let _ = write!(
             out,
             "\n### {module}\n\n\
-             | Torch layer | MLX equivalent | mlx-rs | Weight rule | Status | f32 error | of tolerance | torch / mlx vs f64 | f16 | bf16 | half comes back as | Runs |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|\n"
+             | Torch layer | MLX equivalent | mlx-rs | Weight rule | Status | f32 error | of tolerance | torch / mlx vs f64 | f16 | bf16 | half comes back as | Runs | CUDA f32 error | CUDA of tolerance | TF32 |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
         );
         for (class, row) in rows {
             // Figures are shown only where they were measured.
@@ -69,6 +69,7 @@ pub(super) fn layers(out: &mut String, matrix: &Matrix<'_>) {
                     Some(of) => format!("as `{}`", code_cell(&named(of))),
                     None => runs(record),
                 },
+                cuda(matrix, of.filter(|of| *of == class), |measured| &measured.layers),
             ];
             let _ = writeln!(out, "| {} |", cells.join(" | "));
         }
@@ -170,8 +171,8 @@ pub(super) fn blocks(out: &mut String, matrix: &Matrix<'_>) {
         "\n## Blocks\n\n\
          Modules of mlx-rs in `crates/mlx/src/blocks`, run as a whole against the layers of torch that they stand for. `inspect` names the\n\
          block that a module is; `verify --layers PATH` measures it.\n\n\
-         | Block | The worst of | f32 error | of tolerance | torch / mlx vs f64 | f16 | bf16 | half comes back as | Runs |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+         | Block | The worst of | f32 error | of tolerance | torch / mlx vs f64 | f16 | bf16 | half comes back as | Runs | CUDA f32 error | CUDA of tolerance | TF32 |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for (name, record) in &matrix.measured.blocks {
         let single = record.float32.as_ref();
@@ -186,9 +187,17 @@ pub(super) fn blocks(out: &mut String, matrix: &Matrix<'_>) {
             error(record.bfloat16.as_ref()),
             back,
             runs(Some(record)),
+            cuda(matrix, Some(name), |measured| &measured.blocks),
         ];
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
+}
+
+/// What was measured of a class or a block on CUDA.
+fn cuda(matrix: &Matrix<'_>, name: Option<&str>, of: fn(&Measured) -> &BTreeMap<String, Record>) -> String {
+    let [exact, by_default] = [&matrix.cuda, &matrix.by_default]
+        .map(|measured| name.and_then(|name| of(measured).get(name)?.float32.as_ref()));
+    cuda_cells(exact, by_default)
 }
 
 fn runs(record: Option<&Record>) -> String {

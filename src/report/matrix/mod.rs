@@ -24,6 +24,9 @@ use crate::registry::{Layer, Registry, RowStatus};
 pub struct Matrix<'a> {
     registry: &'a Registry,
     measured: &'a Measured,
+    /// MLX on CUDA, as it is measured and as it is by default there.
+    cuda: Measured,
+    by_default: Measured,
     anatomies: BTreeMap<String, Anatomy>,
 }
 
@@ -31,17 +34,19 @@ impl<'a> Matrix<'a> {
     /// The matrix of a registry, with these figures.
     ///
     /// # Errors
-    /// The built-in samples cannot be read, which a test rules out.
+    /// The built-in samples or records cannot be read, which a test rules out.
     pub fn new(registry: &'a Arc<Registry>, measured: &'a Measured) -> Result<Matrix<'a>, serde_json::Error> {
         let mut samples = built_in()?;
         samples.extend(zoo()?);
-        Ok(Matrix { registry, measured, anatomies: anatomy::of(&samples, registry) })
+        let (cuda, by_default) = (Measured::on_cuda()?, Measured::by_default_on_cuda()?);
+        Ok(Matrix { registry, measured, cuda, by_default, anatomies: anatomy::of(&samples, registry) })
     }
 
     /// As Markdown.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         heading(&mut out, self.measured);
+        on_cuda(&mut out, self);
         layers::layers(&mut out, self);
         layers::blocks(&mut out, self);
         layers::naive(&mut out, self.measured);
@@ -78,6 +83,8 @@ impl<'a> Matrix<'a> {
                 "template": blocks_with(class),
                 "measured": record,
                 "measured_as": measured_as(row, class, measured),
+                "measured_on_cuda": self::record(row, class, &self.cuda),
+                "measured_on_cuda_by_default": self::record(row, class, &self.by_default),
             })
         });
         let ops = registry.ops().iter().map(|op| {
@@ -95,6 +102,8 @@ impl<'a> Matrix<'a> {
             "rules": rules.collect::<Vec<_>>(),
             "blockers": blockers::built_in().iter().map(|blocker| blocker.name.clone()).collect::<Vec<_>>(),
             "mistakes": measured.mistakes,
+            "cuda": other_json(&self.cuda),
+            "cuda_by_default": other_json(&self.by_default),
         })
     }
 }
@@ -118,6 +127,64 @@ fn heading(out: &mut String, measured: &Measured) {
          verdict, which is float32's. How the tolerance is made is in [verdicts.md](verdicts.md).\n",
         measured.platform
     );
+}
+
+/// What a record of another device holds besides layers.
+fn other_json(measured: &Measured) -> Value {
+    json!({
+        "engines": measured.engines, "platform": measured.platform, "templates": measured.blocks, "ops": measured.ops,
+        "aten": measured.aten, "mistakes": measured.mistakes,
+    })
+}
+
+/// Every row's figures in float32, with its name.
+fn single(measured: &Measured) -> impl Iterator<Item = (&str, &Figures)> {
+    let layers = measured.layers.iter().chain(&measured.blocks);
+    let layers = layers.filter_map(|(name, record)| Some((name.as_str(), record.float32.as_ref()?)));
+    let ops = measured.ops.iter().filter_map(|(name, example)| Some((name.as_str(), example.right.as_ref()?)));
+    let aten = measured.aten.iter().filter_map(|(name, record)| Some((name.as_str(), record.float32.as_ref()?)));
+    layers.chain(ops).chain(aten)
+}
+
+/// The same on CUDA, in sum: what agrees there, and what MLX's default costs.
+fn on_cuda(out: &mut String, matrix: &Matrix<'_>) {
+    let Matrix { cuda, by_default, .. } = matrix;
+    let bad = |measured: &Measured| -> Vec<(String, Option<f64>)> {
+        let is_bad = |figures: &Figures| !matches!(figures.verdict.as_str(), "exact" | "ok");
+        let all = single(measured).filter(|(_, figures)| is_bad(figures));
+        all.map(|(name, figures)| (name.to_owned(), figures.share)).collect()
+    };
+    let (apart, over) = (bad(cuda), bad(by_default));
+    let all = single(cuda).count();
+    let worst = over.iter().filter_map(|(name, share)| Some((name, (*share)?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    let names: Vec<String> = apart.iter().map(|(name, _)| format!("`{}`", code_cell(name))).collect();
+    let caught = cuda.mistakes.iter().filter(|caught| is_caught(caught)).count();
+    let _ = write!(
+        out,
+        "\nThe columns `CUDA` are of {} and {}, on {}: {} of {all} rows agree there within the same tolerances, and {caught} of {} \
+         deliberate mistakes are found. {}`TF32` is what MLX gives there by default, in tolerances: {} of the rows are over{}.\n",
+        cuda.engines.first().map_or("", String::as_str),
+        cuda.engines.get(1).map_or("", String::as_str),
+        cuda.platform,
+        all - apart.len(),
+        cuda.mistakes.len(),
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("Not so {}: [verdicts.md](verdicts.md) says why. ", names.join(", "))
+        },
+        over.len(),
+        worst.map_or(String::new(), |(name, share)| format!(", `{}` by {share:.0} times", code_cell(name))),
+    );
+}
+
+/// The cells of CUDA of a row: the error, its share of the tolerance, and MLX's default in tolerances.
+fn cuda_cells(exact: Option<&Figures>, by_default: Option<&Figures>) -> String {
+    let times = match by_default.and_then(|figures| figures.share) {
+        Some(times) if times >= 10.0 => format!("{times:.0}"),
+        _ => share(by_default),
+    };
+    format!("{} | {} | {times}", error(exact), share(exact))
 }
 
 /// Whose figures a row shows: the class's own, those of the class that it shares the row with, or those of the class of

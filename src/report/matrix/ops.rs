@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Matrix, code_cell, error, named, said};
+use super::{Matrix, code_cell, cuda_cells, error, named, said};
 use crate::certify::record::Measured;
 use crate::registry::ops::Op;
 use crate::registry::{Registry, blockers};
@@ -12,18 +12,19 @@ pub(super) fn ops(out: &mut String, matrix: &Matrix<'_>) {
     let _ = write!(
         out,
         "\n## Ops\n\n{} ops, {} of them run in both engines. `renamed alone` is what one gets by changing the name and nothing else.\n\n\
-         | Torch op | MLX equivalent | Renames | Agreement | f32 error | Renamed alone | What goes wrong |\n|---|---|---|---|---|---|---|\n",
+         | Torch op | MLX equivalent | Renames | Agreement | f32 error | Renamed alone | What goes wrong | CUDA f32 error | CUDA of tolerance | TF32 |\n|---|---|---|---|---|---|---|---|---|---|\n",
         registry.ops().len(),
         measured.ops.values().filter(|example| example.right.is_some()).count()
     );
     for op in registry.ops() {
-        let _ = writeln!(out, "| {} |", op_cells(op, measured).join(" | "));
+        let _ = writeln!(out, "| {} |", op_cells(op, matrix).join(" | "));
     }
 }
 
-fn op_cells(op: &Op, measured: &Measured) -> [String; 7] {
+fn op_cells(op: &Op, matrix: &Matrix<'_>) -> [String; 8] {
     let renames: Vec<String> = op.renames.iter().map(|(from, to)| format!("`{from}` → `{to}`")).collect();
-    let example = measured.ops.get(&op.torch);
+    let example = matrix.measured.ops.get(&op.torch);
+    let on = |measured: &Measured| measured.ops.get(&op.torch).and_then(|example| example.right.clone());
     let right = match example.and_then(|example| example.right.as_ref()) {
         Some(figures) => error(Some(figures)),
         None => "not run".to_owned(),
@@ -36,6 +37,7 @@ fn op_cells(op: &Op, measured: &Measured) -> [String; 7] {
         right,
         example.and_then(|example| example.naive.as_ref()).map_or_else(|| "–".to_owned(), said),
         op.trap.as_ref().or(op.unmeasured.as_ref()).cloned().unwrap_or_default().replace('|', "\\|"),
+        cuda_cells(on(&matrix.cuda).as_ref(), on(&matrix.by_default).as_ref()),
     ]
 }
 

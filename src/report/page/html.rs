@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::safe::html;
 use super::tree::{self, Shown};
-use super::{HALF, MOST_NAMED, MOST_ROWS, Page, Row, chart, numbers, short, shown};
+use super::{HALF, MOST_NAMED, MOST_ROWS, Page, Row, chart, left_words, numbers, short, shown};
 use crate::base64::base64;
 use crate::figures::count;
 use crate::findings::status_counts;
@@ -174,10 +174,7 @@ fn end(rows: usize, what: &str, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn left(rows: usize, what: &str, out: &mut dyn Write) -> io::Result<()> {
-    match rows.checked_sub(MOST_ROWS).filter(|more| *more > 0) {
-        Some(more) => writeln!(out, "<p class=\"left\">{more} {what} more; the report as JSON has all of them.</p>"),
-        None => Ok(()),
-    }
+    left_words(rows, what).map_or(Ok(()), |words| writeln!(out, "<p class=\"left\">{words}</p>"))
 }
 
 /// A module by its path, with a link to its row of the tree where that is shown.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::safe::{code, markdown};
-use super::{HALF, MOST_NAMED, MOST_ROWS, Page, numbers, short, shown};
+use super::{HALF, MOST_NAMED, MOST_ROWS, Page, left_words, numbers, short, shown};
 use crate::figures::count;
 use crate::model::ModuleId;
 use crate::session::{About, Mark, Note};
@@ -36,10 +36,7 @@ pub(super) fn write(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
 
 /// What a bounded list leaves out.
 fn left(out: &mut dyn Write, rows: usize, what: &str) -> io::Result<()> {
-    match rows.checked_sub(MOST_ROWS).filter(|more| *more > 0) {
-        Some(more) => writeln!(out, "\n{more} {what} more; the report as JSON has all of them."),
-        None => Ok(()),
-    }
+    left_words(rows, what).map_or(Ok(()), |words| writeln!(out, "\n{words}"))
 }
 
 fn named(page: &Page<'_>, modules: &[ModuleId]) -> String {

@@ -161,10 +161,15 @@ impl<'a> Page<'a> {
 
     fn measured_words(&self) -> String {
         if self.layers.is_empty() {
-            return "nothing is on record; space and a on the screen measure layers in both engines".to_owned();
+            return "nothing is on record; `t2m-tui verify` measures layers in both engines, and so do space and a on the screen".to_owned();
         }
         let passed = self.total.passed_words(self.headline.to_measure());
-        format!("{passed}; {}", self.total.words())
+        let others = match self.headline.unmeasurable {
+            0 => String::new(),
+            1 => ", 1 more cannot be measured".to_owned(),
+            more => format!(", {more} more cannot be measured"),
+        };
+        format!("{passed}{others}; {}", self.total.words())
     }
 
     /// Results that say nothing of the file as it is now.
@@ -245,10 +250,12 @@ impl Row<'_> {
     /// The verdict as it is read: with what it says of the class.
     fn verdict_words(&self) -> String {
         let name = self.verdict.name();
-        match &self.triaged.assumed {
-            _ if self.by_definition => format!("{name} by definition"),
-            Some(_) if self.triaged.is_assumed() => format!("{name} as assumed"),
-            _ => name.to_owned(),
+        if self.by_definition {
+            format!("{name} by definition")
+        } else if self.triaged.is_assumed() {
+            format!("{name} as assumed")
+        } else {
+            name.to_owned()
         }
     }
 
@@ -286,7 +293,7 @@ fn row<'a>(record: &'a Record, id: ModuleId, layer: &'a Layer) -> Option<Row<'a>
     Some(Row { id, module, triaged, layer, verdict, worst: layer.worst(), by_definition, made: made(record, layer) })
 }
 
-/// Who measured a layer, and when. What was finished in this run has no other time than the report's.
+/// Who measured a layer, and when. Where nothing is on record of that, it is this run, as the report is written.
 fn made(record: &Record, layer: &Layer) -> Option<Made> {
     let known = layer.record.as_deref();
     let of = |side: Side, kept: Option<&EngineInfo>| {
@@ -295,14 +302,13 @@ fn made(record: &Record, layer: &Layer) -> Option<Made> {
     };
     let torch = of(Side::Torch, known.and_then(|known| known.engines.torch.as_ref()))?;
     let mlx = of(Side::Mlx, known.and_then(|known| known.engines.mlx.as_ref()))?;
-    let at = known.map(|known| known.at).filter(|at| *at != Time::default()).unwrap_or(record.written);
+    let at = known.map_or(record.written, |known| known.at);
     Some(Made { engines: format!("{torch} and {mlx}"), at: minute(at) })
 }
 
 /// A moment to the minute: `2026-02-28 17:04 UTC`.
 fn minute(at: Time) -> String {
-    let text = at.to_string();
-    text.get(..16).map_or(text.clone(), |minute| format!("{} UTC", minute.replace('T', " ")))
+    format!("{} UTC", at.minute())
 }
 
 /// The forwards to port, with the marks of their classes.
@@ -345,6 +351,12 @@ fn problems<'a>(opened: &'a Opened, layers: &[Row<'a>]) -> Vec<Problem<'a>> {
 fn too_far(trial: &Trial) -> String {
     let [found, tolerance, _] = numbers(trial);
     format!("{found} against a tolerance of {tolerance}")
+}
+
+/// What a bounded list leaves out.
+fn left_words(rows: usize, what: &str) -> Option<String> {
+    let more = rows.checked_sub(MOST_ROWS).filter(|more| *more > 0)?;
+    Some(format!("{more} more {what}; the report as JSON has all of them."))
 }
 
 /// A path as people read it.

@@ -189,11 +189,7 @@ impl<'t> Machine<'t, '_> {
         match self.thing(value) {
             Some(Thing::Super(of, after)) => {
                 let (of, after) = (of.clone(), *after);
-                let class = match self.thing(&of) {
-                    Some(Thing::Object(object)) => object.class,
-                    Some(Thing::Class(class)) => class.order.first().copied(),
-                    _ => None,
-                };
+                let class = self.class_of(&of);
                 let member = class.and_then(|class| self.member(class, Some(after), name));
                 if let Some(member) = member {
                     let method = self.value_of_member(member, name, &of)?;

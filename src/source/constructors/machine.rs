@@ -62,6 +62,15 @@ impl<'t, 'l> Machine<'t, 'l> {
         }
     }
 
+    /// The class that a value is, or is an object of, if it is the source's own.
+    pub(super) fn class_of(&self, value: &Value) -> Option<Id> {
+        match self.thing(value)? {
+            Thing::Object(object) => object.class,
+            Thing::Class(class) => class.order.first().copied(),
+            _ => None,
+        }
+    }
+
     pub(super) fn thing_mut(&mut self, value: &Value) -> Option<&mut Thing<'t>> {
         match value {
             Value::Thing(id) => self.things.get_mut(*id as usize),
@@ -345,11 +354,7 @@ impl<'t, 'l> Machine<'t, 'l> {
             }
             Some(Thing::Super(of, after)) => {
                 let (of, after) = (of.clone(), *after);
-                let class = match self.thing(&of) {
-                    Some(Thing::Object(object)) => object.class,
-                    Some(Thing::Class(class)) => class.order.first().copied(),
-                    _ => None,
-                };
+                let class = self.class_of(&of);
                 let member = class.and_then(|class| self.member(class, Some(after), name));
                 match member {
                     Some(member) => self.value_of_member(member, name, &of),

@@ -138,11 +138,19 @@ pub fn columns(area: Rect, chart: &Chart<'_>) -> Vec<(Rect, usize)> {
     points.into_iter().map(column).collect()
 }
 
-/// The bound that all points share, if they do. A scale that differs from input to input moves it a little.
+/// The bound that all points share, if they do. A scale that differs from input to input moves it a little: then it is that of the
+/// point that comes nearest to its own, as the numbers beside the chart have it.
 fn one_tolerance(points: &[Point]) -> Option<f64> {
-    let most = points.iter().map(|point| point.tolerance).fold(f64::NEG_INFINITY, f64::max);
-    let least = points.iter().map(|point| point.tolerance).fold(f64::INFINITY, f64::min);
-    (least > 0.0 && most.is_finite() && most <= least * 1.5).then_some(least)
+    let bounded = || points.iter().filter(|point| point.tolerance > 0.0 && point.tolerance.is_finite());
+    let most = bounded().map(|point| point.tolerance).fold(f64::NEG_INFINITY, f64::max);
+    let least = bounded().map(|point| point.tolerance).fold(f64::INFINITY, f64::min);
+    // An engine that failed has none; nought and infinity are bounds of their own.
+    let is_one =
+        points.iter().all(|point| point.tolerance.is_nan() || (point.tolerance > 0.0 && point.tolerance.is_finite()))
+            && most <= least * 1.5;
+    let near = |point: &Point| if point.value.is_nan() { f64::INFINITY } else { point.value / point.tolerance };
+    let worst = bounded().max_by(|a, b| a.verdict.cmp(&b.verdict).then(near(a).total_cmp(&near(b))));
+    worst.map(|point| point.tolerance).filter(|_| is_one)
 }
 
 pub(super) fn draw_axis(theme: &Theme, area: Rect, plot: Rect, scale: Scale, buffer: &mut Buffer) {
@@ -231,7 +239,13 @@ impl Dots<'_> {
 
 /// The caption, where the numbers leave room for it.
 fn caption(chart: &Chart<'_>, width: usize) -> String {
-    let captions = [format!("  {}: ● max  ∙ mean ", chart.caption), format!(" {} ", chart.caption)];
+    let own = chart.points.len() > 1 && one_tolerance(&chart.points).is_none();
+    let bound = if own { "  ┄ its bound" } else { "" };
+    let captions = [
+        format!("  {}: ● max  ∙ mean{bound} ", chart.caption),
+        format!("  {}: ● max  ∙ mean ", chart.caption),
+        format!(" {} ", chart.caption),
+    ];
     captions.into_iter().find(|caption| text::width(caption) * 2 <= width).unwrap_or_default()
 }
 

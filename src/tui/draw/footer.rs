@@ -8,17 +8,21 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 use t2m_checkpoint::Dtype;
+use t2m_engine::Device;
 
 use crate::compare::WeightSource;
 use crate::tui::action::Command;
 use crate::tui::canvas::{Canvas, spinner};
-use crate::tui::panels::Panel;
+use crate::tui::panels::keep::Where;
+use crate::tui::panels::{Name, Panel};
 use crate::tui::state::State;
 use crate::tui::text;
 use t2m_checkpoint::escape::sentence;
 
 /// Columns between two keys.
 const GAP: usize = 2;
+/// Columns of the last two keys, help and quit.
+const LAST: usize = 18;
 /// Most rows of a message above the line.
 const MESSAGE: u16 = 3;
 
@@ -33,6 +37,11 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     if let Some(line) = state.panels.current().and_then(prompt) {
         text::put(canvas.buffer, area.x + 1, area.y, columns.saturating_sub(1), &line);
         left += line.width() + 3;
+    }
+    if state.asks_where() {
+        left +=
+            ask(state, canvas, Rect { x: area.x + left as u16, width: area.width.saturating_sub(left as u16), ..area })
+                + 3;
     }
     let mut keys = keys(state, canvas);
     // Help and quit, the last two, stay longest.
@@ -68,6 +77,45 @@ pub fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
+/// Ask where what is done here is kept, with the keys that answer, in the longest words that fit. Returns how many columns that took.
+fn ask(state: &State, canvas: &mut Canvas<'_>, area: Rect) -> usize {
+    let theme = &state.theme;
+    let words = |form: usize| {
+        let question = ["Where is what you do here to be kept?", "Keep where?", "Keep?"][form];
+        let answers = [
+            ["in the state folder", "state folder", "state"],
+            ["beside the file", "beside the file", "beside"],
+            ["nowhere", "nowhere", "no"],
+        ];
+        let key =
+            |at: Where| state.keymap.keys_of(Some(Name::Keep), Command::Keep(at)).first().cloned().unwrap_or_default();
+        let mut spans = vec![Span::styled(question, theme.notice())];
+        let mut places = Vec::new();
+        let mut taken = text::width(question);
+        for (at, words) in Where::ALL.into_iter().zip(answers) {
+            let (key, words) = (key(at), format!(" {}", words[form]));
+            let columns = text::width(&key) + text::width(&words);
+            places.push((taken + GAP, columns, at));
+            spans.extend([
+                Span::raw(" ".repeat(GAP)),
+                Span::styled(key, theme.key()),
+                Span::styled(words, theme.text()),
+            ]);
+            taken += GAP + columns;
+        }
+        (Line::from(spans), places)
+    };
+    // The last keys stay beside it.
+    let room = usize::from(area.width).saturating_sub(LAST);
+    let (line, places) = (0..2).map(words).find(|(line, _)| line.width() <= room).unwrap_or_else(|| words(2));
+    text::put(canvas.buffer, area.x, area.y, usize::from(area.width), &line);
+    for (from, columns, at) in places {
+        let place = Rect { x: area.x + from as u16, width: columns as u16, ..area };
+        canvas.areas.keys.push((place.intersection(area), Command::Keep(at)));
+    }
+    line.width()
+}
+
 /// The keys of the open panel or of the panes that have a word for this line.
 fn keys(state: &State, canvas: &Canvas<'_>) -> Vec<(Line<'static>, Command)> {
     let bindings = state.keymap.of(state.panels.mode());
@@ -95,6 +143,9 @@ fn in_force(state: &State, canvas: &Canvas<'_>, wish: usize, most: usize) -> Lin
     let mut part = |is_on: bool, words: [&str; 3]| parts.extend(is_on.then(|| words.map(str::to_owned)));
     part(state.trials.weights == WeightSource::Random, ["random weights", "random w", "w"]);
     part(state.trials.naive, ["plain renames", "renames", "t"]);
+    part(state.trials.tf32, ["MLX's default too", "default", "F"]);
+    part(state.trials.device == Some(Device::Gpu), ["on the GPU", "gpu", "g"]);
+    part(state.trials.device == Some(Device::Cpu), ["on the CPU", "cpu", "c"]);
     let dtype = |wanted: Dtype| state.trials.dtypes.contains(&wanted);
     match (dtype(Dtype::Float16), dtype(Dtype::BFloat16)) {
         (true, true) => part(true, ["f16 bf16", "f16 bf16", "d"]),

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
+use crate::afar;
 use crate::compare::Verdict;
 use crate::figures::percent;
 use crate::model::ModuleId;
@@ -54,32 +55,35 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let all = DETAILS.map(|detail| facts(theme, view, detail));
     let widest = |room: usize| all.iter().find(|line| line.width() <= room).or(all.last()).unwrap_or(&all[0]);
     if area.height > 1 {
-        text::put(canvas.buffer, area.x, area.y, columns, &file(theme, view, columns));
+        text::put(canvas.buffer, area.x, area.y, columns, &file(canvas, columns));
         text::put(canvas.buffer, area.x, area.y + 1, columns, widest(columns));
         return;
     }
     // The fullest facts that leave room for the file: for all that is said of it on a wide screen, else for its name.
-    let wish = if columns >= 120 { file(theme, view, columns).width().min(columns * 2 / 5) } else { NAME };
+    let most = if canvas.fetched.is_some() { columns * 3 / 5 } else { columns * 2 / 5 };
+    let wish = if columns >= 120 { file(canvas, columns).width().min(most) } else { NAME };
     let right = widest(columns.saturating_sub(wish + 2));
     let taken = right.width() + 1;
     if taken + 8 > columns {
-        return text::put(canvas.buffer, area.x, area.y, columns, &file(theme, view, columns));
+        return text::put(canvas.buffer, area.x, area.y, columns, &file(canvas, columns));
     }
     text::put(canvas.buffer, area.right() - taken as u16, area.y, taken, right);
     let room = columns.saturating_sub(taken + 1);
-    text::put(canvas.buffer, area.x, area.y, room, &file(theme, view, room));
+    text::put(canvas.buffer, area.x, area.y, room, &file(canvas, room));
 }
 
 /// File, format, parameters, size, the model that it is: as many of them as fit.
-fn file(theme: &Theme, view: &View, columns: usize) -> Line<'static> {
-    let document = &view.document;
+fn file(canvas: &Canvas<'_>, columns: usize) -> Line<'static> {
+    let (theme, document) = (canvas.theme, &canvas.view.document);
     let name = text::clip(&escape(&document.name), columns.saturating_sub(1));
     let mut used = 1 + text::width(&name);
     let mut spans = vec![Span::raw(" "), Span::styled(name, theme.title(true))];
     let facts = [
+        // Of a file elsewhere it counts what came of it.
+        canvas.fetched.map(|fetched| afar::short(fetched, document.bytes)).unwrap_or_default(),
         document.format.clone(),
         format!("{} parameters", text::count(document.parameters())),
-        text::bytes(document.bytes),
+        if canvas.fetched.is_none() { text::bytes(document.bytes) } else { String::new() },
         document.about.known_as.as_deref().map(|model| escape(model).into_owned()).unwrap_or_default(),
     ];
     for fact in facts.into_iter().filter(|fact| !fact.is_empty()) {
@@ -122,6 +126,9 @@ fn facts(theme: &Theme, view: &View, detail: Detail) -> Line<'static> {
             layers => format!("{}/{layers}", total.measured),
         };
         spans.push(Span::styled(words, bold));
+        if headline.unmeasurable > 0 && detail.bar >= DETAILS[0].bar {
+            spans.push(Span::styled(format!(", {} cannot be", headline.unmeasurable), theme.muted()));
+        }
         if total.as_assumed > 0 {
             spans.push(Span::styled(format!(" +{}~", total.as_assumed), theme.muted()));
         }

@@ -12,18 +12,17 @@ mod header;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout as Split, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use ratatui::widgets::{Clear, Widget};
 
 use super::action::{Action, Effect};
 use super::areas::{Areas, Shape};
-use super::canvas::{Canvas, frame, spinner};
+use super::canvas::{Canvas, frame};
 use super::glyphs;
 use super::panes::{self, View};
 use super::state::{Screen, State};
 use super::text;
 use super::update::update;
-use crate::figures;
 use crate::fuzzy::Matcher;
 
 /// Most columns of a caption.
@@ -35,7 +34,7 @@ pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> Areas {
     let area = area.intersection(buffer.area);
     match (&state.screen, areas.shape) {
         (_, Shape::Tiny) => too_small(state, area, buffer),
-        (Screen::Opening(what), _) => opening(state, what, area, buffer),
+        (Screen::Opening(opening), _) => opening.draw(state, area, buffer),
         (Screen::Failed(failed), _) => failed.draw(&state.theme, area, buffer),
         (Screen::Open(view), _) => open(state, view, area, buffer, &mut areas),
     }
@@ -88,20 +87,6 @@ fn captioned(state: &State, caption: &str, area: Rect, buffer: &mut Buffer) {
     text::put_lines(buffer, inner, &lines);
 }
 
-fn opening(state: &State, what: &str, area: Rect, buffer: &mut Buffer) {
-    let row = area.y + area.height / 2;
-    let what = t2m_checkpoint::escape::escape(what);
-    // How long it will take is not known: a file says how much it holds when it has been read.
-    let since = if state.clock.as_secs() < 2 { String::new() } else { format!(" {}", figures::time(state.clock)) };
-    let line = Line::from(vec![
-        Span::styled(format!("{} ", spinner(state.tick)), state.theme.running()),
-        Span::styled(format!("opening {what} …"), state.theme.text()),
-        Span::styled(since, state.theme.muted()),
-    ]);
-    let columns = (line.width() as u16).min(area.width);
-    text::put(buffer, area.x + (area.width - columns) / 2, row, usize::from(columns), &line);
-}
-
 fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut Areas) {
     let header = header::rows(area);
     let rows = [Constraint::Length(header), Constraint::Fill(1), Constraint::Length(1)];
@@ -110,6 +95,7 @@ fn open(state: &State, view: &View, area: Rect, buffer: &mut Buffer, areas: &mut
         theme: &state.theme,
         keymap: &state.keymap,
         tick: state.tick,
+        fetched: state.fetched,
         view,
         found: state.panels.find.matches(),
         sought: state.panels.find.words().map(|words| (words, Matcher::default())),

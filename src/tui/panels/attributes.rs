@@ -13,7 +13,7 @@ use crate::session::Change;
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::context::Context;
+use crate::tui::context::{Context, Hit};
 use crate::tui::document::Document;
 use crate::tui::glyphs;
 use crate::tui::scroll::ListCursor;
@@ -233,9 +233,10 @@ impl Panel for Attributes {
     }
 
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return Then::Close };
-        if let Some(row) = rows.at(at) {
-            self.cursor.row = row;
+        match context.hit(at) {
+            Hit::Row(row) => self.cursor.row = row,
+            Hit::Inside => {}
+            Hit::Beside => return Then::Close,
         }
         Then::Stay
     }

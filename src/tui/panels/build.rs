@@ -5,7 +5,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Panel, Then};
+use super::{Name, Panel, Then};
 use crate::architecture::spec::{self, InputSpec};
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
@@ -268,14 +268,17 @@ impl Build {
 
     /// What the keys do, or how to end what runs.
     fn keys(&self, canvas: &Canvas<'_>) -> Line<'static> {
-        let key = |key: &str| Span::styled(key.to_owned(), canvas.theme.key());
-        let words = |words: &str| Span::styled(words.to_owned(), canvas.theme.muted());
+        let key = |before: &str, command| {
+            Span::styled(format!("{before}{} ", canvas.keymap.key(Some(Name::Build), command)), canvas.theme.key())
+        };
+        let words = |words: &'static str| Span::styled(words, canvas.theme.muted());
         if self.running {
-            let spinner = format!(" {} that Python builds it;", canvas.spinner());
-            return Line::from(vec![key(&spinner), key(" esc "), words("ends it with all that it has started")]);
+            let ends = key(&format!(" {} that Python builds it; ", canvas.spinner()), Command::Dismiss);
+            return Line::from(vec![ends, words("ends it with all that it has started")]);
         }
-        let (yes, no, next) = (words("yes, run it"), words("no"), words("next line to edit"));
-        Line::from(vec![key(" enter "), yes, key("   esc "), no, key("   tab "), next])
+        let (yes, no) = (key(" ", Command::Accept), key("   ", Command::Dismiss));
+        let next = key("   ", Command::NextPane);
+        Line::from(vec![yes, words("yes, run it"), no, words("no"), next, words("next line to edit")])
     }
 
     /// A line with its name; of a long one the part around the cursor.

@@ -8,7 +8,7 @@ use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
 use crate::tui::clipboard;
-use crate::tui::context::Context;
+use crate::tui::context::{Context, Hit};
 use crate::tui::glyphs;
 use crate::tui::scroll::ListCursor;
 use crate::tui::takeaway::{self, What};
@@ -73,16 +73,18 @@ impl Panel for Copy {
     }
 
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return Then::Close };
-        match rows.at(at).and_then(|row| self.texts.get(row)).map(|(what, _)| *what) {
-            Some(what) => self.take(what, context),
-            None => Then::Stay,
+        match context.hit(at) {
+            Hit::Row(row) => match self.texts.get(row) {
+                Some((what, _)) => self.take(*what, context),
+                None => Then::Stay,
+            },
+            Hit::Inside => Then::Stay,
+            Hit::Beside => Then::Close,
         }
     }
 
-    fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
-        let command = if rows > 0 { Command::Down } else { Command::Up };
-        self.cursor.command_round(command, self.texts.len(), context.rows());
+    fn wheel(&mut self, _at: Position, rows: i32, _context: &mut Context<'_>) {
+        self.cursor.wheel(rows, self.texts.len());
     }
 
     fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {

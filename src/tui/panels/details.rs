@@ -9,7 +9,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::attributes::{self, Attribute};
-use super::{Panel, Then};
+use super::{Name, Panel, Then};
 use crate::figures::{bytes, count, shape};
 use crate::model::ModuleId;
 use crate::plan::assumed::{CLASS, value_words};
@@ -17,7 +17,7 @@ use crate::statistics::Statistics;
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::context::Context;
+use crate::tui::context::{Context, Hit};
 use crate::tui::document::Document;
 use crate::tui::draw::bars;
 use crate::tui::glyphs;
@@ -97,7 +97,8 @@ impl Details {
     fn read(&mut self, tensors: impl Iterator<Item = TensorId>, context: &mut Context<'_>) {
         let wanted: Vec<TensorId> = tensors.filter(|id| !matches!(self.found.get(id), Some(Ok(_)))).collect();
         if self.waiting > 0 {
-            return context.say("tensors are being read: x stops that");
+            let stops = context.keymap.key(Some(Name::Details), Command::Cancel);
+            return context.say(&format!("tensors are being read: {stops} stops that"));
         }
         if !wanted.is_empty() {
             self.waiting = wanted.len();
@@ -159,9 +160,10 @@ impl Panel for Details {
     }
 
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return Then::Close };
-        if let Some(row) = rows.at(at) {
-            self.cursor.row = row;
+        match context.hit(at) {
+            Hit::Row(row) => self.cursor.row = row,
+            Hit::Inside => {}
+            Hit::Beside => return Then::Close,
         }
         Then::Stay
     }
@@ -293,6 +295,7 @@ impl Details {
         columns: usize,
     ) -> Vec<Line<'static>> {
         let theme = canvas.theme;
+        let key = |command| canvas.keymap.key(Some(Name::Details), command);
         let mut lines = Vec::new();
         let (Some(checkpoint), Some(id)) = (checkpoint, id) else { return lines };
         let Some(tensor) = checkpoint.tensors.get(id) else { return lines };
@@ -323,9 +326,17 @@ impl Details {
                 lines.extend(histogram(canvas, found, columns));
             }
             None => match self.reading.filter(|(reading, _)| *reading == id) {
-                Some((_, share)) => push(&format!("reading: {:.0} %; x stops", share * 100.0), theme.running()),
-                None if self.waiting > 0 => push("it is waited for; x stops", theme.muted()),
-                None => push("enter: what its numbers are like; a: of all that are listed", theme.muted()),
+                Some((_, share)) => {
+                    let stops = key(Command::Cancel);
+                    push(&format!("reading: {:.0} %; {stops} stops", share * 100.0), theme.running());
+                }
+                None if self.waiting > 0 => {
+                    push(&format!("it is waited for; {} stops", key(Command::Cancel)), theme.muted());
+                }
+                None => {
+                    let (one, all) = (key(Command::Accept), key(Command::RunAll));
+                    push(&format!("{one}: what its numbers are like; {all}: of all that are listed"), theme.muted());
+                }
             },
         }
         lines
@@ -384,6 +395,15 @@ fn histogram(canvas: &Canvas<'_>, found: &Statistics, columns: usize) -> Vec<Lin
     let (theme, histogram) = (canvas.theme, &found.histogram);
     if histogram.counts().is_empty() {
         return Vec::new();
+    }
+    // One number has no axis on which it could lie.
+    if let Some((least, most)) = found.range.filter(|(least, most)| least == most) {
+        let words = match found.finite() {
+            1 => format!("it is {}", figure(least)),
+            all if most == 0.0 => format!("all {} are zero", count(all)),
+            all => format!("all {} are {}", count(all), figure(least)),
+        };
+        return vec![Line::styled(words, theme.muted())];
     }
     let counts = histogram.columns(columns.min(64));
     let each = histogram.counts().len().div_ceil(counts.len());

@@ -7,7 +7,7 @@ use super::{Panel, Then};
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::context::Context;
+use crate::tui::context::{Context, Hit};
 use crate::tui::glyphs;
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
@@ -57,20 +57,18 @@ impl Panel for Dicts {
     }
 
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return Then::Close };
-        match rows.at(at) {
-            Some(row) => {
+        match context.hit(at) {
+            Hit::Row(row) => {
                 self.cursor.row = row;
                 self.take(context)
             }
-            None => Then::Stay,
+            Hit::Inside => Then::Stay,
+            Hit::Beside => Then::Close,
         }
     }
 
     fn wheel(&mut self, _at: Position, rows: i32, context: &mut Context<'_>) {
-        let command = if rows > 0 { Command::Down } else { Command::Up };
-        let count = context.view.document.about.dicts.len();
-        self.cursor.command_round(command, count, context.rows());
+        self.cursor.wheel(rows, context.view.document.about.dicts.len());
     }
 
     fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {

@@ -13,7 +13,8 @@ use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::field::Field;
 use crate::tui::glyphs;
-use crate::tui::keymap::Keymap;
+use crate::tui::keymap::{Keymap, has_words};
+use crate::tui::panels::Name;
 use crate::tui::scroll::Scroll;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -109,13 +110,8 @@ fn sections(
 ) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let mut groups: Vec<Vec<Line<'static>>> = Vec::new();
     let mut headings: Vec<&str> = Vec::new();
-    let has_words = |keys: &str, rest: &str| {
-        let hay = rest.to_lowercase();
-        words.iter().all(|word| hay.contains(word.as_str()) || keys.split(' ').any(|key| key.to_lowercase() == *word))
-    };
     for binding in &keymap.bindings {
-        let rest = format!("{} {} {}", binding.group, binding.help, binding.command.name());
-        if binding.keys.is_empty() || !has_words(&binding.keys.join(" "), &rest) {
+        if binding.keys.is_empty() || !binding.has(words) {
             continue;
         }
         // The rows of a heading may stand apart in the table.
@@ -129,7 +125,8 @@ fn sections(
             group.extend(entry(theme, width, &keys, theme.key(), &binding.help));
         }
     }
-    groups.extend(signs(theme, width, |head, words| has_words(head, &format!("signs {head} {words}"))));
+    let has_sign = |head: &str, said: &str| has_words(words, head.split(' '), &format!("signs {head} {said}"));
+    groups.extend(signs(theme, keymap, width, has_sign));
     let total: usize = groups.iter().map(|group| group.len() + 1).sum();
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for group in groups {
@@ -163,7 +160,12 @@ fn entry(theme: &Theme, width: usize, head: &str, style: Style, words: &str) -> 
         .collect()
 }
 
-fn signs(theme: &Theme, width: usize, wanted: impl Fn(&str, &str) -> bool) -> Option<Vec<Line<'static>>> {
+fn signs(
+    theme: &Theme,
+    keymap: &Keymap,
+    width: usize,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Option<Vec<Line<'static>>> {
     let mut lines = vec![title(theme, "Signs")];
     let mut add = |head: &str, style: Style, words: &str| {
         if wanted(head, words) {
@@ -195,8 +197,9 @@ fn signs(theme: &Theme, width: usize, wanted: impl Fn(&str, &str) -> bool) -> Op
         let head = format!("{} {}", glyphs::verdict(verdict), verdict.name());
         add(&head, theme.verdict(verdict).add_modifier(Modifier::BOLD), words);
     }
-    let words = "something is not known (eps?): the verdict holds with each plausible value, which `s` shows";
-    add("~", theme.status(Status::Incomplete), words);
+    let words = "something is not known (eps?): the verdict holds with each plausible value, which";
+    let words = format!("{words} `{}` shows", keymap.key(None, Command::Open(Name::Attributes)));
+    add("~", theme.status(Status::Incomplete), &words);
     let port = format!("{}n", glyphs::status(Status::Custom));
     let words = "forwards left to port, here and below: no layer's verdict says anything of them";
     add(&port, theme.status(Status::Custom), words);

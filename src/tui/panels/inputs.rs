@@ -4,7 +4,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Panel, Then};
+use super::{Name, Panel, Then};
 use crate::architecture::spec;
 use crate::graph::inputs::Takes;
 use crate::tui::action::Command;
@@ -127,9 +127,12 @@ impl Inputs {
             lines.extend(say(wrong, theme.notice()));
         }
         lines.push(Line::default());
-        let key = |key: &str| Span::styled(key.to_owned(), theme.key());
-        let words = |words: &str| Span::styled(words.to_owned(), theme.muted());
-        lines.push(Line::from(vec![key(" enter "), words("runs the graph"), key("   esc "), words("not now")]));
+        let key = |before: &str, command| {
+            Span::styled(format!("{before}{} ", canvas.keymap.key(Some(Name::Inputs), command)), theme.key())
+        };
+        let words = |words: &'static str| Span::styled(words, theme.muted());
+        let (yes, no) = (key(" ", Command::Accept), key("   ", Command::Dismiss));
+        lines.push(Line::from(vec![yes, words("runs the graph"), no, words("not now")]));
         lines
     }
 }

@@ -3,25 +3,44 @@
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
+use serde::{Deserialize, Serialize};
 
 use super::{Panel, Then};
 use crate::session::{Change, Place, Store, store};
 use crate::tui::action::{Command, Effect};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::context::Context;
+use crate::tui::context::{Context, Hit};
 use crate::tui::glyphs;
 use crate::tui::panes::View;
 use crate::tui::scroll::ListCursor;
 use crate::tui::text;
+use crate::tui::work::Ask;
 use t2m_checkpoint::escape::{quoted, sentence};
 
 /// Columns with the border, at most.
 const WIDTH: u16 = 92;
 /// The choices.
-const ROWS: usize = 3;
+const ROWS: usize = Where::ALL.len();
 /// Columns of their names.
 const NAMES: usize = 18;
+
+/// Where it can be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Where {
+    /// In the state folder.
+    State,
+    /// Beside the checkpoint.
+    Beside,
+    /// Nowhere.
+    Nowhere,
+}
+
+impl Where {
+    /// All, in the order of the choices.
+    pub const ALL: [Where; 3] = [Where::State, Where::Beside, Where::Nowhere];
+}
 
 /// The cursor in the list.
 #[derive(Debug, Clone, Default)]
@@ -47,31 +66,45 @@ fn is_same(one: &Place, other: &Place) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
+/// Keep it there from now on, and remember the answer.
+pub fn answer(at: Where, context: &mut Context<'_>) {
+    let choice = choices(context.view).into_iter().nth(at as usize);
+    let Some((place, name, store)) = choice else { return };
+    let store = match store {
+        Ok(store) => store.cloned(),
+        Err(why) => {
+            let why = why.to_owned();
+            return context.say(&why);
+        }
+    };
+    let words = match &store {
+        Some(store) => format!(
+            "kept in {name}: {}",
+            store.path.display(),
+            name = if place == Place::Beside { "a file" } else { name }
+        ),
+        None => "nothing is kept from now on; what was kept stays where it is".to_owned(),
+    };
+    let work = &mut context.view.work;
+    (work.keeping.place, work.unkept) = (place.clone(), None);
+    work.keeping.ask = Ask::Answered;
+    work.keeping.store = store.clone();
+    context.effects.extend([Effect::Keep(Change::Move(store)), Effect::Answer(place)]);
+    context.say(&words);
+}
+
 impl Keep {
     fn choose(&self, context: &mut Context<'_>) -> Then {
-        let choice = choices(context.view).into_iter().nth(self.cursor.row);
-        let Some((place, name, store)) = choice else { return Then::Close };
-        let store = match store {
-            Ok(store) => store.cloned(),
-            Err(why) => {
-                let why = why.to_owned();
-                context.say(&why);
-                return Then::Stay;
-            }
-        };
-        let words = match &store {
-            Some(store) => format!(
-                "kept in {name}: {}",
-                store.path.display(),
-                name = if place == Place::Beside { "a file" } else { name }
-            ),
-            None => "nothing is kept from now on; what was kept stays where it is".to_owned(),
-        };
-        let work = &mut context.view.work;
-        (work.keeping.place, work.keeping.ask, work.unkept) = (place.clone(), false, None);
-        work.keeping.store = store.clone();
-        context.effects.extend([Effect::Keep(Change::Move(store)), Effect::Answer(place)]);
-        context.say(&words);
+        let Some(at) = Where::ALL.get(self.cursor.row) else { return Then::Close };
+        let why = choices(context.view)
+            .into_iter()
+            .nth(self.cursor.row)
+            .and_then(|(_, _, store)| store.err().map(str::to_owned));
+        if let Some(why) = why {
+            context.say(&why);
+            return Then::Stay;
+        }
+        answer(*at, context);
         Then::Close
     }
 }
@@ -85,6 +118,10 @@ impl Panel for Keep {
     fn command(&mut self, command: Command, context: &mut Context<'_>) -> Then {
         match command {
             Command::Accept => return self.choose(context),
+            Command::Keep(at) => {
+                self.cursor.row = at as usize;
+                return self.choose(context);
+            }
             Command::Dismiss => return Then::Close,
             _ => self.cursor.command_round(command, ROWS, context.rows()),
         }
@@ -92,13 +129,13 @@ impl Panel for Keep {
     }
 
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return Then::Close };
-        match rows.at(at) {
-            Some(row) => {
+        match context.hit(at) {
+            Hit::Row(row) => {
                 self.cursor.row = row;
                 self.choose(context)
             }
-            None => Then::Stay,
+            Hit::Inside => Then::Stay,
+            Hit::Beside => Then::Close,
         }
     }
 
@@ -123,16 +160,11 @@ impl Panel for Keep {
         for ((index, (place, name, store)), y) in choices(view).into_iter().enumerate().zip(inner.top()..inner.bottom())
         {
             let chosen = index == self.cursor.row;
-            let (words, style) = match store {
-                Ok(Some(store)) => (store.path.to_string_lossy().into_owned(), theme.muted()),
-                Ok(None) => (String::new(), theme.muted()),
-                Err(why) => (why.to_owned(), theme.notice()),
-            };
             let room = columns.saturating_sub(NAMES + 4);
-            let words = if style == theme.notice() {
-                text::clip(&sentence(&words), room)
-            } else {
-                text::clip_left(&quoted(&words), room)
+            let (words, style) = match store {
+                Ok(Some(store)) => (text::clip_left(&quoted(&store.path.to_string_lossy()), room), theme.muted()),
+                Ok(None) => (String::new(), theme.muted()),
+                Err(why) => (text::clip(&sentence(why), room), theme.notice()),
             };
             let sign = if is_same(now, &place) { "• " } else { "  " };
             let line = Line::from(vec![

@@ -9,7 +9,7 @@ use crate::session::{About, Mark};
 use crate::tui::action::Command;
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::context::Context;
+use crate::tui::context::{Context, Hit};
 use crate::tui::panes::View;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -155,9 +155,10 @@ impl Panel for Marks {
 
     /// A click beside the panel closes it, and keeps what was typed.
     fn click(&mut self, at: Position, context: &mut Context<'_>) -> Then {
-        let Some(rows) = context.rows().filter(|rows| rows.area.contains(at)) else { return self.take(context) };
-        if let Some(row) = rows.at(at) {
-            self.in_note = row > 0;
+        match context.hit(at) {
+            Hit::Row(row) => self.in_note = row > 0,
+            Hit::Inside => {}
+            Hit::Beside => return self.take(context),
         }
         Then::Stay
     }

@@ -66,6 +66,19 @@ impl Name {
         name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
     }
 
+    /// Whether characters are text there all the while, but for the keys that end what runs: no command has a letter then.
+    pub fn is_typed_in(self) -> bool {
+        match self {
+            Name::Attributes | Name::Build | Name::Find | Name::Inputs | Name::Marks | Name::Palette | Name::Report => {
+                true
+            }
+            Name::About | Name::Convert | Name::Copy | Name::Details | Name::Dicts | Name::Filter | Name::Findings => {
+                false
+            }
+            Name::Help | Name::Keep | Name::Leave | Name::Port => false,
+        }
+    }
+
     /// All of them. A test holds each key that opens a panel against it.
     pub const ALL: [Name; 18] = [
         Name::About,

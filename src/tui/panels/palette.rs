@@ -16,9 +16,13 @@ use crate::tui::text;
 
 /// Most columns.
 const WIDTH: u16 = 96;
-/// Columns of the keys and of a command's name.
+/// Most columns of the keys, and those of a command's name.
 const KEYS: usize = 18;
 const NAMES: usize = 20;
+/// Rows in which the words of the chosen command stand whole where its row is too short for them, and the fewest rows of the list that
+/// leave room for that.
+const WHOLE: u16 = 3;
+const ROOM: u16 = 8;
 /// Narrowest list that has the names.
 const WITH_NAMES: usize = 80;
 
@@ -34,13 +38,8 @@ pub struct Palette {
 /// Rows of the table that fit the words: those whose help begins with the first word come first.
 pub fn found<'k>(keymap: &'k Keymap, of: Option<Name>, words: &str) -> Vec<&'k Binding> {
     let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-    let fits = |binding: &&Binding| {
-        let hay = format!("{} {} {}", binding.help, binding.command.name(), binding.group).to_lowercase();
-        let is_key = |word: &String| binding.keys.iter().any(|key| key.to_lowercase() == *word);
-        words.iter().all(|word| hay.contains(word) || is_key(word))
-    };
     let own = keymap.of(of).filter(|binding| binding.command != Command::Open(Name::Palette));
-    let mut rows: Vec<&Binding> = own.filter(fits).collect();
+    let mut rows: Vec<&Binding> = own.filter(|binding| binding.has(&words)).collect();
     if let Some(first) = words.first() {
         let begins = |binding: &Binding| {
             let named = binding.command.name().starts_with(first.as_str());
@@ -114,19 +113,35 @@ impl Panel for Palette {
         }
         let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
         let list = list.intersection(inner);
-        let top = self.cursor.row.saturating_sub(usize::from(list.height.saturating_sub(1)));
+        let shown = |binding: &Binding| if binding.keys.is_empty() { "–".to_owned() } else { binding.keys.join(" ") };
+        let keys = rows.iter().map(|binding| text::width(&shown(binding))).max().unwrap_or(0).min(KEYS);
         let names = if columns >= WITH_NAMES { NAMES } else { 0 };
-        let words = columns.saturating_sub(KEYS + names + 2);
+        let words = columns.saturating_sub(keys + names + 2);
+        let chosen = rows.get(self.cursor.row).filter(|binding| text::width(&binding.help) + 1 > words);
+        let whole = chosen
+            .map_or(Vec::new(), |binding| text::wrap_to(&binding.help, columns.saturating_sub(2), usize::from(WHOLE)));
+        let (list, below) = match list.height.checked_sub(WHOLE).filter(|height| *height >= ROOM) {
+            Some(height) if !whole.is_empty() => {
+                let rows = (whole.len() as u16).min(WHOLE);
+                (
+                    Rect { height: height + WHOLE - rows, ..list },
+                    Some(Rect { y: list.bottom() - rows, height: rows, ..list }),
+                )
+            }
+            _ => (list, None),
+        };
+        for (row, y) in whole.iter().zip(below.map_or(0..0, |below| below.top()..below.bottom())) {
+            text::put_text(canvas.buffer, list.x + 1, y, columns.saturating_sub(1), row, theme.muted());
+        }
+        let top = self.cursor.row.saturating_sub(usize::from(list.height.saturating_sub(1)));
         for ((at, binding), y) in rows.iter().enumerate().skip(top).zip(list.top()..list.bottom()) {
             let chosen = at == self.cursor.row;
-            let keys = binding.keys.join(" ");
-            let keys = if keys.is_empty() { "–".to_owned() } else { keys };
             let name = if names > 0 { text::clip(&binding.command.name(), NAMES - 1) } else { String::new() };
             let line = Line::from(vec![
                 Span::styled(if chosen { glyphs::MARK } else { ' ' }.to_string(), theme.mark()),
                 Span::styled(text::pad(&text::clip(&binding.help, words.saturating_sub(1)), words), theme.text()),
                 Span::styled(text::pad(&name, names), theme.muted()),
-                Span::styled(text::clip(&keys, KEYS), theme.key()),
+                Span::styled(text::clip(&shown(binding), keys), theme.key()),
             ]);
             text::put(canvas.buffer, list.x, y, columns, &line);
             if chosen {

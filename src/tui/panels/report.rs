@@ -3,7 +3,7 @@
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-use super::{Panel, Then};
+use super::{Name, Panel, Then};
 use crate::report::page::Record;
 use crate::session::Time;
 use crate::tui::action::{Command, Effect};
@@ -130,7 +130,8 @@ impl Panel for Report {
         if self.writing {
             lines.push(Line::styled(format!(" {} it is written", canvas.spinner()), theme.key()));
         } else if self.there.is_some() {
-            let words = format!("{} It is there already: enter replaces it, or type another name.", glyphs::FLAG);
+            let replaces = canvas.keymap.key(Some(Name::Report), Command::Accept);
+            let words = format!("{} It is there already: {replaces} replaces it, or type another name.", glyphs::FLAG);
             lines.extend(say(&words, theme.notice()));
         } else if let Some(wrong) = &self.wrong {
             lines.extend(say(wrong, theme.notice()));

@@ -120,7 +120,7 @@ fn go(context: &mut Context<'_>, index: Option<usize>, else_say: &str) {
     let view = &mut *context.view;
     let Some(nodes) = view.document.nodes.clone() else { return no_graph(context) };
     if view.ran.is_empty() {
-        return context.say("the graph was not run yet: r runs it");
+        return context.say(&format!("the graph was not run yet: {} runs it", context.key(Command::RunGraph)));
     }
     let Some(row) = index.and_then(|index| nodes.row_of(index)) else { return context.say(else_say) };
     view.tree.reveal_node(&view.document, row);
@@ -155,7 +155,7 @@ pub fn run(context: &mut Context<'_>, from: usize) {
     }
     view.tree.show_nodes(&view.document, true);
     view.show(Pane::Graph, shape);
-    let request = view.ran.begin(from, context.trials.seed);
+    let request = view.ran.begin(from, context.trials.seed, context.trials.device);
     context.effects.push(Effect::RunGraph(request));
 }
 
@@ -164,12 +164,13 @@ fn run_on(context: &mut Context<'_>) {
     let view = &*context.view;
     let stopped = matches!(view.ran.progress, Progress::Stopped(_)).then_some(view.ran.last).flatten();
     if view.document.nodes.as_ref().is_some_and(|nodes| nodes.is_outline) {
-        return context.say("r runs it from its beginning first: the code becomes a graph with inputs");
+        let runs = context.key(Command::RunGraph);
+        return context.say(&format!("{runs} runs it from its beginning first: the code becomes a graph with inputs"));
     }
     match selected(view).map(|row| row.index).or(stopped.map(|last| last + 1)) {
         Some(from) => run(context, from),
         None if view.document.nodes.is_none() => no_graph(context),
-        None => context.say("select a node to go on from: v shows them"),
+        None => context.say(&format!("select a node to go on from: {} shows them", context.key(Command::Nodes))),
     }
 }
 

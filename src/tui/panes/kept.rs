@@ -3,10 +3,10 @@
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::View;
 use super::live::{against_tolerance, paragraph};
 use crate::model::ModuleId;
-use crate::session::{Engines, Note, Time};
+use crate::session::{Engines, Note};
+use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::text;
@@ -43,7 +43,7 @@ fn of_note(theme: &Theme, whose: &str, note: &Note, columns: usize, lines: &mut 
 
 /// When a result that is on record was measured, and by whom.
 pub(super) fn on_record(theme: &Theme, record: &Record, columns: usize, lines: &mut Vec<Line<'static>>) {
-    if record.at != Time::default() {
+    if !record.is_new {
         let words = format!("on record since {}, {}", record.at.minute(), by(&record.engines));
         paragraph(lines, &words, columns, theme.muted());
     }
@@ -60,8 +60,9 @@ fn by(engines: &Engines) -> String {
 }
 
 /// A result that does not hold any more, dim and with the reason. Whether there is one.
-pub(super) fn stale(theme: &Theme, view: &View, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) -> bool {
-    let Some(stale) = view.measured.stale(id) else { return false };
+pub(super) fn stale(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Line<'static>>) -> bool {
+    let Some(stale) = canvas.view.measured.stale(id) else { return false };
+    let theme = canvas.theme;
     paragraph(lines, &format!("stale: {}", stale.reason), columns, theme.notice());
     let verdict = stale.layer.verdict().map(|verdict| format!("{} {}", glyphs::verdict(verdict), verdict.name()));
     let numbers = stale.layer.worst().map(|trial| format!("   {}", against_tolerance(trial)));
@@ -69,13 +70,13 @@ pub(super) fn stale(theme: &Theme, view: &View, id: ModuleId, columns: usize, li
     let was = stale.layer.reason().map(|reason| format!("   {reason}")).unwrap_or_default();
     paragraph(lines, &format!("{words}{was}"), columns, theme.faint());
     if let Some(record) = stale.layer.record.as_deref() {
-        let when = if record.at == Time::default() { "earlier in this run".to_owned() } else { record.at.minute() };
+        let when = if record.is_new { "earlier in this run".to_owned() } else { record.at.minute() };
         paragraph(lines, &format!("{when}, {}", by(&record.engines)), columns, theme.faint());
     }
     lines.push(Line::from(vec![
-        Span::styled("space", theme.key()),
+        canvas.key(Command::Run),
         Span::styled(" runs this again, ", theme.muted()),
-        Span::styled("a", theme.key()),
+        canvas.key(Command::RunAll),
         Span::styled(" all that is missing or stale", theme.muted()),
     ]));
     true

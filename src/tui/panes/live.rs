@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{Behaviour, Pane, Place, View, graph, kept, subtree};
+use super::{Behaviour, Pane, Place, View, beside, graph, kept, subtree};
 use crate::compare::{Apart, Trial, Verdict, WeightSource};
 use crate::model::ModuleId;
 use crate::plan::{Assumed, Plan};
@@ -70,6 +70,8 @@ impl Behaviour for LivePane {
                 context.view.measured.use_weights(context.trials.weights);
             }
             Command::Twins => said(context, Trials::toggle_naive),
+            Command::Tf32 => said(context, Trials::toggle_tf32),
+            Command::Device => beside::other_device(context),
             _ => return false,
         }
         true
@@ -198,7 +200,7 @@ pub(super) fn run_lacking(context: &mut Context<'_>) {
     if runnable.is_empty() || view.measured.is_running() {
         return run(context, &[0]);
     }
-    context.say("nothing is missing or stale: A runs all again");
+    context.say(&format!("nothing is missing or stale: {} runs all again", context.key(Command::RunAgain)));
 }
 
 /// The layer and what it becomes on the left, the engines on the right.
@@ -314,7 +316,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static
     }
     match view.measured.layer(id) {
         Some(layer) => of_layer(canvas, id, layer, columns, &mut lines),
-        None if kept::stale(theme, view, id, columns, &mut lines) => {}
+        None if kept::stale(canvas, id, columns, &mut lines) => {}
         None if !view.measured.sum(id).is_empty() => return subtree::of_subtree(canvas, id, columns, lines),
         None => {}
     }
@@ -325,7 +327,7 @@ fn lines(canvas: &Canvas<'_>, id: ModuleId, columns: usize) -> (Vec<Line<'static
         if view.measured.layer(id).is_none() && view.measured.stale(id).is_none() {
             lines.push(Line::from(vec![
                 Span::styled("Not measured yet. ", theme.text()),
-                Span::styled("space", theme.key()),
+                canvas.key(Command::Run),
                 Span::styled(if assumed.is_some() { " runs this and its like:" } else { " runs this:" }, theme.text()),
             ]));
         }
@@ -392,29 +394,11 @@ fn of_layer(canvas: &Canvas<'_>, id: ModuleId, layer: &Layer, columns: usize, li
         paragraph(lines, &words, columns, theme.verdict(Verdict::Drift));
     }
     // What a rename would give and half precision are what a demonstration is about: they stand before the details.
-    twins(theme, layer, columns, lines);
+    beside::twins(theme, layer, columns, lines);
+    beside::by_default(theme, layer, columns, lines);
     lines.extend(other_dtypes(theme, layer, trial, columns));
     lines.push(Line::default());
     lines.extend(in_columns(theme, pairs(theme, layer, trial), columns));
-}
-
-/// What a plain rename gives, if the run included naive twins.
-fn twins(theme: &Theme, layer: &Layer, columns: usize, lines: &mut Vec<Line<'static>>) {
-    for twin in &layer.twins {
-        let error = match &twin.trial {
-            Some(trial) => against_tolerance(trial),
-            None => twin.reason.clone().unwrap_or_default(),
-        };
-        lines.push(Line::from(vec![
-            Span::styled("plain rename ".to_owned(), theme.muted()),
-            Span::styled(
-                format!("{} {:<7}", glyphs::verdict(twin.verdict), twin.verdict.name()),
-                theme.verdict(twin.verdict),
-            ),
-            Span::styled(text::clip(&sentence(&error), columns.saturating_sub(23)), theme.text()),
-        ]));
-        paragraph(lines, &twin.name, columns, theme.muted());
-    }
 }
 
 /// The error compared with its bound.
@@ -591,7 +575,7 @@ fn no_plan(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &mut Vec<Li
         lines.push(Line::default());
         let words = if below == 1 { "1 layer".to_owned() } else { format!("{below} layers") };
         let words = format!(" runs the {words} below it that can be measured");
-        lines.push(Line::from(vec![Span::styled("space", theme.key()), Span::styled(words, theme.muted())]));
+        lines.push(Line::from(vec![canvas.key(Command::Run), Span::styled(words, theme.muted())]));
     }
     if matches!(triage.status, Status::Incomplete) {
         lines.push(Line::default());

@@ -3,6 +3,7 @@
 //! A new one is a file with a type that is a `Behaviour`, a variant of [`Pane`] with its line in each list of this file,
 //! its place in `draw`, and its keys in `assets/keymap.toml`.
 
+mod beside;
 pub mod graph;
 mod kept;
 pub mod live;
@@ -30,6 +31,7 @@ use super::work::Work;
 use crate::filter::{Facts, Filter};
 use crate::graph::preflight::Preflight;
 use crate::model::ModuleId;
+use crate::session;
 use crate::verify::{Results, recorded};
 use splits::Splits;
 
@@ -86,6 +88,16 @@ pub struct View {
 impl Pane {
     /// In the order of the tab key.
     pub const ALL: [Pane; 4] = [Pane::Tree, Pane::Source, Pane::Live, Pane::Graph];
+
+    /// Its word in a session.
+    pub fn word(self) -> &'static str {
+        match self {
+            Pane::Tree => "tree",
+            Pane::Source => "source",
+            Pane::Live => "live",
+            Pane::Graph => "graph",
+        }
+    }
 
     fn behaviour(self) -> &'static dyn Behaviour {
         match self {
@@ -231,6 +243,31 @@ impl View {
     pub fn set_filter(&mut self, filter: Filter) {
         self.tree.filter = filter;
         self.apply_filter();
+    }
+
+    /// How the panes stand; `None` where that is as at first.
+    pub fn stand(&self) -> Option<session::Panes> {
+        let at_first = [Pane::Tree, Pane::Source, Pane::Live];
+        let is_usual = [self.focus, self.lower, self.bottom] == at_first && !self.zoomed;
+        (!is_usual || self.splits.shares() != [None; 3]).then(|| session::Panes {
+            focus: self.focus.word().to_owned(),
+            lower: self.lower.word().to_owned(),
+            bottom: self.bottom.word().to_owned(),
+            zoomed: self.zoomed,
+            shares: self.splits.shares(),
+        })
+    }
+
+    /// Let them stand as they were left; what is not known here stays as it is.
+    pub fn let_stand(&mut self, panes: &session::Panes) {
+        let known = |word: &str| Pane::ALL.into_iter().find(|pane| pane.word() == word);
+        // Where there is no graph now, its pane need not be there.
+        let there = |word: &str| known(word).filter(|pane| *pane != Pane::Graph || self.has_graph);
+        let [focus, lower, bottom] = [&panes.focus, &panes.lower, &panes.bottom].map(|word| there(word));
+        self.focus = focus.unwrap_or(self.focus);
+        self.lower = lower.filter(|pane| *pane != Pane::Tree).unwrap_or(self.lower);
+        self.bottom = bottom.filter(|pane| matches!(pane, Pane::Live | Pane::Graph)).unwrap_or(self.bottom);
+        (self.zoomed, self.splits) = (panes.zoomed, Splits::of_shares(panes.shares));
     }
 
     /// Let keys move in a pane.

@@ -56,6 +56,17 @@ impl Splits {
         wanted.clamp(least.min(all / 2), all.saturating_sub(least).max(all / 2))
     }
 
+    /// The shares of tree, bottom and middle; `None` where a line is where it is at first.
+    pub fn shares(self) -> [Option<u16>; 3] {
+        [self.tree, self.bottom, self.middle]
+    }
+
+    /// Lines at these shares; what is more than the whole is left out.
+    pub fn of_shares(shares: [Option<u16>; 3]) -> Splits {
+        let [tree, bottom, middle] = shares.map(|share| share.filter(|share| *share <= 1000));
+        Splits { tree, bottom, middle, held: None }
+    }
+
     fn set(&mut self, split: &Split, size: u16) {
         let (all, least) = extent(split.line, split.whole);
         let size = size.clamp(least.min(all / 2), all.saturating_sub(least).max(all / 2));

@@ -463,7 +463,10 @@ impl Behaviour for TreePane {
             Command::Sort => sort(context),
             Command::Group => group(context),
             Command::Nodes if document.nodes.is_some() => tree.show_nodes(document, !tree.with_nodes),
-            Command::Nodes => context.say("this file holds no graph: r says how to get one"),
+            Command::Nodes => {
+                let says = context.key(Command::RunGraph);
+                context.say(&format!("this file holds no graph: {says} says how to get one"));
+            }
             _ => return false,
         }
         true
@@ -537,17 +540,21 @@ impl Behaviour for TreePane {
 fn sort(context: &mut Context<'_>) {
     let (order, grouped) = (context.view.tree.order().next(), context.view.tree.is_grouped());
     arrange(context, order, grouped);
-    let words = order.words();
-    let words =
-        if words.is_empty() { "in the order of the model".to_owned() } else { format!("{words}: g goes to the first") };
-    context.say(&words);
+    let top = context.key(Command::Top);
+    context.say(&match order.words() {
+        None => "in the order of the model".to_owned(),
+        Some(words) => format!("{words}: {top} goes to the first"),
+    });
 }
 
 /// Under classes, or not.
 fn group(context: &mut Context<'_>) {
     let (order, grouped) = (context.view.tree.order(), !context.view.tree.is_grouped());
     arrange(context, order, grouped);
-    context.say(if grouped { "under classes: enter unfolds one" } else { "not under classes" });
+    context.say(&match grouped {
+        true => format!("under classes: {} unfolds one", context.key(Command::Fold)),
+        false => "not under classes".to_owned(),
+    });
 }
 
 fn arrange(context: &mut Context<'_>, order: order::Order, grouped: bool) {

@@ -9,6 +9,7 @@ use super::opening::Again;
 use super::workers::Loaded as Opened;
 use super::{Error, Message, WHEEL, World};
 use super::{away, showing};
+use crate::afar;
 use crate::exit::Exit;
 use crate::session::{self, Keeper, Told};
 use crate::tui::action::{Action, Effect};
@@ -105,7 +106,7 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
             match typed(&key).filter(|_| state.panels.take_text()) {
                 Some(character) => Some(Action::Text(character)),
-                None => state.keymap.command(state.panels.mode(), &key).map(Action::Command),
+                None => state.command_of(&key).map(Action::Command),
             }
         }
         Event::Mouse(mouse) => match mouse.kind {
@@ -124,6 +125,7 @@ pub fn action_of(state: &State, event: Event) -> Option<Action> {
 /// Change the state, and do what it asks for. `Some` ends the loop.
 pub(super) fn perform(state: &mut State, action: Action, world: &mut World<'_>) -> Result<Option<Exit>, Error> {
     state.clock = world.began.elapsed();
+    state.fetched = world.workers.afar.as_deref().and_then(afar::fetched);
     world.osc9 = state.notify.by == Bell::Osc9;
     let mut effects = update(state, action);
     let before = effects.len();

@@ -13,6 +13,7 @@ use crate::files::{self, Inputs, Kind, Wanted};
 use crate::tui::clipboard;
 use crate::tui::draw::draw;
 use crate::tui::editor;
+use crate::tui::png::png;
 use crate::tui::state::{Screen, State};
 use crate::tui::svg::svg;
 
@@ -56,11 +57,15 @@ pub(super) fn edit(file: &str, line: usize, world: &mut World<'_>) -> io::Result
     })
 }
 
-/// Write the screen as a picture into the current folder; returns what to say.
+/// Write the screen as pictures, as SVG and as PNG, into the current folder; returns what to say.
 pub(super) fn picture(state: &State, area: Rect) -> String {
     let mut buffer = Buffer::empty(area);
     draw(state, area, &mut buffer);
-    let picture = svg(&buffer, &state.theme);
+    let raster = match png(&buffer, &state.theme) {
+        Ok(raster) => raster,
+        Err(why) => return why,
+    };
+    let pictures = [("svg", svg(&buffer, &state.theme).into_bytes()), ("png", raster)];
     let name = match &state.screen {
         Screen::Open(view) => view.document.name.clone(),
         Screen::Opening(_) | Screen::Failed(_) => "screen".to_owned(),
@@ -68,16 +73,22 @@ pub(super) fn picture(state: &State, area: Rect) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '_' };
     let name: String = name.chars().map(plain).take(80).collect();
     for number in 1..MOST_PICTURES {
-        let path = PathBuf::from(format!("t2m-tui-{name}-{number}.svg"));
-        let wanted = Wanted { path: path.clone(), kind: Kind::Picture };
-        match files::write_whole(&Inputs::default(), wanted, false, |out| out.write_all(picture.as_bytes())) {
+        let path = |end: &str| PathBuf::from(format!("t2m-tui-{name}-{number}.{end}"));
+        // Both have one number.
+        if pictures.iter().any(|(end, _)| path(end).symlink_metadata().is_ok()) {
+            continue;
+        }
+        let write = |(end, picture): &(&str, Vec<u8>)| {
+            let wanted = Wanted { path: path(end), kind: Kind::Picture };
+            files::write_whole(&Inputs::default(), wanted, false, |out| out.write_all(picture))
+        };
+        return match pictures.iter().try_for_each(write) {
             Ok(()) => {
                 let folder = std::env::current_dir().unwrap_or_default();
-                return format!("the screen is in {}", folder.join(path).display());
+                format!("the screen is in {} and .png", folder.join(path("svg")).display())
             }
-            Err(files::Error::Exists { .. } | files::Error::Target { .. }) if path.symlink_metadata().is_ok() => {}
-            Err(error) => return error.to_string(),
-        }
+            Err(error) => error.to_string(),
+        };
     }
     "there are too many pictures of it in this folder".to_owned()
 }

@@ -7,6 +7,7 @@ use super::workers::{Loaded, StartConverter, StartFn, StartGraph, StartMeasurer}
 use super::{DEADLINE, Error, RunOptions, run_again};
 use crate::exit::Exit;
 use crate::graph::runner;
+use crate::open::watch::{Stage, Watch};
 use crate::open::{self, TypedFrom};
 use crate::session::Place;
 use crate::tui::converting;
@@ -41,9 +42,10 @@ pub type OpenAgainFn = Box<dyn Fn(Again) -> Result<Loaded, String> + Send + Sync
 ///
 /// # Errors
 /// The theme cannot be used, or there is no terminal.
-pub fn run(options: RunOptions) -> Result<Exit, Error> {
+pub fn run(mut options: RunOptions) -> Result<Exit, Error> {
+    options.open.watch = Some(Watch::default());
     // What was chosen on the screen holds for whatever is opened next.
-    let request = Mutex::new(options.open.clone());
+    let request = Mutex::new(open::Options { identify: true, ..options.open.clone() });
     let place = match &options.open.typed {
         TypedFrom::Kept(place) => place.clone(),
         TypedFrom::Nothing | TypedFrom::Given(_) => Place::Nowhere,
@@ -73,6 +75,9 @@ pub fn run(options: RunOptions) -> Result<Exit, Error> {
         if let Some(Again::Build(..)) = &again {
             // The answer holds for this file: what is typed later is typed of the model that was built.
             *request.lock().unwrap_or_else(PoisonError::into_inner) = open::Options { stop: None, ..now.clone() };
+        }
+        if let Some(watch) = &now.watch {
+            watch.begin(Stage::Showing);
         }
         let mut document = Document::of(&opened);
         document.offer = Offer::of(&opened, &now);

@@ -11,15 +11,18 @@ use super::acts::perform;
 use super::{Error, HighlightJob, Message, Workers, World, event_loop, highlight_all, spawn};
 use crate::exit::Exit;
 use crate::files;
+use crate::interrupt;
 use crate::tui::action::Action;
 use crate::tui::show::cast::Recorder;
 use crate::tui::show::player::{Player, Sent, Watch};
 use crate::tui::show::{Showing, Told, Wanted, script};
 use crate::tui::state::{Screen, State};
 use crate::tui::term::Console;
+use t2m_checkpoint::escape::escape;
 
 /// The longest script.
 const LONGEST_SCRIPT: u64 = 1 << 20;
+
 /// The steps of the script that is asked for, if one is.
 pub(super) fn script(wanted: &Wanted) -> Result<Option<Vec<script::Step>>, Error> {
     let Some(path) = &wanted.play else { return Ok(None) };
@@ -49,6 +52,8 @@ pub(super) fn begin(
             Error::Show(format!("{}: {words}", path.display()))
         };
         showing.recorder = Some(Recorder::create(path, title, told).map_err(fault)?);
+        let name = escape(&path.to_string_lossy()).into_owned();
+        interrupt::hold().leaves(format!("what was recorded so far is in {name}"));
     }
     if let (Some(path), Some(steps)) = (wanted.play.clone(), steps) {
         let watch = Watch::default();

@@ -1,6 +1,7 @@
 //! The threads that work for the screen, and how they are started.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +11,7 @@ use super::Message;
 use super::input::Input;
 use super::opening::Again;
 use crate::graph::runner;
+use crate::open::watch::Watch;
 use crate::session::{Change, Keeper, Screen};
 use crate::tui::converting::{self, Converter};
 use crate::tui::document::Document;
@@ -91,8 +93,12 @@ pub struct Workers {
     /// Who keeps what is done, where that is wanted.
     pub(super) keeper: Option<Keeper>,
     pub(super) reopener: Option<Reopener>,
+    /// The checkpoint, where it is elsewhere.
+    pub(super) afar: Option<PathBuf>,
     /// What is recorded and played.
     pub(super) show: Showing,
+    /// How far the opening is.
+    pub(super) watch: Option<Watch>,
     /// Who reads the keyboard.
     pub(super) input: Input,
     /// Where threads that are started on the way say what came of it.
@@ -112,7 +118,7 @@ impl Workers {
     /// Keep where the user is, if somebody keeps anything.
     pub(super) fn keep_place(&self, screen: Option<Screen>) {
         if let (Some(keeper), Some(screen)) = (&self.keeper, screen) {
-            keeper.keep(Change::Screen(screen));
+            keeper.keep(Change::Screen(Box::new(screen)));
         }
     }
 

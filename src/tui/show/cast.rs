@@ -74,6 +74,14 @@ impl Recorder {
         self.pending.take().map_or(Ok(()), |buffer| self.write(buffer, now))
     }
 
+    /// The recording is over: what is on show now is its last picture.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.pass(Duration::ZERO)
+    }
+
     fn write(&mut self, buffer: Buffer, at: Duration) -> io::Result<()> {
         let size = format!("{}x{}", buffer.area.width, buffer.area.height);
         let mut bytes = Vec::new();
@@ -132,6 +140,19 @@ mod tests {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, 3));
         buffer.set_string(1, 1, words, Style::new().fg(Color::Rgb(1, 2, 3)));
         buffer
+    }
+
+    #[test]
+    fn what_is_on_show_at_the_end_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.cast");
+        let mut recorder = Recorder::create(&path, "t", true).unwrap();
+        recorder.frame(&drawn(20, "only")).unwrap();
+        recorder.end().unwrap();
+        recorder.end().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("only"));
     }
 
     #[test]

@@ -22,8 +22,10 @@ const RECIPE: usize = 12;
 /// What is known of a result besides its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// When it was finished; the beginning of 1970 where that was in this run.
+    /// When it was finished.
     pub at: Time,
+    /// Whether that was in this run of the program.
+    pub is_new: bool,
     /// What was asked for.
     pub setting: Setting,
     /// Which programs computed it.
@@ -126,6 +128,7 @@ impl Results {
         }
         let record = Record {
             at: kept.at,
+            is_new: false,
             setting: kept.setting.clone(),
             engines: kept.engines.clone(),
             rests_on: kept.rests_on.clone(),
@@ -151,7 +154,7 @@ impl Results {
         }
         self.stale.remove(&id);
         self.remove(id);
-        match self.why_stale(&layer) {
+        match self.why_stale(id, &layer) {
             Some(reason) => drop(self.stale.insert(id, Stale { layer, reason })),
             None => self.set(id, layer),
         }
@@ -182,13 +185,14 @@ impl Results {
         let engine = |side: Side| self.greetings.get(&side).cloned();
         let engines = Engines { torch: engine(Side::Torch), mlx: engine(Side::Mlx) };
         if let Some(layer) = self.layers.get_mut(&id).filter(|layer| layer.verdict().is_some()) {
-            layer.record = Some(Arc::new(Record { at: Time::default(), setting, engines, rests_on, changed: None }));
+            let record = Record { at: Time::now(), is_new: true, setting, engines, rests_on, changed: None };
+            layer.record = Some(Arc::new(record));
         }
     }
 
     /// A result that has come in is stale already, where runs are with other weights since it was asked for.
     pub fn settle(&mut self, id: ModuleId) {
-        if let Some(reason) = self.layers.get(&id).and_then(|layer| self.why_stale(layer))
+        if let Some(reason) = self.layers.get(&id).and_then(|layer| self.why_stale(id, layer))
             && let Some(layer) = self.remove(id)
         {
             self.stale.insert(id, Stale { layer, reason });
@@ -203,7 +207,7 @@ impl Results {
 
     /// Sort what is stale from what holds anew: an engine has said its version, or runs are with other weights.
     pub(super) fn review(&mut self) {
-        let holds = |(id, stale): (&ModuleId, &Stale)| self.why_stale(&stale.layer).is_none().then_some(*id);
+        let holds = |(id, stale): (&ModuleId, &Stale)| self.why_stale(*id, &stale.layer).is_none().then_some(*id);
         let again: Vec<ModuleId> =
             self.stale.iter().filter_map(holds).filter(|id| !self.layers.contains_key(id)).collect();
         for id in again {
@@ -213,7 +217,7 @@ impl Results {
         }
         let done = self.layers.iter().filter(|(_, layer)| layer.record.is_some() && layer.verdict().is_some());
         let gone: Vec<(ModuleId, String)> =
-            done.filter_map(|(id, layer)| Some((*id, self.why_stale(layer)?))).collect();
+            done.filter_map(|(id, layer)| Some((*id, self.why_stale(*id, layer)?))).collect();
         for (id, reason) in gone {
             if let Some(layer) = self.remove(id) {
                 self.stale.insert(id, Stale { layer, reason });
@@ -221,13 +225,13 @@ impl Results {
         }
         for stale in std::mem::take(&mut self.stale) {
             let (id, Stale { layer, reason }) = stale;
-            let reason = self.why_stale(&layer).unwrap_or(reason);
+            let reason = self.why_stale(id, &layer).unwrap_or(reason);
             self.stale.insert(id, Stale { layer, reason });
         }
     }
 
     /// Why a result does not hold any more, if it does not.
-    fn why_stale(&self, layer: &Layer) -> Option<String> {
+    fn why_stale(&self, id: ModuleId, layer: &Layer) -> Option<String> {
         let record = layer.record.as_ref()?;
         if let Some(changed) = &record.changed {
             return Some(changed.clone());
@@ -243,8 +247,17 @@ impl Results {
             WeightSource::Checkpoint => "the checkpoint's own weights",
             WeightSource::Random => "randomised weights",
         };
-        let other = self.weights.filter(|weights| *weights != record.setting.weights)?;
+        let other = self.weights.filter(|weights| *weights != record.setting.weights && self.has_weights(id))?;
         Some(format!("it was run with {}, and runs are with {} now", words(record.setting.weights), words(other)))
+    }
+
+    /// Whether a module, or one below it, has tensors: what has none computes the same with any weights.
+    fn has_weights(&self, id: ModuleId) -> bool {
+        let modules = &self.model.modules;
+        let end = modules.get(id).map_or(id, |module| module.end.min(modules.len()));
+        modules
+            .get(id..end)
+            .is_some_and(|own| own.iter().any(|module| !module.tensors.is_empty() || module.parameters > 0))
     }
 
     /// What is stale of a module.
@@ -278,7 +291,9 @@ impl Results {
             Progress::Done(..) => layer.record.as_ref().is_none_or(|record| {
                 let known = &record.setting;
                 let more = setting.dtypes.iter().any(|dtype| !known.dtypes.contains(dtype));
-                more || (setting.twins && !known.twins) || known.weights != setting.weights
+                more || (setting.twins && !known.twins)
+                    || (setting.tf32 && !known.tf32)
+                    || (known.weights != setting.weights && self.has_weights(id))
             }),
         }
     }
@@ -307,7 +322,7 @@ impl Results {
             let Some(record) = layer.record.as_deref() else { continue };
             let changed = difference(&record.rests_on, &now);
             layer.record = Some(Arc::new(Record { changed, ..record.clone() }));
-            match self.why_stale(&layer) {
+            match self.why_stale(id, &layer) {
                 Some(reason) => drop(self.stale.insert(id, Stale { layer, reason })),
                 None => self.set(id, layer),
             }

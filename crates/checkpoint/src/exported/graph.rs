@@ -10,9 +10,9 @@ use serde_json::{Value as Json, json};
 
 use super::super::error::name_for_message;
 use super::super::graph::{self, Graph, Input, Node, Origin, TensorMeta, Value, ValueId};
-use super::dtype;
 use super::schema::{self, Argument, ConstantInput, InputSpec, Program, Symbol};
 use super::tree::{innermost, place, without_call_number};
+use super::{dtype, members};
 use crate::Dtype;
 
 /// Nodes that run the graph that they are given as it stands.
@@ -36,6 +36,7 @@ pub(super) fn graph(program: &Program) -> Result<Graph, String> {
         };
         reader.placeholder(&module.graph, argument, origin, fixed.map(|fixed| fixed.name.as_str()))?;
     }
+    reader.graph.members = members::members(program, &reader.graph);
     reader.nodes(&module.graph)?;
     let outputs = &module.signature.output_specs;
     for (at, argument) in module.graph.outputs.iter().enumerate() {

@@ -4,6 +4,7 @@
 //! the archive, whose bytes stay on disk as well.
 
 mod graph;
+mod members;
 mod schema;
 mod tree;
 

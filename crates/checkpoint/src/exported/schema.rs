@@ -253,6 +253,19 @@ pub(super) struct BufferSpec {
 pub(super) struct ModuleCall {
     /// Its path.
     pub fqn: String,
+    /// What it takes; known of the model itself.
+    #[serde(default)]
+    pub signature: Option<CallSignature>,
+}
+
+/// What a module takes.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct CallSignature {
+    /// How its inputs are made of tensors, as torch.utils._pytree writes it.
+    pub in_spec: String,
+    /// Names of forward's parameters, in order.
+    pub forward_arg_names: Option<Vec<String>>,
 }
 
 /// `model_weights_config.json` and `model_constants_config.json`.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use super::super::progress::{self, Of};
 use super::cursor::{Cursor, Step, Wrong};
 use super::globals::Interner;
 use super::{
@@ -10,6 +11,8 @@ use super::{
     split,
 };
 
+/// Bytes between two words about how far it is.
+const TOLD: usize = 1 << 20;
 /// The longest module or class name, in bytes: names are copied, and one text can serve many globals.
 const LONGEST_NAME: u32 = 1_000;
 
@@ -80,8 +83,14 @@ impl Machine {
         if self.pickle.data.len() > i32::MAX as usize {
             return Err("the pickle is longer than 2 GiB, which is not read".into());
         }
+        let length = self.pickle.data.len() as u64;
+        let mut next = 0;
         loop {
             self.opcode = self.position;
+            if self.position >= next {
+                progress::tell(Of::Bytes, self.position as u64, length);
+                next = self.position + TOLD;
+            }
             let Some(&code) = self.pickle.data.get(self.position) else {
                 return Err(Wrong::cut("the pickle ends without STOP: it is cut off".to_owned(), self.position + 1));
             };

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use self::header::Entry;
 use super::error::name_for_message;
+use super::progress::{self, Of};
 use super::tensor::StorageOffset;
 use super::{Bytes, Checkpoint, Content, Dtype, Error, Format, Storage, Tensor};
 
@@ -56,7 +57,9 @@ pub fn read(path: &Path, bytes: Bytes) -> Result<Checkpoint, Error> {
         ..Checkpoint::new(path, Format::Safetensors, Content::StateDict { module_versions: Vec::new() })
     };
     let mut position = 0;
+    let count = tensors.len() as u64;
     for entry in tensors {
+        progress::step(Of::Tensors, checkpoint.tensors.len() as u64, count);
         check(&entry, position).map_err(|what| damaged(PREFIX + entry.at as u64, what))?;
         position = entry.end;
         add(&mut checkpoint, entry, data);

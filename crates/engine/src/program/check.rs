@@ -88,7 +88,7 @@ fn defined(operand: &Operand, variables: &HashSet<&str>) -> Result<(), String> {
         Operand::Name(name) if name.starts_with("self.") || infinity(name).is_some() => Ok(()),
         Operand::Name(name) if !variables.contains(name.as_str()) => Err(format!("there is no variable `{name}`")),
         Operand::List(operands) => operands.iter().try_for_each(|operand| defined(operand, variables)),
-        Operand::Name(_) | Operand::Number(_) | Operand::Constant { .. } => Ok(()),
+        Operand::Name(_) | Operand::Number(_) | Operand::Flag(_) | Operand::Constant { .. } => Ok(()),
     }
 }
 

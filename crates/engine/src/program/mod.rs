@@ -72,6 +72,8 @@ pub struct Step {
 pub enum Operand {
     /// A plain number, which takes the dtype of its partner.
     Number(f64),
+    /// `True` or `False` among arrays: an array of truth without axes.
+    Flag(bool),
     /// A variable; `self.weight` is a tensor of the module.
     Name(String),
     /// An explicit array.
@@ -137,6 +139,7 @@ impl Operand {
     fn python(&self) -> String {
         match self {
             Operand::Number(number) => plain_number(*number),
+            Operand::Flag(is_so) => (if *is_so { "True" } else { "False" }).to_owned(),
             Operand::Name(name) => attribute(name),
             Operand::Constant { constant, dtype } if dtype == "bool_" => {
                 let words: Vec<&str> =

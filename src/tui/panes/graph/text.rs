@@ -9,9 +9,11 @@ use crate::architecture::spec::written;
 use crate::graph::judge::Measured;
 use crate::graph::results::{blame, diverges};
 use crate::graph::run::{NodeResult, NodeVerdict};
+use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
 use crate::tui::nodes::{Nodes, Row, short};
+use crate::tui::panels::Name;
 use crate::tui::ran::{Progress, Which};
 use crate::tui::text::{self, shape};
 use t2m_checkpoint::escape::{quoted, sentence};
@@ -50,7 +52,8 @@ fn of_node(canvas: &Canvas<'_>, row: &Row, columns: usize, lines: &mut Vec<Line<
         lines.push(Line::styled(format!("· not run   {where_it_is}"), theme.muted()));
         match &row.refused {
             Some(reason) => paragraph(lines, reason, columns, theme.verdict_of(NodeVerdict::Refused)),
-            None => lines.push(keys(canvas, &[("r", " runs the graph, "), ("R", " from here on")])),
+            None => lines
+                .push(keys(canvas, &[(Command::RunGraph, " runs the graph, "), (Command::RunFrom, " from here on")])),
         }
         return;
     };
@@ -133,7 +136,10 @@ fn of_run(canvas: &Canvas<'_>, nodes: &Nodes, columns: usize, lines: &mut Vec<Li
                 let words = format!("on record since {}: {}", run.at.minute(), run.words());
                 paragraph(lines, &words, columns, theme.muted());
             }
-            lines.push(keys(canvas, &[("r", " runs it node by node in both engines, "), ("v", " shows the nodes")]));
+            lines.push(keys(
+                canvas,
+                &[(Command::RunGraph, " runs it node by node in both engines, "), (Command::Nodes, " shows the nodes")],
+            ));
             if nodes.is_outline {
                 paragraph(lines, OUTLINE, columns, theme.muted());
             }
@@ -153,12 +159,15 @@ fn of_run(canvas: &Canvas<'_>, nodes: &Nodes, columns: usize, lines: &mut Vec<Li
         Progress::Done => paragraph(lines, &format!("all {} nodes were run", nodes.all.len()), columns, bold),
         Progress::Stopped(stop) if ran.is_empty() => {
             paragraph(lines, &format!("it was not run: {stop}"), columns, theme.notice());
-            lines.push(keys(canvas, &[("r", " runs it anew, "), ("I", " changes its inputs")]));
+            lines.push(keys(
+                canvas,
+                &[(Command::RunGraph, " runs it anew, "), (Command::Open(Name::Inputs), " changes its inputs")],
+            ));
         }
         Progress::Stopped(stop) => {
             let words = format!("stopped after node {} of {}: {stop}", done.saturating_sub(1), nodes.length);
             paragraph(lines, &words, columns, theme.notice());
-            lines.push(keys(canvas, &[("R", " goes on there, "), ("r", " runs it anew")]));
+            lines.push(keys(canvas, &[(Command::RunFrom, " goes on there, "), (Command::RunGraph, " runs it anew")]));
         }
     }
     if ran.from > 0 {
@@ -211,7 +220,7 @@ fn of_inputs(canvas: &Canvas<'_>, columns: usize, lines: &mut Vec<Line<'static>>
         paragraph(lines, &format!("takes {}: {}{may}", quoted(&one.name), one.kind), columns, theme.muted());
     }
     if document.asks {
-        lines.push(keys(canvas, &[("I", " says what they are: the file does not")]));
+        lines.push(keys(canvas, &[(Command::Open(Name::Inputs), " says what they are: the file does not")]));
     }
 }
 
@@ -252,10 +261,9 @@ fn told(
 }
 
 /// Keys with what they do.
-fn keys(canvas: &Canvas<'_>, keys: &[(&'static str, &'static str)]) -> Line<'static> {
+fn keys(canvas: &Canvas<'_>, keys: &[(Command, &'static str)]) -> Line<'static> {
     let theme = canvas.theme;
-    let spans =
-        keys.iter().flat_map(|(key, words)| [Span::styled(*key, theme.key()), Span::styled(*words, theme.text())]);
+    let spans = keys.iter().flat_map(|(command, words)| [canvas.key(*command), Span::styled(*words, theme.text())]);
     Line::from(spans.collect::<Vec<Span<'static>>>())
 }
 
@@ -281,7 +289,7 @@ fn no_graph(canvas: &Canvas<'_>, columns: usize, lines: &mut Vec<Line<'static>>)
         return;
     }
     let opens_panel = " does it here, and asks first; or";
-    lines.push(keys(canvas, &[("p", opens_panel)]));
+    lines.push(keys(canvas, &[(Command::Open(Name::Build), opens_panel)]));
     let offer = &document.offer;
     let model = if offer.model.is_empty() { "package.Model()" } else { &offer.model };
     let input = if offer.inputs.is_empty() { "1x3x224x224" } else { &offer.inputs };

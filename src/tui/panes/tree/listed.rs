@@ -20,6 +20,18 @@ impl Tree {
         }
     }
 
+    /// The classes whose modules are on show under them, in order.
+    pub fn unfolded(&self) -> Vec<String> {
+        let mut classes: Vec<String> = self.unfolded.iter().map(ToString::to_string).collect();
+        classes.sort_unstable();
+        classes
+    }
+
+    /// Show the modules of these classes under them.
+    pub fn unfold(&mut self, classes: &[String]) {
+        self.unfolded.extend(classes.iter().map(CompactString::from));
+    }
+
     /// The order.
     pub fn order(&self) -> Order {
         self.order
@@ -117,6 +129,17 @@ impl Tree {
             self.head = self.class_of(document, self.selected);
         } else {
             self.select_row(0);
+        }
+    }
+
+    /// Let the cursor be on a module, or on the class that hides it; one that the filter hides is left alone.
+    pub fn resume_at(&mut self, document: &Document, id: ModuleId) {
+        if let Some(row) = self.row_of(id) {
+            return self.select_row(row);
+        }
+        if self.grouped && self.list().is_some_and(|list| list.rank(id).is_some()) {
+            (self.selected, self.head) = (id, None);
+            self.keep_in_list(document);
         }
     }
 

@@ -36,15 +36,20 @@ impl Order {
         Order::ALL.get(at + 1).copied().unwrap_or_default()
     }
 
-    /// What it says beside the pane's title; nothing of the tree's own order.
-    pub fn words(self) -> &'static str {
+    /// Its word in a session; empty for the tree's own.
+    pub fn word(self) -> &'static str {
         match self {
             Order::Tree => "",
-            Order::Parameters => "by parameters",
-            Order::Error => "by error",
-            Order::Blockers => "by blockers",
-            Order::Time => "by time",
+            Order::Parameters => "parameters",
+            Order::Error => "error",
+            Order::Blockers => "blockers",
+            Order::Time => "time",
         }
+    }
+
+    /// What it says beside the pane's title; nothing of the tree's own order.
+    pub fn words(self) -> Option<String> {
+        (self != Order::Tree).then(|| format!("by {}", self.word()))
     }
 
     /// Whether it changes while something is measured.
