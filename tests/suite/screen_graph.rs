@@ -201,7 +201,7 @@ fn the_pane_before_and_after_a_run() {
     let kept = view(&state).work.graph.clone().unwrap();
     assert_eq!(
         (kept.nodes, kept.verdicts.get("broken"), kept.first_divergence),
-        (85, Some(&1), Some((53, "aten.sigmoid.default".to_owned())))
+        (85, Some(&1), Some((53, "sigmoid".to_owned())))
     );
 }
 

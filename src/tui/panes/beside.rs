@@ -49,7 +49,7 @@ fn row(theme: &Theme, label: &str, verdict: Verdict, words: &str, columns: usize
 /// Let MLX compute on the other device from here on: its program starts there, and says whether it can.
 pub(super) fn other_device(context: &mut Context<'_>) {
     let view = &mut *context.view;
-    if view.measured.is_running() || view.ran.is_running() {
+    if view.measured.requests > 0 || view.ran.is_running() {
         return context.say("something runs: x cancels it, and the device can be changed then");
     }
     let said = view.measured.greeting(Side::Mlx).and_then(|info| Device::named(&info.device));
