@@ -169,17 +169,6 @@ fn tensors_that_a_file_has_in_pieces_are_beneath_the_module_that_has_them_whole(
 }
 
 #[test]
-fn what_gives_features_is_of_the_type_that_its_configuration_names() {
-    let detr = opened("detr");
-    let architecture = detr.architecture.as_deref().unwrap();
-    assert_eq!(architecture.kind(), Match::Exact, "{:?}", architecture.differences());
-    assert_eq!(class(&detr, "model.backbone.model"), "ResNetBackbone");
-    // Its norms are replaced.
-    let norm = "model.backbone.model.encoder.stages.1.layers.0.layer.1.normalization";
-    assert_eq!(class(&detr, norm), "DetrFrozenBatchNorm2d");
-}
-
-#[test]
 fn components_of_diffusers_are_known_alone_and_in_a_pipeline() {
     let vae = opened("vae");
     assert_eq!(vae.architecture.as_deref().unwrap().full_name(), "diffusers.AutoencoderKL");
