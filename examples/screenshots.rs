@@ -14,7 +14,6 @@ use crossbeam_channel::Sender;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
-use resvg::{tiny_skia, usvg};
 use t2m_tui::exit::Exit;
 use t2m_tui::graph::runner;
 use t2m_tui::open::{Opened, Options, open};
@@ -26,6 +25,7 @@ use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
 use t2m_tui::tui::panels::Name;
 use t2m_tui::tui::panes::Pane;
+use t2m_tui::tui::png::png;
 use t2m_tui::tui::runtime::{Loaded, RunOptions, StartConverter, StartFn, Verifier, run_with};
 use t2m_tui::tui::show::Wanted;
 use t2m_tui::tui::state::{Notify, Screen, State, Trials};
@@ -34,8 +34,6 @@ use t2m_tui::tui::theme::{Level, Theme};
 use t2m_tui::tui::update::update;
 use t2m_tui::verify::{Event, Runner};
 
-/// Pixels of the PNG for one of the SVG.
-const ZOOM: f32 = 1.5;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Columns and rows of the animation.
 const TOUR: (u16, u16) = (120, 34);
@@ -51,9 +49,7 @@ const STEEP: &str = "[ops]\n\"sigmoid(Tensor self) -> Tensor\" = \"mx.sigmoid(se
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
     fs::create_dir_all(&folder).unwrap();
-    let mut options = usvg::Options::default();
-    Arc::make_mut(&mut options.fontdb).load_system_fonts();
-    let save = |name: &str, state: State, size: (u16, u16)| picture(&folder, &options, name, state, size);
+    let save = |name: &str, state: State, size: (u16, u16)| picture(&folder, name, state, size);
 
     let registry = std::env::temp_dir().join(format!("t2m-screenshots-{}.toml", std::process::id()));
     fs::write(&registry, STEEP).unwrap();
@@ -295,19 +291,14 @@ fn colour(state: &mut State, effects: &[Effect]) {
 }
 
 /// Draw a state and write it as SVG and PNG.
-fn picture(folder: &Path, options: &usvg::Options, name: &str, mut state: State, size: (u16, u16)) {
+fn picture(folder: &Path, name: &str, mut state: State, size: (u16, u16)) {
     let area = Rect::new(0, 0, size.0, size.1);
     let wanted = render(&mut state, area, &mut Buffer::empty(area));
     colour(&mut state, &wanted);
     let mut buffer = Buffer::empty(area);
     render(&mut state, area, &mut buffer);
-    let svg = svg(&buffer, &state.theme);
-    let tree = usvg::Tree::from_str(&svg, options).expect("the picture is SVG");
-    let (width, height) = (tree.size().width() * ZOOM, tree.size().height() * ZOOM);
-    let mut pixels = tiny_skia::Pixmap::new(width as u32, height as u32).unwrap();
-    resvg::render(&tree, tiny_skia::Transform::from_scale(ZOOM, ZOOM), &mut pixels.as_mut());
-    fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
-    pixels.save_png(folder.join(format!("{name}.png"))).unwrap();
+    fs::write(folder.join(format!("{name}.svg")), svg(&buffer, &state.theme)).unwrap();
+    fs::write(folder.join(format!("{name}.png")), png(&buffer, &state.theme).unwrap()).unwrap();
     println!("screenshots/{name}.svg, .png");
 }
 

@@ -39,7 +39,7 @@ use t2m_engine::{Device, process};
     bin_name = "t2m-tui",
     version,
     about = "Triage PyTorch checkpoints for Apple's MLX, with every conversion measured in both engines",
-    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui inspect hf://org/name             the same of a model at the hub, of which headers alone are fetched\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
+    after_help = "Examples:\n  t2m-tui demo                              look around in the built-in checkpoint\n  t2m-tui model.pt --source src/            open a checkpoint beside its Python source\n  t2m-tui inspect model.pt --format json    what is in it, for scripts\n  t2m-tui inspect hf://org/name             the same of a model at the hub, of which headers alone are fetched\n  t2m-tui verify model.pt --layers 'layer1.*' --trials 3\n  t2m-tui convert model.pt -o model.safetensors\n\nAddresses go by HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE, AWS_PROFILE and its like, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE;\nT2M_REMOTE_CACHE, T2M_REMOTE_WHOLE and T2M_REMOTE_TIMEOUT are bounds.\n\nExit codes: 0 fine; 1 a layer drifts, is broken or failed; 2 the call or the input is wrong; 130 interrupted."
 )]
 pub struct Cli {
     /// File or folder to open in the terminal UI, or an address: hf://ORG/NAME, https://…, s3://BUCKET/KEY; `demo` is the built-in

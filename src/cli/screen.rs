@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Color, Common, Failure};
+use crate::afar;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::session;
+use crate::stderr;
 use crate::tui::runtime::{self, RunOptions};
 use crate::tui::show::Wanted;
 use crate::tui::state::{Bell, Notify, Trials};
 use crate::tui::theme::Level;
 use t2m_checkpoint::Dtype;
+use t2m_checkpoint::escape::escape;
 
 /// What is recorded and played.
 #[derive(Debug, Clone, clap::Args)]
@@ -69,7 +72,8 @@ pub fn run(common: &Common, checkpoint: PathBuf, show: Wanted, config: &Config) 
         "off" => Bell::Off,
         _ => Bell::Bell,
     };
-    Ok(runtime::run(RunOptions {
+    let shown = afar::shown(&checkpoint).into_owned();
+    let exit = runtime::run(RunOptions {
         open: common.options(checkpoint),
         theme: common.theme.clone(),
         level: level(common.color, variable),
@@ -80,7 +84,11 @@ pub fn run(common: &Common, checkpoint: PathBuf, show: Wanted, config: &Config) 
         keymap: config.keymap.clone(),
         notify: Notify { by, after: Duration::from_secs(config.number("notify-after")) },
         ask: common.session.is_none() && session::store::answer().is_none(),
-    })?)
+    })?;
+    if let Some(fetched) = afar::fetched(&shown) {
+        stderr::line(&format!("{}: {}", escape(&shown.to_string_lossy()), afar::words(fetched, None)));
+    }
+    Ok(exit)
 }
 
 /// What a run does, as configured.

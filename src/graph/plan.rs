@@ -1,5 +1,8 @@
 //! The two calls of a node: torch's op, and the program that computes it in MLX.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use serde_json::{Value as Json, json};
 
 use super::terms::reduced;
@@ -149,6 +152,10 @@ fn torch_plain(value: &Json) -> Result<TorchArgument, Refusal> {
 /// # Errors
 /// There is no row for the op, the row refuses this call, or an argument is nothing that a program takes.
 pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refusal> {
+    mlx_by(node, forms, table, &Programs::default())
+}
+
+fn mlx_by(node: &Node, forms: Forms<'_>, table: &Table, programs: &Programs) -> Result<MlxCall, Refusal> {
     let row = table.row(&node.target).ok_or_else(|| Refusal(format!("no row converts {}", node.target)))?;
     let mut known: Vec<(String, Known)> = Vec::with_capacity(row.schema.parameters.len());
     let mut takes = Vec::new();
@@ -175,10 +182,10 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
         known.push((parameter.name.clone(), value));
     }
     let lifted = if row.along { lift(&mut known) } else { Vec::new() };
-    let mut program = program::plan(&row.program, known.iter().map(|(name, known)| (name.as_str(), known)))
-        .map_err(|error| Refusal(error.to_string()))?;
+    let mut program = programs.of(&row.program, &known)?;
     if !lifted.is_empty() {
         lower(&mut program, &lifted);
+        program = program::without_moves(program);
     }
     let is_empty = |known: &Known| matches!(known, Known::Array { shape, .. } if shape.contains(&0));
     if known.iter().any(|(_, known)| is_empty(known))
@@ -201,8 +208,41 @@ pub fn mlx(node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refu
 ///
 /// # Errors
 /// As [`mlx`].
-pub fn mlx_within(graph: &Graph, node: &Node, forms: Forms<'_>, table: &Table) -> Result<MlxCall, Refusal> {
-    mlx(node, forms, table).or_else(|refusal| nothing(graph, node).ok_or(refusal))
+pub fn mlx_within(
+    graph: &Graph,
+    node: &Node,
+    forms: Forms<'_>,
+    table: &Table,
+    programs: &Programs,
+) -> Result<MlxCall, Refusal> {
+    mlx_by(node, forms, table, programs).or_else(|refusal| nothing(graph, node).ok_or(refusal))
+}
+
+/// Programs that were made, by the row's text and what is known of a call: the layers of a model repeat each other.
+#[derive(Debug, Default)]
+pub struct Programs(RefCell<HashMap<String, Result<Program, Refusal>>>);
+
+impl Programs {
+    fn of(&self, text: &str, known: &[(String, Known)]) -> Result<Program, Refusal> {
+        let key = format!("{text}\n{known:?}");
+        if let Some(made) = self.0.borrow().get(&key) {
+            return made.clone();
+        }
+        let made = program::plan(text, known.iter().map(|(name, known)| (name.as_str(), known)));
+        let made = made.map_err(|error| Refusal(error.to_string()));
+        self.0.borrow_mut().insert(key, made.clone());
+        made
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Whether none was made yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The program that makes results without elements; `None` where one has some, or none is known.

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::host;
 use super::library;
-use super::plan::{self, Form};
+use super::plan::{self, Form, Programs};
 use crate::registry::aten::Table;
 use t2m_checkpoint::graph::{Argument, Graph, Node, ValueId};
 
@@ -46,7 +46,7 @@ impl Preflight {
     pub fn by(graph: &Graph, table: &Table) -> Preflight {
         let mut all = Preflight::default();
         let mut missing = IndexMap::new();
-        all.count(graph, table, None, &mut missing);
+        all.count(graph, (table, &Programs::default()), None, &mut missing);
         all.missing = missing.into_values().collect();
         all
     }
@@ -69,7 +69,13 @@ impl Preflight {
     }
 
     /// `within` is the index of the node that has this graph.
-    fn count(&mut self, graph: &Graph, table: &Table, within: Option<usize>, missing: &mut IndexMap<String, Missing>) {
+    fn count(
+        &mut self,
+        graph: &Graph,
+        by: (&Table, &Programs),
+        within: Option<usize>,
+        missing: &mut IndexMap<String, Missing>,
+    ) {
         for (at, node) in graph.nodes.iter().enumerate() {
             let index = within.unwrap_or(at);
             let inner = node.arguments.iter().filter_map(|(_, argument)| match argument {
@@ -77,12 +83,12 @@ impl Preflight {
                 _ => None,
             });
             let before = self.nodes;
-            inner.for_each(|graph| self.count(graph, table, Some(index), missing));
+            inner.for_each(|graph| self.count(graph, by, Some(index), missing));
             if host::is_here(node) || self.nodes > before {
                 continue;
             }
             self.nodes += 1;
-            match refusal(graph, node, table) {
+            match refusal(graph, node, by) {
                 None => self.convertible += 1,
                 Some(reason) => {
                     let place = node.place.as_ref().map(|(file, line)| (file.to_string(), *line));
@@ -97,7 +103,7 @@ impl Preflight {
 }
 
 /// Why a node does not convert, as far as the file tells: where a shape is not in it, a row is enough.
-fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
+fn refusal(graph: &Graph, node: &Node, (table, programs): (&Table, &Programs)) -> Option<String> {
     match table.row(&node.target) {
         None if library::is_known(&node.target) => return None,
         None => return Some(format!("no row converts {}", node.target)),
@@ -116,7 +122,7 @@ fn refusal(graph: &Graph, node: &Node, table: &Table) -> Option<String> {
     if takes.into_iter().any(|id| form(id).is_none()) {
         return None;
     }
-    plan::mlx_within(graph, node, &form, table).err().map(|refusal| refusal.to_string())
+    plan::mlx_within(graph, node, &form, table, programs).err().map(|refusal| refusal.to_string())
 }
 
 #[cfg(test)]

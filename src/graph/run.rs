@@ -8,6 +8,7 @@
 //! write: where a node wrote, the values that lie in the same storage are made anew from what was written, by their places.
 
 mod again;
+mod ahead;
 mod carried;
 mod condition;
 mod fetched;
@@ -119,6 +120,7 @@ pub(super) type Values = HashMap<ValueId, Live>;
 pub struct Lockstep<'a> {
     pub(super) state: &'a dyn State,
     pub(super) table: &'a Table,
+    programs: plan::Programs,
     /// Nodes before this one are run by torch alone; from here on MLX goes on with torch's values.
     from: usize,
     /// The node whose call and inputs are kept, and these.
@@ -159,6 +161,7 @@ impl<'a> Lockstep<'a> {
         Lockstep {
             state,
             table: Table::built_in(),
+            programs: plan::Programs::default(),
             from: 0,
             watched: None,
             numbers: Vec::new(),
@@ -213,6 +216,9 @@ impl<'a> Lockstep<'a> {
     /// # Errors
     /// One that cannot be started.
     pub fn start(&mut self) -> Result<[EngineInfo; 2], Stop> {
+        // Side by side: libtorch takes a while.
+        self.torch.begin();
+        self.mlx.begin();
         Ok([self.torch.info()?, self.mlx.info()?])
     }
 
@@ -308,6 +314,7 @@ impl<'a> Lockstep<'a> {
         let last_uses = last_uses(graph);
         for (at, node) in graph.nodes.iter().enumerate() {
             let index = within.unwrap_or(at);
+            self.ahead(graph, at, values)?;
             let loaded = self.state(graph, node, values)?;
             let result = match loaded {
                 Ok(()) => self.node(graph, node, values, index)?,
@@ -379,7 +386,7 @@ impl<'a> Lockstep<'a> {
         }
         let mlx = match index < self.from {
             true => Err(Refusal("it is before the first node that MLX runs".to_owned())),
-            false => plan::mlx_within(graph, node, &forms, self.table),
+            false => plan::mlx_within(graph, node, &forms, self.table, &self.programs),
         };
         let is_metal = cfg!(target_os = "macos") && self.mlx.info().is_ok_and(|info| fast::is_metal(&info));
         let other = is_metal.then(|| fast::on_metal(node, &forms)).flatten();

@@ -6,6 +6,7 @@
 mod bind;
 mod gamma;
 mod helpers;
+mod moves;
 mod plain;
 mod pools;
 mod recurrent;
@@ -20,6 +21,7 @@ use tree_sitter::{Node, Parser};
 
 use crate::grammar;
 use bind::bind;
+pub use moves::{cancelling, without_moves};
 use plain::Form;
 pub use plain::{Known, dtype_name};
 use t2m_engine::ModuleSpec;
@@ -81,7 +83,7 @@ pub fn plan<'n>(text: &str, known: impl IntoIterator<Item = (&'n str, &'n Known)
         lower.program.inputs.extend(inputs);
     }
     lower.module(tree.root_node())?;
-    Ok(pruned(lower.program))
+    Ok(without_moves(pruned(lower.program)))
 }
 
 /// A program without the steps of which nothing comes: a row's text has lines that only some of its calls need.

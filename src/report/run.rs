@@ -11,7 +11,7 @@ use crate::graph::judge::Measured;
 use crate::graph::results::{Results, blame, diverges};
 use crate::graph::run::{NodeResult, NodeVerdict, OutputResult};
 use t2m_checkpoint::escape::{quoted, sentence};
-use t2m_engine::{EngineInfo, Side};
+use t2m_engine::{EngineInfo, Side, protocol};
 
 /// A run, and what it ran on.
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +185,7 @@ fn engine_json(info: &EngineInfo) -> Value {
     let mut value = json!({"version": info.version, "device": info.device, "flags": info.flags});
     if info.engine == Side::Mlx.program() {
         value["tf32"] = json!(info.tf32());
+        value["blas"] = info.flags.get(protocol::BLAS).cloned().unwrap_or(Value::Null);
     }
     value
 }

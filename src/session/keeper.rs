@@ -29,7 +29,7 @@ pub enum Change {
     /// A run of the graph.
     Graph(Box<GraphRun>),
     /// Where the user is.
-    Screen(Screen),
+    Screen(Box<Screen>),
     /// Keep it here from now on, and no longer where it was; or nowhere: then what is kept stays.
     Move(Option<Store>),
 }
@@ -134,7 +134,7 @@ impl<F: Fn(Told)> Keeping<F> {
             }
             Change::Typed(before, now) => self.session.type_in(&before, &now, at),
             Change::Graph(run) => self.session.graph = Some(GraphRun { at, ..*run }),
-            Change::Screen(screen) => self.session.screen = Some(Screen { at, ..screen }),
+            Change::Screen(screen) => self.session.screen = Some(Screen { at, ..*screen }),
             Change::Move(None) => {
                 self.write_due();
                 self.store = None;

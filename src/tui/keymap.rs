@@ -33,6 +33,20 @@ pub struct Binding {
     pub footer: Option<String>,
 }
 
+impl Binding {
+    /// Whether each of these words, in small letters, is one of its keys or in what is said of it.
+    pub fn has(&self, words: &[String]) -> bool {
+        let said = format!("{} {} {}", self.help, self.command.name(), self.group);
+        has_words(words, self.keys.iter().map(String::as_str), &said)
+    }
+}
+
+/// Whether each of these words, in small letters, is one of the keys or in a text.
+pub fn has_words<'k>(words: &[String], keys: impl Iterator<Item = &'k str>, text: &str) -> bool {
+    let (keys, text): (Vec<String>, String) = (keys.map(str::to_lowercase).collect(), text.to_lowercase());
+    words.iter().all(|word| text.contains(word.as_str()) || keys.contains(word))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -133,7 +147,7 @@ impl Keymap {
             return Err(Error::Key(name.clone()));
         }
         Keymap::of_bindings(bindings)
-            .map_err(|clashes| Error::Twice(clashes.into_iter().map(|clash| clash.key).collect()))
+            .map_err(|clashes| Error::Twice(clashes.into_iter().next().map(|clash| clash.key).unwrap_or_default()))
     }
 
     /// From rows whose keys have names that [`Key::parse`] knows.
@@ -218,15 +232,14 @@ impl Key {
     /// A key by its name: a character, or `enter`, `f1` and the like, with `ctrl-`, `alt-` and `shift-` before it.
     pub fn parse(name: &str) -> Option<Key> {
         let (mut rest, mut control, mut alt, mut shift) = (name, false, false, false);
-        for (prefix, modifier) in std::iter::repeat_n([("ctrl-", 0), ("alt-", 1), ("shift-", 2)], 3).flatten() {
-            if let Some(behind) = rest.strip_prefix(prefix).filter(|behind| !behind.is_empty()) {
-                rest = behind;
-                match modifier {
-                    0 => control = true,
-                    1 => alt = true,
-                    _ => shift = true,
-                }
+        while let Some((modifier, behind)) = rest.split_once('-').filter(|(_, behind)| !behind.is_empty()) {
+            match modifier {
+                "ctrl" => control = true,
+                "alt" => alt = true,
+                "shift" => shift = true,
+                _ => break,
             }
+            rest = behind;
         }
         if let Some((_, code)) = NAMED.iter().find(|(known, _)| *known == rest) {
             return Some(Key { code: *code, control, alt, shift });

@@ -69,6 +69,7 @@ pub fn text(view: &View, trials: &Trials, what: What) -> Result<String, String> 
             }
             None => verify(view, trials, id),
         }),
+        What::Snippet if node.is_some() => node.map_or_else(|| Err(String::new()), |row| ran(view, row)),
         What::Snippet => {
             let triaged = view.document.triage(id).ok_or("no module is selected")?;
             let plan = triaged.runs().ok_or_else(|| format!("{} has no conversion", shown(&module.path)))?;
@@ -104,6 +105,26 @@ fn reason(view: &View, id: ModuleId) -> String {
         words += &layer.reason().map_or(".".to_owned(), |reason| format!(": {reason}."));
     }
     escape(&words).into_owned()
+}
+
+/// What MLX ran for a node, as Python; several where it has graphs of its own.
+fn ran(view: &View, row: &super::nodes::Row) -> Result<String, String> {
+    let at = row.at().map(|at| format!(", {at}")).unwrap_or_default();
+    let programs: Vec<String> = view
+        .ran
+        .of(row.index)
+        .iter()
+        .filter_map(|result| Some(format!("# {}: {}{at}\n{}", result.name, result.target, result.mlx.as_ref()?)))
+        .collect();
+    match programs.as_slice() {
+        [] => Err(format!("{} was not run in MLX yet", shown(&row.name))),
+        programs => Ok(escape_lines(&programs.join("\n\n"))),
+    }
+}
+
+/// A text of several lines, each without what a terminal would obey.
+fn escape_lines(text: &str) -> String {
+    text.lines().map(escape).collect::<Vec<_>>().join("\n")
 }
 
 fn node_reason(view: &View, row: &super::nodes::Row) -> String {

@@ -11,6 +11,7 @@ use super::document::Document;
 use super::failed::Failed;
 use super::jobs::{Ended, Unit};
 use super::jumps::{self, Place};
+use super::keymap::Keymap;
 use super::opening::Opening;
 use super::panels::{self, Name, Panel, Panels, Then};
 use super::panes::{self, Pane, View};
@@ -26,10 +27,6 @@ use crate::verify;
 /// Modules of a model whose rows are put in order for each layer that ends; larger ones wait for the next tick.
 const AT_ONCE: usize = 5_000;
 const WRITING: &str = "a file is being written: wait for its end, or stop it";
-/// What is said where the file holds a graph.
-const GRAPH: &str = "this file holds a graph: r runs it node by node, v shows its nodes";
-/// What is said where a model may be built.
-const OFFER: &str = "not everything about these modules is known: p asks your own Python";
 
 /// Change the state; return what has to be done outside.
 pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
@@ -48,9 +45,7 @@ pub fn update(state: &mut State, action: Action) -> Vec<Effect> {
         }
         Action::Opened(document) => {
             tell(state, &mut effects, "the file is open", state.clock);
-            let offer = document.offer.wanted.then(|| OFFER.to_owned());
-            let graph = document.nodes.is_some().then(|| GRAPH.to_owned());
-            state.notice = document.about.alarm().or(offer).or(graph);
+            state.notice = document.about.alarm().or_else(|| advice(&state.keymap, &document));
             state.panels = Default::default();
             opened(state, document);
         }
@@ -151,6 +146,7 @@ fn jobs(state: &mut State, effects: &mut Vec<Effect>) {
     }
     for Ended { job, took } in state.note_jobs() {
         let what = match job.unit {
+            Unit::Layers if job.total == 1 => "the layer has run".to_owned(),
             Unit::Layers => format!("{} layers have run", job.total),
             Unit::Nodes => format!("the graph's {} nodes have run", job.total),
             Unit::Bytes => "the conversion is over".to_owned(),
@@ -169,6 +165,18 @@ fn tell(state: &State, effects: &mut Vec<Effect>, what: &str, took: Duration) {
     if state.notify.by != Bell::Off && took >= state.notify.after {
         effects.push(Effect::Notify(format!("t2m-tui: {what}, {}", time(took))));
     }
+}
+
+/// What can be done with a file that has just been opened, where that is not plain to see.
+fn advice(keymap: &Keymap, document: &Document) -> Option<String> {
+    let key = |command| keymap.key(None, command);
+    if document.offer.wanted {
+        let asks = key(Command::Open(Name::Build));
+        return Some(format!("not everything about these modules is known: {asks} asks your own Python"));
+    }
+    let (runs, shows) = (key(Command::RunGraph), key(Command::Nodes));
+    let words = format!("this file holds a graph: {runs} runs it node by node, {shows} shows its nodes");
+    document.nodes.is_some().then_some(words)
 }
 
 /// A file is there: what is kept of it is taken up where it was left.
@@ -217,7 +225,7 @@ fn built(state: &mut State, document: Arc<Document>) {
     let known_as = document.about.known_as.clone().unwrap_or_default();
     **view = View::again(view, document);
     state.panels = Panels::default();
-    state.notice = Some(format!("{known_as}: i says more"));
+    state.notice = Some(format!("{known_as}: {} says more", state.keymap.key(None, Command::Open(Name::About))));
 }
 
 /// While a file is being written no model is built, since that would end the writing.

@@ -270,7 +270,7 @@ impl View {
         if (&known.mark, &known.note) == (&mark, &note) {
             return;
         }
-        let at = session::Time::default();
+        let at = session::Time::now();
         self.work.notes.insert(about.clone(), Note { mark: mark.clone(), note: note.clone(), at });
         self.work.count(&self.document);
         effects.push(Effect::Keep(Change::Noted(about, mark, note)));
@@ -310,7 +310,7 @@ impl View {
         }
         let op = |index: usize| nodes.and_then(|nodes| nodes.get(nodes.row_of(index)?)).map(|row| row.op().to_owned());
         let run = GraphRun {
-            at: session::Time::default(),
+            at: session::Time::now(),
             nodes: nodes.map_or(0, |nodes| nodes.all.len()),
             verdicts,
             first_divergence: ran.first_divergence().map(|index| (index, op(index).unwrap_or_default())),
@@ -320,6 +320,7 @@ impl View {
             },
             engines: Engines { torch: info(&ran.torch), mlx: info(&ran.mlx) },
         };
+        self.work.graph = Some(run.clone());
         effects.push(Effect::Keep(Change::Graph(Box::new(run))));
     }
 

@@ -3,13 +3,18 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A request, as it came.
 #[derive(Debug, Clone)]
@@ -114,6 +119,7 @@ impl Reply {
 /// The server; it ends with the test.
 pub struct Server {
     pub address: SocketAddr,
+    encrypted: bool,
     asked: Arc<Mutex<Vec<Asked>>>,
     /// Bytes of bodies.
     sent: Arc<Mutex<u64>>,
@@ -123,10 +129,21 @@ pub struct Server {
 impl Server {
     /// A server that answers by this function.
     pub fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Server {
+        Server::speaking(None, answer)
+    }
+
+    /// The same, encrypted, for whoever trusts tests/fixtures/tls/authority.pem.
+    pub fn encrypted(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Server {
+        Server::speaking(Some(Arc::new(tls())), answer)
+    }
+
+    fn speaking(tls: Option<Arc<ServerConfig>>, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, sent, over) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::<Mutex<u64>>::default(), Arc::default());
-        let server = Server { address, asked: Arc::clone(&asked), sent: Arc::clone(&sent), over: Arc::clone(&over) };
+        let encrypted = tls.is_some();
+        let server =
+            Server { address, encrypted, asked: Arc::clone(&asked), sent: Arc::clone(&sent), over: Arc::clone(&over) };
         let answer = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -134,7 +151,11 @@ impl Server {
                     break;
                 }
                 let (answer, asked, sent) = (Arc::clone(&answer), Arc::clone(&asked), Arc::clone(&sent));
-                thread::spawn(move || serve(&stream, answer.as_ref(), &asked, &sent));
+                let tls = tls.clone();
+                thread::spawn(move || match tls.map(|tls| ServerConnection::new(tls).unwrap()) {
+                    None => serve(stream, answer.as_ref(), &asked, &sent),
+                    Some(tls) => serve(StreamOwned::new(tls, stream), answer.as_ref(), &asked, &sent),
+                });
             }
         });
         server
@@ -142,7 +163,7 @@ impl Server {
 
     /// The address of a path: `http://127.0.0.1:…/path`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", if self.encrypted { "https" } else { "http" }, self.address)
     }
 
     /// What it was asked since the last time.
@@ -163,18 +184,54 @@ impl Drop for Server {
     }
 }
 
+/// What a server of the fixtures is known by.
+fn tls() -> ServerConfig {
+    let file = |name: &str| Path::new("tests/fixtures/tls").join(name);
+    let certificates = CertificateDer::pem_file_iter(file("server.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
+    ServerConfig::builder().with_no_client_auth().with_single_cert(certificates, key).unwrap()
+}
+
+/// A connection, plain or encrypted.
+trait Wire: Read + Write {
+    /// The plain one that it is.
+    fn plain(&self) -> Option<TcpStream>;
+
+    fn close(&mut self);
+}
+
+impl Wire for TcpStream {
+    fn plain(&self) -> Option<TcpStream> {
+        self.try_clone().ok()
+    }
+
+    fn close(&mut self) {
+        let _ = self.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+impl Wire for StreamOwned<ServerConnection, TcpStream> {
+    fn plain(&self) -> Option<TcpStream> {
+        None
+    }
+
+    fn close(&mut self) {
+        self.sock.close();
+    }
+}
+
 /// Answer requests on a connection until it is closed.
-fn serve(stream: &TcpStream, answer: &dyn Fn(&Asked) -> Reply, log: &Mutex<Vec<Asked>>, sent: &Mutex<u64>) {
+fn serve(stream: impl Wire, answer: &dyn Fn(&Asked) -> Reply, log: &Mutex<Vec<Asked>>, sent: &Mutex<u64>) {
     let mut reader = BufReader::new(stream);
     while let Some(asked) = read(&mut reader) {
         log.lock().unwrap().push(asked.clone());
         if asked.method == "CONNECT" {
-            return tunnel(stream, reader, &asked.target);
+            let plain = reader.get_ref().plain().unwrap();
+            return tunnel(&plain, reader, &asked.target);
         }
         let reply = answer(&asked);
-        if write(stream, &asked, reply, sent).is_none() {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-            return;
+        if write(reader.get_mut(), &asked, reply, sent).is_none() {
+            return reader.get_mut().close();
         }
     }
 }
@@ -195,7 +252,7 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
 }
 
 /// Write an answer; `None` where the connection is of no more use.
-fn write(mut stream: &TcpStream, asked: &Asked, reply: Reply, sent: &Mutex<u64>) -> Option<()> {
+fn write(stream: &mut impl Wire, asked: &Asked, reply: Reply, sent: &Mutex<u64>) -> Option<()> {
     let length = reply.length.or(match &reply.body {
         Body::Bytes(bytes) | Body::Silent(bytes) | Body::Drip(bytes, _) => Some(bytes.len() as u64),
         Body::Made(range, _) => Some(range.end - range.start),
@@ -211,11 +268,12 @@ fn write(mut stream: &TcpStream, asked: &Asked, reply: Reply, sent: &Mutex<u64>)
         None => head.push_str("Transfer-Encoding: chunked\r\n\r\n"),
     }
     stream.write_all(head.as_bytes()).ok()?;
+    stream.flush().ok()?;
     if asked.method == "HEAD" {
         return Some(());
     }
     let mut send = |bytes: &[u8]| {
-        let done = stream.write_all(bytes).ok();
+        let done = stream.write_all(bytes).and_then(|()| stream.flush()).ok();
         *sent.lock().unwrap() += bytes.len() as u64;
         done
     };
@@ -235,7 +293,7 @@ fn write(mut stream: &TcpStream, asked: &Asked, reply: Reply, sent: &Mutex<u64>)
         Body::Silent(bytes) => {
             send(&bytes)?;
             // Until the client has gone.
-            let _ = std::io::Read::read(&mut stream, &mut [0; 1]);
+            let _ = stream.read(&mut [0; 1]);
             None
         }
         Body::Drip(bytes, pause) => {
@@ -249,7 +307,7 @@ fn write(mut stream: &TcpStream, asked: &Asked, reply: Reply, sent: &Mutex<u64>)
 }
 
 /// Be a proxy between two ends.
-fn tunnel(stream: &TcpStream, mut reader: BufReader<&TcpStream>, target: &str) {
+fn tunnel(stream: &TcpStream, mut reader: BufReader<impl Wire>, target: &str) {
     let Ok(mut other) = TcpStream::connect(target) else { return };
     let mut to_client = stream.try_clone().unwrap();
     to_client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();

@@ -79,6 +79,8 @@ fn files_of_every_format_read_the_same_from_a_server() {
         "state_dict.safetensors",
         "legacy/state_dict.pth",
         "legacy/module.pth",
+        "graphs/resnet.pt2",
+        "graphs/steps.pt",
     ];
     let mut seen = 0;
     for name in formats {
@@ -101,7 +103,7 @@ fn files_of_every_format_read_the_same_from_a_server() {
         assert_eq!(behind(&far), behind(&near), "{name}");
         seen += 1;
     }
-    assert!(seen >= 8, "{seen}");
+    assert!(seen >= 10, "{seen}");
 }
 
 #[test]
@@ -475,4 +477,34 @@ fn the_screen_is_left_while_a_server_is_silent() {
     until_asked(&server);
     terminal.send("q");
     assert!(terminal.wait_end().success());
+}
+
+#[test]
+fn an_encrypted_server_is_asked_if_somebody_vouches_for_it() {
+    let user = User::new();
+    let file = archive::safetensors(&[("a.weight", &[64, 64])]);
+    let plain = Server::start(|_| Reply::missing());
+    let down = plain.url("/model.safetensors");
+    let server = Server::encrypted(move |asked| match asked.path() {
+        "/model.safetensors" => Reply::file(asked, &file, "\"v\""),
+        "/down.safetensors" => Reply::redirect(&down),
+        _ => Reply::missing(),
+    });
+    let inspect = |authority: Option<&str>, path: &str| {
+        let mut program = user.program();
+        program.envs(authority.map(|authority| ("SSL_CERT_FILE", authority)));
+        program.args(["inspect", &server.url(path)]).output().unwrap()
+    };
+    let words = stderr(&inspect(None, "/model.safetensors"));
+    assert!(words.contains("its certificate is not trusted") && words.contains("SSL_CERT_FILE names"), "{words}");
+    assert!(server.take().is_empty(), "and nothing was said to it");
+    let ours = Some("tests/fixtures/tls/authority.pem");
+    let output = inspect(ours, "/model.safetensors");
+    assert!(output.status.success(), "{}", stderr(&output));
+    // From there nothing leads to what is not encrypted.
+    let words = stderr(&inspect(ours, "/down.safetensors"));
+    assert!(words.contains("which is not encrypted; that is not followed"), "{words}");
+    assert!(plain.take().is_empty());
+    let words = stderr(&inspect(Some("Cargo.toml"), "/model.safetensors"));
+    assert!(words.contains("SSL_CERT_FILE=Cargo.toml: holds no certificates"), "{words}");
 }

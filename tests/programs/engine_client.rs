@@ -97,6 +97,21 @@ fn a_layer_is_loaded_and_run_on_an_engine_started_once() {
 }
 
 #[test]
+fn an_engine_that_was_begun_is_the_one_that_runs() {
+    let mut bench = patient();
+    bench.client.begin();
+    bench.client.begin();
+    assert_eq!((bench.heard(), bench.client.is_ready()), (vec!["starting".to_owned()], false));
+    bench.works();
+    assert_eq!((bench.heard(), bench.client.starts()), (vec!["ready: t2m-mlx 1.2.3".to_owned()], 1));
+    bench.client.begin();
+    assert!(bench.heard().is_empty() && bench.client.is_ready(), "it runs already");
+    let mut missing = patient().client.with_program(Program::at("/nowhere/t2m-mlx".into()));
+    missing.begin();
+    assert!(missing.info().is_err() && !missing.is_ready());
+}
+
+#[test]
 fn a_missing_program_is_named() {
     let mut bench = patient();
     let gone = Program::at("/nowhere/t2m-mlx".into());

@@ -37,6 +37,8 @@ mod labelled;
 mod legacy;
 mod made;
 mod missing_ops;
+mod moves;
+mod one_table;
 mod ops;
 mod ops_by_arguments;
 mod orders;

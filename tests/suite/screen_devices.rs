@@ -59,6 +59,22 @@ fn the_key_starts_mlx_on_the_other_device_and_back() {
 }
 
 #[test]
+fn what_was_measured_on_another_device_is_stale_and_says_so() {
+    let mut state = open();
+    greet(&mut state, "gpu");
+    let module = submitted(&command(&mut state, Command::RunAgain)).modules[0];
+    act(&mut state, Action::Verify(Event::Started { module, trials: 1 }));
+    act(&mut state, Action::Verify(Event::Trial { module, trial: Box::new(trial(7, 0.25)) }));
+    act(&mut state, Action::Verify(Event::Finished { module, verdict: Verdict::Ok, reason: None }));
+    act(&mut state, Action::Verify(Event::Done { cancelled: false }));
+    assert!(view(&state).measured.layer(module).is_some_and(|layer| layer.verdict().is_some()));
+    greet(&mut state, "cpu");
+    let why = view(&state).stale(module).map(str::to_owned);
+    let why = why.unwrap_or_else(|| panic!("it counts as measured on this device"));
+    assert!(why.contains("ran it with gpu") && why.contains("runs with cpu"), "{why}");
+}
+
+#[test]
 fn mlxs_default_is_run_and_shown_beside_the_exact_run() {
     let mut state = open();
     engines_ready(&mut state);

@@ -197,6 +197,12 @@ fn the_pane_before_and_after_a_run() {
     ] {
         assert!(after.contains(words), "{words}: {after}");
     }
+    // A report made from this screen has it.
+    let kept = view(&state).work.graph.clone().unwrap();
+    assert_eq!(
+        (kept.nodes, kept.verdicts.get("broken"), kept.first_divergence),
+        (85, Some(&1), Some((53, "aten.sigmoid.default".to_owned())))
+    );
 }
 
 #[test]

@@ -333,6 +333,11 @@ fn a_run_makes_a_result_fresh_and_a_cancelled_one_leaves_it_as_it_was() {
     results.apply(Event::Started { module: conv, trials: 1 });
     results.apply(Event::Finished { module: conv, verdict: Verdict::Exact, reason: None });
     assert_eq!((results.verdict(conv), results.stale(conv)), (Some(Verdict::Exact), None));
+    // What another program has kept of it is older.
+    let now = basis(&document.model, &document.triage, conv);
+    results.note_basis(conv, setting(WeightSource::Random), now.clone());
+    results.put_on_record(conv, &session.results["stem.0"], &now);
+    assert_eq!(results.verdict(conv), Some(Verdict::Exact));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A tensor as the header of a frame describes it.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use t2m_checkpoint::{Dtype, TensorData};
@@ -27,4 +29,14 @@ impl TensorHeader {
         let elements = self.shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis))?;
         elements.checked_mul(self.dtype.size())
     }
+}
+
+/// The length of a payload that holds exactly these tensors.
+///
+/// # Errors
+/// The lengths differ, or no memory could hold them.
+pub fn payload_length(headers: &[TensorHeader], payload: u64) -> io::Result<usize> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is not as long as its header says");
+    let sum = headers.iter().try_fold(0usize, |sum, header| sum.checked_add(header.length()?)).ok_or_else(bad)?;
+    if sum as u64 == payload { Ok(sum) } else { Err(bad()) }
 }

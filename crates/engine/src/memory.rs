@@ -18,8 +18,7 @@ use std::os::unix::fs::FileExt;
 use rustix::buffer::spare_capacity;
 use serde::{Deserialize, Serialize};
 
-use super::header::TensorHeader;
-use super::protocol::payload_length;
+use super::header::{TensorHeader, payload_length};
 use t2m_checkpoint::TensorData;
 
 /// Where payloads begin; before them are the marks.

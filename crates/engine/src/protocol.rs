@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::graph::{Call, RanHeader, Run};
-pub use super::header::TensorHeader;
+pub use super::header::{TensorHeader, payload_length};
 use super::memory::{Memory, Offer};
 use super::program::ModuleSpec;
 use t2m_checkpoint::{Dtype, TensorData};
@@ -296,16 +296,6 @@ fn read_exactly(reader: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(length).read_to_end(&mut bytes)?;
     if (bytes.len() as u64) < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
-}
-
-/// The length of a payload that holds exactly these tensors.
-///
-/// # Errors
-/// The lengths differ, or no memory could hold them.
-pub fn payload_length(headers: &[TensorHeader], payload: u64) -> io::Result<usize> {
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, "a frame's payload is not as long as its header says");
-    let sum = headers.iter().try_fold(0usize, |sum, header| sum.checked_add(header.length()?)).ok_or_else(bad)?;
-    if sum as u64 == payload { Ok(sum) } else { Err(bad()) }
 }
 
 /// Cut a payload into the tensors that the header lists.

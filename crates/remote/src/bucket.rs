@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::client::{Ask, Client};
 use super::error::{Error, Trouble};
-use super::hub::is_plain;
+use super::hub::{MOST_FILES, is_plain};
 use super::place::{Bucket, Facts};
 use super::url::{decode, encode_name};
 use super::xml;
@@ -43,6 +43,10 @@ pub fn list(client: &Client, bucket: &Bucket, folder: &str) -> Result<BTreeMap<S
             let length = xml::first(object, "Size").and_then(|size| size.parse().ok());
             let version = xml::first(object, "ETag").unwrap_or_default();
             files.insert(path.to_owned(), length.map(|length| Facts { length, version }));
+        }
+        if files.len() > MOST_FILES {
+            let what = format!("it lists more than {MOST_FILES} objects; name a folder in it, or the object");
+            return Err(Error::new(Trouble::Answer, url.to_string(), what));
         }
         token = xml::first(&text, "NextContinuationToken").filter(|token| !token.is_empty());
         if token.is_none() {

@@ -29,8 +29,8 @@ const TRIES: u32 = 3;
 const LONGEST_PAUSE: u64 = 20;
 /// A body is to come at this rate at least, in bytes a second, once the silence that is allowed has passed.
 const SLOWEST: u64 = 16 << 10;
-/// The longest JSON or XML that is read, in bytes.
-const LONGEST_TEXT: u64 = 64 << 20;
+/// The longest JSON or XML that is read, in bytes: a page of a listing has a thousand files in half of one.
+const LONGEST_TEXT: u64 = 16 << 20;
 /// Of a server's own words to an error so much is read.
 const LONGEST_WORDS: u64 = 4 << 10;
 
@@ -246,22 +246,17 @@ impl Client {
                 let what = format!("the proxy refuses: {}; HTTPS_PROXY names it, NO_PROXY spares hosts", words(&why));
                 (Trouble::Unreachable, what)
             }
-            ureq::Error::Io(error) => match error.kind() {
-                std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => {
+            ureq::Error::Io(error) => match (error.kind(), encryption(&error)) {
+                (_, Some(error)) => untrusted(error, &through),
+                (std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock, _) => {
                     (Trouble::Unreachable, format!("nothing came{through} for {silence} seconds"))
                 }
-                std::io::ErrorKind::ConnectionRefused => {
+                (std::io::ErrorKind::ConnectionRefused, _) => {
                     (Trouble::Unreachable, format!("nobody answers{through}: the connection is refused"))
                 }
                 _ => (Trouble::Passing, format!("the connection broke{through}: {}", words(&error.to_string()))),
             },
-            ureq::Error::Rustls(error) => {
-                let what = format!(
-                    "its certificate is not trusted{through}: {}; SSL_CERT_FILE names a file of certificates to trust",
-                    words(&error.to_string())
-                );
-                (Trouble::Unreachable, what)
-            }
+            ureq::Error::Rustls(error) => untrusted(&error, &through),
             ureq::Error::LargeResponseHeader(..) => (Trouble::Answer, "its headers do not end".to_owned()),
             other => (Trouble::Passing, format!("no sound answer{through}: {}", words(&other.to_string()))),
         };
@@ -284,6 +279,23 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// What went wrong with the encryption, if that did.
+fn encryption(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Trouble with the encryption, in words.
+fn untrusted(error: &rustls::Error, through: &str) -> (Trouble, String) {
+    let why = words(&error.to_string());
+    let what = match error {
+        rustls::Error::InvalidCertificate(_) => format!(
+            "its certificate is not trusted{through}: {why}; SSL_CERT_FILE names a file of certificates to trust, such as your company's"
+        ),
+        _ => format!("no encrypted connection comes about{through}: {why}; is it https:// that is spoken there?"),
+    };
+    (Trouble::Unreachable, what)
 }
 
 /// The pause before the next try.
@@ -336,7 +348,7 @@ impl Answer {
             }
             bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
             if bytes.len() as u64 > LONGEST_TEXT {
-                return Err(wrong(&self.url, "its listing does not end; 64 MiB are read at most"));
+                return Err(wrong(&self.url, "its listing does not end; 16 MiB are read at most"));
             }
             // A text has no length that a rate could be held against.
             if self.began.elapsed() > client.settings.silence * 6 + Duration::from_secs(bytes.len() as u64 / SLOWEST) {

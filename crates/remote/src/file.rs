@@ -3,6 +3,7 @@
 //! A byte is only ever read out of the store, and gets there only from an answer that says which bytes it has, of how long a file,
 //! of which version, all as expected. The first answer says what the file is where no listing did; each further one must agree.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,8 @@ const LONGEST: u64 = 64 << 20;
 const MOST_AHEAD: u64 = 8 << 20;
 /// Reads that follow on each other before anything is fetched ahead.
 const IN_A_ROW: u32 = 3;
+/// So many are told apart.
+const MOST_READERS: usize = 4;
 /// Times in a row that nothing new may come of a request.
 const TRIES: u32 = 3;
 /// Bytes that are read at a time.
@@ -45,8 +48,19 @@ struct State {
     resolved: Option<Url>,
     /// What the answers so far say of the version.
     tag: Option<String>,
-    /// Where the last fetch ended, how long it was, and how many have followed on each other.
-    last: (u64, u64, u32),
+    /// Who reads on and on: a file is written, hashed and compared at the same time.
+    readers: VecDeque<Reader>,
+}
+
+/// Fetches that followed on each other.
+#[derive(Debug, Clone, Copy)]
+struct Reader {
+    /// Where the last one ended.
+    end: u64,
+    /// How long it was.
+    length: u64,
+    /// How many there were.
+    row: u32,
 }
 
 /// What an answer's headers say of its body.
@@ -66,7 +80,7 @@ impl RemoteFile {
         target: Target,
         folder: Option<&Arc<Folder>>,
     ) -> Result<RemoteFile, Error> {
-        let mut state = State { store: Store::default(), resolved: None, tag: None, last: (0, 0, 0) };
+        let mut state = State { store: Store::default(), resolved: None, tag: None, readers: VecDeque::new() };
         let (client, place) = (Arc::clone(client), Arc::clone(place));
         if let Some(facts) = target.listed.clone() {
             state.store = store(&target, &facts, folder);
@@ -297,10 +311,10 @@ impl RemoteFile {
     /// Fetch a byte and what is asked for behind it.
     fn fetch(&self, state: &mut State, offset: u64, wanted: u64) -> Result<(), Error> {
         let Some(gap) = state.store.gap(offset) else { return Ok(()) };
-        let (end, length, row) = state.last;
-        let row = if end == offset { row + 1 } else { 0 };
-        let ahead = if row >= IN_A_ROW { (2 * length).min(MOST_AHEAD) } else { 0 };
         let first = (offset / BLOCK * BLOCK).max(gap.start);
+        let known = state.readers.iter().position(|reader| reader.end == first).and_then(|at| state.readers.remove(at));
+        let row = known.map_or(0, |reader| reader.row + 1);
+        let ahead = known.filter(|_| row >= IN_A_ROW).map_or(0, |reader| (2 * reader.length).min(MOST_AHEAD));
         let end = offset.saturating_add(wanted.max(ahead)).div_ceil(BLOCK).saturating_mul(BLOCK);
         let end = end.min(gap.end).min(self.facts.length).min(first.saturating_add(LONGEST));
         let (mut at, mut vain, mut tries) = (first, 0, 0);
@@ -329,7 +343,8 @@ impl RemoteFile {
                 Err(error) => return Err(given_up(error)),
             }
         }
-        state.last = (end, end - first, row);
+        state.readers.truncate(MOST_READERS - 1);
+        state.readers.push_front(Reader { end, length: end - first, row });
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use super::place::{Facts, Hub};
 
 /// Pages of a listing, of a thousand files each.
 const MOST_PAGES: usize = 200;
-/// Files of a model in the library's cache.
-const MOST_FILES: usize = 100_000;
+/// Files of a model.
+pub const MOST_FILES: usize = 100_000;
 
 /// The files of a model at one commit.
 #[derive(Debug, Default)]
@@ -114,6 +114,10 @@ fn tree(client: &Client, hub: &Hub, revision: &str) -> Result<BTreeMap<String, O
                 .or_else(|| text("oid"));
             let facts = size.map(|length| Facts { length, version: id.unwrap_or_default().to_owned() });
             files.insert(path.to_owned(), facts);
+        }
+        if files.len() > MOST_FILES {
+            let what = format!("it lists more than {MOST_FILES} files, which no model has");
+            return Err(Error::new(Trouble::Answer, url.to_string(), what));
         }
         match next {
             None => return Ok(files),

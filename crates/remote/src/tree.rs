@@ -19,6 +19,8 @@ use super::url::Url;
 const AT_ONCE: usize = 8;
 /// What is read of a head: fetching goes by larger blocks.
 const HEAD: usize = 16;
+/// How far from its end the directory of a zip archive is looked for, as t2m-checkpoint does.
+const TAIL: u64 = 65_557;
 
 /// A file that was opened, or why it could not be.
 type Slot = Arc<Mutex<Option<Result<Arc<RemoteFile>, Error>>>>;
@@ -213,8 +215,7 @@ impl Tree for Shelf {
                 // Whoever reads a file hears what is wrong with it.
                 let fetch = || {
                     while let Some(key) = wanted.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-                        let head = self.file(key).map_err(io::Error::from);
-                        if head.and_then(|file| file.read_at(0, &mut [0; HEAD])).is_err() {
+                        if self.file(key).map_err(io::Error::from).and_then(|file| warm(&file)).is_err() {
                             next.store(wanted.len(), std::sync::atomic::Ordering::Relaxed);
                         }
                     }
@@ -225,4 +226,14 @@ impl Tree for Shelf {
             }
         });
     }
+}
+
+/// Fetch what a file is opened by: its head, and of a zip archive its end.
+fn warm(file: &RemoteFile) -> io::Result<()> {
+    let mut head = [0; HEAD];
+    file.read_at(0, &mut head)?;
+    if head.starts_with(b"PK\x03\x04") {
+        file.read_at(file.length().saturating_sub(TAIL), &mut vec![0; TAIL as usize])?;
+    }
+    Ok(())
 }

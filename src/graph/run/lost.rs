@@ -83,10 +83,10 @@ impl Lockstep<'_> {
                 (least.min(*number), most.max(*number))
             });
             let name = inputs::name_of(graph, input);
-            let sizes = match values.get(&input).map(|live| &live.form) {
-                Some(Form::Tensor { shape, .. }) => shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"),
-                _ => "SIZES".to_owned(),
-            };
+            let told = graph.value(input).and_then(|value| value.tensor.as_ref());
+            let sizes: Option<Vec<String>> =
+                told.and_then(|meta| meta.sizes.iter().map(|size| size.map(|size| size.to_string())).collect());
+            let sizes = sizes.map_or_else(|| "SIZES".to_owned(), |sizes| sizes.join("x"));
             let (has, bound) = match rows(node, values) {
                 Some(rows) => (format!("has {rows} rows, 0 to {}", rows.saturating_sub(1)), rows.to_string()),
                 None => (format!("says: {}", sentence(words)), "BOUND".to_owned()),

@@ -26,6 +26,7 @@ use std::cell::RefCell;
 
 use super::{Move, Plan, Refusal, weights::Fold};
 use crate::model::reparametrized::{self, WeightNorm};
+use crate::program::without_moves;
 use crate::registry::{Layer, Recipe};
 pub use by_class::moves_by_class;
 pub use obeyed::Read;
@@ -160,6 +161,12 @@ fn function(recipe: Recipe) -> Draw {
 /// # Errors
 /// Says which hyper-parameter is missing, or why this configuration has no conversion.
 pub fn plan(site: &Site<'_>) -> Result<Plan, Refusal> {
+    let mut plan = whole(site)?;
+    plan.mlx.program = plan.mlx.program.take().map(without_moves);
+    Ok(plan)
+}
+
+fn whole(site: &Site<'_>) -> Result<Plan, Refusal> {
     let Some(norm) = reparametrized::weight_norm(site.checkpoint, site.model, site.id) else { return drafted(site) };
     let row = with_norm(site.row, &norm);
     let mut plan = drafted(&Site { row: &row, ..*site })?;

@@ -293,7 +293,7 @@ fn row<'a>(record: &'a Record, id: ModuleId, layer: &'a Layer) -> Option<Row<'a>
     Some(Row { id, module, triaged, layer, verdict, worst: layer.worst(), by_definition, made: made(record, layer) })
 }
 
-/// Who measured a layer, and when. What was finished in this run has no other time than the report's.
+/// Who measured a layer, and when. Where nothing is on record of that, it is this run, as the report is written.
 fn made(record: &Record, layer: &Layer) -> Option<Made> {
     let known = layer.record.as_deref();
     let of = |side: Side, kept: Option<&EngineInfo>| {
@@ -302,7 +302,7 @@ fn made(record: &Record, layer: &Layer) -> Option<Made> {
     };
     let torch = of(Side::Torch, known.and_then(|known| known.engines.torch.as_ref()))?;
     let mlx = of(Side::Mlx, known.and_then(|known| known.engines.mlx.as_ref()))?;
-    let at = known.map(|known| known.at).filter(|at| *at != Time::default()).unwrap_or(record.written);
+    let at = known.map_or(record.written, |known| known.at);
     Some(Made { engines: format!("{torch} and {mlx}"), at: minute(at) })
 }
 

@@ -144,8 +144,10 @@ fn one_tolerance(points: &[Point]) -> Option<f64> {
     let bounded = || points.iter().filter(|point| point.tolerance > 0.0 && point.tolerance.is_finite());
     let most = bounded().map(|point| point.tolerance).fold(f64::NEG_INFINITY, f64::max);
     let least = bounded().map(|point| point.tolerance).fold(f64::INFINITY, f64::min);
+    // An engine that failed has none; nought and infinity are bounds of their own.
     let is_one =
-        points.iter().all(|point| !(point.tolerance <= 0.0) && point.tolerance != f64::INFINITY) && most <= least * 1.5;
+        points.iter().all(|point| point.tolerance.is_nan() || (point.tolerance > 0.0 && point.tolerance.is_finite()))
+            && most <= least * 1.5;
     let near = |point: &Point| if point.value.is_nan() { f64::INFINITY } else { point.value / point.tolerance };
     let worst = bounded().max_by(|a, b| a.verdict.cmp(&b.verdict).then(near(a).total_cmp(&near(b))));
     worst.map(|point| point.tolerance).filter(|_| is_one)

@@ -9,7 +9,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::seek::{Names, Seek};
-use super::{Panel, Then, copy};
+use super::{Name, Panel, Then, copy};
 use crate::findings::ops::{self, OpSummary};
 use crate::findings::{BlockerPlace, Blockers};
 use crate::model::{Model, ModuleId};
@@ -38,8 +38,6 @@ const WHAT: usize = 36;
 const AT: usize = 30;
 /// Modules of a blocker that are listed; a model may have a million.
 const MOST_MODULES: usize = 1_000;
-/// What is said where the text about the selected one has no room.
-const MORE: &str = "… space shows all of it";
 
 /// The cursor in the list, and which of the findings is open.
 #[derive(Debug, Clone, Default)]
@@ -251,9 +249,10 @@ impl Panel for Findings {
         let wrapped = text::wrap(&escape(words), room);
         let fits = wrapped.len() <= usize::from(below);
         let shown = wrapped.len().min(if fits { usize::from(below) } else { usize::from(below) - 1 });
-        let more = (!fits).then(|| MORE.to_owned());
-        for (row, y) in wrapped.into_iter().take(shown).chain(more).zip(inner.y + rows + 1..inner.bottom()) {
-            let style = if row == MORE { theme.key() } else { theme.text() };
+        let shows = canvas.keymap.key(Some(Name::Findings), Command::Toggle);
+        let more = (!fits).then(|| (format!("… {shows} shows all of it"), theme.key()));
+        let shown = wrapped.into_iter().take(shown).map(|row| (row, theme.text()));
+        for ((row, style), y) in shown.chain(more).zip(inner.y + rows + 1..inner.bottom()) {
             text::put_text(canvas.buffer, inner.x + 1, y, room, &row, style);
         }
         let list = Rect { height: rows, ..inner };

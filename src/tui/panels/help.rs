@@ -13,7 +13,7 @@ use crate::tui::canvas::Canvas;
 use crate::tui::context::Context;
 use crate::tui::field::Field;
 use crate::tui::glyphs;
-use crate::tui::keymap::Keymap;
+use crate::tui::keymap::{Keymap, has_words};
 use crate::tui::panels::Name;
 use crate::tui::scroll::Scroll;
 use crate::tui::text;
@@ -110,13 +110,8 @@ fn sections(
 ) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let mut groups: Vec<Vec<Line<'static>>> = Vec::new();
     let mut headings: Vec<&str> = Vec::new();
-    let has_words = |keys: &str, rest: &str| {
-        let hay = rest.to_lowercase();
-        words.iter().all(|word| hay.contains(word.as_str()) || keys.split(' ').any(|key| key.to_lowercase() == *word))
-    };
     for binding in &keymap.bindings {
-        let rest = format!("{} {} {}", binding.group, binding.help, binding.command.name());
-        if binding.keys.is_empty() || !has_words(&binding.keys.join(" "), &rest) {
+        if binding.keys.is_empty() || !binding.has(words) {
             continue;
         }
         // The rows of a heading may stand apart in the table.
@@ -130,7 +125,8 @@ fn sections(
             group.extend(entry(theme, width, &keys, theme.key(), &binding.help));
         }
     }
-    groups.extend(signs(theme, keymap, width, |head, words| has_words(head, &format!("signs {head} {words}"))));
+    let has_sign = |head: &str, said: &str| has_words(words, head.split(' '), &format!("signs {head} {said}"));
+    groups.extend(signs(theme, keymap, width, has_sign));
     let total: usize = groups.iter().map(|group| group.len() + 1).sum();
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for group in groups {

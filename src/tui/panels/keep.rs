@@ -160,16 +160,11 @@ impl Panel for Keep {
         for ((index, (place, name, store)), y) in choices(view).into_iter().enumerate().zip(inner.top()..inner.bottom())
         {
             let chosen = index == self.cursor.row;
-            let (words, style) = match store {
-                Ok(Some(store)) => (store.path.to_string_lossy().into_owned(), theme.muted()),
-                Ok(None) => (String::new(), theme.muted()),
-                Err(why) => (why.to_owned(), theme.notice()),
-            };
             let room = columns.saturating_sub(NAMES + 4);
-            let words = if style == theme.notice() {
-                text::clip(&sentence(&words), room)
-            } else {
-                text::clip_left(&quoted(&words), room)
+            let (words, style) = match store {
+                Ok(Some(store)) => (text::clip_left(&quoted(&store.path.to_string_lossy()), room), theme.muted()),
+                Ok(None) => (String::new(), theme.muted()),
+                Err(why) => (text::clip(&sentence(why), room), theme.notice()),
             };
             let sign = if is_same(now, &place) { "• " } else { "  " };
             let line = Line::from(vec![

@@ -38,13 +38,8 @@ pub struct Palette {
 /// Rows of the table that fit the words: those whose help begins with the first word come first.
 pub fn found<'k>(keymap: &'k Keymap, of: Option<Name>, words: &str) -> Vec<&'k Binding> {
     let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-    let fits = |binding: &&Binding| {
-        let hay = format!("{} {} {}", binding.help, binding.command.name(), binding.group).to_lowercase();
-        let is_key = |word: &String| binding.keys.iter().any(|key| key.to_lowercase() == *word);
-        words.iter().all(|word| hay.contains(word) || is_key(word))
-    };
     let own = keymap.of(of).filter(|binding| binding.command != Command::Open(Name::Palette));
-    let mut rows: Vec<&Binding> = own.filter(fits).collect();
+    let mut rows: Vec<&Binding> = own.filter(|binding| binding.has(&words)).collect();
     if let Some(first) = words.first() {
         let begins = |binding: &Binding| {
             let named = binding.command.name().starts_with(first.as_str());

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::live::{against_tolerance, paragraph};
 use crate::model::ModuleId;
-use crate::session::{Engines, Note, Time};
+use crate::session::{Engines, Note};
 use crate::tui::action::Command;
 use crate::tui::canvas::Canvas;
 use crate::tui::glyphs;
@@ -43,7 +43,7 @@ fn of_note(theme: &Theme, whose: &str, note: &Note, columns: usize, lines: &mut 
 
 /// When a result that is on record was measured, and by whom.
 pub(super) fn on_record(theme: &Theme, record: &Record, columns: usize, lines: &mut Vec<Line<'static>>) {
-    if record.at != Time::default() {
+    if !record.is_new {
         let words = format!("on record since {}, {}", record.at.minute(), by(&record.engines));
         paragraph(lines, &words, columns, theme.muted());
     }
@@ -70,7 +70,7 @@ pub(super) fn stale(canvas: &Canvas<'_>, id: ModuleId, columns: usize, lines: &m
     let was = stale.layer.reason().map(|reason| format!("   {reason}")).unwrap_or_default();
     paragraph(lines, &format!("{words}{was}"), columns, theme.faint());
     if let Some(record) = stale.layer.record.as_deref() {
-        let when = if record.at == Time::default() { "earlier in this run".to_owned() } else { record.at.minute() };
+        let when = if record.is_new { "earlier in this run".to_owned() } else { record.at.minute() };
         paragraph(lines, &format!("{when}, {}", by(&record.engines)), columns, theme.faint());
     }
     lines.push(Line::from(vec![

@@ -542,8 +542,8 @@ fn sort(context: &mut Context<'_>) {
     arrange(context, order, grouped);
     let top = context.key(Command::Top);
     context.say(&match order.words() {
-        "" => "in the order of the model".to_owned(),
-        words => format!("{words}: {top} goes to the first"),
+        None => "in the order of the model".to_owned(),
+        Some(words) => format!("{words}: {top} goes to the first"),
     });
 }
 

@@ -86,7 +86,7 @@ fn numbers_of(text: &str) -> Option<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::super::super::svg::{Drawing, shape};
     use super::*;

@@ -118,7 +118,7 @@ impl Workers {
     /// Keep where the user is, if somebody keeps anything.
     pub(super) fn keep_place(&self, screen: Option<Screen>) {
         if let (Some(keeper), Some(screen)) = (&self.keeper, screen) {
-            keeper.keep(Change::Screen(screen));
+            keeper.keep(Change::Screen(Box::new(screen)));
         }
     }
 

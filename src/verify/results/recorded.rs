@@ -22,8 +22,10 @@ const RECIPE: usize = 12;
 /// What is known of a result besides its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// When it was finished; the beginning of 1970 where that was in this run.
+    /// When it was finished.
     pub at: Time,
+    /// Whether that was in this run of the program.
+    pub is_new: bool,
     /// What was asked for.
     pub setting: Setting,
     /// Which programs computed it.
@@ -126,6 +128,7 @@ impl Results {
         }
         let record = Record {
             at: kept.at,
+            is_new: false,
             setting: kept.setting.clone(),
             engines: kept.engines.clone(),
             rests_on: kept.rests_on.clone(),
@@ -182,7 +185,8 @@ impl Results {
         let engine = |side: Side| self.greetings.get(&side).cloned();
         let engines = Engines { torch: engine(Side::Torch), mlx: engine(Side::Mlx) };
         if let Some(layer) = self.layers.get_mut(&id).filter(|layer| layer.verdict().is_some()) {
-            layer.record = Some(Arc::new(Record { at: Time::default(), setting, engines, rests_on, changed: None }));
+            let record = Record { at: Time::now(), is_new: true, setting, engines, rests_on, changed: None };
+            layer.record = Some(Arc::new(record));
         }
     }
 

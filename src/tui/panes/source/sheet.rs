@@ -128,16 +128,21 @@ impl<'a> Sheet<'a> {
     fn draw_heading(&self, canvas: &mut Canvas<'_>, y: u16, heading: &Heading<'_>) {
         let (theme, folders) = (self.theme, &self.view.document.folders);
         let width = usize::from(self.area.width);
-        let (words, place, style) = match heading {
+        let (words, place, (style, place_style)) = match heading {
             Heading::Called(called) => {
                 let place = format!("{}:{}", escape(folders.short(&called.file)), called.lines.start);
-                (quoted(&called.name).into_owned(), place, theme.text().add_modifier(Modifier::BOLD))
+                let bold = theme.text().add_modifier(Modifier::BOLD);
+                (quoted(&called.name).into_owned(), place, (bold, theme.muted()))
             }
             Heading::Moved(called) => {
                 let lines = format!("lines {} to {}", called.lines.start, called.lines.end - 1);
-                (format!("{} is shown behind the forward", quoted(&called.name)), lines, theme.faint())
+                let words = format!("{} is shown behind the forward", quoted(&called.name));
+                (words, lines, (theme.faint(), theme.faint()))
             }
-            Heading::Rest(line) => ("the rest of the file".to_owned(), format!("from line {line}"), theme.muted()),
+            Heading::Rest(line) => {
+                let place = format!("from line {line}");
+                ("the rest of the file".to_owned(), place, (theme.muted(), theme.muted()))
+            }
         };
         let words = text::clip(&words, width.saturating_sub(8));
         let room = width.saturating_sub(text::width(&words) + 8);
@@ -146,7 +151,7 @@ impl<'a> Sheet<'a> {
         let line = Line::from(vec![
             Span::styled("── ", theme.faint()),
             Span::styled(words, style),
-            Span::styled(format!("  {place} "), if style == theme.faint() { style } else { theme.muted() }),
+            Span::styled(format!("  {place} "), place_style),
             Span::styled("─".repeat(rule), theme.faint()),
         ]);
         text::put(canvas.buffer, self.area.x, y, width, &line);

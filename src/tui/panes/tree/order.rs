@@ -38,18 +38,18 @@ impl Order {
 
     /// Its word in a session; empty for the tree's own.
     pub fn word(self) -> &'static str {
-        self.words().trim_start_matches("by ")
+        match self {
+            Order::Tree => "",
+            Order::Parameters => "parameters",
+            Order::Error => "error",
+            Order::Blockers => "blockers",
+            Order::Time => "time",
+        }
     }
 
     /// What it says beside the pane's title; nothing of the tree's own order.
-    pub fn words(self) -> &'static str {
-        match self {
-            Order::Tree => "",
-            Order::Parameters => "by parameters",
-            Order::Error => "by error",
-            Order::Blockers => "by blockers",
-            Order::Time => "by time",
-        }
+    pub fn words(self) -> Option<String> {
+        (self != Order::Tree).then(|| format!("by {}", self.word()))
     }
 
     /// Whether it changes while something is measured.

@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::super::{Place, View};
 use super::letters::{Letters, marked};
+use super::order::Order;
 use super::{indent, node};
 use crate::compare::Verdict;
 use crate::findings::forwards::prefix;
@@ -98,11 +99,11 @@ pub(super) fn titles(canvas: &mut Canvas<'_>, place: Place, columns: &Columns) {
 
 /// In which order the modules stand, where that is not the tree's.
 fn order_words(view: &View) -> String {
-    let (order, grouped) = (view.tree.order().words(), view.tree.is_grouped());
-    match (order, grouped) {
-        ("", true) => "by class".to_owned(),
-        (order, true) => format!("by class, {}", order.trim_start_matches("by ")),
-        (order, false) => order.to_owned(),
+    let order = view.tree.order();
+    match view.tree.is_grouped() {
+        true if order == Order::Tree => "by class".to_owned(),
+        true => format!("by class, {}", order.word()),
+        false => order.words().unwrap_or_default(),
     }
 }
 
