@@ -1,7 +1,7 @@
 """Whole-process figures on two cores, each beside what a user does instead, in the same rounds.
 
     python3 benches/whole --program target/release/t2m-tui [--python EXE] [--rounds 5] [--only inspect,tree,convert,verify]
-                          [--write docs/performance.md]
+                          [--first] [--write docs/performance.md]
 
 Python's standard library makes the checkpoints. The rows beside torch, safetensors and MLX need an interpreter that has them
 (--python), those of verify also torchvision and both engine programs; what is missing is said, and the rest measured. Without
@@ -64,7 +64,7 @@ torch.save(torchvision.models.resnet50().eval(), sys.argv[1])
 class Bench:
     def __init__(self, options):
         self.program = str(Path(options.program).resolve())
-        self.python, self.rounds = options.python, options.rounds
+        self.python, self.rounds, self.first = options.python, options.rounds, options.first
         state = (FOLDER / "state").resolve()
         self.environment = {**os.environ, "XDG_STATE_HOME": str(state), "XDG_CACHE_HOME": str(state), "TERM": "xterm-256color"}
         self.has = {module: self.imports(module) for module in ["torch", "safetensors", "mlx.core", "torchvision"]}
@@ -80,8 +80,17 @@ class Bench:
         if not path.exists():
             print(f"making {path}", file=sys.stderr)
             part = path.with_name(path.name + ".part")
-            make(part)
-            part.rename(path)
+            # In a process of its own: what this one takes at its peak counts as taken by every program that it starts.
+            child = os.fork()
+            if child == 0:
+                try:
+                    make(part)
+                    part.rename(path)
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            if not path.exists():
+                sys.exit(f"{path} could not be made")
         return str(path)
 
     def many(self, count, kind):
@@ -135,7 +144,7 @@ class Bench:
                 path = self.many(count, kind)
                 command = [self.program, "--session", "none", path]
                 # The name of a module: what is drawn while the file is opened has none.
-                ways[kind] = lambda command=command: measure.first_sight(command, "stages", self.environment)
+                ways[kind] = lambda command=command: measure.first_sight(command, "stages", self.environment, self.first)
             found = rounds(self.rounds, ways)
             cells = [seconds(median(found[kind])) if kind in found else "not drawn" for kind in ways]
             lines.append(f"| {count:,} | {' | '.join(cells)} |")
@@ -193,7 +202,7 @@ class Bench:
         return lines
 
 
-def machine(cores):
+def machine(cores, first):
     """What it was measured on."""
     model = platform.processor() or platform.machine()
     try:
@@ -201,8 +210,9 @@ def machine(cores):
         model = names[0] if names else model
     except OSError:
         pass
+    first = ", before which the bench went" if first else ""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    return f"{platform.system()} {platform.machine()}, {model}, {cores} cores of {os.cpu_count()}, load {load:.1f} when it began"
+    return f"{platform.system()} {platform.machine()}, {model}, {cores} cores of {os.cpu_count()}, load {load:.1f} when it began{first}"
 
 
 def main():
@@ -210,14 +220,21 @@ def main():
     parser.add_argument("--program", default=str(TARGET / "release" / "t2m-tui"))
     parser.add_argument("--python", help="an interpreter with torch, safetensors, mlx, torchvision")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--realtime", action="store_true", help="go before all else on a machine that has other work (Linux, root)")
+    parser.add_argument("--first", action="store_true", help="go before the machine's other work (root)")
     parser.add_argument("--only", default="inspect,tree,convert,verify")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     if not shutil.which(options.program):
         parser.error(f"{options.program}: there is no such program; cargo build --release")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    about = machine(measure.pin(options.realtime))
+    if options.first:
+        # A session of its own has a share of its own, which ends with it.
+        child = os.fork()
+        if child:
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os.setsid()
+        measure.go_first()
+    about = machine(measure.pin(), options.first)
     bench = Bench(options)
     missing = [module for module, found in bench.has.items() if not found]
     lines = [f"{about}. Medians of {options.rounds} rounds; a ratio is the median of the rounds' ratios. What takes over {measure.ONCE} s is run once."]

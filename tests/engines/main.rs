@@ -4,6 +4,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code)]
+#[path = "../../benches/generate/mod.rs"]
+mod generate;
 
 mod assumed;
 mod aten;
@@ -14,6 +17,7 @@ mod devices;
 mod graph_runs;
 mod graph_told;
 mod graphs;
+mod instructions;
 mod layers;
 mod planted;
 mod same;
