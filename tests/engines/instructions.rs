@@ -34,7 +34,7 @@ fn program() -> Option<PathBuf> {
 fn instructions(program: &Path, folder: &Path, arguments: &[&str]) -> u64 {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(arguments);
-    command.env("XDG_STATE_HOME", folder).env("XDG_CACHE_HOME", folder).env("T2M_CONFIG", folder.join("none.toml"));
+    command.envs(["XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"].map(|name| (name, folder)));
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {said}");
