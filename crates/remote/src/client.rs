@@ -252,9 +252,12 @@ impl Client {
                     (Trouble::Unreachable, format!("nothing came{through} for {silence} seconds"))
                 }
                 (std::io::ErrorKind::ConnectionRefused, _) => {
-                    (Trouble::Unreachable, format!("nobody answers{through}: the connection is refused"))
+                    (Trouble::Unreachable, format!("nobody answers{through}: the connection is refused; {WAY_OUT}"))
                 }
-                _ => (Trouble::Passing, format!("the connection broke{through}: {}", words(&error.to_string()))),
+                _ => {
+                    let why = words(&error.to_string());
+                    (Trouble::Passing, format!("the connection broke{through}: {why}; {WAY_OUT}"))
+                }
             },
             ureq::Error::Rustls(error) => untrusted(&error, &through),
             ureq::Error::LargeResponseHeader(..) => (Trouble::Answer, "its headers do not end".to_owned()),
@@ -280,6 +283,9 @@ impl Client {
         Ok(())
     }
 }
+
+/// What may help where there is no connection.
+const WAY_OUT: &str = "check the address and the network; HTTPS_PROXY names a proxy, HF_ENDPOINT another hub";
 
 /// What went wrong with the encryption, if that did.
 fn encryption(error: &std::io::Error) -> Option<&rustls::Error> {
