@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[allow(dead_code, reason = "tests make other files with it")]
 mod generate;
 
 use std::hint::black_box;

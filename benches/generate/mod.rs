@@ -50,6 +50,17 @@ pub fn language_model() -> Vec<Wanted> {
     tensors
 }
 
+/// So many tensors, in blocks of a convolution, a norm and a linear layer.
+pub fn blocks(count: usize) -> Vec<Wanted> {
+    let block = |at: usize| {
+        let path = format!("model.stages.{}.blocks.{}", at / 100, at % 100);
+        let sizes: [(&str, &[u64]); 4] =
+            [("conv.weight", &[4, 4, 1, 1]), ("norm.weight", &[4]), ("norm.bias", &[4]), ("fc.weight", &[2, 4])];
+        sizes.map(|(name, shape)| (format!("{path}.{name}"), shape.to_vec()))
+    };
+    (0..count / 4).flat_map(block).collect()
+}
+
 /// `count` tensors of four elements, in modules of a few each.
 pub fn many(count: usize) -> Vec<Wanted> {
     (0..count).map(|index| (format!("blocks.{}.{}.scale", index / 100, index % 100), vec![4])).collect()

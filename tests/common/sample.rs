@@ -20,7 +20,7 @@ use t2m_tui::registry::Difficulty;
 use t2m_tui::source::highlight::Run;
 use t2m_tui::source::{Blocker, ClassSource, Severity};
 use t2m_tui::triage::{Coverage, ModuleTriage, Status, Triage};
-use t2m_tui::tui::action::{Action, Effect, HighlightJob, Highlighted};
+use t2m_tui::tui::action::{Action, Command, Effect, HighlightJob, Highlighted};
 use t2m_tui::tui::document::Document;
 use t2m_tui::tui::draw::render;
 use t2m_tui::tui::keymap::Keymap;
@@ -574,4 +574,18 @@ pub fn draw(state: &mut State, width: u16, height: u16) -> Buffer {
     let mut buffer = Buffer::empty(area);
     render(state, area, &mut buffer);
     buffer
+}
+
+/// The sample, drawn once at 160 by 45.
+pub fn drawn() -> State {
+    let mut state = state("dark");
+    draw(&mut state, 160, 45);
+    state
+}
+
+/// A command, and the screen that follows it.
+pub fn command(state: &mut State, command: Command) -> Vec<Effect> {
+    let effects = act(state, Action::Command(command));
+    draw(state, 160, 45);
+    effects
 }

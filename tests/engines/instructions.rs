@@ -7,21 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::generate::{self, Kind, Wanted};
+use crate::generate::{self, Kind};
 
 const FEW: usize = 2_000;
 const MANY: usize = 3 * FEW;
-
-/// Blocks of a convolution, a norm and a linear layer.
-fn blocks(count: usize) -> Vec<Wanted> {
-    let block = |at: usize| {
-        let path = format!("model.stages.{}.blocks.{}", at / 100, at % 100);
-        let sizes: [(&str, &[u64]); 4] =
-            [("conv.weight", &[4, 4, 1, 1]), ("norm.weight", &[4]), ("norm.bias", &[4]), ("fc.weight", &[2, 4])];
-        sizes.map(|(name, shape)| (format!("{path}.{name}"), shape.to_vec()))
-    };
-    (0..count / 4).flat_map(block).collect()
-}
 
 /// The program, if there is one and it can be counted.
 fn program() -> Option<PathBuf> {
@@ -55,7 +44,7 @@ fn a_tensor_adds_no_more_instructions_than_its_budget() {
         let [few, many] = [FEW, MANY].map(|count| {
             let file = path(&format!("{count}.{kind}"));
             let write = if kind == "pt" { generate::torch } else { generate::safetensors };
-            write(Path::new(&file), &blocks(count), Kind::Float32);
+            write(Path::new(&file), &generate::blocks(count), Kind::Float32);
             let out = path("out.safetensors");
             let runs: [&[&str]; 3] = [
                 &["inspect", &file],

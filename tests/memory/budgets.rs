@@ -25,17 +25,6 @@ use t2m_tui::tui::update::update;
 const FEW: usize = 2_000;
 const MANY: usize = 3 * FEW;
 
-/// Blocks of a convolution, a norm and a linear layer.
-fn blocks(count: usize) -> Vec<Wanted> {
-    let block = |at: usize| {
-        let path = format!("model.stages.{}.blocks.{}", at / 100, at % 100);
-        let sizes: [(&str, &[u64]); 4] =
-            [("conv.weight", &[4, 4, 1, 1]), ("norm.weight", &[4]), ("norm.bias", &[4]), ("fc.weight", &[2, 4])];
-        sizes.map(|(name, shape)| (format!("{path}.{name}"), shape.to_vec()))
-    };
-    (0..count / 4).flat_map(block).collect()
-}
-
 /// What a step of the work took.
 #[derive(Debug, Clone, Copy, Default)]
 struct Work {
@@ -125,7 +114,7 @@ const BUDGETS_OF_TORCH: [[usize; 3]; 6] =
 
 fn steps(count: usize, torch: bool) -> [Work; 6] {
     let folder = tempfile::tempdir().unwrap();
-    let path = file(folder.path(), "in", &blocks(count), torch);
+    let path = file(folder.path(), "in", &generate::blocks(count), torch);
     // What is made once a process is made now.
     drop(first_tree(&opened(&path)));
     let (opened, open) = work_of(|| opened(&path));

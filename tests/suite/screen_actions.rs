@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::sample::{self, act, draw, engines_ready, measure, measure_all, select, trial, view};
+use crate::common::sample::{
+    self, act, command, draw, drawn, engines_ready, measure, measure_all, select, trial, view,
+};
 use crossbeam_channel::unbounded;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -29,18 +31,6 @@ use t2m_tui::tui::state::{Screen, State};
 use t2m_tui::tui::term::{Console, Wish};
 use t2m_tui::verify::{Event, Request};
 
-fn open() -> State {
-    let mut state = sample::state("dark");
-    draw(&mut state, 160, 45);
-    state
-}
-
-fn command(state: &mut State, command: Command) -> Vec<Effect> {
-    let effects = act(state, Action::Command(command));
-    draw(state, 160, 45);
-    effects
-}
-
 fn selected(state: &State) -> String {
     let view = view(state);
     view.document.module(view.tree.selected).unwrap().path.to_string()
@@ -59,7 +49,7 @@ fn id(path: &str) -> usize {
 
 #[test]
 fn moving_folding_and_unfolding() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::Down);
     assert_eq!(selected(&state), "stem");
     command(&mut state, Command::Left);
@@ -83,7 +73,7 @@ fn moving_folding_and_unfolding() {
 
 #[test]
 fn folding_around_the_selection_takes_it_along() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "encoder.mlp.2");
     command(&mut state, Command::FoldAll);
     assert_eq!(selected(&state), "encoder");
@@ -91,7 +81,7 @@ fn folding_around_the_selection_takes_it_along() {
 
 #[test]
 fn running_asks_for_the_layers_below_in_order_and_once() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "layer1.0");
     let effects = command(&mut state, Command::Run);
     let request = submitted(&effects).unwrap();
@@ -106,7 +96,7 @@ fn running_asks_for_the_layers_below_in_order_and_once() {
 
 #[test]
 fn what_has_no_conversion_says_so() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "roi");
     assert!(command(&mut state, Command::Run).is_empty());
     assert_eq!(state.notice.as_deref(), Some("nothing to run: roi has no conversion"));
@@ -114,7 +104,7 @@ fn what_has_no_conversion_says_so() {
 
 #[test]
 fn cancelling_reaches_the_runner_and_frees_what_was_queued() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::RunAll);
     assert!(state.is_moving());
     assert!(matches!(command(&mut state, Command::Cancel)[..], [Effect::Cancel]));
@@ -124,7 +114,7 @@ fn cancelling_reaches_the_runner_and_frees_what_was_queued() {
 
 #[test]
 fn sums_follow_the_verdicts_up_the_tree_and_back() {
-    let mut state = open();
+    let mut state = drawn();
     engines_ready(&mut state);
     measure(&mut state, id("layer1.0.conv1"), 0.4, None);
     measure(&mut state, id("layer1.0.gn"), 50_000.0, None);
@@ -137,7 +127,7 @@ fn sums_follow_the_verdicts_up_the_tree_and_back() {
 
 #[test]
 fn the_worst_trial_is_shown_and_nan_is_the_worst() {
-    let mut state = open();
+    let mut state = drawn();
     let head = id("head");
     act(&mut state, Action::Verify(Event::Started { module: head, trials: 3 }));
     for (seed, share) in [(1, 0.1), (2, f64::NAN), (3, 0.9)] {
@@ -151,7 +141,7 @@ fn the_worst_trial_is_shown_and_nan_is_the_worst() {
 
 #[test]
 fn blockers_are_visited_in_order_round_and_back() {
-    let mut state = open();
+    let mut state = drawn();
     let mut visit = |next: bool| {
         command(&mut state, if next { Command::NextBlocker } else { Command::PreviousBlocker });
         (selected(&state), view(&state).source.line.unwrap())
@@ -168,7 +158,7 @@ fn blockers_are_visited_in_order_round_and_back() {
 
 #[test]
 fn from_another_module_that_runs_a_place_the_next_one_is_gone_to() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "layer2.0");
     command(&mut state, Command::NextBlocker);
     assert_eq!((selected(&state), view(&state).source.line), ("layer1.0".to_owned(), Some(25)));
@@ -179,7 +169,7 @@ fn from_another_module_that_runs_a_place_the_next_one_is_gone_to() {
 
 #[test]
 fn a_jump_unfolds_and_shows_the_line() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::FoldAll);
     command(&mut state, Command::NextBlocker);
     assert_eq!(selected(&state), "layer1.0");
@@ -189,7 +179,7 @@ fn a_jump_unfolds_and_shows_the_line() {
 
 #[test]
 fn the_source_follows_the_selection_and_leads_back() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "layer1.1.gn");
     draw(&mut state, 160, 45);
     assert_eq!(view(&state).source.owner, Some(id("layer1.1")));
@@ -203,7 +193,7 @@ fn the_source_follows_the_selection_and_leads_back() {
 
 #[test]
 fn lines_that_name_modules_are_walked_and_lead_to_them() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "layer1.1");
     draw(&mut state, 160, 45);
     let walk = |state: &mut State, to| {
@@ -228,7 +218,7 @@ fn lines_that_name_modules_are_walked_and_lead_to_them() {
 
 #[test]
 fn where_the_selected_module_is_built_and_called_is_marked() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "encoder.norm1");
     draw(&mut state, 160, 45);
     let buffer = draw(&mut state, 160, 45);
@@ -244,7 +234,7 @@ fn where_the_selected_module_is_built_and_called_is_marked() {
 
 #[test]
 fn the_list_of_blockers_is_worst_first_and_leads_to_each() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::Open(Name::Findings));
     assert_eq!(state.panels.open, Some(Name::Findings));
     let findings = view(&state).document.findings.clone();
@@ -274,7 +264,7 @@ fn the_list_of_blockers_is_worst_first_and_leads_to_each() {
 
 #[test]
 fn the_filter_keeps_ancestors_and_forgets_them_again() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::FoldAll);
     command(&mut state, Command::Open(Name::Filter));
     command(&mut state, Command::Bottom);
@@ -293,7 +283,7 @@ fn the_filter_keeps_ancestors_and_forgets_them_again() {
 
 #[test]
 fn only_what_measured_badly() {
-    let mut state = open();
+    let mut state = drawn();
     measure_all(&mut state);
     command(&mut state, Command::Open(Name::Filter));
     command(&mut state, Command::Up);
@@ -312,7 +302,7 @@ fn only_what_measured_badly() {
 
 #[test]
 fn a_search_goes_to_matches_and_escape_goes_back() {
-    let mut state = open();
+    let mut state = drawn();
     select(&mut state, "layer1.1");
     command(&mut state, Command::FoldAll);
     let before = selected(&state);
@@ -348,7 +338,7 @@ fn upper_case_in_a_search_counts() {
 
 #[test]
 fn the_mouse_hits_what_was_drawn() {
-    let mut state = open();
+    let mut state = drawn();
     let Rows { area, top, .. } = state.areas.pane(Pane::Tree).unwrap();
     act(&mut state, Action::Click(area.x + 20, area.y + 3));
     let expected = view(&state).tree.rows[top + 3];
@@ -379,7 +369,7 @@ fn tabs_are_clicked_where_panes_share_a_place() {
 
 #[test]
 fn a_panic_elsewhere_is_told_and_the_screen_stays() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::RunAll);
     act(&mut state, Action::WorkerPanicked("verify panicked at x.rs:1: boom".to_owned()));
     assert!(state.notice.as_ref().unwrap().contains("this is a bug in t2m-tui: verify panicked at x.rs:1: boom"));
@@ -389,7 +379,7 @@ fn a_panic_elsewhere_is_told_and_the_screen_stays() {
 
 #[test]
 fn half_precision_is_run_where_it_is_asked_for() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::Half);
     let dtypes =
         |effects: &[Effect]| submitted(effects).unwrap().dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>();
@@ -401,7 +391,7 @@ fn half_precision_is_run_where_it_is_asked_for() {
 
 #[test]
 fn what_is_started_after_a_cancellation_outlives_it() {
-    let mut state = open();
+    let mut state = drawn();
     command(&mut state, Command::RunAll);
     command(&mut state, Command::Cancel);
     assert!(!state.is_moving(), "what was queued is free at once");

@@ -1,6 +1,6 @@
 //! The screen's keys for where MLX computes, and for what it gives by default.
 
-use crate::common::sample::{self, act, draw, engines_ready, trial, view};
+use crate::common::sample::{self, act, command, draw, drawn, engines_ready, trial, view};
 use serde_json::json;
 use t2m_engine::{Device, EngineState, Side};
 use t2m_tui::compare::{Apart, ByDefault, Verdict};
@@ -8,18 +8,6 @@ use t2m_tui::tui::action::{Action, Command, Effect};
 use t2m_tui::tui::snapshot::rows;
 use t2m_tui::tui::state::State;
 use t2m_tui::verify::{Event, Request};
-
-fn open() -> State {
-    let mut state = sample::state("dark");
-    draw(&mut state, 160, 45);
-    state
-}
-
-fn command(state: &mut State, command: Command) -> Vec<Effect> {
-    let effects = act(state, Action::Command(command));
-    draw(state, 160, 45);
-    effects
-}
 
 fn submitted(effects: &[Effect]) -> &Request {
     let request = effects.iter().find_map(|effect| match effect {
@@ -43,7 +31,7 @@ fn screen(state: &mut State) -> String {
 
 #[test]
 fn the_key_starts_mlx_on_the_other_device_and_back() {
-    let mut state = open();
+    let mut state = drawn();
     greet(&mut state, "gpu");
     let effects = command(&mut state, Command::Device);
     let request = submitted(&effects);
@@ -60,7 +48,7 @@ fn the_key_starts_mlx_on_the_other_device_and_back() {
 
 #[test]
 fn what_was_measured_on_another_device_is_stale_and_says_so() {
-    let mut state = open();
+    let mut state = drawn();
     greet(&mut state, "gpu");
     let module = submitted(&command(&mut state, Command::RunAgain)).modules[0];
     act(&mut state, Action::Verify(Event::Started { module, trials: 1 }));
@@ -76,7 +64,7 @@ fn what_was_measured_on_another_device_is_stale_and_says_so() {
 
 #[test]
 fn mlxs_default_is_run_and_shown_beside_the_exact_run() {
-    let mut state = open();
+    let mut state = drawn();
     engines_ready(&mut state);
     assert!(!state.trials.tf32);
     command(&mut state, Command::Tf32);
