@@ -1,5 +1,7 @@
 //! A line of code in the columns that there are.
 
+use std::ops::Range;
+
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
@@ -14,18 +16,34 @@ const TAB: usize = 4;
 /// Characters of a line that are drawn for each column: a letter with its accents is several.
 const SIGNS: usize = 8;
 
-/// The style of the character at a byte of a line that has these colours.
-pub fn coloured(theme: &Theme, runs: Option<&Vec<Run>>, byte: usize) -> Style {
-    let base = theme.text();
-    let Some(run) = runs.and_then(|runs| runs.iter().find(|run| run.bytes.contains(&byte))) else { return base };
-    let mut style = base.fg(theme.code(run.colour));
-    if run.bold {
-        style = style.add_modifier(Modifier::BOLD);
+/// The styles of a line of code, worked out once for each run of it: a colour may have to be moved until it can be read.
+#[derive(Debug)]
+pub struct Colours {
+    base: Style,
+    runs: Vec<(Range<usize>, Style)>,
+}
+
+impl Colours {
+    /// Of a line with these runs, or of one that has none yet.
+    pub fn of(theme: &Theme, runs: Option<&Vec<Run>>) -> Colours {
+        let base = theme.text();
+        let style = |run: &Run| {
+            let mut style = base.fg(theme.code(run.colour));
+            if run.bold {
+                style = style.add_modifier(Modifier::BOLD);
+            }
+            if run.italic {
+                style = style.add_modifier(Modifier::ITALIC);
+            }
+            (run.bytes.clone(), style)
+        };
+        Colours { base, runs: runs.into_iter().flatten().map(style).collect() }
     }
-    if run.italic {
-        style = style.add_modifier(Modifier::ITALIC);
+
+    /// The style of the character at a byte.
+    pub fn at(&self, byte: usize) -> Style {
+        self.runs.iter().find(|(bytes, _)| bytes.contains(&byte)).map_or(self.base, |(_, style)| *style)
     }
-    style
 }
 
 /// Code from column `left` on, in `room` columns: tabs expanded, unsafe characters spelt out, each character in its style, which

@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use super::super::{Pane, Place, View, graph};
 use crate::tui::areas::Rows;
 use crate::tui::canvas::Canvas;
-use crate::tui::draw::code::{coloured, styled_code};
+use crate::tui::draw::code::{Colours, styled_code};
 use crate::tui::glyphs;
 use crate::tui::nodes::{Row, Text};
 use crate::tui::text;
@@ -106,7 +106,8 @@ fn draw_line(
     let colours = view.source.colours.get(&key(found));
     let runs = colours.and_then(|done| done.runs.get(number.checked_sub(done.lines.start)?));
     let room = width.saturating_sub(digits + 4);
-    let line = styled_code(code, view.source.left, room, |byte, _| coloured(theme, runs, byte));
+    let colours = Colours::of(theme, runs);
+    let line = styled_code(code, view.source.left, room, |byte, _| colours.at(byte));
     let used = line.width() + digits + 4;
     text::put(canvas.buffer, strip.x + digits as u16 + 4, strip.y, room, &line);
     let there = view.document.nodes.as_ref().map_or(&[][..], |nodes| nodes.at_line(row, number));

@@ -12,13 +12,12 @@ use super::super::{View, tree};
 use crate::findings::idioms::of_module;
 use crate::model::ModuleId;
 use crate::registry::idioms::Idiom;
-use crate::source::highlight::Run;
 use crate::source::listing::{Heading, Section};
 use crate::source::{Blocker, Listing, Reach};
 use crate::tui::action::Highlighted;
 use crate::tui::canvas::Canvas;
 use crate::tui::document::{Document, Shown};
-use crate::tui::draw::code::{coloured, styled_code};
+use crate::tui::draw::code::{Colours, styled_code};
 use crate::tui::glyphs;
 use crate::tui::panels::findings::{self, Finding};
 use crate::tui::text;
@@ -180,7 +179,8 @@ impl<'a> Sheet<'a> {
         text::put(canvas.buffer, self.area.x, y, width, &gutter);
         let runs = self.runs.and_then(|done| done.runs.get(row.checked_sub(done.lines.start)?));
         let room = width.saturating_sub(self.gutter());
-        let styled = |at: usize, character: usize| self.style_at(runs, blockers, at, character);
+        let colours = Colours::of(self.theme, runs);
+        let styled = |at: usize, character: usize| self.style_at(&colours, blockers, at, character);
         let code = styled_code(code, self.view.source.left, room, styled);
         let code_width = code.width();
         text::put(canvas.buffer, self.area.x + self.gutter() as u16, y, room, &code);
@@ -214,8 +214,8 @@ impl<'a> Sheet<'a> {
     }
 
     /// Style of the character at a byte (for colours) and at a place in the line (for blockers).
-    fn style_at(&self, runs: Option<&Vec<Run>>, blockers: &[Noted<'_>], byte: usize, character: usize) -> Style {
-        let style = coloured(self.theme, runs, byte);
+    fn style_at(&self, colours: &Colours, blockers: &[Noted<'_>], byte: usize, character: usize) -> Style {
+        let style = colours.at(byte);
         let inside = |noted: &&Noted<'_>| {
             let start = noted.blocker.column.saturating_sub(1);
             let length = noted.blocker.text.chars().count().max(1);
