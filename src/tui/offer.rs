@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::architecture::{Candidate, candidates, told_apart};
+use crate::architecture::{Architecture, Candidate, candidates, told_apart};
 use crate::model::Evidence;
 use crate::open::{Opened, Options};
 use crate::source::{Sources, builders};
@@ -38,7 +39,10 @@ impl Offer {
         let possible = matches!(opened.checkpoint.content, Content::StateDict { .. });
         let built = opened.architecture.as_ref().is_some_and(|architecture| architecture.python.is_some());
         let open = || {
-            let several = opened.architecture.as_ref().is_some_and(|architecture| !architecture.others.is_empty());
+            // Where the file's name decides among models that fit, everything is known.
+            let undecided =
+                |architecture: &Arc<Architecture>| !architecture.others.is_empty() && !architecture.by_file_name;
+            let several = opened.architecture.as_ref().is_some_and(undecided);
             let unknown = |status: Status| matches!(status, Status::Incomplete | Status::Unknown);
             several
                 || opened.model.modules.iter().any(|module| module.evidence == Evidence::Inferred)

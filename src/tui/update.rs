@@ -417,7 +417,9 @@ fn on_command(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
     let Some((mut context, panels)) = state.context(effects) else { return };
     match command {
         Command::Quit if at_stake => panels.open(Name::Leave, &mut context),
-        Command::Keep(at) => panels::keep::answer(at, &mut context),
+        Command::Keep(at) => {
+            panels::keep::answer(at, &mut context);
+        }
         Command::Open(name) => panels.open(name, &mut context),
         Command::RunGraph if panes::graph::asks(context.view) => panels.open(Name::Inputs, &mut context),
         Command::Quit => context.effects.push(Effect::Quit(Exit::Fine)),

@@ -72,8 +72,7 @@ impl Pair {
 
     /// An engine that could not be started may be tried again.
     pub fn allow_start(&mut self) {
-        self.torch.allow_start();
-        self.mlx.allow_start();
+        [&mut self.torch, &mut self.mlx].into_iter().chain(&mut self.by_default).for_each(Client::allow_start);
     }
 
     /// Start what has not been started. Where one is missing the other is asked as well, so that each is told.

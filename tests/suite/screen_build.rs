@@ -203,4 +203,11 @@ fn a_file_suggests_what_builds_it() {
     let demo = Options { checkpoint: "demo".into(), ..Options::default() };
     let offer = Offer::of(&open(&demo).unwrap(), &demo);
     assert!(!offer.possible && !offer.wanted);
+    // Several models fit both; of the first the name says which it is.
+    for (name, wanted) in [("resnet18-5c106cde.pth", false), ("undecided.pth", true)] {
+        let file = Options { checkpoint: format!("tests/fixtures/architectures/{name}").into(), ..Options::default() };
+        let opened = open(&file).unwrap();
+        assert!(!opened.architecture.as_ref().unwrap().others.is_empty(), "{name}");
+        assert_eq!(Offer::of(&opened, &file).wanted, wanted, "{name}");
+    }
 }

@@ -200,8 +200,17 @@ impl Rules {
 /// Whether the configuration has a key of an attribute's very name with another value, of which the expression knows nothing: whatever
 /// the two have to do with each other was not seen where the rule was found. It is not told then.
 fn is_contradicted(name: &str, expression: &Value, value: &Value, env: Env<'_>) -> bool {
-    let knows = |expression: &Value| expression.to_string().contains(&format!("\"{name}\""));
-    env.config.get(name).is_some_and(|given| !given.is_null() && given != value && !knows(expression))
+    env.config.get(name).is_some_and(|given| !given.is_null() && given != value && !names(expression, name))
+}
+
+/// Whether an expression has a name anywhere in it.
+fn names(expression: &Value, name: &str) -> bool {
+    match expression {
+        Value::String(text) => text == name,
+        Value::Array(items) => items.iter().any(|item| names(item, name)),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key == name || names(value, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 struct Walk<'a> {

@@ -66,15 +66,16 @@ fn is_same(one: &Place, other: &Place) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
-/// Keep it there from now on, and remember the answer.
-pub fn answer(at: Where, context: &mut Context<'_>) {
+/// Keep it there from now on, and remember the answer. `false` where it cannot be kept there, which is said.
+pub fn answer(at: Where, context: &mut Context<'_>) -> bool {
     let choice = choices(context.view).into_iter().nth(at as usize);
-    let Some((place, name, store)) = choice else { return };
+    let Some((place, name, store)) = choice else { return false };
     let store = match store {
         Ok(store) => store.cloned(),
         Err(why) => {
             let why = why.to_owned();
-            return context.say(&why);
+            context.say(&why);
+            return false;
         }
     };
     let words = match &store {
@@ -91,21 +92,13 @@ pub fn answer(at: Where, context: &mut Context<'_>) {
     work.keeping.store = store.clone();
     context.effects.extend([Effect::Keep(Change::Move(store)), Effect::Answer(place)]);
     context.say(&words);
+    true
 }
 
 impl Keep {
     fn choose(&self, context: &mut Context<'_>) -> Then {
         let Some(at) = Where::ALL.get(self.cursor.row) else { return Then::Close };
-        let why = choices(context.view)
-            .into_iter()
-            .nth(self.cursor.row)
-            .and_then(|(_, _, store)| store.err().map(str::to_owned));
-        if let Some(why) = why {
-            context.say(&why);
-            return Then::Stay;
-        }
-        answer(*at, context);
-        Then::Close
+        if answer(*at, context) { Then::Close } else { Then::Stay }
     }
 }
 
